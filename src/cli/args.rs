@@ -2,6 +2,7 @@
 
 mod after;
 mod doctor;
+mod fleet;
 mod inventory;
 mod prune;
 mod trust;
@@ -17,6 +18,7 @@ use clap_complete::ArgValueCompleter;
 
 pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
+pub(super) use fleet::{Fleet, FleetList, FleetMerge};
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::Trust;
@@ -172,6 +174,9 @@ pub(super) enum Command {
     /// Verify the images of a revision once, and write the evidence to a file
     #[command(after_help = SET)]
     Set(Set),
+    /// Work on many repositories with one set
+    #[command(subcommand, after_help = fleet::EXAMPLES)]
+    Fleet(Fleet),
     /// Move every pin of the set to one verified revision
     #[command(after_help = PROMOTE)]
     Promote(Promote),

@@ -25,7 +25,15 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ),
     (
         "In CI",
-        &["freshness", "gates", "wait", "branch", "prune", "set"],
+        &[
+            "freshness",
+            "gates",
+            "wait",
+            "branch",
+            "prune",
+            "set",
+            "fleet",
+        ],
     ),
     (
         "Setting up",

@@ -92,6 +92,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Check { remote } => commands::check::run(remote, context),
         Command::Resolve { revision } => commands::resolve::run(&revision, context),
         Command::Set(args) => commands::set::run(&args, context),
+        Command::Fleet(args) => commands::fleet::run(&args, context),
         Command::Promote(args) => commands::promote::run(&args, context),
         Command::Rollback(args) => commands::rollback::run(&args, context),
         Command::History(args) => commands::history::run(&args, context),

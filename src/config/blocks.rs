@@ -12,7 +12,7 @@ pub(super) use contents::{inventory, smoke};
 pub(super) use fleet::fleet;
 pub use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
 pub(super) use forge::forge;
-pub use forge::{Forge, ForgeKind, MergeMethod, Sign};
+pub use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
 pub use places::{
     CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
     above_templates, looking_into,

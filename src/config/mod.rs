@@ -23,7 +23,7 @@ pub use blocks::{
     Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, KUSTOMIZATIONS, KeysRule, Kind,
     LogRule, MergeMethod, OwnPolicy, Owner, PathsFrom, PinPlace, PlaceKind, Prune, PruneBackend,
     Requirement, RootKind, RootSource, Runner, Sign, SignedSubject, Signer, SignerIdentity, Since,
-    Smoke, Step, Verify, WhenUnconfigured, above_templates, looking_into,
+    Smoke, Step, Verify, WhenUnconfigured, above_templates, is_owner_name, looking_into,
 };
 pub use checked::{
     ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,

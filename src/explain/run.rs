@@ -34,6 +34,35 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin schema",
     },
     Explanation {
+        code: "fleet_list",
+        kind: Kind::Error,
+        exits: &[2],
+        summary: "The list of a fleet is malformed.",
+        meaning: "A list has one `OWNER/NAME` or `OWNER/NAME BASE` a line, and each repository once. \
+             repin begins with no repository of a list that it cannot read as a whole.",
+        causes: &[
+            "A line has a URL or more than two words.",
+            "A repository is listed twice, perhaps in upper and lower case.",
+        ],
+        remedy: "Correct the lines that the message names.",
+        example: "repin fleet merge shard-*.jsonl --list list.txt",
+    },
+    Explanation {
+        code: "fleet_report",
+        kind: Kind::Error,
+        exits: &[2],
+        summary: "The report of a shard cannot be merged.",
+        meaning: "Reports are merged only if all are about one list, one set and one revision: \
+             otherwise the totals would be about nothing.",
+        causes: &[
+            "A file is left from an earlier run.",
+            "`--list` is not the list that the shards had.",
+            "A file is not a report, or was changed.",
+        ],
+        remedy: "Merge the reports of one run alone, with the list that it had.",
+        example: "repin fleet merge shard-*.jsonl --list list.txt",
+    },
+    Explanation {
         code: "source",
         kind: Kind::Error,
         exits: &[2],

@@ -18,12 +18,12 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Target, Token};
+use super::Token;
 use crate::{
     error::{Class, Error},
     http::{
-        Allowance, Announce, Body, Call, Cause, Client, FORGES, Idempotency, Network, Policy,
-        ServerTime, Stage, StopReason, TlsFailure, Transport, WaitReason, address::host_of,
+        Allowance, Announce, Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace,
+        Policy, ServerTime, Stage, StopReason, TlsFailure, Transport, WaitReason, address::host_of,
         time_of_day,
     },
     untrusted::Secrets,
@@ -49,6 +49,8 @@ pub struct Settings {
     pub limit_pause: Duration,
     /// The total time that the command waits for forges.
     pub time: Allowance,
+    /// When the requests of a process may begin that works on many repositories; `None`: at once.
+    pub pace: Option<Pace>,
     /// Receives the pauses that a server asks for.
     pub announce: Announce,
     /// The wall clock: a rate limit's end is a time of day, of a server that may not report its own.
@@ -66,6 +68,7 @@ impl Settings {
             backoff: FORGES.backoff,
             limit_pause: FORGES.limit_pause,
             time: Allowance::new(TIME, "REPIN_DEADLINE"),
+            pace: None,
             announce: Announce::default(),
             now,
         }
@@ -120,6 +123,14 @@ pub(super) struct Request {
     pub(super) idempotency: Idempotency,
     /// Only if it changed since this `ETag`.
     pub(super) unless: Option<String>,
+    /// The maximum size of its response, in bytes.
+    pub(super) max: u64,
+    /// Whether it changes something.
+    pub(super) effect: Effect,
+    /// How often it is tried at most, besides what the policy says.
+    pub(super) attempts: Option<u32>,
+    /// Whether the caller reads where a redirect leads; otherwise a redirect is an error.
+    pub(super) may_move: bool,
     /// Its purpose, in messages.
     pub(super) what: String,
 }
@@ -140,6 +151,9 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// Whether the request may have been carried out anyway.
     pub(super) unsure: bool,
+    /// Whether it may be because so much was requested at once: the response was too large, or it
+    /// took the server too long.
+    pub(super) heavy: bool,
 }
 
 impl From<Failure> for Error {
@@ -160,6 +174,11 @@ impl Request {
         } else {
             Idempotency::Repeatable
         };
+        let effect = if method == Method::GET {
+            Effect::Reads
+        } else {
+            Effect::Writes
+        };
         let path = path
             .into_iter()
             .flat_map(|part| part.split('/'))
@@ -172,6 +191,10 @@ impl Request {
             body: None,
             idempotency,
             unless: None,
+            max: ANSWER_MAX,
+            effect,
+            attempts: None,
+            may_move: false,
             what: what.into(),
         }
     }
@@ -186,6 +209,12 @@ impl Request {
         self
     }
 
+    /// A POST that only reads.
+    pub(super) fn reading(mut self) -> Self {
+        self.effect = Effect::Reads;
+        self.harmless()
+    }
+
     /// A POST whose second time changes nothing.
     pub(super) fn harmless(mut self) -> Self {
         self.idempotency = Idempotency::Repeatable;
@@ -196,7 +225,7 @@ impl Request {
 impl Http {
     /// `scheme`: the word before the token in the header.
     pub(super) fn new(
-        target: &Target,
+        api: &Url,
         token: Token,
         scheme: &str,
         settings: Settings,
@@ -213,9 +242,9 @@ impl Http {
         let policy = settings.policy();
         let client = Client::new(settings.client, policy, settings.now, secrets.clone());
         Ok(Self {
-            client: client.announcing(settings.announce),
+            client: client.announcing(settings.announce).paced(settings.pace),
             time: settings.time,
-            base: target.api.clone(),
+            base: api.clone(),
             token,
             secrets,
             authorization: value,
@@ -267,18 +296,22 @@ impl Http {
         let sure = |error| Failure {
             error,
             unsure: false,
+            heavy: false,
         };
         let Body::Read(body) = reply.body else {
             return Err(sure(Error::unavailable(what, "the response was not read")));
         };
-        self.final_answer(Reply {
+        let reply = Reply {
             status: reply.status,
             headers: reply.headers,
             body,
             what,
             secrets: self.secrets.clone(),
-        })
-        .map_err(sure)
+        };
+        if request.may_move && reply.status.is_redirection() {
+            return Ok(reply);
+        }
+        self.final_answer(reply).map_err(sure)
     }
 
     /// What a request was for, and where.
@@ -319,11 +352,13 @@ impl Http {
     }
 
     fn call(&self, request: &Request) -> Call {
-        let mut call = Call::get(self.url(request), ANSWER_MAX);
+        let mut call = Call::get(self.url(request), request.max);
         call.method = request.method.clone();
         call.authorization = Some(self.authorization.clone());
         call.headers = self.headers.clone();
         call.idempotency = request.idempotency;
+        call.effect = request.effect;
+        call.attempts = request.attempts;
         let unless = request.unless.as_deref();
         if let Some(unless) = unless.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             call.headers.insert(header::IF_NONE_MATCH, unless);
@@ -360,6 +395,7 @@ impl Http {
         Failure {
             error,
             unsure: failure.cause.may_be_done(),
+            heavy: is_heavy(&failure.cause),
         }
     }
 
@@ -392,6 +428,7 @@ impl Http {
             }
             Cause::TooLarge(max) => format!("the response has more than {max} bytes"),
             Cause::Compressed => "the response is compressed".to_owned(),
+            Cause::Parked => "it was not sent".to_owned(),
         };
         Error::unavailable(what, reason)
     }
@@ -505,5 +542,24 @@ impl Http {
             &request.what,
             format!("the listing has more than {PAGES_MAX} pages"),
         ))
+    }
+}
+
+/// Whether a smaller request may do better. Reported of GitHub: 502 or 504 for a query that takes more
+/// than ten seconds.
+fn is_heavy(cause: &Cause) -> bool {
+    match cause {
+        Cause::TooLarge(_) | Cause::Stalled(_) | Cause::Overdue(_) => true,
+        Cause::Status { status, .. } => {
+            matches!(
+                *status,
+                StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+            )
+        }
+        Cause::NoClient(_)
+        | Cause::Network(_)
+        | Cause::Compressed
+        | Cause::Parked
+        | Cause::Redirect(_) => false,
     }
 }

@@ -3,12 +3,13 @@
 //! [`Forge`] is all six; code that needs one capability takes that trait. A forge declares missing
 //! capabilities, so that no caller meets a 405. `pull_request` builds on these traits, once for all
 //! forges. Nothing here reads the environment, and no plan is made here: changes come in, one
-//! branch with one commit and one pull request come out. `http` is the only place that sends
+//! branch with one commit and one pull request come out; [`fleet`] reads many repositories. `http` is the only place that sends
 //! anything.
 
 mod audience;
 mod branches;
 mod checks;
+pub mod fleet;
 mod gates;
 mod gitea;
 mod github;
@@ -32,8 +33,8 @@ pub use branches::{
 };
 pub use checks::{Checks, Status, StatusKind, StatusResult};
 pub use gates::{Gate, GateState, judge, together};
-pub use gitea::Gitea;
-pub use github::{Github, is_workflow};
+pub use gitea::{Gitea, GiteaFleet};
+pub use github::{Github, GithubFleet, is_workflow};
 pub use http::{Settings, TIME};
 pub use issues::{Claim, Issue, Issues};
 pub use merging::{Merge, Merging, Queue};

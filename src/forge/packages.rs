@@ -88,7 +88,7 @@ impl Package {
             owner: owner.to_owned(),
             name: name.to_owned(),
         };
-        let http = Http::new(&target, token, "Bearer", settings)?
+        let http = Http::new(&target.api, token, "Bearer", settings)?
             .with_header("accept", "application/vnd.github+json")
             .with_header("x-github-api-version", "2022-11-28");
         Ok(Self {

@@ -24,6 +24,10 @@ pub struct Call {
     pub body: Reading,
     /// Whether it may be sent again.
     pub idempotency: Idempotency,
+    /// Whether it changes something on the server.
+    pub effect: Effect,
+    /// How often it is tried at most, besides what the policy says.
+    pub attempts: Option<u32>,
 }
 
 /// What to do with the body of a success.
@@ -42,6 +46,15 @@ pub enum Idempotency {
     Repeatable,
     /// It is sent again only if the first one was certainly not carried out.
     Once,
+}
+
+/// Whether a request changes something on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It only reads, whatever its method is.
+    Reads,
+    /// It may change something.
+    Writes,
 }
 
 /// A response that is final: no attempt would change it.
@@ -68,6 +81,8 @@ impl Call {
             content: None,
             body: Reading::UpTo(max),
             idempotency: Idempotency::Repeatable,
+            effect: Effect::Reads,
+            attempts: None,
         }
     }
 }

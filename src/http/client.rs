@@ -14,8 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
-    Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, RetryAdvice, ServerTime,
-    StopReason, Transport, address::host_of, body, budget::Budget, log::Entry, redirect,
+    Idempotency, Open, Outages, Pace, Pause, Policy, Reading, Redirects, Reply, RetryAdvice,
+    ServerTime, StopReason, Transport, WaitReason,
+    address::host_of,
+    body,
+    budget::Budget,
+    log::Entry,
+    pace::{Permit, TooLong},
+    redirect,
     transport::IN_FLIGHT,
 };
 use crate::untrusted::Secrets;
@@ -33,6 +39,7 @@ pub struct Client {
     now: fn() -> SystemTime,
     secrets: Secrets,
     announce: Announce,
+    pace: Option<Pace>,
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
     /// same.
@@ -57,6 +64,7 @@ impl Client {
             now,
             secrets,
             announce: Announce::default(),
+            pace: None,
             places,
             down,
             server_times,
@@ -67,6 +75,12 @@ impl Client {
     #[must_use]
     pub fn announcing(self, announce: Announce) -> Self {
         Self { announce, ..self }
+    }
+
+    /// The same client, whose requests begin when `pace` lets them.
+    #[must_use]
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        Self { pace, ..self }
     }
 
     /// The connections.
@@ -108,16 +122,24 @@ impl Client {
         let (mut failed, mut limited, mut limited_unnamed) = (0, 0, 0);
         loop {
             attempt += 1;
+            let permit = self.permit(call, until).await?;
             let place = self.place(&call.url).await;
             if let Some(failure) = lock(&self.down).get(&host_of(&call.url)) {
                 return Err(failure.clone());
             }
-            let AttemptError { cause, again } = match self.attempt(call, attempt, place).await {
+            let made = self.attempt(call, attempt, place, permit.as_ref()).await;
+            let AttemptError { cause, again } = match made {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
+            drop(permit);
             let pause = if call.idempotency == Idempotency::Once && cause.may_be_done() {
                 Err(StopReason::Final)
+            } else if let (Some(pace), RetryAdvice::Limited(asked)) = (&self.pace, again) {
+                // The next round waits for its end, as everything else does.
+                let wait = pace.limited(call.effect, &call.url, asked);
+                self.announce_unless_over(call, again, wait, until)
+                    .map(|()| None)
             } else {
                 // A limit is no failed attempt: it ends by itself, and says that nothing was done.
                 let count = match again {
@@ -126,15 +148,58 @@ impl Client {
                     RetryAdvice::Never | RetryAdvice::Later | RetryAdvice::After(_) => &mut failed,
                 };
                 *count += 1;
-                self.policy.pause(again, *count, until)
+                let count = *count;
+                match call.attempts.filter(|most| failed >= *most) {
+                    Some(most) => Err(StopReason::Attempts(most)),
+                    None => self.policy.pause(again, count, until).map(Some),
+                }
             };
             match pause {
-                Ok(pause) => {
+                Ok(None) => {}
+                Ok(Some(pause)) => {
                     self.announce(&call.url, again, pause);
-                    tokio::time::sleep(pause).await;
+                    self.sleep(pause).await;
                 }
                 Err(stop) => return Err(self.given_up(call, Failure { cause, stop })),
             }
+        }
+    }
+
+    /// Waits until a request may begin, where requests are paced.
+    async fn permit(&self, call: &Call, until: Deadline) -> Result<Option<Permit>, Failure> {
+        let Some(pace) = &self.pace else {
+            return Ok(None);
+        };
+        let permit = pace.begin(call.effect, &call.url, until).await;
+        permit.map(Some).map_err(|TooLong(wait)| Failure {
+            cause: Cause::Parked,
+            stop: past_deadline(wait),
+        })
+    }
+
+    /// Announces a wait that the pace imposes; an error if it passes the deadline.
+    fn announce_unless_over(
+        &self,
+        call: &Call,
+        again: RetryAdvice,
+        wait: Duration,
+        until: Deadline,
+    ) -> Result<(), StopReason> {
+        let real = self
+            .pace
+            .as_ref()
+            .map_or(wait, |pace| pace.timer().real(wait));
+        if until.is_over_after(real) {
+            return Err(past_deadline(wait));
+        }
+        self.announce(&call.url, again, wait);
+        Ok(())
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        match &self.pace {
+            Some(pacing) => pacing.timer().sleep(wait).await,
+            None => tokio::time::sleep(wait).await,
         }
     }
 
@@ -162,10 +227,20 @@ impl Client {
         call: &Call,
         attempt: u32,
         place: OwnedSemaphorePermit,
+        permit: Option<&Permit>,
     ) -> Result<Reply, AttemptError> {
         let (mut open, url) = self.open(call, attempt, place).await?;
         let status = open.response.status();
         let headers = open.response.headers().clone();
+        if let (Some(pace), Some(permit)) = (&self.pace, permit)
+            && let Some(until) = pace.observe(permit, &url, &headers)
+        {
+            self.announce.pause(&Pause {
+                host: host_of(&url),
+                reason: WaitReason::Limit,
+                until: pace.here(until),
+            });
+        }
         let body = if status.is_success() {
             if self.policy.encodings == Encodings::Refuse && is_compressed(&headers) {
                 return Err(open.failed(Cause::Compressed.never()));
@@ -191,6 +266,9 @@ impl Client {
             }
             Body::Read(body)
         };
+        if let (Some(pace), Some(permit)) = (&self.pace, permit) {
+            pace.succeeded(permit, call.effect);
+        }
         Ok(Reply {
             status,
             headers,
@@ -287,6 +365,11 @@ impl Client {
             .await
             .expect("the semaphore is never closed")
     }
+}
+
+fn past_deadline(wait: Duration) -> StopReason {
+    let reason = WaitReason::Limit;
+    StopReason::PastDeadline { reason, wait }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

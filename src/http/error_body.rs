@@ -75,6 +75,9 @@ pub struct GraphqlError {
     /// Its text.
     #[serde(default)]
     pub message: String,
+    /// Where in the response something is missing because of it.
+    #[serde(default)]
+    pub path: Value,
 }
 
 /// The errors of a response of GraphQL.

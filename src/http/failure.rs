@@ -47,6 +47,8 @@ pub enum Cause {
     TooLarge(u64),
     /// Compressed, which was not asked for.
     Compressed,
+    /// It was not sent: requests to the server are parked.
+    Parked,
     /// A redirect that is not followed, and why; safe to show.
     Redirect(String),
 }
@@ -86,7 +88,7 @@ impl Cause {
         match self {
             Self::Status { status, .. } => status.is_server_error(),
             Self::Network(network) => network.stage == Stage::Connected,
-            Self::NoClient(_) => false,
+            Self::NoClient(_) | Self::Parked => false,
             Self::Stalled(_)
             | Self::Overdue(_)
             | Self::TooLarge(_)

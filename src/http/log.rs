@@ -72,7 +72,7 @@ impl Entry {
                 Cause::TooLarge(_) => "too large",
                 Cause::Compressed => "compressed",
                 Cause::Redirect(_) => "redirect refused",
-                Cause::NoClient(_) | Cause::Status { .. } => "failed",
+                Cause::NoClient(_) | Cause::Parked | Cause::Status { .. } => "failed",
             });
         }
     }

@@ -90,7 +90,7 @@ impl Deadline {
         self.is_over_after(Duration::ZERO)
     }
 
-    fn is_over_after(self, wait: Duration) -> bool {
+    pub(super) fn is_over_after(self, wait: Duration) -> bool {
         // A wait that no clock reaches is past every deadline.
         let past = |end| Instant::now().checked_add(wait).is_none_or(|at| at > end);
         self.0.is_some_and(past)

@@ -67,10 +67,12 @@ def sdl():
         wanted=[re.search(r'^  %s\b(?:\([\s\S]*?\n  \))?:.*$'%field,body,re.M).group(0) for field in fields]
         head=re.sub(r' implements .*',' implements GitObject ',head) if 'GitObject &' in head else re.sub(r' implements .*',' ',head)
         return '%s{\n%s\n}'%(head,'\n'.join(wanted))
-    objects={'Query':['repository','viewer'],'User':['login'],'Repository':['object','mergeCommitAllowed','squashMergeAllowed','rebaseMergeAllowed','mergeQueue','pullRequest','ref'],'GitObject':['oid'],'Blob':['oid','text','isTruncated'],
-             'MergeQueue':['configuration'],'MergeQueueConfiguration':['mergeMethod'],'MergeQueueEntry':['position','state'],'Ref':['refUpdateRule'],'RefUpdateRule':['requiresLinearHistory','requiresSignatures'],
-             'PullRequest':['mergeQueueEntry','timelineItems'],'PullRequestTimelineItemsConnection':['nodes'],'AddedToMergeQueueEvent':['id'],'RemovedFromMergeQueueEvent':['id','reason'],'HeadRefForcePushedEvent':['id'],'PullRequestCommit':['id'],
-             'Commit':['oid','signature'],'GitSignature':['isValid'],'Mutation':sorted(graphql()['mutations'])}
+    objects={'Query':['repository','viewer','repositoryOwner','search'],'User':['login'],'Repository':['object','mergeCommitAllowed','squashMergeAllowed','rebaseMergeAllowed','mergeQueue','pullRequest','ref','defaultBranchRef','id','isArchived','isEmpty','isPrivate','nameWithOwner','pullRequests','repositoryTopics','viewerPermission'],'GitObject':['oid'],'Blob':['oid','text','isTruncated','byteSize','isBinary'],
+             'RepositoryOwner':['login','repositories'],'RepositoryConnection':['nodes','pageInfo','totalCount'],'SearchResultItemConnection':['nodes','pageInfo','repositoryCount'],'PageInfo':['endCursor','hasNextPage'],'RepositoryTopicConnection':['nodes','totalCount'],'RepositoryTopic':['topic'],'Topic':['name'],
+             'PullRequestConnection':['nodes','totalCount'],'LabelConnection':['nodes'],'Label':['name'],'CommitConnection':['nodes','totalCount'],'CommitHistoryConnection':['nodes','pageInfo'],'GitActor':['name'],'Tree':['oid'],'TreeEntry':['mode','oid','object'],
+             'MergeQueue':['configuration'],'MergeQueueConfiguration':['mergeMethod'],'MergeQueueEntry':['position','state'],'Ref':['name','refUpdateRule','target'],'RefUpdateRule':['requiresLinearHistory','requiresSignatures'],
+             'PullRequest':['mergeQueueEntry','timelineItems','baseRefName','body','headRef','headRefName','headRefOid','id','isCrossRepository','isDraft','labels','mergeCommit','number','state','title','url'],'PullRequestTimelineItemsConnection':['nodes'],'AddedToMergeQueueEvent':['id'],'RemovedFromMergeQueueEvent':['id','reason'],'HeadRefForcePushedEvent':['id'],'PullRequestCommit':['id'],
+             'Commit':['oid','signature','author','committedDate','file','history','message','parents','tree'],'GitSignature':['isValid'],'Mutation':sorted(graphql()['mutations'])}
     answered={'EnqueuePullRequestPayload':['mergeQueueEntry'],'CreateCommitOnBranchPayload':['commit']}
     for mutation in objects['Mutation']:
         payload=mutation[0].upper()+mutation[1:]+'Payload'
@@ -79,7 +81,7 @@ def sdl():
     kinds=['PullRequestMergeMethod','MergeQueueEntryState','PullRequestTimelineItemsItemType','Base64String','DateTime','GitObjectID','GitRefname']
     union='union PullRequestTimelineItems = '+' | '.join(name for name in objects if name.endswith('Event') or name=='PullRequestCommit')
     parts=['# From npm @octokit/graphql-schema 15.26.1, schema.graphql; MIT, GitHub 2025. Trimmed by extract.py.','schema {\n  query: Query\n  mutation: Mutation\n}']
-    parts+=[trimmed(name,fields) for name,fields in objects.items()]+[union]+[whole(name) for name in inputs+kinds]
+    parts+=[trimmed(name,fields) for name,fields in objects.items()]+[union,'union SearchResultItem = Repository']+[whole(name) for name in inputs+kinds]
     return '\n\n'.join(re.sub(r'[ \t]+$','',part,flags=re.M) for part in parts)+'\n'
 def swagger(path,src,ops):
     d=json.load(open(path))
@@ -103,7 +105,7 @@ def swagger(path,src,ops):
         out.append({"method":m,"path":p,"query":sorted(x['name'] for x in ps if x['in']=='query'),"body":res(body[0]['schema']) if body else None})
     return {"source":src,"operations":out}
 r="/repos/{owner}/{repo}"
-gops=[("GET",r),("GET",r+"/branches"),("GET",r+"/branches/{branch}"),("DELETE",r+"/branches/{branch}"),("GET",r+"/git/trees/{sha}"),("GET",r+"/git/blobs/{sha}"),("POST",r+"/contents"),("GET",r+"/compare/{basehead}"),("GET",r+"/pulls"),("POST",r+"/pulls"),("GET",r+"/pulls/{index}"),("PATCH",r+"/pulls/{index}"),("POST",r+"/pulls/{index}/merge"),("DELETE",r+"/pulls/{index}/merge"),("GET",r+"/issues/{index}/comments"),("POST",r+"/issues/{index}/comments"),("POST",r+"/issues/{index}/labels"),("GET",r+"/labels"),("POST",r+"/labels"),("GET","/orgs/{org}/labels"),("GET",r+"/commits/{ref}/statuses"),("GET",r+"/branch_protections"),("GET",r+"/git/commits/{sha}"),("GET",r+"/issues"),("POST",r+"/issues"),("PATCH",r+"/issues/{index}"),("GET","/version"),("POST",r+"/actions/workflows/{workflowfilename}/dispatches"),("GET",r+"/commits"),("POST",r+"/tags"),("GET",r+"/tags/{tag}"),("DELETE",r+"/tags/{tag}")]
+gops=[("GET",r),("GET",r+"/branches"),("GET",r+"/branches/{branch}"),("DELETE",r+"/branches/{branch}"),("GET",r+"/git/trees/{sha}"),("GET",r+"/git/blobs/{sha}"),("POST",r+"/contents"),("GET",r+"/compare/{basehead}"),("GET",r+"/pulls"),("POST",r+"/pulls"),("GET",r+"/pulls/{index}"),("PATCH",r+"/pulls/{index}"),("POST",r+"/pulls/{index}/merge"),("DELETE",r+"/pulls/{index}/merge"),("GET",r+"/issues/{index}/comments"),("POST",r+"/issues/{index}/comments"),("POST",r+"/issues/{index}/labels"),("GET",r+"/labels"),("POST",r+"/labels"),("GET","/orgs/{org}/labels"),("GET",r+"/commits/{ref}/statuses"),("GET",r+"/branch_protections"),("GET",r+"/git/commits/{sha}"),("GET",r+"/issues"),("POST",r+"/issues"),("PATCH",r+"/issues/{index}"),("GET","/version"),("POST",r+"/actions/workflows/{workflowfilename}/dispatches"),("GET",r+"/commits"),("POST",r+"/tags"),("GET",r+"/tags/{tag}"),("DELETE",r+"/tags/{tag}"),("GET",r+"/contents/{filepath}"),("GET","/orgs/{org}/repos"),("GET","/users/{username}/repos"),("GET","/repos/search")]
 def w(n,x): json.dump(x,open(f'{OUT}/{n}','w'),indent=1,sort_keys=True); open(f'{OUT}/{n}','a').write('\n')
 w('github.json',github()); w('github-graphql.json',graphql()); open(f'{OUT}/github.graphql','w').write(sdl())
 gitea=swagger(CRATES+'/gitea-sdk-0.6.3/swagger.json','crate gitea-sdk 0.6.3, swagger.json (Gitea 1.23)',gops)
@@ -111,5 +113,7 @@ gitea=swagger(CRATES+'/gitea-sdk-0.6.3/swagger.json','crate gitea-sdk 0.6.3, swa
 at=[o['path'] for o in gitea['operations']].index('/version')+1
 gitea['operations'].insert(at,{"method":"POST","path":r+"/actions/workflows/{workflow_id}/dispatches","query":[],"body":{"type":"object","properties":{"ref":{"type":"string"},"inputs":{"type":"object","additionalProperties":{"type":"string"}}},"required":["ref"],"additionalProperties":False}})
 next(o for o in gitea['operations'] if o['method']=='POST' and o['path']==r+'/contents')['body']['properties']['force_push']={"type":"boolean"}
+# Several contents at once: a file-contents operation in 1.24 (GetFilesOptions), in Forgejo a listing of blobs.
+gitea['operations'].append({"method":"POST","path":r+"/file-contents","query":["ref"],"body":{"type":"object","properties":{"files":{"type":"array","items":{"type":"string"}}},"required":["files"],"additionalProperties":False}})
 w('gitea.json',gitea)
-w('forgejo.json',swagger(CRATES+'/forgejo-api-0.12.0/swagger.v1.json','crate forgejo-api 0.12.0, swagger.v1.json (Forgejo 17)',gops))
+w('forgejo.json',swagger(CRATES+'/forgejo-api-0.12.0/swagger.v1.json','crate forgejo-api 0.12.0, swagger.v1.json (Forgejo 17)',gops+[("GET",r+"/git/blobs")]))

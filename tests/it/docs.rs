@@ -128,7 +128,7 @@ fn every_field_of_every_document_is_described() {
                     && attribute
                         .meta
                         .require_list()
-                        .is_ok_and(|list| list.tokens.to_string() == "skip")
+                        .is_ok_and(|list| ["skip", "flatten"].contains(&&*list.tokens.to_string()))
             });
             let name = field.ident.as_ref().unwrap().to_string();
             // A keyword that is a field's name.

@@ -387,6 +387,9 @@ fn errors_visible_to_the_schema_are_refused_by_both() {
         ("/freshness/0", "repository", json!("--upload-pack=x")),
         ("/forge", "url", json!("https://token@host")),
         ("/forge", "repository", json!("acme")),
+        ("/fleet", "source", json!("auto")),
+        ("/fleet", "history", json!("none")),
+        ("/fleet", "own_policy", json!(true)),
     ] {
         let config = changed(pointer, key, Some(wrong.clone()));
         assert!(

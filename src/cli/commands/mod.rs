@@ -5,6 +5,7 @@ pub(super) mod check;
 pub(super) mod doctor;
 pub(super) mod documents;
 pub(super) mod explain;
+pub(super) mod fleet;
 pub(super) mod freshness;
 pub(super) mod gates;
 pub(super) mod history;

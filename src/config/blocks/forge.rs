@@ -96,7 +96,7 @@ pub(in crate::config) fn forge(g: &ErrorCollector, node: &Node) -> Option<Forge>
         |found: Option<Option<String>>| found.map(|inner| inner.filter(|text| text != "auto"));
     let kind = fields.or("kind", ForgeKind::Auto, |n| g.choice(n, &kinds));
     let url = automatic(fields.optional("url", |n| g.parsed(n, api)));
-    let repository = automatic(fields.optional("repository", |n| g.parsed(n, owner_name)));
+    let repository = automatic(fields.optional("repository", |n| g.parsed(n, owner_name_or_auto)));
     let base = fields.optional("base", |n| g.parsed(n, branch));
     let labels = fields.or("labels", Vec::new(), |n| g.strings(n));
     let gates = fields.or("gates", Vec::new(), |n| g.strings(n));
@@ -144,7 +144,8 @@ fn api(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn owner_name(text: &str) -> Result<String, String> {
+/// Whether a text is `OWNER/NAME`.
+pub fn is_owner_name(text: &str) -> bool {
     let good = |part: &str| {
         !part.is_empty()
             && !matches!(part, "." | "..")
@@ -152,9 +153,21 @@ pub(super) fn owner_name(text: &str) -> Result<String, String> {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
-    match text.split_once('/') {
-        _ if text == "auto" => Ok(text.to_owned()),
-        Some((owner, name)) if good(owner) && good(name) => Ok(text.to_owned()),
-        _ => Err(format!("`{text}` is not OWNER/NAME")),
+    text.split_once('/')
+        .is_some_and(|(owner, name)| good(owner) && good(name))
+}
+
+fn owner_name_or_auto(text: &str) -> Result<String, String> {
+    match text {
+        "auto" => Ok(text.to_owned()),
+        _ => owner_name(text),
+    }
+}
+
+pub(super) fn owner_name(text: &str) -> Result<String, String> {
+    if is_owner_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not OWNER/NAME"))
     }
 }

@@ -6,6 +6,7 @@
 mod branches;
 mod checks;
 mod commits;
+mod fleet;
 mod issues;
 mod merging;
 mod pull_requests;
@@ -22,6 +23,8 @@ use super::{
     http::{Http, Request},
 };
 use crate::{config::MergeMethod, error::Error};
+
+pub use fleet::GiteaFleet;
 
 /// How often repin reads whether the server has closed a pull request, or has taken its branch's new
 /// head in: about 20 seconds with the usual pauses.
@@ -49,7 +52,7 @@ pub struct Gitea {
 impl Gitea {
     /// The repository that `target` names; nothing is sent yet.
     pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
-        let http = Http::new(target, token, "token", settings)?;
+        let http = Http::new(&target.api, token, "token", settings)?;
         let (owner, name) = (target.owner.clone(), target.name.clone());
         Ok(Self {
             http,

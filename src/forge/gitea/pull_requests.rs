@@ -21,7 +21,7 @@ use crate::{
 const DRAFT: [&str; 2] = ["WIP:", "[WIP]"];
 
 #[derive(Deserialize)]
-struct Row {
+pub(super) struct Row {
     number: u64,
     html_url: String,
     title: String,
@@ -75,7 +75,7 @@ impl Side {
 }
 
 impl Row {
-    fn pull(self, repository: &str) -> Pull {
+    pub(super) fn pull(self, repository: &str) -> Pull {
         let state = match (self.merged, self.state.as_str()) {
             (true, _) => PullState::Merged(self.merge_commit_sha),
             (false, "open") => PullState::Open,

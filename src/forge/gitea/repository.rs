@@ -19,13 +19,16 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct RepositoryRow {
-    full_name: String,
+pub(super) struct RepositoryRow {
+    pub(super) full_name: String,
     default_branch: String,
     #[serde(default)]
     private: bool,
     #[serde(default)]
-    archived: bool,
+    pub(super) archived: bool,
+    #[serde(default)]
+    pub(super) empty: bool,
+    pub(super) topics: Option<Vec<String>>,
     permissions: Option<Permissions>,
 }
 
@@ -33,6 +36,20 @@ struct RepositoryRow {
 struct Permissions {
     #[serde(default)]
     push: bool,
+}
+
+impl From<RepositoryRow> for Repo {
+    fn from(row: RepositoryRow) -> Self {
+        Self {
+            full_name: row.full_name,
+            default_branch: row.default_branch,
+            node: String::new(),
+            push: Push::reported(row.permissions.map(|permissions| permissions.push)),
+            scopes: None,
+            public: !row.private,
+            archived: row.archived,
+        }
+    }
 }
 
 #[async_trait(?Send)]
@@ -63,16 +80,7 @@ impl Repository for Gitea {
             .http
             .repository(&self.request(Method::GET, "", what))
             .await?;
-        let repository: RepositoryRow = reply.expect(&[200])?;
-        Ok(Repo {
-            full_name: repository.full_name,
-            default_branch: repository.default_branch,
-            node: String::new(),
-            push: Push::reported(repository.permissions.map(|permissions| permissions.push)),
-            scopes: None,
-            public: !repository.private,
-            archived: repository.archived,
-        })
+        reply.expect::<RepositoryRow>(&[200]).map(Repo::from)
     }
 
     async fn permit(&self, repo: &Repo, _: PlannedWrites) -> Result<(), Error> {

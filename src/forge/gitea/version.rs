@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::{error::Error, forge::http::Request};
+use crate::{
+    error::Error,
+    forge::http::{Http, Request},
+};
 
 /// The oldest versions that compare branches, which every promote needs.
 pub(super) const OLDEST_GITEA: (u32, u32) = (1, 22);
@@ -62,6 +65,16 @@ impl Version {
         matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 25))
     }
 
+    /// Whether it shows several files of a commit at once (`POST file-contents`).
+    pub(super) fn shows_files(self) -> bool {
+        matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 24))
+    }
+
+    /// Whether it may show several contents at once (`GET git/blobs`).
+    pub(super) fn shows_blobs(self) -> bool {
+        matches!(self, Self::Forgejo(_))
+    }
+
     /// Whether it schedules merges by fast-forward; Gitea passes over the wish to schedule one.
     pub(super) fn schedules_fast_forward(self) -> bool {
         matches!(self, Self::Forgejo(_))
@@ -78,9 +91,17 @@ impl Gitea {
         if let Some(known) = self.version.borrow().as_ref() {
             return Ok(known.clone());
         }
+        let version = self.http.gitea_version().await?;
+        *self.version.borrow_mut() = Some(version.clone());
+        Ok(version)
+    }
+}
+
+impl Http {
+    /// The version of a Gitea or Forgejo.
+    pub(super) async fn gitea_version(&self) -> Result<String, Error> {
         let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
-        let answer: Answer = self.http.send(&request).await?.expect(&[200])?;
-        *self.version.borrow_mut() = Some(answer.version.clone());
+        let answer: Answer = self.send(&request).await?.expect(&[200])?;
         Ok(answer.version)
     }
 }
@@ -118,5 +139,8 @@ mod tests {
         assert!(of("8.0.1+gitea-1.22.0").starts_workflows() && !of("").starts_workflows());
         assert!(of("1.25.0").replaces_branches() && !of("1.24.9").replaces_branches());
         assert!(!of("12.0.0+gitea-1.22.0").replaces_branches());
+        assert!(of("1.24.0").shows_files() && !of("1.23.9").shows_files());
+        assert!(!of("17.0.0+gitea-1.22.0").shows_files() && of("8.0.0+gitea-1.22.0").shows_blobs());
+        assert!(!of("1.25.0").shows_blobs() && !of("").shows_files());
     }
 }

@@ -1,6 +1,6 @@
 //! Branches, trees, contents, comparisons, and the order in which a commit is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -17,6 +17,7 @@ use crate::{
     forge::{
         AheadCommits, BranchState, Branches, Commit, Comparison, Entry, Head, NewCommit,
         PublishOutcome, Tree, blob_id,
+        fleet::FileListing,
         http::{PAGE, PAGES_MAX},
     },
 };
@@ -30,7 +31,7 @@ struct ObjectName {
 }
 
 #[derive(Deserialize)]
-struct TreeRow {
+pub(super) struct TreeRow {
     sha: String,
     #[serde(default)]
     truncated: bool,
@@ -44,6 +45,7 @@ struct EntryRow {
     #[serde(rename = "type")]
     kind: String,
     sha: String,
+    size: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -110,32 +112,14 @@ impl Branches for Github {
         let request = self
             .request(Method::GET, &format!("git/trees/{id}"), what)
             .query("recursive", 1);
-        let listing: TreeRow = self.http.send(&request).await?.expect(&[200])?;
+        let listing = listing(self.http.send(&request).await?.expect(&[200])?);
         if listing.truncated {
             let reason =
                 "the forge's list of files is incomplete: it lists at most 100,000 files or 7 MB";
             return Err(Error::unavailable(&request.what, reason)
                 .help("promote with --apply in a clone, and push"));
         }
-        let files = listing
-            .tree
-            .into_iter()
-            .filter(|entry| entry.kind != "tree");
-        let entries = files
-            .map(|entry| {
-                (
-                    entry.path,
-                    Entry {
-                        mode: entry.mode,
-                        id: entry.sha,
-                    },
-                )
-            })
-            .collect();
-        Ok(Tree {
-            id: listing.sha,
-            entries,
-        })
+        Ok(listing.tree)
     }
 
     async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
@@ -296,6 +280,26 @@ impl Github {
         );
         self.http.content(&request, id).await
     }
+}
+
+/// The files of a listing of a tree.
+pub(super) fn listing(row: TreeRow) -> FileListing {
+    let mut listing = FileListing {
+        tree: Tree {
+            id: row.sha,
+            entries: BTreeMap::new(),
+        },
+        sizes: HashMap::new(),
+        truncated: row.truncated,
+    };
+    for row in row.tree.into_iter().filter(|row| row.kind != "tree") {
+        if let Some(size) = row.size {
+            listing.sizes.insert(row.sha.clone(), size);
+        }
+        let (mode, id) = (row.mode, row.sha);
+        listing.tree.entries.insert(row.path, Entry { mode, id });
+    }
+    listing
 }
 
 fn changed(files: Vec<FileRow>) -> BTreeMap<String, Option<String>> {

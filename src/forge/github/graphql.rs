@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
-    forge::{Repo, http::Request},
+    forge::{
+        Repo,
+        http::{Http, Request},
+    },
     http::error_body::GraphqlError,
 };
 
@@ -30,6 +33,11 @@ impl Answer {
         self.data.as_ref().unwrap_or(&Value::Null)
     }
 
+    /// What was requested, and all errors.
+    pub(super) fn into_parts(self) -> (Option<Value>, Vec<GraphqlError>) {
+        (self.data, self.errors)
+    }
+
     /// The first error.
     pub(super) fn first_error(&self) -> Option<&GraphqlError> {
         self.errors.first()
@@ -39,7 +47,7 @@ impl Answer {
 /// Whether GitHub failed by itself: a response with status 200 and an error without a type, after a
 /// timeout or a defect of GitHub's, as users report it. Whether a mutation was carried out is
 /// unknown.
-fn is_outage(error: &GraphqlError) -> bool {
+pub(super) fn is_outage(error: &GraphqlError) -> bool {
     error.kind.is_empty()
         && error
             .message
@@ -55,16 +63,11 @@ pub(super) enum Moved {
     Unknown,
 }
 
-impl Github {
-    /// Sends a query that may be sent twice; `None`: the server has no GraphQL.
-    pub(super) async fn graphql(
-        &self,
-        query: &str,
-        variables: Value,
-        what: &str,
-    ) -> Result<Option<Answer>, Error> {
+impl Http {
+    /// A request of GraphQL that may be sent twice.
+    pub(super) fn graphql(&self, query: &str, variables: &Value, what: &str) -> Request {
         // Below `/api` on GitHub Enterprise Server, whose REST is below `/api/v3`.
-        let base = self.http.base().path().trim_matches('/');
+        let base = self.base().path().trim_matches('/');
         let mut path = vec![""];
         path.extend(
             base.strip_suffix("v3")
@@ -74,9 +77,25 @@ impl Github {
         );
         path.push("graphql");
         let body = json!({"query": query, "variables": variables});
-        let request = Request::new(Method::POST, path, format!("GitHub: {what}"))
-            .body(body)
-            .harmless();
+        let request = Request::new(Method::POST, path, format!("GitHub: {what}"));
+        let request = request.body(body);
+        if query.starts_with("mutation") {
+            request.harmless()
+        } else {
+            request.reading()
+        }
+    }
+}
+
+impl Github {
+    /// Sends a query that may be sent twice; `None`: the server has no GraphQL.
+    pub(super) async fn graphql(
+        &self,
+        query: &str,
+        variables: Value,
+        what: &str,
+    ) -> Result<Option<Answer>, Error> {
+        let request = self.http.graphql(query, &variables, what);
         // Reading leaves nothing behind.
         let writes = query.starts_with("mutation");
         let reply = self.http.send(&request).await.map_err(|failure| Error {

@@ -6,6 +6,7 @@
 mod branches;
 mod checks;
 mod commits;
+mod fleet;
 mod graphql;
 mod issues;
 mod merging;
@@ -28,6 +29,8 @@ use crate::{
     error::Error,
 };
 
+pub use fleet::GithubFleet;
+
 /// A repository on GitHub.
 #[derive(Debug)]
 pub struct Github {
@@ -47,9 +50,7 @@ pub struct Github {
 impl Github {
     /// The repository that `target` names; nothing is sent yet.
     pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
-        let http = Http::new(target, token, "Bearer", settings)?
-            .with_header("accept", "application/vnd.github+json")
-            .with_header("x-github-api-version", "2022-11-28");
+        let http = versioned(Http::new(&target.api, token, "Bearer", settings)?);
         Ok(Self {
             http,
             owner: target.owner.clone(),
@@ -85,6 +86,12 @@ impl Github {
     fn full_name(&self) -> String {
         format!("{}/{}", self.owner, self.name)
     }
+}
+
+/// Names the version of the API.
+fn versioned(http: Http) -> Http {
+    http.with_header("accept", "application/vnd.github+json")
+        .with_header("x-github-api-version", "2022-11-28")
 }
 
 /// Whether GitHub runs what is at `path`.

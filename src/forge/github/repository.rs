@@ -11,7 +11,7 @@ use crate::{
     forge::{
         Ability, FileMode, Issues, Permission, PlannedWrites, Push, Repo, Repository,
         RequiredRights, Right, Signing, Verdict,
-        http::Request,
+        http::{Http, Reply, Request},
         rights::{ARCHIVED, by_scopes},
         shared,
     },
@@ -40,6 +40,20 @@ struct Permissions {
     push: bool,
 }
 
+/// The token's scopes, as a response reports them. Only classic tokens have any; for one without
+/// scopes the header is empty, for other tokens it is meaningless.
+pub(super) fn scopes(http: &Http, reply: &Reply) -> Option<Vec<String>> {
+    let scopes = reply.header("x-oauth-scopes").map(|scopes| {
+        scopes
+            .split(',')
+            .map(str::trim)
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    scopes.filter(|scopes| !scopes.is_empty() || http.token().has_scopes())
+}
+
 #[async_trait(?Send)]
 impl Repository for Github {
     fn name(&self) -> &'static str {
@@ -57,17 +71,7 @@ impl Repository for Github {
             .repository(&self.request(Method::GET, "", what))
             .await?;
         let repository: RepositoryRow = reply.expect(&[200])?;
-        // Only classic tokens have scopes; for one without any the header is empty, for other tokens
-        // it is meaningless.
-        let scopes = reply.header("x-oauth-scopes").map(|scopes| {
-            scopes
-                .split(',')
-                .map(str::trim)
-                .filter(|scope| !scope.is_empty())
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        });
-        let scopes = scopes.filter(|scopes| !scopes.is_empty() || self.http.token().has_scopes());
+        let scopes = scopes(&self.http, &reply);
         Ok(Repo {
             full_name: repository.full_name,
             default_branch: repository.default_branch,

@@ -96,7 +96,7 @@ impl Reply {
     }
 
     /// Whether a listing continues after `so_far` entries.
-    pub(super) fn more(&self, paging: Paging, so_far: usize) -> bool {
+    pub(in crate::forge) fn more(&self, paging: Paging, so_far: usize) -> bool {
         let next = || {
             self.header("link")
                 .map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")))

@@ -74,6 +74,7 @@ impl RequestError {
             Cause::Compressed => Self::unavailable(
                 "the response is compressed (Content-Encoding) without being requested",
             ),
+            Cause::Parked => Self::unavailable("it was not sent"),
             Cause::Redirect(reason) => Self::unavailable(reason),
         }
     }

@@ -11,6 +11,7 @@ pub mod graphql;
 pub mod schema;
 pub mod server;
 pub mod store;
+pub mod thousand;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use repin::forge::blob_id;
+use repin::forge::{Entry, Tree, blob_id};
 use serde_json::{Value, json};
 
 use super::Kind;
@@ -173,7 +173,18 @@ impl Store {
     }
 
     pub fn put_tree(&mut self, files: Files) -> String {
-        let id = blob_id(format!("tree {files:?}").as_bytes(), "");
+        let entries = files.iter().map(|(path, (mode, id))| {
+            let (mode, id) = (mode.clone(), id.clone());
+            (path.clone(), Entry { mode, id })
+        });
+        let entries = entries.collect();
+        let tree = Tree {
+            id: String::new(),
+            entries,
+        };
+        // What has no name in git, such as a tree without files, has one that follows from its files.
+        let id = tree.id_with(&BTreeMap::new());
+        let id = id.unwrap_or_else(|| blob_id(format!("tree {files:?}").as_bytes(), ""));
         self.trees.insert(id.clone(), files);
         id
     }

@@ -1,0 +1,16 @@
+//! `repin fleet`: one set for many repositories.
+
+mod list;
+mod merge;
+
+use crate::{
+    cli::{args, context::Context, exit::Exit},
+    error::Errors,
+};
+
+pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, Errors> {
+    match args {
+        args::Fleet::List(args) => list::run(args, cx),
+        args::Fleet::Merge(args) => merge::run(args, cx),
+    }
+}

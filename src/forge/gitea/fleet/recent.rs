@@ -1,0 +1,206 @@
+//! The recent history of some files: one listing of the commits of the directory that has them all,
+//! and the files of each that touched one of them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{GiteaFleet, request};
+use crate::{
+    error::Error,
+    forge::{
+        Head,
+        fleet::{
+            Contents, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName, linear,
+        },
+        http::Paging,
+    },
+};
+
+#[derive(Deserialize)]
+struct CommitRow {
+    sha: String,
+    commit: CommitText,
+    /// What it changed; null where the server does not say.
+    files: Option<Vec<ChangedRow>>,
+}
+
+#[derive(Deserialize)]
+struct CommitText {
+    message: String,
+    author: Option<Person>,
+    committer: Option<Person>,
+}
+
+#[derive(Deserialize, Default)]
+struct Person {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    date: String,
+}
+
+#[derive(Deserialize)]
+struct ChangedRow {
+    filename: String,
+}
+
+impl CommitRow {
+    fn touches(&self, path: &str) -> bool {
+        let files = self.files.as_ref();
+        files.is_none_or(|files| files.iter().any(|file| file.filename == path))
+    }
+
+    fn version(&self, content: Option<String>) -> PathVersion {
+        let author = self.commit.author.as_ref();
+        let committer = self.commit.committer.as_ref();
+        PathVersion {
+            id: self.sha.clone(),
+            date: committer
+                .map(|person| person.date.clone())
+                .unwrap_or_default(),
+            author: author.map(|person| person.name.clone()).unwrap_or_default(),
+            message: self.commit.message.clone(),
+            content,
+        }
+    }
+}
+
+/// The directory that has all of the files, without a slash behind it; empty: the whole repository.
+/// Of one file, the file itself.
+fn common(files: &BTreeMap<String, String>) -> String {
+    let mut paths = files.keys();
+    let Some(first) = paths.next() else {
+        return String::new();
+    };
+    let mut common: Vec<&str> = first.split('/').collect();
+    for path in paths {
+        let same = common.iter().zip(path.split('/'));
+        let length = same.take_while(|(one, other)| *one == other).count();
+        common.truncate(length);
+    }
+    common.join("/")
+}
+
+impl GiteaFleet {
+    pub(super) async fn read_recent(
+        &self,
+        repository: &RepositoryName,
+        head: &Head,
+        files: &BTreeMap<String, String>,
+    ) -> Result<RecentHistory, Error> {
+        let mut request = request(repository, "commits", "reading the recent history")
+            .query("sha", &head.commit)
+            .query("stat", false)
+            .query("verification", false)
+            .query("files", true)
+            .query("limit", RECENT)
+            .query("page", 1);
+        let directory = common(files);
+        if !directory.is_empty() {
+            request = request.query("path", directory);
+        }
+        let reply = self.http.send(&request).await?;
+        let mut rows: Vec<CommitRow> = reply.expect(&[200])?;
+        let whole = !reply.more(Paging::Counted, rows.len()) && rows.len() <= RECENT;
+        rows.truncate(RECENT);
+        let (histories, contents) = self.histories(repository, files, &rows, whole).await?;
+        let (commits, whole) = linear(&histories);
+        if commits.first().is_none_or(|commit| commit.files != *files) {
+            let reason = "the history does not lead to the files of the base branch's head";
+            return Err(Error::unavailable(&request.what, reason));
+        }
+        Ok(RecentHistory {
+            commits,
+            whole,
+            contents,
+        })
+    }
+
+    /// The history of each file, and the contents that the head has not.
+    async fn histories(
+        &self,
+        repository: &RepositoryName,
+        files: &BTreeMap<String, String>,
+        rows: &[CommitRow],
+        whole: bool,
+    ) -> Result<(Vec<PathHistory>, Contents), Error> {
+        let mut contents = Contents::new();
+        let mut histories: Vec<PathHistory> = files
+            .keys()
+            .map(|path| PathHistory {
+                path: path.clone(),
+                versions: Vec::new(),
+                whole,
+            })
+            .collect();
+        for row in rows {
+            let touched = || files.keys().filter(|path| row.touches(path));
+            // The last commit that touched a file left it as it is now.
+            let fresh = |path: &&String| {
+                let history = histories.iter().find(|history| history.path == **path);
+                history.is_some_and(|history| !history.versions.is_empty())
+            };
+            let older: Vec<&String> = touched().filter(fresh).collect();
+            let mut then = if older.is_empty() {
+                BTreeMap::new()
+            } else {
+                self.files_at(repository, &row.sha, &older).await?
+            };
+            for history in &mut histories {
+                if !row.touches(&history.path) {
+                    continue;
+                }
+                let content = if history.versions.is_empty() {
+                    files.get(&history.path).cloned()
+                } else if let Some(file) = then.remove(&history.path) {
+                    let known = files.values().any(|id| *id == file.id);
+                    if !known && !contents.contains_key(&file.id) {
+                        let bytes = match file.content {
+                            Some(bytes) => bytes,
+                            None => self.read_blob(repository, &file.id).await?,
+                        };
+                        contents.insert(file.id.clone(), bytes);
+                    }
+                    Some(file.id)
+                } else {
+                    None
+                };
+                history.versions.push(row.version(content));
+            }
+        }
+        // A file that none of these commits touched was the same in all of them.
+        if let Some(oldest) = rows.last() {
+            for history in histories
+                .iter_mut()
+                .filter(|history| history.versions.is_empty())
+            {
+                history.whole = false;
+                let content = files.get(&history.path).cloned();
+                history.versions.push(oldest.version(content));
+            }
+        }
+        Ok((histories, contents))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_directory_has_all_files() {
+        let of = |paths: &[&str]| {
+            let files = paths.iter().map(|path| ((*path).to_owned(), String::new()));
+            common(&files.collect())
+        };
+        assert_eq!(
+            of(&[".github/workflows/a.yml", ".github/workflows/b.yml"]),
+            ".github/workflows"
+        );
+        assert_eq!(of(&["a/b/c", "a/bc/d"]), "a");
+        assert_eq!(of(&["a/b/c"]), "a/b/c");
+        assert_eq!(of(&["a", "b"]), "");
+        assert_eq!(of(&[]), "");
+    }
+}

@@ -1,0 +1,309 @@
+//! Heads, configurations and pull requests of many repositories in one query.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{GithubFleet, Part, is_heavy};
+use crate::{
+    error::Error,
+    forge::{
+        Commit, Head, Mergeable, Pull, PullState, Push, Repo, State, blob_id,
+        fleet::{BranchHead, CONFIG_MAX, ConfigFile, RepositoryState, Survey, SurveyRequest},
+        github::repository::scopes,
+        http::Failure,
+    },
+};
+
+/// What is read of a repository; `%` is its number in the query.
+const REPOSITORY: &str = "r%:repository(owner:$o%,name:$n%){nameWithOwner id isArchived isEmpty isPrivate viewerPermission \
+     standard:defaultBranchRef{name} BASE{name target{oid ...on Commit{tree{oid} file(path:$c%){mode oid object{...on Blob{byteSize isBinary isTruncated text}}}}}} \
+     branch:ref(qualifiedName:$h%){target{oid ...on Commit{message tree{oid} parents(first:3){nodes{oid}}}}} \
+     pulls:pullRequests(headRefName:$p%,last:5){totalCount nodes{number url id title body state isDraft headRefName headRefOid \
+     isCrossRepository baseRefName headRef{name} mergeCommit{oid} labels(first:20){nodes{name}}}}}";
+
+/// The mode of a regular file, without its permissions, and the mask that leaves it.
+const REGULAR: u32 = 0o100_000;
+const KIND: u32 = 0o170_000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RepositoryRow {
+    name_with_owner: String,
+    id: String,
+    is_archived: bool,
+    is_empty: bool,
+    is_private: bool,
+    viewer_permission: Option<String>,
+    standard: Option<LabelRow>,
+    base: Option<RefRow>,
+    branch: Option<RefRow>,
+    pulls: PullsRow,
+}
+
+#[derive(Deserialize)]
+struct RefRow {
+    #[serde(default)]
+    name: String,
+    target: Option<CommitRow>,
+}
+
+#[derive(Deserialize)]
+struct CommitRow {
+    oid: String,
+    tree: Option<NameRow>,
+    file: Option<FileRow>,
+    #[serde(default)]
+    message: String,
+    parents: Option<Nodes<NameRow>>,
+}
+
+#[derive(Deserialize)]
+struct NameRow {
+    oid: String,
+}
+
+#[derive(Deserialize)]
+struct Nodes<T> {
+    nodes: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct FileRow {
+    mode: u32,
+    oid: String,
+    object: Option<BlobRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BlobRow {
+    // An object that is no blob has none of these.
+    byte_size: Option<u64>,
+    is_binary: Option<bool>,
+    #[serde(default)]
+    is_truncated: bool,
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PullsRow {
+    total_count: usize,
+    nodes: Vec<PullRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PullRow {
+    number: u64,
+    url: String,
+    id: String,
+    title: String,
+    body: String,
+    state: String,
+    is_draft: bool,
+    head_ref_name: String,
+    head_ref_oid: String,
+    is_cross_repository: bool,
+    base_ref_name: String,
+    head_ref: Option<LabelRow>,
+    merge_commit: Option<NameRow>,
+    labels: Option<Nodes<LabelRow>>,
+}
+
+#[derive(Deserialize)]
+struct LabelRow {
+    name: String,
+}
+
+impl From<PullRow> for Pull {
+    fn from(row: PullRow) -> Self {
+        let state = match row.state.as_str() {
+            "OPEN" => PullState::Open,
+            "MERGED" => PullState::Merged(row.merge_commit.map(|commit| commit.oid)),
+            _ => PullState::Closed,
+        };
+        let labels = row.labels.map(|labels| labels.nodes).unwrap_or_default();
+        Self {
+            number: row.number,
+            url: row.url,
+            node: row.id,
+            title: row.title,
+            body: row.body,
+            state,
+            draft: if row.is_draft {
+                State::Draft
+            } else {
+                State::Ready
+            },
+            head: row.head_ref_name,
+            head_commit: row.head_ref_oid,
+            own: !row.is_cross_repository,
+            base: row.base_ref_name,
+            labels: labels.into_iter().map(|label| label.name).collect(),
+            mergeable: Mergeable::Unknown,
+            head_exists: row.head_ref.is_some(),
+        }
+    }
+}
+
+impl FileRow {
+    fn config(self) -> ConfigFile {
+        if self.mode & KIND != REGULAR {
+            return ConfigFile::Unusable("it is not a regular file".to_owned());
+        }
+        let Some(blob) = self.object else {
+            return ConfigFile::Unusable("GitHub does not show its content".to_owned());
+        };
+        if blob.byte_size.is_some_and(|size| size > CONFIG_MAX) {
+            return ConfigFile::too_large();
+        }
+        match blob.text {
+            Some(_) if blob.is_truncated => {
+                ConfigFile::Unusable("GitHub shows only its beginning".to_owned())
+            }
+            // What is not quite UTF-8 comes changed: the name shows it.
+            Some(text) if blob_id(text.as_bytes(), &self.oid) == self.oid => {
+                ConfigFile::of(text.into_bytes())
+            }
+            None if blob.is_binary != Some(true) => {
+                ConfigFile::Unusable("GitHub does not show its content".to_owned())
+            }
+            _ => ConfigFile::Unusable("it is not UTF-8".to_owned()),
+        }
+    }
+}
+
+impl RepositoryRow {
+    fn survey(self, request: &SurveyRequest, scopes: Option<Vec<String>>) -> Survey {
+        // Renames are followed silently.
+        if !request.repository.is(&self.name_with_owner) {
+            return Survey::Moved(self.name_with_owner);
+        }
+        if self.is_archived {
+            return Survey::Archived;
+        }
+        let Some(base) = self.base else {
+            return match &request.base {
+                Some(base) if !self.is_empty => Survey::NoBase(base.clone()),
+                _ => Survey::Empty,
+            };
+        };
+        let Some(commit) = base.target else {
+            return Survey::Empty;
+        };
+        let all_pulls = self.pulls.nodes.len() >= self.pulls.total_count;
+        let pulls = self.pulls.nodes.into_iter().map(Pull::from);
+        let ours = |pull: &Pull| pull.own && pull.head == request.branch && pull.base == base.name;
+        Survey::Present(Box::new(RepositoryState {
+            repo: Repo {
+                full_name: self.name_with_owner,
+                default_branch: self.standard.map_or_else(String::new, |branch| branch.name),
+                node: self.id,
+                push: Push::reported(self.viewer_permission.map(|permission| {
+                    ["ADMIN", "MAINTAIN", "WRITE"].contains(&permission.as_str())
+                })),
+                scopes,
+                public: !self.is_private,
+                archived: false,
+            },
+            head: Head {
+                commit: commit.oid,
+                tree: commit.tree.map(|tree| tree.oid).unwrap_or_default(),
+            },
+            config: commit.file.map_or(ConfigFile::Missing, FileRow::config),
+            branch: self
+                .branch
+                .and_then(|branch| branch.target)
+                .map(BranchHead::from),
+            pulls: pulls.filter(ours).collect(),
+            all_pulls,
+            base: base.name,
+        }))
+    }
+}
+
+impl From<CommitRow> for BranchHead {
+    fn from(row: CommitRow) -> Self {
+        let parents = row.parents.map(|parents| parents.nodes).unwrap_or_default();
+        Self {
+            commit: Commit {
+                id: row.oid,
+                message: row.message,
+                parents: parents.into_iter().map(|parent| parent.oid).collect(),
+            },
+            tree: row.tree.map(|tree| tree.oid).unwrap_or_default(),
+        }
+    }
+}
+
+/// The query for some of the requests, and its variables.
+fn query(requests: &[SurveyRequest], batch: &[usize]) -> (String, BTreeMap<String, Value>) {
+    let (mut declared, mut fields) = (String::new(), String::new());
+    let mut variables = BTreeMap::new();
+    for at in batch {
+        let request = &requests[*at];
+        let (owner, name) = (&request.repository.owner, &request.repository.name);
+        let mut given = vec![
+            ("o", owner.clone()),
+            ("n", name.clone()),
+            ("c", request.config.clone()),
+            ("h", format!("refs/heads/{}", request.branch)),
+            ("p", request.branch.clone()),
+        ];
+        let mut base = "base:defaultBranchRef";
+        if let Some(branch) = &request.base {
+            given.push(("b", format!("refs/heads/{branch}")));
+            base = "base:ref(qualifiedName:$b%)";
+        }
+        let field = REPOSITORY.replacen("BASE", base, 1);
+        fields += &field.replace('%', &at.to_string());
+        for (letter, value) in given {
+            let variable = format!("{letter}{at}");
+            let _ = write!(declared, "${variable}:String!,");
+            variables.insert(variable, value.into());
+        }
+    }
+    let declared = declared.trim_end_matches(',');
+    (format!("query({declared}){{{fields}}}"), variables)
+}
+
+impl GithubFleet {
+    /// Surveys some of the repositories with one query.
+    pub(super) async fn survey_batch(
+        &self,
+        requests: &[SurveyRequest],
+        batch: &[usize],
+    ) -> Result<Vec<Part<Survey>>, Failure> {
+        let (query, variables) = query(requests, batch);
+        let what = "surveying repositories";
+        let mut fields = self.query(&query, variables, what, batch.len()).await?;
+        let scopes = scopes(&self.http, &fields.reply);
+        let mut parts = Vec::new();
+        for at in batch {
+            let request = &requests[*at];
+            let alias = format!("r{at}");
+            let row = fields.data.remove(&alias).unwrap_or_default();
+            let what = format!("GitHub: reading {}", request.repository);
+            parts.push(match fields.error_of(&alias) {
+                Some(error) if is_heavy(error) => Part::Heavy(self.part_error(&what, error)),
+                // The field of the repository itself is missing.
+                Some(error) if error.kind == "NOT_FOUND" && row.is_null() => {
+                    Part::Answered(Survey::Missing)
+                }
+                Some(error) => Part::Answered(Survey::Failed(self.part_error(&what, error))),
+                None => Part::Answered(match serde_json::from_value::<RepositoryRow>(row) {
+                    Ok(row) => row.survey(request, scopes.clone()),
+                    Err(error) => {
+                        let error = self.http.clean(&error.to_string());
+                        let reason = format!("malformed response: {error}");
+                        Survey::Failed(Error::unavailable(what, reason))
+                    }
+                }),
+            });
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,160 @@
+//! What goes wrong with a repository, by its number.
+
+use serde_json::json;
+
+use super::{
+    super::{Asked, PullRow, Reply, Store, error},
+    Outcome, Shared,
+    contents::PINNED,
+    not_found,
+};
+
+/// A scripted trouble of one repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// The first write meets a secondary limit with `Retry-After: 1`.
+    RetryAfter,
+    /// The first write meets a secondary limit whose end is not named.
+    Limited,
+    /// Every write is denied.
+    Denied,
+    /// The first write finds the hourly budget used up, until two seconds later.
+    UsedUp,
+    /// The first pull request "was submitted too quickly".
+    TooQuickly,
+    /// It has another name now: REST redirects, GraphQL and the new name answer.
+    Renamed,
+    Archived,
+    /// It has no commit.
+    Empty,
+    /// The listing of its files is cut off.
+    Truncated,
+    /// It has no `repin.yaml`.
+    Unconfigured,
+    /// A pin is missing.
+    WrongCounts,
+    /// Someone committed to repin's branch.
+    Foreign,
+    /// Someone closed repin's pull request.
+    Closed,
+    /// The first pull request is opened, and the answer is 502.
+    DoneThenBroken,
+    /// The first answer to a write never comes.
+    Silent,
+    /// It does not exist, or the token may not see it.
+    Missing,
+}
+
+impl Trouble {
+    /// Makes the repository what it is.
+    pub fn prepare(self, store: &mut Store, branch: &str) {
+        match self {
+            Self::Archived => store.archived = true,
+            Self::Empty => {
+                store.refs.clear();
+                store.commits.clear();
+            }
+            Self::Unconfigured => {
+                let head = store.refs["main"].clone();
+                let mut files = store.files_of(&head).clone();
+                files.remove("repin.yaml");
+                let tree = store.put_tree(files);
+                let commit = super::super::store::CommitRow {
+                    tree,
+                    parents: vec![head],
+                    message: "no configuration".to_owned(),
+                };
+                let id = store.put_commit(commit);
+                store.refs.insert("main".to_owned(), id);
+            }
+            Self::WrongCounts => {
+                store.push("main", "one pin less", &[(PINNED[0], "jobs: {}\n")]);
+            }
+            Self::Foreign => {
+                store.push(branch, "fix: by hand", &[("src/part0/file0.txt", "mine\n")]);
+            }
+            Self::Closed => {
+                let text = store.content("main", PINNED[0]).replace("aaaa", "cccc");
+                let message = "promote: images @x\n\nRepin-Set: x";
+                store.push(branch, message, &[(PINNED[0], &text)]);
+                let number = store.number();
+                store.pulls.push(PullRow {
+                    number,
+                    title: "promote: images @x".to_owned(),
+                    body: "<!-- repin/1 kind=promote revision=x -->".to_owned(),
+                    open: true,
+                    merged: None,
+                    draft: true,
+                    head: branch.to_owned(),
+                    head_repo: "acme/flows".to_owned(),
+                    base: "main".to_owned(),
+                    labels: Vec::new(),
+                    closed_at: None,
+                });
+                store.close(number);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a request opens a pull request.
+fn opens(asked: &Asked) -> bool {
+    asked.method == "POST" && asked.path.ends_with("/pulls")
+}
+
+impl Shared {
+    pub(super) fn troubled(
+        &self,
+        asked: &Asked,
+        number: usize,
+        trouble: Trouble,
+        write: bool,
+    ) -> Outcome {
+        let carried_out = || Outcome::Answer(self.carry_out(asked, Some(number)));
+        let reset = || {
+            let now = self.now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            (now.as_secs() + 2).to_string()
+        };
+        let due = match trouble {
+            Trouble::RetryAfter | Trouble::Limited | Trouble::UsedUp | Trouble::Silent => write,
+            Trouble::TooQuickly | Trouble::DoneThenBroken => opens(asked),
+            Trouble::Denied if write => {
+                return Outcome::Answer(error(
+                    403,
+                    "Resource not accessible by personal access token",
+                ));
+            }
+            Trouble::Missing if !asked.path.ends_with("/graphql") => {
+                return Outcome::Answer(Reply::json(404, not_found("Not Found")));
+            }
+            _ => false,
+        };
+        if !due || self.times(number) > 0 {
+            return carried_out();
+        }
+        let secondary = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+        match trouble {
+            Trouble::RetryAfter => Outcome::Answer(error(403, secondary).with("retry-after", "1")),
+            Trouble::Limited => Outcome::Answer(error(403, secondary)),
+            Trouble::UsedUp => Outcome::Answer(
+                error(403, "API rate limit exceeded for user ID 1.")
+                    .with("x-ratelimit-limit", "5000")
+                    .with("x-ratelimit-remaining", "0")
+                    .with("x-ratelimit-reset", &reset()),
+            ),
+            Trouble::TooQuickly => Outcome::Answer(Reply::json(
+                422,
+                json!({"message": "Validation Failed", "errors": [{"resource": "PullRequest", "code": "custom", "message": "was submitted too quickly"}]}),
+            )),
+            Trouble::DoneThenBroken => {
+                self.carry_out(asked, Some(number));
+                Outcome::Answer(error(502, "Server Error"))
+            }
+            _ => {
+                self.carry_out(asked, Some(number));
+                Outcome::Hang
+            }
+        }
+    }
+}
