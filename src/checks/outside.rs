@@ -146,11 +146,13 @@ fn unread(unseen: &Unreadable, status: Status) -> Check {
         Some(file) => format!("cannot read {file}: {}", unseen.reason),
         None => unseen.reason.clone(),
     };
-    let detail = match &unseen.hint {
-        Some(hint) => format!("{detail}; {hint}"),
-        None => detail,
+    let check = match &unseen.hint {
+        Some(hint) if status == Status::Fail => {
+            Check::new(Code::PIN_OUTSIDE, status, detail).help(hint)
+        }
+        Some(hint) => Check::new(Code::PIN_OUTSIDE, status, format!("{detail}; {hint}")),
+        None => Check::new(Code::PIN_OUTSIDE, status, detail),
     };
-    let check = Check::new(Code::PIN_OUTSIDE, status, detail);
     match &unseen.file {
         Some(file) => check.item(file),
         None => check,

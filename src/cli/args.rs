@@ -9,7 +9,7 @@ mod trust;
 
 use std::{
     ffi::OsString,
-    num::{IntErrorKind, ParseIntError},
+    num::{IntErrorKind, NonZero, ParseIntError},
     path::PathBuf,
 };
 
@@ -18,7 +18,7 @@ use clap_complete::ArgValueCompleter;
 
 pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
-pub(super) use fleet::{Fleet, FleetMerge};
+pub(super) use fleet::{Fleet, FleetList, FleetMerge};
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::Trust;
@@ -301,8 +301,8 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// Print the file instead of writing it; an empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// Print the file instead of writing it; without BOOL, or with an empty one, true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
     /// Overwrite an existing file
     #[arg(long, conflicts_with = "update")]
@@ -358,8 +358,8 @@ pub(super) struct Rollback {
 #[derive(Debug, Args)]
 pub(super) struct History {
     /// List at most N entries
-    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<usize>)]
-    pub(super) limit: Option<usize>,
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    pub(super) limit: Option<NonZero<usize>>,
     /// Write the sets to FILE as one self-contained HTML page; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
@@ -384,9 +384,9 @@ pub(super) struct Change {
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(super) if_unconfigured: Option<IfUnconfigured>,
-    /// true forbids every change; false means --apply, unless --pr is given; an empty BOOL means
-    /// true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// true forbids every change; false means --apply, unless --pr is given;
+    /// without BOOL, or with an empty one, true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
     #[command(flatten)]
     pub(super) changes: Changes,
@@ -439,8 +439,8 @@ pub(super) struct Recover {
     /// Delete the journal and leave the files as they are
     #[arg(long)]
     pub(super) discard: bool,
-    /// Report what recover would do without changing anything; an empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// Report what recover would do without changing anything; without BOOL, or with an empty one, true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
 }
 
@@ -471,6 +471,7 @@ pub(super) fn whole_number<T: std::str::FromStr<Err = ParseIntError>>(
     text.parse().map_err(|error: ParseIntError| {
         match error.kind() {
             IntErrorKind::PosOverflow => "the number is too large",
+            IntErrorKind::Zero => "the number must be at least 1",
             _ => "expected a whole number",
         }
         .to_owned()

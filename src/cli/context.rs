@@ -1,6 +1,7 @@
 //! What a command needs: arguments, environment and configuration file, turned into values once.
 
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,6 +27,8 @@ pub(super) struct Context {
     /// The services of a run.
     pub(super) services: Services,
     config: Option<PathBuf>,
+    /// The option that asked for a change, and what forbade it.
+    forbidden: Cell<Option<[&'static str; 2]>>,
 }
 
 impl Context {
@@ -58,7 +61,16 @@ impl Context {
             services: Services::new(environment, mappings, console, interruption)?,
             output,
             config: config.clone(),
+            forbidden: Cell::new(None),
         })
+    }
+
+    /// Ends a run that was asked for a change and must not make one by stating what forbade it.
+    pub(super) fn name_what_forbade(&self) {
+        if let Some([asked, by]) = self.forbidden.get() {
+            let line = format!("`{asked}` changed nothing, because `{by}` forbids every change");
+            self.output.note(&line);
+        }
     }
 
     /// Reads the configuration given by `--config`, or the nearest one, of one repository.
@@ -126,7 +138,9 @@ impl Context {
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid it.
     pub(super) fn intent(&self, change: &Change) -> Result<Intent, Errors> {
         let armed = change.apply || change.dry_run == Some(false);
-        let forbidden = change.dry_run == Some(true) || self.dry_run_forced()?;
+        let asked = change.pr.map_or("--apply", |_| "--pr");
+        let asks = change.apply || change.pr.is_some();
+        let forbidden = self.forbids(asks.then_some(asked), change.dry_run)?;
         Ok(match change.pr {
             Some(_) if forbidden => Intent::ShowOpen,
             Some(PullRequestState::Draft) => Intent::Open(State::Draft),
@@ -138,8 +152,20 @@ impl Context {
 
     /// Whether a command may change anything, given `--apply` and `--dry-run`.
     pub(super) fn armed(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Errors> {
-        let forbidden = dry_run == Some(true) || self.dry_run_forced()?;
+        let forbidden = self.forbids(apply.then_some("--apply"), dry_run)?;
         Ok((apply || dry_run == Some(false)) && !forbidden)
+    }
+
+    /// Whether every change is forbidden; remembers it if an option `asked` for one.
+    fn forbids(&self, asked: Option<&'static str>, dry_run: Option<bool>) -> Result<bool, Errors> {
+        let forced = self.dry_run_forced()?;
+        let by = match (dry_run, forced) {
+            (Some(true), _) => "--dry-run",
+            (_, true) => "REPIN_DRY_RUN",
+            _ => return Ok(false),
+        };
+        self.forbidden.set(asked.map(|asked| [asked, by]));
+        Ok(true)
     }
 
     /// Whether `REPIN_DRY_RUN` forbids every change.

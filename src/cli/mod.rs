@@ -52,6 +52,7 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         Ok(cli) => match Context::new(&cli, environment) {
             Ok(mut context) => {
                 let exit = dispatch(cli.command, &mut context);
+                context.name_what_forbade();
                 let exit = context.output.finish(exit);
                 context.services.close();
                 exit

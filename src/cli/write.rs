@@ -103,7 +103,7 @@ pub(in crate::cli) fn put(target: &Target, text: &str, force: bool) -> Result<()
     let mode = match fs::symlink_metadata(&target.file) {
         Ok(standing) if standing.is_dir() => {
             return Err(usage(format!(
-                "{} is a directory: move or remove it",
+                "{} is a directory, not a file",
                 target.shown
             )));
         }

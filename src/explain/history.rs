@@ -32,7 +32,7 @@ pub(super) const ALL: &[Explanation] = &[
             "A commit of the promoted branch has a `repin.yaml` that cannot be read.",
         ],
         remedy: "Promote the newest build; to promote an older build anyway, add `--allow-older`.",
-        example: "repin promote --revision REV --allow-older",
+        example: "repin history",
     },
     Explanation {
         code: "rolled_back",

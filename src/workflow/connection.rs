@@ -8,9 +8,12 @@ use super::{Environment, Services};
 use crate::{
     config::{Config, FORGE_TOKENS, Forge as Configured},
     error::{Class, Error, Errors, usage},
-    forge::{Audience, Forge, Gitea, Github, Kind, Settings, Target, Token},
+    forge::{
+        Audience, Forge, Gitea, GiteaFleet, Github, GithubFleet, Kind, Settings, Target, Token,
+        fleet::FleetReader,
+    },
     git::Git,
-    http::address::host_of,
+    http::{Pace, address::host_of},
 };
 
 /// The maximum size of a file that contains a token, in bytes.
@@ -97,6 +100,31 @@ pub fn open(
         }
         Kind::Gitea => Box::new(Gitea::new(target, token, settings)?.configured(method)),
     })
+}
+
+/// A reader of many repositories of the configured forge, whose requests begin when `pace` lets them;
+/// sends nothing yet.
+pub fn fleet_reader(
+    configured: &Configured,
+    git: Option<&Git>,
+    pace: Option<Pace>,
+    services: &Services,
+) -> Result<Access<Box<dyn FleetReader>>, Errors> {
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    let (kind, api) = Target::api(configured, origin.as_deref())
+        .map_err(|error| Errors::from(Error::input("config", error.to_string())))?;
+    let token = match token(&api, git, &services.environment)? {
+        Access::Granted(found) => found.token,
+        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+    };
+    let settings = Settings {
+        pace,
+        ..settings(&api, services)?
+    };
+    Ok(Access::Granted(match kind {
+        Kind::Github => Box::new(GithubFleet::new(&api, token, settings)?),
+        Kind::Gitea => Box::new(GiteaFleet::new(&api, token, settings)?),
+    }))
 }
 
 /// The settings of the forge's client in this run.

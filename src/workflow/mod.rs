@@ -37,7 +37,7 @@ mod workspace;
 
 use std::{fs, path::Path};
 
-pub use connection::{Access, Unconfigured, connect, connect_or_skip, no_token};
+pub use connection::{Access, Unconfigured, connect, connect_or_skip, fleet_reader, no_token};
 pub use console::{Console, Progress};
 pub use contracts::Contracts;
 pub use document::Finished;

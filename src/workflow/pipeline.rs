@@ -24,13 +24,14 @@ use crate::{
     checks::{self, Approved, Counted, Ordered, Proven, Resolution, Resolved, Signed, Stopped},
     config::Config,
     error::Errors,
-    history::{self, Promoted},
+    history::{self, Hold, Promoted},
     pins::Found,
     plan::Plan,
     report::{
         body::{Beside, Undone},
         json::ImageRow,
     },
+    untrusted::plain,
 };
 
 /// A set that may be promoted or rolled back to, and what would change.
@@ -96,6 +97,7 @@ pub(super) fn run(
     let chain = Counted::new(config, &request.revision, &found, further).or_halt(&rows)?;
 
     let history = History::at(workspace, services);
+    warn_of_hold(request, &history, services);
     let chain = Grounded::of(chain, request, &history, &found).or_halt(&rows)?;
     let targets = request.targets(config, &found, chain.promoted());
     let resolutions = tags::resolve(config, targets, services).or_halt(&rows)?;
@@ -137,6 +139,21 @@ pub(super) fn run(
         beside,
         session,
     })
+}
+
+/// Warns of a way back to a set that a rollback left.
+fn warn_of_hold(request: &Request, history: &History<'_>, services: &Services) {
+    // Why there is no history is reported where it decides.
+    if let (Proof::Promoted, Ok(known)) = (&request.proof, history.known())
+        && let Hold::Held { rollback, .. } = known.held(&request.revision)
+    {
+        services.console.warn(&format!(
+            "set {} was rolled back by commit {} on {}: this returns to it",
+            plain(request.revision.as_str()),
+            rollback.commit.short(),
+            plain(&rollback.date)
+        ));
+    }
 }
 
 /// A chain whose set has the required history.

@@ -25,6 +25,7 @@ mod docs;
 mod doctor;
 mod explain;
 mod faults;
+mod fleet_list;
 mod fleet_merge;
 mod fleet_reading;
 mod forge;

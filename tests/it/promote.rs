@@ -551,7 +551,26 @@ fn booleans_are_strict_and_can_only_forbid() {
         let ran = promote(&["--apply"], &[("REPIN_DRY_RUN", wrong)]).exits(2);
         assert!(ran.stderr.contains("REPIN_DRY_RUN"), "{}", ran.stderr);
     }
-    promote(&["--dry-run"], &[]).exits(2);
+    // Without a value it means true, and swallows no option.
+    for args in [&["--dry-run"][..], &["--dry-run", "--apply"]] {
+        promote(args, &[("REPIN_DRY_RUN", "false")]).exits(0);
+    }
+    let last = |ran: &support::world::Ran| ran.stderr.lines().last().unwrap().to_owned();
+    for (args, env, by) in [
+        (&["--apply", "--dry-run"][..], "false", "--dry-run"),
+        (&["--apply"], "true", "REPIN_DRY_RUN"),
+        (&["--apply", "--dry-run", "false"], "", "REPIN_DRY_RUN"),
+    ] {
+        let ran = promote(args, &[("REPIN_DRY_RUN", env)]).exits(0);
+        let line = format!("`--apply` changed nothing, because `{by}` forbids every change");
+        assert_eq!(last(&ran), line, "{args:?}");
+    }
+    let ran = promote(&[], &[("REPIN_DRY_RUN", "true")]).exits(0);
+    assert!(
+        last(&ran).contains("--apply would change"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(before, world.snapshot(), "nothing was armed");
     promote(&["--dry-run", "false"], &[]).exits(0);
     assert_ne!(before, world.snapshot());

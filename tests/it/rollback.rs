@@ -503,9 +503,44 @@ fn a_listed_revision_can_be_pasted() {
         assert!(verbose.stdout.contains(whole), "{}", verbose.stdout);
         assert!(!listed.stdout.contains(whole), "{}", listed.stdout);
     }
+    // As the list shortens it.
+    for shortened in [&REV_A[..12], &REV_A[..4]] {
+        let back = ["rollback", "--to", shortened, "--format", "json"];
+        let document = world.run(&back).exits(0).json();
+        assert_eq!(document["revision"], REV_A);
+    }
+    let ran = world.run(&["rollback", "--to", &REV_A[..3]]).exits(2);
+    assert!(ran.stderr.contains("malformed revision"), "{}", ran.stderr);
     // The sets of this world are those of another repository's commits; a commit of its own is found.
     let document = world.refuses_to(&["rollback", "--to", &head[..12]], 1, &["provenance_title"]);
     assert_eq!(document["revision"], *head);
+}
+
+#[test]
+fn beginning_of_several_revisions_is_ambiguous() {
+    let world = promoted_twice();
+    let other = format!("{}{}", &REV_A[..12], &REV_B[12..]);
+    world.pin(REV_C);
+    world.commit(&format!("promote: test images @{other}"));
+    world.push();
+    let ran = world.run(&["rollback", "--to", &REV_A[..6]]).exits(2);
+    for part in ["is ambiguous", REV_A, &other] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn return_to_a_held_set_is_a_warning() {
+    let world = promoted_twice();
+    let says = |to: &str| {
+        let ran = world.run(&["rollback", "--to", to]).exits(0);
+        ran.stderr.contains("was rolled back by commit")
+    };
+    assert!(!says(REV_A));
+    world.run(&[&TO_A[..], &["--apply"]].concat()).exits(0);
+    world.commit(&format!("rollback: test images @{REV_A}"));
+    world.push();
+    assert!(says(REV_B));
 }
 
 #[test]

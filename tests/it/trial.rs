@@ -105,7 +105,7 @@ fn a_set_is_promoted_after_its_images_ran_and_not_if_one_fails() {
         3,
         "{document}"
     );
-    assert!(document["body"].as_str().unwrap().contains("smoke_failed"));
+    assert!(document["body"].as_str().unwrap().contains("smoke command succeeds"));
     let listed = Command::new("podman")
         .args([
             "--root",

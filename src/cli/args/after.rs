@@ -59,8 +59,8 @@ pub(in crate::cli) struct Wait {
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
-    /// Only wait; change nothing on the forge; an empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// Only wait; change nothing on the forge; without BOOL, or with an empty one, true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) dry_run: Option<bool>,
 }
 
@@ -113,8 +113,8 @@ pub(in crate::cli) struct Arm {
     /// Make the changes
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// true forbids every change; false means --apply; an empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// true forbids every change; false means --apply; without BOOL, or with an empty one, true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) dry_run: Option<bool>,
 }
 

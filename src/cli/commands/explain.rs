@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, 
 
 fn unknown(code: &str) -> Errors {
     let codes: Vec<_> = explain::all().map(|found| found.code).collect();
-    let help = match nearest(code, &codes) {
+    let help = match nearest(&code.to_lowercase(), &codes) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "run `repin explain` to list every code".to_owned(),
     };

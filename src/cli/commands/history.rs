@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
+    num::NonZero,
     path::Path,
 };
 
@@ -102,11 +103,11 @@ fn page(
     config: &Config,
     gathered: &History<'_>,
     history: &history::History,
-    limit: Option<usize>,
+    limit: Option<NonZero<usize>>,
 ) -> Result<String, Errors> {
     let mut listed = history.listed();
     let total = listed.len();
-    listed.truncate(limit.unwrap_or(usize::MAX));
+    listed.truncate(limit.map_or(usize::MAX, NonZero::get));
     let git = gathered.git();
     let diffs = match git {
         Some(git) => set_diffs(git, history, &listed)
@@ -144,9 +145,12 @@ fn warn(history: &history::History, cx: &mut Context) {
 }
 
 /// Prints the sets, and warns of what is missing among them.
-pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Context) {
+pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx: &mut Context) {
     let listed = history.listed();
-    let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
+    let entries: Vec<&Entry> = listed
+        .iter()
+        .take(limit.map_or(usize::MAX, NonZero::get))
+        .collect();
     warn(history, cx);
     if cx.output.format == Format::Json {
         cx.output.json(&Document {

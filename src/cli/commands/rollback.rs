@@ -1,6 +1,8 @@
 //! `repin rollback`: move every pin back to a previously promoted set. Without `--to` it lists the
 //! sets.
 
+use std::collections::BTreeSet;
+
 use super::history;
 use crate::{
     cli::{args, change, context::Context, exit::Exit, format::Format},
@@ -8,15 +10,20 @@ use crate::{
     error::{Class, Error, Errors},
     git::Git,
     history::Entry,
+    oci::Revision,
     workflow::{Goal, History, Intent},
 };
+
+/// The fewest characters of a revision that name a set, as of a commit (gitrevisions(7)).
+const SHORTEST: usize = 4;
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
-    let Some(revision) = args.to.clone() else {
+    let Some(revision) = &args.to else {
         return without_target(intent, args, &config, cx);
     };
+    let revision = in_full(revision, &config, cx)?;
     change::run(
         &Goal::Rollback { revision },
         intent,
@@ -24,6 +31,42 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
         &config,
         cx,
     )
+}
+
+/// The revision that begins with `text`, as the list of sets shortens it; `text` itself if it is a whole
+/// revision, or if no set of history has one.
+fn in_full(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> {
+    let is_whole = config.revision.pattern.revision(text).is_ok();
+    if is_whole || text.len() < SHORTEST {
+        return Ok(text.to_owned());
+    }
+    let gathered = History::read(config, &cx.services);
+    // Why there is no history is reported where it is needed.
+    let Ok(history) = gathered.known() else {
+        return Ok(text.to_owned());
+    };
+    let revisions = history
+        .entries
+        .iter()
+        .filter_map(|entry| entry.revision.as_ref());
+    let revisions: BTreeSet<&str> = revisions
+        .map(Revision::as_str)
+        .filter(|revision| revision.starts_with(text))
+        .collect();
+    let mut revisions = revisions.into_iter();
+    match (revisions.next(), revisions.next()) {
+        (None, _) => Ok(text.to_owned()),
+        (Some(revision), None) => Ok(revision.to_owned()),
+        (Some(first), Some(second)) => {
+            let message =
+                format!("`{text}` is ambiguous: the revisions of several sets begin with it");
+            let mut error =
+                Error::input("revision_shape", message).help("write more of the revision");
+            let all = [first, second].into_iter().chain(revisions);
+            error.notes = all.map(str::to_owned).collect();
+            Err(error.into())
+        }
+    }
 }
 
 /// Lists the sets if no change was requested; otherwise refuses to choose one.

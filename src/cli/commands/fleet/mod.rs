@@ -1,5 +1,6 @@
 //! `repin fleet`: one set for many repositories.
 
+mod list;
 mod merge;
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
 
 pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, Errors> {
     match args {
+        args::Fleet::List(args) => list::run(args, cx),
         args::Fleet::Merge(args) => merge::run(args, cx),
     }
 }

@@ -1,0 +1,62 @@
+//! `repin fleet list`: the repositories of an organization, or those that a search finds.
+
+use crate::{
+    cli::{args, context::Context, exit::Exit, format::Format},
+    config::number,
+    error::Errors,
+    forge::fleet::ListQuery,
+    git::Git,
+    report::json::TextDocument,
+    untrusted::plain,
+    workflow::fleet_reader,
+};
+
+/// Archived repositories that are named.
+const NAMED: usize = 5;
+
+pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Errors> {
+    let config = cx.load_any()?;
+    let git = Git::open(&config.root).ok();
+    let configured = config.forge_or_default();
+    let reader = fleet_reader(&configured, git.as_ref(), None, &cx.services)?.granted()?;
+    let query = match (&args.org, &args.search) {
+        (Some(owner), _) => ListQuery::Owner {
+            owner: owner.clone(),
+            topic: args.topic.clone(),
+            has: args.has.clone(),
+        },
+        (None, search) => ListQuery::Search(search.clone().unwrap_or_default()),
+    };
+    let list = cx
+        .services
+        .wait(reader.list(&query), "listing repositories")??;
+    let lines = list.repositories.iter();
+    let lines: String = lines.map(|name| plain(name) + "\n").collect();
+    if cx.output.format == Format::Json {
+        cx.output.json(&TextDocument {
+            schema: "repin.text/1",
+            name: "fleet list",
+            content: lines,
+        });
+    } else {
+        cx.output.print(lines);
+    }
+    if !list.archived.is_empty() {
+        let named = list.archived.iter().take(NAMED);
+        let named: Vec<String> = named.map(|name| plain(name)).collect();
+        let more = list.archived.len().saturating_sub(NAMED);
+        let more = if more == 0 {
+            String::new()
+        } else {
+            format!(" and {more} more")
+        };
+        cx.output.note(&format!(
+            "note: {} left out: {}{more}",
+            number(list.archived.len(), "archived repository"),
+            named.join(", ")
+        ));
+    }
+    cx.output
+        .note(&number(list.repositories.len(), "repository"));
+    Ok(Exit::Done)
+}
