@@ -105,7 +105,12 @@ fn a_set_is_promoted_after_its_images_ran_and_not_if_one_fails() {
         3,
         "{document}"
     );
-    assert!(document["body"].as_str().unwrap().contains("smoke command succeeds"));
+    assert!(
+        document["body"]
+            .as_str()
+            .unwrap()
+            .contains("smoke command succeeds")
+    );
     let listed = Command::new("podman")
         .args([
             "--root",
