@@ -65,7 +65,7 @@ pub(super) fn finished(
         cx.output.fault(errors);
     }
     cx.output.refer();
-    cx.output.note(&closing(finished));
+    cx.output.note(&closing(finished, options));
     if cx.output.format != Format::Github {
         return exit;
     }
@@ -212,7 +212,7 @@ fn table(document: &PlanDocument) -> String {
 }
 
 /// The closing line: what was done, and what may be done next.
-fn closing(finished: &Finished) -> String {
+fn closing(finished: &Finished, options: &Options) -> String {
     let document = &finished.document;
     let pins: usize = document.files.iter().map(|file| file.pins).sum();
     let count = format!(
@@ -248,6 +248,11 @@ fn closing(finished: &Finished) -> String {
         ),
         Done::Begun if failed => "the pull request is incomplete; run the command again".to_owned(),
         _ if failed => "nothing was changed".to_owned(),
+        _ if !document.changed && options.commit => {
+            "\nnothing to do: every pin is already at this revision; nothing was committed, and `git status` shows \
+             whether the pins are"
+                .to_owned()
+        }
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()
         }

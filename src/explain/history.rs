@@ -64,8 +64,9 @@ pub(super) const ALL: &[Explanation] = &[
             "The set was pinned by hand, without the title and the trailer.",
             "`promote.title` was changed since then.",
         ],
-        remedy: "Choose a set that `repin history` lists; for sets that were pinned by hand, set \
-             `provenance.require: [content]`.",
+        remedy: "Choose a set that `repin history` lists. A set that is still pinned is recorded by a \
+             commit with its trailer `Repin-Set: REVISION`, such as the one that adopts repin; for \
+             earlier sets that were pinned by hand, set `provenance.require: [content]`.",
         example: "repin history",
     },
     Explanation {

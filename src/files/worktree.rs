@@ -296,6 +296,11 @@ pub(super) fn walk_error(root: &Path, directory: &Path, error: ignore::Error) ->
     let error = error
         .into_io_error()
         .unwrap_or_else(|| io::Error::other("the directory cannot be listed"));
+    // Its own text has the path once more, from the root of the file system.
+    let error = match error.kind() {
+        kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => io::Error::from(kind),
+        _ => error,
+    };
     ReadError {
         path: path.display().to_string(),
         error,
@@ -314,6 +319,23 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::*;
+
+    #[test]
+    fn directory_that_cannot_be_listed_is_named_once() {
+        let inner = "IO error for operation on /root/a: Permission denied (os error 13)";
+        let error = ignore::Error::WithPath {
+            path: "/root/a".into(),
+            err: Box::new(ignore::Error::Io(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                inner,
+            ))),
+        };
+        let error = walk_error(Path::new("/root"), Path::new(""), error);
+        assert_eq!(
+            (error.path.as_str(), error.error.to_string().as_str()),
+            ("a", "permission denied")
+        );
+    }
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

@@ -44,6 +44,22 @@ fn is_pinned_at(world: &World, revision: &'static str) -> bool {
 }
 
 #[test]
+fn pins_that_were_changed_before_are_not_taken_for_committed() {
+    let world = committer();
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let ran = world.run(&COMMIT).exits(0);
+    assert!(
+        ran.stderr.contains("nothing was committed"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+}
+
+#[test]
 fn a_promote_commits_its_files_and_history_reads_it() {
     let world = committer();
     world.write("notes.txt", "mine\n");
