@@ -523,11 +523,22 @@ impl Http {
         } else {
             "limit"
         };
+        let request = request.clone().query(limit, PAGE);
+        self.pages_of(&request, paging, |reply| reply.expect(&[200]))
+            .await
+    }
+
+    /// All pages of a listing whose entries `read` takes from a response.
+    pub(super) async fn pages_of<T>(
+        &self,
+        request: &Request,
+        paging: Paging,
+        read: impl Fn(&Reply) -> Result<Vec<Option<T>>, Error>,
+    ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         for number in 1..=PAGES_MAX {
-            let request = request.clone().query(limit, PAGE).query("page", number);
-            let reply = self.send(&request).await?;
-            let entries: Vec<Option<T>> = reply.expect(&[200])?;
+            let reply = self.send(&request.clone().query("page", number)).await?;
+            let entries = read(&reply)?;
             let (got, more) = (entries.len(), reply.more(paging, all.len() + entries.len()));
             all.extend(entries);
             if got == 0 || !more {

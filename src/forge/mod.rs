@@ -3,8 +3,8 @@
 //! [`Forge`] is all six; code that needs one capability takes that trait. A forge declares missing
 //! capabilities, so that no caller meets a 405. `pull_request` builds on these traits, once for all
 //! forges. Nothing here reads the environment, and no plan is made here: changes come in, one
-//! branch with one commit and one pull request come out; [`fleet`] reads many repositories. `http` is the only place that sends
-//! anything.
+//! branch with one commit and one pull request come out; [`fleet`] reads many repositories. `http`
+//! is the only place that sends anything.
 
 mod audience;
 mod branches;

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::{Commit, Head, Pull, Repo, Tree};
 use crate::error::Error;
 
-pub(super) use recent::{PathHistory, PathVersion, linear};
+pub(super) use recent::{PathHistory, PathVersion, line_to};
 
 /// Repositories that are surveyed with one request where the forge can.
 pub const AT_ONCE: usize = 50;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RECENT, RecentCommit};
+use crate::error::Error;
 
 /// The history of one path, the newest commit first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +27,28 @@ pub(in crate::forge) struct PathVersion {
     pub(in crate::forge) content: Option<String>,
 }
 
+/// The line of commits that leads to `files` as the head has them: see [`linear`]. `what`: what it was
+/// read for.
+pub(in crate::forge) fn line_to(
+    files: &BTreeMap<String, String>,
+    histories: &[PathHistory],
+    what: &str,
+) -> Result<(Vec<RecentCommit>, bool), Error> {
+    let (commits, whole) = linear(histories);
+    if commits.first().is_some_and(|commit| commit.files == *files) {
+        return Ok((commits, whole));
+    }
+    let reason = "the history does not lead to the files of the base branch's head";
+    Err(Error::unavailable(what, reason))
+}
+
 /// The commits of all histories in one order, the newest first, at most [`RECENT`], and whether those
 /// are all.
 ///
 /// Every history has the forge's order, so a commit comes once no other history has it further back;
 /// of several such commits, the one with the latest date. Histories that contradict one another end
 /// where they do.
-pub(in crate::forge) fn linear(histories: &[PathHistory]) -> (Vec<RecentCommit>, bool) {
+fn linear(histories: &[PathHistory]) -> (Vec<RecentCommit>, bool) {
     let mut next = vec![0; histories.len()];
     let mut commits = Vec::new();
     while commits.len() < RECENT {

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     error::Error,
     forge::{
-        AheadCommits, BranchState, Branches, Commit, Comparison, Entry, Head, NewCommit,
-        PublishOutcome, Repository, Tree, http::PAGES_MAX,
+        AheadCommits, BranchState, Branches, Commit, Comparison, Head, NewCommit, PublishOutcome,
+        Repository, Tree,
     },
 };
 
@@ -26,24 +26,6 @@ struct Branch {
 #[derive(Deserialize)]
 struct BranchCommit {
     id: String,
-}
-
-#[derive(Deserialize)]
-struct TreeRow {
-    sha: String,
-    #[serde(default)]
-    truncated: bool,
-    // A tree without entries is null.
-    tree: Option<Vec<EntryRow>>,
-}
-
-#[derive(Deserialize)]
-struct EntryRow {
-    path: String,
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    sha: String,
 }
 
 #[derive(Deserialize)]
@@ -111,39 +93,15 @@ impl Branches for Gitea {
             &format!("git/trees/{commit}"),
             format!("listing the files of {commit}"),
         );
-        let mut tree = Tree::default();
-        for page in 1..=PAGES_MAX {
-            let page = request
-                .clone()
-                .query("recursive", true)
-                .query("page", page)
-                .query("per_page", 1000);
-            let listing: TreeRow = self.http.send(&page).await?.expect(&[200])?;
-            let files = listing.tree.unwrap_or_default();
-            let nothing = files.is_empty();
-            tree.id = listing.sha;
-            let files = files.into_iter().filter(|entry| entry.kind != "tree");
-            tree.entries.extend(files.map(|entry| {
-                (
-                    entry.path,
-                    Entry {
-                        mode: entry.mode,
-                        id: entry.sha,
-                    },
-                )
-            }));
-            if !listing.truncated {
-                self.trees.borrow_mut().insert(commit.clone(), tree.clone());
-                return Ok(tree);
-            }
-            if nothing {
-                break;
-            }
+        let unread = |reason| Error::unavailable(&request.what, reason);
+        let listed = self.http.gitea_files(&request).await?;
+        let listed = listed.ok_or_else(|| unread("the commit is missing"))?;
+        if listed.files.truncated {
+            return Err(unread("the listing does not end"));
         }
-        Err(Error::unavailable(
-            &request.what,
-            "the listing does not end",
-        ))
+        let tree = listed.files.tree;
+        self.trees.borrow_mut().insert(commit.clone(), tree.clone());
+        Ok(tree)
     }
 
     async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {

@@ -8,6 +8,7 @@ mod checks;
 mod commits;
 mod fleet;
 mod issues;
+mod listing;
 mod merging;
 mod pull_requests;
 mod refusal;

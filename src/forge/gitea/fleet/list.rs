@@ -9,13 +9,13 @@ use crate::{
     forge::{
         fleet::{ListQuery, RepositoryList, RepositoryName},
         gitea::repository::RepositoryRow,
-        http::{PAGE, PAGES_MAX, Paging, Request},
+        http::{PAGE, Paging, Reply, Request},
     },
 };
 
 #[derive(Deserialize)]
 struct Found {
-    data: Option<Vec<RepositoryRow>>,
+    data: Option<Vec<Option<RepositoryRow>>>,
 }
 
 impl GiteaFleet {
@@ -72,18 +72,8 @@ impl GiteaFleet {
             "Gitea: searching repositories",
         );
         let request = request.query("q", text).query("limit", PAGE);
-        let mut all = Vec::new();
-        for page in 1..=PAGES_MAX {
-            let reply = self.http.send(&request.clone().query("page", page)).await?;
-            let rows = reply.expect::<Found>(&[200])?.data.unwrap_or_default();
-            let got = rows.len();
-            all.extend(rows);
-            if got == 0 || !reply.more(Paging::Counted, all.len()) {
-                return Ok(all);
-            }
-        }
-        let reason = format!("the listing has more than {PAGES_MAX} pages");
-        Err(Error::unavailable(&request.what, reason))
+        let rows = |reply: &Reply| Ok(reply.expect::<Found>(&[200])?.data.unwrap_or_default());
+        self.http.pages_of(&request, Paging::Counted, rows).await
     }
 
     /// Whether the default branch has a file at this path.

@@ -15,13 +15,12 @@ use std::{
 
 use async_trait::async_trait;
 use reqwest::{Method, Url};
-use serde::Deserialize;
 
-use super::version::Version;
+use super::{listing::Listed, version::Version};
 use crate::{
     error::Error,
     forge::{
-        Entry, Head, Settings, Token,
+        Head, Settings, Token,
         fleet::{
             ContentRequest, Contents, FileListing, FleetReader, ListQuery, RecentHistory,
             RepositoryList, RepositoryName, Survey, SurveyRequest,
@@ -32,10 +31,6 @@ use crate::{
 
 /// Listings that are kept between a survey and what follows it.
 const LISTINGS: usize = 8;
-/// Entries of a page of a listing of files; servers have their own limit.
-const FILES: usize = 1000;
-/// Files of a listing that is read to its end.
-const FILES_MAX: usize = 100_000;
 
 /// The repositories of one Gitea or Forgejo.
 #[derive(Debug)]
@@ -47,31 +42,6 @@ pub struct GiteaFleet {
     listings: RefCell<VecDeque<(RepositoryName, String, FileListing)>>,
     /// Configurations by the names of their contents.
     configs: RefCell<HashMap<String, Vec<u8>>>,
-}
-
-#[derive(Deserialize)]
-struct TreeRow {
-    sha: String,
-    #[serde(default)]
-    truncated: bool,
-    // A tree without entries is null.
-    tree: Option<Vec<EntryRow>>,
-}
-
-#[derive(Deserialize)]
-struct EntryRow {
-    path: String,
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    sha: String,
-    size: Option<u64>,
-}
-
-/// The files of a commit, and which commit that is.
-struct Listed {
-    commit: String,
-    files: FileListing,
 }
 
 impl GiteaFleet {
@@ -101,57 +71,10 @@ impl GiteaFleet {
         repository: &RepositoryName,
         name: &str,
     ) -> Result<Option<Listed>, Error> {
-        let mut listed = Listed {
-            commit: String::new(),
-            files: FileListing::default(),
-        };
-        for page in 1..=FILES_MAX / FILES {
-            let mut request = request(
-                repository,
-                "git/trees",
-                &format!("listing the files of {name}"),
-            );
-            request.path.push(name.to_owned());
-            let request = request
-                .query("recursive", true)
-                .query("page", page)
-                .query("per_page", FILES);
-            let reply = self.http.send(&request).await?;
-            // What is no object is a bad request for some versions.
-            if page == 1 && matches!(reply.status.as_u16(), 400 | 404 | 409) {
-                return Ok(None);
-            }
-            let row: TreeRow = reply.expect(&[200])?;
-            let changed = page > 1 && listed.commit != row.sha;
-            if changed {
-                return Err(Error::unavailable(
-                    &request.what,
-                    "the listing changed while it was read",
-                ));
-            }
-            listed.commit = row.sha;
-            let entries = row.tree.unwrap_or_default();
-            let nothing = entries.is_empty();
-            for entry in entries.into_iter().filter(|entry| entry.kind != "tree") {
-                if let Some(size) = entry.size {
-                    listed.files.sizes.insert(entry.sha.clone(), size);
-                }
-                let (mode, id) = (entry.mode, entry.sha);
-                listed
-                    .files
-                    .tree
-                    .entries
-                    .insert(entry.path, Entry { mode, id });
-            }
-            if !row.truncated {
-                return Ok(Some(listed));
-            }
-            if nothing {
-                break;
-            }
-        }
-        listed.files.truncated = true;
-        Ok(Some(listed))
+        let what = format!("listing the files of {name}");
+        let mut request = request(repository, "git/trees", &what);
+        request.path.push(name.to_owned());
+        self.http.gitea_files(&request).await
     }
 
     fn keep(&self, repository: &RepositoryName, listed: &Listed) {

@@ -11,7 +11,7 @@ use crate::{
     forge::{
         Head,
         fleet::{
-            Contents, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName, linear,
+            Contents, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName, line_to,
         },
         http::Paging,
     },
@@ -105,11 +105,7 @@ impl GiteaFleet {
         let whole = !reply.more(Paging::Counted, rows.len()) && rows.len() <= RECENT;
         rows.truncate(RECENT);
         let (histories, contents) = self.histories(repository, files, &rows, whole).await?;
-        let (commits, whole) = linear(&histories);
-        if commits.first().is_none_or(|commit| commit.files != *files) {
-            let reason = "the history does not lead to the files of the base branch's head";
-            return Err(Error::unavailable(&request.what, reason));
-        }
+        let (commits, whole) = line_to(files, &histories, &request.what)?;
         Ok(RecentHistory {
             commits,
             whole,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::GithubFleet;
+use super::{GithubFleet, PageRow};
 use crate::{
     error::{Class, Error},
     forge::{
@@ -25,11 +25,18 @@ struct ListingRow {
     nodes: Vec<Option<RepositoryRow>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageRow {
-    has_next_page: bool,
-    end_cursor: Option<String>,
+impl PageRow {
+    /// The cursor of the page after that of `cursor`; `Ok(None)`: there is none.
+    fn next(self, cursor: Option<&str>) -> Result<Option<String>, &'static str> {
+        if !self.has_next_page {
+            return Ok(None);
+        }
+        let next = self.end_cursor;
+        match next.filter(|next| cursor != Some(next)) {
+            Some(next) => Ok(Some(next)),
+            None => Err("the listing is incomplete"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -144,11 +151,10 @@ impl GithubFleet {
             {
                 list.add(row.name_with_owner, row.is_archived);
             }
-            let next = page
-                .page_info
-                .end_cursor
-                .filter(|_| page.page_info.has_next_page);
-            let Some(next) = next.filter(|next| cursor.as_ref() != Some(next)) else {
+            let next = page.page_info.next(cursor.as_deref());
+            let next =
+                next.map_err(|reason| Error::unavailable(format!("GitHub: {what}"), reason))?;
+            let Some(next) = next else {
                 return Ok(list.sorted());
             };
             listing.variables.insert("a".to_owned(), json!(next));
@@ -182,10 +188,7 @@ impl GithubFleet {
             ListQuery::Owner { .. } => &row["repositories"],
             ListQuery::Search(_) => row,
         };
-        let row = ListingRow::deserialize(row).map_err(|error| {
-            let error = self.http.clean(&error.to_string());
-            Error::unavailable(&what, format!("malformed response: {error}"))
-        })?;
+        let row = ListingRow::deserialize(row).map_err(|error| self.malformed(&what, &error))?;
         if let Some(count) = row.repository_count.filter(|count| *count > SEARCH_MAX) {
             let reason =
                 format!("the search finds {count} repositories, and GitHub shows {SEARCH_MAX}");
@@ -203,5 +206,29 @@ impl GithubFleet {
             return Err(Error::unavailable(what, "the listing is incomplete"));
         }
         Ok(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_leads_to_another_one_or_is_the_last() {
+        let next = |has_next_page, end: Option<&str>, cursor| {
+            let end_cursor = end.map(str::to_owned);
+            let page = PageRow {
+                has_next_page,
+                end_cursor,
+            };
+            page.next(cursor)
+        };
+        assert_eq!(next(false, Some("a"), None), Ok(None));
+        assert_eq!(next(false, None, Some("a")), Ok(None));
+        assert_eq!(next(true, Some("b"), Some("a")), Ok(Some("b".to_owned())));
+        let incomplete = Err("the listing is incomplete");
+        assert_eq!(next(true, None, Some("a")), incomplete);
+        assert_eq!(next(true, None, None), incomplete);
+        assert_eq!(next(true, Some("a"), Some("a")), incomplete);
     }
 }

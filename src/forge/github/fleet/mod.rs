@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use reqwest::{Method, Url};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -49,6 +50,14 @@ enum Part<T> {
     Answered(T),
     /// A smaller query may do better.
     Heavy(Error),
+}
+
+/// Whether a page of a listing is the last.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageRow {
+    has_next_page: bool,
+    end_cursor: Option<String>,
 }
 
 /// A response of GraphQL: fields by their aliases, and what is missing.
@@ -116,6 +125,13 @@ impl GithubFleet {
         })
     }
 
+    /// The error of a part of an answer that is not what was asked for.
+    fn malformed(&self, what: &str, error: &serde_json::Error) -> Error {
+        // What the reader quotes is the server's, who knows the token.
+        let error = self.http.clean(&error.to_string());
+        Error::unavailable(what, format!("malformed response: {error}"))
+    }
+
     /// The error of a part of a query, `what`: its purpose.
     fn part_error(&self, what: &str, error: &GraphqlError) -> Error {
         let message = self.http.clean(&error.message);
@@ -125,6 +141,13 @@ impl GithubFleet {
             _ => Error::unavailable(what, message),
         }
     }
+}
+
+/// Whether a file's mode is that of a regular file, whatever its permissions.
+fn is_regular(mode: u32) -> bool {
+    const KIND: u32 = 0o170_000;
+    const REGULAR: u32 = 0o100_000;
+    mode & KIND == REGULAR
 }
 
 /// A request below a repository.

@@ -6,35 +6,26 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::GithubFleet;
+use super::{GithubFleet, PageRow, is_regular};
 use crate::{
     error::Error,
     forge::{
         Head,
         fleet::{
-            ContentRequest, FleetReader as _, PathHistory, PathVersion, RECENT, RecentHistory,
-            RepositoryName, linear,
+            ContentRequest, Contents, FleetReader as _, PathHistory, PathVersion, RECENT,
+            RecentHistory, RepositoryName, line_to,
         },
     },
 };
 
 /// Paths whose histories are read with one query.
 const PATHS: usize = 20;
-/// The kinds of modes, and that of a regular file.
-const KIND: u32 = 0o170_000;
-const REGULAR: u32 = 0o100_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HistoryRow {
     page_info: PageRow,
     nodes: Vec<CommitRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageRow {
-    has_next_page: bool,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +51,7 @@ struct FileRow {
 
 impl From<CommitRow> for PathVersion {
     fn from(row: CommitRow) -> Self {
-        let regular = row.file.filter(|file| file.mode & KIND == REGULAR);
+        let regular = row.file.filter(|file| is_regular(file.mode));
         Self {
             id: row.oid,
             date: row.committed_date,
@@ -121,10 +112,8 @@ impl GithubFleet {
             }
             let commit = &fields.data.get("repository").unwrap_or(&Value::Null)["object"];
             for (at, path) in paths.iter().enumerate() {
-                let row = HistoryRow::deserialize(&commit[format!("h{at}")]).map_err(|error| {
-                    let error = self.http.clean(&error.to_string());
-                    Error::unavailable(&what, format!("malformed response: {error}"))
-                })?;
+                let row = HistoryRow::deserialize(&commit[format!("h{at}")])
+                    .map_err(|error| self.malformed(&what, &error))?;
                 histories.push(PathHistory {
                     path: (*path).clone(),
                     whole: !row.page_info.has_next_page,
@@ -132,11 +121,7 @@ impl GithubFleet {
                 });
             }
         }
-        let (commits, whole) = linear(&histories);
-        if commits.first().is_none_or(|commit| commit.files != *files) {
-            let reason = "the history does not lead to the files of the base branch's head";
-            return Err(Error::unavailable(what, reason));
-        }
+        let (commits, whole) = line_to(files, &histories, &what)?;
         let older = commits.iter().flat_map(|commit| &commit.files);
         let older = older.filter(|(path, id)| files.get(*path) != Some(id));
         // Several contents of one path: the name stands for the path, too.
@@ -154,9 +139,7 @@ impl GithubFleet {
         Ok(RecentHistory {
             commits,
             whole,
-            contents: contents
-                .pop()
-                .unwrap_or_else(|| Ok(BTreeMap::new().into_iter().collect()))?,
+            contents: contents.pop().unwrap_or_else(|| Ok(Contents::new()))?,
         })
     }
 }

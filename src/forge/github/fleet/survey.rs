@@ -5,15 +5,12 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{GithubFleet, Part, is_heavy};
-use crate::{
-    error::Error,
-    forge::{
-        Commit, Head, Mergeable, Pull, PullState, Push, Repo, State, blob_id,
-        fleet::{BranchHead, CONFIG_MAX, ConfigFile, RepositoryState, Survey, SurveyRequest},
-        github::repository::scopes,
-        http::Failure,
-    },
+use super::{GithubFleet, Part, is_heavy, is_regular};
+use crate::forge::{
+    Commit, Head, Mergeable, Pull, PullState, Push, Repo, State, blob_id,
+    fleet::{BranchHead, CONFIG_MAX, ConfigFile, RepositoryState, Survey, SurveyRequest},
+    github::repository::scopes,
+    http::Failure,
 };
 
 /// What is read of a repository; `%` is its number in the query.
@@ -22,10 +19,6 @@ const REPOSITORY: &str = "r%:repository(owner:$o%,name:$n%){nameWithOwner id isA
      branch:ref(qualifiedName:$h%){target{oid ...on Commit{message tree{oid} parents(first:3){nodes{oid}}}}} \
      pulls:pullRequests(headRefName:$p%,last:5){totalCount nodes{number url id title body state isDraft headRefName headRefOid \
      isCrossRepository baseRefName headRef{name} mergeCommit{oid} labels(first:20){nodes{name}}}}}";
-
-/// The mode of a regular file, without its permissions, and the mask that leaves it.
-const REGULAR: u32 = 0o100_000;
-const KIND: u32 = 0o170_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -151,7 +144,7 @@ impl From<PullRow> for Pull {
 
 impl FileRow {
     fn config(self) -> ConfigFile {
-        if self.mode & KIND != REGULAR {
+        if !is_regular(self.mode) {
             return ConfigFile::Unusable("it is not a regular file".to_owned());
         }
         let Some(blob) = self.object else {
@@ -296,11 +289,7 @@ impl GithubFleet {
                 Some(error) => Part::Answered(Survey::Failed(self.part_error(&what, error))),
                 None => Part::Answered(match serde_json::from_value::<RepositoryRow>(row) {
                     Ok(row) => row.survey(request, scopes.clone()),
-                    Err(error) => {
-                        let error = self.http.clean(&error.to_string());
-                        let reason = format!("malformed response: {error}");
-                        Survey::Failed(Error::unavailable(what, reason))
-                    }
+                    Err(error) => Survey::Failed(self.malformed(&what, &error)),
                 }),
             });
         }

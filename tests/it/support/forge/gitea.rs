@@ -289,6 +289,7 @@ fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
             json!({"sha": id, "encoding": "base64", "content": STANDARD.encode(content), "size": 1}),
         );
     }
+    // Seen: `sha` is what was asked for, a commit's name, too.
     let tree = store.commits.get(id).map_or(id, |commit| &commit.tree);
     let Some(files) = store.trees.get(tree) else {
         return not_found();
@@ -310,7 +311,7 @@ fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
         .collect();
     Reply::json(
         200,
-        json!({"sha": tree, "tree": rows, "truncated": number * size < files.len(), "page": number, "total_count": files.len()}),
+        json!({"sha": id, "tree": rows, "truncated": number * size < files.len(), "page": number, "total_count": files.len()}),
     )
 }
 
