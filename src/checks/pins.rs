@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Check, Code, FilePlace, Status};
 use crate::{
-    config::{Config, Image, number},
+    config::{Config, Image, few, number},
     error::Error,
     oci::Tag,
     pins::{Found, Located, Malformed, Pin, Refused, Twice, VersionComment},
@@ -28,7 +28,7 @@ pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
     let nobodys = found.refused.iter().filter(|one| one.what.image.is_none());
     checks.extend(nobodys.map(|one| refusal(config, one)));
     checks.extend(managed(config, found));
-    checks.extend(version_comments(config, found, &beside));
+    checks.extend(version_comments(config, found, &|pin| pin.tag.clone()));
     checks
 }
 
@@ -70,57 +70,61 @@ fn managed(config: &Config, found: &Found) -> Vec<Check> {
     checks
 }
 
-/// Compares the comments that name a version with the tag that `named` gives for their pin; a pin for
-/// which it gives none is left out.
+/// Compares the comments that name a version with the tag that `named` gives for their pin.
 pub fn version_comments(
     config: &Config,
     found: &Found,
-    named: &dyn Fn(&Pin, &VersionComment) -> Option<Tag>,
+    named: &dyn Fn(&Pin) -> Option<Tag>,
 ) -> Vec<Check> {
-    let images = config.images.iter().enumerate();
-    let of_image = |(at, image): (usize, &Image)| {
-        let compared = found.pins_of(at).filter_map(|pin| {
-            let comment = pin.what.comment.as_deref()?;
-            Some((pin, comment, named(&pin.what, comment)?))
-        });
-        let compared: Vec<_> = compared.collect();
-        let others: Vec<_> = compared
-            .iter()
-            .filter(|(_, comment, tag)| comment.tag != *tag)
-            .collect();
-        let (_, _, tag) = compared.first()?;
-        let check = |status, detail| Check::new(Code::VERSION_COMMENT, status, detail);
-        let Some((_, comment, _)) = others.first() else {
-            let detail = format!(
-                "{} after the digest: {tag}",
-                number(compared.len(), "comment")
-            );
-            return Some(check(Status::Pass, detail).image(&image.name));
-        };
-        let mention = |(pin, comment, tag): &&(&Located<Pin>, &VersionComment, Tag)| {
-            format!("{} names {}, not {tag}", place_of(pin), comment.tag)
-        };
-        let shown: Vec<_> = others.iter().take(LISTED).map(mention).collect();
-        let detail = format!(
-            "{} after the digest out of date: {}",
-            number(others.len(), "comment"),
-            shown.join(", ")
-        );
-        let places: Vec<_> = others.iter().map(|(pin, ..)| place_of(pin)).collect();
-        let help = if comment.moves {
-            "the next promote or rollback writes the tag into the comment"
-        } else {
-            "set `comments: tag`, so that promote and rollback write the tag into the comment"
-        };
-        let check = check(Status::Warn, detail).image(&image.name);
-        Some(check.help(help).places(places))
-    };
-    images.filter_map(of_image).collect()
+    let images = 0..config.images.len();
+    images
+        .filter_map(|at| version_comments_of(config, found, at, named))
+        .collect()
 }
 
-/// The version of a whole pin, as far as its file tells.
-fn beside(pin: &Pin, _: &VersionComment) -> Option<Tag> {
-    pin.tag.clone()
+/// The same of one image; a pin for which `named` gives no tag is left out.
+pub(super) fn version_comments_of(
+    config: &Config,
+    found: &Found,
+    at: usize,
+    named: &dyn Fn(&Pin) -> Option<Tag>,
+) -> Option<Check> {
+    let compared = found.pins_of(at).filter_map(|pin| {
+        let comment = pin.what.comment.as_deref()?;
+        Some((pin, comment, named(&pin.what)?))
+    });
+    let compared: Vec<_> = compared.collect();
+    let others: Vec<_> = compared
+        .iter()
+        .filter(|(_, comment, tag)| comment.tag != *tag)
+        .collect();
+    let (_, _, tag) = compared.first()?;
+    let check = |status, detail| {
+        Check::new(Code::VERSION_COMMENT, status, detail).image(&config.images[at].name)
+    };
+    let Some((_, comment, _)) = others.first() else {
+        let detail = format!(
+            "{} after the digest: {tag}",
+            number(compared.len(), "comment")
+        );
+        return Some(check(Status::Pass, detail));
+    };
+    let mention = |(pin, comment, tag): &&(&Located<Pin>, &VersionComment, Tag)| {
+        format!("{} names {}, not {tag}", place_of(pin), comment.tag)
+    };
+    let shown = others.iter().map(mention);
+    let detail = format!(
+        "{}: {}",
+        number(others.len(), "out-of-date comment"),
+        few(shown, LISTED)
+    );
+    let places: Vec<_> = others.iter().map(|(pin, ..)| place_of(pin)).collect();
+    let help = if comment.moves {
+        "the next promote or rollback writes the tag into the comment"
+    } else {
+        "set `comments: tag`, so that promote and rollback write the tag into the comment"
+    };
+    Some(check(Status::Warn, detail).help(help).places(places))
 }
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
@@ -169,7 +173,11 @@ fn count(image: &Image, pins: &[&Located<Pin>], files: usize) -> Check {
     );
     let mut detail = message.clone();
     if !places.is_empty() {
-        let _ = write!(detail, ": {}", listed(&places));
+        let _ = write!(
+            detail,
+            ": {}",
+            few(places.iter().map(ToString::to_string), LISTED)
+        );
     }
     let help = if pins.len() < declared {
         format!(
@@ -257,7 +265,7 @@ fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Ch
     let detail = format!(
         "the pins of `{}` disagree: {}",
         image.name,
-        shown.take(LISTED).collect::<Vec<_>>().join(", ")
+        few(shown, LISTED)
     );
     let places = pins.iter().map(|pin| place_of(pin)).collect();
     Some(
@@ -274,19 +282,6 @@ pub(super) fn place_of(pin: &Located<Pin>) -> FilePlace {
         line: pin.what.line,
         column: pin.what.column,
     }
-}
-
-fn listed(places: &[FilePlace]) -> String {
-    let mut text = places
-        .iter()
-        .take(LISTED)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if places.len() > LISTED {
-        let _ = write!(text, " and {} more", places.len() - LISTED);
-    }
-    text
 }
 
 impl std::fmt::Display for FilePlace {

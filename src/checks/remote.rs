@@ -2,7 +2,7 @@
 
 use super::{
     Check, Code, FilePlace, Status,
-    pins::{place_of, version_comments},
+    pins::{place_of, version_comments_of},
     set::{digest_mismatch, shown, tag_missing},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error},
     history::Provenance,
     oci::{Digest, Revision, Tag},
-    pins::{Found, Pin, VersionComment},
+    pins::{Found, Pin},
     registry::resolve::ImageFacts,
 };
 
@@ -54,11 +54,11 @@ pub fn claims(
                 let tag = revision.as_ref();
                 let tag = tag.and_then(|revision| config.revision.tag.tag(revision).ok());
                 // What stands beside the digest is compared without a registry.
-                let named = |pin: &Pin, _: &VersionComment| match (&pin.tag, pin.digest) {
-                    (None, digest) if digest == one.digest && pin.image == one.image => tag.clone(),
-                    _ => None,
+                let named = |pin: &Pin| {
+                    let here = pin.tag.is_none() && pin.digest == one.digest;
+                    here.then(|| tag.clone()).flatten()
                 };
-                checks.extend(version_comments(config, found, &named));
+                checks.extend(version_comments_of(config, found, one.image, &named));
                 revisions.push((&image.name, revision));
             }
             Ok(None) => {

@@ -106,6 +106,46 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
     )
 }
 
+/// The keys that a configuration sets, in its order: those of `blocks` and of each image by their
+/// whole path, such as `forge.base` or `images.fix.pins`, all others by the first part of it.
+pub fn keys(config: &Config, blocks: &[&str]) -> Vec<String> {
+    let entries = |node: Option<yaml::Node>| match node.map(|node| node.value) {
+        Some(yaml::Value::Map(entries)) => entries,
+        _ => Vec::new(),
+    };
+    let below = |key: String, node| {
+        let below = entries(Some(node)).into_iter();
+        below.map(move |(name, node)| (format!("{key}.{}", name.text), node))
+    };
+    let mut keys = Vec::new();
+    for (key, node) in entries(yaml::parse(&config.source.text).0) {
+        if key.text == "images" {
+            let images = below(key.text, node);
+            keys.extend(
+                images
+                    .flat_map(|(image, node)| below(image, node))
+                    .map(|(key, _)| key),
+            );
+        } else if blocks.contains(&key.text.as_str()) {
+            keys.extend(below(key.text, node).map(|(key, _)| key));
+        } else {
+            keys.push(key.text);
+        }
+    }
+    keys
+}
+
+/// The first `most` names, and how many more there are, such as `a, b and 2 more`.
+pub fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize) -> String {
+    let more = names.len().saturating_sub(most);
+    let shown: Vec<String> = names.take(most).map(Into::into).collect();
+    let shown = shown.join(", ");
+    match more {
+        0 => shown,
+        _ => format!("{shown} and {more} more"),
+    }
+}
+
 /// A count with its noun, such as `1 pin`, `2 pins` or `2 directories`.
 pub fn number(count: usize, noun: &str) -> String {
     match (count, noun.strip_suffix("ry")) {

@@ -7,10 +7,26 @@
 use crate::{
     checks::{Check, Code, Status},
     config::{
-        Config, Forge, Globs, Image, ImageInventory, Outside, OutsidePolicy, OwnPolicy, Report,
+        self, Config, Forge, Globs, Image, ImageInventory, Outside, OutsidePolicy, OwnPolicy,
+        Report,
     },
     error::Error,
 };
+
+/// The keys that are obeyed, beside where images are pinned and how often.
+const OBEYED: [&str; 9] = [
+    "version",
+    "name",
+    "files",
+    "places",
+    "promote",
+    "forge.base",
+    "forge.labels",
+    "forge.gates",
+    "forge.auto_merge",
+];
+/// The keys of a policy of its own, which [`own_policy`] names.
+const JUDGED: [&str; 3] = ["verify", "inventory", "smoke"];
 
 /// A repository of a fleet.
 #[derive(Debug, Clone, Copy)]
@@ -164,25 +180,20 @@ fn own_policy(own: &Config) -> Vec<String> {
     keys
 }
 
-/// The other keys that the fleet decides or does without.
+/// The other keys that it sets and that are not obeyed.
 fn ignored_keys(own: &Config) -> Vec<String> {
-    let forge = own.forge_or_default();
-    let keys = [
-        ("sources", !own.sources.is_empty()),
-        ("realms", !own.realms.is_empty()),
-        ("report.template", own.report.template.is_some()),
-        ("report.labels", !own.report.labels.is_empty()),
-        ("freshness", !own.freshness.is_empty()),
-        ("prune", own.prune.is_some()),
-        ("provenance.branch", own.provenance.branch.is_some()),
-        ("forge.url", forge.url.is_some()),
-        ("forge.repository", forge.repository.is_some()),
-        ("forge.dispatch", !forge.dispatch.is_empty()),
-        ("forge.sync_targets", !forge.sync_targets.is_empty()),
-        ("fleet", own.fleet.is_some()),
-    ];
-    let set = keys.into_iter().filter(|(_, is_set)| *is_set);
-    set.map(|(key, _)| key.to_owned()).collect()
+    let obeyed = |key: &str| {
+        let of_image = key.starts_with("images.")
+            && [".repository", ".pins", ".contract", ".inventory"]
+                .iter()
+                .any(|end| key.ends_with(end));
+        of_image || OBEYED.contains(&key) || JUDGED.contains(&key)
+    };
+    let keys = config::keys(own, &["forge", "report", "provenance"]);
+    let outside = own.outside.policy == OutsidePolicy::Refuse;
+    keys.into_iter()
+        .filter(|key| !obeyed(key) && !(outside && key == "outside"))
+        .collect()
 }
 
 fn policy_refused(member: Member<'_>, key: &str) -> Error {
@@ -285,10 +296,14 @@ realms: {{ ghcr.io: evil.example }}
 report: {{ template: etc.j2, labels: [x] }}
 freshness:
   - {{ name: x, pinned: {{ file: a, pointer: /a }}, repository: 'https://evil.example/x.git', token_env: SECRET, branch: main, paths: [a] }}
-provenance: {{ branch: origin/other }}
+provenance: {{ branch: origin/other, require: [content] }}
 prune: {{}}
 forge: {{ kind: github, url: 'https://evil.example/api', repository: evil/evil, dispatch: [evil.yml], sync_targets: [main], sign: auto, merge_method: rebase }}
 fleet: {{ own_policy: ignore }}
+comments: tag
+revision: {{ tag: 'v{{revision}}' }}
+rollback: {{ title: 'back to {{revision}}' }}
+outside: ignore
 "
         );
         let found = obey(FLEET, &own).unwrap();
@@ -321,13 +336,21 @@ fleet: {{ own_policy: ignore }}
             "report.template",
             "report.labels",
             "freshness",
-            "prune",
             "provenance.branch",
+            "provenance.require",
+            "prune",
+            "forge.kind",
             "forge.url",
             "forge.repository",
             "forge.dispatch",
             "forge.sync_targets",
+            "forge.sign",
+            "forge.merge_method",
             "fleet",
+            "comments",
+            "revision",
+            "rollback",
+            "outside",
         ];
         let note = |key| format!("acme/web: `{key}` is ignored in a fleet");
         assert_eq!(found.notes, keys.map(note));

@@ -8,6 +8,7 @@ use super::{
     merge::FleetDocument,
 };
 use crate::{
+    config::few,
     explain::{self, Explanation},
     report::table::{Align, aligned},
     untrusted::{markdown, plain},
@@ -59,12 +60,7 @@ impl FleetCause {
 
     /// The first repositories, and how many more there are.
     pub fn names(&self) -> String {
-        let shown = self.repositories.iter().take(NAMED);
-        let shown: Vec<_> = shown.map(|name| plain(name)).collect();
-        match self.repositories.len().saturating_sub(NAMED) {
-            0 => shown.join(", "),
-            more => format!("{} and {more} more", shown.join(", ")),
-        }
+        few(self.repositories.iter().map(|name| plain(name)), NAMED)
     }
 }
 

@@ -10,10 +10,7 @@ use crate::{
     config::{Config, RelPath, number},
     files::{Files, ReadError},
     oci::Digest,
-    pins::{
-        FileScanner, Found, Looking, Pin, Replacement, Scan, VersionComment, outline, reads_alike,
-        replace,
-    },
+    pins::{FileScanner, Found, Looking, Pin, Replacement, Scan, outline, reads_alike, replace},
 };
 
 /// New contents for an approved set.
@@ -111,9 +108,10 @@ impl Plan {
         if crate::checks::any_failed(&checks) {
             return Err(PlanError::Counts(checks));
         }
-        let stays = |pin: &Pin, comment: &VersionComment| {
+        let stays = |pin: &Pin| {
             let to = replacements[pin.image].as_ref()?;
-            (!comment.moves).then(|| to.tag.clone())
+            let stays = pin.comment.as_ref().is_some_and(|comment| !comment.moves);
+            stays.then(|| to.tag.clone())
         };
         checks.extend(crate::checks::version_comments(config, found, &stays));
         Ok(Self { changes, checks })

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{Console, Environment, Interruption, settings};
 use crate::{
-    config::{Config, Image, Mapping},
+    config::{Config, Image, Mapping, few},
     error::{Class, Error, Errors, usage},
     http::{Allowance, ServerTime, Transport},
     oci::{Digest, Tag},
@@ -266,16 +266,12 @@ impl<'w> OpenWork<'w> {
             .filter(|(_, open)| **open)
             .map(|(name, _)| *name)
             .collect();
-        let more = match left.len().saturating_sub(NAMES_SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         format!(
-            "{}: {} of {} done, waiting for {}{more}",
+            "{}: {} of {} done, waiting for {}",
             self.what,
             self.names.len() - left.len(),
             self.names.len(),
-            left[..left.len().min(NAMES_SHOWN)].join(", ")
+            few(left.iter().copied(), NAMES_SHOWN)
         )
     }
 }

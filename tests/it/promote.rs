@@ -977,9 +977,7 @@ fn comments_that_name_the_version_are_reported_and_stay() {
     let document = checked.json();
     assert_eq!(
         warned(&document),
-        format!(
-            "1 comment after the digest out of date: .github/workflows/a.yml:2:5 names {REV_B}, not {REV_A}"
-        )
+        format!("1 out-of-date comment: .github/workflows/a.yml:2:5 names {REV_B}, not {REV_A}")
     );
     assert_eq!(
         passed(&document),
@@ -1001,8 +999,8 @@ fn comments_that_name_the_version_are_reported_and_stay() {
     assert_eq!(
         warned(&document),
         format!(
-            "1 comment after the digest out of date: .github/workflows/a.yml:5:9 names {REV_A}, not {REV_B}\n\
-             1 comment after the digest out of date: .github/workflows/a.yml:1:4 names {REV_A}, not {REV_B}"
+            "1 out-of-date comment: .github/workflows/a.yml:5:9 names {REV_A}, not {REV_B}\n\
+             1 out-of-date comment: .github/workflows/a.yml:1:4 names {REV_A}, not {REV_B}"
         )
     );
     let expected = old
@@ -1061,7 +1059,7 @@ fn a_comment_that_differs_from_the_tag_before_the_digest_is_reported_without_a_r
         assert_eq!(
             warned,
             [format!(
-                "1 comment after the digest out of date: .github/workflows/a.yml:2:4 names {REV_B}, not {REV_A}"
+                "1 out-of-date comment: .github/workflows/a.yml:2:4 names {REV_B}, not {REV_A}"
             )]
         );
     }

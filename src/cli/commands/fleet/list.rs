@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
-    config::number,
+    config::{few, number},
     error::Errors,
     forge::fleet::ListQuery,
     git::Git,
@@ -42,18 +42,11 @@ pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Erro
         cx.output.print(lines);
     }
     if !list.archived.is_empty() {
-        let named = list.archived.iter().take(NAMED);
-        let named: Vec<String> = named.map(|name| plain(name)).collect();
-        let more = list.archived.len().saturating_sub(NAMED);
-        let more = if more == 0 {
-            String::new()
-        } else {
-            format!(" and {more} more")
-        };
+        let named = list.archived.iter().map(|name| plain(name));
         cx.output.note(&format!(
-            "note: {} left out: {}{more}",
+            "note: {} left out: {}",
             number(list.archived.len(), "archived repository"),
-            named.join(", ")
+            few(named, NAMED)
         ));
     }
     cx.output

@@ -5,7 +5,7 @@ use super::subject::{self, Subject};
 use crate::{
     checks::{self, Check, contract, hygiene},
     cli::{args::OfImage, context::Context, exit::Exit, format::Format, render},
-    config::Inventory,
+    config::{Inventory, few},
     error::{Class, Error, Errors},
     inventory::{ENUMERATION, Enumeration, ReadingProgress},
     report::json::{ContractDocument, EnumerationDocument},
@@ -123,12 +123,5 @@ fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
                 .map(|name| format!("{kind}/{name}")),
         );
     }
-    let more = names.len().saturating_sub(SHOWN);
-    names.truncate(SHOWN);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    (!names.is_empty()).then(|| names.join(", ") + &more)
+    (!names.is_empty()).then(|| few(names.into_iter(), SHOWN))
 }
