@@ -301,7 +301,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// Print the file instead of writing it; without BOOL, or with an empty one, true
+    /// Print the file instead of writing it; an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
     /// Overwrite an existing file
@@ -385,7 +385,7 @@ pub(super) struct Change {
     #[arg(long, value_name = "WHAT")]
     pub(super) if_unconfigured: Option<IfUnconfigured>,
     /// true forbids every change; false means --apply, unless --pr is given;
-    /// without BOOL, or with an empty one, true
+    /// an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
     #[command(flatten)]
@@ -439,7 +439,7 @@ pub(super) struct Recover {
     /// Delete the journal and leave the files as they are
     #[arg(long)]
     pub(super) discard: bool,
-    /// Report what recover would do without changing anything; without BOOL, or with an empty one, true
+    /// Report what recover would do without changing anything; an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
 }

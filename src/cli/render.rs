@@ -249,8 +249,8 @@ fn closing(finished: &Finished, options: &Options) -> String {
         Done::Begun if failed => "the pull request is incomplete; run the command again".to_owned(),
         _ if failed => "nothing was changed".to_owned(),
         _ if !document.changed && options.commit => {
-            "\nnothing to do: every pin is already at this revision; nothing was committed, and `git status` shows \
-             whether the pins are"
+            "\nnothing to do: every pin is already at this revision; nothing was committed; run `git status` \
+             to see whether the pins are committed"
                 .to_owned()
         }
         _ if !document.changed => {

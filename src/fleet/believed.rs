@@ -68,7 +68,7 @@ impl BelievedSet {
             return Err(wrong(format!("`{key}` is {found}, expected {wanted}")));
         }
         if any_failed(&document.checks) {
-            return Err(wrong("a check of it failed".to_owned()));
+            return Err(wrong("one of its checks failed".to_owned()));
         }
         let images = images(&document, config).map_err(wrong)?;
         Ok(Self { document, images })
@@ -194,7 +194,11 @@ mod tests {
                 json!("6".repeat(64)),
                 "`config_sha256` is 66",
             ),
-            ("/checks/0/status", json!("fail"), "a check of it failed"),
+            (
+                "/checks/0/status",
+                json!("fail"),
+                "one of its checks failed",
+            ),
             ("/checks/0/code", json!("no_such_code"), "no_such_code"),
             ("/images", json!([]), "not those of the configuration"),
             (

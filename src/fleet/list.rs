@@ -111,14 +111,12 @@ impl FleetList {
             return Err(problem(message));
         }
         Ok(Self {
-            keys: entries.iter().map(ListEntry::key).collect(),
+            keys: seen.into_keys().collect(),
             entries,
             sha256: Digest::of(bytes),
         })
     }
-}
 
-impl FleetList {
     /// Whether the list has the repository with this key.
     pub fn has(&self, key: &str) -> bool {
         self.keys.contains(key)

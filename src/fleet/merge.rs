@@ -230,17 +230,15 @@ impl FleetDocument {
     /// without a line.
     pub fn failed(&self, list: Option<&FleetList>) -> String {
         let failed = self.repositories.iter().filter(|row| row.exit != 0);
-        let failed = failed.map(|row| key(&row.repository));
-        let missing = self.missing.iter().flatten().map(|name| key(name));
-        let open: BTreeSet<String> = failed.chain(missing).collect();
-        if let Some(list) = list {
-            let entries = list.entries.iter();
-            let open = entries.filter(|entry| open.contains(&entry.key()));
-            open.map(|entry| entry.line() + "\n").collect()
-        } else {
-            let rows = self.repositories.iter().filter(|row| row.exit != 0);
-            rows.map(|row| row.repository.clone() + "\n").collect()
-        }
+        let failed = failed.map(|row| &row.repository);
+        let Some(list) = list else {
+            return failed.map(|name| format!("{name}\n")).collect();
+        };
+        let missing = self.missing.iter().flatten();
+        let open: BTreeSet<String> = failed.chain(missing).map(|name| key(name)).collect();
+        let entries = list.entries.iter();
+        let open = entries.filter(|entry| open.contains(&entry.key()));
+        open.map(|entry| entry.line() + "\n").collect()
     }
 }
 

@@ -24,7 +24,8 @@ pub struct ChangedFile {
 
 impl History {
     /// For each entry's commit, the files that hold pins before or after it, and that it changed; in
-    /// git's order, that of the bytes of their paths. A file that only a change of the configuration brought in is left
+    /// git's order, that of the bytes of their paths. A file that only a change of the configuration
+    /// brought in is left
     /// out: whether the commit changed it is unknown.
     pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();

@@ -59,7 +59,7 @@ pub(in crate::cli) struct Wait {
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
-    /// Only wait; change nothing on the forge; without BOOL, or with an empty one, true
+    /// Only wait; change nothing on the forge; an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) dry_run: Option<bool>,
 }
@@ -113,7 +113,7 @@ pub(in crate::cli) struct Arm {
     /// Make the changes
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// true forbids every change; false means --apply; without BOOL, or with an empty one, true
+    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) dry_run: Option<bool>,
 }

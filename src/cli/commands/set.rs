@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Errors, usage},
     fleet::SetDocument,
     oci::Digest,
+    untrusted::plain,
     workflow::{SetVerdict, verified_set},
 };
 
@@ -44,8 +45,8 @@ pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Er
     cx.output.note(&format!(
         "verified {} at {}; wrote {}",
         number(document.images.len(), "image"),
-        document.revision,
-        args.out.display()
+        plain(&document.revision),
+        plain(&args.out.display().to_string())
     ));
     Ok(Exit::Done)
 }
@@ -53,7 +54,8 @@ pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Er
 /// Writes the document; returns its hash.
 fn write(document: &SetDocument, out: &Path, cx: &Context) -> Result<String, Errors> {
     let unwritable = |error: &dyn std::fmt::Display| {
-        Errors::io(format!("cannot write {}: {error}", out.display()))
+        let out = plain(&out.display().to_string());
+        Errors::io(format!("cannot write {out}: {error}"))
     };
     let bytes = document.bytes().map_err(|error| unwritable(&error))?;
     let path = cx.services.environment.directory().join(out);
