@@ -17,6 +17,7 @@ mod path;
 mod pax;
 mod read;
 mod stream;
+mod sum;
 
 pub use error::{LayerError, LayerErrorKind, MergeError, MergeErrorKind};
 pub use layer::LayerTree;

@@ -11,6 +11,7 @@ use super::{
     layer::{Builder, LayerTree},
     limits::{Budget, ContentFilter},
     stream::{Announced, Plain},
+    sum::Sum,
 };
 use crate::oci::{Descriptor, Digest};
 
@@ -165,7 +166,8 @@ fn list(
     want: &ContentFilter,
     budget: &Budget,
 ) -> Result<LayerTree, LayerErrorKind> {
-    let mut archive = Archive::new(Plain::new(decoder, layer.encoding.name(), layer.limit()));
+    let (name, sum) = (layer.encoding.name(), Sum::of(layer.size));
+    let mut archive = Archive::new(Plain::new(decoder, name, layer.limit(), sum));
     let mut builder = Builder::new(layer.diff_id, budget);
     while let Some(member) = archive.next()? {
         let content = builder

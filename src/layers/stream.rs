@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use super::error::LayerErrorKind;
+use super::{error::LayerErrorKind, sum::Sum};
 use crate::oci::{Digest, Hasher};
 
 /// Bytes of the inflated stream that are looked at together; larger ones were not faster
@@ -105,14 +105,14 @@ pub(super) struct Plain<D> {
     /// What of the buffer has not been taken yet.
     start: usize,
     end: usize,
-    hasher: Hasher,
+    sum: Sum,
     /// All bytes that came so far.
     total: u64,
     limit: u64,
 }
 
 impl<D: Read> Plain<D> {
-    pub(super) fn new(decoder: D, encoding: &'static str, limit: u64) -> Self {
+    pub(super) fn new(decoder: D, encoding: &'static str, limit: u64, sum: Sum) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
         Self {
             decoder,
@@ -120,7 +120,7 @@ impl<D: Read> Plain<D> {
             buffer,
             start: 0,
             end: 0,
-            hasher: Hasher::default(),
+            sum,
             total: 0,
             limit,
         }
@@ -159,7 +159,7 @@ impl<D: Read> Plain<D> {
                 Ok(read) => break read,
             }
         };
-        self.hasher.update(&self.buffer[self.end..self.end + read]);
+        self.sum.update(&self.buffer[self.end..self.end + read]);
         self.end += read;
         self.total += read as u64;
         if self.total > self.limit {
@@ -232,6 +232,6 @@ impl<D: Read> Plain<D> {
         while self.fill()? > 0 {
             self.start = self.end;
         }
-        Ok(self.hasher.finish())
+        self.sum.finish().map_err(LayerErrorKind::Read)
     }
 }

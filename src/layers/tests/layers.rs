@@ -483,7 +483,12 @@ impl Read for Zeros {
 #[test]
 fn layer_is_refused_when_it_inflates_beyond_its_limit() {
     let limit = 1000;
-    let mut plain = super::super::stream::Plain::new(Zeros(4 << 20), "gzip", limit);
+    let mut plain = super::super::stream::Plain::new(
+        Zeros(4 << 20),
+        "gzip",
+        limit,
+        super::super::sum::Sum::of(0),
+    );
     let fault = plain.skip(2 << 20).unwrap_err();
     assert!(
         matches!(fault, LayerErrorKind::Inflates { limit: 1000 }),
