@@ -5,7 +5,7 @@
 //! files come in the order of their paths.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -39,11 +39,14 @@ impl OpenDirectory {
         Ok(Self { root, last: None })
     }
 
-    /// Opens a regular file for reading; `None` if it is missing or not a regular file: a symlink,
+    /// Opens a regular file for reading, with what the system says of it; `None` if it is missing or not a regular file: a symlink,
     /// a directory, a named pipe, or a path that leads through a symlink.
-    pub(crate) fn open(&mut self, path: &RelPath) -> io::Result<Option<File>> {
+    pub(crate) fn open(&mut self, path: &RelPath) -> io::Result<Option<(File, Metadata)>> {
         match self.open_file(path) {
-            Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+            Ok(file) => {
+                let metadata = file.metadata()?;
+                Ok(metadata.is_file().then_some((file, metadata)))
+            }
             // ENXIO: a socket. Linux says ENOTDIR for a symlink where a directory is requested.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => Ok(None),
             Err(error) => Err(error.into()),
@@ -99,7 +102,7 @@ mod tests {
         let mut beneath = OpenDirectory::new(dir.path()).unwrap();
         let mut size = |path: &str| {
             let opened = beneath.open(&RelPath::parse(path).unwrap()).unwrap();
-            opened.map(|file| file.metadata().unwrap().len())
+            opened.map(|(_, metadata)| metadata.len())
         };
         assert_eq!(size("a/b/c"), Some(5));
         assert_eq!(size("d"), Some(1));

@@ -13,8 +13,8 @@ pub(crate) use beneath::OpenDirectory;
 pub use snapshot::Snapshot;
 pub use survey::survey_all;
 pub use survey::{Survey, survey};
-pub(crate) use worktree::is_reserved;
 pub use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
+pub(crate) use worktree::{hard_link, is_reserved};
 
 use crate::config::{Globs, RelPath};
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -129,13 +129,35 @@ impl WorkTree {
     /// Lists what `globs` match. `.git` and `.repin` directories and names that begin with
     /// `.repin-` are never entered or listed, nor is what [`WorkTree::without`] leaves out.
     pub fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
-        let mut seen = BTreeSet::new();
+        self.list_by(globs, |entry| {
+            entry.metadata().ok().and_then(|of| hard_link(&of))
+        })
+    }
+
+    /// The same for a caller that opens every file, and so learns what else it is: hard links are
+    /// no hazards yet.
+    pub(crate) fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
+        self.list_by(globs, |_| None)
+    }
+
+    fn list_by(
+        &self,
+        globs: &Globs,
+        regular: impl Fn(&DirEntry) -> Option<Hazard>,
+    ) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
+        // None of these directories lies in another one, so that nothing comes twice.
         for directory in self.starts(globs)? {
             self.walk(&directory, globs, &mut |path, entry| {
-                if seen.insert(path.clone()) {
-                    listing.add(path, entry);
-                }
+                let kind = entry.file_type();
+                listing.add(
+                    path,
+                    match kind {
+                        Some(kind) if kind.is_symlink() => Some(Hazard::Symlink),
+                        Some(kind) if !kind.is_file() => Some(Hazard::Special),
+                        _ => regular(entry),
+                    },
+                );
             })?;
         }
         listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
@@ -260,14 +282,7 @@ impl WorkTree {
 }
 
 impl Listing {
-    fn add(&mut self, path: RelPath, entry: &DirEntry) {
-        let kind = entry.file_type();
-        let hazard = match entry.metadata() {
-            _ if kind.is_some_and(|kind| kind.is_symlink()) => Some(Hazard::Symlink),
-            _ if kind.is_some_and(|kind| !kind.is_file()) => Some(Hazard::Special),
-            Ok(metadata) if metadata.nlink() > 1 => Some(Hazard::HardLink(metadata.nlink())),
-            _ => None,
-        };
+    fn add(&mut self, path: RelPath, hazard: Option<Hazard>) {
         match hazard {
             None => self.files.push(path),
             // A hard-linked file is scanned anyway: its pins count, only changing it is refused.
@@ -278,6 +293,12 @@ impl Listing {
             Some(hazard) => self.hazards.push((path, hazard)),
         }
     }
+}
+
+/// Whether a regular file has another name.
+pub(crate) fn hard_link(metadata: &Metadata) -> Option<Hazard> {
+    let links = metadata.nlink();
+    (links > 1).then_some(Hazard::HardLink(links))
 }
 
 /// Names that are never entered or listed.

@@ -110,6 +110,12 @@ impl Found {
         self.pins.push(pin);
     }
 
+    /// Puts the hazards into the order of the paths' bytes.
+    pub(super) fn sort_hazards(&mut self) {
+        self.hazards
+            .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+    }
+
     /// The pins.
     pub fn pins(&self) -> &[Located<Pin>] {
         &self.pins

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, RelPath},
-    files::{Files as _, OpenDirectory, ReadError, WorkTree},
+    files::{Files as _, Hazard, OpenDirectory, ReadError, WorkTree, hard_link},
     oci::Digest,
 };
 
@@ -123,7 +123,18 @@ struct Looked {
     unpinned: Vec<Unpinned>,
     /// Whether more digits stand in it than are kept.
     digits: bool,
+    /// Why it cannot be changed safely.
+    hazard: Option<Hazard>,
     failed: Option<io::Error>,
+}
+
+/// Looks into every file of `tree` that counts, for pins alone.
+pub fn find_in(tree: &WorkTree, config: &Config) -> Result<Found, ReadError> {
+    let searches = Searches {
+        outside: false,
+        loose: false,
+    };
+    sweep(tree, config, Rest::default(), searches).map(|(found, _)| found)
 }
 
 /// Looks into every file of `tree` that counts, and into those of `rest`.
@@ -133,7 +144,7 @@ pub fn sweep(
     rest: Rest,
     searches: Searches,
 ) -> Result<(Found, Beside), ReadError> {
-    let mut listing = tree.list(&config.scanned)?;
+    let mut listing = tree.list_unopened(&config.scanned)?;
     let mut found = Found::of(&mut listing, config);
     let scanner = FileScanner::new(config);
     let looking = |path: &RelPath| scanner.looking(path, &|chart| tree.has_chart(chart));
@@ -153,6 +164,7 @@ pub fn sweep(
         ..Beside::default()
     };
     let FirstLook { first, again } = first_look(looked, &tasks, &mut found, &mut beside)?;
+    found.sort_hazards();
     let mut sightings = Vec::new();
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
     for (at, mut kept) in first {
@@ -213,6 +225,10 @@ fn first_look(
     let mut left = FirstLook::default();
     for (at, looked) in looked {
         let task = &tasks[at];
+        let hazard = looked.hazard.filter(|_| task.counts);
+        found
+            .hazards
+            .extend(hazard.map(|hazard| ((*task.path).clone(), hazard)));
         if let Some(error) = looked.failed {
             let path = task.path.to_string();
             if task.counts {
@@ -321,6 +337,26 @@ impl Searches {
     }
 }
 
+/// Reads a file that had `size` bytes when it was opened, up to a chunk of it.
+fn read_chunk(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let expected = usize::try_from(size).unwrap_or(CHUNK).min(CHUNK);
+    buffer.clear();
+    buffer.resize(CHUNK.min(expected + 1), 0);
+    let read = match file.read(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+        read => read?,
+    };
+    buffer.truncate(read);
+    // Of a regular file, less than requested is all of it; one that has another size than it had is
+    // read on.
+    if read == expected {
+        return Ok(());
+    }
+    let rest = (CHUNK - read) as u64;
+    file.by_ref().take(rest).read_to_end(buffer)?;
+    Ok(())
+}
+
 impl Sweep<'_> {
     /// What each file holds, by its place in `tasks` and in that order; most hold nothing, and are
     /// left out.
@@ -373,7 +409,10 @@ impl Sweep<'_> {
     ) -> Option<Looked> {
         let mut looked = Looked::default();
         let read = beneath.open(&task.path).and_then(|opened| match opened {
-            Some(mut file) => self.look(task, &mut file, buffer, &mut looked),
+            Some((mut file, metadata)) => {
+                looked.hazard = hard_link(&metadata);
+                self.look(task, &mut file, metadata.len(), buffer, &mut looked)
+            }
             // It was listed a moment ago.
             None if task.counts => Err(io::ErrorKind::NotFound.into()),
             None => Ok(()),
@@ -384,11 +423,13 @@ impl Sweep<'_> {
             sightings,
             unpinned,
             digits,
+            hazard,
             failed,
             ..
         } = &looked;
         let something = *digits
             || failed.is_some()
+            || hazard.is_some()
             || !(scan.is_empty() && sightings.is_empty() && unpinned.is_empty());
         something.then_some(looked)
     }
@@ -397,19 +438,18 @@ impl Sweep<'_> {
         &self,
         task: &Task,
         file: &mut File,
+        size: u64,
         buffer: &mut Vec<u8>,
         looked: &mut Looked,
     ) -> io::Result<()> {
-        buffer.clear();
-        file.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
+        read_chunk(file, size, buffer)?;
         if buffer.len() < CHUNK {
             self.look_at(task, buffer, looked);
             return Ok(());
         }
         let mut held = None;
         // What a place searches is in memory as a whole, up to the size that is parsed.
-        if self.scans(task) && !task.looking.is_empty() && file.metadata()?.len() <= LARGEST as u64
-        {
+        if self.scans(task) && !task.looking.is_empty() && size <= LARGEST as u64 {
             held = Some(self.large.lock().unwrap_or_else(PoisonError::into_inner));
             let rest = (LARGEST + 1 - CHUNK) as u64;
             file.by_ref().take(rest).read_to_end(buffer)?;
@@ -474,6 +514,9 @@ impl Sweep<'_> {
         lines: Lines,
         looked: &mut Looked,
     ) {
+        if !task.outside && !self.searches.loose {
+            return;
+        }
         if self.scans(task) && self.searches.loose {
             let found = &mut looked.unpinned;
             self.lookout
@@ -511,5 +554,118 @@ impl Sweep<'_> {
         });
         self.kept.fetch_sub(gone, Ordering::Relaxed);
         looked.split = split;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        path::{Path, PathBuf},
+    };
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{config, error::SourceText, pins};
+
+    /// One entry of a tree.
+    #[derive(Debug, Clone)]
+    enum Node {
+        /// A file with these lines and so many bytes of filling before them.
+        File {
+            filling: usize,
+            lines: Vec<usize>,
+        },
+        Link,
+        /// Another name of the first file.
+        HardLink,
+    }
+
+    const LINES: [&str; 6] = [
+        "image: ghcr.io/acme/fix@sha256:HEX",
+        "image: ghcr.io/acme/fix:v1@sha256:HEX # v1",
+        "image: ghcr.io/acme/review@sha256:HEX",
+        "image: ghcr.io/acme/fix@sha256:CUT",
+        "image: ghcr.io/acme/other@sha256:HEX",
+        "nothing",
+    ];
+
+    fn node() -> impl Strategy<Value = Node> {
+        // Around the size that is read at once, too.
+        let filling = prop_oneof![8 => 0..200usize, 1 => CHUNK - 90..CHUNK + 90, 1 => 2 * CHUNK - 9..2 * CHUNK + 9];
+        prop_oneof![
+            12 => (filling, vec(0..LINES.len(), 0..4)).prop_map(|(filling, lines)| Node::File { filling, lines }),
+            1 => Just(Node::Link),
+            1 => Just(Node::HardLink),
+        ]
+    }
+
+    fn write(path: &Path, first: Option<&PathBuf>, node: &Node) {
+        match (node, first) {
+            (Node::File { filling, lines }, _) => {
+                let mut text = ".\n".repeat(filling / 2);
+                for line in lines {
+                    let hex = "0123456789abcdef".repeat(4);
+                    text += &LINES[*line].replace("HEX", &hex).replace("CUT", &hex[1..]);
+                    text.push('\n');
+                }
+                fs::write(path, text).unwrap();
+            }
+            (Node::HardLink, Some(first)) => fs::hard_link(first, path).unwrap(),
+            (Node::Link | Node::HardLink, _) => symlink("nowhere", path).unwrap(),
+        }
+    }
+
+    #[test]
+    fn file_of_another_size_than_stated_is_read_to_its_end() {
+        let mut buffer = Vec::new();
+        let mut read = |path: &Path, size| {
+            read_chunk(&mut File::open(path).unwrap(), size, &mut buffer).unwrap();
+            buffer.clone()
+        };
+        // Its size is 0 to the system.
+        let long = Path::new("/proc/self/mountinfo");
+        assert_eq!(read(long, 0), fs::read(long).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "grown").unwrap();
+        for size in [0, 3, 4, 5, 6, 1 << 40] {
+            assert_eq!(read(&path, size), b"grown", "{size}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Many threads that open every file find what one finds that lists and opens by paths.
+        #[test]
+        fn tree_holds_the_same_for_many_threads_and_for_one(nodes in vec((0..5usize, 0..40usize, node()), 0..90)) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut first = None;
+            for (directory, name, node) in &nodes {
+                let directory = dir.path().join(["", "a", "a/b", "c-d", ".e"][*directory]);
+                fs::create_dir_all(&directory).unwrap();
+                let path = directory.join(format!("f{name}.yml"));
+                if fs::symlink_metadata(&path).is_err() {
+                    write(&path, first.as_ref(), node);
+                    if let Node::File { .. } = node {
+                        first.get_or_insert(path);
+                    }
+                }
+            }
+            let source = SourceText {
+                name: "repin.yaml".to_owned(),
+                text: "version: 1\nname: x\nfiles: ['**/*.yml', '!c-d/f1*']\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n  review: { repository: ghcr.io/acme/review, pins: 1 }\n".into(),
+            };
+            let config = config::parse(&source, dir.path()).unwrap();
+            let tree = WorkTree::new(dir.path());
+            let (one, many) = (pins::find(&tree, &config).unwrap(), find_in(&tree, &config).unwrap());
+            prop_assert_eq!(one.pins(), many.pins());
+            prop_assert_eq!(one.malformed, many.malformed);
+            prop_assert_eq!(one.hazards, many.hazards);
+            prop_assert_eq!(one.files, many.files);
+        }
     }
 }

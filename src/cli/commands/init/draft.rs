@@ -170,7 +170,7 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
         text: starter::text(starter).into(),
     };
     let config = config::parse(&source, tree.root())?;
-    let found = pins::find(tree, &config)?;
+    let found = pins::find_in(tree, &config)?;
     for (at, image) in starter.images.iter_mut().enumerate() {
         image.pins = found.pins_of(at).count();
     }
