@@ -8,7 +8,7 @@
 use std::{
     borrow::Cow,
     ffi::OsString,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     sync::Arc,
 };
 
@@ -198,24 +198,45 @@ impl Output {
     }
 
     fn write(&mut self, text: &[u8]) {
+        self.before_result();
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text).and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            self.failed(error);
+        }
+    }
+
+    fn before_result(&self) {
         if let Some(interruption) = &self.interruption {
             interruption.before_result();
         }
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text).and_then(|()| stdout.flush());
-        match written {
-            // Whoever reads has seen enough; that is no reason to fail.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(error) => self.broken = self.broken.take().or(Some(error)),
-            Ok(()) => {}
+    }
+
+    /// Notes that a result could not be written.
+    fn failed(&mut self, error: io::Error) {
+        // Whoever reads has seen enough; that is no reason to fail.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.broken.get_or_insert(error);
         }
     }
 
     /// Writes a document.
     pub(super) fn json(&mut self, document: &impl Serialize) {
-        match serde_json::to_string(document) {
-            Ok(text) => self.print(untrusted::json(&text) + "\n"),
-            Err(error) => self.broken = Some(io::Error::other(error)),
+        if self.format == Format::Github || self.stdout == Destination::Terminal {
+            let mut text = Vec::new();
+            match untrusted::json(document, &mut text) {
+                Ok(()) => self.print([text.as_slice(), b"\n"].concat()),
+                Err(error) => self.failed(error.into()),
+            }
+            return;
+        }
+        // Escaped as it is: a large one need not be in memory as a whole.
+        self.before_result();
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let written = untrusted::json(document, &mut stdout).map_err(io::Error::from);
+        let written = written.and_then(|()| stdout.write_all(b"\n"));
+        if let Err(error) = written.and_then(|()| stdout.flush()) {
+            self.failed(error);
         }
     }
 

@@ -87,8 +87,10 @@ impl SetDocument {
 
     /// The bytes of the file, on one line.
     pub fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let text = serde_json::to_string(self)?;
-        Ok((untrusted::json(&text) + "\n").into_bytes())
+        let mut bytes = Vec::new();
+        untrusted::json(self, &mut bytes)?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 }
 

@@ -189,7 +189,7 @@ fn parsed<'d, T: Deserialize<'d>>(name: &str, bytes: &'d [u8]) -> Result<T, Vec<
 
 /// A string of the document.
 fn quoted(text: &str) -> String {
-    untrusted::json(&serde_json::Value::from(text).to_string())
+    untrusted::json_string(text)
 }
 
 const PARSE_FAILED: &str = "enumeration_json_parse_failed";

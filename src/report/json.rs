@@ -13,7 +13,7 @@ mod trust;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
 pub use after::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
@@ -30,7 +30,8 @@ use crate::{
     config::Config,
     error::Error,
     inventory::Enumeration,
-    pins::Found,
+    oci::{Digest, Tag},
+    pins::{Found, Located, Pin},
     registry::resolve::PlatformFacts,
 };
 
@@ -124,10 +125,10 @@ pub struct InitOther {
 
 /// `repin.scan/1`: every pin.
 #[derive(Debug, Serialize)]
-pub struct ScanDocument {
+pub struct ScanDocument<'f> {
     pub schema: &'static str,
     pub images: Vec<ScanImage>,
-    pub pins: Vec<ScanPin>,
+    pub pins: ScanPins<'f>,
     pub malformed: Vec<ScanMalformed>,
 }
 
@@ -138,23 +139,59 @@ pub struct ScanImage {
     pub repository: String,
     pub expected: usize,
     pub found: usize,
-    pub digests: Vec<String>,
+    pub digests: Vec<Digest>,
     pub places: Vec<PlaceRow>,
+}
+
+/// The pins of a scan, each made into a row as it is written: there may be many.
+#[derive(Debug)]
+pub struct ScanPins<'f> {
+    config: &'f Config,
+    found: &'f Found,
 }
 
 /// One pin of a scan.
 #[derive(Debug, Serialize)]
-pub struct ScanPin {
-    pub image: String,
+pub struct ScanPin<'f> {
+    pub image: &'f str,
     pub file: String,
     pub line: usize,
     pub column: usize,
     pub offset: usize,
-    pub tag: Option<String>,
-    pub digest: String,
-    pub place: Option<String>,
-    pub pointer: Option<String>,
+    pub tag: Option<&'f str>,
+    pub digest: Digest,
+    pub place: Option<&'f str>,
+    pub pointer: Option<&'f str>,
     pub document: Option<usize>,
+}
+
+impl<'f> ScanPins<'f> {
+    fn row(&self, pin: &'f Located<Pin>) -> ScanPin<'f> {
+        let (file, pin) = (pin.file.to_string(), &pin.what);
+        let split = pin.split.as_ref();
+        ScanPin {
+            image: &self.config.images[pin.image].name,
+            file,
+            line: pin.line,
+            column: pin.column,
+            offset: pin.offset,
+            tag: pin.tag.as_ref().map(Tag::as_str),
+            digest: pin.digest,
+            place: split.map(|split| self.config.places[split.place].name.as_str()),
+            pointer: split.and_then(|split| split.pointer.as_deref()),
+            document: split.and_then(|split| split.document),
+        }
+    }
+}
+
+impl Serialize for ScanPins<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.found.pins().len()))?;
+        for pin in self.found.pins() {
+            rows.serialize_element(&self.row(pin))?;
+        }
+        rows.end()
+    }
 }
 
 /// One malformed pin of a scan, or one entry of a place that is refused.
@@ -308,9 +345,9 @@ impl PlaceRow {
     }
 }
 
-impl ScanDocument {
+impl<'f> ScanDocument<'f> {
     /// The document of a scan.
-    pub fn new(config: &Config, found: &Found) -> Self {
+    pub fn new(config: &'f Config, found: &'f Found) -> Self {
         let name = |at: usize| config.images[at].name.clone();
         let place = |at: usize| config.places[at].name.clone();
         let images = config
@@ -322,29 +359,9 @@ impl ScanDocument {
                 repository: image.repository.to_string(),
                 expected: image.pins,
                 found: found.pins_of(at).count(),
-                digests: found
-                    .digests_of(at)
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
+                digests: found.digests_of(at),
                 places: PlaceRow::of(config, found, at),
             });
-        let pins = found.pins().iter().map(|pin| ScanPin {
-            image: name(pin.what.image),
-            file: pin.file.to_string(),
-            line: pin.what.line,
-            column: pin.what.column,
-            offset: pin.what.offset,
-            tag: pin.what.tag.as_ref().map(ToString::to_string),
-            digest: pin.what.digest.to_string(),
-            place: pin.what.split.as_ref().map(|split| place(split.place)),
-            pointer: pin
-                .what
-                .split
-                .as_ref()
-                .and_then(|split| split.pointer.clone()),
-            document: pin.what.split.as_ref().and_then(|split| split.document),
-        });
         let malformed = found.malformed.iter().map(|malformed| ScanMalformed {
             image: Some(name(malformed.what.image)),
             place: None,
@@ -364,7 +381,7 @@ impl ScanDocument {
         Self {
             schema: "repin.scan/1",
             images: images.collect(),
-            pins: pins.collect(),
+            pins: ScanPins { config, found },
             malformed: malformed.chain(refused).collect(),
         }
     }

@@ -22,4 +22,4 @@ pub mod workflow;
 pub use forms::{Forms, starred};
 pub use hidden::is_hidden;
 pub use secrets::{Secret, Secrets};
-pub use text::{block, code_points, json, padded, plain, shell, short, tail, width};
+pub use text::{block, code_points, json, json_string, padded, plain, shell, short, tail, width};

@@ -1,6 +1,9 @@
 //! Foreign text on a terminal and in JSON; how many columns a text takes.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io};
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -105,17 +108,42 @@ pub fn padded(text: &str, columns: usize) -> String {
     " ".repeat(columns.saturating_sub(width(text)))
 }
 
-/// A JSON document without hidden characters and without the beginning of a workflow command
+/// Writes a JSON document without hidden characters and without the beginning of a workflow command
 /// (`##[`): they occur only in strings, where the escape means the same string.
-pub fn json(document: &str) -> String {
-    // A document that is spread over lines has line feeds between its parts.
-    let hidden = |c: char| is_hidden(c) && c != '\n';
-    let number = |out: &mut String, c: char| {
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            let _ = write!(out, "\\u{unit:04x}");
+pub fn json(document: &impl Serialize, out: impl io::Write) -> serde_json::Result<()> {
+    document.serialize(&mut Serializer::with_formatter(out, Inert))
+}
+
+/// A text as such a string.
+pub fn json_string(text: &str) -> String {
+    let mut out = Vec::new();
+    // Writing a string into memory does not fail.
+    let _ = json(&text, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Writes strings without what a reader of the text could obey.
+struct Inert;
+
+impl Formatter for Inert {
+    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        if fragment
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~' if byte != b'['))
+        {
+            return out.write_all(fragment.as_bytes());
         }
-    };
-    replaced(document, hidden, number).replace("##[", "##\\u005b")
+        let number = |out: &mut String, c: char| {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        };
+        let shown = replaced(fragment, is_hidden, number).replace("##[", "##\\u005b");
+        out.write_all(shown.as_bytes())
+    }
 }
 
 /// Foreign text with every hidden character as its number, line breaks too.
@@ -187,7 +215,9 @@ mod tests {
     #[test]
     fn documents_hold_the_same_strings() {
         let value = serde_json::json!({"a": "##[x]\u{1b}\u{202e}\u{e0041}\n\u{7f}"});
-        let text = json(&serde_json::to_string_pretty(&value).unwrap());
+        let mut text = Vec::new();
+        json(&value, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&text).unwrap(),
             value
