@@ -121,6 +121,18 @@ pub struct NewCommit<'a> {
     pub files: &'a [NewFile],
     /// The pull request of the branch, if there is one.
     pub pull: Option<CarriedPull<'a>>,
+    /// What a survey showed of the base just before; `None`: the forge is asked again.
+    pub surveyed: Option<SurveyedBase<'a>>,
+}
+
+/// What a survey showed of a base branch. Whoever opens the pull request checks afterwards that the
+/// base has not moved.
+#[derive(Debug, Clone, Copy)]
+pub struct SurveyedBase<'a> {
+    /// The name that the commit's tree must have; `None`: it cannot be computed.
+    pub tree: Option<&'a str>,
+    /// Whether the base branch's protection requires signed commits.
+    pub requires_signatures: bool,
 }
 
 /// A pull request whose branch gets a new commit.

@@ -18,7 +18,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Token;
+use super::{Token, TokenFacts};
 use crate::{
     error::{Class, Error},
     http::{
@@ -51,6 +51,8 @@ pub struct Settings {
     pub time: Allowance,
     /// When the requests of a process may begin that works on many repositories; `None`: at once.
     pub pace: Option<Pace>,
+    /// What the process knows about the token.
+    pub facts: TokenFacts,
     /// Receives the pauses that a server asks for.
     pub announce: Announce,
     /// The wall clock: a rate limit's end is a time of day, of a server that may not report its own.
@@ -69,6 +71,7 @@ impl Settings {
             limit_pause: FORGES.limit_pause,
             time: Allowance::new(TIME, "REPIN_DEADLINE"),
             pace: None,
+            facts: TokenFacts::default(),
             announce: Announce::default(),
             now,
         }

@@ -29,7 +29,7 @@ mod tree;
 pub use audience::{Audience, NotFor};
 pub use branches::{
     AheadCommits, BranchState, Branches, CarriedPull, Commit, Comparison, Head, NewCommit, NewFile,
-    PublishOutcome,
+    PublishOutcome, SurveyedBase,
 };
 pub use checks::{Checks, Status, StatusKind, StatusResult};
 pub use gates::{Gate, GateState, judge, together};
@@ -46,7 +46,7 @@ pub use pull_requests::{
 pub use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Repository, Signing};
 pub use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
 pub use target::{Kind, Target, TargetError};
-pub use token::{Token, TokenError};
+pub use token::{Token, TokenError, TokenFacts};
 pub use tree::{Entry, Tree, blob_id};
 
 /// All capabilities, for callers that need several.

@@ -91,6 +91,9 @@ pub struct Pull {
     pub own: bool,
     /// Its target branch.
     pub base: String,
+    /// That branch's head, if the forge names it: on GitHub when the pull request was opened or its
+    /// source branch last changed, elsewhere when it was read.
+    pub base_commit: String,
     /// Its labels.
     pub labels: Vec<String>,
     /// Whether it has conflicts.
@@ -248,6 +251,7 @@ mod tests {
             head_commit: String::new(),
             own,
             base: "main".to_owned(),
+            base_commit: String::new(),
             labels: Vec::new(),
             mergeable: Mergeable::Unknown,
             head_exists: true,

@@ -1,6 +1,12 @@
 //! The token that a forge is asked with.
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::repository::Ability;
 
 /// A token: no `Display`, and `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,6 +55,42 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// What holds for a token in all repositories, as this process read it; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct TokenFacts(Arc<Mutex<Facts>>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    /// Whether the token is an app's.
+    installation: Option<bool>,
+    /// Whether private repositories can have drafts, by their owners' names in lower case.
+    drafts: BTreeMap<String, Ability>,
+}
+
+impl TokenFacts {
+    fn with<T>(&self, look: impl FnOnce(&mut Facts) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn installation(&self) -> Option<bool> {
+        self.with(|facts| facts.installation)
+    }
+
+    pub(super) fn keep_installation(&self, installation: bool) {
+        self.with(|facts| facts.installation = Some(installation));
+    }
+
+    pub(super) fn drafts(&self, owner: &str) -> Option<Ability> {
+        let owner = owner.to_ascii_lowercase();
+        self.with(|facts| facts.drafts.get(&owner).cloned())
+    }
+
+    pub(super) fn keep_drafts(&self, owner: &str, drafts: &Ability) {
+        let owner = owner.to_ascii_lowercase();
+        self.with(|facts| drop(facts.drafts.insert(owner, drafts.clone())));
     }
 }
 

@@ -9,7 +9,10 @@ use crate::{
     config::{Globs, RelPath},
     error::{Class, Error},
     files::Snapshot,
-    forge::{Branches, Forge, Head, Repo, Tree, blob_id},
+    forge::{
+        Branches, Forge, Head, Repo, Tree, blob_id,
+        fleet::{Contents, RepositoryState},
+    },
 };
 
 /// Contents that are at hand, by their names: a local clone's objects.
@@ -27,6 +30,16 @@ pub struct Base {
     /// The files of its head.
     pub tree: Tree,
     contents: HashMap<String, Vec<u8>>,
+    surveyed: Option<SurveyedRepository>,
+}
+
+/// What a survey showed of a repository that has neither repin's branch nor a pull request of it.
+#[derive(Debug)]
+pub(super) struct SurveyedRepository {
+    branch: String,
+    /// The highest number of a pull request.
+    pub(super) newest_pull: u64,
+    pub(super) requires_signatures: bool,
 }
 
 impl Base {
@@ -47,7 +60,31 @@ impl Base {
             head,
             tree,
             contents: HashMap::new(),
+            surveyed: None,
         })
+    }
+
+    /// The same as a survey showed it. `branch`: the branch that the survey looked for; `tree` and
+    /// `contents`: the files of the head, and as many contents as were read.
+    pub fn surveyed(state: &RepositoryState, branch: &str, tree: Tree, contents: Contents) -> Self {
+        let clear = state.branch.is_none() && state.pulls.is_empty() && state.all_pulls;
+        Self {
+            repo: state.repo.clone(),
+            branch: state.base.clone(),
+            head: state.head.clone(),
+            tree,
+            contents,
+            surveyed: clear.then(|| SurveyedRepository {
+                branch: branch.to_owned(),
+                newest_pull: state.newest_pull,
+                requires_signatures: state.requires_signatures,
+            }),
+        }
+    }
+
+    /// What a survey showed, if it showed that `branch` and its pull request are still to be made.
+    pub(super) fn clear_for(&self, branch: &str) -> Option<&SurveyedRepository> {
+        self.surveyed.as_ref().filter(|it| it.branch == branch)
     }
 
     /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or that
@@ -175,6 +212,7 @@ mod tests {
             head: Head::of_commit("m0"),
             tree: trees.of["m0"].clone(),
             contents: HashMap::new(),
+            surveyed: None,
         }
     }
 

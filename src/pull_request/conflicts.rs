@@ -87,6 +87,7 @@ mod tests {
             head_commit: "c1".to_owned(),
             own: true,
             base: "main".to_owned(),
+            base_commit: String::new(),
             labels: Vec::new(),
             mergeable: Mergeable::Conflict,
             head_exists: true,

@@ -6,8 +6,10 @@
 
 mod own;
 mod supersede;
+mod surveyed;
 
 use own::OwnPullRequest;
+use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
@@ -141,6 +143,8 @@ struct Reconcile<'a> {
     change: Change,
     /// How the branch was when the forge last refused to write it.
     refused: Option<BranchState>,
+    /// What a survey showed, in the first round.
+    expected: Option<ExpectedBase>,
 }
 
 /// The result of a step.
@@ -171,6 +175,7 @@ pub async fn open(
         begun,
         change,
         refused: None,
+        expected: None,
     };
     work.rounds().await.map_err(|error| Error {
         begun: work.begun,
@@ -207,12 +212,12 @@ impl Reconcile<'_> {
     async fn rounds(&mut self) -> Result<Outcome, Error> {
         let mut why = String::new();
         for round in 1..=ROUNDS {
-            let open = self.forge.pulls(Pulls::Open).await?;
-            match self.step(&open).await? {
+            let (step, before) = self.round(round).await?;
+            match step {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => why = reason,
                 Step::There(pull) if self.forge.stays_open(&pull).await? => {
-                    return Ok(Outcome::Stands(Box::new(self.finish(*pull, open).await)));
+                    return Ok(Outcome::Stands(Box::new(self.finish(*pull, before).await)));
                 }
                 Step::There(pull) => {
                     self.note_moving(&pull).await?;
@@ -233,7 +238,7 @@ impl Reconcile<'_> {
     }
 
     /// The remaining steps once a pull request exists; none of them closes it.
-    async fn finish(&mut self, pull: Pull, open: Vec<Pull>) -> PullRequestResult {
+    async fn finish(&mut self, pull: Pull, before: PullsBefore) -> PullRequestResult {
         let mut standing = PullRequestResult {
             number: pull.number,
             url: pull.url.clone(),
@@ -242,21 +247,20 @@ impl Reconcile<'_> {
             warnings: Vec::new(),
             trouble: None,
         };
-        standing.trouble = self.round_off(pull, open, &mut standing).await.err();
+        standing.trouble = self.round_off(pull, before, &mut standing).await.err();
         standing
     }
 
     async fn round_off(
         &mut self,
         pull: Pull,
-        open: Vec<Pull>,
+        before: PullsBefore,
         standing: &mut PullRequestResult,
     ) -> Result<(), Error> {
-        // Another run may have opened one at the same time, for this revision or another.
-        let (before, open) = if self.change == Change::Created {
-            (open, self.forge.pulls(Pulls::Open).await?)
-        } else {
-            (open.clone(), open)
+        let open = match &before {
+            PullsBefore::Listed(open) if self.change != Change::Created => open.clone(),
+            // Another run may have opened one at the same time, for this revision or another.
+            _ => self.forge.pulls(Pulls::Open).await?,
         };
         let pull = self.close_twins(pull, &open).await?;
         standing.number = pull.number;
@@ -500,6 +504,7 @@ impl Reconcile<'_> {
             message: &message,
             files: &self.files,
             pull: carried,
+            surveyed: self.expected.as_ref().map(ExpectedBase::of_commit),
         };
         let published = self.forge.publish(&commit, self.proposal.branch, was).await;
         if let Err(error) = &published {
@@ -552,6 +557,9 @@ impl Reconcile<'_> {
         Ok(match created {
             CreateOutcome::New(pull) => {
                 self.change = Change::Created;
+                if self.is_on_moved_base(&pull).await? {
+                    return Ok(Step::BaseMoved);
+                }
                 Step::There(pull)
             }
             CreateOutcome::Unsure(reason)

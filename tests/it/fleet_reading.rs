@@ -611,6 +611,7 @@ async fn propose(forge: &dyn Forge) -> Result<(), repin::error::Error> {
         message: "promote: images @x\n\nRepin-Set: x",
         files: &files,
         pull: None,
+        surveyed: None,
     };
     let published = forge.publish(&commit, BRANCH, &BranchState::Absent).await?;
     let is_there = matches!(

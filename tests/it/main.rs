@@ -27,6 +27,7 @@ mod explain;
 mod faults;
 mod fleet_list;
 mod fleet_merge;
+mod fleet_opening;
 mod fleet_reading;
 mod forge;
 mod freshness;

@@ -85,6 +85,11 @@ pub struct RepositoryState {
     pub pulls: Vec<Pull>,
     /// Whether those are all.
     pub all_pulls: bool,
+    /// The highest number of a pull request of the repository, whatever its branches; 0: there is
+    /// none. Too low where not all pull requests are known.
+    pub newest_pull: u64,
+    /// Whether the base branch's protection requires signed commits; rule sets do not count.
+    pub requires_signatures: bool,
 }
 
 /// The configuration file of a repository.

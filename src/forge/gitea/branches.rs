@@ -150,14 +150,16 @@ impl Branches for Gitea {
         branch: &str,
         was: &BranchState,
     ) -> Result<PublishOutcome, Error> {
-        if self.base_moved(new).await? {
+        // A commit on a base that moved since a survey has another parent.
+        if new.surveyed.is_none() && self.base_moved(new).await? {
             return Ok(PublishOutcome::BaseMoved);
         }
-        let replace = self.version().await?.replaces_branches();
+        let absent = *was == BranchState::Absent;
+        let replace = !absent && self.version().await?.replaces_branches();
         let destination = Destination {
             from: new.base,
             to: Some(branch),
-            replace: replace && *was != BranchState::Absent,
+            replace,
         };
         match (was, new.pull) {
             (BranchState::Absent, None) => self.change_files(new, &destination).await,

@@ -112,6 +112,7 @@ impl Row {
             head: self.head.branch(),
             head_commit: self.head.sha,
             base: self.base.branch(),
+            base_commit: self.base.sha,
             labels: self
                 .labels
                 .unwrap_or_default()

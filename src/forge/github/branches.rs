@@ -221,32 +221,31 @@ impl Branches for Github {
         branch: &str,
         was: &BranchState,
     ) -> Result<PublishOutcome, Error> {
-        let required = self
-            .read_rules(new.base)
-            .await?
-            .unwrap_or_default()
-            .signatures;
+        let rules = self.read_rules(new.base).await?.unwrap_or_default();
+        let required = rules.signatures || new.surveyed.is_some_and(|it| it.requires_signatures);
         let can_sign = self.sign_obstacle(signed_commits::modes(new)).is_none();
         let sign = (required && can_sign).then_some(branch);
         let mut made = self.objects(new, sign).await?;
-        // As late as can be: what was planned against is still there.
-        let base = self.branch_head(new.base).await?;
-        let Some(base) = base.filter(|base| base.head.commit == new.parent.commit) else {
-            return Ok(PublishOutcome::BaseMoved);
-        };
-        // Rule sets do not show what a branch's protection requires.
-        let signed = matches!(made, CommitAttempt::Commit { signed: true, .. });
-        if !signed
-            && !required
-            && base.protected
-            && self.protection_requires_signatures(new.base).await?
-        {
-            if !can_sign {
-                return Err(self.unsigned(new));
-            }
-            made = self.objects(new, Some(branch)).await?;
-            if matches!(made, CommitAttempt::Commit { signed: false, .. }) {
-                return Err(self.unsigned(new));
+        if new.surveyed.is_none() {
+            // As late as can be: what was planned against is still there.
+            let base = self.branch_head(new.base).await?;
+            let Some(base) = base.filter(|base| base.head.commit == new.parent.commit) else {
+                return Ok(PublishOutcome::BaseMoved);
+            };
+            // Rule sets do not show what a branch's protection requires.
+            let signed = matches!(made, CommitAttempt::Commit { signed: true, .. });
+            if !signed
+                && !required
+                && base.protected
+                && self.protection_requires_signatures(new.base).await?
+            {
+                if !can_sign {
+                    return Err(self.unsigned(new));
+                }
+                made = self.objects(new, Some(branch)).await?;
+                if matches!(made, CommitAttempt::Commit { signed: false, .. }) {
+                    return Err(self.unsigned(new));
+                }
             }
         }
         let commit = match made {

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Github, refusal, signed_commits::CommitAttempt};
 use crate::{
@@ -97,15 +97,7 @@ impl Github {
     }
 
     async fn make_objects(&self, new: &NewCommit<'_>) -> Result<CommitAttempt, Error> {
-        let mut entries = Vec::new();
-        for file in new.files {
-            self.put_blob(new, file).await?;
-            entries.push(
-                json!({"path": file.path, "mode": file.mode, "type": "blob", "sha": file.new}),
-            );
-        }
-        let body = json!({"base_tree": new.parent.tree, "tree": entries});
-        let tree = self.put(new, "git/trees", "making the tree", body).await?;
+        let tree = self.make_tree(new).await?;
         let body = json!({"message": new.message, "tree": tree, "parents": [new.parent.commit]});
         let made = self
             .put_object(new, "git/commits", "making the commit", body)
@@ -117,13 +109,44 @@ impl Github {
         })
     }
 
-    async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<(), Error> {
+    /// Makes the tree: with the contents in the request where the tree's own name then shows that the
+    /// forge stored them as they are, and content by content otherwise.
+    async fn make_tree(&self, new: &NewCommit<'_>) -> Result<String, Error> {
+        if let Some(expected) = new.surveyed.and_then(|base| base.tree) {
+            let mut entries = Vec::new();
+            for file in new.files {
+                entries.push(match std::str::from_utf8(&file.content) {
+                    Ok(text) => {
+                        json!({"path": file.path, "mode": file.mode, "type": "blob", "content": text})
+                    }
+                    Err(_) => self.put_blob(new, file).await?,
+                });
+            }
+            let tree = self.put_tree(new, entries).await?;
+            if tree == expected {
+                return Ok(tree);
+            }
+        }
+        let mut entries = Vec::new();
+        for file in new.files {
+            entries.push(self.put_blob(new, file).await?);
+        }
+        self.put_tree(new, entries).await
+    }
+
+    async fn put_tree(&self, new: &NewCommit<'_>, entries: Vec<Value>) -> Result<String, Error> {
+        let body = json!({"base_tree": new.parent.tree, "tree": entries});
+        self.put(new, "git/trees", "making the tree", body).await
+    }
+
+    /// Sends a content, and returns its entry in the tree.
+    async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<Value, Error> {
         let body = json!({"content": STANDARD.encode(&file.content), "encoding": "base64"});
         let id = self
             .put(new, "git/blobs", "sending a file's content", body)
             .await?;
         if id == file.new {
-            return Ok(());
+            return Ok(json!({"path": file.path, "mode": file.mode, "type": "blob", "sha": id}));
         }
         Err(Error::unavailable(
             format!("GitHub: sending {}", file.path),
@@ -136,7 +159,7 @@ impl Github {
         new: &NewCommit<'_>,
         path: &str,
         what: &str,
-        body: serde_json::Value,
+        body: Value,
     ) -> Result<String, Error> {
         Ok(self.put_object(new, path, what, body).await?.sha)
     }
@@ -146,7 +169,7 @@ impl Github {
         new: &NewCommit<'_>,
         path: &str,
         what: &str,
-        body: serde_json::Value,
+        body: Value,
     ) -> Result<Object, Error> {
         let request = self.request(Method::POST, path, what).body(body).harmless();
         let reply = self.http.send(&request).await?;

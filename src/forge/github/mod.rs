@@ -21,7 +21,7 @@ use std::{cell::RefCell, collections::HashMap};
 use reqwest::Method;
 
 use super::{
-    Settings, Target, Token,
+    Settings, Target, Token, TokenFacts,
     http::{Http, Request},
 };
 use crate::{
@@ -43,6 +43,8 @@ pub struct Github {
     sign: Sign,
     /// The objects that this run made last.
     made: RefCell<Option<commits::Objects>>,
+    /// What holds in all repositories of the token.
+    facts: TokenFacts,
     /// The rules of branches as this run read them last; `None` where the token may not.
     rules: RefCell<HashMap<String, Option<rules::Rules>>>,
 }
@@ -50,9 +52,11 @@ pub struct Github {
 impl Github {
     /// The repository that `target` names; nothing is sent yet.
     pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
+        let facts = settings.facts.clone();
         let http = versioned(Http::new(&target.api, token, "Bearer", settings)?);
         Ok(Self {
             http,
+            facts,
             owner: target.owner.clone(),
             name: target.name.clone(),
             method: MergeMethod::Auto,

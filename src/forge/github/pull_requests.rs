@@ -112,6 +112,7 @@ impl Row {
             head: self.head.branch,
             head_commit: self.head.sha,
             base: self.base.branch,
+            base_commit: self.base.sha,
             labels: self.labels.into_iter().map(|label| label.name).collect(),
             mergeable,
             head_exists: true,
@@ -280,6 +281,9 @@ impl PullRequests for Github {
         if repo.public || enterprise {
             return Ok(Ability::Yes);
         }
+        if let Some(known) = self.facts.drafts(&self.owner) {
+            return Ok(known);
+        }
         let what = "GitHub: reading the plan of the repository's owner";
         let organization = Request::new(Method::GET, ["orgs", &self.owner], what);
         let mut owner: Option<Account> = self.http.find(&organization, &[403, 404]).await?;
@@ -290,13 +294,15 @@ impl PullRequests for Github {
         let plan = owner
             .filter(|owner| owner.login.eq_ignore_ascii_case(&self.owner))
             .and_then(|owner| owner.plan);
-        Ok(match plan {
+        let drafts = match plan {
             Some(plan) if ["free", "pro"].contains(&plan.name.as_str()) => Ability::No(format!(
                 "GitHub's plan `{}` has no draft pull requests in private repositories; {USE_READY}",
                 plan.name
             )),
             _ => Ability::Yes,
-        })
+        };
+        self.facts.keep_drafts(&self.owner, &drafts);
+        Ok(drafts)
     }
 
     async fn moving_closes(&self) -> Result<bool, Error> {

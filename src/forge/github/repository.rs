@@ -167,10 +167,15 @@ impl Repository for Github {
 impl Github {
     /// Whether the token is an app's; GitHub does not report the permissions of those.
     async fn is_installation(&self) -> Result<bool, Error> {
+        if let Some(known) = self.facts.installation() {
+            return Ok(known);
+        }
         let what = "GitHub: checking whether the token is an app's";
         let request =
             Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
-        Ok(self.http.send(&request).await?.status == 200)
+        let installation = self.http.send(&request).await?.status == 200;
+        self.facts.keep_installation(installation);
+        Ok(installation)
     }
 
     async fn may_read_pulls(&self) -> Result<Right, Error> {

@@ -1,7 +1,7 @@
 //! Older pull requests of the same set: told about the newer one, and closed, so that two are never
 //! merged out of order.
 
-use super::{Change, Error, Pull, Reconcile, RevisionAge, Rival};
+use super::{Change, Error, Pull, PullsBefore, Reconcile, RevisionAge, Rival};
 use crate::{
     error::Class,
     pull_request::{Marker, close_with},
@@ -49,10 +49,10 @@ impl Reconcile<'_> {
     pub(super) async fn yield_to_newer(
         &mut self,
         ours: &Pull,
-        before: &[Pull],
+        before: &PullsBefore,
         open: &[Pull],
     ) -> Result<(), Error> {
-        let arrived = |pull: &&Pull| before.iter().all(|known| known.number != pull.number);
+        let arrived = |pull: &&Pull| !before.contains(pull);
         let newer = open.iter().filter(arrived).find(|pull| {
             self.rival(pull, ours)
                 .is_some_and(|rival| rival.age == RevisionAge::Newer)

@@ -123,6 +123,7 @@ impl GiteaFleet {
             .config(repository, &request.config, &listed.files)
             .await?;
         let ours = |pull: &Pull| pull.own && pull.head == request.branch && pull.base == base;
+        let newest_pull = pulls.pulls.iter().map(|pull| pull.number).max();
         let mut ours: Vec<Pull> = pulls.pulls.into_iter().filter(ours).collect();
         ours.sort_by_key(|pull| pull.number);
         let open = ours.iter().rev().find(|pull| pull.state == PullState::Open);
@@ -141,6 +142,8 @@ impl GiteaFleet {
             branch,
             pulls: ours,
             all_pulls: pulls.all,
+            newest_pull: newest_pull.unwrap_or(0),
+            requires_signatures: false,
         })))
     }
 

@@ -13,12 +13,14 @@ use crate::forge::{
     http::Failure,
 };
 
-/// What is read of a repository; `%` is its number in the query.
+/// What is read of a repository; `%` is its number in the query. Without an order, connections have
+/// the oldest first (the documentation, "Forming calls with GraphQL": the last ones are the latest).
 const REPOSITORY: &str = "r%:repository(owner:$o%,name:$n%){nameWithOwner id isArchived isEmpty isPrivate viewerPermission \
-     standard:defaultBranchRef{name} BASE{name target{oid ...on Commit{tree{oid} file(path:$c%){mode oid object{...on Blob{byteSize isBinary isTruncated text}}}}}} \
+     standard:defaultBranchRef{name} BASE{name refUpdateRule{requiresSignatures} target{oid ...on Commit{tree{oid} file(path:$c%){mode oid object{...on Blob{byteSize isBinary isTruncated text}}}}}} \
      branch:ref(qualifiedName:$h%){target{oid ...on Commit{message tree{oid} parents(first:3){nodes{oid}}}}} \
      pulls:pullRequests(headRefName:$p%,last:5){totalCount nodes{number url id title body state isDraft headRefName headRefOid \
-     isCrossRepository baseRefName headRef{name} mergeCommit{oid} labels(first:20){nodes{name}}}}}";
+     isCrossRepository baseRefName headRef{name} mergeCommit{oid} labels(first:20){nodes{name}}}} \
+     newest:pullRequests(last:1){nodes{number}}}";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,12 +35,16 @@ struct RepositoryRow {
     base: Option<RefRow>,
     branch: Option<RefRow>,
     pulls: PullsRow,
+    newest: Nodes<NumberRow>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RefRow {
     #[serde(default)]
     name: String,
+    /// The branch's protection, as everyone who may read the repository sees it.
+    ref_update_rule: Option<RuleRow>,
     target: Option<CommitRow>,
 }
 
@@ -50,6 +56,18 @@ struct CommitRow {
     #[serde(default)]
     message: String,
     parents: Option<Nodes<NameRow>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleRow {
+    #[serde(default)]
+    requires_signatures: bool,
+}
+
+#[derive(Deserialize)]
+struct NumberRow {
+    number: u64,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +154,7 @@ impl From<PullRow> for Pull {
             own: !row.is_cross_repository,
             base: row.base_ref_name,
             labels: labels.into_iter().map(|label| label.name).collect(),
+            base_commit: String::new(),
             mergeable: Mergeable::Unknown,
             head_exists: row.head_ref.is_some(),
         }
@@ -213,6 +232,10 @@ impl RepositoryRow {
                 .map(BranchHead::from),
             pulls: pulls.filter(ours).collect(),
             all_pulls,
+            newest_pull: self.newest.nodes.first().map_or(0, |pull| pull.number),
+            requires_signatures: base
+                .ref_update_rule
+                .is_some_and(|rule| rule.requires_signatures),
             base: base.name,
         }))
     }

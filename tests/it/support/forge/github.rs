@@ -377,8 +377,13 @@ fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
     }
     for entry in entries {
         let text = |name: &str| entry[name].as_str().unwrap().to_owned();
-        assert!(store.blobs.contains_key(&text("sha")));
-        files.insert(text("path"), (text("mode"), text("sha")));
+        // The documentation, "Create a tree": either the one or the other.
+        let id = match (entry["content"].as_str(), entry["sha"].as_str()) {
+            (Some(content), None) => store.put_blob(content.as_bytes()),
+            (None, Some(id)) if store.blobs.contains_key(id) => id.to_owned(),
+            _ => return error(422, "Must supply either tree.sha or tree.content"),
+        };
+        files.insert(text("path"), (text("mode"), id));
     }
     let id = store.put_tree(files);
     Reply::json(201, json!({"sha": id}))

@@ -7,7 +7,11 @@ use graphql_parser::query::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{super::PullRow, Shared, committed, touching, troubles::Trouble};
+use super::{
+    super::{PullRow, github_rules::Signatures},
+    Shared, committed, touching,
+    troubles::Trouble,
+};
 
 /// A thing that a query selects fields of.
 #[derive(Clone)]
@@ -248,6 +252,12 @@ impl<'s> Execution<'s> {
             },
             (Thing::Repository(number), name) => self.of_repository(*number, name, arguments),
             (Thing::Ref(_, branch), "name") => leaf(json!(branch)),
+            (Thing::Ref(number, branch), "refUpdateRule") => {
+                let store = self.shared.store(*number);
+                let protected = branch == store.default_branch
+                    && store.rules.signatures == Some(Signatures::Protection);
+                protected.then(|| Found::One(Thing::Plain(json!({"requiresSignatures": true}))))
+            }
             (Thing::Ref(number, branch), "target") => {
                 let id = self.shared.store(*number).refs[branch].clone();
                 Some(Found::One(Thing::Commit(*number, id)))
@@ -332,8 +342,10 @@ impl<'s> Execution<'s> {
                 Some(Found::One(Thing::Blob(number, blob.clone())))
             }
             "pullRequests" => {
-                let head = text("headRefName");
-                let pulls = store.pulls.iter().filter(|pull| pull.head == head);
+                let head = arguments.get("headRefName").and_then(Value::as_str);
+                let wanted = |pull: &&PullRow| head.is_none_or(|head| pull.head == head);
+                // The oldest first.
+                let pulls = store.pulls.iter().filter(wanted);
                 let pulls: Vec<_> = pulls
                     .map(|pull| Thing::Pull(number, Box::new(pull.clone())))
                     .collect();
