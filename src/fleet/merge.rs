@@ -232,7 +232,7 @@ impl FleetDocument {
         let failed = self.repositories.iter().filter(|row| row.exit != 0);
         let failed = failed.map(|row| &row.repository);
         let Some(list) = list else {
-            return failed.map(|name| format!("{name}\n")).collect();
+            return failed.flat_map(|name| [name.as_str(), "\n"]).collect();
         };
         let missing = self.missing.iter().flatten();
         let open: BTreeSet<String> = failed.chain(missing).map(|name| key(name)).collect();

@@ -190,10 +190,10 @@ fn ignored_keys(own: &Config) -> Vec<String> {
         of_image || OBEYED.contains(&key) || JUDGED.contains(&key)
     };
     let keys = config::keys(own, &["forge", "report", "provenance"]);
-    let outside = own.outside.policy == OutsidePolicy::Refuse;
-    keys.into_iter()
-        .filter(|key| !obeyed(key) && !(outside && key == "outside"))
-        .collect()
+    // A policy of its own, too.
+    let judged = |key: &str| key == "outside" && own.outside.policy == OutsidePolicy::Refuse;
+    let ignored = |key: &String| !(obeyed(key) || judged(key));
+    keys.into_iter().filter(ignored).collect()
 }
 
 fn policy_refused(member: Member<'_>, key: &str) -> Error {

@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn both_threads_give_the_same_digest_however_the_bytes_come() {
-        let bytes: Vec<u8> = (0..3 * PART + 17).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * PART + 17)
+            .map(|at| u8::try_from(at % 251).unwrap())
+            .collect();
         for length in [0, 1, PART - 1, PART, PART + 1, bytes.len()] {
             for step in [1, 511, 4096, PART, 2 * PART] {
                 let bytes = &bytes[..length];

@@ -57,7 +57,7 @@ fn name(number: usize) -> RepositoryName {
 impl Process {
     fn new(kind: Kind, count: usize) -> Self {
         let mut options = Options::new(kind, count);
-        options.branch = BRANCH.to_owned();
+        BRANCH.clone_into(&mut options.branch);
         options.seeded.files = 20;
         let forge = Thousand::start(options);
         let registries = registry::Settings::new(registry::Environment::default(), SystemTime::now);
@@ -536,8 +536,8 @@ async fn a_tree_that_is_not_as_expected_is_made_of_contents_that_were_checked() 
             requires_signatures: false,
         }),
     };
-    let writer = process.writer(0);
-    let published = writer.publish(&commit, BRANCH, &BranchState::Absent).await;
+    let forge = process.writer(0);
+    let published = forge.publish(&commit, BRANCH, &BranchState::Absent).await;
     assert!(matches!(published.unwrap(), PublishOutcome::Done(_)));
     let writes = process.writes();
     let count = |end: &str| writes.iter().filter(|line| line.ends_with(end)).count();
