@@ -7,7 +7,7 @@ use std::{
 };
 
 use reqwest::{
-    Url,
+    Url, Version,
     header::{self, HeaderMap, HeaderValue},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +22,7 @@ use super::{
     log::Entry,
     pace::{Permit, TooLong},
     redirect,
-    transport::IN_FLIGHT,
+    transport::{IN_FLIGHT, STREAMS},
 };
 use crate::untrusted::Secrets;
 
@@ -40,12 +40,20 @@ pub struct Client {
     secrets: Secrets,
     announce: Announce,
     pace: Option<Pace>,
-    places: Mutex<HashMap<String, Arc<Semaphore>>>,
+    places: Mutex<HashMap<String, Places>>,
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
     /// same.
     down: Mutex<HashMap<String, Failure>>,
     /// The last time reported by each host.
     server_times: Mutex<BTreeMap<String, ServerTime>>,
+}
+
+/// The places for requests to one host.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    /// Whether there are as many as HTTP/2 may have.
+    many: bool,
 }
 
 impl Client {
@@ -340,6 +348,9 @@ impl Client {
         };
         let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
         entry.answered(response.status());
+        if response.version() == Version::HTTP_2 {
+            self.widen(&call.url);
+        }
         if let Some(time) = ServerTime::of(response.headers(), self.now) {
             lock(&self.server_times).insert(host_of(&call.url), time);
         }
@@ -352,13 +363,23 @@ impl Client {
         })
     }
 
+    /// Gives a host that speaks HTTP/2 more places.
+    fn widen(&self, url: &Url) {
+        let mut all = lock(&self.places);
+        if let Some(places) = all.get_mut(&host_of(url)).filter(|places| !places.many) {
+            places.many = true;
+            places.free.add_permits(STREAMS - IN_FLIGHT);
+        }
+    }
+
     async fn place(&self, url: &Url) -> OwnedSemaphorePermit {
         let places = {
             let mut all = lock(&self.places);
-            Arc::clone(
-                all.entry(host_of(url))
-                    .or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT))),
-            )
+            let places = all.entry(host_of(url)).or_insert_with(|| Places {
+                free: Arc::new(Semaphore::new(IN_FLIGHT)),
+                many: false,
+            });
+            Arc::clone(&places.free)
         };
         places
             .acquire_owned()

@@ -22,6 +22,9 @@ use crate::untrusted::Secrets;
 
 /// How many connections to one host are kept, and how many requests to it are in progress at once.
 pub(super) const IN_FLIGHT: usize = 8;
+/// How many requests to a host are in progress at once over HTTP/2, where they share a connection and
+/// the server states how many it takes at a time (RFC 9113, section 5.1.2).
+pub(super) const STREAMS: usize = 32;
 
 /// The connections of a run, shared by its clones.
 #[derive(Debug, Clone)]

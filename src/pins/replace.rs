@@ -161,3 +161,69 @@ pub fn reads_alike(old: &[u8], new: &[u8], pins: &[Pin]) -> bool {
     moved.sort_unstable();
     !is_yaml || same_events(old, new, &moved)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pins::scan::{Split, TagEdit};
+
+    fn tag(text: &str) -> Tag {
+        Tag::parse(text).unwrap()
+    }
+
+    fn edit(at: Range<usize>, scalar: Range<usize>) -> TagEdit {
+        TagEdit {
+            tag: tag("old"),
+            at,
+            plain: false,
+            scalar,
+        }
+    }
+
+    #[test]
+    fn split_pin_is_done_once_each_of_its_tags_is() {
+        let digest = Digest::of(b"new");
+        let pin = |tags: Vec<TagEdit>| Pin {
+            image: 0,
+            line: 1,
+            column: 1,
+            offset: 0,
+            tag: None,
+            digest,
+            split: Some(Box::new(Split {
+                place: 0,
+                pointer: None,
+                document: None,
+                tags,
+                comment: None,
+                managed: false,
+            })),
+            comment: None,
+        };
+        let to = |text| Replacement {
+            digest,
+            tag: tag(text),
+        };
+        let [one, other] = [edit(0..3, 0..3), edit(9..12, 9..12)];
+        assert!(to("old").is_done(&pin(vec![one.clone(), other.clone()])));
+        let moved = TagEdit {
+            tag: tag("new"),
+            ..one
+        };
+        for text in ["old", "new"] {
+            assert!(!to(text).is_done(&pin(vec![moved.clone(), other.clone()])));
+        }
+        assert!(to("new").is_done(&pin(vec![moved])));
+    }
+
+    #[test]
+    fn tag_that_is_a_part_of_its_scalar_is_cut_alone() {
+        let cut = |at: Range<usize>, scalar: Range<usize>| tag_range(&edit(at, scalar));
+        assert_eq!(cut(11..19, 10..20), 10..20);
+        assert_eq!(cut(10..20, 10..20), 10..20);
+        // Something stands before it, behind it, or on both sides.
+        assert_eq!(cut(50..59, 10..60), 50..59);
+        assert_eq!(cut(10..18, 10..20), 10..18);
+        assert_eq!(cut(20..30, 10..60), 20..30);
+    }
+}

@@ -139,7 +139,7 @@ impl Source {
     /// more than the descriptor says. Whether there are as many, and what they hash to, is for the
     /// reader to check.
     ///
-    /// An unread layer of a registry holds one of the eight places that its host has: read it to
+    /// An unread layer of a registry holds one of the places that its host has: read it to
     /// its end or drop it.
     pub async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
         let what = format!("layer {self}@{}", descriptor.digest);

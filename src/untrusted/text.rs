@@ -189,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn words_of_commands_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(shell("ghcr.io/acme/a:v1+2"), "ghcr.io/acme/a:v1+2");
+        assert_eq!(shell(""), "''");
+        assert_eq!(shell("it's"), r"'it'\''s'");
+    }
+
+    #[test]
     fn a_block_keeps_its_lines_and_only_our_colours() {
         let text = "a\tb\n\u{1b}[1;31mred\u{1b}[0m\r\u{202e}\n\u{1b}[2J\u{1b}]8;;x\u{7}\u{1b}[";
         assert_eq!(

@@ -77,6 +77,7 @@ mod set;
 mod smoke;
 mod smoke_engines;
 mod status;
+mod streams;
 mod sync;
 mod tokens;
 mod trial;

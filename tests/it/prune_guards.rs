@@ -366,6 +366,24 @@ fn a_branch_that_cannot_be_fetched_refuses() {
 }
 
 #[test]
+fn a_branch_that_vanishes_before_it_is_fetched_is_listed_again() {
+    let real = with(&["branch"]);
+    let text = format!("{}\n", digest("branch"));
+    real.scene.elsewhere("feature", &[("x.txt", &text)]);
+    let origin = real.scene.path().join("origin.git");
+    let (_shim, path) = shim(&format!(
+        "case \" $* \" in *' fetch '*) \"$real\" -C '{}' update-ref -d refs/heads/feature;; esac",
+        origin.display()
+    ));
+    let document = shimmed(&real, &path, 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-branch", "pending-stale"],
+        "{document}"
+    );
+}
+
+#[test]
 fn a_partial_clone_is_not_believed() {
     let real = with(&[]);
     let root = real.scene.path();
@@ -794,7 +812,8 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         &[
             ("envs/repin.yaml", theirs),
             ("envs/a.txt", &pin("mirror.example/x", digest("own"))),
-            ("notes/old.md", &text("mentioned")),
+            // No glob ever matched this one.
+            ("notes/old.md", &pin(&real.app(), digest("mentioned"))),
             // Of a past file that `files` matches, pins alone count.
             (".github/workflows/d.yml", &text("comment")),
         ],

@@ -87,6 +87,31 @@ fn refused(result: Result<(), String>, expected: &str) {
 }
 
 #[test]
+fn what_would_have_refused_the_first_listing_refuses_the_second() {
+    let refused = before(|listing| {
+        let Clock { here, .. } = listing.clock;
+        let child = Child {
+            digest: digest("unread"),
+            index: true,
+            attestation: false,
+        };
+        let node = Node {
+            children: vec![child],
+            subject: None,
+        };
+        listing.nodes.insert(digest("new"), node);
+        listing.dates.insert(digest("new"), here);
+        listing.versions.push(Version {
+            id: None,
+            digest: digest("new"),
+            tags: vec![tag("new")],
+        });
+    });
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("the listing is incomplete"), "{refused}");
+}
+
+#[test]
 fn before_the_first_deletion_a_deleted_candidate_is_tolerated() {
     assert_eq!(before(|_| {}), Ok(()));
     assert_eq!(before(|now| remove(now, "pending-a")), Ok(()));

@@ -121,6 +121,37 @@ fn the_bound_of_age_is_itself_too_young() {
 }
 
 #[test]
+fn reason_names_what_a_version_lacks() {
+    let package = Package::new()
+        .version("a", &["pending-a"], Some(20))
+        .version("b", &[], Some(30));
+    let all = Prune {
+        untagged: true,
+        ..prune()
+    };
+    let judged = package.judged(&all);
+    let reasons: Vec<_> = judged
+        .candidates
+        .iter()
+        .map(|candidate| candidate.reason.split(',').next().unwrap())
+        .collect();
+    assert_eq!(reasons, ["untagged", "every tag is pending"]);
+}
+
+#[test]
+fn an_index_goes_before_the_parts_of_an_index_that_is_no_version() {
+    let package = Package::new()
+        .version("leaf", &["pending-leaf"], Some(60))
+        .index("inner", &[("leaf", false)])
+        .version("outer", &["pending-outer"], Some(30))
+        .index("outer", &[("inner", false)]);
+    let judged = package.judged(&prune());
+    let plan = judged.approve(&package.0).unwrap();
+    let order: Vec<_> = plan.order().iter().map(|one| one.version.digest).collect();
+    assert_eq!(order, ["outer", "leaf"].map(digest));
+}
+
+#[test]
 fn an_index_is_as_old_as_its_youngest_child_that_runs() {
     let package = || {
         let parts = Package::new()

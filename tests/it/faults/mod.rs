@@ -2,7 +2,7 @@
 //!
 //! `scripts/faults` runs all of them; the tests of every run take a sample.
 
-mod certificates;
+pub(crate) mod certificates;
 mod kinds;
 mod proxy;
 mod scene;
