@@ -5,15 +5,19 @@
 //! provenance → source, compared with the digests pinned then → signatures → contents → smoke. Only a
 //! chain that passed every stage makes an [`Approved`]. A set by itself: source → signatures → contents
 //! → smoke, which makes a [`VerifiedSet`]: nothing is said about pins and history, so no plan follows
-//! from it.
+//! from it. A set that was verified once ends a chain after order and hold, or after provenance: only
+//! pins and history are judged again.
 
 mod images;
+mod once;
 
 pub use images::{ImagePlatform, Inspected, Inspection, Signed, Signing, Trial};
+pub use once::VerifiedOnce;
 
 use super::{
-    Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,
+    Check, Code, Overruled, Past, RecentPast, Resolution, Status, agreement, any_failed, counts,
     past::{hold_by_content, order_and_hold, provenance, provenance_by_content},
+    recent::{recent_order_and_hold, recent_provenance},
     resolved,
 };
 use crate::{
@@ -183,6 +187,29 @@ impl<'c> Counted<'c> {
             overruled,
             hold,
         })
+    }
+
+    /// A promote's second stage where recent commits stand for a clone: nothing is overruled.
+    pub fn ordered_recently(self, past: &RecentPast<'_>) -> Result<Ordered<'c>, Stopped> {
+        let checks = recent_order_and_hold(self.so_far.revision, past);
+        let so_far = self.so_far.stage((checks, Vec::new()))?;
+        // A set that is held by its revision did not get here.
+        Ok(Ordered {
+            so_far,
+            overruled: Overruled::default(),
+            hold: ByRevision::NotHeld,
+        })
+    }
+
+    /// A rollback's second stage where recent commits stand for a clone.
+    pub fn proven_recently(self, found: &Provenance) -> Result<Proven<'c>, Stopped> {
+        let (config, revision) = (self.so_far.config, self.so_far.revision);
+        let (checks, outages, promoted) = match found {
+            Provenance::Shallow => (vec![recent_provenance(revision)], Vec::new(), None),
+            found => provenance(config, revision, found),
+        };
+        let so_far = self.so_far.stage((checks, outages))?;
+        Ok(Proven { so_far, promoted })
     }
 
     /// A rollback's second stage: the set was promoted.

@@ -13,6 +13,7 @@ pub mod hygiene;
 mod outside;
 mod past;
 mod pins;
+mod recent;
 mod remote;
 mod set;
 mod smoke;
@@ -22,13 +23,14 @@ use serde::{Deserialize, Serialize};
 
 pub use chain::{
     Approved, ApprovedImage, Counted, ImagePlatform, Inspected, Inspection, Ordered, Proven,
-    Resolved, SetAlone, Signed, Signing, Stopped, Trial, VerifiedSet,
+    Resolved, SetAlone, Signed, Signing, Stopped, Trial, VerifiedOnce, VerifiedSet,
 };
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
 pub use outside::{Direction, no_match, of_tree, outside, unmatched};
 pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
 pub use pins::{agreement, counts, found_twice, version_comments};
+pub use recent::{RecentOrder, RecentPast};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
 pub use set::{Expected, Resolution, Target, required_labels, resolved};
 pub use smoke::smoke;

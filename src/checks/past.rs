@@ -84,7 +84,7 @@ pub(super) fn order_and_hold(
 
 /// The verdicts on a commit with unknown content: it may be a rollback, or have promoted a newer
 /// build.
-fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
+pub(super) fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
     let commit = format!("commit {} of {}", unreadable.commit, unreadable.date);
     let reason = unreadable.reason();
     let reason = shown(&reason);
@@ -114,7 +114,11 @@ fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
     ]
 }
 
-fn judge_order(revision: &Revision, order: &Order, allowed: bool) -> Result<Check, Error> {
+pub(super) fn judge_order(
+    revision: &Revision,
+    order: &Order,
+    allowed: bool,
+) -> Result<Check, Error> {
     let check = |status, detail: String| Ok(Check::new(Code::REVISION_ORDER, status, detail));
     match order {
         Order::Same => check(Status::Pass, "the revision is pinned now".to_owned()),
@@ -144,7 +148,11 @@ fn judge_order(revision: &Revision, order: &Order, allowed: bool) -> Result<Chec
     }
 }
 
-fn judge_hold(revision: &Revision, hold: &Hold<'_>, forced: bool) -> Result<Check, Error> {
+pub(super) fn judge_hold(
+    revision: &Revision,
+    hold: &Hold<'_>,
+    forced: bool,
+) -> Result<Check, Error> {
     let check = |status, detail: String| Ok(Check::new(Code::ROLLED_BACK, status, detail));
     match hold {
         Hold::Free => check(Status::Pass, "no rollback undid this set".to_owned()),

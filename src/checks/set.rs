@@ -108,7 +108,8 @@ pub fn resolved(
     (checks, None)
 }
 
-fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
+/// Whether the tag names the expected digest; `None`: none is expected.
+pub(super) fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
     let (expected, origin) = match target.expected.as_ref()? {
         Expected::HandedOver(digest) => (*digest, "--digest expects".to_owned()),
         Expected::PinnedBy(commit, digest) => (*digest, format!("commit {commit} pinned")),

@@ -75,7 +75,7 @@ impl Titles {
 }
 
 /// The subject without the ` (#N)` that forges put behind the title of a squash merge.
-fn without_number(subject: &str) -> Option<&str> {
+pub(super) fn without_number(subject: &str) -> Option<&str> {
     let (title, number) = subject.strip_suffix(')')?.rsplit_once(" (#")?;
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(title)
 }

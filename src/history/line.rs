@@ -18,6 +18,8 @@ pub(super) struct Point {
     pub(super) glimpsed: Vec<(usize, Digest)>,
     /// The revisions that it, or what it merged, claims to promote.
     pub(super) claims: Vec<Revision>,
+    /// Whether its title says that it is a rollback, where what came before the line is not known.
+    pub(super) returns: bool,
 }
 
 /// A change of the set.
@@ -90,7 +92,7 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
         // Whether the first known commit introduced its set is unknown, unless its message records
         // it.
         if !(was_unknown && point.claims.is_empty()) {
-            fold.event(at, set, &point.claims);
+            fold.event(at, set, point);
         }
         fold.in_place(at, set);
     }
@@ -98,10 +100,13 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
 }
 
 impl Fold<'_> {
-    fn event(&mut self, at: usize, set: usize, claims: &[Revision]) {
-        let content = &self.sets[set];
-        let before = self.last.get(&set).copied().filter(|_| !content.is_empty());
-        let kind = match before {
+    fn event(&mut self, at: usize, set: usize, point: &Point) {
+        let (content, claims) = (&self.sets[set], &point.claims);
+        let before = self.last.get(&set).map(|before| before + 1);
+        // A set that was current before the line undid all of the line.
+        let undone = before.or(point.returns.then_some(0));
+        let undone = undone.filter(|_| !content.is_empty());
+        let kind = match undone {
             Some(_) => Kind::Rollback,
             None if claims.is_empty() || content.is_empty() || content.is_mixed() => Kind::Manual,
             None => Kind::Promote,
@@ -113,10 +118,10 @@ impl Fold<'_> {
             Kind::Rollback | Kind::Manual => {}
         }
         let revision = known.first().cloned();
-        match before {
-            Some(before) => {
+        match undone {
+            Some(first) => {
                 let by = self.events.all.len();
-                let undone = self.came[before + 1..]
+                let undone = self.came[first..]
                     .iter()
                     .filter(|undone| !self.sets[**undone].is_empty());
                 self.events.held.extend(undone.map(|undone| (*undone, by)));

@@ -51,6 +51,7 @@ mod merged;
 mod order;
 mod provenance;
 mod readings;
+mod recent;
 mod sets;
 mod walk;
 
@@ -75,6 +76,7 @@ pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
 pub use changes::ChangedFile;
 pub use order::{NoOrder, Order};
 pub use provenance::{Gap, HeldSet, Hold, Promoted, Provenance};
+pub use recent::{CommitShown, ContentMissing, RecentLine};
 
 /// Image names and the digest that all pins of each have.
 pub type Digests = BTreeMap<String, Digest>;
@@ -425,6 +427,7 @@ fn points(
             set: *set,
             glimpsed: found.glimpsed.remove(&at).unwrap_or_default(),
             claims: commit.claims.clone(),
+            returns: false,
         });
     }
     let merges = || {

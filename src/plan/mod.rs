@@ -3,10 +3,10 @@
 //! A [`Plan`] can only be made of an approved set, and only if its counts are right. It changes
 //! nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    checks::{Approved, Check, Code, Status},
+    checks::{Approved, ApprovedImage, Check, Code, Status},
     config::{Config, RelPath, number},
     files::{Files, ReadError},
     oci::Digest,
@@ -64,9 +64,30 @@ impl Plan {
         files: &dyn Files,
         found: &Found,
     ) -> Result<Self, PlanError> {
+        Self::of(approved.images(), config, files, found)
+    }
+
+    /// The contents that files would have with these images, by their paths; nothing approves them, so
+    /// they are only good for comparison.
+    pub fn preview(
+        images: &[ApprovedImage],
+        config: &Config,
+        files: &dyn Files,
+        found: &Found,
+    ) -> Result<BTreeMap<RelPath, Vec<u8>>, PlanError> {
+        let plan = Self::of(images, config, files, found)?;
+        let contents = plan.changes.into_iter();
+        Ok(contents.map(|change| (change.path, change.new)).collect())
+    }
+
+    fn of(
+        images: &[ApprovedImage],
+        config: &Config,
+        files: &dyn Files,
+        found: &Found,
+    ) -> Result<Self, PlanError> {
         let scanner = FileScanner::new(config);
-        let replacements: Vec<Option<Replacement>> = approved
-            .images()
+        let replacements: Vec<Option<Replacement>> = images
             .iter()
             .map(|image| {
                 Some(Replacement {

@@ -27,7 +27,7 @@ pub struct ImageFacts {
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
-    /// Each platform, in the order of the index; at least one.
+    /// Each platform, in the order of the index; at least one, unless another run verified the image.
     pub platforms: Vec<PlatformFacts>,
 }
 

@@ -79,6 +79,7 @@ fn history_since(commits: &[&str], cut: bool) -> History {
             });
         let claims: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
         known.line.push(Point {
+            returns: false,
             set: Some(number),
             glimpsed: Vec::new(),
             claims: claims.clone(),
