@@ -6,7 +6,10 @@ use std::{
     time::SystemTime,
 };
 
-use crate::workflow::{Environment, Terminals};
+use crate::{
+    http::Timer,
+    workflow::{Environment, Terminals},
+};
 
 /// The environment of this process; an error if its current directory is gone.
 pub fn environment() -> io::Result<Environment> {
@@ -20,5 +23,6 @@ pub fn environment() -> io::Result<Environment> {
         },
         machine: env::consts::ARCH,
         clock: SystemTime::now,
+        pacing: Timer::new(SystemTime::now),
     })
 }

@@ -32,7 +32,7 @@ pub use client::Client;
 pub use clock::{Clock, ServerTime};
 pub use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
 pub use log::LOG;
-pub use pace::{Pace, Shard};
+pub use pace::{Pace, Shard, Tallied, tallied};
 pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};
 pub use retry::{Deadline, RetryAdvice, StopReason, WaitReason};
 pub use timer::Timer;

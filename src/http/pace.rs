@@ -6,6 +6,7 @@
 //! Nothing is sent here; the client asks before each request and reports each response.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -29,6 +30,30 @@ const UNNAMED: Duration = Duration::from_secs(60);
 const UNNAMED_MAX: Duration = Duration::from_secs(900);
 /// Reads are parked while less than one part in so many of a budget is left.
 const RESERVE: u64 = 20;
+
+tokio::task_local! {
+    /// How many requests the work in progress has begun.
+    static BEGUN: Cell<u64>;
+}
+
+/// What some work came to, and how many requests it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tallied<T> {
+    /// What it came to.
+    pub output: T,
+    /// How many requests it began.
+    pub requests: u64,
+}
+
+/// Counts the requests that some work begins, where they are paced.
+pub async fn tallied<T>(work: impl Future<Output = T>) -> Tallied<T> {
+    let counted = async {
+        let output = work.await;
+        let requests = BEGUN.with(Cell::get);
+        Tallied { output, requests }
+    };
+    BEGUN.scope(Cell::new(0), counted).await
+}
 
 /// When the requests of a process may begin; clones share it.
 #[derive(Debug, Clone)]
@@ -204,6 +229,8 @@ impl Pace {
                 }
                 self.state().last_write = Some(now);
             }
+            // Outside of counted work, nobody wants to know.
+            let _ = BEGUN.try_with(|begun| begun.set(begun.get() + 1));
             return Ok(Permit {
                 _place: place,
                 begun: self.0.timer.now(),

@@ -138,6 +138,11 @@ impl Base {
         self.contents.get(&entry.id).map(Vec::as_slice)
     }
 
+    /// A content that was fetched, by its name.
+    pub fn blob(&self, id: &str) -> Option<&[u8]> {
+        self.contents.get(id).map(Vec::as_slice)
+    }
+
     /// What was fetched below `prefix`, and the symlinks there, as a place that files come from.
     pub fn snapshot(&self, prefix: &str) -> Snapshot {
         let mut snapshot = Snapshot::default();

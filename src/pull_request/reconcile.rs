@@ -9,6 +9,7 @@ mod supersede;
 mod surveyed;
 
 use own::OwnPullRequest;
+pub use own::is_moving;
 use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};

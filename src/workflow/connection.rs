@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error, Errors, usage},
     forge::{
         Audience, Forge, Gitea, GiteaFleet, Github, GithubFleet, Kind, Settings, Target, Token,
-        fleet::FleetReader,
+        fleet::{FleetReader, RepositoryName},
     },
     git::Git,
     http::{Pace, address::host_of},
@@ -92,7 +92,20 @@ pub fn open(
     configured: &Configured,
     services: &Services,
 ) -> Result<Box<dyn Forge>, Errors> {
-    let settings = settings(&target.api, services)?;
+    Ok(client(
+        target,
+        token,
+        configured,
+        settings(&target.api, services)?,
+    )?)
+}
+
+fn client(
+    target: &Target,
+    token: Token,
+    configured: &Configured,
+    settings: Settings,
+) -> Result<Box<dyn Forge>, Error> {
     let method = configured.merge_method;
     Ok(match target.kind {
         Kind::Github => {
@@ -110,21 +123,71 @@ pub fn fleet_reader(
     pace: Option<Pace>,
     services: &Services,
 ) -> Result<Access<Box<dyn FleetReader>>, Errors> {
-    let origin = git.and_then(|git| git.origin().ok().flatten());
-    let (kind, api) = Target::api(configured, origin.as_deref())
-        .map_err(|error| Errors::from(Error::input("config", error.to_string())))?;
-    let token = match token(&api, git, &services.environment)? {
-        Access::Granted(found) => found.token,
-        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
-    };
-    let settings = Settings {
-        pace,
-        ..settings(&api, services)?
-    };
-    Ok(Access::Granted(match kind {
-        Kind::Github => Box::new(GithubFleet::new(&api, token, settings)?),
-        Kind::Gitea => Box::new(GiteaFleet::new(&api, token, settings)?),
-    }))
+    Ok(match FleetForge::of(configured, git, pace, services)? {
+        Access::Granted(forge) => Access::Granted(forge.reader()?),
+        Access::NoToken(reason) => Access::NoToken(reason),
+    })
+}
+
+/// The forge of a fleet: many repositories, one token and one pace.
+pub struct FleetForge {
+    kind: Kind,
+    api: Url,
+    token: Token,
+    settings: Settings,
+}
+
+impl FleetForge {
+    /// The configured forge, where requests begin when `pace` lets them; sends nothing yet.
+    pub fn of(
+        configured: &Configured,
+        git: Option<&Git>,
+        pace: Option<Pace>,
+        services: &Services,
+    ) -> Result<Access<Self>, Errors> {
+        let origin = git.and_then(|git| git.origin().ok().flatten());
+        let (kind, api) = Target::api(configured, origin.as_deref())
+            .map_err(|error| Errors::from(Error::input("config", error.to_string())))?;
+        let token = match token(&api, git, &services.environment)? {
+            Access::Granted(found) => found.token,
+            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+        };
+        let settings = Settings {
+            pace,
+            ..settings(&api, services)?
+        };
+        Ok(Access::Granted(Self {
+            kind,
+            api,
+            token,
+            settings,
+        }))
+    }
+
+    /// A reader of its repositories.
+    pub fn reader(&self) -> Result<Box<dyn FleetReader>, Error> {
+        let (token, settings) = (self.token.clone(), self.settings.clone());
+        Ok(match self.kind {
+            Kind::Github => Box::new(GithubFleet::new(&self.api, token, settings)?),
+            Kind::Gitea => Box::new(GiteaFleet::new(&self.api, token, settings)?),
+        })
+    }
+
+    /// One of its repositories, as `configured` says how to merge and sign.
+    pub fn repository(
+        &self,
+        name: &RepositoryName,
+        configured: &Configured,
+    ) -> Result<Box<dyn Forge>, Error> {
+        let target = Target {
+            kind: self.kind,
+            api: self.api.clone(),
+            owner: name.owner.clone(),
+            name: name.name.clone(),
+        };
+        let (token, settings) = (self.token.clone(), self.settings.clone());
+        client(&target, token, configured, settings)
+    }
 }
 
 /// The settings of the forge's client in this run.

@@ -8,6 +8,8 @@ use std::{
     time::SystemTime,
 };
 
+use crate::http::Timer;
+
 /// The environment of one run.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -21,6 +23,8 @@ pub struct Environment {
     pub machine: &'static str,
     /// The wall clock.
     pub clock: fn() -> SystemTime,
+    /// The clock that paced requests wait by: the wall clock, or a faster one in a test.
+    pub pacing: Timer,
 }
 
 /// The streams that are terminals.

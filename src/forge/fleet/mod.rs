@@ -214,6 +214,15 @@ pub trait FleetReader {
         files: &BTreeMap<String, String>,
     ) -> Result<RecentHistory, Error>;
 
+    /// Whether `older` is `newer` or an ancestor of it in a repository; `None`: one of both is not a
+    /// commit there. Both are names of commits.
+    async fn is_ancestor(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Option<bool>, Error>;
+
     /// The repositories of an owner, or those that a search finds.
     async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error>;
 }

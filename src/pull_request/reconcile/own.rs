@@ -29,7 +29,8 @@ pub(super) fn while_moving(body: &str) -> String {
     format!("{MOVING}\n{body}")
 }
 
-pub(super) fn is_moving(pull: &Pull) -> bool {
+/// Whether a run was moving the pull request's branch when it broke off: then no person closed it.
+pub fn is_moving(pull: &Pull) -> bool {
     pull.body.trim_start().starts_with(MOVING)
 }
 

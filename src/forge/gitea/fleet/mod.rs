@@ -5,6 +5,7 @@
 
 mod contents;
 mod list;
+mod order;
 mod recent;
 mod survey;
 
@@ -160,6 +161,15 @@ impl FleetReader for GiteaFleet {
         files: &BTreeMap<String, String>,
     ) -> Result<RecentHistory, Error> {
         self.read_recent(repository, head, files).await
+    }
+
+    async fn is_ancestor(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Option<bool>, Error> {
+        self.read_order(repository, older, newer).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {

@@ -150,7 +150,14 @@ fn own(
         }
         ("GET", "commits") if rest.is_empty() => {
             let head = store.seen(asked.query("sha").unwrap())?;
-            let touched = touching(store, &head, asked.query("path").unwrap_or_default());
+            let mut touched = touching(store, &head, asked.query("path").unwrap_or_default());
+            if let Some(not) = asked.query("not") {
+                let Some(not) = store.seen(not) else {
+                    return Some(error(500, "exit status 128 - fatal: bad revision"));
+                };
+                let without = store.ancestors(&not);
+                touched.retain(|id| !without.contains(id));
+            }
             let rows = touched.iter().map(|id| commit(store, id)).collect();
             Some(page(asked, rows, ("limit", PAGE, true)))
         }
