@@ -150,6 +150,17 @@ impl Context {
         })
     }
 
+    /// The state in which pull requests are opened; `None`: none was requested, or all changes are
+    /// forbidden.
+    pub(super) fn opens(&self, pr: Option<PullRequestState>) -> Result<Option<State>, Errors> {
+        let forbidden = self.forbids(pr.map(|_| "--pr"), None)?;
+        let state = pr.map(|pr| match pr {
+            PullRequestState::Draft => State::Draft,
+            PullRequestState::Ready => State::Ready,
+        });
+        Ok(state.filter(|_| !forbidden))
+    }
+
     /// Whether a command may change anything, given `--apply` and `--dry-run`.
     pub(super) fn armed(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Errors> {
         let forbidden = self.forbids(apply.then_some("--apply"), dry_run)?;

@@ -37,15 +37,17 @@ pub(super) const ALL: &[Explanation] = &[
         code: "fleet_list",
         kind: Kind::Error,
         exits: &[2],
-        summary: "The list of a fleet is malformed.",
+        summary: "The list of a fleet is malformed, or names what the forge does not have.",
         meaning: "A list has one `OWNER/NAME` or `OWNER/NAME BASE` a line, and each repository once. \
              repin begins with no repository of a list that it cannot read as a whole.",
         causes: &[
             "A line has a URL or more than two words.",
             "A repository is listed twice, perhaps in upper and lower case.",
+            "A repository has another name now, or lacks the base branch that the list names.",
+            "`--only` names a repository that the list does not have.",
         ],
         remedy: "Correct the lines that the message names.",
-        example: "repin fleet merge shard-*.jsonl --list list.txt",
+        example: "repin fleet promote --list list.txt --revision REV",
     },
     Explanation {
         code: "fleet_report",
@@ -72,9 +74,11 @@ pub(super) const ALL: &[Explanation] = &[
         causes: &[
             "Its repin.yaml has `verify`, `inventory`, a contract, `smoke` or `outside: refuse`.",
             "Its `forge.base` is not the branch that the list or the forge names.",
+            "Its `files` match more than 200 files or 16 MiB, or the forge's list of its files is incomplete.",
         ],
         remedy: "Move what the repository demands into the configuration of the fleet, or set \
-             `fleet.own_policy: ignore`; put its base branch into the list.",
+             `fleet.own_policy: ignore`; put its base branch into the list; match fewer files, or \
+             promote the repository in a clone.",
         example: "repin explain foreign_image",
     },
     Explanation {

@@ -5,10 +5,12 @@
 
 use super::set::{SetDocument, SetImage};
 use crate::{
-    checks::any_failed,
+    checks::{ApprovedImage, Check, VerifiedOnce, any_failed},
     config::Config,
     error::Error,
     oci::{Digest, Revision, Tag},
+    registry::resolve::ImageFacts,
+    report::json::ImageRow,
 };
 
 /// What a set must be to be believed.
@@ -27,6 +29,7 @@ pub struct Expectation<'e> {
 pub struct BelievedSet {
     document: SetDocument,
     images: Vec<BelievedImage>,
+    sha256: Digest,
 }
 
 /// One image of it.
@@ -71,12 +74,72 @@ impl BelievedSet {
             return Err(wrong("one of its checks failed".to_owned()));
         }
         let images = images(&document, config).map_err(wrong)?;
-        Ok(Self { document, images })
+        Ok(Self {
+            document,
+            images,
+            sha256: expected.sha256,
+        })
     }
 
     /// The images, in the order of the fleet's configuration.
     pub fn images(&self) -> &[BelievedImage] {
         &self.images
+    }
+
+    /// The images of a repository, in the order of its configuration `own`; `places`: where each is
+    /// among the fleet's.
+    pub fn images_of(&self, places: &[usize]) -> Vec<ApprovedImage> {
+        let image = |at: &usize| {
+            let (image, row) = (&self.images[*at], &self.document.images[*at]);
+            ApprovedImage {
+                tag: image.tag.clone(),
+                facts: Some(ImageFacts {
+                    digest: image.digest,
+                    media_type: row.media_type.clone(),
+                    platforms: Vec::new(),
+                }),
+            }
+        };
+        places.iter().map(image).collect()
+    }
+
+    /// The same with what was verified about them, by the names that they have in `own`.
+    pub fn verified_for(&self, places: &[usize], own: &Config) -> VerifiedOnce {
+        let mut checks = Vec::new();
+        for (at, image) in places.iter().zip(&own.images) {
+            let name = &self.document.images[*at].name;
+            let about = |check: &&Check| check.image.as_ref() == Some(name);
+            let of_image = self.document.checks.iter().filter(about);
+            checks.extend(of_image.map(|check| Check {
+                image: Some(image.name.clone()),
+                detail: format!("{}; verified once, set {}", check.detail, self.sha256.hex()),
+                ..check.clone()
+            }));
+        }
+        VerifiedOnce {
+            images: self.images_of(places),
+            checks,
+        }
+    }
+
+    /// What a report shows of the image at `place` in the fleet.
+    pub fn row(&self, place: usize, row: ImageRow) -> ImageRow {
+        let image = &self.document.images[place];
+        let platforms = image.platforms.iter();
+        ImageRow {
+            to: Some(image.digest.clone()),
+            platforms: platforms
+                .map(|platform| platform.platform.clone())
+                .collect(),
+            labels: image.labels.clone(),
+            verified: image.verified.clone(),
+            ..row
+        }
+    }
+
+    /// The hash of its file.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
     }
 
     /// The set as it was verified.

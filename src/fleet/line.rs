@@ -11,7 +11,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::is_owner_name, error::Class, oci};
+use crate::{
+    checks::{Check, Status},
+    config::is_owner_name,
+    error::{Class, Errors},
+    oci,
+    report::json::{ErrorRow, PullRequest},
+    untrusted,
+};
 
 /// The schema of a line.
 const SCHEMA: &str = "repin.fleet-line/1";
@@ -151,6 +158,14 @@ pub struct LineError {
 }
 
 impl FleetLine {
+    /// The bytes of the line, with the line break.
+    pub fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = Vec::new();
+        untrusted::json(self, &mut bytes)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
     /// Reads a line.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
@@ -176,6 +191,80 @@ impl FleetLine {
             return Err(format!("`exit` is {}", line.row.exit));
         }
         Ok(line)
+    }
+}
+
+/// What all lines of a shard have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardRun {
+    pub revision: String,
+    pub list_sha256: String,
+    pub set_sha256: Option<String>,
+    pub shard: u64,
+    pub shards: u64,
+}
+
+impl ShardRun {
+    /// The line of a repository.
+    pub fn line(&self, row: FleetRow) -> FleetLine {
+        FleetLine {
+            schema: SCHEMA.to_owned(),
+            row,
+            revision: self.revision.clone(),
+            list_sha256: self.list_sha256.clone(),
+            set_sha256: self.set_sha256.clone(),
+            shards: self.shards,
+        }
+    }
+}
+
+impl LineCheck {
+    /// The failed ones of some checks.
+    pub fn failed(checks: &[Check]) -> Vec<Self> {
+        let failed = checks.iter().filter(|check| check.status == Status::Fail);
+        let row = |check: &Check| Self {
+            code: check.code.as_str().to_owned(),
+            image: check.image.clone(),
+            platform: check.platform.clone(),
+            item: check.item.clone(),
+            status: check.status.as_str().to_owned(),
+            detail: check.detail.clone(),
+            help: check.help.clone(),
+        };
+        failed.map(row).collect()
+    }
+}
+
+impl LineError {
+    /// The errors of the class that decides, as one.
+    pub fn of(errors: &Errors) -> Option<Self> {
+        let code = errors.class().exit_code();
+        let causes = errors.by_cause();
+        let deciding = causes
+            .iter()
+            .filter(|error| error.class.exit_code() == code);
+        let rows = deciding.map(ErrorRow::of).map(|row| Self {
+            code: row.code,
+            message: row.message,
+            file: row.file,
+            line: row.line,
+            column: row.column,
+            hint: row.hint,
+        });
+        rows.reduce(|all, row| Self {
+            message: format!("{}; {}", all.message, row.message),
+            ..all
+        })
+    }
+}
+
+impl From<&PullRequest> for LinePullRequest {
+    fn from(pull: &PullRequest) -> Self {
+        Self {
+            number: pull.number,
+            url: pull.url.clone(),
+            state: pull.state.to_owned(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    line::{FleetLine, FleetOutcome, FleetRow},
+    line::{FleetLine, FleetOutcome, FleetRow, ShardRun},
     list::{FleetList, key},
 };
 use crate::error::{Class, Error, Errors};
@@ -157,10 +157,6 @@ impl<'l> Merger<'l> {
         } else {
             repositories.extend(self.rows.into_values());
         }
-        let mut totals: BTreeMap<_, _> = FleetOutcome::ALL.map(|each| (each.as_str(), 0)).into();
-        for row in &repositories {
-            *totals.entry(row.outcome.as_str()).or_default() += 1;
-        }
         let seen = self.seen.iter();
         let seen = seen.filter(|(_, shards)| Some(*shards) == self.expected);
         let (revision, list_sha256, set_sha256) = match self.run {
@@ -168,7 +164,7 @@ impl<'l> Merger<'l> {
             None => (None, self.list.map(|list| list.sha256.hex()), None),
         };
         Ok(FleetDocument {
-            schema: "repin.fleet/1",
+            schema: SCHEMA,
             revision,
             list_sha256,
             set_sha256,
@@ -176,7 +172,7 @@ impl<'l> Merger<'l> {
                 expected: self.expected,
                 seen: seen.map(|(shard, _)| *shard).collect(),
             },
-            totals,
+            totals: totals(&repositories),
             repositories,
             missing,
         })
@@ -202,6 +198,23 @@ impl RunIdentity {
 }
 
 impl FleetDocument {
+    /// The report of one shard by itself: the repositories that it was to work on.
+    pub fn of_shard(run: &ShardRun, repositories: Vec<FleetRow>) -> Self {
+        Self {
+            schema: SCHEMA,
+            revision: Some(run.revision.clone()),
+            list_sha256: Some(run.list_sha256.clone()),
+            set_sha256: run.set_sha256.clone(),
+            shards: ShardsRow {
+                expected: Some(run.shards),
+                seen: vec![run.shard],
+            },
+            totals: totals(&repositories),
+            repositories,
+            missing: Some(Vec::new()),
+        }
+    }
+
     /// Who must act; `None`: nobody.
     pub fn class(&self) -> Option<Class> {
         let rows = self.repositories.iter().filter_map(FleetRow::class);
@@ -240,6 +253,18 @@ impl FleetDocument {
         let open = entries.filter(|entry| open.contains(&entry.key()));
         open.map(|entry| entry.line() + "\n").collect()
     }
+}
+
+/// The schema of the document.
+const SCHEMA: &str = "repin.fleet/1";
+
+/// How many repositories have each outcome.
+fn totals(repositories: &[FleetRow]) -> BTreeMap<&'static str, usize> {
+    let mut totals: BTreeMap<_, _> = FleetOutcome::ALL.map(|each| (each.as_str(), 0)).into();
+    for row in repositories {
+        *totals.entry(row.outcome.as_str()).or_default() += 1;
+    }
+    totals
 }
 
 /// The most shards without a line that are counted.

@@ -14,7 +14,9 @@ mod table;
 
 pub use believed::{BelievedImage, BelievedSet, Expectation};
 pub use identity::config_sha256;
-pub use line::{FleetLine, FleetOutcome, FleetRow};
+pub use line::{
+    FleetLine, FleetOutcome, FleetRow, LineCheck, LineError, LinePullRequest, ShardRun,
+};
 pub use list::{FleetList, ListEntry, shard_of};
 pub use merge::{FleetDocument, Merger};
 pub use own::{Disobeyed, Member, ObeyedConfig, obeyed};

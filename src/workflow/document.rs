@@ -170,7 +170,7 @@ fn worst(errors: &Errors) -> Option<ErrorRow> {
 }
 
 impl FileRow {
-    fn of(change: &FileChange) -> Self {
+    pub(super) fn of(change: &FileChange) -> Self {
         Self {
             path: change.path.to_string(),
             pins: change.pins,

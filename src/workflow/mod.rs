@@ -15,6 +15,7 @@ pub mod contents;
 mod contracts;
 mod document;
 mod environment;
+pub mod fleet;
 pub mod globs;
 mod history;
 mod images;
@@ -37,7 +38,9 @@ mod workspace;
 
 use std::{fs, path::Path};
 
-pub use connection::{Access, Unconfigured, connect, connect_or_skip, fleet_reader, no_token};
+pub use connection::{
+    Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token,
+};
 pub use console::{Console, Progress};
 pub use contracts::Contracts;
 pub use document::Finished;

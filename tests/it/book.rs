@@ -369,9 +369,11 @@ fn commands_that_are_not_run_are_commands_of_the_program() {
             }
             for call in block.commands().flat_map(calls) {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-                // Placeholders of numbers.
+                // Placeholders of numbers, and of a hash.
+                let sha256 = "a".repeat(64);
                 let call = call.iter().map(|word| match word.as_str() {
                     "ID" | "N" => "7",
+                    "$SHA256" => &sha256,
                     word => word,
                 });
                 let call: Vec<_> = call.collect();

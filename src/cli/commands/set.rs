@@ -27,7 +27,9 @@ pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Er
     let document = match verified_set(&config, &args.revision, &cx.services)? {
         SetVerdict::Verified(document) => document,
         SetVerdict::Refused { checks, outages } => {
-            return Ok(refused(&checks, outages, &config, cx));
+            let exit = refused(&checks, outages, &config, cx);
+            cx.output.note("the set was refused; no file was written");
+            return Ok(exit);
         }
     };
     let sha256 = write(&document, &args.out, cx)?;
@@ -63,8 +65,13 @@ fn write(document: &SetDocument, out: &Path, cx: &Context) -> Result<String, Err
     Ok(Digest::of(&bytes).hex())
 }
 
-/// Reports why a set was refused; no file is written.
-fn refused(checks: &[Check], outages: Vec<Error>, config: &Config, cx: &mut Context) -> Exit {
+/// Reports why a set was refused.
+pub(super) fn refused(
+    checks: &[Check],
+    outages: Vec<Error>,
+    config: &Config,
+    cx: &mut Context,
+) -> Exit {
     let failed = checks.iter().filter(|check| check.status == Status::Fail);
     let failed: Vec<Error> = failed.map(Check::as_error).collect();
     let all = Errors::from([failed, outages.clone()].concat());
@@ -77,6 +84,5 @@ fn refused(checks: &[Check], outages: Vec<Error>, config: &Config, cx: &mut Cont
         cx.output.fault(&all);
     }
     cx.output.refer();
-    cx.output.note("the set was refused; no file was written");
     Exit::from(&all)
 }

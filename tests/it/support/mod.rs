@@ -4,6 +4,7 @@ pub mod archive;
 pub mod attach;
 pub mod authority;
 pub mod fake;
+pub mod fleet;
 pub mod forge;
 pub mod hosted;
 pub mod images;

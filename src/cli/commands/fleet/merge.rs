@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::show::{list, read, show};
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
     config::number,
-    error::{Error, Errors},
-    fleet::{self, FleetCause, FleetDocument, FleetList, Merger},
-    report::annotations::with_help,
-    untrusted::{plain, workflow::Commands},
+    error::Errors,
+    fleet::{FleetDocument, Merger},
+    untrusted::plain,
 };
 
 /// The file for the repositories that need another run.
@@ -41,33 +41,9 @@ pub(super) fn run(args: &args::FleetMerge, cx: &mut Context) -> Result<Exit, Err
     fs::write(&failed, &open)
         .map_err(|error| Errors::io(format!("cannot write {}: {error}", failed.display())))?;
 
-    match cx.output.format {
-        Format::Json => cx.output.json(&document),
-        Format::Human | Format::Sarif => cx.output.print(fleet::table(&document)),
-        Format::Github => {
-            annotate(&document, cx);
-            cx.output.print(fleet::table(&document));
-        }
-    }
-    if let Some(step) = &mut step {
-        step.summary(&fleet::summary(&document))?;
-    }
+    show(&document, step.as_mut(), cx)?;
     cx.output.note(&closing(&document, &open, &failed));
     Ok(document.class().map_or(Exit::Done, Exit::Because))
-}
-
-/// Reads the list of a fleet.
-fn list(file: &Path, cx: &Context) -> Result<FleetList, Errors> {
-    let bytes = read(file, "fleet_list", cx)?;
-    Ok(FleetList::parse(&file.to_string_lossy(), &bytes)?)
-}
-
-fn read(file: &Path, code: &'static str, cx: &Context) -> Result<Vec<u8>, Errors> {
-    let path = cx.services.environment.directory().join(file);
-    fs::read(path).map_err(|error| {
-        let message = format!("cannot read {}: {error}", file.display());
-        Errors::from(Error::input(code, message))
-    })
 }
 
 /// The path of the list of failed repositories: in the directory of the first report.
@@ -75,16 +51,6 @@ fn beside(files: &[PathBuf], cx: &Context) -> PathBuf {
     let first = files.first().map_or(Path::new(""), PathBuf::as_path);
     let path = cx.services.environment.directory().join(first);
     path.with_file_name(FAILED)
-}
-
-fn annotate(document: &FleetDocument, cx: &mut Context) {
-    for cause in FleetCause::of(document) {
-        let detail = cause.detail.as_deref().unwrap_or("no detail was reported");
-        let message = format!("{}: {detail}", cause.names());
-        let message = with_help(&message, cause.help.as_deref());
-        let annotation = Commands::error(&cause.title(), &message, None);
-        cx.output.annotate(&annotation);
-    }
 }
 
 fn closing(document: &FleetDocument, open: &str, failed: &Path) -> String {

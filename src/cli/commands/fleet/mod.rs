@@ -2,6 +2,10 @@
 
 mod list;
 mod merge;
+mod promote;
+mod report_file;
+mod shard;
+mod show;
 
 use crate::{
     cli::{args, context::Context, exit::Exit},
@@ -11,6 +15,8 @@ use crate::{
 pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, Errors> {
     match args {
         args::Fleet::List(args) => list::run(args, cx),
+        args::Fleet::Promote(args) => promote::promote(args, cx),
+        args::Fleet::Rollback(args) => promote::rollback(args, cx),
         args::Fleet::Merge(args) => merge::run(args, cx),
     }
 }

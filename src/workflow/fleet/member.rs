@@ -1,0 +1,247 @@
+//! A repository of the fleet: what its survey showed, and what of its own configuration is obeyed.
+
+use super::{FleetGoal, Walk, outcome::Report};
+use crate::{
+    checks::Check,
+    config::{self, ChangeNames, Config, FILE_NAME, WhenUnconfigured},
+    error::{Class, Error, Errors, SourceText},
+    fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
+    forge::{
+        Pull, PullState,
+        fleet::{ConfigFile, RepositoryName, RepositoryState, Survey, SurveyRequest},
+    },
+    pull_request::{Marker, reconcile::is_moving},
+};
+
+/// A repository that can be planned for.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: RepositoryName,
+    pub(super) state: RepositoryState,
+    /// Its own configuration, as far as it is obeyed.
+    pub(super) config: Config,
+    /// Which of the fleet's images each of its images is.
+    pub(super) images: Vec<usize>,
+    /// The branch of its pull request.
+    pub(super) branch: String,
+}
+
+impl Walk<'_> {
+    /// Surveys repositories, those again whose own configuration names another branch.
+    pub(super) async fn survey(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<Report>>> {
+        let branch = self.branch(self.fleet);
+        let requests: Vec<_> = entries
+            .iter()
+            .map(|entry| request(entry, branch.clone()))
+            .collect();
+        let surveys = self.reader_surveys(&requests).await;
+        let mut members: Vec<_> = entries
+            .iter()
+            .zip(surveys)
+            .map(|(entry, survey)| self.member(entry, survey))
+            .collect();
+        let other = |member: &Result<Member, _>| {
+            member.as_ref().is_ok_and(|member| member.branch != branch)
+        };
+        let again: Vec<usize> = (0..members.len())
+            .filter(|at| other(&members[*at]))
+            .collect();
+        let requests: Vec<_> = again
+            .iter()
+            .filter_map(|at| {
+                Some(request(
+                    &entries[*at],
+                    members[*at].as_ref().ok()?.branch.clone(),
+                ))
+            })
+            .collect();
+        let surveys = self.reader_surveys(&requests).await;
+        for ((at, request), survey) in again.into_iter().zip(&requests).zip(surveys) {
+            let member = self.member(&entries[at], survey);
+            members[at] = member.and_then(|member| {
+                if member.branch == request.branch {
+                    return Ok(member);
+                }
+                let what = format!("reading {}", member.name);
+                let reason = "its configuration changed while it was read";
+                Err(Box::new(Error::unavailable(what, reason).into()))
+            });
+        }
+        members
+    }
+
+    /// The names of a change by this configuration.
+    pub(super) fn naming<'c>(&self, config: &'c Config) -> &'c ChangeNames {
+        match self.request.goal {
+            FleetGoal::Promote => &config.promote,
+            FleetGoal::Rollback => &config.rollback,
+        }
+    }
+
+    fn branch(&self, config: &Config) -> String {
+        let naming = self.naming(config);
+        naming.branch.render(self.revision, &config.name)
+    }
+
+    fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
+        let name = || {
+            RepositoryName::parse(&entry.repository).expect("a list has names with an owner alone")
+        };
+        let unconfigured = |reason: &str| Err(Box::new(self.unconfigured(entry, reason)));
+        let state = match survey {
+            Survey::Present(state) => *state,
+            Survey::Missing => {
+                return unconfigured("it does not exist, or the token may not see it");
+            }
+            Survey::Empty => return unconfigured("it has no commit"),
+            Survey::Archived => return Err(Box::new(self.archived(entry))),
+            Survey::Moved(to) => return Err(Box::new(moved(entry, &to))),
+            Survey::NoBase(branch) => {
+                let reason = format!("{} has no branch {branch}", entry.repository);
+                let problem = Error::input("fleet_list", reason);
+                let problem = problem.help("correct the base branch in the list");
+                return Err(Box::new(problem.into()));
+            }
+            Survey::Failed(error) => return Err(Box::new(error.into())),
+        };
+        let text = match &state.config {
+            ConfigFile::Text(text) => text,
+            ConfigFile::Missing => {
+                return unconfigured(&format!("{} has no {FILE_NAME}", state.base));
+            }
+            ConfigFile::Unusable(why) => {
+                let message = format!("{}: cannot read {FILE_NAME}: {why}", entry.repository);
+                return Err(Box::new(Error::input("config", message).into()));
+            }
+        };
+        let own = self
+            .own(entry, text)
+            .map_err(|errors| Box::new(errors.into()))?;
+        let member = Listed {
+            repository: &entry.repository,
+            base: &state.base,
+        };
+        let obeyed = obeyed(self.fleet, own, member).map_err(|why| Box::new(why.into()))?;
+        let ObeyedConfig {
+            config,
+            images,
+            notes,
+        } = obeyed;
+        for note in notes {
+            self.note(&note);
+        }
+        Ok(Member {
+            name: name(),
+            branch: self.branch(&config),
+            state,
+            config,
+            images,
+        })
+    }
+
+    /// The repository's own configuration, whatever of it is obeyed.
+    fn own(&self, entry: &ListEntry, text: &str) -> Result<Config, Errors> {
+        let source = SourceText {
+            name: format!("{}: {FILE_NAME}", entry.repository),
+            text: text.into(),
+        };
+        let own = config::parse(&source, &self.fleet.root)?;
+        let own = Config {
+            file: FILE_NAME.to_owned(),
+            ..own
+        };
+        own.counts_pins().map_err(|error| Error {
+            message: format!("{}: {}", entry.repository, error.message),
+            help: Some("declare `files` and `pins` in the repository's own repin.yaml".to_owned()),
+            ..error
+        })?;
+        Ok(own)
+    }
+
+    fn unconfigured(&self, entry: &ListEntry, reason: &str) -> Report {
+        let what = format!("{} has no configuration", entry.repository);
+        let problem = Error::input("config", format!("{what}: {reason}"));
+        let problem = problem.help("add a repin.yaml to the repository, or take it off the list");
+        self.left_out(FleetOutcome::Unconfigured, problem)
+    }
+
+    fn archived(&self, entry: &ListEntry) -> Report {
+        let problem = Error::input("config", format!("{} is archived", entry.repository));
+        let problem = problem.help("take the repository off the list");
+        self.left_out(FleetOutcome::Archived, problem)
+    }
+
+    /// A repository without a configuration, which is a failure only if the fleet says so.
+    fn left_out(&self, outcome: FleetOutcome, problem: Error) -> Report {
+        match self.rules.when_unconfigured {
+            WhenUnconfigured::Skip => Report::done(outcome).noting(problem),
+            WhenUnconfigured::Fail => Report::done(outcome).because(problem),
+        }
+    }
+}
+
+impl Member {
+    /// The pull requests that have its branch and the set's marker, the newest last.
+    fn pulls_of<'m>(&'m self, marker: &Marker) -> Vec<&'m Pull> {
+        let all = self.state.pulls.iter();
+        let found = all.filter(|pull| Marker::find(&pull.body).as_ref() == Some(marker));
+        found.collect()
+    }
+
+    /// Its open pull requests of the set.
+    pub(super) fn open_pulls<'m>(&'m self, marker: &Marker) -> Vec<&'m Pull> {
+        let mut pulls = self.pulls_of(marker);
+        pulls.retain(|pull| pull.state == PullState::Open);
+        pulls
+    }
+
+    /// Its last pull request of the set, if a person closed it, as far as the survey shows.
+    pub(super) fn closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
+        let pulls = self.pulls_of(marker);
+        let last = pulls.last().copied()?;
+        // Of several, the last may have been closed as a duplicate.
+        let surely = pulls.len() == 1 && last.state == PullState::Closed && !is_moving(last);
+        surely.then_some(last)
+    }
+}
+
+fn request(entry: &ListEntry, branch: String) -> SurveyRequest {
+    SurveyRequest {
+        repository: RepositoryName::parse(&entry.repository)
+            .expect("a list has names with an owner and no more"),
+        base: entry.base.clone(),
+        branch,
+        config: FILE_NAME.to_owned(),
+    }
+}
+
+fn moved(entry: &ListEntry, to: &str) -> Report {
+    let to = if to.is_empty() { "another name" } else { to };
+    let message = format!("{} is {to} now", entry.repository);
+    let problem = Error::input("fleet_list", message).help("put the new name into the list");
+    Report::done(FleetOutcome::Moved).because(problem)
+}
+
+impl From<Disobeyed> for Report {
+    fn from(why: Disobeyed) -> Self {
+        match why {
+            Disobeyed::Foreign(checks) => Self::refused(&checks),
+            Disobeyed::Refused(errors) => Self::failed(errors),
+        }
+    }
+}
+
+/// A check of the whole repository that did not run.
+pub(super) fn skipped(code: crate::checks::Code) -> Check {
+    let reason = "a fleet reads no files but those that `files` matches";
+    Check::new(code, crate::checks::Status::Skip, reason)
+}
+
+/// A pull request that a person closed.
+pub(super) fn closed(pull: &Pull) -> Report {
+    let what = format!("pull request #{} ({})", pull.number, pull.url);
+    let reason = "it was closed without being merged, and repin does not reopen it by itself";
+    let problem = Error::about(Class::Refused, what, reason);
+    let problem = problem.help("ask who closed the pull request, or reopen it by hand");
+    Report::done(FleetOutcome::ClosedByPerson).because(problem)
+}

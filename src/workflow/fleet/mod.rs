@@ -1,0 +1,226 @@
+//! One set for many repositories: each is surveyed, planned in memory and, if requested, gets its
+//! pull request, without a clone.
+//!
+//! ```text
+//! list ─► survey (batches) ─► files ─► contents (groups) ─► four at a time: history ─► plan
+//!                                                                 └─► one after another: pull request
+//! ```
+//!
+//! The set was verified once, so no repository asks a registry. Reads go on for at most four
+//! repositories at once; nothing is written meanwhile, and pull requests are opened in the order of
+//! the list. One repository's failure never ends another's.
+
+mod judge;
+mod member;
+mod open;
+mod order;
+mod outcome;
+mod standing;
+mod walk;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+};
+
+use super::{Access, FleetForge, Services, SetVerdict, revision, verified_set};
+use crate::{
+    checks::Check,
+    config::{Config, Fleet},
+    error::{Error, Errors},
+    files::WorkTree,
+    fleet::{
+        BelievedSet, Expectation, FleetDocument, FleetLine, ListEntry, ShardRun, config_sha256,
+    },
+    forge::{State, fleet::FleetReader},
+    git::Git,
+    http::{Pace, Shard},
+    oci::{Digest, Revision},
+};
+use order::Orders;
+
+/// Repositories that are worked on at once.
+const AT_ONCE: usize = 4;
+
+/// What a fleet is taken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FleetGoal {
+    /// A set that was built.
+    Promote,
+    /// A set that the repositories had before.
+    Rollback,
+}
+
+/// A set's file, and the hash that it must have.
+#[derive(Debug, Clone)]
+pub struct SetFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its hash, as the job that verified the set reported it.
+    pub sha256: Digest,
+}
+
+/// The request to take a part of a fleet to a set.
+#[derive(Debug)]
+pub struct FleetRequest {
+    /// What for.
+    pub goal: FleetGoal,
+    /// The revision, as typed.
+    pub revision: String,
+    /// The repositories to work on, in the order of the list.
+    pub repositories: Vec<ListEntry>,
+    /// The hash of the whole list.
+    pub list_sha256: Digest,
+    /// Which part of the fleet they are.
+    pub shard: Shard,
+    /// The set that was verified before; without it, it is verified now.
+    pub set: Option<SetFile>,
+    /// The state in which pull requests are opened; `None`: none is.
+    pub open: Option<State>,
+    /// New pull requests a minute, of all shards.
+    pub pace: u32,
+    /// The most new pull requests.
+    pub limit: Option<usize>,
+    /// After how many failures no further repository is begun.
+    pub max_failures: Option<usize>,
+}
+
+/// What became of a fleet's part.
+pub enum FleetRun {
+    /// Every repository has an outcome.
+    Finished(Box<FleetDocument>),
+    /// The set itself was refused.
+    Refused {
+        /// Every check up to and including the stage that refused it.
+        checks: Vec<Check>,
+        /// The errors that left something unjudged.
+        outages: Vec<Error>,
+    },
+}
+
+/// Receives each line as soon as its repository is done.
+pub type Recorder<'r> = &'r mut dyn FnMut(&FleetLine) -> Result<(), Errors>;
+
+/// The work on a part of a fleet.
+struct Walk<'w> {
+    request: &'w FleetRequest,
+    /// The fleet's configuration, and its block `fleet`.
+    fleet: &'w Config,
+    rules: Fleet,
+    set: &'w BelievedSet,
+    revision: &'w Revision,
+    forge: &'w FleetForge,
+    reader: Box<dyn FleetReader>,
+    orders: Orders,
+    pace: Pace,
+    services: &'w Services,
+    counts: Counts,
+}
+
+/// What a run has come to so far.
+#[derive(Default)]
+struct Counts {
+    /// New pull requests, or those that would be.
+    opened: Cell<usize>,
+    failures: Cell<usize>,
+    done: Cell<usize>,
+    /// Requests about several repositories, which the next line counts.
+    shared: Cell<u64>,
+    /// Notes that were made: a repository that is planned again repeats none.
+    noted: RefCell<HashSet<String>>,
+}
+
+/// What a set must be, to be believed.
+struct SetRules<'s> {
+    config: &'s Config,
+    config_sha256: Digest,
+    revision: &'s Revision,
+}
+
+/// Takes the repositories to the set. An error means that no repository was begun, or that a line
+/// could not be recorded.
+pub fn run(
+    request: &FleetRequest,
+    config: &Config,
+    services: &Services,
+    record: Recorder<'_>,
+) -> Result<FleetRun, Errors> {
+    let rules = config.fleet.clone().ok_or_else(no_fleet)?;
+    let (revision, _) = revision(config, &request.revision)?;
+    let expected = SetRules {
+        config,
+        config_sha256: config_sha256(config, &WorkTree::new(&config.root))?,
+        revision: &revision,
+    };
+    // A file with another hash is refused before any request.
+    let given = request.set.as_ref();
+    let given = given.map(|file| expected.believe(file)).transpose()?;
+    let timer = services.environment.pacing.clone();
+    let pace = Pace::new(request.shard, request.pace, timer);
+    let git = Git::open(&config.root).ok();
+    let configured = config.forge_or_default();
+    let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
+    let forge = Access::granted(forge)?;
+    let set = match given {
+        Some(set) => set,
+        None => match verified_set(config, revision.as_str(), services)? {
+            SetVerdict::Refused { checks, outages } => {
+                return Ok(FleetRun::Refused { checks, outages });
+            }
+            SetVerdict::Verified(document) => {
+                let bytes = document.bytes();
+                let bytes = bytes.map_err(|error| Errors::io(error.to_string()))?;
+                expected.believe(&SetFile {
+                    name: "the set".to_owned(),
+                    sha256: Digest::of(&bytes),
+                    bytes,
+                })?
+            }
+        },
+    };
+    // What came before takes nothing of the fleet's time.
+    services.forge_time.restart();
+    let run = ShardRun {
+        revision: revision.to_string(),
+        list_sha256: request.list_sha256.hex(),
+        set_sha256: Some(set.sha256().hex()),
+        shard: request.shard.number.into(),
+        shards: request.shard.of.into(),
+    };
+    let walk = Walk {
+        request,
+        fleet: config,
+        reader: forge.reader()?,
+        orders: Orders::of(&rules),
+        rules,
+        set: &set,
+        revision: &revision,
+        forge: &forge,
+        pace,
+        services,
+        counts: Counts::default(),
+    };
+    let rows = walk.run(&run, record)?;
+    Ok(FleetRun::Finished(Box::new(FleetDocument::of_shard(
+        &run, rows,
+    ))))
+}
+
+impl SetRules<'_> {
+    /// Believes a set by the hash of its bytes.
+    fn believe(&self, file: &SetFile) -> Result<BelievedSet, Error> {
+        let expected = Expectation {
+            sha256: file.sha256,
+            config_sha256: self.config_sha256,
+            revision: self.revision,
+        };
+        BelievedSet::read(&file.name, &file.bytes, &expected, self.config)
+    }
+}
+
+fn no_fleet() -> Errors {
+    let problem = Error::input("config", "the configuration has no `fleet` block");
+    Errors::from(problem.help("add `fleet: { source: OWNER/NAME }`, as docs/fleet.md shows it"))
+}

@@ -1,0 +1,115 @@
+//! The order of builds, asked of the repository that the images are built from, once for each pair of
+//! revisions.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    checks::RecentOrder,
+    config::Fleet,
+    error::Error,
+    forge::fleet::{FleetReader, RepositoryName},
+    history::Order,
+    oci::{Revision, is_hex},
+    pull_request::reconcile::RevisionAge,
+};
+
+/// The fewest digits that name a commit (gitrevisions(7)).
+const DIGITS: usize = 4;
+
+/// What is known about the order of builds.
+pub(super) struct Orders {
+    source: Option<RepositoryName>,
+    /// Whether the first is an ancestor of the second; held while it is asked for, so that nobody
+    /// else asks the same.
+    known: Mutex<HashMap<[String; 2], Option<bool>>>,
+    /// Ages of other revisions than the promoted one.
+    ages: RefCell<HashMap<String, RevisionAge>>,
+}
+
+impl Orders {
+    pub(super) fn of(rules: &Fleet) -> Self {
+        Self {
+            source: rules.source.as_deref().and_then(RepositoryName::parse),
+            known: Mutex::default(),
+            ages: RefCell::default(),
+        }
+    }
+
+    /// The order of `revision` and the revision that is pinned now.
+    pub(super) async fn order(
+        &self,
+        reader: &dyn FleetReader,
+        revision: &Revision,
+        pinned: &Revision,
+    ) -> Result<RecentOrder, Error> {
+        let pinned = pinned.clone();
+        if *revision == pinned {
+            return Ok(RecentOrder::Judged(Order::Same));
+        }
+        let Some(source) = &self.source else {
+            return Ok(RecentOrder::NoSource { pinned });
+        };
+        let older = self
+            .is_ancestor(reader, revision.as_str(), pinned.as_str())
+            .await?;
+        Ok(match older {
+            Some(true) => RecentOrder::Judged(Order::Older { pinned }),
+            Some(false) => RecentOrder::Judged(Order::NotOlder { pinned }),
+            None => RecentOrder::NoCommit {
+                pinned,
+                source: source.to_string(),
+            },
+        })
+    }
+
+    /// The age of another revision, if it was determined before.
+    pub(super) fn known_age(&self, other: &str) -> Option<RevisionAge> {
+        self.ages.borrow().get(other).copied()
+    }
+
+    /// Determines the age of another revision relative to `revision`.
+    pub(super) async fn learn_age(
+        &self,
+        reader: &dyn FleetReader,
+        other: &str,
+        revision: &Revision,
+    ) -> Result<(), Error> {
+        let ours = revision.as_str();
+        let age = if self.is_ancestor(reader, ours, other).await? == Some(true) {
+            RevisionAge::Newer
+        } else if self.is_ancestor(reader, other, ours).await? == Some(true) {
+            RevisionAge::Older
+        } else {
+            RevisionAge::Unknown
+        };
+        self.ages.borrow_mut().insert(other.to_owned(), age);
+        Ok(())
+    }
+
+    async fn is_ancestor(
+        &self,
+        reader: &dyn FleetReader,
+        older: &str,
+        newer: &str,
+    ) -> Result<Option<bool>, Error> {
+        // Only digits name a commit and nothing else.
+        let commit = |name: &str| name.len() >= DIGITS && is_hex(name.as_bytes());
+        let Some(source) = self
+            .source
+            .as_ref()
+            .filter(|_| commit(older) && commit(newer))
+        else {
+            return Ok(None);
+        };
+        let mut known = self.known.lock().await;
+        let key = [older.to_owned(), newer.to_owned()];
+        if let Some(known) = known.get(&key) {
+            return Ok(*known);
+        }
+        let found = reader.is_ancestor(source, older, newer).await?;
+        known.insert(key, found);
+        Ok(found)
+    }
+}

@@ -1,0 +1,192 @@
+//! What became of a repository, and why.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    checks::{Check, Stopped, any_failed},
+    error::{Class, Error, Errors},
+    files::ReadError,
+    fleet::{FleetOutcome, FleetRow, LineCheck, LineError, LinePullRequest},
+    plan::PlanError,
+};
+
+/// What became of a repository.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) outcome: FleetOutcome,
+    /// Who must act; `None`: nobody.
+    pub(super) class: Option<Class>,
+    pub(super) facts: Facts,
+    pub(super) pull_request: Option<LinePullRequest>,
+    checks: Vec<LineCheck>,
+    error: Option<LineError>,
+}
+
+/// What is known of a repository's pins.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) pins: Option<u64>,
+    /// Repository of an image, and its digest.
+    pub(super) from: Option<BTreeMap<String, String>>,
+    pub(super) to: Option<BTreeMap<String, String>>,
+}
+
+/// What a repository took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) requests: u64,
+    pub(super) seconds: f64,
+}
+
+impl Report {
+    /// A repository that nobody must act on.
+    pub(super) fn done(outcome: FleetOutcome) -> Self {
+        Self {
+            outcome,
+            class: None,
+            facts: Facts::default(),
+            pull_request: None,
+            checks: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// A repository with an error that decides its outcome.
+    pub(super) fn failed(errors: impl Into<Errors>) -> Self {
+        let errors = errors.into();
+        let limited = errors.iter().all(|error| error.class == Class::Limited);
+        let outcome = match errors.class() {
+            Class::Unavailable | Class::Limited if limited => FleetOutcome::Pending,
+            Class::Unavailable | Class::Limited => FleetOutcome::Unavailable,
+            Class::Denied => FleetOutcome::Denied,
+            Class::Conflict => FleetOutcome::ForeignCommit,
+            Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => {
+                FleetOutcome::Refused
+            }
+        };
+        Self::done(outcome).because(errors)
+    }
+
+    /// A repository with failed checks.
+    pub(super) fn refused(checks: &[Check]) -> Self {
+        Self {
+            class: Some(Class::Failed),
+            checks: LineCheck::failed(checks),
+            ..Self::done(FleetOutcome::Refused)
+        }
+    }
+
+    /// The same with an error and its class.
+    pub(super) fn because(self, errors: impl Into<Errors>) -> Self {
+        let errors = errors.into();
+        Self {
+            class: Some(errors.class()),
+            error: LineError::of(&errors),
+            ..self
+        }
+    }
+
+    /// The same with an error that nobody must act on.
+    pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
+        Self {
+            error: LineError::of(&error.into()),
+            ..self
+        }
+    }
+
+    /// The same with what is known of the pins.
+    pub(super) fn about(self, facts: Facts) -> Self {
+        Self { facts, ..self }
+    }
+
+    /// The same with its pull request.
+    pub(super) fn with_pull(self, pull: LinePullRequest) -> Self {
+        Self {
+            pull_request: Some(pull),
+            ..self
+        }
+    }
+
+    /// The row of a report.
+    pub(super) fn row(self, repository: &str, shard: u64, spent: Spent) -> FleetRow {
+        FleetRow {
+            repository: repository.to_owned(),
+            shard,
+            outcome: self.outcome,
+            exit: self.class.map_or(0, Class::exit_code),
+            pins: self.facts.pins,
+            from: self.facts.from,
+            to: self.facts.to,
+            pull_request: self.pull_request,
+            checks: self.checks,
+            error: self.error,
+            requests: spent.requests,
+            seconds: spent.seconds,
+        }
+    }
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<Errors> for Report {
+    fn from(errors: Errors) -> Self {
+        Self::failed(errors)
+    }
+}
+
+impl From<ReadError> for Report {
+    fn from(error: ReadError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<Stopped> for Report {
+    fn from(stopped: Stopped) -> Self {
+        if any_failed(&stopped.checks) || stopped.outages.is_empty() {
+            Self::refused(&stopped.checks)
+        } else {
+            Self::failed(stopped.outages)
+        }
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Counts(checks) => Self::refused(&checks),
+            PlanError::Read(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_of_an_error_decides_the_outcome_and_the_exit() {
+        for (class, outcome, exit) in [
+            (Class::Failed, FleetOutcome::Refused, 1),
+            (Class::Refused, FleetOutcome::Refused, 1),
+            (Class::Input, FleetOutcome::Refused, 2),
+            (Class::Unavailable, FleetOutcome::Unavailable, 3),
+            (Class::Limited, FleetOutcome::Pending, 3),
+            (Class::Denied, FleetOutcome::Denied, 4),
+            (Class::Conflict, FleetOutcome::ForeignCommit, 5),
+        ] {
+            let report = Report::failed(Error::about(class, "it", "failed"));
+            let row = report.row("acme/web", 2, Spent::default());
+            assert_eq!((row.outcome, row.exit), (outcome, exit), "{class:?}");
+            assert!(row.error.unwrap().message.contains("it: failed"));
+        }
+        let both = vec![
+            Error::about(Class::Limited, "a", "later"),
+            Error::unavailable("b", "gone"),
+        ];
+        assert_eq!(Report::failed(both).outcome, FleetOutcome::Unavailable);
+    }
+}

@@ -1,0 +1,77 @@
+//! What needs no look at history: a pull request that stands as it would be planned, and one that a
+//! person closed.
+//!
+//! A branch whose only parent is the base's head was judged by the same history as now would be.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Walk,
+    member::{Member, closed},
+    outcome::Report,
+};
+use crate::{
+    config::RelPath,
+    fleet::{FleetOutcome, LinePullRequest},
+    forge::{Pull, State, blob_id},
+    pull_request::{Base, reconcile::is_moving, trailer},
+};
+
+impl Walk<'_> {
+    /// The report of a repository whose pull request decides it already; `contents`: those that the
+    /// plan would give its files.
+    pub(super) fn settled(
+        &self,
+        member: &Member,
+        base: &Base,
+        contents: &BTreeMap<RelPath, Vec<u8>>,
+    ) -> Option<Report> {
+        let marker = self.marker();
+        if let [pull] = member.open_pulls(&marker).as_slice()
+            && self.stands(member, pull)
+            && has_contents(member, base, contents)
+        {
+            let pull = line(pull, "unchanged");
+            return Some(Report::done(FleetOutcome::Unchanged).with_pull(pull));
+        }
+        let pull = member.closed_pull(&marker)?;
+        Some(closed(pull).with_pull(line(pull, "closed")))
+    }
+
+    /// Whether a pull request is in the requested state, on one commit of repin's on the base's head.
+    fn stands(&self, member: &Member, pull: &Pull) -> bool {
+        let configured = member.config.forge_or_default();
+        let labels = &configured.labels;
+        let labeled = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
+        let merges = configured.auto_merge && self.request.open == Some(State::Ready);
+        let branch = member.state.branch.as_ref();
+        let on_head = branch.is_some_and(|branch| {
+            branch.commit.id == pull.head_commit
+                && branch.commit.parents == [member.state.head.commit.clone()]
+                && trailer(&branch.commit.message) == Some(self.revision.as_str())
+        });
+        let in_state = self.request.open.is_none_or(|state| state == pull.draft);
+        labeled && !merges && on_head && in_state && pull.head_exists && !is_moving(pull)
+    }
+}
+
+/// Whether the branch has exactly these contents in place of the base's.
+fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u8>>) -> bool {
+    let changed = contents.iter().filter_map(|(path, content)| {
+        let path = path.to_string();
+        let id = blob_id(content, &base.tree.entries.get(&path)?.id);
+        Some((path, id))
+    });
+    let planned = base.tree.id_with(&changed.collect());
+    let branch = member.state.branch.as_ref();
+    planned.is_some_and(|planned| branch.is_some_and(|branch| branch.tree == planned))
+}
+
+/// A pull request in a line.
+pub(super) fn line(pull: &Pull, state: &str) -> LinePullRequest {
+    LinePullRequest {
+        number: pull.number,
+        url: pull.url.clone(),
+        state: state.to_owned(),
+    }
+}

@@ -1,0 +1,292 @@
+//! The way through the list: batches that are surveyed at once, groups whose contents are read at
+//! once, and four repositories at a time.
+
+use std::mem;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::{
+    AT_ONCE, Recorder, Walk,
+    judge::{Listed, Prepared},
+    member::Member,
+    outcome::{Report, Spent},
+};
+use crate::{
+    config::number,
+    error::{Error, Errors},
+    fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},
+    forge::fleet::{Contents, Survey, SurveyRequest},
+    http::{Tallied, tallied},
+};
+
+/// Repositories that are surveyed at once before pull requests are opened: those at the end of a
+/// batch wait for those before, and their heads may move.
+const BEFORE_OPENING: usize = 25;
+/// Files in the listings of a group.
+const GROUP_FILES: usize = 100_000;
+/// Bytes in the matched files of a group.
+const GROUP_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Why no further repository is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The time is over.
+    Deadline,
+    /// There are enough new pull requests.
+    Limit,
+    /// There were too many failures.
+    Failures,
+}
+
+/// A repository on its way, with what it took so far.
+pub(super) struct Work<T> {
+    entry: ListEntry,
+    spent: Spent,
+    /// What is known of it, or its report.
+    step: Result<T, Box<Report>>,
+}
+
+/// The lines of a run.
+struct Ledger<'l> {
+    run: &'l ShardRun,
+    record: Recorder<'l>,
+    rows: Vec<FleetRow>,
+}
+
+/// Repositories whose files were listed and whose contents are read at once.
+#[derive(Default)]
+struct Group {
+    works: Vec<Work<Listed>>,
+    files: usize,
+    bytes: u64,
+}
+
+impl<T> Work<T> {
+    fn new(entry: ListEntry, step: Result<T, Box<Report>>) -> Self {
+        Self {
+            entry,
+            spent: Spent::default(),
+            step,
+        }
+    }
+
+    /// The next step; a repository that has a report keeps it.
+    async fn then<U>(
+        self,
+        next: impl AsyncFnOnce(&ListEntry, T) -> Result<U, Box<Report>>,
+    ) -> Work<U> {
+        let Self { entry, spent, step } = self;
+        let begun = Instant::now();
+        let step = match step {
+            // The steps of a repository are large, and several are on their way.
+            Ok(known) => tallied(Box::pin(next(&entry, known))).await,
+            Err(report) => Tallied {
+                output: Err(report),
+                requests: 0,
+            },
+        };
+        Work {
+            entry,
+            spent: Spent {
+                requests: spent.requests + step.requests,
+                seconds: spent.seconds + begun.elapsed().as_secs_f64(),
+            },
+            step: step.output,
+        }
+    }
+}
+
+impl Group {
+    fn add(&mut self, work: Work<Listed>) {
+        if let Ok(listed) = &work.step {
+            self.files += listed.listing.tree.entries.len();
+            self.bytes += listed.bytes;
+        }
+        self.works.push(work);
+    }
+
+    fn is_full(&self) -> bool {
+        self.files >= GROUP_FILES || self.bytes >= GROUP_BYTES
+    }
+}
+
+impl Walk<'_> {
+    /// Works on every repository; the rows are in the order of the list.
+    pub(super) fn run(
+        &self,
+        run: &ShardRun,
+        record: Recorder<'_>,
+    ) -> Result<Vec<FleetRow>, Errors> {
+        let mut ledger = Ledger {
+            run,
+            record,
+            rows: Vec::new(),
+        };
+        let all = number(self.request.repositories.len(), "repository");
+        let work = self.all(&mut ledger);
+        let message = || format!("{} of {all} done", self.counts.done.get());
+        self.services.wait_with(work, message)??;
+        Ok(ledger.rows)
+    }
+
+    async fn all(&self, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
+        for batch in self.request.repositories.chunks(self.batch_size()) {
+            if let Some(halt) = self.halt() {
+                for entry in batch {
+                    let report = Err(Box::new(pending(halt)));
+                    self.finish(Work::<Prepared>::new(entry.clone(), report), ledger)
+                        .await?;
+                }
+                continue;
+            }
+            let members = self.survey(batch).await;
+            let mut works: Vec<_> = batch
+                .iter()
+                .zip(members)
+                .map(|(entry, member)| Work::new(entry.clone(), member))
+                .collect();
+            let mut group = Group::default();
+            while !works.is_empty() {
+                let some = works.drain(..works.len().min(AT_ONCE));
+                let listed = some.map(|work| work.then(async |_, member| self.list(member).await));
+                for work in join_all(listed).await {
+                    group.add(work);
+                }
+                if group.is_full() {
+                    self.group(mem::take(&mut group), ledger).await?;
+                }
+            }
+            self.group(group, ledger).await?;
+        }
+        Ok(())
+    }
+
+    /// How many repositories are surveyed before the first of them is worked on.
+    fn batch_size(&self) -> usize {
+        let at_once = self.reader.at_once().max(AT_ONCE);
+        match self.request.open {
+            Some(_) => at_once.min(BEFORE_OPENING),
+            None => at_once,
+        }
+    }
+
+    /// Surveys as many repositories at once as the forge can, several times at once where that is one.
+    pub(super) async fn reader_surveys(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+        let mut surveys = Vec::new();
+        let parts: Vec<_> = requests.chunks(self.reader.at_once().max(1)).collect();
+        for parts in parts.chunks(AT_ONCE) {
+            let work = join_all(parts.iter().map(|part| self.reader.survey(part)));
+            surveys.extend(self.shared(work).await.into_iter().flatten());
+        }
+        surveys
+    }
+
+    /// Does what concerns several repositories.
+    pub(super) async fn shared<T>(&self, work: impl Future<Output = T>) -> T {
+        let Tallied { output, requests } = tallied(work).await;
+        self.counts.shared.set(self.counts.shared.get() + requests);
+        output
+    }
+
+    async fn group(&self, group: Group, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
+        let listed = group
+            .works
+            .iter()
+            .filter_map(|work| work.step.as_ref().ok());
+        let mut contents = self.read(&listed.collect::<Vec<_>>()).await.into_iter();
+        let with_contents = |work: Work<Listed>| {
+            let read = work.step.is_ok().then(|| contents.next()).flatten();
+            (work, read.unwrap_or_else(|| Ok(Contents::new())))
+        };
+        let mut works: Vec<_> = group.works.into_iter().map(with_contents).collect();
+        while !works.is_empty() {
+            let some = works.drain(..works.len().min(AT_ONCE));
+            let halt = self.halt();
+            let judged = some.map(|(work, contents)| {
+                work.then(async |_, listed| match halt {
+                    Some(halt) => Err(Box::new(pending(halt))),
+                    None => self.judge(listed, contents).await,
+                })
+            });
+            for work in join_all(judged).await {
+                self.finish(work, ledger).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last step of a repository, and its line.
+    async fn finish(&self, work: Work<Prepared>, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
+        let work = work.then(async |entry, prepared| Ok(self.conclude(entry, prepared).await));
+        let Work {
+            entry,
+            mut spent,
+            step,
+        } = work.await;
+        let report = step.unwrap_or_else(|report| *report);
+        spent.requests += self.counts.shared.take();
+        spent.seconds = (spent.seconds * 1000.0).round() / 1000.0;
+        self.counts.done.set(self.counts.done.get() + 1);
+        let failed = report.class.is_some() && report.outcome != FleetOutcome::Pending;
+        if failed {
+            self.counts.failures.set(self.counts.failures.get() + 1);
+        }
+        let row = report.row(&entry.repository, ledger.run.shard, spent);
+        let line = ledger.run.line(row);
+        (ledger.record)(&line)?;
+        ledger.rows.push(line.row);
+        Ok(())
+    }
+
+    /// Why no further repository is begun; `None`: go on.
+    pub(super) fn halt(&self) -> Option<Halt> {
+        let reached = |most: Option<usize>, count: usize| most.is_some_and(|most| count >= most);
+        if reached(self.request.max_failures, self.counts.failures.get()) {
+            Some(Halt::Failures)
+        } else if self.services.forge_time.deadline().is_over() {
+            Some(Halt::Deadline)
+        } else if reached(self.request.limit, self.counts.opened.get()) {
+            Some(Halt::Limit)
+        } else {
+            None
+        }
+    }
+
+    /// The repository once more, after its base branch has moved.
+    pub(super) async fn again(&self, entry: &ListEntry) -> Result<Prepared, Box<Report>> {
+        let mut members = self.survey(std::slice::from_ref(entry)).await;
+        let member = members
+            .pop()
+            .unwrap_or_else(|| Err(Box::new(pending(Halt::Deadline))))?;
+        self.read_and_judge(member).await
+    }
+
+    async fn read_and_judge(&self, member: Member) -> Result<Prepared, Box<Report>> {
+        let listed = self.list(member).await?;
+        let contents = self.read(&[&listed]).await.pop();
+        let contents = contents.unwrap_or_else(|| Ok(Contents::new()));
+        self.judge(listed, contents).await
+    }
+
+    /// Shows a note once.
+    pub(super) fn note(&self, text: &str) {
+        if self.counts.noted.borrow_mut().insert(text.to_owned()) {
+            self.services.console.note(&format!("note: {text}"));
+        }
+    }
+}
+
+/// A repository that was not begun.
+pub(super) fn pending(halt: Halt) -> Report {
+    let report = Report::done(FleetOutcome::Pending);
+    let problem = |message: &str| Error::unavailable("not begun", message);
+    match halt {
+        Halt::Limit => report.noting(problem("--limit is reached")),
+        Halt::Failures => report.because(problem("--max-failures is reached")),
+        Halt::Deadline => report.because(
+            problem("the deadline has passed")
+                .help("run the same command again: it goes on from here"),
+        ),
+    }
+}

@@ -1,0 +1,674 @@
+//! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and what a hostile
+//! repository can do.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    fleet::{Fleet, REV, name, options},
+    forge::{
+        Kind,
+        thousand::{Trouble, contents::PINNED},
+    },
+};
+
+const PROMOTE: [&str; 6] = ["fleet", "promote", "--list", "list.txt", "--revision", REV];
+const OUT: [&str; 2] = ["--out", "out.jsonl"];
+
+/// A dry run; the number of its requests.
+fn planned(fleet: &Fleet, more: &[&str], exit: i32) -> usize {
+    let before = fleet.forge.log().len();
+    let args = [&PROMOTE[..], &OUT, more].concat();
+    fleet.run(&args).exits(exit);
+    let [all, writes] = fleet.requests_since(before);
+    assert_eq!(writes, 0);
+    all
+}
+
+#[test]
+fn each_repository_has_its_own_outcome() {
+    use Trouble::{
+        Archived, Closed, Empty, Foreign, Missing, Renamed, Truncated, Unconfigured, WrongCounts,
+    };
+    let troubles = [
+        Renamed,
+        Archived,
+        Empty,
+        Truncated,
+        Unconfigured,
+        WrongCounts,
+        Foreign,
+        Closed,
+        Missing,
+    ];
+    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
+        let mut options = options(kind, 11);
+        options.troubles = troubles
+            .into_iter()
+            .enumerate()
+            .map(|(at, trouble)| (at + 1, trouble))
+            .collect();
+        let fleet = Fleet::new(options);
+        let ran = fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(2);
+        let expected = [
+            "planned 0",
+            "moved 2",
+            "archived 0",
+            "unconfigured 0",
+            "refused 1",
+            "unconfigured 0",
+            "refused 1",
+            "planned 0",
+            "closed_by_person 1",
+            "unconfigured 0",
+            "planned 0",
+        ];
+        assert_eq!(
+            fleet.outcomes("out.jsonl"),
+            expected,
+            "{kind:?} {}",
+            ran.stderr
+        );
+        assert!(fleet.forge.log().iter().all(|logged| !logged.write));
+        assert!(ran.stdout.contains("OUTCOME"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("acme/app-0001-renamed") || kind != Kind::Github,
+            "{}",
+            ran.stdout
+        );
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(lines[6]["checks"][0]["code"], "pin_count");
+        assert_eq!(
+            (&lines[0]["pins"], &lines[0]["shards"]),
+            (&json!(6), &json!(1))
+        );
+        let from = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(lines[0]["from"]["ghcr.io/acme/api"], json!(from));
+        assert_ne!(lines[0]["to"]["ghcr.io/acme/api"], json!(from));
+    }
+}
+
+#[test]
+fn missing_configurations_fail_where_the_fleet_says_so() {
+    let options = options(Kind::Github, 3)
+        .trouble(0, Trouble::Unconfigured)
+        .trouble(1, Trouble::Archived);
+    let fleet = Fleet::new(options);
+    planned(&fleet, &[], 0);
+    let config = fleet.config(
+        Kind::Github,
+        "{ source: acme/app-0000, when_unconfigured: fail }",
+    );
+    fleet.write("repin.yaml", &config);
+    planned(&fleet, &[], 2);
+    let expected = ["unconfigured 2", "archived 2", "planned 0"];
+    assert_eq!(fleet.outcomes("out.jsonl"), expected);
+}
+
+#[test]
+fn plan_costs_few_requests() {
+    // Per cent of requests a repository; the server's version is requested once.
+    for (kind, count, most) in [(Kind::Github, 100, 420), (Kind::Gitea, 20, 605)] {
+        let mut options = options(kind, count);
+        options.seeded.files = 400;
+        let fleet = Fleet::new(options);
+        let sha256 = fleet.verified();
+        let set = ["--set", "set.json", "--set-sha256", &sha256];
+        // Without the images, nothing but the set's file can say what they are.
+        fs::remove_dir_all(fleet.path("images")).unwrap();
+        let requests = planned(&fleet, &set, 0);
+        assert!(requests * 100 <= count * most, "{kind:?}: {requests}");
+        assert_eq!(fleet.outcomes("out.jsonl"), vec!["planned 0"; count]);
+        let lines = fleet.lines("out.jsonl");
+        let counted: u64 = lines
+            .iter()
+            .map(|line| line["requests"].as_u64().unwrap())
+            .sum();
+        assert_eq!(counted, requests as u64, "{kind:?}");
+        assert!(lines.iter().all(|line| line["set_sha256"] == json!(sha256)));
+    }
+}
+
+#[test]
+fn set_with_one_changed_byte_is_refused_before_any_request() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    let sha256 = fleet.verified();
+    let set = fleet.read("set.json");
+    let promote = |sha256: &str| {
+        let set = ["--set", "set.json", "--set-sha256", sha256, "--pr", "draft"];
+        fleet.run(&[&PROMOTE[..], &OUT, &set].concat())
+    };
+    fleet.write("set.json", &set.replacen("\"web\"", "\"wea\"", 1));
+    let ran = promote(&sha256).exits(2);
+    assert!(ran.stderr.contains("its SHA-256 is"), "{}", ran.stderr);
+    fleet.write("set.json", &set);
+    promote(&"0".repeat(64)).exits(2);
+    // Verified against another configuration.
+    let config = fleet.read("repin.yaml");
+    fleet.write("repin.yaml", &format!("{config}# another\n"));
+    let ran = promote(&sha256).exits(2);
+    assert!(ran.stderr.contains("config_sha256"), "{}", ran.stderr);
+    fleet.write("repin.yaml", &config);
+    for half in [&["--set", "set.json"][..], &["--set-sha256", &sha256]] {
+        fleet.run(&[&PROMOTE[..], half].concat()).exits(2);
+    }
+    assert!(fleet.forge.log().is_empty());
+    assert_eq!(fleet.read("out.jsonl"), "");
+}
+
+#[test]
+fn refused_set_begins_no_repository() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    fs::remove_dir_all(fleet.path("images/web")).unwrap();
+    fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(3);
+    crate::support::layout::Layout::at(&fleet.path("images/api")).untag(REV);
+    fleet.build("y");
+    let ran = fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(1);
+    assert!(ran.stderr.contains("error[tag_missing]"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no repository was begun"),
+        "{}",
+        ran.stderr
+    );
+    assert!(fleet.forge.log().is_empty());
+}
+
+#[test]
+fn any_number_of_shards_gives_the_same_report() {
+    let options = options(Kind::Github, 20)
+        .trouble(3, Trouble::WrongCounts)
+        .trouble(7, Trouble::Archived);
+    let fleet = Fleet::new(options);
+    let sha256 = fleet.verified();
+    let report = |shards: usize| -> Vec<Value> {
+        let mut files = Vec::new();
+        for number in 0..shards {
+            let file = format!("of-{shards}-{number}.jsonl");
+            let shard = format!("{number}/{shards}");
+            let args = ["--set", "set.json", "--set-sha256", &sha256, "--out", &file];
+            let env = [
+                ("JOB_COMPLETION_INDEX", number.to_string()),
+                ("REPIN_SHARDS", shards.to_string()),
+            ];
+            let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+            // Both ways to say the same.
+            let shard = if number % 2 == 0 { "auto" } else { &shard };
+            let ran = fleet.run_with(&[&PROMOTE[..], &args, &["--shard", shard]].concat(), &env);
+            assert!([0, 1].contains(&ran.code), "{}", ran.stderr);
+            files.push(file);
+        }
+        let files = files
+            .iter()
+            .map(String::as_str)
+            .filter(|file| fleet.path(file).exists());
+        let args: Vec<&str> = ["fleet", "merge", "--list", "list.txt", "--format", "json"]
+            .into_iter()
+            .chain(files)
+            .collect();
+        let merged = fleet.run(&args).exits(1).json();
+        assert_eq!(merged["missing"], json!([]));
+        let mut rows = merged["repositories"].as_array().unwrap().clone();
+        for row in &mut rows {
+            for of_the_run in ["shard", "seconds", "requests"] {
+                row[of_the_run] = Value::Null;
+            }
+        }
+        rows
+    };
+    let one = report(1);
+    assert_eq!(one.len(), 20);
+    assert_eq!(report(3), one);
+    assert_eq!(report(7), one);
+}
+
+#[test]
+fn shards_are_found_in_the_environment_or_refused() {
+    let fleet = Fleet::new(options(Kind::Github, 6));
+    let auto = |env: &[(&str, &str)]| {
+        let args = ["--shard", "auto", "--format", "json"];
+        fleet.run_with(&[&PROMOTE[..], &args].concat(), env)
+    };
+    let seen = |env: &[(&str, &str)]| auto(env).exits(0).json()["shards"].clone();
+    let of_two = json!({"expected": 2, "seen": [1]});
+    assert_eq!(
+        seen(&[
+            ("BUILDKITE_PARALLEL_JOB", "1"),
+            ("BUILDKITE_PARALLEL_JOB_COUNT", "2")
+        ]),
+        of_two
+    );
+    assert_eq!(
+        seen(&[("CI_NODE_INDEX", "2"), ("CI_NODE_TOTAL", "2")]),
+        of_two
+    );
+    for (env, reason) in [
+        (&[][..], "none of"),
+        (&[("JOB_COMPLETION_INDEX", "0")], "REPIN_SHARDS is not set"),
+        (
+            &[("CI_NODE_INDEX", "0"), ("CI_NODE_TOTAL", "2")],
+            "expected 1 or more",
+        ),
+        (
+            &[("CI_NODE_INDEX", "3"), ("CI_NODE_TOTAL", "2")],
+            "does not exist",
+        ),
+        (
+            &[("CI_NODE_INDEX", "x"), ("CI_NODE_TOTAL", "2")],
+            "not a whole number",
+        ),
+    ] {
+        let ran = auto(env).exits(2);
+        assert!(ran.stdout.contains(reason), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn part_of_the_list_can_be_chosen() {
+    let fleet = Fleet::new(options(Kind::Github, 5).trouble(1, Trouble::WrongCounts));
+    let promote = |more: &[&str]| {
+        let _ = fs::remove_file(fleet.path("out.jsonl"));
+        let ran = fleet.run(&[&PROMOTE[..], &OUT, more].concat());
+        let written = fleet.path("out.jsonl").exists();
+        let outcomes = written.then(|| fleet.outcomes("out.jsonl"));
+        (ran.code, outcomes.unwrap_or_default())
+    };
+    let (code, outcomes) = promote(&["--limit", "2"]);
+    assert_eq!(
+        (code, outcomes),
+        (
+            1,
+            [
+                "planned 0",
+                "refused 1",
+                "planned 0",
+                "pending 0",
+                "pending 0"
+            ]
+            .map(str::to_owned)
+            .to_vec()
+        )
+    );
+    let (code, outcomes) = promote(&["--max-failures", "1"]);
+    // Four are read at once.
+    assert_eq!(outcomes[4], "pending 3");
+    assert_eq!(code, 1);
+    fleet
+        .run(&["fleet", "merge", "out.jsonl", "--list", "list.txt"])
+        .exits(1);
+    assert_eq!(fleet.read("failed.txt"), "acme/app-0001\nacme/app-0004\n");
+    let (code, outcomes) = promote(&["--only", "failed.txt"]);
+    assert_eq!((code, outcomes.len()), (1, 2));
+    fleet.write("only.txt", "");
+    assert_eq!(promote(&["--only", "only.txt"]), (0, Vec::new()));
+    fleet.write("only.txt", "acme/stray\n");
+    assert_eq!(promote(&["--only", "only.txt"]).0, 2);
+    assert_eq!(promote(&["--owner", "ACME"]).1.len(), 5);
+    assert_eq!(promote(&["--owner", "others"]), (0, Vec::new()));
+    let (code, outcomes) = promote(&["--deadline", "0s"]);
+    assert_eq!((code, outcomes), (3, vec!["pending 3".to_owned(); 5]));
+}
+
+#[test]
+fn report_is_appended_to_and_a_cut_off_line_taken_away() {
+    let fleet = Fleet::new(options(Kind::Github, 1));
+    planned(&fleet, &[], 0);
+    let whole = fleet.read("out.jsonl");
+    assert_eq!(whole.lines().count(), 1);
+    for cut in [1, 20, 200] {
+        fleet.write("out.jsonl", &format!("{whole}{}", &whole[..cut]));
+        planned(&fleet, &[], 0);
+        let text = fleet.read("out.jsonl");
+        assert!(
+            text.starts_with(&whole) && text.lines().count() == 2,
+            "{text}"
+        );
+        fleet
+            .run(&["fleet", "merge", "out.jsonl", "--list", "list.txt"])
+            .exits(0);
+    }
+    // A line that lacks nothing but its end stays.
+    fleet.write("out.jsonl", whole.trim_end());
+    planned(&fleet, &[], 0);
+    assert!(fleet.read("out.jsonl").starts_with(&whole));
+    // Whatever else is in a file is not ours to cut.
+    fleet.write("out.jsonl", "notes");
+    fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(2);
+    assert_eq!(fleet.read("out.jsonl"), "notes");
+    fleet
+        .run(&[&PROMOTE[..], &["--out", "missing/out.jsonl"]].concat())
+        .exits(3);
+}
+
+#[test]
+fn shard_is_shown_in_every_format() {
+    let fleet = Fleet::new(options(Kind::Github, 2).trouble(1, Trouble::WrongCounts));
+    let json = fleet
+        .run(&[&PROMOTE[..], &["--format", "json"]].concat())
+        .exits(1)
+        .json();
+    assert_eq!(
+        (&json["schema"], &json["totals"]["planned"]),
+        (&json!("repin.fleet/1"), &json!(1))
+    );
+    assert_eq!(json["missing"], json!([]));
+    fleet.write("summary.md", "");
+    let env = [("GITHUB_STEP_SUMMARY", "summary.md")];
+    let ran = fleet
+        .run_with(&[&PROMOTE[..], &["--format", "github"]].concat(), &env)
+        .exits(1);
+    assert!(ran.stdout.contains("::error"), "{}", ran.stdout);
+    assert!(fleet.read("summary.md").contains("### refused"));
+    let ran = fleet.run(&PROMOTE).exits(1);
+    assert!(
+        ran.stdout.contains("refused: pin_count (1)"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+}
+
+/// Replaces the configuration of repository 1, of two.
+fn attacked(config: &str) -> Fleet {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    fleet
+        .forge
+        .store(1)
+        .push("main", "mine", &[("repin.yaml", config)]);
+    fleet
+}
+
+const OWN: &str = "version: 1
+files: ['.github/workflows/*.yml']
+images:
+  api: { repository: ghcr.io/acme/api, pins: 3 }
+  web: { repository: ghcr.io/acme/web, pins: 3 }
+";
+
+#[test]
+fn what_a_repository_cannot_decide_is_ignored_with_a_note() {
+    let fleet = attacked(&format!(
+        "{OWN}sources: {{ ghcr.io: 'https://evil.example' }}
+report: {{ template: etc/passwd, labels: [x] }}
+freshness:
+  - {{ name: x, pinned: {{ file: a, pointer: /a }}, repository: 'https://evil.example/x.git', token_env: SECRET, branch: main, paths: [a] }}
+forge: {{ kind: gitea, url: 'https://evil.example/api/v1', repository: evil/evil, dispatch: [evil.yml] }}
+fleet: {{ own_policy: ignore, history: recent }}
+"
+    ));
+    let ran = fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(0);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+    for key in [
+        "sources",
+        "report.template",
+        "freshness",
+        "forge.url",
+        "forge.dispatch",
+        "fleet",
+    ] {
+        let note = format!("note: acme/app-0001: `{key}` is ignored in a fleet");
+        assert_eq!(
+            ran.stderr.matches(&note).count(),
+            1,
+            "{key}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn repository_that_demands_or_pins_more_is_refused() {
+    for (config, code, reason) in [
+        (
+            format!("{OWN}smoke: {{ command: [rm, -rf, /] }}\n"),
+            "fleet_refused",
+            "`smoke`",
+        ),
+        (
+            format!("{OWN}verify: {{ signers: [{{ key: /etc/passwd, commit: 'off' }}] }}\n"),
+            "",
+            "",
+        ),
+        (
+            OWN.replace("acme/web", "evil/web"),
+            "foreign_image",
+            "evil/web",
+        ),
+        (OWN.replace("'.github/workflows/*.yml'", "'**'"), "", ""),
+        (
+            format!("{OWN}forge: {{ base: develop }}\n"),
+            "fleet_refused",
+            "`forge.base: develop`",
+        ),
+        ("version: 1\nimages: [\n".to_owned(), "", ""),
+        (
+            OWN.replace("files: ['.github/workflows/*.yml']\n", "fleet: {}\n"),
+            "config",
+            "lacks",
+        ),
+    ] {
+        let fleet = attacked(&config);
+        let ran = fleet.run(&[&PROMOTE[..], &OUT].concat());
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(lines[0]["outcome"], "planned", "{config}");
+        if reason.is_empty() && config.contains("'**'") {
+            // Twenty files are not too many, and other contents hold no pin.
+            assert_eq!(lines[1]["outcome"], "planned", "{lines:#?}");
+            continue;
+        }
+        assert_eq!(lines[1]["outcome"], "refused", "{config}\n{}", ran.stderr);
+        let (error, check) = (&lines[1]["error"], &lines[1]["checks"][0]);
+        let found = if error.is_null() { check } else { error };
+        let text = if error.is_null() {
+            &found["detail"]
+        } else {
+            &found["message"]
+        };
+        if !code.is_empty() {
+            assert_eq!(found["code"], code, "{found}");
+        }
+        assert!(text.as_str().unwrap().contains(reason), "{found}");
+    }
+}
+
+#[test]
+fn globs_that_match_too_much_are_refused_before_contents_are_read() {
+    let mut options = options(Kind::Github, 2);
+    options.seeded.files = 400;
+    let fleet = Fleet::new(options);
+    let config = OWN.replace("'.github/workflows/*.yml'", "'**'");
+    fleet
+        .forge
+        .store(1)
+        .push("main", "mine", &[("repin.yaml", &config)]);
+    fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(1);
+    let lines = fleet.lines("out.jsonl");
+    let message = lines[1]["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("match 400 files, more than 200"),
+        "{message}"
+    );
+    let read =
+        fleet.forge.log().into_iter().filter(|logged| {
+            logged.repository == Some(1) && !logged.request.contains("/git/trees/")
+        });
+    assert_eq!(read.count(), 0);
+}
+
+#[test]
+fn own_branch_and_names_are_used() {
+    let fleet = attacked(&format!(
+        "{OWN}name: the web\npromote: {{ branch: 'pins/{{revision}}', title: 'pins: {{name}} {{revision}}' }}\n"
+    ));
+    let before = fleet.forge.log().len();
+    planned(&fleet, &[], 0);
+    // Surveyed once more with its own branch.
+    let log = fleet.forge.log();
+    let surveys = log[before..]
+        .iter()
+        .filter(|logged| logged.request.ends_with("#r0"))
+        .count();
+    assert!(surveys >= 2, "{log:#?}");
+    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+}
+
+#[test]
+fn list_names_base_branches() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    {
+        let mut store = fleet.forge.store(0);
+        let head = store.refs["main"].clone();
+        store.refs.insert("release/2".to_owned(), head);
+    }
+    fleet.write(
+        "list.txt",
+        &format!("{} release/2\n{} gone\n", name(0), name(1)),
+    );
+    planned(&fleet, &[], 2);
+    let lines = fleet.lines("out.jsonl");
+    assert_eq!(
+        (&lines[0]["outcome"], &lines[1]["outcome"]),
+        (&json!("planned"), &json!("refused"))
+    );
+    assert!(
+        lines[1]["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("has no branch gone")
+    );
+}
+
+/// Pins a repository to a set with a commit of this message.
+fn pinned_to(fleet: &Fleet, number: usize, revision: &str, message: &str) {
+    fleet.pin(number, &fleet.build(revision), message);
+}
+
+#[test]
+fn current_repository_needs_no_look_at_history() {
+    let fleet = Fleet::new(options(Kind::Github, 30));
+    for number in 0..30 {
+        pinned_to(&fleet, number, REV, "promote: images @x");
+    }
+    let sha256 = fleet.verified();
+    let requests = planned(&fleet, &["--set", "set.json", "--set-sha256", &sha256], 0);
+    assert_eq!(fleet.outcomes("out.jsonl"), vec!["current 0"; 30]);
+    assert!(requests * 100 <= 30 * 110, "{requests}");
+}
+
+#[test]
+fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(options(kind, 6));
+        let (old, new) = {
+            let mut store = fleet.forge.store(0);
+            let old = store.push("main", "build one", &[("src/a", "1")]);
+            let new = store.push("main", "build two", &[("src/a", "2")]);
+            (old, new)
+        };
+        for number in 1..4 {
+            pinned_to(&fleet, number, &new, &format!("promote: images @{new}"));
+        }
+        // Rolled back by content.
+        pinned_to(&fleet, 4, &old, &format!("promote: images @{old}"));
+        pinned_to(&fleet, 4, &new, &format!("promote: images @{new}"));
+        pinned_to(&fleet, 4, &old, "Revert");
+        let promote = |revision: &str| {
+            let _ = fs::remove_file(fleet.path("out.jsonl"));
+            fleet.run(&[
+                "fleet",
+                "promote",
+                "--list",
+                "list.txt",
+                "--revision",
+                revision,
+                "--out",
+                "out.jsonl",
+            ]);
+            fleet.lines("out.jsonl")
+        };
+        fleet.build(&old);
+        let before = fleet.forge.log().len();
+        let lines = promote(&old);
+        let codes = |line: &Value| {
+            line["checks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|check| check["code"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        for line in &lines[1..4] {
+            assert_eq!(codes(line), ["revision_order"], "{line:#}");
+        }
+        let log = fleet.forge.log();
+        let compared = log[before..].iter().filter(|logged| {
+            logged.request.contains("/compare/") || logged.request.contains("not=")
+        });
+        assert_eq!(compared.count(), 1, "{kind:?}");
+        let lines = promote(&new);
+        assert_eq!(lines[1]["outcome"], "current");
+        assert_eq!(codes(&lines[4]), ["rolled_back"], "{:#}", lines[4]);
+        // Without a source, nobody can tell.
+        fleet.write("repin.yaml", &fleet.config(kind, "{}"));
+        let lines = promote(&old);
+        assert!(
+            lines[1]["checks"][0]["detail"]
+                .as_str()
+                .unwrap()
+                .contains("`fleet.source` is not configured")
+        );
+    }
+}
+
+#[test]
+fn history_that_is_not_whole_is_refused_unless_recent_commits_are_enough() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    for at in 0..31 {
+        let mut store = fleet.forge.store(1);
+        let text = store.content("main", PINNED[0]);
+        store.push(
+            "main",
+            "reformat",
+            &[(PINNED[0], &format!("{text}# {at}\n"))],
+        );
+    }
+    planned(&fleet, &[], 1);
+    let lines = fleet.lines("out.jsonl");
+    assert_eq!(lines[0]["outcome"], "planned");
+    let codes: Vec<_> = lines[1]["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| &check["code"])
+        .collect();
+    assert_eq!(codes, ["revision_order", "rolled_back"]);
+    fleet.write(
+        "repin.yaml",
+        &fleet.config(Kind::Github, "{ source: acme/app-0000, history: recent }"),
+    );
+    planned(&fleet, &[], 0);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+}
+
+#[test]
+fn configuration_without_a_fleet_and_a_missing_token_are_refused() {
+    let fleet = Fleet::new(options(Kind::Github, 1));
+    let ran = fleet
+        .run_with(&PROMOTE, &[("REPIN_FORGE_TOKEN", "")])
+        .exits(4);
+    assert!(ran.stderr.contains("no token is set"), "{}", ran.stderr);
+    let config = fleet
+        .read("repin.yaml")
+        .replace("fleet: { source: acme/app-0000 }\n", "files: [x]\n");
+    let config = config
+        .replace("/api }", "/api, pins: 1 }")
+        .replace("/web }", "/web, pins: 1 }");
+    fleet.write("repin.yaml", &config);
+    let ran = fleet.run(&PROMOTE).exits(2);
+    assert!(
+        ran.stderr.contains("has no `fleet` block"),
+        "{}",
+        ran.stderr
+    );
+    assert!(fleet.forge.log().is_empty());
+}

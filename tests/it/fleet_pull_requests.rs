@@ -1,0 +1,413 @@
+//! `repin fleet promote --pr`: pull requests with every trouble, their pace, and runs that are killed.
+
+use std::{thread::sleep, time::Duration};
+
+use serde_json::json;
+
+use crate::support::{
+    fleet::{BRANCH, Fleet, REV, options},
+    forge::{
+        Kind,
+        thousand::{Options, Trouble, contents::PINNED},
+    },
+};
+
+const PROMOTE: [&str; 10] = [
+    "fleet",
+    "promote",
+    "--list",
+    "list.txt",
+    "--revision",
+    REV,
+    "--pr",
+    "draft",
+    "--out",
+    "out.jsonl",
+];
+
+/// A forge whose clock runs a thousand times as fast.
+fn fast(kind: Kind, count: usize) -> Options {
+    let mut options = options(kind, count);
+    options.speed = 1000;
+    options
+}
+
+fn promoted(fleet: &Fleet, more: &[&str]) -> i32 {
+    let _ = std::fs::remove_file(fleet.path("out.jsonl"));
+    let ran = fleet.scaled(&[&PROMOTE[..], more].concat());
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    ran.code
+}
+
+/// The repositories with one open pull request each.
+fn open(fleet: &Fleet) -> Vec<usize> {
+    let open = fleet.forge.open_pulls();
+    let numbers: Vec<usize> = open.iter().map(|(number, _)| *number).collect();
+    let mut once = numbers.clone();
+    once.dedup();
+    assert_eq!(numbers, once, "a repository has two");
+    numbers
+}
+
+#[test]
+fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
+    use Trouble::{
+        Closed, Denied, DoneThenBroken, Foreign, Limited, RetryAfter, Silent, TooQuickly, UsedUp,
+    };
+    let troubles = [
+        RetryAfter,
+        Limited,
+        UsedUp,
+        TooQuickly,
+        Denied,
+        DoneThenBroken,
+        Silent,
+        Foreign,
+        Closed,
+    ];
+    for kind in [Kind::Github, Kind::Gitea] {
+        let mut options = fast(kind, 11);
+        options.troubles = troubles.into_iter().enumerate().collect();
+        let fleet = Fleet::new(options);
+        assert_eq!(promoted(&fleet, &[]), 5);
+        let created = "created 0";
+        let expected = [
+            created,
+            created,
+            created,
+            created,
+            "denied 4",
+            // Its answer was lost, and the next look found it.
+            "unchanged 0",
+            created,
+            "foreign_commit 5",
+            "closed_by_person 1",
+            created,
+            created,
+        ];
+        assert_eq!(
+            fleet.outcomes("out.jsonl"),
+            expected,
+            "{kind:?} {}",
+            fleet.read("out.jsonl")
+        );
+        let expected: Vec<usize> = (0..11).filter(|at| ![4, 7, 8].contains(at)).collect();
+        assert_eq!(open(&fleet), expected);
+        let hasty = fleet.forge.hasty_writes();
+        assert!(hasty.is_empty(), "{kind:?} {hasty:#?}");
+        // What could happen twice was carried out once.
+        for number in 0..11 {
+            let log = fleet.forge.log();
+            let opened = log.iter().filter(|logged| {
+                let accepted = [201, 502].contains(&logged.status);
+                logged.repository == Some(number)
+                    && logged.request.ends_with("/pulls")
+                    && logged.write
+                    && accepted
+            });
+            assert!(opened.count() <= 1, "{kind:?} {number}");
+        }
+        // The same command again writes nothing.
+        let before = fleet.forge.log().len();
+        promoted(&fleet, &[]);
+        let outcomes = fleet.outcomes("out.jsonl");
+        let unchanged = outcomes
+            .iter()
+            .filter(|outcome| *outcome == "unchanged 0")
+            .count();
+        assert_eq!(unchanged, 8, "{kind:?} {outcomes:?}");
+        let since = fleet.forge.log().split_off(before);
+        // Gitea shows no branch without a pull request, so it refuses to make the one that is there.
+        let carried_out = |status: u16| status < 400;
+        let again: Vec<_> = since
+            .into_iter()
+            .filter(|logged| logged.write && carried_out(logged.status))
+            .collect();
+        assert!(again.is_empty(), "{kind:?} {again:#?}");
+    }
+}
+
+#[test]
+fn pull_request_is_the_repositorys_own() {
+    let fleet = Fleet::new(fast(Kind::Github, 2));
+    {
+        let mut store = fleet.forge.store(1);
+        store.labels.push((1, "deps".to_owned()));
+        let config = store.content("main", "repin.yaml");
+        store.push(
+            "main",
+            "ours",
+            &[(
+                "repin.yaml",
+                &format!("{config}name: the web\nforge: {{ labels: [deps] }}\n"),
+            )],
+        );
+    }
+    assert_eq!(promoted(&fleet, &[]), 0);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["created 0", "created 0"]);
+    let store = fleet.forge.store(1);
+    let pull = &store.pulls[0];
+    assert_eq!(pull.title, "promote: the web @x");
+    assert_eq!(
+        (pull.draft, &*pull.head, &*pull.labels),
+        (true, BRANCH, &["deps".to_owned()][..])
+    );
+    assert!(pull.body.ends_with("\n\nRepin-Set: x\n"), "{}", pull.body);
+    let sha256 = fleet.lines("out.jsonl")[1]["set_sha256"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(pull.body.contains(&sha256), "{}", pull.body);
+    let head = &store.refs[BRANCH];
+    assert!(store.commits[head].message.ends_with("\n\nRepin-Set: x\n"));
+    let text = store.content(BRANCH, PINNED[0]);
+    assert!(
+        !text.contains(&"a".repeat(64)) && text.contains("ghcr.io/acme/api@sha256:"),
+        "{text}"
+    );
+    drop(store);
+    assert_eq!(
+        fleet.lines("out.jsonl")[1]["pull_request"]["state"],
+        json!("created")
+    );
+}
+
+#[test]
+fn standing_pull_requests_cost_little_more_than_a_listing() {
+    // Per cent of requests a repository. Gitea's version and the configuration, which is the same, are
+    // read by the first four.
+    for (kind, count, most, creating) in
+        [(Kind::Github, 50, 110, 1200), (Kind::Gitea, 20, 440, 2000)]
+    {
+        let fleet = Fleet::new(fast(kind, count));
+        let sha256 = fleet.verified();
+        let set = ["--set", "set.json", "--set-sha256", &sha256];
+        assert_eq!(promoted(&fleet, &set), 0);
+        let [all, writes] = fleet.requests_since(0);
+        assert!(all * 100 <= count * creating, "{kind:?}: {all}");
+        assert!(writes <= count * (5 + PINNED.len()), "{kind:?}: {writes}");
+        let before = fleet.forge.log().len();
+        assert_eq!(promoted(&fleet, &set), 0);
+        assert_eq!(fleet.outcomes("out.jsonl"), vec!["unchanged 0"; count]);
+        let [all, writes] = fleet.requests_since(before);
+        assert_eq!(writes, 0);
+        assert!(all * 100 <= count * most, "{kind:?}: {all}");
+    }
+}
+
+#[test]
+fn canaries_come_first_and_the_rest_follows() {
+    let fleet = Fleet::new(fast(Kind::Github, 7));
+    assert_eq!(promoted(&fleet, &["--limit", "2"]), 0);
+    let outcomes = fleet.outcomes("out.jsonl");
+    assert_eq!(outcomes[..3], ["created 0", "created 0", "pending 0"]);
+    assert_eq!(open(&fleet), [0, 1]);
+    assert_eq!(promoted(&fleet, &["--limit", "2"]), 0);
+    assert_eq!(
+        fleet.outcomes("out.jsonl")[..5],
+        [
+            "unchanged 0",
+            "unchanged 0",
+            "created 0",
+            "created 0",
+            "pending 0"
+        ]
+    );
+    assert_eq!(promoted(&fleet, &[]), 0);
+    assert_eq!(open(&fleet), (0..7).collect::<Vec<_>>());
+}
+
+#[test]
+fn pace_spreads_new_pull_requests_over_all_shards() {
+    let fleet = Fleet::new(fast(Kind::Github, 6));
+    assert_eq!(promoted(&fleet, &["--pace", "2/m", "--shard", "0/1"]), 0);
+    let log = fleet.forge.log();
+    let opened: Vec<_> = log
+        .iter()
+        .filter(|logged| logged.write && logged.request.ends_with("/pulls"))
+        .map(|logged| logged.at)
+        .collect();
+    assert_eq!(opened.len(), 6);
+    // Each waits half a minute for its turn, and then a few seconds for its own writes.
+    let all = opened[5].duration_since(opened[0]).unwrap();
+    assert!(all >= Duration::from_secs(5 * 30 - 15), "{all:?}");
+}
+
+#[test]
+fn forbidden_changes_are_not_made() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    let ran = fleet
+        .run_with(&PROMOTE, &[("REPIN_DRY_RUN", "true")])
+        .exits(0);
+    assert!(
+        ran.stderr
+            .contains("`--pr` changed nothing, because `REPIN_DRY_RUN`"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+    assert!(fleet.forge.log().iter().all(|logged| !logged.write));
+}
+
+#[test]
+fn moved_base_is_planned_again() {
+    let fleet = Fleet::new(fast(Kind::Github, 1));
+    {
+        let mut store = fleet.forge.store(0);
+        let text = store.content("main", PINNED[0]);
+        store.intruder = Some((PINNED[0].to_owned(), format!("# moved\n{text}")));
+    }
+    assert_eq!(promoted(&fleet, &[]), 0);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["created 0"]);
+    let store = fleet.forge.store(0);
+    assert!(store.content(BRANCH, PINNED[0]).starts_with("# moved\n"));
+    assert!(
+        store.commits[&store.refs[BRANCH]]
+            .parents
+            .contains(&store.refs["main"])
+    );
+}
+
+#[test]
+fn older_pull_request_is_superseded_and_a_newer_one_left() {
+    let fleet = Fleet::new(fast(Kind::Github, 4));
+    let (old, new) = {
+        let mut store = fleet.forge.store(0);
+        let old = store.push("main", "build one", &[("src/a", "1")]);
+        (old, store.push("main", "build two", &[("src/a", "2")]))
+    };
+    for revision in [&old, &new] {
+        fleet.build(revision);
+    }
+    let promote = |revision: &str, only: &str| {
+        fleet.write("only.txt", only);
+        let args = [
+            "fleet",
+            "promote",
+            "--list",
+            "list.txt",
+            "--pr",
+            "draft",
+            "--only",
+            "only.txt",
+            "--revision",
+            revision,
+        ];
+        let ran = fleet.scaled(&args);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stderr
+    };
+    promote(&old, "acme/app-0001\nacme/app-0002\n");
+    let said = promote(&new, "acme/app-0001\nacme/app-0002\nacme/app-0003\n");
+    assert!(
+        said.contains("acme/app-0001: pull request #1 was closed"),
+        "{said}"
+    );
+    for number in [1, 2] {
+        let store = fleet.forge.store(number);
+        let open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
+        assert_eq!(open, [2], "{number}");
+    }
+    // A late build leaves the newer one alone.
+    promote(&old, "acme/app-0003\n");
+    assert_eq!(fleet.forge.store(3).open_pulls().len(), 2);
+    let log = fleet.forge.log();
+    let compared = log
+        .iter()
+        .filter(|logged| logged.request.contains("/compare/") && logged.repository == Some(0));
+    let compared: Vec<_> = compared.map(|logged| &logged.request).collect();
+    assert!(compared.len() <= 4, "{compared:#?}");
+}
+
+/// Runs the command and kills it, each time `every` requests later in its way, until it ends by itself.
+fn killed_again_and_again(fleet: &Fleet, every: usize) -> usize {
+    let mut kills = 0;
+    loop {
+        let before = fleet.forge.log().len();
+        let mut process = fleet.scaled_command(&PROMOTE);
+        process
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut process = process.spawn().unwrap();
+        let next = before + every * (kills + 1);
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(0));
+                return kills;
+            }
+            if fleet.forge.log().len() >= next {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        // SIGKILL.
+        process.kill().unwrap();
+        process.wait().unwrap();
+        kills += 1;
+        assert!(kills < 1000, "no run gets to the end");
+    }
+}
+
+fn survives_kills(kind: Kind, count: usize, every: usize, least: usize) {
+    let fleet = Fleet::new(fast(kind, count));
+    let kills = killed_again_and_again(&fleet, every);
+    assert!(kills >= least, "{kills}");
+    assert_eq!(open(&fleet), (0..count).collect::<Vec<_>>());
+    let lines = fleet.lines("out.jsonl");
+    assert_eq!(lines.len(), count);
+    let before = fleet.forge.log().len();
+    assert_eq!(promoted(&fleet, &[]), 0);
+    assert_eq!(fleet.outcomes("out.jsonl"), vec!["unchanged 0"; count]);
+    assert_eq!(fleet.requests_since(before)[1], 0);
+    let hasty = fleet.forge.hasty_writes();
+    assert!(hasty.is_empty(), "{hasty:#?}");
+}
+
+#[test]
+fn killed_runs_are_continued_to_the_same_pull_requests() {
+    survives_kills(Kind::Github, 24, 9, 4);
+    survives_kills(Kind::Gitea, 8, 13, 3);
+}
+
+#[test]
+#[ignore = "minutes: a thousand repositories"]
+fn killed_runs_of_a_thousand_are_continued_to_the_same_pull_requests() {
+    survives_kills(Kind::Github, 1000, 100, 50);
+}
+
+#[test]
+fn pull_request_of_a_set_that_was_rolled_back_meanwhile_is_refused() {
+    let fleet = Fleet::new(fast(Kind::Github, 1));
+    assert_eq!(promoted(&fleet, &[]), 0);
+    // Someone merges the same by hand, and goes back: the files are as they were.
+    let before = PINNED.map(|path| fleet.forge.store(0).content("main", path));
+    fleet.pin(0, &fleet.build(REV), "promote: images @x");
+    let files = PINNED
+        .into_iter()
+        .zip(before.each_ref().map(String::as_str));
+    let files: Vec<(&str, &str)> = files.collect();
+    fleet.forge.store(0).push("main", "Revert", &files);
+    assert_eq!(promoted(&fleet, &[]), 1);
+    let line = &fleet.lines("out.jsonl")[0];
+    assert_eq!(line["checks"][0]["code"], json!("rolled_back"), "{line:#}");
+    assert_eq!(open(&fleet), [0]);
+}
+
+#[test]
+fn two_runs_at_once_open_the_same_pull_requests() {
+    let fleet = Fleet::new(fast(Kind::Github, 4));
+    let run = || {
+        let mut process = fleet.scaled_command(&PROMOTE);
+        process
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        process.spawn().unwrap()
+    };
+    for mut process in [run(), run()] {
+        // One may find that the other is faster again and again, and leaves the rest to the next.
+        let code = process.wait().unwrap().code().unwrap();
+        assert!([0, 3, 5].contains(&code), "{code}");
+    }
+    assert_eq!(promoted(&fleet, &[]), 0);
+    assert_eq!(open(&fleet), [0, 1, 2, 3]);
+}

@@ -1,0 +1,153 @@
+//! `repin fleet rollback`: provenance from recent commits, repository by repository.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    fleet::{Fleet, REV, options},
+    forge::{
+        Kind,
+        thousand::{Options, contents::PINNED},
+    },
+};
+
+const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const BRANCH: &str = "auto/runtime-rollback-x";
+
+fn rollback(fleet: &Fleet, more: &[&str]) -> Vec<Value> {
+    let _ = std::fs::remove_file(fleet.path("out.jsonl"));
+    let args = [
+        "fleet",
+        "rollback",
+        "--list",
+        "list.txt",
+        "--to",
+        REV,
+        "--out",
+        "out.jsonl",
+    ];
+    let ran = fleet.scaled(&[&args[..], more].concat());
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    fleet.lines("out.jsonl")
+}
+
+fn codes(line: &Value) -> Vec<String> {
+    let checks = line["checks"].as_array().unwrap().iter();
+    checks
+        .map(|check| check["code"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Repositories that were promoted to [`REV`], then to another set; the second never had the first,
+/// and in the third the tag of one image moved since.
+fn fleet(kind: Kind) -> Fleet {
+    let mut options: Options = options(kind, 4);
+    options.speed = 1000;
+    let fleet = Fleet::new(options);
+    let set = fleet.build(REV);
+    let other = fleet.build(OTHER);
+    let moved = [set[0].clone(), format!("sha256:{}", "d".repeat(64))];
+    for (number, first) in [
+        (0, Some(&set)),
+        (1, None),
+        (2, Some(&moved)),
+        (3, Some(&set)),
+    ] {
+        if let Some(first) = first {
+            fleet.pin(number, first, "promote: images @x (#1)");
+        }
+        let message = format!("promote: images @{OTHER}\n\nRepin-Set: {OTHER}");
+        fleet.pin(number, &other, &message);
+    }
+    fleet
+}
+
+#[test]
+fn each_repository_must_have_had_the_set() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = fleet(kind);
+        let lines = rollback(&fleet, &[]);
+        let outcomes: Vec<_> = lines
+            .iter()
+            .map(|line| line["outcome"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            outcomes,
+            ["planned", "refused", "refused", "planned"],
+            "{kind:?} {lines:#?}"
+        );
+        assert_eq!(codes(&lines[1]), ["provenance_title"]);
+        assert_eq!(codes(&lines[2]), ["digest_mismatch"]);
+        assert!(fleet.forge.log().iter().all(|logged| !logged.write));
+        let lines = rollback(&fleet, &["--pr", "ready"]);
+        let outcomes: Vec<_> = lines
+            .iter()
+            .map(|line| line["outcome"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            outcomes,
+            ["created", "refused", "refused", "created"],
+            "{kind:?} {lines:#?}"
+        );
+        let store = fleet.forge.store(0);
+        let pull = &store.pulls[0];
+        assert_eq!(
+            (&*pull.title, pull.draft, &*pull.head),
+            ("rollback: images @x", false, BRANCH)
+        );
+        assert!(pull.body.ends_with("\n\nRepin-Set: x\n"), "{}", pull.body);
+        assert!(pull.body.contains(OTHER), "what it undoes: {}", pull.body);
+        let text = store.content(BRANCH, PINNED[0]);
+        assert!(text.contains(lines[0]["to"]["ghcr.io/acme/api"].as_str().unwrap()));
+        drop(store);
+        let before = fleet.forge.log().len();
+        let lines = rollback(&fleet, &["--pr", "ready"]);
+        assert_eq!(lines[0]["outcome"], json!("unchanged"));
+        assert_eq!(fleet.requests_since(before)[1], 0);
+    }
+}
+
+#[test]
+fn repository_that_went_back_holds_the_set_that_it_left() {
+    let fleet = fleet(Kind::Github);
+    let set = fleet.build(REV);
+    fleet.pin(0, &set, "rollback: images @x\n\nRepin-Set: x");
+    assert_eq!(rollback(&fleet, &[])[0]["outcome"], json!("current"));
+    let args = [
+        "fleet",
+        "promote",
+        "--list",
+        "list.txt",
+        "--revision",
+        OTHER,
+        "--out",
+        "out.jsonl",
+    ];
+    fleet.run(&args).exits(1);
+    let lines = fleet.lines("out.jsonl");
+    assert_eq!(codes(&lines[0]), ["revision_order", "rolled_back"]);
+    assert_eq!(lines[3]["outcome"], json!("current"));
+}
+
+#[test]
+fn commits_before_the_recent_ones_prove_nothing() {
+    let fleet = fleet(Kind::Github);
+    for at in 0..31 {
+        let mut store = fleet.forge.store(3);
+        let text = store.content("main", PINNED[0]);
+        store.push(
+            "main",
+            "reformat",
+            &[(PINNED[0], &format!("{text}# {at}\n"))],
+        );
+    }
+    let lines = rollback(&fleet, &[]);
+    assert_eq!(codes(&lines[3]), ["provenance_title"]);
+    let detail = lines[3]["checks"][0]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("the recent commits do not record"),
+        "{detail}"
+    );
+    let rules = fleet.config(Kind::Github, "{ source: acme/app-0000, history: recent }");
+    fleet.write("repin.yaml", &rules);
+    assert_eq!(rollback(&fleet, &[])[3]["outcome"], json!("refused"));
+}
