@@ -19,7 +19,8 @@ use clap_complete::ArgValueCompleter;
 pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
 pub(super) use fleet::{
-    Fleet, FleetList, FleetMerge, FleetPart, FleetPromote, FleetRollback, ShardChoice, shard_of,
+    Fleet, FleetClose, FleetList, FleetMerge, FleetPart, FleetPromote, FleetRollback, ShardChoice,
+    shard_of,
 };
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};

@@ -4,6 +4,7 @@
 //! Nothing here asks a registry or a forge, and nothing is written: documents and verdicts only.
 
 mod believed;
+mod close;
 mod identity;
 mod line;
 mod list;
@@ -13,6 +14,7 @@ mod set;
 mod table;
 
 pub use believed::{BelievedImage, BelievedSet, Expectation};
+pub use close::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, close_summary, close_table};
 pub use identity::config_sha256;
 pub use line::{
     FleetLine, FleetOutcome, FleetRow, LineCheck, LineError, LinePullRequest, ShardRun,

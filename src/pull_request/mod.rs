@@ -18,6 +18,7 @@ pub mod reconcile;
 #[cfg(test)]
 mod tests;
 pub mod waiting;
+pub mod withdraw;
 
 pub use base::{Base, Local};
 pub use marker::{Marker, trailer};

@@ -8,6 +8,7 @@
 pub mod backends;
 mod base_forge;
 pub mod ci;
+pub mod closing;
 mod commit;
 pub mod connection;
 mod console;

@@ -25,6 +25,8 @@ mod docs;
 mod doctor;
 mod explain;
 mod faults;
+mod fleet_close;
+mod fleet_examples;
 mod fleet_list;
 mod fleet_merge;
 mod fleet_opening;

@@ -249,6 +249,7 @@ fn workflows_install_the_program_before_they_run_it() {
         "docs/guides",
         "examples/nightly/.github/workflows",
         "examples/action/.github/workflows",
+        "examples/fleet/.github/workflows",
         "examples/action/.gitea/workflows",
     ];
     for directory in more.map(|name| root.join(name)) {

@@ -14,7 +14,8 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   repin fleet list --org acme --has repin.yaml > list.txt
   repin fleet promote --list list.txt --revision 4f2a…
-  repin fleet merge shard-*.jsonl --list list.txt";
+  repin fleet merge shard-*.jsonl --list list.txt
+  repin fleet close --revision 4f2a… --list list.txt";
 
 const LIST: &str = "\
 Prints one owner/name a line, sorted. Archived repositories are left out, with a note. Requests go to the forge of the \
@@ -53,6 +54,16 @@ Examples:
   repin fleet rollback --list list.txt --to 4f2a…
   repin fleet rollback --list list.txt --to 4f2a… --pr ready --out shard.jsonl";
 
+const CLOSE: &str = "\
+Without --apply, only shows which pull requests would be closed. A pull request to whose branch somebody else committed is left \
+open and named (exit 5). Branches stay, and a later `repin fleet promote` of the same set leaves closed pull requests closed. At \
+most 8 are closed in a minute; what was not begun when the time of REPIN_DEADLINE was over is pending (exit 3), and the same \
+command goes on from there.
+
+Examples:
+  repin fleet close --revision 4f2a… --list list.txt
+  REPIN_DEADLINE=3h repin fleet close --revision 4f2a… --list list.txt --apply";
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Fleet {
     /// List the repositories of an organization, or those that a search finds
@@ -67,6 +78,9 @@ pub(in crate::cli) enum Fleet {
     /// Merge the reports of shards: totals, what failed and why, and failed.txt
     #[command(after_help = MERGE)]
     Merge(FleetMerge),
+    /// Close the open pull requests of a set that nobody else committed to
+    #[command(after_help = CLOSE)]
+    Close(FleetClose),
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +218,19 @@ pub(in crate::cli) struct FleetMerge {
     /// List of the fleet; a repository without a line is then reported as missing
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) list: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FleetClose {
+    /// Revision of the set
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    pub(in crate::cli) revision: String,
+    /// List of the fleet: one `owner/name[ base]` a line
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) list: PathBuf,
+    /// Close them, each with a comment
+    #[arg(long)]
+    pub(in crate::cli) apply: bool,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `repin fleet`: one set for many repositories.
 
+mod close;
 mod list;
 mod merge;
 mod promote;
@@ -18,5 +19,6 @@ pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, 
         args::Fleet::Promote(args) => promote::promote(args, cx),
         args::Fleet::Rollback(args) => promote::rollback(args, cx),
         args::Fleet::Merge(args) => merge::run(args, cx),
+        args::Fleet::Close(args) => close::run(args, cx),
     }
 }

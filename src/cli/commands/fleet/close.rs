@@ -1,0 +1,75 @@
+//! `repin fleet close`: the open pull requests of a set are closed, or shown.
+
+use super::show::list;
+use crate::{
+    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    config::number,
+    error::Errors,
+    fleet::{CloseDocument, CloseOutcome, close_summary, close_table},
+    report::annotations::with_help,
+    untrusted::{plain, workflow::Commands},
+    workflow::closing::{self, CloseRequest},
+};
+
+pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Errors> {
+    let config = cx.load_any()?;
+    let list = list(&args.list, cx)?;
+    let mut step = match cx.output.format {
+        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
+        _ => None,
+    };
+    let request = CloseRequest {
+        revision: &args.revision,
+        list: &list,
+        apply: args.apply,
+    };
+    let document = closing::run(&request, &config, &cx.services)?;
+    if document.count(CloseOutcome::Closed) > 0 {
+        let interruption = &cx.services.interruption;
+        interruption
+            .changes(number(document.count(CloseOutcome::Closed), "pull request") + " closed");
+    }
+    match cx.output.format {
+        Format::Json => cx.output.json(&document),
+        Format::Human | Format::Sarif => cx.output.print(close_table(&document)),
+        Format::Github => {
+            annotate(&document, cx);
+            cx.output.print(close_table(&document));
+        }
+    }
+    if let Some(step) = &mut step {
+        step.summary(&close_summary(&document))?;
+    }
+    cx.output.note(&closing_line(&document));
+    Ok(document.class().map_or(Exit::Done, Exit::Because))
+}
+
+fn annotate(document: &CloseDocument, cx: &mut Context) {
+    let failed = document.repositories.iter().filter(|row| row.exit != 0);
+    for row in failed {
+        let Some(error) = &row.error else { continue };
+        let title = format!("{}: {}", row.outcome.as_str(), plain(&row.repository));
+        let message = with_help(&error.message, error.hint.as_deref());
+        let annotation = Commands::error(&title, &message, None);
+        cx.output.annotate(&annotation);
+    }
+}
+
+fn closing_line(document: &CloseDocument) -> String {
+    let count = |outcome| number(document.count(outcome), "pull request");
+    let left = document
+        .repositories
+        .iter()
+        .filter(|row| row.exit != 0)
+        .count();
+    let done = if document.applied {
+        format!("closed {}", count(CloseOutcome::Closed))
+    } else {
+        let open = count(CloseOutcome::Open);
+        format!("{open} would be closed; to close them, add --apply")
+    };
+    match left {
+        0 => done,
+        left => format!("{done}; {left} left open or unread, see above"),
+    }
+}

@@ -1,0 +1,379 @@
+//! Closing the open pull requests of a set in the repositories of a list.
+//!
+//! Repositories are surveyed in batches; only a pull request that is found costs more requests. What is
+//! repin's follows from the marker in the text and from the branch that the repository's own
+//! configuration leads to, as everywhere. Of that configuration nothing else counts, so one that a
+//! promote would refuse does not keep a pull request open.
+
+use super::{FleetForge, Services, revision};
+use crate::{
+    config::{self, ChangeNames, Config, FILE_NAME, Forge as Configured, WhenUnconfigured},
+    error::{Class, Error, Errors, SourceText},
+    fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
+    forge::{
+        Forge, Pull, PullState, Pulls,
+        fleet::{ConfigFile, FleetReader, RepositoryName, RepositoryState, Survey, SurveyRequest},
+    },
+    git::Git,
+    http::{Pace, Shard},
+    oci::Revision,
+    pins::FileScanner,
+    plan::only_pins_differ,
+    pull_request::{Marker, withdraw},
+};
+
+/// Pull requests that are closed in a minute. Each gets a comment, and 500 contents an hour are
+/// allowed (GitHub REST API, "Rate limits").
+const CLOSINGS: u32 = 8;
+
+/// The kinds of pull requests that move pins to a set.
+const KINDS: [&str; 2] = ["promote", "rollback"];
+
+/// The request to close pull requests.
+#[derive(Debug)]
+pub struct CloseRequest<'r> {
+    /// The revision of the set, as typed.
+    pub revision: &'r str,
+    /// The repositories.
+    pub list: &'r FleetList,
+    /// Whether they are closed, or only shown.
+    pub apply: bool,
+}
+
+/// A repository with its pull requests of the set.
+struct Member {
+    state: RepositoryState,
+    config: Config,
+    pulls: Vec<(&'static str, Pull)>,
+    /// The branches whose pull requests the survey did not show completely.
+    unknown: bool,
+}
+
+struct Closing<'c> {
+    request: &'c CloseRequest<'c>,
+    fleet: &'c Config,
+    configured: Configured,
+    when_unconfigured: WhenUnconfigured,
+    revision: Revision,
+    forge: FleetForge,
+    reader: Box<dyn FleetReader>,
+    pace: Pace,
+    services: &'c Services,
+}
+
+/// Closes the open pull requests of a set, or shows which would be closed. An error means that
+/// nothing was begun.
+pub fn run(
+    request: &CloseRequest<'_>,
+    config: &Config,
+    services: &Services,
+) -> Result<CloseDocument, Errors> {
+    let rules = config.fleet.clone().unwrap_or_default();
+    let (revision, _) = revision(config, request.revision)?;
+    let timer = services.environment.pacing.clone();
+    let pace = Pace::new(Shard { number: 0, of: 1 }, CLOSINGS, timer);
+    let git = Git::open(&config.root).ok();
+    let configured = config.forge_or_default();
+    let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
+    let forge = forge.granted()?;
+    let closing = Closing {
+        request,
+        fleet: config,
+        configured,
+        when_unconfigured: rules.when_unconfigured,
+        revision,
+        reader: forge.reader()?,
+        forge,
+        pace,
+        services,
+    };
+    if request.apply {
+        let changes = "some pull requests may be closed; run the command again";
+        services.interruption.changes(changes);
+    }
+    let rows = services.wait(closing.rows(), "closing pull requests")?;
+    Ok(CloseDocument::new(
+        closing.revision.to_string(),
+        request.list.sha256.hex(),
+        request.apply,
+        rows,
+    ))
+}
+
+impl Closing<'_> {
+    async fn rows(&self) -> Vec<CloseRow> {
+        let mut rows = Vec::new();
+        for entries in self.request.list.entries.chunks(self.reader.at_once()) {
+            if self.services.forge_time.deadline().is_over() {
+                let late = self.late();
+                rows.extend(
+                    entries
+                        .iter()
+                        .map(|entry| CloseRow::failed(&entry.repository, None, &late)),
+                );
+                continue;
+            }
+            for (entry, member) in entries.iter().zip(self.members(entries).await) {
+                match member {
+                    Ok(member) => rows.extend(self.close_all(entry, member).await),
+                    Err(row) => rows.push(*row),
+                }
+            }
+        }
+        rows
+    }
+
+    fn late(&self) -> Error {
+        let allowed = self.services.forge_time.describe();
+        Error::about(
+            Class::Limited,
+            "closing pull requests",
+            format!("the time is over ({allowed})"),
+        )
+        .help("run the command again; REPIN_DEADLINE=5h gives it more time")
+    }
+
+    /// Surveys repositories: the branch that the fleet's configuration leads to, and then those
+    /// branches that their own configurations lead to besides.
+    async fn members(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<CloseRow>>> {
+        let common = self.branch(&self.fleet.promote, self.fleet);
+        let requests: Vec<_> = entries
+            .iter()
+            .map(|entry| request(entry, &common))
+            .collect();
+        let surveys = self.reader.survey(&requests).await;
+        let mut members: Vec<_> = entries
+            .iter()
+            .zip(surveys)
+            .map(|(entry, survey)| self.member(entry, survey))
+            .collect();
+        let mut more = Vec::new();
+        for (at, member) in members.iter().enumerate() {
+            let Ok(member) = member else { continue };
+            for branch in self.branches(&member.config) {
+                if branch != common {
+                    more.push((at, request(&entries[at], &branch)));
+                }
+            }
+        }
+        let requests: Vec<_> = more.iter().map(|(_, request)| request.clone()).collect();
+        let surveys = self.reader.survey(&requests).await;
+        for ((at, _), survey) in more.iter().zip(surveys) {
+            let known = &mut members[*at];
+            match (known.as_mut(), self.member(&entries[*at], survey)) {
+                (Ok(known), Ok(member)) => {
+                    known.pulls.extend(member.pulls);
+                    known.unknown |= member.unknown;
+                }
+                (Ok(_), Err(row)) => *known = Err(row),
+                (Err(_), _) => {}
+            }
+        }
+        members
+    }
+
+    fn branch(&self, names: &ChangeNames, config: &Config) -> String {
+        names.branch.render(&self.revision, &config.name)
+    }
+
+    /// The branches of the set's pull requests, each once.
+    fn branches(&self, config: &Config) -> Vec<String> {
+        let mut branches = KINDS
+            .map(|kind| self.branch(names(config, kind), config))
+            .to_vec();
+        branches.dedup();
+        branches
+    }
+
+    /// The kind of a pull request of the set, if it is one.
+    fn kind(&self, config: &Config, base: &str, pull: &Pull) -> Option<&'static str> {
+        let marker = Marker::find(&pull.body)?;
+        let kind = KINDS.into_iter().find(|kind| *kind == marker.kind)?;
+        let branch = self.branch(names(config, kind), config);
+        let ours = pull.own && pull.base == base && pull.head == branch;
+        (ours && marker.revision == self.revision.as_str()).then_some(kind)
+    }
+
+    fn open_pulls(
+        &self,
+        config: &Config,
+        base: &str,
+        pulls: Vec<Pull>,
+    ) -> Vec<(&'static str, Pull)> {
+        let open = pulls.into_iter();
+        let open = open.filter(|pull| pull.state == PullState::Open);
+        open.filter_map(|pull| Some((self.kind(config, base, &pull)?, pull)))
+            .collect()
+    }
+
+    fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
+        let name = &entry.repository;
+        let failed = |error: &Error| Err(Box::new(CloseRow::failed(name, None, error)));
+        let mut state = match survey {
+            Survey::Present(state) => *state,
+            Survey::Missing => {
+                let reason = "the repository does not exist, or the token may not see it";
+                return Err(Box::new(self.left_out(
+                    entry,
+                    CloseOutcome::Unconfigured,
+                    reason,
+                )));
+            }
+            Survey::Empty => {
+                let reason = "the repository has no commit";
+                return Err(Box::new(self.left_out(
+                    entry,
+                    CloseOutcome::Unconfigured,
+                    reason,
+                )));
+            }
+            Survey::Archived => {
+                let reason = "the repository is archived";
+                return Err(Box::new(self.left_out(
+                    entry,
+                    CloseOutcome::Archived,
+                    reason,
+                )));
+            }
+            Survey::Moved(to) => {
+                let to = if to.is_empty() { "another name" } else { &to };
+                let error = Error::input("fleet_list", format!("the repository is {to} now"));
+                let error = error.help("put the new name into the list");
+                let row = CloseRow::done(name, CloseOutcome::Moved, None);
+                return Err(Box::new(row.because(&error)));
+            }
+            Survey::NoBase(base) => {
+                let error =
+                    Error::input("fleet_list", format!("the repository has no branch {base}"));
+                return failed(&error.help("correct the base branch in the list"));
+            }
+            Survey::Failed(error) => return failed(&error),
+        };
+        let config = match self.own(entry, &state.config) {
+            Ok(config) => config,
+            Err(error) => return failed(&error),
+        };
+        let pulls = std::mem::take(&mut state.pulls);
+        Ok(Member {
+            pulls: self.open_pulls(&config, &state.base, pulls),
+            unknown: !state.all_pulls,
+            config,
+            state,
+        })
+    }
+
+    /// The repository's own configuration; the fleet's where it has none any more.
+    fn own(&self, entry: &ListEntry, file: &ConfigFile) -> Result<Config, Error> {
+        let unusable =
+            |why: &str| Error::input("config", format!("cannot read {FILE_NAME}: {why}"));
+        let text = match file {
+            ConfigFile::Text(text) => text,
+            ConfigFile::Missing => return Ok(self.fleet.clone()),
+            ConfigFile::Unusable(why) => return Err(unusable(why)),
+        };
+        let source = SourceText {
+            name: format!("{}: {FILE_NAME}", entry.repository),
+            text: text.as_str().into(),
+        };
+        let parsed = config::parse(&source, &self.fleet.root);
+        parsed.map_err(|errors| {
+            let first = errors.into_iter().next();
+            first.unwrap_or_else(|| unusable("it is malformed"))
+        })
+    }
+
+    /// A repository that cannot have a pull request, which is a failure only if the fleet says so.
+    fn left_out(&self, entry: &ListEntry, outcome: CloseOutcome, reason: &str) -> CloseRow {
+        let error = Error::input("config", reason);
+        let error = error.help("take the repository off the list");
+        let row = CloseRow::done(&entry.repository, outcome, None);
+        match self.when_unconfigured {
+            WhenUnconfigured::Skip => row.noting(&error),
+            WhenUnconfigured::Fail => row.because(&error),
+        }
+    }
+
+    /// Closes the pull requests of a repository, one after another.
+    async fn close_all(&self, entry: &ListEntry, mut member: Member) -> Vec<CloseRow> {
+        let name = &entry.repository;
+        let writer = match self.writer(entry, &mut member).await {
+            Ok(Some(writer)) => writer,
+            Ok(None) => return vec![CloseRow::done(name, CloseOutcome::None, None)],
+            Err(error) => return vec![CloseRow::failed(name, None, &error)],
+        };
+        let mut rows = Vec::new();
+        for (kind, pull) in &member.pulls {
+            let shown = Some(ClosedPull {
+                number: pull.number,
+                url: pull.url.clone(),
+                kind,
+            });
+            rows.push(match self.close(&*writer, &member, pull).await {
+                Ok(CloseOutcome::None) => CloseRow::done(name, CloseOutcome::None, None),
+                Ok(outcome) => CloseRow::done(name, outcome, shown),
+                Err(error) => CloseRow::failed(name, shown, &error),
+            });
+        }
+        rows
+    }
+
+    /// A client of the repository, if it has a pull request of the set.
+    async fn writer(
+        &self,
+        entry: &ListEntry,
+        member: &mut Member,
+    ) -> Result<Option<Box<dyn Forge>>, Error> {
+        if member.pulls.is_empty() && !member.unknown {
+            return Ok(None);
+        }
+        let name =
+            RepositoryName::parse(&entry.repository).expect("a list has names with an owner alone");
+        let writer = self.forge.repository(&name, &self.configured)?;
+        if member.unknown {
+            let open = writer.pulls(Pulls::Open).await?;
+            member.pulls = self.open_pulls(&member.config, &member.state.base, open);
+        }
+        Ok((!member.pulls.is_empty()).then_some(writer))
+    }
+
+    async fn close(
+        &self,
+        writer: &dyn Forge,
+        member: &Member,
+        pull: &Pull,
+    ) -> Result<CloseOutcome, Error> {
+        let scanner = FileScanner::new(&member.config);
+        let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
+        if !self.request.apply {
+            withdraw::permits(writer, pull, &only_pins).await?;
+            return Ok(CloseOutcome::Open);
+        }
+        let deadline = self.services.forge_time.deadline();
+        if !self.pace.pull_request(deadline).await {
+            return Err(self.late());
+        }
+        let repo = &member.state.repo;
+        let closed = withdraw::close(writer, repo, pull.number, &only_pins).await?;
+        Ok(match closed {
+            Some(_) => CloseOutcome::Closed,
+            None => CloseOutcome::None,
+        })
+    }
+}
+
+fn names<'c>(config: &'c Config, kind: &str) -> &'c ChangeNames {
+    match kind {
+        "promote" => &config.promote,
+        _ => &config.rollback,
+    }
+}
+
+fn request(entry: &ListEntry, branch: &str) -> SurveyRequest {
+    SurveyRequest {
+        repository: RepositoryName::parse(&entry.repository)
+            .expect("a list has names with an owner alone"),
+        base: entry.base.clone(),
+        branch: branch.to_owned(),
+        config: FILE_NAME.to_owned(),
+    }
+}

@@ -1,0 +1,335 @@
+//! `repin fleet close` as a whole: what is repin's and of the set is closed, and nothing else.
+
+use std::{fs, path::Path, process::Command};
+
+use repin::{error::Class, pull_request::withdraw};
+use serde_json::Value;
+
+use crate::{
+    forge::{self, ASK, branch, fake, is_whole, only_revisions_differ, promote},
+    support::{
+        forge::{
+            Kind, PullRow, TOKEN,
+            thousand::{Options, Thousand, Trouble, contents::PINNED},
+        },
+        world::{REV_A, REV_B, Ran},
+    },
+};
+
+const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+
+/// A fleet's own configuration, its list, and the forge that it names.
+struct Fleet {
+    directory: tempfile::TempDir,
+    forge: Thousand,
+}
+
+impl Fleet {
+    fn new(options: Options) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let kind = match options.kind {
+            Kind::Github => "github",
+            _ => "gitea",
+        };
+        let count = options.count;
+        let forge = Thousand::start(options);
+        let config = format!(
+            "version: 1\nfleet: {{ source: acme/runtime }}\nimages:\n  api: {{ repository: ghcr.io/acme/api }}\n  web: {{ repository: ghcr.io/acme/web }}\nforge: {{ kind: {kind}, url: '{}' }}\n",
+            forge.api()
+        );
+        fs::write(directory.path().join("repin.yaml"), config).unwrap();
+        let fleet = Self { directory, forge };
+        let names: Vec<_> = (0..count).map(|at| format!("acme/app-{at:04}\n")).collect();
+        fleet.list(&names.concat());
+        fleet
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn list(&self, text: &str) {
+        fs::write(self.path().join("list.txt"), text).unwrap();
+    }
+
+    fn close(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_repin"))
+            .args(["fleet", "close", "--revision", REV_B, "--list", "list.txt"])
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("REPIN_FORGE_TOKEN", TOKEN)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Puts a commit that moves the pins, and its pull request, into a repository.
+    fn propose(&self, number: usize, change: impl FnOnce(&mut PullRow)) -> String {
+        let mut store = self.forge.store(number);
+        let mut pull = PullRow {
+            number: store.number(),
+            title: "promote".to_owned(),
+            body: body("promote", REV_B),
+            open: true,
+            merged: None,
+            draft: false,
+            head: format!("auto/runtime-promote-{REV_B}"),
+            head_repo: "acme/flows".to_owned(),
+            base: "main".to_owned(),
+            labels: Vec::new(),
+            closed_at: None,
+        };
+        change(&mut pull);
+        let files = PINNED.map(|path| (path, store.content("main", path).replace("aaaa", "cccc")));
+        let files: Vec<_> = files.iter().map(|(path, new)| (*path, &**new)).collect();
+        let message = format!("promote: images @{REV_B}\n\nRepin-Set: {REV_B}\n");
+        let head = store.push(&pull.head, &message, &files);
+        store.pulls.push(pull);
+        head
+    }
+
+    fn comments(&self, number: usize) -> Vec<String> {
+        let store = self.forge.store(number);
+        store.comments.values().flatten().cloned().collect()
+    }
+}
+
+/// `NUMBER OUTCOME` of each entry, and its pull request if it has one.
+fn outcomes(ran: &Ran) -> Vec<String> {
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["schema"], "repin.fleet-close/1");
+    let rows = document["repositories"].as_array().unwrap();
+    let shown = rows.iter().map(|row| {
+        let name = row["repository"].as_str().unwrap();
+        let number = name.trim_start_matches("acme/app-000");
+        let outcome = row["outcome"].as_str().unwrap();
+        let pull = match row["pull_request"]["kind"].as_str() {
+            Some(kind) => format!(" {kind} #{}", row["pull_request"]["number"]),
+            None => String::new(),
+        };
+        format!("{number} {outcome}{pull}")
+    });
+    shown.collect()
+}
+
+fn body(kind: &str, revision: &str) -> String {
+    format!("what moves\n\n<!-- repin/1 kind={kind} revision={revision} -->\n")
+}
+
+#[test]
+fn pull_requests_of_the_set_are_shown_and_no_others() {
+    for kind in KINDS {
+        let fleet = Fleet::new(Options::new(kind, 10));
+        fleet.propose(0, |_| {});
+        // Others, whatever their texts say: of another set, from a fork, on another branch, for
+        // another base, closed.
+        fleet.propose(1, |pull| {
+            pull.head = format!("auto/runtime-promote-{REV_A}");
+            pull.body = body("promote", REV_A);
+        });
+        fleet.propose(2, |pull| pull.head_repo = "fork/flows".to_owned());
+        fleet.propose(3, |pull| pull.head = "mine".to_owned());
+        fleet.propose(4, |pull| pull.body = "mine".to_owned());
+        fleet.propose(5, |_| {});
+        fleet.forge.store(5).close(1);
+        fleet
+            .forge
+            .store(6)
+            .push("release", "release", &[("x", "y")]);
+        fleet.propose(6, |pull| pull.base = "release".to_owned());
+        fleet.propose(7, |pull| {
+            pull.head = format!("auto/runtime-rollback-{REV_B}");
+            pull.body = body("rollback", REV_B);
+        });
+        let own = fleet.forge.store(8).content("main", "repin.yaml")
+            + "promote: { branch: 'bot/{revision}' }\nsmoke: { command: [./run] }\n";
+        fleet
+            .forge
+            .store(8)
+            .push("main", "own branch", &[("repin.yaml", &own)]);
+        fleet.propose(8, |pull| pull.head = format!("bot/{REV_B}"));
+
+        // So many that a survey shows only the latest ones; the first one is repin's.
+        fleet.propose(9, |_| {});
+        fleet.propose(9, |pull| pull.head_repo = "fork/flows".to_owned());
+        fleet.propose(9, |pull| pull.head = "mine".to_owned());
+        fleet.propose(9, |pull| pull.base = "release".to_owned());
+        fleet.propose(9, |pull| pull.body = body("promote", REV_A));
+        fleet
+            .forge
+            .store(9)
+            .push("release", "release", &[("x", "y")]);
+        for _ in 0..60 {
+            fleet.propose(9, |pull| pull.open = false);
+        }
+
+        let shown = fleet.close(&["--format", "json"], &[]).exits(0);
+        let expected = [
+            "0 open promote #1",
+            "1 none",
+            "2 none",
+            "3 none",
+            "4 none",
+            "5 none",
+            "6 none",
+            "7 open rollback #1",
+            "8 open promote #1",
+            "9 open promote #1",
+        ];
+        assert_eq!(outcomes(&shown), expected, "{kind:?}");
+        assert!(shown.stderr.contains("4 pull requests would be closed"));
+        let text = fleet.close(&[], &[]).exits(0);
+        assert_eq!(text.stdout.lines().count(), 5, "{}", text.stdout);
+        assert!(
+            text.stdout.contains("acme/app-0008  open"),
+            "{}",
+            text.stdout
+        );
+        assert!(fleet.forge.log().iter().all(|logged| !logged.write));
+    }
+}
+
+#[test]
+fn foreign_commits_keep_a_pull_request_open() {
+    for kind in KINDS {
+        let fleet = Fleet::new(Options::new(kind, 2));
+        let ours = fleet.propose(0, |_| {});
+        let theirs = {
+            fleet.propose(1, |_| {});
+            let mut store = fleet.forge.store(1);
+            let branch = format!("auto/runtime-promote-{REV_B}");
+            store.push(
+                &branch,
+                "fix: by hand",
+                &[("src/part0/file0.txt", "mine\n")],
+            )
+        };
+        let closed = fleet.close(&["--apply", "--format", "json"], &[]).exits(5);
+        let expected = ["0 closed promote #1", "1 foreign_commit promote #1"];
+        assert_eq!(outcomes(&closed), expected, "{kind:?}");
+        assert!(closed.stdout.contains(&theirs), "{}", closed.stdout);
+        assert!(closed.stderr.contains("closed 1 pull request; 1 left open"));
+        assert_eq!(fleet.forge.open_pulls(), [(1, 1)], "{kind:?}");
+        // The branch stays.
+        let branch = format!("auto/runtime-promote-{REV_B}");
+        assert_eq!(fleet.forge.store(0).refs[&branch], ours);
+        assert!(fleet.comments(0)[0].contains("repin fleet close"));
+        assert!(fleet.comments(1).is_empty());
+        let hasty = fleet.forge.hasty_writes();
+        assert!(hasty.is_empty(), "{hasty:#?}");
+        // Once more: nothing is left to do, and nothing is said twice.
+        let before = fleet.forge.log().len();
+        let again = fleet.close(&["--apply", "--format", "json"], &[]).exits(5);
+        let expected = ["0 none", "1 foreign_commit promote #1"];
+        assert_eq!(outcomes(&again), expected, "{kind:?}");
+        assert!(fleet.forge.log()[before..].iter().all(|it| !it.write));
+        // A person opened it again.
+        fleet.forge.store(0).pulls[0].open = true;
+        fleet.list("acme/app-0000\n");
+        let summary = fleet.path().join("summary.md");
+        fs::write(&summary, "").unwrap();
+        let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+        fleet
+            .close(&["--apply", "--format", "github"], &env)
+            .exits(0);
+        assert_eq!(fleet.forge.open_pulls(), [(1, 1)], "{kind:?}");
+        assert_eq!(fleet.comments(0).len(), 1, "{kind:?}");
+        let summary = fs::read_to_string(&summary).unwrap();
+        assert!(summary.contains("| closed |"), "{summary}");
+    }
+}
+
+#[test]
+fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let options = Options::new(kind, 7)
+            .trouble(0, Trouble::Archived)
+            .trouble(1, Trouble::Empty)
+            .trouble(2, Trouble::Missing)
+            .trouble(3, Trouble::Renamed)
+            .trouble(5, Trouble::Unconfigured);
+        let fleet = Fleet::new(options);
+        let wrong = [("repin.yaml", "version: 1\nimages: 3\n")];
+        fleet.forge.store(4).push("main", "wrong", &wrong);
+        // What the fleet's configuration leads to, where there is none.
+        fleet.propose(5, |_| {});
+        fleet.propose(6, |_| {});
+        let shown = fleet.close(&["--format", "json"], &[]).exits(2);
+        let expected = [
+            "0 archived",
+            "1 unconfigured",
+            "2 unconfigured",
+            "3 moved",
+            "4 refused",
+            "5 open promote #1",
+            "6 open promote #1",
+        ];
+        assert_eq!(outcomes(&shown), expected, "{kind:?}");
+        assert!(shown.stdout.contains("acme/app-0003-renamed"));
+        fleet.list("acme/app-0000\nacme/app-0001\nacme/app-0002\n");
+        fleet.close(&[], &[]).exits(0);
+        let config = fs::read_to_string(fleet.path().join("repin.yaml")).unwrap();
+        let config = config.replace("source:", "when_unconfigured: fail, source:");
+        fs::write(fleet.path().join("repin.yaml"), config).unwrap();
+        let failed = fleet.close(&["--format", "github"], &[]).exits(2);
+        let annotated = "title=archived%3A acme/app-0000::the repository is archived";
+        assert!(failed.stdout.contains(annotated), "{}", failed.stdout);
+    }
+}
+
+#[test]
+fn a_limit_beyond_the_deadline_leaves_the_rest_pending() {
+    let options = Options::new(Kind::Github, 3)
+        .trouble(0, Trouble::Denied)
+        .trouble(1, Trouble::Limited);
+    let fleet = Fleet::new(options);
+    for number in 0..3 {
+        fleet.propose(number, |_| {});
+    }
+    fleet.list("acme/app-0001\nacme/app-0002\n");
+    let env = [("REPIN_DEADLINE", "40s")];
+    let ran = fleet.close(&["--apply", "--format", "json"], &env).exits(3);
+    let expected = ["1 pending promote #1", "2 pending promote #1"];
+    assert_eq!(outcomes(&ran), expected);
+    assert_eq!(fleet.forge.open_pulls().len(), 3);
+    fleet.list("acme/app-0000\n");
+    let ran = fleet.close(&["--apply", "--format", "json"], &[]).exits(4);
+    assert_eq!(outcomes(&ran), ["0 denied promote #1"]);
+}
+
+#[tokio::test]
+async fn a_pull_request_is_read_again_before_it_is_closed() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let number = promote(&fake, ASK).await.unwrap().number;
+        let forge = forge::forge(&fake);
+        let repo = forge.repository().await.unwrap();
+        let close = async || withdraw::close(&*forge, &repo, number, &only_revisions_differ).await;
+        fake.forget();
+        fake.store().pull_mut(number).unwrap().merged = Some("0".repeat(40));
+        fake.store().pull_mut(number).unwrap().open = false;
+        assert!(close().await.unwrap().is_none(), "{kind:?}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+
+        fake.store().pull_mut(number).unwrap().merged = None;
+        fake.store().pull_mut(number).unwrap().open = true;
+        is_whole(&fake, "rev2");
+        let ours = fake.store().refs[&branch("rev2")].clone();
+        fake.store()
+            .push(&branch("rev2"), "theirs", &[("notes", "x")]);
+        let error = close().await.unwrap_err();
+        assert_eq!(error.class, Class::Conflict, "{kind:?} {error}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+
+        fake.store().refs.insert(branch("rev2"), ours);
+        assert_eq!(close().await.unwrap().unwrap().number, number);
+        assert!(fake.store().open_pulls().is_empty(), "{kind:?}");
+    }
+}
