@@ -370,9 +370,9 @@ fn killed_runs_are_continued_to_the_same_pull_requests() {
 }
 
 #[test]
-#[ignore = "minutes: a thousand repositories"]
+#[ignore = "ten minutes: a thousand repositories"]
 fn killed_runs_of_a_thousand_are_continued_to_the_same_pull_requests() {
-    survives_kills(Kind::Github, 1000, 100, 50);
+    survives_kills(Kind::Github, 1000, 100, 10);
 }
 
 #[test]
