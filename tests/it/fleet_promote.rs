@@ -1,14 +1,14 @@
 //! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and what a hostile
 //! repository can do.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
 use crate::support::{
     fleet::{Fleet, REV, name, options},
     forge::{
-        Kind,
+        Kind, TOKEN,
         thousand::{Trouble, contents::PINNED},
     },
 };
@@ -396,8 +396,12 @@ forge: {{ kind: gitea, url: 'https://evil.example/api/v1', repository: evil/evil
 fleet: {{ own_policy: ignore, history: recent }}
 "
     ));
-    let ran = fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(0);
+    let secret = "f00d-of-the-runner";
+    let args = [&PROMOTE[..], &OUT].concat();
+    let ran = fleet.run_with(&args, &[("SECRET", secret)]).exits(0);
     assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+    let shown = format!("{}{}{}", ran.stdout, ran.stderr, fleet.read("out.jsonl"));
+    assert!(!shown.contains(secret), "{shown}");
     for key in [
         "sources",
         "report.template",
@@ -493,6 +497,60 @@ fn globs_that_match_too_much_are_refused_before_contents_are_read() {
             logged.repository == Some(1) && !logged.request.contains("/git/trees/")
         });
     assert_eq!(read.count(), 0);
+}
+
+#[test]
+fn commands_and_variables_of_a_repository_are_never_used() {
+    let fleet = attacked(&format!(
+        "{OWN}smoke: {{ command: [touch, ran], env: [SECRET] }}
+report: {{ template: list.txt }}
+verify: {{ signers: [{{ key: list.txt, commit: 'off' }}] }}
+"
+    ));
+    let rules = "{ source: acme/app-0000, own_policy: ignore }";
+    fleet.write("repin.yaml", &fleet.config(Kind::Github, rules));
+    let secret = "f00d-of-the-runner";
+    let args = [&PROMOTE[..], &OUT, &["-vv"]].concat();
+    let ran = fleet.run_with(&args, &[("SECRET", secret)]).exits(0);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+    let shown = format!("{}{}{}", ran.stdout, ran.stderr, fleet.read("out.jsonl"));
+    assert!(!shown.contains(secret), "{shown}");
+    assert!(!fleet.path("ran").exists());
+    for key in ["smoke", "verify", "report.template"] {
+        let note = format!("`{key}` is ignored in a fleet");
+        assert!(ran.stderr.contains(&note), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn globs_that_match_nearly_100_000_files_are_refused_in_128_mib() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let mut options = options(kind, 2);
+        options.seeded.files = 99_000;
+        let fleet = Fleet::new(options);
+        let config = OWN.replace("'.github/workflows/*.yml'", "'**'");
+        fleet
+            .forge
+            .store(1)
+            .push("main", "mine", &[("repin.yaml", &config)]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -d 131072; exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_repin"))
+            .args([&PROMOTE[..], &OUT].concat())
+            .current_dir(fleet.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("REPIN_FORGE_TOKEN", TOKEN);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{kind:?}: {stderr}");
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(lines[0]["outcome"], "planned", "{kind:?}: {lines:#?}");
+        assert_eq!(lines[1]["outcome"], "refused", "{kind:?}: {lines:#?}");
+        let message = lines[1]["error"]["message"].as_str().unwrap();
+        assert!(message.contains("more than 200"), "{kind:?}: {message}");
+    }
 }
 
 #[test]

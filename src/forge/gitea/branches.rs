@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     forge::{
         AheadCommits, BranchState, Branches, Commit, Comparison, Head, NewCommit, PublishOutcome,
-        Repository, Tree,
+        Repository, Tree, http::PAGES_MAX,
     },
 };
 
@@ -94,7 +94,7 @@ impl Branches for Gitea {
             format!("listing the files of {commit}"),
         );
         let unread = |reason| Error::unavailable(&request.what, reason);
-        let listed = self.http.gitea_files(&request).await?;
+        let listed = self.http.gitea_files(&request, PAGES_MAX).await?;
         let listed = listed.ok_or_else(|| unread("the commit is missing"))?;
         if listed.files.truncated {
             return Err(unread("the listing does not end"));

@@ -7,12 +7,12 @@ use crate::{
     forge::{
         Entry,
         fleet::FileListing,
-        http::{Http, PAGES_MAX, Request},
+        http::{Http, Request},
     },
 };
 
 /// Entries of a page; servers have their own limit.
-const FILES: usize = 1000;
+pub(super) const FILES: usize = 1000;
 
 /// The files of a commit, and which commit that is.
 pub(super) struct Listed {
@@ -40,13 +40,18 @@ struct EntryRow {
 }
 
 impl Http {
-    /// The files that `request` lists; `None`: what it names does not exist.
-    pub(super) async fn gitea_files(&self, request: &Request) -> Result<Option<Listed>, Error> {
+    /// The files that `request` lists, at most so many pages of them; `None`: what it names does not
+    /// exist.
+    pub(super) async fn gitea_files(
+        &self,
+        request: &Request,
+        pages: usize,
+    ) -> Result<Option<Listed>, Error> {
         let mut listed = Listed {
             commit: String::new(),
             files: FileListing::default(),
         };
-        for page in 1..=PAGES_MAX {
+        for page in 1..=pages {
             let request = request
                 .clone()
                 .query("recursive", true)

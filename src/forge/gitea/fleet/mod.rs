@@ -17,7 +17,10 @@ use std::{
 use async_trait::async_trait;
 use reqwest::{Method, Url};
 
-use super::{listing::Listed, version::Version};
+use super::{
+    listing::{FILES, Listed},
+    version::Version,
+};
 use crate::{
     error::Error,
     forge::{
@@ -32,6 +35,8 @@ use crate::{
 
 /// Listings that are kept between a survey and what follows it.
 const LISTINGS: usize = 8;
+/// Files of a listing that is read to its end.
+const FILES_MAX: usize = 100_000;
 
 /// The repositories of one Gitea or Forgejo.
 #[derive(Debug)]
@@ -75,7 +80,8 @@ impl GiteaFleet {
         let what = format!("listing the files of {name}");
         let mut request = request(repository, "git/trees", &what);
         request.path.push(name.to_owned());
-        self.http.gitea_files(&request).await
+        let pages = FILES_MAX / FILES;
+        self.http.gitea_files(&request, pages).await
     }
 
     fn keep(&self, repository: &RepositoryName, listed: &Listed) {
