@@ -21,7 +21,8 @@ pub(super) fn read(file: &Path, code: &'static str, cx: &Context) -> Result<Vec<
     let path = cx.services.environment.directory().join(file);
     fs::read(path).map_err(|error| {
         let message = format!("cannot read {}: {error}", file.display());
-        Errors::from(Error::input(code, message))
+        let help = "check the path and its permissions";
+        Errors::from(Error::input(code, message).help(help))
     })
 }
 
