@@ -8,7 +8,7 @@ use crate::{
     checks::{Check, Code, Status},
     config::{
         self, Config, Forge, Globs, Image, ImageInventory, Outside, OutsidePolicy, OwnPolicy,
-        Report,
+        Report, Template,
     },
     error::Error,
 };
@@ -42,6 +42,8 @@ pub struct Member<'m> {
 pub struct ObeyedConfig {
     /// The configuration to plan with.
     pub config: Config,
+    /// The titles of the repository's own rollbacks: nothing gets them, but its history may have them.
+    pub own_rollbacks: Template,
     /// For each of its images, the same image in the fleet's configuration, by its index.
     pub images: Vec<usize>,
     /// What is ignored, a sentence each.
@@ -74,6 +76,7 @@ pub fn obeyed(fleet: &Config, own: Config, member: Member<'_>) -> Result<ObeyedC
     let note = |key: &String| format!("{}: `{key}` is ignored in a fleet", member.repository);
     let notes = ignored.iter().map(note).collect();
     Ok(ObeyedConfig {
+        own_rollbacks: own.rollback.title.clone(),
         config: merged(fleet, own, member),
         images,
         notes,

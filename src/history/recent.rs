@@ -2,7 +2,8 @@
 //!
 //! The forge shows these files alone, so every commit is read with the present configuration. What
 //! was before the first of these commits is as unknown as what a shallow clone lacks. Only here a
-//! title counts as a rollback to a set that none of the commits has.
+//! title counts as a rollback to a set that none of the commits has, by the fleet's names of rollbacks
+//! or by the repository's own.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,7 +20,7 @@ use super::{
     walk::{Content, Unknown, Visited},
 };
 use crate::{
-    config::{Config, RelPath},
+    config::{Config, RelPath, Template},
     git::{Branch, ObjectId},
     pins::FileScanner,
 };
@@ -36,6 +37,8 @@ pub struct RecentLine<'r> {
     pub contents: &'r dyn Fn(&str) -> Option<&'r [u8]>,
     /// Whether there is a file at a path.
     pub exists: &'r dyn Fn(&Path) -> bool,
+    /// The titles of the repository's own rollbacks, beside those of the configuration.
+    pub own_rollbacks: &'r Template,
 }
 
 /// A commit as a forge shows it.
@@ -116,7 +119,7 @@ impl History {
                     Vec::new()
                 },
                 claims: claims.clone(),
-                returns: !line.whole && returns(config, &subject),
+                returns: !line.whole && returns(config, line.own_rollbacks, &subject),
             });
             known.commits.push(Visited {
                 id: commit.id,
@@ -204,12 +207,14 @@ fn set(config: &Config, pins: &Scanned) -> Set {
 }
 
 /// Whether a commit's title is that of a rollback.
-fn returns(config: &Config, subject: &str) -> bool {
-    let title = &config.rollback.title;
-    let exact = claims::without_number(subject).into_iter().chain([subject]);
-    exact
-        .into_iter()
-        .any(|text| title.revision_in(text, &config.name).is_some())
+fn returns(config: &Config, own: &Template, subject: &str) -> bool {
+    let titles = [&config.rollback.title, own];
+    let mut exact = claims::without_number(subject).into_iter().chain([subject]);
+    exact.any(|text| {
+        titles
+            .iter()
+            .any(|title| title.revision_in(text, &config.name).is_some())
+    })
 }
 
 /// The first paragraph of a message, on one line (git-log, `%s`).

@@ -5,6 +5,8 @@
 //! configuration leads to, as everywhere. Of that configuration nothing else counts, so one that a
 //! promote would refuse does not keep a pull request open.
 
+use std::collections::BTreeSet;
+
 use super::{FleetForge, Services, revision};
 use crate::{
     config::{self, ChangeNames, Config, FILE_NAME, Forge as Configured, WhenUnconfigured},
@@ -25,9 +27,6 @@ use crate::{
 /// Pull requests that are closed in a minute. Each gets a comment, and 500 contents an hour are
 /// allowed (GitHub REST API, "Rate limits").
 const CLOSINGS: u32 = 8;
-
-/// The kinds of pull requests that move pins to a set.
-const KINDS: [&str; 2] = ["promote", "rollback"];
 
 /// The request to close pull requests.
 #[derive(Debug)]
@@ -150,10 +149,10 @@ impl Closing<'_> {
         let mut more = Vec::new();
         for (at, member) in members.iter().enumerate() {
             let Ok(member) = member else { continue };
-            for branch in self.branches(&member.config) {
-                if branch != common {
-                    more.push((at, request(&entries[at], &branch)));
-                }
+            let branches = self.named(&member.config).map(|(_, branch)| branch);
+            let branches: BTreeSet<String> = branches.into_iter().collect();
+            for branch in branches.iter().filter(|branch| **branch != common) {
+                more.push((at, request(&entries[at], branch)));
             }
         }
         let requests: Vec<_> = more.iter().map(|(_, request)| request.clone()).collect();
@@ -176,22 +175,25 @@ impl Closing<'_> {
         names.branch.render(&self.revision, &config.name)
     }
 
-    /// The branches of the set's pull requests, each once.
-    fn branches(&self, config: &Config) -> Vec<String> {
-        let mut branches = KINDS
-            .map(|kind| self.branch(names(config, kind), config))
-            .to_vec();
-        branches.dedup();
-        branches
+    /// The kinds of pull requests that move pins to the set, and the branches that they may have: a
+    /// rollback of the fleet is named by the fleet, one of the repository by its own configuration.
+    fn named(&self, config: &Config) -> [(&'static str, String); 3] {
+        [
+            ("promote", &config.promote),
+            ("rollback", &self.fleet.rollback),
+            ("rollback", &config.rollback),
+        ]
+        .map(|(kind, names)| (kind, self.branch(names, config)))
     }
 
     /// The kind of a pull request of the set, if it is one.
     fn kind(&self, config: &Config, base: &str, pull: &Pull) -> Option<&'static str> {
         let marker = Marker::find(&pull.body)?;
-        let kind = KINDS.into_iter().find(|kind| *kind == marker.kind)?;
-        let branch = self.branch(names(config, kind), config);
-        let ours = pull.own && pull.base == base && pull.head == branch;
-        (ours && marker.revision == self.revision.as_str()).then_some(kind)
+        let mut named = self.named(config).into_iter();
+        let (kind, _) =
+            named.find(|(kind, branch)| *kind == marker.kind && *branch == pull.head)?;
+        let ours = pull.own && pull.base == base && marker.revision == self.revision.as_str();
+        ours.then_some(kind)
     }
 
     fn open_pulls(
@@ -358,13 +360,6 @@ impl Closing<'_> {
             Some(_) => CloseOutcome::Closed,
             None => CloseOutcome::None,
         })
-    }
-}
-
-fn names<'c>(config: &'c Config, kind: &str) -> &'c ChangeNames {
-    match kind {
-        "promote" => &config.promote,
-        _ => &config.rollback,
     }
 }
 

@@ -155,6 +155,22 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             .store(8)
             .push("main", "own branch", &[("repin.yaml", &own)]);
         fleet.propose(8, |pull| pull.head = format!("bot/{REV_B}"));
+        // Rollbacks by the fleet's name, and by the repository's own.
+        let config = fs::read_to_string(fleet.path().join("repin.yaml")).unwrap()
+            + "rollback: { branch: 'fleet-back/{revision}' }\n";
+        fs::write(fleet.path().join("repin.yaml"), config).unwrap();
+        let own = fleet.forge.store(1).content("main", "repin.yaml")
+            + "rollback: { branch: 'own-back/{revision}' }\n";
+        fleet
+            .forge
+            .store(1)
+            .push("main", "own branch", &[("repin.yaml", &own)]);
+        for branch in ["fleet-back", "own-back"] {
+            fleet.propose(1, |pull| {
+                pull.head = format!("{branch}/{REV_B}");
+                pull.body = body("rollback", REV_B);
+            });
+        }
 
         // So many that a survey shows only the latest ones; the first one is repin's.
         fleet.propose(9, |_| {});
@@ -173,7 +189,8 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
         let shown = fleet.close(&["--format", "json"], &[]).exits(0);
         let expected = [
             "0 open promote #1",
-            "1 none",
+            "1 open rollback #2",
+            "1 open rollback #3",
             "2 none",
             "3 none",
             "4 none",
@@ -184,9 +201,9 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             "9 open promote #1",
         ];
         assert_eq!(outcomes(&shown), expected, "{kind:?}");
-        assert!(shown.stderr.contains("4 pull requests would be closed"));
+        assert!(shown.stderr.contains("6 pull requests would be closed"));
         let text = fleet.close(&[], &[]).exits(0);
-        assert_eq!(text.stdout.lines().count(), 5, "{}", text.stdout);
+        assert_eq!(text.stdout.lines().count(), 7, "{}", text.stdout);
         assert!(
             text.stdout.contains("acme/app-0008  open"),
             "{}",

@@ -30,6 +30,7 @@ fn pin(set: &str) -> Vec<u8> {
 /// The history of commits `SET MESSAGE`, the oldest first.
 fn history(commits: &[&str], whole: bool) -> History {
     let config = config();
+    let own = Template::parse("back to {revision}", true).unwrap();
     let files: Vec<BTreeMap<String, String>> = commits
         .iter()
         .map(|commit| BTreeMap::from([("pins.yml".to_owned(), commit[..1].to_owned())]))
@@ -61,6 +62,7 @@ fn history(commits: &[&str], whole: bool) -> History {
         whole,
         contents: &|id| contents.get(id).map(Vec::as_slice),
         exists: &|_| false,
+        own_rollbacks: &own,
     };
     History::of_recent(&config, &line).unwrap()
 }
@@ -106,6 +108,9 @@ fn rollback_to_a_set_before_the_line_holds_what_it_undid() {
     let cut = history(&[B, BACK], false);
     assert_eq!(held(&cut, "B"), "held");
     assert_eq!(cut.entries[0].kind, Kind::Rollback);
+    // By the name that the repository's own rollbacks have.
+    let own = "a back to A (#3)\n\nRepin-Set: A";
+    assert_eq!(held(&history(&[B, own], false), "B"), "held");
     // Where all is known, the title alone makes no rollback.
     assert_eq!(history(&[B, BACK], true).entries[0].kind, Kind::Promote);
 }
@@ -130,6 +135,7 @@ fn beginning_of_the_current_set_is_shown_by_a_promote_or_a_rollback() {
 #[test]
 fn missing_content_is_an_error_and_a_refused_file_a_blind_spot() {
     let config = config();
+    let own = config.rollback.title.clone();
     let files = BTreeMap::from([("pins.yml".to_owned(), "gone".to_owned())]);
     let id = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
     let line = RecentLine {
@@ -147,6 +153,7 @@ fn missing_content_is_an_error_and_a_refused_file_a_blind_spot() {
         whole: true,
         contents: &|_| None,
         exists: &|_| false,
+        own_rollbacks: &own,
     };
     let missing = ContentMissing("gone".to_owned());
     assert_eq!(History::of_recent(&config, &line).unwrap_err(), missing);

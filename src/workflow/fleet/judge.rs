@@ -368,6 +368,7 @@ fn history(recent: &RecentHistory, read: &Read<'_>) -> Result<History, Errors> {
         whole: recent.whole,
         contents: &contents,
         exists: &|path: &Path| read.files.has_chart(path),
+        own_rollbacks: &read.member.own_rollbacks,
     };
     History::of_recent(&read.member.config, &line)
         .map_err(|missing| Error::unavailable(what(), missing.to_string()).into())

@@ -3,7 +3,7 @@
 use super::{FleetGoal, Walk, outcome::Report};
 use crate::{
     checks::Check,
-    config::{self, ChangeNames, Config, FILE_NAME, WhenUnconfigured},
+    config::{self, ChangeNames, Config, FILE_NAME, Template, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
     fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
     forge::{
@@ -20,6 +20,8 @@ pub(super) struct Member {
     pub(super) state: RepositoryState,
     /// Its own configuration, as far as it is obeyed.
     pub(super) config: Config,
+    /// The titles of its own rollbacks, which its history may have.
+    pub(super) own_rollbacks: Template,
     /// Which of the fleet's images each of its images is.
     pub(super) images: Vec<usize>,
     /// The branch of its pull request.
@@ -124,6 +126,7 @@ impl Walk<'_> {
         let obeyed = obeyed(self.fleet, own, member).map_err(|why| Box::new(why.into()))?;
         let ObeyedConfig {
             config,
+            own_rollbacks,
             images,
             notes,
         } = obeyed;
@@ -135,6 +138,7 @@ impl Walk<'_> {
             branch: self.branch(&config),
             state,
             config,
+            own_rollbacks,
             images,
         })
     }
