@@ -16,7 +16,7 @@ use crate::{
     config::is_owner_name,
     error::{Class, Errors},
     oci,
-    report::json::{ErrorRow, PullRequest},
+    report::json::ErrorRow,
     untrusted,
 };
 
@@ -121,7 +121,7 @@ pub struct FleetRow {
     pub to: Option<BTreeMap<String, String>>,
     pub pull_request: Option<LinePullRequest>,
     pub checks: Vec<LineCheck>,
-    pub error: Option<LineError>,
+    pub error: Option<ErrorRow>,
     pub requests: u64,
     pub seconds: f64,
 }
@@ -144,17 +144,6 @@ pub struct LineCheck {
     pub status: String,
     pub detail: String,
     pub help: Option<String>,
-}
-
-/// The error that ended a repository.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LineError {
-    pub code: String,
-    pub message: String,
-    pub file: Option<String>,
-    pub line: Option<usize>,
-    pub column: Option<usize>,
-    pub hint: Option<String>,
 }
 
 impl FleetLine {
@@ -235,37 +224,17 @@ impl LineCheck {
     }
 }
 
-impl LineError {
-    /// The errors of the class that decides, as one.
-    pub fn of(errors: &Errors) -> Option<Self> {
-        let code = errors.class().exit_code();
-        let causes = errors.by_cause();
-        let deciding = causes
-            .iter()
-            .filter(|error| error.class.exit_code() == code);
-        let rows = deciding.map(ErrorRow::of).map(|row| Self {
-            code: row.code,
-            message: row.message,
-            file: row.file,
-            line: row.line,
-            column: row.column,
-            hint: row.hint,
-        });
-        rows.reduce(|all, row| Self {
-            message: format!("{}; {}", all.message, row.message),
-            ..all
-        })
-    }
-}
-
-impl From<&PullRequest> for LinePullRequest {
-    fn from(pull: &PullRequest) -> Self {
-        Self {
-            number: pull.number,
-            url: pull.url.clone(),
-            state: pull.state.to_owned(),
-        }
-    }
+/// The errors of the class that decides, as one row.
+pub fn deciding(errors: &Errors) -> Option<ErrorRow> {
+    let code = errors.class().exit_code();
+    let causes = errors.by_cause();
+    let deciding = causes
+        .iter()
+        .filter(|error| error.class.exit_code() == code);
+    deciding.map(ErrorRow::of).reduce(|all, row| ErrorRow {
+        message: format!("{}; {}", all.message, row.message),
+        ..all
+    })
 }
 
 impl FleetRow {

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::{check_branch, is_owner_name},
     error::{Error, Place, SourceText, Span},
+    forge::fleet::RepositoryName,
     oci::Digest,
 };
 
@@ -34,8 +35,13 @@ pub struct ListEntry {
 
 impl ListEntry {
     /// The repository as forges compare it.
-    pub(super) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         key(&self.repository)
+    }
+
+    /// Its owner and its name.
+    pub(crate) fn name(&self) -> RepositoryName {
+        RepositoryName::parse(&self.repository).expect("a list has names with an owner alone")
     }
 
     /// The line of the list.

@@ -16,9 +16,7 @@ mod table;
 pub use believed::{BelievedImage, BelievedSet, Expectation};
 pub use close::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, close_summary, close_table};
 pub use identity::config_sha256;
-pub use line::{
-    FleetLine, FleetOutcome, FleetRow, LineCheck, LineError, LinePullRequest, ShardRun,
-};
+pub use line::{FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun, deciding};
 pub use list::{FleetList, ListEntry, shard_of};
 pub use merge::{FleetDocument, Merger};
 pub use own::{Disobeyed, Member, ObeyedConfig, obeyed};

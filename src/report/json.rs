@@ -293,7 +293,7 @@ pub struct ErrorDocument {
 }
 
 /// One error.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ErrorRow {
     pub code: String,
     pub message: String,

@@ -7,14 +7,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{FleetForge, Services, revision};
+use super::{
+    FleetForge, Services,
+    fleet::{AT_ONCE, survey_of, surveys},
+    revision,
+};
 use crate::{
     config::{self, ChangeNames, Config, FILE_NAME, Forge as Configured, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
     fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
     forge::{
         Forge, Pull, PullState, Pulls,
-        fleet::{ConfigFile, FleetReader, RepositoryName, RepositoryState, Survey, SurveyRequest},
+        fleet::{ConfigFile, FleetReader, RepositoryState, Survey},
     },
     git::Git,
     http::{Pace, Shard},
@@ -102,7 +106,8 @@ pub fn run(
 impl Closing<'_> {
     async fn rows(&self) -> Vec<CloseRow> {
         let mut rows = Vec::new();
-        for entries in self.request.list.entries.chunks(self.reader.at_once()) {
+        let at_once = self.reader.at_once().max(AT_ONCE);
+        for entries in self.request.list.entries.chunks(at_once) {
             if self.services.forge_time.deadline().is_over() {
                 let late = self.late();
                 rows.extend(
@@ -138,12 +143,12 @@ impl Closing<'_> {
         let common = self.branch(&self.fleet.promote, self.fleet);
         let requests: Vec<_> = entries
             .iter()
-            .map(|entry| request(entry, &common))
+            .map(|entry| survey_of(entry, &common))
             .collect();
-        let surveys = self.reader.survey(&requests).await;
+        let found = surveys(&*self.reader, &requests).await;
         let mut members: Vec<_> = entries
             .iter()
-            .zip(surveys)
+            .zip(found)
             .map(|(entry, survey)| self.member(entry, survey))
             .collect();
         let mut more = Vec::new();
@@ -152,12 +157,12 @@ impl Closing<'_> {
             let branches = self.named(&member.config).map(|(_, branch)| branch);
             let branches: BTreeSet<String> = branches.into_iter().collect();
             for branch in branches.iter().filter(|branch| **branch != common) {
-                more.push((at, request(&entries[at], branch)));
+                more.push((at, survey_of(&entries[at], branch)));
             }
         }
         let requests: Vec<_> = more.iter().map(|(_, request)| request.clone()).collect();
-        let surveys = self.reader.survey(&requests).await;
-        for ((at, _), survey) in more.iter().zip(surveys) {
+        let found = surveys(&*self.reader, &requests).await;
+        for ((at, _), survey) in more.iter().zip(found) {
             let known = &mut members[*at];
             match (known.as_mut(), self.member(&entries[*at], survey)) {
                 (Ok(known), Ok(member)) => {
@@ -328,9 +333,7 @@ impl Closing<'_> {
         if member.pulls.is_empty() && !member.unknown {
             return Ok(None);
         }
-        let name =
-            RepositoryName::parse(&entry.repository).expect("a list has names with an owner alone");
-        let writer = self.forge.repository(&name, &self.configured)?;
+        let writer = self.forge.repository(&entry.name(), &self.configured)?;
         if member.unknown {
             let open = writer.pulls(Pulls::Open).await?;
             member.pulls = self.open_pulls(&member.config, &member.state.base, open);
@@ -360,15 +363,5 @@ impl Closing<'_> {
             Some(_) => CloseOutcome::Closed,
             None => CloseOutcome::None,
         })
-    }
-}
-
-fn request(entry: &ListEntry, branch: &str) -> SurveyRequest {
-    SurveyRequest {
-        repository: RepositoryName::parse(&entry.repository)
-            .expect("a list has names with an owner alone"),
-        base: entry.base.clone(),
-        branch: branch.to_owned(),
-        config: FILE_NAME.to_owned(),
     }
 }

@@ -40,6 +40,35 @@ pub fn not_scheduled(stands: &str, reason: &str) -> Errors {
     Errors::from(problem.help(hint))
 }
 
+/// What came of scheduling a merge.
+pub(super) enum Arming {
+    /// The pull request is merged, or will be: what to say of it.
+    Scheduled(String),
+    /// It cannot be scheduled yet: a warning.
+    NotYet(String),
+}
+
+/// The meaning of an attempt to schedule the merge of a new pull request, which messages call `stands`.
+pub(super) fn armed(attempt: MergeAttempt, number: u64, stands: &str) -> Result<Arming, Errors> {
+    let merge = match attempt {
+        MergeAttempt::Merge(merge) => merge,
+        MergeAttempt::Foreign(error) => return Err(error.into()),
+        MergeAttempt::Other => {
+            let reason = "the pull request was closed, or its branch changed, during the run";
+            return Err(not_scheduled(stands, reason));
+        }
+    };
+    Ok(Arming::Scheduled(match merge {
+        Merge::Scheduled => "will be merged once its gates pass".to_owned(),
+        Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
+        Merge::Merged => "was merged: its gates had already passed".to_owned(),
+        Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
+            return Ok(Arming::NotYet(not_yet(number, &reason)));
+        }
+        Merge::Refused(reason) => return Err(not_scheduled(stands, &reason)),
+    }))
+}
+
 /// Warns if a merge waits for checks that never start with this token.
 pub fn warn_of_silent_checks(
     forge: &dyn Forge,
@@ -296,30 +325,11 @@ impl Publication<'_> {
         let stands = format!("pull request #{number} ({url})");
         let forge = &*self.site.forge;
         let work = merging::arm_new(forge, number, &configured.gates, only_pins);
-        let merge = match self.services.wait(work, "scheduling the merge")?? {
-            MergeAttempt::Merge(merge) => merge,
-            MergeAttempt::Foreign(error) => return Err(error.into()),
-            MergeAttempt::Other => {
-                return Err(not_scheduled(
-                    &stands,
-                    "the pull request was closed, or its branch changed, during the run",
-                ));
-            }
-        };
-        match merge {
-            Merge::Scheduled => self.services.console.note(&format!(
-                "note: {stands} will be merged once its gates pass"
-            )),
-            Merge::Queued(position, _) => self.services.console.note(&format!(
-                "note: {stands} is in the merge queue, at position {position}"
-            )),
-            Merge::Merged => self.services.console.note(&format!(
-                "note: {stands} was merged: its gates had already passed"
-            )),
-            Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
-                self.services.console.warn(&not_yet(number, &reason));
-            }
-            Merge::Refused(reason) => return Err(not_scheduled(&stands, &reason)),
+        let attempt = self.services.wait(work, "scheduling the merge")??;
+        let console = &self.services.console;
+        match armed(attempt, number, &stands)? {
+            Arming::Scheduled(said) => console.note(&format!("note: {stands} {said}")),
+            Arming::NotYet(warning) => console.warn(&warning),
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A repository of the fleet: what its survey showed, and what of its own configuration is obeyed.
 
-use super::{FleetGoal, Walk, outcome::Report};
+use super::{FleetGoal, Walk, outcome::Report, surveys::survey_of};
 use crate::{
     checks::Check,
     config::{self, ChangeNames, Config, FILE_NAME, Template, WhenUnconfigured},
@@ -8,7 +8,7 @@ use crate::{
     fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
     forge::{
         Pull, PullState,
-        fleet::{ConfigFile, RepositoryName, RepositoryState, Survey, SurveyRequest},
+        fleet::{ConfigFile, RepositoryName, RepositoryState, Survey},
     },
     pull_request::{Marker, reconcile::is_moving},
 };
@@ -34,7 +34,7 @@ impl Walk<'_> {
         let branch = self.branch(self.fleet);
         let requests: Vec<_> = entries
             .iter()
-            .map(|entry| request(entry, branch.clone()))
+            .map(|entry| survey_of(entry, &branch))
             .collect();
         let surveys = self.reader_surveys(&requests).await;
         let mut members: Vec<_> = entries
@@ -51,10 +51,8 @@ impl Walk<'_> {
         let requests: Vec<_> = again
             .iter()
             .filter_map(|at| {
-                Some(request(
-                    &entries[*at],
-                    members[*at].as_ref().ok()?.branch.clone(),
-                ))
+                let member = members[*at].as_ref().ok()?;
+                Some(survey_of(&entries[*at], &member.branch))
             })
             .collect();
         let surveys = self.reader_surveys(&requests).await;
@@ -86,9 +84,6 @@ impl Walk<'_> {
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
-        let name = || {
-            RepositoryName::parse(&entry.repository).expect("a list has names with an owner alone")
-        };
         let unconfigured = |reason: &str| Err(Box::new(self.unconfigured(entry, reason)));
         let state = match survey {
             Survey::Present(state) => *state,
@@ -134,7 +129,7 @@ impl Walk<'_> {
             self.note(&note);
         }
         Ok(Member {
-            name: name(),
+            name: entry.name(),
             branch: self.branch(&config),
             state,
             config,
@@ -206,16 +201,6 @@ impl Member {
         // Of several, the last may have been closed as a duplicate.
         let surely = pulls.len() == 1 && last.state == PullState::Closed && !is_moving(last);
         surely.then_some(last)
-    }
-}
-
-fn request(entry: &ListEntry, branch: String) -> SurveyRequest {
-    SurveyRequest {
-        repository: RepositoryName::parse(&entry.repository)
-            .expect("a list has names with an owner and no more"),
-        base: entry.base.clone(),
-        branch,
-        config: FILE_NAME.to_owned(),
     }
 }
 

@@ -16,6 +16,7 @@ mod open;
 mod order;
 mod outcome;
 mod standing;
+mod surveys;
 mod walk;
 
 use std::{
@@ -38,9 +39,10 @@ use crate::{
     oci::{Digest, Revision},
 };
 use order::Orders;
+pub(super) use surveys::{survey_of, surveys};
 
 /// Repositories that are worked on at once.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// What a fleet is taken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,16 +13,20 @@ use super::{
 use crate::{
     error::{Class, Error, Errors},
     fleet::{FleetOutcome, LinePullRequest, ListEntry},
-    forge::{Forge, Merge, PullState, State},
+    forge::{Forge, PullState, State},
     pins::FileScanner,
     plan::only_pins_differ,
     pull_request::{
-        Marker, OnlyPins,
-        merging::{self, MergeAttempt},
+        Marker, OnlyPins, merging,
         reconcile::{self, Change, Outcome, Proposal, PullRequestResult, Rival, RivalOf},
     },
     untrusted::plain,
-    workflow::{ATTEMPTS, fleet::FleetGoal, kept_moving, not_scheduled, not_yet},
+    workflow::{
+        ATTEMPTS,
+        fleet::FleetGoal,
+        kept_moving,
+        publish::{Arming, armed},
+    },
 };
 
 /// What became of a pull request.
@@ -246,25 +250,16 @@ impl Opening<'_> {
             return Ok(());
         }
         let number = standing.number;
-        let armed = merging::arm_new(&*self.forge, number, &configured.gates, only_pins);
+        let attempt = merging::arm_new(&*self.forge, number, &configured.gates, only_pins).await?;
         let stands = format!("pull request #{number} ({})", standing.url);
-        match armed.await? {
-            MergeAttempt::Foreign(error) => Err(error.into()),
-            MergeAttempt::Other => Err(not_scheduled(
-                &stands,
-                "the pull request was closed, or its branch changed, during the run",
-            )),
-            MergeAttempt::Merge(Merge::Refused(reason)) => Err(not_scheduled(&stands, &reason)),
-            MergeAttempt::Merge(
-                Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason),
-            ) => {
-                let name = &self.prepared.member.name;
-                let text = format!("{name}: {}", not_yet(number, &reason));
-                self.walk.services.console.warn(&text);
-                Ok(())
-            }
-            MergeAttempt::Merge(Merge::Scheduled | Merge::Merged | Merge::Queued(..)) => Ok(()),
+        if let Arming::NotYet(warning) = armed(attempt, number, &stands)? {
+            let name = &self.prepared.member.name;
+            self.walk
+                .services
+                .console
+                .warn(&format!("{name}: {warning}"));
         }
+        Ok(())
     }
 
     fn warn(&self, standing: &PullRequestResult) {

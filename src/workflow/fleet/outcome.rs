@@ -6,8 +6,9 @@ use crate::{
     checks::{Check, Stopped, any_failed},
     error::{Class, Error, Errors},
     files::ReadError,
-    fleet::{FleetOutcome, FleetRow, LineCheck, LineError, LinePullRequest},
+    fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, deciding},
     plan::PlanError,
+    report::json::ErrorRow,
 };
 
 /// What became of a repository.
@@ -19,7 +20,7 @@ pub(super) struct Report {
     pub(super) facts: Facts,
     pub(super) pull_request: Option<LinePullRequest>,
     checks: Vec<LineCheck>,
-    error: Option<LineError>,
+    error: Option<ErrorRow>,
 }
 
 /// What is known of a repository's pins.
@@ -81,7 +82,7 @@ impl Report {
         let errors = errors.into();
         Self {
             class: Some(errors.class()),
-            error: LineError::of(&errors),
+            error: deciding(&errors),
             ..self
         }
     }
@@ -89,7 +90,7 @@ impl Report {
     /// The same with an error that nobody must act on.
     pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
         Self {
-            error: LineError::of(&error.into()),
+            error: deciding(&error.into()),
             ..self
         }
     }

@@ -11,6 +11,7 @@ use super::{
     judge::{Listed, Prepared},
     member::Member,
     outcome::{Report, Spent},
+    surveys::surveys,
 };
 use crate::{
     config::number,
@@ -171,15 +172,9 @@ impl Walk<'_> {
         }
     }
 
-    /// Surveys as many repositories at once as the forge can, several times at once where that is one.
+    /// Surveys repositories.
     pub(super) async fn reader_surveys(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        let mut surveys = Vec::new();
-        let parts: Vec<_> = requests.chunks(self.reader.at_once().max(1)).collect();
-        for parts in parts.chunks(AT_ONCE) {
-            let work = join_all(parts.iter().map(|part| self.reader.survey(part)));
-            surveys.extend(self.shared(work).await.into_iter().flatten());
-        }
-        surveys
+        self.shared(surveys(&*self.reader, requests)).await
     }
 
     /// Does what concerns several repositories.

@@ -403,8 +403,14 @@ fn trials(case: &'static Case, tls: bool, requests: usize) -> Vec<Trial> {
     chosen(tls).into_iter().flat_map(of).collect()
 }
 
-/// Runs all of them, `threads` at once; scenes that are as they were are used again.
-fn all(trials: &[Trial], tls: bool, clean: &Clean, threads: usize) -> Tally {
+/// Runs all of them, `threads` at once, and reports after each; scenes that are as they were are used again.
+fn all(
+    trials: &[Trial],
+    tls: bool,
+    clean: &Clean,
+    threads: usize,
+    report: impl Fn(&Tally, &[String]) + Sync,
+) -> Tally {
     let tally = Mutex::new(Tally {
         requests: clean.requests.len(),
         ..Tally::default()
@@ -420,6 +426,7 @@ fn all(trials: &[Trial], tls: bool, clean: &Clean, threads: usize) -> Tally {
                     let described = trial.describe(here.proxy.hit().as_ref());
                     let mut tally = tally.lock().unwrap();
                     tally.add(trial, &ended, &wrong, &described);
+                    report(&tally, &wrong);
                     drop(tally);
                     if !trial.case.writes
                         && wrong.is_empty()
@@ -479,7 +486,7 @@ fn case(name: &str) -> &'static Case {
 fn right(case: &'static Case, tls: bool, choose: impl Fn(usize) -> Vec<Trial>) {
     let clean = clean(case, tls);
     let trials = choose(clean.requests.len());
-    let tally = all(&trials, tls, &clean, 16);
+    let tally = all(&trials, tls, &clean, 16, |_, _| ());
     assert_eq!(tally.runs, trials.len());
     assert!(
         tally.violations.is_empty(),
@@ -570,15 +577,18 @@ fn sweep() {
     {
         for tls in [false, true] {
             let clean = clean(case, tls);
-            let tally = all(
-                &trials(case, tls, clean.requests.len()),
-                tls,
-                &clean,
-                threads,
-            );
+            let trials = trials(case, tls, clean.requests.len());
+            let name = format!("{}{}", case.name, if tls { ", TLS" } else { "" });
+            let tally = all(&trials, tls, &clean, threads, |tally, wrong| {
+                if !wrong.is_empty() {
+                    eprintln!("VIOLATION {}", tally.violations.last().unwrap());
+                }
+                if tally.runs % 100 == 0 {
+                    eprintln!("{name}: {} of {} runs", tally.runs, trials.len());
+                }
+            });
             let (requests, runs, wrong) = (tally.requests, tally.runs, tally.violations.len());
             let kinds = chosen(tls).len();
-            let name = format!("{}{}", case.name, if tls { ", TLS" } else { "" });
             println!(
                 "| {name} | {requests} | {kinds} | {runs} | {} | {wrong} | {} |",
                 runs - wrong,
@@ -586,9 +596,6 @@ fn sweep() {
             );
             if std::env::var_os("REPIN_FAULTS_EXITS").is_some() {
                 println!("{}", json!(tally.exits));
-            }
-            for violation in &tally.violations {
-                eprintln!("VIOLATION {violation}");
             }
             violations += wrong;
         }

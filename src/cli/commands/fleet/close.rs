@@ -64,6 +64,8 @@ fn closing_line(document: &CloseDocument) -> String {
         .count();
     let done = if document.applied {
         format!("closed {}", count(CloseOutcome::Closed))
+    } else if document.count(CloseOutcome::Open) == 0 {
+        "no pull request would be closed".to_owned()
     } else {
         let open = count(CloseOutcome::Open);
         format!("{open} would be closed; to close them, add --apply")

@@ -104,7 +104,7 @@ fn selected(
     let only = only.map(|file| only_of(file, list, cx)).transpose()?;
     let owner = part.owner.as_deref();
     let is_selected = |entry: &&ListEntry| {
-        let name = entry.repository.to_ascii_lowercase();
+        let name = entry.key();
         let of_owner = |owner: &str| {
             let found = name.split_once('/').map(|(owner, _)| owner);
             found.is_some_and(|found| found.eq_ignore_ascii_case(owner))
@@ -116,7 +116,7 @@ fn selected(
     Ok(list.entries.iter().filter(is_selected).cloned().collect())
 }
 
-/// The names in the file of `--only`, in lower case, which the list must have; failed.txt may be empty.
+/// The repositories in the file of `--only`, which the list must have; failed.txt may be empty.
 fn only_of(
     file: &std::path::Path,
     list: &FleetList,
@@ -127,8 +127,7 @@ fn only_of(
         return Ok(HashSet::new());
     }
     let only = FleetList::parse(&file.to_string_lossy(), &bytes)?;
-    let name = |entry: &ListEntry| entry.repository.to_ascii_lowercase();
-    if let Some(stray) = only.entries.iter().find(|entry| !list.has(&name(entry))) {
+    if let Some(stray) = only.entries.iter().find(|entry| !list.has(&entry.key())) {
         let message = format!(
             "{}: {} is not in the list",
             file.display(),
@@ -136,7 +135,7 @@ fn only_of(
         );
         return Err(Error::input("fleet_list", message).into());
     }
-    Ok(only.entries.iter().map(name).collect())
+    Ok(only.entries.iter().map(ListEntry::key).collect())
 }
 
 /// What the run came to, and what comes next.
