@@ -19,7 +19,7 @@ use super::{
     certificates::{Certificates, Serves},
     kinds::{Kind, Where},
 };
-use crate::support::fake::{Fake, Reaction};
+use crate::support::fake::{Accepting, Fake, Reaction};
 
 /// What servers behind the proxy call it in their headers.
 pub(crate) const UPSTREAM: &str = "http://upstream.invalid";
@@ -53,6 +53,7 @@ pub(crate) struct Plan {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
+    _accepting: Accepting,
 }
 
 struct Shared {
@@ -115,8 +116,13 @@ impl Proxy {
             elsewhere: Fake::start(move |_| page.clone()),
         });
         let behind = Arc::clone(&shared);
+        let accepting = Accepting::at(address);
+        let over = accepting.over();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
                 let number = behind.count.fetch_add(1, Ordering::SeqCst) + 1;
                 let plan = behind
                     .plan
@@ -139,7 +145,11 @@ impl Proxy {
                 thread::spawn(move || shared.serve(stream, plan).ok());
             }
         });
-        Self { address, shared }
+        Self {
+            address,
+            shared,
+            _accepting: accepting,
+        }
     }
 
     /// Where it is, as clients call it.

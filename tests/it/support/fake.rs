@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -76,9 +76,36 @@ impl Reaction {
     }
 }
 
-/// The server; it stops with the test's process.
+/// Ends a thread that accepts connections: a process with thousands of them is slow to start others.
+pub(crate) struct Accepting {
+    address: SocketAddr,
+    over: Arc<AtomicBool>,
+}
+
+impl Accepting {
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let over = Arc::default();
+        Self { address, over }
+    }
+
+    /// Whether it is over, for the thread, after each connection.
+    pub(crate) fn over(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.over)
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        // Wakes the thread, if it still listens.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// The server; it accepts connections until it is dropped.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
+    _accepting: Accepting,
     requests: Arc<Mutex<Vec<Request>>>,
     connections: Arc<AtomicUsize>,
     busiest: Arc<AtomicUsize>,
@@ -110,8 +137,13 @@ impl Fake {
             busiest: Arc::clone(&busiest),
         });
         let counter = Arc::clone(&connections);
+        let accepting = Accepting::at(address);
+        let over = accepting.over();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
                 counter.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&shared);
                 // That a client goes away in the middle is what some tests are about.
@@ -120,6 +152,7 @@ impl Fake {
         });
         Self {
             address,
+            _accepting: accepting,
             requests,
             connections,
             busiest,

@@ -4,11 +4,13 @@ use std::{
     fmt,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
 use serde_json::Value;
+
+use crate::support::fake::Accepting;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ pub struct Reply {
 
 pub struct Server {
     address: std::net::SocketAddr,
+    _accepting: Accepting,
 }
 
 impl Server {
@@ -40,13 +43,21 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let handle = Arc::new(handle);
+        let accepting = Accepting::at(address);
+        let over = accepting.over();
         thread::spawn(move || {
             for stream in listener.incoming() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
                 let handle = Arc::clone(&handle);
                 thread::spawn(move || stream.map(|stream| serve(&stream, &*handle)));
             }
         });
-        Self { address }
+        Self {
+            address,
+            _accepting: accepting,
+        }
     }
 
     pub fn url(&self) -> String {
