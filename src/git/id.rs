@@ -27,7 +27,7 @@ impl ObjectId {
     }
 
     /// From the bytes of a tree's entry: 20, or 32.
-    pub(super) fn from_bytes(raw: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(raw: &[u8]) -> Option<Self> {
         let mut bytes = [0; 32];
         if !matches!(raw.len(), 20 | 32) {
             return None;
@@ -37,6 +37,11 @@ impl ObjectId {
             bytes,
             length: u8::try_from(raw.len()).ok()?,
         })
+    }
+
+    /// Its bytes: 20, or 32.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length()]
     }
 
     /// How many bytes it has: 20, or 32.

@@ -59,6 +59,8 @@ pub struct Git {
     root: PathBuf,
     /// The root's path in the repository: empty, or with a `/` at its end.
     prefix: Vec<u8>,
+    /// Git's own directory, which linked work trees share, from the root.
+    directory: PathBuf,
     /// Commits whose parents were left out of this clone.
     shallow: BTreeSet<ObjectId>,
     /// Who makes commits, if not who git says.
@@ -111,23 +113,32 @@ impl Git {
             program: program.to_owned(),
             root: root.to_owned(),
             prefix: Vec::new(),
+            directory: PathBuf::new(),
             shallow: BTreeSet::new(),
             identity: None,
         };
         let asked = [
             "--is-inside-work-tree",
             "--is-shallow-repository",
+            "--git-common-dir",
             "--show-prefix",
         ];
         let answer = git.answer("rev-parse", &asked)?;
-        // The prefix comes last, since a directory's name may hold a newline.
-        let mut lines = answer.splitn(3, |b| *b == b'\n');
-        if lines.next() != Some(b"true") {
+        let lines: Vec<_> = answer.split(|b| *b == b'\n').collect();
+        let [inside, shallow, others @ ..] = &lines[..] else {
+            return Err(GitError::NoWorkTree(root.to_owned()));
+        };
+        if *inside != b"true" {
             return Err(GitError::NoWorkTree(root.to_owned()));
         }
-        let shallow = lines.next() == Some(b"true");
-        let prefix = lines.next().and_then(|prefix| prefix.strip_suffix(b"\n"));
-        git.prefix.extend_from_slice(prefix.unwrap_or_default());
+        let (directory, prefix) = match others {
+            [directory, prefix, []] => (directory.to_vec(), prefix.to_vec()),
+            // A directory's name may hold a newline.
+            _ => (git.path("--git-common-dir")?, git.path("--show-prefix")?),
+        };
+        git.prefix = prefix;
+        git.directory = OsString::from_vec(directory).into();
+        let shallow = *shallow == b"true";
         if shallow {
             git.shallow = git.boundary()?;
         }
@@ -180,6 +191,23 @@ impl Git {
             .split(|b| *b == b'\n')
             .filter_map(ObjectId::parse)
             .collect())
+    }
+
+    /// Git's own directory, which linked work trees share.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.root.join(&self.directory)
+    }
+
+    /// One path that `rev-parse` prints.
+    fn path(&self, question: &str) -> Result<Vec<u8>, GitError> {
+        let mut path = self.answer("rev-parse", &[question])?;
+        path.pop();
+        Ok(path)
+    }
+
+    /// The commits whose parents were left out of this clone.
+    pub(crate) fn boundaries(&self) -> impl Iterator<Item = &ObjectId> {
+        self.shallow.iter()
     }
 
     /// Whether this clone was cut off somewhere.

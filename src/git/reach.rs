@@ -8,7 +8,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -112,6 +112,7 @@ impl Git {
             program: OsString::from("git"),
             root: directory.to_owned(),
             prefix: Vec::new(),
+            directory: PathBuf::new(),
             shallow: std::collections::BTreeSet::new(),
             identity: None,
         };

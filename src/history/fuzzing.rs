@@ -18,13 +18,13 @@ fn commits(mut answer: Answer<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
 
 /// Any bytes as git's answer.
 pub(crate) fn git_log(input: &[u8]) {
-    let (whole, end) = commits(Answer(input));
+    let (whole, end) = commits(Answer::new(input));
     assert_eq!(
-        commits(Answer(BufReader::with_capacity(1, input))),
+        commits(Answer::new(BufReader::with_capacity(1, input))),
         (read_again(&whole), end)
     );
     for commit in &whole {
-        let fields = [&commit.subject, &commit.trailers];
+        let fields = [commit.said.subject(), commit.trailers.as_slice()];
         assert!(
             fields
                 .iter()
@@ -57,13 +57,13 @@ fn read_again(commits: &[Commit]) -> Vec<Commit> {
             "{}\0{}\0{} {}\0",
             commit.id,
             parents.join(" "),
-            commit.date,
-            commit.author
+            commit.said.date(),
+            commit.said.author()
         );
         text.extend(
             [
                 head.as_bytes(),
-                &commit.subject,
+                commit.said.subject(),
                 b"\0",
                 &commit.trailers,
                 b"\0",
@@ -80,7 +80,7 @@ fn read_again(commits: &[Commit]) -> Vec<Commit> {
             text.extend([change.path.as_slice(), b"\0"].concat());
         }
     }
-    let (again, end) = self::commits(Answer(text.as_slice()));
+    let (again, end) = self::commits(Answer::new(text.as_slice()));
     assert!(end);
     again
 }

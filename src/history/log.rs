@@ -2,12 +2,15 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader},
-    os::unix::ffi::OsStringExt,
-    process::ChildStdout,
+    io::{self, BufRead, BufReader, Cursor, Read},
+    os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-use crate::git::{Git, GitError, ObjectId, Stream};
+use super::kept::{Keep, Keeping, Kept};
+use crate::{
+    git::{Git, GitError, ObjectId, Stream},
+    oci::Digest,
+};
 
 const COMMAND: &str = "log";
 const END: &str = "an end within a commit";
@@ -47,19 +50,71 @@ const CHANGES: &[&str] = &[
 /// repin's titles.
 pub(super) const FIELD: usize = 64 * 1024;
 
+/// The most that is read of what is new since an answer that was kept, in bytes.
+const NEWER: u64 = 16 * 1024 * 1024;
+
 /// One commit, as printed by `git log`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) id: ObjectId,
-    pub(super) parents: Vec<ObjectId>,
-    /// ISO 8601.
-    pub(super) date: String,
-    pub(super) author: String,
-    pub(super) subject: Vec<u8>,
+    pub(super) parents: Parents,
+    pub(super) said: Said,
     /// The values of `Repin-Set` trailers, a line each.
     pub(super) trailers: Vec<u8>,
     /// What changed against the first parent, within the pathspecs.
     pub(super) changes: Vec<Change>,
+}
+
+/// The parents of a commit: most have one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Parents {
+    pub(super) first: Option<ObjectId>,
+    pub(super) others: Vec<ObjectId>,
+}
+
+/// When a commit was made, by whom, and its subject.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// `DATE AUTHOR`, then the subject: one piece, since a history has many.
+    text: Box<[u8]>,
+    /// Where the author's name begins.
+    author: usize,
+    /// Where the subject begins.
+    subject: usize,
+}
+
+impl Parents {
+    /// All of them, in the commit's order.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &ObjectId> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
+impl Said {
+    pub(super) fn new(date: &str, author: &str, subject: &[u8]) -> Self {
+        let who = format!("{date} {author}");
+        Self {
+            author: date.len() + 1,
+            subject: who.len(),
+            text: [who.as_bytes(), subject].concat().into(),
+        }
+    }
+
+    /// ISO 8601.
+    pub(super) fn date(&self) -> String {
+        // A date has no blank.
+        let date = &self.text[..self.author];
+        String::from_utf8_lossy(date.strip_suffix(b" ").unwrap_or(date)).into_owned()
+    }
+
+    pub(super) fn author(&self) -> String {
+        String::from_utf8_lossy(&self.text[self.author..self.subject]).into_owned()
+    }
+
+    /// Git's own: the first paragraph on one line.
+    pub(super) fn subject(&self) -> &[u8] {
+        &self.text[self.subject..]
+    }
 }
 
 /// A path of the repository and what it has become.
@@ -70,61 +125,166 @@ pub(super) struct Change {
     pub(super) blob: Option<ObjectId>,
 }
 
-/// The first-parent line up to `tip`, oldest first, with what changed beneath `directories` (paths
-/// of the repository; an empty one is all of it).
-pub(super) fn line(git: &Git, tip: &ObjectId, directories: &[Vec<u8>]) -> Result<Log, GitError> {
-    let mut args: Vec<OsString> = [PLAIN, CHANGES, &[FORMAT, "--end-of-options"]]
-        .concat()
-        .iter()
-        .map(Into::into)
-        .collect();
-    args.extend([tip.to_string().into(), "--".into()]);
-    args.extend(
-        directories.iter().map(|directory| {
-            OsString::from_vec([b":(top,literal)", directory.as_slice()].concat())
-        }),
-    );
-    Log::new(git.stream(COMMAND, &args)?)
+/// A question about the commits up to a tip.
+struct Question {
+    /// What comes before the tip on the command line.
+    before: Vec<OsString>,
+    /// And behind it.
+    behind: Vec<OsString>,
 }
 
-/// The first-parent lines up to `tips`, each commit once, with everything that changed.
-pub(super) fn lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
-    let mut args: Vec<OsString> = [PLAIN, CHANGES, &[FORMAT, "--end-of-options"]]
-        .concat()
-        .iter()
-        .map(Into::into)
-        .collect();
-    args.extend(tips.iter().map(|tip| tip.to_string().into()));
-    args.push("--".into());
-    Log::new(git.stream(COMMAND, &args)?)
-}
+impl Question {
+    fn new(options: &[&[&str]]) -> Self {
+        let all = [PLAIN, &options.concat(), &[FORMAT, "--end-of-options"]].concat();
+        Self {
+            before: all.iter().map(Into::into).collect(),
+            behind: Vec::new(),
+        }
+    }
 
-/// All commits that `tip` reaches and `old` does not, without their changes.
-pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitError> {
-    let mut args: Vec<OsString> = [PLAIN, &[FORMAT, "--no-patch", "--end-of-options"]]
-        .concat()
-        .iter()
-        .map(Into::into)
-        .collect();
-    args.extend([
-        tip.to_string().into(),
-        format!("^{old}").into(),
-        "--".into(),
-    ]);
-    Log::new(git.stream(COMMAND, &args)?)
+    fn stream(
+        &self,
+        git: &Git,
+        tip: &ObjectId,
+        without: Option<&ObjectId>,
+    ) -> Result<Stream, GitError> {
+        let mut args = self.before.clone();
+        args.push(tip.to_string().into());
+        args.extend(without.map(|commit| format!("^{commit}").into()));
+        args.extend_from_slice(&self.behind);
+        git.stream(COMMAND, &args)
+    }
+
+    /// What the answer depends on besides the tip.
+    fn digest(&self, git: &Git) -> Digest {
+        let mut text = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
+        for arg in self.before.iter().chain(&self.behind) {
+            text.push(0);
+            text.extend_from_slice(arg.as_bytes());
+        }
+        for boundary in git.boundaries() {
+            text.extend_from_slice(format!("\0{boundary}").as_bytes());
+        }
+        Digest::of(&text)
+    }
+
+    /// Asks for what is new since the answer that was kept; `follows`: whether the tip of that one is behind what is new.
+    fn ask(
+        self,
+        git: &Git,
+        keep: &Keep,
+        tip: &ObjectId,
+        follows: impl FnOnce(&ObjectId, &[u8]) -> bool,
+    ) -> Result<Log, GitError> {
+        let digest = self.digest(git);
+        let store = |before| Store {
+            keep: keep.clone(),
+            question: digest,
+            tip: *tip,
+            before,
+        };
+        if let Some(kept) = keep.load(&digest)
+            && let Some(end) = kept.tip
+        {
+            let newer = match end == *tip {
+                true => Some(Vec::new()),
+                false => self.newer(git, tip, &end),
+            };
+            if let Some(newer) = newer.filter(|newer| end == *tip || follows(&end, newer))
+                && let Ok(source) = Source::of_kept(&kept, newer)
+            {
+                return Ok(Log::new(source, None, Some(store(Some(kept)))));
+            }
+        }
+        let mut stream = self.stream(git, tip, None)?;
+        let source = Source::of_git(stream.stdout()?);
+        Ok(Log::new(source, Some(stream), Some(store(None))))
+    }
+
+    /// What git says of the commits since `end`, if that is known here and it is not too much.
+    fn newer(&self, git: &Git, tip: &ObjectId, end: &ObjectId) -> Option<Vec<u8>> {
+        let mut stream = self.stream(git, tip, Some(end)).ok()?;
+        let mut newer = Vec::new();
+        let stdout = stream.stdout().ok()?;
+        let read = stdout.take(NEWER).read_to_end(&mut newer).ok()?;
+        if read as u64 == NEWER {
+            return None;
+        }
+        stream.finish().ok()?;
+        Some(newer)
+    }
 }
 
 /// Commits as they come.
 pub(super) struct Log {
-    answer: Answer<BufReader<ChildStdout>>,
-    stream: Stream,
+    answer: Answer<BufReader<Source>>,
+    stream: Option<Stream>,
+    store: Option<Store>,
+}
+
+/// An answer, first what was kept of it.
+struct Source {
+    kept: Option<Box<dyn Read>>,
+    newer: Box<dyn Read>,
+    /// A copy of what is newer.
+    keeping: Option<Keeping>,
+}
+
+/// Where an answer is to be kept.
+struct Store {
+    keep: Keep,
+    question: Digest,
+    tip: ObjectId,
+    before: Option<Kept>,
+}
+
+impl Source {
+    fn of_git(stdout: impl Read + 'static) -> Self {
+        Self {
+            kept: None,
+            newer: Box::new(stdout),
+            keeping: None,
+        }
+    }
+
+    fn of_kept(kept: &Kept, newer: Vec<u8>) -> io::Result<Self> {
+        Ok(Self {
+            kept: Some(Box::new(kept.bytes()?)),
+            newer: Box::new(Cursor::new(newer)),
+            keeping: None,
+        })
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(kept) = &mut self.kept {
+            let read = kept.read(buffer)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            self.kept = None;
+        }
+        let read = self.newer.read(buffer)?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.add(&buffer[..read])?;
+            if keeping.is_too_long() {
+                self.keeping = None;
+            }
+        }
+        Ok(read)
+    }
 }
 
 impl Log {
-    fn new(mut stream: Stream) -> Result<Self, GitError> {
-        let fields = BufReader::with_capacity(64 * 1024, stream.stdout()?);
-        let answer = Answer(fields);
-        Ok(Self { answer, stream })
+    fn new(mut source: Source, stream: Option<Stream>, store: Option<Store>) -> Self {
+        // Where no copy can be made, none is kept.
+        source.keeping = store.as_ref().and_then(|_| Keeping::new().ok());
+        Self {
+            answer: Answer::new(BufReader::with_capacity(64 * 1024, source)),
+            stream,
+            store,
+        }
     }
 
     /// Passes on every commit; an error of `each` ends it.
@@ -141,36 +301,117 @@ impl Log {
                     cut = Some(error);
                     break;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.misread(error)),
             }
         }
         // Where git ended too early, its own reason comes first.
-        self.stream.finish()?;
-        cut.map_or(Ok(()), Err)
+        self.stream.take().map_or(Ok(()), Stream::finish)?;
+        if let Some(cut) = cut {
+            return Err(self.misread(cut));
+        }
+        if let (Some(store), Some(keeping)) = (self.store, self.answer.from.into_inner().keeping) {
+            let Store {
+                keep,
+                question,
+                tip,
+                before,
+            } = store;
+            keep.store(&question, Some(&tip), before.as_ref(), keeping);
+        }
+        Ok(())
+    }
+
+    /// What was kept may be at fault, so the next run asks for all of it.
+    fn misread(&self, error: GitError) -> GitError {
+        if let Some(store) = &self.store {
+            store.keep.forget(&store.question);
+        }
+        error
     }
 }
 
+/// The first-parent line up to `tip`, oldest first, with what changed beneath `directories` (paths
+/// of the repository; an empty one is all of it).
+pub(super) fn line(
+    git: &Git,
+    keep: &Keep,
+    tip: &ObjectId,
+    directories: &[Vec<u8>],
+) -> Result<Log, GitError> {
+    let mut question = Question::new(&[CHANGES]);
+    question.behind.push("--".into());
+    question.behind.extend(
+        directories.iter().map(|directory| {
+            OsString::from_vec([b":(top,literal)", directory.as_slice()].concat())
+        }),
+    );
+    question.ask(git, keep, tip, |end, newer| {
+        // The oldest of the new commits comes first.
+        let first = Answer::new(newer).next();
+        first.is_ok_and(|first| first.is_some_and(|first| first.parents.first == Some(*end)))
+    })
+}
+
+/// The first-parent lines up to `tips`, each commit once, with everything that changed.
+pub(super) fn lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+    let mut args = Question::new(&[CHANGES]).before;
+    args.extend(tips.iter().map(|tip| tip.to_string().into()));
+    args.push("--".into());
+    let mut stream = git.stream(COMMAND, &args)?;
+    let source = Source::of_git(stream.stdout()?);
+    Ok(Log::new(source, Some(stream), None))
+}
+
+/// All commits that `tip` reaches and `old` does not, without their changes, in any order; `line` tells
+/// whether a commit is on the first-parent line of `tip`.
+pub(super) fn all(
+    git: &Git,
+    keep: &Keep,
+    tip: &ObjectId,
+    old: &ObjectId,
+    line: impl FnOnce(&ObjectId) -> bool,
+) -> Result<Log, GitError> {
+    let mut question = Question::new(&[&["--no-patch"]]);
+    question
+        .behind
+        .extend([format!("^{old}").into(), "--".into()]);
+    question.ask(git, keep, tip, |end, _| line(end))
+}
+
 /// The text that git answers with, read commit by commit.
-pub(super) struct Answer<R>(pub(super) R);
+pub(super) struct Answer<R> {
+    from: R,
+    /// The field that was read last.
+    field: Vec<u8>,
+}
 
 impl<R: BufRead> Answer<R> {
+    pub(super) fn new(from: R) -> Self {
+        let field = Vec::new();
+        Self { from, field }
+    }
+
     /// The next commit; `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Commit>, GitError> {
         if self.peek()?.is_none() {
             return Ok(None);
         }
-        let id = self.id()?;
-        let parents = self.field()?;
-        let parents = parents
-            .split(|b| *b == b' ')
-            .filter(|word| !word.is_empty())
-            .map(parsed);
-        let parents = parents.collect::<Result<_, _>>()?;
-        let when_and_who = String::from_utf8_lossy(&self.field()?).into_owned();
-        // A date has no blank.
-        let (date, author) = when_and_who.split_once(' ').unwrap_or((&when_and_who, ""));
-        let (date, author) = (date.to_owned(), author.to_owned());
-        let (subject, trailers) = (self.field()?, self.field()?);
+        let id = parsed(self.field()?)?;
+        let words = self.field()?.split(|b| *b == b' ');
+        let mut parents = words.filter(|word| !word.is_empty()).map(parsed);
+        let parents = Parents {
+            first: parents.next().transpose()?,
+            others: parents.collect::<Result<_, _>>()?,
+        };
+        let mut text = self.field()?.to_vec();
+        let (subject, blank) = (text.len(), memchr::memchr(b' ', &text));
+        text.extend_from_slice(self.field()?);
+        let said = Said {
+            text: text.into(),
+            author: blank.map_or(subject, |blank| blank + 1),
+            subject,
+        };
+        let trailers = self.field()?.to_vec();
         let mut changes = Vec::new();
         // An object's name begins with neither.
         while matches!(self.peek()?, Some(b'\n' | b':')) {
@@ -179,9 +420,7 @@ impl<R: BufRead> Answer<R> {
         Ok(Some(Commit {
             id,
             parents,
-            date,
-            author,
-            subject,
+            said,
             trailers,
             changes,
         }))
@@ -193,7 +432,7 @@ impl<R: BufRead> Answer<R> {
         let mut words = head.split(|b| *b == b' ');
         let regular = matches!(words.nth(1), Some(b"100644" | b"100755" | b"100664"));
         let id = parsed(words.nth(1).unwrap_or_default())?;
-        let path = self.field()?;
+        let path = self.field()?.to_vec();
         if path.is_empty() || path.len() == FIELD {
             return Err(malformed("a malformed path"));
         }
@@ -203,12 +442,8 @@ impl<R: BufRead> Answer<R> {
         })
     }
 
-    fn id(&mut self) -> Result<ObjectId, GitError> {
-        parsed(&self.field()?)
-    }
-
     fn peek(&mut self) -> Result<Option<u8>, GitError> {
-        let buffer = self.0.fill_buf().map_err(|error| GitError::Io {
+        let buffer = self.from.fill_buf().map_err(|error| GitError::Io {
             command: COMMAND,
             error,
         })?;
@@ -216,10 +451,11 @@ impl<R: BufRead> Answer<R> {
     }
 
     /// The bytes up to the next NUL, cut at [`FIELD`].
-    fn field(&mut self) -> Result<Vec<u8>, GitError> {
-        let mut field = Vec::new();
+    fn field(&mut self) -> Result<&[u8], GitError> {
+        let field = &mut self.field;
+        field.clear();
         loop {
-            let buffer = self.0.fill_buf().map_err(|error| GitError::Io {
+            let buffer = self.from.fill_buf().map_err(|error| GitError::Io {
                 command: COMMAND,
                 error,
             })?;
@@ -230,9 +466,9 @@ impl<R: BufRead> Answer<R> {
             let part = &buffer[..end.unwrap_or(buffer.len())];
             field.extend_from_slice(&part[..part.len().min(FIELD - field.len())]);
             let used = part.len() + usize::from(end.is_some());
-            self.0.consume(used);
+            self.from.consume(used);
             if end.is_some() {
-                return Ok(field);
+                return Ok(&self.field);
             }
         }
     }

@@ -3,7 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{claims::Titles, log};
+use super::{
+    claims::Titles,
+    kept::Keep,
+    log::{self, Parents},
+};
 use crate::{
     git::{Git, GitError, ObjectId},
     oci::Revision,
@@ -12,7 +16,7 @@ use crate::{
 /// A merge on the first-parent line.
 #[derive(Debug)]
 pub(super) struct Merge {
-    pub(super) parents: Vec<ObjectId>,
+    pub(super) parents: Parents,
 }
 
 /// What one merge brought along.
@@ -26,7 +30,7 @@ pub(super) struct Brought {
 }
 
 struct Node {
-    parents: Vec<ObjectId>,
+    parents: Parents,
     claims: Vec<Revision>,
 }
 
@@ -40,13 +44,20 @@ pub(super) fn brought(
     tip: &ObjectId,
     line: impl IntoIterator<Item = ObjectId>,
     titles: &Titles,
+    keep: &Keep,
 ) -> Result<Vec<Brought>, GitError> {
-    let Some(oldest) = merges.first().and_then(|merge| merge.parents.first()) else {
+    let Some(oldest) = merges
+        .first()
+        .and_then(|merge| merge.parents.first.as_ref())
+    else {
         return Ok(Vec::new());
     };
+    // A merge's first parent reaches the line below it and all that older merges brought along:
+    // whatever was seen.
+    let mut seen: HashSet<ObjectId> = line.into_iter().collect();
     let mut nodes = HashMap::new();
-    log::all(git, tip, oldest)?.each(|commit| {
-        let claims = titles.claims(&commit.subject, &commit.trailers);
+    log::all(git, keep, tip, oldest, |commit| seen.contains(commit))?.each(|commit| {
+        let claims = titles.claims(commit.said.subject(), &commit.trailers);
         nodes.insert(
             commit.id,
             Node {
@@ -56,9 +67,6 @@ pub(super) fn brought(
         );
         Ok(())
     })?;
-    // A merge's first parent reaches the line below it and all that older merges brought along:
-    // whatever was seen.
-    let mut seen: HashSet<ObjectId> = line.into_iter().collect();
     Ok(merges
         .iter()
         .map(|merge| one(git, merge, &nodes, &mut seen))
@@ -74,7 +82,7 @@ fn one(
     seen: &mut HashSet<ObjectId>,
 ) -> Brought {
     let mut brought = Brought::default();
-    let mut next: Vec<&ObjectId> = merge.parents.iter().skip(1).rev().collect();
+    let mut next: Vec<&ObjectId> = merge.parents.others.iter().rev().collect();
     while let Some(id) = next.pop() {
         // What is not in the log is reachable from the first parent of the oldest merge.
         let Some(node) = nodes.get(id) else { continue };

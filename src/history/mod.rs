@@ -45,6 +45,7 @@ mod changes;
 mod claims;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod kept;
 mod line;
 mod log;
 mod merged;
@@ -52,14 +53,17 @@ mod order;
 mod provenance;
 mod readings;
 mod recent;
+mod scans;
 mod sets;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use claims::Titles;
+use kept::Keep;
 use line::{Event, Events, Point};
 use readings::Readings;
+use scans::Scans;
 use serde::Serialize;
 use sets::{Set, Sets};
 use walk::{Content, Unknown, Visited};
@@ -197,8 +201,8 @@ struct Known {
     commits: Vec<Visited>,
     /// For each commit, its set and the claims of what it merged behind its own.
     line: Vec<Point>,
-    /// For each commit, whether it may have merged more, or less, than is known.
-    doubtful: Vec<bool>,
+    /// The commits that may have merged more, or less, than is known, as places in the line.
+    doubtful: BTreeSet<usize>,
     sets: Vec<Set>,
     ever: Vec<BTreeSet<Digest>>,
     in_places: BTreeSet<Digest>,
@@ -221,8 +225,10 @@ impl History {
     }
 
     fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+        let keep = Keep::of(git);
         let mut titles = Titles::new(config);
-        let readings = Readings::default();
+        let scans = Scans::of(&keep, config);
+        let readings = Readings::recalling(scans.as_ref().map(Scans::read).unwrap_or_default());
         let finder = Finder::new(&config.images);
         let mut objects = git.objects_by_name(readings.reader(finder))?;
         let mut commits = walk::walk(
@@ -232,8 +238,9 @@ impl History {
             &mut titles,
             &mut objects,
             &readings,
+            &keep,
         )?;
-        let contents = readings.into_contents(objects.finish()?);
+        let contents = readings.into_contents(objects.finish()?, scans);
         let mut found = sets::sets(&commits, &contents, config);
         for (at, (path, why)) in &found.refused {
             let file = String::from_utf8_lossy(path).into_owned();
@@ -241,11 +248,9 @@ impl History {
             let file = Some(file);
             commits[*at].content = Content::Unreadable(Unknown { file, why }, Vec::new());
         }
-        let mut doubtful: Vec<bool> = commits
-            .iter()
-            .map(|commit| git.is_boundary(&commit.id))
-            .collect();
-        let line = points(git, &commits, &mut found, &titles, &mut doubtful)?;
+        let cut = |commit: &Visited| git.is_boundary(&commit.id);
+        let mut doubtful = (0..commits.len()).filter(|at| cut(&commits[*at])).collect();
+        let line = points(git, &keep, &commits, &mut found, &titles, &mut doubtful)?;
         let known = Known {
             commits,
             line,
@@ -260,9 +265,9 @@ impl History {
     }
 
     fn of(branch: Branch, config: Config, known: Known) -> Self {
-        let cut = known.doubtful.first().copied().unwrap_or(false);
+        let cut = known.doubtful.contains(&0);
         let events = line::events(&known.line, &known.sets, cut);
-        let shallow = known.doubtful.contains(&true);
+        let shallow = !known.doubtful.is_empty();
         let unreadable = unreadable(&known.commits, config.file_name());
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
         for (at, point) in known.line.iter().enumerate() {
@@ -299,9 +304,9 @@ impl History {
                 revision: None,
                 commit: unread.commit,
                 date: unread.date.clone(),
-                author: commit.author.clone(),
-                subject: String::from_utf8_lossy(&commit.subject).into_owned(),
-                pull_request: claims::pull_request(&commit.subject),
+                author: commit.said.author(),
+                subject: String::from_utf8_lossy(commit.said.subject()).into_owned(),
+                pull_request: claims::pull_request(commit.said.subject()),
                 images: Digests::new(),
                 current: false,
                 can_roll_back: false,
@@ -371,10 +376,10 @@ impl History {
             kind: event.kind,
             revision: event.revision.clone(),
             commit: commit.id,
-            date: commit.date.clone(),
-            author: commit.author.clone(),
-            subject: String::from_utf8_lossy(&commit.subject).into_owned(),
-            pull_request: claims::pull_request(&commit.subject),
+            date: commit.said.date(),
+            author: commit.said.author(),
+            subject: String::from_utf8_lossy(commit.said.subject()).into_owned(),
+            pull_request: claims::pull_request(commit.said.subject()),
             images: set.digests(&self.config),
             current: !set.is_empty()
                 && self
@@ -416,10 +421,11 @@ impl History {
 /// Puts sets and claims together; merges get the claims of what they merged behind their own.
 fn points(
     git: &Git,
+    keep: &Keep,
     commits: &[Visited],
     found: &mut Sets,
     titles: &Titles,
-    doubtful: &mut [bool],
+    doubtful: &mut BTreeSet<usize>,
 ) -> Result<Vec<Point>, GitError> {
     let mut line: Vec<Point> = Vec::with_capacity(commits.len());
     for (at, (commit, set)) in commits.iter().zip(&found.of).enumerate() {
@@ -434,7 +440,7 @@ fn points(
         commits
             .iter()
             .enumerate()
-            .filter(|(_, commit)| commit.parents.len() > 1)
+            .filter(|(_, commit)| !commit.parents.others.is_empty())
     };
     let sides: Vec<_> = merges()
         .map(|(_, commit)| merged::Merge {
@@ -450,9 +456,10 @@ fn points(
         &tip.id,
         commits.iter().map(|commit| commit.id),
         titles,
+        keep,
     )?;
     for ((at, _), brought) in merges().zip(brought) {
-        doubtful[at] |= brought.cut;
+        doubtful.extend(brought.cut.then_some(at));
         for claim in brought.claims {
             if !line[at].claims.contains(&claim) {
                 line[at].claims.push(claim);
@@ -476,7 +483,7 @@ fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
         {
             found.push(Unreadable {
                 commit: commit.id,
-                date: commit.date.clone(),
+                date: commit.said.date(),
                 file: why.file.clone().unwrap_or_else(|| file.to_owned()),
                 why: why.why.to_string(),
                 at,

@@ -127,7 +127,8 @@ impl History {
             .copied()
         {
             // What a merge whose side was cut off seems to have brought may belong to an older one.
-            let sure = !self.known.doubtful[at] || self.known.commits[at].claims.contains(revision);
+            let sure = !self.known.doubtful.contains(&at)
+                || self.known.commits[at].claims.contains(revision);
             match self.whole_set(at) {
                 Some(set) if !sure || self.may_be_outdone(at, set) => return Provenance::Shallow,
                 Some(set) => return Provenance::Found(self.promoted(at, set)),
@@ -145,9 +146,9 @@ impl History {
 
     /// Whether a later commit may have promoted the same revision with another set, unseen.
     fn may_be_outdone(&self, at: usize, set: usize) -> bool {
-        let later = (at + 1..self.known.line.len()).filter(|later| self.known.doubtful[*later]);
+        let later = self.known.doubtful.range(at + 1..);
         later
-            .filter_map(|later| self.whole_set(later))
+            .filter_map(|later| self.whole_set(*later))
             .any(|other| other != set)
     }
 
@@ -260,7 +261,7 @@ impl History {
         let first = self.events.first.get(&set).copied().unwrap_or(at);
         Promoted {
             commit: commit.id,
-            date: commit.date.clone(),
+            date: commit.said.date(),
             images: self.known.sets[set].digests(&self.config),
             contracts: self.known.commits[first].id,
         }

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::scans::Scans;
 use crate::{
     git::ObjectId,
     oci::Digest,
@@ -56,10 +57,46 @@ struct Shared {
     wanted: HashMap<ObjectId, Vec<Option<usize>>>,
     numbers: HashMap<(String, Looking), usize>,
     readings: Vec<(FileScanner, Looking)>,
+    /// What contents pin that no place searches, as earlier runs found.
+    recalled: HashMap<ObjectId, Scanned>,
+    /// Those that are read for the first time.
+    fresh: Vec<ObjectId>,
     contents: Contents,
 }
 
 impl Readings {
+    /// Readings that continue those of earlier runs.
+    pub(super) fn recalling(recalled: HashMap<ObjectId, Scanned>) -> Self {
+        let shared = Shared {
+            recalled,
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+        }
+    }
+
+    /// Whether an earlier run read this content, which then counts as seen.
+    pub(super) fn recalls(&self, blob: Blob) -> bool {
+        if blob.reading.is_some() {
+            return false;
+        }
+        let shared = &mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match shared.recalled.remove(&blob.id) {
+            None => {
+                shared.fresh.push(blob.id);
+                false
+            }
+            Some(pins) => {
+                if !pins.is_empty() {
+                    let refused = None;
+                    shared.contents.seen.insert(blob, Seen { pins, refused });
+                }
+                true
+            }
+        }
+    }
+
     /// The number of the reading by `scanner`, which `rules` tells from others, for a file that is
     /// searched that way; `None` where no place does.
     pub(super) fn number(
@@ -122,9 +159,18 @@ impl Readings {
         }
     }
 
-    /// Everything that was read; `plain` is what no place searched.
-    pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
+    /// Everything that was read; `plain` is what no place searched, and goes to `scans`, too.
+    pub(super) fn into_contents(
+        self,
+        plain: HashMap<ObjectId, Scanned>,
+        scans: Option<Scans>,
+    ) -> Contents {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scans) = scans {
+            let none = Scanned::new();
+            let fresh = shared.fresh.iter();
+            scans.add(fresh.map(|id| (id, plain.get(id).unwrap_or(&none))));
+        }
         let mut contents = mem::take(&mut shared.contents);
         contents.seen.extend(plain.into_iter().map(|(id, pins)| {
             let refused = None;
@@ -240,7 +286,7 @@ places:
         assert_eq!(read(4, &[Some(0)], &twice), None);
         assert_eq!(read(5, &[Some(0), None], "fix: {}"), None);
 
-        let contents = readings.clone().into_contents(HashMap::new());
+        let contents = readings.clone().into_contents(HashMap::new(), None);
         let pins = |at, reading| {
             let seen = contents.seen.get(&Blob {
                 id: id(at),

@@ -15,6 +15,7 @@ use super::{
     History, Known,
     claims::{self, Titles},
     line::Point,
+    log::{Parents, Said},
     readings::Scanned,
     sets::Set,
     walk::{Content, Unknown, Visited},
@@ -123,10 +124,8 @@ impl History {
             });
             known.commits.push(Visited {
                 id: commit.id,
-                parents: Vec::new(),
-                date: commit.date.to_owned(),
-                author: commit.author.to_owned(),
-                subject: subject.into_bytes(),
+                parents: Parents::default(),
+                said: Said::new(commit.date, commit.author, subject.as_bytes()),
                 claims,
                 content: match found.refused {
                     Some(why) => Content::Unreadable(why, Vec::new()),
@@ -134,9 +133,8 @@ impl History {
                 },
             });
         }
-        known.doubtful = vec![false; known.line.len()];
-        if let Some(first) = known.doubtful.first_mut() {
-            *first = !line.whole;
+        if !line.whole && !known.line.is_empty() {
+            known.doubtful.insert(0);
         }
         known.tags = titles.into_tags();
         Ok(Self::of(line.branch.clone(), config.clone(), known))

@@ -17,7 +17,8 @@ use std::{
 
 use super::{
     claims::Titles,
-    log,
+    kept::Keep,
+    log::{self, Parents, Said},
     readings::{Blob, Readings, Scanned},
 };
 use crate::{
@@ -43,10 +44,8 @@ pub(super) type FilePath = Arc<[u8]>;
 #[derive(Debug)]
 pub(super) struct Visited {
     pub(super) id: ObjectId,
-    pub(super) parents: Vec<ObjectId>,
-    pub(super) date: String,
-    pub(super) author: String,
-    pub(super) subject: Vec<u8>,
+    pub(super) parents: Parents,
+    pub(super) said: Said,
     /// What the commit itself claims.
     pub(super) claims: Vec<Revision>,
     pub(super) content: Content,
@@ -166,6 +165,7 @@ struct Walk<'a> {
     current: Arc<Rules>,
     objects: &'a mut Objects<Scanned>,
     readings: &'a Readings,
+    keep: &'a Keep,
     /// The contents that were requested.
     asked: HashSet<Blob>,
     titles: &'a mut Titles,
@@ -209,6 +209,7 @@ pub(super) fn walk(
     titles: &mut Titles,
     objects: &mut Objects<Scanned>,
     readings: &Readings,
+    keep: &Keep,
 ) -> Result<Vec<Visited>, GitError> {
     let current = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
@@ -219,6 +220,7 @@ pub(super) fn walk(
         current,
         objects,
         readings,
+        keep,
         asked: HashSet::new(),
         titles,
         parsed: HashMap::new(),
@@ -256,7 +258,7 @@ impl Walk<'_> {
             .collect();
         let mut line = Vec::new();
         let mut reached = WalkState::default();
-        log::line(self.git, tip, &pathspecs)?.each(|commit| {
+        log::line(self.git, self.keep, tip, &pathspecs)?.each(|commit| {
             line.push(self.visit(commit, &mut reached)?);
             Ok(())
         })?;
@@ -316,21 +318,14 @@ impl Walk<'_> {
             Content::All(_, files) => files.iter().try_for_each(|(_, blob)| self.ask(*blob))?,
             Content::Unreadable(..) => reached.rules = None,
         }
-        let claims = self.titles.claims(&commit.subject, &commit.trailers);
+        let claims = self.titles.claims(commit.said.subject(), &commit.trailers);
         let log::Commit {
-            id,
-            parents,
-            date,
-            author,
-            subject,
-            ..
+            id, parents, said, ..
         } = commit;
         Ok(Visited {
             id,
             parents,
-            date,
-            author,
-            subject,
+            said,
             claims,
             content,
         })
@@ -380,7 +375,7 @@ impl Walk<'_> {
     }
 
     fn ask(&mut self, blob: Blob) -> Result<(), GitError> {
-        if self.asked.insert(blob) {
+        if self.asked.insert(blob) && !self.readings.recalls(blob) {
             self.readings.want(blob);
             self.objects.ask(blob.id)
         } else {

@@ -229,6 +229,19 @@ pub async fn bring(
     })
 }
 
+/// The pull request of these branches, and whether it is the one that this run opened: another run may have
+/// opened one at the same time.
+async fn first_of(
+    forge: &dyn Forge,
+    between: BranchPair<'_>,
+    opened: &Pull,
+) -> Result<(Box<Pull>, bool), Error> {
+    let all = between.all(forge.pulls(Pulls::Open).await?);
+    let first = sole(forge, &all, opened).await?;
+    let created = first.number == opened.number;
+    Ok((Box::new(first), created))
+}
+
 /// Opens it; another process may do so concurrently, and a recent push may not be visible
 /// everywhere yet.
 async fn open(
@@ -245,21 +258,29 @@ async fn open(
         state: State::Ready,
     };
     let mut reason = String::new();
+    let mut unsure = false;
     for round in 1..=ROUNDS {
-        reason = match forge.create_pull(&new).await? {
-            CreateOutcome::New(pull) => {
-                // Another run may have opened one at the same time.
-                let all = between.all(forge.pulls(Pulls::Open).await?);
-                let first = sole(forge, &all, &pull).await?;
-                let created = first.number == pull.number;
-                return Ok((Box::new(first), created));
+        let opened = match forge.create_pull(&new).await? {
+            CreateOutcome::New(pull) => Some(pull),
+            CreateOutcome::Exists(why) | CreateOutcome::NotYet(why) => {
+                reason = why;
+                None
             }
-            CreateOutcome::Exists(reason)
-            | CreateOutcome::NotYet(reason)
-            | CreateOutcome::Unsure(reason) => reason,
+            CreateOutcome::Unsure(why) => {
+                (reason, unsure) = (why, true);
+                None
+            }
         };
-        if let Some(pull) = find(forge, between).await? {
-            return Ok((pull, false));
+        if let Some(pull) = opened {
+            return first_of(forge, between, &pull).await;
+        }
+        match find(forge, between).await? {
+            // The answer to its opening was lost.
+            Some(pull) if unsure && pull.body == body => {
+                return first_of(forge, between, &pull).await;
+            }
+            Some(pull) => return Ok((pull, false)),
+            None => {}
         }
         forge.back_off(round).await;
     }

@@ -141,6 +141,8 @@ struct Reconcile<'a> {
     drafts: bool,
     /// Whether something that people can see may have been done.
     begun: bool,
+    /// Whether the answer to an opening was lost.
+    unsure: bool,
     change: Change,
     /// How the branch was when the forge last refused to write it.
     refused: Option<BranchState>,
@@ -174,6 +176,7 @@ pub async fn open(
         permitted,
         drafts: false,
         begun,
+        unsure: false,
         change,
         refused: None,
         expected: None,
@@ -218,6 +221,12 @@ impl Reconcile<'_> {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => why = reason,
                 Step::There(pull) if self.forge.stays_open(&pull).await? => {
+                    if self.unsure
+                        && self.change == Change::Unchanged
+                        && pull.body == self.proposal.body
+                    {
+                        self.change = Change::Created;
+                    }
                     return Ok(Outcome::Stands(Box::new(self.finish(*pull, before).await)));
                 }
                 Step::There(pull) => {
@@ -554,7 +563,8 @@ impl Reconcile<'_> {
             self.begun |= error.begun;
         }
         let created = created?;
-        self.begun |= matches!(created, CreateOutcome::New(_) | CreateOutcome::Unsure(_));
+        self.unsure |= matches!(created, CreateOutcome::Unsure(_));
+        self.begun |= self.unsure || matches!(created, CreateOutcome::New(_));
         Ok(match created {
             CreateOutcome::New(pull) => {
                 self.change = Change::Created;

@@ -78,7 +78,7 @@ fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
             created,
             "denied 4",
             // Its answer was lost, and the next look found it.
-            "unchanged 0",
+            created,
             created,
             "foreign_commit 5",
             "closed_by_person 1",

@@ -11,6 +11,7 @@ use crate::{
     git::{Branch, ObjectId},
     history::{
         Entry, History, Hold, Known, Provenance,
+        log::{Parents, Said},
         walk::{Content, Visited},
     },
 };
@@ -84,19 +85,15 @@ fn history_since(commits: &[&str], cut: bool) -> History {
             glimpsed: Vec::new(),
             claims: claims.clone(),
         });
-        let (date, content) = (String::new(), Content::Changed(Vec::new()));
         known.commits.push(Visited {
             id: id(at),
-            parents: Vec::new(),
-            date,
-            author: String::new(),
-            subject: Vec::new(),
+            parents: Parents::default(),
+            said: Said::default(),
             claims,
-            content,
+            content: Content::Changed(Vec::new()),
         });
     }
-    known.doubtful = vec![false; commits.len()];
-    known.doubtful[0] = cut;
+    known.doubtful = cut.then_some(0).into_iter().collect();
     let images = known.sets[0].0.len();
     History::of(
         Branch {

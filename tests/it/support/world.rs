@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
 use serde_json::Value;
@@ -264,9 +265,18 @@ impl World {
     }
 }
 
+/// Git by its path: a program that is looked up in another environment is started with a copy of this
+/// process, which takes long where that is large.
+static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut all = std::env::split_paths(&path).map(|directory| directory.join("git"));
+    all.find(|git| git.is_file())
+        .unwrap_or_else(|| "git".into())
+});
+
 /// Runs git in a directory without the caller's configuration; returns its output.
 pub fn git(directory: &Path, args: &[&str]) -> String {
-    let mut command = Command::new("git");
+    let mut command = Command::new(&*GIT);
     command
         .current_dir(directory)
         .env_clear()

@@ -1,0 +1,380 @@
+//! Answers that are kept in the repository: the history that is read with them is the one that git tells.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use proptest::prelude::*;
+use repin::{
+    config,
+    git::Git,
+    history::History,
+    oci::{Pattern, Revision},
+};
+
+use crate::support::repo::{self, CONFIG, Repo, pin, title};
+
+const BUILDS: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+fn revision(build: char) -> Revision {
+    let pattern = Pattern::parse(".*").unwrap();
+    pattern.revision(&repo::revision(build)).unwrap()
+}
+
+/// All that a history tells; a broken configuration of the work tree is replaced.
+fn told(root: &Path, git: &Git) -> String {
+    let file = root.join("repin.yaml");
+    let config = config::load(&file, "repin.yaml").unwrap_or_else(|_| {
+        fs::write(&file, CONFIG).unwrap();
+        config::load(&file, "repin.yaml").unwrap()
+    });
+    let history = match History::read(git, &config) {
+        Ok(history) => history,
+        Err(error) => return format!("{error:?}"),
+    };
+    let changed: BTreeMap<_, _> = history.changed_files().into_iter().collect();
+    let pinned = config.images.iter();
+    let pinned: Vec<_> = pinned
+        .map(|image| history.ever_pinned(&image.name))
+        .collect();
+    let of_builds = BUILDS.map(|build| {
+        let revision = revision(build);
+        (
+            history.provenance(&revision),
+            format!("{:?}", history.held(&revision)),
+        )
+    });
+    format!(
+        "{:#?}",
+        (
+            history.listed(),
+            &history.unreadable,
+            history.shallow,
+            (history.claimed_tags(), history.in_places(), changed),
+            (pinned, history.holds(), of_builds),
+        )
+    )
+}
+
+fn told_by_git(repo: &Repo) -> String {
+    let (kept, away) = (repo.join(".git/repin"), repo.join(".git/away"));
+    let moved = fs::rename(&kept, &away).is_ok();
+    let told = told(repo.path(), &Git::open(repo.path()).unwrap());
+    if moved {
+        fs::remove_dir_all(&kept).unwrap();
+        fs::rename(&away, &kept).unwrap();
+    }
+    told
+}
+
+fn told_with_what_is_kept(repo: &Repo) -> String {
+    told(repo.path(), &Git::open(repo.path()).unwrap())
+}
+
+/// A git that writes down how its `log` is called.
+fn watched(repo: &Repo) -> Git {
+    let calls = repo.join(".git/calls");
+    fs::write(&calls, "").unwrap();
+    repo.script(
+        ".git/git.sh",
+        &format!(
+            "case \" $* \" in *' log '*) echo \"$*\" >> '{}';; esac\nexec git \"$@\"\n",
+            calls.display()
+        ),
+    );
+    Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+}
+
+fn calls(repo: &Repo) -> Vec<String> {
+    let calls = fs::read_to_string(repo.join(".git/calls")).unwrap();
+    calls.lines().map(str::to_owned).collect()
+}
+
+fn kept_files(repo: &Repo) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(repo.join(".git/repin")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// A repository with merges, a rollback and a configuration that changed.
+fn story() -> Repo {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.branch("side").promote('b');
+    repo.checkout("main").merge(&["side"], "merge");
+    repo.promote('c');
+    repo.pins('a').commit("back");
+    repo.write(
+        "repin.yaml",
+        format!("{CONFIG}promote: {{ title: 'set {{name}} @{{revision}}' }}\n"),
+    );
+    repo.commit("other titles");
+    repo.promote('d');
+    repo.publish();
+    repo
+}
+
+#[test]
+fn git_is_asked_for_new_commits_alone() {
+    let repo = story();
+    let first = repo.head();
+    let git = watched(&repo);
+    let told_first = told(repo.path(), &git);
+    assert_eq!(calls(&repo).len(), 2, "{:?}", calls(&repo));
+    assert!(
+        calls(&repo)
+            .iter()
+            .all(|call| !call.contains(&format!("^{first}")))
+    );
+
+    let git = watched(&repo);
+    assert_eq!(told(repo.path(), &git), told_first);
+    assert_eq!(calls(&repo), [] as [&str; 0]);
+
+    repo.promote('e');
+    repo.publish();
+    let git = watched(&repo);
+    let told_then = told(repo.path(), &git);
+    let asked = calls(&repo);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        asked.iter().all(|call| call.contains(&format!("^{first}"))),
+        "{asked:?}"
+    );
+    assert_eq!(told_then, told_by_git(&repo));
+
+    let git = watched(&repo);
+    assert_eq!(told(repo.path(), &git), told_then);
+    assert_eq!(calls(&repo), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_not_behind_the_new_tip_counts_for_nothing() {
+    let repo = story();
+    let begun = repo.head();
+    repo.promote('e');
+    repo.publish();
+    let newer = told_with_what_is_kept(&repo);
+    // An older tip; another commit in the place of the last one; a merge whose second parent was the tip.
+    repo.git(&["reset", "-q", "--hard", &begun]);
+    repo.publish();
+    let older = told_with_what_is_kept(&repo);
+    assert_ne!(older, newer);
+    assert_eq!(older, told_by_git(&repo));
+    repo.promote('f');
+    repo.publish();
+    assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+
+    let tip = repo.head();
+    repo.git(&["checkout", "-q", "-b", "other", &begun]);
+    repo.write("other", "").commit("other");
+    repo.merge(&[&tip], "the other way round");
+    repo.publish();
+    assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+}
+
+#[test]
+fn damaged_answers_count_for_nothing_and_are_kept_anew() {
+    let repo = story();
+    let whole = told_with_what_is_kept(&repo);
+    let files = kept_files(&repo);
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        let mut flipped = bytes.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        let mut other_tip = bytes.clone();
+        other_tip[14] ^= 1;
+        for damaged in [
+            &bytes[..bytes.len() - 1],
+            &bytes[..20],
+            b"",
+            &flipped,
+            &other_tip,
+        ] {
+            fs::write(&file, damaged).unwrap();
+            assert_eq!(told_with_what_is_kept(&repo), whole, "{}", file.display());
+            assert_eq!(fs::read(&file).unwrap().len(), bytes.len());
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(told_with_what_is_kept(&repo), whole);
+        fs::remove_dir(&file).unwrap();
+    }
+}
+
+#[test]
+fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
+    let repo = story();
+    fs::write(repo.join(".git/repin"), "a file").unwrap();
+    let told = told_with_what_is_kept(&repo);
+    fs::remove_file(repo.join(".git/repin")).unwrap();
+    assert_eq!(told, told_by_git(&repo));
+    assert_eq!(
+        fs::read_dir(repo.join(".git"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name() == "repin")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn few_answers_are_kept() {
+    let repo = story();
+    for number in 0..20 {
+        repo.write(
+            "repin.yaml",
+            CONFIG.replace("\".github", &format!("\"d{number}/*.yml\", \".github")),
+        );
+        repo.commit("another configuration");
+        repo.publish();
+        assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+    }
+    assert_eq!(kept_files(&repo).len(), 12);
+}
+
+#[test]
+fn a_deepened_clone_is_asked_anew() {
+    let repo = story();
+    let shallow = repo.cloned(&["--depth", "2"]);
+    let cut = told_with_what_is_kept(&shallow);
+    shallow.git(&["fetch", "-q", "--deepen", "1"]);
+    let deeper = told_with_what_is_kept(&shallow);
+    assert_ne!(deeper, cut);
+    assert_eq!(deeper, told_by_git(&shallow));
+    shallow.git(&["fetch", "-q", "--unshallow"]);
+    let whole = told_with_what_is_kept(&shallow);
+    assert_ne!(whole, deeper);
+    assert_eq!(whole, told_by_git(&repo));
+}
+
+#[test]
+fn images_in_another_order_and_other_places_are_read_anew() {
+    let repo = story();
+    told_with_what_is_kept(&repo);
+    let swapped = CONFIG
+        .replace("review", "x")
+        .replace("fix", "review")
+        .replace('x', "fix");
+    let places = "places:\n  keys: { files: ['.github/workflows/fix.yml'], entry: /image, digest: digest, image: fix }\n";
+    for config in [swapped, format!("{CONFIG}{places}"), CONFIG.to_owned()] {
+        repo.write("repin.yaml", &config);
+        assert_eq!(
+            told_with_what_is_kept(&repo),
+            told_by_git(&repo),
+            "{config}"
+        );
+        repo.write(
+            ".github/workflows/fix.yml",
+            format!(
+                "image: {{ digest: \"sha256:{}\" }}\n",
+                repo::digits("fix", 'e')
+            ),
+        );
+        repo.commit("chore");
+        repo.publish();
+        assert_eq!(
+            told_with_what_is_kept(&repo),
+            told_by_git(&repo),
+            "{config}"
+        );
+    }
+}
+
+/// What happens to a repository.
+#[derive(Debug, Clone)]
+enum Step {
+    Promote(char),
+    Back(char),
+    Side(char),
+    Octopus,
+    Config(usize),
+    File(usize),
+    Reset(usize),
+    Recommit(char),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let build = || prop::sample::select(&BUILDS[..]);
+    prop_oneof![
+        3 => build().prop_map(Step::Promote),
+        2 => build().prop_map(Step::Back),
+        2 => build().prop_map(Step::Side),
+        1 => Just(Step::Octopus),
+        2 => (0..5_usize).prop_map(Step::Config),
+        1 => (0..3_usize).prop_map(Step::File),
+        1 => (1..3_usize).prop_map(Step::Reset),
+        1 => build().prop_map(Step::Recommit),
+    ]
+}
+
+fn take(repo: &Repo, step: &Step, number: usize) {
+    match step {
+        Step::Promote(build) => drop(repo.promote(*build)),
+        Step::Back(build) => drop(repo.pins(*build).commit("by hand")),
+        Step::Side(build) => {
+            let branch = format!("side-{number}");
+            repo.branch(&branch).promote(*build);
+            repo.checkout("main").merge(&[&branch], "merge");
+        }
+        Step::Octopus => {
+            let sides = ["x", "y"].map(|name| format!("{name}-{number}"));
+            for side in &sides {
+                repo.branch(side).write(side, "").commit(title('a'));
+                repo.checkout("main");
+            }
+            repo.merge(&[&sides[0], &sides[1]], "octopus");
+        }
+        Step::Config(0) => drop(repo.write("repin.yaml", CONFIG).commit("config")),
+        Step::Config(1) => {
+            let wider = CONFIG.replace("\".github", "\"deploy/**\", \".github");
+            repo.write("repin.yaml", wider).commit("config");
+        }
+        Step::Config(2) => {
+            let titles = "promote: { title: 'set {name} @{revision}' }\n";
+            repo.write("repin.yaml", format!("{CONFIG}{titles}"))
+                .commit("config");
+        }
+        Step::Config(3) => {
+            repo.write("repin.yaml", "version: 1\nfiles: [")
+                .commit("broken");
+            repo.write("repin.yaml", CONFIG).commit("mended");
+        }
+        Step::Config(_) => {
+            let fewer = CONFIG.replace("pins: 1", "pins: 0");
+            repo.write("repin.yaml", fewer).commit("config");
+        }
+        Step::File(at) => {
+            let pinned = pin("fix", BUILDS[*at]);
+            repo.write(&format!("deploy/{at}/a.yaml"), pinned)
+                .commit("file");
+        }
+        Step::Reset(commits) => {
+            // There may be too few.
+            repo.try_git(&["reset", "-q", "--hard", &format!("HEAD~{commits}")]);
+        }
+        Step::Recommit(build) => {
+            repo.pins(*build);
+            repo.git(&["add", "-A"]);
+            repo.git(&["commit", "-q", "--amend", "-m", &title(*build)]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_kept_never_changes_what_is_told(steps in prop::collection::vec((step(), any::<bool>()), 1..14)) {
+        let repo = Repo::new();
+        repo.publish();
+        for (number, (step, read)) in steps.iter().enumerate() {
+            take(&repo, step, number);
+            repo.publish();
+            if *read {
+                prop_assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+            }
+        }
+        prop_assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+    }
+}
