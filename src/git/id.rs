@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::oci::is_hex;
+use crate::oci::decode_hex;
 
 /// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are
 /// named by SHA-256.
@@ -15,11 +15,11 @@ pub struct ObjectId {
 impl ObjectId {
     /// Parses a full name; lower case, as git prints it.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if !matches!(text.len(), 40 | 64) || !is_hex(text) {
+        if !matches!(text.len(), 40 | 64) {
             return None;
         }
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes[..text.len() / 2]).ok()?;
+        decode_hex(text, &mut bytes[..text.len() / 2])?;
         Some(Self {
             bytes,
             length: u8::try_from(text.len() / 2).ok()?,

@@ -5,7 +5,7 @@
 //! and settings. So an answer stays right, and that for a later tip of the same line is the old one and what git
 //! says of the commits in between. What a content pins depends on its bytes, on the images, and on the program.
 //!
-//! Each answer is a file of the directory `repin` of git's own directory: the name of the format, the tip and the hash
+//! Each answer is a file of `repin-history` in git's own directory: the name of the format, the tip and the hash
 //! (SHA-256) of the rest, a line each; then zstd frames. A file that is damaged counts for nothing, and so
 //! does one that cannot be written. Short answers are not kept: git has them as fast.
 
@@ -27,7 +27,7 @@ use crate::{
 const FORMAT: &str = "repin kept/1";
 /// An answer of fewer bytes is not kept; a debug build keeps all, so that every test goes through what is kept.
 const LEAST: usize = if cfg!(debug_assertions) {
-    0
+    1
 } else {
     1024 * 1024
 };
@@ -42,6 +42,8 @@ const LEVEL: i32 = 1;
 #[derive(Debug, Clone)]
 pub(super) struct Keep {
     directory: PathBuf,
+    /// Whether answers are added.
+    adds: bool,
 }
 
 /// An answer that was kept.
@@ -59,9 +61,10 @@ pub(super) struct Keeping {
 
 impl Keep {
     /// That of a repository.
-    pub(super) fn of(git: &Git) -> Self {
+    pub(super) fn of(git: &Git, adds: bool) -> Self {
         Self {
-            directory: git.directory().join("repin"),
+            directory: git.directory().join("repin-history"),
+            adds,
         }
     }
 
@@ -95,7 +98,7 @@ impl Keep {
         answer: Keeping,
     ) {
         let long = answer.length >= LEAST || before.is_some();
-        if answer.length > 0 && long {
+        if self.adds && answer.length > 0 && long {
             let _ = self.write(question, tip, before, answer);
         }
     }

@@ -186,11 +186,13 @@ impl Question {
         if let Some(kept) = keep.load(&digest)
             && let Some(end) = kept.tip
         {
-            let newer = match end == *tip {
-                true => Some(Vec::new()),
-                false => self.newer(git, tip, &end),
+            let newer = if end == *tip {
+                Some(Vec::new())
+            } else {
+                let newer = self.newer(git, tip, &end);
+                newer.filter(|newer| follows(&end, newer))
             };
-            if let Some(newer) = newer.filter(|newer| end == *tip || follows(&end, newer))
+            if let Some(newer) = newer
                 && let Ok(source) = Source::of_kept(&kept, newer)
             {
                 return Ok(Log::new(source, None, Some(store(Some(kept)))));

@@ -221,13 +221,23 @@ impl History {
 
     /// Reads the history that ends in the tip of `branch`.
     pub fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
-        Self::gather(git, config, branch).map_err(|error| git.explained(error))
+        let keep = Keep::of(git, false);
+        Self::gather(git, config, branch, &keep).map_err(|error| git.explained(error))
     }
 
-    fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
-        let keep = Keep::of(git);
+    /// The same, and keeps what git said for the next run.
+    pub fn of_branch_and_kept(
+        git: &Git,
+        config: &Config,
+        branch: Branch,
+    ) -> Result<Self, GitError> {
+        let keep = Keep::of(git, true);
+        Self::gather(git, config, branch, &keep).map_err(|error| git.explained(error))
+    }
+
+    fn gather(git: &Git, config: &Config, branch: Branch, keep: &Keep) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
-        let scans = Scans::of(&keep, config);
+        let scans = Scans::of(keep, config);
         let readings = Readings::recalling(scans.as_ref().map(Scans::read).unwrap_or_default());
         let finder = Finder::new(&config.images);
         let mut objects = git.objects_by_name(readings.reader(finder))?;
@@ -238,9 +248,13 @@ impl History {
             &mut titles,
             &mut objects,
             &readings,
-            &keep,
+            keep,
         )?;
-        let contents = readings.into_contents(objects.finish()?, scans);
+        let plain = objects.finish()?;
+        if let Some(scans) = scans {
+            scans.add(&readings.fresh(&plain));
+        }
+        let contents = readings.into_contents(plain);
         let mut found = sets::sets(&commits, &contents, config);
         for (at, (path, why)) in &found.refused {
             let file = String::from_utf8_lossy(path).into_owned();
@@ -250,7 +264,7 @@ impl History {
         }
         let cut = |commit: &Visited| git.is_boundary(&commit.id);
         let mut doubtful = (0..commits.len()).filter(|at| cut(&commits[*at])).collect();
-        let line = points(git, &keep, &commits, &mut found, &titles, &mut doubtful)?;
+        let line = points(git, keep, &commits, &mut found, &titles, &mut doubtful)?;
         let known = Known {
             commits,
             line,

@@ -285,10 +285,7 @@ impl History {
             match digests.len() {
                 0 => Some(Gap::NotPinned(image.name.clone())),
                 1 => None,
-                _ => Some(Gap::Mixed(
-                    image.name.clone(),
-                    digests.iter().copied().collect(),
-                )),
+                _ => Some(Gap::Mixed(image.name.clone(), digests.clone())),
             }
         };
         images.filter_map(gap).collect()

@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::scans::Scans;
 use crate::{
     git::ObjectId,
     oci::Digest,
@@ -159,18 +158,16 @@ impl Readings {
         }
     }
 
-    /// Everything that was read; `plain` is what no place searched, and goes to `scans`, too.
-    pub(super) fn into_contents(
-        self,
-        plain: HashMap<ObjectId, Scanned>,
-        scans: Option<Scans>,
-    ) -> Contents {
+    /// What was read for the first time, of contents that no place searches; `plain` is what they pin.
+    pub(super) fn fresh(&self, plain: &HashMap<ObjectId, Scanned>) -> Vec<(ObjectId, Scanned)> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let pins = |id: &ObjectId| plain.get(id).cloned().unwrap_or_default();
+        shared.fresh.iter().map(|id| (*id, pins(id))).collect()
+    }
+
+    /// Everything that was read; `plain` is what no place searched.
+    pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(scans) = scans {
-            let none = Scanned::new();
-            let fresh = shared.fresh.iter();
-            scans.add(fresh.map(|id| (id, plain.get(id).unwrap_or(&none))));
-        }
         let mut contents = mem::take(&mut shared.contents);
         contents.seen.extend(plain.into_iter().map(|(id, pins)| {
             let refused = None;
@@ -286,7 +283,7 @@ places:
         assert_eq!(read(4, &[Some(0)], &twice), None);
         assert_eq!(read(5, &[Some(0), None], "fix: {}"), None);
 
-        let contents = readings.clone().into_contents(HashMap::new(), None);
+        let contents = readings.clone().into_contents(HashMap::new());
         let pins = |at, reading| {
             let seen = contents.seen.get(&Blob {
                 id: id(at),

@@ -194,14 +194,14 @@ impl<'r> Reader<'_, 'r> {
 
 /// The set that these pins are.
 fn set(config: &Config, pins: &Scanned) -> Set {
-    let mut set = vec![BTreeSet::new(); config.images.len()];
+    let mut set = vec![Vec::new(); config.images.len()];
     for (image, digest) in pins
         .iter()
         .filter(|(image, _)| config.images[*image].pins > 0)
     {
-        set[*image].insert(*digest);
+        set[*image].push(*digest);
     }
-    Set(set)
+    Set::new(set)
 }
 
 /// Whether a commit's title is that of a rollback.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    env, fs,
+    fs,
     io::{self, Read},
     time::UNIX_EPOCH,
 };
@@ -26,9 +26,10 @@ pub(super) struct Scans {
 }
 
 impl Scans {
-    /// Those of these images; `None` where the program cannot be told from another one.
+    /// Those of these images; `None` where the program cannot be told from another one, as where there is no
+    /// `/proc`.
     pub(super) fn of(keep: &Keep, config: &Config) -> Option<Self> {
-        let program = fs::metadata(env::current_exe().ok()?).ok()?;
+        let program = fs::metadata("/proc/self/exe").ok()?;
         let built = program.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         let mut text = format!("{} {}", program.len(), built.as_nanos());
         for image in &config.images {
@@ -56,7 +57,7 @@ impl Scans {
     }
 
     /// Adds what was read in this run.
-    pub(super) fn add<'s>(self, found: impl Iterator<Item = (&'s ObjectId, &'s Scanned)>) {
+    pub(super) fn add(self, found: &[(ObjectId, Scanned)]) {
         let (Ok(mut keeping), mut entry) = (Keeping::new(), Vec::new()) else {
             return;
         };

@@ -12,15 +12,24 @@ use super::{
 };
 use crate::{config::Config, oci::Digest};
 
-/// The distinct digests that each image is pinned to, in the order of the current configuration;
-/// images with `pins: 0` have none.
+/// The distinct digests that each image is pinned to, sorted, in the order of the current
+/// configuration; images with `pins: 0` have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Set(pub(super) Vec<BTreeSet<Digest>>);
+pub(super) struct Set(pub(super) Vec<Vec<Digest>>);
 
 impl Set {
+    /// The set of these digests, by image.
+    pub(super) fn new(mut images: Vec<Vec<Digest>>) -> Self {
+        for digests in &mut images {
+            digests.sort_unstable();
+            digests.dedup();
+        }
+        Self(images)
+    }
+
     /// Whether nothing is pinned at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(BTreeSet::is_empty)
+        self.0.iter().all(Vec::is_empty)
     }
 
     /// Whether the pins of some image disagree.
@@ -168,16 +177,16 @@ impl<'s> Tree<'s> {
     }
 
     fn set(&self, config: &Config) -> Set {
-        let mut set = vec![BTreeSet::new(); config.images.len()];
+        let mut set = vec![Vec::new(); config.images.len()];
         let counts = |image: usize| {
             config.images[image].pins > 0
                 && self.rules.as_ref().is_some_and(|rules| rules.images[image])
         };
         for (image, digest) in self.files.values().flat_map(|seen| &seen.pins) {
             if counts(*image) {
-                set[*image].insert(*digest);
+                set[*image].push(*digest);
             }
         }
-        Set(set)
+        Set::new(set)
     }
 }

@@ -32,6 +32,35 @@ pub fn is_hex(bytes: &[u8]) -> bool {
     bytes.iter().all(digit)
 }
 
+/// What each byte stands for as a lowercase hexadecimal digit; 16 for any other.
+const VALUES: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// Fills `bytes` with what twice as many lowercase hexadecimal digits stand for; `None` if the text is
+/// anything else. A history has millions of them.
+pub(crate) fn decode_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    let mut seen = 0;
+    for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let (high, low) = (
+            VALUES[usize::from(digits[0])],
+            VALUES[usize::from(digits[1])],
+        );
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen < 16).then_some(())
+}
+
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
@@ -81,7 +110,7 @@ impl Digest {
             return Err(DigestError::UpperCase);
         }
         let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| DigestError::NotHex)?;
+        decode_hex(digits.as_bytes(), &mut bytes).ok_or(DigestError::NotHex)?;
         Ok(Self(bytes))
     }
 }

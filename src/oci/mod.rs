@@ -11,6 +11,7 @@ mod repository;
 mod revision;
 mod tag;
 
+pub(crate) use digest::decode_hex;
 pub use digest::{Digest, DigestError, Hasher, is_hex};
 pub use document::{
     DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, LISTING_MAX,

@@ -10,9 +10,10 @@ use crate::{
     error::{Class, Error},
     files::Snapshot,
     forge::{
-        Branches, Forge, Head, Repo, Tree, blob_id,
+        Branches, Forge, Head, NewFile, Repo, Tree, blob_id,
         fleet::{Contents, RepositoryState},
     },
+    plan::FileChange,
 };
 
 /// Contents that are at hand, by their names: a local clone's objects.
@@ -165,6 +166,36 @@ impl Base {
 
 fn below(prefix: &str, path: &str) -> Option<RelPath> {
     RelPath::parse(path.strip_prefix(prefix)?).ok()
+}
+
+impl Base {
+    /// The new files of a commit on it; `prefix` is the root's path in the repository.
+    pub(super) fn files(
+        &self,
+        prefix: &str,
+        changes: &[FileChange],
+    ) -> Result<Vec<NewFile>, Error> {
+        let file = |change: &FileChange| {
+            let path = format!("{prefix}{}", change.path);
+            let entry = self.tree.entries.get(&path);
+            // A plan is made of the base's own contents; anything else would overwrite what nobody
+            // looked at.
+            let entry = entry
+                .filter(|entry| entry.id == blob_id(&change.old, &entry.id))
+                .ok_or_else(|| {
+                    Error::about(Class::Conflict, &path, "the base has different content")
+                })?;
+            let (mode, old) = (entry.mode.clone(), entry.id.clone());
+            Ok(NewFile {
+                mode,
+                new: blob_id(&change.new, &old),
+                old,
+                content: change.new.clone(),
+                path,
+            })
+        };
+        changes.iter().map(file).collect()
+    }
 }
 
 #[cfg(test)]

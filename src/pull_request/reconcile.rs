@@ -18,7 +18,7 @@ use crate::{
     forge::{
         Ability, AheadCommits, BranchState, CarriedPull, Comparison, CreateOutcome, Edit, Forge,
         Head, LabelOutcome, NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull,
-        PullState, Pulls, State, blob_id,
+        PullState, Pulls, State,
     },
     plan::FileChange,
 };
@@ -141,8 +141,6 @@ struct Reconcile<'a> {
     drafts: bool,
     /// Whether something that people can see may have been done.
     begun: bool,
-    /// Whether the answer to an opening was lost.
-    unsure: bool,
     change: Change,
     /// How the branch was when the forge last refused to write it.
     refused: Option<BranchState>,
@@ -166,7 +164,7 @@ pub async fn open(
     base: &Base,
     proposal: &Proposal<'_>,
 ) -> Result<Outcome, Error> {
-    let files = files(base, proposal)?;
+    let files = base.files(proposal.prefix, proposal.changes)?;
     let (permitted, begun, change) = (false, false, Change::Unchanged);
     let mut work = Reconcile {
         forge,
@@ -176,7 +174,6 @@ pub async fn open(
         permitted,
         drafts: false,
         begun,
-        unsure: false,
         change,
         refused: None,
         expected: None,
@@ -185,31 +182,6 @@ pub async fn open(
         begun: work.begun,
         ..error
     })
-}
-
-fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
-    let file = |change: &FileChange| {
-        let path = format!("{}{}", proposal.prefix, change.path);
-        let entry = base
-            .tree
-            .entries
-            .get(&path)
-            .filter(|entry| entry.id == blob_id(&change.old, &entry.id));
-        // A plan is made of the base's own contents; anything else would overwrite what nobody
-        // looked at.
-        let entry = entry.ok_or_else(|| {
-            Error::about(Class::Conflict, &path, "the base has different content")
-        })?;
-        let (mode, old) = (entry.mode.clone(), entry.id.clone());
-        Ok(NewFile {
-            mode,
-            new: blob_id(&change.new, &old),
-            old,
-            content: change.new.clone(),
-            path,
-        })
-    };
-    proposal.changes.iter().map(file).collect()
 }
 
 impl Reconcile<'_> {
@@ -221,12 +193,6 @@ impl Reconcile<'_> {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => why = reason,
                 Step::There(pull) if self.forge.stays_open(&pull).await? => {
-                    if self.unsure
-                        && self.change == Change::Unchanged
-                        && pull.body == self.proposal.body
-                    {
-                        self.change = Change::Created;
-                    }
                     return Ok(Outcome::Stands(Box::new(self.finish(*pull, before).await)));
                 }
                 Step::There(pull) => {
@@ -563,11 +529,13 @@ impl Reconcile<'_> {
             self.begun |= error.begun;
         }
         let created = created?;
-        self.unsure |= matches!(created, CreateOutcome::Unsure(_));
-        self.begun |= self.unsure || matches!(created, CreateOutcome::New(_));
+        if matches!(created, CreateOutcome::New(_) | CreateOutcome::Unsure(_)) {
+            self.begun = true;
+            // The pull request that is found where the answer was lost is taken for this run's.
+            self.change = Change::Created;
+        }
         Ok(match created {
             CreateOutcome::New(pull) => {
-                self.change = Change::Created;
                 if self.is_on_moved_base(&pull).await? {
                     return Ok(Step::BaseMoved);
                 }

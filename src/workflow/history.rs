@@ -1,8 +1,10 @@
 //! Git history as commands need it: read once from the commits that count, or the reason why it
 //! could not be.
 
+use std::{cell::LazyCell, panic::resume_unwind, thread};
+
 use super::{
-    Services, ci,
+    Environment, Services, ci,
     workspace::{HeadOnForge, Workspace},
 };
 use crate::{
@@ -18,8 +20,11 @@ use crate::{
 /// The history of one run.
 pub struct History<'c> {
     config: &'c Config,
-    read: Result<Gathered, GitError>,
+    read: LazyCell<Reading, Box<dyn FnOnce() -> Reading>>,
 }
+
+/// What was read of it.
+type Reading = Result<Gathered, GitError>;
 
 /// The commits that are read.
 pub struct Line {
@@ -46,8 +51,8 @@ struct Gathered {
 }
 
 /// The commits that count in the repository of `config`.
-pub fn line(git: &Git, config: &Config, services: &Services) -> Result<Line, GitError> {
-    let stated = ci::default_branch(&services.environment, Some(git));
+pub fn line(git: &Git, config: &Config, environment: &Environment) -> Result<Line, GitError> {
+    let stated = ci::default_branch(environment, Some(git));
     let forge = config.forge.as_ref();
     let sources = BranchSources {
         configured: config.provenance.branch.as_deref(),
@@ -81,8 +86,15 @@ fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> 
 }
 
 impl Gathered {
-    fn read(git: Git, line: Line, config: &Config) -> Result<Self, GitError> {
-        let history = history::History::of_branch(&git, config, line.branch)?;
+    fn read(config: &Config, head: Option<&HeadOnForge>, environment: &Environment) -> Reading {
+        let git = Git::open(&config.root)?;
+        let (git, line) = if let Some(head) = head {
+            line_of_head(&git, head)?
+        } else {
+            let line = line(&git, config, environment)?;
+            (git, line)
+        };
+        let history = history::History::of_branch_and_kept(&git, config, line.branch)?;
         Ok(Self {
             git,
             history,
@@ -94,29 +106,28 @@ impl Gathered {
 impl<'c> History<'c> {
     /// Reads it from the branch that counts for the work tree.
     pub fn read(config: &'c Config, services: &Services) -> Self {
-        let read = Git::open(&config.root).and_then(|git| {
-            let line = line(&git, config, services)?;
-            Gathered::read(git, line, config)
-        });
+        let read = Gathered::read(config, None, &services.environment);
+        let read = LazyCell::new(Box::new(move || read) as Box<dyn FnOnce() -> Reading>);
         Self { config, read }
     }
 
-    /// Reads it for the workspace of a run: under `--pr` from the head that the forge reports.
-    pub(super) fn at(workspace: &'c Workspace, services: &Services) -> Self {
+    /// Begins to read it for the workspace of a run, beside what the run does until it asks: under `--pr` from
+    /// the head that the forge reports.
+    pub(super) fn begin(workspace: &'c Workspace, services: &Services) -> Self {
         let config = &workspace.config;
-        let Some(head) = workspace.history() else {
-            return Self::read(config, services);
-        };
-        let read = Git::open(&config.root).and_then(|git| {
-            let (git, line) = line_of_head(&git, head)?;
-            Gathered::read(git, line, config)
+        let reading = thread::spawn({
+            let (config, head) = (config.clone(), workspace.history().cloned());
+            let environment = services.environment.clone();
+            move || Gathered::read(&config, head.as_ref(), &environment)
         });
+        let joined = move || reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let read = LazyCell::new(Box::new(joined) as Box<dyn FnOnce() -> Reading>);
         Self { config, read }
     }
 
     /// The history, or the error that explains its absence.
     pub fn known(&self) -> Result<&history::History, Error> {
-        match &self.read {
+        match &*self.read {
             Ok(gathered) if gathered.standing == Standing::Promoted => Ok(&gathered.history),
             Ok(_) => Err(checks::outage(&GitError::NoRemote)),
             Err(error) => Err(checks::outage(error)),
@@ -126,19 +137,19 @@ impl<'c> History<'c> {
     /// The history, also that of `HEAD` in a repository without a remote, or the error that explains
     /// its absence.
     pub fn on_this_line(&self) -> Result<&history::History, Error> {
-        let read = self.read.as_ref();
+        let read = (*self.read).as_ref();
         read.map(|gathered| &gathered.history)
             .map_err(checks::outage)
     }
 
     /// Its repository.
     pub fn git(&self) -> Option<&Git> {
-        self.read.as_ref().ok().map(|gathered| &gathered.git)
+        (*self.read).as_ref().ok().map(|gathered| &gathered.git)
     }
 
     /// The order and the hold of a revision that is to be promoted.
     pub fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
-        match &self.read {
+        match &*self.read {
             Ok(Gathered { git, history, .. }) => {
                 let pinned = checks::pinned_now(self.config, found);
                 let order = history
@@ -159,14 +170,14 @@ impl<'c> History<'c> {
 
     /// Whether a rollback undid the set with these digests.
     pub fn held_set(&self, digests: &Digests) -> Hold<'_> {
-        self.read
+        (*self.read)
             .as_ref()
             .map_or(Hold::Free, |gathered| gathered.history.held_set(digests))
     }
 
     /// The revision of the current set, if history records it.
     pub fn revision_now(&self, found: &Found) -> Option<Revision> {
-        let gathered = self.read.as_ref().ok()?;
+        let gathered = (*self.read).as_ref().ok()?;
         gathered
             .history
             .revision_of(&checks::pinned_now(self.config, found))

@@ -89,6 +89,7 @@ pub(super) fn run(
     let session = session::begin(config, options.intent, goal.kind(), services);
     let session = session.or_halt(&rows)?;
 
+    let history = History::begin(workspace, services);
     let (found, mut further) = workspace.look(request.direction()).or_halt(&rows)?;
     if let Proof::Newer { .. } = request.proof {
         further.extend(contracts.failures(config));
@@ -96,7 +97,6 @@ pub(super) fn run(
     let rows = images::counted(rows, config, &found);
     let chain = Counted::new(config, &request.revision, &found, further).or_halt(&rows)?;
 
-    let history = History::at(workspace, services);
     warn_of_hold(request, &history, services);
     let chain = Grounded::of(chain, request, &history, &found).or_halt(&rows)?;
     let targets = request.targets(config, &found, chain.promoted());

@@ -34,6 +34,7 @@ pub(super) enum At {
 }
 
 /// The head of the branch whose history counts, as the forge reports it.
+#[derive(Clone)]
 pub(super) struct HeadOnForge {
     /// The branch's name.
     pub(super) branch: String,

@@ -1383,8 +1383,6 @@ fn a_missing_object_is_named() {
     let tree = repo.git(&["rev-parse", "HEAD^{tree}"]);
     std::fs::remove_file(repo.join(&format!(".git/objects/{}/{}", &tree[..2], &tree[2..])))
         .unwrap();
-    // The first run kept what git said of the commit.
-    std::fs::remove_dir_all(repo.join(".git/repin")).unwrap();
     let error = History::read(&Git::open(repo.path()).unwrap(), &config_of(&repo)).unwrap_err();
     assert!(
         matches!(&error, GitError::Failed { message, .. } if message.contains(&tree)),

@@ -26,7 +26,8 @@ fn told(root: &Path, git: &Git) -> String {
         fs::write(&file, CONFIG).unwrap();
         config::load(&file, "repin.yaml").unwrap()
     });
-    let history = match History::read(git, &config) {
+    let branch = git.branch(None).unwrap();
+    let history = match History::of_branch_and_kept(git, &config, branch) {
         Ok(history) => history,
         Err(error) => return format!("{error:?}"),
     };
@@ -55,7 +56,7 @@ fn told(root: &Path, git: &Git) -> String {
 }
 
 fn told_by_git(repo: &Repo) -> String {
-    let (kept, away) = (repo.join(".git/repin"), repo.join(".git/away"));
+    let (kept, away) = (repo.join(".git/repin-history"), repo.join(".git/away"));
     let moved = fs::rename(&kept, &away).is_ok();
     let told = told(repo.path(), &Git::open(repo.path()).unwrap());
     if moved {
@@ -89,7 +90,7 @@ fn calls(repo: &Repo) -> Vec<String> {
 }
 
 fn kept_files(repo: &Repo) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(repo.join(".git/repin")).unwrap();
+    let entries = fs::read_dir(repo.join(".git/repin-history")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -205,17 +206,11 @@ fn damaged_answers_count_for_nothing_and_are_kept_anew() {
 #[test]
 fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
     let repo = story();
-    fs::write(repo.join(".git/repin"), "a file").unwrap();
+    fs::write(repo.join(".git/repin-history"), "a file").unwrap();
     let told = told_with_what_is_kept(&repo);
-    fs::remove_file(repo.join(".git/repin")).unwrap();
+    fs::remove_file(repo.join(".git/repin-history")).unwrap();
     assert_eq!(told, told_by_git(&repo));
-    assert_eq!(
-        fs::read_dir(repo.join(".git"))
-            .unwrap()
-            .filter(|entry| entry.as_ref().unwrap().file_name() == "repin")
-            .count(),
-        1
-    );
+    assert_eq!(kept_files(&repo).len(), 3);
 }
 
 #[test]

@@ -29,8 +29,6 @@ fn history_of(repo: &Repo, log: &[u8], end: &str) -> Result<History, GitError> {
             file.display()
         ),
     );
-    // Nothing that an earlier log said.
-    let _ = std::fs::remove_dir_all(repo.join(".git/repin"));
     let git = Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path())?;
     let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
     History::read(&git, &config)

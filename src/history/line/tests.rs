@@ -38,7 +38,7 @@ fn set(text: &str) -> Set {
             .map(digest)
             .collect()
     };
-    Set(text.split(' ').map(digests).collect())
+    Set::new(text.split(' ').map(digests).collect())
 }
 
 fn config(images: usize) -> Config {
@@ -352,7 +352,7 @@ mod oracle {
     }
 
     pub(super) fn changes(line: &[(Set, Option<char>)]) -> Vec<Change> {
-        let nothing = Set(vec![BTreeSet::new(); 2]);
+        let nothing = Set(vec![Vec::new(); 2]);
         let before = |at: usize| at.checked_sub(1).map_or(&nothing, |before| &line[before].0);
         (0..line.len())
             .filter(|at| *before(*at) != line[*at].0)

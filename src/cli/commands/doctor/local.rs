@@ -92,7 +92,12 @@ pub(super) fn history(
         "repository",
         format!("{} is in a git work tree{place}", root.display()),
     );
-    let line = config.map(|config| (workflow::line(&git, config, &cx.services), config));
+    let line = config.map(|config| {
+        (
+            workflow::line(&git, config, &cx.services.environment),
+            config,
+        )
+    });
     whole(lines, &git, line.as_ref());
     match line {
         None => lines.skip("remote", NO_CONFIG),
