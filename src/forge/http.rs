@@ -308,6 +308,7 @@ impl Http {
             status: reply.status,
             headers: reply.headers,
             body,
+            repeated: reply.repeated,
             what,
             secrets: self.secrets.clone(),
         };

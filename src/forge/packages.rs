@@ -170,6 +170,7 @@ impl Package {
             .send(&self.at(Method::DELETE, &[&id.to_string()], &what).await?)
             .await?;
         match reply.status.as_u16() {
+            404 if reply.repeated => Ok(Deletion::GoneAfterAttempt),
             404 => Ok(Deletion::Gone),
             400 | 405 | 409 | 422 => Ok(Deletion::Refused(reply.text())),
             _ => reply

@@ -193,6 +193,12 @@ impl Git {
             .collect())
     }
 
+    /// What git says of its version.
+    pub(crate) fn version(&self) -> Result<String, GitError> {
+        let version = self.answer("version", &[""; 0])?;
+        Ok(String::from_utf8_lossy(version.trim_ascii_end()).into_owned())
+    }
+
     /// Git's own directory, which linked work trees share.
     pub(crate) fn directory(&self) -> PathBuf {
         self.root.join(&self.directory)

@@ -5,14 +5,18 @@
 //! and settings. So an answer stays right, and that for a later tip of the same line is the old one and what git
 //! says of the commits in between. What a content pins depends on its bytes, on the images, and on the program.
 //!
-//! Each answer is a file of `repin-history` in git's own directory: the name of the format, the tip and the hash
-//! (SHA-256) of the rest, a line each; then zstd frames. A file that is damaged counts for nothing, and so
-//! does one that cannot be written. Short answers are not kept: git has them as fast.
+//! Each answer is a file of `repin-history` in git's own directory: the name of the format, git's version, the tip
+//! and the hash (SHA-256) of the rest, a line each; then zstd frames. A file that is damaged, or of another git,
+//! counts for nothing, and so does one that cannot be written. Short answers are not kept: git has them as fast. A
+//! repository may come from elsewhere, so no link is followed and no file removed that repin would not have written.
 
 use std::{
+    cell::OnceCell,
+    ffi::OsStr,
     fs,
     io::{self, Cursor, Read, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
     time::SystemTime,
 };
@@ -21,7 +25,7 @@ use zstd::stream::{read::Decoder, write::Encoder};
 
 use crate::{
     git::{Git, ObjectId},
-    oci::Digest,
+    oci::{Digest, is_hex},
 };
 
 const FORMAT: &str = "repin kept/1";
@@ -44,6 +48,9 @@ pub(super) struct Keep {
     directory: PathBuf,
     /// Whether answers are added.
     adds: bool,
+    git: Git,
+    /// Git's version, once it was asked for.
+    version: Rc<OnceCell<Option<String>>>,
 }
 
 /// An answer that was kept.
@@ -65,20 +72,32 @@ impl Keep {
         Self {
             directory: git.directory().join("repin-history"),
             adds,
+            git: git.clone(),
+            version: Rc::default(),
         }
+    }
+
+    fn version(&self) -> Option<&str> {
+        let version = self.version.get_or_init(|| self.git.version().ok());
+        version.as_deref()
     }
 
     /// The answer to a question, if it is whole.
     pub(super) fn load(&self, question: &Digest) -> Option<Kept> {
         let mut bytes = Vec::new();
-        let file = fs::File::open(self.file(question)).ok()?;
+        let path = self.file(question);
+        // Neither a link nor a pipe is opened.
+        if !is_directory(&self.directory) || !fs::symlink_metadata(&path).ok()?.is_file() {
+            return None;
+        }
         let most = MOST as u64 + 1024;
+        let file = fs::File::open(path).ok()?;
         file.take(most).read_to_end(&mut bytes).ok()?;
-        let mut lines = bytes.splitn(4, |byte| *byte == b'\n');
+        let mut lines = bytes.splitn(5, |byte| *byte == b'\n');
         let mut line = || std::str::from_utf8(lines.next()?).ok();
-        let (format, tip, hash) = (line()?, line()?, line()?);
+        let (format, version, tip, hash) = (line()?, line()?, line()?, line()?);
         let frames = lines.next()?;
-        if format != FORMAT || Digest::of(frames).hex() != hash {
+        if format != FORMAT || Some(version) != self.version() || Digest::of(frames).hex() != hash {
             return None;
         }
         let tip = match tip {
@@ -105,8 +124,10 @@ impl Keep {
 
     /// Forgets an answer that cannot be read.
     pub(super) fn forget(&self, question: &Digest) {
-        // It may be gone already.
-        let _ = fs::remove_file(self.file(question));
+        if self.adds && is_directory(&self.directory) {
+            // It may be gone already.
+            let _ = fs::remove_file(self.file(question));
+        }
     }
 
     fn write(
@@ -122,9 +143,17 @@ impl Keep {
         if frames.len() > MOST {
             return Ok(());
         }
+        let Some(version) = self.version() else {
+            return Ok(());
+        };
         let tip = tip.map(ToString::to_string).unwrap_or_default();
-        let head = format!("{FORMAT}\n{tip}\n{}\n", Digest::of(&frames).hex());
-        fs::create_dir_all(&self.directory)?;
+        let hash = Digest::of(&frames).hex();
+        let head = format!("{FORMAT}\n{version}\n{tip}\n{hash}\n");
+        if let Err(error) = fs::create_dir(&self.directory)
+            && !is_directory(&self.directory)
+        {
+            return Err(error);
+        }
         let file = self.file(question);
         let new = file.with_extension(std::process::id().to_string());
         let written = fs::write(&new, [head.as_bytes(), &frames].concat());
@@ -137,6 +166,9 @@ impl Keep {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
+            if !is_ours(&entry.file_name()) {
+                continue;
+            }
             let written = entry
                 .metadata()?
                 .modified()
@@ -153,6 +185,18 @@ impl Keep {
     fn file(&self, question: &Digest) -> PathBuf {
         self.directory.join(question.hex())
     }
+}
+
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Whether an answer has this name, or one that is being written: a hash, or a hash and a process.
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    let (hash, rest) = name.split_at_checked(64).unwrap_or((name, b"-"));
+    let process = rest.strip_prefix(b".").unwrap_or(rest);
+    hash.len() == 64 && is_hex(hash) && process.iter().all(u8::is_ascii_digit)
 }
 
 impl Kept {

@@ -68,6 +68,8 @@ pub struct Reply {
     pub url: Url,
     /// Its body; of an error, as much as the policy says.
     pub body: Body,
+    /// Whether an earlier attempt may have been carried out, although its answer was lost.
+    pub repeated: bool,
 }
 
 impl Call {

@@ -126,7 +126,7 @@ impl Client {
 
     /// The response to `call`, after as many attempts as it takes and the policy allows.
     pub async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Failure> {
-        let mut attempt = 0;
+        let (mut attempt, mut repeated) = (0, false);
         let (mut failed, mut limited, mut limited_unnamed) = (0, 0, 0);
         loop {
             attempt += 1;
@@ -137,9 +137,10 @@ impl Client {
             }
             let made = self.attempt(call, attempt, place, permit.as_ref()).await;
             let AttemptError { cause, again } = match made {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => return Ok(Reply { repeated, ..reply }),
                 Err(error) => error,
             };
+            repeated |= cause.may_be_done();
             drop(permit);
             let pause = if call.idempotency == Idempotency::Once && cause.may_be_done() {
                 Err(StopReason::Final)
@@ -282,6 +283,7 @@ impl Client {
             headers,
             url,
             body,
+            repeated: false,
         })
     }
 

@@ -171,7 +171,7 @@ async fn one(
             tell(DeletionEvent::Deleted(candidate));
             applied.deleted.push(candidate.clone());
         }
-        (Deletion::Gone, false) => {
+        (Deletion::Gone | Deletion::GoneAfterAttempt, false) => {
             let message = format!(
                 "{} is not deleted: the registry answered 404, but the version still exists",
                 version.digest

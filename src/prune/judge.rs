@@ -216,7 +216,7 @@ pub(super) fn judge_some(
         protected: work.protected(),
         mixed,
         young,
-        warnings: dangling::warnings(listing),
+        warnings: [dangling::warnings(listing), unlisted(listing)].concat(),
         refusal: None,
     };
     let refusal = incomplete
@@ -331,6 +331,21 @@ impl<'l> Judgement<'l> {
         };
         reasons.into_iter().map(protected).collect()
     }
+}
+
+/// The warning about a listing without any tag, of a package that has pinned versions.
+fn unlisted(listing: &Listing) -> Vec<Warning> {
+    let versions = &listing.versions;
+    if versions.is_empty() || versions.iter().any(|version| !version.tags.is_empty()) {
+        return Vec::new();
+    }
+    vec![Warning {
+        code: "tags_missing",
+        detail:
+            "the registry lists no tag, although pinned versions exist: nothing was looked for; \
+             check that the token may list tags"
+                .to_owned(),
+    }]
 }
 
 /// Signs that the listing, the clocks or the dates cannot be relied on.

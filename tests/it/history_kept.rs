@@ -1,6 +1,6 @@
 //! Answers that are kept in the repository: the history that is read with them is the one that git tells.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
 use proptest::prelude::*;
 use repin::{
@@ -184,7 +184,10 @@ fn damaged_answers_count_for_nothing_and_are_kept_anew() {
         let mut flipped = bytes.clone();
         *flipped.last_mut().unwrap() ^= 1;
         let mut other_tip = bytes.clone();
-        other_tip[14] ^= 1;
+        let tip = bytes
+            .windows(2)
+            .position(|at| at[0] == b'\n' && at[1] != b'g');
+        other_tip[tip.unwrap() + 1] ^= 1;
         for damaged in [
             &bytes[..bytes.len() - 1],
             &bytes[..20],
@@ -194,7 +197,12 @@ fn damaged_answers_count_for_nothing_and_are_kept_anew() {
         ] {
             fs::write(&file, damaged).unwrap();
             assert_eq!(told_with_what_is_kept(&repo), whole, "{}", file.display());
-            assert_eq!(fs::read(&file).unwrap().len(), bytes.len());
+            assert_eq!(
+                fs::read(&file).unwrap().len(),
+                bytes.len(),
+                "{}",
+                file.display()
+            );
         }
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
@@ -211,6 +219,71 @@ fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
     fs::remove_file(repo.join(".git/repin-history")).unwrap();
     assert_eq!(told, told_by_git(&repo));
     assert_eq!(kept_files(&repo).len(), 3);
+}
+
+#[test]
+fn links_and_pipes_are_not_followed_and_files_of_others_stay() {
+    let repo = story();
+    let told = told_with_what_is_kept(&repo);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let directory = repo.join(".git/repin-history");
+    // The directory is a link to files that somebody else needs.
+    for file in kept_files(&repo) {
+        fs::copy(&file, elsewhere.path().join(file.file_name().unwrap())).unwrap();
+    }
+    for number in 0..20 {
+        fs::write(elsewhere.path().join(format!("{number}")), "mine").unwrap();
+    }
+    fs::remove_dir_all(&directory).unwrap();
+    symlink(elsewhere.path(), &directory).unwrap();
+    let git = watched(&repo);
+    assert_eq!(self::told(repo.path(), &git), told);
+    assert_eq!(calls(&repo).len(), 2, "what is behind the link was used");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 23);
+    // Answers that are pipes or links; whoever opens a pipe waits for ever.
+    fs::remove_file(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    for (number, entry) in fs::read_dir(elsewhere.path()).unwrap().enumerate() {
+        let entry = entry.unwrap();
+        let path = directory.join(entry.file_name());
+        match number % 2 {
+            0 => drop(rustix::fs::mkfifoat(
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::Mode::RWXU,
+            )),
+            _ => symlink(entry.path(), &path).unwrap(),
+        }
+    }
+    let git = watched(&repo);
+    assert_eq!(self::told(repo.path(), &git), told);
+    assert_eq!(calls(&repo).len(), 2, "a link was followed");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 23);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 23);
+}
+
+#[test]
+fn answers_of_another_git_count_for_nothing() {
+    let repo = story();
+    let told = told_with_what_is_kept(&repo);
+    let git = |version: &str| {
+        let calls = repo.join(".git/calls");
+        fs::write(&calls, "").unwrap();
+        let text = format!(
+            "case \" $* \" in *' version '*) echo {version};; *' log '*) echo \"$*\" >> '{}'; exec git \"$@\";; *) exec git \"$@\";; esac\n",
+            calls.display()
+        );
+        repo.script(".git/git.sh", &text);
+        Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+    };
+    for (version, asked) in [
+        ("git version 1", 2),
+        ("git version 1", 0),
+        ("git version 2", 2),
+    ] {
+        assert_eq!(self::told(repo.path(), &git(version)), told);
+        assert_eq!(calls(&repo).len(), asked, "{version}");
+    }
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(in crate::forge) struct Reply {
     pub(in crate::forge) status: StatusCode,
     pub(in crate::forge) headers: HeaderMap,
     pub(in crate::forge) body: Vec<u8>,
+    /// Whether an earlier attempt may have been carried out, although its answer was lost.
+    pub(in crate::forge) repeated: bool,
     pub(super) what: String,
     pub(super) secrets: Secrets,
 }
@@ -135,6 +137,7 @@ mod tests {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: format!("[{}0]", "0,".repeat(count - 1)).into_bytes(),
+            repeated: false,
             what: "listing".to_owned(),
             secrets: Secrets::default(),
         };

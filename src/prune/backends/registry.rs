@@ -375,7 +375,7 @@ impl Registry {
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(nothing).await? {
-            Deletion::Gone | Deletion::Deleted => Ok(()),
+            Deletion::Gone | Deletion::GoneAfterAttempt | Deletion::Deleted => Ok(()),
             Deletion::Refused(said) => {
                 let message = format!("{} does not delete: {said}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";

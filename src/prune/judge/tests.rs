@@ -367,3 +367,19 @@ fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
         "listing"
     );
 }
+
+#[test]
+fn listing_without_tags_is_reported_where_pinned_versions_exist() {
+    let codes = |package: &Package| -> Vec<&str> {
+        let warnings = package.judged(&prune()).warnings;
+        warnings.iter().map(|warning| warning.code).collect()
+    };
+    let mut package = Package::new();
+    assert_eq!(codes(&package), [""; 0]);
+    package.0.versions.clear();
+    assert_eq!(codes(&package), [""; 0]);
+    let package = package.version("pinned", &[], Some(99));
+    assert_eq!(codes(&package), ["tags_missing"]);
+    let package = package.version("tagged", &["main"], Some(9));
+    assert_eq!(codes(&package), [""; 0]);
+}

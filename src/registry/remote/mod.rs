@@ -82,6 +82,8 @@ pub enum Deletion {
     Deleted,
     /// It was not there.
     Gone,
+    /// It was not there any more after an attempt whose answer was lost.
+    GoneAfterAttempt,
     /// The registry does not support deletion; its message.
     Refused(String),
 }
@@ -255,6 +257,7 @@ impl Remote {
             let reply = self.ask(call, "delete").await?;
             Ok(match reply.status {
                 StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Deletion::Deleted,
+                StatusCode::NOT_FOUND if reply.repeated => Deletion::GoneAfterAttempt,
                 StatusCode::NOT_FOUND => Deletion::Gone,
                 _ => Deletion::Refused(self.said(&reply)),
             })

@@ -348,7 +348,7 @@ pub(crate) static KINDS: &[Kind] = &[
     // Statuses.
     http("400", Verdict, |e| status(e, "400 Bad Request", "")),
     http("401", Denied, |e| status(e, "401 Unauthorized", "")),
-    http("401 with a challenge", Denied, |e| {
+    http("401 with a challenge", DeniedElsewhere, |e| {
         let base = e.base().to_owned();
         status(
             e,

@@ -263,7 +263,13 @@ impl Shared {
         let route = routes
             .iter()
             .find(|(path, _)| request.target.starts_with(path));
-        let mut server = TcpStream::connect(&route.expect("a route").1)?;
+        let Some((_, server)) = route else {
+            return Ok(Answer {
+                head: "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close".to_owned(),
+                body: Vec::new(),
+            });
+        };
+        let mut server = TcpStream::connect(server)?;
         let head = request.head.trim_end().to_owned() + "\r\nConnection: close\r\n\r\n";
         server.write_all(&[head.as_bytes(), &request.body].concat())?;
         let (head, mut body) = head_of(&mut server)?;
