@@ -259,7 +259,8 @@ impl Remote {
                 StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Deletion::Deleted,
                 StatusCode::NOT_FOUND if reply.repeated => Deletion::GoneAfterAttempt,
                 StatusCode::NOT_FOUND => Deletion::Gone,
-                _ => Deletion::Refused(self.said(&reply)),
+                status if status.is_client_error() => Deletion::Refused(self.said(&reply)),
+                _ => return Err(RequestError::unavailable(self.said(&reply))),
             })
         };
         delete

@@ -609,6 +609,22 @@ fn deletion_whose_answer_is_lost_counts_as_one() {
     }
 }
 
+#[test]
+fn deletion_that_is_redirected_is_an_outage() {
+    let kind = KINDS.iter().find(|kind| kind.name == "redirect loop");
+    let case = case("prune-apply");
+    right(case, false, |requests| {
+        let deletes = |request: &String| request.starts_with("DELETE ");
+        let at = 1 + requests.iter().rposition(deletes).unwrap();
+        let plan = Plan {
+            kind: kind.unwrap(),
+            at,
+            lasting: false,
+        };
+        vec![Trial { case, plan }]
+    });
+}
+
 /// All kinds at each request of the commands that `REPIN_FAULTS` names, of every one if it names
 /// none, with a table. Takes hours, so it is no test of every run.
 #[test]
