@@ -1,6 +1,7 @@
 //! Reading `git log`: what it is asked, and its NUL-separated answer commit by commit.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     io::{self, BufRead, BufReader, Cursor, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -73,7 +74,7 @@ pub(super) struct Parents {
 }
 
 /// When a commit was made, by whom, and its subject.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Said {
     /// `DATE AUTHOR`, then the subject: one piece, since a history has many.
     text: Box<[u8]>,
@@ -102,9 +103,7 @@ impl Said {
 
     /// ISO 8601.
     pub(super) fn date(&self) -> String {
-        // A date has no blank.
-        let date = &self.text[..self.author];
-        String::from_utf8_lossy(date.strip_suffix(b" ").unwrap_or(date)).into_owned()
+        String::from_utf8_lossy(&self.text[..self.author - 1]).into_owned()
     }
 
     pub(super) fn author(&self) -> String {
@@ -405,12 +404,20 @@ impl<R: BufRead> Answer<R> {
             first: parents.next().transpose()?,
             others: parents.collect::<Result<_, _>>()?,
         };
-        let mut text = self.field()?.to_vec();
-        let (subject, blank) = (text.len(), memchr::memchr(b' ', &text));
+        let mut text = match String::from_utf8_lossy(self.field()?) {
+            Cow::Borrowed(text) => text.as_bytes().to_vec(),
+            Cow::Owned(text) => text.into_bytes(),
+        };
+        // A date has no blank.
+        let author = memchr::memchr(b' ', &text).unwrap_or_else(|| {
+            text.push(b' ');
+            text.len() - 1
+        });
+        let (author, subject) = (author + 1, text.len());
         text.extend_from_slice(self.field()?);
         let said = Said {
             text: text.into(),
-            author: blank.map_or(subject, |blank| blank + 1),
+            author,
             subject,
         };
         let trailers = self.field()?.to_vec();

@@ -216,7 +216,9 @@ impl History {
 
     fn hold(&self, is_it: impl Fn(usize) -> bool) -> Hold<'_> {
         let held = self.events.held.iter().filter(|(set, _)| is_it(**set));
-        let Some((set, by)) = held.max_by_key(|(_, by)| **by) else {
+        // A revision may have several sets: the one that was in place last counts.
+        let last = |(set, by): &(&usize, &usize)| (**by, self.undone(**set, **by));
+        let Some((set, by)) = held.max_by_key(last) else {
             return if self.shallow {
                 Hold::Shallow
             } else {

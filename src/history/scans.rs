@@ -31,7 +31,8 @@ impl Scans {
     pub(super) fn of(keep: &Keep, config: &Config) -> Option<Self> {
         let program = fs::metadata("/proc/self/exe").ok()?;
         let built = program.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        let mut text = format!("{} {}", program.len(), built.as_nanos());
+        let version = concat!(env!("CARGO_PKG_VERSION"), " ", env!("REPIN_BUILD_COMMIT"));
+        let mut text = format!("{version} {} {}", program.len(), built.as_nanos());
         for image in &config.images {
             text = format!("{text}\0{}", image.repository);
         }

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Read};
 
 use super::{error::LayerErrorKind, sum::Sum};
-use crate::oci::{Digest, Hasher};
+use crate::oci::Digest;
 
 /// Bytes of the inflated stream that are looked at together; larger ones were not faster
 /// (docs/decisions/0006-layers.md).
@@ -16,7 +16,7 @@ pub(super) const BLOCK: usize = 512;
 /// The bytes of a blob from its source, verified against the descriptor's size and digest.
 pub(super) struct Announced<R> {
     inner: R,
-    hasher: Hasher,
+    sum: Sum,
     size: u64,
     read: u64,
     fault: Option<LayerErrorKind>,
@@ -26,7 +26,7 @@ impl<R: Read> Announced<R> {
     pub(super) fn new(inner: R, size: u64) -> Self {
         Self {
             inner,
-            hasher: Hasher::default(),
+            sum: Sum::of(size),
             size,
             read: 0,
             fault: None,
@@ -41,7 +41,7 @@ impl<R: Read> Announced<R> {
         if let Some(error) = self.fault {
             return Err(error);
         }
-        let got = self.hasher.finish();
+        let got = self.sum.finish().map_err(LayerErrorKind::Read)?;
         if got == announced {
             Ok(())
         } else {
@@ -91,7 +91,7 @@ impl<R: Read> Read for Announced<R> {
             };
             return Err(self.fail(error));
         }
-        self.hasher.update(&buffer[..read]);
+        self.sum.update(&buffer[..read]);
         self.read += read as u64;
         Ok(read)
     }

@@ -1,5 +1,5 @@
-//! The digest of a layer's inflated bytes: computed on a thread of its own where the layer is large,
-//! so that inflating and hashing take both of two processors.
+//! The digests of a layer's bytes, as they are stored and inflated: computed on threads of their own where
+//! the layer is large, so that inflating and hashing take both of two processors.
 
 use std::{
     io, mem,

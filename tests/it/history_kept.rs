@@ -424,7 +424,14 @@ fn take(repo: &Repo, step: &Step, number: usize) {
         Step::Recommit(build) => {
             repo.pins(*build);
             repo.git(&["add", "-A"]);
-            repo.git(&["commit", "-q", "--amend", "-m", &title(*build)]);
+            repo.git(&[
+                "commit",
+                "-q",
+                "--amend",
+                "--allow-empty",
+                "-m",
+                &title(*build),
+            ]);
         }
     }
 }

@@ -88,7 +88,7 @@ fn history_since(commits: &[&str], cut: bool) -> History {
         known.commits.push(Visited {
             id: id(at),
             parents: Parents::default(),
-            said: Said::default(),
+            said: Said::new("", "", b""),
             claims,
             content: Content::Changed(Vec::new()),
         });
