@@ -180,10 +180,8 @@ async fn registry_without_deletion_is_reported() {
         );
     }
     let fake = Fake::start(|_| Reaction::new(307, "").with("Location", "/elsewhere"));
-    assert!(matches!(
-        remote(&fake).delete(Digest::of(b"x")).await.unwrap(),
-        Deletion::Refused(_)
-    ));
+    let redirected = remote(&fake).delete(Digest::of(b"x")).await.unwrap_err();
+    assert_eq!(redirected.class, Class::Unavailable);
     assert_eq!(fake.requests().len(), 1);
     let fake = Fake::start(|_| Reaction::new(403, ""));
     assert_eq!(
