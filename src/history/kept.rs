@@ -108,7 +108,7 @@ impl Keep {
         Some(Kept { tip, frames })
     }
 
-    /// Keeps what was answered, behind what was kept already. That it can't be kept harms nobody.
+    /// Keeps what was answered, behind what was kept already. An answer that cannot be kept is no error.
     pub(super) fn store(
         &self,
         question: &Digest,

@@ -167,7 +167,8 @@ impl Question {
         Digest::of(&text)
     }
 
-    /// Asks for what is new since the answer that was kept; `follows`: whether the tip of that one is behind what is new.
+    /// Asks for what is new since the answer that was kept. `follows` tells whether what is new begins right
+    /// after the tip of that answer.
     fn ask(
         self,
         git: &Git,

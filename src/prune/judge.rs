@@ -333,7 +333,7 @@ impl<'l> Judgement<'l> {
     }
 }
 
-/// The warning about a listing without any tag, of a package that has pinned versions.
+/// The warning about a listing of versions without any tag.
 fn unlisted(listing: &Listing) -> Vec<Warning> {
     let versions = &listing.versions;
     if versions.is_empty() || versions.iter().any(|version| !version.tags.is_empty()) {
@@ -341,10 +341,9 @@ fn unlisted(listing: &Listing) -> Vec<Warning> {
     }
     vec![Warning {
         code: "tags_missing",
-        detail:
-            "the registry lists no tag, although pinned versions exist: nothing was looked for; \
+        detail: "the registry lists no tag, although versions exist, so no build could be found; \
              check that the token may list tags"
-                .to_owned(),
+            .to_owned(),
     }]
 }
 

@@ -260,20 +260,14 @@ async fn open(
     let mut reason = String::new();
     let mut unsure = false;
     for round in 1..=ROUNDS {
-        let opened = match forge.create_pull(&new).await? {
-            CreateOutcome::New(pull) => Some(pull),
-            CreateOutcome::Exists(why) | CreateOutcome::NotYet(why) => {
-                reason = why;
-                None
-            }
-            CreateOutcome::Unsure(why) => {
-                (reason, unsure) = (why, true);
-                None
+        reason = match forge.create_pull(&new).await? {
+            CreateOutcome::New(pull) => return first_of(forge, between, &pull).await,
+            CreateOutcome::Exists(reason) | CreateOutcome::NotYet(reason) => reason,
+            CreateOutcome::Unsure(reason) => {
+                unsure = true;
+                reason
             }
         };
-        if let Some(pull) = opened {
-            return first_of(forge, between, &pull).await;
-        }
         match find(forge, between).await? {
             // The answer to its opening was lost.
             Some(pull) if unsure && pull.body == body => {

@@ -475,16 +475,22 @@ fn repository_that_demands_or_pins_more_is_refused() {
     }
 }
 
-#[test]
-fn globs_that_match_too_much_are_refused_before_contents_are_read() {
-    let mut options = options(Kind::Github, 2);
-    options.seeded.files = 400;
+/// A fleet of two with so many files each, of which the second one's globs take all.
+fn taking_all(kind: Kind, files: usize) -> Fleet {
+    let mut options = options(kind, 2);
+    options.seeded.files = files;
     let fleet = Fleet::new(options);
     let config = OWN.replace("'.github/workflows/*.yml'", "'**'");
     fleet
         .forge
         .store(1)
         .push("main", "mine", &[("repin.yaml", &config)]);
+    fleet
+}
+
+#[test]
+fn globs_that_match_too_much_are_refused_before_contents_are_read() {
+    let fleet = taking_all(Kind::Github, 400);
     fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(1);
     let lines = fleet.lines("out.jsonl");
     let message = lines[1]["error"]["message"].as_str().unwrap();
@@ -525,14 +531,7 @@ verify: {{ signers: [{{ key: list.txt, commit: 'off' }}] }}
 #[test]
 fn globs_that_match_nearly_100_000_files_are_refused_in_128_mib() {
     for kind in [Kind::Github, Kind::Gitea] {
-        let mut options = options(kind, 2);
-        options.seeded.files = 99_000;
-        let fleet = Fleet::new(options);
-        let config = OWN.replace("'.github/workflows/*.yml'", "'**'");
-        fleet
-            .forge
-            .store(1)
-            .push("main", "mine", &[("repin.yaml", &config)]);
+        let fleet = taking_all(kind, 99_000);
         let mut command = Command::new("sh");
         command
             .args(["-c", "ulimit -d 131072; exec \"$0\" \"$@\""])

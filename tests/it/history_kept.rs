@@ -224,7 +224,7 @@ fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
 #[test]
 fn links_and_pipes_are_not_followed_and_files_of_others_stay() {
     let repo = story();
-    let told = told_with_what_is_kept(&repo);
+    let expected = told_with_what_is_kept(&repo);
     let elsewhere = tempfile::tempdir().unwrap();
     let directory = repo.join(".git/repin-history");
     // The directory is a link to files that somebody else needs.
@@ -237,7 +237,7 @@ fn links_and_pipes_are_not_followed_and_files_of_others_stay() {
     fs::remove_dir_all(&directory).unwrap();
     symlink(elsewhere.path(), &directory).unwrap();
     let git = watched(&repo);
-    assert_eq!(self::told(repo.path(), &git), told);
+    assert_eq!(told(repo.path(), &git), expected);
     assert_eq!(calls(&repo).len(), 2, "what is behind the link was used");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 23);
     // Answers that are pipes or links; whoever opens a pipe waits for ever.
@@ -256,7 +256,7 @@ fn links_and_pipes_are_not_followed_and_files_of_others_stay() {
         }
     }
     let git = watched(&repo);
-    assert_eq!(self::told(repo.path(), &git), told);
+    assert_eq!(told(repo.path(), &git), expected);
     assert_eq!(calls(&repo).len(), 2, "a link was followed");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 23);
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 23);
@@ -265,7 +265,7 @@ fn links_and_pipes_are_not_followed_and_files_of_others_stay() {
 #[test]
 fn answers_of_another_git_count_for_nothing() {
     let repo = story();
-    let told = told_with_what_is_kept(&repo);
+    let expected = told_with_what_is_kept(&repo);
     let git = |version: &str| {
         let calls = repo.join(".git/calls");
         fs::write(&calls, "").unwrap();
@@ -281,7 +281,7 @@ fn answers_of_another_git_count_for_nothing() {
         ("git version 1", 0),
         ("git version 2", 2),
     ] {
-        assert_eq!(self::told(repo.path(), &git(version)), told);
+        assert_eq!(told(repo.path(), &git(version)), expected);
         assert_eq!(calls(&repo).len(), asked, "{version}");
     }
 }

@@ -569,22 +569,34 @@ fn each_command_once() {
     });
 }
 
+/// Meets one request of a command once; `find` tells which.
+fn meeting(name: &str, kind: &str, find: impl Fn(&[String]) -> Option<usize>) {
+    let kind = KINDS.iter().find(|other| other.name == kind).unwrap();
+    let case = case(name);
+    right(case, false, |requests| {
+        let plan = Plan {
+            kind,
+            at: 1 + find(requests).unwrap(),
+            lasting: false,
+        };
+        vec![Trial { case, plan }]
+    });
+}
+
+/// The first deletion asks whether the registry deletes at all, so it is the last one.
+fn deletion(requests: &[String]) -> Option<usize> {
+    requests
+        .iter()
+        .rposition(|request| request.starts_with("DELETE "))
+}
+
 /// A pull request is reported as opened although the answer to its opening was lost.
 #[test]
 fn opening_whose_answer_is_lost_is_reported_as_one() {
-    let kind = KINDS.iter().find(|kind| kind.name == "done, then closed");
+    let opening = |request: &String| request.starts_with("POST ") && request.ends_with("/pulls");
     for name in ["branch-promote", "promote-pr", "promote-pr-gitea"] {
-        let case = case(name);
-        right(case, false, |requests| {
-            let opening =
-                |request: &String| request.starts_with("POST ") && request.ends_with("/pulls");
-            let at = 1 + requests.iter().position(opening).unwrap();
-            let plan = Plan {
-                kind: kind.unwrap(),
-                at,
-                lasting: false,
-            };
-            vec![Trial { case, plan }]
+        meeting(name, "done, then closed", |requests| {
+            requests.iter().position(opening)
         });
     }
 }
@@ -592,37 +604,14 @@ fn opening_whose_answer_is_lost_is_reported_as_one() {
 /// A version counts as deleted although the answer to its deletion was lost.
 #[test]
 fn deletion_whose_answer_is_lost_counts_as_one() {
-    let kind = KINDS.iter().find(|kind| kind.name == "done, then closed");
     for name in ["prune-apply", "prune-packages-apply"] {
-        let case = case(name);
-        right(case, false, |requests| {
-            // The first one asks whether the registry deletes at all.
-            let deletes = |request: &String| request.starts_with("DELETE ");
-            let at = 1 + requests.iter().rposition(deletes).unwrap();
-            let plan = Plan {
-                kind: kind.unwrap(),
-                at,
-                lasting: false,
-            };
-            vec![Trial { case, plan }]
-        });
+        meeting(name, "done, then closed", deletion);
     }
 }
 
 #[test]
 fn deletion_that_is_redirected_is_an_outage() {
-    let kind = KINDS.iter().find(|kind| kind.name == "redirect loop");
-    let case = case("prune-apply");
-    right(case, false, |requests| {
-        let deletes = |request: &String| request.starts_with("DELETE ");
-        let at = 1 + requests.iter().rposition(deletes).unwrap();
-        let plan = Plan {
-            kind: kind.unwrap(),
-            at,
-            lasting: false,
-        };
-        vec![Trial { case, plan }]
-    });
+    meeting("prune-apply", "redirect loop", deletion);
 }
 
 /// All kinds at each request of the commands that `REPIN_FAULTS` names, of every one if it names

@@ -83,6 +83,24 @@ pub(crate) struct Accepting {
 }
 
 impl Accepting {
+    /// Passes on every connection, on a thread.
+    pub(crate) fn each(
+        listener: TcpListener,
+        mut each: impl FnMut(TcpStream) + Send + 'static,
+    ) -> Self {
+        let accepting = Self::at(listener.local_addr().unwrap());
+        let over = accepting.over();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                each(stream);
+            }
+        });
+        accepting
+    }
+
     pub(crate) fn at(address: SocketAddr) -> Self {
         let over = Arc::default();
         Self { address, over }
@@ -137,18 +155,11 @@ impl Fake {
             busiest: Arc::clone(&busiest),
         });
         let counter = Arc::clone(&connections);
-        let accepting = Accepting::at(address);
-        let over = accepting.over();
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                counter.fetch_add(1, Ordering::SeqCst);
-                let shared = Arc::clone(&shared);
-                // That a client goes away in the middle is what some tests are about.
-                thread::spawn(move || shared.serve(stream).ok());
-            }
+        let accepting = Accepting::each(listener, move |stream| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let shared = Arc::clone(&shared);
+            // That a client goes away in the middle is what some tests are about.
+            thread::spawn(move || shared.serve(stream).ok());
         });
         Self {
             address,

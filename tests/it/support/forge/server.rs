@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
 };
 
@@ -43,16 +43,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let handle = Arc::new(handle);
-        let accepting = Accepting::at(address);
-        let over = accepting.over();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let handle = Arc::clone(&handle);
-                thread::spawn(move || stream.map(|stream| serve(&stream, &*handle)));
-            }
+        let accepting = Accepting::each(listener, move |stream| {
+            let handle = Arc::clone(&handle);
+            thread::spawn(move || serve(&stream, &*handle));
         });
         Self {
             address,
