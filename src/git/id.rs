@@ -1,12 +1,15 @@
 //! Names of git objects.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use crate::oci::decode_hex;
 
 /// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are
 /// named by SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectId {
     bytes: [u8; 32],
     length: u8,
@@ -52,6 +55,12 @@ impl ObjectId {
     /// The first ten digits, for people.
     pub fn short(&self) -> String {
         hex::encode(&self.bytes[..5])
+    }
+}
+
+impl Hash for ObjectId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The files with pins that each entry's commit changed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -28,18 +28,18 @@ impl History {
     /// brought in is left
     /// out: whether the commit changed it is unknown.
     pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
+        let seen = self.known.contents.seen.keys();
+        let with_pins: HashSet<ObjectId> = seen.map(|blob| blob.id).collect();
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
         let mut changed = HashMap::new();
         let mut events = self.events.all.iter().map(|event| event.at).peekable();
         for (at, commit) in self.known.commits.iter().enumerate() {
             let found = follow(&mut files, &commit.content);
             if events.next_if_eq(&at).is_some() {
-                let pinned =
-                    |id: &Option<ObjectId>| id.is_some_and(|id| self.known.pinned.contains(&id));
-                let with_pins = found
-                    .into_iter()
-                    .filter(|file| pinned(&file.old) || pinned(&file.new));
-                changed.insert(commit.id, with_pins.collect());
+                let pinned = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
+                let found = found.into_iter();
+                let found = found.filter(|file| pinned(&file.old) || pinned(&file.new));
+                changed.insert(commit.id, found.collect());
             }
         }
         changed

@@ -4,7 +4,7 @@
 //! Pure: sets by number in, events out. The rules are those in the documentation of the module
 //! above.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use super::{Kind, sets::Set};
 use crate::oci::{Digest, Revision};
@@ -42,9 +42,9 @@ pub(super) struct Events {
     /// The place in the line of the last newer set: what came before it holds nothing any more.
     pub(super) newest: Option<usize>,
     /// The revisions that each set was promoted as.
-    pub(super) revisions: HashMap<usize, Vec<Revision>>,
+    pub(super) revisions: Vec<Vec<Revision>>,
     /// The position in the line at which each set first became current.
-    pub(super) first: HashMap<usize, usize>,
+    pub(super) first: Vec<Option<usize>>,
 }
 
 struct Fold<'s> {
@@ -53,21 +53,25 @@ struct Fold<'s> {
     /// The sets in the order in which they became current.
     came: Vec<usize>,
     /// The last position of each set in `came`.
-    last: HashMap<usize, usize>,
+    last: Vec<Option<usize>>,
     /// The digests that each image had, when all of its pins agreed, or in a commit whose content
     /// cannot be read.
-    digests: Vec<BTreeSet<Digest>>,
+    digests: Vec<HashSet<Digest>>,
 }
 
 /// Goes along the line, oldest commit first. `cut`: what came before it is not known.
 pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
-    let digests = vec![BTreeSet::new(); images];
+    let digests = vec![HashSet::new(); images];
     let mut fold = Fold {
         sets,
-        events: Events::default(),
+        events: Events {
+            revisions: vec![Vec::new(); sets.len()],
+            first: vec![None; sets.len()],
+            ..Events::default()
+        },
         came: Vec::new(),
-        last: HashMap::new(),
+        last: vec![None; sets.len()],
         digests,
     };
     let mut unknown = cut;
@@ -102,7 +106,7 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
 impl Fold<'_> {
     fn event(&mut self, at: usize, set: usize, point: &Point) {
         let (content, claims) = (&self.sets[set], &point.claims);
-        let before = self.last.get(&set).map(|before| before + 1);
+        let before = self.last[set].map(|before| before + 1);
         // A set that was current before the line undid all of the line.
         let undone = before.or(point.returns.then_some(0));
         let undone = undone.filter(|_| !content.is_empty());
@@ -111,7 +115,7 @@ impl Fold<'_> {
             None if claims.is_empty() || content.is_empty() || content.is_mixed() => Kind::Manual,
             None => Kind::Promote,
         };
-        let known = self.events.revisions.entry(set).or_default();
+        let known = &mut self.events.revisions[set];
         match kind {
             Kind::Promote => known.extend_from_slice(claims),
             Kind::Rollback if known.is_empty() => known.extend(claims.first().cloned()),
@@ -149,7 +153,7 @@ impl Fold<'_> {
         if content.is_empty() || content.is_mixed() {
             return;
         }
-        let known = self.events.revisions.entry(set).or_default();
+        let known = &mut self.events.revisions[set];
         if !known.is_empty() {
             return;
         }
@@ -173,9 +177,9 @@ impl Fold<'_> {
     }
 
     fn in_place(&mut self, at: usize, set: usize) {
-        self.last.insert(set, self.came.len());
+        self.last[set] = Some(self.came.len());
         self.came.push(set);
-        self.events.first.entry(set).or_insert(at);
+        self.events.first[set].get_or_insert(at);
         for (image, had) in self.digests.iter_mut().enumerate() {
             had.extend(self.sets[set].digest(image));
         }

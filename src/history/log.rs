@@ -1,10 +1,13 @@
 //! Reading `git log`: what it is asked, and its NUL-separated answer commit by commit.
 
 use std::{
-    borrow::Cow,
     ffi::OsString,
     io::{self, BufRead, BufReader, Cursor, Read},
+    mem,
     os::unix::ffi::{OsStrExt, OsStringExt},
+    panic::resume_unwind,
+    sync::mpsc::{Receiver, SyncSender, channel, sync_channel},
+    thread,
 };
 
 use super::kept::{Keep, Keeping, Kept};
@@ -53,6 +56,12 @@ pub(super) const FIELD: usize = 64 * 1024;
 
 /// The most that is read of what is new since an answer that was kept, in bytes.
 const NEWER: u64 = 16 * 1024 * 1024;
+
+/// So many commits are passed on at once.
+const BATCH: usize = 256;
+
+/// So many batches are read ahead.
+const AHEAD: usize = 4;
 
 /// One commit, as printed by `git log`.
 #[derive(Debug, PartialEq, Eq)]
@@ -226,8 +235,8 @@ pub(super) struct Log {
 
 /// An answer, first what was kept of it.
 struct Source {
-    kept: Option<Box<dyn Read>>,
-    newer: Box<dyn Read>,
+    kept: Option<Box<dyn Read + Send>>,
+    newer: Box<dyn Read + Send>,
     /// A copy of what is newer.
     keeping: Option<Keeping>,
 }
@@ -241,7 +250,7 @@ struct Store {
 }
 
 impl Source {
-    fn of_git(stdout: impl Read + 'static) -> Self {
+    fn of_git(stdout: impl Read + Send + 'static) -> Self {
         Self {
             kept: None,
             newer: Box::new(stdout),
@@ -289,29 +298,49 @@ impl Log {
         }
     }
 
-    /// Passes on every commit; an error of `each` ends it.
+    /// Passes on every commit; an error of `each` ends it. The answer is read on a thread, beside what is done
+    /// with it.
     pub(super) fn each(
-        mut self,
+        self,
         mut each: impl FnMut(Commit) -> Result<(), GitError>,
     ) -> Result<(), GitError> {
-        let mut cut = None;
-        loop {
-            match self.answer.next() {
-                Ok(Some(commit)) => each(commit)?,
-                Ok(None) => break,
-                Err(error @ GitError::Malformed { what: END, .. }) => {
-                    cut = Some(error);
-                    break;
-                }
-                Err(error) => return Err(self.misread(error)),
+        let Self {
+            mut answer,
+            stream,
+            store,
+        } = self;
+        let (source, read) = thread::scope(|scope| {
+            let (sender, batches) = sync_channel(AHEAD);
+            let (used, unused) = channel();
+            let reading = scope.spawn(move || {
+                let read = answer.send(&sender, &unused);
+                (answer.from.into_inner(), read)
+            });
+            for mut batch in batches {
+                batch.drain(..).try_for_each(&mut each)?;
+                // Nobody wants it after the last one.
+                let _ = used.send(batch);
             }
-        }
+            Ok(reading.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
+        let malformed = |error| {
+            // What was kept may be at fault, so the next run asks for all of it.
+            if let Some(store) = &store {
+                store.keep.forget(&store.question);
+            }
+            error
+        };
+        let cut = match read {
+            Ok(()) => None,
+            Err(error @ GitError::Malformed { what: END, .. }) => Some(error),
+            Err(error) => return Err(malformed(error)),
+        };
         // Where git ended too early, its own reason comes first.
-        self.stream.take().map_or(Ok(()), Stream::finish)?;
+        stream.map_or(Ok(()), Stream::finish)?;
         if let Some(cut) = cut {
-            return Err(self.misread(cut));
+            return Err(malformed(cut));
         }
-        if let (Some(store), Some(keeping)) = (self.store, self.answer.from.into_inner().keeping) {
+        if let (Some(store), Some(keeping)) = (store, source.keeping) {
             let Store {
                 keep,
                 question,
@@ -321,14 +350,6 @@ impl Log {
             keep.store(&question, Some(&tip), before.as_ref(), keeping);
         }
         Ok(())
-    }
-
-    /// What was kept may be at fault, so the next run asks for all of it.
-    fn misread(&self, error: GitError) -> GitError {
-        if let Some(store) = &self.store {
-            store.keep.forget(&store.question);
-        }
-        error
     }
 }
 
@@ -385,12 +406,17 @@ pub(super) struct Answer<R> {
     from: R,
     /// The field that was read last.
     field: Vec<u8>,
+    /// Room for what a commit says.
+    text: Vec<u8>,
 }
 
 impl<R: BufRead> Answer<R> {
     pub(super) fn new(from: R) -> Self {
-        let field = Vec::new();
-        Self { from, field }
+        Self {
+            from,
+            field: Vec::new(),
+            text: Vec::new(),
+        }
     }
 
     /// The next commit; `None` after the last.
@@ -405,10 +431,9 @@ impl<R: BufRead> Answer<R> {
             first: parents.next().transpose()?,
             others: parents.collect::<Result<_, _>>()?,
         };
-        let mut text = match String::from_utf8_lossy(self.field()?) {
-            Cow::Borrowed(text) => text.as_bytes().to_vec(),
-            Cow::Owned(text) => text.into_bytes(),
-        };
+        let mut text = mem::take(&mut self.text);
+        text.clear();
+        text.extend_from_slice(String::from_utf8_lossy(self.field()?).as_bytes());
         // A date has no blank.
         let author = memchr::memchr(b' ', &text).unwrap_or_else(|| {
             text.push(b' ');
@@ -417,10 +442,11 @@ impl<R: BufRead> Answer<R> {
         let (author, subject) = (author + 1, text.len());
         text.extend_from_slice(self.field()?);
         let said = Said {
-            text: text.into(),
+            text: text.as_slice().into(),
             author,
             subject,
         };
+        self.text = text;
         let trailers = self.field()?.to_vec();
         let mut changes = Vec::new();
         // An object's name begins with neither.
@@ -434,6 +460,33 @@ impl<R: BufRead> Answer<R> {
             trailers,
             changes,
         }))
+    }
+
+    /// Sends all commits that are left, unless nobody wants them any more; in batches that were `used`, since
+    /// to free another thread's memory makes both wait.
+    fn send(
+        &mut self,
+        to: &SyncSender<Vec<Commit>>,
+        used: &Receiver<Vec<Commit>>,
+    ) -> Result<(), GitError> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let read = loop {
+            match self.next() {
+                Ok(Some(commit)) => batch.push(commit),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            if batch.len() == BATCH {
+                let next = used.try_recv();
+                let next = next.unwrap_or_else(|_| Vec::with_capacity(BATCH));
+                if to.send(mem::replace(&mut batch, next)).is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        // Whoever wants no more has ended with an error.
+        let _ = to.send(batch);
+        read
     }
 
     /// `:OLDMODE NEWMODE OLDID NEWID STATUS`, a NUL, and the path (git-diff, "Raw output format").

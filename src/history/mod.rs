@@ -57,12 +57,15 @@ mod scans;
 mod sets;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::OnceLock,
+};
 
 use claims::Titles;
 use kept::Keep;
 use line::{Event, Events, Point};
-use readings::Readings;
+use readings::{Contents, Readings};
 use scans::Scans;
 use serde::Serialize;
 use sets::{Set, Sets};
@@ -181,8 +184,6 @@ impl Unreadable {
 pub struct History {
     /// The branch that was read.
     pub branch: Branch,
-    /// Every commit that changed the set, newest first.
-    pub entries: Vec<Entry>,
     /// Commits that had to be left out.
     pub unreadable: Vec<Unreadable>,
     /// Whether the clone is too shallow to know all of the line and of what it merged; `git fetch
@@ -193,6 +194,8 @@ pub struct History {
     /// The commits that claim each revision, as places in the line, oldest first.
     claimed: HashMap<Revision, Vec<usize>>,
     events: Events,
+    /// The events, newest first, once they were asked for.
+    entries: OnceLock<Vec<Entry>>,
 }
 
 /// What was gathered about the commits of the line, oldest first.
@@ -204,10 +207,7 @@ struct Known {
     /// The commits that may have merged more, or less, than is known, as places in the line.
     doubtful: BTreeSet<usize>,
     sets: Vec<Set>,
-    ever: Vec<BTreeSet<Digest>>,
-    in_places: BTreeSet<Digest>,
-    /// The contents that hold pins.
-    pinned: HashSet<ObjectId>,
+    contents: Contents,
     /// How a revision became a tag, by every configuration of the line.
     tags: Vec<Template>,
 }
@@ -260,19 +260,19 @@ impl History {
             let file = String::from_utf8_lossy(path).into_owned();
             let why = format!("{file}:{why}").into();
             let file = Some(file);
-            commits[*at].content = Content::Unreadable(Unknown { file, why }, Vec::new());
+            let why = Box::new(Unknown { file, why });
+            commits[*at].content = Content::Unreadable(why, Vec::new());
         }
-        let cut = |commit: &Visited| git.is_boundary(&commit.id);
-        let mut doubtful = (0..commits.len()).filter(|at| cut(&commits[*at])).collect();
+        let cut = |at: &usize| git.is_boundary(&commits[*at].id);
+        let places = git.is_shallow().then_some(0..commits.len());
+        let mut doubtful = places.into_iter().flatten().filter(cut).collect();
         let line = points(git, keep, &commits, &mut found, &titles, &mut doubtful)?;
         let known = Known {
             commits,
             line,
             doubtful,
             sets: found.all,
-            ever: found.ever,
-            pinned: contents.seen.keys().map(|blob| blob.id).collect(),
-            in_places: contents.in_places,
+            contents,
             tags: titles.into_tags(),
         };
         Ok(Self::of(branch, config.clone(), known))
@@ -282,31 +282,30 @@ impl History {
         let cut = known.doubtful.contains(&0);
         let events = line::events(&known.line, &known.sets, cut);
         let shallow = !known.doubtful.is_empty();
-        let unreadable = unreadable(&known.commits, config.file_name());
+        let unreadable = unreadable(&known, config.file_name());
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
         for (at, point) in known.line.iter().enumerate() {
             for revision in &point.claims {
                 claimed.entry(revision.clone()).or_default().push(at);
             }
         }
-        let mut history = Self {
+        Self {
             branch,
-            entries: Vec::new(),
             unreadable,
             shallow,
             config,
             known,
             claimed,
             events,
-        };
-        history.entries = history
-            .events
-            .all
-            .iter()
-            .rev()
-            .map(|event| history.entry(event))
-            .collect();
-        history
+            entries: OnceLock::new(),
+        }
+    }
+
+    /// Every commit that changed the set, newest first.
+    pub fn entries(&self) -> &[Entry] {
+        let entry = |event| self.entry(event);
+        self.entries
+            .get_or_init(|| self.events.all.iter().rev().map(entry).collect())
     }
 
     /// Every commit that changed the set or whose content is unknown, newest first.
@@ -329,7 +328,7 @@ impl History {
             (unread.at, entry)
         });
         let events = self.events.all.iter().rev().map(|event| event.at);
-        let known = events.zip(self.entries.iter().cloned());
+        let known = events.zip(self.entries().iter().cloned());
         let mut all: Vec<_> = known.chain(unread).collect();
         all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         all.into_iter().map(|(_, entry)| entry).collect()
@@ -346,28 +345,26 @@ impl History {
     /// What going back to the set with these digests undoes, newest first: the entries after the
     /// last one that had them. `None` if no entry had them.
     pub fn since(&self, digests: &Digests) -> Option<&[Entry]> {
-        let last = self
-            .entries
-            .iter()
-            .position(|entry| entry.images == *digests)?;
-        Some(&self.entries[..last])
+        let entries = self.entries();
+        let last = entries.iter().position(|entry| entry.images == *digests)?;
+        Some(&entries[..last])
     }
 
-    /// Every digest of an image in a matched file of any commit of the line, whatever else was
-    /// wrong with that commit.
-    pub fn ever_pinned(&self, image: &str) -> Option<&BTreeSet<Digest>> {
-        let at = self
-            .config
-            .images
-            .iter()
-            .position(|other| other.name == image)?;
-        self.known.ever.get(at)
+    /// For each image, in the order of the configuration, every digest in a matched file of any commit of
+    /// the line, whatever else was wrong with that commit.
+    pub fn ever_pinned(&self) -> Vec<BTreeSet<Digest>> {
+        let mut ever = vec![BTreeSet::new(); self.config.images.len()];
+        let seen = self.known.contents.seen.values();
+        for (image, digest) in seen.flat_map(|seen| &seen.pins) {
+            ever[*image].insert(*digest);
+        }
+        ever
     }
 
     /// Every digest in a file that a place searches, by the current configuration or that of the
     /// commit, in any commit of the line.
     pub fn in_places(&self) -> &BTreeSet<Digest> {
-        &self.known.in_places
+        &self.known.contents.in_places
     }
 
     /// The tags of every revision that a commit of the line, or what it merged, claims to promote;
@@ -442,6 +439,7 @@ fn points(
     doubtful: &mut BTreeSet<usize>,
 ) -> Result<Vec<Point>, GitError> {
     let mut line: Vec<Point> = Vec::with_capacity(commits.len());
+    let mut merges = Vec::new();
     for (at, (commit, set)) in commits.iter().zip(&found.of).enumerate() {
         line.push(Point {
             set: *set,
@@ -449,16 +447,14 @@ fn points(
             claims: commit.claims.clone(),
             returns: false,
         });
+        if !commit.parents.others.is_empty() {
+            merges.push(at);
+        }
     }
-    let merges = || {
-        commits
-            .iter()
-            .enumerate()
-            .filter(|(_, commit)| !commit.parents.others.is_empty())
-    };
-    let sides: Vec<_> = merges()
-        .map(|(_, commit)| merged::Merge {
-            parents: commit.parents.clone(),
+    let sides: Vec<_> = merges
+        .iter()
+        .map(|at| merged::Merge {
+            parents: commits[*at].parents.clone(),
         })
         .collect();
     let Some(tip) = commits.last() else {
@@ -472,7 +468,7 @@ fn points(
         titles,
         keep,
     )?;
-    for ((at, _), brought) in merges().zip(brought) {
+    for (at, brought) in merges.into_iter().zip(brought) {
         doubtful.extend(brought.cut.then_some(at));
         for claim in brought.claims {
             if !line[at].claims.contains(&claim) {
@@ -484,12 +480,17 @@ fn points(
 }
 
 /// The first commit of each stretch that cannot be read.
-fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
+fn unreadable(known: &Known, file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut before: Option<&Unknown> = None;
-    for (at, commit) in commits.iter().enumerate() {
+    for (at, point) in known.line.iter().enumerate() {
+        if point.set.is_some() {
+            before = None;
+            continue;
+        }
+        let commit = &known.commits[at];
         let why = match &commit.content {
-            Content::Unreadable(why, _) => Some(why),
+            Content::Unreadable(why, _) => Some(&**why),
             Content::Changed(_) | Content::All(..) => None,
         };
         if let Some(why) = why

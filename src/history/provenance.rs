@@ -93,9 +93,9 @@ impl History {
                 rollback: self.entry_at(*by),
                 undone: self.undone(*set, *by).map(|at| self.entry_at(at)),
             };
-            match self.events.revisions.get(set).map(Vec::as_slice) {
-                None | Some([]) => holds.push(of_revision(None)),
-                Some(revisions) => holds.extend(revisions.iter().map(|one| of_revision(Some(one)))),
+            match &self.events.revisions[*set][..] {
+                [] => holds.push(of_revision(None)),
+                revisions => holds.extend(revisions.iter().map(|one| of_revision(Some(one)))),
             }
         }
         holds
@@ -181,13 +181,7 @@ impl History {
 
     /// Whether a rollback undid a set of this revision, and no newer set came since.
     pub fn held(&self, revision: &Revision) -> Hold<'_> {
-        let is_it = |set: usize| {
-            self.events
-                .revisions
-                .get(&set)
-                .is_some_and(|known| known.contains(revision))
-        };
-        self.hold(is_it)
+        self.hold(|set| self.events.revisions[set].contains(revision))
     }
 
     /// Whether a rollback undid the set with these digests, and no newer set came since: for sets
@@ -233,7 +227,8 @@ impl History {
 
     /// The entry of an event: entries are the events, newest first.
     fn entry_at(&self, event: usize) -> &Entry {
-        &self.entries[self.entries.len() - 1 - event]
+        let entries = self.entries();
+        &entries[entries.len() - 1 - event]
     }
 
     fn agrees(&self, set: usize, digests: &Digests) -> bool {
@@ -260,7 +255,7 @@ impl History {
 
     fn promoted(&self, at: usize, set: usize) -> Promoted {
         let commit = &self.known.commits[at];
-        let first = self.events.first.get(&set).copied().unwrap_or(at);
+        let first = self.events.first[set].unwrap_or(at);
         Promoted {
             commit: commit.id,
             date: commit.said.date(),

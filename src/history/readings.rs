@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::scans::Recalled;
 use crate::{
     git::ObjectId,
     oci::Digest,
@@ -57,7 +58,7 @@ struct Shared {
     numbers: HashMap<(String, Looking), usize>,
     readings: Vec<(FileScanner, Looking)>,
     /// What contents pin that no place searches, as earlier runs found.
-    recalled: HashMap<ObjectId, Scanned>,
+    recalled: Recalled,
     /// Those that are read for the first time.
     fresh: Vec<ObjectId>,
     contents: Contents,
@@ -65,7 +66,7 @@ struct Shared {
 
 impl Readings {
     /// Readings that continue those of earlier runs.
-    pub(super) fn recalling(recalled: HashMap<ObjectId, Scanned>) -> Self {
+    pub(super) fn recalling(recalled: Recalled) -> Self {
         let shared = Shared {
             recalled,
             ..Shared::default()
@@ -81,7 +82,7 @@ impl Readings {
             return false;
         }
         let shared = &mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match shared.recalled.remove(&blob.id) {
+        match shared.recalled.pins(&blob.id) {
             None => {
                 shared.fresh.push(blob.id);
                 false

@@ -6,7 +6,7 @@
 //! or by the repository's own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -93,16 +93,10 @@ impl History {
             read: HashMap::new(),
         };
         let titles = Titles::new(config);
-        let mut known = Known {
-            ever: vec![BTreeSet::new(); config.images.len()],
-            ..Known::default()
-        };
+        let mut known = Known::default();
         let mut numbers = HashMap::new();
         for commit in line.commits.iter().rev() {
             let found = reader.commit(commit)?;
-            for (image, digest) in &found.pins {
-                known.ever[*image].insert(*digest);
-            }
             let (subject, trailers) = (subject(commit.message), trailers(commit.message));
             let claims = titles.claims(subject.as_bytes(), trailers.as_bytes());
             let set = found.refused.is_none().then(|| {
@@ -128,7 +122,7 @@ impl History {
                 said: Said::new(commit.date, commit.author, subject.as_bytes()),
                 claims,
                 content: match found.refused {
-                    Some(why) => Content::Unreadable(why, Vec::new()),
+                    Some(why) => Content::Unreadable(Box::new(why), Vec::new()),
                     None => Content::Changed(Vec::new()),
                 },
             });
@@ -143,7 +137,7 @@ impl History {
     /// Whether the commits show how the current set became current, by a promote or a rollback, or
     /// else are all that there are.
     pub fn shows_beginning(&self) -> bool {
-        let latest = self.entries.first();
+        let latest = self.entries().first();
         let shown = latest.is_some_and(|entry| entry.current && entry.kind != super::Kind::Manual);
         !self.shallow || shown
     }

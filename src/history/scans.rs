@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read},
+    ops::Range,
     time::UNIX_EPOCH,
 };
 
@@ -47,13 +48,13 @@ impl Scans {
     }
 
     /// What each content pins.
-    pub(super) fn read(&self) -> HashMap<ObjectId, Scanned> {
+    pub(super) fn read(&self) -> Recalled {
         let Some(kept) = &self.kept else {
-            return HashMap::new();
+            return Recalled::default();
         };
-        decoded(kept, self.images).unwrap_or_else(|_| {
+        Recalled::of(kept, self.images).unwrap_or_else(|_| {
             self.keep.forget(&self.question);
-            HashMap::new()
+            Recalled::default()
         })
     }
 
@@ -85,30 +86,62 @@ fn encode(id: &ObjectId, pins: &Scanned, bytes: &mut Vec<u8>) {
     }
 }
 
-fn decoded(kept: &Kept, images: usize) -> io::Result<HashMap<ObjectId, Scanned>> {
-    let mut bytes = Vec::new();
-    kept.bytes()?.read_to_end(&mut bytes)?;
-    let mut rest = bytes.as_slice();
-    let mut found = HashMap::new();
-    while !rest.is_empty() {
-        let entry = entry(&mut rest).filter(|(_, pins)| pins.iter().all(|(at, _)| *at < images));
-        let (id, pins) = entry.ok_or_else(|| io::Error::other("malformed"))?;
-        found.insert(id, pins);
-    }
-    Ok(found)
+/// The length of a pin as it is kept: the image and the digest.
+const PIN: usize = 4 + 32;
+
+/// What contents pin, as it was kept.
+#[derive(Default)]
+pub(super) struct Recalled {
+    bytes: Vec<u8>,
+    /// Where the pins of each content stand.
+    places: HashMap<ObjectId, Range<usize>>,
 }
 
-fn entry(rest: &mut &[u8]) -> Option<(ObjectId, Scanned)> {
+impl Recalled {
+    fn of(kept: &Kept, images: usize) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        kept.bytes()?.read_to_end(&mut bytes)?;
+        let mut rest = bytes.as_slice();
+        let mut places = HashMap::new();
+        while !rest.is_empty() {
+            let malformed = || io::Error::other("malformed");
+            let (id, pins) = entry(&mut rest).ok_or_else(malformed)?;
+            if !self::pins(pins).all(|(image, _)| image < images) {
+                return Err(malformed());
+            }
+            let end = bytes.len() - rest.len();
+            places.insert(id, end - pins.len()..end);
+        }
+        Ok(Self { bytes, places })
+    }
+
+    /// What a content pins, if that was kept.
+    pub(super) fn pins(&self, id: &ObjectId) -> Option<Scanned> {
+        let place = self.places.get(id)?;
+        Some(pins(&self.bytes[place.clone()]).collect())
+    }
+}
+
+/// The next content, and its pins as they are kept.
+fn entry<'b>(rest: &mut &'b [u8]) -> Option<(ObjectId, &'b [u8])> {
     let length = *rest.split_off_first()?;
     let id = ObjectId::from_bytes(rest.split_off(..usize::from(length))?)?;
-    let number = |rest: &mut &[u8]| {
-        let bytes = rest.split_off(..4)?.try_into().ok()?;
-        usize::try_from(u32::from_le_bytes(bytes)).ok()
-    };
-    let pins = (0..number(rest)?).map(|_| {
-        let image = number(rest)?;
-        let digest: [u8; 32] = rest.split_off(..32)?.try_into().ok()?;
-        Some((image, Digest::from_bytes(digest)))
-    });
-    Some((id, pins.collect::<Option<_>>()?))
+    let pins = usize::try_from(number(rest.split_off(..4)?)).ok()?;
+    let length = pins.checked_mul(PIN)?;
+    Some((id, rest.split_off(..length)?))
+}
+
+fn pins(bytes: &[u8]) -> impl Iterator<Item = (usize, Digest)> {
+    bytes.chunks_exact(PIN).map(|pin| {
+        let (image, digest) = pin.split_at(4);
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest);
+        (number(image) as usize, Digest::from_bytes(hash))
+    })
+}
+
+/// The least significant byte first.
+fn number(bytes: &[u8]) -> u32 {
+    let digits = bytes.iter().rev();
+    digits.fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

@@ -1,7 +1,7 @@
 //! What each commit of the line pins, as sets that can be compared.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -15,7 +15,7 @@ use crate::{config::Config, oci::Digest};
 /// The distinct digests that each image is pinned to, sorted, in the order of the current
 /// configuration; images with `pins: 0` have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Set(pub(super) Vec<Vec<Digest>>);
+pub(super) struct Set(pub(super) Arc<[Vec<Digest>]>);
 
 impl Set {
     /// The set of these digests, by image.
@@ -24,7 +24,7 @@ impl Set {
             digests.sort_unstable();
             digests.dedup();
         }
-        Self(images)
+        Self(images.into())
     }
 
     /// Whether nothing is pinned at all.
@@ -61,25 +61,17 @@ pub(super) struct Sets {
     pub(super) of: Vec<Option<usize>>,
     /// For each commit whose configuration cannot be read, the digests that its changed files pin.
     pub(super) glimpsed: HashMap<usize, Scanned>,
-    /// Every digest of an image in a matched file of any commit, in the order of the current
-    /// configuration.
-    pub(super) ever: Vec<BTreeSet<Digest>>,
     /// For each commit with a file of a place that is refused, that file, and where and why.
     pub(super) refused: HashMap<usize, (FilePath, Arc<str>)>,
 }
 
 /// Tells what each commit of the line pins; `contents` are those that hold pins.
 pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Sets {
-    let mut ever = vec![BTreeSet::new(); config.images.len()];
     let scanned = &contents.seen;
-    for (image, digest) in scanned.values().flat_map(|seen| &seen.pins) {
-        ever[*image].insert(*digest);
-    }
     let mut sets = Sets {
         all: Vec::new(),
         of: Vec::with_capacity(line.len()),
         glimpsed: HashMap::new(),
-        ever,
         refused: HashMap::new(),
     };
     let mut numbers = HashMap::new();
@@ -108,7 +100,9 @@ pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Se
         // A refused file is among the files, so its repair is a change.
         if changed {
             let set = tree.set(config);
-            reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
+            let number = numbers.get(&set).copied();
+            reached = Some(number.unwrap_or_else(|| {
+                numbers.insert(set.clone(), sets.all.len());
                 sets.all.push(set);
                 sets.all.len() - 1
             }));

@@ -60,7 +60,7 @@ pub(super) enum Content {
     All(Arc<Rules>, Vec<(FilePath, Blob)>),
     /// It is not known, for this reason; these contents changed that any configuration which is known
     /// may take for pinned files.
-    Unreadable(Unknown, Vec<Blob>),
+    Unreadable(Box<Unknown>, Vec<Blob>),
 }
 
 /// Why a commit's content is not known.
@@ -196,6 +196,8 @@ struct WalkState {
     files: BTreeMap<FilePath, ObjectId>,
     /// The configuration's content, if it is there.
     own: Option<ObjectId>,
+    /// What it says, once that was asked for.
+    own_rules: Option<OwnRules>,
     /// The rules of the commit before; `None` before the first, and after one that cannot be read.
     rules: Option<Arc<Rules>>,
 }
@@ -270,6 +272,7 @@ impl Walk<'_> {
         for change in commit.changes {
             if change.path == self.config_path {
                 reached.own = change.blob;
+                reached.own_rules = None;
             }
             let Some(path) = change.path.strip_prefix(self.git.prefix()) else {
                 continue;
@@ -284,9 +287,14 @@ impl Walk<'_> {
             };
             touched.push((path, change.blob));
         }
-        let content = match self.rules(reached.own)? {
+        let rules = match reached.own_rules.clone() {
+            Some(rules) => rules,
+            None => self.rules(reached.own)?,
+        };
+        reached.own_rules = Some(rules.clone());
+        let content = match rules {
             OwnRules::Unreadable(why) => {
-                let why = Unknown { file: None, why };
+                let why = Box::new(Unknown { file: None, why });
                 // It makes no set, but what it pinned by any rules that are known was pinned all
                 // the same.
                 let counted = touched.iter().filter(|(path, _)| self.may_count(path));
@@ -339,6 +347,9 @@ impl Walk<'_> {
 
     /// A content at a path, as these rules read it.
     fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, reached: &WalkState) -> Blob {
+        if !rules.scanner.has_places() {
+            return Blob { id, reading: None };
+        }
         let exists = |path: &Path| reached.files.contains_key(path.as_os_str().as_bytes());
         let looking = RelPath::new(Path::new(OsStr::from_bytes(path)))
             .map(|path| rules.scanner.looking(&path, &exists))

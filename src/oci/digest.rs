@@ -1,13 +1,23 @@
 //! Digests of the OCI image specification (descriptor, "Digests"), SHA-256 only.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    hash::{self, Hash},
+    str::FromStr,
+};
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest; displayed as `sha256:` and 64 lowercase hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
+
+impl Hash for Digest {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
 
 /// Why a text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -369,10 +369,8 @@ impl ProtectionReader<'_> {
                 )
             })
             .collect();
-        for (image, guards) in config.images.iter().zip(&mut self.guards) {
-            guards
-                .history
-                .extend(history.ever_pinned(&image.name).into_iter().flatten());
+        for (ever_pinned, guards) in history.ever_pinned().into_iter().zip(&mut self.guards) {
+            guards.history.extend(ever_pinned);
             let told = |revision: &_| format!("that {branch} promoted ({revision})");
             let tags = tags
                 .iter()

@@ -32,10 +32,6 @@ fn told(root: &Path, git: &Git) -> String {
         Err(error) => return format!("{error:?}"),
     };
     let changed: BTreeMap<_, _> = history.changed_files().into_iter().collect();
-    let pinned = config.images.iter();
-    let pinned: Vec<_> = pinned
-        .map(|image| history.ever_pinned(&image.name))
-        .collect();
     let of_builds = BUILDS.map(|build| {
         let revision = revision(build);
         (
@@ -50,7 +46,7 @@ fn told(root: &Path, git: &Git) -> String {
             &history.unreadable,
             history.shallow,
             (history.claimed_tags(), history.in_places(), changed),
-            (pinned, history.holds(), of_builds),
+            (history.ever_pinned(), history.holds(), of_builds),
         )
     )
 }

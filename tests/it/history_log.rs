@@ -108,8 +108,8 @@ fn without_pins_at_the_tip_no_set_is_current() {
     repo.publish();
     let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
     let history = History::read(&Git::open(repo.path()).unwrap(), &config).unwrap();
-    assert_eq!(history.entries.len(), 3);
-    assert!(history.entries.iter().all(|entry| !entry.current));
+    assert_eq!(history.entries().len(), 3);
+    assert!(history.entries().iter().all(|entry| !entry.current));
 }
 
 #[test]

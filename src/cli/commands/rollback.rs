@@ -46,7 +46,7 @@ fn in_full(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> 
         return Ok(text.to_owned());
     };
     let revisions = history
-        .entries
+        .entries()
         .iter()
         .filter_map(|entry| entry.revision.as_ref());
     let revisions: BTreeSet<&str> = revisions
@@ -79,7 +79,7 @@ fn without_target(
     let gathered = History::read(config, &cx.services);
     let history = gathered.known().map_err(|error| Errors::from(&error))?;
     let available = |entry: &&Entry| entry.can_roll_back;
-    let sets: Vec<&Entry> = history.entries.iter().filter(available).collect();
+    let sets: Vec<&Entry> = history.entries().iter().filter(available).collect();
     if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
         return Err(shallow());
     }

@@ -243,7 +243,7 @@ impl Reading {
             cx.output.json(&self.document);
             return self.exit;
         }
-        let known = history.map_or(&[][..], |history| &history.entries);
+        let known = history.map_or(&[][..], history::History::entries);
         let known = known.iter().filter_map(|entry| entry.revision.as_ref());
         let mut revisions: BTreeSet<&str> = known.map(Revision::as_str).collect();
         let open = self.document.pull_requests.iter().flatten();
@@ -260,7 +260,7 @@ impl Reading {
 
 /// The entry of the current set.
 fn current(history: &history::History) -> Option<&Entry> {
-    history.entries.first().filter(|entry| entry.current)
+    history.entries().first().filter(|entry| entry.current)
 }
 
 fn set_row(entry: &Entry) -> SetRow {

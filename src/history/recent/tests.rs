@@ -86,7 +86,7 @@ fn whole_line_is_read_as_a_clone_is() {
     let all = history(&[A, B, BACK], true);
     assert_eq!(held(&all, "B"), "held");
     assert_eq!(held(&all, "A"), "free");
-    assert_eq!(all.entries[0].kind, Kind::Rollback);
+    assert_eq!(all.entries()[0].kind, Kind::Rollback);
     assert!(all.shows_beginning());
     // A newer set ends the hold.
     assert_eq!(
@@ -107,12 +107,12 @@ fn whole_line_is_read_as_a_clone_is() {
 fn rollback_to_a_set_before_the_line_holds_what_it_undid() {
     let cut = history(&[B, BACK], false);
     assert_eq!(held(&cut, "B"), "held");
-    assert_eq!(cut.entries[0].kind, Kind::Rollback);
+    assert_eq!(cut.entries()[0].kind, Kind::Rollback);
     // By the name that the repository's own rollbacks have.
     let own = "a back to A (#3)\n\nRepin-Set: A";
     assert_eq!(held(&history(&[B, own], false), "B"), "held");
     // Where all is known, the title alone makes no rollback.
-    assert_eq!(history(&[B, BACK], true).entries[0].kind, Kind::Promote);
+    assert_eq!(history(&[B, BACK], true).entries()[0].kind, Kind::Promote);
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Page {
         let (history, config) = (facts.history, facts.config);
         let holds = history.holds();
         let relations = Relations::of(facts, &holds);
-        let current = history.entries.first().filter(|entry| entry.current);
+        let current = history.entries().first().filter(|entry| entry.current);
         let images = config.images.iter().map(|image| CurrentImage {
             name: image.name.clone(),
             repository: image.repository.to_string(),
@@ -180,7 +180,7 @@ fn warnings(history: &History) -> Vec<String> {
 
 impl<'f> Relations<'f> {
     fn of(facts: Facts<'f>, holds: &[HeldSet<'f>]) -> Self {
-        let entries = &facts.history.entries;
+        let entries = facts.history.entries();
         let revisions = entries.iter().filter_map(|entry| entry.revision.as_ref());
         let held = holds.iter().filter_map(|hold| hold.undone);
         let pairs = || entries.iter().zip(entries.iter().skip(1));
