@@ -89,14 +89,11 @@ impl Session {
 
     /// From the journal to the point of no return: the first old content that is dropped.
     fn carry_out(&self, items: &[Item<'_>]) -> Result<(), Failure> {
-        let staged = items
-            .iter()
-            .try_for_each(|item| stage::stage(&self.root, item));
-        staged
+        let all: Vec<&Item<'_>> = items.iter().collect();
+        stage::stage_all(&self.root, &all)
             .and_then(|()| self.root.sync_directories(items))
             .map_err(Failure::Staging)?;
         self.state.begin_exchange().map_err(Failure::Staging)?;
-        let all: Vec<&Item<'_>> = items.iter().collect();
         exchange::all(&self.root, &all)
             .and_then(|()| self.root.sync_directories(items))
             // Whoever had a file open for writing since before its exchange may have written only

@@ -94,10 +94,10 @@ fn forward(
         // half-written again.
         state.begin_staging()?;
     }
-    for item in &unready {
-        remove_copies(root, item)?;
-        stage::stage(root, item)?;
-    }
+    unready
+        .iter()
+        .try_for_each(|item| remove_copies(root, item))?;
+    stage::stage_all(root, &unready)?;
     root.sync_directories(items.iter().copied())?;
     if !unready.is_empty() {
         state.begin_exchange()?;

@@ -96,10 +96,7 @@ impl World {
         let session = self.session();
         let items = Journal::of(&self.changes, 7).items;
         session.state.write(&Journal::of(&self.changes, 7)).unwrap();
-        items
-            .iter()
-            .try_for_each(|item| stage::stage(&session.root, item))
-            .unwrap();
+        stage::stage_all(&session.root, &items.iter().collect::<Vec<_>>()).unwrap();
         session.state.begin_exchange().unwrap();
         exchange::all(
             &session.root,
