@@ -12,8 +12,10 @@ use std::{
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
     },
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread,
 };
 
 use crate::support::{
@@ -224,39 +226,50 @@ fn moments(tree: &Tree) -> Vec<Point> {
 
 #[test]
 fn killed_recoveries_are_recovered() {
+    let all = [(Way::Promote, 5), (Way::Rollback, 5), (Way::Promote, 20)];
+    let some = if long() { &all[..] } else { &all[..1] };
+    let runs: usize = thread::scope(|scope| {
+        let trees = some.iter();
+        let trees = trees.map(|(way, files)| scope.spawn(|| kill_recoveries_of(*way, *files)));
+        let trees: Vec<_> = trees.collect();
+        let runs = trees
+            .into_iter()
+            .map(|tree| tree.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        runs.sum()
+    });
+    println!("figures: {runs} recoveries killed");
+}
+
+/// Kills recoveries of this tree; how many.
+fn kill_recoveries_of(way: Way, files: usize) -> usize {
     let mut runs = 0;
-    for (way, files) in [(Way::Promote, 5), (Way::Rollback, 5), (Way::Promote, 20)] {
-        if !long() && (way, files) != (Way::Promote, 5) {
-            continue;
-        }
-        let tree = Tree::new(files, way);
-        for moment in sample(moments(&tree), 3) {
-            for args in [&["recover"][..], &["recover", "--discard"]] {
-                let prepare = || {
-                    tree.reset();
-                    kill(&tree.command(), &moment);
-                };
+    let tree = Tree::new(files, way);
+    for moment in sample(moments(&tree), 3) {
+        for args in [&["recover"][..], &["recover", "--discard"]] {
+            let prepare = || {
+                tree.reset();
+                kill(&tree.command(), &moment);
+            };
+            prepare();
+            let recover = tree.world.command(args);
+            let trace = strace::first_thread(&recover, CHANGING, &[]);
+            let calls = trace.calls_in(&tree.root());
+            let calls: Vec<_> = calls.into_iter().map(strace::Call::point).collect();
+            for point in sample(calls, 4) {
                 prepare();
-                let recover = tree.world.command(args);
-                let trace = strace::first_thread(&recover, CHANGING, &[]);
-                let calls = trace.calls_in(&tree.root());
-                let calls: Vec<_> = calls.into_iter().map(strace::Call::point).collect();
-                for point in sample(calls, 4) {
-                    prepare();
-                    let after = format!("{way:?} of {files} at {moment:?}, {args:?} at {point:?}");
-                    kill(&recover, &point);
-                    runs += 1;
-                    is_known_or_discarded(&tree, args, &after);
-                    if args.len() == 1 {
-                        recovers(&tree, &after);
-                    } else {
-                        discards(&tree, &after);
-                    }
+                let after = format!("{way:?} of {files} at {moment:?}, {args:?} at {point:?}");
+                kill(&recover, &point);
+                runs += 1;
+                is_known_or_discarded(&tree, args, &after);
+                if args.len() == 1 {
+                    recovers(&tree, &after);
+                } else {
+                    discards(&tree, &after);
                 }
             }
         }
     }
-    println!("figures: {runs} recoveries killed");
+    runs
 }
 
 /// A killed `--discard` may leave a mixture, which it was asked to leave; a killed `recover` none
