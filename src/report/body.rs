@@ -91,12 +91,15 @@ pub fn render(
     template: Option<&str>,
 ) -> Result<String, TemplateError> {
     let environment = environment();
+    let own = template.is_some();
     let template = environment
         .template_from_str(template.unwrap_or(TEMPLATE))
         .map_err(wrong)?;
     let marker = marker(document);
     let mut document = PlanDocument {
         body: None,
+        // The built-in template has no use for it, and it may be long.
+        diff: document.diff.clone().filter(|_| own),
         ..document.clone()
     };
     let mut notices = Vec::new();

@@ -11,7 +11,7 @@ mod after;
 mod status;
 mod trust;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
@@ -50,9 +50,19 @@ pub struct PlanDocument {
     pub branch: String,
     pub title: String,
     pub body: Option<String>,
-    pub diff: Option<String>,
+    pub diff: Option<Diff>,
     pub pull_request: Option<PullRequest>,
     pub error: Option<ErrorRow>,
+}
+
+/// A diff, byte by byte, which may be long; as text, U+FFFD stands for what is not UTF-8.
+#[derive(Debug, Clone, Default)]
+pub struct Diff(pub Arc<Vec<u8>>);
+
+impl Serialize for Diff {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+    }
 }
 
 /// One image of a plan.

@@ -14,7 +14,7 @@ use crate::{
     report::{
         body::{self, Beside},
         diff,
-        json::{ErrorRow, FileRow, ImageRow, PlanDocument},
+        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
     },
 };
 
@@ -24,8 +24,8 @@ pub struct Finished {
     pub config: Config,
     /// The findings, decisions and actions.
     pub document: PlanDocument,
-    /// The diff, byte by byte.
-    pub diff: Vec<u8>,
+    /// The diff.
+    pub diff: Diff,
     /// What was done.
     pub done: Done,
     /// The reason why the run stopped early.
@@ -44,7 +44,7 @@ impl Finished {
     pub(super) fn new(
         config: Config,
         document: PlanDocument,
-        diff: Vec<u8>,
+        diff: Diff,
         carried: CarriedPull,
     ) -> Self {
         let CarriedPull { done, stop } = carried;
@@ -118,17 +118,17 @@ pub(super) fn unplanned(
     }
 }
 
-/// The document of a plan, without its body, and its diff byte by byte.
-pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> (PlanDocument, Vec<u8>) {
+/// The document of a plan, without its body, and its diff.
+pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> (PlanDocument, Diff) {
     let changes = planned.plan.changes();
     let checks = planned.approved.checks().iter();
-    let diff = diff::unified(changes);
+    let diff = Diff(diff::unified(changes).into());
     let document = PlanDocument {
         approved: true,
         changed: !changes.is_empty(),
         files: changes.iter().map(FileRow::of).collect(),
         checks: checks.chain(planned.plan.checks()).cloned().collect(),
-        diff: Some(String::from_utf8_lossy(&diff).into_owned()),
+        diff: Some(diff.clone()),
         ..unplanned
     };
     (document, diff)

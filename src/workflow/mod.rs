@@ -68,7 +68,7 @@ use crate::{
     config::Config,
     error::{Class, Error, Errors},
     plan::PlanError,
-    report::json::PlanDocument,
+    report::json::{Diff, PlanDocument},
 };
 
 /// How often a pull request is planned if the base branch keeps moving.
@@ -175,7 +175,7 @@ fn attempt(
             return Ok(Attempt::ended(
                 workspace.config,
                 document,
-                Vec::new(),
+                Diff::default(),
                 carried,
             ));
         }
@@ -183,7 +183,7 @@ fn attempt(
     let (mut document, diff) = document::planned(unplanned(planned.images.clone()), &planned);
     let body = document::body(&document, &planned.beside, template.as_ref());
     let written = body.and_then(|body| {
-        write_files(options, &diff, &body, services)?;
+        write_files(options, &diff.0, &body, services)?;
         document.body = Some(body);
         Ok(())
     });
@@ -195,7 +195,7 @@ fn attempt(
 }
 
 impl Attempt {
-    fn ended(config: Config, document: PlanDocument, diff: Vec<u8>, carried: CarriedPull) -> Self {
+    fn ended(config: Config, document: PlanDocument, diff: Diff, carried: CarriedPull) -> Self {
         let moved = matches!(carried.stop, Some(Stop::BaseMoved));
         let finished = Finished::new(config, document, diff, carried);
         if moved {
