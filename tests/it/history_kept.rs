@@ -9,6 +9,7 @@ use repin::{
     history::History,
     oci::{Pattern, Revision},
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::support::repo::{self, CONFIG, Repo, pin, title};
 
@@ -207,6 +208,98 @@ fn damaged_answers_count_for_nothing_and_are_kept_anew() {
     }
 }
 
+/// A file of this format that is whole, with this content.
+fn forge(file: &std::path::Path, format: &str, content: &[u8]) {
+    let bytes = fs::read(file).unwrap();
+    let head: Vec<_> = bytes.splitn(4, |byte| *byte == b'\n').collect();
+    let frames = zstd::encode_all(content, 1).unwrap();
+    let head = [
+        format.as_bytes(),
+        head[1],
+        head[2],
+        hex::encode(Sha256::digest(&frames)).as_bytes(),
+        b"",
+    ]
+    .join(&b'\n');
+    fs::write(file, [head, frames].concat()).unwrap();
+}
+
+/// The kept answers of git, and the file of what contents pin, which has no tip.
+fn logs_and_scans(repo: &Repo) -> (Vec<std::path::PathBuf>, std::path::PathBuf) {
+    let has_tip = |file: &std::path::PathBuf| {
+        let bytes = fs::read(file).unwrap();
+        let tip = bytes.split(|byte| *byte == b'\n').nth(2).unwrap();
+        !tip.is_empty()
+    };
+    let (logs, scans): (Vec<_>, Vec<_>) = kept_files(repo).into_iter().partition(has_tip);
+    let [scans] = <[_; 1]>::try_from(scans).unwrap();
+    (logs, scans)
+}
+
+#[test]
+fn whole_answers_that_cannot_be_read_are_forgotten() {
+    let repo = story();
+    let expected = told_with_what_is_kept(&repo);
+    let (logs, scans) = logs_and_scans(&repo);
+    assert_eq!(logs.len(), 2);
+    for file in &logs {
+        forge(file, "repin kept/1", b"no commit");
+        let error = told_with_what_is_kept(&repo);
+        assert!(error.contains("Malformed"), "{error}");
+        assert!(!file.exists(), "{}", file.display());
+        assert_eq!(told_with_what_is_kept(&repo), expected);
+    }
+    // An end within an entry, and a third of two images.
+    let pinned = hex::decode(
+        repo.git(&["rev-parse", "HEAD:.github/workflows/fix.yml"])
+            .trim(),
+    )
+    .unwrap();
+    let image = [&[20][..], &pinned, &[1, 0, 0, 0], &[2, 0, 0, 0], &[7; 32]].concat();
+    for content in [&[20][..], &image] {
+        forge(&scans, "repin kept/1", content);
+        let forged = fs::read(&scans).unwrap();
+        assert_eq!(told_with_what_is_kept(&repo), expected);
+        assert_eq!(told_with_what_is_kept(&repo), expected);
+        assert_ne!(fs::read(&scans).unwrap(), forged);
+    }
+    for file in logs.iter().chain([&scans]) {
+        forge(file, "repin kept/0", b"no commit");
+        assert_eq!(told_with_what_is_kept(&repo), expected);
+    }
+}
+
+#[test]
+fn new_commits_of_a_git_that_fails_count_for_nothing() {
+    let repo = story();
+    told_with_what_is_kept(&repo);
+    for build in ['e', 'f'] {
+        repo.promote(build);
+    }
+    repo.publish();
+    let all = repo.join(".git/all");
+    let git = |answer: &str| {
+        let all = all.display();
+        let text = format!(
+            "case \" $* \" in *--first-parent*' ^'*) {};; *) exec git \"$@\";; esac\n",
+            answer.replace("ALL", &format!("'{all}'"))
+        );
+        repo.script(".git/git.sh", &text);
+        Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+    };
+    let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
+    let read = |git: &Git| History::of_branch(git, &config, git.branch(None).unwrap()).unwrap();
+    read(&git("git \"$@\" > ALL; cat ALL"));
+    // It ends after the first of two commits.
+    let text = fs::read(&all).unwrap();
+    let tip = repo.head();
+    let second = text.windows(tip.len()).position(|at| at == tip.as_bytes());
+    let second = second.unwrap();
+    assert!(second > 0);
+    let failing = git(&format!("head -c {second} ALL; exit 128"));
+    assert_eq!(told(repo.path(), &failing), told_by_git(&repo));
+}
+
 #[test]
 fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
     let repo = story();
@@ -285,6 +378,17 @@ fn answers_of_another_git_count_for_nothing() {
 #[test]
 fn few_answers_are_kept() {
     let repo = story();
+    // Names that repin does not write.
+    let others = [
+        "z".repeat(64),
+        "a".repeat(63),
+        format!("{}.x", "a".repeat(64)),
+    ];
+    let directory = repo.join(".git/repin-history");
+    fs::create_dir(&directory).unwrap();
+    for name in &others {
+        fs::write(directory.join(name), "mine").unwrap();
+    }
     for number in 0..20 {
         repo.write(
             "repin.yaml",
@@ -294,7 +398,8 @@ fn few_answers_are_kept() {
         repo.publish();
         assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
     }
-    assert_eq!(kept_files(&repo).len(), 12);
+    assert_eq!(kept_files(&repo).len(), 12 + others.len());
+    assert!(others.iter().all(|name| directory.join(name).exists()));
 }
 
 #[test]
