@@ -107,7 +107,10 @@ impl Gathered {
 impl<'c> History<'c> {
     /// Reads it from the branch that counts for the work tree.
     pub fn read(config: &'c Config, services: &Services) -> Self {
+        // A long one takes seconds.
+        let progress = services.console.progress("reading git history");
         let read = Gathered::read(config, None, &services.environment);
+        drop(progress);
         let read = LazyCell::new(Box::new(move || read) as Box<dyn FnOnce() -> Reading>);
         Self { config, read }
     }

@@ -21,6 +21,7 @@ use crate::support::{
     fake::{Fake, Reaction},
     forge::{Fault, Kind, TOKEN},
     hosted::hosted,
+    repo::Repo,
     strace, terminal,
     world::{REV_B, World, world},
 };
@@ -165,6 +166,45 @@ fn ctrl_c_at_a_terminal_clears_the_line_of_progress() {
     let (before, last) = shown.split_at(shown.find("interrupted;").unwrap());
     assert!(before.ends_with("\r\u{1b}[2K"), "{before:?}");
     assert_eq!(last, "interrupted; nothing was changed\r\n");
+}
+
+#[test]
+fn history_that_is_being_read_is_shown_at_a_terminal() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.publish();
+    // A git that takes as long as the test wants for its log.
+    repo.script(
+        ".git/bin/git",
+        "case \" $* \" in *' log '*) until [ -e .git/go ]; do sleep 0.01; done;; esac\n\
+         PATH=${PATH#*:} exec git \"$@\"\n",
+    );
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+    command
+        .arg("history")
+        .current_dir(repo.path())
+        .env(
+            "PATH",
+            format!("{}:{path}", repo.join(".git/bin").display()),
+        )
+        .env("TERM", "xterm");
+    let (mut child, mut screen) = terminal::attached(command);
+    let mut shown = String::new();
+    while !shown.contains("reading git history") {
+        let mut buffer = [0; 1024];
+        let read = screen.read(&mut buffer).unwrap();
+        shown.push_str(&text(&buffer[..read]));
+    }
+    repo.write(".git/go", "");
+    let mut rest = Vec::new();
+    // The end of a terminal is an error: EIO once its other side is closed.
+    let _ = screen.read_to_end(&mut rest);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let rest = text(&rest);
+    let (_, after) = rest.rsplit_once("\r\u{1b}[2K").unwrap();
+    let legend = "origin/main: * is current, < is available for rollback\r\n";
+    assert_eq!(after, legend, "{rest:?}");
 }
 
 #[test]
