@@ -57,8 +57,8 @@ pub(super) const FIELD: usize = 64 * 1024;
 /// The most that is read of what is new since an answer that was kept, in bytes.
 const NEWER: u64 = 16 * 1024 * 1024;
 
-/// So many commits are passed on at once.
-const BATCH: usize = 256;
+/// Commits are passed on together once they have so many bytes, about 300 of the usual kind.
+const BATCH: usize = 64 * 1024;
 
 /// So many batches are read ahead.
 const AHEAD: usize = 4;
@@ -97,6 +97,16 @@ impl Parents {
     /// All of them, in the commit's order.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &ObjectId> {
         self.first.iter().chain(&self.others)
+    }
+}
+
+impl Commit {
+    /// How much memory it takes, about.
+    fn size(&self) -> usize {
+        let paths = self.changes.iter().map(|change| change.path.len());
+        let changes = paths.map(|path| size_of::<Change>() + path).sum::<usize>();
+        let parents = self.parents.others.len() * size_of::<ObjectId>();
+        size_of::<Self>() + parents + self.said.text.len() + self.trailers.len() + changes
     }
 }
 
@@ -469,19 +479,22 @@ impl<R: BufRead> Answer<R> {
         to: &SyncSender<Vec<Commit>>,
         used: &Receiver<Vec<Commit>>,
     ) -> Result<(), GitError> {
-        let mut batch = Vec::with_capacity(BATCH);
+        let (mut batch, mut size) = (Vec::new(), 0);
         let read = loop {
             match self.next() {
-                Ok(Some(commit)) => batch.push(commit),
+                Ok(Some(commit)) => {
+                    size += commit.size();
+                    batch.push(commit);
+                }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
-            if batch.len() == BATCH {
-                let next = used.try_recv();
-                let next = next.unwrap_or_else(|_| Vec::with_capacity(BATCH));
+            if size >= BATCH {
+                let next = used.try_recv().unwrap_or_default();
                 if to.send(mem::replace(&mut batch, next)).is_err() {
                     return Ok(());
                 }
+                size = 0;
             }
         };
         // Whoever wants no more has ended with an error.
