@@ -131,7 +131,7 @@ pub(super) fn recent_provenance(revision: &Revision) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Pattern;
+    use crate::{git::ObjectId, oci::Pattern};
 
     fn revision(text: &str) -> Revision {
         Pattern::parse("[a-z]+").unwrap().revision(text).unwrap()
@@ -194,18 +194,43 @@ mod tests {
 
     #[test]
     fn unreadable_commit_leaves_no_pass() {
-        let past = RecentPast {
-            order: RecentOrder::Judged(Order::Same),
-            hold: Hold::Free,
-            blind_spot: None,
-            shows_beginning: true,
-            enough: true,
+        let unreadable = Unreadable::of_test(ObjectId::parse("a".repeat(40).as_bytes()).unwrap());
+        let judged = |order: RecentOrder, blind_spot| {
+            let past = RecentPast {
+                order,
+                hold: Hold::Free,
+                blind_spot,
+                shows_beginning: true,
+                enough: true,
+            };
+            let checks = recent_order_and_hold(&revision("new"), &past);
+            let checks = checks.into_iter();
+            let checks: Vec<_> = checks.map(|one| (one.code, one.status, one.help)).collect();
+            checks
         };
-        assert!(
-            recent_order_and_hold(&revision("new"), &past)
-                .iter()
-                .all(|c| c.status == Status::Pass)
+        let same = || RecentOrder::Judged(Order::Same);
+        let pinned = revision("old");
+        let older = || {
+            RecentOrder::Judged(Order::Older {
+                pinned: pinned.clone(),
+            })
+        };
+        let pass = |code| (code, Status::Pass, None);
+        let order = (
+            Code::REVISION_ORDER,
+            Status::Fail,
+            Some("promote a newer build, or promote in a clone with --allow-older".to_owned()),
         );
+        let help = "make the commit readable, or promote this repository in a clone";
+        let unread = |code| (code, Status::Fail, Some(help.to_owned()));
+        let unread = [unread(Code::REVISION_ORDER), unread(Code::ROLLED_BACK)];
+        let held = || pass(Code::ROLLED_BACK);
+        assert_eq!(judged(same(), None), [pass(Code::REVISION_ORDER), held()]);
+        assert_eq!(judged(older(), None), [order.clone(), held()]);
+        let blind = Some(&unreadable);
+        assert_eq!(judged(same(), blind), unread);
+        let [of_order, of_hold] = unread;
+        assert_eq!(judged(older(), blind), [order, of_order, of_hold]);
         assert_eq!(recent_provenance(&revision("new")).status, Status::Fail);
     }
 }

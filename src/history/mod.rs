@@ -167,6 +167,18 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
+    /// One whose configuration cannot be read, as a test needs it.
+    #[cfg(test)]
+    pub(crate) fn of_test(commit: ObjectId) -> Self {
+        Self {
+            commit,
+            date: String::new(),
+            file: "repin.yaml".to_owned(),
+            why: "it is not UTF-8".to_owned(),
+            at: 0,
+        }
+    }
+
     /// The file, and what is wrong with it.
     pub fn reason(&self) -> String {
         // A problem with a place names its file itself.
@@ -568,14 +580,9 @@ mod tests {
     fn the_reason_of_an_unreadable_commit_names_its_file_once() {
         let reason = |why: &str| {
             let commit = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-            let unreadable = Unreadable {
-                commit,
-                date: String::new(),
-                file: "repin.yaml".to_owned(),
-                why: why.to_owned(),
-                at: 0,
-            };
-            unreadable.reason()
+            let unreadable = Unreadable::of_test(commit);
+            let why = why.to_owned();
+            Unreadable { why, ..unreadable }.reason()
         };
         assert_eq!(reason("it is not UTF-8"), "repin.yaml: it is not UTF-8");
         assert_eq!(reason("repin.yaml:3:1: no"), "repin.yaml:3:1: no");

@@ -133,6 +133,56 @@ fn beginning_of_the_current_set_is_shown_by_a_promote_or_a_rollback() {
 }
 
 #[test]
+fn recent_commits_pin_what_the_configuration_counts() {
+    let source = SourceText {
+        name: "repin.yaml".into(),
+        text: format!("{CONFIG}  old: {{ repository: r.example/old, pins: 0 }}\n").into(),
+    };
+    let config = crate::config::parse(&source, Path::new("/")).unwrap();
+    let own = config.rollback.title.clone();
+    let digest = |text: &str| Digest::of(text.as_bytes());
+    // The second commit changes an image without pins, and a file that no glob matches.
+    let contents: HashMap<&str, String> = ["1", "2"]
+        .map(|at| {
+            let (app, old) = (digest("a"), digest(at));
+            (at, format!("r.example/app@{app}\nr.example/old@{old}\n"))
+        })
+        .into_iter()
+        .chain(["3", "4"].map(|at| (at, format!("r.example/app@{}\n", digest(at)))))
+        .collect();
+    let files = [["1", "3"], ["2", "4"]].map(|[pins, other]| {
+        let named = [("pins.yml", pins), ("other.txt", other)];
+        BTreeMap::from(named.map(|(name, id)| (name.to_owned(), id.to_owned())))
+    });
+    let ids = ["a", "b"].map(|id| ObjectId::parse(id.repeat(40).as_bytes()).unwrap());
+    let commit = |at: usize, message| CommitShown {
+        id: ids[at],
+        date: "",
+        author: "",
+        message,
+        files: &files[at],
+    };
+    let line = RecentLine {
+        branch: Branch {
+            name: "main".to_owned(),
+            tip: ids[1],
+        },
+        commits: vec![commit(1, "chore"), commit(0, &A[2..])],
+        whole: true,
+        contents: &|id| contents.get(id).map(String::as_bytes),
+        exists: &|_| false,
+        own_rollbacks: &own,
+    };
+    let history = History::of_recent(&config, &line).unwrap();
+    let [entry] = history.entries() else {
+        panic!("{:?}", history.entries())
+    };
+    assert_eq!((entry.kind, entry.commit), (Kind::Promote, ids[0]));
+    let app = ("app".to_owned(), digest("a"));
+    assert_eq!(entry.images, BTreeMap::from([app]));
+}
+
+#[test]
 fn missing_content_is_an_error_and_a_refused_file_a_blind_spot() {
     let config = config();
     let own = config.rollback.title.clone();
