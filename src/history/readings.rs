@@ -11,15 +11,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::scans::Recalled;
+use super::scans::{Recalled, Scanned};
 use crate::{
     git::ObjectId,
     oci::Digest,
     pins::{FileScanner, Finder, Looking, Scan, read_in_ways},
 };
-
-/// The pins of one content: which image, which digest.
-pub(super) type Scanned = Vec<(usize, Digest)>;
 
 /// A content, and the way it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -16,7 +16,7 @@ use super::{
     claims::{self, Titles},
     line::Point,
     log::{Parents, Said},
-    readings::Scanned,
+    scans::Scanned,
     sets::Set,
     walk::{Content, Unknown, Visited},
 };

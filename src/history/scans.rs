@@ -12,11 +12,11 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use super::{
-    kept::{Keep, Keeping, Kept},
-    readings::Scanned,
-};
+use super::kept::{Keep, Keeping, Kept};
 use crate::{config::Config, git::ObjectId, oci::Digest};
+
+/// The pins of one content: which image, which digest.
+pub(super) type Scanned = Vec<(usize, Digest)>;
 
 /// What was found by earlier runs, and where it is kept.
 pub(super) struct Scans {

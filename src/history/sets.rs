@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     Digests,
-    readings::{Blob, Contents, Scanned, Seen},
+    readings::{Blob, Contents, Seen},
+    scans::Scanned,
     walk::{Content, FilePath, Rules, Visited},
 };
 use crate::{config::Config, oci::Digest};

@@ -19,7 +19,8 @@ use super::{
     claims::Titles,
     kept::Keep,
     log::{self, Parents, Said},
-    readings::{Blob, Readings, Scanned},
+    readings::{Blob, Readings},
+    scans::Scanned,
 };
 use crate::{
     config::{self, CHART, Config, Globs, PinPlace, PlaceKind, RelPath, above_templates},
