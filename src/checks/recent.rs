@@ -210,7 +210,7 @@ mod tests {
         };
         let same = || RecentOrder::Judged(Order::Same);
         let pinned = revision("old");
-        let older = || {
+        let late = || {
             RecentOrder::Judged(Order::Older {
                 pinned: pinned.clone(),
             })
@@ -224,13 +224,13 @@ mod tests {
         let help = "make the commit readable, or promote this repository in a clone";
         let unread = |code| (code, Status::Fail, Some(help.to_owned()));
         let unread = [unread(Code::REVISION_ORDER), unread(Code::ROLLED_BACK)];
-        let held = || pass(Code::ROLLED_BACK);
-        assert_eq!(judged(same(), None), [pass(Code::REVISION_ORDER), held()]);
-        assert_eq!(judged(older(), None), [order.clone(), held()]);
+        let free = || pass(Code::ROLLED_BACK);
+        assert_eq!(judged(same(), None), [pass(Code::REVISION_ORDER), free()]);
+        assert_eq!(judged(late(), None), [order.clone(), free()]);
         let blind = Some(&unreadable);
         assert_eq!(judged(same(), blind), unread);
         let [of_order, of_hold] = unread;
-        assert_eq!(judged(older(), blind), [order, of_order, of_hold]);
+        assert_eq!(judged(late(), blind), [order, of_order, of_hold]);
         assert_eq!(recent_provenance(&revision("new")).status, Status::Fail);
     }
 }
