@@ -19,10 +19,10 @@ use super::{
 };
 use crate::files::Hazard;
 
-/// So many copies are open at once.
+/// The number of copies that are open at the same time.
 const OPEN: usize = 64;
 
-/// A copy that is complete, but not on the disk yet.
+/// A complete copy that is not synced yet.
 struct Copy {
     file: File,
     shown: PathBuf,
@@ -30,7 +30,7 @@ struct Copy {
 
 /// Writes and syncs the copies of all `items`, which must not be there yet; their names are not durable yet.
 pub(super) fn stage_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
-    // A file system writes many files in a fraction of the time that it takes to wait for each of them.
+    // Writing many files and then syncing them is faster than syncing each before the next is written.
     for some in items.chunks(OPEN) {
         let copies: Vec<Copy> = some
             .iter()
@@ -86,10 +86,10 @@ fn fill(mut copy: &File, bytes: &[u8], target: &Opened) -> Result<(), (&'static 
     Ok(())
 }
 
-/// Lets the system begin to write the content to the disk; only a sync waits for that, and reports errors.
+/// Starts writing the content to the disk; the sync that follows waits for it and reports errors.
 #[cfg(target_os = "linux")]
 fn begin_to_write(copy: &File) {
-    // That the content is not needed any more is how Linux is told (posix_fadvise(2)).
+    // Linux writes dirty pages before it drops them (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
     let _ = rustix::fs::fadvise(copy, 0, None, rustix::fs::Advice::DontNeed);
 }
 

@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn unreadable_commit_leaves_no_pass() {
-        let unreadable = Unreadable::of_test(ObjectId::parse("a".repeat(40).as_bytes()).unwrap());
+        let unreadable = Unreadable::example(ObjectId::parse("a".repeat(40).as_bytes()).unwrap());
         let judged = |order: RecentOrder, blind_spot| {
             let past = RecentPast {
                 order,

@@ -79,7 +79,7 @@ fn print_human(finished: &Finished, options: &Options, shown: Shown, output: &mu
     let document = &finished.document;
     output.print(table(document));
     print_checks(&document.checks, &finished.config, output);
-    let diff = &finished.diff.0;
+    let diff = document.diff_bytes();
     if !diff.is_empty() && shown == Shown::Diff {
         output.print("\n");
         output.print_diff(diff, dash(options.diff_file.as_ref()));
@@ -99,7 +99,7 @@ fn print_github(finished: &Finished, options: &Options, output: &mut Output) {
     let annotations = annotations::checks(&document.checks, &finished.config, &output.directory);
     output.annotate(&annotations);
     let table = table(document);
-    let diff = dash(options.diff_file.as_ref()).then_some(finished.diff.0.as_slice());
+    let diff = dash(options.diff_file.as_ref()).then_some(document.diff_bytes());
     let body = document.body.as_deref().map(str::as_bytes);
     let body = body.filter(|_| dash(options.body_file.as_ref()));
     for text in [Some(table.as_bytes()), diff, body].into_iter().flatten() {

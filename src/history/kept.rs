@@ -166,7 +166,7 @@ impl Keep {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            if !is_ours(&entry.file_name()) {
+            if !is_answer(&entry.file_name()) {
                 continue;
             }
             let written = entry
@@ -191,8 +191,8 @@ fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Whether an answer has this name, or one that is being written: a hash, or a hash and a process.
-fn is_ours(name: &OsStr) -> bool {
+/// Whether a file with this name is an answer, or one that is being written: a hash, or a hash and a process id.
+fn is_answer(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     let (hash, rest) = name.split_at_checked(64).unwrap_or((name, b"-"));
     let process = rest.strip_prefix(b".").unwrap_or(rest);

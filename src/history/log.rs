@@ -57,10 +57,10 @@ pub(super) const FIELD: usize = 64 * 1024;
 /// The most that is read of what is new since an answer that was kept, in bytes.
 const NEWER: u64 = 16 * 1024 * 1024;
 
-/// Commits are passed on together once they have so many bytes, about 300 of the usual kind.
+/// The size of a batch of commits, in bytes: about 300 commits.
 const BATCH: usize = 64 * 1024;
 
-/// So many batches are read ahead.
+/// The number of batches that are read ahead.
 const AHEAD: usize = 4;
 
 /// One commit, as printed by `git log`.
@@ -101,7 +101,7 @@ impl Parents {
 }
 
 impl Commit {
-    /// How much memory it takes, about.
+    /// The memory that the commit takes, approximately, in bytes.
     fn size(&self) -> usize {
         let paths = self.changes.iter().map(|change| change.path.len());
         let changes = paths.map(|path| size_of::<Change>() + path).sum::<usize>();
@@ -308,8 +308,7 @@ impl Log {
         }
     }
 
-    /// Passes on every commit; an error of `each` ends it. The answer is read on a thread, beside what is done
-    /// with it.
+    /// Calls `each` with every commit until it returns an error. A second thread parses the answer meanwhile.
     pub(super) fn each(
         self,
         mut each: impl FnMut(Commit) -> Result<(), GitError>,
@@ -328,13 +327,13 @@ impl Log {
             });
             for mut batch in batches {
                 batch.drain(..).try_for_each(&mut each)?;
-                // Nobody wants it after the last one.
+                // After the last batch, the thread has ended.
                 let _ = used.send(batch);
             }
             Ok(reading.join().unwrap_or_else(|panic| resume_unwind(panic)))
         })?;
-        let malformed = |error| {
-            // What was kept may be at fault, so the next run asks for all of it.
+        let misread = |error| {
+            // The kept answer may be the cause, so the next run asks git for everything.
             if let Some(store) = &store {
                 store.keep.forget(&store.question);
             }
@@ -343,12 +342,12 @@ impl Log {
         let cut = match read {
             Ok(()) => None,
             Err(error @ GitError::Malformed { what: END, .. }) => Some(error),
-            Err(error) => return Err(malformed(error)),
+            Err(error) => return Err(misread(error)),
         };
         // Where git ended too early, its own reason comes first.
         stream.map_or(Ok(()), Stream::finish)?;
         if let Some(cut) = cut {
-            return Err(malformed(cut));
+            return Err(misread(cut));
         }
         if let (Some(store), Some(keeping)) = (store, source.keeping) {
             let Store {
@@ -416,7 +415,7 @@ pub(super) struct Answer<R> {
     from: R,
     /// The field that was read last.
     field: Vec<u8>,
-    /// Room for what a commit says.
+    /// A buffer for the text of a commit.
     text: Vec<u8>,
 }
 
@@ -472,8 +471,8 @@ impl<R: BufRead> Answer<R> {
         }))
     }
 
-    /// Sends all commits that are left, unless nobody wants them any more; in batches that were `used`, since
-    /// to free another thread's memory makes both wait.
+    /// Sends all remaining commits, until the receiver is gone. Batches that come back as `used` are filled again:
+    /// freeing memory that another thread allocated makes both threads wait.
     fn send(
         &mut self,
         to: &SyncSender<Vec<Commit>>,
@@ -497,7 +496,7 @@ impl<R: BufRead> Answer<R> {
                 size = 0;
             }
         };
-        // Whoever wants no more has ended with an error.
+        // A receiver that is gone has ended with an error.
         let _ = to.send(batch);
         read
     }

@@ -167,9 +167,9 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// One whose configuration cannot be read, as a test needs it.
+    /// A commit with a configuration that is not UTF-8.
     #[cfg(test)]
-    pub(crate) fn of_test(commit: ObjectId) -> Self {
+    pub(crate) fn example(commit: ObjectId) -> Self {
         Self {
             commit,
             date: String::new(),
@@ -206,7 +206,7 @@ pub struct History {
     /// The commits that claim each revision, as places in the line, oldest first.
     claimed: HashMap<Revision, Vec<usize>>,
     events: Events,
-    /// The events, newest first, once they were asked for.
+    /// One entry for each event, newest first; made by the first call of [`History::entries`].
     entries: OnceLock<Vec<Entry>>,
 }
 
@@ -275,9 +275,8 @@ impl History {
             let why = Box::new(Unknown { file, why });
             commits[*at].content = Content::Unreadable(why, Vec::new());
         }
-        let cut = |at: &usize| git.is_boundary(&commits[*at].id);
-        let places = git.is_shallow().then_some(0..commits.len());
-        let mut doubtful = places.into_iter().flatten().filter(cut).collect();
+        let cut = |commit: &Visited| git.is_boundary(&commit.id);
+        let mut doubtful = (0..commits.len()).filter(|at| cut(&commits[*at])).collect();
         let line = points(git, keep, &commits, &mut found, &titles, &mut doubtful)?;
         let known = Known {
             commits,
@@ -580,7 +579,7 @@ mod tests {
     fn the_reason_of_an_unreadable_commit_names_its_file_once() {
         let reason = |why: &str| {
             let commit = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-            let unreadable = Unreadable::of_test(commit);
+            let unreadable = Unreadable::example(commit);
             let why = why.to_owned();
             Unreadable { why, ..unreadable }.reason()
         };

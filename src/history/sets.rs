@@ -101,9 +101,7 @@ pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Se
         // A refused file is among the files, so its repair is a change.
         if changed {
             let set = tree.set(config);
-            let number = numbers.get(&set).copied();
-            reached = Some(number.unwrap_or_else(|| {
-                numbers.insert(set.clone(), sets.all.len());
+            reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                 sets.all.push(set);
                 sets.all.len() - 1
             }));

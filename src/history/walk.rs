@@ -197,7 +197,7 @@ struct WalkState {
     files: BTreeMap<FilePath, ObjectId>,
     /// The configuration's content, if it is there.
     own: Option<ObjectId>,
-    /// What it says, once that was asked for.
+    /// The rules of that configuration, once they were read.
     own_rules: Option<OwnRules>,
     /// The rules of the commit before; `None` before the first, and after one that cannot be read.
     rules: Option<Arc<Rules>>,
@@ -288,11 +288,10 @@ impl Walk<'_> {
             };
             touched.push((path, change.blob));
         }
-        let rules = match reached.own_rules.clone() {
-            Some(rules) => rules,
-            None => self.rules(reached.own)?,
+        let rules = match &reached.own_rules {
+            Some(rules) => rules.clone(),
+            None => reached.own_rules.insert(self.rules(reached.own)?).clone(),
         };
-        reached.own_rules = Some(rules.clone());
         let content = match rules {
             OwnRules::Unreadable(why) => {
                 let why = Box::new(Unknown { file: None, why });
@@ -348,7 +347,7 @@ impl Walk<'_> {
 
     /// A content at a path, as these rules read it.
     fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, reached: &WalkState) -> Blob {
-        if !rules.scanner.has_places() {
+        if rules.places.is_empty() {
             return Blob { id, reading: None };
         }
         let exists = |path: &Path| reached.files.contains_key(path.as_os_str().as_bytes());

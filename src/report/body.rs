@@ -91,15 +91,15 @@ pub fn render(
     template: Option<&str>,
 ) -> Result<String, TemplateError> {
     let environment = environment();
-    let own = template.is_some();
+    let is_custom = template.is_some();
     let template = environment
         .template_from_str(template.unwrap_or(TEMPLATE))
         .map_err(wrong)?;
     let marker = marker(document);
     let mut document = PlanDocument {
         body: None,
-        // The built-in template has no use for it, and it may be long.
-        diff: document.diff.clone().filter(|_| own),
+        // Rendering copies every value, and the built-in template does not use this one.
+        diff: document.diff.clone().filter(|_| is_custom),
         ..document.clone()
     };
     let mut notices = Vec::new();

@@ -55,8 +55,16 @@ pub struct PlanDocument {
     pub error: Option<ErrorRow>,
 }
 
-/// A diff, byte by byte, which may be long; as text, U+FFFD stands for what is not UTF-8.
-#[derive(Debug, Clone, Default)]
+impl PlanDocument {
+    /// The diff; empty where there is no plan.
+    pub fn diff_bytes(&self) -> &[u8] {
+        self.diff.as_ref().map_or(&[], |diff| &diff.0)
+    }
+}
+
+/// The bytes of a unified diff, shared because they may be many. Serialized as text, with U+FFFD for what is
+/// not UTF-8.
+#[derive(Debug, Clone)]
 pub struct Diff(pub Arc<Vec<u8>>);
 
 impl Serialize for Diff {

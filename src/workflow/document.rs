@@ -24,8 +24,6 @@ pub struct Finished {
     pub config: Config,
     /// The findings, decisions and actions.
     pub document: PlanDocument,
-    /// The diff.
-    pub diff: Diff,
     /// What was done.
     pub done: Done,
     /// The reason why the run stopped early.
@@ -41,17 +39,11 @@ impl Finished {
     }
 
     /// A run that did some or all of what was requested.
-    pub(super) fn new(
-        config: Config,
-        document: PlanDocument,
-        diff: Diff,
-        carried: CarriedPull,
-    ) -> Self {
+    pub(super) fn new(config: Config, document: PlanDocument, carried: CarriedPull) -> Self {
         let CarriedPull { done, stop } = carried;
         let mut finished = Self {
             config,
             document,
-            diff,
             errors: None,
             done,
         };
@@ -118,20 +110,18 @@ pub(super) fn unplanned(
     }
 }
 
-/// The document of a plan, without its body, and its diff.
-pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> (PlanDocument, Diff) {
+/// The document of a plan, without its body.
+pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> PlanDocument {
     let changes = planned.plan.changes();
     let checks = planned.approved.checks().iter();
-    let diff = Diff(diff::unified(changes).into());
-    let document = PlanDocument {
+    PlanDocument {
         approved: true,
         changed: !changes.is_empty(),
         files: changes.iter().map(FileRow::of).collect(),
         checks: checks.chain(planned.plan.checks()).cloned().collect(),
-        diff: Some(diff.clone()),
+        diff: Some(Diff(diff::unified(changes).into())),
         ..unplanned
-    };
-    (document, diff)
+    }
 }
 
 /// The body of the pull request.

@@ -46,7 +46,7 @@ pub enum Standing {
 
 struct Gathered {
     git: Git,
-    /// Never freed: the run ends with it, and a long history takes a tenth of its time to free.
+    /// Never freed: freeing a long history takes a tenth of the run, which ends right after.
     history: ManuallyDrop<history::History>,
     standing: Standing,
 }
@@ -107,7 +107,7 @@ impl Gathered {
 impl<'c> History<'c> {
     /// Reads it from the branch that counts for the work tree.
     pub fn read(config: &'c Config, services: &Services) -> Self {
-        // A long one takes seconds.
+        // Reading a long history takes seconds.
         let progress = services.console.progress("reading git history");
         let read = Gathered::read(config, None, &services.environment);
         drop(progress);

@@ -68,7 +68,7 @@ use crate::{
     config::Config,
     error::{Class, Error, Errors},
     plan::PlanError,
-    report::json::{Diff, PlanDocument},
+    report::json::PlanDocument,
 };
 
 /// How often a pull request is planned if the base branch keeps moving.
@@ -172,18 +172,13 @@ fn attempt(
         Err(Halt { images, stop }) => {
             let carried = CarriedPull::stopped(Done::Nothing, stop);
             let document = unplanned(images);
-            return Ok(Attempt::ended(
-                workspace.config,
-                document,
-                Diff::default(),
-                carried,
-            ));
+            return Ok(Attempt::ended(workspace.config, document, carried));
         }
     };
-    let (mut document, diff) = document::planned(unplanned(planned.images.clone()), &planned);
+    let mut document = document::planned(unplanned(planned.images.clone()), &planned);
     let body = document::body(&document, &planned.beside, template.as_ref());
     let written = body.and_then(|body| {
-        write_files(options, &diff.0, &body, services)?;
+        write_files(options, document.diff_bytes(), &body, services)?;
         document.body = Some(body);
         Ok(())
     });
@@ -191,13 +186,13 @@ fn attempt(
         Ok(()) => publish::carry_out(goal, &document, &mut planned, &workspace, options, services),
         Err(errors) => CarriedPull::stopped(Done::Nothing, errors.into()),
     };
-    Ok(Attempt::ended(workspace.config, document, diff, carried))
+    Ok(Attempt::ended(workspace.config, document, carried))
 }
 
 impl Attempt {
-    fn ended(config: Config, document: PlanDocument, diff: Diff, carried: CarriedPull) -> Self {
+    fn ended(config: Config, document: PlanDocument, carried: CarriedPull) -> Self {
         let moved = matches!(carried.stop, Some(Stop::BaseMoved));
-        let finished = Finished::new(config, document, diff, carried);
+        let finished = Finished::new(config, document, carried);
         if moved {
             Self::BaseMoved(finished)
         } else {

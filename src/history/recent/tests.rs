@@ -141,7 +141,7 @@ fn recent_commits_pin_what_the_configuration_counts() {
     let config = crate::config::parse(&source, Path::new("/")).unwrap();
     let own = config.rollback.title.clone();
     let digest = |text: &str| Digest::of(text.as_bytes());
-    // The second commit changes an image without pins, and a file that no glob matches.
+    // The second commit changes an image with `pins: 0`, and a file that no glob matches.
     let contents: HashMap<&str, String> = ["1", "2"]
         .map(|at| {
             let (app, old) = (digest("a"), digest(at));

@@ -181,11 +181,6 @@ impl FileScanner {
         }
     }
 
-    /// Whether any place may look into a file.
-    pub fn has_places(&self) -> bool {
-        self.rules.is_some()
-    }
-
     /// Every place, for a content whose path is not known.
     pub fn looking_everywhere(&self) -> Looking {
         let places = self.rules.as_ref().map_or(0, |rules| rules.places.len());
