@@ -153,7 +153,7 @@ fn a_history_can_be_handed_from_thread_to_thread() {
 
 #[track_caller]
 fn pinned_of_fix<const N: usize>(history: &History, builds: [char; N]) {
-    // The images are `review` and `fix`.
+    // The configuration has the images `review` and `fix`.
     let [_, digests] = &history.ever_pinned()[..] else {
         panic!("another number of images")
     };

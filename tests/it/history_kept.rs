@@ -208,8 +208,8 @@ fn damaged_answers_count_for_nothing_and_are_kept_anew() {
     }
 }
 
-/// A file of this format that is whole, with this content.
-fn forge(file: &std::path::Path, format: &str, content: &[u8]) {
+/// Replaces an answer with this content, in a file with this format and a matching hash.
+fn replace(file: &std::path::Path, format: &str, content: &[u8]) {
     let bytes = fs::read(file).unwrap();
     let head: Vec<_> = bytes.splitn(4, |byte| *byte == b'\n').collect();
     let frames = zstd::encode_all(content, 1).unwrap();
@@ -224,7 +224,7 @@ fn forge(file: &std::path::Path, format: &str, content: &[u8]) {
     fs::write(file, [head, frames].concat()).unwrap();
 }
 
-/// The kept answers of git, and the file of what contents pin, which has no tip.
+/// The answers of `git log`, and the file with the pins of contents, which has no tip.
 fn logs_and_scans(repo: &Repo) -> (Vec<std::path::PathBuf>, std::path::PathBuf) {
     let has_tip = |file: &std::path::PathBuf| {
         let bytes = fs::read(file).unwrap();
@@ -237,19 +237,19 @@ fn logs_and_scans(repo: &Repo) -> (Vec<std::path::PathBuf>, std::path::PathBuf) 
 }
 
 #[test]
-fn whole_answers_that_cannot_be_read_are_forgotten() {
+fn malformed_answers_are_removed_and_requested_again() {
     let repo = story();
     let expected = told_with_what_is_kept(&repo);
     let (logs, scans) = logs_and_scans(&repo);
     assert_eq!(logs.len(), 2);
     for file in &logs {
-        forge(file, "repin kept/1", b"no commit");
+        replace(file, "repin kept/1", b"no commit");
         let error = told_with_what_is_kept(&repo);
         assert!(error.contains("Malformed"), "{error}");
         assert!(!file.exists(), "{}", file.display());
         assert_eq!(told_with_what_is_kept(&repo), expected);
     }
-    // An end within an entry, and a third of two images.
+    // A truncated entry, and an image number that is out of range.
     let pinned = hex::decode(
         repo.git(&["rev-parse", "HEAD:.github/workflows/fix.yml"])
             .trim(),
@@ -257,20 +257,20 @@ fn whole_answers_that_cannot_be_read_are_forgotten() {
     .unwrap();
     let image = [&[20][..], &pinned, &[1, 0, 0, 0], &[2, 0, 0, 0], &[7; 32]].concat();
     for content in [&[20][..], &image] {
-        forge(&scans, "repin kept/1", content);
-        let forged = fs::read(&scans).unwrap();
+        replace(&scans, "repin kept/1", content);
+        let malformed = fs::read(&scans).unwrap();
         assert_eq!(told_with_what_is_kept(&repo), expected);
         assert_eq!(told_with_what_is_kept(&repo), expected);
-        assert_ne!(fs::read(&scans).unwrap(), forged);
+        assert_ne!(fs::read(&scans).unwrap(), malformed);
     }
     for file in logs.iter().chain([&scans]) {
-        forge(file, "repin kept/0", b"no commit");
+        replace(file, "repin kept/0", b"no commit");
         assert_eq!(told_with_what_is_kept(&repo), expected);
     }
 }
 
 #[test]
-fn new_commits_of_a_git_that_fails_count_for_nothing() {
+fn output_of_a_failed_git_log_is_discarded() {
     let repo = story();
     told_with_what_is_kept(&repo);
     for build in ['e', 'f'] {
@@ -290,7 +290,7 @@ fn new_commits_of_a_git_that_fails_count_for_nothing() {
     let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
     let read = |git: &Git| History::of_branch(git, &config, git.branch(None).unwrap()).unwrap();
     read(&git("git \"$@\" > ALL; cat ALL"));
-    // It ends after the first of two commits.
+    // Git fails after the first of two commits.
     let text = fs::read(&all).unwrap();
     let tip = repo.head();
     let second = text.windows(tip.len()).position(|at| at == tip.as_bytes());
@@ -378,7 +378,7 @@ fn answers_of_another_git_count_for_nothing() {
 #[test]
 fn few_answers_are_kept() {
     let repo = story();
-    // Names that repin does not write.
+    // Names that repin never writes.
     let others = [
         "z".repeat(64),
         "a".repeat(63),

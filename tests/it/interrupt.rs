@@ -169,11 +169,11 @@ fn ctrl_c_at_a_terminal_clears_the_line_of_progress() {
 }
 
 #[test]
-fn history_that_is_being_read_is_shown_at_a_terminal() {
+fn reading_history_shows_progress_at_a_terminal() {
     let repo = Repo::new();
     repo.promote('a');
     repo.publish();
-    // A git that takes as long as the test wants for its log.
+    // A git whose `log` waits until the test creates a file.
     repo.script(
         ".git/bin/git",
         "case \" $* \" in *' log '*) until [ -e .git/go ]; do sleep 0.01; done;; esac\n\

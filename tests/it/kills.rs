@@ -240,7 +240,7 @@ fn killed_recoveries_are_recovered() {
     println!("figures: {runs} recoveries killed");
 }
 
-/// Kills recoveries of this tree; how many.
+/// Kills recoveries of one tree, and returns how many.
 fn kill_recoveries_of(way: Way, files: usize) -> usize {
     let mut runs = 0;
     let tree = Tree::new(files, way);
@@ -297,7 +297,7 @@ fn is_hindered(tree: &Tree, output: &Output, after: &str) {
                 && shown(output).contains("cannot write to standard output") => {}
         // The write woke the runtime, by an eventfd that no disk is behind.
         (Some(101), Holds::Old, false) if shown(output).contains("failed to wake I/O driver") => {}
-        // The same where no write succeeds, that of the message neither.
+        // The same if every write fails, including that of the panic's message.
         (Some(101), Holds::Old, false) if output.stderr.is_empty() => {}
         (Some(3), _, true) => assert!(
             shown(output).contains("repin recover"),
