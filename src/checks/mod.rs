@@ -190,3 +190,23 @@ impl Status {
 pub fn any_failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.status == Status::Fail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_a_check_names_its_image_and_platform() {
+        let check = Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned elsewhere").help("do it");
+        let subject = |check: &Check| check.as_error().subject;
+        assert_eq!(subject(&check), None);
+        let of_image = check.image("app");
+        assert_eq!(subject(&of_image).as_deref(), Some("app"));
+        let of_platform = of_image.platform(&"linux/arm64").item("a file");
+        let error = of_platform.as_error();
+        assert_eq!(error.subject.as_deref(), Some("app linux/arm64"));
+        assert_eq!(error.message, "a file: pinned elsewhere");
+        assert_eq!(error.help.as_deref(), Some("do it"));
+        assert_eq!(error.code, Code::PIN_OUTSIDE.as_str());
+    }
+}

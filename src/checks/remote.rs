@@ -54,10 +54,7 @@ pub fn claims(
                 let tag = revision.as_ref();
                 let tag = tag.and_then(|revision| config.revision.tag.tag(revision).ok());
                 // What stands beside the digest is compared without a registry.
-                let named = |pin: &Pin| {
-                    let here = pin.tag.is_none() && pin.digest == one.digest;
-                    here.then(|| tag.clone()).flatten()
-                };
+                let named = |pin: &Pin| pin.tag.is_none().then(|| tag.clone()).flatten();
                 checks.extend(version_comments_of(config, found, one.image, &named));
                 revisions.push((&image.name, revision));
             }

@@ -158,9 +158,8 @@ impl Fold<'_> {
             return;
         }
         known.push(revision.clone());
-        if let Some(last) = self.events.all.last_mut()
-            && last.set == set
-        {
+        // The last event is the one that made this set current, if its beginning is known.
+        if let Some(last) = self.events.all.last_mut() {
             last.revision = Some(revision.clone());
         }
     }

@@ -54,8 +54,13 @@ const CHANGES: &[&str] = &[
 /// repin's titles.
 pub(super) const FIELD: usize = 64 * 1024;
 
-/// The most that is read of what is new since an answer that was kept, in bytes.
-const NEWER: u64 = 16 * 1024 * 1024;
+/// The most that is read of what is new since an answer that was kept, in bytes; little in a debug build, so that a
+/// test reaches it.
+const NEWER: u64 = if cfg!(debug_assertions) {
+    64 * 1024
+} else {
+    16 * 1024 * 1024
+};
 
 /// The size of a batch of commits, in bytes: about 300 commits.
 const BATCH: usize = 64 * 1024;

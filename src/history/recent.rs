@@ -108,11 +108,7 @@ impl History {
             });
             known.line.push(Point {
                 set,
-                glimpsed: if set.is_none() {
-                    found.pins
-                } else {
-                    Vec::new()
-                },
+                glimpsed: set.map_or(found.pins, |_| Vec::new()),
                 claims: claims.clone(),
                 returns: !line.whole && returns(config, line.own_rollbacks, &subject),
             });
@@ -127,7 +123,7 @@ impl History {
                 },
             });
         }
-        if !line.whole && !known.line.is_empty() {
+        if !line.whole {
             known.doubtful.insert(0);
         }
         known.tags = titles.into_tags();
@@ -138,7 +134,7 @@ impl History {
     /// else are all that there are.
     pub fn shows_beginning(&self) -> bool {
         let latest = self.entries().first();
-        let shown = latest.is_some_and(|entry| entry.current && entry.kind != super::Kind::Manual);
+        let shown = latest.is_some_and(|entry| entry.kind != super::Kind::Manual);
         !self.shallow || shown
     }
 }

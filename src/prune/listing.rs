@@ -146,20 +146,11 @@ impl Listing {
             .nodes
             .get(&digest)
             .map_or(&[][..], |node| &node.children);
-        let parts: Vec<&Child> = children.iter().filter(|child| !child.attestation).collect();
-        if parts.is_empty() {
-            return own;
-        }
-        let depth = depth.checked_sub(1)?;
-        let dates = parts
-            .into_iter()
-            .map(|child| self.made_within(child.digest, depth));
+        let parts = children.iter().filter(|child| !child.attestation);
+        let dates = parts.map(|child| self.made_within(child.digest, depth.checked_sub(1)?));
         // One without a date could be the youngest.
-        dates
-            .collect::<Option<Vec<_>>>()?
-            .into_iter()
-            .max()
-            .max(own)
+        let dates: Vec<_> = dates.collect::<Option<_>>()?;
+        dates.into_iter().max().max(own)
     }
 }
 

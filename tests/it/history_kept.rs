@@ -1,6 +1,6 @@
 //! Answers that are kept in the repository: the history that is read with them is the one that git tells.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use proptest::prelude::*;
 use repin::{
@@ -399,7 +399,61 @@ fn few_answers_are_kept() {
         assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
     }
     assert_eq!(kept_files(&repo).len(), 12 + others.len());
+    // The oldest go.
+    let mut answers = kept_files(&repo);
+    answers.retain(|file| !others.iter().any(|name| file.ends_with(name)));
+    let written = |file: &Path| fs::metadata(file).unwrap().modified().unwrap();
+    let begun = written(&answers[0]) - Duration::from_hours(1);
+    for (number, file) in answers.iter().enumerate() {
+        // Not in the order of their names.
+        let second = Duration::from_secs((number as u64 * 5) % 12);
+        let file = fs::File::options().append(true).open(file).unwrap();
+        file.set_modified(begun + second).unwrap();
+    }
+    answers.sort_by_key(|file| written(file));
+    repo.write(
+        "repin.yaml",
+        CONFIG.replace("\".github", "\"new/*.yml\", \".github"),
+    );
+    repo.commit("another configuration");
+    repo.publish();
+    // Two answers of git; what contents pin is kept anew.
+    let before = kept_files(&repo);
+    told_with_what_is_kept(&repo);
+    let now = kept_files(&repo);
+    let new = now.iter().filter(|file| !before.contains(file)).count();
+    assert_eq!(new, 2);
+    let gone: Vec<_> = answers.iter().filter(|file| !file.exists()).collect();
+    assert_eq!(gone, answers[..2].iter().collect::<Vec<_>>());
     assert!(others.iter().all(|name| directory.join(name).exists()));
+}
+
+#[test]
+fn too_many_new_commits_are_not_cut_off() {
+    let repo = story();
+    told_with_what_is_kept(&repo);
+    // More than is read at once in a debug build.
+    for number in 0..1_000 {
+        let name = format!(".github/workflows/{number}-{}.yml", "x".repeat(100));
+        repo.write(&name, "");
+    }
+    repo.commit("many files");
+    repo.promote('e');
+    repo.publish();
+    assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+    assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+}
+
+#[test]
+fn commands_that_keep_nothing_remove_nothing() {
+    let repo = story();
+    told_with_what_is_kept(&repo);
+    let (logs, _) = logs_and_scans(&repo);
+    replace(&logs[0], "repin kept/1", b"no commit");
+    let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
+    let git = Git::open(repo.path()).unwrap();
+    History::of_branch(&git, &config, git.branch(None).unwrap()).unwrap_err();
+    assert!(logs[0].exists());
 }
 
 #[test]

@@ -609,10 +609,25 @@ mod under_pr {
         let unseen = document(&cut, &world);
         assert_eq!(rows(&unseen, "warn"), ["pin_outside "]);
         assert_eq!(rows(&unseen, "pass"), [] as [&str; 0]);
+        // What to do is part of a warning's evidence, and the help of a failed check.
+        let advised = |document: &Value| {
+            let checks = document["checks"].as_array().unwrap().iter();
+            let mut unseen = checks.filter(|check| check["code"] == "pin_outside");
+            let unseen = unseen.next().unwrap();
+            let detail = unseen["detail"].as_str().unwrap().to_owned();
+            (detail, unseen["help"].as_str().map(str::to_owned))
+        };
+        let (warned, no_help) = advised(&unseen);
+        assert_eq!(no_help, None);
         set(&world, "outside: refuse");
         world.git(&["commit", "-q", "-a", "-m", "refuse"]);
         world.push();
         publish(&world, &fake);
-        assert_eq!(failed(&document(&cut, &world)), ["pin_outside"]);
+        let refused = document(&cut, &world);
+        assert_eq!(failed(&refused), ["pin_outside"]);
+        let (detail, help) = advised(&refused);
+        let help = help.unwrap();
+        assert!(warned.ends_with(&format!("; {help}")), "{warned}");
+        assert!(!detail.contains(&help), "{detail}");
     }
 }

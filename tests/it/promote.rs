@@ -983,6 +983,8 @@ fn comments_that_name_the_version_are_reported_and_stay() {
         passed(&document),
         format!("1 comment after the digest: {REV_A}")
     );
+    let help = "set `comments: tag`, so that promote and rollback write the tag into the comment";
+    assert_eq!(helps(&document, "version_comment"), [help]);
     // Without a registry nothing tells which version a digest is.
     let document = world.run(&["check", "--format", "json"]).exits(0).json();
     assert_eq!(warned(&document) + &passed(&document), "");
@@ -1032,6 +1034,9 @@ fn comments_that_name_the_version_move_with_their_pins() {
     // A comment alone is changed, too: the digests are right.
     let wrong = expected.replace(&format!("#{REV_B}"), &format!("#{REV_A}"));
     world.write(".github/workflows/a.yml", &wrong);
+    let checked = world.run(&["check", "--remote", "--format", "json"]);
+    let help = "the next promote or rollback writes the tag into the comment";
+    assert_eq!(helps(&checked.json(), "version_comment"), [help]);
     let document = world.run(&promote).exits(0).json();
     assert_eq!(document["files"][0]["pins"], 1, "{document}");
     assert_eq!(world.read(".github/workflows/a.yml"), expected);
@@ -1063,6 +1068,15 @@ fn a_comment_that_differs_from_the_tag_before_the_digest_is_reported_without_a_r
             )]
         );
     }
+}
+
+/// The helps of the checks with this code.
+fn helps(document: &Value, code: &str) -> Vec<String> {
+    let checks = document["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["code"] == code)
+        .filter_map(|check| Some(check["help"].as_str()?.to_owned()))
+        .collect()
 }
 
 #[test]

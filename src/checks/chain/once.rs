@@ -151,10 +151,12 @@ mod tests {
     };
 
     fn config() -> Config {
-        let text = "version: 1\nfiles: [x]\nimages:\n  a: { repository: r.example/a, pins: 0 }\n  b: { repository: r.example/b, pins: 1 }\n";
+        let image =
+            |(name, pins)| format!("  {name}: {{ repository: r.example/{name}, pins: {pins} }}\n");
+        let images = [("a", 1), ("b", 1), ("base", 0)].map(image).concat();
         let source = SourceText {
             name: "repin.yaml".to_owned(),
-            text: text.replace("a, pins: 0", "a, pins: 1").into(),
+            text: format!("version: 1\nfiles: [x]\nimages:\n{images}").into(),
         };
         config::parse(&source, Path::new("/root")).unwrap()
     }
@@ -176,9 +178,17 @@ mod tests {
 
     fn set() -> VerifiedOnce {
         VerifiedOnce {
-            images: vec![image(b"a"), image(b"b")],
-            checks: vec![verdict("a", Status::Pass), verdict("b", Status::Pass)],
+            images: vec![image(b"a"), image(b"b"), image(b"base")],
+            checks: ["a", "b", "base"]
+                .map(|name| verdict(name, Status::Pass))
+                .into(),
         }
+    }
+
+    /// The digests of the images that must be pinned.
+    fn pinned() -> Digests {
+        let digest = |name: &str| (name.to_owned(), Digest::of(name.as_bytes()));
+        ["a", "b"].map(digest).into()
     }
 
     /// A chain of an empty repository whose counts nobody judges here.
@@ -211,14 +221,18 @@ mod tests {
             Pattern::parse("x").unwrap().revision("x").unwrap(),
         );
         let approved = ordered(&config, &revision)
-            .verified_once(set(), |_| Hold::Free)
+            .verified_once(set(), |digests| {
+                assert_eq!(*digests, pinned());
+                Hold::Free
+            })
             .unwrap();
         let digests: Vec<_> = approved
             .images()
             .iter()
             .map(|image| image.facts.as_ref().unwrap().digest)
             .collect();
-        assert_eq!(digests, [Digest::of(b"a"), Digest::of(b"b")]);
+        let names: [&[u8]; 3] = [b"a", b"b", b"base"];
+        assert_eq!(digests, names.map(Digest::of));
         let codes: Vec<_> = approved
             .checks()
             .iter()
@@ -227,6 +241,7 @@ mod tests {
         let expected = [
             "revision_order",
             "rolled_back",
+            "revision_label",
             "revision_label",
             "revision_label",
             "platform_lost",
@@ -249,7 +264,7 @@ mod tests {
         assert!(
             stopped(without).outages[0]
                 .to_string()
-                .contains("no verdict on the image `b`")
+                .contains("no verdict on the image `base`")
         );
         let mut fewer = set();
         fewer.images.pop();
@@ -272,7 +287,8 @@ mod tests {
             promoted: Some(Promoted {
                 commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
                 date: String::new(),
-                images: [("a", &b"a"[..]), ("b", b)]
+                // What an image with `pins: 0` was pinned to does not matter.
+                images: [("a", &b"a"[..]), ("b", b), ("base", b"other")]
                     .map(|(name, digest)| (name.to_owned(), Digest::of(digest)))
                     .into(),
                 contracts: ObjectId::parse(&[b'a'; 40]).unwrap(),
@@ -289,16 +305,22 @@ mod tests {
             .collect();
         assert_eq!(failed, [(Code::DIGEST_MISMATCH, Some("b"))]);
         // Without a title, the digests decide.
-        let by_content = Proven {
+        let by_content = || Proven {
             so_far: so_far(&config, &revision),
             promoted: None,
         };
-        let stopped = by_content.verified_once(set(), found).unwrap_err();
+        let stopped = by_content().verified_once(set(), found).unwrap_err();
         assert!(
             stopped
                 .checks
                 .iter()
                 .any(|check| check.code == Code::PROVENANCE_CONTENT)
         );
+        assert!(stopped.outages.is_empty());
+        let stopped = by_content().verified_once(set(), |digests| {
+            assert_eq!(*digests, pinned());
+            Provenance::Shallow
+        });
+        assert_eq!(stopped.unwrap_err().outages.len(), 1);
     }
 }

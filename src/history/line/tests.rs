@@ -244,6 +244,12 @@ fn a_commit_that_leaves_the_set_as_it_is_records_its_revision() {
     // After a rollback to it by hand, too.
     let back = history(&["a a", "b b@B", "a a", "a a@A"]);
     assert_eq!(summary(&back), ["manual -", "promote B <", "rollback A"]);
+    // The set keeps that revision when it comes back.
+    let again = history(&["a a", "a a@A", "b b@B", "a a"]);
+    assert_eq!(summary(&again), ["manual A", "promote B <", "rollback A"]);
+    // A set without pins has no revision.
+    let empty = history(&["- -@Z", "- -@Z", "a a@A", "- -"]);
+    assert_eq!(summary(&empty), ["promote A <", "manual -"]);
     // What promoted it knows better; two claims name no revision; a mixture is no set of one.
     for (line, expected) in [
         (["a a@A", "a a@Z", "b b@B"], "promote A <"),

@@ -88,6 +88,12 @@ fn whole_line_is_read_as_a_clone_is() {
     assert_eq!(held(&all, "A"), "free");
     assert_eq!(all.entries()[0].kind, Kind::Rollback);
     assert!(all.shows_beginning());
+    let tags: Vec<_> = all
+        .claimed_tags()
+        .into_keys()
+        .map(|tag| tag.to_string())
+        .collect();
+    assert_eq!(tags, ["A", "B"]);
     // A newer set ends the hold.
     assert_eq!(
         held(&history(&[A, B, BACK, "c promote: images @C"], true), "B"),
@@ -226,6 +232,90 @@ fn missing_content_is_an_error_and_a_refused_file_a_blind_spot() {
 }
 
 #[test]
+fn what_an_unreadable_commit_pinned_is_no_newer_set() {
+    let places =
+        "places:\n  keys: { files: [keys.yml], entry: /app, digest: digest, image: app }\n";
+    let source = SourceText {
+        name: "repin.yaml".into(),
+        text: format!(
+            "{}{places}",
+            CONFIG.replace("[pins.yml]", "[pins.yml, keys.yml]")
+        )
+        .into(),
+    };
+    let config = crate::config::parse(&source, Path::new("/")).unwrap();
+    let own = config.rollback.title.clone();
+    let digest = Digest::of(b"x");
+    let twice = format!("app:\n  digest: '{digest}'\n  digest: '{digest}'\n");
+    let contents: HashMap<&str, Vec<u8>> = ["a", "b", "c"]
+        .map(|set| (set, pin(set)))
+        .into_iter()
+        .chain([("keys", twice.into_bytes())])
+        .collect();
+    let held_after = |unreadable: bool| {
+        let all = [
+            (&A[2..], "a", false),
+            (&B[2..], "b", false),
+            (&BACK[2..], "a", false),
+            ("by hand", if unreadable { "c" } else { "a" }, unreadable),
+            ("repaired", "c", false),
+        ];
+        let files = all.map(|(_, set, keys)| {
+            let keys = keys.then_some(("keys.yml", "keys"));
+            let files = [("pins.yml", set)].into_iter().chain(keys);
+            files
+                .map(|(path, id)| (path.to_owned(), id.to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        });
+        let shown = all.iter().zip(&files).enumerate();
+        let shown = shown.map(|(at, ((message, ..), files))| CommitShown {
+            id: ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap(),
+            date: "",
+            author: "",
+            message,
+            files,
+        });
+        let commits: Vec<_> = shown.rev().collect();
+        let line = RecentLine {
+            branch: Branch {
+                name: "main".to_owned(),
+                tip: commits[0].id,
+            },
+            commits,
+            whole: true,
+            contents: &|id| contents.get(id).map(Vec::as_slice),
+            exists: &|_| false,
+            own_rollbacks: &own,
+        };
+        held(&History::of_recent(&config, &line).unwrap(), "B")
+    };
+    assert_eq!(held_after(false), "free");
+    assert_eq!(held_after(true), "held");
+}
+
+#[test]
+fn without_any_commit_nothing_is_known_unless_there_is_none() {
+    let config = config();
+    let own = config.rollback.title.clone();
+    for (whole, expected) in [(true, "free"), (false, "unknown")] {
+        let line = RecentLine {
+            branch: Branch {
+                name: "main".to_owned(),
+                tip: ObjectId::parse("a".repeat(40).as_bytes()).unwrap(),
+            },
+            commits: Vec::new(),
+            whole,
+            contents: &|_| None,
+            exists: &|_| false,
+            own_rollbacks: &own,
+        };
+        let history = History::of_recent(&config, &line).unwrap();
+        assert_eq!(held(&history, "A"), expected);
+        assert_eq!(history.shows_beginning(), whole);
+    }
+}
+
+#[test]
 fn messages_are_read_as_git_does() {
     assert_eq!(subject("\n a\nb\n\nc"), " a b");
     assert_eq!(subject(""), "");
@@ -235,6 +325,8 @@ fn messages_are_read_as_git_does() {
         ("Repin-Set: A", ""),
         ("t\n\nRepin-Set: A\n\nmore text", ""),
         ("t\n\nsome text\nRepin-Set: A", ""),
+        ("t\n\nsee here: x\nRepin-Set: A", ""),
+        ("t\n\nRepin-Set: A\nNote: x\n more", "A"),
     ] {
         assert_eq!(trailers(message), values, "{message:?}");
     }

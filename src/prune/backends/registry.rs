@@ -79,7 +79,6 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
-        self.known.borrow_mut().clear();
         let tags = self.remote.tags_at().await?;
         let mut reading = RepositoryReader {
             listing: Listing {
