@@ -1893,6 +1893,90 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
 }
 
 #[test]
+fn an_index_is_as_old_as_the_youngest_part_of_the_indexes_within_it() {
+    let within = |parts: [Image; 2]| Image::index(vec![Image::index(parts.into()), old("c")]);
+    let stale = within([old("a"), old("b")]);
+    let fresh = within([old("d"), young("e")]);
+    let all = [
+        ("main", &pinned()),
+        ("pending-stale", &stale),
+        ("pending-fresh", &fresh),
+    ];
+    let real = Real::new("", &all);
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-stale"],
+        "{document}"
+    );
+    assert_eq!(real.left(), set(&["main", "pending-fresh"]));
+}
+
+#[test]
+fn an_index_is_deleted_before_what_an_index_within_it_consists_of() {
+    let part = Image::created("amd64", "part", Some(&days_ago(60)));
+    let outer = Image::index(vec![Image::index(vec![part.clone()]), old("b")]);
+    let scripted = Scripted::new(&[
+        ("main", &pinned()),
+        ("pending-part", &part),
+        ("pending-outer", &outer),
+    ]);
+    scripted.prune(0);
+    // The part is older.
+    assert_eq!(scripted.store().deleted, [outer.digest(), part.digest()]);
+}
+
+#[test]
+fn tags_may_be_listed_in_any_order() {
+    let scripted = Scripted::new(&[
+        ("main", &pinned()),
+        ("pending-a", &old("a")),
+        ("pending-b", &old("a")),
+    ]);
+    let reversed = json!({"name": "acme/app", "tags": ["pending-b", "pending-a", "main"]});
+    scripted.store().hook("/tags/list", move |_| {
+        Some(Reaction::new(200, reversed.to_string()))
+    });
+    let document = scripted.prune(0);
+    let deleted = &document["images"][0]["deleted"];
+    assert_eq!(deleted[0]["tags"], json!(["pending-a", "pending-b"]));
+    assert_eq!(scripted.store().deleted, [old("a").digest()]);
+}
+
+#[test]
+fn the_second_listing_is_read_as_the_first_is() {
+    let dangling: fn(&mut Store) = |store| {
+        store.tags.insert("v2".to_owned(), old("lost").digest());
+    };
+    let within: fn(&mut Store) = |store| {
+        let inner = Image::index(vec![old("a"), young("x")]);
+        store.put("v2", &Image::index(vec![inner]));
+    };
+    for (does, told) in [
+        (
+            dangling,
+            "the registry lists tag v2, but its manifest is now missing",
+        ),
+        (within, "is protected now: part of the index"),
+    ] {
+        let scripted = three();
+        scripted.store().hook(PROBE, move |store| {
+            does(store);
+            None
+        });
+        let document = scripted.prune(3);
+        let image = &document["images"][0];
+        assert_eq!(
+            (&image["code"], &image["deleted"]),
+            (&json!("changed"), &json!([])),
+            "{document}"
+        );
+        let refused = image["refused"].as_str().unwrap();
+        assert!(refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
 fn a_tag_whose_manifest_is_found_the_second_time_does_not_dangle() {
     let scripted = three();
     scripted.store().put("pending-lost", &old("lost"));

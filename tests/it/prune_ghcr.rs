@@ -196,7 +196,15 @@ fn untagged_versions_go_only_if_nothing_kept_needs_them() {
         }
         store.push(&["pending-stale"], &stale, &days_ago(40));
     });
-    hosted.prune(&["--apply"], 0);
+    let image_row = hosted.prune(&["--apply"], 0);
+    for row in image_row["deleted"].as_array().unwrap() {
+        let what = if row["tags"] == json!([]) {
+            "untagged, and it is "
+        } else {
+            "every tag is pending, and it is "
+        };
+        assert!(row["reason"].as_str().unwrap().starts_with(what), "{row}");
+    }
     let gone: Vec<_> = hosted
         .packages
         .store()
