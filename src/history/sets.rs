@@ -135,32 +135,31 @@ impl<'s> Tree<'s> {
         match content {
             Content::Unreadable(..) => false,
             Content::All(rules, files) => {
-                let with_pins =
-                    |(path, blob): &(FilePath, Blob)| Some((Arc::clone(path), scanned.get(blob)?));
-                self.files = files.iter().filter_map(with_pins).collect();
-                let refused = self
-                    .files
-                    .iter()
-                    .filter_map(|(path, seen)| Some((Arc::clone(path), seen.refused.clone()?)));
-                self.refused = refused.collect();
-                self.rules = Some(Arc::clone(rules));
+                *self = Self {
+                    rules: Some(Arc::clone(rules)),
+                    ..Self::default()
+                };
+                for (path, blob) in files {
+                    self.put(path, scanned.get(blob));
+                }
                 true
             }
-            Content::Changed(files) => {
-                let mut changed = false;
-                for (path, blob) in files {
-                    let seen = blob.and_then(|blob| scanned.get(&blob));
-                    self.refused.remove(path);
-                    if let Some(why) = seen.and_then(|seen| seen.refused.clone()) {
-                        self.refused.insert(Arc::clone(path), why);
-                    }
-                    changed |= match seen {
-                        Some(found) => self.files.insert(Arc::clone(path), found) != Some(found),
-                        None => self.files.remove(path).is_some(),
-                    };
-                }
-                changed
-            }
+            Content::Changed(files) => files.iter().fold(false, |changed, (path, blob)| {
+                let seen = blob.and_then(|blob| scanned.get(&blob));
+                self.put(path, seen) || changed
+            }),
+        }
+    }
+
+    /// Replaces or removes a file; whether one with pins came, changed or went.
+    fn put(&mut self, path: &FilePath, seen: Option<&'s Seen>) -> bool {
+        match seen.and_then(|seen| seen.refused.clone()) {
+            Some(why) => self.refused.insert(Arc::clone(path), why),
+            None => self.refused.remove(path),
+        };
+        match seen {
+            Some(found) => self.files.insert(Arc::clone(path), found) != Some(found),
+            None => self.files.remove(path).is_some(),
         }
     }
 
