@@ -20,8 +20,11 @@ use crate::{
 /// The history of one run.
 pub struct History<'c> {
     config: &'c Config,
-    read: LazyCell<Reading, Box<dyn FnOnce() -> Reading>>,
+    read: LazyCell<Reading, Box<dyn FnOnce() -> Reading + 'c>>,
 }
+
+/// The step as a terminal shows it: reading a long history takes seconds.
+const READING: &str = "reading git history";
 
 /// What was read of it.
 type Reading = Result<Gathered, GitError>;
@@ -107,25 +110,27 @@ impl Gathered {
 impl<'c> History<'c> {
     /// Reads it from the branch that counts for the work tree.
     pub fn read(config: &'c Config, services: &Services) -> Self {
-        // Reading a long history takes seconds.
-        let progress = services.console.progress("reading git history");
+        let progress = services.console.progress(READING);
         let read = Gathered::read(config, None, &services.environment);
         drop(progress);
-        let read = LazyCell::new(Box::new(move || read) as Box<dyn FnOnce() -> Reading>);
+        let read = LazyCell::new(Box::new(move || read) as Box<dyn FnOnce() -> Reading + 'c>);
         Self { config, read }
     }
 
     /// Begins to read it for the workspace of a run, beside what the run does until it asks: under `--pr` from
     /// the head that the forge reports.
-    pub(super) fn begin(workspace: &'c Workspace, services: &Services) -> Self {
+    pub(super) fn begin(workspace: &'c Workspace, services: &'c Services) -> Self {
         let config = &workspace.config;
         let reading = thread::spawn({
             let (config, head) = (config.clone(), workspace.history().cloned());
             let environment = services.environment.clone();
             move || Gathered::read(&config, head.as_ref(), &environment)
         });
-        let joined = move || reading.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let read = LazyCell::new(Box::new(joined) as Box<dyn FnOnce() -> Reading>);
+        let joined = move || {
+            let _progress = services.console.progress(READING);
+            reading.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        let read = LazyCell::new(Box::new(joined) as Box<dyn FnOnce() -> Reading + 'c>);
         Self { config, read }
     }
 

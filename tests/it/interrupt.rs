@@ -21,7 +21,7 @@ use crate::support::{
     fake::{Fake, Reaction},
     forge::{Fault, Kind, TOKEN},
     hosted::hosted,
-    repo::Repo,
+    repo::{Repo, revision},
     strace, terminal,
     world::{REV_B, World, world},
 };
@@ -180,22 +180,24 @@ fn reading_history_shows_progress_at_a_terminal() {
          PATH=${PATH#*:} exec git \"$@\"\n",
     );
     let path = std::env::var("PATH").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-    command
-        .arg("history")
-        .current_dir(repo.path())
-        .env(
-            "PATH",
-            format!("{}:{path}", repo.join(".git/bin").display()),
-        )
-        .env("TERM", "xterm");
-    let (mut child, mut screen) = terminal::attached(command);
-    let mut shown = String::new();
-    while !shown.contains("reading git history") {
-        let mut buffer = [0; 1024];
-        let read = screen.read(&mut buffer).unwrap();
-        shown.push_str(&text(&buffer[..read]));
-    }
+    let path = format!("{}:{path}", repo.join(".git/bin").display());
+    let waiting = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+        command.args(args).current_dir(repo.path());
+        command.env("PATH", &path).env("TERM", "xterm");
+        let (child, mut screen) = terminal::attached(command);
+        let mut shown = String::new();
+        while !shown.contains("reading git history") {
+            let mut buffer = [0; 1024];
+            let read = screen.read(&mut buffer).unwrap();
+            shown.push_str(&text(&buffer[..read]));
+        }
+        (child, screen)
+    };
+    let (mut promote, _) = waiting(&["promote", "--revision", &revision('b')]);
+    promote.kill().unwrap();
+    promote.wait().unwrap();
+    let (mut child, mut screen) = waiting(&["history"]);
     repo.write(".git/go", "");
     let mut rest = Vec::new();
     // The end of a terminal is an error: EIO once its other side is closed.
