@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::{
     FleetForge, Services,
-    fleet::{AT_ONCE, survey_of, surveys},
+    fleet::{AT_ONCE, Absent, state_of, survey_of, surveys},
     revision,
 };
 use crate::{
@@ -216,46 +216,8 @@ impl Closing<'_> {
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
         let name = &entry.repository;
         let failed = |error: &Error| Err(Box::new(CloseRow::failed(name, None, error)));
-        let mut state = match survey {
-            Survey::Present(state) => *state,
-            Survey::Missing => {
-                let reason = "the repository does not exist, or the token may not see it";
-                return Err(Box::new(self.left_out(
-                    entry,
-                    CloseOutcome::Unconfigured,
-                    reason,
-                )));
-            }
-            Survey::Empty => {
-                let reason = "the repository has no commit";
-                return Err(Box::new(self.left_out(
-                    entry,
-                    CloseOutcome::Unconfigured,
-                    reason,
-                )));
-            }
-            Survey::Archived => {
-                let reason = "the repository is archived";
-                return Err(Box::new(self.left_out(
-                    entry,
-                    CloseOutcome::Archived,
-                    reason,
-                )));
-            }
-            Survey::Moved(to) => {
-                let to = if to.is_empty() { "another name" } else { &to };
-                let error = Error::input("fleet_list", format!("the repository is {to} now"));
-                let error = error.help("put the new name into the list");
-                let row = CloseRow::done(name, CloseOutcome::Moved, None);
-                return Err(Box::new(row.because(&error)));
-            }
-            Survey::NoBase(base) => {
-                let error =
-                    Error::input("fleet_list", format!("the repository has no branch {base}"));
-                return failed(&error.help("correct the base branch in the list"));
-            }
-            Survey::Failed(error) => return failed(&error),
-        };
+        let absent = |why| Box::new(self.left_out(entry, why));
+        let mut state = state_of(entry, survey).map_err(absent)?;
         let config = match self.own(entry, &state.config) {
             Ok(config) => config,
             Err(error) => return failed(&error),
@@ -289,14 +251,18 @@ impl Closing<'_> {
         })
     }
 
-    /// A repository that cannot have a pull request, which is a failure only if the fleet says so.
-    fn left_out(&self, entry: &ListEntry, outcome: CloseOutcome, reason: &str) -> CloseRow {
-        let error = Error::input("config", reason);
-        let error = error.help("take the repository off the list");
-        let row = CloseRow::done(&entry.repository, outcome, None);
+    /// A repository that takes no part.
+    fn left_out(&self, entry: &ListEntry, why: Absent) -> CloseRow {
+        let row = |outcome| CloseRow::done(&entry.repository, outcome, None);
+        let (outcome, problem) = match why {
+            Absent::Unconfigured(problem) => (CloseOutcome::Unconfigured, problem),
+            Absent::Archived(problem) => (CloseOutcome::Archived, problem),
+            Absent::Moved(problem) => return row(CloseOutcome::Moved).because(&problem),
+            Absent::Failed(problem) => return CloseRow::failed(&entry.repository, None, &problem),
+        };
         match self.when_unconfigured {
-            WhenUnconfigured::Skip => row.noting(&error),
-            WhenUnconfigured::Fail => row.because(&error),
+            WhenUnconfigured::Skip => row(outcome).noting(&problem),
+            WhenUnconfigured::Fail => row(outcome).because(&problem),
         }
     }
 

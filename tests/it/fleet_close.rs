@@ -296,7 +296,7 @@ fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
         let config = config.replace("source:", "when_unconfigured: fail, source:");
         fs::write(fleet.path().join("repin.yaml"), config).unwrap();
         let failed = fleet.close(&["--format", "github"], &[]).exits(2);
-        let annotated = "title=archived%3A acme/app-0000::the repository is archived";
+        let annotated = "title=archived%3A acme/app-0000::acme/app-0000 is archived";
         assert!(failed.stdout.contains(annotated), "{}", failed.stdout);
     }
 }

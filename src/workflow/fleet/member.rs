@@ -1,6 +1,10 @@
 //! A repository of the fleet: what its survey showed, and what of its own configuration is obeyed.
 
-use super::{FleetGoal, Walk, outcome::Report, surveys::survey_of};
+use super::{
+    FleetGoal, Walk,
+    outcome::Report,
+    surveys::{Absent, state_of, survey_of},
+};
 use crate::{
     checks::Check,
     config::{self, ChangeNames, Config, FILE_NAME, Template, WhenUnconfigured},
@@ -84,27 +88,13 @@ impl Walk<'_> {
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
-        let unconfigured = |reason: &str| Err(Box::new(self.unconfigured(entry, reason)));
-        let state = match survey {
-            Survey::Present(state) => *state,
-            Survey::Missing => {
-                return unconfigured("it does not exist, or the token may not see it");
-            }
-            Survey::Empty => return unconfigured("it has no commit"),
-            Survey::Archived => return Err(Box::new(self.archived(entry))),
-            Survey::Moved(to) => return Err(Box::new(moved(entry, &to))),
-            Survey::NoBase(branch) => {
-                let reason = format!("{} has no branch {branch}", entry.repository);
-                let problem = Error::input("fleet_list", reason);
-                let problem = problem.help("correct the base branch in the list");
-                return Err(Box::new(problem.into()));
-            }
-            Survey::Failed(error) => return Err(Box::new(error.into())),
-        };
+        let absent = |why| Box::new(self.left_out(why));
+        let state = state_of(entry, survey).map_err(absent)?;
         let text = match &state.config {
             ConfigFile::Text(text) => text,
             ConfigFile::Missing => {
-                return unconfigured(&format!("{} has no {FILE_NAME}", state.base));
+                let reason = format!("{} has no {FILE_NAME}", state.base);
+                return Err(absent(Absent::unconfigured(entry, &reason)));
             }
             ConfigFile::Unusable(why) => {
                 let message = format!("{}: cannot read {FILE_NAME}: {why}", entry.repository);
@@ -157,21 +147,14 @@ impl Walk<'_> {
         Ok(own)
     }
 
-    fn unconfigured(&self, entry: &ListEntry, reason: &str) -> Report {
-        let what = format!("{} has no configuration", entry.repository);
-        let problem = Error::input("config", format!("{what}: {reason}"));
-        let problem = problem.help("add a repin.yaml to the repository, or take it off the list");
-        self.left_out(FleetOutcome::Unconfigured, problem)
-    }
-
-    fn archived(&self, entry: &ListEntry) -> Report {
-        let problem = Error::input("config", format!("{} is archived", entry.repository));
-        let problem = problem.help("take the repository off the list");
-        self.left_out(FleetOutcome::Archived, problem)
-    }
-
-    /// A repository without a configuration, which is a failure only if the fleet says so.
-    fn left_out(&self, outcome: FleetOutcome, problem: Error) -> Report {
+    /// A repository that takes no part.
+    fn left_out(&self, why: Absent) -> Report {
+        let (outcome, problem) = match why {
+            Absent::Unconfigured(problem) => (FleetOutcome::Unconfigured, problem),
+            Absent::Archived(problem) => (FleetOutcome::Archived, problem),
+            Absent::Moved(problem) => return Report::done(FleetOutcome::Moved).because(problem),
+            Absent::Failed(problem) => return problem.into(),
+        };
         match self.rules.when_unconfigured {
             WhenUnconfigured::Skip => Report::done(outcome).noting(problem),
             WhenUnconfigured::Fail => Report::done(outcome).because(problem),
@@ -202,13 +185,6 @@ impl Member {
         let surely = pulls.len() == 1 && last.state == PullState::Closed && !is_moving(last);
         surely.then_some(last)
     }
-}
-
-fn moved(entry: &ListEntry, to: &str) -> Report {
-    let to = if to.is_empty() { "another name" } else { to };
-    let message = format!("{} is {to} now", entry.repository);
-    let problem = Error::input("fleet_list", message).help("put the new name into the list");
-    Report::done(FleetOutcome::Moved).because(problem)
 }
 
 impl From<Disobeyed> for Report {

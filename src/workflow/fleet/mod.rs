@@ -39,7 +39,7 @@ use crate::{
     oci::{Digest, Revision},
 };
 use order::Orders;
-pub(super) use surveys::{survey_of, surveys};
+pub(super) use surveys::{Absent, state_of, survey_of, surveys};
 
 /// Repositories that are worked on at once.
 pub(super) const AT_ONCE: usize = 4;

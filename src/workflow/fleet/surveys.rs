@@ -1,13 +1,64 @@
-//! Many repositories surveyed with few requests.
+//! Many repositories surveyed with few requests, and those that take no part.
 
 use futures_util::future::join_all;
 
 use super::AT_ONCE;
 use crate::{
     config::FILE_NAME,
+    error::Error,
     fleet::ListEntry,
-    forge::fleet::{FleetReader, Survey, SurveyRequest},
+    forge::fleet::{FleetReader, RepositoryState, Survey, SurveyRequest},
 };
+
+/// Why a repository of the list takes no part.
+pub(in crate::workflow) enum Absent {
+    /// It has no configuration. An error only if the fleet says so, as the next one is.
+    Unconfigured(Error),
+    /// It is archived.
+    Archived(Error),
+    /// It has another name now.
+    Moved(Error),
+    /// It cannot be read, or the list is wrong.
+    Failed(Error),
+}
+
+impl Absent {
+    /// A repository without a configuration, for this reason.
+    pub(super) fn unconfigured(entry: &ListEntry, reason: &str) -> Self {
+        let message = format!("{} has no configuration: {reason}", entry.repository);
+        let help = "add a repin.yaml to the repository, or take it off the list";
+        Self::Unconfigured(Error::input("config", message).help(help))
+    }
+}
+
+/// The state of a repository, or why there is none.
+pub(in crate::workflow) fn state_of(
+    entry: &ListEntry,
+    survey: Survey,
+) -> Result<RepositoryState, Absent> {
+    let name = &entry.repository;
+    Err(match survey {
+        Survey::Present(state) => return Ok(*state),
+        Survey::Missing => {
+            Absent::unconfigured(entry, "it does not exist, or the token may not see it")
+        }
+        Survey::Empty => Absent::unconfigured(entry, "it has no commit"),
+        Survey::Archived => {
+            let error = Error::input("config", format!("{name} is archived"));
+            Absent::Archived(error.help("take the repository off the list"))
+        }
+        Survey::Moved(to) => {
+            let to = if to.is_empty() { "another name" } else { &to };
+            let error = Error::input("fleet_list", format!("{name} is {to} now"));
+            Absent::Moved(error.help("put the new name into the list"))
+        }
+        Survey::NoBase(base) => {
+            let error = Error::input("fleet_list", format!("{name} has no branch {base}"));
+            Absent::Failed(error.help("correct the base branch in the list"))
+        }
+        Survey::Failed(error) => Absent::Failed(error),
+    })
+}
 
 /// Surveys as many repositories at once as the forge can, several times at once where that is one.
 pub(in crate::workflow) async fn surveys(
