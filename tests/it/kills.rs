@@ -229,43 +229,44 @@ fn killed_recoveries_are_recovered() {
     let all = [(Way::Promote, 5), (Way::Rollback, 5), (Way::Promote, 20)];
     let some = if long() { &all[..] } else { &all[..1] };
     let runs: usize = thread::scope(|scope| {
-        let trees = some.iter();
-        let trees = trees.map(|(way, files)| scope.spawn(|| kill_recoveries_of(*way, *files)));
-        let trees: Vec<_> = trees.collect();
-        let runs = trees
+        let mut threads = Vec::new();
+        for (way, files) in some {
+            for moment in sample(moments(&Tree::new(*files, *way)), 3) {
+                threads.push(scope.spawn(move || kill_recoveries_after(*way, *files, &moment)));
+            }
+        }
+        let runs = threads
             .into_iter()
-            .map(|tree| tree.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         runs.sum()
     });
     println!("figures: {runs} recoveries killed");
 }
 
-/// Kills recoveries of one tree, and returns how many.
-fn kill_recoveries_of(way: Way, files: usize) -> usize {
+/// Kills recoveries after a run that was killed at one moment, and returns how many.
+fn kill_recoveries_after(way: Way, files: usize, moment: &Point) -> usize {
     let mut runs = 0;
     let tree = Tree::new(files, way);
-    for moment in sample(moments(&tree), 3) {
-        for args in [&["recover"][..], &["recover", "--discard"]] {
-            let prepare = || {
-                tree.reset();
-                kill(&tree.command(), &moment);
-            };
+    for args in [&["recover"][..], &["recover", "--discard"]] {
+        let prepare = || {
+            tree.reset();
+            kill(&tree.command(), moment);
+        };
+        prepare();
+        let recover = tree.world.command(args);
+        let trace = strace::first_thread(&recover, CHANGING, &[]);
+        let calls = trace.calls_in(&tree.root());
+        let calls: Vec<_> = calls.into_iter().map(strace::Call::point).collect();
+        for point in sample(calls, 4) {
             prepare();
-            let recover = tree.world.command(args);
-            let trace = strace::first_thread(&recover, CHANGING, &[]);
-            let calls = trace.calls_in(&tree.root());
-            let calls: Vec<_> = calls.into_iter().map(strace::Call::point).collect();
-            for point in sample(calls, 4) {
-                prepare();
-                let after = format!("{way:?} of {files} at {moment:?}, {args:?} at {point:?}");
-                kill(&recover, &point);
-                runs += 1;
-                is_known_or_discarded(&tree, args, &after);
-                if args.len() == 1 {
-                    recovers(&tree, &after);
-                } else {
-                    discards(&tree, &after);
-                }
+            let after = format!("{way:?} of {files} at {moment:?}, {args:?} at {point:?}");
+            kill(&recover, &point);
+            runs += 1;
+            is_known_or_discarded(&tree, args, &after);
+            if args.len() == 1 {
+                recovers(&tree, &after);
+            } else {
+                discards(&tree, &after);
             }
         }
     }

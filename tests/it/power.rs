@@ -9,6 +9,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use repin::apply::Session;
@@ -216,17 +217,21 @@ fn a_power_cut_during_an_apply_leaves_one_set() {
 
 #[test]
 fn a_power_cut_where_files_can_only_be_linked_leaves_one_set() {
-    for tree in trees() {
-        let mut cuts = Cuts::of(&tree, of_one_run(&tree));
-        let exit = cuts.run(&tree.command(), &["renameat2:error=ENOSYS".to_owned()]);
-        assert_eq!(exit, Some(0));
-        cuts.cut(0, "applied by links", old_or_new(&tree, exit));
-        cuts.figures(&format!(
-            "{:?} of {} files by links",
-            tree.way,
-            tree.old.len()
-        ));
-    }
+    thread::scope(|scope| {
+        for tree in trees() {
+            scope.spawn(move || {
+                let mut cuts = Cuts::of(&tree, of_one_run(&tree));
+                let exit = cuts.run(&tree.command(), &["renameat2:error=ENOSYS".to_owned()]);
+                assert_eq!(exit, Some(0));
+                cuts.cut(0, "applied by links", old_or_new(&tree, exit));
+                cuts.figures(&format!(
+                    "{:?} of {} files by links",
+                    tree.way,
+                    tree.old.len()
+                ));
+            });
+        }
+    });
 }
 
 /// The calls of a clean run that changed something in the tree.
