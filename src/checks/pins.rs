@@ -21,8 +21,9 @@ pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
     for (at, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(at).collect();
         let malformed: Vec<_> = found.malformed_of(at).collect();
-        checks.push(count(image, &pins, found.files));
         let refused: Vec<_> = found.refused_of(at).collect();
+        let uncounted = !malformed.is_empty() || !refused.is_empty();
+        checks.push(count(image, &pins, uncounted, found.files));
         checks.extend(unsupported(config, image, &malformed, &refused));
     }
     let nobodys = found.refused.iter().filter(|one| one.what.image.is_none());
@@ -154,7 +155,8 @@ fn hazards(found: &Found) -> Vec<Check> {
     found.hazards.iter().map(hazard).collect()
 }
 
-fn count(image: &Image, pins: &[&Located<Pin>], files: usize) -> Check {
+/// Compares the number of pins with the declared one. `uncounted`: some are malformed or refused.
+fn count(image: &Image, pins: &[&Located<Pin>], uncounted: bool, files: usize) -> Check {
     let declared = image.pins;
     let places: Vec<_> = pins.iter().map(|pin| place_of(pin)).collect();
     if pins.len() == declared {
@@ -179,7 +181,9 @@ fn count(image: &Image, pins: &[&Located<Pin>], files: usize) -> Check {
             few(places.iter().map(ToString::to_string), LISTED)
         );
     }
-    let help = if pins.len() < declared {
+    let help = if pins.len() < declared && uncounted {
+        "first correct what pin_unsupported reports: it does not count as a pin".to_owned()
+    } else if pins.len() < declared {
         format!(
             "if a pin was removed on purpose, set `pins: {}` (`repin init --update` counts again); \
              otherwise check that `files:` matches every file",

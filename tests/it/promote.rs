@@ -370,6 +370,17 @@ fn the_help_of_a_wrong_count_fits_what_was_found() {
         let ran = world.run(&PROMOTE).exits(1);
         assert!(ran.stderr.contains(says), "{}", ran.stderr);
     }
+    // A digest that was cut off is the cause, and `pins` is right.
+    let world = world();
+    let digest = world.digest("review", REV_A);
+    let text = world.read(".github/workflows/a.yml");
+    let cut = text.replacen(digest, &digest[..70], 1);
+    assert_ne!(cut, text);
+    world.write(".github/workflows/a.yml", cut);
+    let ran = world.run(&PROMOTE).exits(1);
+    let help = "= help: first correct what pin_unsupported reports: it does not count as a pin";
+    assert!(ran.stderr.contains(help), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("set `pins:"), "{}", ran.stderr);
 }
 
 #[test]
