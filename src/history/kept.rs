@@ -193,10 +193,11 @@ fn is_directory(path: &Path) -> bool {
 
 /// Whether a file with this name is an answer, or one that is being written: a hash, or a hash and a process id.
 fn is_answer(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    let (hash, rest) = name.split_at_checked(64).unwrap_or((name, b"-"));
+    let Some((hash, rest)) = name.as_encoded_bytes().split_at_checked(64) else {
+        return false;
+    };
     let process = rest.strip_prefix(b".").unwrap_or(rest);
-    hash.len() == 64 && is_hex(hash) && process.iter().all(u8::is_ascii_digit)
+    is_hex(hash) && process.iter().all(u8::is_ascii_digit)
 }
 
 impl Kept {
