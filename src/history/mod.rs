@@ -249,8 +249,8 @@ impl History {
 
     fn gather(git: &Git, config: &Config, branch: Branch, keep: &Keep) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
-        let scans = Scans::of(keep, config);
-        let readings = Readings::recalling(scans.as_ref().map(Scans::read).unwrap_or_default());
+        let mut scans = Scans::of(keep, config);
+        let readings = Readings::recalling(scans.as_mut().map(Scans::read).unwrap_or_default());
         let finder = Finder::new(&config.images);
         let mut objects = git.objects_by_name(readings.reader(finder))?;
         let mut commits = walk::walk(

@@ -47,15 +47,14 @@ impl Scans {
         })
     }
 
-    /// What each content pins.
-    pub(super) fn read(&self) -> Recalled {
-        let Some(kept) = &self.kept else {
-            return Recalled::default();
-        };
-        Recalled::of(kept, self.images).unwrap_or_else(|_| {
-            self.keep.forget(&self.question);
-            Recalled::default()
-        })
+    /// What each content pins. What cannot be read is replaced by what this run reads.
+    pub(super) fn read(&mut self) -> Recalled {
+        let recalled = self.kept.as_ref();
+        let recalled = recalled.and_then(|kept| Recalled::of(kept, self.images).ok());
+        if recalled.is_none() {
+            self.kept = None;
+        }
+        recalled.unwrap_or_default()
     }
 
     /// Adds what was read in this run.

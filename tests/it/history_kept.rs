@@ -258,10 +258,11 @@ fn malformed_answers_are_removed_and_requested_again() {
     let image = [&[20][..], &pinned, &[1, 0, 0, 0], &[2, 0, 0, 0], &[7; 32]].concat();
     for content in [&[20][..], &image] {
         replace(&scans, "repin kept/1", content);
-        let malformed = fs::read(&scans).unwrap();
         assert_eq!(told_with_what_is_kept(&repo), expected);
+        let replaced = fs::read(&scans).unwrap();
+        // Now it can be read, and nothing is added.
         assert_eq!(told_with_what_is_kept(&repo), expected);
-        assert_ne!(fs::read(&scans).unwrap(), malformed);
+        assert_eq!(fs::read(&scans).unwrap(), replaced);
     }
     for file in logs.iter().chain([&scans]) {
         replace(file, "repin kept/0", b"no commit");
@@ -442,6 +443,30 @@ fn too_many_new_commits_are_not_cut_off() {
     repo.publish();
     assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
     assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
+}
+
+#[test]
+fn directories_whose_names_look_like_others_are_another_question() {
+    let repo = Repo::empty();
+    let odd = "x:(top,literal)y";
+    for build in ['a', 'b'] {
+        repo.write(&format!("{odd}/a.yml"), pin("fix", build));
+        repo.git(&["add", odd]);
+        repo.git(&["commit", "-q", "-m", &title(build)]);
+    }
+    repo.publish();
+    // No commit has a configuration, so that of the work tree counts.
+    let files = |globs: &str| {
+        let config = CONFIG.replace("\".github", &format!("{globs}, \".github"));
+        assert_ne!(config, CONFIG);
+        repo.write("repin.yaml", config);
+    };
+    files("\"x/*.yml\", \"y/*.yml\"");
+    let without = told_with_what_is_kept(&repo);
+    files(&format!("\"{odd}/*.yml\""));
+    let with = told_with_what_is_kept(&repo);
+    assert_ne!(with, without);
+    assert_eq!(with, told_by_git(&repo));
 }
 
 #[test]
