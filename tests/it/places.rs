@@ -177,6 +177,16 @@ fn a_split_pin_that_is_missing_or_refused_stops_the_run() {
         &format!("acme/fix, digest: '{digest}', "),
     );
     let document = world.refuses(&[], 1, &["pin_count", "pin_unsupported"]);
+    let count = document["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["code"] == "pin_count" && check["status"] == "fail")
+        .unwrap();
+    assert_eq!(
+        count["help"],
+        "first correct what pin_unsupported reports: it does not count as a pin"
+    );
     let check = document["checks"]
         .as_array()
         .unwrap()
