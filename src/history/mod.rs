@@ -494,12 +494,7 @@ fn points(
 fn unreadable(known: &Known, file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut before: Option<&Unknown> = None;
-    for (at, point) in known.line.iter().enumerate() {
-        if point.set.is_some() {
-            before = None;
-            continue;
-        }
-        let commit = &known.commits[at];
+    for (at, commit) in known.commits.iter().enumerate() {
         let why = match &commit.content {
             Content::Unreadable(why, _) => Some(&**why),
             Content::Changed(_) | Content::All(..) => None,

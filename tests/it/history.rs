@@ -90,6 +90,18 @@ fn is_held(history: &History, build: char) -> bool {
     matches!(history.held(&revision(build)), Hold::Held { .. })
 }
 
+#[test]
+fn a_set_changes_with_any_file_of_a_commit() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.pins('b');
+    // The last file of the commit pins nothing.
+    repo.write(".github/workflows/z.yml", "");
+    repo.commit(title('b'));
+    repo.publish();
+    assert_eq!(told(&history(&repo)), ["promote b *", "promote a <"]);
+}
+
 // Provenance.
 
 #[test]

@@ -446,6 +446,23 @@ fn too_many_new_commits_are_not_cut_off() {
 }
 
 #[test]
+fn contents_that_an_earlier_run_read_are_not_requested() {
+    let repo = story();
+    told_with_what_is_kept(&repo);
+    repo.promote('e');
+    repo.publish();
+    let expected = told_with_what_is_kept(&repo);
+    // A content that only past commits have is gone.
+    let content = "HEAD~3:.github/workflows/fix.yml";
+    let id = repo.git(&["rev-parse", content]);
+    let (directory, file) = id.trim().split_at(2);
+    fs::remove_file(repo.join(&format!(".git/objects/{directory}/{file}"))).unwrap();
+    assert_eq!(told_with_what_is_kept(&repo), expected);
+    fs::remove_dir_all(repo.join(".git/repin-history")).unwrap();
+    assert_ne!(told_with_what_is_kept(&repo), expected);
+}
+
+#[test]
 fn directories_whose_names_look_like_others_are_another_question() {
     let repo = Repo::empty();
     let odd = "x:(top,literal)y";
