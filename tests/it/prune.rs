@@ -500,6 +500,8 @@ fn open_branches_protect_by_the_names_of_their_time() {
         &[
             ("main", &pinned),
             ("pending-open", &open),
+            // Nothing but the name of the branch leads to it.
+            (&format!("pending-{REV_B}"), &old("tagged")),
             ("pending-stale", &old("stale")),
         ],
     );
@@ -509,8 +511,10 @@ fn open_branches_protect_by_the_names_of_their_time() {
         &[(".github/workflows/b.yml", &pin)],
     );
     // From now on they are called otherwise.
-    let text = real.registry.host.clone();
-    let text = config(&text, "").replace("\nprune", "\npromote: { branch: 'x-{revision}' }\nprune");
+    let text = config(&real.registry.host, "").replace(
+        "\nprune",
+        "\npromote: { branch: 'x-{revision}' }\nrevision: { tag: 'pending-{revision}' }\nprune",
+    );
     real.scene.write("repin.yaml", text);
     real.scene.commit("other names");
     let document = real.scene.prune(&["--apply"], 0);
@@ -611,13 +615,24 @@ fn the_base_of_pull_requests_protects_beside_the_branch_of_provenance() {
     let config = format!("{config}provenance: {{ branch: origin/main }}\nforge: {forge}\n");
     real.scene.write("repin.yaml", config);
     real.scene.commit("another base");
-    let document = real.scene.prune(&["--apply"], 0);
-    let image = &document["images"][0];
-    assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
-    assert!(
-        why(image, "pending-first").contains("promote history"),
-        "{document}"
-    );
+    let kept = |document: &Value| {
+        let image = &document["images"][0];
+        assert_eq!(tags(&image["candidates"]), ["pending-stale"], "{document}");
+        assert!(
+            why(image, "pending-first").contains("promote history"),
+            "{document}"
+        );
+    };
+    kept(&real.scene.prune(&[], 0));
+    // Without a base in the configuration, the default branch of the remote is the base.
+    let file = real.scene.path().join("repin.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    real.scene
+        .write("repin.yaml", text.replace(", base: release", ""));
+    real.scene.commit("no base");
+    let origin = real.scene.path().join("origin.git");
+    git(&origin, &["symbolic-ref", "HEAD", "refs/heads/release"]);
+    kept(&real.scene.prune(&["--apply"], 0));
 }
 
 #[test]

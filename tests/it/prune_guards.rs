@@ -384,6 +384,42 @@ fn a_branch_that_vanishes_before_it_is_fetched_is_listed_again() {
 }
 
 #[test]
+fn a_base_that_moves_while_branches_are_fetched_refuses() {
+    let real = with(&["branch"]);
+    real.scene.elsewhere("feature", &[("x.txt", "x")]);
+    real.scene.elsewhere("other", &[("y.txt", "y")]);
+    let origin = real.scene.path().join("origin.git");
+    // The first fetch finds a branch gone, so that all are listed again.
+    let (_shim, path) = shim(&format!(
+        "case \" $* \" in *' fetch '*) cd '{}' && \"$real\" update-ref refs/heads/main refs/heads/other &&\n\
+         \"$real\" update-ref -d refs/heads/feature; cd \"$OLDPWD\";; esac",
+        origin.display()
+    ));
+    let document = shimmed(&real, &path, 3);
+    assert_eq!(document["images"][0]["code"], "base_behind", "{document}");
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+}
+
+#[test]
+fn an_entry_of_the_work_tree_that_is_refused_refuses() {
+    let real = with(&[]);
+    let block = "places: { marked: { files: ['*.tf'] } }\n";
+    let config = config(&real.registry.host, "");
+    real.scene.write("repin.yaml", config + block);
+    real.scene.write(
+        "main.tf",
+        format!("x: \"{}\" # repin: nobody\n", digest("stale")),
+    );
+    real.scene.commit("an entry of no image");
+    let document = real.scene.prune(&["--apply"], 1);
+    assert_eq!(
+        document["images"][0]["code"], "pin_unsupported",
+        "{document}"
+    );
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+}
+
+#[test]
 fn a_partial_clone_is_not_believed() {
     let real = with(&[]);
     let root = real.scene.path();

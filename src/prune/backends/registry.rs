@@ -231,8 +231,7 @@ impl Registry {
             Ok(())
         })
         .await?;
-        for (digest, mut tags) in versions {
-            tags.sort();
+        for (digest, tags) in versions {
             reading.listing.versions.push(Version {
                 id: None,
                 digest,

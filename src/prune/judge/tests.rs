@@ -1,9 +1,10 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::*;
 use crate::{
     config::PruneBackend,
-    prune::{Child, Dangling, Node},
+    pins::Mention,
+    prune::{Child, Dangling, Node, text::Text},
     registry::Clock,
 };
 
@@ -238,6 +239,36 @@ fn pinned_digest_without_a_version_protects_its_parts() {
     assert_eq!(package.go(&["leaf"]), ["leaf"]);
     package.1.history.insert(digest("gone"));
     assert_eq!(package.go(&["leaf"]), [] as [&str; 0]);
+}
+
+#[test]
+fn digest_in_text_without_a_version_protects_what_belongs_to_it() {
+    let names: Vec<String> = (0..20).map(|at| format!("leaf {at}")).collect();
+    let leaves: Vec<_> = names.iter().map(|name| (name.as_str(), false)).collect();
+    let package = |named: &str| {
+        let mut package = Package::new();
+        for (at, (name, _)) in leaves.iter().enumerate() {
+            package = package.version(name, &[&format!("pending-{at}")], Some(30));
+        }
+        let mut package = package.index("gone", &leaves);
+        let mention = Mention {
+            digest: digest(named),
+            algorithm: true,
+        };
+        let mut text = Text::default();
+        text.add(b"values.yaml", "in the work tree", &[mention]);
+        package.1.text = Arc::new(text);
+        package
+    };
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert_eq!(package("nothing").go(&names[..3]), names[..3]);
+    let named = package("gone");
+    assert_eq!(named.go(&names), [] as [&str; 0]);
+    // In the order of the listing.
+    let judged = named.judged(&prune());
+    let protected = judged.protected.iter().map(|kept| kept.version.digest);
+    let listed = named.0.versions[1..].iter().map(|version| version.digest);
+    assert!(protected.eq(listed));
 }
 
 #[test]
