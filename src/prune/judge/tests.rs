@@ -245,14 +245,14 @@ fn pinned_digest_without_a_version_protects_its_parts() {
 fn digest_in_text_without_a_version_protects_what_belongs_to_it() {
     let names: Vec<String> = (0..20).map(|at| format!("leaf {at}")).collect();
     let leaves: Vec<_> = names.iter().map(|name| (name.as_str(), false)).collect();
-    let package = |named: &str| {
+    let package = |mentioned: &str| {
         let mut package = Package::new();
         for (at, (name, _)) in leaves.iter().enumerate() {
             package = package.version(name, &[&format!("pending-{at}")], Some(30));
         }
         let mut package = package.index("gone", &leaves);
         let mention = Mention {
-            digest: digest(named),
+            digest: digest(mentioned),
             algorithm: true,
         };
         let mut text = Text::default();
@@ -262,12 +262,14 @@ fn digest_in_text_without_a_version_protects_what_belongs_to_it() {
     };
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     assert_eq!(package("nothing").go(&names[..3]), names[..3]);
-    let named = package("gone");
-    assert_eq!(named.go(&names), [] as [&str; 0]);
+    let with_text = package("gone");
+    assert_eq!(with_text.go(&names), [] as [&str; 0]);
     // In the order of the listing.
-    let judged = named.judged(&prune());
+    let judged = with_text.judged(&prune());
     let protected = judged.protected.iter().map(|kept| kept.version.digest);
-    let listed = named.0.versions[1..].iter().map(|version| version.digest);
+    let listed = with_text.0.versions[1..]
+        .iter()
+        .map(|version| version.digest);
     assert!(protected.eq(listed));
 }
 
