@@ -34,8 +34,9 @@ pub fn typed(mut command: Command, text: &str) -> Output {
     }
 }
 
-/// Runs `command` with both of its streams at a terminal: what appears there, byte by byte but for
-/// the carriage return that a terminal puts before each line feed, and how it ended.
+/// Runs `command` with both of its streams at a terminal: what stays there, byte by byte but for
+/// the carriage return that a terminal puts before each line feed, and how it ended. A line of progress, which
+/// appears if something takes a moment, is cleared again.
 pub fn shown(mut command: Command) -> (String, Option<i32>) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -51,9 +52,16 @@ pub fn shown(mut command: Command) -> (String, Option<i32>) {
     drop(command);
     let mut bytes = Vec::new();
     let _ = File::from(master).read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    let mut text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    while let Some(end) = text.find(CLEARED) {
+        let start = text[..end].rfind('\n').map_or(0, |at| at + 1);
+        text.replace_range(start..end + CLEARED.len(), "");
+    }
     (text, child.wait().unwrap().code())
 }
+
+/// What clears a line.
+const CLEARED: &str = "\r\u{1b}[2K";
 
 /// Starts `command` with standard error at a terminal; returns it with the other side of the terminal.
 pub fn attached(mut command: Command) -> (Child, File) {
