@@ -91,7 +91,7 @@ pub struct Pull {
     pub own: bool,
     /// Its target branch.
     pub base: String,
-    /// That branch's head, if the forge names it: on GitHub when the pull request was opened or its
+    /// That branch's head, if the forge shows it: on GitHub when the pull request was opened or its
     /// source branch last changed, elsewhere when it was read.
     pub base_commit: String,
     /// Its labels.

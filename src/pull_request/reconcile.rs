@@ -144,8 +144,6 @@ struct Reconcile<'a> {
     change: Change,
     /// How the branch was when the forge last refused to write it.
     refused: Option<BranchState>,
-    /// What a survey showed, in the first round.
-    expected: Option<ExpectedBase>,
 }
 
 /// The result of a step.
@@ -176,7 +174,6 @@ pub async fn open(
         begun,
         change,
         refused: None,
-        expected: None,
     };
     work.rounds().await.map_err(|error| Error {
         begun: work.begun,
@@ -277,7 +274,7 @@ impl Reconcile<'_> {
             return match found {
                 OwnPullRequest::Open(pull) => self.settled(pull).await,
                 OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
-                OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create().await,
+                OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create(None).await,
             };
         }
         self.permit().await?;
@@ -302,7 +299,7 @@ impl Reconcile<'_> {
         if let OwnPullRequest::Open(pull) = &found {
             self.announce(pull, &was).await?;
         }
-        self.publish(&was, found).await
+        self.publish(&was, found, None).await
     }
 
     fn branch_named(&self) -> String {
@@ -461,7 +458,14 @@ impl Reconcile<'_> {
         Ok(())
     }
 
-    async fn publish(&mut self, was: &BranchState, found: OwnPullRequest) -> Result<Step, Error> {
+    /// Makes the commit, the branch and, where there is none yet, the pull request. `expected`: what a
+    /// survey showed, if nothing was read since.
+    async fn publish(
+        &mut self,
+        was: &BranchState,
+        found: OwnPullRequest,
+        expected: Option<&ExpectedBase>,
+    ) -> Result<Step, Error> {
         let message = format!(
             "{}\n\nRepin-Set: {}\n",
             self.proposal.title, self.proposal.marker.revision
@@ -480,7 +484,7 @@ impl Reconcile<'_> {
             message: &message,
             files: &self.files,
             pull: carried,
-            surveyed: self.expected.as_ref().map(ExpectedBase::of_commit),
+            surveyed: expected.map(ExpectedBase::of_commit),
         };
         let published = self.forge.publish(&commit, self.proposal.branch, was).await;
         if let Err(error) = &published {
@@ -509,12 +513,12 @@ impl Reconcile<'_> {
         }
         match found {
             OwnPullRequest::Open(pull) => Ok(Step::There(pull)),
-            _ => self.create().await,
+            _ => self.create(expected).await,
         }
     }
 
     /// Opens the pull request; that there is one already is found out in the next round.
-    async fn create(&mut self) -> Result<Step, Error> {
+    async fn create(&mut self, expected: Option<&ExpectedBase>) -> Result<Step, Error> {
         self.permit().await?;
         let proposal = self.proposal;
         let new = NewPull {
@@ -536,7 +540,8 @@ impl Reconcile<'_> {
         }
         Ok(match created {
             CreateOutcome::New(pull) => {
-                if self.is_on_moved_base(&pull).await? {
+                // The base was read by a survey, and may have moved since.
+                if expected.is_some() && pull.base_commit != self.base.head.commit {
                     return Ok(Step::BaseMoved);
                 }
                 Step::There(pull)

@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use repin::{error::Class, pull_request::withdraw};
+use repin::{
+    error::Class,
+    forge::{Push, Repo},
+    pull_request::withdraw,
+};
 use serde_json::Value;
 
 use crate::{
@@ -346,6 +350,16 @@ async fn a_pull_request_is_read_again_before_it_is_closed() {
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
 
         fake.store().refs.insert(branch("rev2"), ours);
+        let repo_of_others = Repo {
+            push: Push::Denied,
+            ..repo.clone()
+        };
+        let close_theirs =
+            withdraw::close(&*forge, &repo_of_others, number, &only_revisions_differ);
+        let error = close_theirs.await.unwrap_err();
+        assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+
         assert_eq!(close().await.unwrap().unwrap().number, number);
         assert!(fake.store().open_pulls().is_empty(), "{kind:?}");
     }

@@ -362,6 +362,49 @@ async fn what_people_did_since_the_survey_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_closed_pull_request_that_a_survey_does_not_show_stays_closed() {
+    for (kind, shown) in [(Kind::Github, 5), (Kind::Gitea, 50), (Kind::Forgejo, 50)] {
+        let process = Process::new(kind, 1);
+        push_planned(&process, "x");
+        {
+            let mut store = process.forge.store(0);
+            let number = store.number();
+            store.pulls.push(pull(number, "x", true));
+            store.close(number);
+            store.refs.remove(BRANCH);
+            // Those of forks from a branch of the same name.
+            for _ in 0..shown {
+                let theirs = pull(store.number(), "x", false);
+                store.pulls.push(PullRow {
+                    head_repo: "somebody/flows".to_owned(),
+                    closed_at: Some("0".repeat(40)),
+                    ..theirs
+                });
+            }
+        }
+        let planned = process.plan(1).await.remove(0);
+        let failed = process.open(0, &planned, RevisionAge::Unknown).await;
+        let error = failed.unwrap_err();
+        assert_eq!(error.class, Class::Refused, "{kind:?} {error}");
+        assert!(error.message.contains("was closed without being merged"));
+        assert_eq!(process.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_token_may_not_write_is_refused_before_anything_is_written() {
+    for kind in KINDS {
+        let process = Process::new(kind, 1);
+        process.forge.store(0).push = Some(false);
+        let planned = process.plan(1).await.remove(0);
+        let failed = process.open(0, &planned, RevisionAge::Unknown).await;
+        let error = failed.unwrap_err();
+        assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
+        assert_eq!(process.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_base_that_moved_since_the_survey_is_planned_again() {
     for kind in KINDS {
         for path in [PINNED[0], "src/part0/file0.txt"] {

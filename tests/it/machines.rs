@@ -232,6 +232,12 @@ fn number(ended: &Ended) -> u64 {
     ended.document["pull_request"]["number"].as_u64().unwrap()
 }
 
+/// How many of the runs report that they opened their pull request.
+fn created(ended: &[Ended]) -> usize {
+    let opened = |ended: &&Ended| ended.document["pull_request"]["state"] == "created";
+    ended.iter().filter(opened).count()
+}
+
 #[test]
 fn two_machines_that_propose_one_set_leave_one_pull_request() {
     for kind in KINDS {
@@ -244,6 +250,7 @@ fn two_machines_that_propose_one_set_leave_one_pull_request() {
                 for ended in ended {
                     assert_eq!((ended.exit, number(ended)), (0, number_of_it), "{case}");
                 }
+                assert_eq!(created(ended), 1, "{case}");
             });
         }
     }
@@ -298,6 +305,7 @@ fn a_branch_that_is_brought_over_meanwhile_has_a_pull_request_of_its_own() {
                 brought(case);
                 site.keeps(&[&*branch][..usize::from(promotes)], case);
                 assert!(ended.iter().all(|ended| ended.exit == 0), "{case}");
+                assert_eq!(created(ended), 1 + usize::from(promotes), "{case}");
             });
         }
     }

@@ -447,9 +447,13 @@ fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() 
             "branch", "promote", "--from", "staging", "--to", "main", "--apply", "--format", "json",
         ];
         let children: Vec<_> = (0..3).map(|_| started(&world, &args)).collect();
+        let mut created = 0;
         for child in children {
-            assert_eq!(ended(child, 0)["pull_request"]["number"], 1, "{kind:?}");
+            let document = ended(child, 0);
+            assert_eq!(document["pull_request"]["number"], 1, "{kind:?}");
+            created += usize::from(document["pull_request"]["state"] == "created");
         }
+        assert_eq!(created, 1, "{kind:?}");
         let store = fake.store();
         assert_eq!(
             (store.pulls.len(), store.open_pulls().len()),

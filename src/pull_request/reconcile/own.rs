@@ -190,7 +190,7 @@ impl Reconcile<'_> {
             Comparison::Related(ahead) => {
                 self.refuse_foreign(&ahead, &[]).await?;
                 if self.is_usable(&ahead, &OwnPullRequest::Nothing).await? {
-                    return self.create().await;
+                    return self.create(None).await;
                 }
                 if ahead.commits.is_empty() {
                     super::BranchState::Behind(ahead.head)
@@ -199,6 +199,6 @@ impl Reconcile<'_> {
                 }
             }
         };
-        Box::pin(self.publish(&was, OwnPullRequest::Nothing)).await
+        Box::pin(self.publish(&was, OwnPullRequest::Nothing, None)).await
     }
 }

@@ -68,28 +68,12 @@ impl Reconcile<'_> {
             .iter()
             .map(|file| (file.path.clone(), file.new.clone()));
         let changes: BTreeMap<String, String> = changes.collect();
-        self.expected = Some(ExpectedBase {
+        let expected = ExpectedBase {
             tree: self.base.tree.id_with(&changes),
             requires_signatures: surveyed.requires_signatures,
-        });
-        let step = self
-            .publish(&BranchState::Absent, OwnPullRequest::Nothing)
-            .await;
-        self.expected = None;
-        step
-    }
-
-    /// Whether the base branch was no longer where the survey saw it when the pull request was
-    /// opened.
-    pub(super) async fn is_on_moved_base(&self, pull: &Pull) -> Result<bool, Error> {
-        if self.expected.is_none() {
-            return Ok(false);
-        }
-        let planned = &self.base.head.commit;
-        if !pull.base_commit.is_empty() {
-            return Ok(pull.base_commit != *planned);
-        }
-        let base = self.forge.branch(&self.base.branch).await?;
-        Ok(base.is_none_or(|base| base.commit != *planned))
+        };
+        let nothing = OwnPullRequest::Nothing;
+        self.publish(&BranchState::Absent, nothing, Some(&expected))
+            .await
     }
 }

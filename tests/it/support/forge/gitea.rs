@@ -511,12 +511,12 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     }
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
         ("GET", None) => {
-            let open = asked.query("state").unwrap() == "open";
+            let state = asked.query("state").unwrap();
             let rows = store
                 .pulls
                 .iter()
                 .rev()
-                .filter(|pull| pull.open == open)
+                .filter(|pull| state == "all" || pull.open == (state == "open"))
                 .map(|pull| row(store, pull))
                 .collect();
             page(asked, rows, ("limit", PAGE, true))

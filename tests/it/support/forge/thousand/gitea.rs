@@ -78,7 +78,7 @@ fn row(shared: &Shared, store: &Store, number: usize) -> Value {
     };
     json!({"full_name": shared.current_name(number), "default_branch": store.default_branch, "private": true,
            "archived": store.archived, "empty": store.refs.is_empty(), "topics": topics,
-           "permissions": {"admin": false, "push": true, "pull": true}})
+           "permissions": {"admin": false, "push": store.push, "pull": true}})
 }
 
 /// What the simulated Gitea of one repository does not answer, or less exactly.
@@ -98,18 +98,13 @@ fn own(
     match (asked.method.as_str(), first) {
         ("GET", "") => Some(Reply::json(200, row(shared, store, number))),
         ("GET", "pulls") if rest.is_empty() && asked.query("state") == Some("all") => {
-            let mut rows = Vec::new();
-            for state in ["open", "closed"] {
-                let mut one = of_one(asked);
-                one.query = vec![("state".to_owned(), state.to_owned())];
-                let reply = gitea::answer(store, &one);
-                let listed: Vec<Value> = serde_json::from_slice(&reply.body).unwrap();
-                rows.extend(listed);
-            }
+            let mut reply = gitea::answer(store, &of_one(asked));
+            let mut rows: Vec<Value> = serde_json::from_slice(&reply.body).unwrap();
             for pull in &mut rows {
                 pull["base"]["repo"] = row(shared, store, number);
             }
-            Some(page(asked, rows, ("limit", PAGE, true)))
+            reply.body = serde_json::to_vec(&rows).unwrap();
+            Some(reply)
         }
         ("GET", "git") if rest.starts_with("trees/") => {
             Some(tree(shared, store, asked, &rest["trees/".len()..], number))

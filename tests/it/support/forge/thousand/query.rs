@@ -320,7 +320,10 @@ impl<'s> Execution<'s> {
             "isArchived" => leaf(json!(store.archived)),
             "isEmpty" => leaf(json!(store.refs.is_empty())),
             "isPrivate" => leaf(json!(true)),
-            "viewerPermission" => leaf(json!("WRITE")),
+            "viewerPermission" => leaf(json!(match store.push {
+                Some(false) => "READ",
+                _ => "WRITE",
+            })),
             "defaultBranchRef" => branch(store.default_branch),
             "ref" => branch(text("qualifiedName").strip_prefix("refs/heads/")?),
             "object" => {
