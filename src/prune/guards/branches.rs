@@ -92,10 +92,9 @@ impl Branches {
         let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
         let base = configured.or(default);
         branches.bases.extend(base.map(|base| (remote, base)));
-        branches.check_bases()?;
         branches.learn_namings(config)?;
         branches.fetch()?;
-        // What moved while it was fetched may have been a base.
+        // Not before, since a base may move while branches are fetched.
         branches.check_bases()?;
         Ok(branches)
     }
