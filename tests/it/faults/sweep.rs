@@ -95,7 +95,10 @@ fn run(mut command: Command) -> Ended {
             break status.code();
         }
         let status = fs::read_to_string(&status).unwrap_or_default();
+        // While a process is being started, the memory of this one is shown as its own.
+        let own = status.starts_with("Name:\trepin\n");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = line.filter(|_| own);
         let seen = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         peak = peak.max(seen.unwrap_or(0));
         if Instant::now() > end {
