@@ -67,18 +67,26 @@ fn told_with_what_is_kept(repo: &Repo) -> String {
     told(repo.path(), &Git::open(repo.path()).unwrap())
 }
 
+/// Git, with a script before it that may do something else.
+fn scripted(repo: &Repo, script: &str) -> Git {
+    repo.script(".git/git.sh", &format!("{script}\nexec git \"$@\"\n"));
+    Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+}
+
 /// A git that writes down how its `log` is called.
 fn watched(repo: &Repo) -> Git {
+    watched_at(repo, "exec git version")
+}
+
+/// The same; `version` prints its version.
+fn watched_at(repo: &Repo, version: &str) -> Git {
     let calls = repo.join(".git/calls");
     fs::write(&calls, "").unwrap();
-    repo.script(
-        ".git/git.sh",
-        &format!(
-            "case \" $* \" in *' log '*) echo \"$*\" >> '{}';; esac\nexec git \"$@\"\n",
-            calls.display()
-        ),
+    let script = format!(
+        "case \" $* \" in *' version '*) {version}; exit;; *' log '*) echo \"$*\" >> '{}';; esac",
+        calls.display()
     );
-    Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+    scripted(repo, &script)
 }
 
 fn calls(repo: &Repo) -> Vec<String> {
@@ -280,13 +288,9 @@ fn output_of_a_failed_git_log_is_discarded() {
     repo.publish();
     let all = repo.join(".git/all");
     let git = |answer: &str| {
-        let all = all.display();
-        let text = format!(
-            "case \" $* \" in *--first-parent*' ^'*) {};; *) exec git \"$@\";; esac\n",
-            answer.replace("ALL", &format!("'{all}'"))
-        );
-        repo.script(".git/git.sh", &text);
-        Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+        let answer = answer.replace("ALL", &format!("'{}'", all.display()));
+        let script = format!("case \" $* \" in *--first-parent*' ^'*) {answer}; exit;; esac");
+        scripted(&repo, &script)
     };
     let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
     let read = |git: &Git| History::of_branch(git, &config, git.branch(None).unwrap()).unwrap();
@@ -356,22 +360,13 @@ fn links_and_pipes_are_not_followed_and_files_of_others_stay() {
 fn answers_of_another_git_count_for_nothing() {
     let repo = story();
     let expected = told_with_what_is_kept(&repo);
-    let git = |version: &str| {
-        let calls = repo.join(".git/calls");
-        fs::write(&calls, "").unwrap();
-        let text = format!(
-            "case \" $* \" in *' version '*) echo {version};; *' log '*) echo \"$*\" >> '{}'; exec git \"$@\";; *) exec git \"$@\";; esac\n",
-            calls.display()
-        );
-        repo.script(".git/git.sh", &text);
-        Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
-    };
     for (version, asked) in [
-        ("git version 1", 2),
-        ("git version 1", 0),
-        ("git version 2", 2),
+        ("echo git version 1", 2),
+        ("echo git version 1", 0),
+        ("echo git version 2", 2),
     ] {
-        assert_eq!(told(repo.path(), &git(version)), expected);
+        let git = watched_at(&repo, version);
+        assert_eq!(told(repo.path(), &git), expected);
         assert_eq!(calls(&repo).len(), asked, "{version}");
     }
 }
@@ -442,9 +437,8 @@ fn too_many_new_commits_are_not_cut_off() {
     repo.commit("many files");
     repo.publish();
     // A git that ends well although nobody reads the rest.
-    let text = "case \" $* \" in *--first-parent*' ^'*) trap '' PIPE; git \"$@\" 2>/dev/null; exit 0;; esac\nexec git \"$@\"\n";
-    repo.script(".git/git.sh", text);
-    let git = Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap();
+    let script = "case \" $* \" in *--first-parent*' ^'*) trap '' PIPE; git \"$@\" 2>/dev/null; exit 0;; esac";
+    let git = scripted(&repo, script);
     assert_eq!(told(repo.path(), &git), told_by_git(&repo));
     assert_eq!(told_with_what_is_kept(&repo), told_by_git(&repo));
 }

@@ -177,22 +177,16 @@ fn a_split_pin_that_is_missing_or_refused_stops_the_run() {
         &format!("acme/fix, digest: '{digest}', "),
     );
     let document = world.refuses(&[], 1, &["pin_count", "pin_unsupported"]);
-    let count = document["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|check| check["code"] == "pin_count" && check["status"] == "fail")
-        .unwrap();
+    let failed = |code: &str| {
+        let checks = document["checks"].as_array().unwrap();
+        let failed = |check: &&Value| check["code"] == code && check["status"] == "fail";
+        checks.iter().find(failed).unwrap()
+    };
     assert_eq!(
-        count["help"],
+        failed("pin_count")["help"],
         "first correct what pin_unsupported reports: it does not count as a pin"
     );
-    let check = document["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|check| check["code"] == "pin_unsupported" && check["status"] == "fail")
-        .unwrap();
+    let check = failed("pin_unsupported");
     assert_eq!(
         [&check["item"], &check["image"]],
         [&json!("helm"), &json!("fix")]

@@ -16,11 +16,56 @@ images:
 ";
 
 fn config() -> Config {
+    parsed(CONFIG)
+}
+
+fn parsed(text: &str) -> Config {
     let source = SourceText {
         name: "repin.yaml".into(),
-        text: CONFIG.into(),
+        text: text.into(),
     };
     crate::config::parse(&source, Path::new("/")).unwrap()
+}
+
+/// The history of these commits as a forge shows them: messages and files, the oldest first.
+fn read(
+    config: &Config,
+    commits: &[(&str, Vec<(&str, &str)>)],
+    whole: bool,
+    contents: &HashMap<&str, Vec<u8>>,
+) -> Result<History, ContentMissing> {
+    let named = |files: &Vec<(&str, &str)>| -> BTreeMap<String, String> {
+        let named = files.iter();
+        let named = named.map(|(path, id)| ((*path).to_owned(), (*id).to_owned()));
+        named.collect()
+    };
+    let files: Vec<_> = commits.iter().map(|(_, files)| named(files)).collect();
+    let shown = commits.iter().zip(&files).enumerate();
+    let shown = shown.map(|(at, ((message, _), files))| CommitShown {
+        id: id(at),
+        date: "2026-11-20T10:00:00Z",
+        author: "Someone",
+        message,
+        files,
+    });
+    let mut shown: Vec<_> = shown.collect();
+    shown.reverse();
+    let line = RecentLine {
+        branch: Branch {
+            name: "main".to_owned(),
+            tip: id(commits.len().saturating_sub(1)),
+        },
+        commits: shown,
+        whole,
+        contents: &|id| contents.get(id).map(Vec::as_slice),
+        exists: &|_| false,
+        own_rollbacks: &Template::parse("back to {revision}", true).unwrap(),
+    };
+    History::of_recent(config, &line)
+}
+
+fn id(at: usize) -> ObjectId {
+    ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap()
 }
 
 fn pin(set: &str) -> Vec<u8> {
@@ -28,43 +73,12 @@ fn pin(set: &str) -> Vec<u8> {
 }
 
 /// The history of commits `SET MESSAGE`, the oldest first.
-fn history(commits: &[&str], whole: bool) -> History {
-    let config = config();
-    let own = Template::parse("back to {revision}", true).unwrap();
-    let files: Vec<BTreeMap<String, String>> = commits
-        .iter()
-        .map(|commit| BTreeMap::from([("pins.yml".to_owned(), commit[..1].to_owned())]))
-        .collect();
-    let contents: HashMap<String, Vec<u8>> = commits
-        .iter()
-        .map(|commit| (commit[..1].to_owned(), pin(&commit[..1])))
-        .collect();
-    let ids =
-        (0..commits.len()).map(|at| ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap());
-    let shown = ids
-        .zip(commits)
-        .zip(&files)
-        .map(|((id, commit), files)| CommitShown {
-            id,
-            date: "2026-11-20T10:00:00Z",
-            author: "Someone",
-            message: &commit[2..],
-            files,
-        });
-    let mut commits: Vec<_> = shown.collect();
-    commits.reverse();
-    let line = RecentLine {
-        branch: Branch {
-            name: "main".to_owned(),
-            tip: commits[0].id,
-        },
-        commits,
-        whole,
-        contents: &|id| contents.get(id).map(Vec::as_slice),
-        exists: &|_| false,
-        own_rollbacks: &own,
-    };
-    History::of_recent(&config, &line).unwrap()
+fn history<'a>(commits: &[&'a str], whole: bool) -> History {
+    let sets = commits.iter().map(|commit| &commit[..1]);
+    let contents = sets.map(|set| (set, pin(set))).collect();
+    let shown = |commit: &&'a str| (&commit[2..], vec![("pins.yml", &commit[..1])]);
+    let commits: Vec<_> = commits.iter().map(shown).collect();
+    read(&config(), &commits, whole, &contents).unwrap()
 }
 
 fn held(history: &History, revision: &str) -> &'static str {
@@ -140,176 +154,83 @@ fn beginning_of_the_current_set_is_shown_by_a_promote_or_a_rollback() {
 
 #[test]
 fn recent_commits_pin_what_the_configuration_counts() {
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: format!("{CONFIG}  old: {{ repository: r.example/old, pins: 0 }}\n").into(),
-    };
-    let config = crate::config::parse(&source, Path::new("/")).unwrap();
-    let own = config.rollback.title.clone();
+    let config = parsed(&format!(
+        "{CONFIG}  old: {{ repository: r.example/old, pins: 0 }}\n"
+    ));
     let digest = |text: &str| Digest::of(text.as_bytes());
     // The second commit changes an image with `pins: 0`, and a file that no glob matches.
-    let contents: HashMap<&str, String> = ["1", "2"]
-        .map(|at| {
-            let (app, old) = (digest("a"), digest(at));
-            (at, format!("r.example/app@{app}\nr.example/old@{old}\n"))
-        })
-        .into_iter()
-        .chain(["3", "4"].map(|at| (at, format!("r.example/app@{}\n", digest(at)))))
-        .collect();
-    let files = [["1", "3"], ["2", "4"]].map(|[pins, other]| {
-        let named = [("pins.yml", pins), ("other.txt", other)];
-        BTreeMap::from(named.map(|(name, id)| (name.to_owned(), id.to_owned())))
+    let pins = ["1", "2"].map(|at| {
+        let (app, old) = (digest("a"), digest(at));
+        (
+            at,
+            format!("r.example/app@{app}\nr.example/old@{old}\n").into_bytes(),
+        )
     });
-    let ids = ["a", "b"].map(|id| ObjectId::parse(id.repeat(40).as_bytes()).unwrap());
-    let commit = |at: usize, message| CommitShown {
-        id: ids[at],
-        date: "",
-        author: "",
-        message,
-        files: &files[at],
-    };
-    let line = RecentLine {
-        branch: Branch {
-            name: "main".to_owned(),
-            tip: ids[1],
-        },
-        commits: vec![commit(1, "chore"), commit(0, &A[2..])],
-        whole: true,
-        contents: &|id| contents.get(id).map(String::as_bytes),
-        exists: &|_| false,
-        own_rollbacks: &own,
-    };
-    let history = History::of_recent(&config, &line).unwrap();
+    let others = ["3", "4"].map(|at| (at, pin(at)));
+    let contents = pins.into_iter().chain(others).collect();
+    let commits = [
+        (&A[2..], vec![("pins.yml", "1"), ("other.txt", "3")]),
+        ("chore", vec![("pins.yml", "2"), ("other.txt", "4")]),
+    ];
+    let history = read(&config, &commits, true, &contents).unwrap();
     let [entry] = history.entries() else {
         panic!("{:?}", history.entries())
     };
-    assert_eq!((entry.kind, entry.commit), (Kind::Promote, ids[0]));
+    assert_eq!((entry.kind, entry.commit), (Kind::Promote, id(0)));
     let app = ("app".to_owned(), digest("a"));
     assert_eq!(entry.images, BTreeMap::from([app]));
 }
 
+/// A file in which a digest stands twice, which is refused.
+fn twice() -> Vec<u8> {
+    let digest = Digest::of(b"a");
+    format!("app:\n  digest: '{digest}'\n  digest: '{digest}'\n").into_bytes()
+}
+
 #[test]
 fn missing_content_is_an_error_and_a_refused_file_a_blind_spot() {
-    let config = config();
-    let own = config.rollback.title.clone();
-    let files = BTreeMap::from([("pins.yml".to_owned(), "gone".to_owned())]);
-    let id = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-    let line = RecentLine {
-        branch: Branch {
-            name: "main".to_owned(),
-            tip: id,
-        },
-        commits: vec![CommitShown {
-            id,
-            date: "",
-            author: "",
-            message: A,
-            files: &files,
-        }],
-        whole: true,
-        contents: &|_| None,
-        exists: &|_| false,
-        own_rollbacks: &own,
-    };
-    let missing = ContentMissing("gone".to_owned());
-    assert_eq!(History::of_recent(&config, &line).unwrap_err(), missing);
+    let commits = [(A, vec![("pins.yml", "named")])];
+    let missing = ContentMissing("named".to_owned());
+    let failed = read(&config(), &commits, true, &HashMap::new());
+    assert_eq!(failed.unwrap_err(), missing);
 
-    let text = "version: 1\nfiles: []\nimages:\n  app: { repository: r.example/app, pins: 1 }\nplaces:\n  keys: { files: [pins.yml], entry: /app, digest: digest, image: app }\n";
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: text.replace("files: []\n", "files: [x]\n").into(),
-    };
-    let config = crate::config::parse(&source, Path::new("/")).unwrap();
-    let digest = Digest::of(b"a");
-    let twice = format!("app:\n  digest: '{digest}'\n  digest: '{digest}'\n");
-    let line = RecentLine {
-        contents: &|_| Some(twice.as_bytes()),
-        ..line
-    };
-    let history = History::of_recent(&config, &line).unwrap();
+    let config = parsed(
+        "version: 1\nfiles: [x]\nimages:\n  app: { repository: r.example/app, pins: 1 }\nplaces:\n  keys: { files: [pins.yml], entry: /app, digest: digest, image: app }\n",
+    );
+    let contents = HashMap::from([("named", twice())]);
+    let history = read(&config, &commits, true, &contents).unwrap();
     let blind = history.blind_spot().unwrap();
-    assert_eq!((&*blind.file, blind.commit), ("pins.yml", id));
+    assert_eq!((&*blind.file, blind.commit), ("pins.yml", id(0)));
 }
 
 #[test]
 fn what_an_unreadable_commit_pinned_is_no_newer_set() {
     let places =
         "places:\n  keys: { files: [keys.yml], entry: /app, digest: digest, image: app }\n";
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: format!(
-            "{}{places}",
-            CONFIG.replace("[pins.yml]", "[pins.yml, keys.yml]")
-        )
-        .into(),
-    };
-    let config = crate::config::parse(&source, Path::new("/")).unwrap();
-    let own = config.rollback.title.clone();
-    let digest = Digest::of(b"x");
-    let twice = format!("app:\n  digest: '{digest}'\n  digest: '{digest}'\n");
-    let contents: HashMap<&str, Vec<u8>> = ["a", "b", "c"]
-        .map(|set| (set, pin(set)))
-        .into_iter()
-        .chain([("keys", twice.into_bytes())])
-        .collect();
-    let held_after = |unreadable: bool| {
-        let all = [
-            (&A[2..], "a", false),
-            (&B[2..], "b", false),
-            (&BACK[2..], "a", false),
-            ("by hand", if unreadable { "c" } else { "a" }, unreadable),
-            ("repaired", "c", false),
+    let files = CONFIG.replace("[pins.yml]", "[pins.yml, keys.yml]");
+    let config = parsed(&format!("{files}{places}"));
+    let pins = ["a", "b", "c"].map(|set| (set, pin(set)));
+    let contents = pins.into_iter().chain([("keys", twice())]).collect();
+    let pinning = |set| vec![("pins.yml", set)];
+    let held_after = |by_hand| {
+        let commits = [
+            (&A[2..], pinning("a")),
+            (&B[2..], pinning("b")),
+            (&BACK[2..], pinning("a")),
+            ("by hand", by_hand),
+            ("repaired", pinning("c")),
         ];
-        let files = all.map(|(_, set, keys)| {
-            let keys = keys.then_some(("keys.yml", "keys"));
-            let files = [("pins.yml", set)].into_iter().chain(keys);
-            files
-                .map(|(path, id)| (path.to_owned(), id.to_owned()))
-                .collect::<BTreeMap<_, _>>()
-        });
-        let shown = all.iter().zip(&files).enumerate();
-        let shown = shown.map(|(at, ((message, ..), files))| CommitShown {
-            id: ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap(),
-            date: "",
-            author: "",
-            message,
-            files,
-        });
-        let commits: Vec<_> = shown.rev().collect();
-        let line = RecentLine {
-            branch: Branch {
-                name: "main".to_owned(),
-                tip: commits[0].id,
-            },
-            commits,
-            whole: true,
-            contents: &|id| contents.get(id).map(Vec::as_slice),
-            exists: &|_| false,
-            own_rollbacks: &own,
-        };
-        held(&History::of_recent(&config, &line).unwrap(), "B")
+        held(&read(&config, &commits, true, &contents).unwrap(), "B")
     };
-    assert_eq!(held_after(false), "free");
-    assert_eq!(held_after(true), "held");
+    assert_eq!(held_after(pinning("a")), "free");
+    let unreadable = vec![("pins.yml", "c"), ("keys.yml", "keys")];
+    assert_eq!(held_after(unreadable), "held");
 }
 
 #[test]
 fn without_any_commit_nothing_is_known_unless_there_is_none() {
-    let config = config();
-    let own = config.rollback.title.clone();
     for (whole, expected) in [(true, "free"), (false, "unknown")] {
-        let line = RecentLine {
-            branch: Branch {
-                name: "main".to_owned(),
-                tip: ObjectId::parse("a".repeat(40).as_bytes()).unwrap(),
-            },
-            commits: Vec::new(),
-            whole,
-            contents: &|_| None,
-            exists: &|_| false,
-            own_rollbacks: &own,
-        };
-        let history = History::of_recent(&config, &line).unwrap();
+        let history = history(&[], whole);
         assert_eq!(held(&history, "A"), expected);
         assert_eq!(history.shows_beginning(), whole);
     }
