@@ -182,3 +182,17 @@ impl<'s> Tree<'s> {
         Set::new(set)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_count_once_and_in_any_order() {
+        let [a, b] = ["a", "b"].map(|text| Digest::of(text.as_bytes()));
+        let set = Set::new(vec![vec![b, a, b]]);
+        assert_eq!(set, Set::new(vec![vec![a, b]]));
+        assert!(set.is_mixed());
+        assert_eq!(Set::new(vec![vec![a, a]]).digest(0), Some(a));
+    }
+}

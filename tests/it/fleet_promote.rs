@@ -654,8 +654,10 @@ fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
                 .map(|check| check["code"].as_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
+        let help = |line: &Value| line["checks"][0]["help"].as_str().unwrap().to_owned();
         for line in &lines[1..4] {
             assert_eq!(codes(line), ["revision_order"], "{line:#}");
+            assert!(help(line).ends_with("promote in a clone with --allow-older"));
         }
         let log = fleet.forge.log();
         let compared = log[before..].iter().filter(|logged| {
@@ -665,6 +667,7 @@ fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
         let lines = promote(&new);
         assert_eq!(lines[1]["outcome"], "current");
         assert_eq!(codes(&lines[4]), ["rolled_back"], "{:#}", lines[4]);
+        assert!(help(&lines[4]).ends_with("promote in a clone with --force-after-rollback"));
         // Without a source, nobody can tell.
         fleet.write("repin.yaml", &fleet.config(kind, "{}"));
         let lines = promote(&old);

@@ -98,6 +98,21 @@ async fn failed(fake: &Fake, ask: Ask) -> Error {
 }
 
 #[tokio::test]
+async fn base_that_moves_right_before_the_opening_needs_no_other_plan() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        fake.at(When::Before, "POST", "/pulls", 1, |store| {
+            store.push("main", "elsewhere", &[("README.md", "more")]);
+        });
+        let outcome = attempt(&*forge(&fake), ASK).await.unwrap();
+        let Outcome::Stands(standing) = outcome else {
+            panic!("{kind:?}: {outcome:?}")
+        };
+        assert_eq!(standing.change, Change::Created, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn branch_is_compared_unread_only_if_its_own_pull_request_shows_it() {
     // Before version 12, Forgejo answers 500 to the comparison of a missing branch.
     for case in ["another branch", "a fork", "a deleted branch"] {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::support::{
-    forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
+    forge::{self as fakes, Fake, Fault, Kind, PullRow, TOKEN, When, broken, error},
     hosted::{A, FILES, GITEAS, SERVERS as KINDS, hosted, promote, publish, run},
     world::{REV_A, REV_B, REV_C, World},
 };
@@ -462,6 +462,37 @@ fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() 
         );
         let scheduled: Vec<_> = store.scheduled.iter().map(|(number, _)| *number).collect();
         assert_eq!(scheduled, [1], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_pull_request_of_others_is_not_taken_for_the_one_whose_answer_was_lost() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        fake.at(When::Before, "POST", "/pulls", 1, |store| {
+            let number = store.number();
+            store.pulls.push(PullRow {
+                number,
+                title: "staging".to_owned(),
+                body: "mine".to_owned(),
+                open: true,
+                merged: None,
+                draft: false,
+                head: "staging".to_owned(),
+                head_repo: "acme/flows".to_owned(),
+                base: "main".to_owned(),
+                labels: Vec::new(),
+                closed_at: None,
+            });
+        });
+        fake.fault(("POST", "/pulls"), 1, Fault::Silence);
+        let args = [
+            "branch", "promote", "--from", "staging", "--to", "main", "--apply", "--format", "json",
+        ];
+        let document = run(&world, &args).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
+        assert_eq!(fake.store().pulls.len(), 1, "{kind:?}");
     }
 }
 
