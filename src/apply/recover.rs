@@ -160,10 +160,6 @@ pub(super) fn discard(root: &Root, state: &state::LockedState) -> Result<Recover
 /// Removes the copies whose content is known, durably; returns the files as they were found.
 fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
     let files = survey(root, items, phase)?;
-    let out_of_reach = |item: &&Item<'_>| matches!(root.directory_of(&item.path), Err(error) if error.is_out_of_reach());
-    let within: Vec<_> = items.iter().filter(|item| !out_of_reach(item)).collect();
-    // The files stay as they are, even after a power cut: their contents may not be durable yet.
-    root.sync_directories(within.iter().copied())?;
     for copy in files
         .iter()
         .flat_map(|file| &file.copies)
@@ -177,8 +173,10 @@ fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<File
             .unwrap_or_default();
         root.directory_of(&copy.path)?.remove(name)?;
     }
-    // So that no copy comes back without the journal that knows it.
-    root.sync_directories(within)?;
+    // So that files stay as they are, and no copy comes back without the journal that knows it. Until
+    // then `recover` can finish.
+    let out_of_reach = |item: &&Item<'_>| matches!(root.directory_of(&item.path), Err(error) if error.is_out_of_reach());
+    root.sync_directories(items.iter().filter(|item| !out_of_reach(item)))?;
     Ok(files)
 }
 
