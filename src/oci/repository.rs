@@ -51,9 +51,9 @@ impl Repository {
         if text.len() > Self::MAX {
             return Err(RepositoryError::TooLong);
         }
-        let (host, path) = match text.split_once('/') {
-            Some((first, rest)) if is_host(first) => (check_host(first)?, rest),
-            _ => (HUB.to_owned(), text),
+        let (host, path) = match split_host(text) {
+            Some((host, path)) => (check_host(host)?, path),
+            None => (HUB.to_owned(), text),
         };
         for component in path.split('/') {
             check_component(component)?;
@@ -90,10 +90,20 @@ impl Repository {
         &self.spelled
     }
 
+    /// Whether a name, which may be none of a repository, begins with a host.
+    pub(crate) fn begins_with_host(text: &str) -> bool {
+        split_host(text).is_some()
+    }
+
     /// Host and path, the one form of all spellings.
     pub fn canonical(&self) -> String {
         format!("{}/{}", self.host, self.path)
     }
+}
+
+/// The host of a name that has one, and the path behind it.
+fn split_host(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(first, _)| is_host(first))
 }
 
 /// A first component is a host if it could not be a path component of Docker Hub: the rule of all

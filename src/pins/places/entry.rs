@@ -114,9 +114,7 @@ pub(super) fn judge(
             None => moving.push(read),
         }
     }
-    if !moving.is_empty() {
-        judge.together(&reads, &moving, &mut sights);
-    }
+    judge.together(&reads, &moving, &mut sights);
     sights
 }
 

@@ -39,7 +39,6 @@ fn entry(
 ) -> Option<Entry> {
     let repository = field(document, id, "repository")?;
     let (digest, tag) = (field(document, id, "digest"), field(document, id, "tag"));
-    digest.or(tag)?;
     let naming = Naming {
         entry: id,
         registry: field(document, id, "registry"),
@@ -91,7 +90,7 @@ pub(super) fn whose(
     let own = own.filter(|registry| !matches!(*registry, "" | "~" | "null"));
     let image = match (own, default) {
         (Some(registry), _) => joined(registry),
-        (None, Some(default)) if !begins_with_host(name) => joined(default),
+        (None, Some(default)) if !Repository::begins_with_host(name) => joined(default),
         (None, _) => file.image(name),
     };
     let global = || global_registry(document, entry).and_then(joined);
@@ -100,10 +99,4 @@ pub(super) fn whose(
         .or_else(|| global().map(Whose::Global))
         .unwrap_or(Whose::Other);
     (whose, named_by)
-}
-
-/// Whether the first part of a name is a host, by the rule of all engines.
-fn begins_with_host(name: &str) -> bool {
-    name.split_once('/')
-        .is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']))
 }

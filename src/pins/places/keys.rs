@@ -7,7 +7,7 @@ use super::{
     entry::{Entry, Refusal, Whose},
     helm::{self, Naming},
     values::{Field, Via, field, through},
-    yaml::{Document, Id, Kind},
+    yaml::{Document, Id, Kind, MERGE},
 };
 use crate::config::{KeysRule, Owner, Step};
 
@@ -17,13 +17,9 @@ pub(super) fn entries(document: &Document<'_>, file: &File<'_>, rule: &KeysRule)
         document,
         items: RefCell::default(),
     };
-    let mut chosen = Vec::new();
-    if let Some(root) = document.root {
-        let mut met = Met::new(document, &rule.entry);
-        chooser.choose(root, &rule.entry, &mut met, &mut chosen);
-    }
-    let entries = chosen.into_iter();
-    entries
+    let chosen = document.root.into_iter();
+    let chosen = chosen.flat_map(|root| chooser.choose(root, &rule.entry));
+    chosen
         .filter_map(|id| entry(&chooser, file, rule, id))
         .collect()
 }
@@ -63,29 +59,44 @@ struct Chooser<'d, 't> {
 type ListQuery<'d> = (Id, &'d Step);
 
 impl<'d> Chooser<'d, '_> {
-    /// The nodes that the steps lead to from `at`, each once. Where two ways meet, one goes on.
-    fn choose(&self, at: Id, steps: &'d [Step], met: &mut Met, chosen: &mut Vec<Id>) {
-        let document = self.document;
-        let Some(node) = document.resolved(at) else {
-            return;
-        };
-        if !met.is_first(node, steps.len()) {
-            return;
-        }
-        let Some((step, rest)) = steps.split_first() else {
-            chosen.push(node);
-            return;
-        };
-        if *step == Step::Deep {
-            self.choose(node, rest, met, chosen);
-        }
-        let steps = if *step == Step::Deep { steps } else { rest };
-        for child in self.children(node, step).iter() {
-            // Below `**` an alias is not followed: its anchor is come to by itself.
-            if *step != Step::Deep || document.resolved(*child) == Some(*child) {
-                self.choose(*child, steps, met, chosen);
+    /// The nodes that the steps lead to from `root`, each once, aliases followed. Where two ways meet,
+    /// one goes on.
+    fn choose(&self, root: Id, steps: &'d [Step]) -> Vec<Id> {
+        let mut met = Met::new(self.document, steps);
+        let (mut chosen, mut pending) = (Vec::new(), vec![(root, steps)]);
+        while let Some((at, steps)) = pending.pop() {
+            let node = self.document.resolved(at);
+            let Some(node) = node.filter(|node| met.is_first(*node, steps.len())) else {
+                continue;
+            };
+            let Some((step, rest)) = steps.split_first() else {
+                chosen.push(node);
+                continue;
+            };
+            if matches!(step, Step::Any | Step::Deep) {
+                // What a merge brings stands here, without a step.
+                pending.extend(self.merges(node).map(|map| (map, steps)));
+            }
+            let is_deep = *step == Step::Deep;
+            let behind = if is_deep { steps } else { rest };
+            let children = self.children(node, step);
+            pending.extend(children.iter().rev().map(|child| (*child, behind)));
+            if is_deep {
+                pending.push((node, rest));
             }
         }
+        chosen
+    }
+
+    /// The mappings that a mapping merges, without what it writes itself.
+    fn merges(&self, at: Id) -> impl Iterator<Item = Id> {
+        let document = self.document;
+        let merges = document.named(at, MERGE).into_iter();
+        merges.flat_map(|(_, value)| {
+            let target = document.resolved(value);
+            let several = target.map_or(&[][..], |target| document.list(target));
+            target.into_iter().chain(several.iter().copied())
+        })
     }
 
     /// The values and items that a step leads to.
@@ -93,7 +104,9 @@ impl<'d> Chooser<'d, '_> {
         let document = self.document;
         match (document.node(at).kind, step) {
             (Kind::Map, Step::Any | Step::Deep) => {
-                document.map(at).map(|(_, value)| value).collect()
+                let written = document.map(at);
+                let written = written.filter(|(key, _)| document.scalar(*key) != Some(MERGE));
+                written.map(|(_, value)| value).collect()
             }
             (Kind::Map, Step::Key(key)) => {
                 let named = document.named(at, key);

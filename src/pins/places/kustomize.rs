@@ -8,8 +8,6 @@ use super::{
     values::{Field, Via, field},
     yaml::{Document, Id},
 };
-use crate::oci::Repository;
-
 const BOTH: &str =
     "a digest in `newTag` and in `digest`: kustomize uses `digest` and ignores `newTag`";
 
@@ -104,9 +102,6 @@ fn other(item: Id) -> Entry {
 
 /// The part of a reference before its tag and digest.
 fn repository_of(text: &str) -> &str {
-    if Repository::parse(text).is_ok() {
-        return text;
-    }
     let name = text.split_once('@').map_or(text, |(name, _)| name);
     let slash = name.rfind('/').map_or(0, |slash| slash + 1);
     let colon = name[slash..].find(':').map(|colon| slash + colon);

@@ -76,8 +76,7 @@ impl Looking {
 impl FileScanner {
     /// Begins to scan a file part by part.
     pub(in crate::pins) fn stream(&self, looking: &Looking) -> Stream<'_> {
-        let rules = self.rules.as_deref().filter(|_| !looking.is_empty());
-        let large = rules.map(|rules| {
+        let large = self.rules.as_deref().map(|rules| {
             let places = looking.places.iter().copied();
             let (marked, parsed): (Vec<_>, Vec<_>) = places.partition(|at| rules.is_marked(*at));
             Large {
@@ -207,10 +206,6 @@ impl Hunt {
         if self.uncounted.is_none() {
             let mut unsure = unsure.into_iter();
             self.uncounted = unsure.find(|digest| !self.counted.contains(&digest.sight.at));
-        }
-        // Only those of this part and the next one are asked for again.
-        if self.uncounted.is_some() {
-            self.counted.clear();
         }
     }
 

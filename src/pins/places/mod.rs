@@ -92,13 +92,6 @@ struct Sight {
     what: What,
 }
 
-impl Sight {
-    /// Where the digest stands, if it is a pin.
-    fn pin(&self) -> Option<usize> {
-        matches!(self.what, What::Pin { .. }).then_some(self.at)
-    }
-}
-
 #[derive(Debug)]
 enum What {
     Pin {
@@ -296,7 +289,7 @@ impl FirstLook {
         };
         if let Ok(sights) = file.parsed(&places) {
             // `1.2@sha256:…` is the tag of an entry, and no repository `1.2`.
-            let entries: HashSet<usize> = sights.iter().filter_map(Sight::pin).collect();
+            let entries: HashSet<usize> = sights.iter().map(|sight| sight.at).collect();
             scan.pins.retain(|pin| !entries.contains(&pin.offset));
             place_all(scan, content, sights);
         }
@@ -444,8 +437,10 @@ const PREFIX: &[u8] = b"sha256:";
 /// are parsed.
 fn may_hold_digest(content: &[u8]) -> bool {
     [b"256:", b"512:"].iter().any(|digits| {
-        memmem::find_iter(content, *digits)
-            .any(|at| content[..at].len() >= 3 && content[at - 3..at].eq_ignore_ascii_case(b"sha"))
+        memmem::find_iter(content, *digits).any(|at| {
+            let before = content[..at].last_chunk::<3>();
+            before.is_some_and(|before| before.eq_ignore_ascii_case(b"sha"))
+        })
     })
 }
 

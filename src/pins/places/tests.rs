@@ -46,6 +46,12 @@ fn text(text: &str) -> String {
         .replace("HEX", &Digest::of(b"old").hex())
 }
 
+/// The digits as UTF-16.
+fn wide() -> Vec<u8> {
+    let digits = text("HEX");
+    digits.bytes().flat_map(|byte| [byte, 0]).collect()
+}
+
 struct Scene {
     config: Config,
     scanner: FileScanner,
@@ -76,8 +82,14 @@ fn marked() -> Scene {
 impl Scene {
     fn scan(&self, content: &[u8]) -> Scan {
         let path = RelPath::parse(self.file).unwrap();
-        self.scanner
-            .scan(content, &self.scanner.looking(&path, &|_| false))
+        let looking = self.scanner.looking(&path, &|_| false);
+        let scan = self.scanner.scan(content, &looking);
+        assert!(scan.pins.is_sorted_by_key(|pin| pin.offset));
+        assert!(
+            scan.refused
+                .is_sorted_by_key(|refused| (refused.line, refused.column))
+        );
+        scan
     }
 
     /// What is found, one a line: `image pointer tag` or `line:column why`.
@@ -215,6 +227,14 @@ fn kustomize_refuses_what_it_reads_otherwise() {
         "images:\n- name: nginx\n  newName: ''\n  tagSuffix: ''\n  digest: OLD\n",
         "images:\n- name: nginx\n  newName: ''\n  tagSuffix: ''\n  digest: NEW\n",
     );
+    kustomize().moves(
+        "images:\n- name: nginx\n  newName:\n  tagSuffix:\n  digest: OLD\n",
+        "images:\n- name: nginx\n  newName:\n  tagSuffix:\n  digest: NEW\n",
+    );
+    // An item is one, however often an alias brings it.
+    let twice =
+        kustomize().found("images:\n- &i { name: nginx, tagSuffix: -x, digest: OLD }\n- *i\n");
+    assert_eq!(twice.lines().count(), 1, "{twice}");
     // A whole reference by itself is a whole pin.
     assert_eq!(
         kustomize().found("images:\n- name: x\n  newName: ghcr.io/acme/app@OLD\n"),
@@ -236,9 +256,18 @@ fn helm_moves_digests_and_tags_wherever_they_stand() {
         r#"{"image": {"repository": "ghcr.io/acme/app", "tag": "v1", "digest": "OLD"}}"#,
         r#"{"image": {"repository": "ghcr.io/acme/app", "tag": "rev-2", "digest": "NEW"}}"#,
     );
-    // Empty and null tags stay.
+    // Empty and null tags stay; a text that looks like null is a tag.
     for tag in ["", "\"\"", "null", "~"] {
         let content = format!("i:\n  repository: nginx\n  tag: {tag}\n  digest: OLD\n");
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
+    helm().moves(
+        "i: { repository: nginx, tag: 'null', digest: OLD }\n",
+        "i: { repository: nginx, tag: 'rev-2', digest: NEW }\n",
+    );
+    // So it is before a digest.
+    for tag in ["'@OLD'", "'{{ .x }}@OLD'"] {
+        let content = format!("i: {{ repository: nginx, tag: {tag} }}\n");
         helm().moves(&content, &content.replace("OLD", "NEW"));
     }
     assert_eq!(
@@ -262,6 +291,12 @@ fn a_registry_of_the_place_is_for_entries_without_one() {
     // So is one behind another port.
     scene.ignores("a: { repository: 'ghcr.io:443/acme/app', digest: OLD }\n");
     helm().ignores("a: { repository: acme/app, digest: OLD }\n");
+    // What begins with a host has one already.
+    for host in ["localhost", "Host"] {
+        scene.ignores(&format!(
+            "a: {{ repository: {host}/acme/app, digest: OLD }}\n"
+        ));
+    }
 }
 
 #[test]
@@ -300,6 +335,9 @@ fn placeholders_and_what_is_no_digest_are_left_alone() {
         "'a b:c'",
         "latest",
         "HEX",
+        "'v1:x@y'",
+        "v1:x/y",
+        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk:x",
         "[]",
         "{{ .x }}",
     ] {
@@ -316,6 +354,17 @@ fn placeholders_and_what_is_no_digest_are_left_alone() {
         let content = format!("i:\n  repository: nginx\n  tag: {tag}\n  digest: OLD\n");
         helm().moves(&content, &content.replace("OLD", "NEW"));
     }
+    helm().moves(
+        "i:\n  repository: nginx\n  tag: |\n    {{ .x }}\n  digest: OLD\n",
+        "i:\n  repository: nginx\n  tag: |\n    {{ .x }}\n  digest: NEW\n",
+    );
+    for tag in ["<v1", "v1>"] {
+        helm().refuses(
+            &format!("i: {{ repository: nginx, tag: {tag}, digest: OLD }}\n"),
+            "1:30",
+            "the tag beside the digest is malformed",
+        );
+    }
 }
 
 #[test]
@@ -331,6 +380,8 @@ fn a_digest_that_is_not_its_bytes_is_refused() {
         ),
         (text("SHA256:HEX"), "not of the form"),
         (text("sha512:HEXHEX"), "not of the form"),
+        ("multihash+base58:QmRZ".to_owned(), "not of the form"),
+        (format!("{}:x", "k".repeat(32)), "not of the form"),
         (text("\"sha256:HEX \""), "not of the form"),
         (
             format!(
@@ -383,6 +434,16 @@ fn a_digest_that_is_not_its_bytes_is_refused() {
         "4:5",
         "the tag is in a block scalar",
     );
+    helm().refuses(
+        "i:\n  repository: nginx\n  tag: v1\n    x\n  digest: OLD\n",
+        "3:8",
+        "the tag is written with an escape or over several lines",
+    );
+    helm().refuses(
+        "i: { repository: nginx, tag: ~@OLD }\n",
+        "1:30",
+        "the tag beside the digest is malformed",
+    );
     // Without the letters `sha256:` nothing is parsed.
     helm().ignores("i: { repository: nginx, digest: \"sha\\x3256:HEX\" }\n");
     // What is nobody's may be anything.
@@ -433,6 +494,21 @@ fn an_anchor_counts_once_for_all_of_its_aliases() {
         "a: { repository: nginx, digest: &d OLD }\nb: { repository: nginx, tag: v1, digest: *d }\n",
         "a: { repository: nginx, digest: &d NEW }\nb: { repository: nginx, tag: rev-2, digest: *d }\n",
     );
+    // What stands in an entry moves whatever else uses it.
+    for entry in ["digest: &d OLD", "tag: &d v1@OLD"] {
+        let content = format!("a: {{ repository: nginx, {entry} }}\nb: *d\n");
+        let moved = content.replace("OLD", "NEW").replace("v1", "rev-2");
+        helm().moves(&content, &moved);
+    }
+    // In a key, too.
+    let in_a_key = "? { x: &d OLD }\n: 1\ni: { repository: nginx, digest: *d }\n";
+    assert!(helm().found(in_a_key).starts_with("hub "));
+    // An alias of nothing is nothing.
+    helm().ignores("x: OLD\ni: { repository: nginx, digest: *d }\n");
+    assert_eq!(
+        helm().found("i: { x: *d, repository: nginx, digest: OLD }\n"),
+        "hub /i/digest -"
+    );
     // An alias as repository or registry is followed.
     assert_eq!(
         helm().found(
@@ -480,6 +556,12 @@ fn an_alias_that_another_image_shares_is_refused() {
         "2:30",
         "an entry that does not move",
     );
+    // It is told once, at the first.
+    helm().refuses(
+        "a: { repository: nginx, tag: &t v1, digest: OLD }\nb: { repository: other, tag: *t }\nc: { repository: other, tag: *t }\n",
+        "3:30",
+        "an entry that does not move",
+    );
     helm().refuses(
         "a: { repository: nginx, tag: &t v1, digest: OLD }\nb: *t\n",
         "2:4",
@@ -501,6 +583,12 @@ fn merges_are_followed_as_far_as_all_readers_agree() {
     helm().refuses(
         "a: &a { repository: nginx, digest: OLD }\nb: { <<: *a, repository: ghcr.io/acme/app }\n",
         "2:6",
+        "another image",
+    );
+    // Every time that a merge of a merge is followed.
+    helm().refuses(
+        "a: &a { repository: nginx, digest: OLD }\nm: &m { <<: *a }\nb: { <<: *m }\nc: { <<: *m, repository: ghcr.io/acme/app }\n",
+        "2:9",
         "another image",
     );
 }
@@ -608,6 +696,50 @@ fn keys_follow_their_pointers() {
         "a:\n- b: [{ c: [{ d: OLD }] }, { c: [{ d: OLD }, { d: OLD }] }]\n- &b\n  b: [1, { c: [{ d: OLD }] }]\n- *b\n- { <<: *b, x: 1 }\n",
         "a:\n- b: [{ c: [{ d: OLD }] }, { c: [{ d: NEW }, { d: OLD }] }]\n- &b\n  b: [1, { c: [{ d: NEW }] }]\n- *b\n- { <<: *b, x: 1 }\n",
     );
+    let deep = scene(
+        "d: { kind: keys, entry: /a/**/b, digest: d, image: app }",
+        "a.yaml",
+    );
+    // Also below `**`, wherever the anchor stands, and in a circle.
+    deep.moves(
+        "x: &x { c: { b: { d: OLD } } }\na: &a { x: *x, y: [*x, *a] }\nb: { d: OLD }\n",
+        "x: &x { c: { b: { d: NEW } } }\na: &a { x: *x, y: [*x, *a] }\nb: { d: OLD }\n",
+    );
+    deep.moves(
+        "m: &m { b: { d: OLD } }\nn: &n { c: { b: { d: OLD } } }\na: { c: { <<: [*m, *n] } }\n",
+        "m: &m { b: { d: NEW } }\nn: &n { c: { b: { d: NEW } } }\na: { c: { <<: [*m, *n] } }\n",
+    );
+    let any = scene(
+        "a: { kind: keys, entry: '/a/*', digest: d, image: app }",
+        "a.yaml",
+    );
+    any.moves(
+        "m: &m { d: OLD, k: { d: OLD } }\na: { <<: *m }\n",
+        "m: &m { d: OLD, k: { d: NEW } }\na: { <<: *m }\n",
+    );
+    let path = scene(
+        "p: { kind: keys, entry: /a/b, digest: d, image: app }",
+        "a.yaml",
+    );
+    // Aliases and merges are followed on the way, and each of two equal keys.
+    for way in ["a: { b: *x }", "a: { <<: *m }"] {
+        let content = format!("x: &x {{ d: OLD }}\nm: &m {{ b: *x }}\n{way}\n");
+        path.moves(&content, &content.replace("OLD", "NEW"));
+    }
+    path.refuses(
+        "a: { b: {} }\na: { b: { d: OLD } }\n",
+        "2:1",
+        "duplicate key `a`",
+    );
+    let named = scene(
+        "n: { kind: keys, entry: /b, repository: repository, digest: digest }",
+        "a.yaml",
+    );
+    named.refuses(
+        "a: &a { repository: nginx }\nb: { <<: *a, digest: OLD }\n",
+        "2:6",
+        "brings the repository",
+    );
     let tag = scene(
         "t: { kind: keys, entry: '/a/[n=x]', tag: t, image: app }",
         "a.json",
@@ -634,10 +766,15 @@ fn comments_stay_unless_the_place_says_tag() {
         "3:85",
         "not a single word",
     );
+    let longest = format!(
+        "a: {{ repository: nginx, digest: OLD }} #v1{}",
+        " ".repeat(1_022)
+    );
+    assert_eq!(scene.found(&longest), "hub /a/digest -");
     for (comment, column) in [
         ("", 84),
         (" a/b", 85),
-        (&*format!(" v1{}", " ".repeat(1_100)), 84),
+        (&*format!(" v1{}", " ".repeat(1_022)), 84),
     ] {
         scene.refuses(
             &format!("a:\n  repository: nginx\n  digest: OLD #{comment}\n"),
@@ -700,11 +837,27 @@ fn a_file_that_is_not_yaml_is_refused_only_if_a_digest_of_an_image_may_be_in_it(
     );
     helm().ignores("a: [\nrepository: ghcr.io/acme/application\ndigest: OLD\n");
     helm().ignores("a: [\nrepository: ghcr.io/acme/app\ndigest: sha256:x\n");
-    // A whole pin is counted, whatever stands around it.
+    helm().ignores("a: [\nrepository: ghcr.io/acme/app\ndigest: HEX\n");
+    helm().refuses(
+        "a: [\nrepository: ghcr.io/acme/app\ndigest: OLD\nother: OLD\n",
+        "3:9",
+        "cannot be read as YAML",
+    );
+    // Digits of UTF-16 behind it are no digest.
+    let content = [b"a: [\nacme/app sha256:", &*wide()].concat();
+    assert_eq!(helm().scan(&content).refused, []);
+    // Whole and marked pins are counted, whatever stands around them.
     assert_eq!(
         helm().found("a: [\nimage: ghcr.io/acme/app@OLD\n"),
         "app - -"
     );
+    let both = scene("helm: {}, marked: {}", "values.yaml");
+    let whole = "image: ghcr.io/acme/app@OLD\n";
+    let content = format!("a: [\n{whole}x: OLD # repin: app\n{whole}y: OLD # repin: app\n");
+    assert_eq!(both.found(&content), ["app - -"; 4].join("\n"));
+    // What is shown ends with its line.
+    let refused = helm().scan(text("a: [\nacme/app OLD\nmore\n").as_bytes());
+    assert_eq!(refused.refused[0].text, old());
     let deep = format!(
         "{}x{}\nrepository: ghcr.io/acme/app OLD",
         "[".repeat(80),
@@ -762,6 +915,22 @@ fn a_marker_that_says_nothing_or_too_much_is_refused() {
     marked().refuses("x = 1 # repin: app\n", "1:9", "holds no digest");
     marked().refuses("# repin: app\n\nx = OLD\n", "1:3", "holds no digest");
     marked().refuses("x # repin: app", "1:5", "holds no digest");
+    // Part of a longer word, or digits alone, is none.
+    for (none, column) in [("OLDz", 76), ("zOLD", 76), ("a value: HEX", 77)] {
+        marked().refuses(
+            &format!("{none} # repin: app\n"),
+            &format!("1:{column}"),
+            "holds no digest",
+        );
+    }
+    let scan = marked().scan(&[b"sha256:", &*wide(), b" # repin: app"].concat());
+    assert_eq!((scan.pins.len(), scan.refused.len()), (0, 1));
+    marked().refuses("OLD # repin: no-body\n", "1:75", "not a configured image");
+    marked().refuses(
+        &format!("{}# repin: app\nx = OLD\n", " ".repeat(9_000)),
+        "1:9003",
+        "longer than 8192 bytes",
+    );
     marked().refuses("OLD OLD # repin: app\n", "1:73", "more than one digest");
     marked().refuses("OLD # repin: nobody\n", "1:75", "not a configured image");
     marked().refuses(
@@ -782,10 +951,8 @@ fn a_marker_that_says_nothing_or_too_much_is_refused() {
         "2:5",
         "of different images",
     );
-    assert_eq!(
-        marked().found("# repin: app\nx = OLD # repin: app\n"),
-        "app - -"
-    );
+    let twice = marked().scan(text("# repin: app\nx = OLD # repin: app\n").as_bytes());
+    assert_eq!((twice.pins.len(), twice.twice.len()), (1, 0));
 }
 
 #[test]
@@ -798,6 +965,24 @@ fn a_digest_that_two_places_find_is_told() {
     let mut places = scan.twice[0].places;
     places.sort_unstable();
     assert_eq!((places, scan.twice.len()), ([0, 1], 1));
+    // Of different images, too.
+    let scan = both.scan(text("i: { repository: ghcr.io/acme/app, digest: OLD }\n").as_bytes());
+    assert_eq!((scan.twice.len(), scan.refused.len()), (1, 0));
+    // What one of them refuses is told.
+    let other = scene(
+        "k: { kind: keys, entry: /i, digest: digest, image: hub }, helm: {}",
+        "values.yaml",
+    );
+    other.refuses(
+        "global: { imageRegistry: r.example }\ni: { repository: nginx, digest: OLD }\n",
+        "2:33",
+        "`global.imageRegistry` is `r.example`",
+    );
+    // A whole reference that is also the tag of an entry is one pin.
+    assert_eq!(
+        helm().found("i: { repository: nginx, tag: nginx@OLD }\n"),
+        "hub - -"
+    );
 }
 
 #[test]
@@ -839,6 +1024,10 @@ fn whole_marked_and_split_pins_of_one_file_move_together() {
 
 #[test]
 fn a_change_that_readers_see_is_no_move() {
+    let quoted = text("a: { repository: nginx, tag: 'v1', digest: OLD }\n");
+    let pins = helm().scan(quoted.as_bytes()).pins;
+    let doubled = quoted.replace("'v1'", "\"v1\"");
+    assert!(!reads_alike(quoted.as_bytes(), doubled.as_bytes(), &pins));
     let old = text("a: { repository: nginx, tag: v1, digest: OLD }\nb: 1\n");
     let pins = helm().scan(old.as_bytes()).pins;
     let moved = old
@@ -863,4 +1052,51 @@ fn a_change_that_readers_see_is_no_move() {
             "{other}"
         );
     }
+}
+
+/// What a first look finds in a file: pins and refusals.
+fn first_look(file: &str, content: &[u8]) -> (usize, usize) {
+    let mut scan = helm().scanner.finder.scan(content);
+    let path = RelPath::parse(file).unwrap();
+    let image = |_| Some(0);
+    FirstLook::new().add(&mut scan, &path, content, &|_| false, &image);
+    (scan.pins.len(), scan.refused.len())
+}
+
+#[test]
+fn a_first_look_goes_by_names_and_reads_no_large_file() {
+    let entry = text("i: { repository: any/name, digest: OLD }\n#");
+    let largest = entry.clone() + &"x".repeat(LARGEST - entry.len());
+    for (file, content, expected) in [
+        ("values.yaml", &entry, (1, 0)),
+        ("values.toml", &entry, (0, 0)),
+        ("values.yaml", &largest, (1, 0)),
+        ("values.yaml", &format!("{largest}x"), (0, 0)),
+    ] {
+        let found = first_look(file, content.as_bytes());
+        assert_eq!(found, expected, "{file} {}", content.len());
+    }
+    // The tag of an entry is no repository, whatever becomes of the entry.
+    let tag = "i: { repository: any/name, tag: nginx@OLD }\n";
+    assert_eq!(first_look("values.yaml", text(tag).as_bytes()), (1, 0));
+    let global = format!("global: {{ imageRegistry: r.example }}\n{tag}");
+    assert_eq!(first_look("values.yaml", text(&global).as_bytes()), (0, 1));
+}
+
+#[test]
+fn ways_that_meet_are_followed_once() {
+    use std::fmt::Write as _;
+    let entry = "/*".repeat(20);
+    let places = format!("k: {{ kind: keys, entry: '{entry}', digest: d, image: hub }}");
+    let mut content = "- &l0 [{ d: OLD }]\n".to_owned();
+    for at in 1..20 {
+        let below = at - 1;
+        let _ = writeln!(
+            content,
+            "- &l{at} [{}]",
+            vec![format!("*l{below}"); 9].join(", ")
+        );
+    }
+    let found = scene(places.leak(), "a.yaml").found(&content);
+    assert_eq!(found, "hub /0/0/d -");
 }

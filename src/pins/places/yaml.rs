@@ -24,6 +24,8 @@ const NODES: usize = 500_000;
 /// Entries of a mapping from which on its keys are sorted to be found.
 const MANY: usize = 16;
 
+/// The key whose value is merged (YAML 1.1, "Merge Key Language-Independent Type").
+pub(super) const MERGE: &str = "<<";
 /// Bytes of a pointer: every pin has one, so that long ones would take much memory.
 pub(super) const POINTER: usize = 1024;
 
@@ -296,7 +298,7 @@ impl<'t> Document<'t> {
     }
 
     fn merged_below(&self, map: Id, key: &str, depth: usize) -> Option<(Id, Id)> {
-        for (merge, value) in self.named(map, "<<") {
+        for (merge, value) in self.named(map, MERGE) {
             let Some(target) = self.resolved(value) else {
                 continue;
             };
@@ -320,7 +322,7 @@ impl<'t> Document<'t> {
         if let Some((_, value)) = self.named(map, key).first() {
             return self.resolved(*value);
         }
-        self.named(map, "<<").first()?;
+        self.named(map, MERGE).first()?;
         let known = (map, key.to_owned());
         if let Some(found) = self.merged.borrow().get(&known) {
             return *found;

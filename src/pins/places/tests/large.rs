@@ -90,6 +90,8 @@ fn a_large_file_is_refused_at_its_first_digest_that_is_not_counted() {
         ("ghcr.io/acme/app@OLD\n", "x: OLD # repin: app\n"),
         ("# repin: app\nOLD\n", "ghcr.io/acme/app@OLD\n"),
         ("a: OLD\n", "acme/application\n"),
+        ("a: OLD\n", "acme/app-x\n"),
+        ("a: OLD\n", "my-acme/app\n"),
         ("a: sha512:HEX\n", "acme/app HEX\n"),
     ] {
         let content = large(before, after);
@@ -97,6 +99,13 @@ fn a_large_file_is_refused_at_its_first_digest_that_is_not_counted() {
         // The same where a part ends between the digest and its comment.
         assert_eq!(in_parts(&both(), &content), both().scan(&content));
     }
+    // It comes before what a comment refuses behind it.
+    let content = large("a: OLD, acme/app\n", "x # repin: app\n");
+    let lines_of = both().scan(&content).refused;
+    let lines_of: Vec<_> = lines_of.iter().map(|refused| refused.line).collect();
+    assert_eq!(lines_of, [1, lines + 2]);
+    let content = [large("acme/app\n", "a: sha256:"), wide()].concat();
+    assert_eq!(refusal(&content), []);
     assert_eq!(
         refusal(&large(
             "ghcr.io/acme/app@OLD\n# repin: app\nOLD\n",
@@ -142,9 +151,18 @@ fn a_large_file_is_never_in_memory_as_a_whole() {
 fn the_largest_file_that_is_parsed_is() {
     let entry = text("i: { repository: nginx, digest: OLD }\n#");
     let content = entry.clone() + &"x".repeat(LARGEST - entry.len());
-    assert_eq!(helm().scan(content.as_bytes()).pins.len(), 1);
-    let scan = helm().scan(format!("{content}x").as_bytes());
-    assert_eq!((scan.pins.len(), scan.refused.len()), (0, 1));
+    let scanner = helm().scanner;
+    let looking = scanner.looking_everywhere();
+    let ways = [(scanner.clone(), looking.clone())];
+    for (content, expected) in [(content.clone(), (1, 0)), (content + "x", (0, 1))] {
+        let bytes = content.as_bytes();
+        let held = |scan: &Scan| (scan.pins.len(), scan.refused.len());
+        assert_eq!(held(&helm().scan(bytes)), expected);
+        let read = scanner.scan_reader(bytes, &looking, &mut Vec::new());
+        assert_eq!(held(&read.unwrap()), expected);
+        let read = read_in_ways(bytes, &ways, &mut Vec::new());
+        assert_eq!(held(&read.unwrap().scans[0]), expected);
+    }
 }
 
 #[test]
@@ -152,19 +170,24 @@ fn a_document_of_too_many_values_or_merges_is_refused() {
     let entry = "i: { repository: nginx, digest: OLD }\n";
     let values = format!("{entry}x: [{}]\n", "a,".repeat(500_000));
     helm().refuses(&values, "1:33", "more than 500000 values");
+    // Seven of the entry, and a key with its list.
+    let full = |items: usize| format!("{entry}x: [{}]\n", "a,".repeat(items));
+    assert_eq!(helm().found(&full(500_000 - 9)), "hub /i/digest -");
+    helm().refuses(&full(500_000 - 8), "1:33", "more than 500000 values");
     // Each document by itself may have as many.
     let several = format!("{entry}x: [{}]\n---\n", "a,".repeat(260_000)).repeat(2);
     assert_eq!(helm().found(&several).lines().count(), 2);
-    let mut merges = "m0: &m0 { repository: nginx }\n".to_owned();
-    for at in 1..70 {
+    let merges = |levels: usize| {
         use std::fmt::Write as _;
-        let _ = writeln!(merges, "m{at}: &m{at} {{ <<: *m{} }}", at - 1);
-    }
-    helm().refuses(
-        &format!("{merges}i: {{ <<: *m69, digest: OLD }}\n"),
-        "71:24",
-        "merges are nested deeper than 64",
-    );
+        let mut merges = "m0: &m0 { repository: nginx }\n".to_owned();
+        for at in 1..levels {
+            let _ = writeln!(merges, "m{at}: &m{at} {{ <<: *m{} }}", at - 1);
+        }
+        // Those above keep nothing in mind for it: it stands before them.
+        merges + &format!("i: {{ <<: *m{}, digest: OLD }}\n", levels - 1)
+    };
+    helm().refuses(&merges(64), "65:6", "the merge key `<<` brings");
+    helm().refuses(&merges(65), "66:24", "merges are nested deeper than 64");
     // A merge of itself brings nothing.
     helm().ignores("i: &i { <<: *i, digest: OLD, registry: nginx }\n");
 }
@@ -227,15 +250,19 @@ fn a_content_of_any_size_is_read_in_several_ways_at_once() {
     ];
     let begin =
         "i: { repository: nginx, digest: OLD }\nx: ghcr.io/acme/app@NEW\n# repin: web\ny: OLD\n";
-    for content in [text(begin).into_bytes(), large(begin, "# z\n")] {
+    let end = "z: ghcr.io/acme/app@OLD\n";
+    for content in [
+        text(&format!("{begin}{end}")).into_bytes(),
+        large(begin, end),
+    ] {
         let read = read_in_ways(content.as_slice(), &ways, &mut Vec::new()).unwrap();
         let held = read.scans.iter();
         let held: Vec<_> = held
             .map(|scan| (scan.pins.len(), scan.refused.len()))
             .collect();
         let whole = content.len() <= LARGEST;
-        let of_helm = if whole { (2, 0) } else { (1, 1) };
-        assert_eq!(held, [of_helm, (2, 0), (1, 0)]);
+        let of_helm = if whole { (3, 0) } else { (2, 1) };
+        assert_eq!(held, [of_helm, (3, 0), (2, 0)]);
         assert_eq!(read.mentions.len(), 2);
     }
 }

@@ -104,7 +104,6 @@ impl<'t> Builder<'t> {
         tag: Option<&Tag>,
     ) -> Result<(), Fault> {
         let id = self.add(span, kind, &Properties { anchor, tag })?;
-        self.document.nodes[id as usize].of = 0;
         let first = self.pending.len();
         self.open.push(Open { id, first });
         Ok(())
