@@ -9,7 +9,7 @@ use crate::{
     oci::{Digest, Tag},
     pins::{
         chunk::{Overlap, Window},
-        digests::{Width, runs_in},
+        digests::runs_in,
         scan::{Finder, Split, TagEdit},
     },
 };
@@ -190,9 +190,10 @@ fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<(usize, Digest)> {
     let mut found = Vec::new();
     runs_in(line_bytes, 0..line_bytes.len(), |run| {
         let before = &line_bytes[..run.offset];
+        // Digits of two bytes go on there.
         let after = line_bytes.get(run.offset + 64);
         let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-        if run.width == Width::One && before.ends_with(PREFIX) && ends {
+        if before.ends_with(PREFIX) && ends {
             let at = line.start + run.offset - PREFIX.len();
             let begins = at
                 .checked_sub(1)
