@@ -95,7 +95,9 @@ impl<'d> Chooser<'d, '_> {
         merges.flat_map(|(_, value)| {
             let target = document.resolved(value);
             let several = target.map_or(&[][..], |target| document.list(target));
-            target.into_iter().chain(several.iter().copied())
+            let several = several.iter().filter_map(|item| document.resolved(*item));
+            let all = target.into_iter().chain(several);
+            all.filter(|map| document.node(*map).kind == Kind::Map)
         })
     }
 

@@ -713,10 +713,12 @@ fn keys_follow_their_pointers() {
         "a: { kind: keys, entry: '/a/*', digest: d, image: app }",
         "a.yaml",
     );
-    any.moves(
-        "m: &m { d: OLD, k: { d: OLD } }\na: { <<: *m }\n",
-        "m: &m { d: OLD, k: { d: NEW } }\na: { <<: *m }\n",
-    );
+    for merged in ["*m", "[*m]", "[*m, [*m]]"] {
+        let content = |digest: &str| {
+            format!("m: &m {{ d: OLD, k: {{ d: {digest} }} }}\na: {{ <<: {merged} }}\n")
+        };
+        any.moves(&content("OLD"), &content("NEW"));
+    }
     let path = scene(
         "p: { kind: keys, entry: /a/b, digest: d, image: app }",
         "a.yaml",
