@@ -181,7 +181,7 @@ fn count(image: &Image, pins: &[&Located<Pin>], uncounted: bool, files: usize) -
             few(places.iter().map(ToString::to_string), LISTED)
         );
     }
-    let help = if pins.len() < declared && uncounted {
+    let help = if uncounted {
         "first correct what pin_unsupported reports: it does not count as a pin".to_owned()
     } else if pins.len() < declared {
         format!(

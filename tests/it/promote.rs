@@ -377,10 +377,13 @@ fn the_help_of_a_wrong_count_fits_what_was_found() {
     let cut = text.replacen(digest, &digest[..70], 1);
     assert_ne!(cut, text);
     world.write(".github/workflows/a.yml", cut);
-    let ran = world.run(&PROMOTE).exits(1);
-    let help = "= help: first correct what pin_unsupported reports: it does not count as a pin";
-    assert!(ran.stderr.contains(help), "{}", ran.stderr);
-    assert!(!ran.stderr.contains("set `pins:"), "{}", ran.stderr);
+    for declared in ["pins: 3", "pins: 1"] {
+        world.replace("repin.yaml", "pins: 3", declared);
+        let ran = world.run(&PROMOTE).exits(1);
+        let help = "= help: first correct what pin_unsupported reports: it does not count as a pin";
+        assert!(ran.stderr.contains(help), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("set `pins:"), "{}", ran.stderr);
+    }
 }
 
 #[test]
