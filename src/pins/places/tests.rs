@@ -968,6 +968,7 @@ fn a_marker_that_says_nothing_or_too_much_is_refused() {
     );
     let twice = marked().scan(text("# repin: app\nx = OLD # repin: app\n").as_bytes());
     assert_eq!((twice.pins.len(), twice.twice.len()), (1, 0));
+    assert_eq!(twice.refused, []);
 }
 
 #[test]
