@@ -193,7 +193,7 @@ impl OtherRepository<'_> {
         ];
         let refspec = format!("+{from}:{to}");
         let args = [&options[..], &["--end-of-options", "origin", &refspec]].concat();
-        let ran = self.git.reach("fetch", &args, self.remote.login.as_ref())?;
+        let ran = self.git.reach("fetch", &args, Some(self.remote))?;
         if ran.code == Some(0) {
             return Ok(true);
         }

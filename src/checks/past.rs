@@ -325,14 +325,6 @@ pub fn without_history(error: &GitError) -> Option<String> {
     }
 }
 
-/// A git error as the reason why history was not judged.
-pub fn outage(error: &GitError) -> Error {
-    Error {
-        help: Some(error.hint()),
-        ..Error::unavailable("git history", error.to_string())
-    }
-}
-
 /// The digests that an approved set gives the images which are pinned.
 pub fn pinned_digests(config: &Config, approved: &Approved) -> Digests {
     let images = config

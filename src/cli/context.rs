@@ -16,6 +16,7 @@ use crate::{
     config::{self, Config, FILE_NAME, MISSPELLED_NAME},
     error::{Error, Errors, usage},
     forge::State,
+    git,
     untrusted::plain,
     workflow::{Environment, Intent, Services, parse_mappings},
 };
@@ -93,6 +94,7 @@ impl Context {
             .strip_prefix(directory)
             .map_or_else(|_| file.clone(), Path::to_owned);
         let config = config::load(&file, &shown.to_string_lossy())?;
+        git::refuse_bare_root(&config.root).map_err(Error::from)?;
         self.output.directory = self.services.environment.path_to(&config.root);
         self.output.directories.root.clone_from(&config.root);
         Ok(config)

@@ -52,6 +52,25 @@ pub const FORGE_TOKENS: [&str; 4] = [
     "GITEA_TOKEN",
 ];
 
+/// Variables with the credentials of the job: a configuration cannot pass them on, and child
+/// processes that need none do not receive them.
+pub const JOB_SECRETS: [&str; 14] = [
+    "REPIN_FORGE_TOKEN",
+    "REPIN_FORGE_TOKEN_FILE",
+    "GITHUB_TOKEN",
+    "GITHUB_TOKEN_FILE",
+    "GH_TOKEN",
+    "GH_TOKEN_FILE",
+    "GITEA_TOKEN",
+    "GITEA_TOKEN_FILE",
+    "FORGEJO_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_RUNTIME_TOKEN",
+    "CI_JOB_TOKEN",
+    "DOCKER_AUTH_CONFIG",
+];
+
 /// The name of a variable whose value is handed on: to another repository's server, or to a
 /// container. Whoever may edit the configuration must not receive what the job holds for itself.
 fn handed_on(g: &ErrorCollector) -> impl Fn(&str) -> Result<String, String> {
@@ -61,10 +80,10 @@ fn handed_on(g: &ErrorCollector) -> impl Fn(&str) -> Result<String, String> {
         let plain = name.strip_suffix("_FILE").unwrap_or(&name);
         let belongs = if FORGE_TOKENS.contains(&plain) {
             "is a token for the forge"
-        } else if name.starts_with("ACTIONS_") {
-            "belongs to the job"
         } else if name == "DOCKER_AUTH_CONFIG" {
             "holds credentials for registries"
+        } else if name.starts_with("ACTIONS_") || JOB_SECRETS.contains(&name.as_str()) {
+            "belongs to the job"
         } else {
             return variable(text);
         };

@@ -35,15 +35,18 @@ pub(super) const ALL: &[Explanation] = &[
     Explanation {
         code: "repository",
         kind: Kind::Doctor,
-        exits: &[3],
+        exits: &[2, 3],
         summary: "git cannot read the repository that contains `repin.yaml`.",
         meaning: "Order, holds and rollbacks are read from git history. Without any repository the \
              line is skipped: a promote then works without history and warns.",
         causes: &[
             "The repository belongs to another user, and git does not trust it.",
             "The repository is damaged.",
+            "git is older than 2.31 (exit 2).",
+            "A commit added HEAD, objects and refs to the directory of `repin.yaml`, which makes it a bare \
+             repository (exit 2).",
         ],
-        remedy: "Make the repository readable for git, or install git if it is missing.",
+        remedy: "Make the repository readable for git, or install a current git.",
         example: "git status",
     },
     Explanation {

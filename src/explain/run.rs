@@ -34,6 +34,23 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin schema",
     },
     Explanation {
+        code: "git",
+        kind: Kind::Error,
+        exits: &[2, 3, 4],
+        summary: "git or the repository cannot be used.",
+        meaning: "repin finds the repository itself and passes it to every git process, so that no \
+             file of a pull request can make git run a command.",
+        causes: &[
+            "git is older than 2.31 (exit 2).",
+            "A commit added HEAD, objects and refs to the directory of `repin.yaml`: git accepts such a \
+             directory as a bare repository and runs the commands in its `config` (exit 2).",
+            "A remote is unreachable (exit 3) or refuses access (exit 4).",
+        ],
+        remedy: "Install a current git; remove the files of the bare repository and find out who added \
+             them.",
+        example: "git log -- HEAD objects refs",
+    },
+    Explanation {
         code: "fleet_list",
         kind: Kind::Error,
         exits: &[2],

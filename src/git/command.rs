@@ -7,20 +7,27 @@
 //! `GIT_CONFIG_COUNT` with its keys and values (the usual way to set `safe.directory` in a
 //! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter the output are
 //! overridden on the command line, where they win over every file and variable.
+//!
+//! Every process receives the repository that [`Location::find`] found, so that git never searches
+//! for one, and the tokens of the job only if it may need them.
 
 use std::{
     ffi::{OsStr, OsString},
     io::{self, Read},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::GitError;
+use super::{GitError, location::Location};
+use crate::config::JOB_SECRETS;
 
 /// Variables that redirect git, or change the meaning of what it is asked or answers.
 const SCRUBBED: &[&str] = &[
@@ -89,6 +96,11 @@ const ALWAYS: &[&str] = &[
     "--no-optional-locks",
     "-c",
     "core.fsmonitor=false",
+    // Since git 2.38: no bare repository counts unless `--git-dir` selects it.
+    "-c",
+    "safe.bareRepository=explicit",
+    "-c",
+    "protocol.ext.allow=never",
     "-c",
     "log.showSignature=false",
     "-c",
@@ -126,27 +138,86 @@ pub(super) enum Mode {
     Read,
     /// The same, with questions on standard input.
     Talk,
-    /// Ask a remote, as far as the caller's own configuration lets git do so.
-    Network,
+    /// Connect to a remote.
+    Network(Transports),
     /// Commit: with the caller's hooks, and with the paths on standard input.
     Commit,
 }
 
-/// Starts `git -C root COMMAND ARGS`.
+/// The transports that a connection may use. `ext::` runs a command, and `git:` is not
+/// authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transports {
+    /// A remote on another machine, or a path.
+    Any,
+    /// Also plain HTTP: the remote is on this machine.
+    Loopback,
+}
+
+/// The oldest git that has every option used here: `--config-env` is of 2.31.
+const OLDEST: (u32, u32) = (2, 31);
+
+/// The program whose version was checked last: a run uses one.
+static CHECKED: Mutex<Option<OsString>> = Mutex::new(None);
+
+/// Refuses a git that lacks options used here; each program is checked once in a process.
+pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
+    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if checked.as_deref() == Some(program) {
+        return Ok(());
+    }
+    let place = Location::outside(Path::new("."));
+    let mut running = start(program, &place, "version", &[], Mode::Read)?;
+    let mut printed = String::new();
+    let read = running.stdout()?.take(STDERR).read_to_string(&mut printed);
+    read.map_err(|error| running.io(error))?;
+    running.finish(&[])?;
+    if version(&printed).ok_or(GitError::Malformed {
+        command: "version",
+        what: "an unknown version",
+    })? < OLDEST
+    {
+        return Err(GitError::TooOld(printed.trim().to_owned()));
+    }
+    *checked = Some(program.to_owned());
+    Ok(())
+}
+
+/// Refuses the repository of another user unless git's `safe.directory` allows it. git itself skips
+/// this check for a repository that `--git-dir` selects.
+pub(super) fn check_owner(program: &OsStr, place: &Location) -> Result<(), GitError> {
+    let Some(repository) = place.repository.as_ref().filter(|found| !found.owned) else {
+        return Ok(());
+    };
+    let searched = Location::outside(&repository.work_tree);
+    let args = ["--git-dir"].map(OsString::from);
+    let mut running = start(program, &searched, "rev-parse", &args, Mode::Read)?;
+    let read = io::copy(&mut running.stdout()?, &mut io::sink());
+    read.map_err(|error| running.io(error))?;
+    running.finish(&[]).map(drop)
+}
+
+/// The major and minor version in `git version 2.39.5 (Apple Git-154)`.
+fn version(printed: &str) -> Option<(u32, u32)> {
+    let mut numbers = printed.split_ascii_whitespace().nth(2)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Starts `git -C ROOT COMMAND ARGS`.
 pub(super) fn start(
     program: &OsStr,
-    root: &Path,
+    place: &Location,
     command: &'static str,
     args: &[OsString],
     mode: Mode,
 ) -> Result<Running, GitError> {
-    let mut git = prepare(program, root, mode);
+    let mut git = prepare(program, place, mode);
     git.arg(command).args(args);
-    spawn(git, root, command)
+    spawn(git, &place.root, command)
 }
 
-/// A git that nothing around it leads elsewhere; the subcommand is still to come.
-pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
+/// git with the options before the subcommand.
+pub(super) fn prepare(program: &OsStr, place: &Location, mode: Mode) -> Command {
     let mut git = Command::new(program);
     git.args(ALWAYS);
     git.args(if mode == Mode::Commit {
@@ -154,10 +225,18 @@ pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
     } else {
         UNHOOKED
     });
-    if mode == Mode::Network {
-        git.args(STALLED);
+    if let Some(repository) = &place.repository {
+        let options = [
+            ("--git-dir=", &repository.git_dir),
+            ("--work-tree=", &repository.work_tree),
+        ];
+        for (option, path) in options {
+            let mut argument = OsString::from(option);
+            argument.push(path);
+            git.arg(argument);
+        }
     }
-    git.arg("-C").arg(root);
+    git.arg("-C").arg(&place.root);
     git.stdin(if matches!(mode, Mode::Talk | Mode::Commit) {
         Stdio::piped()
     } else {
@@ -169,10 +248,32 @@ pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
     // What the hooks of a commit run is the user's.
     let set = if mode == Mode::Commit { 1 } else { SET.len() };
     git.envs(SET.iter().copied().take(set));
-    if matches!(mode, Mode::Read | Mode::Talk) {
-        git.env("GIT_ALLOW_PROTOCOL", "none");
+    match mode {
+        Mode::Read | Mode::Talk => {
+            git.env("GIT_ALLOW_PROTOCOL", "none");
+            remove_job_secrets(&mut git);
+        }
+        Mode::Commit => remove_job_secrets(&mut git),
+        // A credential helper may need a token, such as that of the GitHub CLI.
+        Mode::Network(transports) => {
+            git.args(STALLED);
+            git.env(
+                "GIT_ALLOW_PROTOCOL",
+                match transports {
+                    Transports::Any => "file:https:ssh",
+                    Transports::Loopback => "file:http:https:ssh",
+                },
+            );
+        }
     }
     git
+}
+
+/// Removes the tokens of the job from the environment of a process that needs none.
+pub(super) fn remove_job_secrets(command: &mut Command) {
+    for name in JOB_SECRETS {
+        command.env_remove(name);
+    }
 }
 
 /// Starts what was prepared.

@@ -159,7 +159,7 @@ impl Git {
         let modified = self.modified()?;
         for (path, content) in plan.files {
             let whole = self.whole(path);
-            let kept = std::fs::read(self.root.join(path.as_path()));
+            let kept = std::fs::read(self.place.root.join(path.as_path()));
             let is_kept = kept.is_ok_and(|kept| kept == *content);
             if !changed.remove(&whole) || modified.contains(&whole) || !is_kept {
                 return Ok(Some(format!("it holds another content of {path}")));

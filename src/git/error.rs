@@ -18,6 +18,21 @@ pub enum GitError {
     /// A bare repository, or a directory inside `.git`.
     #[error("{} is not in the work tree of a git repository", .0.display())]
     NoWorkTree(PathBuf),
+    /// The directory of the configuration looks like a bare repository.
+    #[error("{} is itself a bare git repository: it contains HEAD, objects and refs", .0.display())]
+    BareRoot(PathBuf),
+    /// The directory of the configuration cannot be read.
+    #[error("cannot read the directory {}: {error}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The operating system's error.
+        #[source]
+        error: io::Error,
+    },
+    /// git lacks options that repin needs; the text is its version.
+    #[error("{0} is too old: repin requires git 2.31 or newer")]
+    TooOld(String),
     /// git refuses to read a repository of another user.
     #[error("git does not trust {}: it belongs to another user", .0.display())]
     Ownership(PathBuf),
@@ -115,6 +130,9 @@ impl GitError {
             Self::NoGit => "install git, or add it to PATH".into(),
             Self::NotARepository(_) => "run the command in a clone of the repository".into(),
             Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
+            Self::BareRoot(_) => "remove HEAD, objects and refs from the directory of the configuration, and find the commit that added them; git would run the commands of such a directory's config".into(),
+            Self::Directory { .. } => "check the path and its permissions".into(),
+            Self::TooOld(_) => "install a newer git, or set PATH so that it is found first".into(),
             Self::Ownership(root) => format!(
                 "if you trust it: git config --global --add safe.directory {} (or the directory above it that holds .git)",
                 root.display()
@@ -151,15 +169,26 @@ impl GitError {
             ),
             Self::Denied { .. } => "give git credentials that are allowed to do this in the repository".into(),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
-                "check that git is 2.31 or newer, and check the repository with `git fsck`".into()
+                "check the repository with `git fsck`".into()
             }
         }
     }
 }
 
+impl From<&GitError> for Error {
+    fn from(error: &GitError) -> Self {
+        let message = error.to_string();
+        match error {
+            GitError::BareRoot(_) | GitError::TooOld(_) => Self::input("git", message),
+            _ => Self::unavailable("git history", message),
+        }
+        .help(error.hint())
+    }
+}
+
 impl From<GitError> for Error {
     fn from(error: GitError) -> Self {
-        Self::unavailable("git history", error.to_string()).help(error.hint())
+        (&error).into()
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 use super::{
     GitError, ObjectId,
     command::{self, Mode, Running},
+    location::Location,
 };
 use crate::{
     config::RelPath,
@@ -102,7 +103,10 @@ fn start(root: &Path, options: &[&str], directories: &[PathBuf]) -> Result<Runni
     } else {
         args.extend(directories.iter().map(literal));
     }
-    command::start(OsStr::new("git"), root, COMMAND, &args, Mode::Read)
+    let program = OsStr::new("git");
+    let place = Location::find(root)?;
+    command::check_owner(program, &place)?;
+    command::start(program, &place, COMMAND, &args, Mode::Read)
 }
 
 /// `TAG MODE ID STAGE`, a tab, the path: `git ls-files -s -t`.

@@ -5,7 +5,7 @@
 //! updates one, the remote-tracking one of the branch that was pushed. What the push changes is
 //! that branch, and only if it still is where it was looked at.
 
-use super::{Git, GitError, ObjectId, Ran, is_denied, server_message, without_users};
+use super::{Git, GitError, ObjectId, Ran, Remote, is_denied, server_message, without_users};
 use crate::error::{Class, Error};
 
 /// The remote that is fetched from and pushed to.
@@ -219,7 +219,9 @@ fn denied_or_failed(branch: &str, ran: &Ran) -> Error {
 }
 
 fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Ran, Error> {
-    git.reach(command, args, None)
+    // `push` connects, and `merge-tree` may fetch the content that a partial clone lacks.
+    let remote = matches!(command, "push" | "merge-tree").then(|| Remote::of_clone(REMOTE));
+    git.reach(command, args, remote.as_ref())
         .map_err(|error| failed(&error))
 }
 

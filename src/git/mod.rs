@@ -14,6 +14,7 @@ mod compare;
 mod error;
 mod files;
 mod id;
+mod location;
 pub mod merge;
 mod network;
 mod objects;
@@ -37,6 +38,7 @@ pub use commit::{CommitObstacle, CommitPlan, Committed};
 pub use error::GitError;
 pub use files::{TrackedFile, Tracking, ignored, tracking, untracked};
 pub use id::ObjectId;
+pub(crate) use location::refuse_bare_root;
 pub use network::{Heads, References};
 pub(crate) use reach::without_users;
 pub use reach::{Login, Remote};
@@ -49,6 +51,7 @@ pub(crate) use objects::{Object, Objects};
 pub(crate) use sweep::Sweep;
 
 use command::{Mode, Running};
+use location::Location;
 
 use crate::{config::RelPath, oci::is_hex};
 
@@ -56,9 +59,7 @@ use crate::{config::RelPath, oci::is_hex};
 #[derive(Debug, Clone)]
 pub struct Git {
     program: OsString,
-    root: PathBuf,
-    /// The root's path in the repository: empty, or with a `/` at its end.
-    prefix: Vec<u8>,
+    place: Location,
     /// Git's own directory, which linked work trees share, from the root.
     directory: PathBuf,
     /// Commits whose parents were left out of this clone.
@@ -109,47 +110,48 @@ impl Git {
 
     /// The same, through the command `program`.
     pub fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
+        command::check_version(program)?;
+        let place = Location::find(root)?;
+        command::check_owner(program, &place)?;
         let mut git = Self {
             program: program.to_owned(),
-            root: root.to_owned(),
-            prefix: Vec::new(),
+            place,
             directory: PathBuf::new(),
             shallow: BTreeSet::new(),
             identity: None,
         };
-        let asked = [
-            "--is-inside-work-tree",
-            "--is-shallow-repository",
-            "--git-common-dir",
-            "--show-prefix",
-        ];
-        let answer = git.answer("rev-parse", &asked)?;
-        let lines: Vec<_> = answer.split(|b| *b == b'\n').collect();
-        let [inside, shallow, others @ ..] = &lines[..] else {
-            return Err(GitError::NoWorkTree(root.to_owned()));
-        };
-        if *inside != b"true" {
-            return Err(GitError::NoWorkTree(root.to_owned()));
-        }
-        let (directory, prefix) = match others {
-            [directory, prefix, []] => (directory.to_vec(), prefix.to_vec()),
-            // A directory's name may hold a newline.
-            _ => (git.path("--git-common-dir")?, git.path("--show-prefix")?),
-        };
-        git.prefix = prefix;
-        git.directory = OsString::from_vec(directory).into();
-        let shallow = *shallow == b"true";
-        if shallow {
+        let printed = git.answer(
+            "rev-parse",
+            &["--is-shallow-repository", "--git-common-dir"],
+        )?;
+        // A directory's name may contain a newline.
+        let mut lines = printed.splitn(2, |b| *b == b'\n');
+        let is_shallow = lines.next() == Some(b"true");
+        let directory = lines.next().unwrap_or_default();
+        git.directory =
+            OsStr::from_bytes(directory.strip_suffix(b"\n").unwrap_or(directory)).into();
+        if is_shallow {
             git.shallow = git.boundary()?;
         }
         Ok(git)
+    }
+
+    /// The repository of `root`; `None` without git or outside of a work tree.
+    pub fn discover(root: &Path) -> Result<Option<Self>, GitError> {
+        match Self::open(root) {
+            Ok(git) => Ok(Some(git)),
+            Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The same repository, looked at again after something was fetched.
     fn reopened(&self) -> Result<Self, GitError> {
         Ok(Self {
             identity: self.identity,
-            ..Self::open_with(&self.program, &self.root)?
+            ..Self::open_with(&self.program, &self.place.root)?
         })
     }
 
@@ -184,7 +186,8 @@ impl Git {
         };
         let mut path = self.answer("rev-parse", &["--git-path", "shallow"])?;
         path.pop();
-        let file = std::fs::File::open(self.root.join(OsString::from_vec(path))).map_err(io)?;
+        let file =
+            std::fs::File::open(self.place.root.join(OsString::from_vec(path))).map_err(io)?;
         let mut text = Vec::new();
         file.take(ANSWER).read_to_end(&mut text).map_err(io)?;
         Ok(text
@@ -201,14 +204,7 @@ impl Git {
 
     /// Git's own directory, which linked work trees share.
     pub(crate) fn directory(&self) -> PathBuf {
-        self.root.join(&self.directory)
-    }
-
-    /// One path that `rev-parse` prints.
-    fn path(&self, question: &str) -> Result<Vec<u8>, GitError> {
-        let mut path = self.answer("rev-parse", &[question])?;
-        path.pop();
-        Ok(path)
+        self.place.root.join(&self.directory)
     }
 
     /// The commits whose parents were left out of this clone.
@@ -228,7 +224,7 @@ impl Git {
 
     /// The root's path in the repository: empty, or with a `/` at its end.
     pub fn prefix(&self) -> &[u8] {
-        &self.prefix
+        &self.place.prefix
     }
 
     /// The commit of this clone that has this name, or the only one whose name begins so (4 digits
@@ -303,7 +299,7 @@ impl Git {
     /// The file at `path` beneath the root, as the tree of `commit` has it, if it is no larger than
     /// `most` bytes.
     pub fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
-        let whole = OsString::from_vec([self.prefix.as_slice(), path.as_bytes()].concat());
+        let whole = OsString::from_vec([self.prefix(), path.as_bytes()].concat());
         let ask = ["-z", "--full-tree"].map(OsString::from);
         let args = [
             &ask[..],
@@ -397,6 +393,6 @@ impl Git {
         args: &[OsString],
         mode: Mode,
     ) -> Result<Running, GitError> {
-        command::start(&self.program, &self.root, command, args, mode)
+        command::start(&self.program, &self.place, command, args, mode)
     }
 }

@@ -344,7 +344,8 @@ impl Git {
             command,
             reason: without_users(&reason),
         };
-        let mut running = self.start(command, args, Mode::Network)?;
+        let transports = self.transports(command, remote)?;
+        let mut running = self.start(command, args, Mode::Network(transports))?;
         let watch = Watchdog::over(&running, PATIENCE);
         let mut answer = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);

@@ -2,8 +2,8 @@
 //! a scratch repository, pushing, and what a partial clone left out. The questions whose answers
 //! are always the same kind are in `network`.
 //!
-//! No hook of this side runs, nothing asks at a terminal, and no transport but git's own ones is
-//! used. Secrets reach git through its environment. Callers interpret the output.
+//! No hook of this side runs, nothing asks at a terminal, and only the transports of
+//! [`Transports`] are used. Secrets reach git through its environment. Callers interpret the output.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,12 +16,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     ANSWER, Git, GitError,
-    command::{self, Mode, Watchdog},
+    command::{self, Mode, Transports, Watchdog},
+    location::Location,
 };
 use crate::untrusted::{Secrets, short};
-
-/// The transports that are used; `ext::` would run a command of the URL's.
-const PROTOCOLS: &str = "file:git:http:https:ssh";
 
 /// How long git may take in all: a whole history may have to come.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -85,12 +83,7 @@ impl Login {
         let host = authority
             .rsplit_once('@')
             .map_or(authority, |(_, host)| host);
-        let here = ["localhost", "127.0.0.1", "[::1]"];
-        if scheme == "http"
-            && !here
-                .iter()
-                .any(|name| host == *name || host.starts_with(&format!("{name}:")))
-        {
+        if scheme == "http" && !is_loopback(host) {
             return Err("a token is not sent over plain HTTP");
         }
         let basic = STANDARD.encode(format!("x-access-token:{token}"));
@@ -105,13 +98,31 @@ impl Login {
     }
 }
 
+impl Remote {
+    /// A remote of the clone, with the credentials that git is configured with.
+    pub(crate) fn of_clone(name: &str) -> Self {
+        Self {
+            url: name.to_owned(),
+            login: None,
+        }
+    }
+}
+
+/// Whether `HOST[:PORT]` is this machine.
+fn is_loopback(authority: &str) -> bool {
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
+        authority
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    })
+}
+
 impl Git {
     /// An empty repository in `directory`, without hooks.
     pub fn init(directory: &Path) -> Result<Self, GitError> {
         let bare = Self {
             program: OsString::from("git"),
-            root: directory.to_owned(),
-            prefix: Vec::new(),
+            place: Location::outside(directory),
             directory: PathBuf::new(),
             shallow: std::collections::BTreeSet::new(),
             identity: None,
@@ -135,18 +146,48 @@ impl Git {
         }
     }
 
-    /// Runs git where it may reach others; how it ended is for the caller to judge.
+    /// The transports for a connection to a remote (its name, URL or path).
+    pub(super) fn transports(
+        &self,
+        command: &'static str,
+        remote: &str,
+    ) -> Result<Transports, GitError> {
+        // The URL after `url.*.insteadOf`; without a connection.
+        let printed = self.answer("ls-remote", &["--get-url", "--end-of-options", remote])?;
+        let url = String::from_utf8_lossy(&printed);
+        let Some(rest) = url.trim_end().strip_prefix("http://") else {
+            return Ok(Transports::Any);
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        if is_loopback(host) {
+            return Ok(Transports::Loopback);
+        }
+        Err(GitError::Remote {
+            remote: without_users(remote),
+            command,
+            reason: "plain HTTP is used for loopback addresses only: use HTTPS or SSH".to_owned(),
+        })
+    }
+
+    /// Runs git, with a connection to `remote` if one is given. The caller interprets the exit code.
     pub(crate) fn reach(
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
-        login: Option<&Login>,
+        remote: Option<&Remote>,
     ) -> Result<Ran, GitError> {
-        let mut git = command::prepare(&self.program, &self.root, Mode::Network);
+        let mode = match remote {
+            Some(remote) => Mode::Network(self.transports(command, &remote.url)?),
+            None => Mode::Read,
+        };
+        let login = remote.and_then(|remote| remote.login.as_ref());
+        let mut git = command::prepare(&self.program, &self.place, mode);
         for setting in SETTINGS {
             git.args(["-c", setting]);
         }
         if let Some(Login { server, header, .. }) = login {
+            command::remove_job_secrets(&mut git);
             // Nowhere else, and not where a redirect leads.
             git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}"))
                 .env(HEADER, header);
@@ -163,11 +204,12 @@ impl Git {
                 .arg("-c")
                 .arg(format!("user.email={email}"));
         }
-        git.arg(command)
-            .args(args)
-            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-            .env_remove("GIT_NO_LAZY_FETCH");
-        let mut running = command::spawn(git, &self.root, command)?;
+        git.arg(command).args(args);
+        if remote.is_some() {
+            // A merge may fetch the content that a partial clone lacks.
+            git.env_remove("GIT_NO_LAZY_FETCH");
+        }
+        let mut running = command::spawn(git, &self.place.root, command)?;
         let watch = Watchdog::over(&running, PATIENCE);
         let mut stdout = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut stdout);
@@ -192,9 +234,9 @@ impl Git {
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
-        login: Option<&Login>,
+        remote: Option<&Remote>,
     ) -> Result<Vec<u8>, GitError> {
-        let ran = self.reach(command, args, login)?;
+        let ran = self.reach(command, args, remote)?;
         if ran.code == Some(0) {
             Ok(ran.stdout)
         } else {

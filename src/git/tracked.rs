@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::Path,
 };
 
 use super::{Git, GitError, command::Mode};
@@ -12,10 +12,12 @@ const COMMAND: &str = "ls-files";
 const ENTRY: u64 = 64 * 1024;
 
 impl Git {
-    /// The directory that the work tree begins at, from which [`Git::tracked`] counts.
-    pub(crate) fn top(&self) -> PathBuf {
-        let depth = memchr::memchr_iter(b'/', self.prefix()).count();
-        std::iter::repeat_n("..", depth).fold(self.root.clone(), |path, up| path.join(up))
+    /// The top of the work tree.
+    pub(crate) fn top(&self) -> &Path {
+        match &self.place.repository {
+            Some(repository) => &repository.work_tree,
+            None => &self.place.root,
+        }
     }
 
     /// The paths, from the top of the work tree, of every regular file that git tracks anywhere in

@@ -68,7 +68,7 @@ fn github(
             "write ghcr.io/OWNER/NAME",
         )
     })?;
-    let git = Git::open(&config.root).ok();
+    let git = Git::discover(&config.root).map_err(Error::from)?;
     let origin = git.as_ref().and_then(|git| git.origin().ok().flatten());
     let hint = "set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {

@@ -75,7 +75,7 @@ pub fn run(
     let (revision, _) = revision(config, request.revision)?;
     let timer = services.environment.pacing.clone();
     let pace = Pace::new(Shard { number: 0, of: 1 }, CLOSINGS, timer);
-    let git = Git::open(&config.root).ok();
+    let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
     let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
     let forge = forge.granted()?;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::{
-    checks,
     config::{Config, RelPath},
     error::{Class, Error, Errors},
     git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
@@ -17,7 +16,7 @@ const FILES_SHOWN: usize = 20;
 
 /// The repository to commit in, if the commit could be made and would hold the plan alone.
 pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<Git, Errors> {
-    let unread = |error: GitError| Errors::from(checks::outage(&error));
+    let unread = |error: GitError| Errors::from(Error::from(&error));
     let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
     let git = Git::open(&config.root).map_err(unread)?;
     match git.commit_obstacle(&paths).map_err(unread)? {

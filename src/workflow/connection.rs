@@ -207,7 +207,7 @@ pub fn connect_or_skip(
     unconfigured: Unconfigured,
     services: &Services,
 ) -> Result<Access<Box<dyn Forge>>, Errors> {
-    let git = Git::open(&config.root).ok();
+    let git = Git::discover(&config.root).map_err(Error::from)?;
     match connect(config, git.as_ref(), services)? {
         Access::NoToken(reason) if unconfigured == Unconfigured::Fails => Err(no_token(&reason)),
         access => Ok(access),

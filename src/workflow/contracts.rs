@@ -11,7 +11,7 @@ use super::{
     contents::{self, Subject},
 };
 use crate::{
-    checks::{self, Check, Force, Held, ImagePlatform, Inspected, Signed, Standard},
+    checks::{Check, Force, Held, ImagePlatform, Inspected, Signed, Standard},
     config::{Config, Image, Inventory, RelPath},
     error::{Error, Errors},
     files::Files,
@@ -187,20 +187,19 @@ impl Then {
             return Ok(none());
         };
         let commit = &promoted.contracts;
-        let own =
-            match commit_config(git, commit, config).map_err(|error| checks::outage(&error))? {
-                CommitConfig::Config(own) => Some(own),
-                CommitConfig::Today => None,
-                CommitConfig::Unreadable(reason) => {
-                    let name = format!("{} of commit {}", config.file_name(), commit.short());
-                    let held = config
-                        .images
-                        .iter()
-                        .map(|_| Some(Held::not_found(&name, &reason)))
-                        .collect();
-                    return Ok(Self { held, own: None });
-                }
-            };
+        let own = match commit_config(git, commit, config).map_err(|error| Error::from(&error))? {
+            CommitConfig::Config(own) => Some(own),
+            CommitConfig::Today => None,
+            CommitConfig::Unreadable(reason) => {
+                let name = format!("{} of commit {}", config.file_name(), commit.short());
+                let held = config
+                    .images
+                    .iter()
+                    .map(|_| Some(Held::not_found(&name, &reason)))
+                    .collect();
+                return Ok(Self { held, own: None });
+            }
+        };
         let theirs = own.as_deref().unwrap_or(config);
         let held = config.images.iter().map(|current| {
             let then = image_then(theirs, current);
@@ -233,7 +232,7 @@ fn contract_of(
     Ok(
         match git
             .file(commit, path, CONTRACT_MAX)
-            .map_err(|error| checks::outage(&error))?
+            .map_err(|error| Error::from(&error))?
         {
             TreeFile::Content(bytes) => Held::parse(&name, bytes, inventory),
             TreeFile::Absent => Held::not_found(&name, "the file does not exist"),

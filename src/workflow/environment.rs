@@ -8,7 +8,10 @@ use std::{
     time::SystemTime,
 };
 
-use crate::http::Timer;
+use crate::{
+    config::{Config, JOB_SECRETS},
+    http::Timer,
+};
 
 /// The environment of one run.
 #[derive(Debug, Clone)]
@@ -49,10 +52,29 @@ impl Environment {
         self.variable(name).filter(|value| !value.is_empty())
     }
 
-    /// All variables, for a child process with the same environment.
-    pub fn all_variables(&self) -> Vec<(OsString, OsString)> {
+    /// The variables for a container engine: without the tokens of the job and of other
+    /// repositories, except those that `smoke.env` lists.
+    pub fn for_engine(&self, config: &Config) -> Vec<(OsString, OsString)> {
+        let freshness = config.freshness.iter().map(|entry| &entry.token_env);
+        let prune = config.prune.iter().flat_map(|prune| &prune.also_pinned_in);
+        let tokens: Vec<&str> = freshness
+            .chain(prune.map(|entry| &entry.token_env))
+            .flatten()
+            .map(String::as_str)
+            .chain(JOB_SECRETS)
+            .collect();
+        let wanted: Vec<&str> = config
+            .smoke
+            .iter()
+            .flat_map(|smoke| &smoke.env)
+            .map(String::as_str)
+            .collect();
         self.variables
             .iter()
+            .filter(|(name, _)| {
+                let is = |other: &&str| name.as_os_str() == *other;
+                wanted.iter().any(is) || !tokens.iter().any(is)
+            })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }

@@ -138,8 +138,8 @@ impl<'c> History<'c> {
     pub fn known(&self) -> Result<&history::History, Error> {
         match &*self.read {
             Ok(gathered) if gathered.standing == Standing::Promoted => Ok(&gathered.history),
-            Ok(_) => Err(checks::outage(&GitError::NoRemote)),
-            Err(error) => Err(checks::outage(error)),
+            Ok(_) => Err(Error::from(&GitError::NoRemote)),
+            Err(error) => Err(Error::from(error)),
         }
     }
 
@@ -147,8 +147,7 @@ impl<'c> History<'c> {
     /// its absence.
     pub fn on_this_line(&self) -> Result<&history::History, Error> {
         let read = (*self.read).as_ref();
-        read.map(|gathered| &*gathered.history)
-            .map_err(checks::outage)
+        read.map(|gathered| &*gathered.history).map_err(Error::from)
     }
 
     /// Its repository.
@@ -163,7 +162,7 @@ impl<'c> History<'c> {
                 let pinned = checks::pinned_now(self.config, found);
                 let order = history
                     .order(git, revision, &pinned)
-                    .map_err(|error| checks::outage(&error))?;
+                    .map_err(|error| Error::from(&error))?;
                 Ok(Past::Known {
                     order,
                     hold: history.held(revision),
@@ -172,7 +171,7 @@ impl<'c> History<'c> {
             }
             Err(error) => match checks::without_history(error) {
                 Some(reason) => Ok(Past::NoGit(reason)),
-                None => Err(checks::outage(error)),
+                None => Err(Error::from(error)),
             },
         }
     }

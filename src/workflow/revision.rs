@@ -1,7 +1,6 @@
 //! The revision argument of a command: literal, an abbreviated commit, `HEAD` or a tag.
 
 use crate::{
-    checks,
     config::Config,
     error::{Error, Errors},
     git::{Git, GitError, ObjectId},
@@ -36,14 +35,14 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
     if !is_name {
         return Err(malformed(mismatch.to_owned()));
     }
-    let Ok(git) = Git::open(&config.root) else {
+    let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
         return Err(malformed(format!(
             "{mismatch}; expanding it needs a git repository"
         )));
     };
     let unread = |error| match error {
         GitError::Unborn => malformed(format!("{mismatch}; this clone has no commit")),
-        error => Errors::from(checks::outage(&error)),
+        error => Errors::from(Error::from(&error)),
     };
     let commits = if is_abbreviated {
         git.commits_named(text).map_err(unread)?

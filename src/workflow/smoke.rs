@@ -27,7 +27,7 @@ impl SmokeStage {
         let Some(smoke) = &config.smoke else {
             return Ok(Self { secrets: None });
         };
-        match Secrets::of(&smoke.env, &services.environment.all_variables()) {
+        match Secrets::of(&smoke.env, &services.environment.for_engine(config)) {
             Ok(secrets) => Ok(Self {
                 secrets: Some(secrets),
             }),
@@ -68,7 +68,7 @@ impl SmokeStage {
                     place: &place,
                     container,
                 };
-                let smoked = smoked(&request, secrets, services)?;
+                let smoked = smoked(&request, secrets, config, services)?;
                 stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
             }
         }
@@ -80,10 +80,11 @@ impl SmokeStage {
 fn smoked(
     request: &Request<'_>,
     secrets: &Secrets,
+    config: &Config,
     services: &Services,
 ) -> Result<SmokeReport, Errors> {
     let around = EngineContext {
-        variables: services.environment.all_variables(),
+        variables: services.environment.for_engine(config),
         machine: services.environment.machine.to_owned(),
         interrupted: services.interruption.flag(),
     };

@@ -403,12 +403,12 @@ pub fn since_exists(config: &Config) -> Result<(), Errors> {
         );
         Errors::from(Error::input("config", message).at(config.place(since.at, "")))
     };
-    let Ok(git) = Git::open(&config.root) else {
+    let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
         return Err(unknown());
     };
     let known = git
         .commit_named(&since.commit)
-        .map_err(|error| checks::outage(&error))?;
+        .map_err(|error| Error::from(&error))?;
     if known.is_none() && !git.is_shallow() {
         return Err(unknown());
     }
@@ -438,7 +438,7 @@ pub fn force(
     if !pinned.map(|image| &image.name).all(same) {
         return Ok(Force::Decides);
     }
-    let outage = |error| checks::outage(&error);
+    let outage = |error| Error::from(&error);
     let commit = git.commit_named(&since.commit).map_err(outage)?;
     let before = commit.map(|commit| git.is_ancestor(&promoted.contracts, &commit));
     if before.transpose().map_err(outage)?.unwrap_or_default() {

@@ -68,7 +68,7 @@ impl Workspace {
         if matches!(options.intent, Intent::Show | Intent::Apply) {
             return Ok(here(At::Tree(tree)));
         }
-        let git = Git::open(&config.root).ok();
+        let git = Git::discover(&config.root).map_err(Error::from)?;
         base_forge::known_here(config, git.as_ref(), services)?;
         let forge = match connect(config, git.as_ref(), services)? {
             Access::NoToken(reason) if options.unconfigured == Unconfigured::Skips => {

@@ -361,9 +361,9 @@ fn answers_of_another_git_count_for_nothing() {
     let repo = story();
     let expected = told_with_what_is_kept(&repo);
     for (version, asked) in [
-        ("echo git version 1", 2),
-        ("echo git version 1", 0),
-        ("echo git version 2", 2),
+        ("echo git version 98.1", 2),
+        ("echo git version 98.1", 0),
+        ("echo git version 98.2", 2),
     ] {
         let git = watched_at(&repo, version);
         assert_eq!(told(repo.path(), &git), expected);

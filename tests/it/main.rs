@@ -44,6 +44,7 @@ mod history_kept;
 mod history_log;
 mod history_page;
 mod hooks;
+mod hostile_tree;
 mod init;
 mod interrupt;
 mod inventory;

@@ -13,7 +13,6 @@ use serde::Serialize;
 use reqwest::Url;
 
 use crate::{
-    checks,
     cli::{
         args,
         context::Context,
@@ -22,7 +21,7 @@ use crate::{
         write::{self, Target},
     },
     config::Config,
-    error::{Errors, usage},
+    error::{Error, Errors, usage},
     history::{self, Entry},
     oci::Revision,
     report::{
@@ -111,7 +110,7 @@ fn page(
     let git = gathered.git();
     let diffs = match git {
         Some(git) => set_diffs(git, history, &listed)
-            .map_err(|error| Errors::from(checks::outage(&git.explained(error))))?,
+            .map_err(|error| Errors::from(Error::from(git.explained(error))))?,
         None => HashMap::new(),
     };
     let forge = config.forge.as_ref();

@@ -230,7 +230,7 @@ impl Run<'_> {
     fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Errors> {
         let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
         let places = places(self.config, cx)?;
-        let git = Git::open(&self.config.root).ok();
+        let git = Git::discover(&self.config.root).map_err(Error::from)?;
         let stated = ci::default_branch(&cx.services.environment, git.as_ref());
         let progress = cx.services.console.progress("reading branches and tags");
         let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);

@@ -115,7 +115,7 @@ impl ForeignRepository {
         args.push(&self.at.remote.url);
         args.extend(refspecs.iter().map(String::as_str));
         self.git
-            .reached("fetch", &args, self.at.remote.login.as_ref())
+            .reached("fetch", &args, Some(&self.at.remote))
             .map(drop)
     }
 

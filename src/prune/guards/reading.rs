@@ -38,7 +38,7 @@ pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(
     let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
     let whole = |path: RelPath| [git.prefix(), path.as_bytes()].concat();
     paths.extend(matched.into_iter().map(whole));
-    let top = WorkTree::new(&git.top());
+    let top = WorkTree::new(git.top());
     let mut buffer = Vec::new();
     for path in paths {
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&path))) else {

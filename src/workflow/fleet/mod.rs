@@ -161,7 +161,7 @@ pub fn run(
     let given = given.map(|file| expected.believe(file)).transpose()?;
     let timer = services.environment.pacing.clone();
     let pace = Pace::new(request.shard, request.pace, timer);
-    let git = Git::open(&config.root).ok();
+    let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
     let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
     let forge = Access::granted(forge)?;

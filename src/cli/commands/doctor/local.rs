@@ -9,7 +9,7 @@ use crate::{
     checks,
     cli::{context::Context, exit::Exit},
     config::{Config, number},
-    error::{Class, Errors},
+    error::{Class, Error, Errors},
     files::WorkTree,
     git::{Git, GitError, HostedRepository},
     history::History,
@@ -88,10 +88,13 @@ pub(super) fn history(
     } else {
         format!("; the root is {prefix}")
     };
-    lines.pass(
-        "repository",
-        format!("{} is in a git work tree{place}", root.display()),
-    );
+    match git.version() {
+        Ok(version) => lines.pass(
+            "repository",
+            format!("{} is in a git work tree{place}; {version}", root.display()),
+        ),
+        Err(error) => trouble(lines, "repository", &error),
+    }
     let line = config.map(|config| {
         (
             workflow::line(&git, config, &cx.services.environment),
@@ -190,7 +193,7 @@ fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
         ),
         None => lines.fail(
             code,
-            Exit::Because(Class::Unavailable),
+            Exit::Because(Error::from(error).class),
             error.to_string(),
             error.hint(),
         ),
@@ -242,7 +245,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     let Some(smoke) = &config.smoke else {
         return lines.unconcerned("engine", "smoke");
     };
-    let variables = cx.services.environment.all_variables();
+    let variables = cx.services.environment.for_engine(config);
     // Not needed to ask for a version.
     let machine = String::new();
     let around = EngineContext {

@@ -3,7 +3,7 @@
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
     config::{few, number},
-    error::Errors,
+    error::{Error, Errors},
     forge::fleet::ListQuery,
     git::Git,
     report::json::TextDocument,
@@ -16,7 +16,7 @@ const NAMED: usize = 5;
 
 pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
-    let git = Git::open(&config.root).ok();
+    let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
     let reader = fleet_reader(&configured, git.as_ref(), None, &cx.services)?.granted()?;
     let query = match (&args.org, &args.search) {

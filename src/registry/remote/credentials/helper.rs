@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Credentials, Kind, Secret, Secrets};
-use crate::registry::remote::SHOWN;
+use crate::{config::JOB_SECRETS, registry::remote::SHOWN};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How much of its output is read.
@@ -67,6 +67,9 @@ pub(super) async fn get_within(
         .stderr(Stdio::piped());
     if let Some(path) = path {
         command.env("PATH", path);
+    }
+    for name in JOB_SECRETS {
+        command.env_remove(name);
     }
     let mut child = command
         .spawn()
