@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 
-use super::repository::{Ability, Repo};
 use crate::error::Error;
 
 /// The pull requests of a repository. Every listing is complete or an error, and no request that
@@ -35,9 +34,6 @@ pub trait PullRequests {
 
     /// Adds a comment.
     async fn comment(&self, number: u64, text: &str) -> Result<(), Error>;
-
-    /// Whether the repository can have draft pull requests, as far as reading can show.
-    async fn drafts(&self, repo: &Repo) -> Result<Ability, Error>;
 
     /// Whether moving a branch backward temporarily closes its pull request.
     async fn moving_closes(&self) -> Result<bool, Error>;

@@ -1,12 +1,9 @@
 //! The token that a forge is asked with.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
-
-use super::repository::Ability;
 
 /// A token: no `Display`, and `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,8 +63,6 @@ pub struct TokenFacts(Arc<Mutex<Facts>>);
 struct Facts {
     /// Whether the token is an app's.
     installation: Option<bool>,
-    /// Whether private repositories can have drafts, by their owners' names in lower case.
-    drafts: BTreeMap<String, Ability>,
 }
 
 impl TokenFacts {
@@ -81,16 +76,6 @@ impl TokenFacts {
 
     pub(super) fn keep_installation(&self, installation: bool) {
         self.with(|facts| facts.installation = Some(installation));
-    }
-
-    pub(super) fn drafts(&self, owner: &str) -> Option<Ability> {
-        let owner = owner.to_ascii_lowercase();
-        self.with(|facts| facts.drafts.get(&owner).cloned())
-    }
-
-    pub(super) fn keep_drafts(&self, owner: &str, drafts: &Ability) {
-        let owner = owner.to_ascii_lowercase();
-        self.with(|facts| drop(facts.drafts.insert(owner, drafts.clone())));
     }
 }
 

@@ -14,11 +14,11 @@ use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
-    error::{Class, Error},
+    error::Error,
     forge::{
-        Ability, AheadCommits, BranchState, CarriedPull, Comparison, CreateOutcome, Edit, Forge,
-        Head, LabelOutcome, NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull,
-        PullState, Pulls, State,
+        AheadCommits, BranchState, CarriedPull, Comparison, CreateOutcome, Edit, Forge, Head,
+        LabelOutcome, NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, PullState,
+        Pulls, State,
     },
     plan::FileChange,
 };
@@ -137,8 +137,6 @@ struct Reconcile<'a> {
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
     permitted: bool,
-    /// Whether the forge was queried about drafts.
-    drafts: bool,
     /// Whether something that people can see may have been done.
     begun: bool,
     change: Change,
@@ -170,7 +168,6 @@ pub async fn open(
         proposal,
         files,
         permitted,
-        drafts: false,
         begun,
         change,
         refused: None,
@@ -265,9 +262,7 @@ impl Reconcile<'_> {
             self.refuse_foreign(ahead, open).await?;
         }
         let found = self.find(open).await?;
-        if matches!(found, OwnPullRequest::Merged | OwnPullRequest::Nothing) {
-            self.permit_draft().await?;
-        }
+        if matches!(found, OwnPullRequest::Merged | OwnPullRequest::Nothing) {}
         if let Some(ahead) = &ahead
             && self.is_usable(ahead, &found).await?
         {
@@ -389,21 +384,6 @@ impl Reconcile<'_> {
                 .changed
                 .iter()
                 .all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
-    }
-
-    /// A draft that the forge would refuse is refused before its branch is made.
-    async fn permit_draft(&mut self) -> Result<(), Error> {
-        if self.proposal.state == State::Ready || self.drafts {
-            return Ok(());
-        }
-        self.drafts = true;
-        match self.forge.drafts(&self.base.repo).await? {
-            Ability::Yes => Ok(()),
-            Ability::No(reason) => {
-                let what = format!("{}: a draft pull request", self.forge.name());
-                Err(Error::about(Class::Refused, what, reason))
-            }
-        }
     }
 
     /// Checks the token's permissions before anything is written.

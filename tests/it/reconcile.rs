@@ -8,7 +8,6 @@ use std::{
 
 use repin::{
     error::{Class, Error},
-    forge::State,
     pull_request::reconcile::{Change, Outcome, RevisionAge},
 };
 use serde_json::json;
@@ -286,26 +285,6 @@ async fn update_whose_response_is_lost_is_reported_as_updated() {
         let reported = (again.number, again.change);
         assert_eq!(reported, (number, Change::Updated), "{kind:?}");
     }
-}
-
-#[tokio::test]
-async fn whether_the_plan_has_drafts_is_read_once_and_before_a_new_one_alone() {
-    let fake = fake(Kind::Github);
-    let draft = Ask {
-        state: State::Draft,
-        ..ASK
-    };
-    let reads = |fake: &Fake| {
-        let asked = fake.asked();
-        asked.iter().filter(|line| line.ends_with("/acme")).count()
-    };
-    let late = error(422, "No commits between main and the branch");
-    fake.fault(("POST", "/pulls"), 2, Fault::Instead(late));
-    promote(&fake, draft).await.unwrap();
-    assert_eq!(reads(&fake), 1);
-    fake.forget();
-    promote(&fake, draft).await.unwrap();
-    assert_eq!(reads(&fake), 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The pull request machinery against GitHub as unkind as it really is, as whole runs: rules,
-//! branches that must be up to date, conflicts, tokens that start no checks, plans without drafts.
+//! branches that must be up to date, conflicts, tokens that start no checks, servers without drafts.
 
 use std::process::Stdio;
 
@@ -365,32 +365,22 @@ fn token_that_starts_no_checks_is_reported() {
 }
 
 #[test]
-fn a_draft_that_the_plan_does_not_have_is_refused() {
-    // Where the plan can be read, before anything is written.
-    for (organization, login, plan) in [(true, "someone", "free"), (false, "acme", "pro")] {
-        let (world, fake) = hosted(Kind::Github, "");
-        {
-            let mut store = fake.store();
-            (store.github.drafts, store.github.plan) = (false, Some(plan));
-            (store.github.organization, store.github.login) = (organization, login);
-        }
-        let (_, said) = refused(&world, &DRAFT, 1);
-        assert!(said.contains(plan) && said.contains("--pr ready"), "{said}");
-        assert!(!said.contains("the next run continues"), "{said}");
-        assert_eq!(fake.writes(), [""; 0]);
-        run(&world, &READY).exits(0);
-    }
-    // Plans that have drafts, and the plan of someone who does not own the repository.
-    for (organization, login, plan) in [(true, "someone", "team"), (false, "someone", "free")] {
-        let (world, fake) = hosted(Kind::Github, "");
-        {
-            let mut store = fake.store();
-            store.github.plan = Some(plan);
-            (store.github.organization, store.github.login) = (organization, login);
-        }
-        run(&world, &DRAFT).exits(0);
-    }
-    // Where it cannot be read, GitHub refuses; the branch is there, and the next run uses it.
+fn draft_in_a_private_repository_needs_no_plan() {
+    let (world, fake) = hosted(Kind::Github, "");
+    let document = run(&world, &DRAFT).exits(0).json();
+    assert_eq!(document["pull_request"]["state"], "created");
+    assert!(fake.store().pulls[0].draft);
+    let asked = fake.asked();
+    let elsewhere = asked.iter().filter(|line| {
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        !path.starts_with("/repos/acme/flows") && path != "/graphql"
+    });
+    assert_eq!(elsewhere.count(), 0, "{asked:?}");
+}
+
+#[test]
+fn draft_that_the_server_refuses_names_the_alternative() {
+    // The branch exists by then, and the next run uses it.
     let (world, fake) = hosted(Kind::Github, "");
     fake.store().github.drafts = false;
     let (_, said) = refused(&world, &DRAFT, 1);

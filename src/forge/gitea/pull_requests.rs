@@ -9,8 +9,8 @@ use super::{Gitea, LOOKS, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
-        PullRequests, PullState, Pulls, Repo, State,
+        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
+        PullState, Pulls, State,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -338,10 +338,6 @@ impl PullRequests for Gitea {
                 text,
             )
             .await
-    }
-
-    async fn drafts(&self, _repo: &Repo) -> Result<Ability, Error> {
-        Ok(Ability::Yes)
     }
 
     async fn moving_closes(&self) -> Result<bool, Error> {

@@ -9,14 +9,15 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
-        PullRequests, PullState, Pulls, Repo, State,
-        http::{Paging, Reply, Request},
+        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
+        PullState, Pulls, State,
+        http::{Paging, Reply},
         shared::CommentRow,
     },
 };
 
-/// GitHub's message where the owner's plan has no drafts.
+/// The message of a server without draft pull requests: they are available on every plan of
+/// github.com, so only an Enterprise Server may still send it.
 const NO_DRAFTS: &str = "Draft pull requests are not supported";
 
 const USE_READY: &str = "use --pr ready";
@@ -60,18 +61,6 @@ struct Side {
 #[derive(Deserialize)]
 struct SideRepo {
     full_name: String,
-}
-
-/// An organization or a person; what neither of both shows to a token is left out.
-#[derive(Deserialize)]
-struct Account {
-    login: String,
-    plan: Option<Plan>,
-}
-
-#[derive(Deserialize)]
-struct Plan {
-    name: String,
 }
 
 #[derive(Deserialize)]
@@ -273,36 +262,6 @@ impl PullRequests for Github {
                 text,
             )
             .await
-    }
-
-    async fn drafts(&self, repo: &Repo) -> Result<Ability, Error> {
-        // Every Enterprise Server has them.
-        let enterprise = self.http.base().path().trim_matches('/').ends_with("v3");
-        if repo.public || enterprise {
-            return Ok(Ability::Yes);
-        }
-        if let Some(known) = self.facts.drafts(&self.owner) {
-            return Ok(known);
-        }
-        let what = "GitHub: reading the plan of the repository's owner";
-        let organization = Request::new(Method::GET, ["orgs", &self.owner], what);
-        let mut owner: Option<Account> = self.http.find(&organization, &[403, 404]).await?;
-        if owner.is_none() {
-            let person = Request::new(Method::GET, ["user"], what);
-            owner = self.http.find(&person, &[403, 404]).await?;
-        }
-        let plan = owner
-            .filter(|owner| owner.login.eq_ignore_ascii_case(&self.owner))
-            .and_then(|owner| owner.plan);
-        let drafts = match plan {
-            Some(plan) if ["free", "pro"].contains(&plan.name.as_str()) => Ability::No(format!(
-                "GitHub's plan `{}` has no draft pull requests in private repositories; {USE_READY}",
-                plan.name
-            )),
-            _ => Ability::Yes,
-        };
-        self.facts.keep_drafts(&self.owner, &drafts);
-        Ok(drafts)
     }
 
     async fn moving_closes(&self) -> Result<bool, Error> {

@@ -61,7 +61,6 @@ impl Reconcile<'_> {
 
     /// Makes the branch and the pull request.
     async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
-        self.permit_draft().await?;
         self.permit().await?;
         let changes = self
             .files

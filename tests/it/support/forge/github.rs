@@ -43,12 +43,9 @@ pub struct Settings {
     pub delay: usize,
     /// For which head and base it was computed, and how many looks that still takes.
     computed: HashMap<u64, (String, String, usize)>,
-    /// Whether the plan has drafts.
+    /// Whether the server has drafts: github.com has them on every plan since May 2025, and an
+    /// Enterprise Server may refuse them.
     pub drafts: bool,
-    /// Whether the owner is an organization.
-    pub organization: bool,
-    /// The owner's plan as far as the token may read it.
-    pub plan: Option<&'static str>,
     /// The owner of the token.
     pub login: &'static str,
     /// Whether scheduled merges can be cancelled.
@@ -66,8 +63,6 @@ impl Default for Settings {
             delay: 1,
             computed: HashMap::new(),
             drafts: true,
-            organization: true,
-            plan: None,
             login: "someone",
             cancels: true,
         }
@@ -128,16 +123,6 @@ fn mergeability(store: &mut Store, number: u64) -> (Value, &'static str) {
     (true.into(), state)
 }
 
-/// The owner as an organization shows itself, or the person whom the token belongs to. The
-/// documentation: a plan is shown to owners of the organization, and to the person alone.
-fn account(store: &Store, login: &str) -> Reply {
-    let mut body = json!({"login": login});
-    if let Some(plan) = store.github.plan {
-        body["plan"] = json!({"name": plan, "space": 1, "private_repos": 1});
-    }
-    Reply::json(200, body)
-}
-
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     if store.archived && asked.is_write() {
         return if asked.path == "/graphql" {
@@ -145,11 +130,6 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         } else {
             archived()
         };
-    }
-    match asked.path.as_str() {
-        "/orgs/acme" if store.github.organization => return account(store, "acme"),
-        "/user" if !store.github.organization => return account(store, store.github.login),
-        _ => {}
     }
     if asked.path == "/graphql" {
         return graphql(store, asked);
