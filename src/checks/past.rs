@@ -22,7 +22,7 @@ pub enum Past<'h> {
         order: Order,
         /// Whether a rollback undid it.
         hold: Hold<'h>,
-        /// A commit that cannot be read and may have rolled the set back.
+        /// A commit with unknown content that may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
     },
 }
@@ -73,45 +73,38 @@ pub(super) fn order_and_hold(
                 }
             }
             if let Some(unreadable) = blind_spot {
-                // The other verdicts were made without knowing that commit.
-                checks.retain(|check| matches!(check.status, Status::Fail | Status::Warn));
-                checks.extend(unread(unreadable, overruled));
+                add_unread(&mut checks, unread(unreadable, overruled.rolled_back));
             }
             (checks, outages)
         }
     }
 }
 
-/// The verdicts on a commit with unknown content: it may be a rollback, or have promoted a newer
-/// build.
-pub(super) fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
-    let commit = format!("commit {} of {}", unreadable.commit, unreadable.date);
+/// Adds the verdict on a commit with unknown content. It replaces a pass of the hold, which was
+/// given without knowledge of that commit.
+pub(super) fn add_unread(checks: &mut Vec<Check>, unread: Check) {
+    checks.retain(|check| check.code != unread.code || check.status != Status::Pass);
+    checks.push(unread);
+}
+
+/// The verdict on a commit with unknown content: it may have promoted the set and rolled it back.
+pub(super) fn unread(unreadable: &Unreadable, allowed: bool) -> Check {
     let reason = unreadable.reason();
-    let reason = shown(&reason);
-    let check = |code, what, allowed, flag| {
-        let detail = format!("cannot read {commit}, which may have {what}: {reason}");
-        if allowed {
-            let detail = format!("{detail}; allowed by {flag}");
-            Check::new(code, Status::Warn, detail)
-        } else {
-            let help = format!("make the commit readable, or add {flag} to promote anyway");
-            Check::new(code, Status::Fail, detail).help(help)
-        }
-    };
-    [
-        check(
-            Code::REVISION_ORDER,
-            "promoted a newer build",
-            overruled.older,
-            "--allow-older",
-        ),
-        check(
-            Code::ROLLED_BACK,
-            "rolled this set back",
-            overruled.rolled_back,
-            "--force-after-rollback",
-        ),
-    ]
+    let detail = format!(
+        "cannot read commit {} of {}, which may have rolled this set back: {}",
+        unreadable.commit,
+        unreadable.date,
+        shown(&reason)
+    );
+    if allowed {
+        let detail = format!("{detail}; allowed by --force-after-rollback");
+        return Check::new(Code::ROLLED_BACK, Status::Warn, detail);
+    }
+    let help = format!(
+        "inspect the commit (git show {}); if it rolled nothing back, add --force-after-rollback",
+        unreadable.commit.short()
+    );
+    Check::new(Code::ROLLED_BACK, Status::Fail, detail).help(help)
 }
 
 pub(super) fn judge_order(

@@ -2,8 +2,8 @@
 //! show is reported and refused, unless the fleet says that they are enough.
 
 use super::{
-    Check, Code, Overruled, Status,
-    past::{judge_hold, judge_order, unread},
+    Check, Code, Status,
+    past::{add_unread, judge_hold, judge_order, unread},
 };
 use crate::{
     history::{Hold, NoOrder, Order, Unreadable},
@@ -20,7 +20,7 @@ pub struct RecentPast<'h> {
     pub order: RecentOrder,
     /// Whether a rollback undid it.
     pub hold: Hold<'h>,
-    /// A commit that cannot be read and may have rolled the set back.
+    /// A commit with unknown content that may have rolled the set back.
     pub blind_spot: Option<&'h Unreadable>,
     /// Whether the commits show when the current set began.
     pub shows_beginning: bool,
@@ -51,11 +51,9 @@ pub enum RecentOrder {
 pub(super) fn recent_order_and_hold(revision: &Revision, past: &RecentPast<'_>) -> Vec<Check> {
     let mut checks = vec![order(revision, past), hold(revision, past)];
     if let Some(unreadable) = past.blind_spot {
-        // The other verdicts were made without knowing that commit.
-        checks.retain(|check| matches!(check.status, Status::Fail | Status::Warn));
-        let unread = unread(unreadable, Overruled::default());
-        let help = "make the commit readable, or promote this repository in a clone";
-        checks.extend(unread.map(|check| check.help(help)));
+        let help = "inspect the commit; if it rolled nothing back, promote in a clone with \
+                    --force-after-rollback";
+        add_unread(&mut checks, unread(unreadable, false).help(help));
     }
     checks
 }
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_commit_leaves_no_pass() {
+    fn unreadable_commit_replaces_the_pass_of_the_hold() {
         let unreadable = Unreadable::example(ObjectId::parse("a".repeat(40).as_bytes()).unwrap());
         let judged = |order: RecentOrder, blind_spot| {
             let past = RecentPast {
@@ -221,16 +219,18 @@ mod tests {
             Status::Fail,
             Some("promote a newer build, or promote in a clone with --allow-older".to_owned()),
         );
-        let help = "make the commit readable, or promote this repository in a clone";
-        let unread = |code| (code, Status::Fail, Some(help.to_owned()));
-        let unread = [unread(Code::REVISION_ORDER), unread(Code::ROLLED_BACK)];
+        let help = "inspect the commit; if it rolled nothing back, promote in a clone with \
+                    --force-after-rollback";
+        let unread = || (Code::ROLLED_BACK, Status::Fail, Some(help.to_owned()));
         let free = || pass(Code::ROLLED_BACK);
         assert_eq!(judged(same(), None), [pass(Code::REVISION_ORDER), free()]);
         assert_eq!(judged(late(), None), [order.clone(), free()]);
         let blind = Some(&unreadable);
-        assert_eq!(judged(same(), blind), unread);
-        let [of_order, of_hold] = unread;
-        assert_eq!(judged(late(), blind), [order, of_order, of_hold]);
+        assert_eq!(
+            judged(same(), blind),
+            [pass(Code::REVISION_ORDER), unread()]
+        );
+        assert_eq!(judged(late(), blind), [order, unread()]);
         assert_eq!(recent_provenance(&revision("new")).status, Status::Fail);
     }
 }

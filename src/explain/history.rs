@@ -24,13 +24,8 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The revision is an ancestor of the currently pinned revision.",
-        meaning: "A slow or repeated build of an older commit would silently undo newer work. repin \
-             also refuses when a commit since the last newer set cannot be read, because that \
-             commit may have promoted a newer build.",
-        causes: &[
-            "A build of an older commit finished late, or was started again.",
-            "A commit of the promoted branch has a `repin.yaml` that cannot be read.",
-        ],
+        meaning: "A slow or repeated build of an older commit would silently undo newer work.",
+        causes: &["A build of an older commit finished late, or was started again."],
         remedy: "Promote the newest build; to promote an older build anyway, add `--allow-older`.",
         example: "repin history",
     },
@@ -41,8 +36,8 @@ pub(super) const ALL: &[Explanation] = &[
         summary: "A rollback undid this set, and no newer set has been promoted since.",
         meaning: "Someone rolled the set back for a reason. repin holds the set until a newer one \
              is promoted, so that an automatic promote does not bring the fault back. repin also \
-             refuses when a commit since the last newer set cannot be read, because it may be a \
-             rollback.",
+             refuses when a commit of the promoted branch cannot be read and no later set is \
+             current, because the commit may be a rollback.",
         causes: &[
             "An automatic promote tried to return to the set that was just rolled back.",
             "A `git revert` restored an earlier set.",

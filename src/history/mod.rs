@@ -12,7 +12,7 @@
 //! work tree would list: regular ones, no symlinks, no submodules. Images that now have `pins: 0` do
 //! not count. A configuration that cannot be read, or a file of a place that is refused, makes the
 //! commit's content unknown: it makes no set and no provenance, and the next commit is compared with
-//! the last one that could be read. It may have been a rollback, until a newer set came after it.
+//! the last one that could be read. It may have been a rollback, until a later set is current.
 //! Every digest that its changed files pin still counts as seen: a later set is not newer because of
 //! such a digest.
 //!
@@ -346,11 +346,51 @@ impl History {
     }
 
     /// The latest commit that may have rolled a set back unseen: its content is unknown, and no
-    /// newer set came after it.
+    /// later set is current.
     pub fn blind_spot(&self) -> Option<&Unreadable> {
-        let newest = self.events.newest;
         let last = self.unreadable.last()?;
-        newest.is_none_or(|newest| newest < last.at).then_some(last)
+        (!self.is_replaced_since(last.at)).then_some(last)
+    }
+
+    /// The commit that may have rolled back the set of `revision` unseen: the blind spot, or a
+    /// commit with unknown content that claims to promote this revision.
+    pub fn blind_spot_of(&self, revision: &Revision) -> Option<&Unreadable> {
+        self.blind_spot()
+            .or_else(|| self.unread_promotion(revision))
+    }
+
+    /// Whether another set became current after the commit at `at`, which cannot be read. The set of
+    /// the first commit that can be read again counts only if it is a newer set: otherwise it may
+    /// have become current unseen.
+    fn is_replaced_since(&self, at: usize) -> bool {
+        let later = self.events.all.iter().rev();
+        let mut later = later.take_while(|event| event.at > at);
+        let is_set = |event: &Event| {
+            let set = &self.known.sets[event.set];
+            !set.is_empty() && !set.is_mixed()
+        };
+        self.has_newer_set_since(at)
+            || later.any(|event| self.known.line[event.at - 1].set.is_some() && is_set(event))
+    }
+
+    fn has_newer_set_since(&self, at: usize) -> bool {
+        self.events.newest.is_some_and(|newest| newest > at)
+    }
+
+    /// The commit with unknown content that claims to promote `revision`, unless a newer set or this
+    /// revision itself is known to have become current later.
+    fn unread_promotion(&self, revision: &Revision) -> Option<&Unreadable> {
+        let mut claiming = self.claimed.get(revision)?.iter().rev().copied();
+        let at = claiming.find(|at| self.known.line[*at].set.is_none())?;
+        let promoted_later = self
+            .events
+            .all
+            .iter()
+            .any(|event| event.at > at && event.revision.as_ref() == Some(revision));
+        if promoted_later || self.has_newer_set_since(at) {
+            return None;
+        }
+        self.unreadable.iter().rev().find(|unread| unread.at <= at)
     }
 
     /// What going back to the set with these digests undoes, newest first: the entries after the

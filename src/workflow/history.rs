@@ -166,7 +166,7 @@ impl<'c> History<'c> {
                 Ok(Past::Known {
                     order,
                     hold: history.held(revision),
-                    blind_spot: history.blind_spot(),
+                    blind_spot: history.blind_spot_of(revision),
                 })
             }
             Err(error) => match checks::without_history(error) {

@@ -742,14 +742,20 @@ const BROKEN: &str = "version: 1\nfiles: 7\n";
 fn unreadable(meanwhile: impl FnOnce(&World)) -> (World, String) {
     let world = rolled_back();
     world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    let commit = broken_and_repaired(&world, meanwhile);
+    (world, commit)
+}
+
+/// Breaks the configuration and repairs it later; the commit that breaks it.
+fn broken_and_repaired(world: &World, meanwhile: impl FnOnce(&World)) -> String {
     let config = world.read("repin.yaml");
     world.write("repin.yaml", BROKEN);
     let commit = world.commit("chore: break the configuration");
-    meanwhile(&world);
+    meanwhile(world);
     world.write("repin.yaml", config);
     world.commit("fix: mend the configuration");
     world.git(&["push", "-q", "--force", "origin", "trunk"]);
-    (world, commit)
+    commit
 }
 
 #[test]
@@ -764,38 +770,29 @@ fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
     for revision in [REV_A, REV_B, REV_C] {
         let args = ["promote", "--revision", revision, "--format", "json"];
         let document = world.run(&args).exits(1).json();
-        assert_eq!(failed(&document), ["revision_order", "rolled_back"]);
-        for code in ["revision_order", "rolled_back"] {
-            let detail = &details(&document, code, "fail")[0];
-            assert!(
-                detail.contains(&commit) && detail.contains("repin.yaml:"),
-                "{detail}"
-            );
-            // What was said without that commit is not said.
-            for status in ["pass", "skip"] {
-                assert_eq!(details(&document, code, status).len(), 0, "{document}");
-            }
-        }
-        // Each flag overrules its own.
-        for (flag, left) in [
-            ("--allow-older", "rolled_back"),
-            ("--force-after-rollback", "revision_order"),
-        ] {
-            let document = world.run(&[&args[..], &[flag]].concat()).exits(1).json();
-            assert_eq!(failed(&document), [left], "{document}");
-        }
-        let forced = [&args[..], &["--allow-older", "--force-after-rollback"]].concat();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        let detail = &details(&document, "rolled_back", "fail")[0];
+        assert!(
+            detail.contains(&commit) && detail.contains("repin.yaml:"),
+            "{detail}"
+        );
+        // The pass that ignores that commit is missing.
+        assert_eq!(details(&document, "rolled_back", "pass").len(), 0);
+        let refused = world.run(&["promote", "--revision", revision]).exits(1);
+        assert!(
+            refused.stderr.contains("git show ")
+                && refused.stderr.contains("add --force-after-rollback"),
+            "{}",
+            refused.stderr
+        );
+        // The flag in the help is enough.
+        let forced = [&args[..], &["--force-after-rollback"]].concat();
         let document = world.run(&forced).exits(0).json();
-        for (code, flag) in [
-            ("revision_order", "--allow-older"),
-            ("rolled_back", "--force-after-rollback"),
-        ] {
-            let warned = details(&document, code, "warn");
-            assert!(
-                warned.iter().any(|detail| detail.contains(flag)),
-                "{document}"
-            );
-        }
+        let warned = details(&document, "rolled_back", "warn");
+        assert!(
+            warned[0].contains(&commit) && warned[0].contains("--force-after-rollback"),
+            "{document}"
+        );
     }
     let ran = world.run(&DOCTOR).exits(1);
     let (status, detail, _) = row(&ran, "shallow");
@@ -811,11 +808,55 @@ fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
 }
 
 #[test]
-fn a_known_rollback_is_named_beside_a_commit_that_cannot_be_read() {
-    let (world, commit) = unreadable(|_| {});
-    world.pin(REV_A);
-    let rollback = world.commit(&format!("rollback: test images @{REV_A}"));
-    world.git(&["push", "-q", "origin", "trunk"]);
+fn any_later_set_ends_the_doubt_about_an_unreadable_commit() {
+    let (world, _) = unreadable(|_| {});
+    world.run(&["promote", "--revision", REV_C]).exits(1);
+    // A is no newer set: it was current before B.
+    set(&world, REV_A, &title(REV_A));
+    world.run(&["promote", "--revision", REV_C]).exits(0);
+    world.run(&DOCTOR).exits(0);
+    // The hold on B is known.
+    let promote = ["promote", "--revision", REV_B, "--format", "json"];
+    let document = world.run(&promote).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+}
+
+#[test]
+fn set_revealed_by_the_repair_ends_no_doubt() {
+    let (world, commit) = unreadable(|world| {
+        world.pin(REV_A);
+        world.commit("images: back to what worked");
+    });
+    let promote = ["promote", "--revision", REV_C, "--format", "json"];
+    let document = world.run(&promote).exits(1).json();
+    let detail = &details(&document, "rolled_back", "fail")[0];
+    assert!(detail.contains(&commit), "{detail}");
+}
+
+#[test]
+fn promotion_in_an_unreadable_commit_may_have_been_undone() {
+    let (world, _) = unreadable(|world| {
+        world.pin(REV_C);
+        world.commit(&title(REV_C));
+        world.pin(REV_B);
+        world.commit("images: again");
+    });
+    set(&world, REV_A, &title(REV_A));
+    let promote = ["promote", "--revision", REV_C, "--format", "json"];
+    let document = world.run(&promote).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    let forced = [&promote[..], &["--force-after-rollback"]].concat();
+    world.run(&forced).exits(0);
+    // Once its promotion can be read, no flag is needed.
+    set(&world, REV_C, &title(REV_C));
+    world.run(&promote).exits(0);
+}
+
+#[test]
+fn known_rollback_and_unreadable_commit_are_both_reported() {
+    let world = rolled_back();
+    let rollback = world.git(&["rev-parse", "HEAD"]);
+    let commit = broken_and_repaired(&world, |_| {});
     let document = world.run(&PROMOTE_B).exits(1).json();
     let named = details(&document, "rolled_back", "fail");
     assert_eq!(named.len(), 2, "{document}");
@@ -827,23 +868,19 @@ fn a_known_rollback_is_named_beside_a_commit_that_cannot_be_read() {
 
 #[test]
 fn set_pinned_by_unreadable_commit_is_not_newer() {
-    let (world, commit) = unreadable(|world| {
-        // C comes and goes unseen.
+    let (world, _) = unreadable(|world| {
         world.pin(REV_C);
         world.commit(&title(REV_C));
-        world.pin(REV_B);
-        world.commit(&format!("rollback: test images @{REV_B}"));
+        world.pin(REV_A);
+        world.commit(&format!("rollback: test images @{REV_A}"));
     });
-    // C again, by hand: it was in place before, so that what was held stays in doubt.
+    // C was current unseen, so C by hand ends no hold.
     set(&world, REV_C, "images: by hand");
     let document = world
         .run(&["promote", "--revision", REV_B, "--format", "json"])
         .exits(1)
         .json();
-    assert!(
-        details(&document, "rolled_back", "fail")[0].contains(&commit),
-        "{document}"
-    );
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
 }
 
 #[test]
@@ -903,11 +940,7 @@ fn under_pr_a_past_commit_is_read_with_its_own_configuration() {
     mirrored(&world, &fake);
     let clone = checkout(&world, "clone", Fetch::All);
     let document = open(&world, &clone, REV_C).exits(1).json();
-    assert_eq!(
-        failed(&document),
-        ["revision_order", "rolled_back"],
-        "{document}"
-    );
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
     let detail = &details(&document, "rolled_back", "fail")[0];
     assert!(
         detail.contains(&commit) && detail.contains("repin.yaml:"),

@@ -1474,7 +1474,7 @@ fn commit_with_a_refused_file_makes_no_set_but_what_it_pinned_is_not_new_later()
     );
     assert_eq!(found(&known, 'c').commit.to_string(), c);
     assert!(is_held(&known, 'b'));
-    assert!(known.blind_spot().is_some());
+    assert!(known.blind_spot().is_none());
     placed_build(&repo, 'd');
     repo.publish();
     let known = history(&repo);

@@ -263,7 +263,7 @@ impl Walk<'_> {
                 let past = RecentPast {
                     order,
                     hold: history.held(self.revision),
-                    blind_spot: history.blind_spot(),
+                    blind_spot: history.blind_spot_of(self.revision),
                     shows_beginning: history.shows_beginning(),
                     enough: self.rules.history == FleetHistory::Recent,
                 };

@@ -170,7 +170,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
                     unreadable.date,
                     unreadable.reason()
                 );
-                let hint = "inspect that commit, then promote a newer build once with --allow-older --force-after-rollback";
+                let hint = "inspect that commit, then promote a newer build once with --force-after-rollback";
                 lines.fail(
                     "shallow",
                     Exit::Because(Class::Failed),
