@@ -345,7 +345,8 @@ pub(super) struct Promote {
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// Revision to roll back to; without it, repin lists the sets available for rollback
+    /// Revision to roll back to, or its beginning; without it, repin lists the sets available for
+    /// rollback
     #[arg(
         short,
         long,

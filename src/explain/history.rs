@@ -12,11 +12,13 @@ pub(super) const ALL: &[Explanation] = &[
              match the whole revision.",
         causes: &[
             "No commit of the clone begins with the abbreviation, or several do.",
+            "`rollback --to`: the revisions of several sets begin with the abbreviation.",
             "The text is neither a commit, `HEAD` nor a tag, or contains uppercase letters.",
             "`revision.pattern` describes other revisions than the build uses.",
         ],
         remedy: "Write the revision in full, as the build tagged it, or name a commit of the \
-             clone: at least 4 digits, `HEAD`, or a tag.",
+             clone: at least 4 digits, `HEAD`, or a tag. `rollback --to` also takes the beginning \
+             of a set's revision, at least 4 characters, as `repin history` shows it.",
         example: "git rev-parse HEAD",
     },
     Explanation {
