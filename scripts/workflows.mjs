@@ -49,7 +49,9 @@ let [count, wrong] = [0, 0];
 for (const { path, offset, text } of workflows()) {
   count++;
   const told = await runLint(text, ".github/workflows/x.yml");
-  const found = told.filter(({ message }) => message);
+  // `queue` is newer than this version; tests/it/workflows.rs checks its value.
+  const isQueue = (message) => message.startsWith('unexpected key "queue" for "concurrency" section');
+  const found = told.filter(({ message }) => message && !isQueue(message));
   for (const { line, column, message, kind } of found) {
     wrong++;
     console.log(`${relative(top, path)}:${line + offset}:${column}: ${message} [${kind}]`);

@@ -13,7 +13,7 @@ use crate::{
 const SHOWN: usize = 8;
 
 const PUSH: &str = "push what the build signs to the registry, beside the image: `push-to-registry: true` of \
-                    actions/attest-build-provenance, or `cosign sign`";
+                    actions/attest, or `cosign sign`";
 const OLD_ROOT: &str = "the trusted root may be older than the signature: renew it, for GitHub by \
                         `gh attestation trusted-root > trusted_root.jsonl`";
 const OTHER_CHECKOUT: &str = "build the revision itself: a workflow may have checked out a commit other than the one \

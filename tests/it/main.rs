@@ -94,3 +94,4 @@ mod untrusted;
 mod verify;
 mod version;
 mod waiting;
+mod workflows;

@@ -1,0 +1,229 @@
+//! The workflows that the README, `docs/` and `examples/` show: each job installs repin before it
+//! calls repin, actions have their current versions, and no waiting promotion is dropped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::support::markdown;
+
+/// The current major version of each action, looked up in its repository in November 2026.
+const VERSIONS: [(&str, &str); 10] = [
+    ("OWNER/repin", concat!("v", env!("CARGO_PKG_VERSION"))),
+    ("actions/attest", "v4"),
+    ("actions/checkout", "v7"),
+    ("actions/download-artifact", "v8"),
+    ("actions/upload-artifact", "v7"),
+    ("docker/build-push-action", "v7"),
+    ("docker/login-action", "v4"),
+    ("docker/setup-buildx-action", "v4"),
+    ("docker/setup-qemu-action", "v4"),
+    ("github/codeql-action/upload-sarif", "v4"),
+];
+
+/// A whole workflow, or some steps of a job.
+struct Shown {
+    place: String,
+    document: Value,
+}
+
+impl Shown {
+    fn of(place: &str, text: &str) -> Self {
+        Self {
+            place: place.to_owned(),
+            document: serde_yaml_ng::from_str(text).unwrap(),
+        }
+    }
+
+    /// The steps of each job.
+    fn jobs(&self) -> Vec<Vec<&Value>> {
+        match self.document["jobs"].as_object() {
+            Some(jobs) => jobs.values().map(|job| steps(&job["steps"])).collect(),
+            None => vec![steps(&self.document)],
+        }
+    }
+
+    /// The problems of its jobs and of its concurrency group.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for steps in self.jobs() {
+            let mut installed = false;
+            for step in steps {
+                if let Some(action) = step["uses"].as_str() {
+                    installed |= action.starts_with("OWNER/repin@");
+                    problems.extend(outdated(action));
+                }
+                if calls_repin(step) && !installed {
+                    problems.push("a step calls repin, which is not installed".to_owned());
+                }
+            }
+        }
+        problems.extend(self.queue_problem());
+        let placed = problems.iter().map(|it| format!("{}: {it}", self.place));
+        placed.collect()
+    }
+
+    /// A group keeps one waiting run and cancels it for the next one, unless it queues them all.
+    fn queue_problem(&self) -> Option<String> {
+        let concurrency = self.document["concurrency"].as_object()?;
+        let known = ["group", "cancel-in-progress", "queue"];
+        if let Some(key) = concurrency
+            .keys()
+            .find(|key| !known.contains(&key.as_str()))
+        {
+            return Some(format!("unknown key `{key}` of `concurrency`"));
+        }
+        let queue = concurrency.get("queue").map(|value| value.as_str());
+        let cancels = concurrency.get("cancel-in-progress") == Some(&Value::Bool(true));
+        match queue {
+            Some(Some("max")) if cancels => {
+                Some("`queue: max` excludes `cancel-in-progress: true`".to_owned())
+            }
+            Some(Some("max")) => None,
+            Some(_) => Some("expected `queue: max`".to_owned()),
+            None => {
+                let group = concurrency["group"].as_str().unwrap();
+                let is_of_revision =
+                    group.contains("revision }}") || group.contains("github.sha }}");
+                let promotes = self.jobs().concat().into_iter().any(promotes);
+                (promotes && !is_of_revision)
+                    .then(|| "a waiting promotion may be dropped".to_owned())
+            }
+        }
+    }
+}
+
+fn steps(list: &Value) -> Vec<&Value> {
+    list.as_array().into_iter().flatten().collect()
+}
+
+fn calls_repin(step: &Value) -> bool {
+    let command = Regex::new(r"(?m)(?:^|[\s;&|(])repin\s").unwrap();
+    step["run"]
+        .as_str()
+        .is_some_and(|run| command.is_match(run))
+}
+
+fn promotes(step: &Value) -> bool {
+    let command = Regex::new(r"repin (?:fleet )?(?:promote|rollback)\b").unwrap();
+    let runs = step["run"]
+        .as_str()
+        .is_some_and(|run| command.is_match(run));
+    let action = step["with"]["command"].as_str().unwrap_or_default();
+    runs || ["promote", "rollback"].contains(&action)
+}
+
+fn outdated(action: &str) -> Option<String> {
+    if action.starts_with("docker://") || action.starts_with("./") {
+        return None;
+    }
+    let (name, version) = action.split_once('@').unwrap_or((action, ""));
+    match VERSIONS.iter().find(|(known, _)| *known == name) {
+        Some((_, current)) if *current == version => None,
+        Some((_, current)) => Some(format!("`{action}`, expected {current}")),
+        None => Some(format!("`{name}` is missing from the list of versions")),
+    }
+}
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// Everything that is shown: fenced blocks with jobs or steps, and the files of the examples.
+fn shown() -> Vec<Shown> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = vec![top.join("README.md")];
+    files(&top.join("docs"), &mut paths);
+    files(&top.join("examples"), &mut paths);
+    paths.sort();
+    let mut all = Vec::new();
+    for path in paths {
+        let place = path.strip_prefix(top).unwrap().display().to_string();
+        if place.ends_with(".md") {
+            let text = fs::read_to_string(&path).unwrap();
+            for block in markdown::blocks(&text) {
+                let has = |key: &str| block.text.lines().any(|line| line.starts_with(key));
+                if block.language == "yaml" && (has("jobs:") || has("- uses:") || has("- run:")) {
+                    all.push(Shown::of(&format!("{place}:{}", block.line), &block.text));
+                }
+            }
+        } else if path
+            .parent()
+            .is_some_and(|parent| parent.ends_with("workflows"))
+        {
+            all.push(Shown::of(&place, &fs::read_to_string(&path).unwrap()));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_workflow_installs_repin_and_keeps_waiting_promotions() {
+    let shown = shown();
+    assert!(shown.len() > 25, "{}", shown.len());
+    let calls = |it: &&Shown| it.jobs().concat().into_iter().any(calls_repin);
+    assert!(shown.iter().filter(calls).count() > 10);
+    let problems: Vec<_> = shown.iter().flat_map(Shown::problems).collect();
+    assert_eq!(problems, [""; 0]);
+}
+
+#[test]
+fn faulty_workflow_is_found() {
+    let job = |steps: &str| format!("jobs:\n  a:\n    steps:\n{steps}");
+    let install = format!("      - uses: OWNER/repin@v{}\n", env!("CARGO_PKG_VERSION"));
+    let run = "      - run: echo | repin promote --revision x --pr ready\n";
+    let two = format!("{}  b:\n    steps:\n{run}", job(&install));
+    let missing = "a step calls repin, which is not installed";
+    let dropped = "a waiting promotion may be dropped";
+    let honest = job(&format!("{install}{run}"));
+    for (text, expected) in [
+        (honest.clone(), None),
+        (job(run), Some(missing)),
+        (job(&format!("{run}{install}")), Some(missing)),
+        // Each job has its own machine.
+        (two, Some(missing)),
+        (
+            job("      - uses: actions/checkout@v4\n"),
+            Some("`actions/checkout@v4`, expected v7"),
+        ),
+        (
+            job("      - uses: a/b@v1\n"),
+            Some("`a/b` is missing from the list of versions"),
+        ),
+        (
+            format!("concurrency: {{ group: g }}\n{honest}"),
+            Some(dropped),
+        ),
+        (
+            format!("concurrency: {{ group: g, cancel-in-progress: false }}\n{honest}"),
+            Some(dropped),
+        ),
+        (
+            format!("concurrency: {{ group: g, queue: max }}\n{honest}"),
+            None,
+        ),
+        (
+            format!("concurrency: {{ group: g, queue: all }}\n{honest}"),
+            Some("expected `queue: max`"),
+        ),
+        (
+            format!("concurrency: {{ group: g, queue: max, cancel-in-progress: true }}\n{honest}"),
+            Some("`queue: max` excludes `cancel-in-progress: true`"),
+        ),
+    ] {
+        let found = Shown::of("x", &text).problems();
+        let expected: Vec<_> = expected.map(|it| format!("x: {it}")).into_iter().collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}
