@@ -119,8 +119,8 @@ pub struct NewCommit<'a> {
     pub message: &'a str,
     /// The files that change.
     pub files: &'a [NewFile],
-    /// The pull request of the branch, if there is one.
-    pub pull: Option<CarriedPull<'a>>,
+    /// The pull request of the branch as it was listed, if there is one.
+    pub pull: Option<&'a Pull>,
     /// What a survey showed of the base just before; `None`: the forge is asked again.
     pub surveyed: Option<SurveyedBase<'a>>,
 }
@@ -133,15 +133,6 @@ pub struct SurveyedBase<'a> {
     pub tree: Option<&'a str>,
     /// Whether the base branch's protection requires signed commits.
     pub requires_signatures: bool,
-}
-
-/// A pull request whose branch gets a new commit.
-#[derive(Debug, Clone, Copy)]
-pub struct CarriedPull<'a> {
-    /// As it was listed.
-    pub pull: &'a Pull,
-    /// Its text once the branch is at the commit.
-    pub body: &'a str,
 }
 
 /// A file of a commit to be made.

@@ -15,10 +15,10 @@ use reqwest::{
     Method, StatusCode, Url,
     header::{self, HeaderMap, HeaderValue},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Token, TokenFacts};
+use super::{Token, TokenFacts, fleet::RepositoryName};
 use crate::{
     error::{Class, Error},
     http::{
@@ -136,6 +136,11 @@ pub(super) struct Request {
     pub(super) may_move: bool,
     /// Its purpose, in messages.
     pub(super) what: String,
+}
+
+#[derive(Deserialize)]
+struct FullName {
+    full_name: String,
 }
 
 /// How a listing shows whether more pages follow.
@@ -292,30 +297,65 @@ impl Http {
 
     /// The final response to `request`, after as many attempts as it takes and may be made.
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
+        let reply = self.exchange(request).await?;
+        let redirects = reply.status.is_redirection() && reply.status != StatusCode::NOT_MODIFIED;
+        if redirects && request.may_move {
+            return Ok(reply);
+        }
+        if redirects && let Some(error) = self.renamed(request, &reply).await {
+            return Err(sure(error));
+        }
+        self.final_answer(reply).map_err(sure)
+    }
+
+    /// The error of a request for a repository that was renamed or transferred. The redirect of
+    /// Gitea and Forgejo contains the new name, that of GitHub the number of the repository.
+    async fn renamed(&self, request: &Request, reply: &Reply) -> Option<Error> {
+        let [top, owner, name, ..] = &*request.path else {
+            return None;
+        };
+        let to = self.below_base(reply.header("location")?)?;
+        let now = match to.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["repos", owner, name, ..] => format!("{owner}/{name}"),
+            ["repositories", number, ..] if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let path = ["repositories", number];
+                let request = Request::new(Method::GET, path, "reading the new name");
+                let row: FullName = self.exchange(&request).await.ok()?.expect(&[200]).ok()?;
+                row.full_name
+            }
+            _ => return None,
+        };
+        let old = format!("{owner}/{name}");
+        let good = RepositoryName::parse(&now).is_some_and(|now| now.is_plain() && !now.is(&old));
+        (top == "repos" && good).then(|| renamed(&reply.what, &old, &now))
+    }
+
+    /// The path of an address below the API's base; `None` if the address is elsewhere.
+    fn below_base(&self, address: &str) -> Option<Vec<String>> {
+        let to = self.base.join(address).ok()?;
+        let base = self.base.path().trim_end_matches('/');
+        let below = to.path().strip_prefix(base)?.strip_prefix('/')?;
+        let same = to.origin() == self.base.origin();
+        same.then(|| below.split('/').map(str::to_owned).collect())
+    }
+
+    /// The response to `request`, whatever its status means.
+    async fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
         let what = self.what(request);
         let call = self.call(request);
         let sent = self.client.send(&call, self.time.deadline()).await;
         let reply = sent.map_err(|failure| self.failure(&what, &failure))?;
-        let sure = |error| Failure {
-            error,
-            unsure: false,
-            heavy: false,
-        };
         let Body::Read(body) = reply.body else {
             return Err(sure(Error::unavailable(what, "the response was not read")));
         };
-        let reply = Reply {
+        Ok(Reply {
             status: reply.status,
             headers: reply.headers,
             body,
             repeated: reply.repeated,
             what,
             secrets: self.secrets.clone(),
-        };
-        if request.may_move && reply.status.is_redirection() {
-            return Ok(reply);
-        }
-        self.final_answer(reply).map_err(sure)
+        })
     }
 
     /// What a request was for, and where.
@@ -528,8 +568,11 @@ impl Http {
             "limit"
         };
         let request = request.clone().query(limit, PAGE);
-        self.pages_of(&request, paging, |reply| reply.expect(&[200]))
-            .await
+        self.pages_of(&request, paging, |reply| match paging {
+            Paging::Links => reply.expect(&[200]),
+            Paging::Counted => reply.expect_list(),
+        })
+        .await
     }
 
     /// All pages of a listing whose entries `read` takes from a response.
@@ -558,6 +601,22 @@ impl Http {
             format!("the listing has more than {PAGES_MAX} pages"),
         ))
     }
+}
+
+/// The failure of a request that was certainly not carried out.
+fn sure(error: Error) -> Failure {
+    Failure {
+        error,
+        unsure: false,
+        heavy: false,
+    }
+}
+
+/// The error of a repository that has another name now.
+pub(super) fn renamed(what: &str, old: &str, new: &str) -> Error {
+    Error::about(Class::Input, what, format!("{old} was renamed to {new}")).help(format!(
+        "set forge.repository to {new}; if it is not configured, correct the URL of the remote: git remote set-url origin URL"
+    ))
 }
 
 /// Whether a smaller request may do better. Reported of GitHub: 502 or 504 for a query that takes more

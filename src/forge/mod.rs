@@ -28,7 +28,7 @@ mod tree;
 
 pub use audience::{Audience, NotFor};
 pub use branches::{
-    AheadCommits, BranchState, Branches, CarriedPull, Commit, Comparison, Head, NewCommit, NewFile,
+    AheadCommits, BranchState, Branches, Commit, Comparison, Head, NewCommit, NewFile,
     PublishOutcome, SurveyedBase,
 };
 pub use checks::{Checks, Status, StatusKind, StatusResult};

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::branches::BranchState;
 use crate::error::Error;
 
 /// The pull requests of a repository. Every listing is complete or an error, and no request that
@@ -35,11 +36,18 @@ pub trait PullRequests {
     /// Adds a comment.
     async fn comment(&self, number: u64, text: &str) -> Result<(), Error>;
 
-    /// Whether moving a branch backward temporarily closes its pull request.
-    async fn moving_closes(&self) -> Result<bool, Error>;
+    /// Whether the pull request shows this head of its branch, which may take a server seconds.
+    async fn shows(&self, pull: &Pull, head: &str) -> Result<bool, Error>;
 
-    /// Whether a pull request stays open although this run deleted its branch and made it again.
-    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error>;
+    /// Whether the forge closes the pull request of a branch that is rebuilt from this state.
+    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error>;
+
+    /// Whether this run deleted the branch while it had no pull request, and made it again.
+    fn has_recreated(&self, branch: &str) -> bool;
+
+    /// Whether a pull request stays open although its branch was deleted and made again: by this
+    /// run, or, if `interrupted`, by an earlier one.
+    async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error>;
 }
 
 /// Whether the author considers a pull request ready.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Comment, Edit, Issue, Poll, Pull, Repo, blob_id,
-    http::{Http, Reply, Request},
+    http::{Http, Reply, Request, renamed},
     rights::ARCHIVED,
 };
 use crate::{
@@ -84,6 +84,14 @@ pub(super) fn writable(repo: &Repo, what: &str) -> Result<(), Error> {
             .help("unarchive the repository, or point forge.repository at another one"));
     }
     Ok(())
+}
+
+/// Fails if the forge answered for a repository with another name: it may follow a renaming itself.
+pub(super) fn same_repository(reply: &Reply, wanted: &str, repo: &Repo) -> Result<(), Error> {
+    if repo.full_name.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(renamed(reply.what(), wanted, &repo.full_name))
 }
 
 /// The refusal to merge into `place`, which allows the methods `allowed` and not the configured one.

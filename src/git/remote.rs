@@ -11,6 +11,9 @@ pub struct HostedRepository {
     pub owner: String,
     /// What it is called.
     pub name: String,
+    /// The scheme, host and port of the web server, if the URL contains them: that of an SSH URL
+    /// does not.
+    pub web: Option<String>,
 }
 
 impl Git {
@@ -48,10 +51,13 @@ impl HostedRepository {
                 .split_once(':')
                 .filter(|(host, _)| !host.contains('/'))?,
         };
-        let host = authority
+        let server = authority
             .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        let host = host.split(':').next()?.to_ascii_lowercase();
+            .map_or(authority, |(_, server)| server)
+            .to_ascii_lowercase();
+        let (host, port) = server
+            .split_once(':')
+            .map_or((&*server, ""), |(host, port)| (host, port));
         let path = path.trim_matches('/');
         let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
         let good = |part: &str| {
@@ -60,11 +66,20 @@ impl HostedRepository {
                 .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
             plain && !part.is_empty() && !matches!(part, "." | "..")
         };
-        let whole = good(&host) && good(owner) && good(name);
+        let whole = good(host) && good(owner) && good(name);
+        let web = ["https", "http"]
+            .into_iter()
+            .find(|scheme| {
+                url.split_once("://")
+                    .is_some_and(|(known, _)| known == *scheme)
+            })
+            .filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .map(|scheme| format!("{scheme}://{}", server.trim_end_matches(':')));
         whole.then(|| Self {
-            host,
+            host: host.to_owned(),
             owner: owner.to_owned(),
             name: name.to_owned(),
+            web,
         })
     }
 }
@@ -74,8 +89,7 @@ mod tests {
     use super::*;
 
     fn parsed(url: &str) -> Option<String> {
-        HostedRepository::parse(url)
-            .map(|HostedRepository { host, owner, name }| format!("{host} {owner} {name}"))
+        HostedRepository::parse(url).map(|it| format!("{} {} {}", it.host, it.owner, it.name))
     }
 
     #[test]
@@ -92,6 +106,23 @@ mod tests {
                 Some("github.com acme work.flows"),
                 "{url}"
             );
+        }
+    }
+
+    #[test]
+    fn web_server_keeps_scheme_and_port() {
+        for (url, web) in [
+            (
+                "http://127.0.0.1:3000/a/b.git",
+                Some("http://127.0.0.1:3000"),
+            ),
+            ("https://u:p@Git.Example/a/b", Some("https://git.example")),
+            ("https://git.example:/a/b", Some("https://git.example")),
+            ("ssh://git@git.example:2222/a/b", None),
+            ("git@git.example:a/b", None),
+        ] {
+            let found = HostedRepository::parse(url).unwrap();
+            assert_eq!(found.web.as_deref(), web, "{url}");
         }
     }
 

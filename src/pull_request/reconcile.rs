@@ -16,9 +16,8 @@ use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
     error::Error,
     forge::{
-        AheadCommits, BranchState, CarriedPull, Comparison, CreateOutcome, Edit, Forge, Head,
-        LabelOutcome, NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, PullState,
-        Pulls, State,
+        AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
+        NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, Pulls, State,
     },
     plan::FileChange,
 };
@@ -142,6 +141,9 @@ struct Reconcile<'a> {
     change: Change,
     /// How the branch was when the forge last refused to write it.
     refused: Option<BranchState>,
+    /// Whether an earlier run may have deleted the branch of the pull request, which the forge then
+    /// closes from its queue.
+    interrupted: bool,
 }
 
 /// The result of a step.
@@ -171,6 +173,7 @@ pub async fn open(
         begun,
         change,
         refused: None,
+        interrupted: false,
     };
     work.rounds().await.map_err(|error| Error {
         begun: work.begun,
@@ -186,10 +189,12 @@ impl Reconcile<'_> {
             match step {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => why = reason,
-                Step::There(pull) if self.forge.stays_open(&pull).await? => {
+                Step::There(pull) if self.forge.stays_open(&pull, self.interrupted).await? => {
+                    let pull = self.remove_notice(pull).await?;
                     return Ok(Outcome::Stands(Box::new(self.finish(*pull, before).await)));
                 }
                 Step::There(pull) => {
+                    self.interrupted = false;
                     self.note_moving(&pull).await?;
                     "the forge closed it while its branch was being recreated".clone_into(&mut why);
                 }
@@ -267,15 +272,23 @@ impl Reconcile<'_> {
             && self.is_usable(ahead, &found).await?
         {
             return match found {
-                OwnPullRequest::Open(pull) => self.settled(pull).await,
+                OwnPullRequest::Open(pull) => {
+                    self.interrupted = !self.begun && own::is_moving(&pull);
+                    Ok(Step::There(pull))
+                }
                 OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
                 OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create(None).await,
             };
         }
         self.permit().await?;
+        let was = match ahead {
+            None => BranchState::Absent,
+            Some(ahead) if ahead.commits.is_empty() => BranchState::Behind(ahead.head),
+            Some(ahead) => BranchState::Diverged(ahead.head),
+        };
         let found = match found {
             // The forge opens it while the branch is made again.
-            OwnPullRequest::Closed(pull) if forge.moving_closes().await? => {
+            OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&was).await? => {
                 OwnPullRequest::Open(pull)
             }
             // Where none is opened again whose branch moved while it was closed. A new one in its
@@ -286,14 +299,10 @@ impl Reconcile<'_> {
             },
             found => found,
         };
-        let was = match ahead {
-            None => BranchState::Absent,
-            Some(ahead) if ahead.commits.is_empty() => BranchState::Behind(ahead.head),
-            Some(ahead) => BranchState::Diverged(ahead.head),
+        let found = match found {
+            OwnPullRequest::Open(pull) => OwnPullRequest::Open(self.announce(*pull, &was).await?),
+            found => found,
         };
-        if let OwnPullRequest::Open(pull) = &found {
-            self.announce(pull, &was).await?;
-        }
         self.publish(&was, found, None).await
     }
 
@@ -336,20 +345,38 @@ impl Reconcile<'_> {
         if matches!(found, OwnPullRequest::Merged) && !fresh {
             return Ok(false);
         }
-        // A pull request that the forge closed while its branch was made again shows the commit
-        // from before.
+        // The forge closed it while its branch was made again, and does not check it again.
         if let OwnPullRequest::Closed(pull) = found
             && own::is_moving(pull)
-            && self.forge.moving_closes().await?
+            && self
+                .forge
+                .rebuilding_closes(&BranchState::Diverged(ahead.head.clone()))
+                .await?
         {
             return Ok(false);
         }
         if !self.is_planned(ahead) {
             return Ok(false);
         }
-        if fresh {
-            return Ok(true);
+        if !fresh && !self.is_mergeable(ahead, found).await? {
+            return Ok(false);
         }
+        // A pull request whose branch moved while it was closed, or whose push was cut off, shows the
+        // commit from before.
+        match found {
+            OwnPullRequest::Open(pull) | OwnPullRequest::Closed(pull) => {
+                self.forge.shows(pull, &ahead.head).await
+            }
+            OwnPullRequest::Merged | OwnPullRequest::Nothing => Ok(true),
+        }
+    }
+
+    /// Whether a branch that starts at an older commit of the base can still be merged.
+    async fn is_mergeable(
+        &self,
+        ahead: &AheadCommits,
+        found: &OwnPullRequest,
+    ) -> Result<bool, Error> {
         // The base moved: had it changed one of these files, merging would conflict.
         let origin = Head::of_commit(&ahead.merge_base);
         let origin = self.forge.tree(&origin).await?;
@@ -419,10 +446,8 @@ impl Reconcile<'_> {
 
     /// Its text first, then its branch: a run that breaks off in between finds another content and
     /// does both again.
-    async fn announce(&mut self, pull: &Pull, was: &BranchState) -> Result<(), Error> {
-        let closed = pull.state != PullState::Open;
-        let notice = (closed || *was != BranchState::Absent) && self.forge.moving_closes().await?;
-        let body = if notice {
+    async fn announce(&mut self, pull: Pull, was: &BranchState) -> Result<Box<Pull>, Error> {
+        let body = if self.forge.rebuilding_closes(was).await? {
             own::while_moving(self.proposal.body)
         } else {
             self.proposal.body.to_owned()
@@ -433,9 +458,12 @@ impl Reconcile<'_> {
             transition: None,
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
-        self.tried(edited)?;
+        let edited = self.tried(edited)?;
         self.updated();
-        Ok(())
+        Ok(Box::new(Pull {
+            body: edited.body,
+            ..pull
+        }))
     }
 
     /// Makes the commit, the branch and, where there is none yet, the pull request. `expected`: what a
@@ -451,10 +479,7 @@ impl Reconcile<'_> {
             self.proposal.title, self.proposal.marker.revision
         );
         let carried = match &found {
-            OwnPullRequest::Open(pull) => Some(CarriedPull {
-                pull,
-                body: self.proposal.body,
-            }),
+            OwnPullRequest::Open(pull) => Some(&**pull),
             _ => None,
         };
         let commit = NewCommit {
@@ -501,9 +526,15 @@ impl Reconcile<'_> {
     async fn create(&mut self, expected: Option<&ExpectedBase>) -> Result<Step, Error> {
         self.permit().await?;
         let proposal = self.proposal;
+        // The forge may close it once more, after which only the notice shows that no person did.
+        let body = if self.forge.has_recreated(proposal.branch) {
+            own::while_moving(proposal.body)
+        } else {
+            proposal.body.to_owned()
+        };
         let new = NewPull {
             title: proposal.title,
-            body: proposal.body,
+            body: &body,
             head: proposal.branch,
             base: &self.base.branch,
             state: proposal.state,

@@ -53,7 +53,7 @@ impl Fleet {
 
 #[test]
 fn repositories_are_lines_and_archived_ones_a_note() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let options = Options::new(kind, 6)
             .trouble(1, Trouble::Archived)
             .trouble(2, Trouble::Unconfigured)

@@ -81,6 +81,7 @@ mod rollback;
 mod sarif;
 mod schema;
 mod scripts;
+mod servers;
 mod set;
 mod smoke;
 mod smoke_engines;

@@ -238,6 +238,12 @@ impl RepositoryName {
         })
     }
 
+    /// Whether it has only characters that forges allow in names.
+    pub(super) fn is_plain(&self) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        self.owner.chars().chain(self.name.chars()).all(plain)
+    }
+
     /// Whether the forge's name of a repository is this one; forges ignore case.
     pub fn is(&self, full: &str) -> bool {
         full.eq_ignore_ascii_case(&self.to_string())

@@ -1,6 +1,6 @@
 //! Branches, trees, contents, comparisons, and the ways in which a commit is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -9,12 +9,14 @@ use serde::Deserialize;
 use super::{
     Gitea,
     commits::{Destination, begun, raced},
+    nullable,
 };
 use crate::{
     error::Error,
     forge::{
         AheadCommits, BranchState, Branches, Commit, Comparison, Head, NewCommit, PublishOutcome,
-        Repository, Tree, http::PAGES_MAX,
+        Repository, Tree,
+        http::{PAGES_MAX, Paging},
     },
 };
 
@@ -38,7 +40,7 @@ struct ComparisonRow {
 struct CommitRow {
     sha: String,
     commit: Message,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable::list")]
     parents: Vec<ObjectName>,
 }
 
@@ -60,6 +62,16 @@ impl From<CommitRow> for Commit {
             parents: row.parents.into_iter().map(|parent| parent.sha).collect(),
         }
     }
+}
+
+/// The result of comparing two branches.
+enum Listed {
+    /// The commits that one has and the other lacks, the newest first.
+    Commits(Vec<CommitRow>),
+    /// One of the branches is missing.
+    Absent,
+    /// The branches have no commit in common; the head of the compared one.
+    Unrelated(String),
 }
 
 #[async_trait(?Send)]
@@ -124,8 +136,10 @@ impl Branches for Gitea {
         if !exists && self.branch(branch).await?.is_none() {
             return Ok(Comparison::Absent);
         }
-        let Some(commits) = self.listed(base, branch).await? else {
-            return Ok(Comparison::Absent);
+        let commits = match self.listed(base, branch).await? {
+            Listed::Commits(commits) => commits,
+            Listed::Absent => return Ok(Comparison::Absent),
+            Listed::Unrelated(head) => return Ok(Comparison::Unrelated(head)),
         };
         if commits.is_empty() {
             return self.without_commits(base, base_head, branch).await;
@@ -186,7 +200,7 @@ impl Branches for Gitea {
                 *self.deleted.borrow_mut() = Some(branch.to_owned());
                 self.change_files(new, &destination).await.map_err(begun)
             }
-            (_, Some(carried)) => self.carry(new, &destination, was, carried).await,
+            (_, Some(pull)) => self.carry(new, &destination, was, pull).await,
         }
     }
 }
@@ -201,13 +215,22 @@ impl Gitea {
         self.http.content(&request, id).await
     }
 
-    /// The commits of `branch` that `base` has not, the newest first; `None`: one of the branches
-    /// is missing.
-    async fn listed(&self, base: &str, branch: &str) -> Result<Option<Vec<CommitRow>>, Error> {
+    /// The commits of `branch` that `base` lacks.
+    async fn listed(&self, base: &str, branch: &str) -> Result<Listed, Error> {
         let what = format!("comparing {branch} with {base}");
         let path = format!("compare/{base}...{branch}");
-        let request = self.request(Method::GET, &path, what);
-        let failed = match self.http.send(&request).await {
+        let mut request = self.request(Method::GET, &path, what);
+        // A failure is not retried before it is known that the histories are related.
+        request.attempts = Some(1);
+        let mut sent = self.http.send(&request).await;
+        if sent.as_ref().is_err_and(|failure| failure.unsure) {
+            if let Some(head) = self.unrelated(base, branch).await {
+                return Ok(Listed::Unrelated(head));
+            }
+            request.attempts = None;
+            sent = self.http.send(&request).await;
+        }
+        let failed = match sent {
             Ok(reply) if reply.status == 404 => reply.error(),
             Ok(reply) => {
                 let comparison: ComparisonRow = reply.expect(&[200])?;
@@ -218,16 +241,37 @@ impl Gitea {
                         "the list of commits is incomplete",
                     ));
                 }
-                return Ok(Some(commits));
+                return Ok(Listed::Commits(commits));
             }
             Err(failure) => failure.error,
         };
         // Either the branch is gone by now, or the server cannot compare.
         if self.branch(branch).await?.is_none() {
-            return Ok(None);
+            return Ok(Listed::Absent);
         }
         self.supported().await?;
         Err(failed)
+    }
+
+    /// The head of `branch` if it has no commit in common with `base`: every parent of a commit that
+    /// `base` lacks is such a commit itself. Gitea 1.26 answers 500 to a comparison of unrelated
+    /// histories, and shows the reason to administrators alone.
+    async fn unrelated(&self, base: &str, branch: &str) -> Option<String> {
+        let head = self.branch(branch).await.ok()??.commit;
+        let base = self.branch(base).await.ok()??.commit;
+        let what = format!("listing the commits of {branch}");
+        let request = self
+            .request(Method::GET, "commits", what)
+            .query("sha", &head)
+            .query("not", base)
+            .query("stat", false)
+            .query("verification", false)
+            .query("files", false);
+        let commits: Vec<CommitRow> = self.http.pages(&request, Paging::Counted).await.ok()?;
+        let names: BTreeSet<&str> = commits.iter().map(|commit| &*commit.sha).collect();
+        let mut parents = commits.iter().flat_map(|commit| &commit.parents);
+        let closed = parents.all(|parent| names.contains(&*parent.sha));
+        (closed && names.contains(&*head)).then_some(head)
     }
 
     /// A branch without commits of its own is behind its base, or has nothing in common with it: the
@@ -243,10 +287,7 @@ impl Gitea {
         };
         let head = head.commit;
         let behind = head == base_head.commit
-            || self
-                .listed(branch, base)
-                .await?
-                .is_some_and(|commits| !commits.is_empty());
+            || matches!(self.listed(branch, base).await?, Listed::Commits(commits) if !commits.is_empty());
         if !behind {
             return Ok(Comparison::Unrelated(head));
         }

@@ -11,14 +11,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Gitea, LOOKS,
-    refusal::{is_rejected, refused, rejected},
+    Gitea, LOOKS, nullable,
+    refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
     error::Error,
     forge::{
-        BranchState, Branches, CarriedPull, Edit, Mergeable, NewCommit, NewFile, PublishOutcome,
-        Pull, PullRequests, PullState, State, Transition,
+        BranchState, Branches, Edit, Mergeable, NewCommit, NewFile, PublishOutcome, Pull,
+        PullRequests, PullState, State, Transition,
     },
 };
 
@@ -30,13 +30,23 @@ struct Answer {
 #[derive(Deserialize)]
 struct CommitRow {
     sha: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable::list")]
     parents: Vec<ObjectName>,
 }
 
 #[derive(Deserialize)]
 struct ObjectName {
     sha: String,
+}
+
+/// The state of an open pull request whose branch was deleted.
+enum Closing {
+    /// The server closed it.
+    Closed,
+    /// Another process recreated the branch.
+    Recreated,
+    /// It stayed open for longer than the server's queue takes.
+    Outlasted,
 }
 
 /// Where a commit goes.
@@ -59,22 +69,23 @@ impl Gitea {
             .is_none_or(|now| now.commit != head))
     }
 
-    /// Makes the branch again and keeps its pull request.
+    /// Makes the branch again and keeps its pull request. The caller removes the notice from its
+    /// body afterwards: until then, a run that was interrupted at any point is recognized.
     pub(super) async fn carry(
         &self,
         new: &NewCommit<'_>,
         destination: &Destination<'_>,
         was: &BranchState,
-        carried: CarriedPull<'_>,
+        carried: &Pull,
     ) -> Result<PublishOutcome, Error> {
         let branch = destination.to.unwrap_or(destination.from);
-        let number = carried.pull.number;
-        let mut open = carried.pull.state == PullState::Open;
+        let number = carried.number;
+        let mut open = carried.state == PullState::Open;
         if let BranchState::Behind(head) | BranchState::Diverged(head) = was {
             // The server closes what is open when the deletion comes up in its queue. That must
             // be seen, or it would close the pull request at any time later.
             if !open {
-                self.reopen(number, None).await?;
+                self.reopen(number).await?;
                 open = true;
             }
             if let Some(raced) = self.delete_branch(branch, head).await? {
@@ -83,45 +94,45 @@ impl Gitea {
         }
         // An earlier round of this run saw it closed, and opened it.
         let reopened = *self.reopened.borrow() == Some(number) && *was == BranchState::Absent;
-        let closed = !open || reopened || self.is_closed_in_time(number).await.map_err(begun)?;
-        if closed && !reopened {
-            let edited = self.reopen(number, Some(carried.body)).await;
-            edited.map_err(begun)?;
+        if open && !reopened {
+            match self.closing(number).await.map_err(begun)? {
+                Closing::Closed => open = false,
+                Closing::Recreated => return Ok(raced()),
+                Closing::Outlasted => {}
+            }
+        }
+        if !open {
+            self.reopen(number).await.map_err(begun)?;
             *self.reopened.borrow_mut() = Some(number);
         }
         let published = self.change_files(new, destination).await.map_err(begun)?;
         let published = self.follow(new, published).await.map_err(begun)?;
         *self.deleted.borrow_mut() = None;
-        if !closed && matches!(published, PublishOutcome::Done(_)) {
-            let edit = Edit {
-                body: Some(carried.body),
-                ..Edit::default()
-            };
-            self.edit_pull(number, &edit).await.map_err(begun)?;
-        }
         Ok(published)
     }
 
-    async fn reopen(&self, number: u64, body: Option<&str>) -> Result<(), Error> {
+    /// Reopens a pull request and changes nothing else: Forgejo stores the body of a request before
+    /// its state, so a run that is killed in between would leave a closed pull request without the
+    /// notice.
+    async fn reopen(&self, number: u64) -> Result<(), Error> {
         let edit = Edit {
-            body,
             transition: Some(Transition::Reopen),
-            title: None,
+            ..Edit::default()
         };
         self.edit_pull(number, &edit).await.map(drop)
     }
 
-    /// Waits until the server has closed a pull request whose branch is gone; `false`: it did not
-    /// in time.
-    async fn is_closed_in_time(&self, number: u64) -> Result<bool, Error> {
+    /// Waits until the server has closed a pull request whose branch was deleted.
+    async fn closing(&self, number: u64) -> Result<Closing, Error> {
         for _ in 0..LOOKS {
-            let pull = self.pull(number).await?;
-            if pull.is_none_or(|pull| pull.state != PullState::Open) {
-                return Ok(true);
+            match self.pull(number).await? {
+                Some(pull) if pull.state != PullState::Open => return Ok(Closing::Closed),
+                Some(pull) if pull.head_exists => return Ok(Closing::Recreated),
+                Some(_) => self.http.back_off(1).await,
+                None => return Ok(Closing::Closed),
             }
-            self.http.back_off(1).await;
         }
-        Ok(false)
+        Ok(Closing::Outlasted)
     }
 
     /// Waits until the pull request has taken the new commit in: open, at this head, and without
@@ -134,14 +145,14 @@ impl Gitea {
         let (PublishOutcome::Done(commit), Some(carried)) = (&published, new.pull) else {
             return Ok(published);
         };
-        let number = carried.pull.number;
-        let what = format!("Gitea: pull request #{number} ({})", carried.pull.url);
+        let number = carried.number;
+        let what = format!("Gitea: pull request #{number} ({})", carried.url);
         let mut last = None;
         for _ in 0..LOOKS {
             let Some(pull) = self.pull(number).await.map_err(begun)? else {
                 break;
             };
-            if has_followed(&pull, commit) {
+            if has_followed(&pull, commit) && self.is_shown(number, commit).await.map_err(begun)? {
                 return Ok(published);
             }
             let closed = pull.state != PullState::Open;
@@ -175,12 +186,16 @@ impl Gitea {
         if self.is_elsewhere(branch, head).await? {
             return Ok(Some(raced()));
         }
-        let what = format!("deleting the branch {branch}to recreate it from its base");
+        let what = format!("deleting the branch {branch} to recreate it from its base");
         let request = self.request(Method::DELETE, &format!("branches/{branch}"), what);
-        let reply = self.http.send(&request).await;
-        let reply = reply.map_err(|failure| rejected(failure, branch))?;
+        let reply = match self.http.send(&request).await {
+            Ok(reply) => reply,
+            Err(failure) if is_race(&failure.error.message) => return Ok(Some(raced())),
+            Err(failure) => return Err(rejected(failure, branch)),
+        };
         match reply.status.as_u16() {
             204 | 404 => Ok(None),
+            _ if is_race(&reply.text()) => Ok(Some(raced())),
             _ => Err(refused(&reply)),
         }
     }
@@ -211,6 +226,9 @@ impl Gitea {
         );
         let reply = match self.http.send(&request.body(body)).await {
             Ok(reply) => reply,
+            Err(failure) if is_race(&failure.error.message) => {
+                return Ok(PublishOutcome::Raced(failure.error.message));
+            }
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
             // The caller reads how the branch is now.
             Err(failure) if failure.unsure => {
@@ -232,6 +250,7 @@ impl Gitea {
             409 | 422 if reply.text().contains("already exists") => {
                 Ok(PublishOutcome::Raced(reply.text()))
             }
+            _ if is_race(&reply.text()) => Ok(PublishOutcome::Raced(reply.text())),
             409 | 422 => Ok(PublishOutcome::Refused(refused(&reply))),
             _ => Err(refused(&reply)),
         }

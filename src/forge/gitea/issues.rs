@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Gitea,
-    refusal::{is_rejected, refused, rejected},
+    refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
     error::{Class, Error},
@@ -50,6 +50,9 @@ struct Commit {
     #[serde(default)]
     timestamp: String,
 }
+
+/// How often repin looks for the holder of a claim that it did not get.
+const RACE_LOOKS: u32 = 3;
 
 /// Who holds a claim.
 enum Holder {
@@ -161,26 +164,20 @@ impl Issues for Gitea {
         let request = self.request(Method::POST, "contents", &what).body(body);
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
+            // Of several at once those that come second are answered with 500.
+            Err(failure) if is_race(&failure.error.message) => {
+                return self.race(claim, failure.error).await;
+            }
             Err(failure) if is_rejected(&failure) => {
                 return Err(rejected(failure, &branch(claim)));
             }
-            // Of several at once those that come second are answered with 500.
-            Err(failure) if failure.unsure => {
-                return match self.holder(claim).await? {
-                    Holder::ThisRun => Ok(true),
-                    Holder::AnotherRun => Ok(false),
-                    Holder::Nobody => Err(failure.error),
-                };
-            }
+            Err(failure) if failure.unsure => return self.race(claim, failure.error).await,
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
             200 | 201 => Ok(true),
-            409 | 422 => match self.holder(claim).await? {
-                Holder::ThisRun => Ok(true),
-                Holder::AnotherRun => Ok(false),
-                Holder::Nobody => Err(refused(&reply)),
-            },
+            409 | 422 => self.race(claim, refused(&reply)).await,
+            _ if is_race(&reply.text()) => self.race(claim, refused(&reply)).await,
             _ => Err(denied(&reply)),
         }
     }
@@ -207,19 +204,26 @@ impl Issues for Gitea {
 impl Gitea {
     /// The same error, or that issues are switched off: the server answers 404 to both.
     async fn without_issues(&self, error: Error) -> Error {
-        if !error.message.starts_with("HTTP 404") {
+        if !self.is_disabled(&error, "has_issues").await {
             return error;
         }
-        let request = self.request(Method::GET, "", "reading whether the repository has issues");
-        let answer = self.http.send(&request).await.map_err(Error::from);
-        let row = answer.and_then(|reply: Reply| reply.expect::<Value>(&[200]));
-        if row.is_ok_and(|row| row["has_issues"] == false) {
-            let message = format!("{}: the repository has no issues", error.message);
-            return Error { message, ..error }
-                .class(Class::Refused)
-                .help("enable issues in the repository's settings");
+        let message = format!("{}: the repository has no issues", error.message);
+        Error { message, ..error }
+            .class(Class::Refused)
+            .help("enable issues in the repository's settings")
+    }
+
+    /// Whether this run holds a claim that may have been made by another one concurrently; `error` if
+    /// no run does. The server shows a new branch only after its hook has run.
+    async fn race(&self, claim: &Claim<'_>, error: Error) -> Result<bool, Error> {
+        for _ in 0..RACE_LOOKS {
+            match self.holder(claim).await? {
+                Holder::ThisRun => return Ok(true),
+                Holder::AnotherRun => return Ok(false),
+                Holder::Nobody => self.http.back_off(1).await,
+            }
         }
-        error
+        Err(error)
     }
 
     /// Who holds the claim.

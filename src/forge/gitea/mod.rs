@@ -10,6 +10,7 @@ mod fleet;
 mod issues;
 mod listing;
 mod merging;
+mod nullable;
 mod pull_requests;
 mod refusal;
 mod repository;
@@ -30,6 +31,8 @@ pub use fleet::GiteaFleet;
 /// How often repin reads whether the server has closed a pull request, or has taken its branch's new
 /// head in: about 20 seconds with the usual pauses.
 const LOOKS: u32 = 50;
+/// The same for a task that the server's queue does within two seconds.
+const QUEUE_LOOKS: u32 = LOOKS / 4;
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]

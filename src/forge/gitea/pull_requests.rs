@@ -5,12 +5,12 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, LOOKS, refusal::refused};
+use super::{Gitea, QUEUE_LOOKS, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
-        PullState, Pulls, State,
+        BranchState, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
+        PullRequests, PullState, Pulls, State,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -57,6 +57,18 @@ struct SideRepo {
 struct Label {
     id: u64,
     name: String,
+}
+
+#[derive(Deserialize)]
+struct RefRow {
+    #[serde(rename = "ref")]
+    name: String,
+    object: RefObject,
+}
+
+#[derive(Deserialize)]
+struct RefObject {
+    sha: String,
 }
 
 impl Side {
@@ -191,7 +203,11 @@ impl PullRequests for Gitea {
         let request = self
             .request(Method::GET, "pulls", "listing pull requests")
             .query("state", state);
-        let rows: Vec<Row> = self.http.pages(&request, Paging::Counted).await?;
+        let rows: Result<Vec<Row>, Error> = self.http.pages(&request, Paging::Counted).await;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => return Err(self.without_pull_requests(error).await),
+        };
         let pulls = rows.into_iter().map(|row| row.pull(&self.full_name()));
         Ok(pulls.filter(|pull| which.matches(pull)).collect())
     }
@@ -236,8 +252,11 @@ impl PullRequests for Gitea {
             ))),
             423 => Err(refused(&reply)),
             409 => Ok(CreateOutcome::Exists(reply.text())),
-            // The new branch has not arrived everywhere.
-            404 => Ok(CreateOutcome::NotYet(reply.text())),
+            // Pull requests are disabled, or the new branch has not arrived everywhere.
+            404 => match self.without_pull_requests(reply.error()).await {
+                error if error.class == Class::Denied => Err(error),
+                _ => Ok(CreateOutcome::NotYet(reply.text())),
+            },
             403 => Err(reply
                 .error()
                 .help("give the token the scopes write:repository and write:issue")),
@@ -267,7 +286,16 @@ impl PullRequests for Gitea {
             ..Edit::default()
         };
         let changed = self.edit_pull(pull.number, &edit).await?;
-        check_draft(&changed, state)
+        let checked = check_draft(&changed, state);
+        if checked.is_err() && state == State::Draft {
+            // The prefix means nothing to this server.
+            let edit = Edit {
+                title: Some((&pull.title, State::Ready)),
+                ..Edit::default()
+            };
+            self.edit_pull(pull.number, &edit).await?;
+        }
+        checked
     }
 
     async fn label(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error> {
@@ -326,7 +354,7 @@ impl PullRequests for Gitea {
             &path,
             format!("reading the comments of #{number}"),
         );
-        let rows: Vec<CommentRow> = self.http.send(&request).await?.expect(&[200])?;
+        let rows: Vec<CommentRow> = self.http.send(&request).await?.expect_list()?;
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
@@ -340,18 +368,38 @@ impl PullRequests for Gitea {
             .await
     }
 
-    async fn moving_closes(&self) -> Result<bool, Error> {
-        Ok(!self.version().await?.replaces_branches())
+    /// An open pull request follows its branch from the server's queue; a closed one never does.
+    async fn shows(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
+        let looks = match pull.state {
+            PullState::Open => QUEUE_LOOKS,
+            PullState::Closed | PullState::Merged(_) => 1,
+        };
+        for look in 1..=looks {
+            if self.is_shown(pull.number, head).await? {
+                return Ok(true);
+            }
+            if look < looks {
+                self.http.back_off(1).await;
+            }
+        }
+        Ok(false)
     }
 
-    /// Whether the server leaves a pull request open whose branch this run deleted before there was
-    /// one, and made again. The deletion may come up in its queue after the pull request was opened;
-    /// nothing shows when, so it is read for a few seconds.
-    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
-        if self.deleted.borrow().as_ref() != Some(&pull.head) {
+    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error> {
+        Ok(*was == BranchState::Absent || !self.version().await?.replaces_branches())
+    }
+
+    fn has_recreated(&self, branch: &str) -> bool {
+        self.deleted.borrow().as_deref() == Some(branch)
+    }
+
+    /// The deletion may come up in the server's queue after the pull request was opened; nothing shows
+    /// when, so it is read for a few seconds.
+    async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
+        if !interrupted && !self.has_recreated(&pull.head) {
             return Ok(true);
         }
-        for _ in 0..LOOKS / 4 {
+        for _ in 0..QUEUE_LOOKS {
             let now = self.pull(pull.number).await?;
             if now.is_some_and(|now| now.state == PullState::Closed) {
                 return Ok(false);
@@ -364,6 +412,20 @@ impl PullRequests for Gitea {
 }
 
 impl Gitea {
+    /// Whether `refs/pull/N/head`, from which the server shows a pull request, is at this commit. The
+    /// field `head.sha` is the head of the branch instead, wherever the pull request is: if the client
+    /// disappears during `POST contents`, Gitea 1.26 moves the branch alone.
+    pub(super) async fn is_shown(&self, number: u64, commit: &str) -> Result<bool, Error> {
+        let name = format!("refs/pull/{number}/head");
+        let what = format!("reading the head of pull request #{number}");
+        let request = self.request(Method::GET, &format!("git/{name}"), what);
+        // The server lists every ref that begins so.
+        let refs: Option<Option<Vec<RefRow>>> = self.http.find(&request, &[404]).await?;
+        let refs = refs.flatten().unwrap_or_default();
+        let found = refs.iter().find(|row| row.name == name);
+        Ok(found.is_none_or(|row| row.object.sha == commit))
+    }
+
     async fn put_on(&self, number: u64, labels: &Value) -> Result<Reply, Error> {
         let path = format!("issues/{number}/labels");
         let request = self.request(Method::POST, &path, format!("labelling #{number}"));
@@ -378,7 +440,7 @@ impl Gitea {
         if reply.status != 200 {
             return Ok(NamedLabelOutcome::Refused(reply.error().to_string()));
         }
-        let on: Vec<Label> = reply.expect(&[200])?;
+        let on: Vec<Label> = reply.expect_list()?;
         Ok(if on.iter().any(|known| known.name == label) {
             NamedLabelOutcome::Done
         } else {

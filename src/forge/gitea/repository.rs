@@ -4,9 +4,10 @@
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
-    Gitea,
+    Gitea, nullable,
     version::{OLDEST_FORGEJO, OLDEST_GITEA, Version},
 };
 use crate::{
@@ -28,7 +29,10 @@ pub(super) struct RepositoryRow {
     pub(super) archived: bool,
     #[serde(default)]
     pub(super) empty: bool,
+    #[serde(default, deserialize_with = "nullable::reported_list")]
     pub(super) topics: Option<Vec<String>>,
+    /// Whether pull requests are enabled; older servers may leave it out.
+    pub(super) has_pull_requests: Option<bool>,
     permissions: Option<Permissions>,
 }
 
@@ -36,6 +40,22 @@ pub(super) struct RepositoryRow {
 struct Permissions {
     #[serde(default)]
     push: bool,
+}
+
+/// The field that reports whether pull requests are enabled.
+const HAS_PULL_REQUESTS: &str = "has_pull_requests";
+const NO_PULL_REQUESTS: &str = "pull requests are disabled";
+const ENABLE_PULL_REQUESTS: &str =
+    "enable pull requests in the repository's settings, or use --apply in a clone and push";
+
+/// The error of a repository whose pull requests are disabled.
+pub(super) fn no_pull_requests(repository: &str) -> Error {
+    Error::about(
+        Class::Denied,
+        format!("Gitea: {repository}"),
+        NO_PULL_REQUESTS,
+    )
+    .help(ENABLE_PULL_REQUESTS)
 }
 
 impl From<RepositoryRow> for Repo {
@@ -80,7 +100,9 @@ impl Repository for Gitea {
             .http
             .repository(&self.request(Method::GET, "", what))
             .await?;
-        reply.expect::<RepositoryRow>(&[200]).map(Repo::from)
+        let repo = reply.expect::<RepositoryRow>(&[200]).map(Repo::from)?;
+        shared::same_repository(&reply, &self.full_name(), &repo)?;
+        Ok(repo)
     }
 
     async fn permit(&self, repo: &Repo, _: PlannedWrites) -> Result<(), Error> {
@@ -158,10 +180,37 @@ impl Gitea {
                 .send(&request.query("limit", 1))
                 .await?
                 .check(&[200]);
-            if read.is_err() {
-                return Verdict::of_reading(read, otherwise);
+            if let Err(error) = read {
+                if self.is_disabled(&error, HAS_PULL_REQUESTS).await {
+                    return Ok(Verdict::Lacks(
+                        NO_PULL_REQUESTS.to_owned(),
+                        ENABLE_PULL_REQUESTS.to_owned(),
+                    ));
+                }
+                return Verdict::of_reading(Err(error), otherwise);
             }
         }
         Ok(Verdict::Unknown(otherwise.to_owned()))
+    }
+
+    /// Whether a 404 means that a part of the repository is disabled; `key`: the field that reports
+    /// it.
+    pub(super) async fn is_disabled(&self, error: &Error, key: &str) -> bool {
+        if !error.message.starts_with("HTTP 404") {
+            return false;
+        }
+        let what = "reading which parts of the repository are enabled";
+        let answer = self.http.send(&self.request(Method::GET, "", what)).await;
+        let row = answer.map_err(Error::from);
+        let row = row.and_then(|reply| reply.expect::<Value>(&[200]));
+        row.is_ok_and(|row| row[key] == false)
+    }
+
+    /// The same error, or that pull requests are disabled: the server answers 404 to both.
+    pub(super) async fn without_pull_requests(&self, error: Error) -> Error {
+        if self.is_disabled(&error, HAS_PULL_REQUESTS).await {
+            return no_pull_requests(&self.full_name());
+        }
+        error
     }
 }

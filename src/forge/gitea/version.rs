@@ -60,9 +60,9 @@ impl Version {
         }
     }
 
-    /// Whether `POST contents` can replace a branch (`force_push`).
+    /// Whether `POST contents` can replace a branch (`force_push`). Older servers ignore the field.
     pub(super) fn replaces_branches(self) -> bool {
-        matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 25))
+        matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 26))
     }
 
     /// Whether it shows several files of a commit at once (`POST file-contents`).
@@ -137,7 +137,7 @@ mod tests {
         let of = Version::parse;
         assert!(of("1.24.0").starts_workflows() && !of("1.23.8").starts_workflows());
         assert!(of("8.0.1+gitea-1.22.0").starts_workflows() && !of("").starts_workflows());
-        assert!(of("1.25.0").replaces_branches() && !of("1.24.9").replaces_branches());
+        assert!(of("1.26.0").replaces_branches() && !of("1.25.5").replaces_branches());
         assert!(!of("12.0.0+gitea-1.22.0").replaces_branches());
         assert!(of("1.24.0").shows_files() && !of("1.23.9").shows_files());
         assert!(!of("17.0.0+gitea-1.22.0").shows_files() && of("8.0.0+gitea-1.22.0").shows_blobs());

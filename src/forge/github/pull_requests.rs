@@ -9,8 +9,8 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
-        PullState, Pulls, State,
+        BranchState, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
+        PullRequests, PullState, Pulls, State,
         http::{Paging, Reply},
         shared::CommentRow,
     },
@@ -264,11 +264,20 @@ impl PullRequests for Github {
             .await
     }
 
-    async fn moving_closes(&self) -> Result<bool, Error> {
+    /// GitHub updates a pull request by itself, whatever becomes of the client that pushed.
+    async fn shows(&self, _pull: &Pull, _head: &str) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    async fn rebuilding_closes(&self, _was: &BranchState) -> Result<bool, Error> {
         Ok(false)
     }
 
-    async fn stays_open(&self, _pull: &Pull) -> Result<bool, Error> {
+    fn has_recreated(&self, _branch: &str) -> bool {
+        false
+    }
+
+    async fn stays_open(&self, _pull: &Pull, _interrupted: bool) -> Result<bool, Error> {
         Ok(true)
     }
 }

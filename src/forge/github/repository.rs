@@ -72,7 +72,7 @@ impl Repository for Github {
             .await?;
         let repository: RepositoryRow = reply.expect(&[200])?;
         let scopes = scopes(&self.http, &reply);
-        Ok(Repo {
+        let repo = Repo {
             full_name: repository.full_name,
             default_branch: repository.default_branch,
             node: repository.node_id,
@@ -80,7 +80,9 @@ impl Repository for Github {
             scopes,
             public: !repository.private,
             archived: repository.archived,
-        })
+        };
+        shared::same_repository(&reply, &self.full_name(), &repo)?;
+        Ok(repo)
     }
 
     async fn permit(&self, repo: &Repo, need: PlannedWrites) -> Result<(), Error> {

@@ -45,6 +45,12 @@ impl Reply {
         })
     }
 
+    /// The entries of a listing. Gitea and Forgejo may send null for an empty one.
+    pub(in crate::forge) fn expect_list<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        let entries: Option<Vec<T>> = self.expect(&[200])?;
+        Ok(entries.unwrap_or_default())
+    }
+
     /// The same for a request that changed something visible, whatever its response looks like.
     pub(in crate::forge) fn expect_done<T: DeserializeOwned>(
         &self,
@@ -86,6 +92,11 @@ impl Reply {
             ));
         }
         error
+    }
+
+    /// The purpose of its request, in messages.
+    pub(in crate::forge) fn what(&self) -> &str {
+        &self.what
     }
 
     pub(in crate::forge) fn header(&self, name: &str) -> Option<&str> {

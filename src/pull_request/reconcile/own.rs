@@ -131,6 +131,9 @@ impl Reconcile<'_> {
 
     /// Notes in the text that no person closed the pull request.
     pub(super) async fn note_moving(&mut self, pull: &Pull) -> Result<(), Error> {
+        if is_moving(pull) {
+            return Ok(());
+        }
         let body = while_moving(self.proposal.body);
         let edit = Edit {
             body: Some(&body),
@@ -140,10 +143,11 @@ impl Reconcile<'_> {
         self.tried(edited).map(drop)
     }
 
-    /// An open one whose branch is as planned; removes the notice of an earlier run.
-    pub(super) async fn settled(&mut self, pull: Box<Pull>) -> Result<Step, Error> {
+    /// Removes the notice from an open pull request whose branch is as planned: the last step, so
+    /// that a run that is interrupted before leaves the notice.
+    pub(super) async fn remove_notice(&mut self, pull: Box<Pull>) -> Result<Box<Pull>, Error> {
         if !is_moving(&pull) {
-            return Ok(Step::There(pull));
+            return Ok(pull);
         }
         self.permit().await?;
         let edit = Edit {
@@ -153,7 +157,7 @@ impl Reconcile<'_> {
         let edited = self.forge.edit_pull(pull.number, &edit).await;
         let pull = self.tried(edited)?;
         self.updated();
-        Ok(Step::There(Box::new(pull)))
+        Ok(Box::new(pull))
     }
 
     /// Reopens a closed one, or opens a new one if the forge refuses.
@@ -167,7 +171,7 @@ impl Reconcile<'_> {
         match self.tried(edited) {
             Ok(pull) => {
                 self.updated();
-                self.settled(Box::new(pull)).await
+                Ok(Step::There(Box::new(pull)))
             }
             Err(error) if error.class == Class::Refused => self.replace().await,
             Err(error) => Err(error),

@@ -252,7 +252,11 @@ fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
 fn forge(hosted: &HostedRepository, tree: &WorkTree) -> Option<StarterForge> {
     let host = hosted.host.as_str();
     let has = |directory: &str| tree.root().join(directory).is_dir();
-    let gitea = || Some(format!("https://{host}/api/v1"));
+    let web = hosted.web.clone();
+    let web = web.unwrap_or_else(|| format!("https://{host}"));
+    // GitHub Enterprise Server has the default ports.
+    let has_port = web.matches(':').count() > 1;
+    let gitea = || Some(format!("{web}/api/v1"));
     let (kind, url, sure) = match host {
         "github.com" => ("github", None, true),
         "codeberg.org" | "gitea.com" => ("gitea", gitea(), true),
@@ -260,11 +264,12 @@ fn forge(hosted: &HostedRepository, tree: &WorkTree) -> Option<StarterForge> {
         _ if has(".gitea")
             || has(".forgejo")
             || host.contains("gitea")
-            || host.contains("forgejo") =>
+            || host.contains("forgejo")
+            || has_port =>
         {
             ("gitea", gitea(), false)
         }
-        _ if has(".github") => ("github", Some(format!("https://{host}/api/v3")), false),
+        _ if has(".github") => ("github", Some(format!("{web}/api/v3")), false),
         _ => return None,
     };
     Some(StarterForge {

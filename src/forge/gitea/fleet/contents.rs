@@ -128,7 +128,7 @@ impl GiteaFleet {
         if reply.status.is_client_error() {
             return Ok(Vec::new());
         }
-        let rows: Vec<Option<FileRow>> = reply.expect(&[200])?;
+        let rows: Vec<Option<FileRow>> = reply.expect_list()?;
         Ok(rows.into_iter().flatten().collect())
     }
 

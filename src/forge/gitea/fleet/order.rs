@@ -40,7 +40,7 @@ impl GiteaFleet {
             .query("files", false)
             .query("limit", 1)
             .query("page", 1);
-        let left: Vec<CommitRow> = self.http.send(&request).await?.expect(&[200])?;
+        let left: Vec<CommitRow> = self.http.send(&request).await?.expect_list()?;
         Ok(Some(left.is_empty()))
     }
 }

@@ -101,7 +101,7 @@ impl GiteaFleet {
             request = request.query("path", directory);
         }
         let reply = self.http.send(&request).await?;
-        let mut rows: Vec<CommitRow> = reply.expect(&[200])?;
+        let mut rows: Vec<CommitRow> = reply.expect_list()?;
         let whole = !reply.more(Paging::Counted, rows.len()) && rows.len() <= RECENT;
         rows.truncate(RECENT);
         let (histories, contents) = self.histories(repository, files, &rows, whole).await?;

@@ -12,7 +12,10 @@ use crate::{
             BranchHead, CONFIG_MAX, ConfigFile, FileListing, RepositoryName, RepositoryState,
             Survey, SurveyRequest,
         },
-        gitea::{pull_requests, repository::RepositoryRow},
+        gitea::{
+            nullable, pull_requests,
+            repository::{RepositoryRow, no_pull_requests},
+        },
         http::{Reply, Request},
     },
 };
@@ -36,7 +39,7 @@ struct BranchCommit {
 struct CommitRow {
     sha: String,
     commit: CommitText,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable::list")]
     parents: Vec<ObjectName>,
 }
 
@@ -109,6 +112,9 @@ impl GiteaFleet {
         }
         if row.empty {
             return Ok(Survey::Empty);
+        }
+        if row.has_pull_requests == Some(false) {
+            return Ok(Survey::Failed(no_pull_requests(&row.full_name)));
         }
         let repo = Repo::from(row);
         let base = request
@@ -236,7 +242,7 @@ impl GiteaFleet {
 
 /// The pull requests of a response, and the repository that they are made to.
 fn pull_page(reply: &Reply, repository: &RepositoryName) -> Result<PullPage, Error> {
-    let rows: Vec<Option<Value>> = reply.expect(&[200])?;
+    let rows: Vec<Option<Value>> = reply.expect_list()?;
     let what = || format!("Gitea: listing the pull requests of {repository}");
     let mut page = PullPage {
         repository: None,

@@ -1,7 +1,7 @@
 //! Simulated Gitea and Forgejo, with the pitfalls of the real ones.
 //!
-//! "Seen" means observed on a Gitea 1.25.4, a Forgejo 11.0.1 and a Gitea before 1.22; other
-//! behavior is from the servers' source. Nothing here sleeps: what the real servers do "a while
+//! "Seen" means observed on a Gitea 1.25.4, 1.25.5 and 1.26.1, a Forgejo 11.0.1 and a Gitea before
+//! 1.22; other behavior is from the servers' source. Nothing here sleeps: what the real servers do "a while
 //! later", this one does a number of requests later.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,9 @@ use super::{Asked, PullRow, Reply, Store, error, not_found, page, store::CommitR
 const REPO: &str = "acme/flows";
 
 /// The default version of the simulated Gitea.
-pub const GITEA: &str = "1.25.4";
+pub const GITEA: &str = "1.26.1";
+/// A Gitea that cannot replace a branch.
+pub const GITEA_1_25: &str = "1.25.5";
 /// The default version of the simulated Forgejo.
 pub const FORGEJO: &str = "11.0.1+gitea-1.22.0";
 
@@ -48,6 +50,15 @@ pub struct Settings {
     /// Pull requests that were scheduled with a style that is not allowed.
     pub stuck: BTreeSet<u64>,
     pub issues: bool,
+    /// Whether pull requests are enabled.
+    pub pull_requests: bool,
+    /// Whether the token's owner is an administrator of the server, to whom alone a server in
+    /// production shows the text of a 500 (`services/context/api.go`, `APIErrorInternal`).
+    pub admin: bool,
+    /// Whether the client disappears while the current request is carried out.
+    pub cut: bool,
+    /// The heads of branches that the queue knows about.
+    noticed: BTreeMap<String, String>,
     /// Whether the token has a scope for issues, and `read:organization`.
     pub issue_scope: bool,
     pub organization_scope: bool,
@@ -87,6 +98,10 @@ impl Default for Settings {
             shown: BTreeMap::new(),
             stuck: BTreeSet::new(),
             issues: true,
+            pull_requests: true,
+            admin: true,
+            cut: false,
+            noticed: BTreeMap::new(),
             issue_scope: true,
             organization_scope: true,
             organization: None,
@@ -120,6 +135,16 @@ fn is_at_least(store: &Store, gitea: (u32, u32), forgejo: u32) -> bool {
 }
 
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
+    let reply = answer_admin(store, asked);
+    // The text of an error is in the server's log.
+    if reply.status == 500 && !store.gitea.admin {
+        return error(500, "");
+    }
+    reply
+}
+
+fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
+    notice_pushes(store);
     work(store);
     let path = asked.path.strip_prefix("/api/v1").unwrap();
     if path == "/version" {
@@ -131,6 +156,11 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     let Some(path) = path.strip_prefix("/repos/acme/flows") else {
         return not_found();
     };
+    // The same path below the new name (`services/context/repo.go`, `RedirectToRepo`).
+    if let Some(name) = store.renamed {
+        let to = asked.target.replace("acme/flows", name);
+        return Reply::json(307, Value::Null).with("location", &to);
+    }
     // Seen: every write to an archived repository.
     if store.archived && asked.method != "GET" {
         return error(423, "acme/flows is archived");
@@ -146,20 +176,71 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         },
         ("POST", "branches") => make_branch(store, asked),
         ("DELETE", "branches") => delete(store, rest),
+        ("GET", "git") if rest.starts_with("refs/pull/") => pull_refs(store, rest),
         ("GET", "git") if rest.starts_with("commits/") => store
             .seen(&rest["commits/".len()..])
             .map_or(not_found(), |id| Reply::json(200, json!({"sha": id}))),
         ("GET", "git") => git(store, asked, rest),
+        ("GET", "commits") if rest.is_empty() => commits(store, asked),
         ("GET", "commits") => page(asked, store.statuses.clone(), ("limit", PAGE, true)),
         ("POST", "actions") => dispatch(store, asked, rest),
         ("POST", "contents") => contents(store, asked),
         ("GET", "compare") => compare(store, rest),
+        // Seen: where pull requests are disabled.
+        (_, "pulls") if !store.gitea.pull_requests => not_found(),
         (_, "pulls") => pulls(store, asked, rest),
         (_, "issues") => issues(store, asked, rest),
         (_, "labels") => labels(store, asked),
         (_, "tags") => tags(store, asked, rest),
         _ => not_found(),
     }
+}
+
+/// Takes what was pushed by other means than the API into the pull requests at once.
+fn notice_pushes(store: &mut Store) {
+    for (branch, head) in store.refs.clone() {
+        let known = store.gitea.noticed.insert(branch.clone(), head.clone());
+        if known.is_none_or(|known| known == head) {
+            continue;
+        }
+        let open = store.pulls.iter().filter(|pull| pull.open);
+        for pull in open.filter(|pull| pull.head == branch) {
+            store.gitea.shown.insert(pull.number, head.clone());
+        }
+    }
+}
+
+/// The heads of pull requests, as the server shows them.
+fn pull_refs(store: &Store, path: &str) -> Reply {
+    let number = path.strip_prefix("refs/pull/").unwrap();
+    let number: u64 = number.strip_suffix("/head").unwrap().parse().unwrap();
+    let Some(pull) = store.pulls.iter().find(|pull| pull.number == number) else {
+        return not_found();
+    };
+    // Pull requests that a test makes show the head of their branch.
+    let head = store.refs.get(&pull.head);
+    let Some(sha) = store.gitea.shown.get(&number).or(head) else {
+        return not_found();
+    };
+    Reply::json(
+        200,
+        json!([{"ref": path, "object": {"type": "commit", "sha": sha}}]),
+    )
+}
+
+/// The commits of one line that another one lacks.
+fn commits(store: &mut Store, asked: &Asked) -> Reply {
+    let known = [asked.query("sha"), asked.query("not")].map(Option::unwrap);
+    let [Some(head), Some(base)] = known.map(|id| store.seen(id)) else {
+        return not_found();
+    };
+    let row = |id: &String| {
+        let commit = &store.commits[id];
+        let parents = commit.parents.iter().map(|id| json!({"sha": id}));
+        json!({"sha": id, "commit": {"message": commit.message}, "parents": parents.collect::<Vec<_>>()})
+    };
+    let rows = store.ahead(&base, &head).iter().map(row).collect();
+    page(asked, rows, ("limit", PAGE, true))
 }
 
 /// Puts a task into the queue.
@@ -218,7 +299,7 @@ fn repository(store: &Store) -> Reply {
     Reply::json(
         200,
         json!({"full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions,
-               "archived": store.archived, "has_issues": store.gitea.issues,
+               "archived": store.archived, "has_issues": store.gitea.issues, "has_pull_requests": store.gitea.pull_requests,
                "allow_merge_commits": allows("merge"), "allow_squash_merge": allows("squash"),
                "allow_rebase": allows("rebase"), "allow_rebase_explicit": allows("rebase-merge"),
                "allow_fast_forward_only_merge": allows("fast-forward-only"),
@@ -351,12 +432,17 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
     let Some(parent) = store.refs.get(from).cloned() else {
         return error(404, "branch does not exist");
     };
-    // Seen: `force_push` from Gitea 1.25 on; older servers pass over what they don't know.
-    let force = asked.body["force_push"] == true
-        && !version(store).0
-        && is_at_least(store, (1, 25), u32::MAX);
-    if to.is_some_and(|to| to != from && store.refs.contains_key(to)) && !force {
-        return error(422, "branch already exists");
+    // Seen: `force_push` from Gitea 1.26 on; older servers ignore an unknown field.
+    let force = asked.body["force_push"] == true && replaces_branches(store);
+    if to.is_some_and(|to| to != from && store.refs.contains_key(to)) {
+        // The others of a race do not see the branch, and git refuses the push.
+        let rebuilt = store.commits[&store.refs[to.unwrap()]].parents == [parent.clone()];
+        if store.gitea.racing && (rebuilt || !force) {
+            return lost_race(store, to.unwrap(), force);
+        }
+        if !force {
+            return error(422, "branch already exists");
+        }
     }
     let mut files = store.files_of(&parent).clone();
     for change in asked.body["files"].as_array().unwrap() {
@@ -399,11 +485,37 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
     });
     store.before_write();
     store.refs.insert(branch.clone(), id.clone());
-    later(store, Task::Pushed(branch));
+    store.gitea.noticed.insert(branch.clone(), id.clone());
+    // Seen on Gitea 1.26: the branch moves, and `refs/pull/N/head` does not.
+    if !(store.gitea.cut && replaces_branches(store)) {
+        later(store, Task::Pushed(branch));
+    }
     Reply::json(
         201,
         json!({"commit": {"sha": id, "parents": [{"sha": parent}]}, "files": []}),
     )
+}
+
+fn replaces_branches(store: &Store) -> bool {
+    !version(store).0 && is_at_least(store, (1, 26), u32::MAX)
+}
+
+/// Seen: the losers of a race for a branch get 500 from Gitea 1.25 and Forgejo 11, and 403 with the
+/// same text from Gitea 1.26.
+fn lost_race(store: &Store, branch: &str, force: bool) -> Reply {
+    let (name, head) = (format!("refs/heads/{branch}"), &store.refs[branch]);
+    let reason = if force {
+        format!(
+            "cannot lock ref '{name}': is at {head} but expected {}",
+            "0".repeat(40)
+        )
+    } else {
+        format!("cannot lock ref '{name}': reference already exists")
+    };
+    let text = format!(
+        "PushRejected Error: exit status 1 - remote: error: {reason}\n ! [remote rejected] {branch} (failed to update ref)"
+    );
+    error(if replaces_branches(store) { 403 } else { 500 }, &text)
 }
 
 fn compare(store: &mut Store, basehead: &str) -> Reply {
@@ -422,9 +534,11 @@ fn compare(store: &mut Store, basehead: &str) -> Reply {
             _ => not_found(),
         };
     };
-    // Seen: no commits for histories that have nothing in common.
+    // Seen: Gitea 1.26 answers 500 for unrelated histories, older servers and Forgejo list no commits.
     let ids = if store.common_ancestor(&base, &head).is_some() {
         store.ahead(&base, &head)
+    } else if replaces_branches(store) {
+        return error(500, "MergeBase: exit status 1");
     } else {
         Vec::new()
     };
@@ -568,6 +682,9 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if let Some(branch) = store.meddled.take() {
         store.push(&branch, "somebody's work", &[("work", "done")]);
     }
+    // Seen on Forgejo: the body is stored before the state.
+    let forgejo = version(store).0;
+    let cut = store.gitea.cut && forgejo && asked.body["state"].is_string();
     let Some(pull) = store.pull_mut(number) else {
         return not_found();
     };
@@ -578,6 +695,7 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         body.clone_into(&mut pull.body);
     }
     match asked.text("state") {
+        _ if cut => {}
         "closed" => pull.open = false,
         "open" if pull.merged.is_some() => {
             return error(

@@ -141,6 +141,17 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             not_found()
         };
     }
+    // The documentation ("Best practices for using the REST API", "Follow redirects"): 301 to the
+    // number of the repository.
+    if let Some(name) = store.renamed {
+        if asked.path == "/repositories/7" {
+            return Reply::json(200, json!({"full_name": name}));
+        }
+        let to = asked.target.replace("/repos/acme/flows", "/repositories/7");
+        let to = format!("{}{to}", store.root);
+        return Reply::json(301, json!({"message": "Moved Permanently", "url": to}))
+            .with("location", &to);
+    }
     let Some(path) = asked.path.strip_prefix("/repos/acme/flows") else {
         return not_found();
     };

@@ -38,6 +38,9 @@ pub enum Fault {
     Silence,
     /// The request is carried out, and no response is ever sent.
     Hang,
+    /// The client is killed while the request is carried out: the server stops halfway where the real
+    /// one does. No response is sent.
+    Cut,
 }
 
 struct Scripted {
@@ -291,7 +294,11 @@ impl Shared {
                 .unwrap()
                 .push(format!("the token is in {address}"));
         }
-        if let Err(breach) = self.schema.check(asked) {
+        // The address of a redirect is the server's, and not described.
+        let redirected = asked.path.starts_with("/repositories/");
+        if let Err(breach) = self.schema.check(asked)
+            && !redirected
+        {
             self.breaches
                 .lock()
                 .unwrap()
@@ -328,8 +335,10 @@ impl Shared {
                 self.carry_out(asked);
                 None
             }
-            Some(Fault::Hang) => {
+            Some(fault @ (Fault::Hang | Fault::Cut)) => {
+                self.store.lock().unwrap().gitea.cut = matches!(fault, Fault::Cut);
                 self.carry_out(asked);
+                self.store.lock().unwrap().gitea.cut = false;
                 loop {
                     std::thread::park();
                 }

@@ -98,6 +98,8 @@ pub struct Store {
     pub rules: super::github_rules::Settings,
     /// Whether the repository is archived.
     pub archived: bool,
+    /// The repository's new name: requests for the old one are redirected.
+    pub renamed: Option<&'static str>,
     /// The state that only Gitea and Forgejo have.
     pub gitea: super::gitea::Settings,
     /// The state that only GitHub has.
@@ -149,6 +151,7 @@ impl Store {
             no_merge: None,
             rules: super::github_rules::Settings::default(),
             archived: false,
+            renamed: None,
             gitea: super::gitea::Settings::default(),
             github: super::github::Settings::default(),
             next: 0,

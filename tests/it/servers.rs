@@ -1,0 +1,493 @@
+//! The differences between versions of Gitea and Forgejo that real servers showed, as whole runs.
+
+use std::{
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    forge::{
+        self as fakes, Fake, Fault, Kind, TOKEN, When,
+        gitea::{FORGEJO, GITEA, GITEA_1_25},
+    },
+    hosted::{A, GITEAS, PROMOTE, WAIT, hosted, promote, publish, run},
+    world::{REV_B, World},
+};
+
+/// The servers that races and interruptions were tried on.
+const SERVERS: [&str; 4] = ["1.23.8", GITEA_1_25, GITEA, FORGEJO];
+
+const REOPEN: [&str; 8] = [
+    "promote",
+    "--revision",
+    REV_B,
+    "--pr",
+    "ready",
+    "--reopen",
+    "--format",
+    "json",
+];
+
+/// A world on a server of this version.
+fn on(version: &'static str, settings: &str) -> (World, Fake) {
+    let kind = if version.contains("+gitea") {
+        Kind::Forgejo
+    } else {
+        Kind::Gitea
+    };
+    let (world, fake) = hosted(kind, settings);
+    fake.store().version = version;
+    (world, fake)
+}
+
+fn promoted(world: &World, exit: i32) -> Value {
+    run(world, &promote(REV_B)).exits(exit).json()
+}
+
+/// The errors of a document.
+fn said(document: &Value) -> String {
+    format!("{} {}", document["error"], document["errors"])
+}
+
+fn state(document: &Value) -> &str {
+    document["pull_request"]["state"].as_str().unwrap()
+}
+
+fn started(world: &World, args: &[&str]) -> Child {
+    let mut command = world.command(args);
+    let command = command.env("REPIN_FORGE_TOKEN", TOKEN);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn ended(child: Child, case: &str) -> Value {
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{case} {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Runs a promotion that is killed in the middle of the first request of this kind.
+fn killed(world: &World, fake: &Fake, args: &[&str], at: (&'static str, &str)) {
+    let requests = || {
+        let asked = fake.asked();
+        let fits = |line: &&String| line.starts_with(at.0) && line.ends_with(at.1);
+        asked.iter().filter(fits).count()
+    };
+    let before = requests();
+    fake.fault(at, 1, Fault::Cut);
+    let mut child = started(world, args);
+    let end = Instant::now() + Duration::from_secs(60);
+    while requests() == before {
+        assert!(Instant::now() < end, "{at:?} {:#?}", fake.asked());
+        assert!(child.try_wait().unwrap().is_none(), "{at:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The request is logged before it is carried out.
+    std::thread::sleep(Duration::from_millis(50));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Another process changes a pinned file on the base branch.
+fn rival(fake: &Fake) {
+    let text = fake.store().content("main", A) + "\nmore: lines\n";
+    fake.store().push("main", "another change", &[(A, &text)]);
+}
+
+/// One open pull request without a notice, which shows its branch, whose commit is on the base's
+/// head.
+fn is_whole(fake: &Fake, case: &str) {
+    let mut store = fake.store();
+    fakes::gitea::drain(&mut store);
+    let open = store.open_pulls();
+    assert_eq!(open.len(), 1, "{case}: {:?}", store.pulls);
+    let head = &store.refs[&open[0].head];
+    let base = std::slice::from_ref(&store.refs["main"]);
+    assert_eq!(store.commits[head].parents, base, "{case}");
+    assert!(!open[0].body.contains("moving"), "{case}: {}", open[0].body);
+    let number = open[0].number;
+    assert_eq!(store.gitea.shown.get(&number), Some(head), "{case}");
+    assert!(store.gitea.checked.contains(&number), "{case}");
+}
+
+#[test]
+fn branch_is_updated_on_every_version() {
+    for version in SERVERS {
+        let (world, fake) = on(version, "");
+        let first = promoted(&world, 0);
+        rival(&fake);
+        let again = promoted(&world, 0);
+        assert_eq!(state(&again), "updated", "{version}");
+        let number = |document: &Value| document["pull_request"]["number"].clone();
+        assert_eq!(number(&again), number(&first), "{version}");
+        is_whole(&fake, version);
+        let forced = version == GITEA;
+        let deleted = |line: &String| line.starts_with("DELETE");
+        assert_eq!(fake.writes().iter().any(deleted), !forced, "{version}");
+        assert_eq!(state(&promoted(&world, 0)), "unchanged", "{version}");
+    }
+}
+
+#[test]
+fn losers_of_race_for_new_branch_succeed() {
+    for version in SERVERS {
+        for admin in [true, false] {
+            let case = format!("{version} {admin}");
+            let (world, fake) = on(version, "");
+            fake.store().gitea.admin = admin;
+            fake.meet("POST", "/contents", 4);
+            let children: Vec<_> = (0..4).map(|_| started(&world, &promote(REV_B))).collect();
+            for child in children {
+                assert_eq!(ended(child, &case)["pull_request"]["number"], 1, "{case}");
+            }
+            let lost = fake.answered(500) + fake.answered(403);
+            assert_eq!(lost, 3, "{case}");
+            is_whole(&fake, &case);
+        }
+    }
+}
+
+#[test]
+fn losers_of_race_for_rebuilt_branch_succeed() {
+    for version in SERVERS {
+        let (world, fake) = on(version, "");
+        promoted(&world, 0);
+        rival(&fake);
+        let branch = fake.store().pulls[0].head.clone();
+        if version != GITEA {
+            fake.meet("DELETE", &branch, 3);
+        }
+        fake.meet("POST", "/contents", 3);
+        let children: Vec<_> = (0..3).map(|_| started(&world, &promote(REV_B))).collect();
+        for child in children {
+            assert_eq!(
+                ended(child, version)["pull_request"]["number"],
+                1,
+                "{version}"
+            );
+        }
+        is_whole(&fake, version);
+    }
+}
+
+#[test]
+fn losers_of_race_for_dispatch_succeed() {
+    for version in [GITEA_1_25, GITEA, FORGEJO] {
+        for admin in [true, false] {
+            let case = format!("{version} {admin}");
+            let (world, fake) = on(version, "dispatch: [deploy.yml]");
+            run(&world, &PROMOTE).exits(0);
+            fake.store().workflows_there = vec!["deploy.yml"];
+            fake.store().gitea.admin = admin;
+            fake.store().merge(1);
+            fake.meet("POST", "/contents", 2);
+            let children: Vec<_> = (0..2).map(|_| started(&world, &WAIT)).collect();
+            let dispatched = children
+                .into_iter()
+                .map(|child| ended(child, &case)["dispatched"].as_array().unwrap().len());
+            assert_eq!(dispatched.sum::<usize>(), 1, "{case}");
+            assert_eq!(fake.store().dispatched.len(), 1, "{case}");
+        }
+    }
+}
+
+/// The controls of the races: git's text about a nested branch, and a missing permission.
+#[test]
+fn refusals_that_look_like_races_are_reported() {
+    for (status, text, exit, help) in [
+        (
+            500,
+            "PushRejected Error: cannot lock ref 'refs/heads/auto/x': 'refs/heads/auto' exists; cannot create 'refs/heads/auto/x'",
+            1,
+            "delete the existing branch",
+        ),
+        (
+            403,
+            "user should have a permission to write",
+            4,
+            "write:repository",
+        ),
+    ] {
+        let (world, fake) = on(GITEA, "");
+        let refusal = Fault::Instead(fakes::error(status, text));
+        fake.fault(("POST", "/contents"), 9, refusal);
+        let document = promoted(&world, exit);
+        let said = said(&document);
+        assert!(said.contains(help), "{said}");
+        assert_eq!(fake.writes().len(), 1, "{status}");
+    }
+}
+
+/// Wherever a run that rebuilds a branch is killed, the next one finishes, without `--reopen`.
+#[test]
+fn rebuilding_that_is_killed_anywhere_is_finished_by_the_next_run() {
+    for version in [GITEA_1_25, GITEA, FORGEJO] {
+        let deletes = version != GITEA;
+        let patches = if deletes { 3 } else { 1 };
+        let mut moments: Vec<_> = (0..patches).map(|skip| ("PATCH", skip)).collect();
+        moments.push(("POST", 0));
+        if deletes {
+            moments.push(("DELETE", 0));
+        }
+        for (method, skip) in moments {
+            let case = format!("{version} {method} {skip}");
+            let (world, fake) = on(version, "");
+            promoted(&world, 0);
+            rival(&fake);
+            let branch = fake.store().pulls[0].head.clone();
+            let path = match method {
+                "PATCH" => "/pulls/1",
+                "POST" => "/contents",
+                _ => &branch,
+            };
+            killed_at(&world, &fake, skip, (method, path));
+            fakes::gitea::drain(&mut fake.store());
+            let again = promoted(&world, 0);
+            assert_eq!(again["pull_request"]["number"], 1, "{case}");
+            is_whole(&fake, &case);
+        }
+    }
+}
+
+/// Like [`killed`], in the middle of a later request of this kind.
+fn killed_at(world: &World, fake: &Fake, skip: usize, at: (&'static str, &str)) {
+    fake.forget();
+    fake.fault_after(skip, at, 1, Fault::Cut);
+    let mut child = started(world, &promote(REV_B));
+    let end = Instant::now() + Duration::from_secs(60);
+    let seen = || {
+        let asked = fake.asked();
+        let fits = |line: &&String| line.starts_with(at.0) && line.ends_with(at.1);
+        asked.iter().filter(fits).count()
+    };
+    while seen() <= skip {
+        assert!(Instant::now() < end, "{at:?} {:#?}", fake.asked());
+        assert!(child.try_wait().unwrap().is_none(), "{at:?} {skip}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The request is logged before it is carried out.
+    std::thread::sleep(Duration::from_millis(50));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A pull request that a person closed stays closed, also after its branch was deleted.
+#[test]
+fn deleted_branch_needs_reopen_and_then_no_wait() {
+    for version in SERVERS {
+        let (world, fake) = on(version, "");
+        promoted(&world, 0);
+        {
+            let mut store = fake.store();
+            let branch = store.pulls[0].head.clone();
+            store.refs.remove(&branch);
+            store.close(1);
+        }
+        let said = said(&promoted(&world, 1));
+        assert!(said.contains("--reopen"), "{version} {said}");
+        let begin = Instant::now();
+        let document = run(&world, &REOPEN).exits(0).json();
+        assert_eq!(document["pull_request"]["number"], 1, "{version}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{version}");
+        is_whole(&fake, version);
+    }
+}
+
+/// The pull request is opened, and then the server's queue closes it; the run is killed in between.
+#[test]
+fn new_pull_request_of_recreated_branch_survives_kill() {
+    let (world, fake) = on(FORGEJO, "");
+    promoted(&world, 0);
+    fake.store().merge(1);
+    publish(&world, &fake, "revert");
+    fake.store().gitea.delay = 99;
+    killed(&world, &fake, &promote(REV_B), ("POST", "/pulls"));
+    fake.store().gitea.delay = 2;
+    fakes::gitea::drain(&mut fake.store());
+    assert!(fake.store().open_pulls().is_empty());
+    promoted(&world, 0);
+    is_whole(&fake, FORGEJO);
+}
+
+#[test]
+fn pull_request_that_shows_an_old_commit_is_repaired() {
+    for version in SERVERS {
+        let (world, fake) = on(version, "");
+        promoted(&world, 0);
+        fakes::gitea::drain(&mut fake.store());
+        let old = fake.store().refs["main"].clone();
+        fake.store().gitea.shown.insert(1, old);
+        assert_eq!(state(&promoted(&world, 0)), "updated", "{version}");
+        is_whole(&fake, version);
+        assert_eq!(state(&promoted(&world, 0)), "unchanged", "{version}");
+    }
+}
+
+/// The queue is slow: nothing is repaired that only takes a moment.
+#[test]
+fn pull_request_that_follows_late_is_left() {
+    let (world, fake) = on(GITEA, "");
+    promoted(&world, 0);
+    fakes::gitea::drain(&mut fake.store());
+    let (old, head) = {
+        let store = fake.store();
+        (
+            store.refs["main"].clone(),
+            store.refs[&store.pulls[0].head].clone(),
+        )
+    };
+    fake.store().gitea.shown.insert(1, old);
+    fake.at(
+        When::After,
+        "GET",
+        "/git/refs/pull/1/head",
+        2,
+        move |store| {
+            store.gitea.shown.insert(1, head);
+        },
+    );
+    fake.forget();
+    assert_eq!(state(&promoted(&world, 0)), "unchanged");
+    assert_eq!(fake.writes(), [""; 0]);
+}
+
+#[test]
+fn unrelated_branch_is_refused_on_every_version() {
+    for version in SERVERS {
+        for admin in [true, false] {
+            let (world, fake) = on(version, "");
+            fake.store().gitea.admin = admin;
+            let branch = promoted(&world, 0)["branch"].as_str().unwrap().to_owned();
+            let orphan = fake.store().push_orphan(&branch, "mine", &[("x", "y")]);
+            fake.forget();
+            let begin = Instant::now();
+            let said = said(&promoted(&world, 5));
+            assert!(
+                said.contains(&orphan) && said.contains(&branch),
+                "{version} {said}"
+            );
+            assert_eq!(fake.writes(), [""; 0], "{version}");
+            assert!(begin.elapsed() < Duration::from_secs(5), "{version}");
+        }
+    }
+}
+
+/// The control: a comparison that fails for another reason is an outage.
+#[test]
+fn failed_comparison_of_related_branches_is_an_outage() {
+    let (world, fake) = on(GITEA, "");
+    let branch = promoted(&world, 0)["branch"].as_str().unwrap().to_owned();
+    let path = format!("/compare/main...{branch}");
+    fake.fault(("GET", &path), 99, Fault::Instead(fakes::error(500, "")));
+    promoted(&world, 3);
+    fake.forget();
+    fake.fault(("GET", &path), 2, Fault::Instead(fakes::error(500, "")));
+    assert_eq!(state(&promoted(&world, 0)), "unchanged");
+}
+
+#[test]
+fn disabled_pull_requests_are_reported_as_such() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        run(&world, &PROMOTE).exits(0);
+        fake.store().gitea.pull_requests = false;
+        fake.forget();
+        for args in [&PROMOTE[..], &["status"], &["doctor"]] {
+            let ran = run(&world, args).exits(4);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(
+                said.contains("pull requests are disabled"),
+                "{args:?} {said}"
+            );
+            assert!(said.contains("enable pull requests"), "{args:?} {said}");
+            assert!(!said.contains("again later"), "{args:?} {said}");
+        }
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+        // Any other 404 is none.
+        fake.store().gitea.pull_requests = true;
+        fake.fault(("GET", "/pulls"), 1, Fault::Instead(fakes::not_found()));
+        let ran = run(&world, &PROMOTE).exits(3);
+        assert!(!ran.stderr.contains("disabled"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn renamed_repository_is_an_input_error_with_the_new_name() {
+    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
+        let (world, fake) = hosted(kind, "");
+        fake.store().renamed = Some("acme/streams");
+        for args in [
+            &PROMOTE[..],
+            &["promote", "--revision", REV_B, "--pr", "draft"],
+            &["status"],
+            &["doctor"],
+            &WAIT,
+            &["branch", "promote", "--from", "staging", "--to", "main"],
+            &["gates", "--ref", "main"],
+        ] {
+            let ran = run(&world, args).exits(2);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            let new = "acme/flows was renamed to acme/streams";
+            assert!(said.contains(new), "{kind:?} {args:?} {said}");
+        }
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+/// A redirect elsewhere is not followed, and its name is not believed.
+#[test]
+fn redirect_to_another_server_is_no_renaming() {
+    for location in [
+        "http://elsewhere.invalid/api/v1/repos/acme/streams",
+        "/repos/acme/streams",
+        "/api/v1/repos/acme/str%0aeams",
+        "/api/v1/repos/acme/flows",
+        "/api/v1/repos/acme",
+        "//elsewhere.invalid/api/v1/repos/acme/streams",
+    ] {
+        let (world, fake) = hosted(Kind::Gitea, "");
+        let reply = fakes::Reply::json(307, Value::Null).with("location", location);
+        fake.fault(("GET", "/repos/acme/flows"), 9, Fault::Instead(reply));
+        let ran = run(&world, &PROMOTE).exits(3);
+        assert!(!ran.stderr.contains("renamed"), "{location} {}", ran.stderr);
+    }
+}
+
+#[test]
+fn repository_that_answers_under_another_name_is_refused() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let (world, fake) = hosted(kind, "");
+        let row = serde_json::json!({"full_name": "acme/streams", "default_branch": "main"});
+        let reply = fakes::Reply::json(200, row);
+        fake.fault(("GET", "/repos/acme/flows"), 9, Fault::Instead(reply));
+        let ran = run(&world, &PROMOTE).exits(2);
+        assert!(
+            ran.stderr.contains("acme/streams"),
+            "{kind:?} {}",
+            ran.stderr
+        );
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn unknown_draft_prefix_is_taken_off_the_title() {
+    for version in SERVERS {
+        let (world, fake) = on(version, "");
+        fake.store().gitea.drafts = vec!["Draft:"];
+        let draft = ["promote", "--revision", REV_B, "--pr", "draft"];
+        for _ in 0..2 {
+            run(&world, &draft).exits(1);
+            let title = fake.store().pulls[0].title.clone();
+            assert!(title.starts_with("promote:"), "{version} {title}");
+        }
+        // A server that knows the prefix keeps it.
+        fake.store().gitea.drafts = vec!["WIP:"];
+        run(&world, &draft).exits(0);
+        let title = fake.store().pulls[0].title.clone();
+        assert!(title.starts_with("WIP: promote:"), "{version} {title}");
+    }
+}
