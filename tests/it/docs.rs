@@ -492,7 +492,7 @@ fn the_examples_of_the_configuration_parse() {
 
 /// A promise whose test was renamed or deleted is held by nothing.
 #[test]
-fn every_test_and_script_that_reliability_md_names_exists() {
+fn every_test_and_script_on_the_pages_exists() {
     fn functions(directory: &Path, names: &mut BTreeSet<String>) {
         let function = Regex::new(r"\bfn ([a-z0-9_]+)").unwrap();
         for entry in fs::read_dir(directory).unwrap() {
@@ -523,6 +523,24 @@ fn every_test_and_script_that_reliability_md_names_exists() {
         let exists = known.contains(name)
             || !rest.is_empty() && known.iter().any(|known| known.starts_with(name));
         assert!(exists, "docs/reliability.md: {name} does not exist");
+    }
+    // The last column of the guards' tables contains nothing but tests.
+    let guards = doc("testing.md");
+    let rows = guards.lines().filter_map(|line| line.strip_suffix(" |"));
+    for row in rows.filter(|row| row.contains('`')) {
+        let (_, tests) = row.rsplit_once(" | ").unwrap();
+        let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(
+            !names.is_empty(),
+            "docs/testing.md: a guard without a test: {row}"
+        );
+        for name in names {
+            let name = name.rsplit("::").next().unwrap();
+            assert!(
+                known.contains(name),
+                "docs/testing.md: {name} does not exist"
+            );
+        }
     }
     let path = Regex::new(r"`((?:scripts|src|tests|docs)/[a-z0-9_./-]+)").unwrap();
     for found in path.captures_iter(&text) {
