@@ -2,7 +2,8 @@
 
 use super::text;
 use crate::untrusted::{
-    Secrets, block, code_points, is_hidden, json, markdown, plain, short, tail, width, workflow,
+    Secrets, block, code_points, has_credential, is_hidden, json, markdown, plain, short, tail,
+    width, workflow,
 };
 
 /// Escaped texts contain no hidden character, no command, no secret, and are not longer than
@@ -84,10 +85,12 @@ fn written(text: &str) {
     assert!(command.ends_with('\n') && !command.contains('\r'));
 }
 
-/// Redacted text does not contain the secret, and text without a secret is unchanged.
+/// Redacted text does not contain the secret, and text without a secret or a credential is unchanged.
 fn redacted(secret: &str, text: &str) {
     let secrets = Secrets::default();
-    assert_eq!(secrets.redact(text), text);
+    if !has_credential(text) {
+        assert_eq!(secrets.redact(text), text);
+    }
     if secret.len() < 8 {
         return;
     }

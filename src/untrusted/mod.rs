@@ -12,6 +12,7 @@
 //! All of them escape the same characters, [`is_hidden`]; no other module decides on that. [`Secrets`]
 //! removes what nobody may read. Nothing here prints, and nothing here knows the rest of the program.
 
+mod formats;
 mod forms;
 mod hidden;
 pub mod markdown;
@@ -19,6 +20,7 @@ mod secrets;
 mod text;
 pub mod workflow;
 
+pub use formats::has_credential;
 pub use forms::{Forms, starred};
 pub use hidden::is_hidden;
 pub use secrets::{Secret, Secrets};

@@ -448,7 +448,7 @@ fn a_set_is_promoted_over_tls_with_a_root_of_ones_own() {
 }
 
 /// Sends a request on as it is, but for its host, and gives back the response's bytes.
-fn forwarded(host: &str, request: &Request) -> Reaction {
+pub(crate) fn forwarded(host: &str, request: &Request) -> Reaction {
     let mut stream = TcpStream::connect(host).unwrap();
     let mut head = format!(
         "{} {} HTTP/1.1\r\nConnection: close\r\n",
@@ -658,6 +658,34 @@ fn a_short_password_that_a_registry_echoes_is_not_shown() {
         assert!(!text.contains(&sent), "{text}");
     }
     assert!(ran.stdout.contains("you sent Basic ***"), "{}", ran.stdout);
+}
+
+#[test]
+fn token_of_another_job_is_never_shown() {
+    let world = world();
+    let part = ["ey", &"Jab3".repeat(20)].concat();
+    let signature = "c9_-".repeat(60);
+    for token in [
+        format!("ghs_1234567_{part}.{part}.{signature}"),
+        format!("session_{part}.{part}.{signature}"),
+        format!("ghp_{}", "aB3".repeat(12)),
+    ] {
+        let said = format!("the token {token} of ada lacks a scope");
+        let body = format!("{{\"errors\":[{{\"code\":\"DENIED\",\"message\":\"{said}\"}}]}}");
+        let proxy = Fake::start(move |_| Reaction::new(403, body.clone()));
+        let ran = promote(&world, &format!("http://{}", proxy.host()), &[]).exits(4);
+        assert!(
+            ran.stdout.contains("*** of ada lacks a scope"),
+            "{}",
+            ran.stdout
+        );
+        for text in [&ran.stdout, &ran.stderr] {
+            assert!(
+                !text.contains(&token[..12]) && !text.contains("Jab3"),
+                "{text}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! Environment variables that look like secrets, by name or by value; values are never shown.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
-
 use super::{Check, Code, fail};
+use crate::untrusted::has_credential;
 
 /// Last words of the names of secrets, alone or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [
@@ -28,33 +25,11 @@ const KEYS: [&str; 7] = [
     "SIGNING",
 ];
 
-/// The forms that issuers give their tokens so that scanners find them, private keys, and URLs with
-/// a password.
-static VALUES: LazyLock<Regex> = LazyLock::new(|| {
-    let forms = [
-        r"\bgh[pousr]_[0-9A-Za-z]{36,}",
-        r"\bgithub_pat_[0-9A-Za-z_]{22,}",
-        r"\bgl[a-z]{2,6}-[0-9A-Za-z_-]{20,}",
-        r"\bsk-[0-9A-Za-z_-]{20,}",
-        r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-        r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}",
-        r"\bnpm_[0-9A-Za-z]{36}\b",
-        r"\bpypi-[0-9A-Za-z_-]{50,}",
-        r"\bdckr_pat_[0-9A-Za-z_-]{20,}",
-        r"\bhf_[0-9A-Za-z]{30,}",
-        r"\bAIza[0-9A-Za-z_-]{35}",
-        r"\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,}",
-        r"-----BEGIN [A-Z ]*PRIVATE KEY",
-        r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s:@$]+@",
-    ];
-    Regex::new(&forms.join("|")).expect("the forms are constant, and a test compiles them")
-});
-
 /// A finding for each entry `NAME=VALUE` of an image's config that looks like a secret.
 pub fn env_secrets(env: &[String]) -> Vec<Check> {
     let finding = |entry: &String| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        let reason = if VALUES.is_match(value) {
+        let reason = if has_credential(value) {
             "the value has the form of a token, a private key or a URL with a password"
         } else if names_a_secret(name) && could_be_a_secret(value) {
             "the name is that of a secret, and the value is not empty"

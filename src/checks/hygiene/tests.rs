@@ -248,6 +248,19 @@ fn environment_entries_that_look_like_secrets_are_named_without_their_value() {
         token(&["A=AK", "IA", &"A1".repeat(8)]),
         token(&["A=-----BEGIN RSA ", "PRIVATE KEY-----"]),
         token(&["A=ey", "Jhbghciabcdef.", "eyJzdwiabcdefg.", "abcdefghijkl"]),
+        token(&[
+            "A=gh",
+            "s_1234567_ey",
+            "Jhbghciabcdef.",
+            "eyJzdwiabcdefg.",
+            "abcdefghijkl",
+        ]),
+        token(&[
+            "A=x_ey",
+            "Jhbghciabcdef.",
+            "eyJzdwiabcdefg.",
+            "abcdefghijkl",
+        ]),
     ];
     for entry in secrets.map(str::to_owned).iter().chain(&by_value) {
         let found = env_secrets(std::slice::from_ref(entry));
