@@ -138,6 +138,15 @@ impl Check {
         self
     }
 
+    /// The same check with help of its own, if there is any.
+    #[must_use]
+    pub fn with_help(self, help: Option<&str>) -> Self {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
+    }
+
     /// The same check with the cause that it may share with checks of other images.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {

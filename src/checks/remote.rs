@@ -59,10 +59,12 @@ pub fn claims(
                 revisions.push((&image.name, revision));
             }
             Ok(None) => {
-                let detail = format!("{}@{} does not exist", image.repository, one.digest);
+                let repository = &image.repository;
+                let absence = repository.absence(format!("{repository}@{}", one.digest));
                 checks.push(
-                    check(Code::DIGEST_MISSING, Status::Fail, detail)
-                        .cause("the pinned digest does not exist"),
+                    check(Code::DIGEST_MISSING, Status::Fail, absence.detail)
+                        .cause("the pinned digest does not exist")
+                        .with_help(absence.help),
                 );
             }
             Err(error) if error.class == Class::Ambiguous => {
@@ -181,10 +183,11 @@ impl Pinned {
                 .cause(digest_mismatch(tag)),
                 None,
             ),
-            Ok(None) => (
-                fail(Code::TAG_MISSING, format!("{name} does not exist")).cause(tag_missing(tag)),
-                None,
-            ),
+            Ok(None) => {
+                let absence = image.repository.absence(&name);
+                let missing = fail(Code::TAG_MISSING, absence.detail).cause(tag_missing(tag));
+                (missing.with_help(absence.help), None)
+            }
             Err(error) if error.class == Class::Ambiguous => {
                 let check = fail(Code::MANIFEST_AMBIGUOUS, error.evidence());
                 (check.cause(&error.message), None)

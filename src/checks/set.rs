@@ -57,15 +57,14 @@ pub fn resolved(
     let facts = match &resolution.found {
         Ok(Some(facts)) => facts,
         Ok(None) => {
-            let detail = format!("{}:{tag} does not exist", image.repository);
-            return (
-                vec![
-                    check(Code::TAG_MISSING, Status::Fail, detail)
-                        .item(tag.as_str())
-                        .cause(tag_missing(tag)),
-                ],
-                None,
-            );
+            let absence = image
+                .repository
+                .absence(format!("{}:{tag}", image.repository));
+            let missing = check(Code::TAG_MISSING, Status::Fail, absence.detail)
+                .item(tag.as_str())
+                .cause(tag_missing(tag))
+                .with_help(absence.help);
+            return (vec![missing], None);
         }
         Err(error) if error.class == Class::Ambiguous => {
             let detail = error.evidence();

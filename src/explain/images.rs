@@ -14,6 +14,7 @@ pub(super) const ALL: &[Explanation] = &[
             "The build of the image failed or is still running.",
             "The image was pushed under a tag that differs from `revision.tag`.",
             "`prune` or a retention rule of the registry deleted the tag.",
+            "The image is archived in Amazon ECR, which then reports it as missing.",
         ],
         remedy: "Build and push every image of the set at this revision, then run the command again.",
         example: "repin resolve --revision REV",
@@ -27,6 +28,7 @@ pub(super) const ALL: &[Explanation] = &[
         causes: &[
             "The image was deleted from the registry.",
             "The pin names the digest of another repository.",
+            "The image is archived in Amazon ECR, which then reports it as missing.",
         ],
         remedy: "Promote a revision whose images exist, or roll back to one.",
         example: "repin history",

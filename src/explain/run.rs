@@ -172,6 +172,22 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin doctor",
     },
     Explanation {
+        code: "pull_limit",
+        kind: Kind::Error,
+        exits: &[3],
+        summary: "Docker Hub allows fewer pulls than this run needs.",
+        meaning: "Docker Hub counts each request for a manifest: 100 in 6 hours for an anonymous \
+             address, 200 for a personal account. repin reads the rest of the limit with requests \
+             that are not counted, and stops before the first one that is.",
+        causes: &[
+            "Other jobs on the same address or account used the limit up.",
+            "The run is anonymous, or uses an account with a low limit.",
+        ],
+        remedy: "Log in to Docker Hub, wait until the limit is reset, or read the images from a \
+             mirror (`sources`).",
+        example: "repin doctor",
+    },
+    Explanation {
         code: "io",
         kind: Kind::Error,
         exits: &[3],

@@ -19,6 +19,6 @@ pub use document::{
 };
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
-pub use repository::{Repository, RepositoryError};
+pub use repository::{Absence, Repository, RepositoryError};
 pub use revision::{Pattern, PatternError, Revision, RevisionError};
 pub use tag::{Tag, TagError};

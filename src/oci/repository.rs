@@ -39,6 +39,20 @@ pub enum RepositoryError {
 
 const HUB: &str = "docker.io";
 
+/// ECR responds with 404 for archived images ("Archiving an image", Amazon ECR user guide).
+const RESTORE: &str = "check that the image was pushed; Amazon ECR also reports an archived image as missing: \
+                       `aws ecr describe-images` shows it as ARCHIVED, and `aws ecr update-image-storage-class \
+                       --target-storage-class STANDARD` restores it";
+
+/// A tag or digest that a registry reports as missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// What is missing.
+    pub detail: String,
+    /// The remedy, if the registry needs a special one.
+    pub help: Option<&'static str>,
+}
+
 impl Repository {
     /// The longest name, in bytes, as it is written and in full.
     pub const MAX: usize = 255;
@@ -95,10 +109,44 @@ impl Repository {
         split_host(text).is_some()
     }
 
+    /// Whether the registry is Docker Hub.
+    pub fn is_on_hub(&self) -> bool {
+        self.host == HUB
+    }
+
+    /// The detail and the help for `what`, a tag or digest that the registry reports as missing.
+    pub fn absence(&self, what: impl fmt::Display) -> Absence {
+        let missing = format!("{what} does not exist");
+        if is_ecr(&self.host) {
+            Absence {
+                detail: format!("{missing}, or is archived (Amazon ECR)"),
+                help: Some(RESTORE),
+            }
+        } else {
+            Absence {
+                detail: missing,
+                help: None,
+            }
+        }
+    }
+
     /// Host and path, the one form of all spellings.
     pub fn canonical(&self) -> String {
         format!("{}/{}", self.host, self.path)
     }
+}
+
+/// Whether a host is a private registry of Amazon ECR, by its name ("Amazon ECR endpoints and quotas",
+/// AWS General Reference).
+fn is_ecr(host: &str) -> bool {
+    let labels: Vec<&str> = host.split('.').collect();
+    matches!(
+        labels.as_slice(),
+        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"]
+            | [_, "dkr", "ecr", _, "amazonaws", "com", "cn"]
+            | [_, "dkr-ecr" | "dkr-ecr-fips", _, "on", "aws"]
+            | [_, "dkr-ecr", _, "on", "amazonwebservices", "com", "cn"]
+    )
 }
 
 /// The host of a name that has one, and the path behind it.
@@ -191,6 +239,37 @@ mod tests {
 
     fn canonical(text: &str) -> Result<String, RepositoryError> {
         Repository::parse(text).map(|r| r.canonical())
+    }
+
+    #[test]
+    fn only_missing_images_of_ecr_may_be_archived() {
+        let absence = |name: &str| {
+            let repository = Repository::parse(name).unwrap();
+            repository.absence(format!("{repository}:v1"))
+        };
+        for host in [
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+            "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+            "123456789012.dkr-ecr.eu-west-1.on.aws",
+        ] {
+            let absence = absence(&format!("{host}/acme/fix"));
+            assert!(absence.detail.contains("archived"), "{host}");
+            assert!(absence.help.unwrap().contains("update-image-storage-class"));
+        }
+        for name in [
+            "ghcr.io/acme/fix",
+            "public.ecr.aws/acme/fix",
+            "nginx",
+            "dkr.ecr.eu-west-1.amazonaws.com/acme/fix",
+            "x.dkr.ecr.eu-west-1.amazonaws.com.example.org/acme/fix",
+        ] {
+            let expected = Absence {
+                detail: format!("{name}:v1 does not exist"),
+                help: None,
+            };
+            assert_eq!(absence(name), expected);
+        }
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub use layer::Layer;
 pub use layout::Layout;
 pub use map::{Sources, SourcesError};
 pub use remote::{
-    Deletion, Environment, NextPage, Registries, Remote, Settings, SettingsError, TagPages, Tags,
+    Deletion, Environment, ManifestEstimate, NextPage, Registries, Remote, Settings, SettingsError,
+    TagPages, Tags,
 };
 
 /// One repository at the place that it is read from.

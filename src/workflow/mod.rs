@@ -24,6 +24,7 @@ mod interruption;
 pub mod on_forge;
 mod pipeline;
 mod publish;
+pub mod pulls;
 mod repositories;
 mod request;
 mod revision;

@@ -2,7 +2,10 @@
 
 use futures_util::future;
 
-use super::Services;
+use super::{
+    Services,
+    pulls::{self, Pull},
+};
 use crate::{
     checks::{Resolution, Target},
     config::Config,
@@ -23,6 +26,11 @@ pub fn resolve(
     services: &Services,
 ) -> Result<Vec<Resolution>, Errors> {
     let sources = services.sources_of_images(config)?;
+    let pulls = sources.iter().zip(&targets);
+    let pulls: Vec<_> = pulls
+        .map(|(source, target)| pulls_of(source, target, services))
+        .collect();
+    pulls::within_limit(config, &sources, &pulls, services)?;
     let work = sources.iter().zip(targets).map(|(source, target)| {
         let known = services.resolved_tag(source, &target.tag);
         resolution(source, target, known)
@@ -35,6 +43,22 @@ pub fn resolve(
         }
     }
     Ok(resolutions)
+}
+
+/// The manifests that the resolution of a tag requests.
+fn pulls_of(source: &Source, target: &Target, services: &Services) -> Vec<Pull> {
+    let tag = services.resolved_tag(source, &target.tag).is_none();
+    let tag = tag.then(|| Pull {
+        want: TagOrDigest::Tag(target.tag.clone()),
+        requests: 1,
+        with_platforms: true,
+    });
+    let replaced = target.pinned.iter().map(|digest| Pull {
+        want: TagOrDigest::Digest(*digest),
+        requests: 1,
+        with_platforms: false,
+    });
+    tag.into_iter().chain(replaced).collect()
 }
 
 async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) -> Resolution {

@@ -52,6 +52,7 @@ mod inventory_tree;
 mod kills;
 mod layouts;
 mod limits;
+mod limits_hub;
 mod machines;
 mod memory;
 mod nightly;

@@ -8,13 +8,14 @@ use crate::{
     error::{Class, Error, Errors},
     files::WorkTree,
     history::{Digests, Provenance},
-    oci::{Revision, TagOrDigest},
+    oci::{Digest, Revision, TagOrDigest},
     outside::{self, Scope},
     pins::Found,
     registry::resolve,
     report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
-        History, globs,
+        self, History, globs,
+        pulls::Pull,
         trust::{self, Trust},
         warn_if_interrupted,
     },
@@ -71,6 +72,20 @@ struct Asked {
     revision: Option<Revision>,
 }
 
+/// The manifests that the checks of the pinned digests request, for each image.
+fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<Pull>> {
+    let mut pulls: Vec<Vec<Pull>> = config.images.iter().map(|_| Vec::new()).collect();
+    for (at, digest) in wanted {
+        pulls[*at].push(Pull {
+            want: TagOrDigest::Digest(*digest),
+            // Once by its digest, and once by the revision's tag.
+            requests: 2,
+            with_platforms: true,
+        });
+    }
+    pulls
+}
+
 /// The checks that need a source and history.
 fn ask(
     config: &Config,
@@ -81,6 +96,7 @@ fn ask(
     let sources = cx.services.sources_of_images(config)?;
     let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
     let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
+    workflow::pulls::within_limit(config, &sources, &pulls(config, &wanted), &cx.services)?;
     let asked = wanted.iter().map(|(at, digest)| {
         let source = &sources[*at];
         async move {

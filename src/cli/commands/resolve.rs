@@ -48,8 +48,14 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
                 continue;
             }
             Ok(None) => {
-                let message = format!("{}: {}:{tag} does not exist", image.name, image.repository);
-                Errors::from(Error::failed("tag_missing", message))
+                let repository = &image.repository;
+                let absence = repository.absence(format!("{repository}:{tag}"));
+                let message = format!("{}: {}", image.name, absence.detail);
+                let error = Error::failed("tag_missing", message);
+                Errors::from(match absence.help {
+                    Some(help) => error.help(help),
+                    None => error,
+                })
             }
             Err(error) => Errors::from(error),
         };

@@ -11,6 +11,7 @@ mod credentials;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
+mod pulls;
 mod referrers;
 mod request_error;
 mod settings;
@@ -23,6 +24,7 @@ use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
 use credentials::Book;
 use http::{Body, Call, Http, Reading, Reply};
+pub use pulls::ManifestEstimate;
 use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,
@@ -181,11 +183,7 @@ impl Remote {
     }
 
     async fn read_manifest(&self, want: &TagOrDigest) -> Result<Option<RawManifest>, RequestError> {
-        let reference = match want {
-            TagOrDigest::Tag(tag) => tag.to_string(),
-            TagOrDigest::Digest(digest) => digest.to_string(),
-        };
-        let mut call = self.get(&format!("manifests/{reference}"))?;
+        let mut call = self.get_manifest(want)?;
         let types = HeaderValue::from_static(MANIFESTS);
         call.headers.insert(ACCEPT, types);
         let reply = self.ask(call, "pull").await?;
@@ -266,6 +264,13 @@ impl Remote {
         delete
             .await
             .map_err(|error: RequestError| self.error(error, &format!("deleting {self}@{digest}")))
+    }
+
+    fn get_manifest(&self, want: &TagOrDigest) -> Result<Call, RequestError> {
+        match want {
+            TagOrDigest::Tag(tag) => self.get(&format!("manifests/{tag}")),
+            TagOrDigest::Digest(digest) => self.get(&format!("manifests/{digest}")),
+        }
     }
 
     fn get(&self, path: &str) -> Result<Call, RequestError> {

@@ -8,7 +8,11 @@ use crate::{
     oci::{Digest, Tag, TagOrDigest},
     pins::Found,
     registry::Source,
+    workflow::pulls::PULL_HELP,
 };
+
+const MISSING: &str =
+    "check that the image was pushed, was not deleted, and is visible to this account";
 
 /// An image with its source.
 pub(super) struct Asked<'c> {
@@ -16,6 +20,8 @@ pub(super) struct Asked<'c> {
     /// The pinned digest.
     pinned: Option<Digest>,
     source: Result<Source, Errors>,
+    /// The fewest pulls that a promotion needs from Docker Hub, for all images.
+    pulls_needed: u64,
 }
 
 /// The images to query; sends nothing.
@@ -28,6 +34,12 @@ pub(super) fn asked<'c>(
         return Ok(Vec::new());
     };
     let sources = cx.services.sources(config)?;
+    let on_hub = config
+        .images
+        .iter()
+        .filter(|image| image.repository.is_on_hub());
+    // The new tag and the replaced digest of each.
+    let pulls_needed = on_hub.map(|image| if image.pins > 0 { 2 } else { 1 }).sum();
     let one = |(at, image): (usize, &'c Image)| {
         let pinned = found.and_then(|found| found.digests_of(at).first().copied());
         let source = sources.of(&image.repository);
@@ -37,6 +49,7 @@ pub(super) fn asked<'c>(
             image,
             pinned,
             source,
+            pulls_needed,
         }
     };
     Ok(config.images.iter().enumerate().map(one).collect())
@@ -70,24 +83,47 @@ impl Asked<'_> {
                 let who = who(source).await;
                 let who = who.map_or_else(String::new, |who| format!(" {who}"));
                 let unpinned = self.pinned.map_or(" (not pinned)", |_| "");
-                lines.pass("registry", format!("{subject}{read}{who}{unpinned}"));
+                let detail = format!("{subject}{read}{who}{unpinned}");
+                self.readable(&mut lines, source, detail).await;
             }
             Ok(None) => {
                 let what = self
                     .pinned
                     .map_or_else(|| source.to_string(), |digest| format!("{source}@{digest}"));
-                let reason = format!("{subject}{what} does not exist{}", requested(source).await);
-                let hint = "check that the image was pushed, was not deleted, and is visible to this account";
+                let absence = self.image.repository.absence(what);
+                let reason = format!("{subject}{}{}", absence.detail, requested(source).await);
                 lines.fail(
                     "registry",
                     Exit::Because(Class::Failed),
                     reason,
-                    hint.to_owned(),
+                    absence.help.unwrap_or(MISSING).to_owned(),
                 );
             }
             Err(error) => lines.about("registry", &subject, &Errors::from(&error)),
         }
         lines
+    }
+
+    /// Adds the line of a readable image, with the rest of Docker Hub's limit.
+    async fn readable(&self, lines: &mut Lines, source: &Source, detail: String) {
+        let remaining = match (source, self.pinned) {
+            (Source::Remote(remote), Some(digest)) if self.image.repository.is_on_hub() => {
+                let estimate = remote.estimate(&TagOrDigest::Digest(digest)).await;
+                estimate.ok().and_then(|estimate| estimate.pulls)
+            }
+            _ => None,
+        };
+        let Some(remaining) = remaining else {
+            return lines.pass("registry", detail);
+        };
+        let detail = format!("{detail}; Docker Hub allows {remaining} more pulls");
+        if remaining >= self.pulls_needed {
+            return lines.pass("registry", detail);
+        }
+        let needed = self.pulls_needed;
+        let reason = format!("{detail}, and a promotion needs at least {needed}");
+        let exit = Exit::Because(Class::Unavailable);
+        lines.fail("registry", exit, reason, PULL_HELP.to_owned());
     }
 
     /// The evidence; `None` if the image does not exist.

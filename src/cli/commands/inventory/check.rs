@@ -223,14 +223,9 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
             } else {
                 Code::DIGEST_MISSING
             };
-            (
-                check(
-                    code,
-                    Status::Fail,
-                    format!("{repository}{want} does not exist"),
-                ),
-                None,
-            )
+            let absence = repository.absence(format!("{repository}{want}"));
+            let missing = check(code, Status::Fail, absence.detail);
+            (missing.with_help(absence.help), None)
         }
     }
 }

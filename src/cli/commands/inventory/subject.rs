@@ -77,11 +77,12 @@ fn missing(repository: &Repository, want: &TagOrDigest) -> Errors {
     } else {
         "digest_missing"
     };
-    Errors::from(Error::new(
-        Class::Failed,
-        code,
-        format!("{repository}{want} does not exist"),
-    ))
+    let absence = repository.absence(format!("{repository}{want}"));
+    let error = Error::new(Class::Failed, code, absence.detail);
+    Errors::from(match absence.help {
+        Some(help) => error.help(help),
+        None => error,
+    })
 }
 
 /// The configured image that `text` names, or is a reference to.

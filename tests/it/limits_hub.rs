@@ -1,0 +1,253 @@
+//! Docker Hub's limit of pulls, and registries that archive images: the program against a proxy that
+//! behaves like them, in front of a real registry.
+//!
+//! Docker Hub ("Docker Hub pull usage and limits"): each GET of a manifest is a pull, HEAD is none; each
+//! response about a manifest has `ratelimit-limit` and `ratelimit-remaining` with the window in seconds;
+//! at the limit, GET ends with 429 and `TOOMANYREQUESTS`.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use crate::registries::forwarded;
+use crate::support::{
+    fake::{Fake, Reaction, Request},
+    registry::{Protection, Registry, run},
+    world::{REV_A, REV_B, Ran, World, world},
+};
+
+/// A registry with a limit, and the pulls that remain.
+struct Hub {
+    fake: Fake,
+    remaining: Arc<Mutex<u64>>,
+    _registry: Registry,
+    _directory: tempfile::TempDir,
+}
+
+/// Pushes the images of the world, at both revisions.
+fn push(world: &World, registry: &Registry) {
+    for image in ["review", "fix", "base"] {
+        for revision in [REV_A, REV_B] {
+            let layout = world.path("images").join(image);
+            let from = format!("oci:{}:{revision}", layout.display());
+            let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
+            let flags = [
+                "copy",
+                "-q",
+                "--all",
+                "--preserve-digests",
+                "--insecure-policy",
+                "--dest-tls-verify=false",
+            ];
+            run("skopeo", &[&flags[..], &[&from, &to]].concat());
+        }
+    }
+}
+
+fn hub(world: &World, remaining: Option<u64>) -> Hub {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
+    push(world, &registry);
+    let left = Arc::new(Mutex::new(remaining.unwrap_or(0)));
+    let (counter, host) = (Arc::clone(&left), registry.host.clone());
+    let limited = remaining.is_some();
+    let fake = Fake::start(move |request| {
+        let is_manifest = request.path().contains("/manifests/");
+        if !limited || !is_manifest {
+            return forwarded(&host, request);
+        }
+        let mut left = counter.lock().unwrap();
+        if request.method == "GET" && *left == 0 {
+            let refused =
+                b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            return limit(refused.to_vec(), 0);
+        }
+        let response = relayed(&host, request);
+        if request.method == "GET" && response.starts_with(b"HTTP/1.1 200") {
+            *left -= 1;
+        }
+        limit(response, *left)
+    });
+    Hub {
+        fake,
+        remaining: left,
+        _registry: registry,
+        _directory: directory,
+    }
+}
+
+/// The response with Docker Hub's headers.
+fn limit(mut response: Vec<u8>, left: u64) -> Reaction {
+    let headers = format!(
+        "ratelimit-limit: 100;w=21600\r\nratelimit-remaining: {left};w=21600\r\ndocker-ratelimit-source: 192.0.2.1\r\n"
+    );
+    let status_line = response.windows(2).position(|pair| pair == b"\r\n");
+    let after = status_line.unwrap() + 2;
+    response.splice(after..after, headers.into_bytes());
+    Reaction::Raw(response)
+}
+
+/// The response of the registry.
+fn relayed(host: &str, request: &Request) -> Vec<u8> {
+    match forwarded(host, request) {
+        Reaction::Raw(response) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The world with its images on this host.
+fn world_on(host: &str) -> World {
+    let world = world();
+    for file in [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ] {
+        world.replace(file, "ghcr.io/acme", &format!("{host}/acme"));
+    }
+    world
+}
+
+impl Hub {
+    fn run(&self, world: &World, args: &[&str]) -> Ran {
+        self.run_for("docker.io", world, args)
+    }
+
+    fn run_for(&self, host: &str, world: &World, args: &[&str]) -> Ran {
+        let source = format!("{host}/acme=http://{}/acme", self.fake.host());
+        world.run(&[args, &["--source", &source]].concat())
+    }
+
+    fn pulls(&self) -> usize {
+        let log = self.fake.log();
+        let pull = |line: &&String| line.starts_with("GET ") && line.contains("/manifests/");
+        log.iter().filter(pull).count()
+    }
+}
+
+const PROMOTE: [&str; 3] = ["promote", "--revision", REV_B];
+
+#[test]
+fn run_beyond_the_limit_of_pulls_does_not_begin() {
+    let world = world_on("docker.io");
+    let hub = hub(&world, Some(100));
+    hub.run(&world, &PROMOTE).exits(0);
+    // Three tags, a platform of the one index, and two replaced digests, at least.
+    let needed = hub.pulls();
+    assert!(needed >= 6, "{needed}: {:?}", hub.fake.log());
+    for (left, exit) in [(5, 3), (100, 0)] {
+        *hub.remaining.lock().unwrap() = left;
+        let before = hub.pulls();
+        let ran = hub.run(&world, &PROMOTE).exits(exit);
+        if exit == 3 {
+            let message =
+                "error[pull_limit]: Docker Hub allows 5 more pulls, and this run needs at least 6";
+            assert!(ran.stderr.contains(message), "{}", ran.stderr);
+            assert!(
+                ran.stderr.contains("log in to Docker Hub"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(hub.pulls(), before, "nothing was pulled");
+        }
+    }
+}
+
+#[test]
+fn every_command_that_reads_the_set_respects_the_limit() {
+    let world = world_on("docker.io");
+    let hub = hub(&world, Some(2));
+    for args in [
+        &["resolve", "--revision", REV_B][..],
+        &["check", "--remote"],
+        &["promote", "--revision", REV_B, "--apply"],
+    ] {
+        let ran = hub.run(&world, args).exits(3);
+        assert!(
+            ran.stderr.contains("error[pull_limit]"),
+            "{args:?}: {}",
+            ran.stderr
+        );
+    }
+    assert_eq!(hub.pulls(), 0);
+}
+
+#[test]
+fn registry_without_a_limit_is_not_asked_for_one() {
+    let world = world_on("docker.io");
+    let hub = hub(&world, None);
+    hub.run(&world, &PROMOTE).exits(0);
+    // Other registries receive no further request, whatever their headers contain.
+    let world = world_on("ghcr.io");
+    let hub = self::hub(&world, Some(100));
+    *hub.remaining.lock().unwrap() = 100;
+    hub.run_for("ghcr.io", &world, &PROMOTE).exits(0);
+    assert!(!hub.fake.log().iter().any(|line| line.starts_with("HEAD ")));
+}
+
+#[test]
+fn doctor_shows_the_rest_of_the_limit() {
+    let world = world_on("docker.io");
+    let hub = hub(&world, Some(50));
+    let ran = hub.run(&world, &["doctor", "--format", "json"]);
+    let lines = |ran: &Ran| {
+        let document = ran.json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        let of = |row: &serde_json::Value| {
+            let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            (row["code"] == "registry").then(|| (text("status"), text("detail"), text("hint")))
+        };
+        checks.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let shown = lines(&ran);
+    assert!(
+        shown.iter().any(|(status, detail, _)| {
+            status == "pass" && detail.contains("; Docker Hub allows 4")
+        }),
+        "{shown:?}"
+    );
+    *hub.remaining.lock().unwrap() = 3;
+    let shown = lines(&hub.run(&world, &["doctor", "--format", "json"]).exits(3));
+    let failed = shown.iter().find(|(status, ..)| status == "fail").unwrap();
+    assert!(
+        failed.1.contains("a promotion needs at least 5") && failed.2.contains("log in"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn missing_image_of_ecr_may_be_archived() {
+    const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+    let (world, other) = (world_on(ECR), world_on("ghcr.io"));
+    let hub = hub(&world, None);
+    let missing = "c".repeat(40);
+    for (host, world, archived) in [(ECR, &world, true), ("ghcr.io", &other, false)] {
+        for args in [
+            &["promote", "--revision", &missing][..],
+            &["resolve", "--revision", &missing],
+        ] {
+            let ran = hub.run_for(host, world, args).exits(1);
+            assert_eq!(
+                ran.stderr.contains("or is archived (Amazon ECR)")
+                    && ran.stderr.contains("aws ecr update-image-storage-class"),
+                archived,
+                "{args:?}: {}",
+                ran.stderr
+            );
+        }
+    }
+    let path = Path::new(".github/workflows/a.yml").display().to_string();
+    let pinned = world.digest("review", REV_A).to_owned();
+    let gone = format!("sha256:{}", "0".repeat(64));
+    world.replace(&path, &pinned, &gone);
+    world.replace(".github/workflows/b.yml", &pinned, &gone);
+    for args in [&["check", "--remote"][..], &["doctor"]] {
+        let ran = hub.run_for(ECR, &world, args).exits(1);
+        let text = ran.stdout + &ran.stderr;
+        assert!(
+            text.contains("is archived (Amazon ECR)"),
+            "{args:?}: {text}"
+        );
+    }
+}
