@@ -73,6 +73,10 @@ codes! {
     DIGEST_MISMATCH = "digest_mismatch", "tag names the digest";
     /// Manifests are unambiguous and have their declared type.
     MANIFEST_AMBIGUOUS = "manifest_ambiguous", "manifest is unambiguous";
+    /// The platform in an index is that of the image.
+    PLATFORM_MISMATCH = "platform_mismatch", "platform matches the image";
+    /// No platform occurs twice in an index.
+    PLATFORM_DUPLICATE = "platform_duplicate", "every platform once";
     /// The new digest has every platform of the previous one.
     PLATFORM_LOST = "platform_lost", "every platform kept";
     /// The revision label names the revision.
@@ -87,8 +91,18 @@ codes! {
     SIGNER_UNTRUSTED = "signer_untrusted", "signer is trusted";
     /// Each required kind is there.
     ATTESTATION_MISSING = "attestation_missing", "attestations present";
+    /// It refers to the image's repository.
+    ATTESTATION_OTHER_IMAGE = "attestation_other_image", "signed for the image";
+    /// It refers to a repository.
+    ATTESTATION_UNBOUND = "attestation_unbound", "signature refers to the image";
     /// It was made for the revision.
     COMMIT_MISMATCH = "commit_mismatch", "signed for the revision";
+    /// The commit is compared with the revision.
+    COMMIT_UNBOUND = "commit_unbound", "commit is bound";
+    /// No two images have one digest.
+    DIGEST_SHARED = "digest_shared", "digests differ";
+    /// The policy is no weaker than that of the base branch.
+    POLICY_WEAKENED = "policy_weakened", "policy as strict as on the base branch";
     /// The image has everything that its contract wants.
     INVENTORY_MUST_CONTAIN_MISSING = "inventory_must_contain_missing",
         "has what the contract requires";

@@ -3,7 +3,7 @@
 use super::{
     Check, Code, FilePlace, Status,
     pins::{place_of, version_comments_of},
-    set::{digest_mismatch, shown, tag_missing},
+    set::{digest_mismatch, platforms, shown, tag_missing},
 };
 use crate::{
     config::{Config, Image},
@@ -50,6 +50,7 @@ pub fn claims(
             Ok(Some(facts)) => {
                 let exists = format!("{} exists", one.digest);
                 checks.push(check(Code::DIGEST_MISSING, Status::Pass, exists));
+                checks.extend(platforms(&image.name, facts));
                 let revision = labels(config, facts, &check, &mut checks);
                 let tag = revision.as_ref();
                 let tag = tag.and_then(|revision| config.revision.tag.tag(revision).ok());

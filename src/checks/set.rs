@@ -88,6 +88,7 @@ pub fn resolved(
         ),
     ];
     checks.extend(digest(image, &resolution.target, facts));
+    checks.extend(platforms(&image.name, facts));
     checks.extend(
         facts
             .platforms
@@ -192,6 +193,65 @@ pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) 
         check(Status::Fail, format!("{label} is missing or empty")).item(label.as_str())
     };
     missing.iter().map(fail).collect()
+}
+
+/// The failures where the platforms of an index are not those of its images, or where one occurs
+/// twice: engines choose an image by the index alone.
+pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
+    let fail = |code, platform: &Platform, detail: String| {
+        let check = Check::new(code, Status::Fail, detail).image(image);
+        check.platform(platform)
+    };
+    let mut checks = Vec::new();
+    for (at, found) in facts.platforms.iter().enumerate() {
+        let (listed, config) = (&found.platform, &found.config.platform);
+        if !listed.is_that_of(config) {
+            let detail = format!(
+                "the index lists {} for {listed}, but its configuration is for {config}",
+                found.digest
+            );
+            checks.push(fail(Code::PLATFORM_MISMATCH, listed, detail));
+        }
+        let mut earlier = facts.platforms[..at].iter();
+        if let Some(twin) = earlier.find(|one| one.platform.normalized() == listed.normalized()) {
+            let detail = format!(
+                "the index lists {} for {} and {} for {listed}",
+                twin.digest, twin.platform, found.digest
+            );
+            checks.push(fail(Code::PLATFORM_DUPLICATE, listed, detail));
+        }
+    }
+    checks
+}
+
+/// Checks that no two images of the set have one digest: one of the two tags was moved, or one image
+/// has two names. It is a failure with `verify`, unless `signed_as` of one image lists the other's
+/// repository. An image with `pins: 0` is deployed nowhere and may equal another one.
+pub fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
+    let is_deployed = |at: usize| config.images[at].pins > 0 || config.fleet.is_some();
+    let digests = digests.iter().filter(|(at, _)| is_deployed(*at));
+    let digests: Vec<_> = digests.copied().collect();
+    let mut checks = Vec::new();
+    for (at, (later, digest)) in digests.iter().enumerate() {
+        let earlier = digests[..at].iter().find(|(_, other)| other == digest);
+        let Some((earlier, _)) = earlier else {
+            continue;
+        };
+        let (earlier, later) = (&config.images[*earlier], &config.images[*later]);
+        let is_declared = earlier.signed_as.contains(&later.repository)
+            || later.signed_as.contains(&earlier.repository);
+        let status = if config.verify.is_some() && !is_declared {
+            Status::Fail
+        } else {
+            Status::Warn
+        };
+        let detail = format!(
+            "`{}` and `{}` have one digest, {digest}",
+            earlier.name, later.name
+        );
+        checks.push(Check::new(Code::DIGEST_SHARED, status, detail).image(&later.name));
+    }
+    checks
 }
 
 fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {

@@ -2,10 +2,10 @@
 
 use super::{Check, Code, Force, Status};
 use crate::{
-    config::{Requirement, Verify},
+    config::{Requirement, SubjectName, Verify},
     error::Error,
-    oci::{Digest, Platform},
-    trust::{Binding, Candidate, Certificate, Examination, Judged, Proof, Standing},
+    oci::{Digest, Platform, Repository},
+    trust::{Binding, Candidate, Certificate, Examination, Judged, Proof, SignedName, Standing},
     untrusted::plain,
 };
 
@@ -13,17 +13,22 @@ use crate::{
 const SHOWN: usize = 8;
 
 const PUSH: &str = "push what the build signs to the registry, beside the image: `push-to-registry: true` of \
-                    actions/attest, or `cosign sign`";
+                    actions/attest, or `cosign attest`";
 const OLD_ROOT: &str = "the trusted root may be older than the signature: renew it, for GitHub by \
                         `gh attestation trusted-root > trusted_root.jsonl`";
 const OTHER_CHECKOUT: &str = "build the revision itself: a workflow may have checked out a commit other than the one \
                               that it ran for";
+
+const NO_NAME: &str = "`cosign sign` of version 3 signs a digest without a repository: require an attestation, whose \
+                       subject has a name, or accept any name with `verify.subject_name: any`";
 
 /// A digest that was looked up, and what for.
 #[derive(Debug, Clone, Copy)]
 pub struct Examined<'e> {
     /// The image's name.
     pub image: &'e str,
+    /// Its repository.
+    pub repository: &'e Repository,
     /// The platform, where each has signatures of its own.
     pub platform: Option<&'e Platform>,
     /// The digest.
@@ -33,14 +38,19 @@ pub struct Examined<'e> {
 }
 
 impl Examined<'_> {
-    /// The verdict: one check, or the errors that prevented it.
-    pub fn verdict(&self, verify: &Verify, force: Force) -> Result<Check, Vec<Error>> {
+    /// The verdict: one check, with a warning for each binding that the policy does without, or the
+    /// errors that prevented it.
+    pub fn verdict(&self, verify: &Verify, force: Force) -> Result<Vec<Check>, Vec<Error>> {
         let winners: Option<Vec<&Candidate>> = (verify.require.iter())
             .map(|kind| self.winner(*kind))
             .collect();
         if let Some(winners) = winners {
             let shown: Vec<_> = winners.iter().map(|winner| won(winner)).collect();
-            return Ok(self.check(Code::SIGNATURE_MISSING, Status::Pass, shown.join("; ")));
+            let passed = self.check(Code::SIGNATURE_MISSING, Status::Pass, shown.join("; "));
+            let mut checks = vec![passed];
+            checks.extend(self.without_commit(&winners));
+            checks.extend(self.without_name(verify, &winners));
+            return Ok(checks);
         }
         // What could not be read may have been the one that is missing.
         if !self.found.faults.is_empty() {
@@ -52,10 +62,43 @@ impl Examined<'_> {
         };
         let (code, detail) = self.failure(verify);
         let check = self.check(code, status, detail);
-        Ok(match self.help(code) {
+        Ok(vec![match self.help(code) {
             Some(help) => check.help(help),
             None => check,
-        })
+        }])
+    }
+
+    /// The warning that a signer's commit is not compared.
+    fn without_commit(&self, winners: &[&Candidate]) -> Option<Check> {
+        let is_unbound =
+            |winner: &&&Candidate| winner.judged.standing == Standing::Satisfies(Binding::Unbound);
+        let shown: Vec<_> = winners
+            .iter()
+            .filter(is_unbound)
+            .map(|one| won(one))
+            .collect();
+        let cause = "a signer has `commit: off`: the commit is not bound";
+        let check = self.check(Code::COMMIT_UNBOUND, Status::Warn, shown.join("; "));
+        (!shown.is_empty()).then(|| check.cause(cause))
+    }
+
+    /// The warning that the name in statements is not compared.
+    fn without_name(&self, verify: &Verify, winners: &[&Candidate]) -> Option<Check> {
+        let shown = winners.iter().map(|winner| {
+            let name = match &winner.judged.signed_name {
+                SignedName::Own(name) | SignedName::Other(name) => plain(name),
+                SignedName::Absent => "no repository".to_owned(),
+            };
+            format!("{} refers to {name}", winner.blob)
+        });
+        let detail = shown.collect::<Vec<_>>().join("; ");
+        let cause = "`subject_name: any`: the repository in signatures is not compared";
+        let check = self.check(
+            Code::ATTESTATION_UNBOUND,
+            Status::Warn,
+            format!("{cause}; {detail}"),
+        );
+        (verify.subject_name == SubjectName::Any).then(|| check.cause(cause))
     }
 
     /// What proves one of the required kinds, the first that was found.
@@ -91,12 +134,6 @@ impl Examined<'_> {
         let missing: Vec<_> = (verify.require.iter())
             .filter(|kind| self.winner(**kind).is_none())
             .collect();
-        let other_commit = |kind: &Requirement| {
-            candidates.iter().any(|one| {
-                one.judged.kind == Some(*kind)
-                    && matches!(one.judged.standing, Standing::OtherCommit(_))
-            })
-        };
         let words: Vec<_> = missing.iter().map(|kind| kind.as_str()).collect();
         let (code, what) = if candidates.is_empty() {
             let what = format!(
@@ -114,14 +151,30 @@ impl Examined<'_> {
                 Code::SIGNER_UNTRUSTED,
                 "no configured signer signed it".to_owned(),
             )
-        } else if missing.iter().all(|kind| other_commit(kind)) {
-            (
-                Code::COMMIT_MISMATCH,
-                "it was made for another commit".to_owned(),
-            )
         } else {
-            let what = format!("no {} that counts was found", words.join(" and no "));
-            (Code::ATTESTATION_MISSING, what)
+            // The kind that is furthest from the policy decides.
+            let best = missing.iter().map(|kind| self.best(**kind)).min();
+            match best.unwrap_or(Best::Nothing) {
+                Best::Nothing => {
+                    let what = format!("no {} that counts was found", words.join(" and no "));
+                    (Code::ATTESTATION_MISSING, what)
+                }
+                Best::NoImage => (
+                    Code::ATTESTATION_UNBOUND,
+                    format!(
+                        "it does not refer to {}, but to a digest only",
+                        self.repository
+                    ),
+                ),
+                Best::OtherImage => (
+                    Code::ATTESTATION_OTHER_IMAGE,
+                    format!("it was made for another image than {}", self.repository),
+                ),
+                Best::OtherCommit => (
+                    Code::COMMIT_MISMATCH,
+                    "it was made for another commit".to_owned(),
+                ),
+            }
         };
         let shown = candidates.iter().take(SHOWN).map(named);
         let mut parts: Vec<_> = std::iter::once(what).chain(shown).collect();
@@ -132,6 +185,22 @@ impl Examined<'_> {
         (code, parts.join("; "))
     }
 
+    /// How far the candidates of a kind that a configured signer made came.
+    fn best(&self, kind: Requirement) -> Best {
+        let of_kind = self.found.candidates.iter().map(|one| &one.judged);
+        let of_kind = of_kind.filter(|judged| judged.kind == Some(kind));
+        let best = of_kind.map(|judged| match judged.standing {
+            Standing::NoImage => Best::NoImage,
+            Standing::OtherImage => Best::OtherImage,
+            Standing::OtherCommit(_) => Best::OtherCommit,
+            Standing::Invalid(_)
+            | Standing::Untrusted
+            | Standing::OtherKind
+            | Standing::Satisfies(_) => Best::Nothing,
+        });
+        best.max().unwrap_or(Best::Nothing)
+    }
+
     fn help(&self, code: Code) -> Option<String> {
         let outdated = self.found.candidates.iter().any(|one| {
             matches!(&one.judged.standing, Standing::Invalid(refusal) if refusal.outdated_root)
@@ -139,10 +208,24 @@ impl Examined<'_> {
         match code {
             Code::SIGNATURE_MISSING => Some(PUSH.to_owned()),
             Code::COMMIT_MISMATCH => Some(OTHER_CHECKOUT.to_owned()),
+            Code::ATTESTATION_UNBOUND => Some(NO_NAME.to_owned()),
             Code::SIGNATURE_INVALID if outdated => Some(OLD_ROOT.to_owned()),
             _ => None,
         }
     }
+}
+
+/// How far candidates by a configured signer came, from the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Best {
+    /// None is of the required kind.
+    Nothing,
+    /// It refers to no repository.
+    NoImage,
+    /// It refers to another repository.
+    OtherImage,
+    /// It was made for another commit.
+    OtherCommit,
 }
 
 /// A candidate that meets the policy, in words.
@@ -195,6 +278,13 @@ pub fn reason(judged: &Judged) -> String {
         Standing::Invalid(refusal) => plain(&refusal.why),
         Standing::Untrusted => judged.proof.as_ref().map_or_else(String::new, configured),
         Standing::OtherKind => format!("its predicate is {}, which does not count", kind()),
+        Standing::OtherImage => match &judged.signed_name {
+            SignedName::Own(name) | SignedName::Other(name) => {
+                format!("it refers to {}", plain(name))
+            }
+            SignedName::Absent => "it refers to no repository".to_owned(),
+        },
+        Standing::NoImage => "it refers to no repository".to_owned(),
         Standing::OtherCommit(why) => plain(why),
         Standing::Satisfies(Binding::Bound) => "it meets the policy".to_owned(),
         Standing::Satisfies(Binding::Unbound) => {
@@ -213,17 +303,27 @@ pub fn configured(proof: &Proof) -> String {
         identity,
         issuer,
         source,
+        source_ref,
+        trigger,
         runner,
         ..
     } = certificate;
     let identity = identity.as_deref().unwrap_or_default();
-    let mut parts = match identity.split_once('@') {
-        Some((workflow, git_ref)) if workflow.contains("://") => {
-            vec![("workflow", workflow), ("ref", git_ref)]
-        }
-        _ => vec![("identity", identity)],
+    let mut parts = match certificate.workflow() {
+        Some((workflow, git_ref)) => vec![("workflow", workflow), ("ref", git_ref)],
+        None => vec![("identity", identity)],
     };
-    let rest = [("issuer", issuer), ("source", source), ("runner", runner)];
+    let git_ref = certificate.workflow().map(|(_, git_ref)| git_ref);
+    let source_ref = &source_ref
+        .clone()
+        .filter(|found| git_ref.is_some_and(|it| it != found));
+    let rest = [
+        ("issuer", issuer),
+        ("source", source),
+        ("source_ref", source_ref),
+        ("runner", runner),
+        ("trigger", trigger),
+    ];
     parts.extend(
         rest.iter()
             .filter_map(|(key, value)| Some((*key, value.as_deref()?))),
@@ -248,6 +348,8 @@ mod tests {
                     issuer: Some("https://issuer.example".to_owned()),
                     source: None,
                     commit: None,
+                    source_ref: None,
+                    trigger: None,
                     runner: None,
                 }),
                 key: None,
@@ -263,6 +365,11 @@ mod tests {
         assert_eq!(
             by("ann@people.example"),
             "signed by { identity: ann@people.example, issuer: https://issuer.example }"
+        );
+        // Nor is a file whose name contains `@` the workflow before it.
+        assert_eq!(
+            by("https://forge.example/a/b.yml@x.yml@refs/heads/main"),
+            "signed by { identity: https://forge.example/a/b.yml@x.yml@refs/heads/main, issuer: https://issuer.example }"
         );
     }
 }

@@ -22,7 +22,7 @@ pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
 pub use verify::{
     CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner, SignedSubject,
-    Signer, SignerIdentity, Since, Verify,
+    Signer, SignerIdentity, Since, SubjectName, Triggers, Verify,
 };
 pub(super) use verify::{images_are_signed, verify};
 

@@ -15,6 +15,8 @@ pub struct Image {
     pub name: String,
     /// Its repository.
     pub repository: Repository,
+    /// Other repositories that a signature of it may refer to.
+    pub signed_as: Vec<Repository>,
     /// How often it is pinned, exactly; 0: it is verified, and a pin of it is a failure.
     pub pins: usize,
     /// Where the number of pins is declared.
@@ -23,6 +25,15 @@ pub struct Image {
     pub contract: Option<RelPath>,
     /// What it must contain.
     pub inventory: ImageInventory,
+}
+
+impl Image {
+    /// The repositories that a signature of it may refer to. Where its bytes are read from
+    /// (`sources`) does not matter.
+    pub fn signed_repositories(&self) -> Vec<Repository> {
+        let own = std::iter::once(&self.repository);
+        own.chain(&self.signed_as).cloned().collect()
+    }
 }
 
 /// What an image must contain, if its shape differs from that of the set.
@@ -92,6 +103,9 @@ fn image(g: &ErrorCollector, key: &Key, node: &Node, counts: Counts) -> Option<I
     }
     let fields = g.map(node)?;
     let repository = fields.required("repository", |node| g.parsed(node, Repository::parse));
+    let signed_as = fields.or("signed_as", Vec::new(), |node| {
+        g.each(node, Repository::parse)
+    });
     let count = |node: &Node| g.number(node).map(|pins| (pins, node.span));
     let pins = match counts {
         Counts::Required => fields.required("pins", count),
@@ -106,6 +120,7 @@ fn image(g: &ErrorCollector, key: &Key, node: &Node, counts: Counts) -> Option<I
     Some(Image {
         name: key.text.clone(),
         repository: repository?,
+        signed_as: signed_as?,
         pins,
         pins_at,
         contract: contract?,

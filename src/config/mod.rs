@@ -23,8 +23,8 @@ pub use blocks::{
     Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, JOB_SECRETS, KUSTOMIZATIONS,
     KeysRule, Kind, LogRule, MergeMethod, OwnPolicy, Owner, PathsFrom, PinPlace, PlaceKind, Prune,
     PruneBackend, Requirement, RootKind, RootSource, Runner, Sign, SignedSubject, Signer,
-    SignerIdentity, Since, Smoke, Step, Verify, WhenUnconfigured, above_templates, is_owner_name,
-    looking_into,
+    SignerIdentity, Since, Smoke, Step, SubjectName, Triggers, Verify, WhenUnconfigured,
+    above_templates, is_owner_name, looking_into,
 };
 pub use checked::{
     ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,

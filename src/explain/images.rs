@@ -80,6 +80,54 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin resolve --revision REV",
     },
     Explanation {
+        code: "platform_mismatch",
+        kind: Kind::Check,
+        exits: &[1],
+        summary: "The platform in the index is not that of the image.",
+        meaning: "Engines choose an image by the platform in the index, without reading the image's \
+             configuration. If the two differ, a machine runs an image that was built for another one. The \
+             operating system and the architecture must be equal, and the variant if both state one.",
+        causes: &[
+            "The index was assembled by hand, with the platforms of two images exchanged.",
+            "The build sets the platform of the index from an argument, and builds for the machine that it \
+             runs on.",
+        ],
+        remedy: "Build the image again for each platform, for example with `docker buildx build --platform`.",
+        example: "repin resolve --revision REV",
+    },
+    Explanation {
+        code: "platform_duplicate",
+        kind: Kind::Check,
+        exits: &[1],
+        summary: "The index lists two images for one platform.",
+        meaning: "Engines differ in which one they run, so that the digest does not identify one image. \
+             `arm64` and `arm64/v8`, `arm` and `arm/v7`, `amd64` and `amd64/v1` are one platform each; \
+             `os.version` distinguishes images for Windows only.",
+        causes: &[
+            "The index was assembled from two builds, or appended to instead of replaced.",
+            "An image was added to the index to be run by some machines only.",
+        ],
+        remedy: "Build the index again with one image for each platform.",
+        example: "repin resolve --revision REV",
+    },
+    Explanation {
+        code: "digest_shared",
+        kind: Kind::Check,
+        exits: &[0, 1],
+        summary: "Two images of the set have the same digest.",
+        meaning: "Images of different repositories are built separately, so their digests differ. Without \
+             `verify`, the check warns. With `verify`, it fails, unless `signed_as` of one image lists the \
+             repository of the other: a copy.",
+        causes: &[
+            "The tag of one image was moved to the other image.",
+            "The build pushed one image to both repositories.",
+            "A pin was edited by hand.",
+        ],
+        remedy: "Find out which image the tag belongs to and build the other one again. If one is a copy of \
+             the other on purpose, add the repository to `signed_as`.",
+        example: "repin resolve --revision REV",
+    },
+    Explanation {
         code: "platform_lost",
         kind: Kind::Check,
         exits: &[0],

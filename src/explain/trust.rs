@@ -72,6 +72,71 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin check --remote --format json",
     },
     Explanation {
+        code: "attestation_other_image",
+        kind: Kind::Check,
+        exits: &[1],
+        summary: "The image is signed, but for another repository.",
+        meaning: "A configured signer signed this digest under the name of another image. Whoever may push \
+             images can move a tag to a signed image of another repository, such as another image of \
+             the set, so the signed name must equal the image's repository.",
+        causes: &[
+            "A tag was moved to an image of another repository, or the tags of two images were swapped.",
+            "The image was copied from the repository that its build signed.",
+            "The build signs another name: the `subject-name` of `actions/attest` is not the repository.",
+            "`repository` is the name of a mirror, which belongs in `sources`.",
+        ],
+        remedy: "Find out which image was built. If the image is a copy, list the repository in the detail in \
+             `signed_as` of the image; otherwise let the build sign the image's repository, or build it again.",
+        example: "repin trust show ghcr.io/acme/review:TAG",
+    },
+    Explanation {
+        code: "attestation_unbound",
+        kind: Kind::Check,
+        exits: &[0, 1],
+        summary: "A signature refers to a digest only, and to no repository.",
+        meaning: "Without a name, a signature does not show which image of the set was signed: a tag that was \
+             moved to another signed image passes. The check fails; with `verify.subject_name: any`, which \
+             accepts such signatures, it warns in every run.",
+        causes: &[
+            "`cosign sign` of version 3 made the signature: it signs a digest without a name.",
+            "The first versions of cosign left the name empty.",
+            "`subject-name` of the attestation is `_` or empty.",
+            "`verify.subject_name: any` is configured (a warning).",
+        ],
+        remedy: "Require an attestation whose subject has a name: that of `actions/attest` with \
+             `subject-name: REPOSITORY`, or of `cosign attest`. To accept signatures without a name, set \
+             `verify.subject_name: any`.",
+        example: "repin trust show review",
+    },
+    Explanation {
+        code: "commit_unbound",
+        kind: Kind::Check,
+        exits: &[0],
+        summary: "An image was accepted by a signature that is not compared with the revision.",
+        meaning: "A signer with `commit: off` signs any revision. Only the label states which commit was built, \
+             and anyone who can push an image can write it.",
+        causes: &["The signer in the detail has `commit: \"off\"`."],
+        remedy: "Let the build attest, and configure `commit: certificate` or `commit: predicate`; or accept \
+             the warning.",
+        example: "repin trust show review",
+    },
+    Explanation {
+        code: "policy_weakened",
+        kind: Kind::Check,
+        exits: &[0],
+        summary: "The policy is weaker than that of the base branch.",
+        meaning: "Anyone who can change the configuration in a pull request can also remove the requirement that \
+             its images are signed. `check --remote` compares `verify`, its keys and roots, and `signed_as` with \
+             the base branch, and lists the keys that require less. It only warns: a reviewer decides.",
+        causes: &[
+            "A change of the configuration removes `verify`, adds a signer or a root, or omits a restriction.",
+            "A key or a trusted root was replaced.",
+            "The policy of the base became stricter after the branch was created (rebase the branch).",
+        ],
+        remedy: "Review the listed keys as you would review a new signer.",
+        example: "git diff origin/main -- repin.yaml",
+    },
+    Explanation {
         code: "commit_mismatch",
         kind: Kind::Check,
         exits: &[1],

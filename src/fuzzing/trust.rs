@@ -43,6 +43,7 @@ fn statement(bundle: &[u8]) -> Value {
 pub fn trust(input: &[u8]) {
     let subject = Subject {
         image: "app",
+        repositories: &[],
         digest: Digest::of(b"the image"),
         revision: COMMIT,
         now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),

@@ -18,7 +18,7 @@ pub use document::{
     MANIFEST_TYPES, Manifest, RawManifest, TagOrDigest, Verified,
 };
 pub use platform::Platform;
-pub use reference::{Reference, ReferenceError};
+pub use reference::{Reference, ReferenceError, signed_repository};
 pub use repository::{Absence, Repository, RepositoryError};
 pub use revision::{Pattern, PatternError, Revision, RevisionError};
 pub use tag::{Tag, TagError};

@@ -18,6 +18,59 @@ pub struct Platform {
     pub os_version: Option<String>,
 }
 
+impl Platform {
+    /// Whether an image with `config` as the platform of its configuration runs on this one, of an
+    /// index: a variant counts if both state one.
+    pub fn is_that_of(&self, config: &Self) -> bool {
+        let (ours, theirs) = (self.normalized(), config.normalized());
+        let is_stated = self.variant.is_some() && config.variant.is_some();
+        ours.os == theirs.os
+            && ours.architecture == theirs.architecture
+            && (!is_stated || ours.variant == theirs.variant)
+    }
+
+    /// The platform as engines compare it: `arm64/v8` is `arm64`, `arm` is `arm/v7`, `amd64/v1` is
+    /// `amd64` (containerd, `platforms/database.go`), and `os.version` counts for Windows alone.
+    pub fn normalized(&self) -> Self {
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let variant = self.variant.as_deref().map(lower);
+        let os = match lower(&self.os).as_str() {
+            "macos" => "darwin".to_owned(),
+            other => other.to_owned(),
+        };
+        let (architecture, variant) = match lower(&self.architecture).as_str() {
+            "i386" => ("386".to_owned(), None),
+            "x86_64" | "x86-64" | "amd64" => (
+                "amd64".to_owned(),
+                variant.filter(|variant| variant != "v1"),
+            ),
+            "aarch64" | "arm64" => {
+                let is_default = |variant: &String| matches!(variant.as_str(), "8" | "v8" | "v8.0");
+                (
+                    "arm64".to_owned(),
+                    variant.filter(|variant| !is_default(variant)),
+                )
+            }
+            "armhf" => ("arm".to_owned(), Some("v7".to_owned())),
+            "armel" => ("arm".to_owned(), Some("v6".to_owned())),
+            "arm" => {
+                let variant = variant.unwrap_or_else(|| "v7".to_owned());
+                let is_bare = variant.starts_with(|c: char| c.is_ascii_digit());
+                let prefix = if is_bare { "v" } else { "" };
+                ("arm".to_owned(), Some(format!("{prefix}{variant}")))
+            }
+            other => (other.to_owned(), variant),
+        };
+        let os_version = self.os_version.clone().filter(|_| os == "windows");
+        Self {
+            os,
+            architecture,
+            variant,
+            os_version,
+        }
+    }
+}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
@@ -40,6 +93,64 @@ impl Serialize for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn platform(text: &str) -> Platform {
+        let (text, version) = text
+            .split_once(':')
+            .map_or((text, None), |(a, b)| (a, Some(b)));
+        let mut parts = text.split('/');
+        let mut next = || parts.next().map(str::to_owned);
+        Platform {
+            os: next().unwrap(),
+            architecture: next().unwrap(),
+            variant: next(),
+            os_version: version.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_platform_are_equal() {
+        for (one, other) in [
+            ("linux/arm64", "linux/arm64/v8"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/amd64", "Linux/x86_64/v1"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/7", "linux/armhf"),
+            ("linux/386", "linux/i386"),
+            ("macos/arm64", "darwin/arm64"),
+            ("linux/amd64:1", "linux/amd64:2"),
+        ] {
+            assert_eq!(
+                platform(one).normalized(),
+                platform(other).normalized(),
+                "{one}"
+            );
+        }
+        for (one, other) in [
+            ("linux/arm/v6", "linux/arm"),
+            ("linux/amd64/v3", "linux/amd64"),
+            ("linux/arm64/v9", "linux/arm64"),
+            ("windows/amd64:1", "windows/amd64:2"),
+            ("linux/amd64", "windows/amd64"),
+        ] {
+            assert_ne!(
+                platform(one).normalized(),
+                platform(other).normalized(),
+                "{one}"
+            );
+        }
+    }
+
+    #[test]
+    fn variant_counts_if_both_state_one() {
+        let is_that_of = |index: &str, config: &str| platform(index).is_that_of(&platform(config));
+        assert!(is_that_of("linux/arm/v6", "linux/arm"));
+        assert!(is_that_of("linux/arm64/v8", "linux/arm64"));
+        assert!(is_that_of("windows/amd64:1", "windows/amd64"));
+        assert!(!is_that_of("linux/arm/v6", "linux/arm/v7"));
+        assert!(!is_that_of("linux/arm64", "linux/amd64"));
+        assert!(!is_that_of("linux/amd64", "windows/amd64"));
+    }
 
     #[test]
     fn every_distinguishing_platform_part_is_shown() {

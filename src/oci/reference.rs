@@ -35,6 +35,15 @@ impl Reference {
     /// Parses `REPOSITORY:TAG`, `REPOSITORY@DIGEST` or `REPOSITORY:TAG@DIGEST`. A colon before a
     /// slash belongs to a host with a port.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        let reference = Self::parse_any(text)?;
+        if reference.tag.is_none() && reference.digest.is_none() {
+            return Err(ReferenceError::Neither(text.to_owned()));
+        }
+        Ok(reference)
+    }
+
+    /// Parses a reference, or a repository alone.
+    fn parse_any(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse()?)),
             None => (text, None),
@@ -43,15 +52,20 @@ impl Reference {
             Some((name, tag)) if !tag.contains('/') => (name, Some(Tag::parse(tag)?)),
             _ => (name, None),
         };
-        if tag.is_none() && digest.is_none() {
-            return Err(ReferenceError::Neither(text.to_owned()));
-        }
         Ok(Self {
             repository: Repository::parse(name)?,
             tag,
             digest,
         })
     }
+}
+
+/// The repository in a signed name, without tag and digest. Build systems sign the owner's name in
+/// its own spelling, such as `ghcr.io/Acme/app`; paths of repositories are lower case.
+pub fn signed_repository(name: &str) -> Option<Repository> {
+    let parsed = Reference::parse_any(name);
+    let parsed = parsed.or_else(|_| Reference::parse_any(&name.to_ascii_lowercase()));
+    parsed.ok().map(|reference| reference.repository)
 }
 
 #[cfg(test)]
@@ -70,6 +84,39 @@ mod tests {
             let reference = Reference::parse(&text).unwrap();
             assert_eq!(reference.tag.as_ref().map(Tag::as_str), tag, "{text}");
             assert_eq!(reference.digest.is_some(), pinned, "{text}");
+        }
+    }
+
+    #[test]
+    fn signed_names_are_compared_without_tag_and_digest() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let canonical = |name: &str| signed_repository(name).map(|found| found.canonical());
+        for (name, expected) in [
+            ("ghcr.io/acme/app", "ghcr.io/acme/app"),
+            ("ghcr.io/acme/app:v1", "ghcr.io/acme/app"),
+            (&format!("ghcr.io/acme/app@{digest}"), "ghcr.io/acme/app"),
+            (
+                &format!("localhost:5000/app:v1@{digest}"),
+                "localhost:5000/app",
+            ),
+            ("ghcr.io/Acme/App", "ghcr.io/acme/app"),
+            ("GHCR.IO/acme/app", "ghcr.io/acme/app"),
+            ("index.docker.io/acme/app", "docker.io/acme/app"),
+            ("acme/app", "docker.io/acme/app"),
+            ("nginx", "docker.io/library/nginx"),
+        ] {
+            assert_eq!(canonical(name).as_deref(), Some(expected), "{name}");
+        }
+        for name in [
+            "",
+            "_",
+            "pkg:docker/acme/app@v1",
+            "https://ghcr.io/acme/app",
+            "app@sha256:1",
+            "a b",
+            "../app",
+        ] {
+            assert_eq!(canonical(name), None, "{name}");
         }
     }
 

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::json;
-use crate::oci::Digest;
+use crate::oci::{Digest, Repository, signed_repository};
 
 /// The type of an in-toto statement, both versions.
 const STATEMENTS: [&str; 2] = [
@@ -25,8 +25,28 @@ const PAYLOADS: [&str; 2] = [
 pub(super) struct Claim {
     /// The type of the statement's predicate; `None` for a payload of cosign, which has none.
     pub(super) predicate_type: Option<String>,
-    subjects: Vec<String>,
+    subjects: Vec<ClaimSubject>,
     predicate: Value,
+}
+
+/// One subject of a claim.
+#[derive(Debug, Clone)]
+struct ClaimSubject {
+    /// The SHA-256, in hexadecimal.
+    sha256: String,
+    /// The name, as signed.
+    name: Option<String>,
+}
+
+/// The repository that a claim refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignedName {
+    /// One of the image's; as signed.
+    Own(String),
+    /// Others only; as signed.
+    Other(String),
+    /// None: only a digest is signed.
+    Absent,
 }
 
 /// The commit that a statement says was built.
@@ -56,10 +76,15 @@ impl Claim {
             predicate_type.ok_or("malformed statement: the type of the predicate is missing")?;
         let subjects = statement["subject"].as_array();
         let subjects = subjects.ok_or("malformed statement: the subjects are missing")?;
-        let hex = |subject: &Value| subject["digest"]["sha256"].as_str().map(str::to_owned);
+        let entry = |subject: &Value| {
+            Some(ClaimSubject {
+                sha256: subject["digest"]["sha256"].as_str()?.to_owned(),
+                name: name(&subject["name"]),
+            })
+        };
         Ok(Self {
             predicate_type: Some(predicate_type),
-            subjects: subjects.iter().filter_map(hex).collect(),
+            subjects: subjects.iter().filter_map(entry).collect(),
             predicate: statement["predicate"].take(),
         })
     }
@@ -79,7 +104,10 @@ impl Claim {
         let digest = digest.ok_or("malformed payload: the digest is missing")?;
         Ok(Self {
             predicate_type: None,
-            subjects: vec![digest.to_owned()],
+            subjects: vec![ClaimSubject {
+                sha256: digest.to_owned(),
+                name: name(&critical["identity"]["docker-reference"]),
+            }],
             predicate: Value::Null,
         })
     }
@@ -87,7 +115,24 @@ impl Claim {
     /// Whether it is about a digest.
     pub(super) fn is_about(&self, digest: Digest) -> bool {
         let hex = digest.hex();
-        self.subjects.contains(&hex)
+        self.subjects.iter().any(|subject| subject.sha256 == hex)
+    }
+
+    /// The repository that the claim gives a digest. Only the subjects with this digest count: a
+    /// statement about several images has a name for each.
+    pub(super) fn repository_of(&self, digest: Digest, own: &[Repository]) -> SignedName {
+        let hex = digest.hex();
+        let subjects = self.subjects.iter().filter(|subject| subject.sha256 == hex);
+        let names: Vec<_> = subjects
+            .filter_map(|subject| subject.name.as_deref())
+            .collect();
+        let is_own =
+            |name: &&&str| signed_repository(name).is_some_and(|found| own.contains(&found));
+        match (names.iter().find(is_own), names.is_empty()) {
+            (Some(name), _) => SignedName::Own((*name).to_owned()),
+            (None, false) => SignedName::Other(names.join(", ")),
+            (None, true) => SignedName::Absent,
+        }
     }
 
     /// The commit of `source` that was built, by SLSA's `resolvedDependencies`.
@@ -116,6 +161,13 @@ impl Claim {
     }
 }
 
+/// The name in a claim. In-toto suggests `_` for a name without a meaning, and the first versions of
+/// cosign signed an empty one.
+fn name(value: &Value) -> Option<String> {
+    let name = value.as_str()?;
+    (!name.is_empty() && name != "_").then(|| name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -137,6 +189,43 @@ mod tests {
         let claim = statement(&json!([]));
         assert!(claim.is_about(Digest::from_hex(&"b".repeat(64)).unwrap()));
         assert!(!claim.is_about(Digest::from_hex(&"c".repeat(64)).unwrap()));
+    }
+
+    #[test]
+    fn name_counts_only_with_its_digest() {
+        let [ours, theirs] = ["a", "b"].map(|digit| digit.repeat(64));
+        let own = [Repository::parse("ghcr.io/acme/app").unwrap()];
+        let of = |subjects: Value| {
+            let statement = json!({
+                "_type": STATEMENTS[0], "subject": subjects, "predicateType": "p", "predicate": {},
+            });
+            let claim = Claim::of_statement(statement.to_string().as_bytes()).unwrap();
+            claim.repository_of(Digest::from_hex(&ours).unwrap(), &own)
+        };
+        let subject = |name: &str, hex: &str| json!({"name": name, "digest": {"sha256": hex}});
+        let (app, fix) = ("ghcr.io/acme/app:v1", "ghcr.io/acme/fix");
+        assert_eq!(
+            of(json!([subject(app, &ours)])),
+            SignedName::Own(app.to_owned())
+        );
+        // Both images in one statement, each with the other's digest.
+        let swapped = json!([subject(app, &theirs), subject(fix, &ours)]);
+        assert_eq!(of(swapped), SignedName::Other(fix.to_owned()));
+        let both = json!([subject(fix, &ours), subject(app, &ours)]);
+        assert_eq!(of(both), SignedName::Own(app.to_owned()));
+        for nameless in [
+            subject("", &ours),
+            subject("_", &ours),
+            json!({"digest": {"sha256": ours}}),
+            json!({"name": null, "digest": {"sha256": ours}}),
+            json!({"name": [app], "digest": {"sha256": ours}}),
+            json!({"uri": app, "digest": {"sha256": ours}}),
+        ] {
+            assert_eq!(
+                of(json!([nameless, subject(app, &theirs)])),
+                SignedName::Absent
+            );
+        }
     }
 
     #[test]

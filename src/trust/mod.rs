@@ -19,6 +19,7 @@ mod provider;
 mod root;
 
 pub use built_in::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn};
+pub use claim::SignedName;
 pub use cosign::CosignLayer;
 pub use find::{Candidate, Examination, Search, examine};
 pub use key::PublicKey;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::{
     bundle::WellFormed,
-    claim::{BuiltCommit, Claim},
+    claim::{BuiltCommit, Claim, SignedName},
     cosign::CosignLayer,
     key::PublicKey,
     proof::{Certificate, Proof, Refusal},
@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     config::{
-        CommitBinding, IdentityRule, LogRule, Requirement, Runner, Signer, SignerIdentity, Verify,
+        CommitBinding, IdentityRule, LogRule, Requirement, Runner, Signer, SignerIdentity,
+        SubjectName, Verify,
     },
-    oci::Digest,
+    oci::{Digest, Repository},
 };
 
 /// The predicate that is a signature by cosign.
@@ -40,6 +41,8 @@ pub struct Policy<'c> {
 pub struct Subject<'s> {
     /// The name of the image.
     pub image: &'s str,
+    /// The repositories that a statement about it may refer to.
+    pub repositories: &'s [Repository],
     /// The digest that must be signed.
     pub digest: Digest,
     /// The revision that it must have been made for.
@@ -64,6 +67,8 @@ pub struct Judged {
     pub predicate_type: Option<String>,
     /// What it is, where its form allowed to tell.
     pub kind: Option<Requirement>,
+    /// The repository that it refers to.
+    pub signed_name: SignedName,
     /// What was verified, if it was.
     pub proof: Option<Proof>,
     /// How far it came.
@@ -79,6 +84,10 @@ pub enum Standing {
     Untrusted,
     /// A configured signer made it, but it is neither a signature nor an attestation that counts.
     OtherKind,
+    /// A configured signer made it for another repository.
+    OtherImage,
+    /// A configured signer made it, but it refers to no repository.
+    NoImage,
     /// Everything but the commit; the reason.
     OtherCommit(String),
     /// It meets the policy.
@@ -106,6 +115,7 @@ impl Policy<'_> {
             Err(why) => Judged {
                 predicate_type: None,
                 kind: None,
+                signed_name: SignedName::Absent,
                 proof: None,
                 standing: Standing::Invalid(Refusal::new(why)),
             },
@@ -114,9 +124,11 @@ impl Policy<'_> {
 
     fn well_formed(&self, checked: &WellFormed, subject: Subject<'_>) -> Judged {
         let kind = self.kind(&checked.claim);
+        let signed_name = (checked.claim).repository_of(subject.digest, subject.repositories);
         let judged = |proof, standing| Judged {
             predicate_type: checked.claim.predicate_type.clone(),
             kind,
+            signed_name: signed_name.clone(),
             proof,
             standing,
         };
@@ -136,10 +148,12 @@ impl Policy<'_> {
         if signers.is_empty() {
             return judged(Some(proof), Standing::Untrusted);
         }
-        let standing = if kind.is_none() {
-            Standing::OtherKind
-        } else {
-            commit(&signers, &checked.claim, &proof, subject.revision)
+        let any_name = self.verify.subject_name == SubjectName::Any;
+        let standing = match &signed_name {
+            _ if kind.is_none() => Standing::OtherKind,
+            SignedName::Other(_) if !any_name => Standing::OtherImage,
+            SignedName::Absent if !any_name => Standing::NoImage,
+            _ => commit(&signers, &checked.claim, &proof, subject.revision),
         };
         judged(Some(proof), standing)
     }
@@ -232,19 +246,26 @@ fn is_of(certificate: &Certificate, signer: &Signer, revision: &str) -> bool {
         SignerIdentity::Workflow {
             workflow,
             git_ref,
+            source_ref,
             issuer,
             runner,
         } => {
-            let named = match git_ref {
-                Some(git_ref) => {
-                    let git_ref = git_ref.replace("{revision}", revision);
-                    identity == format!("{workflow}@{git_ref}")
-                }
-                None => identity
-                    .split_once('@')
-                    .is_some_and(|(name, _)| name == workflow),
+            let with_revision = |git_ref: &String| git_ref.replace("{revision}", revision);
+            let named = match git_ref.as_ref().map(with_revision) {
+                Some(git_ref) => identity == format!("{workflow}@{git_ref}"),
+                None => (certificate.workflow()).is_some_and(|(name, _)| name == workflow),
             };
-            (named, issuer, runner)
+            let expected = source_ref.as_ref().or(git_ref.as_ref()).map(with_revision);
+            let from_ref = match (expected, &certificate.source_ref) {
+                (Some(expected), Some(found)) => *found == expected,
+                // The ref in the identity is that of the source, unless another repository calls the
+                // workflow.
+                (Some(_), None) => {
+                    source_ref.is_none() && !is_called(workflow, signer.source.as_deref())
+                }
+                (None, _) => true,
+            };
+            (named && from_ref, issuer, runner)
         }
         SignerIdentity::Certificate {
             identity: rule,
@@ -266,8 +287,17 @@ fn is_of(certificate: &Certificate, signer: &Signer, revision: &str) -> bool {
     };
     named
         && runner
+        && signer.trigger.allow(certificate.trigger.as_deref())
         && certificate.issuer.as_ref() == Some(issuer)
         && source.is_none_or(|source| certificate.source.as_ref() == Some(source))
+}
+
+/// Whether a workflow belongs to another repository than the one that is built: it is reusable.
+fn is_called(workflow: &str, source: Option<&str>) -> bool {
+    source.is_some_and(|source| {
+        let rest = workflow.strip_prefix(source.trim_end_matches('/'));
+        !rest.is_some_and(|rest| rest.starts_with('/'))
+    })
 }
 
 /// Whether what was signed was made for the revision, by the word of any of the signers; one that

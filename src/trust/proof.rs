@@ -40,6 +40,10 @@ pub struct Certificate {
     pub source: Option<String>,
     /// The commit that was built.
     pub commit: Option<String>,
+    /// The ref from which it was built.
+    pub source_ref: Option<String>,
+    /// The event that started the build.
+    pub trigger: Option<String>,
     /// The kind of runner.
     pub runner: Option<String>,
 }
@@ -51,6 +55,19 @@ pub struct LogEntry {
     pub url: String,
     /// The index of the entry.
     pub index: u64,
+}
+
+impl Certificate {
+    /// The workflow and its ref, if the identity is one. A ref begins with `refs/` or is a commit, so
+    /// that a file whose name contains `@` is never taken for another one.
+    pub fn workflow(&self) -> Option<(&str, &str)> {
+        let (workflow, git_ref) = self.identity.as_deref()?.split_once('@')?;
+        let is_ref = match git_ref.strip_prefix("refs/") {
+            Some(rest) => !rest.contains("@refs/"),
+            None => !git_ref.contains('@'),
+        };
+        (workflow.contains("://") && is_ref).then_some((workflow, git_ref))
+    }
 }
 
 impl Refusal {

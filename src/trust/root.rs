@@ -122,6 +122,9 @@ impl Root {
             issuer: info.issuer.clone(),
             source: claims.source_repository_uri.clone(),
             commit: claims.source_repository_digest.clone(),
+            source_ref: claims.source_repository_ref.clone(),
+            trigger: (claims.build_trigger.clone())
+                .or_else(|| claims.deprecated_github.workflow_trigger.clone()),
             runner: claims.runner_environment.clone(),
         };
         self.proof(checked, &result, now, Some(certificate), None)

@@ -10,10 +10,10 @@ use super::*;
 use crate::{
     config::{
         CommitBinding, IdentityRule, LogRule, RelPath, Requirement, RootKind, RootSource, Runner,
-        SignedSubject, Signer, SignerIdentity, Verify,
+        SignedSubject, Signer, SignerIdentity, SubjectName, Triggers, Verify,
     },
     error::Span,
-    oci::Digest,
+    oci::{Digest, Repository},
 };
 use authority::{
     ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,
@@ -25,11 +25,19 @@ use authority::{
 mod authority;
 mod conformance;
 mod real;
+mod shapes;
 
 /// The predicate of a signature by cosign.
 const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 const OTHER: &str = "2222222222222222222222222222222222222222";
+
+/// The repository of the image.
+const IMAGE: &str = "ghcr.io/acme/app";
+
+fn repositories() -> Vec<Repository> {
+    vec![Repository::parse(IMAGE).unwrap()]
+}
 
 fn digest() -> Digest {
     Digest::of(b"the image")
@@ -56,9 +64,11 @@ fn workflow() -> Signer {
         who: SignerIdentity::Workflow {
             workflow: WORKFLOW.to_owned(),
             git_ref: Some("refs/heads/main".to_owned()),
+            source_ref: None,
             issuer: ISSUER.to_owned(),
             runner: Runner::GitHubHosted,
         },
+        trigger: Triggers::Trusted,
         commit: CommitBinding::Certificate,
         source: Some(SOURCE.to_owned()),
         images: Vec::new(),
@@ -72,6 +82,7 @@ fn key(log: LogRule, commit: CommitBinding) -> Signer {
             at: span(),
             log,
         },
+        trigger: Triggers::Any,
         commit,
         source: Some(SOURCE.to_owned()),
         images: Vec::new(),
@@ -85,6 +96,7 @@ fn rules() -> Rules {
             signers: vec![workflow()],
             predicate_types: vec![SLSA.to_owned()],
             subject: SignedSubject::Pinned,
+            subject_name: SubjectName::Repository,
             trusted_roots: vec![RootSource {
                 name: "root.json".to_owned(),
                 kind: RootKind::File(RelPath::parse("root.json").unwrap()),
@@ -126,6 +138,7 @@ impl Rules {
             attached,
             Subject {
                 image: "app",
+                repositories: &repositories(),
                 digest: digest(),
                 revision: COMMIT,
                 now: self.now,
@@ -160,7 +173,7 @@ fn layer(signing: &Signing, payload: &[u8], key: Option<&str>) -> Attached {
 }
 
 fn build() -> Value {
-    provenance(&digest().hex(), COMMIT)
+    provenance(IMAGE, &digest().hex(), COMMIT)
 }
 
 const BOUND: Standing = Standing::Satisfies(Binding::Bound);
@@ -243,6 +256,8 @@ fn attestation_by_the_workflow_for_the_revision_satisfies() {
                 issuer: Some(ISSUER.to_owned()),
                 source: Some(SOURCE.to_owned()),
                 commit: Some(COMMIT.to_owned()),
+                source_ref: Some("refs/heads/main".to_owned()),
+                trigger: Some("push".to_owned()),
                 runner: Some("github-hosted".to_owned()),
             }),
             key: None,
@@ -343,7 +358,7 @@ fn every_entry_needs_its_proof() {
 #[test]
 fn an_entry_is_about_these_bytes() {
     let mut bundle = Signing::of(COMMIT).bundle(&build());
-    let mut twin = provenance(&digest().hex(), OTHER);
+    let mut twin = provenance(IMAGE, &digest().hex(), OTHER);
     twin["subject"][0]["name"] = json!("twin");
     let other = Signing::of(COMMIT).bundle(&twin);
     bundle["verificationMaterial"]["tlogEntries"] =
@@ -510,7 +525,7 @@ fn old_bundle_with_a_promise_alone_is_malformed() {
 
 #[test]
 fn statement_is_about_the_digest_and_signed() {
-    let other = provenance(&Digest::of(b"another").hex(), COMMIT);
+    let other = provenance(IMAGE, &Digest::of(b"another").hex(), COMMIT);
     let why = rules().invalid(&Signing::of(COMMIT).bundle(&other));
     assert!(why.contains("not about"), "{why}");
 
@@ -574,6 +589,7 @@ fn reference_may_be_any_or_hold_the_revision() {
     let at = |git_ref: &str| {
         let mut signing = Signing::of(COMMIT);
         signing.identity = format!("{WORKFLOW}@{git_ref}");
+        signing.source_ref = Some(git_ref.to_owned());
         signing.runner = Some("self-hosted".to_owned());
         signing.bundle(&build())
     };
@@ -599,6 +615,7 @@ fn identity_is_exact_or_matches_a_pattern_whole() {
                 issuer: "https://accounts.example".to_owned(),
                 runner: Runner::Any,
             },
+            trigger: Triggers::Any,
             commit: CommitBinding::Off,
             source: None,
             images: Vec::new(),
@@ -637,10 +654,10 @@ fn commit_of_the_predicate_equals_the_revision() {
     let rules = || rules().signers(vec![signer()]);
     // The certificate's commit does not count then.
     assert_eq!(rules().of(&Signing::of(OTHER).bundle(&build())), BOUND);
-    let other = provenance(&digest().hex(), OTHER);
+    let other = provenance(IMAGE, &digest().hex(), OTHER);
     let standing = rules().of(&Signing::of(COMMIT).bundle(&other));
     assert!(matches!(standing, Standing::OtherCommit(_)), "{standing:?}");
-    let judged = rules().cosign(&Signing::of(COMMIT), &payload(&digest().hex()), None);
+    let judged = rules().cosign(&Signing::of(COMMIT), &payload(IMAGE, &digest().hex()), None);
     let Standing::OtherCommit(why) = judged.standing else {
         panic!("{judged:?}");
     };
@@ -674,12 +691,17 @@ fn signer_of_another_image_does_not_count() {
 
 #[test]
 fn other_predicates_are_neither_signature_nor_attestation() {
-    let sbom = statement(&digest().hex(), "https://spdx.dev/Document", &json!({}));
+    let sbom = statement(
+        IMAGE,
+        &digest().hex(),
+        "https://spdx.dev/Document",
+        &json!({}),
+    );
     assert_eq!(
         rules().of(&Signing::of(COMMIT).bundle(&sbom)),
         Standing::OtherKind
     );
-    let signature = statement(&digest().hex(), COSIGN_SIGN, &json!({}));
+    let signature = statement(IMAGE, &digest().hex(), COSIGN_SIGN, &json!({}));
     let bundle = Signing::of(COMMIT).bundle(&signature);
     let judged = rules().judge(&Attached::Bundle(bundle.to_string().into_bytes()));
     assert_eq!(judged.kind, Some(Requirement::Signature));
@@ -707,7 +729,7 @@ fn key_counts_if_it_is_listed_and_recorded() {
     listed(LogRule::Required).invalid(&unlogged);
     assert_eq!(listed(LogRule::Off).of(&unlogged), BOUND);
     let mut forged = unlogged;
-    let other = provenance(&digest().hex(), OTHER).to_string();
+    let other = provenance(IMAGE, &digest().hex(), OTHER).to_string();
     forged["dsseEnvelope"]["payload"] = json!(STANDARD.encode(other));
     listed(LogRule::Off).invalid(&forged);
 }
@@ -752,7 +774,7 @@ fn keys_are_public_strong_and_well_formed() {
 
 #[test]
 fn signature_of_an_older_cosign_is_converted() {
-    let payload = payload(&digest().hex());
+    let payload = payload(IMAGE, &digest().hex());
     let judged = rules().cosign(&Signing::of(COMMIT), &payload, None);
     assert_eq!(judged.standing, BOUND);
     assert_eq!(judged.kind, Some(Requirement::Signature));
@@ -791,7 +813,7 @@ fn signature_of_an_older_cosign_is_converted() {
 
 #[test]
 fn altered_signature_of_an_older_cosign_is_invalid() {
-    let good = payload(&digest().hex());
+    let good = payload(IMAGE, &digest().hex());
     let altered = |change: &dyn Fn(&mut CosignLayer)| {
         let Attached::Cosign(mut layer) = layer(&Signing::of(COMMIT), &good, None) else {
             unreachable!("it is a layer");
@@ -814,7 +836,7 @@ fn altered_signature_of_an_older_cosign_is_invalid() {
         layer.annotations.insert(leaf.to_owned(), both);
     });
     assert!(why.contains("exactly one certificate"), "{why}");
-    altered(&|layer| layer.payload = payload(&Digest::of(b"another").hex()));
+    altered(&|layer| layer.payload = payload(IMAGE, &Digest::of(b"another").hex()));
     for name in [
         "dev.cosignproject.cosign/signature",
         "dev.sigstore.cosign/bundle",
@@ -889,7 +911,7 @@ fn write_fuzz_corpus() {
     );
     // The form that the target reads: the payload, and an annotation on each further line.
     for (name, key) in [("own-cosign", None), ("own-cosign-key", Some("signer"))] {
-        let payload = payload(&digest().hex());
+        let payload = payload(IMAGE, &digest().hex());
         let mut text = String::from_utf8(payload.clone()).unwrap();
         for (name, value) in logged.annotations(&payload, key) {
             let value = value.replace('\n', "\\n");
@@ -897,4 +919,178 @@ fn write_fuzz_corpus() {
         }
         write(name, text);
     }
+}
+
+/// How a bundle by the workflow is judged after a change of the signing.
+fn signed_with(change: impl FnOnce(&mut Signing)) -> Standing {
+    let mut signing = Signing::of(COMMIT);
+    change(&mut signing);
+    rules().of(&signing.bundle(&build()))
+}
+
+#[test]
+fn statement_must_refer_to_the_repository() {
+    let of = |rules: &Rules, name: &str| {
+        let statement = provenance(name, &digest().hex(), COMMIT);
+        rules.of(&Signing::of(COMMIT).bundle(&statement))
+    };
+    for name in [
+        "ghcr.io/acme/app",
+        "ghcr.io/acme/app:v1",
+        "ghcr.io/Acme/App",
+    ] {
+        assert_eq!(of(&rules(), name), BOUND, "{name}");
+    }
+    for name in [
+        "ghcr.io/acme/app-debug",
+        "ghcr.io/acme/app/debug",
+        "ghcr.io/acme/ap",
+        "acme/app",
+        "app",
+        "quay.io/acme/app",
+        "ghcr.io:444/acme/app",
+        "pkg:docker/ghcr.io/acme/app",
+        "ghcr.io/acme/app ",
+    ] {
+        assert_eq!(of(&rules(), name), Standing::OtherImage, "{name}");
+    }
+    for name in ["", "_"] {
+        assert_eq!(of(&rules(), name), Standing::NoImage, "{name}");
+    }
+    let mut any = rules();
+    any.verify.subject_name = SubjectName::Any;
+    for name in ["acme/other", "", "_"] {
+        assert_eq!(of(&any, name), BOUND, "{name}");
+    }
+    // The commit still counts.
+    let other = provenance("", &digest().hex(), OTHER);
+    let judged = any.of(&Signing::of(OTHER).bundle(&other));
+    assert!(matches!(judged, Standing::OtherCommit(_)), "{judged:?}");
+}
+
+#[test]
+fn payload_must_refer_to_the_repository() {
+    let rules = || {
+        let mut rules = rules();
+        rules.verify.require = vec![Requirement::Signature];
+        rules
+    };
+    let of = |rules: &Rules, name: &str| {
+        let payload = payload(name, &digest().hex());
+        rules.cosign(&Signing::of(COMMIT), &payload, None).standing
+    };
+    assert_eq!(of(&rules(), IMAGE), BOUND);
+    assert_eq!(of(&rules(), "ghcr.io/acme/app:v1"), BOUND);
+    assert_eq!(of(&rules(), "ghcr.io/acme/other"), Standing::OtherImage);
+    assert_eq!(of(&rules(), ""), Standing::NoImage);
+    // Cosign 3 signs a digest alone.
+    let bundle = Signing::of(COMMIT).bundle(&authority::cosign_signature(&digest().hex()));
+    assert_eq!(rules().of(&bundle), Standing::NoImage);
+    let mut any = rules();
+    any.verify.subject_name = SubjectName::Any;
+    assert_eq!(any.of(&bundle), BOUND);
+    assert_eq!(of(&any, "ghcr.io/acme/other"), BOUND);
+}
+
+#[test]
+fn builds_for_pull_requests_are_untrusted_by_default() {
+    let with =
+        |event: Option<&str>| signed_with(|signing| signing.trigger = event.map(str::to_owned));
+    for event in [
+        Some("push"),
+        Some("workflow_dispatch"),
+        Some("pull_request"),
+        None,
+    ] {
+        assert_eq!(with(event), BOUND, "{event:?}");
+    }
+    for event in ["pull_request_target", "workflow_run"] {
+        assert_eq!(with(Some(event)), Standing::Untrusted, "{event}");
+    }
+    let listed = |event: Option<&str>| {
+        let signer = Signer {
+            trigger: Triggers::Listed(vec!["push".to_owned(), "workflow_run".to_owned()]),
+            ..workflow()
+        };
+        let signing = Signing {
+            trigger: event.map(str::to_owned),
+            ..Signing::of(COMMIT)
+        };
+        rules().signers(vec![signer]).of(&signing.bundle(&build()))
+    };
+    assert_eq!(listed(Some("push")), BOUND);
+    assert_eq!(listed(Some("workflow_run")), BOUND);
+    assert_eq!(listed(Some("schedule")), Standing::Untrusted);
+    assert_eq!(listed(None), Standing::Untrusted);
+}
+
+#[test]
+fn source_ref_must_match_too() {
+    const SHARED: &str = "https://github.com/acme/workflows/.github/workflows/build.yml";
+    let of = |workflow: &str, git_ref: &str, expected: Option<&str>, source_ref: Option<&str>| {
+        let signer = Signer {
+            who: SignerIdentity::Workflow {
+                workflow: workflow.to_owned(),
+                git_ref: Some(git_ref.to_owned()),
+                source_ref: expected.map(str::to_owned),
+                issuer: ISSUER.to_owned(),
+                runner: Runner::GitHubHosted,
+            },
+            ..self::workflow()
+        };
+        let signing = Signing {
+            identity: format!("{workflow}@{git_ref}"),
+            source_ref: source_ref.map(str::to_owned),
+            ..Signing::of(COMMIT)
+        };
+        rules().signers(vec![signer]).of(&signing.bundle(&build()))
+    };
+    let (main, fork, tag) = ("refs/heads/main", "refs/heads/fork", "refs/tags/v1");
+    assert_eq!(of(SHARED, main, None, Some(main)), BOUND);
+    assert_eq!(of(SHARED, main, None, Some(fork)), Standing::Untrusted);
+    assert_eq!(of(SHARED, main, None, None), Standing::Untrusted);
+    // A workflow of the same repository can be called from another branch, too.
+    assert_eq!(of(WORKFLOW, main, None, Some(fork)), Standing::Untrusted);
+    assert_eq!(of(WORKFLOW, main, None, None), BOUND);
+    // One that is called by its tag.
+    assert_eq!(of(SHARED, tag, Some(main), Some(main)), BOUND);
+    assert_eq!(of(SHARED, tag, Some(main), Some(fork)), Standing::Untrusted);
+    assert_eq!(of(SHARED, tag, None, Some(main)), Standing::Untrusted);
+    assert_eq!(of(WORKFLOW, main, Some(main), None), Standing::Untrusted);
+}
+
+#[test]
+fn file_name_with_an_at_sign_is_another_workflow() {
+    let without_ref = || {
+        let mut signer = workflow();
+        if let SignerIdentity::Workflow { git_ref, .. } = &mut signer.who {
+            *git_ref = None;
+        }
+        rules().signers(vec![signer])
+    };
+    let of = |rules: Rules, rest: &str| {
+        let signing = Signing {
+            identity: format!("{WORKFLOW}@{rest}"),
+            ..Signing::of(COMMIT)
+        };
+        rules.of(&signing.bundle(&build()))
+    };
+    for rest in [
+        "refs/heads/main",
+        "refs/heads/ann@home",
+        "refs/tags/app@1.0.0",
+        "0123456789012345678901234567890123456789",
+    ] {
+        assert_eq!(of(without_ref(), rest), BOUND, "{rest}");
+    }
+    for rest in [
+        "evil.yml@refs/heads/main",
+        "refs@refs/heads/main",
+        "refs/heads/x.yml@refs/heads/main",
+        "@refs/heads/main",
+        "x@0123456789012345678901234567890123456789",
+    ] {
+        assert_eq!(of(without_ref(), rest), Standing::Untrusted, "{rest}");
+    }
+    assert_eq!(of(rules(), "evil.yml@refs/heads/main"), Standing::Untrusted);
 }

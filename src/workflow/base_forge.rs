@@ -68,7 +68,7 @@ pub(super) fn same(
 }
 
 /// The base branches that this clone has, without any request.
-fn bases(local: &Config, git: &Git, services: &Services) -> Vec<(String, ObjectId)> {
+pub(super) fn bases(local: &Config, git: &Git, services: &Services) -> Vec<(String, ObjectId)> {
     let stated = ci::default_branch(&services.environment, Some(git));
     let base = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
     let named = [base, stated.as_deref()].into_iter().flatten();

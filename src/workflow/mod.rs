@@ -7,6 +7,7 @@
 
 pub mod backends;
 mod base_forge;
+pub mod base_policy;
 pub mod ci;
 pub mod closing;
 mod commit;

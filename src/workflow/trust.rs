@@ -13,12 +13,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{History, Services, Stop};
 use crate::{
     checks::{self, Examined, Force, ImagePlatform, Resolved, Signed},
-    config::{Config, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
+    config::{Config, Image, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
     error::{Error, Errors, Span},
     files::Files,
     git::Git,
     history::{Digests, Promoted},
-    oci::{Digest, Platform, Revision},
+    oci::{Digest, Platform, Repository, Revision},
     registry::{Source, resolve::ImageFacts},
     report::json::VerifiedRow,
     trust::{
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The largest key or root, in bytes.
-const MATERIAL_MAX: u64 = 4 << 20;
+pub(super) const MATERIAL_MAX: u64 = 4 << 20;
 
 /// The policy of a run, and what makes it equal to another.
 pub struct Trust<'c> {
@@ -95,12 +95,14 @@ impl<'c> Trust<'c> {
         &self,
         source: &Source,
         image: &str,
+        repositories: &[Repository],
         digest: Digest,
         revision: &str,
         services: &Services,
     ) -> Examination {
         let subject = Subject {
             image,
+            repositories,
             digest,
             revision,
             now: (services.environment.clock)(),
@@ -112,18 +114,25 @@ impl<'c> Trust<'c> {
     pub async fn examine(
         &self,
         source: &Source,
-        image: &str,
+        image: &Image,
         digest: Digest,
         revision: &Revision,
         services: &Services,
     ) -> Rc<Examination> {
-        let key = format!("{source}@{digest} {revision} {image} {}", self.id);
+        let repositories = image.signed_repositories();
+        let names: Vec<_> = repositories.iter().map(Repository::canonical).collect();
+        let names = names.join(" ");
+        let key = format!(
+            "{source}@{digest} {revision} {} {names} {}",
+            image.name, self.id
+        );
         if let Some(known) = services.examined(&key) {
             return known;
         }
         let revision = revision.to_string();
         let subject = Subject {
-            image,
+            image: &image.name,
+            repositories: &repositories,
             digest,
             revision: &revision,
             now: (services.environment.clock)(),
@@ -144,8 +153,8 @@ impl<'c> Trust<'c> {
     ) -> Result<Vec<Rc<Examination>>, Errors> {
         let sources = services.sources_of_images(config)?;
         let examine = |wanted: &Wanted<'_>| {
-            let (source, name) = (&sources[wanted.image], &config.images[wanted.image].name);
-            self.examine(source, name, wanted.digest, revision, services)
+            let (source, image) = (&sources[wanted.image], &config.images[wanted.image]);
+            self.examine(source, image, wanted.digest, revision, services)
         };
         let work: Vec<_> = wanted.iter().map(examine).collect();
         let name = |wanted: &Wanted<'_>| config.images[wanted.image].name.as_str();
@@ -357,7 +366,7 @@ pub fn pinned(
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
     for (wanted, found) in wanted.iter().zip(&found) {
         match examined(config, wanted, found).verdict(verify, force) {
-            Ok(check) => checks.push(check),
+            Ok(found) => checks.extend(found),
             Err(errors) => outages.extend(errors),
         }
     }
@@ -383,6 +392,7 @@ fn examined<'e>(
 ) -> Examined<'e> {
     Examined {
         image: &config.images[wanted.image].name,
+        repository: &config.images[wanted.image].repository,
         platform: wanted.platform,
         digest: wanted.digest,
         found,

@@ -88,6 +88,7 @@ mod smoke;
 mod smoke_engines;
 mod status;
 mod streams;
+mod subjects;
 mod sync;
 mod tokens;
 mod trial;

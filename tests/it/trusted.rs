@@ -172,14 +172,15 @@ fn write_trusted_example() {
     let mut deploy = String::from("services:\n");
     for image in IMAGES {
         let layout = Layout::at(&directory.join("images").join(image));
+        let name = format!("ghcr.io/acme/{image}");
         for revision in [PINNED, NEXT, FORGED] {
-            let files = [("opt/version", revision)];
+            let files = [("opt/version", revision), ("opt/name", image)];
             let platform = Platform::new("linux/amd64", revision).files(&files);
             let digest = layout.image(revision, &[platform]);
             // The worker's label claims a commit that its attestation does not know.
             let forged = revision == FORGED && image == IMAGES[1];
             let built = if forged { NEXT } else { revision };
-            let statement = provenance(digest.trim_start_matches("sha256:"), built);
+            let statement = provenance(&name, digest.trim_start_matches("sha256:"), built);
             let bundle = Signing::of(built).bundle(&statement).to_string();
             let attached = attach::bundle(&layout, &digest, bundle.as_bytes());
             attach::list(&layout, &[&attached]);

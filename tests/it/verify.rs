@@ -15,10 +15,10 @@ use crate::support::{
     world::{REV_A, REV_B, World, details, failed, world},
 };
 
-const IMAGES: [&str; 3] = ["review", "fix", "base"];
+pub(crate) const IMAGES: [&str; 3] = ["review", "fix", "base"];
 
 /// The policy of these tests.
-const POLICY: &str = "verify:
+pub(crate) const POLICY: &str = "verify:
   signers:
     - workflow: https://github.com/acme/runtime/.github/workflows/build.yml
       ref: refs/heads/main
@@ -26,21 +26,30 @@ const POLICY: &str = "verify:
 ";
 
 /// The usual world with a policy and the root of our authority; nothing is signed yet.
-fn unsigned() -> World {
+pub(crate) fn unsigned() -> World {
     let world = world();
     with_policy(&world, POLICY);
     world.write("root.json", authority::root().to_string());
     world
 }
 
-fn with_policy(world: &World, policy: &str) {
+pub(crate) fn with_policy(world: &World, policy: &str) {
     let config = world.read("repin.yaml");
     let config = config.split("verify:").next().unwrap().to_owned();
     world.write("repin.yaml", config + policy);
 }
 
+/// The repository of an image, as its signature names it.
+pub(crate) fn name(image: &str) -> String {
+    format!("ghcr.io/acme/{image}")
+}
+
+pub(crate) fn hex(digest: &str) -> &str {
+    digest.trim_start_matches("sha256:")
+}
+
 /// The same with an attestation of each image at A and B.
-fn trusted() -> World {
+pub(crate) fn trusted() -> World {
     let world = unsigned();
     for revision in [REV_A, REV_B] {
         for image in IMAGES {
@@ -51,7 +60,7 @@ fn trusted() -> World {
 }
 
 /// Attaches an attestation to an image at a revision, which says that `commit` was built.
-fn attest(
+pub(crate) fn attest(
     world: &World,
     image: &str,
     revision: &'static str,
@@ -59,18 +68,18 @@ fn attest(
     commit: &str,
 ) -> Attachment {
     let digest = world.digest(image, revision).to_owned();
-    let statement = provenance(digest.trim_start_matches("sha256:"), commit);
+    let statement = provenance(&name(image), hex(&digest), commit);
     attached(world, image, &digest, &signing.bundle(&statement))
 }
 
-fn attached(world: &World, image: &str, digest: &str, bundle: &Value) -> Attachment {
+pub(crate) fn attached(world: &World, image: &str, digest: &str, bundle: &Value) -> Attachment {
     let layout = world.layout(image);
     let attachment = attach::bundle(&layout, digest, bundle.to_string().as_bytes());
     attach::list(&layout, &[&attachment]);
     attachment
 }
 
-const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
+pub(crate) const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
 
 #[test]
 fn attested_set_is_promoted_with_its_evidence() {
@@ -197,7 +206,7 @@ fn each_refusal_has_its_code() {
         detail
     };
     let detail = refused("signature_invalid", &|world| {
-        let bundle = Signing::of(REV_B).bundle(&provenance(&"0".repeat(64), REV_B));
+        let bundle = Signing::of(REV_B).bundle(&provenance(&name("fix"), &"0".repeat(64), REV_B));
         attached(world, "fix", world.digest("fix", REV_B), &bundle);
     });
     assert!(detail.contains("not about"), "{detail}");
@@ -215,7 +224,12 @@ fn each_refusal_has_its_code() {
     assert!(detail.contains("runner: self-hosted"), "{detail}");
     assert!(!detail.contains('\u{1b}'), "{detail}");
     let detail = refused("attestation_missing", &|world| {
-        let sbom = statement(&digest(world), "https://spdx.dev/Document", &json!({}));
+        let sbom = statement(
+            &name("fix"),
+            &digest(world),
+            "https://spdx.dev/Document",
+            &json!({}),
+        );
         attached(
             world,
             "fix",
@@ -313,7 +327,7 @@ fn both_kinds_are_required_by_any_signer() {
     with_policy(&stranger, both);
     let digest = stranger.digest("fix", REV_B).to_owned();
     let signing = [Signing::by("someone@evil.example")];
-    attach::signatures(&stranger.layout("fix"), &digest, &signing);
+    attach::signatures(&stranger.layout("fix"), &name("fix"), &digest, &signing);
     let document = stranger.refuses(&[], 1, &["attestation_missing"]);
     let found = details(&document, "attestation_missing", "fail").join("\n");
     assert_eq!(
@@ -336,7 +350,7 @@ fn both_kinds_are_required_by_any_signer() {
     for image in IMAGES {
         let digest = world.digest(image, REV_B).to_owned();
         let signing = [Signing::by("release@acme.example")];
-        attach::signatures(&world.layout(image), &digest, &signing);
+        attach::signatures(&world.layout(image), &name(image), &digest, &signing);
     }
     let document = world.run(&PROMOTE).exits(0).json();
     let verified = document["images"][0]["verified"].as_array().unwrap();
@@ -368,7 +382,7 @@ fn key_without_a_log_binds_the_commit_by_the_predicate() {
     signing.log = None;
     for image in IMAGES {
         let digest = world.digest(image, REV_B).to_owned();
-        let statement = provenance(digest.trim_start_matches("sha256:"), REV_B);
+        let statement = provenance(&name(image), hex(&digest), REV_B);
         attached(
             &world,
             image,
@@ -400,7 +414,7 @@ fn each_platform_may_have_its_own() {
     assert_eq!(details(&document, "signature_missing", "fail").len(), 2);
     for platform in resolved["images"][0]["platforms"].as_array().unwrap() {
         let digest = platform["digest"].as_str().unwrap();
-        let statement = provenance(digest.trim_start_matches("sha256:"), REV_B);
+        let statement = provenance(&name("review"), hex(digest), REV_B);
         attached(
             &world,
             "review",

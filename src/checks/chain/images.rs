@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Approved, ChainGoal, Judged, Resolved, Stopped, VerifiedSet, warn_only};
+use super::{
+    Approved, ApprovedImage, ChainGoal, Judged, Resolved, Stopped, VerifiedSet, warn_only,
+};
 use crate::{
-    checks::{Check, Standard},
+    checks::{Check, Standard, shared_digests},
     config::SignedSubject,
     error::Error,
     history::Promoted,
@@ -52,16 +54,31 @@ struct Looking<'c> {
 }
 
 impl<'c> Resolved<'c> {
-    /// Begins the stage of signatures, which is empty if the configuration requires none: one place
-    /// for each image, or for each of its platforms.
+    /// Begins the stage of signatures, in which images must also have different digests. If the
+    /// configuration requires signatures, it has one place for each image, or for each of its
+    /// platforms.
     pub fn signing(self) -> Signing<'c> {
         let verify = self.so_far.config.verify.as_ref();
         let subject = verify.map(|verify| verify.subject);
-        Signing(Looking::new(self, |_, facts| match subject {
+        let shared = self.shared_digests();
+        let mut looking = Looking::new(self, |_, facts| match subject {
             None => 0,
             Some(SignedSubject::Pinned) => 1,
             Some(SignedSubject::Platforms) => facts.platforms.len(),
-        }))
+        });
+        looking.judged.0.extend(shared);
+        Signing(looking)
+    }
+}
+
+impl Resolved<'_> {
+    /// The checks of digests that images share.
+    fn shared_digests(&self) -> Vec<Check> {
+        let images = self.images.iter().enumerate();
+        let digest =
+            |(at, image): (usize, &ApprovedImage)| Some((at, image.facts.as_ref()?.digest));
+        let digests: Vec<_> = images.filter_map(digest).collect();
+        shared_digests(self.so_far.config, &digests)
     }
 }
 
@@ -77,8 +94,8 @@ impl<'c> Signing<'c> {
     }
 
     /// Records the verdict on one digest, or the errors that prevented it.
-    pub fn judged(&mut self, place: ImagePlatform, verdict: Result<Check, Vec<Error>>) {
-        self.0.take(place, verdict.map(|check| vec![check]));
+    pub fn judged(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
+        self.0.take(place, verdict);
     }
 
     /// Ends the stage.

@@ -44,8 +44,10 @@ fn pins() -> Found {
 /// An image whose platforms have these labels.
 #[expect(clippy::unnecessary_wraps, reason = "the type of `Pinned::found`")]
 fn labelled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
-    let platforms = labels.iter().map(|label| {
+    let platforms = labels.iter().enumerate().map(|(at, label)| {
         let mut facts = platform_facts(&[]);
+        facts.platform.architecture = format!("cpu{at}");
+        facts.config.platform = facts.platform.clone();
         let labels = label.map(|label| ("rev".to_owned(), label.to_owned()));
         facts.config.labels.extend(labels);
         facts

@@ -14,7 +14,7 @@ use crate::{
     registry::resolve,
     report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
-        self, History, globs,
+        self, History, base_policy, globs,
         pulls::Pull,
         trust::{self, Trust},
         warn_if_interrupted,
@@ -44,7 +44,11 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     } else {
         Asked::default()
     };
+    verdict.extend(checks::shared_digests(&config, &pinned(&config, &found)));
     verdict.extend(asked.checks);
+    if remote {
+        verdict.extend(base_policy::compared(&config, &files, &cx.services));
+    }
     let verdict = Verdict {
         found,
         checks: verdict,
@@ -86,6 +90,12 @@ fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<Pull>> {
     pulls
 }
 
+/// The pinned images, by their index, with the digest of each.
+fn pinned(config: &Config, found: &Found) -> Vec<(usize, Digest)> {
+    let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
+    (0..config.images.len()).filter_map(one).collect()
+}
+
 /// The checks that need a source and history.
 fn ask(
     config: &Config,
@@ -94,8 +104,7 @@ fn ask(
     cx: &Context,
 ) -> Result<Asked, Errors> {
     let sources = cx.services.sources_of_images(config)?;
-    let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
-    let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
+    let wanted = pinned(config, found);
     workflow::pulls::within_limit(config, &sources, &pulls(config, &wanted), &cx.services)?;
     let asked = wanted.iter().map(|(at, digest)| {
         let source = &sources[*at];

@@ -7,10 +7,10 @@ use futures_util::future;
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
-    config::{Config, SignedSubject, Verify},
+    config::{Config, SignedSubject, Verify, raw::nearest},
     error::{Error, Errors},
     files::WorkTree,
-    oci::{Digest, Platform, TagOrDigest},
+    oci::{Digest, Platform, Reference, ReferenceError, Repository, TagOrDigest},
     pins,
     registry::{Source, resolve},
     report::json::{ErrorRow, TrustDocument, TrustImage},
@@ -25,12 +25,10 @@ pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, 
     let verify = config.verify.as_ref().unwrap_or(&nobody);
     let files = WorkTree::new(&config.root);
     let trust = Trust::of(verify, &config, &files)?;
-    let wanted = wanted(&config, &files, &show.subject)?;
-    let sources = cx.services.sources_of_images(&config)?;
-    let work = wanted.iter().map(|(at, digest)| {
-        let (config, trust, source) = (&config, &trust, &sources[*at]);
-        examine(*at, *digest, source, config, trust, cx)
-    });
+    let wanted = wanted(&config, &files, &show.subject, cx)?;
+    let work = wanted
+        .iter()
+        .map(|wanted| examine(wanted, &config, &trust, cx));
     let work = future::join_all(work);
     let found = cx.services.wait(work, "reading signatures")?;
     let (mut images, mut faults) = (Vec::new(), Vec::new());
@@ -46,8 +44,7 @@ pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, 
         }
     }
     if images.is_empty() && faults.is_empty() {
-        let message = format!("no configured repository has {}", show.subject);
-        return Err(Errors::from(Error::failed("digest_missing", message)));
+        return Err(missing(&wanted, &show.subject));
     }
     let document = TrustDocument {
         schema: "repin.trust/1",
@@ -68,68 +65,140 @@ pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, 
     Ok(cx.output.fault(&faults))
 }
 
-/// The images to look up, by index, with the digest: the pinned one of a named image, or the given
-/// one in every repository.
+/// What to look up: a tag or a digest in a repository.
+struct Wanted {
+    /// The configured image's name, or the repository.
+    name: String,
+    repository: Repository,
+    /// The repositories that a statement may refer to.
+    signed: Vec<Repository>,
+    source: Source,
+    want: TagOrDigest,
+}
+
+/// The pinned digests of a configured image, a digest in every configured repository, or a reference.
 fn wanted(
     config: &Config,
     files: &WorkTree,
     subject: &str,
-) -> Result<Vec<(usize, Digest)>, Errors> {
-    let found = config.images.iter().position(|image| image.name == subject);
-    let Some(at) = found else {
-        let digest = Digest::parse_input(subject).map_err(|error| {
-            let names: Vec<_> = config
-                .images
-                .iter()
-                .map(|image| image.name.as_str())
-                .collect();
-            let message = format!("`{subject}` is neither an image nor a digest: {error}");
-            Error::input("usage", message).help(format!("known images: {}", names.join(", ")))
-        })?;
-        return Ok((0..config.images.len()).map(|at| (at, digest)).collect());
+    cx: &Context,
+) -> Result<Vec<Wanted>, Errors> {
+    let sources = cx.services.sources_of_images(config)?;
+    let of_image = |at: usize, want: TagOrDigest| Wanted {
+        name: config.images[at].name.clone(),
+        repository: config.images[at].repository.clone(),
+        signed: config.images[at].signed_repositories(),
+        source: sources[at].clone(),
+        want,
     };
-    let found = pins::find(files, config)?;
-    let digests: Vec<_> = found
-        .digests_of(at)
-        .iter()
-        .map(|digest| (at, *digest))
-        .collect();
-    if digests.is_empty() {
-        let message = format!("`{subject}` is not pinned, so its digest is unknown");
-        let error = Error::input("usage", message);
-        return Err(error
-            .help("name a digest: repin resolve --revision REV")
-            .into());
+    if let Some(at) = config.images.iter().position(|image| image.name == subject) {
+        let found = pins::find(files, config)?;
+        let digests = found.digests_of(at).into_iter();
+        let wanted: Vec<_> = digests
+            .map(|digest| of_image(at, TagOrDigest::Digest(digest)))
+            .collect();
+        if wanted.is_empty() {
+            let message = format!("`{subject}` is not pinned, so its digest is unknown");
+            let error = Error::input("usage", message);
+            return Err(error
+                .help("give a digest: repin resolve --revision REV")
+                .into());
+        }
+        return Ok(wanted);
     }
-    Ok(digests)
+    if let Ok(digest) = Digest::parse_input(subject) {
+        let every = 0..config.images.len();
+        return Ok(every
+            .map(|at| of_image(at, TagOrDigest::Digest(digest)))
+            .collect());
+    }
+    let reference =
+        Reference::parse(subject).map_err(|error| not_a_subject(config, subject, &error))?;
+    let digest = reference.digest.map(TagOrDigest::Digest);
+    let Some(want) = digest.or_else(|| reference.tag.map(TagOrDigest::Tag)) else {
+        return Ok(Vec::new());
+    };
+    let mut images = config.images.iter();
+    if let Some(at) = images.position(|image| image.repository == reference.repository) {
+        return Ok(vec![of_image(at, want)]);
+    }
+    let source = cx.services.sources(config)?.of(&reference.repository);
+    let source = source.map_err(|error| Errors::from(Error::input("source", error.to_string())))?;
+    Ok(vec![Wanted {
+        name: reference.repository.to_string(),
+        signed: vec![reference.repository.clone()],
+        repository: reference.repository,
+        source,
+        want,
+    }])
 }
 
-/// What is attached to a digest, or to each of its platforms; nothing if the repository lacks it.
+fn not_a_subject(config: &Config, subject: &str, error: &ReferenceError) -> Errors {
+    let names = config.images.iter().map(|image| image.name.as_str());
+    let names: Vec<_> = names.collect();
+    let help = match nearest(subject, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "give a configured image ({}), a digest, REPOSITORY:TAG or REPOSITORY@DIGEST",
+            names.join(", ")
+        ),
+    };
+    let message =
+        format!("`{subject}` is neither a configured image, a digest nor a reference: {error}");
+    Error::input("usage", message).help(help).into()
+}
+
+/// The error that none of the repositories has the tag or digest.
+fn missing(wanted: &[Wanted], subject: &str) -> Errors {
+    let error = match wanted {
+        [one] => {
+            let code = match one.want {
+                TagOrDigest::Tag(_) => "tag_missing",
+                TagOrDigest::Digest(_) => "digest_missing",
+            };
+            let (repository, want) = (&one.repository, &one.want);
+            Error::failed(code, format!("{repository}{want} does not exist"))
+        }
+        _ => {
+            let message = format!("no configured repository has {subject}");
+            Error::failed("digest_missing", message)
+        }
+    };
+    Errors::from(error)
+}
+
+/// What is attached to an image, or to each of its platforms; nothing if the repository lacks it.
 async fn examine(
-    at: usize,
-    digest: Digest,
-    source: &Source,
+    wanted: &Wanted,
     config: &Config,
     trust: &Trust<'_>,
     cx: &Context,
 ) -> Result<Vec<(TrustImage, Examination)>, Error> {
-    let want = TagOrDigest::Digest(digest);
-    let Some(facts) = resolve::resolve(source, &want).await? else {
+    let Some(facts) = resolve::resolve(&wanted.source, &wanted.want).await? else {
         return Ok(Vec::new());
     };
     let revision = facts.label(&config.revision.label);
-    let name = &config.images[at].name;
     let subjects: Vec<(Option<&Platform>, Digest)> = match trust.policy.verify.subject {
-        SignedSubject::Pinned => vec![(None, digest)],
+        SignedSubject::Pinned => vec![(None, facts.digest)],
         SignedSubject::Platforms => (facts.platforms.iter())
             .map(|platform| (Some(&platform.platform), platform.digest))
             .collect(),
     };
     let mut shown = Vec::new();
     for (platform, digest) in subjects {
-        let everything = trust.everything(source, name, digest, revision, &cx.services);
+        let everything = trust.everything(
+            &wanted.source,
+            &wanted.name,
+            &wanted.signed,
+            digest,
+            revision,
+            &cx.services,
+        );
         let found = everything.await;
-        shown.push((TrustImage::of(name, platform, digest, &found), found));
+        shown.push((
+            TrustImage::of(&wanted.name, platform, digest, &found),
+            found,
+        ));
     }
     Ok(shown)
 }

@@ -7,7 +7,7 @@ use crate::{
         yaml::Node,
     },
     error::Span,
-    oci::is_hex,
+    oci::{PatternError, is_hex},
 };
 
 /// The signatures and attestations that each image must carry.
@@ -21,6 +21,8 @@ pub struct Verify {
     pub predicate_types: Vec<String>,
     /// Which digests carry them.
     pub subject: SignedSubject,
+    /// Whether a statement must refer to the image's repository.
+    pub subject_name: SubjectName,
     /// Whose certificates, logs and timestamps count; at least one.
     pub trusted_roots: Vec<RootSource>,
     /// The last commit whose promoted sets may be unsigned.
@@ -43,6 +45,15 @@ pub enum SignedSubject {
     Pinned,
     /// That of each platform's manifest.
     Platforms,
+}
+
+/// The repository that a statement must refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectName {
+    /// The image's repository, or one of `signed_as`.
+    Repository,
+    /// Any, or none.
+    Any,
 }
 
 /// Where a trusted root comes from, with its place in the configuration.
@@ -81,6 +92,8 @@ pub struct Since {
 pub struct Signer {
     /// Who it is.
     pub who: SignerIdentity,
+    /// The events that may have started the build.
+    pub trigger: Triggers,
     /// What must equal the revision.
     pub commit: CommitBinding,
     /// The repository that was built: of a workflow always, else where it is configured.
@@ -96,8 +109,10 @@ pub enum SignerIdentity {
     Workflow {
         /// The identity up to its `@`.
         workflow: String,
-        /// What follows; `{revision}` is replaced. `None`: anything.
+        /// The ref after the `@`; `{revision}` is replaced. `None`: any.
         git_ref: Option<String>,
+        /// The ref of the source; `{revision}` is replaced. `None`: that of the workflow.
+        source_ref: Option<String>,
         /// Who vouched for the identity.
         issuer: String,
         /// Where it ran.
@@ -141,6 +156,17 @@ pub enum Runner {
     Any,
 }
 
+/// The events that may have started a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Triggers {
+    /// Any.
+    Any,
+    /// Any except those that run a workflow of the base for content of a pull request.
+    Trusted,
+    /// One of these.
+    Listed(Vec<String>),
+}
+
 /// Whether a signature by a key must be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogRule {
@@ -175,6 +201,7 @@ impl Verify {
             signers: Vec::new(),
             predicate_types: vec![SLSA_PROVENANCE.to_owned()],
             subject: SignedSubject::Pinned,
+            subject_name: SubjectName::Repository,
             trusted_roots: vec![
                 built_in("sigstore", RootKind::Sigstore),
                 built_in("github", RootKind::GitHub),
@@ -197,6 +224,20 @@ impl Verify {
                 _ => None,
             });
         keys.chain(roots)
+    }
+}
+
+/// Events that run with the rights of the base branch on content that a pull request provides.
+const UNTRUSTED_TRIGGERS: [&str; 2] = ["pull_request_target", "workflow_run"];
+
+impl Triggers {
+    /// Whether a build that `event` started counts; `None`: the certificate does not contain it.
+    pub fn allow(&self, event: Option<&str>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Trusted => event.is_none_or(|event| !UNTRUSTED_TRIGGERS.contains(&event)),
+            Self::Listed(events) => event.is_some_and(|event| events.iter().any(|e| e == event)),
+        }
     }
 }
 
@@ -245,6 +286,13 @@ pub(in crate::config) fn verify(g: &ErrorCollector, node: &Node) -> Option<Verif
         ("platforms", SignedSubject::Platforms),
     ];
     let subject = fields.or("subject", SignedSubject::Pinned, |n| g.choice(n, &subjects));
+    let names = [
+        ("repository", SubjectName::Repository),
+        ("any", SubjectName::Any),
+    ];
+    let subject_name = fields.or("subject_name", SubjectName::Repository, |n| {
+        g.choice(n, &names)
+    });
     let sigstore = vec![RootSource {
         name: "sigstore".to_owned(),
         kind: RootKind::Sigstore,
@@ -270,6 +318,7 @@ pub(in crate::config) fn verify(g: &ErrorCollector, node: &Node) -> Option<Verif
         signers: signers?,
         predicate_types: predicate_types?,
         subject: subject?,
+        subject_name: subject_name?,
         trusted_roots: trusted_roots?,
         since: since?,
     })
@@ -328,6 +377,8 @@ fn signer(g: &ErrorCollector, node: &Node, only_signatures: bool) -> Option<Sign
     // Each key with the kinds that it is for.
     let suited = [
         ("ref", &kinds[..1]),
+        ("source_ref", &kinds[..1]),
+        ("trigger", &kinds[..3]),
         ("issuer", &kinds[..3]),
         ("runner", &kinds[..3]),
         ("log", &kinds[3..]),
@@ -348,6 +399,7 @@ fn signer(g: &ErrorCollector, node: &Node, only_signatures: bool) -> Option<Sign
         _ => identity(g, &fields, kind),
     };
     let commit = commit(g, &fields, kind, only_signatures);
+    let trigger = triggers(g, &fields, kind);
     fields.done();
     let (who, commit, source) = (who?, commit?, source?);
     let source = match (&who, source) {
@@ -373,6 +425,7 @@ fn signer(g: &ErrorCollector, node: &Node, only_signatures: bool) -> Option<Sign
     }
     Some(Signer {
         who,
+        trigger: trigger?,
         commit,
         source,
         images: images?,
@@ -413,6 +466,27 @@ fn commit(
     }
 }
 
+fn triggers(g: &ErrorCollector, fields: &Fields<'_>, kind: &str) -> Option<Triggers> {
+    let default = if kind == WORKFLOW {
+        Triggers::Trusted
+    } else {
+        Triggers::Any
+    };
+    let event = |text: &str| {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if text.bytes().all(is_plain) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!(
+                "`{text}` is not the name of an event, such as `push`"
+            ))
+        }
+    };
+    fields.or("trigger", default, |n| {
+        filled(g, n, "trigger", g.each(n, event)?).map(Triggers::Listed)
+    })
+}
+
 fn runner(g: &ErrorCollector, fields: &Fields<'_>, default: Runner) -> Option<Runner> {
     let runners = [
         ("github-hosted", Runner::GitHubHosted),
@@ -424,18 +498,22 @@ fn runner(g: &ErrorCollector, fields: &Fields<'_>, default: Runner) -> Option<Ru
 fn workflow(g: &ErrorCollector, fields: &Fields<'_>) -> Option<SignerIdentity> {
     let name = |text: &str| {
         if text.contains('@') {
-            Err("`workflow` ends before the `@`; name what follows in `ref`")
+            Err(
+                "`workflow` ends before the `@`, and the name of its file must not contain one; write the ref in `ref`",
+            )
         } else {
             Ok(text.to_owned())
         }
     };
     let workflow = fields.required(WORKFLOW, |n| g.parsed(n, name));
+    let source_ref = fields.optional("source_ref", |n| g.parsed(n, git_ref));
     let git_ref = fields.optional("ref", |n| g.parsed(n, git_ref));
     let issuer = fields.or("issuer", GITHUB_ISSUER.to_owned(), |n| super::text(g, n));
     let runner = runner(g, fields, Runner::GitHubHosted);
     Some(SignerIdentity::Workflow {
         workflow: workflow?,
         git_ref: git_ref?,
+        source_ref: source_ref?,
         issuer: issuer?,
         runner: runner?,
     })
@@ -466,8 +544,8 @@ fn identity(g: &ErrorCollector, fields: &Fields<'_>, kind: &str) -> Option<Signe
 }
 
 /// A pattern that matches a whole text or not at all.
-fn pattern(text: &str) -> Result<regex::Regex, String> {
-    let fails = |error| format!("the pattern does not compile: {error}");
+fn pattern(text: &str) -> Result<regex::Regex, PatternError> {
+    let fails = |error| PatternError::new(&error);
     // By itself first: in a group, a lone bracket could find its other half.
     regex::Regex::new(text).map_err(fails)?;
     regex::Regex::new(&format!("^(?:{text})$")).map_err(fails)

@@ -270,10 +270,7 @@ fn mistakes_of_a_policy_are_named() {
             "require: [sbom], signers: [{ W }]",
             "one of `attestation`, `signature`",
         ),
-        (
-            "signers: [{ workflow: 'x@y' }]",
-            "name what follows in `ref`",
-        ),
+        ("signers: [{ workflow: 'x@y' }]", "write the ref in `ref`"),
         (
             "signers: [{ workflow: 'https://h/x' }]",
             "cannot derive the repository",
@@ -305,7 +302,7 @@ fn mistakes_of_a_policy_are_named() {
         ),
         (
             "signers: [{ identity_pattern: 'a)(', issuer: b, commit: off }]",
-            "does not compile",
+            "malformed regular expression: unopened group",
         ),
         ("signers: [{ key: a.pub }]", "the key `commit` is missing"),
         (

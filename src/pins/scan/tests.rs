@@ -9,6 +9,7 @@ const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc
 
 fn finder(repositories: &[&str]) -> Finder {
     let image = |(at, text): (usize, &&str)| Image {
+        signed_as: Vec::new(),
         name: format!("i{at}"),
         repository: Repository::parse(text).unwrap(),
         pins: 1,

@@ -9,7 +9,7 @@ use crate::{
     checks::{self, Examined},
     config::{Requirement, Verify},
     oci::{Digest, Platform, Revision},
-    trust::{Binding, Candidate, Examination, Standing},
+    trust::{Binding, Candidate, Examination, SignedName, Standing},
     untrusted::plain,
 };
 
@@ -67,10 +67,13 @@ pub struct TrustCandidate {
     pub signer: Option<String>,
     pub issuer: Option<String>,
     pub source: Option<String>,
+    pub source_ref: Option<String>,
     pub commit: Option<String>,
+    pub trigger: Option<String>,
     pub runner: Option<String>,
     pub key: Option<String>,
     pub root: Option<String>,
+    pub subject_name: Option<String>,
     pub verified: bool,
     pub satisfies: bool,
     pub reason: String,
@@ -106,10 +109,18 @@ impl TrustCandidate {
             signer: certificate.and_then(|found| found.identity.clone()),
             issuer: certificate.and_then(|found| found.issuer.clone()),
             source: certificate.and_then(|found| found.source.clone()),
+            source_ref: certificate.and_then(|found| found.source_ref.clone()),
             commit: certificate.and_then(|found| found.commit.clone()),
+            trigger: certificate.and_then(|found| found.trigger.clone()),
             runner: certificate.and_then(|found| found.runner.clone()),
             key: proof.and_then(|proof| Some(proof.key?.to_string())),
             root: proof.and_then(|proof| proof.root.clone()),
+            subject_name: match &judged.signed_name {
+                SignedName::Own(name) | SignedName::Other(name) if proof.is_some() => {
+                    Some(name.clone())
+                }
+                _ => None,
+            },
             verified: proof.is_some(),
             satisfies: matches!(judged.standing, Standing::Satisfies(_)),
             reason: checks::reason(judged),
@@ -118,7 +129,7 @@ impl TrustCandidate {
 }
 
 impl TrustDocument {
-    /// For people: a block for each digest, three lines for each candidate.
+    /// For people: a block for each digest, up to four lines for each candidate.
     pub fn lines(&self) -> String {
         let mut text = String::new();
         for image in &self.images {
@@ -139,6 +150,9 @@ impl TrustDocument {
                     (false, false) => "does not verify",
                 };
                 let _ = writeln!(text, "  {}  {kind}: {verdict}", candidate.bundle);
+                if let Some(name) = &candidate.subject_name {
+                    let _ = writeln!(text, "    for {}", plain(name));
+                }
                 if let Some(commit) = &candidate.commit {
                     let _ = writeln!(text, "    commit {}", plain(commit));
                 }

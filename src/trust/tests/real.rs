@@ -12,6 +12,8 @@ fn bundle(name: &str) -> Vec<u8> {
 /// Judges a bundle with the digest that it is about, by a policy that trusts anyone.
 fn judge(name: &str, roots: Vec<Root>, predicate: &str, digest: &str) -> Judged {
     let mut rules = rules();
+    // They are about files, not images.
+    rules.verify.subject_name = SubjectName::Any;
     rules.verify.predicate_types = vec![predicate.to_owned()];
     rules.verify.signers = vec![Signer {
         who: SignerIdentity::Certificate {
@@ -19,6 +21,7 @@ fn judge(name: &str, roots: Vec<Root>, predicate: &str, digest: &str) -> Judged 
             issuer: ISSUER.to_owned(),
             runner: Runner::GitHubHosted,
         },
+        trigger: Triggers::Any,
         commit: CommitBinding::Off,
         source: None,
         images: Vec::new(),
@@ -30,6 +33,7 @@ fn judge(name: &str, roots: Vec<Root>, predicate: &str, digest: &str) -> Judged 
     };
     let subject = Subject {
         image: "app",
+        repositories: &[],
         digest: Digest::from_hex(digest).unwrap(),
         revision: COMMIT,
         now: at(1_795_000_000),

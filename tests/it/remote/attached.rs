@@ -9,7 +9,7 @@ use std::{
 use repin::{
     config::{
         CommitBinding, Mapping, RelPath, Requirement, RootKind, RootSource, Runner, SignedSubject,
-        Signer, SignerIdentity, Verify,
+        Signer, SignerIdentity, SubjectName, Triggers, Verify,
     },
     error::{Class, Span},
     oci::Digest,
@@ -43,6 +43,9 @@ fn world() -> World {
     World { directory, layout }
 }
 
+/// The repository of the image, as signatures name it.
+const IMAGE: &str = "example.com/team";
+
 fn image() -> Digest {
     Digest::of(b"the image")
 }
@@ -54,7 +57,8 @@ impl World {
 
     /// A build attestation for `commit`, not listed yet.
     fn built(&self, commit: &str) -> Attachment {
-        let bundle = Signing::of(commit).bundle(&authority::provenance(&image().hex(), commit));
+        let bundle =
+            Signing::of(commit).bundle(&authority::provenance(IMAGE, &image().hex(), commit));
         attach::bundle(
             &self.layout,
             &image().to_string(),
@@ -89,15 +93,18 @@ fn verify(require: &[Requirement]) -> Verify {
             who: SignerIdentity::Workflow {
                 workflow: WORKFLOW.to_owned(),
                 git_ref: None,
+                source_ref: None,
                 issuer: ISSUER.to_owned(),
                 runner: Runner::GitHubHosted,
             },
+            trigger: Triggers::Trusted,
             commit: CommitBinding::Certificate,
             source: Some(SOURCE.to_owned()),
             images: Vec::new(),
         }],
         predicate_types: vec![SLSA.to_owned()],
         subject: SignedSubject::Pinned,
+        subject_name: SubjectName::Repository,
         trusted_roots: vec![RootSource {
             name: "root.json".to_owned(),
             kind: RootKind::File(RelPath::parse("root.json").unwrap()),
@@ -117,6 +124,7 @@ async fn examine(source: &Source, require: &[Requirement], search: Search) -> Ex
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW).unwrap() + 60);
     let subject = Subject {
         image: "app",
+        repositories: &[super::Repository::parse(IMAGE).unwrap()],
         digest: image(),
         revision: COMMIT,
         now,
@@ -184,7 +192,7 @@ async fn a_registry_without_the_api_is_asked_by_tag() {
 async fn old_signatures_cost_three_requests_before_the_payload() {
     let world = world();
     let signings = [Signing::of(OTHER), Signing::of(COMMIT)];
-    attach::signatures(&world.layout, &image().to_string(), &signings);
+    attach::signatures(&world.layout, IMAGE, &image().to_string(), &signings);
     let fake = world.served(|_| None);
     let source = source(settings(&[]), &fake.host(), "team/app");
     let found = examine(&source, &[Requirement::Signature], Search::UntilMet).await;
@@ -202,7 +210,7 @@ async fn real_registry_lists_by_tag() {
     let world = world();
     let subject = image().to_string();
     attach::list_by_tag(&world.layout, &subject, &[&world.built(COMMIT)]);
-    attach::signatures(&world.layout, &subject, &[Signing::of(COMMIT)]);
+    attach::signatures(&world.layout, IMAGE, &subject, &[Signing::of(COMMIT)]);
     let storage = tempfile::tempdir().unwrap();
     let registry = Registry::start(storage.path(), &Protection::None);
     registry.push_layout("team/app", world.path()).await;
@@ -227,7 +235,7 @@ async fn layout_lists_by_subject_and_by_tags() {
     let two = world();
     let subject = image().to_string();
     attach::list_by_tag(&two.layout, &subject, &[&two.built(COMMIT)]);
-    attach::signatures(&two.layout, &subject, &[Signing::of(COMMIT)]);
+    attach::signatures(&two.layout, IMAGE, &subject, &[Signing::of(COMMIT)]);
     let found = examine(
         &two.in_layout(),
         &[Requirement::Attestation],
@@ -327,7 +335,7 @@ async fn unnamed_entries_come_after_bundles_and_others_never() {
 #[tokio::test]
 async fn candidate_is_one_by_its_own_manifest() {
     let world = world();
-    let bundle = Signing::of(COMMIT).bundle(&authority::provenance(&image().hex(), COMMIT));
+    let bundle = Signing::of(COMMIT).bundle(&authority::provenance(IMAGE, &image().hex(), COMMIT));
     let blob = world.layout.blob(BUNDLE, bundle.to_string().as_bytes());
     let another = Digest::of(b"another").to_string();
     let subject = image().to_string();

@@ -84,8 +84,13 @@ pub(crate) fn list_by_tag(layout: &Layout, subject: &str, attachments: &[&Attach
 }
 
 /// Attaches signatures of an older cosign; the digests of the payloads.
-pub(crate) fn signatures(layout: &Layout, subject: &str, signings: &[Signing]) -> Vec<String> {
-    let payload = payload(subject.trim_start_matches("sha256:"));
+pub(crate) fn signatures(
+    layout: &Layout,
+    name: &str,
+    subject: &str,
+    signings: &[Signing],
+) -> Vec<String> {
+    let payload = payload(name, subject.trim_start_matches("sha256:"));
     let layers: Vec<Value> = signings
         .iter()
         .map(|signing| {

@@ -9,14 +9,14 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future;
 
 use crate::{
-    config::{Config, RelPath, Requirement, RootKind, RootSource, Verify},
+    config::{Config, RelPath, Requirement, RootKind, RootSource, Triggers, Verify},
     error::{Error, Errors, Span},
     files::WorkTree,
     oci::{Digest, TagOrDigest},
     pins::Found,
     registry::{Source, resolve},
     report::starter::StarterSigner,
-    trust::{Candidate, Certificate, Examination},
+    trust::{Candidate, Certificate, Examination, SignedName},
     workflow::{Services, trust::Trust},
 };
 
@@ -123,8 +123,16 @@ async fn builders(
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };
     let revision = facts.label(&config.revision.label);
-    let name = &config.images[at].name;
-    let found = trust.everything(source, name, digest, revision, services);
+    let image = &config.images[at];
+    let repositories = image.signed_repositories();
+    let found = trust.everything(
+        source,
+        &image.name,
+        &repositories,
+        digest,
+        revision,
+        services,
+    );
     let Examination {
         candidates, faults, ..
     } = found.await;
@@ -142,22 +150,27 @@ async fn builders(
 fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
     let judged = &candidate.judged;
     let proof = judged.proof.as_ref()?;
+    let certificate = proof.certificate.as_ref()?;
+    let (workflow, git_ref) = certificate.workflow()?;
     let Certificate {
-        identity,
         issuer,
         source,
+        source_ref,
+        trigger,
         commit,
         runner,
-    } = proof.certificate.clone()?;
-    let identity = identity?;
-    let (workflow, git_ref) = identity.split_once('@')?;
+        ..
+    } = certificate.clone();
     let is_workflow = workflow.starts_with("https://");
+    let is_named = matches!(judged.signed_name, SignedName::Own(_));
+    // The proposal has the default triggers, and `ref` is also compared with the source's.
+    let is_triggered = Triggers::Trusted.allow(trigger.as_deref());
+    let is_branch = git_ref.starts_with("refs/heads/")
+        && source_ref.is_none_or(|source_ref| source_ref == git_ref);
     let counts = judged.kind == Some(Requirement::Attestation) && commit? == revision;
-    (is_workflow && counts).then_some(StarterSigner {
+    (is_workflow && is_named && is_triggered && counts).then_some(StarterSigner {
         workflow: workflow.to_owned(),
-        git_ref: git_ref
-            .starts_with("refs/heads/")
-            .then(|| git_ref.to_owned()),
+        git_ref: is_branch.then(|| git_ref.to_owned()),
         issuer: issuer?,
         source: source?,
         is_hosted: runner.as_deref() == Some("github-hosted"),

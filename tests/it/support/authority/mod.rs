@@ -43,6 +43,9 @@ pub struct Signing {
     pub source: Option<String>,
     pub commit: Option<String>,
     pub runner: Option<String>,
+    /// The ref of the source, and the event that started the build.
+    pub source_ref: Option<String>,
+    pub trigger: Option<String>,
     pub time: i64,
     /// What the certificate may be used for.
     pub usage: &'static str,
@@ -178,6 +181,8 @@ impl Signing {
             source: Some(SOURCE.to_owned()),
             commit: Some(commit.to_owned()),
             runner: Some("github-hosted".to_owned()),
+            source_ref: Some("refs/heads/main".to_owned()),
+            trigger: Some("push".to_owned()),
             time: NOW,
             usage: "1.3.6.1.5.5.7.3.3",
             ca: "ca",
@@ -195,6 +200,8 @@ impl Signing {
             source: None,
             commit: None,
             runner: None,
+            source_ref: None,
+            trigger: None,
             ..Self::of("")
         }
     }
@@ -212,7 +219,13 @@ impl Signing {
             extension("2.5.29.17", true, &sequence(&[san])),
             extension(&format!("{FULCIO}.8"), false, &utf8(&self.issuer)),
         ];
-        let claims = [(11, &self.runner), (12, &self.source), (13, &self.commit)];
+        let claims = [
+            (11, &self.runner),
+            (12, &self.source),
+            (13, &self.commit),
+            (14, &self.source_ref),
+            (20, &self.trigger),
+        ];
         for (number, claim) in claims {
             let claim: Option<Vec<u8>> = claim.as_deref().map(utf8);
             let id = format!("{FULCIO}.{number}");
@@ -487,9 +500,11 @@ pub fn root_without_logs() -> Value {
     root
 }
 
-/// A statement about a digest (64 digits) that was built from `commit`.
-pub fn provenance(digest: &str, commit: &str) -> Value {
+/// A statement of the image `name` with a digest (64 digits) that was built from `commit`, as
+/// GitHub's `actions/attest` writes it: the name is its input `subject-name`.
+pub fn provenance(name: &str, digest: &str, commit: &str) -> Value {
     statement(
+        name,
         digest,
         SLSA,
         &json!({ "buildDefinition": { "resolvedDependencies": [{
@@ -498,20 +513,41 @@ pub fn provenance(digest: &str, commit: &str) -> Value {
     )
 }
 
-pub fn statement(digest: &str, predicate_type: &str, predicate: &Value) -> Value {
+pub fn statement(name: &str, digest: &str, predicate_type: &str, predicate: &Value) -> Value {
     json!({
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{ "name": "image", "digest": { "sha256": digest } }],
+        "subject": [{ "name": name, "digest": { "sha256": digest } }],
         "predicateType": predicate_type,
         "predicate": predicate,
     })
 }
 
-/// The payload of an older cosign's signature.
-pub fn payload(digest: &str) -> Vec<u8> {
+/// The statement of `cosign sign` of version 3, which has no name (cosign 3.1.2,
+/// `cmd/cosign/cli/sign/sign.go`, `signDigestBundle`).
+pub fn cosign_signature(digest: &str) -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": digest }, "annotations": {} }],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1",
+        "predicate": {},
+    })
+}
+
+/// The statement of `cosign attest`, which has the older type; for an image of Docker Hub the name
+/// begins with `index.docker.io` (cosign 3.1.2, `pkg/cosign/attestation/attestation.go`).
+pub fn cosign_attestation(name: &str, digest: &str, commit: &str) -> Value {
+    let mut statement = provenance(name, digest, commit);
+    statement["_type"] = json!("https://in-toto.io/Statement/v0.1");
+    statement
+}
+
+/// The payload of an older cosign's signature: the name is the repository without tag and digest, or
+/// the text of `--sign-container-identity`; the first versions left it empty (sigstore,
+/// `pkg/signature/payload/payload.go`).
+pub fn payload(name: &str, digest: &str) -> Vec<u8> {
     let payload = json!({
         "critical": {
-            "identity": { "docker-reference": "" },
+            "identity": { "docker-reference": name },
             "image": { "docker-manifest-digest": format!("sha256:{digest}") },
             "type": "cosign container image signature",
         },
