@@ -107,7 +107,7 @@ impl<'d> Chooser<'d, '_> {
         match (document.node(at).kind, step) {
             (Kind::Map, Step::Any | Step::Deep) => {
                 let written = document.map(at);
-                let written = written.filter(|(key, _)| document.scalar(*key) != Some(MERGE));
+                let written = written.filter(|(key, _)| document.key(*key) != Some(MERGE));
                 written.map(|(_, value)| value).collect()
             }
             (Kind::Map, Step::Key(key)) => {

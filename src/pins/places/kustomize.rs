@@ -13,18 +13,50 @@ const BOTH: &str =
 
 /// The entries of a document, if it is one that kustomize or Flux reads.
 pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
-    let Some(images) = images(document, file) else {
+    let Some((images, refused)) = images(document, file) else {
         return Vec::new();
     };
     let mut seen = HashSet::new();
     let items = document.list(images).iter();
     let items = items.filter_map(|item| document.resolved(*item));
     let items = items.filter(|item| seen.insert(*item));
-    items.map(|item| entry(document, file, item)).collect()
+    let entries = items.map(|item| {
+        let entry = entry(document, file, item);
+        let refused = refused.clone().or(entry.refused);
+        Entry { refused, ..entry }
+    });
+    entries.collect()
 }
 
-/// The list of images.
-fn images(document: &Document<'_>, file: &File<'_>) -> Option<Id> {
+/// The keys of an item that matter.
+const KEYS: [&str; 5] = ["name", "newName", "digest", "newTag", "tagSuffix"];
+
+/// A value of a mapping by a key that differs from `key` in case, and the refusal of that key:
+/// kustomize decodes JSON into Go structures, whose fields match without regard to case.
+fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Refusal)> {
+    let entries = document.with_merges(map);
+    let (found, value) = entries.into_iter().find(|(found, _)| {
+        let text = document.key(*found);
+        text.is_some_and(|text| text != key && folded(text) == folded(key))
+    })?;
+    let text = super::excerpt(document.key(found).unwrap_or_default().as_bytes());
+    let why = format!("kustomize takes the key `{text}` for `{key}`: write the key as `{key}`");
+    let at = document.span(found).start;
+    Some((document.resolved(value)?, Refusal { at, why }))
+}
+
+/// A key without its case, as Go's `encoding/json` folds it.
+fn folded(key: &str) -> String {
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).collect()
+}
+
+/// The list of images, and why all of its items are refused.
+fn images(document: &Document<'_>, file: &File<'_>) -> Option<(Id, Option<Refusal>)> {
     let root = document.root?;
     let text = |key| document.get(root, key).and_then(|id| document.scalar(id));
     let (version, kind) = (text("apiVersion"), text("kind"));
@@ -32,7 +64,8 @@ fn images(document: &Document<'_>, file: &File<'_>) -> Option<Id> {
         let spec = document
             .get(root, "spec")
             .filter(|_| kind == Some("Kustomization"))?;
-        return document.get(spec, "images");
+        // Kubernetes decodes with regard to case.
+        return document.get(spec, "images").map(|images| (images, None));
     }
     let ours = match kind {
         Some("Kustomization" | "Component") => true,
@@ -41,14 +74,30 @@ fn images(document: &Document<'_>, file: &File<'_>) -> Option<Id> {
         Some(_) => false,
     };
     let version = version.is_none_or(|version| version.starts_with("kustomize.config.k8s.io/"));
-    (ours && version).then(|| document.get(root, "images"))?
+    if !(ours && version) {
+        return None;
+    }
+    match in_other_case(document, root, "images") {
+        Some((images, refusal)) if document.get(root, "images").is_none() => {
+            Some((images, Some(refusal)))
+        }
+        _ => document.get(root, "images").map(|images| (images, None)),
+    }
 }
 
 fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
-    let get = |key| field(document, item, key);
+    let other_case = |key| in_other_case(document, item, key);
+    let get = |key| {
+        field(document, item, key).or_else(|| {
+            let (node, _) = other_case(key)?;
+            let via = Via::Own;
+            Some(Field { node, via })
+        })
+    };
     let text = |field: &Field| document.scalar(field.node).unwrap_or_default();
     let new_name = get("newName").filter(|name| !text(name).is_empty());
-    let name = new_name.or_else(|| get("name"));
+    let old_name = get("name");
+    let name = new_name.or(old_name);
     let whole = name.as_ref().map_or("", text);
     // A reference in `newName` is one whose repository counts, so that it is seen.
     let repository = repository_of(whole);
@@ -75,10 +124,13 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
             why: why.to_owned(),
         });
     }
+    if let Some((_, refusal)) = KEYS.into_iter().find_map(other_case) {
+        refused = Some(refusal);
+    }
     Entry {
         node: item,
         whose: image.map_or(Whose::Other, Whose::Image),
-        named_by: name.into_iter().collect(),
+        named_by: new_name.into_iter().chain(old_name).collect(),
         digest: get("digest"),
         tag: get("newTag"),
         refused,

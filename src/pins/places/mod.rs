@@ -14,6 +14,7 @@ mod kustomize;
 pub(in crate::pins) mod large;
 mod marked;
 mod quoting;
+mod readers;
 mod values;
 mod yaml;
 
@@ -355,19 +356,29 @@ impl File<'_> {
             .map_err(|error| fault(error.valid_up_to(), "it is not UTF-8"))?;
         let mut sights = Vec::new();
         yaml::documents(text, |document| {
+            let duplicates = document.has_duplicates();
             for at in places {
-                let entries = match &self.rules.places[*at].kind {
-                    PlaceKind::Kustomize => kustomize::entries(document, self),
-                    PlaceKind::Helm { registry } => {
-                        helm::entries(document, self, registry.as_deref())
-                    }
-                    PlaceKind::Keys(rule) => keys::entries(document, self, rule),
-                    PlaceKind::Marked => Vec::new(),
-                };
-                sights.extend(entry::judge(self, document, *at, &entries));
+                let mut found = self.sights(document, *at);
+                if duplicates {
+                    document.read_as(yaml::Reader::Last);
+                    readers::reconcile(&mut found, self.sights(document, *at));
+                    document.read_as(yaml::Reader::First);
+                }
+                sights.extend(found);
             }
         })?;
         Ok(sights)
+    }
+
+    /// What a place finds in a document.
+    fn sights(&self, document: &yaml::Document<'_>, place: usize) -> Vec<Sight> {
+        let entries = match &self.rules.places[place].kind {
+            PlaceKind::Kustomize => kustomize::entries(document, self),
+            PlaceKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
+            PlaceKind::Keys(rule) => keys::entries(document, self, rule),
+            PlaceKind::Marked => Vec::new(),
+        };
+        entry::judge(self, document, place, &entries)
     }
 
     /// The refusal of a file that cannot be read, if it names an image and holds a digest that is

@@ -153,6 +153,14 @@ impl Scene {
         );
     }
 
+    /// The same at the place of `§`, which is left out.
+    fn refuses_at_mark(&self, content: &str, why: &str) {
+        let before = text(content.split('§').next().unwrap());
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap().len() + 1;
+        self.refuses(&content.replace('§', ""), &format!("{line}:{column}"), why);
+    }
+
     fn ignores(&self, content: &str) {
         assert_eq!(self.found(content), "", "{content}");
     }
@@ -472,6 +480,174 @@ fn duplicate_keys_are_refused_at_the_second() {
     assert_eq!(
         helm().found("x: 1\nx: 2\ni: { repository: nginx, digest: OLD, other: 1, other: 2 }\n"),
         "hub /i/digest -"
+    );
+}
+
+#[test]
+fn duplicate_key_is_refused_whichever_value_is_ours() {
+    for (content, key) in [
+        (
+            "{ repository: other, §repository: nginx, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{ repository: nginx, §repository: other, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{ registry: a.b, §registry: docker.io, repository: nginx, digest: OLD }",
+            "registry",
+        ),
+        (
+            "{ registry: docker.io, §registry: a.b, repository: nginx, digest: OLD }",
+            "registry",
+        ),
+        ("{ repository: nginx, digest: '', §digest: OLD }", "digest"),
+        ("{ repository: nginx, digest: OLD, §digest: '' }", "digest"),
+        ("{ repository: nginx, tag: a, §tag: a@OLD }", "tag"),
+        ("{ repository: nginx, tag: a@OLD, §tag: a }", "tag"),
+        ("{ repository: nginx, tag: a, §tag: b, digest: OLD }", "tag"),
+        (
+            "{ repository: a, §repository: b, repository: nginx, digest: OLD }",
+            "repository",
+        ),
+        // Quotes, escapes and aliases are the same key, and JSON is YAML.
+        (
+            "{ repository: other, §\"repository\": nginx, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{ repository: other, §'repository': nginx, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{ repository: other, §\"\\x72epository\": nginx, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{ &k repository: other, §*k : nginx, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{ repository: other, ? §repository : nginx, digest: OLD }",
+            "repository",
+        ),
+        (
+            "{\"repository\":\"other\",§\"repository\":\"nginx\",\"digest\":\"OLD\"}",
+            "repository",
+        ),
+    ] {
+        helm().refuses_at_mark(&format!("i: {content}"), &format!("duplicate key `{key}`"));
+    }
+    // An alias as a key is a key.
+    assert_eq!(
+        helm().found("x: &k repository\ni: { *k : nginx, digest: OLD }\n"),
+        "hub /i/digest -"
+    );
+    // Nothing of another image is refused.
+    helm().ignores("i: { repository: a, repository: b, digest: OLD, digest: OLD }\n");
+}
+
+#[test]
+fn duplicate_key_in_or_beside_a_merge_is_refused() {
+    helm().refuses_at_mark(
+        "b: &b { repository: other, §repository: nginx, digest: OLD }\ni: { <<: *b }\n",
+        "duplicate key `repository`",
+    );
+    for merges in ["<<: *a, <<: *b", "<<: *b, <<: *a"] {
+        let content = format!(
+            "a: &a {{ repository: other }}\nb: &b {{ repository: nginx, digest: OLD }}\ni: {{ {merges} }}\n"
+        );
+        let found = helm().found(&content);
+        assert!(
+            found.contains("a duplicate key in this document decides"),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn duplicate_key_above_an_entry_is_refused() {
+    kustomize().refuses_at_mark(
+        "images: []\n§images: [{ name: nginx, digest: OLD }]\n",
+        "duplicate key `images`",
+    );
+    for kinds in [
+        "kind: Other\nkind: Kustomization",
+        "kind: Kustomization\nkind: Other",
+    ] {
+        kustomize().refuses_at_mark(
+            &format!("{kinds}\nimages: [{{ name: nginx, digest: §OLD }}]\n"),
+            "a duplicate key in this document decides",
+        );
+    }
+    helm().refuses_at_mark(
+        "i: {}\n§i: { repository: nginx, digest: OLD }\n",
+        "duplicate key `i`",
+    );
+    let keys = scene(
+        "n: { kind: keys, entry: /a/b, image: hub, digest: digest }",
+        "a.yaml",
+    );
+    for content in [
+        "a: {}\n§a: { b: { digest: OLD } }\n",
+        "a: { b: { digest: x, §digest: OLD } }\n",
+    ] {
+        keys.refuses_at_mark(content, "duplicate key");
+    }
+}
+
+#[test]
+fn kustomize_refuses_duplicate_and_miscased_keys() {
+    for (item, why) in [
+        (
+            "{ name: other, §name: nginx, digest: OLD }",
+            "duplicate key `name`",
+        ),
+        (
+            "{ name: x, newName: other, §newName: nginx, digest: OLD }",
+            "duplicate key `newName`",
+        ),
+        (
+            "{ name: x, §name: y, newName: nginx, digest: OLD }",
+            "duplicate key `name`",
+        ),
+        (
+            "{ name: nginx, newTag: a, §newTag: b, digest: OLD }",
+            "duplicate key `newTag`",
+        ),
+        (
+            "{ name: nginx, digest: x, §digest: OLD }",
+            "duplicate key `digest`",
+        ),
+        (
+            "{ name: nginx, §Digest: OLD }",
+            "takes the key `Digest` for `digest`",
+        ),
+        (
+            "{ §Name: nginx, digest: OLD }",
+            "takes the key `Name` for `name`",
+        ),
+        (
+            "{ name: x, §newname: nginx, digest: OLD }",
+            "takes the key `newname` for `newName`",
+        ),
+        ("{ name: nginx, §dige\u{17f}t: OLD }", "for `digest`"),
+        (
+            "{ name: nginx, digest: OLD, §TagSuffix: x }",
+            "for `tagSuffix`",
+        ),
+    ] {
+        kustomize().refuses_at_mark(&format!("images: [{item}]\n"), why);
+    }
+    kustomize().refuses_at_mark(
+        "§Images: [{ name: nginx, digest: OLD }]\n",
+        "takes the key `Images` for `images`",
+    );
+    kustomize().ignores("images: [{ name: other, Digest: OLD }]\n");
+    assert_eq!(
+        kustomize().found("Other: 1\nother: 2\nimages: [{ name: nginx, digest: OLD, Note: x }]\n"),
+        "hub /images/0/digest -"
     );
 }
 

@@ -38,8 +38,8 @@ impl Via {
 
 /// The value of a key: written in the mapping, or brought by a merge.
 pub(super) fn field(document: &Document<'_>, map: Id, key: &str) -> Option<Field> {
-    if let Some((_, value)) = document.named(map, key).first() {
-        return through(document, *value);
+    if let Some(value) = document.written(map, key) {
+        return through(document, value);
     }
     let (merge, node) = document.merged(map, key)?;
     let via = Via::Merge(merge);

@@ -9,7 +9,7 @@ mod builder;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     rc::Rc,
 };
@@ -52,8 +52,18 @@ pub(super) struct Document<'t> {
     /// What merges bring, by mapping and key.
     merged: RefCell<HashMap<(Id, String), Option<Id>>>,
     too_deep: Cell<bool>,
+    /// Which entry counts where a mapping has several with one key.
+    reader: Cell<Reader>,
     /// Comments by the ends of their lines.
     comments: RefCell<BTreeMap<usize, LineComment>>,
+}
+
+/// Which of several entries with one key a reader of a mapping takes. YAML forbids such entries;
+/// kustomize and Helm take the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    First,
+    Last,
 }
 
 /// The comment of a line.
@@ -188,6 +198,7 @@ impl<'t> Document<'t> {
             sorted: RefCell::default(),
             merged: RefCell::default(),
             too_deep: Cell::new(false),
+            reader: Cell::new(Reader::First),
             comments: RefCell::default(),
         }
     }
@@ -260,19 +271,49 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// The document as this reader takes it.
+    pub(super) fn read_as(&self, reader: Reader) {
+        self.reader.set(reader);
+        self.merged.borrow_mut().clear();
+    }
+
+    /// Whether any mapping has several entries with one key.
+    pub(super) fn has_duplicates(&self) -> bool {
+        (0..).take(self.nodes.len()).any(|map| {
+            let mut keys: Vec<_> = self.map(map).filter_map(|(key, _)| self.key(key)).collect();
+            keys.sort_unstable();
+            keys.windows(2).any(|two| two[0] == two[1])
+        })
+    }
+
+    /// The text of a key, aliases followed.
+    pub(super) fn key(&self, id: Id) -> Option<&str> {
+        self.scalar(self.resolved(id)?)
+    }
+
+    /// The value of a key that is written in a mapping, as the reader takes it.
+    pub(super) fn written(&self, map: Id, key: &str) -> Option<Id> {
+        let named = self.named(map, key);
+        let entry = match self.reader.get() {
+            Reader::First => named.first(),
+            Reader::Last => named.last(),
+        };
+        entry.map(|(_, value)| *value)
+    }
+
     /// The entries of a mapping whose key is this text, in their order.
     pub(super) fn named(&self, map: Id, key: &str) -> Vec<(Id, Id)> {
         let entries = self.map(map);
         if entries.len() <= MANY {
             return entries
-                .filter(|(name, _)| self.scalar(*name) == Some(key))
+                .filter(|(name, _)| self.key(*name) == Some(key))
                 .collect();
         }
         let entry = |at: &u32| {
             let children = &self.children(map)[*at as usize * 2..];
             (children[0], children[1])
         };
-        let text = |at: &u32| self.scalar(entry(at).0);
+        let text = |at: &u32| self.key(entry(at).0);
         let sorted = Rc::clone(self.sorted.borrow_mut().entry(map).or_insert_with(|| {
             let mut all: Vec<u32> = (0..).take(self.map(map).len()).collect();
             all.sort_by_key(|at| text(at));
@@ -285,10 +326,9 @@ impl<'t> Document<'t> {
         same.map(entry).collect()
     }
 
-    /// The first value of a key that is written in a mapping, aliases followed.
+    /// The value of a key that is written in a mapping, aliases followed.
     pub(super) fn get(&self, map: Id, key: &str) -> Option<Id> {
-        let (_, value) = *self.named(map, key).first()?;
-        self.resolved(value)
+        self.resolved(self.written(map, key)?)
     }
 
     /// What the merges of a mapping bring for a key, and the `<<` that does. Of the mappings that
@@ -298,7 +338,11 @@ impl<'t> Document<'t> {
     }
 
     fn merged_below(&self, map: Id, key: &str, depth: usize) -> Option<(Id, Id)> {
-        for (merge, value) in self.named(map, MERGE) {
+        let mut merges = self.named(map, MERGE);
+        if self.reader.get() == Reader::Last {
+            merges.reverse();
+        }
+        for (merge, value) in merges {
             let Some(target) = self.resolved(value) else {
                 continue;
             };
@@ -319,8 +363,8 @@ impl<'t> Document<'t> {
             self.too_deep.set(true);
             return None;
         }
-        if let Some((_, value)) = self.named(map, key).first() {
-            return self.resolved(*value);
+        if let Some(value) = self.written(map, key) {
+            return self.resolved(value);
         }
         self.named(map, MERGE).first()?;
         let known = (map, key.to_owned());
@@ -332,6 +376,25 @@ impl<'t> Document<'t> {
         let found = self.merged_below(map, key, depth).map(|(_, node)| node);
         self.merged.borrow_mut().insert(known, found);
         found
+    }
+
+    /// The entries of a mapping, with those that merges bring.
+    pub(super) fn with_merges(&self, map: Id) -> Vec<(Id, Id)> {
+        let (mut entries, mut pending, mut seen) = (Vec::new(), vec![map], HashSet::new());
+        while let Some(id) = pending.pop() {
+            let Some(id) = self.resolved(id).filter(|id| seen.insert(*id)) else {
+                continue;
+            };
+            pending.extend(self.list(id));
+            for (key, value) in self.map(id) {
+                if self.key(key) == Some(MERGE) {
+                    pending.push(value);
+                } else {
+                    entries.push((key, value));
+                }
+            }
+        }
+        entries
     }
 
     /// Every alias to a node.
@@ -366,7 +429,7 @@ impl<'t> Document<'t> {
                 self.node(child).number.to_string()
             } else {
                 let key = self.key_of(parent, child);
-                let text = key.and_then(|key| self.scalar(key)).unwrap_or_default();
+                let text = key.and_then(|key| self.key(key)).unwrap_or_default();
                 if text.len() > POINTER {
                     return None;
                 }
@@ -393,7 +456,7 @@ impl<'t> Document<'t> {
         let mut child = id;
         while let Some(parent) = self.parent(child) {
             let key = self.key_of(parent, child);
-            if let Some(text) = key.and_then(|key| self.scalar(key))
+            if let Some(text) = key.and_then(|key| self.key(key))
                 && let Some((second, _)) = self.named(parent, text).get(1)
             {
                 return Some(*second);
