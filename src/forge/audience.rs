@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::{
     git::HostedRepository,
-    http::address::{host_of, is_loopback},
+    http::address::{host_of, is_private},
 };
 
 /// The evidence for the server of a token, apart from the configuration.
@@ -70,7 +70,7 @@ impl Audience {
         let Some(hosted) = HostedRepository::parse(origin) else {
             return Err(NotFor::Unknown(server(api)));
         };
-        let encrypted = api.scheme() == "https" || is_loopback(api);
+        let encrypted = is_private(api);
         if encrypted && api.host_str() == Some(&*hosted.host) {
             Ok(())
         } else {

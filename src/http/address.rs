@@ -35,6 +35,11 @@ pub fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
+/// Whether credentials may be sent to a URL: over TLS, or to this machine.
+pub fn is_private(url: &Url) -> bool {
+    url.scheme() == "https" || is_loopback(url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,6 +60,7 @@ mod outside;
 mod packages;
 mod places;
 mod places_forge;
+mod plain_http;
 mod plan;
 mod power;
 mod promote;

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    address::{host_of, shown},
+    address::{host_of, is_private, shown},
     challenge::{Bearer, Challenge, Trust, realm},
     credentials::{Book, Credentials, Kind, Lookup},
     http::{Body, Call, Http, Reply},
@@ -148,6 +148,9 @@ impl Auth {
         let lookup = self.book.lookup(&scope.host, &scope.repository).await;
         match challenge {
             Challenge::Basic => match &lookup.found {
+                Some(found) if !is_private(&scope.registry) => {
+                    Err(over_plain_http(&scope.registry, "the registry", found))
+                }
                 Some(found) if found.kind == Kind::Password => Ok((basic(found)?, who(found))),
                 Some(found) => Err(RequestError::denied(format!(
                     "the registry requires a password, but {} is an identity token",
@@ -167,6 +170,17 @@ impl Auth {
                 let (realm, trust) = realm(bearer, &scope.registry, named)?;
                 let own = trust == Trust::Own;
                 let found = lookup.found.as_ref().filter(|_| own);
+                if let Some(found) = found {
+                    // The token that credentials give is sent to the registry.
+                    for (url, server) in [
+                        (&realm, "the token server"),
+                        (&scope.registry, "the registry"),
+                    ] {
+                        if !is_private(url) {
+                            return Err(over_plain_http(url, server, found));
+                        }
+                    }
+                }
                 let who = match (found, &lookup.found) {
                     (Some(found), _) => who(found),
                     (None, Some(unused)) => format!(
@@ -317,6 +331,16 @@ fn who(found: &Credentials) -> String {
         Kind::Password => format!("as user `{}` from {}", plain(&found.user), found.origin),
         Kind::IdentityToken => format!("with the identity token from {}", found.origin),
     }
+}
+
+/// Credentials that were found, and would be readable on their way to a server.
+fn over_plain_http(url: &Url, server: &str, found: &Credentials) -> RequestError {
+    RequestError::denied(format!(
+        "{server} {} does not use TLS, so credentials are not sent to it (found: {})",
+        shown(url),
+        who(found)
+    ))
+    .hint("use https in `sources`, `--source` or REPIN_SOURCES; credentials are sent over plain HTTP to loopback addresses only")
 }
 
 fn nobody(scope: &Scope, lookup: &Lookup, wants: &str) -> RequestError {

@@ -25,10 +25,11 @@ const PAGES_MAX: usize = 5_000;
 const TAGS_MAX: usize = 500_000;
 /// Entries of a page; docker-registry 3 refuses more than 1000 by default.
 const PAGE: usize = 1_000;
-/// Pages that may bring nothing new although they link to another: a few may be empty, but a circle
-/// of links has no end.
-const IDLE_MAX: usize = 10;
+/// Linked pages in a row that may contain no new tag: some may be empty, but a circle of links has no
+/// end.
+const IDLE_MAX: usize = 100;
 const ENDLESS: &str = "the listing does not end";
+const IDLE: &str = "the listing does not end: 100 pages in a row contain no new tag";
 /// How long a listing may take in all.
 const WHOLE: Duration = Duration::from_secs(600);
 
@@ -130,7 +131,7 @@ pub struct TagPages {
     /// The last entry of the last page that had one: where the next page begins.
     last: Option<Tag>,
     count: usize,
-    /// Linked pages that brought nothing new.
+    /// Linked pages without a new tag since the last new tag.
     idle: usize,
     /// Whether pages are answers to the question for more, and no longer those that were linked.
     asking: bool,
@@ -162,8 +163,11 @@ impl TagPages {
         }
         self.tags.extend(page);
         let new = self.tags.len() > known;
-        self.idle += usize::from(!new);
-        if self.count > PAGES_MAX || self.tags.len() > TAGS_MAX || self.idle > IDLE_MAX {
+        self.idle = if new { 0 } else { self.idle + 1 };
+        if self.idle >= IDLE_MAX {
+            return Err(IDLE);
+        }
+        if self.count > PAGES_MAX || self.tags.len() > TAGS_MAX {
             return Err(ENDLESS);
         }
         Ok(match (link, &self.last) {
@@ -349,9 +353,13 @@ mod tests {
 
     #[test]
     fn a_listing_without_an_end_is_an_error() {
+        let idle = Err("the listing does not end: 100 pages in a row contain no new tag");
+        assert_eq!(pages(|_, _| (vec![], true)), idle);
+        assert_eq!(pages(|_, n| (vec![format!("t{}", n % 3)], true)), idle);
+        // A new tag on each hundredth page is progress.
+        let slow = |_: Option<&str>, n: usize| (vec![format!("t{}", n / 100)], n < 1_000);
+        assert_eq!(pages(slow), Ok((11, 1_002)));
         let endless = Err("the listing does not end");
-        assert_eq!(pages(|_, _| (vec![], true)), endless);
-        assert_eq!(pages(|_, n| (vec![format!("t{}", n % 3)], true)), endless);
         assert_eq!(pages(|_, n| (vec![format!("t{n}")], true)), endless);
         assert_eq!(pages(|_, n| (vec![format!("t{n}")], false)), endless);
     }
