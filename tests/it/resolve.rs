@@ -50,6 +50,8 @@ fn every_platform_is_shown_and_nothing_judged() {
         json!(null)
     );
     let human = world.run(&["resolve", "--revision", REV_B]).exits(0);
+    let widest = human.stdout.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(80), "{}", human.stdout);
     insta::with_settings!({filters => vec![("[0-9a-f]{64}", "<digest>")]}, {
         insta::assert_snapshot!(human.stdout);
     });

@@ -1,15 +1,14 @@
 //! `repin resolve`: resolve each image's tag, platform by platform; judges nothing.
 
+use std::fmt::Write as _;
+
 use crate::{
     checks::{Resolution, Target},
     cli::{context::Context, exit::Exit, format::Format},
     config::{Config, Image},
     error::{Error, Errors},
     registry::resolve::{self, ImageFacts},
-    report::{
-        json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
-        table::{Align, aligned},
-    },
+    report::json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
     untrusted::plain,
     workflow,
 };
@@ -32,7 +31,7 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
     };
     match cx.output.format {
         Format::Json => cx.output.json(&document),
-        Format::Human | Format::Github | Format::Sarif => cx.output.print(table(&document)),
+        Format::Human | Format::Github | Format::Sarif => cx.output.print(blocks(&document)),
     }
     Ok(Exit::Done)
 }
@@ -85,44 +84,26 @@ fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> Resolve
     }
 }
 
-fn table(document: &ResolveDocument) -> String {
-    let mut rows = vec![
-        ["IMAGE", "PLATFORM", "REVISION", "DIGEST"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    let mut labels = Vec::new();
+/// The images, one block each: a digest has a line of its own, so that 80 columns suffice.
+fn blocks(document: &ResolveDocument) -> String {
+    let mut text = String::new();
     for image in &document.images {
-        rows.push(vec![
-            image.name.clone(),
-            "(tag)".to_owned(),
-            image.tag.clone(),
-            image.digest.clone(),
-        ]);
-        rows.extend(image.platforms.iter().map(|platform| {
-            let revision = platform
-                .revision
-                .as_deref()
-                .map_or_else(|| "(absent)".to_owned(), plain);
-            vec![
-                String::new(),
-                plain(&platform.platform),
-                revision,
-                platform.digest.clone(),
-            ]
-        }));
-        labels.extend(image.labels.iter().map(|(label, value)| {
-            vec![
-                image.name.clone(),
-                plain(label),
-                plain(value.as_deref().unwrap_or("(absent)")),
-            ]
-        }));
+        let _ = writeln!(text, "{}  tag {}", plain(&image.name), plain(&image.tag));
+        let _ = writeln!(text, "  {}", image.digest);
+        for platform in &image.platforms {
+            let revision = platform.revision.as_deref();
+            let revision = revision.map_or_else(|| "(absent)".to_owned(), plain);
+            let name = plain(&platform.platform);
+            let _ = writeln!(
+                text,
+                "  {name}  revision {revision}\n    {}",
+                platform.digest
+            );
+        }
+        for (label, value) in &image.labels {
+            let value = value.as_deref().unwrap_or("(absent)");
+            let _ = writeln!(text, "  {}  {}", plain(label), plain(value));
+        }
     }
-    let labels = if labels.is_empty() {
-        String::new()
-    } else {
-        format!("\n{}", aligned(&[Align::Left; 3], &labels))
-    };
-    aligned(&[Align::Left; 4], &rows) + &labels
+    text
 }
