@@ -100,6 +100,9 @@ pub struct Place {
     pub span: Span,
     /// The label at the place; may be empty.
     pub label: String,
+    /// Whether messages may show the text at the place. A configuration may refer to any file of the
+    /// work tree, so messages about such a file show only the line and the column.
+    pub quoted: bool,
 }
 
 impl Place {
@@ -136,6 +139,14 @@ pub struct Error {
 }
 
 impl Error {
+    /// The code of a panic in the work on one repository of a fleet.
+    pub const INTERNAL: &'static str = "internal";
+
+    /// A panic in the work on one repository of a fleet.
+    pub fn internal() -> Self {
+        Self::new(Class::Unavailable, Self::INTERNAL, "internal error")
+    }
+
     /// An error without a place.
     pub fn new(class: Class, code: &'static str, message: impl Into<String>) -> Self {
         Self {

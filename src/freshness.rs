@@ -75,7 +75,8 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
                     return Err(file.wrong(item.span, "expected a name that can be part of a path"));
                 }
             };
-            RelPath::parse(&path).map_err(|error| file.wrong(item.span, &error.to_string()))?;
+            RelPath::parse(&path)
+                .map_err(|_| file.wrong(item.span, "expected a name that can be part of a path"))?;
             paths.push(path);
         }
     }
@@ -112,7 +113,7 @@ impl Document {
         };
         let (root, errors) = yaml::parse(&text);
         if let Some(fault) = errors.into_iter().next() {
-            return Err(Error::input("config", fault.message).at(place(&source, fault.span)));
+            return Err(Error::input("config", fault.unquoted).at(place(&source, fault.span)));
         }
         Ok(Self {
             root: root.ok_or_else(|| wrong("the file is empty".to_owned()))?,
@@ -137,6 +138,7 @@ fn place(source: &SourceText, span: Span) -> Place {
         source: source.clone(),
         span,
         label: String::new(),
+        quoted: false,
     }
 }
 

@@ -73,7 +73,7 @@ pub fn parse(
         name: name.to_owned(),
         text: text.into(),
     };
-    let gather = ErrorCollector::new(source, Code::EXPECTED_YAML_PARSE_FAILED.as_str());
+    let gather = ErrorCollector::new(source, Code::EXPECTED_YAML_PARSE_FAILED.as_str()).unquoted();
     let tree = gather.tree();
     let start = gather.place(Span { start: 0, end: 0 }, "");
     let mut reader = Reader {
@@ -190,10 +190,9 @@ impl Reader<'_> {
             let message = format!("`{MUST_NOT}` is not supported for `{}`", kind.name);
             let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message)
                 .at(self.gather.place(key.span, ""));
-            self.problems
-                .push(problem.help(
-                    "remove the key, or change `must_not_contain` of the kind in repin.yaml",
-                ));
+            self.problems.push(problem.help(
+                "remove the key, or change `must_not_contain` of the kind in the configuration",
+            ));
             return None;
         }
         Some((
@@ -241,8 +240,7 @@ impl Reader<'_> {
         } else {
             "unknown key"
         };
-        let problem =
-            problem(code, format!("{what} `{}`", key.text)).at(self.gather.place(key.span, ""));
+        let problem = problem(code, what).at(self.gather.place(key.span, ""));
         let hint = match nearest(&key.text, known) {
             _ if known.is_empty() => {
                 "the configuration declares no kinds: add them under `inventory.kinds`".to_owned()

@@ -93,7 +93,11 @@ impl Context {
         let shown = file
             .strip_prefix(directory)
             .map_or_else(|_| file.clone(), Path::to_owned);
-        let config = config::load(&file, &shown.to_string_lossy())?;
+        let load = match self.config {
+            Some(_) => config::load_chosen,
+            None => config::load,
+        };
+        let config = load(&file, &shown.to_string_lossy())?;
         git::refuse_bare_root(&config.root).map_err(Error::from)?;
         self.output.directory = self.services.environment.path_to(&config.root);
         self.output.directories.root.clone_from(&config.root);

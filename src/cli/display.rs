@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::{
     checks::{Code, FilePlace},
@@ -20,6 +20,11 @@ pub(super) fn problem(problem: &Error, help: Option<&str>, colour: bool) -> Stri
     let code = plain(problem.code);
     let title = Level::ERROR.primary_title(plain(&problem.text())).id(code);
     let mut group = match &problem.place {
+        Some(place) if !place.quoted => {
+            let (line, column) = place.line_column();
+            let origin = Origin::path(plain(&place.source.name));
+            title.element(origin.line(line).char_column(column))
+        }
         Some(place) => {
             let annotation = AnnotationKind::Primary
                 .span(place.span.start..place.span.end.max(place.span.start));

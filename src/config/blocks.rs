@@ -17,7 +17,7 @@ pub use places::{
     CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
     above_templates, looking_into,
 };
-pub(super) use places::{comment_policy, places};
+pub(super) use places::{comment_policy, owners_exist, places, places_have_files, scanned};
 pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
 pub use verify::{

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     blocks::{
-        self, CommentPolicy, Fleet, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune,
-        Smoke, Verify, looking_into,
+        self, CommentPolicy, Fleet, Forge, Freshness, Inventory, PinPlace, Prune, Smoke, Verify,
+        looking_into,
     },
     images::{self, Image, ImageInventory},
     path::{Globs, RelPath},
@@ -198,14 +198,7 @@ fn whole(
     // Each part is read before the first `?`, so that one run reports the problems of all.
     let version = fields.required("version", |node| version(g, node));
     let name = fields.or("name", "images".to_owned(), |node| name(g, node));
-    // A fleet's own configuration may leave files and counts to its repositories.
-    let (files, counts) = if fields.get("fleet").is_some() {
-        let files = fields.or("files", Globs::default(), |node| files(g, node));
-        (files, images::Counts::Optional)
-    } else {
-        let files = fields.required("files", |node| files(g, node));
-        (files, images::Counts::Required)
-    };
+    let (files, counts) = files_and_counts(g, fields);
     let ignored = [("exclude", false), ("include", true)];
     let ignored_files = fields.or("files_ignored", false, |node| g.choice(node, &ignored));
     let outside = outside(g, fields);
@@ -213,13 +206,10 @@ fn whole(
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
     let images = fields.required("images", |node| images::images(g, node, counts));
-    let keep = CommentPolicy::Keep;
-    let comments = fields.or("comments", keep, |node| blocks::comment_policy(g, node));
+    let comments = fields.get("comments");
+    let comments = comments.and_then(|node| blocks::comment_policy(g, node));
     let comments = comments.unwrap_or_default();
-    let places = fields.or("places", Vec::new(), |node| {
-        blocks::places(g, node, comments)
-    });
-    owners_exist(g, places.as_deref(), images.as_deref());
+    let places = places(g, fields, comments, images.as_deref());
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
     let smoke = fields.optional("smoke", |node| blocks::smoke(g, node));
@@ -244,7 +234,7 @@ fn whole(
         source: source.clone(),
         file: name_of(source),
         name: name?,
-        scanned: scanned(&files, &places),
+        scanned: blocks::scanned(&files, &places),
         files,
         places,
         comments,
@@ -268,13 +258,24 @@ fn whole(
     })
 }
 
-/// The files that are searched: those of the configuration and those of its places.
-fn scanned(files: &Globs, places: &[PinPlace]) -> Globs {
-    let mut scanned = files.clone();
-    for own in places.iter().filter_map(|place| place.files.clone()) {
-        scanned.add_list(own);
+/// The key `places`, whose places have files and images.
+fn places(
+    g: &ErrorCollector,
+    fields: &Fields<'_>,
+    comments: CommentPolicy,
+    images: Option<&[Image]>,
+) -> Option<Vec<PinPlace>> {
+    let places = fields.or("places", Vec::new(), |node| {
+        blocks::places(g, node, comments)
+    })?;
+    if let Some(images) = images {
+        let names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
+        blocks::owners_exist(g, &places, &names);
     }
-    scanned
+    if fields.get("fleet").is_none() && fields.get("files").is_none() {
+        blocks::places_have_files(g, &places);
+    }
+    Some(places)
 }
 
 fn version(g: &ErrorCollector, node: &Node) -> Option<()> {
@@ -300,6 +301,23 @@ fn name(g: &ErrorCollector, node: &Node) -> Option<String> {
     })
 }
 
+/// The key `files`, and whether images state counts. A fleet's own configuration may leave both to its
+/// repositories, and places may have files of their own.
+fn files_and_counts(g: &ErrorCollector, fields: &Fields<'_>) -> (Option<Globs>, images::Counts) {
+    let [fleet, places] = ["fleet", "places"].map(|key| fields.get(key).is_some());
+    let files = if fleet || places {
+        fields.or("files", Globs::default(), |node| files(g, node))
+    } else {
+        fields.required("files", |node| files(g, node))
+    };
+    let counts = if fleet {
+        images::Counts::Optional
+    } else {
+        images::Counts::Required
+    };
+    (files, counts)
+}
+
 fn files(g: &ErrorCollector, node: &Node) -> Option<Globs> {
     let globs = globs(g, node)?;
     if globs.included().is_empty() {
@@ -313,7 +331,7 @@ pub(super) fn globs(g: &ErrorCollector, node: &Node) -> Option<Globs> {
     let mut globs = Globs::default();
     // Every wrong one is reported.
     let mut right = true;
-    for item in g.list(node)? {
+    for item in g.globs(node)? {
         right &= g.parsed(item, |text| globs.add(text, item.span)).is_some();
     }
     right.then_some(globs)
@@ -406,25 +424,6 @@ fn revisions(g: &ErrorCollector, node: Option<&Node>) -> Option<Revisions> {
         tag: tag?,
         label: label?,
     })
-}
-
-/// Reports places whose `image` no image is called.
-fn owners_exist(g: &ErrorCollector, places: Option<&[PinPlace]>, images: Option<&[Image]>) {
-    let (Some(places), Some(images)) = (places, images) else {
-        return;
-    };
-    for place in places {
-        if let PlaceKind::Keys(rule) = &place.kind
-            && let Owner::Image(name) = &rule.owner
-            && images.iter().all(|image| image.name != *name)
-        {
-            let message = format!(
-                "`image: {name}` of the place `{}` is not an image",
-                place.name
-            );
-            g.report(place.at, message);
-        }
-    }
 }
 
 fn report(g: &ErrorCollector, node: &Node) -> Option<Report> {
@@ -576,6 +575,7 @@ impl Config {
             source: self.source.clone(),
             span,
             label: label.to_owned(),
+            quoted: true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `checked` and `blocks` are what everything else sees. No environment and no command line here:
 //! those belong to `cli`.
 
+mod beneath;
 mod blocks;
 mod checked;
 pub mod duration;
@@ -14,10 +15,15 @@ mod sources;
 mod template;
 pub mod yaml;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    path::{Component, Path, PathBuf},
+};
 
 use crate::error::{Error, SourceText};
 
+pub(crate) use beneath::{OpenDirectory, Unopened};
 pub use blocks::{
     AlsoPinned, CHART, CommentPolicy, CommitBinding, Engine, FORGE_TOKENS, Fleet, FleetHistory,
     Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, JOB_SECRETS, KUSTOMIZATIONS,
@@ -30,7 +36,7 @@ pub use checked::{
     ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
 };
 pub use images::{Image, ImageInventory};
-pub use path::{Glob, Globs, PathError, RelPath};
+pub use path::{Glob, Globs, PathError, RelPath, glob_regex};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
 pub use template::{Template, TemplateError, check_branch};
 
@@ -43,12 +49,24 @@ const MAX: u64 = 1024 * 1024;
 /// The name that is often meant and never read.
 pub const MISSPELLED_NAME: &str = "repin.yml";
 
-/// The nearest `repin.yaml` in `directory` or above.
+/// The nearest `repin.yaml` in `directory` or above; a symlink is found too, and is not followed.
 pub fn find(directory: &Path) -> Option<PathBuf> {
     directory
         .ancestors()
         .map(|directory| directory.join(FILE_NAME))
-        .find(|file| file.is_file())
+        .find(|file| {
+            let found = file.symlink_metadata();
+            found.is_ok_and(|found| found.is_file() || found.is_symlink())
+        })
+}
+
+/// How a configuration file was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    /// By its path.
+    ByPath,
+    /// By [`find`].
+    BySearch,
 }
 
 /// Every `repin.yml` from `directory` upward, as far as the nearest `repin.yaml` is looked for:
@@ -67,26 +85,49 @@ pub fn misspelled(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Reads and checks the configuration at `file`; its directory becomes the root. Messages call it
-/// `shown`.
+/// Reads and checks the configuration at `file`, which [`find`] found; its directory becomes the root.
+/// Messages call it `shown`.
 pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
+    read(file, shown, Chosen::BySearch)
+}
+
+/// The same for a file that the user chose: outside a git repository, its path may lead anywhere.
+pub fn load_chosen(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
+    read(file, shown, Chosen::ByPath)
+}
+
+fn read(file: &Path, shown: &str, chosen: Chosen) -> Result<Config, Vec<Error>> {
     let wrong = |message: String| vec![Error::input("config", message)];
     let fail = |message: String| {
         let hint = "check the path and its permissions, or write the file with `repin init`";
         vec![Error::input("config", message).help(hint)]
     };
-    let metadata = std::fs::metadata(file)
-        .map_err(|e| fail(format!("cannot read the configuration {shown}: {e}")))?;
-    if !metadata.is_file() {
-        return Err(wrong(format!("the configuration {shown} is not a file")));
-    }
-    if metadata.len() > MAX {
-        return Err(wrong(format!(
-            "the configuration {shown} is larger than 1 MiB"
-        )));
-    }
-    let bytes = std::fs::read(file)
-        .map_err(|e| fail(format!("cannot read the configuration {shown}: {e}")))?;
+    let bytes = match open(file, chosen) {
+        Ok((opened, metadata)) if metadata.is_file() && metadata.len() <= MAX => {
+            let mut bytes = Vec::new();
+            opened
+                .take(MAX + 1)
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
+                .map_err(Unopened::Io)
+        }
+        Ok((_, metadata)) if metadata.is_file() => {
+            return Err(wrong(format!(
+                "the configuration {shown} is larger than 1 MiB"
+            )));
+        }
+        Ok(_) => Err(Unopened::Special),
+        Err(error) => Err(error),
+    };
+    let bytes = bytes.map_err(|error| match error {
+        Unopened::Special => wrong(format!("the configuration {shown} is not a file")),
+        Unopened::Symlink | Unopened::NotADirectory => {
+            let hint = "replace the link by the file, or pass the file with --config";
+            let message = format!("cannot read the configuration {shown}: {error}");
+            vec![Error::input("config", message).help(hint)]
+        }
+        error => fail(format!("cannot read the configuration {shown}: {error}")),
+    })?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let message = format!("the configuration {shown} is not UTF-8 (from byte {at} on)");
@@ -105,6 +146,51 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
         },
         &root,
     )
+}
+
+/// Opens a configuration file. In a git repository, no link beneath the top of the work tree is
+/// followed: the tree may be that of a pull request.
+fn open(file: &Path, chosen: Chosen) -> Result<(File, Metadata), Unopened> {
+    let file = normalized(file).map_err(Unopened::Io)?;
+    let above = file.parent().unwrap_or(Path::new("/"));
+    let top = above
+        .ancestors()
+        .find(|directory| directory.join(".git").symlink_metadata().is_ok());
+    let top = match (top, chosen) {
+        (Some(top), _) => top,
+        (None, Chosen::BySearch) => above,
+        (None, Chosen::ByPath) => {
+            let opened = File::open(&file).and_then(|opened| {
+                let metadata = opened.metadata()?;
+                Ok((opened, metadata))
+            });
+            return opened.map_err(Unopened::Io);
+        }
+    };
+    let path = file
+        .strip_prefix(top)
+        .ok()
+        .and_then(|path| RelPath::new(path).ok());
+    let mut directory = OpenDirectory::new(top).map_err(Unopened::Io)?;
+    directory.open(&path.ok_or(Unopened::Special)?)
+}
+
+/// An absolute path without `.` and `..`; a symlink before `..` is resolved.
+fn normalized(path: &Path) -> io::Result<PathBuf> {
+    let mut clean = PathBuf::from("/");
+    for component in std::path::absolute(path)?.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                if clean.symlink_metadata()?.is_symlink() {
+                    clean = clean.canonicalize()?;
+                }
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    Ok(clean)
 }
 
 /// The keys that a configuration sets, in its order: those of `blocks` and of each image by their

@@ -5,7 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobBuilder;
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::error::Span;
 
@@ -29,6 +30,12 @@ pub enum PathError {
     /// The glob's own syntax.
     #[error("malformed glob `{0}`: {1}")]
     Glob(String, String),
+    /// More bytes than a glob may have.
+    #[error("the glob has {0} bytes; the maximum is {max}", max = Glob::LONGEST)]
+    LongGlob(usize),
+    /// More nested braces than a glob may have.
+    #[error("the glob has {0} nested braces; the maximum is {max}", max = Glob::DEEPEST)]
+    DeepGlob(usize),
 }
 
 impl RelPath {
@@ -84,7 +91,7 @@ impl fmt::Display for RelPath {
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
-    matcher: GlobMatcher,
+    matcher: Regex,
     at: Span,
 }
 
@@ -99,8 +106,29 @@ pub struct Globs {
 }
 
 impl Glob {
+    /// The maximum length of a glob, in bytes.
+    const LONGEST: usize = 4096;
+    /// The maximum number of nested braces.
+    const DEEPEST: usize = 4;
+
     /// Parses `text`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
+        if text.len() > Self::LONGEST {
+            return Err(PathError::LongGlob(text.len()));
+        }
+        let depth = brace_depth(text);
+        if depth > Self::DEEPEST {
+            return Err(PathError::DeepGlob(depth));
+        }
+        Self::parse_bounded(text)
+    }
+
+    /// A glob that matches what `self` matches in every directory.
+    pub fn anywhere(&self) -> Result<Self, PathError> {
+        Self::parse_bounded(&format!("**/{}", self.text))
+    }
+
+    fn parse_bounded(text: &str) -> Result<Self, PathError> {
         RelPath::parse(text)?;
         if text.ends_with('/') {
             return Err(PathError::Glob(
@@ -114,19 +142,23 @@ impl Glob {
             .backslash_escape(true)
             .empty_alternates(true)
             .build();
-        match glob {
-            Ok(glob) => Ok(Self {
+        let matcher = glob
+            .map_err(|error| error.kind().to_string())
+            .and_then(|glob| glob_regex(&glob));
+        match matcher {
+            Ok(matcher) => Ok(Self {
                 text: text.to_owned(),
-                matcher: glob.compile_matcher(),
+                matcher,
                 at: Span { start: 0, end: 0 },
             }),
-            Err(error) => Err(PathError::Glob(text.to_owned(), error.kind().to_string())),
+            Err(reason) => Err(PathError::Glob(text.to_owned(), reason)),
         }
     }
 
     /// Whether the path matches.
     pub fn matches(&self, path: &Path) -> bool {
-        self.matcher.is_match(path)
+        self.matcher
+            .is_match(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
     }
 
     /// As it was written.
@@ -156,6 +188,42 @@ impl Glob {
             .take_while(|c| !c.contains(['*', '?', '[', '{', '}', '\\']))
             .collect()
     }
+}
+
+/// Compiles a glob, with the options that globset uses. globset's own matcher panics if its regular
+/// expression cannot be compiled.
+pub fn glob_regex(glob: &globset::Glob) -> Result<Regex, String> {
+    RegexBuilder::new(glob.regex())
+        .dot_matches_new_line(true)
+        .build()
+        .map_err(|_| "it is too complex".to_owned())
+}
+
+/// The number of nested braces in a glob, by globset's grammar: an escaped brace and a brace in a
+/// class are literal.
+fn brace_depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '[' => {
+                chars.next_if(|c| matches!(c, '!' | '^'));
+                // A bracket at the beginning of a class is literal.
+                chars.next();
+                chars.by_ref().find(|c| *c == ']');
+            }
+            '{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 impl Globs {
@@ -295,6 +363,69 @@ mod tests {
         );
         assert!(Glob::parse("../*.yml").is_err());
         assert!(Glob::parse("a[").is_err());
+    }
+
+    #[test]
+    fn globs_have_a_maximum_length_and_depth() {
+        let nested = |depth| format!("{}b{}", "{a,".repeat(depth), "}".repeat(depth));
+        for (text, error) in [
+            (nested(4), None),
+            (nested(5), Some(PathError::DeepGlob(5))),
+            (nested(125), Some(PathError::DeepGlob(125))),
+            // A brace in a class, or after a backslash, opens and closes nothing.
+            (format!("{}[{{][{{]", nested(4)), None),
+            (format!("{}\\{{\\{{", nested(4)), None),
+            (
+                format!("{{[}}]{}}}", nested(4)),
+                Some(PathError::DeepGlob(5)),
+            ),
+            (
+                format!("{{[]}}]{}}}", nested(4)),
+                Some(PathError::DeepGlob(5)),
+            ),
+            (
+                format!("{{[!]}}]{}}}", nested(4)),
+                Some(PathError::DeepGlob(5)),
+            ),
+            (
+                format!("{{\\}}{}}}", nested(4)),
+                Some(PathError::DeepGlob(5)),
+            ),
+            ("a".repeat(4096), None),
+            ("a".repeat(4097), Some(PathError::LongGlob(4097))),
+        ] {
+            assert_eq!(Glob::parse(&text).err(), error, "{text}");
+        }
+        // The limits are those of the configuration, and not of a glob that is made from it.
+        assert!(Glob::parse(&"a".repeat(4096)).unwrap().anywhere().is_ok());
+    }
+
+    #[test]
+    fn glob_of_any_characters_never_panics() {
+        let characters: Vec<char> = "{}[]!^-,\\/*?ab\u{e9}\u{ffff}".chars().collect();
+        let mut state = 1_u64;
+        let mut compiled = 0;
+        for _ in 0..4_000 {
+            let mut text = String::new();
+            for _ in 0..(state >> 40) % 14 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                text.push(characters[(state >> 33) as usize % characters.len()]);
+            }
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            compiled += usize::from(Glob::parse(&text).is_ok());
+        }
+        assert!(compiled > 200, "{compiled}");
+    }
+
+    #[test]
+    fn glob_with_an_oversized_expression_is_malformed() {
+        let text = format!("{}{}", "{a,".repeat(200), "}".repeat(200));
+        let glob = GlobBuilder::new(&text).build().unwrap();
+        assert!(glob_regex(&glob).is_err());
     }
 
     #[test]

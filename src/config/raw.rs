@@ -3,7 +3,10 @@
 //! A reader returns `None` after it has reported why; so a block is complete if and only if no
 //! problem was gathered.
 
-use std::{cell::RefCell, fmt::Display};
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Display,
+};
 
 use super::yaml::{Key, Node, Value};
 use crate::error::{Class, Error, Place, SourceText, Span};
@@ -13,8 +16,18 @@ pub struct ErrorCollector {
     source: SourceText,
     code: &'static str,
     problems: RefCell<Vec<Error>>,
+    /// Whether messages may show the text.
+    quoted: bool,
+    /// The number of globs in the lists that were read.
+    globs: Cell<usize>,
     of_the_past: bool,
 }
+
+/// The maximum number of globs in a list.
+const GLOBS_OF_LIST: usize = 1_000;
+/// The maximum number of globs in all lists together. Each path of a repository is compared with
+/// each glob, so lists in many blocks would take as long as one long list.
+const GLOBS_OF_FILE: usize = 5_000;
 
 impl ErrorCollector {
     /// For the file `source`, whose problems carry `code`.
@@ -23,7 +36,18 @@ impl ErrorCollector {
             source,
             code,
             problems: RefCell::default(),
+            quoted: true,
+            globs: Cell::new(0),
             of_the_past: false,
+        }
+    }
+
+    /// The same for a file that a configuration refers to: messages show nothing of its text.
+    #[must_use]
+    pub fn unquoted(self) -> Self {
+        Self {
+            quoted: false,
+            ..self
         }
     }
 
@@ -45,7 +69,12 @@ impl ErrorCollector {
     pub fn tree(&self) -> Option<Node> {
         let (root, errors) = super::yaml::parse(&self.source.text);
         for error in errors {
-            self.report(error.span, error.message);
+            let message = if self.quoted {
+                error.message
+            } else {
+                error.unquoted
+            };
+            self.report(error.span, message);
         }
         root.filter(|root| !root.is_null())
     }
@@ -68,6 +97,7 @@ impl ErrorCollector {
             source: self.source.clone(),
             span,
             label: label.to_owned(),
+            quoted: self.quoted,
         }
     }
 
@@ -182,6 +212,26 @@ impl ErrorCollector {
             .map(|item| self.parsed(item, &parse))
             .collect();
         items.into_iter().collect()
+    }
+
+    /// The items of a list of globs, whose number is limited.
+    pub(super) fn globs<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
+        let items = self.list(node)?;
+        let total = self.globs.get() + items.len();
+        self.globs.set(total);
+        let (found, most, scope) = if items.len() > GLOBS_OF_LIST {
+            (items.len(), GLOBS_OF_LIST, "a list")
+        } else if total > GLOBS_OF_FILE {
+            (total, GLOBS_OF_FILE, "all lists together")
+        } else {
+            return Some(items);
+        };
+        self.report_hint(
+            node.span,
+            format!("found {found} globs; the maximum in {scope} is {most}"),
+            "combine globs with `*`, `**` and `{a,b}`",
+        );
+        None
     }
 
     /// A list of strings that are not empty.

@@ -52,6 +52,8 @@ pub struct YamlError {
     pub span: Span,
     /// What.
     pub message: String,
+    /// The same without text of the file; the parser's own messages contain none.
+    pub unquoted: String,
 }
 
 /// Nesting of collections, block or flow; deeper text is refused by the parser.
@@ -122,9 +124,11 @@ struct Builder<'t> {
 
 impl Builder<'_> {
     fn fault(&mut self, span: Span, message: impl Into<String>) {
+        let message = message.into();
         self.faults.push(YamlError {
             span,
-            message: message.into(),
+            unquoted: message.clone(),
+            message,
         });
     }
 
@@ -196,9 +200,7 @@ impl Builder<'_> {
             }
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, mapping)) => {
-                if let Some((span, message)) = mapping.take(node, self.text) {
-                    self.fault(span, message);
-                }
+                self.faults.extend(mapping.take(node, self.text));
             }
         }
     }
@@ -206,7 +208,7 @@ impl Builder<'_> {
 
 impl Mapping {
     /// Takes the next key or value; what is wrong with it is returned.
-    fn take(&mut self, node: Node, text: &str) -> Option<(Span, String)> {
+    fn take(&mut self, node: Node, text: &str) -> Option<YamlError> {
         let span = node.span;
         if let Some(key) = self.pending.take() {
             let place = key.span;
@@ -215,19 +217,22 @@ impl Mapping {
             self.entries.push((key, node));
             let first = twin?;
             let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..first.start]).count() + 1;
-            return Some((
-                place,
-                format!("the key `{name}` is a duplicate: first defined on line {line}"),
-            ));
+            return Some(YamlError {
+                span: place,
+                message: format!("the key `{name}` is a duplicate: first defined on line {line}"),
+                unquoted: format!("the key is a duplicate: first defined on line {line}"),
+            });
         }
         let word = if let Value::Scalar { text, .. } = node.value {
             Some(text)
         } else {
             None
         };
-        let error = word
-            .is_none()
-            .then(|| (span, "a key must be a plain word".to_owned()));
+        let error = word.is_none().then(|| YamlError {
+            span,
+            message: "a key must be a plain word".to_owned(),
+            unquoted: "a key must be a plain word".to_owned(),
+        });
         self.pending = Some(Key {
             span,
             text: word.unwrap_or_default(),

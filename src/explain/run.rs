@@ -188,6 +188,19 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin doctor",
     },
     Explanation {
+        code: "internal",
+        kind: Kind::Error,
+        exits: &[3],
+        summary: "An internal error stopped the work on one repository of a fleet.",
+        meaning: "repin made a mistake while it worked on this repository. The other repositories of \
+             the shard are not affected.",
+        causes: &[
+            "The repository or its configuration contains a form that repin does not handle.",
+        ],
+        remedy: "Report the message on standard error, with the repository's repin.yaml.",
+        example: "repin fleet promote --only failed.txt",
+    },
+    Explanation {
         code: "io",
         kind: Kind::Error,
         exits: &[3],

@@ -2,14 +2,12 @@
 //!
 //! Listing and reading only; nothing here knows what a pin is, and nothing is written.
 
-mod beneath;
 mod snapshot;
 mod survey;
 mod worktree;
 
 use std::{io::Read, path::Path};
 
-pub(crate) use beneath::OpenDirectory;
 pub use snapshot::Snapshot;
 pub use survey::survey_all;
 pub use survey::{Survey, survey};
@@ -26,10 +24,10 @@ pub trait Files {
     /// Whether there is a file with the name of a chart at a path.
     fn has_chart(&self, path: &Path) -> bool;
 
-    /// Opens a listed file for reading.
+    /// Opens a file for reading.
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError>;
 
-    /// The whole content of a listed file.
+    /// The whole content of a file.
     fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
@@ -47,7 +45,7 @@ impl Files for WorkTree {
     }
 
     fn has_chart(&self, path: &Path) -> bool {
-        self.root().join(path).is_file()
+        self.has_file(path)
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {

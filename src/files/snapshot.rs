@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use super::{Files, Hazard, Listing, ReadError, is_reserved};
-use crate::config::{CHART, Globs, RelPath};
+use crate::config::{CHART, Globs, RelPath, Unopened};
 
 /// What is known of a tree: contents of files, and symlinks.
 #[derive(Debug, Clone, Default)]
@@ -76,14 +76,14 @@ impl Files for Snapshot {
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
-        let fail = |kind: io::ErrorKind| ReadError {
+        let fail = |reason: Unopened| ReadError {
             path: path.to_string(),
-            error: kind.into(),
+            error: reason.into(),
         };
         match self.entries.get(path) {
             Some(Entry::Content(content)) => Ok(Box::new(content.as_slice())),
-            Some(Entry::Symlink) => Err(fail(io::ErrorKind::InvalidInput)),
-            None => Err(fail(io::ErrorKind::NotFound)),
+            Some(Entry::Symlink) => Err(fail(Unopened::Symlink)),
+            None => Err(fail(Unopened::Missing)),
         }
     }
 }

@@ -11,11 +11,9 @@ use std::{
 };
 
 use ignore::{DirEntry, WalkBuilder};
-use rustix::fs::{Mode, OFlags};
 
-use super::beneath::OpenDirectory;
 use crate::{
-    config::{Globs, RelPath},
+    config::{Globs, OpenDirectory, RelPath},
     error::{Error, Errors},
 };
 
@@ -252,24 +250,24 @@ impl WorkTree {
         Ok(())
     }
 
-    /// Opens a listed file for reading, not through a symlink and without waiting for a named pipe.
+    /// Opens a file for reading, not through a symlink, not in `.git`, and without waiting for a named
+    /// pipe.
     pub fn open(&self, path: &RelPath) -> Result<File, ReadError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(self.root.join(path.as_path()), flags, Mode::empty());
-        let failed = |error| ReadError {
+        let opened = self.beneath()?.open(path);
+        opened.map(|(file, _)| file).map_err(|error| ReadError {
             path: path.to_string(),
-            error,
-        };
-        let file = opened
-            .map(File::from)
-            .map_err(|error| failed(error.into()))?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("it is not a regular file")));
-        }
-        Ok(file)
+            error: error.into(),
+        })
     }
 
-    /// The whole content of a listed file.
+    /// Whether there is a regular file at a path, not through a symlink.
+    pub(super) fn has_file(&self, path: &Path) -> bool {
+        let above = path.parent().unwrap_or(Path::new(""));
+        self.is_plain_directory(above).unwrap_or_default()
+            && std::fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_file())
+    }
+
+    /// The whole content of a file.
     pub fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
@@ -338,6 +336,8 @@ fn path_of(error: &ignore::Error) -> Option<&Path> {
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
+
+    use rustix::fs::Mode;
 
     use super::*;
 

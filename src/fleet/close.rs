@@ -41,13 +41,15 @@ pub enum CloseOutcome {
     Denied,
     /// It could not be read or closed.
     Unavailable,
+    /// An internal error stopped the work on it.
+    Failed,
     /// It was not begun.
     Pending,
 }
 
 impl CloseOutcome {
     /// Every outcome, in the order of tables.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Open,
         Self::Closed,
         Self::None,
@@ -58,6 +60,7 @@ impl CloseOutcome {
         Self::Moved,
         Self::Denied,
         Self::Unavailable,
+        Self::Failed,
         Self::Pending,
     ];
 
@@ -74,6 +77,7 @@ impl CloseOutcome {
             Self::Moved => "moved",
             Self::Denied => "denied",
             Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
             Self::Pending => "pending",
         }
     }
@@ -137,7 +141,10 @@ impl CloseRow {
 
     /// A row whose error decides what became of it.
     pub fn failed(repository: &str, pull_request: Option<ClosedPull>, error: &Error) -> Self {
-        let outcome = CloseOutcome::of(error.class);
+        let outcome = match error.code {
+            Error::INTERNAL => CloseOutcome::Failed,
+            _ => CloseOutcome::of(error.class),
+        };
         Self::done(repository, outcome, pull_request).because(error)
     }
 

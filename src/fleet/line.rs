@@ -53,13 +53,15 @@ pub enum FleetOutcome {
     Denied,
     /// It could not be read or written.
     Unavailable,
+    /// An internal error stopped the work on it.
+    Failed,
     /// It was not begun.
     Pending,
 }
 
 impl FleetOutcome {
     /// Every outcome, in the order of tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Created,
         Self::Updated,
         Self::Unchanged,
@@ -73,6 +75,7 @@ impl FleetOutcome {
         Self::Moved,
         Self::Denied,
         Self::Unavailable,
+        Self::Failed,
         Self::Pending,
     ];
 
@@ -92,6 +95,7 @@ impl FleetOutcome {
             Self::Moved => "moved",
             Self::Denied => "denied",
             Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
             Self::Pending => "pending",
         }
     }

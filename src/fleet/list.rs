@@ -103,6 +103,7 @@ impl FleetList {
                     source: source.clone(),
                     span,
                     label: String::new(),
+                    quoted: true,
                 })),
             }
         }

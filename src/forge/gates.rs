@@ -4,6 +4,7 @@
 use globset::GlobBuilder;
 
 use super::checks::{Status, StatusKind, StatusResult};
+use crate::config::glob_regex;
 
 /// The state of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +51,9 @@ pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
         .collect()
 }
 
+/// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
+const GLOB_MAX: usize = 4096;
+
 /// Their common state: the worst of them.
 pub fn together(gates: &[Gate]) -> GateState {
     gates
@@ -60,12 +64,15 @@ pub fn together(gates: &[Gate]) -> GateState {
 }
 
 fn gate(required: &str, reports: &[Status]) -> Gate {
-    let glob = GlobBuilder::new(required)
-        .build()
-        .ok()
-        .map(|glob| glob.compile_matcher());
+    let glob = Some(required)
+        .filter(|required| required.len() <= GLOB_MAX)
+        .and_then(|required| GlobBuilder::new(required).build().ok())
+        .and_then(|glob| glob_regex(&glob).ok());
     let fits = |context: &str| {
-        context == required || glob.as_ref().is_some_and(|glob| glob.is_match(context))
+        context == required
+            || glob
+                .as_ref()
+                .is_some_and(|glob| glob.is_match(context.as_bytes()))
     };
     let mut latest: Vec<&Status> = Vec::new();
     for report in reports.iter().filter(|report| fits(&report.context)) {

@@ -140,7 +140,7 @@ impl GitError {
             Self::Unborn => "commit and push first, or fetch: git fetch origin".into(),
             Self::NoBranch(branch) => match branch.split_once('/') {
                 Some((remote, name)) => format!(
-                    "fetch it: git fetch {} {} (actions/checkout: fetch-depth: 0); if another branch counts, set `provenance.branch` in repin.yaml",
+                    "fetch it: git fetch {} {} (actions/checkout: fetch-depth: 0); if another branch counts, set `provenance.branch` in the configuration",
                     shell(remote),
                     shell(&format!("{name}:refs/remotes/{branch}"))
                 ),
@@ -150,7 +150,7 @@ impl GitError {
                 "add the remote and push to it: git remote add origin URL, git push -u origin BRANCH".into()
             }
             Self::NoDefault { remote, .. } => format!(
-                "run `git fetch {0}` and `git remote set-head {0} --auto`, or set `provenance.branch` in repin.yaml",
+                "run `git fetch {0}` and `git remote set-head {0} --auto`, or set `provenance.branch` in the configuration",
                 shell(remote)
             ),
             Self::NoHead { commit, remote, .. } => format!(
@@ -158,7 +158,7 @@ impl GitError {
                  (actions/checkout: persist-credentials: true)",
                 shell(remote)
             ),
-            Self::AmbiguousRemote(_) => "set `provenance.branch` in repin.yaml, such as upstream/main".into(),
+            Self::AmbiguousRemote(_) => "set `provenance.branch` in the configuration, such as upstream/main".into(),
             Self::Partial(_) => "fetch the rest: git fetch --refetch --no-filter".into(),
             Self::Missing(_) => {
                 "a partial clone lacks it: git fetch --refetch --no-filter; a damaged one: git fsck".into()

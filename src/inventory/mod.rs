@@ -99,7 +99,7 @@ pub fn gather<'l>(
     let anywhere: Vec<Glob> = inventory
         .forbidden_files
         .iter()
-        .filter_map(|glob| Glob::parse(&format!("**/{}", glob.as_str())).ok())
+        .filter_map(|glob| glob.anywhere().ok())
         .collect();
     let tree = merge(layers, |placed| {
         if !anywhere.is_empty() {

@@ -24,8 +24,8 @@ use super::{
     scan::Scan,
 };
 use crate::{
-    config::{Config, RelPath},
-    files::{Files as _, Hazard, OpenDirectory, ReadError, WorkTree, hard_link},
+    config::{Config, OpenDirectory, RelPath},
+    files::{Files as _, Hazard, ReadError, WorkTree, hard_link},
     oci::Digest,
 };
 
@@ -408,7 +408,7 @@ impl Sweep<'_> {
         buffer: &mut Vec<u8>,
     ) -> Option<Looked> {
         let mut looked = Looked::default();
-        let read = beneath.open(&task.path).and_then(|opened| match opened {
+        let read = beneath.open_listed(&task.path).and_then(|opened| match opened {
             Some((mut file, metadata)) => {
                 looked.hazard = hard_link(&metadata);
                 self.look(task, &mut file, metadata.len(), buffer, &mut looked)

@@ -4,10 +4,10 @@
 //! `|safe` opts out, `|code` makes a code span, and `|verified` turns the code of a check into what a
 //! pass of it states. The variables are the fields of `repin.plan/1` without `body`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, io};
 
 use minijinja::{
-    AutoEscape, Environment, Output, State, UndefinedBehavior, Value,
+    AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value,
     value::{Serde, ValueKind},
 };
 use serde::Serialize;
@@ -24,6 +24,15 @@ use crate::{
 pub const MAX: usize = 60_000;
 
 const TEMPLATE: &str = include_str!("body.md.j2");
+
+/// The steps that a custom template may take; a loop over a thousand values takes some ten thousand.
+const FUEL: u64 = 1_000_000;
+
+/// The maximum output of a custom template, in bytes.
+const OUTPUT_MAX: usize = 4 << 20;
+
+/// The maximum size of a custom template, in bytes.
+pub const TEMPLATE_MAX: u64 = 1 << 20;
 
 /// A template that cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +99,18 @@ pub fn render(
     beside: &Beside,
     template: Option<&str>,
 ) -> Result<String, TemplateError> {
-    let environment = environment();
     let is_custom = template.is_some();
+    let environment = environment(is_custom);
     let template = environment
         .template_from_str(template.unwrap_or(TEMPLATE))
         .map_err(wrong)?;
+    let output_max = if is_custom { OUTPUT_MAX } else { usize::MAX };
+    let text_of = |document: &PlanDocument| {
+        let mut output = BoundedText::new(output_max);
+        let view = Value::from(Serde(&View { document, beside }));
+        let rendered = template.render_captured_to(view, &mut output).map(drop);
+        output.finish(rendered)
+    };
     let marker = marker(document);
     let mut document = PlanDocument {
         body: None,
@@ -112,24 +128,14 @@ pub fn render(
         Cut::Details,
     ] {
         notices.extend(step.apply(&mut document));
-        let text = template
-            .render(Value::from(Serde(&View {
-                document: &document,
-                beside,
-            })))
-            .map_err(wrong)?;
+        let text = text_of(&document)?;
         let body = assemble(&text, &notices, &marker);
         if body.chars().count() <= MAX {
             return Ok(body);
         }
     }
     notices.push("the end of this text");
-    let text = template
-        .render(Value::from(Serde(&View {
-            document: &document,
-            beside,
-        })))
-        .map_err(wrong)?;
+    let text = text_of(&document)?;
     let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
     Ok(assemble(
         &text.chars().take(spare).collect::<String>(),
@@ -230,10 +236,56 @@ impl Cut {
     }
 }
 
-fn environment() -> Environment<'static> {
+/// The output of a template, up to a limit.
+struct BoundedText {
+    bytes: Vec<u8>,
+    most: usize,
+    exceeded: bool,
+}
+
+impl BoundedText {
+    fn new(most: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            most,
+            exceeded: false,
+        }
+    }
+
+    fn finish(self, rendered: Result<(), minijinja::Error>) -> Result<String, TemplateError> {
+        match rendered {
+            Err(error) if self.exceeded => Err(TemplateError {
+                message: format!("the output exceeds {} MiB", OUTPUT_MAX >> 20),
+                line: error.line(),
+            }),
+            Err(error) => Err(wrong(error)),
+            // The engine writes whole strings.
+            Ok(()) => Ok(String::from_utf8_lossy(&self.bytes).into_owned()),
+        }
+    }
+}
+
+impl io::Write for BoundedText {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + text.len() > self.most {
+            self.exceeded = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The engine, with limits for a template that is not our own.
+fn environment(limited: bool) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown".into()));
+    environment.set_fuel(limited.then_some(FUEL));
     environment.set_formatter(escaped);
     environment.add_filter("code", |value: &Value| {
         Value::from_safe_string(if value.is_none() {
@@ -268,10 +320,12 @@ fn escaped(
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn wrong(error: minijinja::Error) -> TemplateError {
-    // The error's own text also contains a place, by the name that the template has in here.
-    let message = match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
+    // The detail may contain text of the template, which may be any file of the work tree.
+    let message = match error.kind() {
+        ErrorKind::OutOfFuel => {
+            format!("the template needs more than {FUEL} steps")
+        }
+        kind => kind.to_string(),
     };
     TemplateError {
         message,

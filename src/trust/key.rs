@@ -29,8 +29,9 @@ impl PublicKey {
                     .to_owned(),
             );
         }
+        // The parser's own message may contain a line of the file.
         let der = DerPublicKey::from_pem(text)
-            .map_err(|error| format!("it is not a public key in PEM: {error}"))?;
+            .map_err(|_| "it is not a public key in PEM (`-----BEGIN PUBLIC KEY-----`)")?;
         let algorithm = KeyAlgorithm::from_spki(&der).map_err(|error| error.to_string())?;
         if !matches!(
             algorithm,

@@ -57,17 +57,27 @@ impl Root {
     /// Reads a `trusted_root.json`, or each line of a `.jsonl`; at least one root.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Self>, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        // A document may stand on many lines; several stand on one each.
-        if let Ok(document) = super::json::unique(bytes) {
-            return Ok(vec![Self::of(name, document)?]);
-        }
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let root = |line: &str| {
-            let document = super::json::unique(line.as_bytes())
-                .map_err(|error| format!("it is not a trusted root: {error}"))?;
-            Self::of(name, document)
+        // A document may take many lines; several documents take one line each.
+        let whole = match super::json::unique(bytes) {
+            Ok(document) => return Ok(vec![Self::of(name, document)?]),
+            Err(error) => error,
         };
-        let roots: Vec<Self> = lines.map(root).collect::<Result<_, _>>()?;
+        let mut roots = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let document = super::json::unique(line.as_bytes());
+            // The parser's own message may contain text of the file.
+            let document = document.map_err(|error| {
+                let (line, column) = match at {
+                    0 => (whole.line(), whole.column()),
+                    _ => (at + 1, error.column()),
+                };
+                format!("it is not a trusted root: line {line}, column {column}")
+            })?;
+            roots.push(Self::of(name, document)?);
+        }
         if roots.is_empty() {
             return Err("it is empty".to_owned());
         }
@@ -77,7 +87,7 @@ impl Root {
     fn of(name: &str, document: serde_json::Value) -> Result<Self, String> {
         provider::install();
         let trusted: TrustedRoot = serde_json::from_value(document)
-            .map_err(|error| format!("it is not a trusted root: {error}"))?;
+            .map_err(|_| "it is not a trusted root (`application/vnd.dev.sigstore.trustedroot`)")?;
         let nobody = trusted.certificate_authorities.is_empty()
             && trusted.tlogs.is_empty()
             && trusted.timestamp_authorities.is_empty();

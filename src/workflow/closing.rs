@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::{
     FleetForge, Services,
     fleet::{AT_ONCE, Absent, state_of, survey_of, surveys},
+    panics::{caught, caught_async},
     revision,
 };
 use crate::{
@@ -119,7 +120,12 @@ impl Closing<'_> {
             }
             for (entry, member) in entries.iter().zip(self.members(entries).await) {
                 match member {
-                    Ok(member) => rows.extend(self.close_all(entry, member).await),
+                    Ok(member) => {
+                        let closed = caught_async(self.close_all(entry, member)).await;
+                        rows.extend(closed.unwrap_or_else(|error| {
+                            vec![CloseRow::failed(&entry.repository, None, &error)]
+                        }));
+                    }
                     Err(row) => rows.push(*row),
                 }
             }
@@ -214,6 +220,13 @@ impl Closing<'_> {
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
+        let member = caught(|| self.uncaught_member(entry, survey));
+        member.unwrap_or_else(|error| {
+            Err(Box::new(CloseRow::failed(&entry.repository, None, &error)))
+        })
+    }
+
+    fn uncaught_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
         let name = &entry.repository;
         let failed = |error: &Error| Err(Box::new(CloseRow::failed(name, None, error)));
         let absent = |why| Box::new(self.left_out(entry, why));

@@ -23,6 +23,7 @@ mod history;
 mod images;
 mod interruption;
 pub mod on_forge;
+mod panics;
 mod pipeline;
 mod publish;
 pub mod pulls;
@@ -39,7 +40,7 @@ mod tags;
 pub mod trust;
 mod workspace;
 
-use std::{fs, path::Path};
+use std::{fs, io::Read as _, path::Path};
 
 pub use connection::{
     Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token,
@@ -70,7 +71,7 @@ use crate::{
     config::Config,
     error::{Class, Error, Errors},
     plan::PlanError,
-    report::json::PlanDocument,
+    report::{body, json::PlanDocument},
 };
 
 /// How often a pull request is planned if the base branch keeps moving.
@@ -212,8 +213,14 @@ fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
         let error = Error::input("template", format!("cannot read {path}: {reason}"));
         Errors::from(error.help("correct `report.template`, or make the file readable"))
     };
-    let bytes = workspace.files().read(path);
-    let bytes = bytes.map_err(|error| unreadable(error.error.to_string()))?;
+    let mut bytes = Vec::new();
+    let opened = workspace.files().open(path).map_err(|error| error.error);
+    opened
+        .and_then(|file| file.take(body::TEMPLATE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > body::TEMPLATE_MAX {
+        return Err(unreadable("larger than 1 MiB".to_owned()));
+    }
     let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8".to_owned()))?;
     let name = path.to_string();
     Ok(Some(Template { name, text }))

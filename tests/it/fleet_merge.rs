@@ -142,7 +142,7 @@ fn report_of_shards_is_complete_and_in_the_order_of_the_list() {
         "totals": {
             "created": 1, "updated": 0, "unchanged": 1, "current": 1, "planned": 1, "refused": 0,
             "foreign_commit": 0, "closed_by_person": 0, "unconfigured": 0, "archived": 0,
-            "moved": 0, "denied": 0, "unavailable": 0, "pending": 0,
+            "moved": 0, "denied": 0, "unavailable": 0, "failed": 0, "pending": 0,
         },
         "repositories": document["repositories"], "missing": [],
     });

@@ -381,7 +381,7 @@ fn unreadable_reference_is_reported_with_its_location() {
             .run(&[])
             .exits(2)
             .stderr
-            .contains("`..` is not allowed")
+            .contains("expected a name that can be part of a path")
     );
     assert!(
         world()

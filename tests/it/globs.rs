@@ -251,3 +251,106 @@ fn a_configuration_under_the_other_name_is_reported() {
     let ran = world.run(&["--config", "repin.yml", "scan"]).exits(0);
     assert!(!warning(&ran.stderr), "{}", ran.stderr);
 }
+
+/// A glob that panics in globset 0.4.21: more than 124 nested braces.
+fn panicking() -> String {
+    format!("{}{}", "{a,".repeat(200), "}".repeat(200))
+}
+
+#[test]
+fn globs_have_limits() {
+    let refused = |globs: &str, reason: &str| {
+        let world = with_files(globs);
+        let ran = world.run(&["check"]).exits(2);
+        assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    };
+    let list = |count: usize| vec!["'.github/workflows/*.yml'"; count].join(", ");
+    refused(
+        &list(1_001),
+        "found 1001 globs; the maximum in a list is 1000",
+    );
+    refused(
+        &list(20_000),
+        "found 20000 globs; the maximum in a list is 1000",
+    );
+    refused(
+        &format!("'{}'", "a".repeat(4_097)),
+        "the glob has 4097 bytes",
+    );
+    refused(
+        &format!("'{}'", panicking()),
+        "the glob has 200 nested braces",
+    );
+    refused(
+        "'{{{{{a}}}}}'",
+        "the glob has 5 nested braces; the maximum is 4",
+    );
+    let allowed = format!("'{{{{{{{{.github/workflows/*.yml}}}}}}}}', {}", list(999));
+    with_files(&allowed).run(&["check"]).exits(0);
+}
+
+#[test]
+fn every_list_of_globs_has_limits() {
+    let many = format!("[{}]", vec!["a"; 1_001].join(", "));
+    let deep = format!("['{}']", panicking());
+    for block in [
+        "outside_ignore: GLOBS",
+        "places: { helm: { files: GLOBS } }",
+        "inventory: { required_files: GLOBS }",
+        "inventory: { forbidden_files: GLOBS }",
+    ] {
+        for (globs, reason) in [(&many, "1001 globs"), (&deep, "200 nested braces")] {
+            let world = with_files("'.github/workflows/*.yml'");
+            let text = world.read("repin.yaml");
+            world.write("repin.yaml", text + &block.replace("GLOBS", globs) + "\n");
+            let ran = world.run(&["check"]).exits(2);
+            assert!(ran.stderr.contains(reason), "{block}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn lists_of_globs_have_a_limit_together() {
+    let world = with_files("'.github/workflows/*.yml'");
+    let list = vec!["a"; 1_000].join(", ");
+    let places: Vec<_> = (0..20)
+        .map(|at| format!("p{at}: {{ kind: helm, files: [{list}] }}"))
+        .collect();
+    let text = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        format!("{text}places: {{ {} }}\n", places.join(", ")),
+    );
+    let ran = world.run(&["check"]).exits(2);
+    assert!(
+        ran.stderr
+            .contains("the maximum in all lists together is 5000"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn panicking_glob_in_history_makes_its_commit_unknown() {
+    let world = with_files("'.github/workflows/*.yml'");
+    world.commit(&format!("promote: test images @{REV_A}"));
+    let config = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        config.replace("'.github/workflows/*.yml'", &format!("'{}'", panicking())),
+    );
+    world.commit("a glob that panics");
+    world.write("repin.yaml", config);
+    world.commit("a glob that works");
+    world.push();
+    world.run(&["history"]).exits(0);
+    // A set may be promoted, or rolled back, by the commit that cannot be read.
+    let promote = ["promote", "--revision", REV_B];
+    let ran = world.run(&promote).exits(1);
+    assert!(ran.stderr.contains("cannot read commit"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("200 nested braces"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    let overruled = [&promote[..], &["--allow-older", "--force-after-rollback"]].concat();
+    world.run(&overruled).exits(0);
+}

@@ -58,6 +58,7 @@ mod memory;
 mod nightly;
 mod outside;
 mod packages;
+mod paths;
 mod places;
 mod places_forge;
 mod plain_http;

@@ -728,3 +728,76 @@ fn no_file_is_read_twice() {
     }
     assert!(checked >= 10, "{checked}");
 }
+
+#[test]
+fn duplicate_key_refuses_a_promotion() {
+    let ours = "repository: acme/fix";
+    let other = "repository: acme/other";
+    for pair in [[ours, other], [other, ours]] {
+        let world = split(REV_A);
+        let twice = pair.join(", ");
+        world.replace("charts/app/values.yaml", ours, &twice);
+        let before = world.read("charts/app/values.yaml");
+        for args in [
+            &["check", "--format", "json"][..],
+            &[
+                "promote",
+                "--revision",
+                REV_B,
+                "--apply",
+                "--format",
+                "json",
+            ],
+        ] {
+            let document = world.run(args).exits(1).json();
+            let reasons = details(&document, "pin_unsupported", "fail");
+            assert!(
+                reasons
+                    .iter()
+                    .any(|reason| reason.contains("duplicate key `repository`")),
+                "{args:?} {pair:?}: {document}"
+            );
+        }
+        assert_eq!(world.read("charts/app/values.yaml"), before);
+    }
+}
+
+#[test]
+fn files_may_be_absent_if_each_place_has_files() {
+    let world = split(REV_A);
+    let config = world.read("repin.yaml");
+    // The whole references of the workflows are no split pins.
+    let alone = config
+        .replace("files: ['.github/workflows/*.yml']\n", "")
+        .replace(
+            "repository: ghcr.io/acme/review, pins: 5",
+            "repository: ghcr.io/acme/review, pins: 2",
+        )
+        .replace(
+            "repository: ghcr.io/acme/fix, pins: 5",
+            "repository: ghcr.io/acme/fix, pins: 3",
+        );
+    world.write("repin.yaml", &alone);
+    world.run(&["check"]).exits(0);
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    assert!(world.read("main.tf").contains(world.digest("fix", REV_B)));
+    // A place without files has those of the configuration.
+    let lacking = alone.replace("marked: { files: ['*.tf'] }", "marked: {}");
+    world.write("other.yaml", &lacking);
+    let ran = world.run(&["--config", "other.yaml", "check"]).exits(2);
+    assert!(
+        ran.stderr.contains("the place `marked` has no `files`"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("other.yaml:"), "{}", ran.stderr);
+    world.write("none.yaml", lacking.split("places:").next().unwrap());
+    let ran = world.run(&["--config", "none.yaml", "check"]).exits(2);
+    assert!(
+        ran.stderr.contains("the key `files` is missing"),
+        "{}",
+        ran.stderr
+    );
+}

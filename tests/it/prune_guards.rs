@@ -1061,6 +1061,37 @@ fn files_of_places_in_another_repository_protect_by_its_places_and_by_those_of_t
 }
 
 #[test]
+fn panicking_glob_in_another_repository_protects_every_digest_there() {
+    let real = with(&["beside", "apart"]);
+    let other = Other::new();
+    let glob = format!("{}{}", "{a,".repeat(200), "}".repeat(200));
+    let theirs = format!(
+        "version: 1\nfiles: ['{glob}']\nimages: {{ theirs: {{ repository: mirror.example/x, pins: 1 }} }}\n"
+    );
+    let text = |name: &str| format!("digest: {}\n", digest(name));
+    other.commit(
+        "main",
+        &[
+            ("odd/repin.yaml", &theirs),
+            ("odd/README", &text("beside")),
+            ("README", &text("apart")),
+        ],
+    );
+    other.commit(
+        "main",
+        &[("odd/README", "nothing\n"), ("README", "nothing\n")],
+    );
+    let there = other.bare();
+    also(&real, &format!("repository: '{}'", there.display()));
+    let document = deletes(&real, &["pending-apart", "pending-stale"]);
+    kept(
+        &document,
+        "pending-beside",
+        "in odd/README of a past commit of ",
+    );
+}
+
+#[test]
 fn configurations_of_another_repository_count_under_both_names() {
     let real = with(&["usual", "same"]);
     let other = Other::new();
@@ -1202,6 +1233,8 @@ fn a_tracked_file_that_cannot_be_read_refuses() {
         strace
             .args(["-f", "-qq", "-o", "/dev/null", "-P"])
             .arg(root.join("notes/odd.txt"))
+            // Opened by its name, in its directory.
+            .args(["-P", "odd.txt"])
             .args(["-e", &format!("inject={calls}:error=EIO"), "--"])
             .arg(program.get_program())
             .args(program.get_args())

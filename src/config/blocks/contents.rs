@@ -124,8 +124,8 @@ pub(in crate::config) fn inventory(g: &ErrorCollector, node: &Node) -> Option<In
             .collect();
         kinds.into_iter().collect()
     });
-    let required_files = fields.or("required_files", Vec::new(), |n| g.each(n, Glob::parse));
-    let forbidden_files = fields.or("forbidden_files", Vec::new(), |n| g.each(n, Glob::parse));
+    let required_files = fields.or("required_files", Vec::new(), |n| globs(g, n));
+    let forbidden_files = fields.or("forbidden_files", Vec::new(), |n| globs(g, n));
     let modes = fields.or("modes", (None, None), |n| modes(g, n));
     let required_labels = fields.or("required_labels", Vec::new(), |n| g.strings(n));
     let embedded_contract = fields.optional("embedded_contract", |n| absolute(g, n));
@@ -142,6 +142,11 @@ pub(in crate::config) fn inventory(g: &ErrorCollector, node: &Node) -> Option<In
         required_labels: required_labels?,
         embedded_contract: embedded_contract?,
     })
+}
+
+fn globs(g: &ErrorCollector, node: &Node) -> Option<Vec<Glob>> {
+    g.globs(node)?;
+    g.each(node, Glob::parse)
 }
 
 /// A user as `USER[:GROUP]`, each a number or a name; names are looked up in the image.

@@ -213,6 +213,46 @@ fn place(g: &ErrorCollector, key: &Key, node: &Node, comments: CommentPolicy) ->
     })
 }
 
+/// The files that are searched: those of the configuration and those of its places.
+pub(in crate::config) fn scanned(files: &Globs, places: &[PinPlace]) -> Globs {
+    let mut scanned = files.clone();
+    for own in places.iter().filter_map(|place| place.files.clone()) {
+        scanned.add_list(own);
+    }
+    scanned
+}
+
+/// Reports places without files of their own, where the configuration has no `files`.
+pub(in crate::config) fn places_have_files(g: &ErrorCollector, places: &[PinPlace]) {
+    for place in places.iter().filter(|place| place.files.is_none()) {
+        let message = format!(
+            "the place `{}` has no `files`, and the configuration has none",
+            place.name
+        );
+        g.report_hint(
+            place.at,
+            message,
+            "add `files` to the place, or to the configuration",
+        );
+    }
+}
+
+/// Reports places whose `image` no image is called.
+pub(in crate::config) fn owners_exist(g: &ErrorCollector, places: &[PinPlace], images: &[&str]) {
+    for place in places {
+        if let PlaceKind::Keys(rule) = &place.kind
+            && let Owner::Image(name) = &rule.owner
+            && !images.contains(&name.as_str())
+        {
+            let message = format!(
+                "`image: {name}` of the place `{}` is not an image",
+                place.name
+            );
+            g.report(place.at, message);
+        }
+    }
+}
+
 /// The names of the kinds.
 const KINDS: [&str; 4] = ["kustomize", "helm", "keys", "marked"];
 

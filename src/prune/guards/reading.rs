@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    config::{Config, RelPath},
+    config::{Config, OpenDirectory, RelPath},
     error::Error,
     files::{ReadError, WorkTree},
     git::{Git, ObjectId, Sweep},
@@ -38,13 +38,13 @@ pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(
     let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
     let whole = |path: RelPath| [git.prefix(), path.as_bytes()].concat();
     paths.extend(matched.into_iter().map(whole));
-    let top = WorkTree::new(git.top());
+    let mut top = WorkTree::new(git.top()).beneath()?;
     let mut buffer = Vec::new();
     for path in paths {
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&path))) else {
             continue;
         };
-        if let Some(found) = file(&top, &path, &mut buffer)? {
+        if let Some(found) = file(&mut top, &path, &mut buffer)? {
             text.add(path.as_bytes(), HERE, &found);
         }
     }
@@ -54,32 +54,17 @@ pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(
 /// The digests that a file names; `None` if it is no longer a regular file. A symbolic link is not
 /// followed: what it leads to counts by itself, if git tracks it.
 fn file(
-    tree: &WorkTree,
+    tree: &mut OpenDirectory,
     path: &RelPath,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<Vec<Mention>>, ReadError> {
-    match tree.open(path) {
-        Ok(file) => {
-            let found = mentions(file, buffer).map_err(|error| ReadError {
-                path: path.to_string(),
-                error,
-            })?;
-            Ok(Some(found))
-        }
-        Err(error) => match std::fs::symlink_metadata(tree.root().join(path.as_path())) {
-            Ok(metadata) if metadata.is_file() => Err(error),
-            Ok(_) => Ok(None),
-            Err(gone)
-                if matches!(
-                    gone.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(_) => Err(error),
-        },
-    }
+    let opened = tree.open_listed(path);
+    let found =
+        opened.and_then(|opened| opened.map(|(file, _)| mentions(file, buffer)).transpose());
+    found.map_err(|error| ReadError {
+        path: path.to_string(),
+        error,
+    })
 }
 
 /// What the files of commits name, each content read once. `tips` are the commits, and where each

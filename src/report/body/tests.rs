@@ -110,3 +110,32 @@ fn long_body_is_cut_with_a_notice_and_keeps_its_marker() {
             && body.trim_end().ends_with("-->")
     );
 }
+
+#[test]
+fn custom_template_has_limits() {
+    let error = |text: &str| {
+        let error = render(&document(), &Beside::default(), Some(text)).unwrap_err();
+        (error.message, error.line)
+    };
+    let steps = "a\n{% for i in range(2000) %}{% for j in range(2000) %}{% endfor %}{% endfor %}";
+    assert_eq!(
+        error(steps),
+        (
+            "the template needs more than 1000000 steps".to_owned(),
+            Some(2)
+        )
+    );
+    let output = format!(
+        "{{% for i in range(5000) %}}{}{{% endfor %}}",
+        "x".repeat(1000)
+    );
+    assert_eq!(error(&output).0, "the output exceeds 4 MiB");
+    let recursion = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+    assert!(!error(recursion).0.is_empty());
+    let fine = "{% for i in range(3000) %}0123456789{% endfor %}";
+    assert!(render(&document(), &Beside::default(), Some(fine)).is_ok());
+    // The built-in template renders any document.
+    let mut large = document();
+    large.files = vec![large.files[0].clone(); 50_000];
+    assert!(render(&large, &Beside::default(), None).is_ok());
+}

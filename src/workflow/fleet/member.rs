@@ -15,6 +15,7 @@ use crate::{
         fleet::{ConfigFile, RepositoryName, RepositoryState, Survey},
     },
     pull_request::{Marker, reconcile::is_moving},
+    workflow::panics::caught,
 };
 
 /// A repository that can be planned for.
@@ -88,6 +89,11 @@ impl Walk<'_> {
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
+        let member = caught(|| self.uncaught_member(entry, survey));
+        member.unwrap_or_else(|error| Err(Box::new(error.into())))
+    }
+
+    fn uncaught_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
         let absent = |why| Box::new(self.left_out(why));
         let state = state_of(entry, survey).map_err(absent)?;
         let text = match &state.config {

@@ -56,7 +56,9 @@ impl Report {
     pub(super) fn failed(errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
         let limited = errors.iter().all(|error| error.class == Class::Limited);
+        let internal = errors.iter().any(|error| error.code == Error::INTERNAL);
         let outcome = match errors.class() {
+            Class::Unavailable if internal => FleetOutcome::Failed,
             Class::Unavailable | Class::Limited if limited => FleetOutcome::Pending,
             Class::Unavailable | Class::Limited => FleetOutcome::Unavailable,
             Class::Denied => FleetOutcome::Denied,

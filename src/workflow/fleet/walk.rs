@@ -19,6 +19,7 @@ use crate::{
     fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},
     forge::fleet::{Contents, Survey, SurveyRequest},
     http::{Tallied, tallied},
+    workflow::panics::caught_async,
 };
 
 /// Repositories that are surveyed at once before pull requests are opened: those at the end of a
@@ -81,7 +82,12 @@ impl<T> Work<T> {
         let begun = Instant::now();
         let step = match step {
             // The steps of a repository are large, and several are on their way.
-            Ok(known) => tallied(Box::pin(next(&entry, known))).await,
+            Ok(known) => {
+                let caught = caught_async(Box::pin(next(&entry, known)));
+                let Tallied { output, requests } = tallied(caught).await;
+                let output = output.unwrap_or_else(|error| Err(Box::new(error.into())));
+                Tallied { output, requests }
+            }
             Err(report) => Tallied {
                 output: Err(report),
                 requests: 0,

@@ -1,0 +1,49 @@
+//! Panics in the work on one repository of a fleet, which must not end the work on the others.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+};
+
+use crate::error::Error;
+
+/// The result of `work`; an internal error if it panics. The panic is also reported on standard
+/// error, as every panic is.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    // The work of one repository shares counters and memory with the others, and both stay valid.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::internal())
+}
+
+/// The same for a future.
+pub(super) async fn caught_async<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    poll_fn(|context| match caught(|| work.as_mut().poll(context)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_of_one_is_an_internal_error_of_that_one() {
+        let one = |number: u32| {
+            caught_async(async move {
+                tokio::task::yield_now().await;
+                assert_ne!(number, 1, "one panics");
+                number
+            })
+        };
+        let results = join_all((0..3).map(one)).await;
+        assert_eq!(results, [Ok(0), Err(Error::internal()), Ok(2)]);
+        assert_eq!(caught(|| 1), Ok(1));
+    }
+}
