@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Check, Code, FilePlace, Status, agreement, counts};
 use crate::{
     config::{Config, Glob, Globs, OutsidePolicy, PinPlace, number},
+    files::Snapshot,
     oci::Digest,
     outside::{Outside, Unreadable},
     pins::{Found, Located, Sight, Sighting, Unpinned},
@@ -97,6 +98,17 @@ pub fn outside(
 fn pin_detail(config: &Config, sighting: &Located<Sighting>) -> Option<(usize, String)> {
     let (file, digest) = (&sighting.file, &sighting.what.digest);
     match &sighting.what.sight {
+        Sight::Image(image)
+            if config.scanned.matches(file.as_path())
+                && !Snapshot::lists(&config.scanned, file) =>
+        {
+            Some((
+                *image,
+                format!(
+                    "pinned to {digest}, but repin uses names such as {file} for its own files: this pin is neither counted nor changed"
+                ),
+            ))
+        }
         Sight::Image(image) if config.scanned.matches(file.as_path()) => Some((
             *image,
             format!(
@@ -169,9 +181,9 @@ fn at(check: Check, file: String, line: usize, column: usize) -> Check {
     check.item(place.to_string()).places(vec![place])
 }
 
-/// Judges references by tag alone and undeclared images, in the counted files.
-fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
-    let unpinned = |one: &Located<Unpinned>| {
+/// A warning for each reference by tag alone.
+pub fn unpinned(config: &Config, found: &[Located<Unpinned>]) -> Vec<Check> {
+    let warning = |one: &Located<Unpinned>| {
         let detail = format!(
             "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",
             one.what.tag
@@ -180,6 +192,11 @@ fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
             .image(&config.images[one.what.image].name);
         at(check, one.file.to_string(), one.what.line, one.what.column)
     };
+    found.iter().map(warning).collect()
+}
+
+/// Judges references by tag alone and undeclared images, in the counted files.
+fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     let undeclared = |one: &Located<Sighting>| {
         let Sight::SameOwner(repository) = &one.what.sight else {
             return None;
@@ -191,7 +208,7 @@ fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
         let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
         Some(reported(check, one))
     };
-    let mut checks: Vec<Check> = outside.unpinned.iter().map(unpinned).collect();
+    let mut checks = unpinned(config, &outside.unpinned);
     checks.extend(outside.undeclared.iter().filter_map(undeclared));
     let files = number(found.files, "file");
     for (code, what) in [

@@ -124,7 +124,7 @@ fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
         if !matches!(mode, Some(b"100644" | b"100755" | b"100664")) {
             return Ok(());
         }
-        let Some(path) = relative(&entry[tab + 1..]) else {
+        let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&entry[tab + 1..]))) else {
             return Ok(());
         };
         let sparse = (tag == Some(b"S")).then_some(id);
@@ -160,6 +160,8 @@ fn read_ignored(running: Running) -> Result<Option<Ignored>, GitError> {
     }
 }
 
+/// A path that git does not track, unless it is that of a temporary file of ours. A tracked file may
+/// have such a name, and is listed.
 fn relative(path: &[u8]) -> Option<RelPath> {
     let ours = path.split(|b| *b == b'/').any(is_reserved);
     (!ours).then(|| RelPath::new(Path::new(OsStr::from_bytes(path))).ok())?

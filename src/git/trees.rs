@@ -10,7 +10,7 @@ use std::{
 use super::{Git, GitError, ObjectId, command::Mode};
 use crate::{
     config::{Globs, RelPath},
-    files::{Snapshot, is_reserved},
+    files::Snapshot,
 };
 
 const COMMAND: &str = "ls-tree";
@@ -81,9 +81,6 @@ impl Git {
             let Some(path) = path.strip_prefix(self.prefix()).filter(|_| regular) else {
                 return;
             };
-            if path.split(|b| *b == b'/').any(is_reserved) {
-                return;
-            }
             if let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) {
                 each(path, id);
             }

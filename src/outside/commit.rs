@@ -3,12 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     io::Read,
+    path::Path,
     sync::Arc,
 };
 
-use super::{Outside, TrackedFile, Unreadable, foreign, leaves_in};
+use super::{Contents, Outside, TrackedFile, Unreadable, layouts, leaves_in, nested};
 use crate::{
     config::{Config, OutsidePolicy, RelPath},
+    files::Snapshot,
     git::{Git, GitError, ObjectId},
     oci::Digest,
     pins::{Found, Located, Lookout, Sight, Sighting},
@@ -73,17 +75,58 @@ fn read(
     }
     let mut entries = Vec::new();
     git.regular_files(commit, |path, blob| {
-        let counts = config.scanned.matches(path.as_path());
+        let counts = Snapshot::lists(&config.scanned, &path);
         entries.push(Entry { path, blob, counts });
     })?;
-    let foreign = foreign(entries.iter().map(|entry| &entry.path));
-    entries.retain(|entry| leaves_in(&foreign, config, &entry.path));
+    let paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();
+    let blobs = entries.iter().map(|entry| (entry.path.clone(), entry.blob));
+    let mut contents = CommitContents {
+        git,
+        blobs: blobs.collect(),
+    };
+    let configs = nested::configurations(&paths);
+    let layouts = layouts::find(&paths, &mut contents);
+    entries.retain(|entry| leaves_in(&layouts, config, &entry.path));
     let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
     let missing = git.missing(&blobs)?;
     if !missing.is_empty() {
         git.fetch_blobs(&git.only_remote()?, &missing)?;
     }
-    look(config, git, found, entries, outside)
+    look(config, git, found, entries, outside)?;
+    nested::leave_out(
+        &configs,
+        &config.root,
+        &mut contents,
+        &mut outside.sightings,
+    );
+    Ok(())
+}
+
+/// The files of a commit.
+struct CommitContents<'g> {
+    git: &'g Git,
+    blobs: HashMap<RelPath, ObjectId>,
+}
+
+impl Contents for CommitContents<'_> {
+    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>> {
+        let blob = *self.blobs.get(path)?;
+        // A partial clone may lack it.
+        if !self.git.missing(&[blob]).ok()?.is_empty() {
+            self.git
+                .fetch_blobs(&self.git.only_remote().ok()?, &[blob])
+                .ok()?;
+        }
+        self.git
+            .objects(|_| Ok(None::<()>))
+            .ok()?
+            .blob(blob, most)
+            .ok()?
+    }
+
+    fn has_chart(&self, path: &Path) -> bool {
+        RelPath::new(path).is_ok_and(|path| self.blobs.contains_key(&path))
+    }
 }
 
 /// Searches files that a sparse checkout leaves out of the work tree.

@@ -1,25 +1,29 @@
 //! What names an image in the tree beside its counted pins.
 //!
 //! Of a work tree: every regular file that git tracks beneath the root, or, without git, every file
-//! that is not ignored; of a commit: every regular file in its tree. What another configuration
-//! beneath the root covers, and OCI image layouts, are left out. What could not be looked at is
-//! part of the result.
+//! that is not ignored; of a commit: every regular file in its tree. The pins that another
+//! configuration beneath the root counts, and the files of OCI image layouts, are left out. What
+//! could not be looked at is part of the result.
 
 mod commit;
+mod layouts;
+mod nested;
 
 pub use commit::commit;
 
-use std::path::{Path, PathBuf};
-
-use super::git::{self, GitError, TrackedFile};
-use crate::{
-    config::{Config, FILE_NAME, OutsidePolicy, RelPath},
-    files::{ReadError, WorkTree, survey_all},
-    pins::{self, Beside, Foreign, Found, Located, Rest, Searches, Sighting, Unpinned},
+use std::{
+    collections::HashMap,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// The file that makes a directory an OCI image layout.
-const LAYOUT: &[u8] = b"oci-layout";
+use super::git::{self, Git, GitError, ObjectId, TrackedFile};
+use crate::{
+    config::{Config, OutsidePolicy, RelPath},
+    files::{Files, ReadError, WorkTree, survey_all},
+    pins::{self, Beside, Found, Layouts, Located, Lookout, Rest, Searches, Sighting, Unpinned},
+};
 
 /// Pins and digests outside of counted pins.
 #[derive(Debug, Default)]
@@ -56,6 +60,50 @@ pub enum Scope {
     Counted,
     /// Also those that could be added.
     Addable,
+}
+
+/// The tree that is searched, for the few files whose content decides what else is reported.
+trait Contents {
+    /// A regular file, if it has at most `most` bytes and can be read.
+    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>>;
+
+    /// Whether there is a file with the name of a chart at a path.
+    fn has_chart(&self, path: &Path) -> bool;
+}
+
+/// The files of a work tree, and those that a sparse checkout leaves out of it.
+struct TreeContents<'t> {
+    tree: &'t WorkTree,
+    sparse: HashMap<RelPath, ObjectId>,
+    git: Option<Git>,
+}
+
+impl<'t> TreeContents<'t> {
+    fn new(tree: &'t WorkTree, sparse: &[TrackedFile]) -> Self {
+        let blob = |file: &TrackedFile| Some((file.path.clone(), file.sparse?));
+        let sparse: HashMap<_, _> = sparse.iter().filter_map(blob).collect();
+        let git = (!sparse.is_empty()).then(|| Git::open(tree.root()).ok());
+        let git = git.flatten();
+        Self { tree, sparse, git }
+    }
+}
+
+impl Contents for TreeContents<'_> {
+    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>> {
+        if let Some(id) = self.sparse.get(path) {
+            let mut objects = self.git.as_ref()?.objects(|_| Ok(None::<()>)).ok()?;
+            return objects.blob(*id, most).ok()?;
+        }
+        let mut bytes = Vec::new();
+        let file = self.tree.open(path).ok()?;
+        file.take(most + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 <= most).then_some(bytes)
+    }
+
+    fn has_chart(&self, path: &Path) -> bool {
+        let is_sparse = || RelPath::new(path).is_ok_and(|path| self.sparse.contains_key(&path));
+        Files::has_chart(self.tree, path) || is_sparse()
+    }
 }
 
 /// What git says about a work tree.
@@ -103,19 +151,50 @@ pub fn look(config: &Config, scope: Scope, loose: bool) -> Result<(Found, Outsid
     };
     let mut outside = Outside::default();
     let mut sparse = Vec::new();
-    let rest = if searches.outside {
+    let mut contents = TreeContents::new(&around.tree, &[]);
+    let (mut rest, mut configs) = (Rest::default(), Vec::new());
+    if searches.outside {
         outside.unseen.extend(around.unseen);
-        rest(config, scope, around.tracked, &mut outside, &mut sparse)
-    } else {
-        Rest::default()
-    };
-    sparse.retain(|file| leaves_in(&rest.foreign, config, &file.path));
+        rest = others(config, scope, around.tracked, &mut outside, &mut sparse);
+        let sparse_paths = sparse.iter().map(|file| &file.path);
+        let all: Vec<_> = rest.files.iter().chain(sparse_paths).collect();
+        contents = TreeContents::new(&around.tree, &sparse);
+        let layouts = layouts::find(&all, &mut contents);
+        configs = nested::configurations(&all);
+        rest.layouts = layouts;
+    }
+    sparse.retain(|file| leaves_in(&rest.layouts, config, &file.path));
     let (found, beside) = pins::sweep(&around.tree, config, rest, searches)?;
     outside.take(beside);
     if !sparse.is_empty() {
         commit::sparse(config, &found, sparse, &mut outside);
     }
+    nested::leave_out(
+        &configs,
+        &config.root,
+        &mut contents,
+        &mut outside.sightings,
+    );
     Ok((found, outside))
+}
+
+/// Searches the files that count for references by tag alone.
+pub fn unpinned(files: &dyn Files, config: &Config) -> Result<Vec<Located<Unpinned>>, ReadError> {
+    let lookout = Lookout::new(config);
+    let (mut buffer, mut found) = (Vec::new(), Vec::new());
+    for path in files.list(&config.scanned)?.files {
+        let in_file = lookout.unpinned_in(files.open(&path)?, &mut buffer);
+        let in_file = in_file.map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })?;
+        let file = Arc::new(path);
+        found.extend(in_file.into_iter().map(|what| Located {
+            file: Arc::clone(&file),
+            what,
+        }));
+    }
+    Ok(found)
 }
 
 impl Outside {
@@ -145,21 +224,8 @@ impl Unreadable {
 }
 
 /// Whether a file is searched for digests outside of pins.
-fn leaves_in(foreign: &Foreign, config: &Config, path: &RelPath) -> bool {
-    !foreign.holds(path) && !config.outside.ignore.matches(path.as_path())
-}
-
-/// Marks the directories that belong to something else.
-fn foreign<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Foreign {
-    let mut foreign = Foreign::default();
-    for path in paths {
-        let name = path.as_path().file_name().unwrap_or_default();
-        let name = name.as_encoded_bytes();
-        if name == LAYOUT || name == FILE_NAME.as_bytes() {
-            foreign.add_directory_of(path);
-        }
-    }
-    foreign
+fn leaves_in(layouts: &Layouts, config: &Config, path: &RelPath) -> bool {
+    !layouts.holds(path) && !config.outside.ignore.matches(path.as_path())
 }
 
 /// The directories in which it matters what git ignores.
@@ -201,9 +267,9 @@ fn surroundings(root: &Path, directories: &[PathBuf]) -> WorkTreeState {
     }
 }
 
-/// Which files are searched beside those that count; those that a sparse checkout leaves out go
+/// Which files are searched in addition to those that count; those that a sparse checkout leaves out go
 /// into `sparse`.
-fn rest(
+fn others(
     config: &Config,
     scope: Scope,
     tracked: Option<Vec<TrackedFile>>,
@@ -240,20 +306,15 @@ fn rest(
             )),
         }
     }
-    let mut rest = all(files, scope);
-    for file in sparse.iter() {
-        rest.foreign.merge(foreign([&file.path]));
-    }
-    rest
+    all(files, scope)
 }
 
-/// These files, sorted, and the directories that belong to something else among them.
+/// These files, sorted.
 fn all(mut files: Vec<RelPath>, scope: Scope) -> Rest {
     files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    let foreign = foreign(&files);
     Rest {
         files,
         counted: scope != Scope::Tracked,
-        foreign,
+        layouts: Layouts::default(),
     }
 }

@@ -27,5 +27,5 @@ pub(crate) use places::KUSTOMIZE;
 pub use places::{FileScanner, Looking, read_in_ways};
 pub use replace::{Replacement, outline, reads_alike, replace};
 pub use scan::{Finder, Malformed, Pin, Refused, Scan, Split, TagEdit, Twice};
-pub use sweep::{Beside, Foreign, Rest, Searches, find_in, sweep};
+pub use sweep::{Beside, Layouts, Rest, Searches, find_in, sweep};
 pub use versions::VersionComment;

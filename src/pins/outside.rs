@@ -221,6 +221,19 @@ impl Lookout {
         shared_owner(repository).is_some_and(|owner| self.owners.contains(&owner))
     }
 
+    /// Every reference to an image by tag alone in a file.
+    pub fn unpinned_in(
+        &self,
+        reader: impl Read,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Vec<Unpinned>> {
+        let mut found = Vec::new();
+        each_window(reader, buffer, OVERLAP, |window, range, lines| {
+            self.unpinned(window, range, lines, &mut found);
+        })?;
+        Ok(found)
+    }
+
     /// Every reference to an image by tag alone in a part of a file.
     pub(super) fn unpinned(
         &self,

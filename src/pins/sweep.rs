@@ -68,35 +68,54 @@ pub struct Rest {
     pub files: Vec<RelPath>,
     /// Whether files that count are looked into although they are not among these.
     pub counted: bool,
-    /// Directories in which only the files that count are looked into, and only for pins.
-    pub foreign: Foreign,
+    /// Image layouts, whose files are looked into only if they count, and only for pins.
+    pub layouts: Layouts,
 }
 
-/// Directories that belong to something else: another configuration, or an image layout.
+/// OCI image layouts: directories with an `oci-layout` file, an index and blobs (image specification,
+/// "Image Layout").
 #[derive(Debug, Default)]
-pub struct Foreign {
+pub struct Layouts {
+    /// Each with a `/` at its end, unless it is the root.
     directories: BTreeSet<Vec<u8>>,
 }
 
-impl Foreign {
-    /// Adds the directory that the file at `path` stands in, unless it is the root.
-    pub fn add_directory_of(&mut self, path: &RelPath) {
-        if let Some(slash) = memchr::memrchr(b'/', path.as_bytes()) {
-            self.directories.insert(path.as_bytes()[..slash].to_vec());
-        }
+impl Layouts {
+    /// The file that marks a layout.
+    pub const MARKER: &[u8] = b"oci-layout";
+    /// The file with the manifests of a layout.
+    pub const INDEX: &[u8] = b"index.json";
+    /// The directory with the blobs of a layout.
+    pub const BLOBS: &[u8] = b"blobs/";
+
+    /// Adds a layout by its directory: empty, or with a `/` at its end.
+    pub fn add(&mut self, directory: &[u8]) {
+        self.directories.insert(directory.to_vec());
     }
 
-    /// Adds the directories of another list.
-    pub fn merge(&mut self, other: Self) {
-        self.directories.extend(other.directories);
-    }
-
-    /// Whether the path lies in one of them.
+    /// Whether a file belongs to a layout: its marker, its index, or a blob that is called by its
+    /// digest. Any other file next to them belongs to the repository.
     pub fn holds(&self, path: &RelPath) -> bool {
+        if self.directories.is_empty() {
+            return false;
+        }
         let path = path.as_bytes();
-        !self.directories.is_empty()
-            && memchr::memchr_iter(b'/', path)
-                .any(|slash| self.directories.contains(&path[..slash]))
+        let name = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
+        if [Self::MARKER, Self::INDEX].contains(&&path[name..]) {
+            return self.directories.contains(&path[..name]);
+        }
+        let mut parts = path.rsplitn(3, |byte| *byte == b'/');
+        let (encoded, algorithm, above) = (parts.next(), parts.next(), parts.next());
+        let digits = match algorithm {
+            Some(b"sha256") => 64,
+            Some(b"sha512") => 128,
+            _ => return false,
+        };
+        let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_digest =
+            encoded.is_some_and(|encoded| encoded.len() == digits && encoded.iter().all(is_hex));
+        let directory = above.and_then(|above| above.strip_suffix(b"blobs"));
+        is_digest && directory.is_some_and(|directory| self.directories.contains(directory))
     }
 }
 
@@ -264,7 +283,7 @@ fn tasks(
     let task = |path: RelPath, counts, listed| {
         let outside = searches.outside
             && (listed || rest.counted)
-            && !rest.foreign.holds(&path)
+            && !rest.layouts.holds(&path)
             && !config.outside.ignore.matches(path.as_path());
         (counts || outside).then(|| Task {
             looking: if counts {
@@ -408,15 +427,17 @@ impl Sweep<'_> {
         buffer: &mut Vec<u8>,
     ) -> Option<Looked> {
         let mut looked = Looked::default();
-        let read = beneath.open_listed(&task.path).and_then(|opened| match opened {
-            Some((mut file, metadata)) => {
-                looked.hazard = hard_link(&metadata);
-                self.look(task, &mut file, metadata.len(), buffer, &mut looked)
-            }
-            // It was listed a moment ago.
-            None if task.counts => Err(io::ErrorKind::NotFound.into()),
-            None => Ok(()),
-        });
+        let read = beneath
+            .open_listed(&task.path)
+            .and_then(|opened| match opened {
+                Some((mut file, metadata)) => {
+                    looked.hazard = hard_link(&metadata);
+                    self.look(task, &mut file, metadata.len(), buffer, &mut looked)
+                }
+                // It was listed a moment ago.
+                None if task.counts => Err(io::ErrorKind::NotFound.into()),
+                None => Ok(()),
+            });
         looked.failed = read.err();
         let Looked {
             scan,

@@ -100,17 +100,23 @@ impl Workspace {
     pub(super) fn look(&self, direction: Direction) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
         let (found, outside) = match &self.at {
-            At::Tree(_) | At::Unconfigured(..) => outside::look(config, Scope::Counted, false)?,
+            At::Tree(_) | At::Unconfigured(..) => {
+                outside::look(config, Scope::Counted, direction == Direction::Forward)?
+            }
             At::Forge(site) => {
                 let found = pins::find(&site.files, config)?;
                 let (commit, branch) = (&site.base.head.commit, &site.base.branch);
-                let outside = outside::commit(config, commit, branch, &found);
+                let mut outside = outside::commit(config, commit, branch, &found);
+                if direction == Direction::Forward {
+                    outside.unpinned = outside::unpinned(&site.files, config)?;
+                }
                 (found, outside)
             }
         };
         super::globs::places_differ(config, &found)?;
         let mut checks = checks::unmatched(config, &found);
         checks.extend(checks::outside(config, &found, &outside, direction));
+        checks.extend(checks::unpinned(config, &outside.unpinned));
         Ok((found, checks))
     }
 
@@ -182,7 +188,8 @@ async fn history_of(
             "{} has no branch {other}, which `provenance.branch` names",
             base.repo.full_name
         );
-        let hint = "push the branch, or correct `provenance.branch` in repin.yaml";
+        let file = config.file_name();
+        let hint = format!("push the branch, or correct `provenance.branch` in {file}");
         Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(hint))
     })?;
     Ok(HeadOnForge {
@@ -223,7 +230,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
             "config",
             format!("the base branch's head has no usable configuration: {shown} {reason}"),
         );
-        Errors::from(problem.help("merge repin.yaml into the base branch first"))
+        Errors::from(problem.help(format!("merge {} into the base branch first", local.file)))
     };
     let content = base.content(path).ok_or_else(|| fail("does not exist"))?;
     let text = std::str::from_utf8(content).map_err(|_| fail("is not UTF-8"))?;

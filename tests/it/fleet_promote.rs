@@ -732,3 +732,43 @@ fn configuration_without_a_fleet_and_a_missing_token_are_refused() {
     );
     assert!(fleet.forge.log().is_empty());
 }
+
+#[test]
+fn globs_of_one_repository_do_not_stop_the_shard() {
+    let panicking = format!("'{}{}'", "{a,".repeat(200), "}".repeat(200));
+    let many = vec!["'**/*.yml'"; 20_000].join(", ");
+    let long = format!("'{}'", "a".repeat(5_000));
+    for (globs, reason) in [
+        (panicking, "200 nested braces"),
+        (many, "found 20000 globs"),
+        (long, "the glob has 5000 bytes"),
+    ] {
+        let config = OWN.replace("'.github/workflows/*.yml'", &globs);
+        let fleet = attacked(&config);
+        let ran = fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(2);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(lines[0]["outcome"], "planned", "{lines:?}");
+        assert_eq!(lines[1]["outcome"], "refused", "{lines:?}");
+        let message = lines[1]["error"]["message"].as_str().unwrap();
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[test]
+fn fleet_reports_references_by_tag_alone() {
+    let fleet = Fleet::new(options(Kind::Github, 1));
+    let tag = (
+        ".github/workflows/tag.yml",
+        "image: ghcr.io/acme/api:latest\n",
+    );
+    fleet.forge.store(0).push("main", "a tag", &[tag]);
+    fleet
+        .run(&[&PROMOTE[..], &["--pr", "draft"]].concat())
+        .exits(0);
+    let pulls = fleet.forge.open_pulls();
+    assert_eq!(pulls.len(), 1);
+    let store = fleet.forge.store(0);
+    let body = &store.open_pulls()[0].body;
+    assert!(body.contains("image_unpinned"), "{body}");
+}

@@ -228,7 +228,10 @@ fn a_place_is_reported_once_as_the_first_that_applies() {
         ]
     );
     let document = promote(&world, &["--format", "json"]).exits(0).json();
-    assert_eq!(rows(&document, "warn"), [] as [&str; 0]);
+    assert_eq!(
+        rows(&document, "warn"),
+        ["image_unpinned .github/workflows/c.yml:3:3"]
+    );
 }
 
 #[test]
@@ -287,13 +290,11 @@ fn the_scope_is_what_git_tracks() {
     assert_eq!(checked(&world), [] as [&str; 0]);
     // Ignored, and tracked all the same.
     track(&world, "images/forced.md", &pin);
-    // Another configuration covers its own directory; a layout holds its own digests.
-    track(&world, "team/repin.yaml", "version: 1\n");
+    // Another configuration counts its own pins; a layout holds its own digests.
+    track(&world, "team/repin.yaml", counting("'**/*.md'"));
     track(&world, "team/deep/a.md", &pin);
     track(&world, "team.md", &pin);
-    track(&world, "layouts/app/oci-layout", "{}");
-    track(&world, "layouts/app/index.json", &pin);
-    track(&world, "layouts/app/blobs/x", &pin);
+    layout(&world, "layouts/app/");
     track(&world, "layouts/readme.md", &pin);
     // In the root such a file hides nothing.
     track(&world, "oci-layout", &pin);
@@ -311,6 +312,261 @@ fn the_scope_is_what_git_tracks() {
         fs::remove_file(world.path(path)).unwrap();
     }
     assert_eq!(checked(&world), ["pin_outside team.md:1:1"]);
+}
+
+/// A configuration with these globs, whose image is `fix`.
+fn counting(files: &str) -> String {
+    format!(
+        "version: 1\nfiles: [{files}]\nimages: {{ own: {{ repository: ghcr.io/acme/fix, pins: 1 }} }}\n"
+    )
+}
+
+/// Tracks an image layout with a pinned digest in its index, in a blob, and next to both.
+fn layout(world: &World, directory: &str) {
+    let fix = world.digest("fix", REV_A).to_owned();
+    let manifest = format!("{{\"digest\": \"{fix}\"}}");
+    for (path, text) in [
+        (
+            "oci-layout",
+            "{\"imageLayoutVersion\": \"1.0.0\"}".to_owned(),
+        ),
+        ("index.json", format!("{{\"manifests\": [{manifest}]}}")),
+        (
+            &format!("blobs/sha256/{}", "a".repeat(64)),
+            manifest.clone(),
+        ),
+    ] {
+        track(world, &format!("{directory}{path}"), text);
+    }
+}
+
+#[test]
+fn nested_configuration_hides_only_the_pins_that_it_counts() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let pin = format!("ghcr.io/acme/fix@{fix}\n");
+    for directory in [
+        "counts",
+        "counts/deeper",
+        "other",
+        "broken",
+        "empty",
+        "fleet",
+        "link",
+    ] {
+        track(
+            &world,
+            &format!("{directory}/a.yml"),
+            format!("{pin}# {fix}\n"),
+        );
+    }
+    track(&world, "counts/b.txt", &pin);
+    track(&world, "counts/repin.yaml", counting("'**/*.yml'"));
+    track(
+        &world,
+        "other/repin.yaml",
+        counting("'**/*.yml'").replace("acme/fix", "acme/unrelated"),
+    );
+    track(&world, "broken/repin.yaml", counting("'**/*.yml', '{'"));
+    track(&world, "empty/repin.yaml", "");
+    track(
+        &world,
+        "fleet/repin.yaml",
+        "version: 1\nfleet: {}\nimages: { own: { repository: ghcr.io/acme/fix } }\n",
+    );
+    symlink("../counts/repin.yaml", world.path("link/repin.yaml")).unwrap();
+    world.git(&["add", "-A"]);
+    let expected = [
+        "digest_outside broken/a.yml:2:3",
+        "digest_outside counts/a.yml:2:3",
+        "digest_outside counts/deeper/a.yml:2:3",
+        "digest_outside empty/a.yml:2:3",
+        "digest_outside fleet/a.yml:2:3",
+        "digest_outside link/a.yml:2:3",
+        "digest_outside other/a.yml:2:3",
+        "pin_outside broken/a.yml:1:1",
+        "pin_outside counts/b.txt:1:1",
+        "pin_outside empty/a.yml:1:1",
+        "pin_outside fleet/a.yml:1:1",
+        "pin_outside link/a.yml:1:1",
+        "pin_outside other/a.yml:1:1",
+    ];
+    let mut found = checked(&world);
+    found.sort();
+    assert_eq!(found, expected);
+    // A nested configuration cannot switch the search off.
+    track(
+        &world,
+        "other/repin.yaml",
+        counting("'**/*.yml'") + "outside: ignore\n",
+    );
+    track(
+        &world,
+        "broken/repin.yaml",
+        counting("'x'") + "outside_ignore: ['**']\n",
+    );
+    let found = checked(&world);
+    assert!(
+        found.contains(&"pin_outside broken/a.yml:1:1".to_owned()),
+        "{found:?}"
+    );
+    assert!(
+        !found.contains(&"pin_outside other/a.yml:1:1".to_owned()),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn nested_configuration_counts_its_split_pins() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let entry = format!("image: {{ repository: ghcr.io/acme/fix, digest: '{fix}' }}\n");
+    track(
+        &world,
+        "team/values.yaml",
+        format!("{entry}other: '{fix}'\n"),
+    );
+    track(&world, "team/repin.yaml", counting("'*.yaml'"));
+    assert_eq!(
+        checked(&world),
+        [
+            "digest_outside team/values.yaml:1:49",
+            "digest_outside team/values.yaml:2:9"
+        ]
+    );
+    track(
+        &world,
+        "team/repin.yaml",
+        counting("'*.yaml'") + "places: { helm: {} }\n",
+    );
+    assert_eq!(checked(&world), ["digest_outside team/values.yaml:2:9"]);
+}
+
+#[test]
+fn layout_hides_only_its_own_files() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    layout(&world, "");
+    layout(&world, "images/app/");
+    assert_eq!(checked(&world), [] as [&str; 0]);
+    // Whatever else is in the directory is searched.
+    for path in [
+        "images/app/deploy.yml",
+        "images/app/sub/index.json",
+        "images/app/blobs/deploy.yml",
+        "images/app/blobs/sha256/deploy.yml",
+        "images/app/blobs/md5/aaaa",
+    ] {
+        track(&world, path, format!("{fix}\n"));
+    }
+    assert_eq!(
+        checked(&world),
+        [
+            "digest_outside images/app/blobs/deploy.yml:1:1",
+            "digest_outside images/app/blobs/md5/aaaa:1:1",
+            "digest_outside images/app/blobs/sha256/deploy.yml:1:1",
+            "digest_outside images/app/deploy.yml:1:1",
+            "digest_outside images/app/sub/index.json:1:1",
+        ]
+    );
+}
+
+#[test]
+fn directory_is_a_layout_only_with_all_of_its_parts() {
+    for (path, text) in [
+        ("oci-layout", Some("")),
+        ("oci-layout", Some("{}")),
+        ("oci-layout", Some("{\"imageLayoutVersion\": \"2.0.0\"}")),
+        ("oci-layout", None),
+        ("index.json", None),
+        ("blobs", None),
+    ] {
+        let world = repository();
+        layout(&world, "app/");
+        let file = format!("app/{path}");
+        match text {
+            Some(text) => track(&world, &file, text),
+            None => drop(world.git(&["rm", "-q", "-r", "-f", &file])),
+        }
+        assert_ne!(checked(&world), [] as [&str; 0], "{path} {text:?}");
+    }
+    let world = repository();
+    layout(&world, "app/");
+    let fix = world.digest("fix", REV_A).to_owned();
+    track(
+        &world,
+        "app/index.json",
+        format!("{{\"manifests\": \"{fix}\"}}"),
+    );
+    assert_eq!(checked(&world).len(), 2);
+}
+
+#[test]
+fn tracked_file_with_a_temporary_name_is_searched() {
+    let world = repository();
+    let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
+    let names = [
+        ".github/workflows/.repin-x.yml",
+        ".repin-y/deploy.yml",
+        ".repin/z.yml",
+        "deploy/.repin-0123.yml",
+    ];
+    for name in names {
+        world.write(name, &pin);
+    }
+    // Untracked, they are files of a run that is in progress.
+    assert_eq!(checked(&world), [] as [&str; 0]);
+    for name in names {
+        world.git(&["add", "-f", name]);
+    }
+    assert_eq!(
+        checked(&world),
+        names.map(|name| format!("pin_outside {name}:1:1"))
+    );
+    let document = world.run(&["check", "--format", "json"]).json();
+    let reasons = details(&document, "pin_outside", "warn");
+    assert!(
+        reasons[0].contains("repin uses names such as"),
+        "{reasons:?}"
+    );
+    // A digest that a nested configuration would count there is not counted by anything.
+    track(
+        &world,
+        "deploy/repin.yaml",
+        counting("'**/*.yml', '.repin-0123.yml'"),
+    );
+    assert!(checked(&world).contains(&"pin_outside deploy/.repin-0123.yml:1:1".to_owned()));
+    set(&world, "outside: refuse");
+    world.run(&["check"]).exits(1);
+    promote(&world, &[]).exits(1);
+}
+
+#[test]
+fn promote_reports_references_by_tag_alone() {
+    let world = repository();
+    world.write(
+        ".github/workflows/tag.yml",
+        "image: ghcr.io/acme/fix:latest\n",
+    );
+    world.git(&["add", "-A"]);
+    let item = "image_unpinned .github/workflows/tag.yml:1:8";
+    assert_eq!(checked(&world), [item]);
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), [item]);
+    let ran = promote(&world, &["--body-file", "-"]).exits(0);
+    assert!(
+        ran.stderr.contains("warning[image_unpinned]"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout.contains("| warn | `image_unpinned` | fix |"),
+        "{}",
+        ran.stdout
+    );
+    set(&world, "outside: ignore");
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), [item]);
 }
 
 #[test]
@@ -376,7 +632,9 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     track(&world, "deploy/values.yaml", format!("digest: {fix}\n"));
+    // No layout, and one.
     track(&world, "layout/oci-layout", &fix);
+    layout(&world, "stored/");
     world.commit("more");
     world.git(&[
         "sparse-checkout",
@@ -387,7 +645,14 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
         "/.gitignore",
     ]);
     assert!(!world.path("deploy/values.yaml").exists());
-    assert_eq!(checked(&world), ["digest_outside deploy/values.yaml:1:9"]);
+    assert!(!world.path("stored/oci-layout").exists());
+    assert_eq!(
+        checked(&world),
+        [
+            "digest_outside deploy/values.yaml:1:9",
+            "digest_outside layout/oci-layout:1:1",
+        ]
+    );
     // Also where `files` matches it: what is not there is not counted.
     let more = format!("ghcr.io/acme/fix@{fix}\n");
     track(&world, ".github/workflows/more.yml", more);
@@ -400,6 +665,7 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
         [
             "pin_outside .github/workflows/more.yml:1:1",
             "digest_outside deploy/values.yaml:1:9",
+            "digest_outside layout/oci-layout:1:1",
         ]
     );
     world.write("elsewhere.yml", format!("ghcr.io/acme/fix@{fix}\n"));
@@ -429,6 +695,7 @@ fn without_git_every_file_counts_that_is_not_ignored() {
         checked(&world),
         [
             "pin_outside deep/down/x.md:1:1",
+            "pin_outside team/repin.yaml:1:1",
             "pin_outside vendor/x.md:1:1"
         ]
     );
@@ -554,6 +821,7 @@ mod under_pr {
             rows(&document, "warn"),
             [
                 "digest_outside copy.yaml:2:9",
+                "pin_outside team/x.md:1:1",
                 "digest_outside values.yaml:2:9",
                 "pin_outside x.md:1:3",
             ]
@@ -564,6 +832,46 @@ mod under_pr {
                 .unwrap()
                 .contains("values.yaml:2:9"),
             "{document}"
+        );
+    }
+
+    #[test]
+    fn the_base_is_searched_as_a_work_tree_is() {
+        let (world, fake) = hosted();
+        let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
+        let rev = format!("promote: test images @{REV_A}");
+        track(&world, "team/repin.yaml", counting("'*.yml'"));
+        track(&world, "team/a.yml", &pin);
+        track(&world, "team/b.txt", &pin);
+        track(&world, "x/repin.yaml", "version: 1\n");
+        track(&world, "x/a.yml", &pin);
+        track(&world, "y/oci-layout", "{}");
+        track(&world, "y/index.json", &pin);
+        layout(&world, "z/");
+        track(&world, "z/a.yml", &pin);
+        track(&world, ".repin-a.yml", &pin);
+        track(&world, ".github/workflows/.repin-b.yml", &pin);
+        track(
+            &world,
+            ".github/workflows/tag.yml",
+            "image: ghcr.io/acme/fix:latest\n",
+        );
+        world.commit(&rev);
+        world.push();
+        publish(&world, &fake);
+        let mut found = rows(&document(world.root(), &world), "warn");
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "image_unpinned .github/workflows/tag.yml:1:8",
+                "pin_outside .github/workflows/.repin-b.yml:1:1",
+                "pin_outside .repin-a.yml:1:1",
+                "pin_outside team/b.txt:1:1",
+                "pin_outside x/a.yml:1:1",
+                "pin_outside y/index.json:1:1",
+                "pin_outside z/a.yml:1:1",
+            ]
         );
     }
 

@@ -18,6 +18,7 @@ use crate::{
     forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
     git::{Branch, ObjectId},
     history::{CommitShown, History, NoOrder, Order, Provenance, RecentLine},
+    outside,
     pins::{self, Found},
     plan::Plan,
     pull_request::{Base, Marker},
@@ -183,6 +184,10 @@ impl Walk<'_> {
         globs::places_differ(config, found)?;
         let mut further = checks::unmatched(config, found);
         further.extend([Code::PIN_OUTSIDE, Code::DIGEST_OUTSIDE].map(skipped));
+        if let FleetGoal::Promote = self.request.goal {
+            let unpinned = outside::unpinned(read.files, config)?;
+            further.extend(checks::unpinned(config, &unpinned));
+        }
         let chain = Counted::new(config, self.revision, found, further)?;
         // What stands already, or need not change, costs no look at history.
         let images = self.set.images_of(&read.member.images);
