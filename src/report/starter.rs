@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
+use reqwest::Url;
+
 use crate::{
+    http::address::is_loopback,
     oci::Repository,
     untrusted::{code_points, is_hidden},
 };
@@ -146,12 +149,20 @@ fn sources(out: &mut String, starter: &Starter<'_>) {
     let first = starter.images.first();
     let prefix = first.and_then(|image| image.repository.as_str().rsplit_once('/'));
     let prefix = prefix.map_or("docker.io", |(prefix, _)| prefix);
+    // A registry on this machine speaks plain HTTP.
+    let secure = format!("https://{prefix}");
+    let plain = Url::parse(&secure).is_ok_and(|url| is_loopback(&url));
+    let source = if plain {
+        format!("http://{prefix}")
+    } else {
+        secure
+    };
     let _ = writeln!(
         out,
         "\n# Sources to read image bytes from instead of the registry: a mirror, or OCI image layouts in a directory\n\
-         # (`oci:DIR`).\n#sources:\n  #{}: https://{}",
+         # (`oci:DIR`).\n#sources:\n  #{}: {}",
         quoted(prefix),
-        quoted(prefix),
+        quoted(&source),
     );
 }
 

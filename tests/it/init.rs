@@ -97,6 +97,19 @@ impl Tree {
         self.git(&["remote", "add", "origin", url]);
     }
 
+    /// Removes the `#` before every setting that is disabled.
+    fn take_suggestions(&self) {
+        let text = fs::read_to_string(self.path("repin.yaml")).unwrap();
+        let mut used = String::new();
+        for line in text.lines() {
+            let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
+            let setting = rest.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+            used += &format!("{indent}{}\n", setting.unwrap_or(rest));
+        }
+        assert_ne!(used, text);
+        self.write("repin.yaml", used);
+    }
+
     /// Writes a configuration, which `check` then accepts; what `init` said about it.
     fn started(&self) -> Value {
         let document = self.run(&["init", "--format", "json"]).exits(0).json();
@@ -406,6 +419,82 @@ fn foreign_images_form_the_set_without_own_images() {
         content.contains("  #kind: gitea\n  #url: \"https://git.example/api/v1\"\n"),
         "{content}"
     );
+}
+
+#[test]
+fn forge_of_a_remote_with_a_port_is_gitea_there() {
+    for (remote, kind, url) in [
+        (
+            "http://git.example:3000/acme/infra.git",
+            "gitea",
+            "http://git.example:3000/api/v1",
+        ),
+        (
+            "https://u:p@git.example:8443/acme/infra",
+            "gitea",
+            "https://git.example:8443/api/v1",
+        ),
+        (
+            "http://gitea.example/acme/infra",
+            "gitea",
+            "http://gitea.example/api/v1",
+        ),
+        // GitHub Enterprise Server has no other port; the port of SSH is not that of its pages.
+        (
+            "https://git.example/acme/infra.git",
+            "github",
+            "https://git.example/api/v3",
+        ),
+        (
+            "ssh://git@git.example:2222/acme/infra",
+            "github",
+            "https://git.example/api/v3",
+        ),
+    ] {
+        let tree = tree(&[(".github/workflows/a.yml", &pin("ghcr.io/acme/app"))]);
+        tree.remote(remote);
+        let document = tree.started();
+        let content = document["content"].as_str().unwrap();
+        let expected = format!("#forge:\n  #kind: {kind}\n  #url: \"{url}\"\n");
+        assert!(content.contains(&expected), "{remote} {content}");
+        tree.take_suggestions();
+        tree.run(&["check"]).exits(0);
+    }
+}
+
+#[test]
+fn suggestions_work_for_every_registry() {
+    for (repository, source) in [
+        ("ghcr.io/acme/app", "ghcr.io/acme: \"https://ghcr.io/acme\""),
+        (
+            "docker.io/library/alpine",
+            "docker.io/library: \"https://docker.io/library\"",
+        ),
+        (
+            "registry.example:8443/team/app",
+            "\"registry.example:8443/team\": \"https://registry.example:8443/team\"",
+        ),
+        (
+            "registry.example:8443/app",
+            "\"registry.example:8443\": \"https://registry.example:8443\"",
+        ),
+        (
+            "localhost:5000/app",
+            "\"localhost:5000\": \"http://localhost:5000\"",
+        ),
+        (
+            "127.0.0.1:5000/team/app",
+            "\"127.0.0.1:5000/team\": \"http://127.0.0.1:5000/team\"",
+        ),
+    ] {
+        let tree = tree(&[("a.yml", &pin(repository))]);
+        let document = tree.started();
+        let content = document["content"].as_str().unwrap();
+        let expected = format!("#sources:\n  #{source}\n");
+        assert!(content.contains(&expected), "{repository} {content}");
+        tree.take_suggestions();
+        tree.run(&["check"]).exits(0);
+    }
 }
 
 #[test]
