@@ -115,7 +115,25 @@ impl HostedRepository {
             name,
         };
         hosted.push("main");
+        hosted.is_visible("main");
         hosted
+    }
+
+    /// Waits until the API shows the pushed head of a branch: Forgejo needs seconds after the first
+    /// push.
+    fn is_visible(&self, branch: &str) {
+        let head = self.world.git(&["rev-parse", "HEAD"]);
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let (status, row) = self.ask("GET", &format!("branches/{branch}"), &Value::Null);
+            let (_, repository) = self.ask("GET", "", &Value::Null);
+            let shown = row["commit"]["id"] == head.trim();
+            if status == 200 && shown && repository["empty"] == false {
+                return;
+            }
+            assert!(Instant::now() < end, "{branch}: HTTP {status} {row}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -141,24 +159,26 @@ impl HostedRepository {
         said
     }
 
-    /// Pushes what is at HEAD to a branch; the token goes through the environment.
+    /// Pushes what is at HEAD to a branch.
     fn push(&self, branch: &str) {
+        let to = format!("HEAD:refs/heads/{branch}");
+        self.git_with_token(&["push", "-q", "--force", "origin", &to]);
+    }
+
+    /// Runs git in the clone; the token goes through the environment. The repository is private.
+    fn git_with_token(&self, args: &[&str]) {
         let output = Command::new("git")
             .current_dir(self.world.root())
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "http.extraHeader")
             .env(
                 "GIT_CONFIG_VALUE_0",
                 format!("Authorization: token {}", self.token),
             )
-            .args([
-                "push",
-                "-q",
-                "--force",
-                "origin",
-                &format!("HEAD:refs/heads/{branch}"),
-            ])
+            .args(args)
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -193,6 +213,7 @@ impl HostedRepository {
         self.world.write(A, self.world.read(A) + line);
         self.world.commit("another change");
         self.push("main");
+        self.is_visible("main");
     }
 
     fn open_pulls(&self) -> Vec<Value> {
@@ -315,6 +336,7 @@ fn a_merged_branch_is_used_again() {
     hosted.change("POST", &format!("pulls/{first}/merge"), &merge);
     // The old pins come back, over what was merged.
     hosted.push("main");
+    hosted.is_visible("main");
     hosted.rival("\n# again\n");
     let second = number(&hosted.promote(0));
     assert_ne!(second, first);
@@ -331,6 +353,7 @@ fn the_work_of_others_is_left_alone() {
     hosted.world.git(&["checkout", "-q", "--orphan", "own"]);
     hosted.world.commit("my own");
     hosted.push(branch);
+    hosted.is_visible(branch);
     let before = hosted.read(&format!("branches/{branch}"));
     hosted.promote(5);
     let after = hosted.read(&format!("branches/{branch}"));
@@ -373,10 +396,11 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
     hosted.promote(0);
     // Someone pushes a commit of their own.
     hosted.world.write("notes", "mine");
-    hosted.world.git(&["fetch", "-q", "origin", branch]);
+    hosted.git_with_token(&["fetch", "-q", "origin", branch]);
     hosted.world.git(&["checkout", "-q", "FETCH_HEAD"]);
     hosted.world.commit("theirs");
     hosted.push(branch);
+    hosted.is_visible(branch);
     let text = number.to_string();
     let wait = ["wait", "--pr", &text, "--timeout", "30s"];
     hosted.run(&wait).exits(5);

@@ -215,3 +215,59 @@ fn a_real_forge_needs_its_address_and_a_token() {
         "{said}"
     );
 }
+
+/// `scripts/test-forge` with a cargo that writes its arguments and variables, and a curl that finds a
+/// server; what the cargo wrote.
+fn forge_arguments(arguments: &[&str]) -> String {
+    let print = "printf '%s\\n' \"$@\" \"docs=${UPDATE_DOCS-unset}\" \"insta=$INSTA_UPDATE\"";
+    let programs = Programs::new(print).with("curl", "echo '{}'");
+    for name in ["basename", "cat"] {
+        let found = ["/usr/bin", "/bin"].map(|directory| Path::new(directory).join(name));
+        let found = found.iter().find(|path| path.exists()).unwrap();
+        symlink(found, programs.dir.path().join(name)).unwrap();
+    }
+    let token = programs.dir.path().join("token");
+    fs::write(&token, "secret\n").unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-forge");
+    let output = Command::new(programs.dir.path().join("bash"))
+        .arg(script)
+        .arg("http://127.0.0.1:3000/api/v1")
+        .arg(&token)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", programs.dir.path())
+        .env("UPDATE_DOCS", "1")
+        .env("INSTA_UPDATE", "always")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn forge_script_selects_no_test_that_writes_into_the_checkout() {
+    let written = forge_arguments(&["several_at_once"]);
+    let lines: Vec<&str> = written.lines().collect();
+    let profile = lines.iter().position(|line| *line == "--profile").unwrap();
+    assert_eq!(lines[profile + 1], "forge", "{written}");
+    assert!(lines.contains(&"several_at_once"), "{written}");
+    assert!(lines.ends_with(&["docs=unset", "insta=no"]), "{written}");
+    // The profile's default filter limits whatever else is selected.
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(".config/nextest.toml");
+    let config = fs::read_to_string(config).unwrap();
+    let (_, profile) = config.split_once("[profile.forge]").unwrap();
+    let profile = profile.split("\n[").next().unwrap();
+    let filter = "default-filter = 'binary(=it) & test(/^real_forge::/)'";
+    assert!(profile.contains(filter), "{profile}");
+    // This binary has such tests, and others that are ignored.
+    let list = Command::new(std::env::current_exe().unwrap())
+        .args(["--list", "--ignored"])
+        .output()
+        .unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let (real, others): (Vec<&str>, Vec<&str>) = list
+        .lines()
+        .filter(|line| line.ends_with(": test"))
+        .partition(|line| line.starts_with("real_forge::"));
+    assert!(real.len() >= 7 && !others.is_empty(), "{list}");
+}
