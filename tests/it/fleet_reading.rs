@@ -294,6 +294,22 @@ async fn each_repository_is_what_it_is_and_no_other() {
     }
 }
 
+/// A fleet's repository without pull requests is denied before anything is planned for it.
+#[tokio::test]
+async fn disabled_pull_requests_fail_the_survey() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let forge = Thousand::start(Options::new(kind, 2));
+        forge.store(0).gitea.pull_requests = false;
+        let surveys = reader(&forge, kind).survey(&requests(0..2)).await;
+        let Survey::Failed(error) = &surveys[0] else {
+            panic!("{kind:?} {:?}", surveys[0])
+        };
+        assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
+        assert!(error.to_string().contains("disabled"), "{error}");
+        assert!(matches!(surveys[1], Survey::Present(_)), "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn base_branches_are_those_of_the_list() {
     for kind in [Kind::Github, Kind::Gitea] {

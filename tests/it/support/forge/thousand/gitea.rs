@@ -79,7 +79,7 @@ fn row(shared: &Shared, store: &Store, number: usize) -> Value {
         _ => json!(["service"]),
     };
     json!({"full_name": shared.current_name(number), "default_branch": store.default_branch, "private": true,
-           "archived": store.archived, "empty": store.refs.is_empty(), "topics": topics,
+           "archived": store.archived, "empty": store.refs.is_empty(), "topics": topics, "has_pull_requests": store.gitea.pull_requests,
            "permissions": {"admin": false, "push": store.push, "pull": true}})
 }
 
@@ -101,6 +101,9 @@ fn own(
         ("GET", "") => Some(Reply::json(200, row(shared, store, number))),
         ("GET", "pulls") if rest.is_empty() && asked.query("state") == Some("all") => {
             let mut reply = gitea::answer(store, &of_one(asked));
+            if reply.status != 200 {
+                return Some(reply);
+            }
             let mut rows: Vec<Value> = serde_json::from_slice(&reply.body).unwrap();
             for pull in &mut rows {
                 pull["base"]["repo"] = row(shared, store, number);
