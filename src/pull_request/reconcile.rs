@@ -267,7 +267,6 @@ impl Reconcile<'_> {
             self.refuse_foreign(ahead, open).await?;
         }
         let found = self.find(open).await?;
-        if matches!(found, OwnPullRequest::Merged | OwnPullRequest::Nothing) {}
         if let Some(ahead) = &ahead
             && self.is_usable(ahead, &found).await?
         {
