@@ -260,11 +260,13 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[1, 5],
         summary: "A foreign change or a refusal by the forge prevents the run.",
-        meaning: "Exit 5: repin found a foreign commit on its branch, or foreign content in the \
-             files of an interrupted run, and changes neither. Exit 1: someone closed the pull \
+        meaning: "Exit 5: repin found a foreign commit on its branch, a pull request whose head is \
+             not the approved set, or foreign content in the files of an interrupted run, and \
+             changes none of them. Exit 1: someone closed the pull \
              request, a merge conflicts, or a rule of the forge refused the change.",
         causes: &[
             "Someone pushed to the branch of the pull request.",
+            "The text of another pull request contains a copied marker.",
             "Someone closed the pull request; `--reopen` reopens it.",
             "Files of an interrupted `--apply` were changed afterwards.",
         ],

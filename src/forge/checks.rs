@@ -34,6 +34,9 @@ pub struct Status {
     pub id: u64,
     /// Whether it is a commit's status or a check run: one name may have both.
     pub kind: StatusKind,
+    /// The app and the workflow that reported it, as far as the forge distinguishes them: a later
+    /// report replaces only earlier ones of the same source.
+    pub source: String,
 }
 
 /// Two ways to report.

@@ -42,8 +42,8 @@ impl GateState {
     }
 }
 
-/// The state of each required context. The latest of several reports of one context counts; if a
-/// status and a check run have the same name, the worse of the two.
+/// The state of each required context: the worst of the latest reports of every source, because apps,
+/// workflows and statuses may use the same name.
 pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
     required
         .iter()
@@ -76,10 +76,12 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
     };
     let mut latest: Vec<&Status> = Vec::new();
     for report in reports.iter().filter(|report| fits(&report.context)) {
-        match latest
-            .iter_mut()
-            .find(|known| known.context == report.context && known.kind == report.kind)
-        {
+        let same = |known: &&mut &Status| {
+            known.context == report.context
+                && known.kind == report.kind
+                && known.source == report.source
+        };
+        match latest.iter_mut().find(same) {
             Some(known) if age(known) < age(report) => *known = report,
             Some(_) => {}
             None => latest.push(report),
@@ -157,6 +159,32 @@ mod tests {
             at: at.to_owned(),
             id,
             kind,
+            source: String::new(),
+        }
+    }
+
+    #[test]
+    fn later_report_replaces_only_its_own_source() {
+        let of = |source: &str, result, at| Status {
+            kind: StatusKind::Run,
+            source: source.to_owned(),
+            ..report("ci", result, at, 1)
+        };
+        let (early, late) = ("2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z");
+        let state = |reports: &[Status]| judge(&["ci".to_owned()], reports)[0].state;
+        let failed = of("15368/1", StatusResult::Fail, early);
+        for (source, expected) in [
+            ("15368/1", GateState::Pass),
+            ("15368/2", GateState::Fail),
+            ("7/1", GateState::Fail),
+        ] {
+            let later = of(source, StatusResult::Pass, late);
+            assert_eq!(
+                state(&[failed.clone(), later.clone()]),
+                expected,
+                "{source}"
+            );
+            assert_eq!(state(&[later, failed.clone()]), expected, "{source}");
         }
     }
 

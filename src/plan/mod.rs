@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     checks::{Approved, ApprovedImage, Check, Code, Status},
     config::{Config, RelPath, number},
-    files::{Files, ReadError},
+    files::{Files, ReadError, Snapshot},
     oci::Digest,
     pins::{FileScanner, Found, Looking, Pin, Replacement, Scan, outline, reads_alike, replace},
 };
@@ -80,6 +80,21 @@ impl Plan {
         Ok(contents.map(|change| (change.path, change.new)).collect())
     }
 
+    /// The content that one file gets, however many pins it contains.
+    pub fn content(
+        approved: &Approved,
+        config: &Config,
+        files: &dyn Files,
+        path: &RelPath,
+    ) -> Result<Vec<u8>, ReadError> {
+        let scanner = FileScanner::new(config);
+        let eyes = Eyes::new(&scanner, files, path);
+        let replacements = replacements(approved.images());
+        Ok(rewrite(&eyes, files.read(path)?, path, &replacements)
+            .change
+            .new)
+    }
+
     fn of(
         images: &[ApprovedImage],
         config: &Config,
@@ -87,15 +102,7 @@ impl Plan {
         found: &Found,
     ) -> Result<Self, PlanError> {
         let scanner = FileScanner::new(config);
-        let replacements: Vec<Option<Replacement>> = images
-            .iter()
-            .map(|image| {
-                Some(Replacement {
-                    digest: image.facts.as_ref()?.digest,
-                    tag: image.tag.clone(),
-                })
-            })
-            .collect();
+        let replacements = replacements(images);
         let mut paths: Vec<_> = found
             .pins()
             .iter()
@@ -106,10 +113,7 @@ impl Plan {
         let mut changes = Vec::new();
         for path in paths {
             let old = files.read(&path)?;
-            let eyes = Eyes {
-                scanner: &scanner,
-                looking: scanner.looking(&path, &|chart| files.has_chart(chart)),
-            };
+            let eyes = Eyes::new(&scanner, files, &path);
             let rewritten = rewrite(&eyes, old, &path, &replacements);
             let change = rewritten.change;
             tally(&mut tallies, &rewritten.is.pins, &replacements, &path);
@@ -153,6 +157,26 @@ impl Plan {
 struct Eyes<'s> {
     scanner: &'s FileScanner,
     looking: Looking,
+}
+
+impl<'s> Eyes<'s> {
+    fn new(scanner: &'s FileScanner, files: &dyn Files, path: &RelPath) -> Self {
+        Self {
+            scanner,
+            looking: scanner.looking(path, &|chart| files.has_chart(chart)),
+        }
+    }
+}
+
+/// The replacement of each image's pins; `None` for an image without a new digest.
+fn replacements(images: &[ApprovedImage]) -> Vec<Option<Replacement>> {
+    let replacement = |image: &ApprovedImage| {
+        Some(Replacement {
+            digest: image.facts.as_ref()?.digest,
+            tag: image.tag.clone(),
+        })
+    };
+    images.iter().map(replacement).collect()
 }
 
 /// A file's change with what both contents hold.
@@ -219,9 +243,25 @@ fn tally(
     }
 }
 
-/// Whether both contents of a file are equal once the digests of their pins, and the tags beside them,
-/// are taken out. The file is looked at as if every place did.
-pub fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
+/// Decides whether two contents of a file differ only in pins of the configuration's set. The path
+/// starts at the top of the repository; `prefix` is the root's path there, empty or with a `/` at its
+/// end. A file that `files` does not match contains no pins; a fleet's configuration without `files`
+/// is searched everywhere.
+pub fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
+    let scanner = FileScanner::new(config);
+    let everywhere = config.scanned.included().is_empty();
+    move |path, old, new| {
+        let path = path
+            .strip_prefix(prefix)
+            .and_then(|path| RelPath::parse(path).ok());
+        let scanned = path.is_some_and(|path| Snapshot::lists(&config.scanned, &path));
+        (everywhere || scanned) && only_pins_differ(&scanner, old, new)
+    }
+}
+
+/// Whether both contents of a file are equal without the digests of their pins and the tags next to
+/// them. Every kind of place is searched, whatever the file's name.
+fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
     let looking = scanner.looking_everywhere();
     let (was, is) = (scanner.scan(old, &looking), scanner.scan(new, &looking));
     differ_in_pins(old, new, &was, &is)

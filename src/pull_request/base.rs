@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error},
     files::Snapshot,
     forge::{
-        Branches, Forge, Head, NewFile, Repo, Tree, blob_id,
+        Branches, Entry, Forge, Head, NewFile, Repo, Tree, blob_id,
         fleet::{Contents, RepositoryState},
     },
     plan::FileChange,
@@ -92,13 +92,9 @@ impl Base {
     /// `extra` names, by their paths from the top of the repository.
     pub fn paths(&self, prefix: &str, globs: &Globs, extra: &[RelPath]) -> Vec<String> {
         let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
-        let files = self
-            .tree
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.is_file());
-        let files = files.filter(|(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)));
-        files.map(|(path, _)| path.clone()).collect()
+        files_of(&self.tree, prefix, &wanted)
+            .map(|(path, _)| path.clone())
+            .collect()
     }
 
     /// Gets the contents of files, those at hand from there and the others in as few requests as
@@ -146,25 +142,40 @@ impl Base {
 
     /// What was fetched below `prefix`, and the symlinks there, as a place that files come from.
     pub fn snapshot(&self, prefix: &str) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for (path, entry) in &self.tree.entries {
-            let Some(path) = below(prefix, path) else {
-                continue;
-            };
-            if entry.is_file() {
-                snapshot.note_chart(&path);
-            }
-            if entry.is_symlink() {
-                snapshot.insert_symlink(path);
-            } else if let Some(content) = self.contents.get(&entry.id).filter(|_| entry.is_file()) {
-                snapshot.insert(path, content.clone());
-            }
-        }
-        snapshot
+        snapshot(&self.tree, &self.contents, prefix)
     }
 }
 
-fn below(prefix: &str, path: &str) -> Option<RelPath> {
+/// The files of a tree below `prefix` that are `wanted`.
+pub(super) fn files_of<'t>(
+    tree: &'t Tree,
+    prefix: &'t str,
+    wanted: &'t dyn Fn(&RelPath) -> bool,
+) -> impl Iterator<Item = (&'t String, &'t Entry)> {
+    let files = tree.entries.iter().filter(|(_, entry)| entry.is_file());
+    files.filter(move |(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)))
+}
+
+/// The files of a tree below `prefix` whose contents are known, and its symlinks.
+pub(super) fn snapshot(tree: &Tree, contents: &HashMap<String, Vec<u8>>, prefix: &str) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (path, entry) in &tree.entries {
+        let Some(path) = below(prefix, path) else {
+            continue;
+        };
+        if entry.is_file() {
+            snapshot.note_chart(&path);
+        }
+        if entry.is_symlink() {
+            snapshot.insert_symlink(path);
+        } else if let Some(content) = contents.get(&entry.id).filter(|_| entry.is_file()) {
+            snapshot.insert(path, content.clone());
+        }
+    }
+    snapshot
+}
+
+pub(super) fn below(prefix: &str, path: &str) -> Option<RelPath> {
     RelPath::parse(path.strip_prefix(prefix)?).ok()
 }
 

@@ -9,7 +9,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Checks, Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
-        PlannedWrites, Pull, PullRequests, Pulls, State, judge, together,
+        PlannedWrites, Pull, PullRequests, Pulls, Repository, State, judge, together,
     },
 };
 
@@ -83,6 +83,32 @@ pub enum Compared {
     Offer(Box<BranchDifference>),
     /// A branch is missing.
     NoBranch(String),
+}
+
+/// A branch that the configuration does not list: neither the base branch nor one of
+/// `forge.sync_targets`. repin merges no pull request of such a branch.
+pub async fn unconfigured(
+    forge: &dyn Repository,
+    between: BranchPair<'_>,
+    configured: &Configured,
+) -> Result<Option<String>, Error> {
+    let targets = &configured.sync_targets;
+    let mut others = [between.from, between.to].into_iter();
+    let mut others = others
+        .by_ref()
+        .filter(|name| !targets.iter().any(|target| target == name));
+    let (Some(first), second) = (others.next(), others.next()) else {
+        return Ok(None);
+    };
+    let base = match &configured.base {
+        Some(base) => base.clone(),
+        None => forge.repository().await?.default_branch,
+    };
+    let found = [Some(first), second].into_iter().flatten();
+    Ok(found
+        .into_iter()
+        .find(|name| *name != base)
+        .map(str::to_owned))
 }
 
 /// Compares two branches: the commits to bring over.

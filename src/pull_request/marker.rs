@@ -16,7 +16,7 @@ const END: &str = " -->";
 
 impl Marker {
     /// The kind of a pull request that brings one long-lived branch into another.
-    pub(super) const BRANCH: &'static str = "branch";
+    pub const BRANCH: &'static str = "branch";
 
     /// The last marker in a text: an earlier one may be quoted.
     pub fn find(text: &str) -> Option<Self> {

@@ -1,13 +1,14 @@
 //! When a pull request may be merged by the forge: what must hold before that is requested, the
 //! same for all forges.
 //!
-//! Nothing here approves anything: reviews that a branch requires stay a person's. What is asked
-//! for names the head that was judged, so another one is never merged on its account.
+//! Nothing here approves anything: reviews that a branch requires stay a person's. `head` verifies
+//! the head of a pull request first, and each request contains that head, so the forge merges no
+//! other one.
 
-use super::{Marker, OnlyPins, origin};
+use super::{Permission, head::HeadVerdict};
 use crate::{
     error::Error,
-    forge::{Comparison, Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge},
+    forge::{Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge},
     untrusted::plain,
 };
 
@@ -64,95 +65,48 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
     }
 }
 
-/// The owner of a pull request that may be repin's.
+/// The outcome of an attempt to schedule a merge.
 #[derive(Debug, Clone)]
 pub enum MergeAttempt {
-    /// It is repin's, and this became of its merge.
+    /// The head was verified, and this became of its merge.
     Merge(Merge),
-    /// The pull request is repin's, but its branch has a foreign commit, for the reason in the
-    /// error. A scheduled merge is cancelled.
-    Foreign(Error),
-    /// It is not repin's, or its branch has not arrived everywhere.
-    Other,
+    /// The pull request must not be merged, for the reason in the error. A scheduled merge is
+    /// canceled.
+    Refused(Error),
+    /// The pull request is not open, or its branch is not visible everywhere yet.
+    Lagging,
 }
 
-/// The owner of the commits on a pull request's branch.
-#[derive(Debug, Clone)]
-pub enum Owner {
-    /// repin opened it, and its branch contains only commits that repin may merge.
-    Repin,
-    /// Repin opened it, but its branch has a foreign commit, which the error names.
-    Foreign(Error),
-    /// Someone else opened it, or its branch is not visible everywhere yet.
-    Other,
-}
-
-/// The owner of the commits on a pull request's branch.
-pub(super) async fn owner(
-    forge: &dyn Forge,
-    pull: &Pull,
-    only_pins: OnlyPins<'_>,
-) -> Result<Owner, Error> {
-    let Some(marker) = Marker::find(&pull.body).filter(|_| pull.own) else {
-        return Ok(Owner::Other);
-    };
-    // A branch that is promoted as a whole is people's work; a set's branch holds what repin
-    // committed and nothing else.
-    if marker.kind == Marker::BRANCH {
-        return Ok(Owner::Repin);
-    }
-    let Some(base) = forge.branch(&pull.base).await? else {
-        return Ok(Owner::Other);
-    };
-    let what = format!("{}: the branch {}", forge.name(), pull.head);
-    let ahead = match forge
-        .ahead(&pull.base, &base, &pull.head, pull.head_exists)
-        .await?
-    {
-        Comparison::Absent => return Ok(Owner::Other),
-        Comparison::Unrelated(head) => {
-            return Ok(Owner::Foreign(origin::unrelated(what, &head, &pull.base)));
-        }
-        Comparison::Related(ahead) => ahead,
-    };
-    let foreign = origin::foreign(forge, &ahead, &|_, _| false, only_pins).await?;
-    Ok(match foreign {
-        Some(foreign) => Owner::Foreign(foreign.error(what)),
-        // What was pushed just now may not have arrived everywhere.
-        None if ahead.head != pull.head_commit => Owner::Other,
-        None => Owner::Repin,
-    })
-}
-
-/// The same for a pull request that repin opened.
-pub async fn schedule_if_repin(
+/// Verifies the head of a pull request and schedules its merge at that head; cancels a scheduled
+/// merge if the head must not be merged.
+pub async fn schedule(
     forge: &dyn Forge,
     pull: &Pull,
     gates: &[String],
-    only_pins: OnlyPins<'_>,
+    permission: &Permission<'_>,
 ) -> Result<MergeAttempt, Error> {
-    match owner(forge, pull, only_pins).await? {
-        Owner::Other => Ok(MergeAttempt::Other),
-        Owner::Foreign(error) => Ok(MergeAttempt::Foreign(disarm(forge, pull, error).await)),
-        Owner::Repin => arm(forge, pull, gates).await.map(MergeAttempt::Merge),
+    match permission.verify(forge, pull).await? {
+        HeadVerdict::Lagging => Ok(MergeAttempt::Lagging),
+        HeadVerdict::Refused(error) => Ok(MergeAttempt::Refused(disarm(forge, pull, error).await)),
+        HeadVerdict::Verified => arm(forge, pull, gates).await.map(MergeAttempt::Merge),
     }
 }
 
-/// The error of a pull request of repin's whose branch holds a foreign commit; a merge that was
-/// scheduled for it is cancelled.
-pub async fn foreign(
+/// The error of a pull request that must not be merged at its head; a merge that was scheduled for it
+/// is canceled.
+pub async fn refusal(
     forge: &dyn Forge,
     pull: &Pull,
-    only_pins: OnlyPins<'_>,
+    permission: &Permission<'_>,
 ) -> Result<Option<Error>, Error> {
-    match owner(forge, pull, only_pins).await? {
-        Owner::Foreign(error) => Ok(Some(disarm(forge, pull, error).await)),
-        Owner::Repin | Owner::Other => Ok(None),
+    match permission.verify(forge, pull).await? {
+        HeadVerdict::Refused(error) => Ok(Some(disarm(forge, pull, error).await)),
+        HeadVerdict::Verified | HeadVerdict::Lagging => Ok(None),
     }
 }
 
-/// Cancels the merge of a pull request, and says so in the error that says why.
-pub(super) async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
+/// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
+pub async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
     let told = match forge.cancel_merge(pull).await {
         Ok(true) => format!("the scheduled merge of #{} was cancelled", pull.number),
         Ok(false) => return error,
@@ -167,13 +121,13 @@ pub(super) async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Er
     }
 }
 
-/// The same for one that was opened or changed just now: what was pushed may not have arrived
-/// everywhere, so it is looked at again. `Other` also where it is not open any more.
-pub async fn arm_new(
+/// Like [`schedule`], for a pull request that was just opened or changed: repeats the attempt while the
+/// branch is not visible everywhere.
+pub async fn schedule_new(
     forge: &dyn Forge,
     number: u64,
     gates: &[String],
-    only_pins: OnlyPins<'_>,
+    permission: &Permission<'_>,
 ) -> Result<MergeAttempt, Error> {
     for round in 1..=ROUNDS {
         let pull = forge
@@ -181,14 +135,14 @@ pub async fn arm_new(
             .await?
             .filter(|pull| pull.state == PullState::Open);
         let Some(pull) = pull else {
-            return Ok(MergeAttempt::Other);
+            return Ok(MergeAttempt::Lagging);
         };
-        match schedule_if_repin(forge, &pull, gates, only_pins).await? {
-            MergeAttempt::Other => forge.back_off(round).await,
-            armed => return Ok(armed),
+        match schedule(forge, &pull, gates, permission).await? {
+            MergeAttempt::Lagging => forge.back_off(round).await,
+            attempt => return Ok(attempt),
         }
     }
-    Ok(MergeAttempt::Other)
+    Ok(MergeAttempt::Lagging)
 }
 
 /// Why gates that must pass did not; `None` if all passed.

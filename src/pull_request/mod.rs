@@ -1,8 +1,8 @@
 //! One branch, one commit, one pull request: how a plan reaches its base through a forge, and what
 //! becomes of the pull request until it is merged.
 //!
-//! [`reconcile`] brings a branch and its pull request to the planned state, [`merging`] schedules
-//! or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two long-lived
+//! [`reconcile`] brings a branch and its pull request to the planned state, `head` verifies what may
+//! be merged, [`merging`] schedules or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two long-lived
 //! branches. Everything here is written once on top of [`Forge`]. Sends no request by itself, and
 //! decides nothing about images.
 
@@ -10,6 +10,7 @@ mod base;
 pub mod branches;
 mod conflicts;
 pub mod dispatch;
+mod head;
 mod marker;
 pub mod merging;
 pub mod of_set;
@@ -21,6 +22,7 @@ pub mod waiting;
 pub mod withdraw;
 
 pub use base::{Base, Local};
+pub use head::{ApprovedSet, Permission, refused, wrong_branches};
 pub use marker::{Marker, trailer};
 pub use origin::{Foreign, OnlyPins};
 

@@ -36,7 +36,9 @@ pub async fn open(
     Ok(found)
 }
 
-fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
+/// The set that a pull request belongs to: its branch in this repository is the one that the
+/// configuration gives for the set in its marker.
+pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
     let marker = Marker::find(&pull.body)?;
     let (kind, names) = names(config, &marker.kind)?;
     let revision = config.revision.pattern.revision(&marker.revision).ok()?;

@@ -1,30 +1,29 @@
-//! Decides whether the commits of a branch are repin's or foreign.
+//! Decides whether a branch contains a foreign commit, so that repin neither updates, supersedes nor
+//! closes it.
 //!
-//! A commit is repin's if it has the trailer `Repin-Set`, its parent is on the base's line or is
-//! repin's, and its tree is the parent's with nothing but pins changed; or if it is the clean merge
-//! of such a commit and the base. Author and title are not compared: they depend on whose token is
-//! used. Contents are fetched only where names do not decide.
+//! A commit is foreign if it changes anything but pins of the set, unless it is the clean merge of
+//! the branch and the base. Author, date and message are not compared: anyone can write them.
+//! Contents are fetched only where names do not decide. What may be merged is decided in `head`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::trailer;
 use crate::{
     error::{Class, Error},
     forge::{AheadCommits, Branches, Commit, Entry, Head, Tree},
     untrusted::{plain, short},
 };
 
-/// Decides whether two contents of a file differ in pins and in nothing else.
-pub type OnlyPins<'a> = &'a dyn Fn(&[u8], &[u8]) -> bool;
+/// Decides whether two contents of the file at a path differ in pins of the set and in nothing else.
+pub type OnlyPins<'a> = &'a dyn Fn(&str, &[u8], &[u8]) -> bool;
 
-/// A commit that is not repin's.
+/// A commit that changes more than pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
     /// Its name.
     pub id: String,
     /// The first line of its message, printable.
     pub subject: String,
-    /// Why it is not repin's.
+    /// Why it is foreign.
     pub reason: String,
 }
 
@@ -38,7 +37,7 @@ impl Foreign {
         }
     }
 
-    /// The commit, its subject, and why it is not repin's.
+    /// The commit, its subject, and why it is foreign.
     pub fn describe(&self) -> String {
         format!(
             "commit {} (`{}`) is a foreign commit: {}",
@@ -62,8 +61,8 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
         .help("delete or rename the branch; repin does not change a branch with foreign commits")
 }
 
-/// The first commit of a branch that is not repin's. `expected`: the content that a path has, or
-/// may have, without being searched.
+/// The first foreign commit of a branch. `expected`: the content that a path has, or may have,
+/// without being searched.
 pub(super) async fn foreign(
     forge: &dyn Branches,
     ahead: &AheadCommits,
@@ -79,9 +78,6 @@ pub(super) async fn foreign(
             [] => vec![previous],
             parents => parents.iter().map(String::as_str).collect(),
         };
-        if parents.len() == 1 && trailer(&commit.message).is_none() {
-            return Ok(Some(Foreign::new(commit, "it has no trailer Repin-Set")));
-        }
         let ours = |parent: &&str| listed.contains(*parent);
         if parents.len() > 2
             || parents.len() == 2 && parents.iter().filter(|p| ours(p)).count() != 1
@@ -160,7 +156,7 @@ impl CommitReader<'_> {
     async fn change(&mut self, parent: &Tree, tree: &Tree) -> Result<Option<String>, Error> {
         for path in paths(&[parent, tree]) {
             let (old, new) = (parent.entries.get(path), tree.entries.get(path));
-            if old != new && !self.differ_in_pins(old, new).await? {
+            if old != new && !self.differ_in_pins(path, old, new).await? {
                 return Ok(Some(format!(
                     "it changes more than pins in {}",
                     plain(path)
@@ -187,7 +183,8 @@ impl CommitReader<'_> {
                 merged == ours
             } else {
                 // Both sides changed it: the merge has the base's text with the pins of repin's.
-                self.differ_in_pins(base.as_ref(), merged.as_ref()).await?
+                self.differ_in_pins(path, base.as_ref(), merged.as_ref())
+                    .await?
                     && self.same_change(sides).await?
             };
             if !clean {
@@ -237,6 +234,7 @@ impl CommitReader<'_> {
 
     async fn differ_in_pins(
         &mut self,
+        path: &str,
         old: Option<&Entry>,
         new: Option<&Entry>,
     ) -> Result<bool, Error> {
@@ -249,7 +247,7 @@ impl CommitReader<'_> {
         let wanted = [old, new].map(|entry| entry.id.clone());
         self.read(&wanted).await?;
         let [old, new] = &wanted;
-        Ok((self.only_pins)(self.text(old), self.text(new)))
+        Ok((self.only_pins)(path, self.text(old), self.text(new)))
     }
 }
 

@@ -3,12 +3,12 @@
 //! Nothing is dispatched here. If the merge of repin's pull request could not be scheduled when it
 //! was opened, it is scheduled as soon as possible.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    OnlyPins, conflicts,
+    Permission, conflicts,
     merging::{self, MergeAttempt},
 };
 use crate::{
@@ -47,8 +47,8 @@ impl Pace {
 pub struct MergeSchedule<'a> {
     /// Contexts that must pass before.
     pub gates: &'a [String],
-    /// Decides whether a commit changes pins and nothing else.
-    pub only_pins: OnlyPins<'a>,
+    /// What permits the merge.
+    pub permission: Permission<'a>,
 }
 
 /// The awaited pull request.
@@ -76,8 +76,8 @@ pub enum WaitOutcome {
     /// It is open and was removed from the merge queue of its base, for this reason if the forge
     /// gives one.
     Removed(Box<Pull>, Option<String>),
-    /// Its branch has a foreign commit, which the error names.
-    Foreign(Error),
+    /// It must not be merged, for the reason in the error; a scheduled merge was canceled.
+    Refused(Error),
     /// The time is over.
     OutOfTime(TimeoutState),
     /// There is no such pull request.
@@ -106,17 +106,22 @@ pub struct TimeoutState {
 /// The shortest time that a look may take before it is given up, whatever is left.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// The state of the wait.
+/// A wait for a pull request.
 #[derive(Default)]
-struct WaitState {
+pub struct Waiting {
+    /// When it is given up.
+    end: Option<Instant>,
+    pause: Option<Duration>,
+    /// Whether the pull request was read and not examined yet.
+    unexamined: bool,
     etag: Option<String>,
     pull: Option<Box<Pull>>,
     trouble: Option<Error>,
     /// The head whose merge is scheduled.
     armed: Option<String>,
     reported: Option<String>,
-    /// The head whose commits are known to be repin's.
-    ours: Option<String>,
+    /// The head that was verified.
+    verified: Option<String>,
     /// The head that reads as not mergeable, and since when.
     unclear: Option<(String, Instant)>,
     /// Whether the base has no merge queue.
@@ -125,55 +130,104 @@ struct WaitState {
     behind: Option<String>,
 }
 
-/// Polls until it is merged or closed, or the time is over.
-pub async fn until_merged(forge: &dyn Forge, watch: &WaitTarget<'_>) -> Result<WaitOutcome, Error> {
-    let end = Instant::now() + watch.pace.limit;
-    let (mut seen, mut pause) = (WaitState::default(), watch.pace.first);
-    loop {
-        let latest = end.max(Instant::now() + LOOK);
-        let Ok(there) = tokio::time::timeout_at(latest, seen.look(forge, watch.number)).await
-        else {
-            return Ok(seen.late());
+impl Waiting {
+    /// The pull request as it was last read.
+    pub fn pull(&self) -> Option<&Pull> {
+        self.pull.as_deref()
+    }
+
+    /// Polls until the pull request can be read; an outcome ends the wait.
+    pub async fn read(
+        &mut self,
+        forge: &dyn Forge,
+        watch: &WaitTarget<'_>,
+    ) -> Result<Option<WaitOutcome>, Error> {
+        loop {
+            if let Some(outcome) = self.look_in_time(forge, watch).await? {
+                return Ok(Some(outcome));
+            }
+            if self.pull.is_some() {
+                self.unexamined = true;
+                return Ok(None);
+            }
+            if !self.pause(watch).await {
+                return Ok(Some(self.late()));
+            }
+        }
+    }
+
+    /// Polls until it is merged or closed, or the time is over.
+    pub async fn until_merged(
+        &mut self,
+        forge: &dyn Forge,
+        watch: &WaitTarget<'_>,
+    ) -> Result<WaitOutcome, Error> {
+        loop {
+            if !mem::take(&mut self.unexamined)
+                && let Some(outcome) = self.look_in_time(forge, watch).await?
+            {
+                return Ok(outcome);
+            }
+            if let Some(decided) = self.decided() {
+                self.report_unchecked(watch.tell);
+                return Ok(decided);
+            }
+            match self.is_stuck(forge, watch).await {
+                Ok(Some(waited)) => return Ok(waited),
+                Ok(None) => {}
+                // As with a look that failed, the next one may do better.
+                Err(error) if error.class == Class::Unavailable => self.trouble = Some(error),
+                Err(error) => return Err(error),
+            }
+            self.report_behind(watch.tell);
+            match self.follow(forge, watch).await {
+                Next::Wait => {}
+                Next::Look => continue,
+                Next::Stop(waited) => return Ok(waited),
+            }
+            match self.arm(forge, watch).await {
+                Next::Wait => {}
+                Next::Look => continue,
+                Next::Stop(waited) => return Ok(waited),
+            }
+            if !self.pause(watch).await {
+                return Ok(self.late());
+            }
+        }
+    }
+
+    /// Polls once within the time limit; an outcome ends the wait.
+    async fn look_in_time(
+        &mut self,
+        forge: &dyn Forge,
+        watch: &WaitTarget<'_>,
+    ) -> Result<Option<WaitOutcome>, Error> {
+        let now = Instant::now();
+        let end = *self.end.get_or_insert(now + watch.pace.limit);
+        let look = self.look(forge, watch.number);
+        let Ok(there) = tokio::time::timeout_at(end.max(now + LOOK), look).await else {
+            return Ok(Some(self.late()));
         };
         if !there? {
-            return Ok(WaitOutcome::Absent);
+            return Ok(Some(WaitOutcome::Absent));
         }
-        // Asking again before the limit ends would only prolong it.
-        if seen.is_limited() {
-            return Ok(seen.late());
-        }
-        if let Some(decided) = seen.decided() {
-            seen.report_unchecked(watch.tell);
-            return Ok(decided);
-        }
-        match seen.is_stuck(forge, watch).await {
-            Ok(Some(waited)) => return Ok(waited),
-            Ok(None) => {}
-            // As with a look that failed, the next one may do better.
-            Err(error) if error.class == Class::Unavailable => seen.trouble = Some(error),
-            Err(error) => return Err(error),
-        }
-        seen.report_behind(watch.tell);
-        match seen.follow(forge, watch).await {
-            Next::Wait => {}
-            Next::Look => continue,
-            Next::Stop(waited) => return Ok(waited),
-        }
-        match seen.arm(forge, watch).await {
-            Next::Wait => {}
-            Next::Look => continue,
-            Next::Stop(waited) => return Ok(waited),
-        }
+        // Polling again before the rate limit ends would only prolong it.
+        Ok(self.is_limited().then(|| self.late()))
+    }
+
+    /// Pauses before the next poll; `false` if the time is over.
+    async fn pause(&mut self, watch: &WaitTarget<'_>) -> bool {
+        let end = self.end.unwrap_or_else(Instant::now);
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(seen.late());
+            return false;
         }
+        let pause = self.pause.unwrap_or(watch.pace.first);
         tokio::time::sleep(pause.min(left)).await;
-        pause = (pause * 3 / 2).min(watch.pace.most);
+        self.pause = Some((pause * 3 / 2).min(watch.pace.most));
+        true
     }
-}
 
-impl WaitState {
     /// Polls once; `false`: the pull request does not exist. A retryable error is kept for the
     /// timeout.
     async fn look(&mut self, forge: &dyn Forge, number: u64) -> Result<bool, Error> {
@@ -209,14 +263,14 @@ impl WaitState {
         }
     }
 
-    /// Reports a merge at a head whose commits were not verified to be repin's.
+    /// Reports a merge at a head that was not verified.
     fn report_unchecked(&self, tell: &dyn Fn(&str)) {
-        let (Some(pull), Some(ours)) = (&self.pull, &self.ours) else {
+        let (Some(pull), Some(verified)) = (&self.pull, &self.verified) else {
             return;
         };
-        if matches!(pull.state, PullState::Merged(_)) && pull.head_commit != *ours {
+        if matches!(pull.state, PullState::Merged(_)) && pull.head_commit != *verified {
             tell(&format!(
-                "it was merged at {}, which was pushed after repin had checked {ours}; review the commits in between",
+                "it was merged at {}, which was pushed after repin had checked {verified}; review the commits in between",
                 pull.head_commit
             ));
         }
@@ -238,14 +292,14 @@ impl WaitState {
         let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
             return Ok(None);
         };
-        // Someone may solve the conflict later, and a scheduled merge would bring in whose commit
-        // caused it. If that cannot be determined, a stated conflict is looked into again at once.
-        let foreign = foreign(forge, &pull, watch).await;
+        // A person may resolve the conflict later, and a scheduled merge would then merge the head that
+        // caused it. If the head cannot be read, a stated conflict is examined again at once.
+        let refusal = refusal(forge, &pull, watch).await;
         if pull.mergeable == Mergeable::Conflict {
             self.unclear = None;
         }
-        Ok(Some(match foreign? {
-            Some(error) => WaitOutcome::Foreign(error),
+        Ok(Some(match refusal? {
+            Some(error) => WaitOutcome::Refused(error),
             None => WaitOutcome::Stuck(pull, stuck),
         }))
     }
@@ -336,8 +390,8 @@ impl WaitState {
                 if now.state == PullState::Open && now.head_commit == pull.head_commit =>
             {
                 // A push takes it out of the queue, whoever pushed.
-                match foreign(forge, &pull, watch).await {
-                    Ok(Some(error)) => Next::Stop(WaitOutcome::Foreign(error)),
+                match refusal(forge, &pull, watch).await {
+                    Ok(Some(error)) => Next::Stop(WaitOutcome::Refused(error)),
                     Ok(None) => Next::Stop(WaitOutcome::Removed(pull, reason)),
                     Err(error) => {
                         self.trouble = Some(error);
@@ -372,19 +426,19 @@ impl WaitState {
         if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft {
             return Next::Wait;
         }
-        // Whose commits a branch holds changes with its head alone.
-        let armed = if self.ours.as_ref() == Some(&pull.head_commit) {
+        // The files of a commit never change.
+        let armed = if self.verified.as_ref() == Some(&pull.head_commit) {
             let merge = merging::arm(forge, pull, arm.gates).await;
             merge.map(MergeAttempt::Merge)
         } else {
-            merging::schedule_if_repin(forge, pull, arm.gates, arm.only_pins).await
+            merging::schedule(forge, pull, arm.gates, &arm.permission).await
         };
         if matches!(armed, Ok(MergeAttempt::Merge(_))) {
-            self.ours = Some(pull.head_commit.clone());
+            self.verified = Some(pull.head_commit.clone());
         }
         let message = match armed {
-            Ok(MergeAttempt::Other) => return Next::Wait,
-            Ok(MergeAttempt::Foreign(error)) => return Next::Stop(WaitOutcome::Foreign(error)),
+            Ok(MergeAttempt::Lagging) => return Next::Wait,
+            Ok(MergeAttempt::Refused(error)) => return Next::Stop(WaitOutcome::Refused(error)),
             Ok(MergeAttempt::Merge(Merge::Merged)) => {
                 self.armed = Some(pull.head_commit.clone());
                 return Next::Look;
@@ -413,14 +467,14 @@ impl WaitState {
     }
 }
 
-/// The error of a pull request with a foreign commit, if merges are scheduled.
-async fn foreign(
+/// The error of a pull request that must not be merged, if merges are scheduled.
+async fn refusal(
     forge: &dyn Forge,
     pull: &Pull,
     watch: &WaitTarget<'_>,
 ) -> Result<Option<Error>, Error> {
     match watch.arm {
-        Some(arm) => merging::foreign(forge, pull, arm.only_pins).await,
+        Some(arm) => merging::refusal(forge, pull, &arm.permission).await,
         None => Ok(None),
     }
 }

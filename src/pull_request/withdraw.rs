@@ -3,33 +3,45 @@
 //! The branch stays, as that of a superseded pull request does: whoever reopens the pull request finds
 //! it as it was. A later run leaves a closed pull request closed.
 
-use super::{
-    OnlyPins, close_with,
-    merging::{Owner, owner},
-};
+use super::{OnlyPins, close_with, origin};
 use crate::{
     error::Error,
-    forge::{Forge, PlannedWrites, Pull, PullState, Repo},
+    forge::{Comparison, Forge, PlannedWrites, Pull, PullState, Repo},
 };
 
 /// Marks the comment with which a pull request is closed.
 const NOTE: &str = "<!-- repin/1 closed-with-fleet -->";
 
-/// Fails unless the commits on the pull request's branch are repin's alone.
+/// Fails if the pull request's branch contains a foreign commit.
 pub async fn permits(forge: &dyn Forge, pull: &Pull, only_pins: OnlyPins<'_>) -> Result<(), Error> {
     let what = format!("pull request #{} ({})", pull.number, pull.url);
-    match owner(forge, pull, only_pins).await? {
-        Owner::Repin => Ok(()),
-        Owner::Foreign(error) => Err(error),
-        Owner::Other => {
+    let base = forge.branch(&pull.base).await?;
+    let compared = match &base {
+        Some(base) => {
+            let exists = pull.head_exists;
+            forge.ahead(&pull.base, base, &pull.head, exists).await?
+        }
+        None => Comparison::Absent,
+    };
+    match compared {
+        Comparison::Absent => {
             let reason = "its branch or its base branch is missing";
             Err(Error::unavailable(what, reason))
+        }
+        Comparison::Unrelated(head) => Err(origin::unrelated(what, &head, &pull.base)),
+        Comparison::Related(ahead) if ahead.head != pull.head_commit => {
+            let reason = "its branch is at another commit than the pull request";
+            Err(Error::unavailable(what, reason))
+        }
+        Comparison::Related(ahead) => {
+            let foreign = origin::foreign(forge, &ahead, &|_, _| false, only_pins).await?;
+            foreign.map_or(Ok(()), |foreign| Err(foreign.error(what)))
         }
     }
 }
 
-/// Closes the pull request with a comment, unless somebody else committed to its branch; `None`: it
-/// is not open any more.
+/// Closes the pull request with a comment, unless its branch contains a foreign commit; `None` if it
+/// is no longer open.
 pub async fn close(
     forge: &dyn Forge,
     repo: &Repo,

@@ -24,8 +24,7 @@ use crate::{
     git::Git,
     http::{Pace, Shard},
     oci::Revision,
-    pins::FileScanner,
-    plan::only_pins_differ,
+    plan,
     pull_request::{Marker, withdraw},
 };
 
@@ -326,8 +325,7 @@ impl Closing<'_> {
         member: &Member,
         pull: &Pull,
     ) -> Result<CloseOutcome, Error> {
-        let scanner = FileScanner::new(&member.config);
-        let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
+        let only_pins = plan::only_pins(&member.config, "");
         if !self.request.apply {
             withdraw::permits(writer, pull, &only_pins).await?;
             return Ok(CloseOutcome::Open);

@@ -5,6 +5,7 @@
 //! and shows. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
 //! reads the process's environment: it comes in as an [`Environment`].
 
+mod approval;
 pub mod backends;
 mod base_forge;
 pub mod base_policy;
@@ -42,6 +43,7 @@ mod workspace;
 
 use std::{fs, io::Read as _, path::Path};
 
+pub use approval::{Candidate, candidate};
 pub use connection::{
     Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token,
 };
@@ -52,7 +54,7 @@ use document::Template;
 pub use environment::{Environment, Terminals};
 pub use history::{History, Line, Standing, line};
 pub use interruption::{Event, Interruption};
-use pipeline::{Halt, Standards};
+use pipeline::{Halt, Planned, Standards};
 use publish::CarriedPull;
 pub use publish::{Done, not_scheduled, not_yet, warn_of_silent_checks};
 pub use repositories::{OtherRepository, scratch};
@@ -152,23 +154,8 @@ fn attempt(
     let config = &workspace.config;
     config.counts_pins()?;
     let request = goal.checked(config)?;
-    let prefix = services.environment.path_to(&config.root);
-    let contracts = Contracts::read(config, workspace.files(), &prefix);
-    if let Goal::Promote { .. } = goal {
-        contracts.well_formed(config)?;
-    }
     let template = template(&workspace)?;
-    let trust = Trust::read(config, workspace.files())?;
-    trust::since_exists(config)?;
-    if let Some(trust) = &trust {
-        trust.warn_of_old_roots(services);
-    }
-
-    let standards = Standards {
-        contracts: &contracts,
-        trust: trust.as_ref(),
-    };
-    let planned = pipeline::run(goal, &request, &standards, &workspace, options, services);
+    let planned = plan_of(goal, &workspace, options, services)?;
     let unplanned = |images| document::unplanned(goal, &request, config, images);
     let mut planned = match planned {
         Ok(planned) => planned,
@@ -190,6 +177,35 @@ fn attempt(
         Err(errors) => CarriedPull::stopped(Done::Nothing, errors.into()),
     };
     Ok(Attempt::ended(workspace.config, document, carried))
+}
+
+/// Takes a set through the pipeline; an error means that the configuration or a file that it refers to
+/// is malformed.
+fn plan_of(
+    goal: &Goal,
+    workspace: &Workspace,
+    options: &Options,
+    services: &Services,
+) -> Result<Result<Planned, Halt>, Errors> {
+    let config = &workspace.config;
+    let request = goal.checked(config)?;
+    let prefix = services.environment.path_to(&config.root);
+    let contracts = Contracts::read(config, workspace.files(), &prefix);
+    if let Goal::Promote { .. } = goal {
+        contracts.well_formed(config)?;
+    }
+    let trust = Trust::read(config, workspace.files())?;
+    trust::since_exists(config)?;
+    if let Some(trust) = &trust {
+        trust.warn_of_old_roots(services);
+    }
+    let standards = Standards {
+        contracts: &contracts,
+        trust: trust.as_ref(),
+    };
+    Ok(pipeline::run(
+        goal, &request, &standards, workspace, options, services,
+    ))
 }
 
 impl Attempt {

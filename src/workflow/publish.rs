@@ -7,14 +7,14 @@ use super::{
 };
 use crate::{
     apply,
+    checks::Approved,
     config::{Config, Forge as Configured, number},
     error::{Error, Errors},
     forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
     git::{Git, ObjectId},
-    pins::FileScanner,
-    plan::{FileChange, Plan, only_pins_differ},
+    plan::{self, FileChange, Plan},
     pull_request::{
-        Marker, OnlyPins,
+        ApprovedSet, Marker, OnlyPins, Permission,
         merging::{self, MergeAttempt},
         reconcile::{self, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
     },
@@ -52,8 +52,8 @@ pub(super) enum Arming {
 pub(super) fn armed(attempt: MergeAttempt, number: u64, stands: &str) -> Result<Arming, Errors> {
     let merge = match attempt {
         MergeAttempt::Merge(merge) => merge,
-        MergeAttempt::Foreign(error) => return Err(error.into()),
-        MergeAttempt::Other => {
+        MergeAttempt::Refused(error) => return Err(error.into()),
+        MergeAttempt::Lagging => {
             let reason = "the pull request was closed, or its branch changed, during the run";
             return Err(not_scheduled(stands, reason));
         }
@@ -138,6 +138,7 @@ pub(super) fn carry_out(
                 goal,
                 document,
                 plan,
+                approved: &planned.approved,
                 config: &workspace.config,
                 site,
                 services,
@@ -224,6 +225,7 @@ struct Publication<'p> {
     goal: &'p Goal,
     document: &'p PlanDocument,
     plan: &'p Plan,
+    approved: &'p Approved,
     config: &'p Config,
     site: &'p Site,
     services: &'p Services,
@@ -231,8 +233,7 @@ struct Publication<'p> {
 
 impl Publication<'_> {
     fn open(&self, state: State, reopen: bool) -> CarriedPull {
-        let scanner = FileScanner::new(self.config);
-        let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
+        let only_pins = plan::only_pins(self.config, &self.site.prefix);
         let standing = match self.reconcile(state, reopen, &only_pins) {
             Ok(Outcome::Stands(standing)) => standing,
             Ok(Outcome::BaseMoved { begun }) => {
@@ -248,7 +249,7 @@ impl Publication<'_> {
         self.report(&standing);
         let armed = match (standing.trouble, state) {
             (Some(error), _) => Err(error.into()),
-            (None, State::Ready) => self.arm(standing.number, &standing.url, &only_pins),
+            (None, State::Ready) => self.arm(standing.number, &standing.url),
             (None, State::Draft) => Ok(()),
         };
         CarriedPull {
@@ -318,13 +319,20 @@ impl Publication<'_> {
     }
 
     /// Schedules the merge, if configured.
-    fn arm(&self, number: u64, url: &str, only_pins: OnlyPins<'_>) -> Result<(), Errors> {
+    fn arm(&self, number: u64, url: &str) -> Result<(), Errors> {
         let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
             return Ok(());
         };
         let stands = format!("pull request #{number} ({url})");
         let forge = &*self.site.forge;
-        let work = merging::arm_new(forge, number, &configured.gates, only_pins);
+        let permission = Permission::Set(ApprovedSet {
+            config: self.config,
+            approved: self.approved,
+            base: &self.site.base,
+            prefix: &self.site.prefix,
+            branch: &self.document.branch,
+        });
+        let work = merging::schedule_new(forge, number, &configured.gates, &permission);
         let attempt = self.services.wait(work, "scheduling the merge")??;
         let console = &self.services.console;
         match armed(attempt, number, &stands)? {

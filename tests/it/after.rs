@@ -136,6 +136,65 @@ fn check_runs_count_beside_statuses() {
 }
 
 #[test]
+fn latest_run_of_every_app_and_workflow_must_pass() {
+    let (world, fake) = hosted(Kind::Github, "gates: [build]");
+    let row = |id: u64, app: u64, suite: u64, conclusion: &str| {
+        json!({
+            "id": id, "name": "build", "status": "completed", "conclusion": conclusion,
+            "html_url": "https://run", "started_at": format!("2026-01-01T10:00:{id:02}Z"),
+            "app": {"id": app, "slug": "x"}, "check_suite": {"id": suite},
+        })
+    };
+    let run = |suite: u64, workflow: u64| json!({"id": suite, "workflow_id": workflow, "check_suite_id": suite});
+    let state = |exit| json(&world, &["gates", "--ref", "main"], exit)["state"].clone();
+    let failed = || row(1, 15368, 10, "failure");
+    for (case, later, workflows, passes) in [
+        ("same suite", row(2, 15368, 10, "success"), None, true),
+        ("another app", row(2, 7, 11, "success"), None, false),
+        (
+            "unknown workflow",
+            row(2, 15368, 11, "success"),
+            None,
+            false,
+        ),
+        (
+            "another workflow",
+            row(2, 15368, 11, "success"),
+            Some(vec![run(10, 1), run(11, 2)]),
+            false,
+        ),
+        (
+            "same workflow",
+            row(2, 15368, 11, "success"),
+            Some(vec![run(10, 1), run(11, 1)]),
+            true,
+        ),
+    ] {
+        fake.store().runs = vec![later, failed()];
+        fake.store().github.workflow_runs = workflows;
+        let (exit, expected) = if passes { (0, "pass") } else { (1, "fail") };
+        assert_eq!(state(exit), expected, "{case}");
+    }
+}
+
+#[test]
+fn status_of_an_app_is_not_replaced_by_a_user() {
+    let (world, fake) = hosted(Kind::Github, "gates: [build]");
+    let row = |id: u64, state: &str, creator: Value| {
+        json!({
+            "id": id, "state": state, "context": "build", "target_url": null,
+            "created_at": format!("2026-01-01T10:00:{id:02}Z"), "creator": creator,
+        })
+    };
+    let bot = || json!({"id": 5, "login": "ci[bot]", "type": "Bot"});
+    let user = || json!({"id": 6, "login": "mallory", "type": "User"});
+    for (creator, exit) in [(user(), 1), (bot(), 0)] {
+        fake.store().statuses = vec![row(1, "failure", bot()), row(2, "success", creator)];
+        json(&world, &["gates", "--ref", "main"], exit);
+    }
+}
+
+#[test]
 fn base_branch_determines_gates_without_configuration() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: []");
@@ -601,7 +660,10 @@ const BRING: [&str; 6] = ["branch", "promote", "--from", "staging", "--to", "mai
 #[test]
 fn staging_goes_to_main_by_one_pull_request_that_merges_itself() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "auto_merge: true, labels: [ci]");
+        let (world, fake) = hosted(
+            kind,
+            "auto_merge: true, labels: [ci], sync_targets: [staging]",
+        );
         requires(&fake, &["ci"]);
         let work = fake
             .store()
@@ -680,7 +742,10 @@ fn without_auto_merge_it_is_left_to_people_and_waiting_arms_what_silence_held_ba
         assert_eq!(fake.store().scheduled, []);
         fake.store().close(1);
 
-        let (world, fake) = hosted(kind, "gates: [ci], auto_merge: true");
+        let (world, fake) = hosted(
+            kind,
+            "gates: [ci], auto_merge: true, sync_targets: [staging]",
+        );
         fake.store().push("staging", "work", &[("x", "y")]);
         let ran = run(&world, &[&BRING[..], &["--apply"]].concat()).exits(0);
         assert!(

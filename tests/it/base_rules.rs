@@ -116,7 +116,10 @@ fn a_configured_method_is_the_one_that_is_used() {
 #[test]
 fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_is_written() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, &format!("{MERGING}, merge_method: rebase"));
+        let (world, fake) = hosted(
+            kind,
+            &format!("{MERGING}, merge_method: rebase, sync_targets: [staging]"),
+        );
         fake.store().rules.methods = vec!["merge", "squash", "rebase"];
         fake.store().rules.rule_methods = vec!["merge", "squash"];
         fake.store().gitea.styles = vec!["merge", "squash"];

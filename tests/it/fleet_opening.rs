@@ -160,7 +160,7 @@ impl Process {
             state: State::Draft,
             reopen: false,
             supersede: Some(&rival),
-            only_pins: &|old, new| redigested(old) == redigested(new),
+            only_pins: &|_, old, new| redigested(old) == redigested(new),
             auto_merge: false,
         };
         reconcile::open(&*self.writer(number), &planned.base, &proposal).await

@@ -13,12 +13,12 @@ use repin::{
     oci::Digest,
     plan::FileChange,
     pull_request::{
-        Base, Marker,
+        Base, Marker, Permission,
         branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         dispatch,
         merging::{self, MergeAttempt},
         reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
-        waiting::{self, MergeObstacle, MergeSchedule, Pace, WaitOutcome, WaitTarget},
+        waiting::{MergeObstacle, MergeSchedule, Pace, WaitOutcome, WaitTarget, Waiting},
     },
     registry,
 };
@@ -139,7 +139,7 @@ async fn changes(
 }
 
 /// Whether two contents are the same but for the revision behind `x@`.
-pub fn only_revisions_differ(old: &[u8], new: &[u8]) -> bool {
+pub fn only_revisions_differ(_: &str, old: &[u8], new: &[u8]) -> bool {
     let masked = |content: &[u8]| {
         let text = String::from_utf8(content.to_vec()).unwrap();
         let (before, after) = text.split_once("x@").unwrap_or((&text, "1234"));
@@ -1512,55 +1512,61 @@ async fn pending_forge_state_is_not_a_refusal() {
     ));
 }
 
-/// The outcome of the merge of a pull request that is repin's.
+/// Two branches: the pull request's head must be that of the source branch.
+pub const PERMISSION: Permission<'static> = Permission::Branches(BranchPair {
+    from: "auto/promote-rev2",
+    to: "main",
+});
+
+/// The outcome of a merge that was not refused.
 fn armed(armed: Result<MergeAttempt, Error>) -> Option<Merge> {
     match armed.unwrap() {
         MergeAttempt::Merge(merge) => Some(merge),
-        MergeAttempt::Foreign(_) | MergeAttempt::Other => None,
+        MergeAttempt::Refused(_) | MergeAttempt::Lagging => None,
     }
 }
 
 #[tokio::test]
-async fn branch_with_foreign_commit_is_not_merged_automatically() {
+async fn pull_request_of_other_branches_is_refused_and_its_merge_canceled() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
+        let schedule = async |pull: &Pull| merging::schedule(&*forge, pull, &[], &PERMISSION).await;
         assert_eq!(
-            armed(merging::schedule_if_repin(&*forge, &pull, &[], &only_revisions_differ).await),
+            armed(schedule(&pull).await),
             Some(Merge::Scheduled),
-            "{kind:?}"
-        );
-        // One that a person opened, whatever is on its branch.
-        let marked = Pull {
-            body: "a person's".to_owned(),
-            ..pull.clone()
-        };
-        assert_eq!(
-            armed(merging::schedule_if_repin(&*forge, &marked, &[], &only_revisions_differ).await),
-            None,
             "{kind:?}"
         );
         let forked = Pull {
             own: false,
             ..pull.clone()
         };
-        assert_eq!(
-            armed(merging::schedule_if_repin(&*forge, &forked, &[], &only_revisions_differ).await),
-            None,
-            "{kind:?}"
-        );
-        let foreign = fake.store().push(&branch("rev2"), "more", &[("x", "y")]);
-        let pull = forge.pull(pull.number).await.unwrap().unwrap();
-        assert_eq!(pull.head_commit, foreign);
-        let armed = merging::schedule_if_repin(&*forge, &pull, &[], &only_revisions_differ).await;
-        let Ok(MergeAttempt::Foreign(error)) = armed else {
-            panic!("{kind:?} {armed:?}")
+        let other_head = Pull {
+            head: "other".to_owned(),
+            ..pull.clone()
         };
-        assert!(
-            error.message.contains(&foreign) && error.message.contains("was cancelled"),
-            "{kind:?} {error}"
-        );
-        assert_eq!(fake.store().scheduled, []);
+        let other_base = Pull {
+            base: "release".to_owned(),
+            ..pull.clone()
+        };
+        for (refused, reason) in [
+            (&forked, "another repository"),
+            (&other_head, "its branch is other"),
+            (&other_base, "its base is release"),
+        ] {
+            armed(schedule(&pull).await);
+            assert_eq!(fake.store().scheduled.len(), 1, "{kind:?}");
+            let attempt = schedule(refused).await;
+            let Ok(MergeAttempt::Refused(error)) = attempt else {
+                panic!("{kind:?} {attempt:?}")
+            };
+            assert_eq!(error.class, Class::Conflict);
+            assert!(
+                error.message.contains(reason) && error.message.contains("was cancelled"),
+                "{kind:?} {error}"
+            );
+            assert_eq!(fake.store().scheduled, []);
+        }
     }
 }
 
@@ -1575,24 +1581,18 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
             let mut before = store.refs.clone();
             let main = before["main"].clone();
             before.insert(branch("rev2"), main);
-            store.stale = Some((before, 4));
+            store.stale = Some((before, 2));
         }
         assert_eq!(
-            armed(merging::arm_new(&*forge, pull.number, &[], &only_revisions_differ).await),
+            armed(merging::schedule_new(&*forge, pull.number, &[], &PERMISSION).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
-        // One that is closed or was changed by someone is not, however often it is looked at.
+        // A closed pull request is not armed, however often it is read.
         fake.store().scheduled.clear();
         fake.store().close(pull.number);
         assert_eq!(
-            armed(merging::arm_new(&*forge, pull.number, &[], &only_revisions_differ).await),
-            None
-        );
-        fake.store().pulls[0].open = true;
-        fake.store().push(&branch("rev2"), "theirs", &[("x", "y")]);
-        assert_eq!(
-            armed(merging::arm_new(&*forge, pull.number, &[], &only_revisions_differ).await),
+            armed(merging::schedule_new(&*forge, pull.number, &[], &PERMISSION).await),
             None
         );
         assert_eq!(fake.store().scheduled, []);
@@ -1671,19 +1671,20 @@ async fn waited(
     let tell = |text: &str| told.borrow_mut().push(text.to_owned());
     let arm = arm.map(|gates| MergeSchedule {
         gates,
-        only_pins: &only_revisions_differ,
+        permission: PERMISSION,
     });
-    let waited = waiting::until_merged(
-        forge,
-        &WaitTarget {
-            number,
-            pace: PACE,
-            arm,
-            tell: &tell,
-        },
-    )
-    .await
-    .unwrap();
+    let waited = Waiting::default()
+        .until_merged(
+            forge,
+            &WaitTarget {
+                number,
+                pace: PACE,
+                arm,
+                tell: &tell,
+            },
+        )
+        .await
+        .unwrap();
     (waited, told.into_inner())
 }
 
@@ -1759,7 +1760,7 @@ async fn an_outage_while_waiting_is_waited_out() {
             tell: &|_| {},
         };
         assert!(matches!(
-            waiting::until_merged(&*forge, &watch).await.unwrap(),
+            Waiting::default().until_merged(&*forge, &watch).await.unwrap(),
             WaitOutcome::OutOfTime(late) if late.trouble.is_some() && !late.answered
         ));
         fake.forget();
@@ -1773,7 +1774,8 @@ async fn an_outage_while_waiting_is_waited_out() {
             ..watch
         };
         assert_eq!(
-            waiting::until_merged(&*forge, &watch)
+            Waiting::default()
+                .until_merged(&*forge, &watch)
                 .await
                 .unwrap_err()
                 .class,
@@ -1795,7 +1797,10 @@ async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> WaitOutcome
         arm: None,
         tell: &|_| {},
     };
-    waiting::until_merged(forge, &watch).await.unwrap()
+    Waiting::default()
+        .until_merged(forge, &watch)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -2152,10 +2157,9 @@ async fn branch_that_is_not_at_the_pull_requests_head_is_not_judged() {
             head_commit: "0".repeat(40),
             ..pull
         };
-        let attempt =
-            merging::schedule_if_repin(&*forge, &later, &[], &only_revisions_differ).await;
+        let attempt = merging::schedule(&*forge, &later, &[], &PERMISSION).await;
         assert!(
-            matches!(attempt, Ok(MergeAttempt::Other)),
+            matches!(attempt, Ok(MergeAttempt::Lagging)),
             "{kind:?} {attempt:?}"
         );
     }

@@ -55,6 +55,7 @@ mod limits;
 mod limits_hub;
 mod machines;
 mod memory;
+mod merge_guards;
 mod nightly;
 mod outside;
 mod packages;

@@ -439,7 +439,7 @@ fn an_older_revisions_pull_request_opened_at_the_same_time_is_superseded() {
 #[test]
 fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() {
     for kind in GITEAS {
-        let (world, fake) = hosted(kind, "auto_merge: true");
+        let (world, fake) = hosted(kind, "auto_merge: true, sync_targets: [staging]");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.store().required = vec!["ci".to_owned()];
         fake.store().report("ci", "pending");
@@ -800,7 +800,10 @@ fn hints_say_what_is_so() {
 #[test]
 fn a_promoted_branch_names_the_gates_that_are_pending_and_is_scheduled() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci, lint]");
+        let (world, fake) = hosted(
+            kind,
+            "auto_merge: true, gates: [ci, lint], sync_targets: [staging]",
+        );
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.store().required = vec!["ci".to_owned(), "lint".to_owned()];
         let args = [

@@ -7,13 +7,13 @@ use repin::{
     error::{Class, Error},
     forge::{Forge, PullState, State},
     pull_request::waiting::{
-        self, MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget,
+        MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
     },
 };
 use serde_json::{Value, json};
 
 use crate::{
-    forge::{A, ASK, KINDS, PACE, branch, only_revisions_differ, opened, promote},
+    forge::{A, ASK, KINDS, PACE, PERMISSION, branch, opened, promote},
     support::forge::{self as fakes, Fake, Fault, Kind, Reply, When, broken, error},
 };
 
@@ -47,7 +47,7 @@ async fn watched(
     let tell = |text: &str| told.borrow_mut().push(text.to_owned());
     let arm = arm.then_some(MergeSchedule {
         gates: &[],
-        only_pins: &only_revisions_differ,
+        permission: PERMISSION,
     });
     let watch = WaitTarget {
         number: 1,
@@ -55,7 +55,7 @@ async fn watched(
         arm,
         tell: &tell,
     };
-    let waited = waiting::until_merged(forge, &watch).await;
+    let waited = Waiting::default().until_merged(forge, &watch).await;
     (waited, told.into_inner())
 }
 
@@ -174,56 +174,19 @@ async fn closed_pull_request_is_not_reported_as_merged() {
 }
 
 #[tokio::test]
-async fn conflict_is_looked_into_again_at_once_if_its_commits_could_not_be_read() {
-    // What the commits contain is read to find foreign ones, and for nothing else.
+async fn conflict_is_examined_again_if_the_head_could_not_be_read() {
+    // The source branch is read to verify the head, and for nothing else.
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     rival(&fake);
     fake.store().github.delay = 0;
     fake.forget();
-    fake.fault(("POST", "/graphql#object(oid"), 5, Fault::Instead(broken()));
+    let read = format!("/branches/{}", branch("rev2"));
+    fake.fault(("GET", &read), 5, Fault::Instead(broken()));
     let (waited, _) = watched(&*forge, for_looks(200), true).await;
     let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
         panic!("{waited:?}")
     };
     assert_eq!((files.as_slice(), looks(&fake)), (&[A.to_owned()][..], 2));
-}
-
-#[tokio::test]
-async fn time_without_a_verdict_keeps_running_if_the_commits_could_not_be_read() {
-    for kind in GITEAS {
-        let (fake, forge, _) = opened(kind, &[]).await;
-        fake.store().gitea.unchecked.insert(1);
-        fake.forget();
-        // What the commits contain is read to find foreign ones, and for nothing else.
-        let blob = {
-            let store = fake.store();
-            let head = &store.refs[&branch("rev2")];
-            format!("/git/blobs/{}", store.files_of(head)[A].1)
-        };
-        // The attempt to schedule the merge has read it at the first look.
-        fake.fault_after(1, ("GET", &blob), 5, Fault::Instead(broken()));
-        // The first look that finds it stuck for so long fails, the next one does not: the time
-        // does not start again.
-        let pace = Pace {
-            unclear: Duration::from_millis(180),
-            ..for_looks(600)
-        };
-        let (waited, _) = watched(&*forge, pace, true).await;
-        assert!(
-            matches!(&waited, Ok(WaitOutcome::Stuck(_, MergeObstacle::Unchecked))),
-            "{waited:?}"
-        );
-        let asked = fake.asked();
-        let reads = asked.iter().enumerate();
-        let reads = reads.filter(|(_, line)| line.ends_with(&blob));
-        let reads: Vec<usize> = reads.map(|(at, _)| at).collect();
-        let [_, _, _, _, _, failed, read] = reads[..] else {
-            panic!("{asked:#?}")
-        };
-        let between = asked[failed..read].iter();
-        let after = between.filter(|line| line.ends_with("/pulls/1")).count();
-        assert_eq!(after, 1, "{kind:?} {asked:#?}");
-    }
 }
 
 #[tokio::test]
@@ -312,7 +275,10 @@ async fn removal_of_an_earlier_head_from_the_queue_does_not_end_the_waiting() {
 #[tokio::test]
 async fn removal_that_cannot_be_looked_into_is_reported_at_the_end() {
     let read = ("GET", "/pulls/1");
-    for (skip, at, arm) in [(1, read, false), (0, ("GET", "/branches/main"), true)] {
+    for (skip, at, arm) in [
+        (1, read, false),
+        (0, ("GET", "/branches/auto/promote-rev2"), true),
+    ] {
         let (fake, forge) = queued().await;
         fake.store().queue_removes(1, Some("branch updated"));
         fake.fault_after(skip, at, 5, Fault::Instead(broken()));
@@ -375,46 +341,29 @@ async fn merge_that_was_done_or_queued_is_requested_once() {
 }
 
 #[tokio::test]
-async fn commits_of_a_head_are_checked_once_and_before_anything_is_scheduled() {
+async fn head_is_verified_once() {
     for kind in GITEAS {
-        // Once: the gate is silent for some looks.
+        // The gate does not report for some looks.
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.forget();
         until_look(&fake, 5);
         let (waited, _) = watched(&*forge, for_looks(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
-        assert_eq!(count(&fake, "main...auto/promote-rev2"), 1, "{kind:?}");
-    }
-    for kind in KINDS {
-        // A person's pull request, however often it is looked at.
-        let (fake, forge, pull) = opened(kind, &["ci"]).await;
-        fake.store().report("ci", "pending");
-        fake.store().pulls[0].body = "mine".to_owned();
-        until_look(&fake, 4);
-        let (waited, _) = watched(&*forge, for_looks(600), true).await;
-        assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
-        assert_eq!(scheduled(&fake), 0, "{kind:?}");
-        fake.store().pulls[0].open = true;
-        // A foreign commit that could not be found out at the first look.
-        fake.store().pulls[0].body = pull.body;
-        let theirs = [("notes", "mine")];
-        fake.store().push(&branch("rev2"), "theirs", &theirs);
-        fake.fault(("GET", "/branches/main"), 5, Fault::Instead(broken()));
-        let (waited, told) = watched(&*forge, for_looks(99), true).await;
-        assert!(matches!(waited, Ok(WaitOutcome::Foreign(_))), "{waited:?}");
-        assert!(told[0].contains("cannot be scheduled"), "{kind:?} {told:?}");
-        assert_eq!(scheduled(&fake), 0, "{kind:?}");
+        let read = count(&fake, "/branches/auto%2Fpromote-rev2")
+            + count(&fake, "/branches/auto/promote-rev2");
+        assert_eq!(read, 1, "{kind:?} {:#?}", fake.asked());
     }
 }
 
 #[tokio::test]
-async fn fork_with_the_marker_of_a_set_is_not_scheduled() {
+async fn pull_request_from_a_fork_ends_the_wait() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         assert_eq!(pull.state, PullState::Open);
         fake.store().report("ci", "pending");
         fake.store().pulls[0].head_repo = "fork/flows".to_owned();
-        late(watched(&*forge, for_looks(3), true).await.0);
+        let (waited, _) = watched(&*forge, for_looks(3), true).await;
+        assert!(matches!(waited, Ok(WaitOutcome::Refused(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
         // The run that opens one of its own is not misled, either.
         let ours = promote(&fake, ASK).await.unwrap().number;

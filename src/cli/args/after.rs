@@ -15,7 +15,7 @@ Example:
   repin gates --ref staging";
 
 pub(super) const WAIT: &str = "\
-Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open at the timeout; 5: a foreign commit. \
+Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open at the timeout, or not verified; 5: not the approved set. \
 After a merge, repin starts the workflows in forge.dispatch if the forge does not start them itself. They are started once, \
 however many runs wait for the same pull request.
 

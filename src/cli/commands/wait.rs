@@ -5,20 +5,18 @@
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, github::token},
-    config::Forge as Configured,
+    config::{Config, Forge as Configured},
     error::{Class, Error, Errors, usage},
-    forge::{Ability, Forge, Pull},
-    pins::FileScanner,
-    plan::only_pins_differ,
+    forge::{Ability, Forge, Pull, PullState},
     pull_request::{
-        dispatch,
+        dispatch, merging,
         waiting::{
-            self, MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget,
+            MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
         },
     },
     report::json::WaitDocument,
     untrusted::plain,
-    workflow::{Access, connect_or_skip},
+    workflow::{Access, Candidate, candidate, connect_or_skip},
 };
 
 pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Errors> {
@@ -45,22 +43,14 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
     let configured = config.forge_or_default();
     let workflows = workflows(&*forge, &configured, forbidden, cx)?;
     let tell = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
-    let scanner = FileScanner::new(&config);
-    let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
-    let arm = (configured.auto_merge && !forbidden).then_some(MergeSchedule {
-        gates: &configured.gates,
-        only_pins: &only_pins,
-    });
     let watch = WaitTarget {
         number,
         pace: Pace::until(args.timeout),
-        arm,
+        arm: None,
         tell: &tell,
     };
-    let waited = cx.services.wait(
-        waiting::until_merged(&*forge, &watch),
-        &format!("waiting for #{number}"),
-    )??;
+    let merges = configured.auto_merge && !forbidden;
+    let waited = watched(&*forge, watch, &config, merges, cx)?;
     let fault = match waited {
         WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
         WaitOutcome::Merged(pull, commit) => {
@@ -80,7 +70,7 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
             document.state = Some("open");
             Some(removed(&pull, reason.as_deref()))
         }
-        WaitOutcome::Foreign(error) => {
+        WaitOutcome::Refused(error) => {
             document.state = Some("open");
             Some(Errors::from(error))
         }
@@ -90,6 +80,45 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         }
     };
     Ok(report(&document, fault, cx))
+}
+
+/// Waits for the pull request; `merges`: whether repin schedules its merge if something permits it.
+fn watched(
+    forge: &dyn Forge,
+    watch: WaitTarget<'_>,
+    config: &Config,
+    merges: bool,
+    cx: &Context,
+) -> Result<WaitOutcome, Errors> {
+    let services = &cx.services;
+    let message = format!("waiting for #{}", watch.number);
+    let mut waiting = Waiting::default();
+    if let Some(ended) = services.wait(waiting.read(forge, &watch), &message)?? {
+        return Ok(ended);
+    }
+    let open = waiting.pull().filter(|pull| pull.state == PullState::Open);
+    let permitted = match open.filter(|_| merges) {
+        Some(pull) => candidate(pull, config, forge, services)?,
+        None => Candidate::Unmarked,
+    };
+    match (&permitted, waiting.pull()) {
+        (Candidate::Refused(error), Some(pull)) => {
+            let disarmed = merging::disarm(forge, pull, error.clone());
+            let error = services.wait(disarmed, "canceling the scheduled merge")?;
+            return Ok(WaitOutcome::Refused(error));
+        }
+        (Candidate::Unverified(error), _) => return Ok(WaitOutcome::Refused(error.clone())),
+        _ => {}
+    }
+    let gates = permitted.gates(config);
+    let arm = permitted.permission().map(|permission| MergeSchedule {
+        gates: &gates,
+        permission,
+    });
+    let watch = WaitTarget { arm, ..watch };
+    services
+        .wait(waiting.until_merged(forge, &watch), &message)?
+        .map_err(Errors::from)
 }
 
 /// The workflows to start after the merge.

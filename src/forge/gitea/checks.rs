@@ -41,6 +41,8 @@ impl StatusRow {
             at: self.created_at,
             id: self.id,
             kind,
+            // A workflow of Gitea or Forgejo has its name in the context.
+            source: String::new(),
         }
     }
 }

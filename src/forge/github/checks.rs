@@ -1,5 +1,7 @@
 //! Statuses, check runs, and the contexts that a branch requires.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
@@ -21,6 +23,25 @@ struct StatusRow {
     context: String,
     target_url: Option<String>,
     created_at: String,
+    creator: Option<CreatorRow>,
+}
+
+#[derive(Deserialize)]
+struct CreatorRow {
+    id: u64,
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NumberRow {
+    id: u64,
+}
+
+/// The workflow of a check suite.
+#[derive(Deserialize)]
+struct WorkflowRow {
+    workflow_id: u64,
+    check_suite_id: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -31,10 +52,26 @@ struct RunRow {
     conclusion: Option<String>,
     html_url: Option<String>,
     started_at: Option<String>,
+    app: Option<NumberRow>,
+    check_suite: Option<NumberRow>,
 }
 
 impl RunRow {
-    fn status(self) -> Status {
+    fn app(&self) -> u64 {
+        self.app.as_ref().map_or(0, |app| app.id)
+    }
+
+    fn suite(&self) -> u64 {
+        self.check_suite.as_ref().map_or(0, |suite| suite.id)
+    }
+
+    /// `workflows`: the workflow of each check suite, as far as it is known.
+    fn status(self, workflows: &HashMap<u64, u64>) -> Status {
+        let (app, suite) = (self.app(), self.suite());
+        let source = match workflows.get(&suite) {
+            Some(workflow) => format!("{app}/{workflow}"),
+            None => format!("{app}/suite {suite}"),
+        };
         let result = match (self.status.as_str(), self.conclusion.as_deref()) {
             // As GitHub counts for merging (About status checks): these three let through.
             ("completed", Some("success" | "neutral" | "skipped")) => StatusResult::Pass,
@@ -49,6 +86,7 @@ impl RunRow {
             at,
             id: self.id,
             kind,
+            source,
         }
     }
 }
@@ -61,6 +99,10 @@ impl StatusRow {
             _ => StatusResult::Fail,
         };
         let kind = StatusKind::Status;
+        // A status of an app is not replaced by one that a user sets.
+        let app = self
+            .creator
+            .filter(|creator| creator.r#type.as_deref() == Some("Bot"));
         Status {
             context: self.context,
             result,
@@ -68,6 +110,7 @@ impl StatusRow {
             at: self.created_at,
             id: self.id,
             kind,
+            source: app.map_or_else(String::new, |app| app.id.to_string()),
         }
     }
 }
@@ -90,10 +133,12 @@ impl Checks for Github {
             .http
             .pages_in(&runs.query("filter", "all"), "check_runs")
             .await?;
+        let workflows = self.workflows(commit, &runs).await?;
+        let runs = runs.into_iter().map(|run| run.status(&workflows));
         Ok(statuses
             .into_iter()
             .map(StatusRow::status)
-            .chain(runs.into_iter().map(RunRow::status))
+            .chain(runs)
             .collect())
     }
 
@@ -132,6 +177,33 @@ impl Checks for Github {
 }
 
 impl Github {
+    /// The workflow of each check suite of a commit. It is read only if an app reports one name in
+    /// several suites: a workflow gets a new suite for each event that starts it, and two workflows may
+    /// have jobs of the same name. If the token may not read it, each suite counts by itself.
+    async fn workflows(&self, commit: &str, runs: &[RunRow]) -> Result<HashMap<u64, u64>, Error> {
+        let mut suites: HashMap<(&str, u64), u64> = HashMap::new();
+        let ambiguous = runs.iter().any(|run| {
+            *suites
+                .entry((&run.name, run.app()))
+                .or_insert_with(|| run.suite())
+                != run.suite()
+        });
+        if !ambiguous {
+            return Ok(HashMap::new());
+        }
+        let request = self.request(Method::GET, "actions/runs", "reading workflow runs");
+        let request = request.query("head_sha", commit);
+        let first = request.clone().query("per_page", 1);
+        let readable: Option<Value> = self.http.find(&first, &[403, 404]).await?;
+        if readable.is_none() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<WorkflowRow> = self.http.pages_in(&request, "workflow_runs").await?;
+        let suites = rows.into_iter();
+        let suites = suites.filter_map(|row| Some((row.check_suite_id?, row.workflow_id)));
+        Ok(suites.collect())
+    }
+
     /// The name of the token's owner, as far as GitHub reports it; those of apps end in `[bot]`.
     async fn login(&self) -> Result<Option<String>, Error> {
         let what = "identifying the owner of the token";

@@ -22,7 +22,7 @@ impl Trees {
 }
 
 /// Whether texts differ in the digits behind `@` alone.
-fn digits(old: &[u8], new: &[u8]) -> bool {
+fn digits(_: &str, old: &[u8], new: &[u8]) -> bool {
     let without = |text: &[u8]| {
         let text = String::from_utf8(text.to_vec()).unwrap();
         text.replace("@1", "@")
@@ -53,27 +53,29 @@ fn because(id: &str, reason: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn commit_without_trailer_is_foreign_although_it_moves_only_pins() {
+async fn message_of_a_commit_decides_nothing() {
     let trees = Trees::default()
         .with("m0", &[("a", "x@1"), ("b", "y@1")])
         .with("c1", &[("a", "x@2"), ("b", "y@1")])
         .with("c2", &[("a", "x@2"), ("b", "y@2")]);
-    assert_eq!(
-        trees
-            .foreign(&[promote("c1", "m0"), promote("c2", "c1")])
-            .await,
-        None
-    );
     let plain = commit("c2", "my pins", &["c1"]);
-    assert_eq!(
-        trees.foreign(&[promote("c1", "m0"), plain]).await,
-        Some(because("c2", "it has no trailer Repin-Set"))
-    );
-    // The final contents are the planned ones.
+    assert_eq!(trees.foreign(&[promote("c1", "m0"), plain]).await, None);
     let plain = commit("c1", "my pins", &[]);
+    assert_eq!(trees.foreign(&[plain]).await, None);
+}
+
+#[tokio::test]
+async fn digest_outside_the_files_of_the_set_is_foreign() {
+    let trees = Trees::default()
+        .with("m0", &[("a", "x@1"), ("notes", "x@1")])
+        .with("c1", &[("a", "x@2"), ("notes", "x@2")])
+        .with("c2", &[("a", "x@3"), ("notes", "x@2")]);
+    let of_set = |path: &str, old: &[u8], new: &[u8]| path == "a" && digits(path, old, new);
+    let branch = [promote("c1", "m0"), promote("c2", "c1")];
+    assert_eq!(trees.foreign(&branch).await, None);
     assert_eq!(
-        trees.foreign(&[plain]).await,
-        Some(because("c1", "it has no trailer Repin-Set"))
+        trees.judge(&branch, &of_set).await,
+        Some(because("c1", "it changes more than pins in notes"))
     );
 }
 
@@ -223,7 +225,7 @@ async fn merge_that_adds_lines_is_foreign_whatever_counts_as_a_pin() {
         .with("b1", &[("a", "x@1\nend")])
         .with("m1", &[("a", "x@2\nmore\nend")]);
     let branch = [promote("c1", "m0"), merge("m1", &["c1", "b1"])];
-    let everything = |_: &[u8], _: &[u8]| true;
+    let everything = |_: &str, _: &[u8], _: &[u8]| true;
     assert_eq!(
         trees.judge(&branch, &everything).await,
         Some(because("m1", "it merges the base, and also changes a"))

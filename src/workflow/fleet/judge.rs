@@ -50,6 +50,7 @@ pub(super) struct Listed {
 pub(super) struct Prepared {
     pub(super) member: Member,
     pub(super) base: Base,
+    pub(super) approved: Approved,
     pub(super) plan: Plan,
     pub(super) document: PlanDocument,
     pub(super) body: String,
@@ -172,6 +173,7 @@ impl Walk<'_> {
         Ok(Prepared {
             member,
             base,
+            approved: planned.approved,
             plan: planned.plan,
             document: planned.document,
             body: planned.body,
@@ -205,6 +207,7 @@ impl Walk<'_> {
             .map_err(|error| Error::input("template", error.to_string()))?;
         let body = format!("{body}\nRepin-Set: {}\n", self.revision);
         Ok(PlannedMember {
+            approved: grounds.approved,
             plan,
             document,
             body,
@@ -337,6 +340,7 @@ impl Walk<'_> {
 
 /// A plan on its way to a pull request.
 struct PlannedMember {
+    approved: Approved,
     plan: Plan,
     document: PlanDocument,
     body: String,

@@ -14,10 +14,9 @@ use crate::{
     error::{Class, Error, Errors},
     fleet::{FleetOutcome, LinePullRequest, ListEntry},
     forge::{Forge, PullState, State},
-    pins::FileScanner,
-    plan::only_pins_differ,
+    plan,
     pull_request::{
-        Marker, OnlyPins, merging,
+        ApprovedSet, Marker, OnlyPins, Permission, merging,
         reconcile::{self, Change, Outcome, Proposal, PullRequestResult, Rival, RivalOf},
     },
     untrusted::plain,
@@ -128,8 +127,7 @@ impl Walk<'_> {
 
 impl Opening<'_> {
     async fn carry_out(&self) -> Opened {
-        let scanner = FileScanner::new(&self.prepared.member.config);
-        let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
+        let only_pins = plan::only_pins(&self.prepared.member.config, "");
         let unknown = RefCell::new(Vec::new());
         let rival = |revision: &str| self.rival(revision, &unknown);
         let outcome = self.reconcile(&rival, &only_pins).await;
@@ -147,7 +145,7 @@ impl Opening<'_> {
             trouble.extend(learnt.err());
         }
         if trouble.is_empty()
-            && let Err(errors) = self.arm(&standing, &only_pins).await
+            && let Err(errors) = self.arm(&standing).await
         {
             trouble.extend(errors);
         }
@@ -240,17 +238,22 @@ impl Opening<'_> {
     }
 
     /// Schedules the merge, if the repository's configuration says so.
-    async fn arm(
-        &self,
-        standing: &PullRequestResult,
-        only_pins: OnlyPins<'_>,
-    ) -> Result<(), Errors> {
+    async fn arm(&self, standing: &PullRequestResult) -> Result<(), Errors> {
         let configured = self.prepared.member.config.forge_or_default();
         if !configured.auto_merge || self.state != State::Ready {
             return Ok(());
         }
         let number = standing.number;
-        let attempt = merging::arm_new(&*self.forge, number, &configured.gates, only_pins).await?;
+        let prepared = self.prepared;
+        let permission = Permission::Set(ApprovedSet {
+            config: &prepared.member.config,
+            approved: &prepared.approved,
+            base: &prepared.base,
+            prefix: "",
+            branch: &prepared.document.branch,
+        });
+        let gates = &configured.gates;
+        let attempt = merging::schedule_new(&*self.forge, number, gates, &permission).await?;
         let stands = format!("pull request #{number} ({})", standing.url);
         if let Arming::NotYet(warning) = armed(attempt, number, &stands)? {
             let name = &self.prepared.member.name;

