@@ -229,112 +229,115 @@ mod tests {
         weakened(&of(base), &of(here), &[]).into_iter().collect()
     }
 
+    /// A policy of the base, one of a change, and the key that requires less.
+    const WEAKER: &[(&str, &str, &str)] = &[
+        ("signers: [{ W }]", "", "verify"),
+        (
+            "require: [attestation, signature], signers: [{ W }]",
+            "signers: [{ W }]",
+            "verify.require",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W }, { key: k, commit: off }]",
+            "verify.signers[1]",
+        ),
+        (
+            "signers: [{ W, ref: x }]",
+            "signers: [{ W }]",
+            "verify.signers[0].ref",
+        ),
+        (
+            "signers: [{ W, ref: x }]",
+            "signers: [{ W, ref: y }]",
+            "verify.signers[0].ref",
+        ),
+        (
+            "signers: [{ W, ref: x }]",
+            "signers: [{ W, ref: x, source_ref: y }]",
+            "verify.signers[0].source_ref",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W, runner: any }]",
+            "verify.signers[0].runner",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W, commit: off }]",
+            "verify.signers[0].commit",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W, source: s }]",
+            "verify.signers[0].source",
+        ),
+        (
+            "signers: [{ W, images: [a] }, { key: k, commit: off }]",
+            "signers: [{ W }, { key: k, commit: off }]",
+            "verify.signers[0].images",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W, trigger: [workflow_run] }]",
+            "verify.signers[0].trigger",
+        ),
+        (
+            "signers: [{ W, trigger: [push] }]",
+            "signers: [{ W }]",
+            "verify.signers[0].trigger",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W, issuer: i }]",
+            "verify.signers[0]",
+        ),
+        (
+            "signers: [{ key: k, commit: off }]",
+            "signers: [{ key: k, commit: off, log: off }]",
+            "verify.signers[0].log",
+        ),
+        (
+            "signers: [{ key: k, commit: off }]",
+            "signers: [{ key: l, commit: off }]",
+            "verify.signers[0]",
+        ),
+        (
+            "signers: [{ identity: i, issuer: j, commit: off }]",
+            "signers: [{ identity_pattern: '.*', issuer: j, commit: off }]",
+            "verify.signers[0]",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W }], predicate_types: [p]",
+            "verify.predicate_types",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W }], subject: platforms",
+            "verify.subject",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W }], subject_name: any",
+            "verify.subject_name",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W }], trusted_roots: [sigstore, r.json]",
+            "verify.trusted_roots",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ W }], since: 1111111111111111111111111111111111111111",
+            "verify.since",
+        ),
+    ];
+
     #[test]
     fn weaker_keys_are_listed() {
-        for (base, here, expected) in [
-            ("signers: [{ W }]", "", "verify"),
-            (
-                "require: [attestation, signature], signers: [{ W }]",
-                "signers: [{ W }]",
-                "verify.require",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W }, { key: k, commit: off }]",
-                "verify.signers[1]",
-            ),
-            (
-                "signers: [{ W, ref: x }]",
-                "signers: [{ W }]",
-                "verify.signers[0].ref",
-            ),
-            (
-                "signers: [{ W, ref: x }]",
-                "signers: [{ W, ref: y }]",
-                "verify.signers[0].ref",
-            ),
-            (
-                "signers: [{ W, ref: x }]",
-                "signers: [{ W, ref: x, source_ref: y }]",
-                "verify.signers[0].source_ref",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W, runner: any }]",
-                "verify.signers[0].runner",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W, commit: off }]",
-                "verify.signers[0].commit",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W, source: s }]",
-                "verify.signers[0].source",
-            ),
-            (
-                "signers: [{ W, images: [a] }, { key: k, commit: off }]",
-                "signers: [{ W }, { key: k, commit: off }]",
-                "verify.signers[0].images",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W, trigger: [workflow_run] }]",
-                "verify.signers[0].trigger",
-            ),
-            (
-                "signers: [{ W, trigger: [push] }]",
-                "signers: [{ W }]",
-                "verify.signers[0].trigger",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W, issuer: i }]",
-                "verify.signers[0]",
-            ),
-            (
-                "signers: [{ key: k, commit: off }]",
-                "signers: [{ key: k, commit: off, log: off }]",
-                "verify.signers[0].log",
-            ),
-            (
-                "signers: [{ key: k, commit: off }]",
-                "signers: [{ key: l, commit: off }]",
-                "verify.signers[0]",
-            ),
-            (
-                "signers: [{ identity: i, issuer: j, commit: off }]",
-                "signers: [{ identity_pattern: '.*', issuer: j, commit: off }]",
-                "verify.signers[0]",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W }], predicate_types: [p]",
-                "verify.predicate_types",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W }], subject: platforms",
-                "verify.subject",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W }], subject_name: any",
-                "verify.subject_name",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W }], trusted_roots: [sigstore, r.json]",
-                "verify.trusted_roots",
-            ),
-            (
-                "signers: [{ W }]",
-                "signers: [{ W }], since: 1111111111111111111111111111111111111111",
-                "verify.since",
-            ),
-        ] {
-            assert_eq!(keys(base, here), [expected], "{base} -> {here}");
+        for (base, here, expected) in WEAKER {
+            assert_eq!(keys(base, here), [*expected], "{base} -> {here}");
         }
     }
 

@@ -153,24 +153,24 @@ impl Examined<'_> {
             )
         } else {
             // The kind that is furthest from the policy decides.
-            let best = missing.iter().map(|kind| self.best(**kind)).min();
-            match best.unwrap_or(Best::Nothing) {
-                Best::Nothing => {
+            let least = missing.iter().map(|kind| self.progress(**kind)).min();
+            match least.unwrap_or(Progress::Nothing) {
+                Progress::Nothing => {
                     let what = format!("no {} that counts was found", words.join(" and no "));
                     (Code::ATTESTATION_MISSING, what)
                 }
-                Best::NoImage => (
+                Progress::NoImage => (
                     Code::ATTESTATION_UNBOUND,
                     format!(
                         "it does not refer to {}, but to a digest only",
                         self.repository
                     ),
                 ),
-                Best::OtherImage => (
+                Progress::OtherImage => (
                     Code::ATTESTATION_OTHER_IMAGE,
                     format!("it was made for another image than {}", self.repository),
                 ),
-                Best::OtherCommit => (
+                Progress::OtherCommit => (
                     Code::COMMIT_MISMATCH,
                     "it was made for another commit".to_owned(),
                 ),
@@ -186,19 +186,19 @@ impl Examined<'_> {
     }
 
     /// How far the candidates of a kind that a configured signer made came.
-    fn best(&self, kind: Requirement) -> Best {
+    fn progress(&self, kind: Requirement) -> Progress {
         let of_kind = self.found.candidates.iter().map(|one| &one.judged);
         let of_kind = of_kind.filter(|judged| judged.kind == Some(kind));
-        let best = of_kind.map(|judged| match judged.standing {
-            Standing::NoImage => Best::NoImage,
-            Standing::OtherImage => Best::OtherImage,
-            Standing::OtherCommit(_) => Best::OtherCommit,
+        let reached = of_kind.map(|judged| match judged.standing {
+            Standing::NoImage => Progress::NoImage,
+            Standing::OtherImage => Progress::OtherImage,
+            Standing::OtherCommit(_) => Progress::OtherCommit,
             Standing::Invalid(_)
             | Standing::Untrusted
             | Standing::OtherKind
-            | Standing::Satisfies(_) => Best::Nothing,
+            | Standing::Satisfies(_) => Progress::Nothing,
         });
-        best.max().unwrap_or(Best::Nothing)
+        reached.max().unwrap_or(Progress::Nothing)
     }
 
     fn help(&self, code: Code) -> Option<String> {
@@ -217,7 +217,7 @@ impl Examined<'_> {
 
 /// How far candidates by a configured signer came, from the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Best {
+enum Progress {
     /// None is of the required kind.
     Nothing,
     /// It refers to no repository.

@@ -31,6 +31,7 @@ impl Platform {
 
     /// The platform as engines compare it: `arm64/v8` is `arm64`, `arm` is `arm/v7`, `amd64/v1` is
     /// `amd64` (containerd, `platforms/database.go`), and `os.version` counts for Windows alone.
+    #[must_use]
     pub fn normalized(&self) -> Self {
         let lower = |text: &str| text.to_ascii_lowercase();
         let variant = self.variant.as_deref().map(lower);

@@ -150,20 +150,16 @@ fn not_a_subject(config: &Config, subject: &str, error: &ReferenceError) -> Erro
 
 /// The error that none of the repositories has the tag or digest.
 fn missing(wanted: &[Wanted], subject: &str) -> Errors {
-    let error = match wanted {
-        [one] => {
-            let code = match one.want {
-                TagOrDigest::Tag(_) => "tag_missing",
-                TagOrDigest::Digest(_) => "digest_missing",
-            };
-            let (repository, want) = (&one.repository, &one.want);
-            Error::failed(code, format!("{repository}{want} does not exist"))
-        }
-        _ => {
-            let message = format!("no configured repository has {subject}");
-            Error::failed("digest_missing", message)
-        }
+    let [one] = wanted else {
+        let message = format!("no configured repository has {subject}");
+        return Errors::from(Error::failed("digest_missing", message));
     };
+    let code = match one.want {
+        TagOrDigest::Tag(_) => "tag_missing",
+        TagOrDigest::Digest(_) => "digest_missing",
+    };
+    let (repository, want) = (&one.repository, &one.want);
+    let error = Error::failed(code, format!("{repository}{want} does not exist"));
     Errors::from(error)
 }
 
