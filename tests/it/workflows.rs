@@ -150,7 +150,7 @@ fn shown() -> Vec<Shown> {
     let mut all = Vec::new();
     for path in paths {
         let place = path.strip_prefix(top).unwrap().display().to_string();
-        if place.ends_with(".md") {
+        if path.extension().is_some_and(|end| end == "md") {
             let text = fs::read_to_string(&path).unwrap();
             for block in markdown::blocks(&text) {
                 let has = |key: &str| block.text.lines().any(|line| line.starts_with(key));
