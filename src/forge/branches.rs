@@ -40,6 +40,9 @@ pub trait Branches {
         branch: &str,
         was: &BranchState,
     ) -> Result<PublishOutcome, Error>;
+
+    /// Whether the forge closes the pull request of a branch that is rebuilt from this state.
+    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error>;
 }
 
 /// A commit on the forge, and its tree.

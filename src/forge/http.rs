@@ -4,6 +4,7 @@
 //! happen twice is sent once: if that remains uncertain, the
 //! caller learns it and reads the outcome.
 
+mod renamed;
 mod reply;
 
 use std::{
@@ -15,10 +16,10 @@ use reqwest::{
     Method, StatusCode, Url,
     header::{self, HeaderMap, HeaderValue},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Token, TokenFacts, fleet::RepositoryName};
+use super::{Token, TokenFacts};
 use crate::{
     error::{Class, Error},
     http::{
@@ -28,6 +29,7 @@ use crate::{
     },
     untrusted::Secrets,
 };
+pub(super) use renamed::renamed;
 pub(super) use reply::Reply;
 
 /// The settings of a forge's client; all are passed in.
@@ -136,11 +138,6 @@ pub(super) struct Request {
     pub(super) may_move: bool,
     /// Its purpose, in messages.
     pub(super) what: String,
-}
-
-#[derive(Deserialize)]
-struct FullName {
-    full_name: String,
 }
 
 /// How a listing shows whether more pages follow.
@@ -306,37 +303,6 @@ impl Http {
             return Err(sure(error));
         }
         self.final_answer(reply).map_err(sure)
-    }
-
-    /// The error of a request for a repository that was renamed or transferred. The redirect of
-    /// Gitea and Forgejo contains the new name, that of GitHub the number of the repository.
-    async fn renamed(&self, request: &Request, reply: &Reply) -> Option<Error> {
-        let [top, owner, name, ..] = &*request.path else {
-            return None;
-        };
-        let to = self.below_base(reply.header("location")?)?;
-        let now = match to.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["repos", owner, name, ..] => format!("{owner}/{name}"),
-            ["repositories", number, ..] if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let path = ["repositories", number];
-                let request = Request::new(Method::GET, path, "reading the new name");
-                let row: FullName = self.exchange(&request).await.ok()?.expect(&[200]).ok()?;
-                row.full_name
-            }
-            _ => return None,
-        };
-        let old = format!("{owner}/{name}");
-        let good = RepositoryName::parse(&now).is_some_and(|now| now.is_plain() && !now.is(&old));
-        (top == "repos" && good).then(|| renamed(&reply.what, &old, &now))
-    }
-
-    /// The path of an address below the API's base; `None` if the address is elsewhere.
-    fn below_base(&self, address: &str) -> Option<Vec<String>> {
-        let to = self.base.join(address).ok()?;
-        let base = self.base.path().trim_end_matches('/');
-        let below = to.path().strip_prefix(base)?.strip_prefix('/')?;
-        let same = to.origin() == self.base.origin();
-        same.then(|| below.split('/').map(str::to_owned).collect())
     }
 
     /// The response to `request`, whatever its status means.
@@ -610,13 +576,6 @@ fn sure(error: Error) -> Failure {
         unsure: false,
         heavy: false,
     }
-}
-
-/// The error of a repository that has another name now.
-pub(super) fn renamed(what: &str, old: &str, new: &str) -> Error {
-    Error::about(Class::Input, what, format!("{old} was renamed to {new}")).help(format!(
-        "set forge.repository to {new}; if it is not configured, correct the URL of the remote: git remote set-url origin URL"
-    ))
 }
 
 /// Whether a smaller request may do better. Reported of GitHub: 502 or 504 for a query that takes more

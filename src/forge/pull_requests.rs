@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 
-use super::branches::BranchState;
 use crate::error::Error;
 
 /// The pull requests of a repository. Every listing is complete or an error, and no request that
@@ -38,9 +37,6 @@ pub trait PullRequests {
 
     /// Whether the pull request shows this head of its branch, which may take a server seconds.
     async fn shows(&self, pull: &Pull, head: &str) -> Result<bool, Error>;
-
-    /// Whether the forge closes the pull request of a branch that is rebuilt from this state.
-    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error>;
 
     /// Whether this run deleted the branch while it had no pull request, and made it again.
     fn has_recreated(&self, branch: &str) -> bool;

@@ -254,8 +254,8 @@ pub fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -
         let path = path
             .strip_prefix(prefix)
             .and_then(|path| RelPath::parse(path).ok());
-        let scanned = path.is_some_and(|path| Snapshot::lists(&config.scanned, &path));
-        (everywhere || scanned) && only_pins_differ(&scanner, old, new)
+        let is_counted = path.is_some_and(|path| Snapshot::lists(&config.scanned, &path));
+        (everywhere || is_counted) && only_pins_differ(&scanner, old, new)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     origin,
 };
 use crate::{
-    checks::{Approved, Status},
+    checks::{Approved, Check, Status},
     config::{Config, RelPath},
     error::{Class, Error},
     files::{ReadError, Snapshot},
@@ -125,14 +125,12 @@ impl ApprovedSet<'_> {
         if ahead.head != pull.head_commit {
             return Ok(HeadVerdict::Lagging);
         }
-        let reason = match self.altered_commit(forge, &ahead).await? {
-            Some(reason) => Some(reason),
-            None => {
-                let sides = Sides::read(self, forge, &base, &ahead).await?;
-                self.same_configuration(&sides.base)?;
-                sides.altered(self)?
-            }
-        };
+        let mut reason = self.altered_commit(forge, &ahead).await?;
+        if reason.is_none() {
+            let sides = Sides::read(self, forge, &base, &ahead).await?;
+            self.same_configuration(&sides.base)?;
+            reason = sides.altered(self)?;
+        }
         Ok(match reason {
             Some(reason) => {
                 let reason = format!("commit {} was not approved: {reason}", ahead.head);
@@ -311,7 +309,7 @@ impl Sides {
                 .map(|change| format!("{} has other pins than the set", change.path))),
             Err(PlanError::Counts(checks)) => {
                 let failed = checks.iter().find(|check| check.status == Status::Fail);
-                let reason = failed.map_or_else(String::new, |check| check.describe());
+                let reason = failed.map_or_else(String::new, Check::describe);
                 Ok(Some(format!("its pins are not those of the set: {reason}")))
             }
             Err(PlanError::Read(error)) => Err(error.into()),

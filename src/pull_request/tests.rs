@@ -62,6 +62,10 @@ impl Branches for Trees {
     ) -> Result<PublishOutcome, Error> {
         panic!("publish")
     }
+
+    async fn rebuilding_closes(&self, _: &BranchState) -> Result<bool, Error> {
+        panic!("rebuilding")
+    }
 }
 
 impl Trees {

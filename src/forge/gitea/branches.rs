@@ -203,6 +203,10 @@ impl Branches for Gitea {
             (_, Some(pull)) => self.carry(new, &destination, was, pull).await,
         }
     }
+
+    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error> {
+        Ok(*was == BranchState::Absent || !self.version().await?.replaces_branches())
+    }
 }
 
 impl Gitea {

@@ -9,8 +9,8 @@ use super::{Gitea, QUEUE_LOOKS, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        BranchState, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
-        PullRequests, PullState, Pulls, State,
+        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
+        PullState, Pulls, State,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -383,10 +383,6 @@ impl PullRequests for Gitea {
             }
         }
         Ok(false)
-    }
-
-    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error> {
-        Ok(*was == BranchState::Absent || !self.version().await?.replaces_branches())
     }
 
     fn has_recreated(&self, branch: &str) -> bool {

@@ -268,6 +268,10 @@ impl Branches for Github {
             },
         }
     }
+
+    async fn rebuilding_closes(&self, _was: &BranchState) -> Result<bool, Error> {
+        Ok(false)
+    }
 }
 
 impl Github {

@@ -9,8 +9,8 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        BranchState, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
-        PullRequests, PullState, Pulls, State,
+        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
+        PullState, Pulls, State,
         http::{Paging, Reply},
         shared::CommentRow,
     },
@@ -267,10 +267,6 @@ impl PullRequests for Github {
     /// GitHub updates a pull request by itself, whatever becomes of the client that pushed.
     async fn shows(&self, _pull: &Pull, _head: &str) -> Result<bool, Error> {
         Ok(true)
-    }
-
-    async fn rebuilding_closes(&self, _was: &BranchState) -> Result<bool, Error> {
-        Ok(false)
     }
 
     fn has_recreated(&self, _branch: &str) -> bool {
