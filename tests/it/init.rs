@@ -104,7 +104,7 @@ impl Tree {
         for line in text.lines() {
             let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
             let setting = rest.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
-            used += &format!("{indent}{}\n", setting.unwrap_or(rest));
+            used.extend([indent, setting.unwrap_or(rest), "\n"]);
         }
         assert_ne!(used, text);
         self.write("repin.yaml", used);

@@ -98,10 +98,10 @@ fn configured_file_is_not_in_the_git_directory() {
             "git~1/config",
         ] {
             let world = referring(setting, path);
-            if path != ".git/config" {
-                world.write(path, SECRET);
-            } else {
+            if path == ".git/config" {
                 world.git(&["config", "user.hunter2", "hunter2"]);
+            } else {
+                world.write(path, SECRET);
             }
             refused(&world, args, "in `.git`");
         }

@@ -420,7 +420,7 @@ fn untrusted_event_and_ref_are_refused() {
 }
 
 /// An image of two platforms, each listed for a platform of `listed`.
-fn build_index(world: &mut World, platforms: [(&'static str, Value); 2]) {
+fn build_index(world: &mut World, platforms: &[(&'static str, Value); 2]) {
     let layout = world.layout("review");
     let entries: Vec<_> = platforms
         .iter()
@@ -447,7 +447,7 @@ fn platforms_of_an_index_are_those_of_its_images() {
     let mut world = world();
     build_index(
         &mut world,
-        [
+        &[
             ("linux/amd64", listed("arm64")),
             ("linux/arm64", listed("amd64")),
         ],
@@ -468,14 +468,14 @@ fn platforms_of_an_index_are_those_of_its_images() {
     let windows = json!({"os": "windows", "architecture": "arm64"});
     build_index(
         &mut world,
-        [("linux/amd64", listed("amd64")), ("linux/arm64", windows)],
+        &[("linux/amd64", listed("amd64")), ("linux/arm64", windows)],
     );
     world.pin(REV_A);
     world.refuses(&[], 1, &["platform_mismatch"]);
     let stated = json!({"os": "linux", "architecture": "arm64", "variant": "v8"});
     build_index(
         &mut world,
-        [("linux/amd64", listed("amd64")), ("linux/arm64", stated)],
+        &[("linux/amd64", listed("amd64")), ("linux/arm64", stated)],
     );
     world.run(&PROMOTE).exits(0);
 }
@@ -484,7 +484,7 @@ fn platforms_of_an_index_are_those_of_its_images() {
 fn every_platform_occurs_once() {
     let of = |platforms| {
         let mut world = world();
-        build_index(&mut world, platforms);
+        build_index(&mut world, &platforms);
         world
     };
     let arm = |variant: &str| json!({"os": "linux", "architecture": "arm64", "variant": variant});
