@@ -3,6 +3,7 @@
 //! One pull request for two branches, found by their names; its text is written once and stays as
 //! people leave it.
 
+pub use super::head::BranchPair;
 use super::{Marker, close_with, merging};
 use crate::{
     config::Forge as Configured,
@@ -15,15 +16,6 @@ use crate::{
 
 /// How often to check for a pull request that another process opened concurrently.
 const ROUNDS: u32 = 5;
-
-/// Two branches.
-#[derive(Debug, Clone, Copy)]
-pub struct BranchPair<'a> {
-    /// The source branch.
-    pub from: &'a str,
-    /// The target branch.
-    pub to: &'a str,
-}
 
 impl BranchPair<'_> {
     /// The hidden line by which a later run knows the pull request for one of repin's.

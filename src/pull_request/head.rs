@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     base::{Base, below, files_of, snapshot},
-    branches::BranchPair,
     origin,
 };
 use crate::{
@@ -21,6 +20,15 @@ use crate::{
     plan::{self, Plan, PlanError},
     untrusted::plain,
 };
+
+/// Two branches.
+#[derive(Debug, Clone, Copy)]
+pub struct BranchPair<'a> {
+    /// The source branch.
+    pub from: &'a str,
+    /// The target branch.
+    pub to: &'a str,
+}
 
 /// What permits the merge of a pull request.
 #[derive(Clone, Copy)]

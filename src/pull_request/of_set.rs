@@ -50,6 +50,14 @@ pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
     })
 }
 
+/// Whether the configuration gives this branch to one of its sets.
+pub fn is_branch_of_set(config: &Config, branch: &str) -> bool {
+    [&config.promote, &config.rollback].iter().any(|names| {
+        let revision = names.branch.revision_in(branch, &config.name);
+        revision.is_some_and(|text| config.revision.pattern.revision(text).is_ok())
+    })
+}
+
 fn names<'c>(config: &'c Config, kind: &str) -> Option<(&'static str, &'c ChangeNames)> {
     match kind {
         "promote" => Some(("promote", &config.promote)),

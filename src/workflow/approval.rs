@@ -17,7 +17,7 @@ use crate::{
     pull_request::{
         ApprovedSet, Marker, Permission,
         branches::{self, BranchPair},
-        of_set::of_set,
+        of_set::{is_branch_of_set, of_set},
         refused, wrong_branches,
     },
     untrusted::plain,
@@ -27,7 +27,7 @@ use crate::{
 pub enum Candidate {
     /// It has no marker, so repin does not merge it.
     Unmarked,
-    /// It has a marker and must not be merged, for this reason.
+    /// Its marker or its branch is that of a set, and it must not be merged, for this reason.
     Refused(Error),
     /// Its set could not be verified, for this reason.
     Unverified(Error),
@@ -93,6 +93,11 @@ pub fn candidate(
     services: &Services,
 ) -> Result<Candidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
+        // A merge that repin scheduled would outlive the marker.
+        if pull.own && is_branch_of_set(config, &pull.head) {
+            let reason = "its branch is that of a set, but its text has no marker of repin";
+            return Ok(Candidate::Refused(refused(pull, reason)));
+        }
         return Ok(Candidate::Unmarked);
     };
     if !pull.own {

@@ -27,8 +27,10 @@ enum OfBranch {
 /// The warnings about keys that require less than on the base branch, or the reason why they could
 /// not be compared.
 pub fn compared(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
-    let Ok(git) = Git::open(&config.root) else {
-        return Vec::new();
+    let git = match Git::discover(&config.root) {
+        Ok(Some(git)) => git,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![checks::policy_unknown(&error.to_string())],
     };
     let branches = match branches(config, &git, services) {
         Ok(branches) => branches,

@@ -287,10 +287,9 @@ async fn a_new_pull_request_costs_few_requests() {
             let written = here.iter().filter(|logged| logged.write).count();
             assert_eq!(written, writes, "{kind:?} {here:#?}");
         }
-        // The plan of their owner holds for all repositories; Gitea's version and the owner's labels
-        // are requested for each.
+        // Gitea's version and the owner's labels are requested for each repository.
         let rest = log.iter().filter(|logged| logged.repository.is_none());
-        let expected = if kind == Kind::Github { 2 } else { 2 * COUNT };
+        let expected = if kind == Kind::Github { 0 } else { 2 * COUNT };
         assert_eq!(rest.count(), expected, "{kind:?}");
     }
 }

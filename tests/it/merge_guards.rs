@@ -367,11 +367,33 @@ fn copied_marker_permits_nothing() {
 fn pull_request_without_marker_is_left_to_people() {
     for kind in SERVERS {
         let (world, fake) = opened(kind, Opened::Promotion);
-        fake.store().pulls[0].body = "mine".to_owned();
+        {
+            let mut store = fake.store();
+            store.pulls[0].body = "mine".to_owned();
+            let head = store.pulls[0].head.clone();
+            let commit = store.refs[&head].clone();
+            store.refs.insert("mine".to_owned(), commit);
+            store.pulls[0].head = "mine".to_owned();
+        }
         arm(&fake);
         let look = [&WAIT[..3], &["--timeout", "0s"]].concat();
         run(&world, &look).exits(3);
         assert_eq!(fake.store().scheduled.len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn removed_marker_cancels_the_merge() {
+    for (kind, how) in all() {
+        let (world, fake) = opened(kind, how);
+        fake.store().pulls[0].body = "mine".to_owned();
+        arm(&fake);
+        is_refused(
+            &world,
+            &fake,
+            "no marker of repin",
+            &format!("{kind:?} {how:?}"),
+        );
     }
 }
 

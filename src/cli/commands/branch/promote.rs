@@ -3,8 +3,9 @@
 use super::{check, document, report};
 use crate::{
     cli::{args::Promotion, commands::gates::table, context::Context, exit::Exit},
+    config::Forge as Configured,
     error::{Error, Errors, usage},
-    forge::{Gate, GateState, Merge},
+    forge::{Forge, Gate, GateState, Merge},
     pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
     report::{branch, json::PullRequest},
     untrusted::plain,
@@ -31,15 +32,11 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         from: &args.from,
         to: &args.to,
     };
-    if configured.auto_merge {
-        let work = branches::unconfigured(&*forge, between, &configured);
-        if let Some(name) = cx.services.wait(work, "reading the default branch")?? {
-            let error = unconfigured(&name);
-            if apply {
-                return Err(error.into());
-            }
-            cx.services.console.warn(&error.text());
+    if let Some(error) = unconfigured(&*forge, between, &configured, cx)? {
+        if apply {
+            return Err(error.into());
         }
+        cx.services.console.warn(&error.text());
     }
     let work = branches::compare(&*forge, between, &configured);
     let offer = match cx.services.wait(work, "comparing the branches")?? {
@@ -97,12 +94,24 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
 }
 
 /// The error for a branch that `auto_merge` must not move or merge.
-fn unconfigured(name: &str) -> Error {
-    let message = format!(
-        "`{name}` is neither the base branch nor in forge.sync_targets, so `forge.auto_merge` does not merge it"
-    );
-    Error::input("config", message)
-        .help("add the branch to forge.sync_targets, or remove forge.auto_merge")
+fn unconfigured(
+    forge: &dyn Forge,
+    between: BranchPair<'_>,
+    configured: &Configured,
+    cx: &Context,
+) -> Result<Option<Error>, Errors> {
+    if !configured.auto_merge {
+        return Ok(None);
+    }
+    let work = branches::unconfigured(forge, between, configured);
+    let name = cx.services.wait(work, "reading the default branch")??;
+    Ok(name.map(|name| {
+        let message = format!(
+            "`{name}` is neither the base branch nor in forge.sync_targets, so `forge.auto_merge` does not merge it"
+        );
+        Error::input("config", message)
+            .help("add the branch to forge.sync_targets, or remove forge.auto_merge")
+    }))
 }
 
 fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
