@@ -245,7 +245,7 @@ impl Reconcile<'_> {
         self.label(&pull, &mut standing.warnings).await?;
         self.make_state(&pull).await?;
         standing.change = self.change;
-        self.supersede(&pull, &open, &mut standing.superseded).await
+        self.supersede(&pull, &open, standing).await
     }
 
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {

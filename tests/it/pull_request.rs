@@ -655,6 +655,34 @@ fn of_two_revisions_at_once_the_newer_one_stays() {
 }
 
 #[test]
+fn older_pull_request_with_foreign_commit_stays_open() {
+    for kind in KINDS {
+        for (file, text, open) in [
+            (".github/workflows/none.yml", "on: issues\n".to_owned(), 2),
+            // Pins alone are not foreign.
+            (".github/workflows/a.yml", String::new(), 1),
+        ] {
+            let (mut world, fake) = hosted(kind, "labels: [ci]");
+            world.build(REV_C);
+            run(&world, &promote(REV_B)).exits(0);
+            let head = fake.store().pulls[0].head.clone();
+            let text = if text.is_empty() {
+                let other = format!("sha256:{}", "e".repeat(64));
+                let text = fake.store().content(&head, file);
+                text.replace(world.digest("review", REV_B), &other)
+            } else {
+                text
+            };
+            fake.store().push(&head, "fix: by hand", &[(file, &text)]);
+            let ran = run(&world, &promote(REV_C)).exits(0);
+            assert_eq!(fake.store().open_pulls().len(), open, "{kind:?} {file}");
+            let warned = ran.stderr.contains("not closed: ") && ran.stderr.contains("#1");
+            assert_eq!(warned, open == 2, "{kind:?} {file}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn superseding_can_be_switched_off() {
     for (setting, open) in [("supersede: true", 1), ("supersede: false", 2)] {
         let (mut world, fake) = hosted(Kind::Gitea, "labels: [ci]");

@@ -141,8 +141,6 @@ fn test_that_cannot_run_is_listed_and_fails_in_ci() {
 fn a_failing_test_fails_the_script() {
     let programs = Programs::new("[[ $* != *a-filter ]]").complete();
     assert_eq!(programs.run("").status.code(), Some(1));
-    let doc = Programs::new("[[ $* != *--doc* ]]").complete();
-    assert_eq!(doc.run("").status.code(), Some(1));
 }
 
 #[test]
@@ -201,7 +199,7 @@ fn a_real_forge_needs_its_address_and_a_token() {
     let output = forge(&programs, &[url, &good]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let programs = Programs::new("echo \"$REPIN_TEST_FORGE $REPIN_TEST_FORGE_TOKEN_FILE $*\"")
-        .with("curl", "echo '{\"version\":\"1.25.4\"}'");
+        .with("curl", &answer("{\"version\":\"1.25.4\"}"));
     symlink(basename, programs.dir.path().join("basename")).unwrap();
     let output = forge(&programs, &[&format!("{url}/"), &good, "merge"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -216,11 +214,16 @@ fn a_real_forge_needs_its_address_and_a_token() {
     );
 }
 
+/// A curl that reads its configuration to the end, as the real one does, and prints an answer.
+fn answer(text: &str) -> String {
+    format!("while read -r _; do :; done; echo '{text}'")
+}
+
 /// `scripts/test-forge` with a cargo that writes its arguments and variables, and a curl that finds a
 /// server; what the cargo wrote.
 fn forge_arguments(arguments: &[&str]) -> String {
     let print = "printf '%s\\n' \"$@\" \"docs=${UPDATE_DOCS-unset}\" \"insta=$INSTA_UPDATE\"";
-    let programs = Programs::new(print).with("curl", "echo '{}'");
+    let programs = Programs::new(print).with("curl", &answer("{}"));
     for name in ["basename", "cat"] {
         let found = ["/usr/bin", "/bin"].map(|directory| Path::new(directory).join(name));
         let found = found.iter().find(|path| path.exists()).unwrap();

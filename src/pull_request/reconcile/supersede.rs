@@ -1,10 +1,10 @@
 //! Older pull requests of the same set: told about the newer one, and closed, so that two are never
 //! merged out of order.
 
-use super::{Change, Error, Pull, PullsBefore, Reconcile, RevisionAge, Rival};
+use super::{Change, Error, Pull, PullRequestResult, PullsBefore, Reconcile, RevisionAge, Rival};
 use crate::{
     error::Class,
-    pull_request::{Marker, close_with},
+    pull_request::{Marker, close_with, merging, withdraw},
 };
 
 impl Reconcile<'_> {
@@ -22,12 +22,13 @@ impl Reconcile<'_> {
     }
 
     /// Closes those of `open` that were opened for another revision of the same set: before `ours`,
-    /// unless they are newer, and at the same time, if they are older.
+    /// unless they are newer, and at the same time, if they are older. A pull request with a foreign
+    /// commit stays open.
     pub(super) async fn supersede(
         &mut self,
         ours: &Pull,
         open: &[Pull],
-        closed: &mut Vec<u64>,
+        standing: &mut PullRequestResult,
     ) -> Result<(), Error> {
         for pull in open {
             let Some(rival) = self.rival(pull, ours) else {
@@ -35,10 +36,23 @@ impl Reconcile<'_> {
             };
             let earlier = pull.number < ours.number && rival.age != RevisionAge::Newer;
             let meanwhile = self.change == Change::Created && rival.age == RevisionAge::Older;
-            if earlier || meanwhile {
-                self.close_superseded(pull.number, ours.number).await?;
-                closed.push(pull.number);
+            if !earlier && !meanwhile {
+                continue;
             }
+            match withdraw::permits(self.forge, pull, self.proposal.only_pins).await {
+                Ok(()) => {}
+                Err(error) if error.class == Class::Conflict => {
+                    let mut error = error;
+                    if self.proposal.auto_merge {
+                        error = merging::disarm(self.forge, pull, error).await;
+                    }
+                    standing.warnings.push(format!("not closed: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            self.close_superseded(pull.number, ours.number).await?;
+            standing.superseded.push(pull.number);
         }
         Ok(())
     }
