@@ -20,6 +20,10 @@ pub trait Merging {
     /// Whether a scheduled merge waits for required contexts that have not reported.
     fn waits_for_silent(&self) -> bool;
 
+    /// Whether the forge checks a merge when it is scheduled, and not only when a status or a review
+    /// arrives later.
+    fn checks_when_scheduled(&self) -> bool;
+
     /// Schedules the merge of a pull request for when what its base requires passes, if its head
     /// still is `head`.
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
@@ -39,6 +43,9 @@ pub trait Merging {
 pub enum Merge {
     /// The forge will merge the pull request.
     Scheduled,
+    /// It is scheduled although every required status passed: the forge refuses to merge it now, for
+    /// this reason, and checks again when a status or a review arrives.
+    Held(String),
     /// It was merged at once.
     Merged,
     /// The base's merge queue will merge it: its position there, and the queue's word for its state.

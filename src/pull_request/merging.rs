@@ -48,7 +48,14 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
     {
         return Ok(later(silent));
     }
+    if !all.is_empty()
+        && !forge.checks_when_scheduled()
+        && not_yet(&judge(&all, &reports)).is_none()
+    {
+        return merge_or_schedule(forge, pull).await;
+    }
     match forge.auto_merge(pull, &pull.head_commit).await? {
+        Merge::Scheduled if !forge.checks_when_scheduled() => scheduled(forge, pull, &all).await,
         Merge::Clean(said) if all.is_empty() => Ok(Merge::Refused(said)),
         Merge::Clean(_) => match not_yet(&judge(&all, &reports)) {
             Some(merge) => Ok(merge),
@@ -63,6 +70,34 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
         },
         merge => Ok(merge),
     }
+}
+
+/// Merges a pull request in which everything required passed; schedules the merge if the forge
+/// refuses it now, for example because an approval is missing.
+async fn merge_or_schedule(forge: &dyn Forge, pull: &Pull) -> Result<Merge, Error> {
+    let reason = match forge.merge(pull, &pull.head_commit).await? {
+        Merge::Refused(reason) => reason,
+        merge => return Ok(merge),
+    };
+    Ok(match forge.auto_merge(pull, &pull.head_commit).await? {
+        Merge::Scheduled => Merge::Held(reason),
+        Merge::Unscheduled(_) => Merge::Refused(reason),
+        merge => merge,
+    })
+}
+
+/// Merges a pull request whose merge was just scheduled if the last required status arrived before
+/// the request: the forge does not check it again.
+async fn scheduled(forge: &dyn Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
+    let reports = forge.statuses(&pull.head_commit).await?;
+    if required.is_empty() || not_yet(&judge(required, &reports)).is_some() {
+        return Ok(Merge::Scheduled);
+    }
+    // If the forge refuses, it waits for an approval or has just merged it: it stays scheduled.
+    Ok(match forge.merge(pull, &pull.head_commit).await? {
+        Merge::Merged => Merge::Merged,
+        _ => Merge::Scheduled,
+    })
 }
 
 /// The outcome of an attempt to schedule a merge.

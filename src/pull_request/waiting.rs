@@ -447,6 +447,12 @@ impl Waiting {
                 self.armed = Some(pull.head_commit.clone());
                 "its merge is scheduled".to_owned()
             }
+            Ok(MergeAttempt::Merge(Merge::Held(reason))) => {
+                self.armed = Some(pull.head_commit.clone());
+                format!(
+                    "its merge is scheduled, and the forge checks it when a status or a review arrives; now it refuses: {reason}"
+                )
+            }
             Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => {
                 self.armed = Some(pull.head_commit.clone());
                 in_queue(position, &state)

@@ -60,6 +60,12 @@ pub(super) fn armed(attempt: MergeAttempt, number: u64, stands: &str) -> Result<
     };
     Ok(Arming::Scheduled(match merge {
         Merge::Scheduled => "will be merged once its gates pass".to_owned(),
+        Merge::Held(reason) => {
+            format!(
+                "will be merged once a status or a review arrives that allows it: {}",
+                plain(&reason)
+            )
+        }
         Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
         Merge::Merged => "was merged: its gates had already passed".to_owned(),
         Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {

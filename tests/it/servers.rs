@@ -491,3 +491,142 @@ fn unknown_draft_prefix_is_taken_off_the_title() {
         assert!(title.starts_with("WIP: promote:"), "{version} {title}");
     }
 }
+
+/// Servers that check a scheduled merge at once, and those that wait for a status or a review.
+const MERGING: [&str; 6] = [
+    "1.22.6",
+    "1.23.8",
+    GITEA_1_25,
+    GITEA,
+    "8.0.1+gitea-1.22.0",
+    FORGEJO,
+];
+
+/// A world with automatic merges, whose base requires a status if `required`.
+fn merging(version: &'static str, required: bool) -> (World, Fake) {
+    let gates = if required { "[]" } else { "[ci]" };
+    let (world, fake) = on(version, &format!("auto_merge: true, gates: {gates}"));
+    if required {
+        fake.store().required = vec!["ci".to_owned()];
+    }
+    (world, fake)
+}
+
+fn merges(fake: &Fake) -> usize {
+    let writes = fake.writes();
+    let asked = writes.iter().filter(|line| line.ends_with("/merge"));
+    asked.count()
+}
+
+#[test]
+fn passed_pull_request_is_merged_at_once() {
+    for version in MERGING {
+        for required in [true, false] {
+            let (world, fake) = merging(version, required);
+            fake.store().report("ci", "success");
+            let ran = run(&world, &PROMOTE).exits(0);
+            assert!(
+                ran.stderr.contains("was merged"),
+                "{version} {}",
+                ran.stderr
+            );
+            assert_eq!(merges(&fake), 1, "{version} {required}");
+            let store = fake.store();
+            assert!(store.pulls[0].merged.is_some(), "{version} {required}");
+            assert_eq!(store.scheduled, [], "{version} {required}");
+        }
+    }
+}
+
+/// The control: what is pending is scheduled, and the server merges it.
+#[test]
+fn pending_pull_request_is_scheduled_on_every_version() {
+    for version in MERGING {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "pending");
+        let ran = run(&world, &PROMOTE).exits(0);
+        let says = "will be merged once its gates pass";
+        assert!(ran.stderr.contains(says), "{version} {}", ran.stderr);
+        assert_eq!(merges(&fake), 1, "{version}");
+        assert_eq!(fake.store().scheduled.len(), 1, "{version}");
+        assert!(fake.store().pulls[0].merged.is_none(), "{version}");
+        fake.when(3, |store| store.report("ci", "success"));
+        let document = run(&world, &WAIT).exits(0).json();
+        assert_eq!(document["state"], "merged", "{version}");
+    }
+}
+
+#[test]
+fn wait_merges_passed_pull_request() {
+    for version in MERGING {
+        // Scheduled by an earlier run, or not at all.
+        for scheduled in [true, false] {
+            let (world, fake) = merging(version, true);
+            fake.store().report("ci", "pending");
+            run(&world, &PROMOTE).exits(0);
+            let rows = std::mem::take(&mut fake.store().scheduled);
+            fake.store().report("ci", "success");
+            if scheduled {
+                fake.store().scheduled = rows;
+            }
+            let document = run(&world, &WAIT).exits(0).json();
+            assert_eq!(document["state"], "merged", "{version} {scheduled}");
+        }
+    }
+}
+
+#[test]
+fn status_that_arrives_before_scheduling_is_noticed() {
+    for version in MERGING {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "pending");
+        fake.store().gitea.late_status = Some("ci");
+        run(&world, &PROMOTE).exits(0);
+        let store = fake.store();
+        assert!(store.pulls[0].merged.is_some(), "{version}");
+        assert_eq!(store.scheduled, [], "{version}");
+    }
+}
+
+#[test]
+fn missing_approval_is_reported_and_awaited() {
+    for version in MERGING {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "success");
+        fake.store().gitea.approved = false;
+        let ran = run(&world, &PROMOTE).exits(0);
+        for says in [
+            "once a status or a review arrives that allows it",
+            "Does not have enough approvals",
+        ] {
+            assert!(ran.stderr.contains(says), "{version} {}", ran.stderr);
+        }
+        assert_eq!(fake.store().scheduled.len(), 1, "{version}");
+        fake.when(3, |store| {
+            store.gitea.approved = true;
+            store.settle();
+        });
+        let ran = run(&world, &WAIT).exits(0);
+        assert_eq!(ran.json()["state"], "merged", "{version}");
+        let says = "when a status or a review arrives; now it refuses";
+        assert!(ran.stderr.contains(says), "{version} {}", ran.stderr);
+    }
+}
+
+#[test]
+fn merge_that_a_person_cancels_is_not_done_by_wait() {
+    for version in MERGING {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "pending");
+        run(&world, &PROMOTE).exits(0);
+        fake.when(3, |store| {
+            assert_eq!(store.scheduled.len(), 1);
+            store.scheduled.clear();
+            store.report("ci", "success");
+        });
+        fake.when(6, |store| store.close(1));
+        let document = run(&world, &WAIT).exits(1).json();
+        assert_eq!(document["state"], "closed", "{version}");
+        assert!(fake.store().pulls[0].merged.is_none(), "{version}");
+    }
+}

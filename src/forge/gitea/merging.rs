@@ -39,6 +39,12 @@ impl Merging for Gitea {
         false
     }
 
+    /// Gitea does since 1.24. A direct merge is right on every version, so the version is not
+    /// requested.
+    fn checks_when_scheduled(&self) -> bool {
+        false
+    }
+
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let style = self.merge_style().await?;
         if style == FAST_FORWARD && !self.version().await?.schedules_fast_forward() {

@@ -79,6 +79,10 @@ impl Merging for Github {
         true
     }
 
+    fn checks_when_scheduled(&self) -> bool {
+        true
+    }
+
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let query = "mutation($input:EnablePullRequestAutoMergeInput!)\
                      {enablePullRequestAutoMerge(input:$input){clientMutationId}}";

@@ -137,6 +137,13 @@ fn outcome(offered: &OpenedPromotion, cx: &Context) -> Outcome {
     let (state, is) = match &offered.merge {
         None | Some(Merge::Refused(_)) => ("open", "is open".to_owned()),
         Some(Merge::Scheduled) => ("scheduled", "will be merged".to_owned()),
+        Some(Merge::Held(reason)) => (
+            "scheduled",
+            format!(
+                "will be merged once a status or a review arrives that allows it: {}",
+                plain(reason)
+            ),
+        ),
         Some(Merge::Queued(position, _)) => (
             "scheduled",
             format!("is in the merge queue, at position {position}"),

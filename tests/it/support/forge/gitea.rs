@@ -32,6 +32,8 @@ enum Task {
     Pushed(String),
     /// Checks a new pull request for conflicts.
     Opened(u64),
+    /// Checks the merges that were scheduled.
+    Scheduled,
 }
 
 /// The state that only Gitea and Forgejo have.
@@ -50,6 +52,10 @@ pub struct Settings {
     /// Pull requests that were scheduled with a style that is not allowed.
     pub stuck: BTreeSet<u64>,
     pub issues: bool,
+    /// Whether a pull request has the approvals that its base requires.
+    pub approved: bool,
+    /// Whether a status arrives right before the next merge is scheduled.
+    pub late_status: Option<&'static str>,
     /// Whether pull requests are enabled.
     pub pull_requests: bool,
     /// Whether the token's owner is an administrator of the server, to whom alone a server in
@@ -98,6 +104,8 @@ impl Default for Settings {
             shown: BTreeMap::new(),
             stuck: BTreeSet::new(),
             issues: true,
+            approved: true,
+            late_status: None,
             pull_requests: true,
             admin: true,
             cut: false,
@@ -289,6 +297,7 @@ fn work(store: &mut Store) {
                 }
             }
             Task::Opened(number) => drop(store.gitea.checked.insert(number)),
+            Task::Scheduled => store.settle(),
         }
     }
 }
@@ -581,7 +590,8 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if is_draft(store, &pull) {
         return error(405, "Work in progress PRs cannot be merged");
     }
-    if store.scheduled.iter().any(|(known, _)| *known == number) {
+    let automatic = asked.body["merge_when_checks_succeed"] == true;
+    if automatic && store.scheduled.iter().any(|(known, _)| *known == number) {
         return error(409, "The auto merge is already scheduled");
     }
     if let Some(why) = store.no_merge {
@@ -594,17 +604,22 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     let style = asked.text("Do");
     style.clone_into(&mut store.gitea.asked_style);
     let allowed = store.gitea.styles.contains(&style);
-    let automatic = asked.body["merge_when_checks_succeed"] == true;
     // Seen on Gitea: where fast-forward is the only style, the merge is not scheduled, whatever was
     // asked for.
     let ignored = style == "fast-forward-only" && !version(store).0;
-    // Where it knows of no required context, nothing holds it back.
-    if store.passed() && allowed {
-        store.merge(number);
-        return Reply::json(200, Value::Null);
-    }
     if !automatic || ignored {
-        return if allowed {
+        // Where it knows of no required context, nothing holds it back.
+        if store.passed() && allowed && store.gitea.approved {
+            store.scheduled.retain(|(known, _)| *known != number);
+            store.merge(number);
+            return Reply::json(200, Value::Null);
+        }
+        return if !store.gitea.approved {
+            error(
+                405,
+                "not allowed to merge [reason: Does not have enough approvals]",
+            )
+        } else if allowed {
             error(405, "Not all required status checks successful")
         } else {
             error(405, "Invalid merge style")
@@ -615,7 +630,17 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if !allowed {
         store.gitea.stuck.insert(number);
     }
+    // Before the merge is scheduled, the status finds nothing to check.
+    if let Some(context) = store.gitea.late_status.take() {
+        store.report(context, "success");
+    }
     store.scheduled.push((number, head));
+    // Seen: since Gitea 1.24 the merge is checked from a queue; older servers and Forgejo 8 to 11
+    // check it only when a status or a review arrives (`ScheduleAutoMerge` in
+    // `services/automerge/automerge.go`).
+    if is_at_least(store, (1, 24), 12) {
+        later(store, Task::Scheduled);
+    }
     Reply::json(201, Value::Null)
 }
 

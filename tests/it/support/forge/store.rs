@@ -295,7 +295,7 @@ impl Store {
     /// The forge merges what it was asked to as soon as it may: at whatever head it is now (seen on
     /// GitHub and on Gitea 1.25.4: a push by someone with write access leaves the merge scheduled).
     pub fn settle(&mut self) {
-        if self.passed() {
+        if self.passed() && (self.kind == Kind::Github || self.gitea.approved) {
             let held = |number| {
                 self.gitea.stuck.contains(&number)
                     || self.kind == Kind::Github && super::github::is_held(self, number)
