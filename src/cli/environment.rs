@@ -6,6 +6,8 @@ use std::{
     time::SystemTime,
 };
 
+use rustix::termios::tcgetwinsize;
+
 use crate::{
     http::Timer,
     workflow::{Environment, Terminals},
@@ -20,9 +22,16 @@ pub fn environment() -> io::Result<Environment> {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
+            columns: columns(),
         },
         machine: env::consts::ARCH,
         clock: SystemTime::now,
         pacing: Timer::new(SystemTime::now),
     })
+}
+
+/// The width of the terminal at standard output. A terminal whose size nothing set reports 0.
+fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
 }

@@ -33,6 +33,7 @@ use crate::{
         causes::by_cause,
         json::{ErrorDocument, ErrorRow},
         sarif::{self, Findings},
+        wrap::wrapped,
     },
     untrusted::{
         self, block,
@@ -57,6 +58,8 @@ pub(super) struct Output {
     pub(super) colour: bool,
     pub(super) error_colour: bool,
     stdout: Destination,
+    /// The width that results for people keep to; `None` without a terminal.
+    pub(super) columns: Option<usize>,
     /// Whether progress is shown.
     pub(super) progress: bool,
     line: ProgressLine,
@@ -121,6 +124,10 @@ impl Output {
             } else {
                 Destination::Pipe
             },
+            columns: environment
+                .terminals
+                .columns
+                .filter(|_| format != Format::Github),
             // A line that is redrawn and lines of the request log would overwrite one another.
             progress: environment.terminals.stderr
                 && environment
@@ -271,6 +278,12 @@ impl Output {
         self.stderr().note(text);
     }
 
+    /// Writes a message for people in lines that fit the terminal of the result.
+    pub(super) fn wrapped_note(&self, text: &str) {
+        let columns = self.columns.unwrap_or(usize::MAX);
+        self.note(&wrapped(text, columns).join("\n"));
+    }
+
     /// Writes a warning or an error for people.
     pub(super) fn error_text(&self, text: &str) {
         self.stderr().write(text);
@@ -357,7 +370,7 @@ impl Output {
         match std::mem::take(&mut self.codes).as_slice() {
             [] => {}
             [code] => self.note(&format!("for more: repin explain {code}")),
-            codes => self.note(&format!(
+            codes => self.wrapped_note(&format!(
                 "for more: repin explain CODE ({})",
                 codes.join(", ")
             )),

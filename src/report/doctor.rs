@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::annotations::with_help;
+use super::{annotations::with_help, wrap::indented};
 use crate::{
     checks::Status,
     untrusted::{
@@ -77,23 +77,49 @@ pub fn folded(rows: &[DoctorRow], shown: Shown) -> (Vec<DoctorRow>, Option<Strin
     (kept, line)
 }
 
+/// The width of a status and the blanks after it.
+const STATUS: usize = 6;
+/// The least width of a column of evidence; in a narrower terminal, evidence has lines of its own.
+const EVIDENCE: usize = 30;
+
 /// Rows for people: status, code, evidence, and the help below, once for consecutive rows that
-/// share it. `paint` colours a status.
-pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> String {
+/// share it. `paint` colors a status. `columns` is the width of the terminal; without it, each
+/// evidence and each help is one line.
+pub fn table(
+    rows: &[DoctorRow],
+    columns: Option<usize>,
+    paint: impl Fn(Status, &str) -> String,
+) -> String {
+    let columns = columns.unwrap_or(usize::MAX);
     let width = rows.iter().map(|row| row.code.len()).max().unwrap_or(0);
+    let in_column = columns >= STATUS + width + 2 + EVIDENCE;
+    let indent = if in_column {
+        STATUS + width + 2
+    } else {
+        STATUS
+    };
+    let column = " ".repeat(indent);
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
         let status = paint(row.status, row.status.as_str());
-        let _ = writeln!(
-            text,
-            "{status}  {:<width$}  {}",
-            row.code,
-            plain(&row.detail)
-        );
+        let detail = indented(&plain(&row.detail), indent, columns);
+        let mut lines = detail.iter().map(String::as_str).peekable();
+        let first = lines.next_if(|line| in_column && line.starts_with(&column));
+        match first.map(|line| &line[indent..]) {
+            Some(first) => {
+                let _ = writeln!(text, "{status}  {:<width$}  {first}", row.code);
+            }
+            None => {
+                let _ = writeln!(text, "{status}  {}", row.code);
+            }
+        }
+        lines.for_each(|line| text += &format!("{line}\n"));
         let shared = |next: &DoctorRow| (next.code, &next.hint) == (row.code, &row.hint);
         let repeated = rows.get(at + 1).is_some_and(shared);
         if let (Some(hint), false) = (&row.hint, repeated) {
-            let _ = writeln!(text, "      {:<width$}  help: {}", "", plain(hint));
+            for line in indented(&format!("help: {}", plain(hint)), indent, columns) {
+                text += &(line + "\n");
+            }
         }
     }
     text
@@ -155,7 +181,7 @@ mod tests {
 
     #[test]
     fn table_has_columns_and_no_control_characters() {
-        insta::assert_snapshot!(table(&rows(), |_, word| word.to_owned()), @r"
+        insta::assert_snapshot!(table(&rows(), None, |_, word| word.to_owned()), @r"
         pass  lock        free
         fail  repository  evil\u{1b}[2J @team | x\n::error::y
                           help: fix 100%\nof it
@@ -200,11 +226,50 @@ mod tests {
             hint: Some("log in".to_owned()),
             without: None,
         };
-        insta::assert_snapshot!(table(&[row("a"), row("b")], |_, word| word.to_owned()), @r"
+        insta::assert_snapshot!(table(&[row("a"), row("b")], None, |_, word| word.to_owned()), @r"
         fail  registry  a
         fail  registry  b
                         help: log in
         ");
+    }
+
+    #[test]
+    fn evidence_is_wrapped_and_digests_are_whole() {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let rows = [DoctorRow {
+            code: "registry",
+            status: Status::Fail,
+            detail: format!("review: the registry of images lacks {digest} or hides it"),
+            hint: Some("log in to the registry, then run it again".to_owned()),
+            without: None,
+        }];
+        let shown = |columns| table(&rows, Some(columns), |_, word| word.to_owned());
+        let lines = [
+            "fail  registry  review: the registry of images lacks",
+            &format!("         {digest}"),
+            "                or hides it",
+            "                help: log in to the registry, then run it again\n",
+        ];
+        assert_eq!(shown(80), lines.join("\n"));
+        let lines = [
+            "fail  registry",
+            "      review: the registry of images",
+            "      lacks",
+            &digest,
+            "      or hides it",
+            "      help: log in to the registry, then",
+            "      run it again\n",
+        ];
+        assert_eq!(shown(40), lines.join("\n"));
+        let alone = DoctorRow {
+            detail: digest.clone(),
+            hint: None,
+            ..rows[0].clone()
+        };
+        assert_eq!(
+            table(&[alone], Some(80), |_, word| word.to_owned()),
+            format!("fail  registry\n         {digest}\n")
+        );
     }
 
     #[test]

@@ -17,3 +17,4 @@ pub mod starter;
 pub mod status;
 pub mod summary;
 pub mod table;
+pub mod wrap;

@@ -9,11 +9,12 @@ use super::{
     },
     revision::abbreviated,
     table::{Align, aligned},
+    wrap,
 };
 use crate::{
     checks::Check,
     config::number,
-    untrusted::{padded, plain, short, width},
+    untrusted::{padded, plain, short},
 };
 
 /// The width that the screen keeps to.
@@ -323,30 +324,12 @@ fn closing(document: &StatusDocument) -> String {
     } else {
         "nothing is off in what was read".to_owned()
     };
-    let lines = wrapped_to(&line, COLUMNS);
+    let lines = wrap::wrapped(&line, COLUMNS);
     lines.join("\n") + "\n"
 }
 
 fn wrapped(line: &str) -> Vec<String> {
-    wrapped_to(line, COLUMNS - INDENT)
-}
-
-/// A line in pieces of at most so many columns, split at single blanks; a longer word stays whole.
-fn wrapped_to(line: &str, columns: usize) -> Vec<String> {
-    if width(line) <= columns {
-        return vec![line.to_owned()];
-    }
-    let mut lines: Vec<String> = Vec::new();
-    for word in line.split(' ') {
-        match lines.last_mut() {
-            Some(last) if width(last) + 1 + width(word) <= columns => {
-                last.push(' ');
-                last.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    wrap::wrapped(line, COLUMNS - INDENT)
 }
 
 #[cfg(test)]

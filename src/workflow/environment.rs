@@ -39,6 +39,9 @@ pub struct Terminals {
     pub stdout: bool,
     /// Whether messages are read on a screen.
     pub stderr: bool,
+    /// The width of the terminal at standard output; `None` if there is no terminal or it has no
+    /// known width.
+    pub columns: Option<usize>,
 }
 
 impl Environment {

@@ -16,6 +16,7 @@ mod base_rules;
 mod book;
 mod checkout;
 mod cli;
+mod columns;
 mod commit;
 mod conformance;
 mod contents;

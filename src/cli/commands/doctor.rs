@@ -26,7 +26,10 @@ use crate::{
     },
     error::{Class, Errors},
     http::ServerTime,
-    report::doctor::{self, DoctorDocument, DoctorRow, Shown},
+    report::{
+        doctor::{self, DoctorDocument, DoctorRow, Shown},
+        wrap::wrapped,
+    },
 };
 
 /// How far clocks may differ without a wrong verdict on an age.
@@ -132,16 +135,19 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
                 Volume::Verbose | Volume::Requests => Shown::All,
             };
             let (rows, rest) = doctor::folded(rows, shown);
-            cx.output.print(doctor::table(&rows, |status, word| {
-                paint(status, word, colour)
-            }));
+            let columns = cx.output.columns;
+            cx.output
+                .print(doctor::table(&rows, columns, |status, word| {
+                    paint(status, word, colour)
+                }));
             if let Some(rest) = rest {
+                let rest = wrapped(&rest, columns.unwrap_or(usize::MAX)).join("\n");
                 cx.output.print(format!("\n{rest}\n"));
             }
         }
         Format::Github => {
             cx.output.annotate(&doctor::annotated(rows));
-            let table = doctor::table(rows, |_, word| word.to_owned());
+            let table = doctor::table(rows, None, |_, word| word.to_owned());
             cx.output.print_unparsed(table)?;
             StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(rows))?;
         }
@@ -161,7 +167,7 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
             cx.output.reported(row.code);
         }
         cx.output.refer();
-        cx.output.note(&format!(
+        cx.output.wrapped_note(&format!(
             "\n{passed} passed, {failed} failed, {skipped} skipped; nothing was changed"
         ));
     }

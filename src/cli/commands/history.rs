@@ -28,6 +28,7 @@ use crate::{
         dates, page,
         revision::abbreviated,
         table::{Align, aligned},
+        wrap::{indented, wrapped},
     },
     untrusted::{self, padded, plain, width},
     workflow::{History, connection, set_diffs::set_diffs},
@@ -165,7 +166,10 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
         });
     } else {
         let table = if cx.output.volume >= Volume::Verbose {
-            whole(&entries)
+            match cx.output.columns {
+                Some(columns) => blocks(&entries, columns),
+                None => whole(&entries),
+            }
         } else {
             short(&entries)
         };
@@ -174,7 +178,7 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
             "{}: * is current, < is available for rollback",
             plain(&history.branch.name)
         );
-        cx.output.note(&legend);
+        cx.output.wrapped_note(&legend);
     }
 }
 
@@ -252,4 +256,27 @@ fn whole(entries: &[&Entry]) -> String {
         .chain(entries.iter().map(row))
         .collect();
     aligned(&[Align::Left; 7], &rows)
+}
+
+/// Entries as blocks for a terminal of so many columns, in which nothing is cut: each digest has a
+/// line of its own.
+fn blocks(entries: &[&Entry], columns: usize) -> String {
+    let mut lines = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        if at > 0 {
+            lines.push(String::new());
+        }
+        let head = format!("{:<1}  {}  {}", mark(entry), entry.shown_kind(), entry.date);
+        lines.extend(wrapped(&head, columns));
+        let revision = entry.revision.as_ref().map(Revision::as_str);
+        let revision = revision.unwrap_or("-");
+        lines.extend(indented(&format!("revision {revision}"), 3, columns));
+        lines.extend(indented(&format!("commit {}", entry.commit), 3, columns));
+        for (name, digest) in &entry.images {
+            lines.extend(indented(name, 3, columns));
+            lines.extend(indented(&digest.to_string(), 5, columns));
+        }
+        lines.extend(indented(&plain(&entry.subject), 3, columns));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }

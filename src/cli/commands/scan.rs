@@ -1,10 +1,8 @@
 //! `repin scan`: list every pin with its place; never fails because of what it finds.
 
-use std::fmt::Write as _;
-
 use crate::{
     checks,
-    cli::{context::Context, exit::Exit, format::Format},
+    cli::{context::Context, exit::Exit, format::Format, output::Output},
     config::{Config, number},
     error::Errors,
     outside,
@@ -13,8 +11,9 @@ use crate::{
         json::ScanDocument,
         sarif::Findings,
         table::{Align, aligned},
+        wrap::{indented, indented_words},
     },
-    untrusted::plain,
+    untrusted::{plain, width},
     workflow::warn_if_interrupted,
 };
 
@@ -31,69 +30,101 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
             cx.output.sarif(&findings, None, Exit::Done);
         }
         Format::Human | Format::Github => {
-            cx.output.print(pins_table(&config, &found));
-            cx.output.note(&summary(&config, &found));
+            let columns = cx.output.columns;
+            cx.output.print(listed(&rows(&config, &found), columns));
+            summary(&config, &found, &cx.output);
         }
     }
     Ok(Exit::Done)
 }
 
-fn pins_table(config: &Config, found: &Found) -> String {
-    let row = |place: String, image: usize, what: String| {
-        vec![plain(&place), config.images[image].name.clone(), what]
-    };
-    let mut rows: Vec<_> = found
-        .pins()
-        .iter()
-        .map(|pin| {
-            let place = format!("{}:{}:{}", pin.file, pin.what.line, pin.what.column);
-            let tag = pin
-                .what
-                .tag
-                .as_ref()
-                .map_or_else(String::new, |tag| format!("  (tag {tag})"));
-            let split = pin.what.split.as_ref().map_or_else(String::new, |split| {
-                let pointer = split.pointer.as_deref().unwrap_or_default();
-                let name = &config.places[split.place].name;
-                format!("  ({})", plain(format!("{name} {pointer}").trim_end()))
-            });
-            row(
-                place,
-                pin.what.image,
-                format!("{}{tag}{split}", pin.what.digest),
-            )
-        })
-        .collect();
-    rows.extend(found.malformed.iter().map(|malformed| {
-        let place = format!(
-            "{}:{}:{}",
-            malformed.file, malformed.what.line, malformed.what.column
-        );
-        row(
-            place,
-            malformed.what.image,
-            format!("malformed: {}", plain(&malformed.what.text)),
-        )
-    }));
-    rows.extend(found.refused.iter().map(|refused| {
-        let place = format!(
-            "{}:{}:{}",
-            refused.file, refused.what.line, refused.what.column
-        );
-        let image = refused.what.image;
-        let name = image.map_or_else(|| "-".to_owned(), |at| config.images[at].name.clone());
-        let name_of_place = &config.places[refused.what.place].name;
-        let why = plain(&refused.what.why);
-        vec![
-            plain(&place),
-            name,
-            format!("refused by {name_of_place}: {why}"),
-        ]
-    }));
-    aligned(&[Align::Left, Align::Left, Align::Left], &rows)
+/// A pin, or a text that could not be read as one.
+struct Row {
+    place: String,
+    image: String,
+    /// The digest or the reason, and remarks, each as words that are not broken.
+    parts: Vec<Vec<String>>,
 }
 
-fn summary(config: &Config, found: &Found) -> String {
+fn rows(config: &Config, found: &Found) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for pin in found.pins() {
+        let mut parts = vec![vec![pin.what.digest.to_string()]];
+        if let Some(tag) = &pin.what.tag {
+            parts.push(vec!["(tag".to_owned(), format!("{tag})")]);
+        }
+        if let Some(split) = &pin.what.split {
+            let name = &config.places[split.place].name;
+            parts.push(match split.pointer.as_deref().map(plain) {
+                Some(pointer) if !pointer.trim_end().is_empty() => {
+                    vec![format!("({name}"), format!("{})", pointer.trim_end())]
+                }
+                _ => vec![format!("({name})")],
+            });
+        }
+        let place = format!("{}:{}:{}", pin.file, pin.what.line, pin.what.column);
+        rows.push(Row {
+            place: plain(&place),
+            image: config.images[pin.what.image].name.clone(),
+            parts,
+        });
+    }
+    for malformed in &found.malformed {
+        let what = &malformed.what;
+        let place = format!("{}:{}:{}", malformed.file, what.line, what.column);
+        rows.push(Row {
+            place: plain(&place),
+            image: config.images[what.image].name.clone(),
+            parts: vec![vec!["malformed:".to_owned(), plain(&what.text)]],
+        });
+    }
+    for refused in &found.refused {
+        let what = &refused.what;
+        let place = format!("{}:{}:{}", refused.file, what.line, what.column);
+        let image = what.image.map(|at| config.images[at].name.clone());
+        let name = &config.places[what.place].name;
+        let reason = format!("refused by {name}: {}", plain(&what.why));
+        rows.push(Row {
+            place: plain(&place),
+            image: image.unwrap_or_else(|| "-".to_owned()),
+            parts: vec![reason.split(' ').map(str::to_owned).collect()],
+        });
+    }
+    rows
+}
+
+/// The pins as a table, or as blocks if the table is wider than the terminal.
+fn listed(rows: &[Row], columns: Option<usize>) -> String {
+    let cells = rows.iter().map(|row| {
+        let parts: Vec<_> = row.parts.iter().map(|words| words.join(" ")).collect();
+        vec![row.place.clone(), row.image.clone(), parts.join("  ")]
+    });
+    let table = aligned(&[Align::Left; 3], &cells.collect::<Vec<_>>());
+    match columns {
+        Some(columns) if table.lines().any(|line| width(line) > columns) => blocks(rows, columns),
+        _ => table,
+    }
+}
+
+/// The pins as blocks for a terminal of so many columns: each digest has a line of its own.
+fn blocks(rows: &[Row], columns: usize) -> String {
+    let mut lines = Vec::new();
+    for row in rows {
+        let head = format!("{}  {}", row.place, row.image);
+        if width(&head) <= columns {
+            lines.push(head);
+        } else {
+            lines.push(row.place.clone());
+            lines.extend(indented(&row.image, 2, columns));
+        }
+        for words in &row.parts {
+            lines.extend(indented_words(words.iter().map(String::as_str), 2, columns));
+        }
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn summary(config: &Config, found: &Found, output: &Output) {
     let images = config.images.iter().enumerate();
     let counts = images.map(|(at, image)| {
         format!(
@@ -103,13 +134,12 @@ fn summary(config: &Config, found: &Found) -> String {
             image.pins
         )
     });
-    let mut text = format!(
+    output.wrapped_note(&format!(
         "{}, pins: {}",
         number(found.files, "file"),
         counts.collect::<Vec<_>>().join(", ")
-    );
+    ));
     for (path, hazard) in &found.hazards {
-        let _ = write!(text, "\nwarning: {}: {hazard}", plain(&path.to_string()));
+        output.note(&format!("warning: {}: {hazard}", plain(&path.to_string())));
     }
-    text
 }

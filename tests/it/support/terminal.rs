@@ -6,7 +6,10 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
 
 /// Runs `command` at a terminal on which `text` is typed; returns its result, with the output on
 /// the terminal as standard error.
@@ -37,10 +40,23 @@ pub fn typed(mut command: Command, text: &str) -> Output {
 /// Runs `command` with both of its streams at a terminal: what stays there, byte by byte but for
 /// the carriage return that a terminal puts before each line feed, and how it ended. A line of progress, which
 /// appears if something takes a moment, is cleared again.
-pub fn shown(mut command: Command) -> (String, Option<i32>) {
+pub fn shown(command: Command) -> (String, Option<i32>) {
+    // The width of a terminal whose size nothing set.
+    shown_at(0, command)
+}
+
+/// Like [`shown`], at a terminal of so many columns.
+pub fn shown_at(columns: u16, mut command: Command) -> (String, Option<i32>) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
+    let size = Winsize {
+        ws_col: columns,
+        ws_row: 24,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&master, size).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let terminal = File::options().read(true).write(true).open(name).unwrap();
     command
