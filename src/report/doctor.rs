@@ -113,7 +113,9 @@ pub fn table(
                 let _ = writeln!(text, "{status}  {}", row.code);
             }
         }
-        lines.for_each(|line| text += &format!("{line}\n"));
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
         let shared = |next: &DoctorRow| (next.code, &next.hint) == (row.code, &row.hint);
         let repeated = rows.get(at + 1).is_some_and(shared);
         if let (Some(hint), false) = (&row.hint, repeated) {

@@ -278,5 +278,6 @@ fn blocks(entries: &[&Entry], columns: usize) -> String {
         }
         lines.extend(indented(&plain(&entry.subject), 3, columns));
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.push(String::new());
+    lines.join("\n")
 }

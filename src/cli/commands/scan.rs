@@ -121,7 +121,8 @@ fn blocks(rows: &[Row], columns: usize) -> String {
             lines.extend(indented_words(words.iter().map(String::as_str), 2, columns));
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn summary(config: &Config, found: &Found, output: &Output) {
