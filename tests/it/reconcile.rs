@@ -327,6 +327,8 @@ fn before(case: &str, kind: Kind) -> (Fake, Ask) {
             add(&fake, |_| {});
         }
         _ => {
+            let files = [(A, "image: x@rev0\r\n"), (B, "image: x@rev0 # é")];
+            fake.store().push(&branch("rev0"), COMMIT, &files);
             add(&fake, |pull| to_revision(pull, "rev0"));
             add(&fake, |_| {});
         }
