@@ -44,7 +44,7 @@ fn scan_fits_the_terminal() {
         let text = at(columns, &world, &["scan"]);
         fits(&text, columns);
         for image in ["review", "fix"] {
-            assert!(has_line(&text, &world.digest(image, REV_A)), "{text}");
+            assert!(has_line(&text, world.digest(image, REV_A)), "{text}");
         }
         assert!(text.contains(&format!("{REV_A})")), "{text}");
         assert!(
@@ -84,7 +84,7 @@ fn verbose_history_fits_the_terminal() {
         fits(&text, columns);
         for revision in [REV_A, REV_B] {
             for image in ["review", "fix"] {
-                assert!(has_line(&text, &world.digest(image, revision)), "{text}");
+                assert!(has_line(&text, world.digest(image, revision)), "{text}");
             }
         }
         let revision = format!("revision {REV_B}");
@@ -112,7 +112,7 @@ fn doctor_fits_the_terminal() {
         let text = at(columns, &world, &["doctor", "-v"]);
         fits(&text, columns);
         assert!(text.contains(secret), "{text}");
-        assert!(text.contains(&review), "{text}");
+        assert!(text.contains(review), "{text}");
         let unwrapped = unwrapped(&text);
         for row in rows {
             let detail = row["detail"].as_str().unwrap();
