@@ -128,6 +128,8 @@ pub struct Error {
     pub subject: Option<String>,
     /// What failed.
     pub message: String,
+    /// The HTTP status of the response that failed.
+    pub status: Option<u16>,
     /// The place in a file, if there is one.
     pub place: Option<Box<Place>>,
     /// Further facts, a line each.
@@ -154,6 +156,7 @@ impl Error {
             code,
             subject: None,
             message: message.into(),
+            status: None,
             place: None,
             notes: Vec::new(),
             help: None,
@@ -230,6 +233,13 @@ impl Error {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same error with the status of the response that failed.
+    #[must_use]
+    pub fn status(mut self, status: reqwest::StatusCode) -> Self {
+        self.status = Some(status.as_u16());
         self
     }
 

@@ -412,6 +412,21 @@ impl Approved {
     }
 }
 
+impl Approved {
+    /// The digests of the images that are pinned.
+    pub fn pinned_digests(&self, config: &Config) -> Digests {
+        let mut digests = Digests::new();
+        for (image, approved) in config.images.iter().zip(&self.images) {
+            if image.pins > 0
+                && let Some(facts) = &approved.facts
+            {
+                digests.insert(image.name.clone(), facts.digest);
+            }
+        }
+        digests
+    }
+}
+
 impl VerifiedSet {
     /// The revision of the set.
     pub fn revision(&self) -> &Revision {

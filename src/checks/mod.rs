@@ -29,7 +29,7 @@ pub use chain::{
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
 pub use outside::{Direction, no_match, of_tree, outside, unmatched, unpinned};
-pub use past::{Overruled, Past, pinned_digests, pinned_now, without_history};
+pub use past::{Overruled, Past, pinned_now, without_history};
 pub use pins::{agreement, counts, found_twice, version_comments};
 pub use policy::{policy_unknown, policy_weakened};
 pub use recent::{RecentOrder, RecentPast};

@@ -1,7 +1,7 @@
 //! Verdicts on git history: a promote must not be older than the pinned set or rolled back, and the
 //! set of a rollback must have been promoted.
 
-use super::{Approved, Check, Code, Status, set::shown};
+use super::{Check, Code, Status, set::shown};
 use crate::{
     config::Config,
     error::Error,
@@ -316,18 +316,6 @@ pub fn without_history(error: &GitError) -> Option<String> {
         GitError::NoGit | GitError::Unborn => Some(error.to_string()),
         _ => None,
     }
-}
-
-/// The digests that an approved set gives the images which are pinned.
-pub fn pinned_digests(config: &Config, approved: &Approved) -> Digests {
-    let images = config
-        .images
-        .iter()
-        .zip(approved.images())
-        .filter(|(image, _)| image.pins > 0);
-    images
-        .filter_map(|(image, approved)| Some((image.name.clone(), approved.facts.as_ref()?.digest)))
-        .collect()
 }
 
 /// The digests that are pinned now, of the images whose pins agree.

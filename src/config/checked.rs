@@ -319,22 +319,12 @@ fn files_and_counts(g: &ErrorCollector, fields: &Fields<'_>) -> (Option<Globs>, 
 }
 
 fn files(g: &ErrorCollector, node: &Node) -> Option<Globs> {
-    let globs = globs(g, node)?;
+    let globs = g.globs(node)?;
     if globs.included().is_empty() {
         g.report(node.span, "`files` is empty, so no pin can be found");
         return None;
     }
     Some(globs)
-}
-
-pub(super) fn globs(g: &ErrorCollector, node: &Node) -> Option<Globs> {
-    let mut globs = Globs::default();
-    // Every wrong one is reported.
-    let mut right = true;
-    for item in g.globs(node)? {
-        right &= g.parsed(item, |text| globs.add(text, item.span)).is_some();
-    }
-    right.then_some(globs)
 }
 
 fn outside(g: &ErrorCollector, fields: &Fields<'_>) -> Option<Outside> {
@@ -346,7 +336,7 @@ fn outside(g: &ErrorCollector, fields: &Fields<'_>) -> Option<Outside> {
     let policy = fields.or("outside", OutsidePolicy::Warn, |node| {
         g.choice(node, &policies)
     });
-    let ignore = fields.or("outside_ignore", Globs::default(), |node| globs(g, node));
+    let ignore = fields.or("outside_ignore", Globs::default(), |node| g.globs(node));
     Some(Outside {
         policy: policy?,
         ignore: ignore?,

@@ -8,7 +8,10 @@ use std::{
     fmt::Display,
 };
 
-use super::yaml::{Key, Node, Value};
+use super::{
+    path::Globs,
+    yaml::{Key, Node, Value},
+};
 use crate::error::{Class, Error, Place, SourceText, Span};
 
 /// Gathers the problems of one file.
@@ -214,8 +217,19 @@ impl ErrorCollector {
         items.into_iter().collect()
     }
 
+    /// A list of globs. Every malformed one is reported.
+    pub(super) fn globs(&self, node: &Node) -> Option<Globs> {
+        let mut globs = Globs::default();
+        let mut well_formed = true;
+        for item in self.glob_items(node)? {
+            let parsed = self.parsed(item, |text| globs.add(text, item.span));
+            well_formed &= parsed.is_some();
+        }
+        well_formed.then_some(globs)
+    }
+
     /// The items of a list of globs, whose number is limited.
-    pub(super) fn globs<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
+    pub(super) fn glob_items<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
         let items = self.list(node)?;
         let total = self.globs.get() + items.len();
         self.globs.set(total);

@@ -430,7 +430,10 @@ impl Http {
     fn caused(&self, what: &str, cause: &Cause) -> Error {
         let reason = match cause {
             Cause::NoClient(reason) | Cause::Redirect(reason) => reason.clone(),
-            Cause::Status { status, body } => reply::status_text(*status, body, &self.secrets),
+            Cause::Status { status, body } => {
+                let reason = reply::status_text(*status, body, &self.secrets);
+                return Error::unavailable(what, reason).status(*status);
+            }
             Cause::Network(network) => return self.below_http(what, network),
             Cause::Stalled(progress) => format!("no response within {} s", progress.as_secs()),
             Cause::Overdue(whole) => {
@@ -460,12 +463,9 @@ impl Http {
         }
     }
 
-    /// Redirects and refused tokens are never what a caller could use.
+    /// Fails on a redirect and on a refused token, which no caller handles.
     fn final_answer(&self, reply: Reply) -> Result<Reply, Error> {
-        if reply.status == StatusCode::NOT_MODIFIED {
-            return Ok(reply);
-        }
-        if reply.status.is_redirection() {
+        if reply.status.is_redirection() && reply.status != StatusCode::NOT_MODIFIED {
             let to = reply
                 .headers
                 .get(header::LOCATION)

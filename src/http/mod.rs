@@ -33,7 +33,10 @@ pub use clock::{Clock, ServerTime};
 pub use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
 pub use log::LOG;
 pub use pace::{Pace, Shard, Tallied, tallied};
-pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};
-pub use retry::{Deadline, RetryAdvice, StopReason, WaitReason};
+pub use policy::{
+    Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects, RetryAdvice,
+    WaitReason,
+};
+pub use retry::{Deadline, StopReason};
 pub use timer::Timer;
 pub use transport::{SettingsError, Transport};

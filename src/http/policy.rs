@@ -2,7 +2,38 @@
 
 use std::time::Duration;
 
-use super::RetryAdvice;
+/// Whether another attempt may do better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAdvice {
+    /// The same would happen again.
+    Never,
+    /// After the usual pause.
+    Later,
+    /// At a time given by the server.
+    After(Duration),
+    /// The server limits how often it is asked; it reported when the limit ends, or `None`.
+    Limited(Option<Duration>),
+}
+
+impl RetryAdvice {
+    /// What the server asks to wait for, if it asks.
+    pub(super) fn reason(self) -> Option<WaitReason> {
+        match self {
+            Self::Never | Self::Later => None,
+            Self::After(_) => Some(WaitReason::Busy),
+            Self::Limited(_) => Some(WaitReason::Limit),
+        }
+    }
+}
+
+/// Why a server asks to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// It limits how often it is asked.
+    Limit,
+    /// It is busy.
+    Busy,
+}
 
 /// How requests to one kind of server are made and tried again.
 #[derive(Debug, Clone)]

@@ -3,22 +3,12 @@
 //! Registries get there by a deletion or a garbage collection that leaves the tag behind. Such a
 //! tag cannot be pulled: a pending one is reported and passed over, any other refuses the run.
 
-use super::{Guards, Listing, Warning};
+use super::{Dangling, Guards, Listing, Warning};
 use crate::{
     config::Prune,
     error::{Class, Error},
     oci::Tag,
 };
-
-/// A tag whose manifest is missing from the registry's storage: listed twice, read twice, and both
-/// reads answered 404 with every manifest type in `Accept`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dangling {
-    /// The tag.
-    pub tag: Tag,
-    /// The number of its version, where a packages API lists it.
-    pub id: Option<u64>,
-}
 
 /// The warnings about skipped tags.
 pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {

@@ -7,15 +7,17 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     time::{Duration, SystemTime},
 };
 
-use super::{Candidate, Guards, Listing, Version, Warning, dangling, date};
+use super::{
+    Candidate, Guards, KeepReason, Listing, PackageVerdict, Protected, Version, Warning, dangling,
+    date,
+};
 use crate::{
     config::{Prune, number},
     error::{Class, Error},
-    oci::{Digest, Tag},
+    oci::Digest,
 };
 
 /// Clocks that are further apart, and dates that are further ahead, are wrong.
@@ -32,76 +34,6 @@ pub struct Rules<'c> {
     pub older_than: Duration,
     /// More candidates than this: nothing is deleted.
     pub limit: usize,
-}
-
-/// A verdict about one package.
-#[derive(Debug, Clone)]
-pub struct PackageVerdict {
-    /// How many versions there are.
-    pub listed: usize,
-    /// The versions that may be deleted, oldest first; only a [`super::Plan`] is deleted.
-    pub candidates: Vec<Candidate>,
-    /// The protected versions, in the order of the listing.
-    pub protected: Vec<Protected>,
-    /// How many pending versions are kept because of another tag.
-    pub mixed: usize,
-    /// How many pending versions are too young.
-    pub young: usize,
-    /// Warnings that prevent no deletion.
-    pub warnings: Vec<Warning>,
-    /// Why nothing may be deleted.
-    pub refusal: Option<Error>,
-}
-
-/// A version that is kept for a reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protected {
-    /// The version.
-    pub version: Version,
-    /// The reason.
-    pub reason: KeepReason,
-}
-
-/// Why a version is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeepReason {
-    /// It is pinned there.
-    Pinned(String),
-    /// It was pinned by a set in promote history.
-    History,
-    /// A tracked file there names its digest.
-    Named(String),
-    /// It has the tag of a revision that was, or is being, promoted.
-    Revision(Tag, String),
-    /// A tag matches `protect`.
-    Pattern(Tag),
-    /// An index that is kept has it.
-    Child(Digest),
-    /// It belongs to something that is kept: a signature, an attestation.
-    Refers(Digest),
-    /// Its other tags are pending, this one is not.
-    OtherTag(Tag),
-    /// Its age is unknown.
-    NoDate,
-}
-
-impl fmt::Display for KeepReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pinned(place) => write!(f, "pinned {place}"),
-            Self::History => f.write_str("pinned by a set in promote history"),
-            Self::Named(place) => write!(f, "its digest appears {place}"),
-            Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
-            Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
-            Self::Child(parent) => write!(f, "part of the index {parent}, which is kept"),
-            Self::Refers(target) => write!(f, "belongs to {target}, which is kept"),
-            Self::OtherTag(tag) => write!(
-                f,
-                "pending, but {tag} is not: deleting it would delete that tag too"
-            ),
-            Self::NoDate => f.write_str("its age is unknown"),
-        }
-    }
 }
 
 /// The kind of a version, without its age and its references.

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Dangling, date};
+use super::date;
 use crate::{
     oci::{Digest, INDEX_TYPES, Manifest, Tag},
     registry::Clock,
@@ -17,6 +17,16 @@ use crate::{
 
 /// An index within an index within an index, so deep at most.
 const DEPTH: usize = 8;
+
+/// A tag whose manifest is missing from the registry's storage: listed twice, read twice, and both
+/// reads answered 404 with every manifest type in `Accept`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dangling {
+    /// The tag.
+    pub tag: Tag,
+    /// The number of its version, where a packages API lists it.
+    pub id: Option<u64>,
+}
 
 /// One version: a manifest or index, and the tags that name it.
 #[derive(Debug, Clone, PartialEq, Eq)]

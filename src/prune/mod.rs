@@ -21,10 +21,11 @@ mod judge;
 mod listing;
 mod plan;
 mod text;
+mod verdict;
 
-pub use dangling::Dangling;
 pub use guards::{ExternalRepository, ExtraProtection, Guards, Protection, TipsChange, gather};
-pub use judge::{KeepReason, PackageVerdict, Protected, Rules, eligible, judge};
-pub use listing::{Child, Listing, Node, Progress, Version};
-pub use plan::{Candidate, Plan, Warning};
+pub use judge::{Rules, eligible, judge};
+pub use listing::{Child, Dangling, Listing, Node, Progress, Version};
+pub use plan::Plan;
 pub use text::Text;
+pub use verdict::{Candidate, KeepReason, PackageVerdict, Protected, Warning};

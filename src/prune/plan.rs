@@ -1,60 +1,18 @@
 //! The versions to delete, their order, and what is verified afterwards.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::collections::HashMap;
 
-use super::{Listing, PackageVerdict, Version, date};
+use super::{Candidate, Listing, PackageVerdict, Version};
 use crate::{
     error::{Class, Error},
     oci::Digest,
 };
-
-/// A version that may be deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// The version.
-    pub version: Version,
-    /// When it was made.
-    pub created: SystemTime,
-    /// The reason why it may be deleted.
-    pub reason: String,
-}
 
 /// A verdict that allows deletions; only [`PackageVerdict::approve`] makes one.
 #[derive(Debug, Clone)]
 pub struct Plan {
     order: Vec<Candidate>,
     keep: Vec<Version>,
-}
-
-impl Candidate {
-    pub(super) fn new(version: &Version, created: SystemTime, age: Duration) -> Self {
-        let what = if version.tags.is_empty() {
-            "untagged"
-        } else {
-            "every tag is pending"
-        };
-        let reason = format!(
-            "{what}, and it is {} old (of {})",
-            days(age),
-            date::show(created)
-        );
-        Self {
-            version: version.clone(),
-            created,
-            reason,
-        }
-    }
-}
-
-fn days(age: Duration) -> String {
-    match age.as_secs() / 86_400 {
-        0 => format!("{} h", age.as_secs() / 3_600),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    }
 }
 
 impl PackageVerdict {
@@ -139,13 +97,4 @@ impl Plan {
     pub fn keep(&self) -> &[Version] {
         &self.keep
     }
-}
-
-/// Something that a person should know and that refuses nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// A stable word for it.
-    pub code: &'static str,
-    /// The finding.
-    pub detail: String,
 }

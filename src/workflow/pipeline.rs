@@ -245,7 +245,7 @@ fn beside(
     };
     match (&request.proof, history.known()) {
         (Proof::Promoted, Ok(known)) => {
-            let undone = known.since(&checks::pinned_digests(config, approved));
+            let undone = known.since(&approved.pinned_digests(config));
             Ok(Beside {
                 undone: undone.unwrap_or_default().iter().map(Undone::of).collect(),
                 labels_now: tags::current_labels(config, found, services)?,

@@ -125,22 +125,36 @@ fn below(module: &str) -> Option<BTreeSet<&'static str>> {
     Some(reached)
 }
 
+/// The file that defines the item with this path, through all re-exports.
+fn defining<'s>(counted: &[&'s Source], path: &[String]) -> Option<&'s Source> {
+    let mut path = path.to_vec();
+    let mut passed = BTreeSet::new();
+    loop {
+        let holds = |source: &&&Source| path.starts_with(&source.module);
+        let file = *counted
+            .iter()
+            .filter(holds)
+            .max_by_key(|source| source.module.len())?;
+        let rest = &path[file.module.len()..];
+        let exported = rest.first().and_then(|name| file.exports.get(name));
+        match exported {
+            Some(target) if passed.insert(path.clone()) => {
+                path = target.iter().chain(&rest[1..]).cloned().collect();
+            }
+            _ => return Some(file),
+        }
+    }
+}
+
 /// Files that need each other. A module and what lies inside it may.
 pub(crate) fn cycles(sources: &[Source]) -> Vec<String> {
     let counted: Vec<_> = sources.iter().filter(|source| !source.is_test()).collect();
-    let file = |path: &[String]| {
-        let holds = |source: &&&Source| path.starts_with(&source.module);
-        counted
-            .iter()
-            .filter(holds)
-            .max_by_key(|source| source.module.len())
-    };
     let inside = |one: &Source, other: &Source| {
         one.module.starts_with(&other.module) || other.module.starts_with(&one.module)
     };
     let used = |source: &Source| -> Vec<&Source> {
         let ours = source.paths.iter().filter(|path| path.ours);
-        ours.filter_map(|path| file(&path.segments).copied())
+        ours.filter_map(|path| defining(&counted, &path.segments))
             .filter(|other| !inside(source, other))
             .collect()
     };
@@ -282,6 +296,15 @@ mod tests {
         assert_eq!(
             cycles(&cycle),
             ["src/pins/find.rs", "src/pins/pin.rs", "src/plan.rs"]
+        );
+        let through_a_re_export = [
+            parse("src/pins/mod.rs", "mod find; mod pin; pub use find::Found;"),
+            parse("src/pins/find.rs", "use super::pin::Pin;"),
+            parse("src/pins/pin.rs", "use super::Found;"),
+        ];
+        assert_eq!(
+            cycles(&through_a_re_export),
+            ["src/pins/find.rs", "src/pins/pin.rs"]
         );
         let line = [
             parse("src/pins/mod.rs", "mod find; pub use find::Found;"),

@@ -4,6 +4,8 @@
 //! What is compiled for tests only is left out, and counted so that it can be taken off the file's
 //! length.
 
+use std::collections::BTreeMap;
+
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use syn::{
     Attribute, Item, UseTree,
@@ -25,6 +27,8 @@ pub(crate) struct Source {
     /// Paths with at least two segments, those of `use` included, each from the crate's root if it
     /// is ours.
     pub(crate) paths: Vec<Named>,
+    /// Names that the file re-exports, with their paths from the crate's root.
+    pub(crate) exports: BTreeMap<String, Vec<String>>,
     /// Functions with a body.
     pub(crate) functions: Vec<Function>,
     /// Macros and methods that are called.
@@ -88,6 +92,7 @@ impl Source {
                 .iter()
                 .any(|attribute| attribute.path().is_ident("doc")),
             paths: Vec::new(),
+            exports: BTreeMap::new(),
             functions: Vec::new(),
             calls: Vec::new(),
             oddities: Vec::new(),
@@ -184,17 +189,38 @@ impl Walk<'_> {
                 .items
                 .iter()
                 .for_each(|tree| self.use_tree(tree, before)),
-            UseTree::Name(name) if name.ident == "self" => self.used(before, line),
-            UseTree::Name(name) => self.leaf(name.ident.to_string(), before, line),
-            UseTree::Rename(rename) => self.leaf(rename.ident.to_string(), before, line),
-            UseTree::Glob(_) => self.leaf("*".to_owned(), before, line),
+            UseTree::Name(name) if name.ident == "self" => {
+                if let Some(module) = before.last().cloned() {
+                    self.export(module, before);
+                }
+                self.used(before, line);
+            }
+            UseTree::Name(name) => {
+                let name = name.ident.to_string();
+                self.leaf(&name, name.clone(), before, line);
+            }
+            UseTree::Rename(rename) => {
+                let alias = rename.rename.to_string();
+                self.leaf(&rename.ident.to_string(), alias, before, line);
+            }
+            UseTree::Glob(_) => self.leaf("*", "*".to_owned(), before, line),
         }
     }
 
-    fn leaf(&mut self, name: String, before: &mut Vec<String>, line: usize) {
-        before.push(name);
+    fn leaf(&mut self, name: &str, alias: String, before: &mut Vec<String>, line: usize) {
+        before.push(name.to_owned());
+        self.export(alias, before);
         self.used(before, line);
         before.pop();
+    }
+
+    /// Records a name that other files can use through this one. A private import counts: the modules
+    /// below see it.
+    fn export(&mut self, name: String, segments: &[String]) {
+        // A path without `crate`, `self` or `super` begins in a module of this file, or in a crate.
+        let here = || self.module.iter().chain(segments).cloned().collect();
+        let path = self.rooted(segments).unwrap_or_else(here);
+        self.source.exports.insert(name, path);
     }
 
     fn used(&mut self, segments: &[String], line: usize) {

@@ -145,7 +145,7 @@ pub(in crate::config) fn inventory(g: &ErrorCollector, node: &Node) -> Option<In
 }
 
 fn globs(g: &ErrorCollector, node: &Node) -> Option<Vec<Glob>> {
-    g.globs(node)?;
+    g.glob_items(node)?;
     g.each(node, Glob::parse)
 }
 

@@ -300,7 +300,7 @@ fn foreign_keys(g: &ErrorCollector, fields: &Fields<'_>, kind: &str) {
 }
 
 fn files(g: &ErrorCollector, node: &Node) -> Option<Globs> {
-    let globs = super::super::checked::globs(g, node)?;
+    let globs = g.globs(node)?;
     if globs.included().is_empty() {
         g.report_hint(
             node.span,

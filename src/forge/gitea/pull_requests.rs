@@ -457,7 +457,7 @@ impl Gitea {
             Ok(labels) => Ok(Some(labels)),
             Err(error) if error.class == Class::Denied => Ok(None),
             // An owner that is a person has none.
-            Err(error) if error.message.starts_with("HTTP 404") => Ok(Some(Vec::new())),
+            Err(error) if error.status == Some(404) => Ok(Some(Vec::new())),
             Err(error) => Err(error),
         }
     }

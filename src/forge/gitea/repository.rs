@@ -196,7 +196,7 @@ impl Gitea {
     /// Whether a 404 means that a part of the repository is disabled; `key`: the field that reports
     /// it.
     pub(super) async fn is_disabled(&self, error: &Error, key: &str) -> bool {
-        if !error.message.starts_with("HTTP 404") {
+        if error.status != Some(404) {
             return false;
         }
         let what = "reading which parts of the repository are enabled";

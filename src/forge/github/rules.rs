@@ -115,8 +115,8 @@ impl Github {
         let request = self.request(Method::GET, &format!("rules/branches/{branch}"), what);
         let rules = match self.http.pages::<Value>(&request, Paging::Links).await {
             Ok(rules) => Some(Rules::of(&rules)),
-            Err(error) if error.message.starts_with("HTTP 404") => Some(Rules::default()),
-            Err(error) if error.message.starts_with("HTTP 403") => None,
+            Err(error) if error.status == Some(404) => Some(Rules::default()),
+            Err(error) if error.status == Some(403) => None,
             Err(error) => return Err(error),
         };
         let mut known = self.rules.borrow_mut();

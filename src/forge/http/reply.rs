@@ -81,7 +81,7 @@ impl Reply {
             | StatusCode::METHOD_NOT_ALLOWED => Class::Refused,
             _ => Class::Unavailable,
         };
-        let mut error = Error::about(kind, &self.what, self.text());
+        let mut error = Error::about(kind, &self.what, self.text()).status(self.status);
         if let Some(accepted) = self
             .header("x-accepted-github-permissions")
             .filter(|_| kind == Class::Denied)

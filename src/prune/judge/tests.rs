@@ -3,6 +3,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::*;
 use crate::{
     config::PruneBackend,
+    oci::Tag,
     pins::Mention,
     prune::{Child, Dangling, Node, text::Text},
     registry::Clock,

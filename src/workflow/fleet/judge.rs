@@ -289,7 +289,7 @@ impl Walk<'_> {
         };
         let undone = match self.request.goal {
             FleetGoal::Promote => None,
-            FleetGoal::Rollback => history.since(&checks::pinned_digests(config, &approved)),
+            FleetGoal::Rollback => history.since(&approved.pinned_digests(config)),
         };
         let beside = Beside {
             revision_now: pinned.map(ToString::to_string),
