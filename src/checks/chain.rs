@@ -1,24 +1,29 @@
-//! The chains: stages in order, cheapest first. A stage is judged as a whole; if a check failed or
-//! could not be judged, the chain stops there.
+//! The chain of checks that ends in an approved set: stages in order, cheapest first. A stage is
+//! judged as a whole; if a check failed or could not be judged, the chain stops there.
 //!
-//! promote: pins → order and hold → source → signatures → contents → smoke. rollback: pins →
-//! provenance → source, compared with the digests pinned then → signatures → contents → smoke. Only a
-//! chain that passed every stage makes an [`Approved`]. A set by itself: source → signatures → contents
-//! → smoke, which makes a [`VerifiedSet`]: nothing is said about pins and history, so no plan follows
-//! from it. A set that was verified once ends a chain after order and hold, or after provenance: only
-//! pins and history are judged again.
+//! ```text
+//! pins ─► history ─┬─► tags ─► signatures ─► contents ─► smoke ─► Approved
+//!                  └─► trusted set ─────────────────────────────► Approved
+//!                      tags ─► signatures ─► contents ─► smoke ─► VerifiedSet
+//! ```
+//!
+//! Each stage takes the value of the previous one. Only a chain that judged pins and history, and whose
+//! images were verified by itself or by a document with a checked hash, ends in an [`Approved`], and a
+//! plan follows from nothing else. A set by itself ends in a [`VerifiedSet`].
 
 mod images;
-mod once;
+mod trusted;
 
-pub use images::{ImagePlatform, Inspected, Inspection, Signed, Signing, Trial};
-pub use once::VerifiedOnce;
+pub use images::{
+    ByItself, Contents, Examination, ImagePlatform, Images, Scope, SetAlone, Signatures, Smoke,
+    Tags,
+};
+
+pub use trusted::{Expectation, TrustedImage, TrustedImages, TrustedSet};
 
 use super::{
-    Check, Code, Overruled, Past, RecentPast, Resolution, Status, agreement, any_failed, counts,
-    past::{hold_by_content, order_and_hold, provenance, provenance_by_content},
-    recent::{recent_order_and_hold, recent_provenance},
-    resolved,
+    Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,
+    past::{Extent, hold_by_content, order_and_hold, provenance, provenance_by_content},
 };
 use crate::{
     config::{Config, Image},
@@ -35,52 +40,34 @@ pub struct Counted<'c> {
     so_far: SoFar<'c>,
 }
 
-/// A promote's chain after order and hold, before the source.
+/// A chain whose set has the required history, as far as its revision shows.
 #[derive(Debug)]
-pub struct Ordered<'c> {
+pub struct Grounded<'c> {
     so_far: SoFar<'c>,
-    overruled: Overruled,
-    hold: ByRevision,
+    ground: Ground,
 }
 
-/// Whether a rollback undid the revision, as far as titles and trailers show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ByRevision {
-    Held,
-    NotHeld,
-}
-
-/// A rollback's chain after provenance, before the source.
+/// The history of a set.
 #[derive(Debug)]
-pub struct Proven<'c> {
-    so_far: SoFar<'c>,
-    promoted: Option<Promoted>,
+pub enum Ground {
+    /// A promotion: the set is not older than the current one.
+    NotOlder {
+        /// The refusals that the caller overrides.
+        overruled: Overruled,
+        /// The commits of the history; `None`: the revision is held, so its digests need not be judged.
+        judge_digests: Option<Extent>,
+    },
+    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests decide.
+    Promoted(Option<Promoted>),
 }
 
-/// A chain after the source: every tag is resolved.
-#[derive(Debug)]
-pub struct Resolved<'c> {
-    so_far: SoFar<'c>,
-    images: Vec<ApprovedImage>,
-    goal: ChainGoal,
-    promoted: Option<Promoted>,
-}
+/// History, asked for a set by its digests.
+pub trait ByDigests {
+    /// Whether a rollback undid the set with these digests.
+    fn held(&self, digests: &Digests) -> Hold<'_>;
 
-/// What a chain may end in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChainGoal {
-    /// A promote.
-    Promote,
-    /// A rollback.
-    Rollback,
-    /// A set by itself.
-    Set,
-}
-
-/// The chain of a set by itself, before the source: no pin was counted, and no history was read.
-#[derive(Debug)]
-pub struct SetAlone<'c> {
-    so_far: SoFar<'c>,
+    /// The commit that pinned these digests together.
+    fn provenance(&self, digests: &Digests) -> Provenance;
 }
 
 /// The stage at which a chain stopped, with its reasons.
@@ -117,6 +104,7 @@ pub struct ApprovedImage {
     pub facts: Option<ImageFacts>,
 }
 
+/// The checks of the stages so far.
 #[derive(Debug)]
 struct SoFar<'c> {
     config: &'c Config,
@@ -127,7 +115,15 @@ struct SoFar<'c> {
 /// The checks of a stage, and the errors that left something unjudged.
 type Judged = (Vec<Check>, Vec<Error>);
 
-impl SoFar<'_> {
+impl<'c> SoFar<'c> {
+    fn new(config: &'c Config, revision: &'c Revision) -> Self {
+        Self {
+            config,
+            revision,
+            checks: Vec::new(),
+        }
+    }
+
     /// Adds a stage; stops if a check failed or could not be judged.
     fn stage(mut self, (stage, outages): Judged) -> Result<Self, Stopped> {
         let stop = any_failed(&stage) || !outages.is_empty();
@@ -141,258 +137,167 @@ impl SoFar<'_> {
             Ok(self)
         }
     }
+
+    fn stop(self, outage: Error) -> Stopped {
+        Stopped {
+            checks: self.checks,
+            outages: vec![outage],
+        }
+    }
+
+    fn approved(self, images: Vec<ApprovedImage>) -> Approved {
+        Approved {
+            revision: self.revision.clone(),
+            images,
+            checks: self.checks,
+        }
+    }
 }
 
 impl<'c> Counted<'c> {
-    /// The first stage for `revision`: the counted pins, and the contracts as files.
+    /// The first stage for `revision`: the counted pins, and further checks of files.
     pub fn new(
         config: &'c Config,
         revision: &'c Revision,
         found: &Found,
-        contracts: Vec<Check>,
+        further: Vec<Check>,
     ) -> Result<Self, Stopped> {
         let mut checks = counts(config, found);
         checks.extend(agreement(config, found, Status::Warn));
-        checks.extend(contracts);
-        let so_far = SoFar {
-            config,
-            revision,
-            checks: Vec::new(),
-        }
-        .stage((checks, Vec::new()))?;
+        checks.extend(further);
+        let so_far = SoFar::new(config, revision).stage((checks, Vec::new()))?;
         Ok(Self { so_far })
     }
 
     /// Stops because the facts of the next stage could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
-        Stopped {
-            checks: self.so_far.checks,
-            outages: vec![outage],
-        }
+        self.so_far.stop(outage)
     }
 
-    /// A promote's second stage: the build is not older and not held.
-    pub fn ordered(self, past: &Past<'_>, overruled: Overruled) -> Result<Ordered<'c>, Stopped> {
+    /// The second stage of a promotion: the build is not older and not held.
+    pub fn not_older(self, past: &Past<'_>, overruled: Overruled) -> Result<Grounded<'c>, Stopped> {
         let judged = order_and_hold(self.so_far.revision, past, overruled);
         let so_far = self.so_far.stage(judged)?;
-        let hold = match past {
-            Past::Known {
-                hold: Hold::Held { .. },
-                ..
-            } => ByRevision::Held,
-            Past::Known { .. } | Past::NoGit(_) => ByRevision::NotHeld,
-        };
-        Ok(Ordered {
-            so_far,
+        let ground = Ground::NotOlder {
             overruled,
-            hold,
-        })
-    }
-
-    /// A promote's second stage where recent commits stand for a clone: nothing is overruled.
-    pub fn ordered_recently(self, past: &RecentPast<'_>) -> Result<Ordered<'c>, Stopped> {
-        let checks = recent_order_and_hold(self.so_far.revision, past);
-        let so_far = self.so_far.stage((checks, Vec::new()))?;
-        // A set that is held by its revision did not get here.
-        Ok(Ordered {
-            so_far,
-            overruled: Overruled::default(),
-            hold: ByRevision::NotHeld,
-        })
-    }
-
-    /// A rollback's second stage where recent commits stand for a clone.
-    pub fn proven_recently(self, found: &Provenance) -> Result<Proven<'c>, Stopped> {
-        let (config, revision) = (self.so_far.config, self.so_far.revision);
-        let (checks, outages, promoted) = match found {
-            Provenance::Shallow => (vec![recent_provenance(revision)], Vec::new(), None),
-            found => provenance(config, revision, found),
+            judge_digests: past.extent_unless_held(),
         };
-        let so_far = self.so_far.stage((checks, outages))?;
-        Ok(Proven { so_far, promoted })
+        Ok(Grounded { so_far, ground })
     }
 
-    /// A rollback's second stage: the set was promoted.
-    pub fn proven(self, found: &Provenance) -> Result<Proven<'c>, Stopped> {
-        let (checks, outages, promoted) =
-            provenance(self.so_far.config, self.so_far.revision, found);
-        let so_far = self.so_far.stage((checks, outages))?;
-        Ok(Proven { so_far, promoted })
-    }
-}
-
-impl<'c> SetAlone<'c> {
-    /// The first stage for `revision`: the contracts as files.
-    pub fn new(
-        config: &'c Config,
-        revision: &'c Revision,
-        contracts: Vec<Check>,
-    ) -> Result<Self, Stopped> {
-        let so_far = SoFar {
-            config,
-            revision,
-            checks: Vec::new(),
-        }
-        .stage((contracts, Vec::new()))?;
-        Ok(Self { so_far })
-    }
-
-    /// The stage of the source, with one resolution for each image of the configuration, in order.
-    pub fn resolved(self, resolutions: &[Resolution]) -> Result<Resolved<'c>, Stopped> {
-        let judged = source(&self.so_far, resolutions, |_, judged| judged);
-        Ok(Resolved {
-            so_far: self.so_far.stage(judged)?,
-            images: named_images(resolutions),
-            goal: ChainGoal::Set,
-            promoted: None,
-        })
+    /// The second stage of a rollback: the set was promoted.
+    pub fn promoted(self, found: &Provenance, extent: Extent) -> Result<Grounded<'c>, Stopped> {
+        let (config, revision) = (self.so_far.config, self.so_far.revision);
+        let judged = provenance(config, revision, found, extent);
+        let so_far = self.so_far.stage(judged)?;
+        let promoted = match found {
+            Provenance::Found(promoted) => Some(promoted.clone()),
+            _ => None,
+        };
+        let ground = Ground::Promoted(promoted);
+        Ok(Grounded { so_far, ground })
     }
 }
 
-impl<'c> Ordered<'c> {
-    /// The stage of the source, with one resolution for each image of the configuration, in order.
-    /// `hold` tells whether a rollback undid a set with the given digests.
-    pub fn resolved<'h>(
-        self,
-        resolutions: &[Resolution],
-        hold: impl FnOnce(&Digests) -> Hold<'h>,
-    ) -> Result<Resolved<'c>, Stopped> {
-        let (mut checks, outages) = source(&self.so_far, resolutions, |_, judged| judged);
-        // A hold by revision is reported already.
-        if self.hold == ByRevision::NotHeld {
-            checks.extend(hold_by_content(
-                self.so_far.revision,
-                &hold(&named(self.so_far.config, resolutions)),
-                self.overruled.rolled_back,
-            ));
-        }
-        let so_far = self.so_far.stage((checks, outages))?;
-        Ok(Resolved {
-            so_far,
-            images: named_images(resolutions),
-            goal: ChainGoal::Promote,
-            promoted: None,
-        })
-    }
-}
-
-impl<'c> Proven<'c> {
-    /// The promoted set, if a title or trailer names it; otherwise the digests decide.
+impl Ground {
+    /// The promoted set, if this is a rollback and a commit is known.
     pub fn promoted(&self) -> Option<&Promoted> {
-        self.promoted.as_ref()
+        match self {
+            Self::NotOlder { .. } => None,
+            Self::Promoted(promoted) => promoted.as_ref(),
+        }
     }
 
-    /// The stage of the source. An image without pins was not deployed, so its failures only warn.
-    /// `provenance` finds the commit that pinned digests together; it is called if no title names
-    /// one.
+    /// Judges the set by its digests, where its revision did not decide.
+    fn judge_digests(
+        &mut self,
+        revision: &Revision,
+        digests: &Digests,
+        history: &dyn ByDigests,
+    ) -> Judged {
+        let (mut checks, mut outages) = (Vec::new(), Vec::new());
+        match self {
+            Self::NotOlder {
+                overruled,
+                judge_digests,
+            } => {
+                if let Some(extent) = *judge_digests {
+                    let hold = history.held(digests);
+                    let is_forced = overruled.rolled_back;
+                    checks.extend(hold_by_content(revision, &hold, is_forced, extent));
+                }
+            }
+            Self::Promoted(Some(_)) => {}
+            Self::Promoted(promoted) => {
+                let found = history.provenance(digests);
+                let (check, outage) = provenance_by_content(&found);
+                checks.push(check);
+                outages.extend(outage);
+                if let Provenance::Found(found) = found {
+                    *promoted = Some(found);
+                }
+            }
+        }
+        (checks, outages)
+    }
+}
+
+impl<'c> Grounded<'c> {
+    /// The promoted set, if this is a rollback and a commit records its revision.
+    pub fn promoted(&self) -> Option<&Promoted> {
+        self.ground.promoted()
+    }
+
+    /// The stage of tags, with one resolution for each image of the configuration, in order.
     pub fn resolved(
         self,
         resolutions: &[Resolution],
-        provenance: impl FnOnce(&Digests) -> Provenance,
-    ) -> Result<Resolved<'c>, Stopped> {
-        let (mut checks, mut outages) = source(&self.so_far, resolutions, |image, judged| {
-            match image.pins {
-                0 => warn_only(image, judged),
-                _ => judged,
-            }
-        });
-        let mut promoted = self.promoted;
-        if promoted.is_none() && outages.is_empty() && !any_failed(&checks) {
-            let found = provenance(&named(self.so_far.config, resolutions));
-            let (check, outage) = provenance_by_content(&found);
-            checks.push(check);
-            outages.extend(outage);
-            promoted = if let Provenance::Found(found) = found {
-                Some(found)
-            } else {
-                None
-            };
+        history: &dyn ByDigests,
+    ) -> Result<Images<'c, Ground, Tags>, Stopped> {
+        let (so_far, mut ground) = (self.so_far, self.ground);
+        let (mut checks, mut outages) = images::judge_tags(&so_far, resolutions, &ground);
+        let images = images::resolved_images(resolutions);
+        // The digests of a rollback prove something only if every tag has the right one.
+        let is_complete = outages.is_empty() && !any_failed(&checks);
+        if is_complete || matches!(ground, Ground::NotOlder { .. }) {
+            let digests = pinned_digests(so_far.config, &images);
+            let (further, unjudged) = ground.judge_digests(so_far.revision, &digests, history);
+            checks.extend(further);
+            outages.extend(unjudged);
         }
-        let so_far = self.so_far.stage((checks, outages))?;
-        Ok(Resolved {
-            so_far,
-            images: named_images(resolutions),
-            goal: ChainGoal::Rollback,
-            promoted,
-        })
+        Ok(Images::new(
+            so_far.stage((checks, outages))?,
+            images,
+            ground,
+        ))
     }
 }
 
-impl Resolved<'_> {
-    /// Stops because the facts of the next stage could not be gathered.
-    pub fn stop(self, outage: Error) -> Stopped {
-        Stopped {
-            checks: self.so_far.checks,
-            outages: vec![outage],
+/// The digests of the images that are pinned.
+fn pinned_digests(config: &Config, images: &[ApprovedImage]) -> Digests {
+    let mut digests = Digests::new();
+    for (image, found) in config.images.iter().zip(images) {
+        if image.pins > 0
+            && let Some(facts) = &found.facts
+        {
+            digests.insert(image.name.clone(), facts.digest);
         }
     }
-
-    /// The promoted set, if this is a rollback.
-    pub fn promoted(&self) -> Option<&Promoted> {
-        self.promoted.as_ref()
-    }
-
-    /// The digests that were resolved, of every image that has one.
-    pub fn digests(&self) -> Digests {
-        let images = self.so_far.config.images.iter().zip(&self.images);
-        let digest = |(image, found): (&Image, &ApprovedImage)| {
-            let facts = found.facts.as_ref()?;
-            Some((image.name.clone(), facts.digest))
-        };
-        images.filter_map(digest).collect()
-    }
+    digests
 }
 
-fn named_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
-    let image = |resolution: &Resolution| ApprovedImage {
-        tag: resolution.target.tag.clone(),
-        facts: resolution.found.as_ref().ok().cloned().flatten(),
-    };
-    resolutions.iter().map(image).collect()
-}
-
-/// Judges every image's resolution; `tempered` may weaken the verdict on an image.
-fn source(
-    so_far: &SoFar<'_>,
-    resolutions: &[Resolution],
-    tempered: impl Fn(&Image, Judged) -> Judged,
-) -> Judged {
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
-    for (image, resolution) in so_far.config.images.iter().zip(resolutions) {
-        let (of_image, outage) = resolved(so_far.config, image, so_far.revision, resolution);
-        let (of_image, outage) = tempered(image, (of_image, outage.into_iter().collect()));
-        checks.extend(of_image);
-        outages.extend(outage);
-    }
-    (checks, outages)
-}
-
+/// The checks of an image that is deployed nowhere: they only warn.
 fn warn_only(image: &Image, (mut checks, outages): Judged) -> Judged {
-    for check in checks
-        .iter_mut()
-        .filter(|check| check.status == Status::Fail)
-    {
-        check.status = Status::Warn;
+    for check in &mut checks {
+        if check.status == Status::Fail {
+            check.status = Status::Warn;
+        }
     }
-    let unread = |outage: &Error| {
-        Check::new(Code::TAG_MISSING, Status::Skip, outage.to_string()).image(&image.name)
-    };
-    checks.extend(outages.iter().map(unread));
+    for outage in outages {
+        let check = Check::new(Code::TAG_MISSING, Status::Skip, outage.to_string());
+        checks.push(check.image(&image.name));
+    }
     (checks, Vec::new())
-}
-
-/// The digests that the tags of pinned images name.
-fn named(config: &Config, resolutions: &[Resolution]) -> Digests {
-    let images = config
-        .images
-        .iter()
-        .zip(resolutions)
-        .filter(|(image, _)| image.pins > 0);
-    let digest = |(image, resolution): (&Image, &Resolution)| match &resolution.found {
-        Ok(Some(facts)) => Some((image.name.clone(), facts.digest)),
-        _ => None,
-    };
-    images.filter_map(digest).collect()
 }
 
 impl Approved {
@@ -410,20 +315,10 @@ impl Approved {
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
-}
 
-impl Approved {
     /// The digests of the images that are pinned.
     pub fn pinned_digests(&self, config: &Config) -> Digests {
-        let mut digests = Digests::new();
-        for (image, approved) in config.images.iter().zip(&self.images) {
-            if image.pins > 0
-                && let Some(facts) = &approved.facts
-            {
-                digests.insert(image.name.clone(), facts.digest);
-            }
-        }
-        digests
+        pinned_digests(config, &self.images)
     }
 }
 
@@ -443,3 +338,6 @@ impl VerifiedSet {
         &self.checks
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,29 +14,32 @@ mod outside;
 mod past;
 mod pins;
 mod policy;
-mod recent;
 mod remote;
 mod set;
+mod set_document;
 mod smoke;
 mod trust;
+mod verified;
 
 use serde::{Deserialize, Serialize};
 
 pub use chain::{
-    Approved, ApprovedImage, Counted, ImagePlatform, Inspected, Inspection, Ordered, Proven,
-    Resolved, SetAlone, Signed, Signing, Stopped, Trial, VerifiedOnce, VerifiedSet,
+    Approved, ApprovedImage, ByDigests, ByItself, Contents, Counted, Examination, Expectation,
+    Ground, Grounded, ImagePlatform, Images, Scope, SetAlone, Signatures, Smoke, Stopped, Tags,
+    TrustedImage, TrustedImages, TrustedSet, VerifiedSet,
 };
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
-pub use outside::{Direction, no_match, of_tree, outside, unmatched, unpinned};
-pub use past::{Overruled, Past, pinned_now, without_history};
+pub use outside::{no_match, of_tree, outside, unmatched, unpinned};
+pub use past::{Extent, Overruled, Past, pinned_now, without_history};
 pub use pins::{agreement, counts, found_twice, version_comments};
 pub use policy::{policy_unknown, policy_weakened};
-pub use recent::{RecentOrder, RecentPast};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
 pub use set::{Expected, Resolution, Target, required_labels, resolved, shared_digests};
+pub use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub use smoke::smoke;
 pub use trust::{Examined, configured, reason};
+pub use verified::{LogRow, VerifiedRow};
 
 use crate::{
     error::Error,

@@ -4,47 +4,39 @@ use std::collections::HashMap;
 
 use super::{Check, Code, FilePlace, Status, agreement, counts};
 use crate::{
-    config::{Config, Glob, Globs, OutsidePolicy, PinPlace, number},
+    config::{Config, Glob, Globs, Operation, OutsidePolicy, PinPlace, number},
     files::Snapshot,
     oci::Digest,
     outside::{Outside, Unreadable},
     pins::{Found, Located, Sight, Sighting, Unpinned},
 };
 
-/// Which command the verdict is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// `check` and `promote`.
-    Forward,
-    /// `rollback`, where a digest outside the pins only warns.
-    Back,
-}
-
 /// Judges a work tree without a registry: counts, agreement, digests outside the pins, and loose
 /// references.
 pub fn of_tree(config: &Config, found: &Found, beside: &Outside) -> Vec<Check> {
     let mut checks = counts(config, found);
     checks.extend(agreement(config, found, Status::Fail));
-    checks.extend(outside(config, found, beside, Direction::Forward));
+    checks.extend(outside(config, found, beside, Operation::Promotion));
     checks.extend(loose(config, beside, found));
     checks
 }
 
-/// Judges digests outside the counted pins, by the policy of the configuration.
+/// Judges digests outside the counted pins, by the policy of the configuration; before a rollback they
+/// only warn.
 pub fn outside(
     config: &Config,
     found: &Found,
     outside: &Outside,
-    direction: Direction,
+    operation: Operation,
 ) -> Vec<Check> {
     let pin_status = match config.outside.policy {
         OutsidePolicy::Ignore => return Vec::new(),
         OutsidePolicy::Warn => Status::Warn,
         OutsidePolicy::Refuse => Status::Fail,
     };
-    let digest_status = match direction {
-        Direction::Forward => pin_status,
-        Direction::Back => Status::Warn,
+    let digest_status = match operation {
+        Operation::Promotion => pin_status,
+        Operation::Rollback => Status::Warn,
     };
     let pins = found.pins().iter();
     let images: HashMap<Digest, usize> = pins

@@ -1,12 +1,12 @@
-//! Verdicts on git history: a promote must not be older than the pinned set or rolled back, and the
-//! set of a rollback must have been promoted.
+//! Verdicts on history: the set of a promotion must not be older than the pinned one or rolled back, and
+//! the set of a rollback must have been promoted. History may be complete, partial or absent.
 
 use super::{Check, Code, Status, set::shown};
 use crate::{
     config::Config,
     error::Error,
     git::GitError,
-    history::{Digests, Gap, Hold, NoOrder, Order, Promoted, Provenance, Unreadable},
+    history::{self, Digests, Hold, NoOrder, Order, Provenance, Unreadable},
     oci::Revision,
     untrusted::plain,
 };
@@ -15,25 +15,92 @@ use crate::{
 #[derive(Debug)]
 pub enum Past<'h> {
     /// No history is available, for this reason.
-    NoGit(String),
+    Absent(String),
     /// History is available.
     Known {
         /// The order of the revision and the currently pinned one.
         order: Order,
-        /// Whether a rollback undid it.
+        /// Whether a rollback undid the set.
         hold: Hold<'h>,
         /// A commit with unknown content that may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
+        /// The commits that were read.
+        extent: Extent,
+    },
+}
+
+impl Past<'_> {
+    /// The commits of the history, unless there is none, or a rollback undid the revision's set.
+    pub(super) fn extent_unless_held(&self) -> Option<Extent> {
+        match self {
+            Self::Absent(_)
+            | Self::Known {
+                hold: Hold::Held { .. },
+                ..
+            } => None,
+            Self::Known { extent, .. } => Some(*extent),
+        }
+    }
+}
+
+/// The commits from which a history was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Those of a clone, which can be completed if it is shallow.
+    Clone,
+    /// The last ones that a forge lists. A fact that they do not show is refused.
+    LastCommits {
+        /// Whether they show when the current set became current.
+        show_beginning: bool,
+        /// Whether the fleet accepts facts that they do not show.
+        suffice: bool,
     },
 }
 
 /// The verdicts of history that the caller overrules.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Overruled {
     /// An older build may be promoted.
     pub older: bool,
     /// A held set may be promoted.
     pub rolled_back: bool,
+}
+
+/// The remedy for facts that the last commits do not show.
+const IN_A_CLONE: &str = "promote this repository in a clone, or set `fleet.history: recent`";
+
+/// A fact that history does not show: the check of a fleet, or the error of a shallow clone.
+struct Gap<'g> {
+    code: Code,
+    /// The unknown fact, for a clone.
+    unknown: &'g str,
+    /// The reason, for the last commits of a forge.
+    reason: &'g str,
+    /// The flag that overrules it, if it was given.
+    overruled_by: Option<&'g str>,
+}
+
+impl Gap<'_> {
+    fn judge(&self, extent: Extent) -> Result<Check, Error> {
+        let (status, detail) = match (extent, self.overruled_by) {
+            (Extent::Clone, Some(flag)) => (
+                Status::Warn,
+                format!(
+                    "cannot determine {}: the clone is shallow; {flag}",
+                    self.unknown
+                ),
+            ),
+            (Extent::Clone, None) => return Err(shallow(self.unknown)),
+            (Extent::LastCommits { suffice: true, .. }, _) => {
+                (Status::Skip, self.reason.to_owned())
+            }
+            (Extent::LastCommits { suffice: false, .. }, _) => {
+                let check = Check::new(self.code, Status::Fail, self.reason);
+                return Ok(check.help(IN_A_CLONE));
+            }
+        };
+        Ok(Check::new(self.code, status, detail))
+    }
 }
 
 /// Judges order and hold of `revision`.
@@ -42,10 +109,10 @@ pub(super) fn order_and_hold(
     past: &Past<'_>,
     overruled: Overruled,
 ) -> (Vec<Check>, Vec<Error>) {
-    match past {
-        Past::NoGit(why) => {
-            let warn = |code, what| {
-                let detail = format!("cannot determine whether {what}: {why}");
+    let (order, hold, blind_spot, extent) = match past {
+        Past::Absent(reason) => {
+            let warn = |code, fact| {
+                let detail = format!("cannot determine whether {fact}: {reason}");
                 Check::new(code, Status::Warn, detail)
             };
             let checks = vec![
@@ -55,40 +122,35 @@ pub(super) fn order_and_hold(
                 ),
                 warn(Code::ROLLED_BACK, "this set was rolled back"),
             ];
-            (checks, Vec::new())
+            return (checks, Vec::new());
         }
         Past::Known {
             order,
             hold,
             blind_spot,
-        } => {
-            let (mut checks, mut outages) = (Vec::new(), Vec::new());
-            for judged in [
-                judge_order(revision, order, overruled.older),
-                judge_hold(revision, hold, overruled.rolled_back),
-            ] {
-                match judged {
-                    Ok(check) => checks.push(check),
-                    Err(outage) => outages.push(outage),
-                }
-            }
-            if let Some(unreadable) = blind_spot {
-                add_unread(&mut checks, unread(unreadable, overruled.rolled_back));
-            }
-            (checks, outages)
+            extent,
+        } => (order, hold, blind_spot, *extent),
+    };
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for judged in [
+        judge_order(revision, order, overruled.older, extent),
+        judge_hold(revision, hold, overruled.rolled_back, extent),
+    ] {
+        match judged {
+            Ok(check) => checks.push(check),
+            Err(outage) => outages.push(outage),
         }
     }
+    if let Some(unreadable) = blind_spot {
+        // A pass of the hold was given without knowledge of that commit.
+        checks.retain(|check| check.code != Code::ROLLED_BACK || check.status != Status::Pass);
+        checks.push(judge_unreadable(unreadable, overruled.rolled_back, extent));
+    }
+    (checks, outages)
 }
 
-/// Adds the verdict on a commit with unknown content. It replaces a pass of the hold, which was
-/// given without knowledge of that commit.
-pub(super) fn add_unread(checks: &mut Vec<Check>, unread: Check) {
-    checks.retain(|check| check.code != unread.code || check.status != Status::Pass);
-    checks.push(unread);
-}
-
-/// The verdict on a commit with unknown content: it may have promoted the set and rolled it back.
-pub(super) fn unread(unreadable: &Unreadable, allowed: bool) -> Check {
+/// Judges a commit with unknown content: it may have promoted the set and rolled it back.
+fn judge_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -> Check {
     let reason = unreadable.reason();
     let detail = format!(
         "cannot read commit {} of {}, which may have rolled this set back: {}",
@@ -96,118 +158,166 @@ pub(super) fn unread(unreadable: &Unreadable, allowed: bool) -> Check {
         unreadable.date,
         shown(&reason)
     );
-    if allowed {
+    if is_allowed {
         let detail = format!("{detail}; allowed by --force-after-rollback");
         return Check::new(Code::ROLLED_BACK, Status::Warn, detail);
     }
-    let help = format!(
-        "inspect the commit (git show {}); if it rolled nothing back, add --force-after-rollback",
-        unreadable.commit.short()
-    );
+    let help = match extent {
+        Extent::Clone => format!(
+            "inspect the commit (git show {}); if it rolled nothing back, add --force-after-rollback",
+            unreadable.commit.short()
+        ),
+        Extent::LastCommits { .. } => {
+            "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback"
+                .to_owned()
+        }
+    };
     Check::new(Code::ROLLED_BACK, Status::Fail, detail).help(help)
 }
 
-pub(super) fn judge_order(
+fn judge_order(
     revision: &Revision,
     order: &Order,
-    allowed: bool,
+    is_allowed: bool,
+    extent: Extent,
 ) -> Result<Check, Error> {
-    let check = |status, detail: String| Ok(Check::new(Code::REVISION_ORDER, status, detail));
-    match order {
+    const UNKNOWN: &str = "whether this build is older";
+    let check = |status, detail: String| Check::new(Code::REVISION_ORDER, status, detail);
+    let gap = |reason| Gap {
+        code: Code::REVISION_ORDER,
+        unknown: UNKNOWN,
+        reason,
+        overruled_by: is_allowed.then_some("allowed by --allow-older"),
+    };
+    Ok(match order {
         Order::Same => check(Status::Pass, "the revision is pinned now".to_owned()),
         Order::NotOlder { pinned } => check(
             Status::Pass,
             format!("the revision is not older than {pinned}, which is pinned now"),
         ),
-        Order::Older { pinned } if allowed => check(
-            Status::Warn,
-            format!(
-                "revision {revision} is older than {pinned}, which is pinned now; allowed by \
-                 --allow-older"
-            ),
-        ),
-        Order::Older { pinned } => check(
-            Status::Fail,
-            format!("revision {revision} is older than {pinned}, which is pinned now"),
-        ),
-        Order::Unknown(NoOrder::Shallow) if allowed => check(
-            Status::Warn,
-            "cannot determine whether this build is older: the clone is shallow; allowed by \
-             --allow-older"
-                .to_owned(),
-        ),
-        Order::Unknown(NoOrder::Shallow) => Err(shallow("whether this build is older")),
-        Order::Unknown(why) => check(Status::Skip, why.to_string()),
-    }
+        Order::Older { pinned } => {
+            let detail = format!("revision {revision} is older than {pinned}, which is pinned now");
+            match (is_allowed, extent) {
+                (true, _) => check(Status::Warn, detail + "; allowed by --allow-older"),
+                (false, Extent::Clone) => check(Status::Fail, detail),
+                (false, Extent::LastCommits { .. }) => check(Status::Fail, detail)
+                    .help("promote a newer build, or promote in a clone with --allow-older"),
+            }
+        }
+        Order::Unknown(NoOrder::Shallow) => {
+            gap("the recent commits do not record the revision of the pinned set").judge(extent)?
+        }
+        Order::Unknown(NoOrder::NotInSource { pinned, repository }) => {
+            let detail = format!(
+                "cannot determine {UNKNOWN} than {pinned}, which is pinned now: one of both is not a \
+                 commit of {repository}"
+            );
+            gap(&detail).judge(extent)?
+        }
+        Order::Unknown(NoOrder::NoSource { pinned }) => {
+            let detail = format!(
+                "cannot determine {UNKNOWN} than {pinned}, which is pinned now: `fleet.source` is not \
+                 configured"
+            );
+            check(Status::Fail, detail)
+                .help("set `fleet.source` to the repository that the images are built from")
+        }
+        Order::Unknown(reason) => check(Status::Skip, reason.to_string()),
+    })
 }
 
-pub(super) fn judge_hold(
+fn judge_hold(
     revision: &Revision,
     hold: &Hold<'_>,
-    forced: bool,
+    is_forced: bool,
+    extent: Extent,
 ) -> Result<Check, Error> {
-    let check = |status, detail: String| Ok(Check::new(Code::ROLLED_BACK, status, detail));
-    match hold {
-        Hold::Free => check(Status::Pass, "no rollback undid this set".to_owned()),
-        Hold::Held { rollback, .. } => {
+    let check = |status, detail: String| Check::new(Code::ROLLED_BACK, status, detail);
+    Ok(match (hold, extent) {
+        (Hold::Free, _) => check(Status::Pass, "no rollback undid this set".to_owned()),
+        (Hold::Held { rollback, .. }, _) => {
             let detail = format!(
                 "set {revision} was rolled back by commit {} on {}",
                 rollback.commit.short(),
                 rollback.date
             );
-            if forced {
-                check(Status::Warn, detail + "; forced by --force-after-rollback")
-            } else {
-                check(Status::Fail, detail)
+            match (is_forced, extent) {
+                (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
+                (false, Extent::Clone) => check(Status::Fail, detail),
+                (false, Extent::LastCommits { .. }) => check(Status::Fail, detail).help(
+                    "promote a newer build, or promote in a clone with --force-after-rollback",
+                ),
             }
         }
-        Hold::Shallow if forced => check(
-            Status::Warn,
-            "cannot determine whether a rollback undid this set: the clone is shallow; forced by \
-             --force-after-rollback"
+        (
+            Hold::Shallow,
+            Extent::LastCommits {
+                show_beginning: true,
+                ..
+            },
+        ) => check(
+            Status::Pass,
+            "the recent commits show how the current set began, and no rollback of this set"
                 .to_owned(),
         ),
-        Hold::Shallow => Err(shallow("whether a rollback undid this set")),
-    }
+        (Hold::Shallow, extent) => {
+            let gap = Gap {
+                code: Code::ROLLED_BACK,
+                unknown: "whether a rollback undid this set",
+                reason: "the recent commits do not show when the current set began, so an older \
+                         rollback of this set may be among those before",
+                overruled_by: is_forced.then_some("forced by --force-after-rollback"),
+            };
+            gap.judge(extent)?
+        }
+    })
 }
 
 /// Judges the hold of a set that history knows by its digests only.
-pub(super) fn hold_by_content(revision: &Revision, hold: &Hold<'_>, forced: bool) -> Option<Check> {
+pub(super) fn hold_by_content(
+    revision: &Revision,
+    hold: &Hold<'_>,
+    is_forced: bool,
+    extent: Extent,
+) -> Option<Check> {
     match hold {
-        Hold::Held { .. } => judge_hold(revision, hold, forced).ok(),
+        Hold::Held { .. } => judge_hold(revision, hold, is_forced, extent).ok(),
         // The verdict by revision already reports that no rollback is known.
         Hold::Free | Hold::Shallow => None,
     }
 }
 
-fn shallow(what: &str) -> Error {
+fn shallow(unknown: &str) -> Error {
     // The same message for every question, so that one shallow clone is reported once.
-    Error::unavailable(format!("cannot determine {what}"), "the clone is shallow")
-        .help("fetch the history: git fetch --unshallow")
+    Error::unavailable(
+        format!("cannot determine {unknown}"),
+        "the clone is shallow",
+    )
+    .help("fetch the history: git fetch --unshallow")
 }
 
-/// Judges whether a set was promoted; gives its digests where a title or trailer names the commit.
+/// Judges whether a set was promoted. A set without a title is judged by its digests later.
 pub(super) fn provenance(
     config: &Config,
     revision: &Revision,
     found: &Provenance,
-) -> (Vec<Check>, Vec<Error>, Option<Promoted>) {
+    extent: Extent,
+) -> (Vec<Check>, Vec<Error>) {
     let title = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
     let content = |status, detail: String| Check::new(Code::PROVENANCE_CONTENT, status, detail);
-    match found {
-        Provenance::Found(promoted) => {
+    let checks = match (found, extent) {
+        (Provenance::Found(promoted), _) => {
             let at = format!("commit {} of {}", promoted.commit.short(), promoted.date);
-            let checks = vec![
+            vec![
                 title(Status::Pass, format!("{at} promoted the set")),
                 content(
                     Status::Pass,
                     format!("{at} pins {} images of the set", promoted.images.len()),
                 ),
-            ];
-            (checks, Vec::new(), Some(promoted.clone()))
+            ]
         }
-        Provenance::ByContent => (Vec::new(), Vec::new(), None),
-        Provenance::Never if config.provenance.require_title => {
+        (Provenance::ByContent, _) => Vec::new(),
+        (Provenance::Never, _) if config.provenance.require_title => {
             let detail =
                 format!("no commit on the promoted branch records a promotion of {revision}");
             let expected = config.promote.title.render(revision, &config.name);
@@ -215,50 +325,46 @@ pub(super) fn provenance(
                 "expected a commit titled \"{expected}\" or with the trailer \"Repin-Set: \
                  {revision}\"; `repin history` lists the promoted sets"
             );
-            (
-                vec![title(Status::Fail, detail).help(help)],
-                Vec::new(),
-                None,
-            )
+            vec![title(Status::Fail, detail).help(help)]
         }
-        Provenance::Never => {
+        (Provenance::Never, _) => {
             let detail = "no commit on the promoted branch pins a whole set";
-            (
-                vec![content(Status::Fail, detail.to_owned())],
-                Vec::new(),
-                None,
-            )
+            vec![content(Status::Fail, detail.to_owned())]
         }
-        Provenance::Lacks { commit, gaps } => {
+        (Provenance::Lacks { commit, gaps }, _) => {
             let at = commit.short();
             let mut checks = vec![title(Status::Pass, format!("commit {at} promoted the set"))];
-            checks.extend(
-                gaps.iter()
-                    .map(|gap| content(Status::Fail, lacking(&at, gap)).about(&at, gap)),
-            );
-            (checks, Vec::new(), None)
+            for gap in gaps {
+                checks.push(content(Status::Fail, lacking(&at, gap)).about(&at, gap));
+            }
+            checks
         }
-        Provenance::Shallow => (
-            Vec::new(),
-            vec![shallow("whether this set was promoted")],
-            None,
-        ),
-    }
+        (Provenance::Shallow, Extent::Clone) => {
+            return (Vec::new(), vec![shallow("whether this set was promoted")]);
+        }
+        (Provenance::Shallow, Extent::LastCommits { .. }) => {
+            let detail = format!("the recent commits do not record a promotion of {revision}");
+            vec![title(Status::Fail, detail).help(format!(
+                "roll back in a clone: repin rollback --to {revision}"
+            ))]
+        }
+    };
+    (checks, Vec::new())
 }
 
-fn lacking(commit: &str, gap: &Gap) -> String {
+fn lacking(commit: &str, gap: &history::Gap) -> String {
     match gap {
-        Gap::NotPinned(image) => {
+        history::Gap::NotPinned(image) => {
             format!("commit {commit} does not pin `{image}`, which the current set contains")
         }
-        Gap::Mixed(image, digests) => {
+        history::Gap::Mixed(image, digests) => {
             let digests: Vec<_> = digests.iter().map(crate::oci::Digest::short).collect();
             format!(
                 "commit {commit} pins `{image}` to several digests: {}",
                 digests.join(", ")
             )
         }
-        Gap::Unreadable(why) => format!(
+        history::Gap::Unreadable(why) => format!(
             "cannot read the configuration of commit {commit}: {}",
             plain(why)
         ),
@@ -266,12 +372,12 @@ fn lacking(commit: &str, gap: &Gap) -> String {
 }
 
 impl Check {
-    fn about(self, commit: &str, gap: &Gap) -> Self {
+    fn about(self, commit: &str, gap: &history::Gap) -> Self {
         match gap {
-            Gap::NotPinned(image) | Gap::Mixed(image, _) => self
+            history::Gap::NotPinned(image) | history::Gap::Mixed(image, _) => self
                 .image(image)
                 .cause(format!("commit {commit} does not pin the whole set")),
-            Gap::Unreadable(_) => self,
+            history::Gap::Unreadable(_) => self,
         }
     }
 }
@@ -340,7 +446,8 @@ mod tests {
     use crate::{
         config::{RelPath, parse},
         error::SourceText,
-        oci::Digest,
+        git::ObjectId,
+        oci::{Digest, Pattern},
         pins::{Found, Located, Pin},
     };
 
@@ -386,13 +493,134 @@ mod tests {
             };
             let config = parse(&source, Path::new("/")).unwrap();
             let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
-            let (checks, errors, promoted) = provenance(&config, &revision, &Provenance::Never);
+            let (checks, errors) =
+                provenance(&config, &revision, &Provenance::Never, Extent::Clone);
             let codes: Vec<_> = checks
                 .iter()
                 .map(|check| (check.code, check.status))
                 .collect();
             assert_eq!(codes, [(code, Status::Fail)]);
-            assert!(errors.is_empty() && promoted.is_none());
+            assert!(errors.is_empty());
         }
+    }
+
+    fn word(text: &str) -> Revision {
+        Pattern::parse("[a-z]+").unwrap().revision(text).unwrap()
+    }
+
+    fn judged(
+        order: Order,
+        hold: Hold<'_>,
+        blind_spot: Option<&Unreadable>,
+        extent: Extent,
+    ) -> Vec<Check> {
+        let past = Past::Known {
+            order,
+            hold,
+            blind_spot,
+            extent,
+        };
+        let (checks, outages) = order_and_hold(&word("new"), &past, Overruled::default());
+        assert!(outages.is_empty());
+        checks
+    }
+
+    #[test]
+    fn fleet_refuses_unknown_facts_unless_recent_commits_suffice() {
+        use Status::{Fail, Pass, Skip};
+        let pinned = || word("old");
+        let shallow = || Order::Unknown(NoOrder::Shallow);
+        let elsewhere = || {
+            Order::Unknown(NoOrder::NotInSource {
+                pinned: pinned(),
+                repository: "acme/runtime".to_owned(),
+            })
+        };
+        let no_source = || Order::Unknown(NoOrder::NoSource { pinned: pinned() });
+        let older = || Order::Older { pinned: pinned() };
+        let not_recorded = || Order::Unknown(NoOrder::NotInHistory);
+        for (suffice, gap) in [(false, Fail), (true, Skip)] {
+            let statuses = |order, hold, show_beginning| {
+                let extent = Extent::LastCommits {
+                    show_beginning,
+                    suffice,
+                };
+                let checks = judged(order, hold, None, extent);
+                for check in checks.iter().filter(|check| check.status == Fail) {
+                    let help = check.help.as_deref().unwrap();
+                    assert!(
+                        !help.starts_with("add --"),
+                        "a fleet has no such flag: {help}"
+                    );
+                }
+                [checks[0].status, checks[1].status]
+            };
+            assert_eq!(statuses(Order::Same, Hold::Free, true), [Pass, Pass]);
+            assert_eq!(statuses(shallow(), Hold::Shallow, true), [gap, Pass]);
+            assert_eq!(statuses(elsewhere(), Hold::Free, true), [gap, Pass]);
+            assert_eq!(statuses(Order::Same, Hold::Shallow, false), [Pass, gap]);
+            // These are known, or the fleet must say more.
+            assert_eq!(statuses(no_source(), Hold::Free, true), [Fail, Pass]);
+            assert_eq!(statuses(older(), Hold::Free, true), [Fail, Pass]);
+            assert_eq!(statuses(not_recorded(), Hold::Free, true), [Skip, Pass]);
+        }
+    }
+
+    #[test]
+    fn unreadable_commit_replaces_the_pass_of_the_hold() {
+        let unreadable = Unreadable::example(ObjectId::parse(&[b'a'; 40]).unwrap());
+        let extent = Extent::LastCommits {
+            show_beginning: true,
+            suffice: true,
+        };
+        let codes = |order, blind_spot| {
+            let checks = judged(order, Hold::Free, blind_spot, extent).into_iter();
+            let codes: Vec<_> = checks.map(|check| (check.code, check.status)).collect();
+            codes
+        };
+        let older = || Order::Older {
+            pinned: word("old"),
+        };
+        let pass = |code| (code, Status::Pass);
+        let fail = |code| (code, Status::Fail);
+        assert_eq!(
+            codes(Order::Same, None),
+            [pass(Code::REVISION_ORDER), pass(Code::ROLLED_BACK)]
+        );
+        assert_eq!(
+            codes(older(), None),
+            [fail(Code::REVISION_ORDER), pass(Code::ROLLED_BACK)]
+        );
+        let unreadable = Some(&unreadable);
+        assert_eq!(
+            codes(Order::Same, unreadable),
+            [pass(Code::REVISION_ORDER), fail(Code::ROLLED_BACK)]
+        );
+        assert_eq!(
+            codes(older(), unreadable),
+            [fail(Code::REVISION_ORDER), fail(Code::ROLLED_BACK)]
+        );
+        let check = judged(Order::Same, Hold::Free, unreadable, extent).remove(1);
+        let help = check.help.unwrap();
+        assert!(help.ends_with("promote in a clone with --force-after-rollback"));
+    }
+
+    #[test]
+    fn set_that_recent_commits_do_not_show_is_not_promoted() {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n".into(),
+        };
+        let config = parse(&source, Path::new("/")).unwrap();
+        let judged = |extent| provenance(&config, &word("new"), &Provenance::Shallow, extent);
+        let (checks, outages) = judged(Extent::LastCommits {
+            show_beginning: true,
+            suffice: true,
+        });
+        assert_eq!(checks[0].status, Status::Fail);
+        assert!(outages.is_empty());
+        let (checks, outages) = judged(Extent::Clone);
+        assert!(checks.is_empty());
+        assert_eq!(outages.len(), 1);
     }
 }

@@ -27,7 +27,7 @@ pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::Trust;
 
 use super::{complete, help};
-use crate::workflow::Unconfigured;
+use crate::{forge::State, workflow::Unconfigured};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -420,6 +420,15 @@ pub(super) enum PullRequestState {
     Draft,
     /// Ready for review.
     Ready,
+}
+
+impl From<PullRequestState> for State {
+    fn from(state: PullRequestState) -> Self {
+        match state {
+            PullRequestState::Draft => Self::Draft,
+            PullRequestState::Ready => Self::Ready,
+        }
+    }
 }
 
 /// What to do when a token or secret is missing.

@@ -1,4 +1,4 @@
-//! Runs the pipeline of `promote` and `rollback`, and shows the result.
+//! Runs a promotion or a rollback, and prints the result.
 
 use std::path::{Path, PathBuf};
 
@@ -43,8 +43,6 @@ pub(super) fn run(
     }
     let options = Options {
         intent,
-        commit: change.commit,
-        reopen: change.reopen,
         unconfigured: change.if_unconfigured.into(),
         diff_file: change.diff_file.clone(),
         body_file: change.body_file.clone(),

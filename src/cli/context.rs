@@ -18,7 +18,7 @@ use crate::{
     forge::State,
     git,
     untrusted::plain,
-    workflow::{Environment, Intent, Services, parse_mappings},
+    workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
 };
 
 /// The surroundings of a command.
@@ -148,10 +148,14 @@ impl Context {
         let asks = change.apply || change.pr.is_some();
         let forbidden = self.forbids(asks.then_some(asked), change.dry_run)?;
         Ok(match change.pr {
-            Some(_) if forbidden => Intent::ShowOpen,
-            Some(PullRequestState::Draft) => Intent::Open(State::Draft),
-            Some(PullRequestState::Ready) => Intent::Open(State::Ready),
-            None if armed && !forbidden => Intent::Apply,
+            Some(_) if forbidden => Intent::ShowPullRequest,
+            Some(state) => Intent::OpenPullRequest(OpenRequest {
+                state: state.into(),
+                reopen: change.reopen,
+            }),
+            None if armed && !forbidden => Intent::Apply {
+                commit: change.commit,
+            },
             None => Intent::Show,
         })
     }
@@ -160,11 +164,7 @@ impl Context {
     /// forbidden.
     pub(super) fn opens(&self, pr: Option<PullRequestState>) -> Result<Option<State>, Errors> {
         let forbidden = self.forbids(pr.map(|_| "--pr"), None)?;
-        let state = pr.map(|pr| match pr {
-            PullRequestState::Draft => State::Draft,
-            PullRequestState::Ready => State::Ready,
-        });
-        Ok(state.filter(|_| !forbidden))
+        Ok(pr.map(State::from).filter(|_| !forbidden))
     }
 
     /// Whether a command may change anything, given `--apply` and `--dry-run`.

@@ -21,7 +21,7 @@ use crate::{
         table::{Align, aligned},
     },
     untrusted::plain,
-    workflow::{Done, Finished, Options},
+    workflow::{Done, Finished, Intent, Options},
 };
 
 /// How people see what changes.
@@ -140,7 +140,7 @@ fn write_step_files(
     let url = pull_request.map_or_else(String::new, |pr| pr.url.clone());
     let mut files = StepFiles::open(&cx.services.environment)?;
     files.outputs(&[
-        ("kind", document.kind.to_owned()),
+        ("kind", document.kind.as_str().to_owned()),
         ("revision", document.revision.clone()),
         ("changed", document.changed.to_string()),
         ("title", document.title.clone()),
@@ -249,7 +249,7 @@ fn closing(finished: &Finished, options: &Options) -> String {
         ),
         Done::Begun if failed => "the pull request is incomplete; run the command again".to_owned(),
         _ if failed => "nothing was changed".to_owned(),
-        _ if !document.changed && options.commit => {
+        _ if !document.changed && options.intent == (Intent::Apply { commit: true }) => {
             "\nnothing to do: every pin is already at this revision; nothing was committed; run `git status` \
              to see whether the pins are committed"
                 .to_owned()

@@ -12,6 +12,7 @@ use super::{
         looking_into,
     },
     images::{self, Image, ImageInventory},
+    operation::Operation,
     path::{Globs, RelPath},
     raw::{ErrorCollector, Fields},
     sources::{Mapping, Prefix, Where},
@@ -220,8 +221,8 @@ fn whole(
         Some(verify)
     });
     let provenance = fields.or("provenance", Provenance::default(), |n| provenance(g, n));
-    let promote = naming(g, fields.get("promote"), "promote");
-    let rollback = naming(g, fields.get("rollback"), "rollback");
+    let promote = naming(g, &fields, Operation::Promotion);
+    let rollback = naming(g, &fields, Operation::Rollback);
     let prune = fields.optional("prune", |node| blocks::prune(g, node));
     let freshness = fields.or("freshness", Vec::new(), |node| blocks::freshness(g, node));
     let forge = fields.optional("forge", |node| blocks::forge(g, node));
@@ -459,10 +460,11 @@ fn provenance(g: &ErrorCollector, node: &Node) -> Option<Provenance> {
     })
 }
 
-fn naming(g: &ErrorCollector, node: Option<&Node>, kind: &'static str) -> Option<ChangeNames> {
+fn naming(g: &ErrorCollector, fields: &Fields<'_>, operation: Operation) -> Option<ChangeNames> {
+    let kind = operation.as_str();
     let branch = || Template::branch(&format!("auto/runtime-{kind}-{{revision}}")).ok();
     let title = || Template::parse(&format!("{kind}: {{name}} @{{revision}}"), true).ok();
-    let Some(node) = node else {
+    let Some(node) = fields.get(kind) else {
         return Some(ChangeNames {
             branch: branch()?,
             title: title()?,
@@ -474,10 +476,9 @@ fn naming(g: &ErrorCollector, node: Option<&Node>, kind: &'static str) -> Option
     let title = fields.or("title", title()?, |node| {
         g.parsed(node, |text| Template::parse(text, true))
     });
-    let supersede = if kind == "promote" {
-        fields.or("supersede", true, |node| g.boolean(node))
-    } else {
-        Some(true)
+    let supersede = match operation {
+        Operation::Promotion => fields.or("supersede", true, |node| g.boolean(node)),
+        Operation::Rollback => Some(true),
     };
     fields.done();
     Some(ChangeNames {
@@ -496,6 +497,14 @@ fn name_of(source: &SourceText) -> String {
 }
 
 impl Config {
+    /// The names of the branch and the commit of an operation.
+    pub fn names(&self, operation: Operation) -> &ChangeNames {
+        match operation {
+            Operation::Promotion => &self.promote,
+            Operation::Rollback => &self.rollback,
+        }
+    }
+
     /// The configured forge, or the defaults.
     pub fn forge_or_default(&self) -> Forge {
         self.forge.clone().unwrap_or_default()

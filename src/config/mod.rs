@@ -9,6 +9,7 @@ mod blocks;
 mod checked;
 pub mod duration;
 mod images;
+mod operation;
 mod path;
 pub mod raw;
 mod sources;
@@ -36,6 +37,7 @@ pub use checked::{
     ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
 };
 pub use images::{Image, ImageInventory};
+pub use operation::Operation;
 pub use path::{Glob, Globs, PathError, RelPath, glob_regex};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
 pub use template::{Template, TemplateError, check_branch};

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Serialize;
 
 use crate::{
+    config::Operation,
     error::{Class, Error},
     report::{
         json::ErrorRow,
@@ -122,8 +123,8 @@ pub struct CloseRow {
 pub struct ClosedPull {
     pub number: u64,
     pub url: String,
-    /// `promote` or `rollback`.
-    pub kind: &'static str,
+    /// The operation that it belongs to.
+    pub kind: Operation,
 }
 
 impl CloseRow {

@@ -46,8 +46,10 @@ pub struct ObeyedConfig {
     pub own_rollbacks: Template,
     /// For each of its images, the same image in the fleet's configuration, by its index.
     pub images: Vec<usize>,
-    /// What is ignored, a sentence each.
-    pub notes: Vec<String>,
+    /// The policies of the repository that the fleet ignores.
+    pub ignored_policies: Vec<String>,
+    /// The other keys that the fleet ignores.
+    pub ignored_keys: Vec<String>,
 }
 
 /// Why a repository's configuration cannot be obeyed.
@@ -71,15 +73,12 @@ pub fn obeyed(fleet: &Config, own: Config, member: Member<'_>) -> Result<ObeyedC
         return Err(Disobeyed::Refused(refused));
     }
     let images = images(fleet, &own).map_err(Disobeyed::Foreign)?;
-    let mut ignored = policy;
-    ignored.extend(ignored_keys(&own));
-    let note = |key: &String| format!("{}: `{key}` is ignored in a fleet", member.repository);
-    let notes = ignored.iter().map(note).collect();
     Ok(ObeyedConfig {
         own_rollbacks: own.rollback.title.clone(),
+        ignored_policies: policy,
+        ignored_keys: ignored_keys(&own),
         config: merged(fleet, own, member),
         images,
-        notes,
     })
 }
 
@@ -288,7 +287,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
             (vec!["deps".to_owned()], vec!["ci".to_owned()], true)
         );
         assert_eq!(forge.repository.as_deref(), Some("acme/web"));
-        assert_eq!(found.notes, [] as [&str; 0]);
+        assert!(found.ignored_keys.is_empty());
     }
 
     #[test]
@@ -355,8 +354,8 @@ outside: ignore
             "rollback",
             "outside",
         ];
-        let note = |key| format!("acme/web: `{key}` is ignored in a fleet");
-        assert_eq!(found.notes, keys.map(note));
+        assert_eq!(found.ignored_keys, keys);
+        assert!(found.ignored_policies.is_empty());
     }
 
     #[test]
@@ -379,10 +378,8 @@ outside: ignore
             );
             let lenient = FLEET.replace("fleet: {", "fleet: { own_policy: ignore,");
             let found = obey(&lenient, &own).unwrap();
-            assert_eq!(
-                found.notes,
-                [format!("acme/web: `{key}` is ignored in a fleet")]
-            );
+            assert_eq!(found.ignored_policies, [key]);
+            assert!(found.ignored_keys.is_empty());
             let config = &found.config;
             assert!(config.verify.is_none() && config.inventory.is_none());
             assert!(config.smoke.is_none() && config.outside.policy == OutsidePolicy::Ignore);

@@ -7,9 +7,9 @@ use regex::Regex;
 
 use super::text;
 use crate::{
-    config::{Template, check_branch},
+    config::{Operation, Template, check_branch},
     oci::{Digest, Pattern, Reference, Repository, Tag},
-    pull_request::{Marker, trailer},
+    pull_request::{Marker, MarkerKind, trailer},
     report::{
         body,
         json::{FileRow, ImageRow, PlanDocument},
@@ -145,7 +145,7 @@ fn is_branch(name: &str) -> bool {
 /// A marker is read back, whatever it contains and whatever precedes it.
 fn marker(revision: &str, before: &str) {
     let marker = Marker {
-        kind: "promote".to_owned(),
+        kind: MarkerKind::Set(Operation::Promotion),
         revision: revision.to_owned(),
     };
     let line = marker.to_string();
@@ -188,15 +188,15 @@ fn held(body: &str, revision: &str) {
     assert!(body.chars().count() <= body::MAX);
     let found = Marker::find(body).unwrap();
     assert_eq!(
-        (found.kind.as_str(), found.revision.as_str()),
-        ("promote", revision)
+        (found.kind, found.revision.as_str()),
+        (MarkerKind::Set(Operation::Promotion), revision)
     );
 }
 
 fn document(revision: &str, name: &str) -> PlanDocument {
     PlanDocument {
         schema: "repin.plan/1",
-        kind: "promote",
+        kind: Operation::Promotion,
         revision: revision.to_owned(),
         approved: true,
         applied: false,

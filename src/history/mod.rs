@@ -74,7 +74,7 @@ use walk::{Content, Unknown, Visited};
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
-    config::{Config, RelPath, Template},
+    config::{Config, Operation, RelPath, Template},
     oci::{Digest, Revision, Tag},
     pins::Finder,
 };
@@ -103,11 +103,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The operation; `None` for a manual change.
+    pub const fn operation(self) -> Option<Operation> {
+        match self {
+            Self::Promote => Some(Operation::Promotion),
+            Self::Rollback => Some(Operation::Rollback),
+            Self::Manual => None,
+        }
+    }
+
     /// Its name, as documents and pages have it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Promote => "promote",
-            Self::Rollback => "rollback",
+            Self::Promote => Operation::Promotion.as_str(),
+            Self::Rollback => Operation::Rollback.as_str(),
             Self::Manual => "manual",
         }
     }

@@ -34,6 +34,20 @@ pub enum NoOrder {
     /// A revision that names no commit of this clone: perhaps one of another repository.
     #[error("the revision {0} is not a commit in this clone")]
     NoCommit(Revision),
+    /// The fleet declares no repository whose history orders builds.
+    #[error("`fleet.source` is not configured")]
+    NoSource {
+        /// The revision pinned now.
+        pinned: Revision,
+    },
+    /// One of both revisions is not a commit of the source repository.
+    #[error("{pinned}, or the promoted revision, is not a commit of {repository}")]
+    NotInSource {
+        /// The revision pinned now.
+        pinned: Revision,
+        /// The source repository.
+        repository: String,
+    },
     /// The clone is too shallow.
     #[error("the clone is too shallow to determine the order")]
     Shallow,

@@ -4,7 +4,7 @@
 //! people leave it.
 
 pub use super::head::BranchPair;
-use super::{Marker, close_with, merging};
+use super::{Marker, MarkerKind, close_with, merging};
 use crate::{
     config::Forge as Configured,
     error::{Class, Error},
@@ -21,7 +21,7 @@ impl BranchPair<'_> {
     /// The hidden line by which a later run knows the pull request for one of repin's.
     pub fn marker(&self) -> Marker {
         Marker {
-            kind: Marker::BRANCH.to_owned(),
+            kind: MarkerKind::Branch,
             revision: self.from.to_owned(),
         }
     }
@@ -180,7 +180,7 @@ async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Erro
         .clone();
     let twin = |pull: &&Pull| {
         pull.number != first.number
-            && Marker::find(&pull.body).is_some_and(|marker| marker.kind == Marker::BRANCH)
+            && Marker::find(&pull.body).is_some_and(|marker| marker.kind == MarkerKind::Branch)
     };
     for twin in all.iter().filter(twin) {
         let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);

@@ -2,22 +2,48 @@
 
 use std::fmt;
 
+use crate::config::Operation;
+
 /// The content of the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
-    /// `promote` or `rollback`.
-    pub kind: String,
+    /// The purpose of the pull request.
+    pub kind: MarkerKind,
     /// The revision of the set.
     pub revision: String,
+}
+
+/// The purpose of a pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkerKind {
+    /// It moves pins to a set.
+    Set(Operation),
+    /// It merges one long-lived branch into another.
+    Branch,
+}
+
+impl MarkerKind {
+    const BRANCH: &'static str = "branch";
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Set(operation) => operation.as_str(),
+            Self::Branch => Self::BRANCH,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            Self::BRANCH => Some(Self::Branch),
+            name => Operation::parse(name).map(Self::Set),
+        }
+    }
 }
 
 const START: &str = "<!-- repin/1 kind=";
 const END: &str = " -->";
 
 impl Marker {
-    /// The kind of a pull request that brings one long-lived branch into another.
-    pub const BRANCH: &'static str = "branch";
-
     /// The last marker in a text: an earlier one may be quoted.
     pub fn find(text: &str) -> Option<Self> {
         let mut found = None;
@@ -33,12 +59,8 @@ impl Marker {
 
     fn parse(text: &str) -> Option<Self> {
         let (kind, revision) = text.split_once(" revision=")?;
-        let word = |c: char| c.is_ascii_lowercase();
-        if kind.is_empty() || !kind.chars().all(word) {
-            return None;
-        }
         Some(Self {
-            kind: kind.to_owned(),
+            kind: MarkerKind::parse(kind)?,
             revision: decode(revision)?,
         })
     }
@@ -46,7 +68,7 @@ impl Marker {
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{START}{} revision=", self.kind)?;
+        write!(f, "{START}{} revision=", self.kind.as_str())?;
         // A revision may hold what would end a comment, so everything but plain characters is
         // written as a number.
         for c in self.revision.chars() {
@@ -91,7 +113,7 @@ mod tests {
     fn written_marker_is_read_back() {
         for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
             let marker = Marker {
-                kind: "promote".to_owned(),
+                kind: MarkerKind::Set(Operation::Promotion),
                 revision: revision.to_owned(),
             };
             let line = marker.to_string();
@@ -107,7 +129,10 @@ mod tests {
     fn last_marker_counts_and_other_lines_are_ignored() {
         let two =
             "<!-- repin/1 kind=promote revision=a -->\n<!-- repin/1 kind=rollback revision=b -->";
-        assert_eq!(Marker::find(two).unwrap().kind, "rollback");
+        assert_eq!(
+            Marker::find(two).unwrap().kind,
+            MarkerKind::Set(Operation::Rollback)
+        );
         for none in [
             "",
             "<!-- repin/1 kind= revision=a -->",
@@ -136,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn kind_is_lowercase_letters() {
-        for kind in ["Promote", "pro-mote", "promote2"] {
+    fn unknown_kind_is_no_marker() {
+        for kind in ["Promote", "pro-mote", "promote2", "build"] {
             let text = format!("{START}{kind} revision=aaaa{END}");
             assert_eq!(Marker::find(&text), None, "{text}");
         }

@@ -3,9 +3,9 @@
 //! The marker in a pull request's text could be anyone's, so its branch must also be the one that
 //! the configuration leads to, in this repository and not in a fork.
 
-use super::Marker;
+use super::{Marker, MarkerKind};
 use crate::{
-    config::{ChangeNames, Config},
+    config::{Config, Operation},
     error::Error,
     forge::{Forge, Pull, PullState, Pulls},
     git::ObjectId,
@@ -15,8 +15,8 @@ use crate::{
 /// A pull request that moves the pins to another set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullRequestOfSet {
-    /// `promote` or `rollback`.
-    pub kind: &'static str,
+    /// The operation that it belongs to.
+    pub operation: Operation,
     /// The set's revision.
     pub revision: Revision,
     /// The pull request.
@@ -40,11 +40,14 @@ pub async fn open(
 /// configuration gives for the set in its marker.
 pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
     let marker = Marker::find(&pull.body)?;
-    let (kind, names) = names(config, &marker.kind)?;
+    let MarkerKind::Set(operation) = marker.kind else {
+        return None;
+    };
     let revision = config.revision.pattern.revision(&marker.revision).ok()?;
+    let names = config.names(operation);
     let branch = names.branch.render(&revision, &config.name);
     (pull.own && pull.head == branch).then_some(PullRequestOfSet {
-        kind,
+        operation,
         revision,
         pull,
     })
@@ -58,14 +61,6 @@ pub fn is_branch_of_set(config: &Config, branch: &str) -> bool {
     })
 }
 
-fn names<'c>(config: &'c Config, kind: &str) -> Option<(&'static str, &'c ChangeNames)> {
-    match kind {
-        "promote" => Some(("promote", &config.promote)),
-        "rollback" => Some(("rollback", &config.rollback)),
-        _ => None,
-    }
-}
-
 /// The commit that made a set current, as far as it leads to a pull request.
 #[derive(Debug, Clone, Copy)]
 pub struct CurrentCommit<'s> {
@@ -73,8 +68,8 @@ pub struct CurrentCommit<'s> {
     pub commit: &'s ObjectId,
     /// The number in its subject.
     pub number: Option<u64>,
-    /// `promote`, `rollback` or another word.
-    pub kind: &'s str,
+    /// The operation; `None` for a manual change.
+    pub operation: Option<Operation>,
     /// The set's revision.
     pub revision: Option<&'s Revision>,
 }
@@ -94,9 +89,10 @@ pub async fn merged(
     {
         return Ok(Some(pull));
     }
-    let (Some((_, names)), Some(revision)) = (names(config, current.kind), current.revision) else {
+    let (Some(operation), Some(revision)) = (current.operation, current.revision) else {
         return Ok(None);
     };
+    let names = config.names(operation);
     let branch = names.branch.render(revision, &config.name);
     let pulls = forge.pulls(Pulls::Closed(&branch)).await?;
     Ok(pulls.into_iter().find(made))

@@ -8,8 +8,9 @@ mod own;
 mod supersede;
 mod surveyed;
 
+use async_trait::async_trait;
 use own::OwnPullRequest;
-pub use own::is_moving;
+pub use own::{Closing, closing, is_moving};
 use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};
@@ -25,16 +26,14 @@ use crate::{
 /// How often a run reads the state before it gives up on concurrent changes.
 const ROUNDS: u32 = 8;
 
-/// Looks up another revision in the configuration; `None` if it is unknown there.
-pub type RivalOf<'a> = &'a dyn Fn(&str) -> Option<Rival>;
+/// Other revisions of the same set.
+#[async_trait(?Send)]
+pub trait Rivals {
+    /// The branch that the pull request of a revision has; `None` for a malformed revision.
+    fn branch(&self, revision: &str) -> Option<String>;
 
-/// Another revision of the same set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rival {
-    /// The branch that its pull request has.
-    pub branch: String,
-    /// Its age relative to the promoted revision.
-    pub age: RevisionAge,
+    /// The age of a revision relative to the promoted one.
+    async fn age(&self, revision: &str) -> Result<RevisionAge, Error>;
 }
 
 /// The age of a revision relative to another.
@@ -69,8 +68,8 @@ pub struct Proposal<'a> {
     pub state: State,
     /// Whether a pull request that a person closed may be reopened.
     pub reopen: bool,
-    /// Which older ones it closes; `None`: none.
-    pub supersede: Option<RivalOf<'a>>,
+    /// The revisions whose older pull requests it closes; `None`: it closes none.
+    pub supersede: Option<&'a dyn Rivals>,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
     /// Whether merges are scheduled: then a merge of a foreign head is cancelled.

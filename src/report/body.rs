@@ -16,7 +16,7 @@ use super::{causes::by_cause, json::PlanDocument};
 use crate::{
     checks::{Code, Status},
     history::Entry,
-    pull_request::Marker,
+    pull_request::{Marker, MarkerKind},
     untrusted::markdown,
 };
 
@@ -179,7 +179,7 @@ pub fn refusal(document: &PlanDocument) -> String {
 /// The hidden line by which a later run finds its own pull request.
 pub fn marker(document: &PlanDocument) -> String {
     Marker {
-        kind: document.kind.to_owned(),
+        kind: MarkerKind::Set(document.kind),
         revision: document.revision.clone(),
     }
     .to_string()

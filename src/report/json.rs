@@ -23,23 +23,22 @@ pub use status::{
     BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument, UnreadableRow,
     WorkTreeRow,
 };
-pub use trust::{LogRow, TrustCandidate, TrustDocument, TrustImage, VerifiedRow};
+pub use trust::{TrustCandidate, TrustDocument, TrustImage};
 
 use crate::{
-    checks::{Check, Status},
-    config::Config,
+    checks::{Check, ResolvedPlatform, Status, VerifiedRow},
+    config::{Config, Operation},
     error::Error,
     inventory::Enumeration,
     oci::{Digest, Tag},
     pins::{Found, Located, Pin},
-    registry::resolve::PlatformFacts,
 };
 
 /// `repin.plan/1`: findings, decision and result of `promote` and `rollback`.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanDocument {
     pub schema: &'static str,
-    pub kind: &'static str,
+    pub kind: Operation,
     pub revision: String,
     pub approved: bool,
     pub applied: bool,
@@ -243,14 +242,6 @@ pub struct ResolvedImage {
     pub labels: BTreeMap<String, Option<String>>,
 }
 
-/// One platform of a resolution.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ResolvedPlatform {
-    pub platform: String,
-    pub digest: String,
-    pub revision: Option<String>,
-}
-
 /// `repin.check/1`: the verdict on the current tree.
 #[derive(Debug, Serialize)]
 pub struct CheckDocument {
@@ -401,17 +392,6 @@ impl<'f> ScanDocument<'f> {
             images: images.collect(),
             pins: ScanPins { config, found },
             malformed: malformed.chain(refused).collect(),
-        }
-    }
-}
-
-impl ResolvedPlatform {
-    /// A platform, with its revision by the label `label`.
-    pub fn of(facts: &PlatformFacts, label: &str) -> Self {
-        Self {
-            platform: facts.platform.to_string(),
-            digest: facts.digest.to_string(),
-            revision: facts.config.labels.get(label).cloned(),
         }
     }
 }

@@ -6,16 +6,16 @@
 //! are resolved in this run.
 
 use super::{
-    Goal, Intent, Options, Services, Stop, Unconfigured, Workspace, kept_moving, pipeline::Halt,
-    plan_of, workspace::At,
+    Goal, Intent, Services, Stop, Unconfigured, images, kept_moving, plan_of,
+    site::{BranchHead, Opened, Site, Target},
 };
 use crate::{
     checks::{Approved, Overruled, Status},
-    config::Config,
+    config::{Config, Operation},
     error::{Class, Error, Errors},
     forge::{Forge, Pull},
     pull_request::{
-        ApprovedSet, Marker, Permission,
+        ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
         of_set::{is_branch_of_set, of_set},
         refused, wrong_branches,
@@ -44,7 +44,8 @@ pub enum Candidate {
 
 /// A set that this run approved for a pull request.
 pub struct ApprovedPull {
-    workspace: Workspace,
+    config: Config,
+    head: Box<BranchHead>,
     approved: Approved,
     branch: String,
 }
@@ -54,7 +55,7 @@ impl Candidate {
     /// approved with it.
     pub fn gates(&self, config: &Config) -> Vec<String> {
         let config = match self {
-            Self::Set(set) => &set.workspace.config,
+            Self::Set(set) => &set.config,
             _ => config,
         };
         config.forge_or_default().gates
@@ -65,23 +66,20 @@ impl Candidate {
         match self {
             Self::Unmarked | Self::Refused(_) | Self::Unverified(_) => None,
             Self::Branches { from, to } => Some(Permission::Branches(BranchPair { from, to })),
-            Self::Set(set) => set.permission(),
+            Self::Set(set) => Some(set.permission()),
         }
     }
 }
 
 impl ApprovedPull {
-    fn permission(&self) -> Option<Permission<'_>> {
-        let At::Forge(site) = &self.workspace.at else {
-            return None;
-        };
-        Some(Permission::Set(ApprovedSet {
-            config: &self.workspace.config,
+    fn permission(&self) -> Permission<'_> {
+        Permission::Set(ApprovedSet {
+            config: &self.config,
             approved: &self.approved,
-            base: &site.base,
-            prefix: &site.prefix,
+            base: &self.head.base,
+            prefix: &self.head.prefix,
             branch: &self.branch,
-        }))
+        })
     }
 }
 
@@ -104,54 +102,54 @@ pub fn candidate(
         let reason = "it has a marker of repin, but its branch is in another repository";
         return Ok(Candidate::Refused(refused(pull, reason)));
     }
-    if marker.kind == Marker::BRANCH {
-        return branches_of(pull, config, forge, services);
-    }
-    let workspace = Workspace::open(config, &options(), services)?;
-    let At::Forge(site) = &workspace.at else {
+    let operation = match marker.kind {
+        MarkerKind::Branch => return branches_of(pull, config, forge, services),
+        MarkerKind::Set(operation) => operation,
+    };
+    // Nothing is changed, and the base branch is read from the forge.
+    let intent = Intent::ShowPullRequest;
+    let opened = Site::open(config, operation, intent, Unconfigured::Fails, services)?;
+    let Opened::Site(site) = opened else {
         return Ok(Candidate::Unmarked);
     };
-    let Some(found) = of_set(pull.clone(), &workspace.config) else {
+    let Target::Branch(head, _) = &site.target else {
+        return Ok(Candidate::Unmarked);
+    };
+    let Some(found) = of_set(pull.clone(), &site.config) else {
         let reason = format!(
             "its marker ({} {}) does not belong to its branch {}: the configuration gives another one",
-            plain(&marker.kind),
+            operation.as_str(),
             plain(&marker.revision),
             plain(&pull.head)
         );
         return Ok(Candidate::Refused(refused(pull, reason)));
     };
-    if let Some(reason) = wrong_branches(pull, &pull.head, &site.base.branch) {
+    if let Some(reason) = wrong_branches(pull, &pull.head, &head.base.branch) {
         return Ok(Candidate::Refused(refused(pull, reason)));
     }
     let revision = found.revision.to_string();
-    let goal = match found.kind {
-        "rollback" => Goal::Rollback { revision },
-        _ => Goal::Promote {
+    let goal = match found.operation {
+        Operation::Rollback => Goal::Rollback { revision },
+        Operation::Promotion => Goal::Promote {
             revision,
             digests: Vec::new(),
             overruled: Overruled::default(),
         },
     };
-    workspace.config.counts_pins()?;
-    match plan_of(&goal, &workspace, &options(), services)? {
-        Ok(planned) => Ok(Candidate::Set(Box::new(ApprovedPull {
-            branch: pull.head.clone(),
+    site.config.counts_pins()?;
+    let request = goal.checked(&site.config)?;
+    let mut rows = images::declared(&site.config);
+    let planned = plan_of(&request, &site, Unconfigured::Fails, services, &mut rows)?;
+    let Site { config, target } = *site;
+    match (planned, target) {
+        (Ok(planned), Target::Branch(head, _)) => Ok(Candidate::Set(Box::new(ApprovedPull {
+            config,
+            head,
             approved: planned.approved,
-            workspace,
+            branch: pull.head.clone(),
         }))),
-        Err(halt) => Ok(Candidate::Unverified(unverified(pull, &goal, halt))),
-    }
-}
-
-/// Nothing is changed, and the base branch is read from the forge.
-fn options() -> Options {
-    Options {
-        intent: Intent::ShowOpen,
-        commit: false,
-        reopen: false,
-        unconfigured: Unconfigured::Fails,
-        diff_file: None,
-        body_file: None,
+        (Ok(_), Target::WorkTree(..)) => Ok(Candidate::Unmarked),
+        (Err(stop), _) => Ok(Candidate::Unverified(unverified(pull, &goal, stop))),
     }
 }
 
@@ -182,8 +180,8 @@ fn branches_of(
 
 /// The error for a set that was not verified, with the checks that failed and the errors that left
 /// something unjudged.
-fn unverified(pull: &Pull, goal: &Goal, halt: Halt) -> Error {
-    let (checks, errors) = match halt.stop {
+fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
+    let (checks, errors) = match stop {
         Stop::Chain(stopped) => (stopped.checks, stopped.outages),
         Stop::Count(checks) => (checks, Vec::new()),
         Stop::Unconfigured(reason) => {

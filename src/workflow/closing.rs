@@ -14,7 +14,9 @@ use super::{
     revision,
 };
 use crate::{
-    config::{self, ChangeNames, Config, FILE_NAME, Forge as Configured, WhenUnconfigured},
+    config::{
+        self, ChangeNames, Config, FILE_NAME, Forge as Configured, Operation, WhenUnconfigured,
+    },
     error::{Class, Error, Errors, SourceText},
     fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
     forge::{
@@ -25,7 +27,7 @@ use crate::{
     http::{Pace, Shard},
     oci::Revision,
     plan,
-    pull_request::{Marker, withdraw},
+    pull_request::{Marker, MarkerKind, withdraw},
 };
 
 /// Pull requests that are closed in a minute. Each gets a comment, and 500 contents an hour are
@@ -47,7 +49,7 @@ pub struct CloseRequest<'r> {
 struct Member {
     state: RepositoryState,
     config: Config,
-    pulls: Vec<(&'static str, Pull)>,
+    pulls: Vec<(Operation, Pull)>,
     /// The branches whose pull requests the survey did not show completely.
     unknown: bool,
 }
@@ -159,7 +161,7 @@ impl Closing<'_> {
         let mut more = Vec::new();
         for (at, member) in members.iter().enumerate() {
             let Ok(member) = member else { continue };
-            let branches = self.named(&member.config).map(|(_, branch)| branch);
+            let branches = self.branches(&member.config).map(|(_, branch)| branch);
             let branches: BTreeSet<String> = branches.into_iter().collect();
             for branch in branches.iter().filter(|branch| **branch != common) {
                 more.push((at, survey_of(&entries[at], branch)));
@@ -185,36 +187,33 @@ impl Closing<'_> {
         names.branch.render(&self.revision, &config.name)
     }
 
-    /// The kinds of pull requests that move pins to the set, and the branches that they may have: a
-    /// rollback of the fleet is named by the fleet, one of the repository by its own configuration.
-    fn named(&self, config: &Config) -> [(&'static str, String); 3] {
+    /// The operations that move pins to the set, and the branches of their pull requests: a rollback of
+    /// the fleet is named by the fleet, one of the repository by its own configuration.
+    fn branches(&self, config: &Config) -> [(Operation, String); 3] {
         [
-            ("promote", &config.promote),
-            ("rollback", &self.fleet.rollback),
-            ("rollback", &config.rollback),
+            (Operation::Promotion, &config.promote),
+            (Operation::Rollback, &self.fleet.rollback),
+            (Operation::Rollback, &config.rollback),
         ]
-        .map(|(kind, names)| (kind, self.branch(names, config)))
+        .map(|(operation, names)| (operation, self.branch(names, config)))
     }
 
-    /// The kind of a pull request of the set, if it is one.
-    fn kind(&self, config: &Config, base: &str, pull: &Pull) -> Option<&'static str> {
+    /// The operation of a pull request of the set, if it is one.
+    fn operation(&self, config: &Config, base: &str, pull: &Pull) -> Option<Operation> {
         let marker = Marker::find(&pull.body)?;
-        let mut named = self.named(config).into_iter();
-        let (kind, _) =
-            named.find(|(kind, branch)| *kind == marker.kind && *branch == pull.head)?;
-        let ours = pull.own && pull.base == base && marker.revision == self.revision.as_str();
-        ours.then_some(kind)
+        let MarkerKind::Set(operation) = marker.kind else {
+            return None;
+        };
+        let is_ours = pull.own && pull.base == base && marker.revision == self.revision.as_str();
+        let branches = self.branches(config);
+        let is_named = branches.contains(&(operation, pull.head.clone()));
+        (is_ours && is_named).then_some(operation)
     }
 
-    fn open_pulls(
-        &self,
-        config: &Config,
-        base: &str,
-        pulls: Vec<Pull>,
-    ) -> Vec<(&'static str, Pull)> {
+    fn open_pulls(&self, config: &Config, base: &str, pulls: Vec<Pull>) -> Vec<(Operation, Pull)> {
         let open = pulls.into_iter();
         let open = open.filter(|pull| pull.state == PullState::Open);
-        open.filter_map(|pull| Some((self.kind(config, base, &pull)?, pull)))
+        open.filter_map(|pull| Some((self.operation(config, base, &pull)?, pull)))
             .collect()
     }
 
@@ -291,7 +290,7 @@ impl Closing<'_> {
             let shown = Some(ClosedPull {
                 number: pull.number,
                 url: pull.url.clone(),
-                kind,
+                kind: *kind,
             });
             rows.push(match self.close(&*writer, &member, pull).await {
                 Ok(CloseOutcome::None) => CloseRow::done(name, CloseOutcome::None, None),

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    History, Services, Stop,
+    Services, SiteHistory, Stop,
     contents::{self, Subject},
 };
 use crate::{
-    checks::{Check, Force, Held, ImagePlatform, Inspected, Signed, Standard},
+    checks::{self, Check, Force, Held, ImagePlatform, Images, Scope, Signatures, Standard},
     config::{Config, Image, Inventory, RelPath},
     error::{Error, Errors},
     files::Files,
@@ -31,7 +31,7 @@ pub struct Contracts {
 }
 
 /// The contracts of the commit that promoted a set, in the order of the configured images.
-pub(super) struct Then {
+pub(super) struct ContractsThen {
     held: Vec<Option<Held>>,
     own: Option<Box<Config>>,
 }
@@ -125,7 +125,7 @@ impl Contracts {
     pub(super) fn standards_then<'s>(
         &'s self,
         config: &'s Config,
-        then: &'s Then,
+        then: &'s ContractsThen,
     ) -> Vec<Vec<Standard<'s>>> {
         let theirs = then.own.as_deref().unwrap_or(config);
         let of_image = |image: &'s Image, current: &'s Option<Held>, then: &'s Option<Held>| {
@@ -171,11 +171,11 @@ impl Contracts {
     }
 }
 
-impl Then {
+impl ContractsThen {
     /// Reads them from the tree of the commit that first made the set current, at the paths of that
     /// commit's configuration.
     pub(super) fn read(
-        history: &History<'_>,
+        history: &SiteHistory,
         config: &Config,
         promoted: Option<&Promoted>,
     ) -> Result<Self, Error> {
@@ -245,39 +245,42 @@ fn contract_of(
 pub(super) type KindsOfPlatforms = BTreeMap<ImagePlatform, Enumeration>;
 
 /// The stage of contents: every platform of every image, one at a time.
-pub(super) fn inspected<'c>(
-    chain: Signed<'c>,
+pub(super) fn verify_contents<'c, G: Scope>(
+    images: Images<'c, G, Signatures>,
     config: &'c Config,
     standards: &[Vec<Standard<'_>>],
     services: &Services,
-) -> Result<(Inspected<'c>, KindsOfPlatforms), Stop> {
+) -> Result<(Images<'c, G, checks::Contents>, KindsOfPlatforms), Stop> {
     let mut kinds = KindsOfPlatforms::new();
-    let mut stage = chain.inspect(standards);
+    let mut stage = images.contents(standards);
     let places: Vec<_> = stage.open().collect();
     if !places.is_empty() {
         let sources = services.sources_of_images(config)?;
-        let subject = |place: &ImagePlatform| {
-            let facts = stage.facts(place.image)?.platforms.get(place.platform)?;
-            let subject = Subject {
-                name: &config.images[place.image].name,
-                source: &sources[place.image],
-                facts,
-            };
-            Some((subject, standards[place.image].as_slice()))
-        };
-        let subjects: Vec<_> = places.iter().filter_map(subject).collect();
+        let mut subjects = Vec::new();
+        for place in &places {
+            let facts = stage.facts(place.image);
+            if let Some(facts) = facts.and_then(|facts| facts.platforms.get(place.platform)) {
+                let subject = Subject {
+                    name: &config.images[place.image].name,
+                    source: &sources[place.image],
+                    facts,
+                };
+                subjects.push((subject, standards[place.image].as_slice()));
+            }
+        }
         let reading = ReadingProgress::default();
         let work = contents::verdicts(&subjects, &reading);
         let verdicts = services.wait_with(work, || reading.describe())?;
         for (place, verdict) in places.into_iter().zip(verdicts) {
-            stage.judged(
-                place,
-                verdict.map(|verdict| {
+            let verdict = match verdict {
+                Ok(verdict) => {
                     kinds.extend(verdict.kinds.map(|names| (place, names)));
-                    verdict.checks
-                }),
-            );
+                    Ok(verdict.checks)
+                }
+                Err(outage) => Err(vec![outage]),
+            };
+            stage.record(place, verdict);
         }
     }
-    Ok((stage.done()?, kinds))
+    Ok((stage.finish()?, kinds))
 }

@@ -1,10 +1,11 @@
 //! The result of a run, as its document (`repin.plan/1`).
 
 use super::{
-    Stop, kept_moving,
-    pipeline::Planned,
+    Stop,
+    engine::Planned,
+    kept_moving,
     publish::{CarriedPull, Done},
-    request::{Goal, Request},
+    request::Request,
 };
 use crate::{
     checks::{self, Check, Code, Status},
@@ -13,8 +14,7 @@ use crate::{
     plan::FileChange,
     report::{
         body::{self, Beside},
-        diff,
-        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
+        json::{ErrorRow, FileRow, ImageRow, PlanDocument},
     },
 };
 
@@ -84,16 +84,11 @@ impl Finished {
 }
 
 /// The document of a run that has no plan yet.
-pub(super) fn unplanned(
-    goal: &Goal,
-    request: &Request,
-    config: &Config,
-    images: Vec<ImageRow>,
-) -> PlanDocument {
-    let (naming, revision) = (goal.naming(config), &request.revision);
+pub(super) fn unplanned(request: &Request, config: &Config, images: Vec<ImageRow>) -> PlanDocument {
+    let (names, revision) = (config.names(request.operation), &request.revision);
     PlanDocument {
         schema: "repin.plan/1",
-        kind: goal.kind(),
+        kind: request.operation,
         revision: revision.to_string(),
         approved: false,
         applied: false,
@@ -101,8 +96,8 @@ pub(super) fn unplanned(
         images,
         files: Vec::new(),
         checks: Vec::new(),
-        branch: naming.branch.render(revision, &config.name),
-        title: naming.title.render(revision, &config.name),
+        branch: names.branch.render(revision, &config.name),
+        title: names.title.render(revision, &config.name),
         body: None,
         diff: None,
         pull_request: None,
@@ -110,7 +105,7 @@ pub(super) fn unplanned(
     }
 }
 
-/// The document of a plan, without its body.
+/// The document of a plan, without its body and its diff.
 pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> PlanDocument {
     let changes = planned.plan.changes();
     let checks = planned.approved.checks().iter();
@@ -119,7 +114,6 @@ pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> PlanDocumen
         changed: !changes.is_empty(),
         files: changes.iter().map(FileRow::of).collect(),
         checks: checks.chain(planned.plan.checks()).cloned().collect(),
-        diff: Some(Diff(diff::unified(changes).into())),
         ..unplanned
     }
 }

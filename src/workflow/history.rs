@@ -1,33 +1,53 @@
-//! Git history as commands need it: read once from the commits that count, or the reason why it
-//! could not be.
+//! The history of a site: complete, partial or absent.
+//!
+//! A clone has the history of the branch that counts, unless it is shallow. A forge alone shows the
+//! last commits that changed the files with pins. Where there is no history, the reason is kept.
 
-use std::{cell::LazyCell, mem::ManuallyDrop, panic::resume_unwind, thread};
-
-use super::{
-    Environment, Services, ci,
-    workspace::{HeadOnForge, Workspace},
-};
+use super::{Environment, Services, ci};
 use crate::{
-    checks::{self, Past},
+    checks::{self, ByDigests, Extent, Past},
     config::Config,
     error::Error,
     git::{Branch, BranchSources, Git, GitError, ObjectId},
-    history::{self, Digests, Hold},
+    history::{self, Digests, Hold, Order, Provenance},
     oci::Revision,
     pins::Found,
 };
 
-/// The history of one run.
-pub struct History<'c> {
-    config: &'c Config,
-    read: LazyCell<Reading, Box<dyn FnOnce() -> Reading + 'c>>,
+/// The head of the branch whose history counts, as the forge reports it.
+#[derive(Clone)]
+pub(super) struct HeadOnForge {
+    /// The branch's name.
+    pub(super) branch: String,
+    /// The commit's name.
+    pub(super) commit: String,
 }
+
+/// The history of one site.
+pub struct SiteHistory(Result<Known, GitError>);
 
 /// The step as a terminal shows it: reading a long history takes seconds.
 const READING: &str = "reading git history";
 
-/// What was read of it.
-type Reading = Result<Gathered, GitError>;
+struct Known {
+    history: history::History,
+    origin: Origin,
+}
+
+/// Where a history was read.
+enum Origin {
+    Clone {
+        git: Git,
+        standing: Standing,
+    },
+    /// The last commits that a forge lists.
+    Forge {
+        /// The order of the promoted revision and the pinned one.
+        order: Order,
+        /// Whether the fleet accepts facts that these commits do not show.
+        suffice: bool,
+    },
+}
 
 /// The commits that are read.
 pub struct Line {
@@ -45,13 +65,6 @@ pub enum Standing {
     /// It is the line of `HEAD`, because the repository has no remote: a set that it rolled back is
     /// held, but no set on it was promoted.
     Local,
-}
-
-struct Gathered {
-    git: Git,
-    /// Never freed: freeing a long history takes a tenth of the run, which ends right after.
-    history: ManuallyDrop<history::History>,
-    standing: Standing,
 }
 
 /// The commits that count in the repository of `config`.
@@ -89,56 +102,61 @@ fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> 
     Ok((git, Line { branch, standing }))
 }
 
-impl Gathered {
-    fn read(config: &Config, head: Option<&HeadOnForge>, environment: &Environment) -> Reading {
-        let git = Git::open(&config.root)?;
-        let (git, line) = if let Some(head) = head {
-            line_of_head(&git, head)?
-        } else {
+fn read(
+    config: &Config,
+    head: Option<&HeadOnForge>,
+    environment: &Environment,
+) -> Result<Known, GitError> {
+    let git = Git::open(&config.root)?;
+    let (git, line) = match head {
+        Some(head) => line_of_head(&git, head)?,
+        None => {
             let line = line(&git, config, environment)?;
             (git, line)
-        };
-        let history = history::History::of_branch_and_kept(&git, config, line.branch)?;
-        Ok(Self {
-            git,
-            history: ManuallyDrop::new(history),
-            standing: line.standing,
-        })
-    }
+        }
+    };
+    let history = history::History::of_branch_and_kept(&git, config, line.branch)?;
+    let standing = line.standing;
+    let origin = Origin::Clone { git, standing };
+    Ok(Known { history, origin })
 }
 
-impl<'c> History<'c> {
-    /// Reads it from the branch that counts for the work tree.
-    pub fn read(config: &'c Config, services: &Services) -> Self {
-        let progress = services.console.progress(READING);
-        let read = Gathered::read(config, None, &services.environment);
-        drop(progress);
-        let read = LazyCell::new(Box::new(move || read) as Box<dyn FnOnce() -> Reading + 'c>);
-        Self { config, read }
+impl SiteHistory {
+    /// Reads the history of the branch that counts in the clone around the root: up to `head`, if the
+    /// forge reported it.
+    pub(super) fn of_clone(
+        config: &Config,
+        head: Option<&HeadOnForge>,
+        services: &Services,
+    ) -> Self {
+        let _progress = services.console.progress(READING);
+        Self(read(config, head, &services.environment))
     }
 
-    /// Begins to read it for the workspace of a run, beside what the run does until it asks: under `--pr` from
-    /// the head that the forge reports.
-    pub(super) fn begin(workspace: &'c Workspace, services: &'c Services) -> Self {
-        let config = &workspace.config;
-        let reading = thread::spawn({
-            let (config, head) = (config.clone(), workspace.history().cloned());
-            let environment = services.environment.clone();
-            move || Gathered::read(&config, head.as_ref(), &environment)
-        });
-        let joined = move || {
-            let _progress = services.console.progress(READING);
-            reading.join().unwrap_or_else(|panic| resume_unwind(panic))
-        };
-        let read = LazyCell::new(Box::new(joined) as Box<dyn FnOnce() -> Reading + 'c>);
-        Self { config, read }
+    /// Reads the history of the branch that counts for the work tree.
+    pub fn of_work_tree(config: &Config, services: &Services) -> Self {
+        Self::of_clone(config, None, services)
     }
 
-    /// The history, or the error that explains its absence.
-    pub fn known(&self) -> Result<&history::History, Error> {
-        match &*self.read {
-            Ok(gathered) if gathered.standing == Standing::Promoted => Ok(&gathered.history),
-            Ok(_) => Err(Error::from(&GitError::NoRemote)),
+    /// The history that the last commits on a forge show, with the order of the promoted revision and
+    /// the pinned one. `suffice`: whether the fleet accepts facts that these commits do not show.
+    pub(super) fn of_last_commits(history: history::History, order: Order, suffice: bool) -> Self {
+        let origin = Origin::Forge { order, suffice };
+        Self(Ok(Known { history, origin }))
+    }
+
+    /// The history of promoted sets, or the error that explains its absence.
+    pub fn promoted(&self) -> Result<&history::History, Error> {
+        match &self.0 {
+            Ok(Known {
+                origin:
+                    Origin::Clone {
+                        standing: Standing::Local,
+                        ..
+                    },
+                ..
+            }) => Err(Error::from(&GitError::NoRemote)),
+            Ok(known) => Ok(&known.history),
             Err(error) => Err(Error::from(error)),
         }
     }
@@ -146,49 +164,86 @@ impl<'c> History<'c> {
     /// The history, also that of `HEAD` in a repository without a remote, or the error that explains
     /// its absence.
     pub fn on_this_line(&self) -> Result<&history::History, Error> {
-        let read = (*self.read).as_ref();
-        read.map(|gathered| &*gathered.history).map_err(Error::from)
+        let known = self.0.as_ref().map_err(Error::from)?;
+        Ok(&known.history)
     }
 
-    /// Its repository.
+    /// The clone that it was read from.
     pub fn git(&self) -> Option<&Git> {
-        (*self.read).as_ref().ok().map(|gathered| &gathered.git)
-    }
-
-    /// The order and the hold of a revision that is to be promoted.
-    pub fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
-        match &*self.read {
-            Ok(Gathered { git, history, .. }) => {
-                let pinned = checks::pinned_now(self.config, found);
-                let order = history
-                    .order(git, revision, &pinned)
-                    .map_err(|error| Error::from(&error))?;
-                Ok(Past::Known {
-                    order,
-                    hold: history.held(revision),
-                    blind_spot: history.blind_spot_of(revision),
-                })
-            }
-            Err(error) => match checks::without_history(error) {
-                Some(reason) => Ok(Past::NoGit(reason)),
-                None => Err(Error::from(error)),
-            },
+        match self.0.as_ref().ok()?.origin {
+            Origin::Clone { ref git, .. } => Some(git),
+            Origin::Forge { .. } => None,
         }
     }
 
-    /// Whether a rollback undid the set with these digests.
-    pub fn held_set(&self, digests: &Digests) -> Hold<'_> {
-        (*self.read)
-            .as_ref()
-            .map_or(Hold::Free, |gathered| gathered.history.held_set(digests))
+    /// The commits that were read.
+    pub(super) fn extent(&self) -> Extent {
+        match &self.0 {
+            Ok(Known {
+                history,
+                origin: Origin::Forge { suffice, .. },
+            }) => Extent::LastCommits {
+                show_beginning: history.shows_beginning(),
+                suffice: *suffice,
+            },
+            _ => Extent::Clone,
+        }
+    }
+
+    /// The order and the hold of a revision that is to be promoted.
+    pub(super) fn past(
+        &self,
+        config: &Config,
+        revision: &Revision,
+        found: &Found,
+    ) -> Result<Past<'_>, Error> {
+        let Known { history, origin } = match &self.0 {
+            Ok(known) => known,
+            Err(error) => {
+                let absent = checks::without_history(error).map(Past::Absent);
+                return absent.ok_or_else(|| Error::from(error));
+            }
+        };
+        let order = match origin {
+            Origin::Forge { order, .. } => order.clone(),
+            Origin::Clone { git, .. } => {
+                let pinned = checks::pinned_now(config, found);
+                let order = history.order(git, revision, &pinned);
+                order.map_err(|error| Error::from(&error))?
+            }
+        };
+        Ok(Past::Known {
+            order,
+            hold: history.held(revision),
+            blind_spot: history.blind_spot_of(revision),
+            extent: self.extent(),
+        })
     }
 
     /// The revision of the current set, if history records it.
-    pub fn revision_now(&self, found: &Found) -> Option<Revision> {
-        let gathered = (*self.read).as_ref().ok()?;
-        gathered
-            .history
-            .revision_of(&checks::pinned_now(self.config, found))
-            .cloned()
+    pub(super) fn current_revision(&self, config: &Config, found: &Found) -> Option<String> {
+        let known = self.0.as_ref().ok()?;
+        let digests = checks::pinned_now(config, found);
+        known.history.revision_of(&digests).map(ToString::to_string)
+    }
+}
+
+impl ByDigests for SiteHistory {
+    fn held(&self, digests: &Digests) -> Hold<'_> {
+        match &self.0 {
+            Ok(known) => known.history.held_set(digests),
+            Err(_) => Hold::Free,
+        }
+    }
+
+    fn provenance(&self, digests: &Digests) -> Provenance {
+        let Ok(Known { history, origin }) = &self.0 else {
+            return Provenance::Never;
+        };
+        match (history.provenance_of(digests), origin) {
+            // A set that the last commits do not show was not promoted there.
+            (Provenance::Shallow, Origin::Forge { .. }) => Provenance::Never,
+            (found, _) => found,
+        }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    checks::Resolution,
+    checks::{Resolution, TrustedSet, VerifiedRow},
     config::Config,
     oci::Digest,
     pins::Found,
     registry::resolve::{self, ImageFacts},
-    report::json::{ImageRow, PlaceRow, VerifiedRow},
+    report::json::{ImageRow, PlaceRow},
 };
 
 /// Images as they are configured, before their pins are counted.
@@ -27,39 +27,43 @@ pub(super) fn declared(config: &Config) -> Vec<ImageRow> {
     images.collect()
 }
 
-/// Images with their currently pinned digests.
-pub(super) fn counted(mut images: Vec<ImageRow>, config: &Config, found: &Found) -> Vec<ImageRow> {
-    for (at, row) in images.iter_mut().enumerate() {
+/// Adds the currently pinned digests.
+pub(super) fn count(rows: &mut [ImageRow], config: &Config, found: &Found) {
+    for (at, row) in rows.iter_mut().enumerate() {
         row.from = found.digests_of(at).iter().map(Digest::to_string).collect();
         row.pins = found.pins_of(at).count();
         row.places = PlaceRow::of(config, found, at);
     }
-    images
 }
 
-/// Images with the digests that their tags resolve to.
-pub(super) fn resolved(
-    mut images: Vec<ImageRow>,
-    resolutions: &[Resolution],
-    config: &Config,
-) -> Vec<ImageRow> {
-    for (row, resolution) in images.iter_mut().zip(resolutions) {
+/// Adds the digests that tags resolve to.
+pub(super) fn resolve(rows: &mut [ImageRow], resolutions: &[Resolution], config: &Config) {
+    for (row, resolution) in rows.iter_mut().zip(resolutions) {
         if let Ok(Some(facts)) = &resolution.found {
             row.fill(facts, &config.report.labels);
         }
     }
-    images
 }
 
-/// Images with what proves that they are trusted.
-pub(super) fn verified(
-    mut images: Vec<ImageRow>,
-    evidence: Vec<Vec<VerifiedRow>>,
-) -> Vec<ImageRow> {
-    for (row, verified) in images.iter_mut().zip(evidence) {
+/// Adds the evidence that images are trusted.
+pub(super) fn verify(rows: &mut [ImageRow], evidence: Vec<Vec<VerifiedRow>>) {
+    for (row, verified) in rows.iter_mut().zip(evidence) {
         row.verified = verified;
     }
-    images
+}
+
+/// Adds the images of a set that another run verified. `places`: the index of each image in the set.
+pub(super) fn trust(rows: &mut [ImageRow], set: &TrustedSet, places: &[usize]) {
+    for (row, place) in rows.iter_mut().zip(places) {
+        let image = &set.document().images[*place];
+        row.to = Some(image.digest.clone());
+        row.platforms = Vec::new();
+        for platform in &image.platforms {
+            row.platforms.push(platform.platform.clone());
+        }
+        row.labels.clone_from(&image.labels);
+        row.verified.clone_from(&image.verified);
+    }
 }
 
 impl ImageRow {

@@ -1,8 +1,8 @@
-//! What several commands share: `promote` and `rollback` as one pipeline, and the services that
-//! every command uses.
+//! The application that the commands share: the engine of promotions and rollbacks, and the services
+//! of a run.
 //!
-//! [`run`] takes a [`Goal`] through the pipeline and returns the result; the command line only asks
-//! and shows. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
+//! [`run`] takes a [`Goal`] through the engine and returns the result; the command line parses the
+//! arguments and prints. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
 //! reads the process's environment: it comes in as an [`Environment`].
 
 mod approval;
@@ -17,6 +17,7 @@ mod console;
 pub mod contents;
 mod contracts;
 mod document;
+mod engine;
 mod environment;
 pub mod fleet;
 pub mod globs;
@@ -25,7 +26,7 @@ mod images;
 mod interruption;
 pub mod on_forge;
 mod panics;
-mod pipeline;
+mod publication;
 mod publish;
 pub mod pulls;
 mod repositories;
@@ -36,10 +37,10 @@ mod session;
 mod set;
 pub mod set_diffs;
 mod settings;
+mod site;
 mod smoke;
 mod tags;
 pub mod trust;
-mod workspace;
 
 use std::{fs, io::Read as _, path::Path};
 
@@ -51,29 +52,35 @@ pub use console::{Console, Progress};
 pub use contracts::Contracts;
 pub use document::Finished;
 use document::Template;
+use engine::{Planned, Standards};
 pub use environment::{Environment, Terminals};
-pub use history::{History, Line, Standing, line};
+pub use history::{Line, SiteHistory, Standing, line};
 pub use interruption::{Event, Interruption};
-use pipeline::{Halt, Planned, Standards};
+pub use publication::{not_scheduled, not_yet};
 use publish::CarriedPull;
-pub use publish::{Done, not_scheduled, not_yet, warn_of_silent_checks};
+pub use publish::{Done, warn_of_silent_checks};
 pub use repositories::{OtherRepository, scratch};
+use request::Request;
 pub use request::{Goal, Intent, Options, configured};
 pub use revision::revision;
 pub use services::Services;
 pub use session::{lock, warn_if_interrupted};
 pub use set::{SetVerdict, verified_set};
 pub use settings::parse_mappings;
+pub use site::OpenRequest;
+use site::{Opened, Site};
 pub use tags::resolve;
 use trust::Trust;
-use workspace::Workspace;
 
 use crate::{
     checks::{Check, Stopped},
-    config::Config,
+    config::{Config, Operation},
     error::{Class, Error, Errors},
     plan::PlanError,
-    report::{body, json::PlanDocument},
+    report::{
+        body, diff,
+        json::{Diff, ImageRow, PlanDocument},
+    },
 };
 
 /// How often a pull request is planned if the base branch keeps moving.
@@ -150,22 +157,32 @@ fn attempt(
     config: &Config,
     services: &Services,
 ) -> Result<Attempt, Errors> {
-    let workspace = Workspace::open(config, options, services)?;
-    let config = &workspace.config;
-    config.counts_pins()?;
-    let request = goal.checked(config)?;
-    let template = template(&workspace)?;
-    let planned = plan_of(goal, &workspace, options, services)?;
-    let unplanned = |images| document::unplanned(goal, &request, config, images);
-    let mut planned = match planned {
-        Ok(planned) => planned,
-        Err(Halt { images, stop }) => {
-            let carried = CarriedPull::stopped(Done::Nothing, stop);
-            let document = unplanned(images);
-            return Ok(Attempt::ended(workspace.config, document, carried));
+    let (intent, unconfigured) = (options.intent, options.unconfigured);
+    let opened = Site::open(config, goal.operation(), intent, unconfigured, services)?;
+    let mut site = match opened {
+        Opened::Site(site) => *site,
+        Opened::Unconfigured(reason) => {
+            let request = goal.checked(config)?;
+            let document = document::unplanned(&request, config, images::declared(config));
+            let carried = CarriedPull::stopped(Done::Nothing, Stop::Unconfigured(reason));
+            return Ok(Attempt::ended(config.clone(), document, carried));
         }
     };
-    let mut document = document::planned(unplanned(planned.images.clone()), &planned);
+    site.config.counts_pins()?;
+    let request = goal.checked(&site.config)?;
+    let template = template(&site)?;
+    let mut rows = images::declared(&site.config);
+    let planned = plan_of(&request, &site, unconfigured, services, &mut rows)?;
+    let unplanned = document::unplanned(&request, &site.config, rows);
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(stop) => {
+            let carried = CarriedPull::stopped(Done::Nothing, stop);
+            return Ok(Attempt::ended(site.config, unplanned, carried));
+        }
+    };
+    let mut document = document::planned(unplanned, &planned);
+    document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
     let body = document::body(&document, &planned.beside, template.as_ref());
     let written = body.and_then(|body| {
         write_files(options, document.diff_bytes(), &body, services)?;
@@ -173,28 +190,28 @@ fn attempt(
         Ok(())
     });
     let carried = match written {
-        Ok(()) => publish::carry_out(goal, &document, &mut planned, &workspace, options, services),
+        Ok(()) => publish::carry_out(&document, &planned, &mut site, services),
         Err(errors) => CarriedPull::stopped(Done::Nothing, errors.into()),
     };
-    Ok(Attempt::ended(workspace.config, document, carried))
+    Ok(Attempt::ended(site.config, document, carried))
 }
 
-/// Takes a set through the pipeline; an error means that the configuration or a file that it refers to
+/// Takes a set through the engine; an error means that the configuration or a file that it refers to
 /// is malformed.
 fn plan_of(
-    goal: &Goal,
-    workspace: &Workspace,
-    options: &Options,
+    request: &Request,
+    site: &Site,
+    unconfigured: Unconfigured,
     services: &Services,
-) -> Result<Result<Planned, Halt>, Errors> {
-    let config = &workspace.config;
-    let request = goal.checked(config)?;
+    rows: &mut Vec<ImageRow>,
+) -> Result<Result<Planned, Stop>, Errors> {
+    let config = &site.config;
     let prefix = services.environment.path_to(&config.root);
-    let contracts = Contracts::read(config, workspace.files(), &prefix);
-    if let Goal::Promote { .. } = goal {
+    let contracts = Contracts::read(config, site.files(), &prefix);
+    if request.operation == Operation::Promotion {
         contracts.well_formed(config)?;
     }
-    let trust = Trust::read(config, workspace.files())?;
+    let trust = Trust::read(config, site.files())?;
     trust::since_exists(config)?;
     if let Some(trust) = &trust {
         trust.warn_of_old_roots(services);
@@ -203,8 +220,13 @@ fn plan_of(
         contracts: &contracts,
         trust: trust.as_ref(),
     };
-    Ok(pipeline::run(
-        goal, &request, &standards, workspace, options, services,
+    Ok(engine::plan(
+        request,
+        &standards,
+        site,
+        unconfigured,
+        services,
+        rows,
     ))
 }
 
@@ -221,8 +243,8 @@ impl Attempt {
 }
 
 /// Reads the template of the body.
-fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
-    let Some(path) = &workspace.config.report.template else {
+fn template(site: &Site) -> Result<Option<Template>, Errors> {
+    let Some(path) = &site.config.report.template else {
         return Ok(None);
     };
     let unreadable = |reason: String| {
@@ -230,7 +252,7 @@ fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
         Errors::from(error.help("correct `report.template`, or make the file readable"))
     };
     let mut bytes = Vec::new();
-    let opened = workspace.files().open(path).map_err(|error| error.error);
+    let opened = site.files().open(path).map_err(|error| error.error);
     opened
         .and_then(|file| file.take(body::TEMPLATE_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;

@@ -69,7 +69,7 @@ fn commit_of(entry: &Entry) -> CurrentCommit<'_> {
     CurrentCommit {
         commit: &entry.commit,
         number: entry.pull_request,
-        kind: entry.kind.as_str(),
+        operation: entry.kind.operation(),
         revision: entry.revision.as_ref(),
     }
 }

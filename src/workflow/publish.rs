@@ -1,79 +1,24 @@
 //! Carries out a plan: in the work tree, or as a pull request.
 
+use async_trait::async_trait;
+
 use super::{
-    Goal, Intent, Options, Services, Stop, Workspace, commit,
-    pipeline::Planned,
-    workspace::{At, Site},
+    Services, Stop, commit,
+    engine::Planned,
+    publication::{Publication, Scheduled},
+    site::{Site, Target},
 };
 use crate::{
     apply,
-    checks::Approved,
     config::{Config, Forge as Configured, number},
     error::{Error, Errors},
-    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
+    forge::{ANOTHER_TOKEN, Ability, Forge},
     git::{Git, ObjectId},
-    plan::{self, FileChange, Plan},
-    pull_request::{
-        ApprovedSet, Marker, OnlyPins, Permission,
-        merging::{self, MergeAttempt},
-        reconcile::{self, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
-    },
+    plan::FileChange,
+    pull_request::reconcile::{Outcome, RevisionAge, Rivals},
     report::json::{PlanDocument, PullRequest},
     untrusted::plain,
 };
-
-/// The message for a merge that cannot be scheduled yet.
-pub fn not_yet(number: u64, reason: &str) -> String {
-    let reason = plain(reason);
-    format!(
-        "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
-    )
-}
-
-/// The error for a requested merge that cannot be scheduled.
-pub fn not_scheduled(stands: &str, reason: &str) -> Errors {
-    let problem = Error::failed(
-        "conflict",
-        format!("{stands} is open, but its merge cannot be scheduled: {reason}"),
-    );
-    let hint = "merge the pull request by hand, or fix the cause and run the command again";
-    Errors::from(problem.help(hint))
-}
-
-/// What came of scheduling a merge.
-pub(super) enum Arming {
-    /// The pull request is merged, or will be: what to say of it.
-    Scheduled(String),
-    /// It cannot be scheduled yet: a warning.
-    NotYet(String),
-}
-
-/// The meaning of an attempt to schedule the merge of a new pull request, which messages call `stands`.
-pub(super) fn armed(attempt: MergeAttempt, number: u64, stands: &str) -> Result<Arming, Errors> {
-    let merge = match attempt {
-        MergeAttempt::Merge(merge) => merge,
-        MergeAttempt::Refused(error) => return Err(error.into()),
-        MergeAttempt::Lagging => {
-            let reason = "the pull request was closed, or its branch changed, during the run";
-            return Err(not_scheduled(stands, reason));
-        }
-    };
-    Ok(Arming::Scheduled(match merge {
-        Merge::Scheduled => "will be merged once its gates pass".to_owned(),
-        Merge::Held(reason) => {
-            format!(
-                "will be merged once a status or a review arrives that allows it: {}",
-                plain(&reason)
-            )
-        }
-        Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
-        Merge::Merged => "was merged: its gates had already passed".to_owned(),
-        Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
-            return Ok(Arming::NotYet(not_yet(number, &reason)));
-        }
-        Merge::Refused(reason) => return Err(not_scheduled(stands, &reason)),
-    }))
-}
 
 /// Warns if a merge waits for checks that never start with this token.
 pub fn warn_of_silent_checks(
@@ -118,40 +63,39 @@ pub(super) struct CarriedPull {
     pub(super) stop: Option<Stop>,
 }
 
-/// Carries out the plan as requested.
+/// Carries out the plan, if the site permits a change.
 pub(super) fn carry_out(
-    goal: &Goal,
     document: &PlanDocument,
-    planned: &mut Planned,
-    workspace: &Workspace,
-    options: &Options,
+    planned: &Planned,
+    site: &mut Site,
     services: &Services,
 ) -> CarriedPull {
-    let plan = &planned.plan;
-    match (options.intent, &mut planned.session, &workspace.at) {
-        (Intent::ShowOpen, ..) => CarriedPull::complete(Done::Rehearsed),
-        _ if plan.changes().is_empty() => CarriedPull::complete(Done::Nothing),
-        (Intent::Apply, Some(session), _) if options.commit => committed(
-            session,
-            plan.changes(),
-            document,
-            &workspace.config,
-            services,
-        ),
-        (Intent::Apply, Some(session), _) => applied(session, plan.changes(), services),
-        (Intent::Open(state), _, At::Forge(site)) => {
-            let publication = Publication {
-                goal,
-                document,
-                plan,
-                approved: &planned.approved,
-                config: &workspace.config,
-                site,
-                services,
-            };
-            publication.open(state, options.reopen)
+    let changes = planned.plan.changes();
+    let config = &site.config;
+    match &mut site.target {
+        Target::WorkTree(_, None) => CarriedPull::complete(Done::Nothing),
+        Target::Branch(_, None) => CarriedPull::complete(Done::Rehearsed),
+        Target::WorkTree(_, Some(_)) | Target::Branch(_, Some(_)) if changes.is_empty() => {
+            CarriedPull::complete(Done::Nothing)
         }
-        _ => CarriedPull::complete(Done::Nothing),
+        Target::WorkTree(_, Some(change)) => {
+            let session = &mut change.session;
+            if change.commit {
+                committed(session, changes, document, config, services)
+            } else {
+                applied(session, changes, services)
+            }
+        }
+        Target::Branch(head, Some(request)) => {
+            let publication = Publication {
+                config,
+                head,
+                planned,
+                document,
+                request: *request,
+            };
+            published(&publication, services)
+        }
     }
 }
 
@@ -226,142 +170,93 @@ impl CarriedPull {
     }
 }
 
-/// A plan on its way to a pull request.
-struct Publication<'p> {
-    goal: &'p Goal,
-    document: &'p PlanDocument,
-    plan: &'p Plan,
-    approved: &'p Approved,
-    config: &'p Config,
-    site: &'p Site,
-    services: &'p Services,
+/// Opens the pull request of a plan, and schedules its merge.
+fn published(publication: &Publication<'_>, services: &Services) -> CarriedPull {
+    let standing = match opened(publication, services) {
+        Ok(Outcome::Stands(standing)) => standing,
+        Ok(Outcome::BaseMoved { begun }) => {
+            return CarriedPull::incomplete(begun, Stop::BaseMoved);
+        }
+        Err(errors) => return CarriedPull::incomplete(errors.begun(), errors.into()),
+    };
+    services.interruption.changes(format!(
+        "pull request #{} is open ({})",
+        standing.number,
+        plain(&standing.url)
+    ));
+    for warning in &standing.warnings {
+        services.console.warn(warning);
+    }
+    for number in &standing.superseded {
+        services.console.note(&format!(
+            "note: pull request #{number} was closed: this pull request supersedes it"
+        ));
+    }
+    let merge = match standing.trouble {
+        Some(error) => Err(error.into()),
+        None => schedule_merge(publication, standing.number, &standing.url, services),
+    };
+    CarriedPull {
+        done: Done::Opened(PullRequest {
+            number: standing.number,
+            url: standing.url,
+            state: standing.change.as_str(),
+        }),
+        stop: merge.err().map(Stop::Errors),
+    }
 }
 
-impl Publication<'_> {
-    fn open(&self, state: State, reopen: bool) -> CarriedPull {
-        let only_pins = plan::only_pins(self.config, &self.site.prefix);
-        let standing = match self.reconcile(state, reopen, &only_pins) {
-            Ok(Outcome::Stands(standing)) => standing,
-            Ok(Outcome::BaseMoved { begun }) => {
-                return CarriedPull::incomplete(begun, Stop::BaseMoved);
-            }
-            Err(errors) => return CarriedPull::incomplete(errors.begun(), errors.into()),
-        };
-        self.services.interruption.changes(format!(
-            "pull request #{} is open ({})",
-            standing.number,
-            plain(&standing.url)
-        ));
-        self.report(&standing);
-        let armed = match (standing.trouble, state) {
-            (Some(error), _) => Err(error.into()),
-            (None, State::Ready) => self.arm(standing.number, &standing.url),
-            (None, State::Draft) => Ok(()),
-        };
-        CarriedPull {
-            done: Done::Opened(PullRequest {
-                number: standing.number,
-                url: standing.url,
-                state: standing.change.as_str(),
-            }),
-            stop: armed.err().map(Stop::Errors),
-        }
+/// Reconciles the branch, its commit and the pull request with the plan.
+fn opened(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
+    let (config, document) = (publication.config, publication.document);
+    if let Some(configured) = &config.forge {
+        warn_of_silent_checks(&*publication.head.forge, configured, services)?;
+    }
+    // The stages before, such as a smoke test, must not shorten the time for writes.
+    services.forge_time.restart();
+    services.interruption.changes(format!(
+        "the branch {} and its pull request may be incomplete; run the command again",
+        plain(&document.branch)
+    ));
+    let rivals = RivalsInClone { config, document };
+    let work = publication.open(&rivals);
+    Ok(services.wait(work, "opening the pull request")??)
+}
+
+fn schedule_merge(
+    publication: &Publication<'_>,
+    number: u64,
+    url: &str,
+    services: &Services,
+) -> Result<(), Errors> {
+    let work = publication.schedule_merge(number, url);
+    match services.wait(work, "scheduling the merge")?? {
+        Some(Scheduled::Yes(note)) => services.console.note(&note),
+        Some(Scheduled::NotYet(warning)) => services.console.warn(&warning),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Other revisions of the set, whose ages follow from ancestry in the clone.
+struct RivalsInClone<'r> {
+    config: &'r Config,
+    document: &'r PlanDocument,
+}
+
+#[async_trait(?Send)]
+impl Rivals for RivalsInClone<'_> {
+    fn branch(&self, revision: &str) -> Option<String> {
+        promotion_branch(self.config, revision)
     }
 
-    /// Reconciles the branch, its commit and the pull request with the plan.
-    fn reconcile(
-        &self,
-        state: State,
-        reopen: bool,
-        only_pins: OnlyPins<'_>,
-    ) -> Result<Outcome, Errors> {
-        let (document, configured) = (self.document, self.config.forge.as_ref());
-        let rival = |revision: &str| self.rival(revision);
-        let supersede = match self.goal {
-            Goal::Promote { .. } => self.config.promote.supersede,
-            Goal::Rollback { .. } => false,
-        };
-        let proposal = Proposal {
-            branch: &document.branch,
-            title: &document.title,
-            body: document.body.as_deref().unwrap_or_default(),
-            marker: &Marker {
-                kind: document.kind.to_owned(),
-                revision: document.revision.clone(),
-            },
-            prefix: &self.site.prefix,
-            changes: self.plan.changes(),
-            labels: configured.map_or(&[][..], |forge| &forge.labels),
-            state,
-            reopen,
-            supersede: supersede.then_some(&rival),
-            only_pins,
-            auto_merge: configured.is_some_and(|forge| forge.auto_merge),
-        };
-        let forge = &*self.site.forge;
-        if let Some(configured) = configured {
-            warn_of_silent_checks(forge, configured, self.services)?;
-        }
-        // What came before, such as a smoke test, takes nothing of the writes' time.
-        self.services.forge_time.restart();
-        self.services.interruption.changes(format!(
-            "the branch {} and its pull request may be incomplete; run the command again",
-            plain(&self.document.branch)
-        ));
-        let work = reconcile::open(forge, &self.site.base, &proposal);
-        Ok(self.services.wait(work, "opening the pull request")??)
+    async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
+        Ok(self.age_in_clone(revision).unwrap_or(RevisionAge::Unknown))
     }
+}
 
-    fn report(&self, standing: &PullRequestResult) {
-        let console = &self.services.console;
-        for warning in &standing.warnings {
-            console.warn(warning);
-        }
-        for number in &standing.superseded {
-            console.note(&format!(
-                "note: pull request #{number} was closed: this pull request supersedes it"
-            ));
-        }
-    }
-
-    /// Schedules the merge, if configured.
-    fn arm(&self, number: u64, url: &str) -> Result<(), Errors> {
-        let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
-            return Ok(());
-        };
-        let stands = format!("pull request #{number} ({url})");
-        let forge = &*self.site.forge;
-        let permission = Permission::Set(ApprovedSet {
-            config: self.config,
-            approved: self.approved,
-            base: &self.site.base,
-            prefix: &self.site.prefix,
-            branch: &self.document.branch,
-        });
-        let work = merging::schedule_new(forge, number, &configured.gates, &permission);
-        let attempt = self.services.wait(work, "scheduling the merge")??;
-        let console = &self.services.console;
-        match armed(attempt, number, &stands)? {
-            Arming::Scheduled(said) => console.note(&format!("note: {stands} {said}")),
-            Arming::NotYet(warning) => console.warn(&warning),
-        }
-        Ok(())
-    }
-
-    /// Another revision of this configuration: the branch of its pull request, and its age as far as
-    /// git knows it.
-    fn rival(&self, revision: &str) -> Option<Rival> {
-        let theirs = self.config.revision.pattern.revision(revision).ok()?;
-        let branch = self
-            .config
-            .promote
-            .branch
-            .render(&theirs, &self.config.name);
-        let age = self.age(revision).unwrap_or(RevisionAge::Unknown);
-        Some(Rival { branch, age })
-    }
-
-    fn age(&self, revision: &str) -> Option<RevisionAge> {
+impl RivalsInClone<'_> {
+    fn age_in_clone(&self, revision: &str) -> Option<RevisionAge> {
         let git = Git::open(&self.config.root).ok()?;
         let commit = |name: &str| git.commit_named(name).ok().flatten();
         let (ours, theirs) = (commit(&self.document.revision)?, commit(revision)?);
@@ -374,4 +269,10 @@ impl Publication<'_> {
             RevisionAge::Unknown
         })
     }
+}
+
+/// The branch that the pull request of another revision has; `None` for a malformed revision.
+pub(super) fn promotion_branch(config: &Config, revision: &str) -> Option<String> {
+    let revision = config.revision.pattern.revision(revision).ok()?;
+    Some(config.promote.branch.render(&revision, &config.name))
 }

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Unconfigured, revision::revision};
+use super::{OpenRequest, Unconfigured, revision::revision};
 use crate::{
-    checks::{Direction, Expected, Overruled, Target},
-    config::{ChangeNames, Config, Image},
+    checks::{Expected, Overruled, Target},
+    config::{Config, Image, Operation},
     error::{Errors, usage},
-    forge::State,
     history::Promoted,
     oci::{Digest, Revision, Tag},
     pins::Found,
@@ -32,16 +31,12 @@ pub enum Goal {
     },
 }
 
-/// What a run may change, and which other files it writes.
+/// The change that a run may make, and the other files that it writes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What it may change.
+    /// The change that it may make.
     pub intent: Intent,
-    /// Whether what was applied is committed.
-    pub commit: bool,
-    /// Whether a pull request is reopened even if someone closed it.
-    pub reopen: bool,
-    /// What a missing token or secret means.
+    /// The meaning of a missing token or secret.
     pub unconfigured: Unconfigured,
     /// The file for the diff.
     pub diff_file: Option<PathBuf>,
@@ -49,82 +44,71 @@ pub struct Options {
     pub body_file: Option<PathBuf>,
 }
 
-/// What a run may change.
+/// The change that a run may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
-    /// Nothing.
+    /// None: it shows the change of the work tree.
     Show,
-    /// The work tree.
-    Apply,
-    /// The forge: it opens a pull request.
-    Open(State),
-    /// Nothing: it shows the pull request that would be opened.
-    ShowOpen,
+    /// It changes the work tree.
+    Apply {
+        /// Whether the change is committed.
+        commit: bool,
+    },
+    /// None: it shows the pull request that would be opened.
+    ShowPullRequest,
+    /// It opens a pull request.
+    OpenPullRequest(OpenRequest),
 }
 
 /// A goal that was checked against a configuration.
 pub(super) struct Request {
+    pub(super) operation: Operation,
     pub(super) revision: Revision,
     pub(super) tag: Tag,
-    pub(super) proof: Proof,
-}
-
-/// What history must prove about a set before its images are read.
-pub(super) enum Proof {
-    /// That it is newer than what is pinned, and not held.
-    Newer {
-        digests: BTreeMap<String, Digest>,
-        overruled: Overruled,
-    },
-    /// That it was promoted.
-    Promoted,
+    /// The digests that builds reported, by image; a rollback has none.
+    digests: BTreeMap<String, Digest>,
+    pub(super) overruled: Overruled,
 }
 
 impl Goal {
-    /// The name of the command.
-    pub(super) fn kind(&self) -> &'static str {
+    /// The command.
+    pub(super) fn operation(&self) -> Operation {
         match self {
-            Self::Promote { .. } => "promote",
-            Self::Rollback { .. } => "rollback",
-        }
-    }
-
-    /// How its branch and its commit are named.
-    pub(super) fn naming<'c>(&self, config: &'c Config) -> &'c ChangeNames {
-        match self {
-            Self::Promote { .. } => &config.promote,
-            Self::Rollback { .. } => &config.rollback,
+            Self::Promote { .. } => Operation::Promotion,
+            Self::Rollback { .. } => Operation::Rollback,
         }
     }
 
     /// Checks the arguments before the first request.
     pub(super) fn checked(&self, config: &Config) -> Result<Request, Errors> {
-        let (text, proof) = match self {
-            Self::Rollback { revision } => (revision, Proof::Promoted),
+        let (text, digests, overruled) = match self {
+            Self::Rollback { revision } => (revision, BTreeMap::new(), Overruled::default()),
             Self::Promote {
                 revision,
                 digests,
                 overruled,
-            } => {
-                let digests = handed_over(digests, config)?;
-                let overruled = *overruled;
-                (revision, Proof::Newer { digests, overruled })
-            }
+            } => (revision, handed_over(digests, config)?, *overruled),
         };
         let (revision, tag) = revision(config, text)?;
         Ok(Request {
+            operation: self.operation(),
             revision,
             tag,
-            proof,
+            digests,
+            overruled,
         })
     }
 }
 
 impl Request {
-    pub(super) fn direction(&self) -> Direction {
-        match self.proof {
-            Proof::Newer { .. } => Direction::Forward,
-            Proof::Promoted => Direction::Back,
+    /// The request of a fleet, which overrules nothing.
+    pub(super) fn of_fleet(operation: Operation, revision: &Revision, tag: &Tag) -> Self {
+        Self {
+            operation,
+            revision: revision.clone(),
+            tag: tag.clone(),
+            digests: BTreeMap::new(),
+            overruled: Overruled::default(),
         }
     }
 
@@ -136,11 +120,12 @@ impl Request {
         found: &Found,
         promoted: Option<&Promoted>,
     ) -> Vec<Target> {
-        let expected = |image: &Image| match &self.proof {
-            Proof::Newer { digests, .. } => {
-                digests.get(&image.name).copied().map(Expected::HandedOver)
+        let expected = |image: &Image| match self.operation {
+            Operation::Promotion => {
+                let digest = self.digests.get(&image.name)?;
+                Some(Expected::HandedOver(*digest))
             }
-            Proof::Promoted => {
+            Operation::Rollback => {
                 let promoted = promoted.filter(|_| image.pins > 0)?;
                 let digest = *promoted.images.get(&image.name)?;
                 Some(Expected::PinnedBy(promoted.commit.short(), digest))

@@ -3,7 +3,7 @@
 use rustix::system::uname;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Console, Intent, Services};
+use super::{Console, Services};
 use crate::{
     apply::{self, Session, State},
     config::Config,
@@ -11,23 +11,12 @@ use crate::{
     untrusted::plain,
 };
 
-/// Takes the lock if the run may change the work tree, and recovers from an interrupted run before
-/// any file is read.
+/// Takes the lock of the work tree, and recovers from an interrupted run.
 pub(super) fn begin(
     config: &Config,
-    intent: Intent,
     command: &str,
     services: &Services,
-) -> Result<Option<Session>, Errors> {
-    match intent {
-        Intent::Show => {
-            warn_if_interrupted(config, &*services.console);
-            return Ok(None);
-        }
-        // The work tree is neither read nor changed.
-        Intent::Open(_) | Intent::ShowOpen => return Ok(None),
-        Intent::Apply => {}
-    }
+) -> Result<Session, Errors> {
     let mut session = lock(config, command, services)?;
     let recovery = session.recover()?;
     if recovery.state != State::Nothing {
@@ -36,7 +25,7 @@ pub(super) fn begin(
             recovery.state.as_str()
         ));
     }
-    Ok(Some(session))
+    Ok(session)
 }
 
 /// Takes the lock of the work tree. Another process that finds it taken names this one.

@@ -1,5 +1,5 @@
-//! A set by itself, verified once: the chain of a promote without pins and without history, for
-//! repositories that judge those themselves.
+//! A set by itself, verified once: the stages of images, for repositories that judge pins and history
+//! themselves.
 
 use super::{
     Contracts, Services, Stop, Unconfigured, contracts, kept_moving, revision,
@@ -8,11 +8,11 @@ use super::{
     trust::{self, Trust},
 };
 use crate::{
-    checks::{Check, Force, SetAlone, Target},
+    checks::{Check, Force, SetAlone, SetDocument, Target, VerifiedImages},
     config::Config,
     error::{Class, Error, Errors},
     files::WorkTree,
-    fleet::{SetDocument, VerifiedImages, config_sha256},
+    fleet::config_sha256,
     oci::{Revision, Tag},
 };
 
@@ -87,14 +87,14 @@ fn chain(
     };
     let targets = config.images.iter().map(target).collect();
     let resolutions = tags::resolve(config, targets, services)?;
-    let chain = chain.resolved(&resolutions)?;
-    let signed = trust::signed(chain, trust, config, revision, Force::Decides, services);
-    let (chain, verified) = signed?;
+    let images = chain.resolved(&resolutions)?;
+    let (images, verified) =
+        trust::verify_signatures(images, trust, config, revision, Force::Decides, services)?;
     let standards = contracts.standards(config);
-    let (chain, kinds) = contracts::inspected(chain, config, &standards, services)?;
-    let set = smoke.run(chain, config, services)?.verified()?;
+    let (images, kinds) = contracts::verify_contents(images, config, &standards, services)?;
+    let images = smoke.run(images, config, services)?;
     Ok(VerifiedImages {
-        set,
+        set: images.verified(),
         verified,
         kinds,
     })

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Services, Stop, Unconfigured};
 use crate::{
-    checks::{self, Inspected, Trial},
+    checks::{self, Contents, Images, Scope, Smoke},
     config::Config,
     error::{Error, Errors},
     smoke::{self, EngineContext, ImageLocation, Request, Secrets, SmokeReport},
@@ -38,46 +38,47 @@ impl SmokeStage {
         }
     }
 
-    /// The stage, with every image judged.
-    pub(super) fn run<'c>(
+    /// Runs the command in every image.
+    pub(super) fn run<'c, G: Scope>(
         &self,
-        chain: Inspected<'c>,
+        images: Images<'c, G, Contents>,
         config: &Config,
         services: &Services,
-    ) -> Result<Trial<'c>, Errors> {
-        let mut stage = chain.try_out();
-        let images: Vec<_> = stage.open().collect();
+    ) -> Result<Images<'c, G, Smoke>, Stop> {
+        let mut stage = images.smoke();
+        let places: Vec<_> = stage.open().collect();
         if let (Some(smoke), Some(secrets), false) =
-            (&config.smoke, &self.secrets, images.is_empty())
+            (&config.smoke, &self.secrets, places.is_empty())
         {
             // A signal stops the container, then the program.
             let _step = services.interruption.harmless_step();
             let sources = services.sources(config)?;
-            for at in images {
-                let Some(facts) = stage.facts(at) else {
+            for place in places {
+                let Some(facts) = stage.facts(place.image) else {
                     continue;
                 };
-                let image = &config.images[at];
-                let place =
+                let image = &config.images[place.image];
+                let location =
                     ImageLocation::of(&image.repository, sources.mapping(&image.repository));
                 let container = format!("repin-smoke-{:016x}", fastrand::u64(..));
                 let request = Request {
                     smoke,
                     repository: &image.repository,
                     image: facts,
-                    place: &place,
+                    place: &location,
                     container,
                 };
-                let smoked = smoked(&request, secrets, config, services)?;
-                stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
+                let report = run_in_thread(&request, secrets, config, services)?;
+                let verdict = checks::smoke(smoke, &image.name, &report);
+                stage.record(place, verdict.map_err(|outage| vec![outage]));
             }
         }
-        Ok(stage)
+        Ok(stage.finish()?)
     }
 }
 
 /// Runs the command in a separate thread, while the terminal shows progress.
-fn smoked(
+fn run_in_thread(
     request: &Request<'_>,
     secrets: &Secrets,
     config: &Config,
@@ -92,10 +93,8 @@ fn smoked(
         let (sender, done) = oneshot::channel();
         scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &around)))));
         let message = format!("running the smoke command in {}", request.repository);
-        let broke = |_| Errors::io("the smoke command was interrupted");
-        services
-            .wait(done, &message)?
-            .map(|smoked| *smoked)
-            .map_err(broke)
+        let report = services.wait(done, &message)?;
+        let report = report.map_err(|_| Errors::io("the smoke command was interrupted"))?;
+        Ok(*report)
     })
 }

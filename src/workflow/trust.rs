@@ -10,9 +10,11 @@ use std::{
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{History, Services, Stop};
+use super::{Services, SiteHistory, Stop};
 use crate::{
-    checks::{self, Examined, Force, ImagePlatform, Resolved, Signed},
+    checks::{
+        self, Examined, Force, Ground, ImagePlatform, Images, Scope, Signatures, Tags, VerifiedRow,
+    },
     config::{Config, Image, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
     error::{Error, Errors, Span},
     files::Files,
@@ -20,7 +22,6 @@ use crate::{
     history::{Digests, Promoted},
     oci::{Digest, Platform, Repository, Revision},
     registry::{Source, resolve::ImageFacts},
-    report::json::VerifiedRow,
     trust::{
         self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Examination, Policy, PublicKey, Root,
         Search, Subject,
@@ -309,20 +310,20 @@ impl Material<'_> {
     }
 }
 
-/// The stage of signatures: every image's digest, or each of its platforms'. The evidence is for
-/// each image, in the order of the configuration.
-pub(super) fn signed<'c>(
-    chain: Resolved<'c>,
+/// The stage of signatures: the digest of every image, or of each of its platforms. The evidence is
+/// for each image, in the order of the configuration.
+pub(super) fn verify_signatures<'c, G: Scope>(
+    images: Images<'c, G, Tags>,
     trust: Option<&Trust<'_>>,
     config: &'c Config,
     revision: &Revision,
     force: Force,
     services: &Services,
-) -> Result<(Signed<'c>, Vec<Vec<VerifiedRow>>), Stop> {
+) -> Result<(Images<'c, G, Signatures>, Vec<Vec<VerifiedRow>>), Stop> {
     let mut evidence: Vec<Vec<VerifiedRow>> = config.images.iter().map(|_| Vec::new()).collect();
-    let mut stage = chain.signing();
+    let mut stage = images.signatures();
     let Some(trust) = trust else {
-        return Ok((stage.done()?, evidence));
+        return Ok((stage.finish()?, evidence));
     };
     let verify = trust.policy.verify;
     let places: Vec<_> = stage.open().collect();
@@ -339,9 +340,9 @@ pub(super) fn signed<'c>(
         verdicts.push(examined.verdict(verify, force));
     }
     for (place, verdict) in places.into_iter().zip(verdicts) {
-        stage.judged(place, verdict);
+        stage.record(place, verdict);
     }
-    Ok((stage.done()?, evidence))
+    Ok((stage.finish()?, evidence))
 }
 
 /// The verdicts on pinned digests: checks, and the errors that left some unjudged.
@@ -463,16 +464,16 @@ pub fn force(
     Ok(Force::Decides)
 }
 
-/// The history's repository and the digests of a rollback's resolutions, for [`force`].
+/// Whether signatures decide on the set of a promotion or a rollback.
 pub(super) fn force_of(
     config: &Config,
-    chain: &Resolved<'_>,
-    history: &History<'_>,
+    images: &Images<'_, Ground, Tags>,
+    history: &SiteHistory,
 ) -> Result<Force, Error> {
-    let Some(promoted) = chain.promoted() else {
+    let Some(promoted) = images.promoted() else {
         return Ok(Force::Decides);
     };
-    force(config, Some(promoted), &chain.digests(), history.git())
+    force(config, Some(promoted), &images.digests(), history.git())
 }
 
 #[cfg(test)]

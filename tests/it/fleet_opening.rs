@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use repin::{
-    config::RelPath,
+    config::{Operation, RelPath},
     error::{Class, Error},
     forge::{
         BranchState, Forge, Gitea, GiteaFleet, Github, GithubFleet, NewCommit, NewFile,
@@ -14,16 +14,19 @@ use repin::{
     oci::Digest,
     plan::FileChange,
     pull_request::{
-        Base, Marker,
-        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
+        Base, Marker, MarkerKind,
+        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge},
     },
     registry,
 };
 
-use crate::support::forge::{
-    Kind, PullRow, TOKEN,
-    github_rules::Signatures,
-    thousand::{Logged, Options, Thousand, contents::PINNED},
+use crate::{
+    forge::OfOneAge,
+    support::forge::{
+        Kind, PullRow, TOKEN,
+        github_rules::Signatures,
+        thousand::{Logged, Options, Thousand, contents::PINNED},
+    },
 };
 
 const BRANCH: &str = "auto/promote-x";
@@ -45,7 +48,7 @@ struct Planned {
 
 fn marker(revision: &str) -> Marker {
     Marker {
-        kind: "promote".to_owned(),
+        kind: MarkerKind::Set(Operation::Promotion),
         revision: revision.to_owned(),
     }
 }
@@ -145,9 +148,9 @@ impl Process {
         age: RevisionAge,
     ) -> Result<Outcome, Error> {
         let marker = marker("x");
-        let rival = |revision: &str| {
-            let branch = format!("auto/promote-{revision}");
-            Some(Rival { branch, age })
+        let rivals = OfOneAge {
+            branch: |revision| format!("auto/promote-{revision}"),
+            age,
         };
         let proposal = Proposal {
             branch: BRANCH,
@@ -159,7 +162,7 @@ impl Process {
             labels: &["images".to_owned()],
             state: State::Draft,
             reopen: false,
-            supersede: Some(&rival),
+            supersede: Some(&rivals),
             only_pins: &|_, old, new| redigested(old) == redigested(new),
             auto_merge: false,
         };

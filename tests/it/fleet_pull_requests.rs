@@ -353,7 +353,30 @@ fn older_pull_request_is_superseded_and_a_newer_one_left() {
         let open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
         assert_eq!(open, [2], "{number}");
     }
-    // A late build leaves the newer one alone.
+    // A superseded pull request stays closed, and no person closed it.
+    fleet.write("only.txt", "acme/app-0001\n");
+    let again = [
+        "fleet",
+        "promote",
+        "--list",
+        "list.txt",
+        "--pr",
+        "draft",
+        "--only",
+        "only.txt",
+        "--revision",
+        &old,
+        "--out",
+        "again.jsonl",
+    ];
+    assert_eq!(fleet.scaled(&again).code, 1);
+    assert_eq!(fleet.outcomes("again.jsonl"), ["refused 1"]);
+    assert!(
+        fleet
+            .read("again.jsonl")
+            .contains("#2 supersedes it, and is open")
+    );
+    // An older build leaves the newer one alone.
     promote(&old, "acme/app-0003\n");
     assert_eq!(fleet.forge.store(3).open_pulls().len(), 2);
     let log = fleet.forge.log();

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use repin::{
-    config::{self, RelPath},
+    config::{self, Operation, RelPath},
     error::{Class, Error},
     files::Files,
     forge::{
@@ -13,11 +14,11 @@ use repin::{
     oci::Digest,
     plan::FileChange,
     pull_request::{
-        Base, Marker, Permission,
+        Base, Marker, MarkerKind, Permission,
         branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         dispatch,
         merging::{self, MergeAttempt},
-        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
+        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rivals},
         waiting::{MergeObstacle, MergeSchedule, Pace, WaitOutcome, WaitTarget, Waiting},
     },
     registry,
@@ -148,6 +149,23 @@ pub fn only_revisions_differ(_: &str, old: &[u8], new: &[u8]) -> bool {
     masked(old) == masked(new)
 }
 
+/// Other revisions, all of one age.
+pub struct OfOneAge {
+    pub branch: fn(&str) -> String,
+    pub age: RevisionAge,
+}
+
+#[async_trait(?Send)]
+impl Rivals for OfOneAge {
+    fn branch(&self, revision: &str) -> Option<String> {
+        Some((self.branch)(revision))
+    }
+
+    async fn age(&self, _: &str) -> Result<RevisionAge, Error> {
+        Ok(self.age)
+    }
+}
+
 /// Plans against the base's head once.
 pub async fn attempt(forge: &dyn Forge, ask: Ask) -> Result<Outcome, Error> {
     let labels: Vec<String> = if ask.labels {
@@ -156,14 +174,14 @@ pub async fn attempt(forge: &dyn Forge, ask: Ask) -> Result<Outcome, Error> {
         Vec::new()
     };
     let marker = Marker {
-        kind: "promote".to_owned(),
+        kind: MarkerKind::Set(Operation::Promotion),
         revision: ask.revision.to_owned(),
     };
     let mut base = Base::read(forge, None).await?;
     let changes = changes(forge, &mut base, ask.revision).await?;
-    let of_revision = |revision: &str| {
-        let (branch, age) = (branch(revision), ask.age);
-        Some(Rival { branch, age })
+    let rivals = OfOneAge {
+        branch,
+        age: ask.age,
     };
     let proposal = Proposal {
         branch: &branch(ask.revision),
@@ -175,7 +193,7 @@ pub async fn attempt(forge: &dyn Forge, ask: Ask) -> Result<Outcome, Error> {
         labels: &labels,
         state: ask.state,
         reopen: ask.reopen,
-        supersede: Some(&of_revision),
+        supersede: Some(&rivals),
         only_pins: &only_revisions_differ,
         auto_merge: ask.auto_merge,
     };
@@ -297,6 +315,40 @@ async fn a_pull_request_is_opened_then_left_then_superseded() {
         assert!(
             comments.len() == 1 && comments[0].contains(&format!("#{}", newer.number)),
             "{comments:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn superseded_pull_request_is_reopened_after_its_successor_closed() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let forge = forge(&fake);
+        let older = promote(&fake, ASK).await.unwrap();
+        let ask = Ask {
+            revision: "rev3",
+            ..ASK
+        };
+        let newer = promote(&fake, ask).await.unwrap();
+        let refused = promote(&fake, ASK).await.unwrap_err();
+        let reason = format!("#{} supersedes it, and is open", newer.number);
+        assert!(refused.message.contains(&reason), "{kind:?}: {refused}");
+        let close = Edit {
+            transition: Some(Transition::Close),
+            ..Edit::default()
+        };
+        forge.edit_pull(newer.number, &close).await.unwrap();
+        let again = promote(&fake, ASK).await.unwrap();
+        assert_eq!(again.change, Change::Updated, "{kind:?}");
+        assert_eq!(again.number, older.number, "{kind:?}");
+        is_whole(&fake, "rev2");
+        // A person closed the other one.
+        let refused = promote(&fake, ask).await.unwrap_err();
+        assert_eq!(refused.class, Class::Refused, "{kind:?}: {refused}");
+        assert!(
+            refused
+                .message
+                .contains("repin does not reopen it by itself")
         );
     }
 }
@@ -1159,7 +1211,7 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
         let mut changes = changes(&*forge, &mut base, "rev2").await.unwrap();
         changes[0].old.push(b'\n');
         let marker = Marker {
-            kind: "promote".to_owned(),
+            kind: MarkerKind::Set(Operation::Promotion),
             revision: "rev2".to_owned(),
         };
         let proposal = Proposal {

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use proptest::prelude::*;
 use repin::{
-    checks::{Approved, Counted, Overruled, Past, Resolution, Resolved, Status, Target},
+    checks::{
+        Approved, ByDigests, Counted, Ground, Images, Overruled, Past, Resolution, Status, Tags,
+        Target,
+    },
     config::{self, Config},
     error::SourceText,
     files::WorkTree,
-    history::Hold,
+    history::{Digests, Hold, Provenance},
     oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform, Revision},
     pins::{self, Found},
     plan::{Plan, PlanError},
@@ -88,7 +91,11 @@ fn facts(image: &str) -> ImageFacts {
 }
 
 /// Takes a set as far as its source, as a promote without git does.
-fn resolved<'c>(config: &'c Config, revision: &'c Revision, found: &Found) -> Resolved<'c> {
+fn resolved<'c>(
+    config: &'c Config,
+    revision: &'c Revision,
+    found: &Found,
+) -> Images<'c, Ground, Tags> {
     let tag = config.revision.tag.tag(revision).unwrap();
     let resolution = |name: &&str| Resolution {
         target: Target {
@@ -103,23 +110,30 @@ fn resolved<'c>(config: &'c Config, revision: &'c Revision, found: &Found) -> Re
     let chain = Counted::new(config, revision, found, Vec::new())
         .unwrap_or_else(|stopped| panic!("{stopped:?}"));
     let chain = chain
-        .ordered(&Past::NoGit("no git".into()), Overruled::default())
+        .not_older(&Past::Absent("no git".into()), Overruled::default())
         .unwrap();
-    chain.resolved(&resolutions, |_| Hold::Free).unwrap()
+    chain.resolved(&resolutions, &NoHistory).unwrap()
+}
+
+/// A repository without git.
+struct NoHistory;
+
+impl ByDigests for NoHistory {
+    fn held(&self, _: &Digests) -> Hold<'_> {
+        Hold::Free
+    }
+
+    fn provenance(&self, _: &Digests) -> Provenance {
+        Provenance::Never
+    }
 }
 
 /// Takes a set through the whole chain; nothing is configured to be looked at in its images.
 fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
-    resolved(config, revision, found)
-        .signing()
-        .done()
-        .unwrap()
-        .inspect(&[])
-        .done()
-        .unwrap()
-        .try_out()
-        .done()
-        .unwrap()
+    let images = resolved(config, revision, found);
+    let images = images.signatures().finish().unwrap();
+    let images = images.contents(&[]).finish().unwrap();
+    images.smoke().finish().unwrap().approved()
 }
 
 #[test]
@@ -134,18 +148,15 @@ fn unchecked_content_is_not_approved() {
     .unwrap();
     let found = pins::find(&WorkTree::new(root.path()), &config).unwrap();
     config.inventory = Some(repin::config::Inventory::default());
-    let mut stage = resolved(&config, &revision, &found)
-        .signing()
-        .done()
-        .unwrap()
-        .inspect(&[]);
+    let images = resolved(&config, &revision, &found);
+    let mut stage = images.signatures().finish().unwrap().contents(&[]);
     let open: Vec<_> = stage.open().collect();
     let indices: Vec<_> = open.iter().map(|at| (at.image, at.platform)).collect();
     assert_eq!(indices, [(0, 0), (1, 0), (2, 0)]);
-    open[1..]
-        .iter()
-        .for_each(|place| stage.judged(*place, Ok(Vec::new())));
-    let stopped = stage.done().err().unwrap();
+    for place in &open[1..] {
+        stage.record(*place, Ok(Vec::new()));
+    }
+    let stopped = stage.finish().err().unwrap();
     assert_eq!(stopped.outages.len(), 1);
     assert!(
         stopped.outages[0]

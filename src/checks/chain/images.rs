@@ -1,40 +1,79 @@
-//! The stages that examine images: their signatures, their contents, then the smoke command.
+//! The stages that concern images alone: tags, signatures, contents, the smoke command.
 //!
-//! Images are examined one after the other, each judged before the next, so that the facts about
-//! one can be dropped. A stage ends only when every image was judged.
+//! After the tags, images are examined one after the other, each judged before the next, so that the
+//! facts about one can be dropped. A stage ends only when every image was judged.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, marker::PhantomData};
 
-use super::{
-    Approved, ApprovedImage, ChainGoal, Judged, Resolved, Stopped, VerifiedSet, warn_only,
-};
+use super::{Approved, ApprovedImage, Ground, Judged, SoFar, Stopped, VerifiedSet, warn_only};
 use crate::{
-    checks::{Check, Standard, shared_digests},
-    config::SignedSubject,
+    checks::{Check, Resolution, Standard, resolved, shared_digests},
+    config::{Config, Image, SignedSubject},
     error::Error,
-    history::Promoted,
+    history::{Digests, Promoted},
+    oci::Revision,
     registry::resolve::ImageFacts,
 };
 
+/// The stage of tags.
+#[derive(Debug)]
+pub enum Tags {}
 /// The stage of signatures and attestations.
 #[derive(Debug)]
-pub struct Signing<'c>(Looking<'c>);
-
-/// A chain whose images are signed, where that is required.
-#[derive(Debug)]
-pub struct Signed<'c>(Resolved<'c>);
-
+pub enum Signatures {}
 /// The stage of contents.
 #[derive(Debug)]
-pub struct Inspection<'c>(Looking<'c>);
-
-/// A chain whose images passed the stage of contents.
-#[derive(Debug)]
-pub struct Inspected<'c>(Resolved<'c>);
-
+pub enum Contents {}
 /// The stage of the smoke command.
 #[derive(Debug)]
-pub struct Trial<'c>(Looking<'c>);
+pub enum Smoke {}
+
+/// The part of a set's verification that precedes its images.
+pub trait Scope {
+    /// Whether failures of this image only warn.
+    fn only_warns(&self, image: &Image) -> bool;
+}
+
+/// The chain of a set by itself, before the tags.
+#[derive(Debug)]
+pub struct SetAlone<'c> {
+    so_far: SoFar<'c>,
+}
+
+/// The scope of a set by itself: no pin was counted, and no history was read.
+#[derive(Debug)]
+pub struct ByItself;
+
+impl Scope for ByItself {
+    fn only_warns(&self, _: &Image) -> bool {
+        false
+    }
+}
+
+impl Scope for Ground {
+    /// An image without pins was not deployed, so a rollback does not depend on it.
+    fn only_warns(&self, image: &Image) -> bool {
+        matches!(self, Self::Promoted(_)) && image.pins == 0
+    }
+}
+
+/// The images of a set after the stage `S`.
+#[derive(Debug)]
+pub struct Images<'c, G, S> {
+    so_far: SoFar<'c>,
+    images: Vec<ApprovedImage>,
+    ground: G,
+    passed: PhantomData<S>,
+}
+
+/// The stage `S` while images are judged.
+#[derive(Debug)]
+pub struct Examination<'c, G, S> {
+    set: Images<'c, G, S>,
+    /// The images and platforms that are not judged yet.
+    open: BTreeSet<ImagePlatform>,
+    judged: Judged,
+}
 
 /// An image and one of its platforms, by their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,263 +84,220 @@ pub struct ImagePlatform {
     pub platform: usize,
 }
 
-#[derive(Debug)]
-struct Looking<'c> {
-    set: Resolved<'c>,
-    /// The images and platforms that are not judged yet.
-    open: BTreeSet<ImagePlatform>,
-    judged: Judged,
+/// The images that tags were resolved to.
+pub(super) fn resolved_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
+    let image = |resolution: &Resolution| ApprovedImage {
+        tag: resolution.target.tag.clone(),
+        facts: resolution.found.as_ref().ok().cloned().flatten(),
+    };
+    resolutions.iter().map(image).collect()
 }
 
-impl<'c> Resolved<'c> {
-    /// Begins the stage of signatures, in which images must also have different digests. If the
-    /// configuration requires signatures, it has one place for each image, or for each of its
-    /// platforms.
-    pub fn signing(self) -> Signing<'c> {
-        let verify = self.so_far.config.verify.as_ref();
-        let subject = verify.map(|verify| verify.subject);
-        let shared = self.shared_digests();
-        let mut looking = Looking::new(self, |_, facts| match subject {
-            None => 0,
-            Some(SignedSubject::Pinned) => 1,
-            Some(SignedSubject::Platforms) => facts.platforms.len(),
-        });
-        looking.judged.0.extend(shared);
-        Signing(looking)
+/// Judges the resolution of every tag.
+pub(super) fn judge_tags(
+    so_far: &SoFar<'_>,
+    resolutions: &[Resolution],
+    ground: &impl Scope,
+) -> Judged {
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for (image, resolution) in so_far.config.images.iter().zip(resolutions) {
+        let (found, outage) = resolved(so_far.config, image, so_far.revision, resolution);
+        let mut judged: Judged = (found, outage.into_iter().collect());
+        if ground.only_warns(image) {
+            judged = warn_only(image, judged);
+        }
+        checks.extend(judged.0);
+        outages.extend(judged.1);
     }
+    (checks, outages)
 }
 
-impl Resolved<'_> {
-    /// The checks of digests that images share.
-    fn shared_digests(&self) -> Vec<Check> {
-        let images = self.images.iter().enumerate();
-        let digest =
-            |(at, image): (usize, &ApprovedImage)| Some((at, image.facts.as_ref()?.digest));
-        let digests: Vec<_> = images.filter_map(digest).collect();
-        shared_digests(self.so_far.config, &digests)
-    }
-}
-
-impl<'c> Signing<'c> {
-    /// The images and platforms to judge, in the order of the configuration.
-    pub fn open(&self) -> impl Iterator<Item = ImagePlatform> {
-        self.0.open.iter().copied()
+impl<'c> SetAlone<'c> {
+    /// The first stage for `revision`: the contracts as files.
+    pub fn new(
+        config: &'c Config,
+        revision: &'c Revision,
+        contracts: Vec<Check>,
+    ) -> Result<Self, Stopped> {
+        let so_far = SoFar::new(config, revision).stage((contracts, Vec::new()))?;
+        Ok(Self { so_far })
     }
 
-    /// The facts about an image to judge.
-    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
-        self.0.set.images.get(image)?.facts.as_ref()
-    }
-
-    /// Records the verdict on one digest, or the errors that prevented it.
-    pub fn judged(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
-        self.0.take(place, verdict);
-    }
-
-    /// Ends the stage.
-    pub fn done(self) -> Result<Signed<'c>, Stopped> {
-        self.0.end().map(Signed)
+    /// The stage of tags, with one resolution for each image of the configuration, in order.
+    pub fn resolved(
+        self,
+        resolutions: &[Resolution],
+    ) -> Result<Images<'c, ByItself, Tags>, Stopped> {
+        let judged = judge_tags(&self.so_far, resolutions, &ByItself);
+        let so_far = self.so_far.stage(judged)?;
+        Ok(Images::new(so_far, resolved_images(resolutions), ByItself))
     }
 }
 
-impl<'c> Signed<'c> {
+impl<'c, G: Scope, S> Images<'c, G, S> {
+    pub(super) fn new(so_far: SoFar<'c>, images: Vec<ApprovedImage>, ground: G) -> Self {
+        Self {
+            so_far,
+            images,
+            ground,
+            passed: PhantomData,
+        }
+    }
+
     /// Stops because the facts of the next stage could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
-        self.0.stop(outage)
+        self.so_far.stop(outage)
     }
 
-    /// The promoted set, if this is a rollback.
-    pub fn promoted(&self) -> Option<&Promoted> {
-        self.0.promoted()
-    }
-
-    /// Begins the stage of contents. `standards` has a list for each image; an image without a
-    /// standard and without anything configured is not examined.
-    pub fn inspect(self, standards: &[Vec<Standard<'_>>]) -> Inspection<'c> {
-        let config = self.0.so_far.config;
-        let wanted = |image: usize| {
-            let declared = &config.images[image];
-            let configured = config.inventory_of(declared).is_some() || declared.contract.is_some();
-            configured
-                || standards
-                    .get(image)
-                    .is_some_and(|standards| !standards.is_empty())
-        };
-        Inspection(Looking::new(self.0, |image, facts| {
-            if wanted(image) {
-                facts.platforms.len()
-            } else {
-                0
+    /// The digests of every image that has one.
+    pub fn digests(&self) -> Digests {
+        let mut digests = Digests::new();
+        for (image, found) in self.so_far.config.images.iter().zip(&self.images) {
+            if let Some(facts) = &found.facts {
+                digests.insert(image.name.clone(), facts.digest);
             }
-        }))
-    }
-}
-
-impl<'c> Inspection<'c> {
-    /// The images and platforms to judge, in the order of the configuration.
-    pub fn open(&self) -> impl Iterator<Item = ImagePlatform> {
-        self.0.open.iter().copied()
-    }
-
-    /// The facts about an image to judge.
-    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
-        self.0.set.images.get(image)?.facts.as_ref()
-    }
-
-    /// Records the verdict on one platform, or the error that prevented it.
-    pub fn judged(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Error>) {
-        self.0.take(place, verdict.map_err(|outage| vec![outage]));
-    }
-
-    /// Ends the stage.
-    pub fn done(self) -> Result<Inspected<'c>, Stopped> {
-        self.0.end().map(Inspected)
-    }
-}
-
-impl<'c> Inspected<'c> {
-    /// Begins the stage of the smoke command, which is empty if none is configured.
-    pub fn try_out(self) -> Trial<'c> {
-        let wanted = usize::from(self.0.so_far.config.smoke.is_some());
-        Trial(Looking::new(self.0, |_, _| wanted))
-    }
-}
-
-impl Trial<'_> {
-    /// The indices of the images to judge.
-    pub fn open(&self) -> impl Iterator<Item = usize> {
-        self.0.open.iter().map(|place| place.image)
-    }
-
-    /// The facts about an image to judge.
-    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
-        self.0.set.images.get(image)?.facts.as_ref()
-    }
-
-    /// Records the verdict on an image, or the error that prevented it.
-    pub fn judged(&mut self, image: usize, verdict: Result<Vec<Check>, Error>) {
-        let place = ImagePlatform { image, platform: 0 };
-        self.0.take(place, verdict.map_err(|outage| vec![outage]));
-    }
-
-    /// Ends the stage, and with it the chain of a set by itself.
-    pub fn verified(self) -> Result<VerifiedSet, Stopped> {
-        let set = self.0.end()?;
-        Ok(VerifiedSet {
-            revision: set.so_far.revision.clone(),
-            images: set.images,
-            checks: set.so_far.checks,
-        })
-    }
-
-    /// Ends the stage, and with it the chain of a promote or a rollback.
-    pub fn done(self) -> Result<Approved, Stopped> {
-        let set = self.0.end()?;
-        // A set whose pins and history nobody judged must not become a plan.
-        if set.goal == ChainGoal::Set {
-            let unjudged =
-                Error::unavailable("the set", "its pins and its history were not judged");
-            return Err(set.stop(unjudged));
         }
-        Ok(Approved {
-            revision: set.so_far.revision.clone(),
-            images: set.images,
-            checks: set.so_far.checks,
-        })
+        digests
     }
-}
 
-impl<'c> Looking<'c> {
-    fn new(set: Resolved<'c>, platforms: impl Fn(usize, &ImageFacts) -> usize) -> Self {
-        let images = set.images.iter().enumerate();
-        let of_image = |(image, facts): (usize, &ImageFacts)| {
-            (0..platforms(image, facts)).map(move |platform| ImagePlatform { image, platform })
-        };
-        let open = images
-            .filter_map(|(at, image)| Some((at, image.facts.as_ref()?)))
-            .flat_map(of_image)
-            .collect();
-        Self {
-            set,
+    /// Begins the stage `N`, which judges as many platforms of each image as `platforms` states.
+    fn examine<N>(
+        self,
+        platforms: impl Fn(&Config, usize, &ImageFacts) -> usize,
+    ) -> Examination<'c, G, N> {
+        let mut open = BTreeSet::new();
+        for (image, found) in self.images.iter().enumerate() {
+            let Some(facts) = &found.facts else {
+                continue;
+            };
+            let count = platforms(self.so_far.config, image, facts);
+            open.extend((0..count).map(|platform| ImagePlatform { image, platform }));
+        }
+        Examination {
+            set: Images::new(self.so_far, self.images, self.ground),
             open,
             judged: Judged::default(),
         }
     }
+}
 
-    fn take(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
-        self.open.remove(&place);
-        let image = &self.set.so_far.config.images[place.image];
-        let judged = match verdict {
-            Ok(checks) => (checks, Vec::new()),
-            Err(outages) => (Vec::new(), outages),
-        };
-        let (checks, outages) = if self.set.goal == ChainGoal::Rollback && image.pins == 0 {
-            warn_only(image, judged)
-        } else {
-            judged
-        };
-        self.judged.0.extend(checks);
-        self.judged.1.extend(outages);
-    }
-
-    fn end(mut self) -> Result<Resolved<'c>, Stopped> {
-        // An image that a caller forgot must not pass.
-        let config = self.set.so_far.config;
-        let forgotten = self
-            .open
-            .iter()
-            .map(|place| config.images[place.image].name.clone());
-        self.judged
-            .1
-            .extend(forgotten.map(|image| Error::unavailable(image, "the image was not examined")));
-        let so_far = self.set.so_far.stage(self.judged)?;
-        Ok(Resolved { so_far, ..self.set })
+impl<S> Images<'_, Ground, S> {
+    /// The promoted set, if this is a rollback.
+    pub fn promoted(&self) -> Option<&Promoted> {
+        self.ground.promoted()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
+impl<'c, G: Scope> Images<'c, G, Tags> {
+    /// Begins the stage of signatures, in which images must also have different digests. If the
+    /// configuration requires signatures, each image is judged, or each of its platforms.
+    pub fn signatures(self) -> Examination<'c, G, Signatures> {
+        let mut digests = Vec::new();
+        for (at, image) in self.images.iter().enumerate() {
+            if let Some(facts) = &image.facts {
+                digests.push((at, facts.digest));
+            }
+        }
+        let shared = shared_digests(self.so_far.config, &digests);
+        let mut stage = self.examine(|config, _, facts| {
+            match config.verify.as_ref().map(|verify| verify.subject) {
+                None => 0,
+                Some(SignedSubject::Pinned) => 1,
+                Some(SignedSubject::Platforms) => facts.platforms.len(),
+            }
+        });
+        stage.judged.0.extend(shared);
+        stage
+    }
+}
 
-    use super::*;
-    use crate::{
-        checks::{Resolution, SetAlone, Target},
-        config,
-        error::SourceText,
-        oci::{Digest, Pattern, Tag},
-    };
+impl<'c, G: Scope> Images<'c, G, Signatures> {
+    /// Begins the stage of contents. `standards` has a list for each image; an image without a
+    /// standard and without anything configured is not examined.
+    pub fn contents(self, standards: &[Vec<Standard<'_>>]) -> Examination<'c, G, Contents> {
+        self.examine(|config, image, facts| {
+            let declared = &config.images[image];
+            let has_standard = standards.get(image).is_some_and(|list| !list.is_empty());
+            let is_examined = has_standard
+                || config.inventory_of(declared).is_some()
+                || declared.contract.is_some();
+            if is_examined {
+                facts.platforms.len()
+            } else {
+                0
+            }
+        })
+    }
+}
 
-    #[test]
-    fn set_without_judged_pins_and_history_is_never_approved() {
-        let text = "version: 1\nfleet: {}\nimages: { a: { repository: ghcr.io/acme/a } }\n";
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: text.into(),
+impl<'c, G: Scope> Images<'c, G, Contents> {
+    /// Begins the stage of the smoke command, which is empty if none is configured.
+    pub fn smoke(self) -> Examination<'c, G, Smoke> {
+        self.examine(|config, _, _| usize::from(config.smoke.is_some()))
+    }
+}
+
+impl Images<'_, Ground, Smoke> {
+    /// Ends the chain of a promotion or a rollback.
+    pub fn approved(self) -> Approved {
+        self.so_far.approved(self.images)
+    }
+}
+
+impl Images<'_, ByItself, Smoke> {
+    /// Ends the chain of a set by itself.
+    pub fn verified(self) -> VerifiedSet {
+        VerifiedSet {
+            revision: self.so_far.revision.clone(),
+            images: self.images,
+            checks: self.so_far.checks,
+        }
+    }
+}
+
+impl<'c, G: Scope, S> Examination<'c, G, S> {
+    /// The images and platforms to judge, in the order of the configuration.
+    pub fn open(&self) -> impl Iterator<Item = ImagePlatform> {
+        self.open.iter().copied()
+    }
+
+    /// The facts about an image to judge.
+    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
+        self.set.images.get(image)?.facts.as_ref()
+    }
+
+    /// Records the verdict on one platform, or the errors that prevented it.
+    pub fn record(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
+        self.open.remove(&place);
+        let image = &self.set.so_far.config.images[place.image];
+        let mut judged = match verdict {
+            Ok(checks) => (checks, Vec::new()),
+            Err(outages) => (Vec::new(), outages),
         };
-        let config = config::parse(&source, Path::new("/root")).unwrap();
-        let revision = Pattern::parse("[a-c]+").unwrap().revision("abc").unwrap();
-        let facts = ImageFacts {
-            digest: Digest::of(b"manifest"),
-            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-            platforms: Vec::new(),
-        };
-        let chain = || {
-            let resolution = Resolution {
-                target: Target {
-                    tag: Tag::parse("abc").unwrap(),
-                    expected: None,
-                    pinned: Vec::new(),
-                },
-                found: Ok(Some(facts.clone())),
-                old_platforms: Vec::new(),
-            };
-            let chain = SetAlone::new(&config, &revision, Vec::new()).unwrap();
-            let signed = chain.resolved(&[resolution]).unwrap().signing().done();
-            let inspected = signed.unwrap().inspect(&[]).done();
-            inspected.unwrap().try_out()
-        };
-        assert_eq!(chain().verified().unwrap().images().len(), 1);
-        let stopped = chain().done().unwrap_err();
-        assert!(stopped.outages[0].to_string().contains("not judged"));
+        if self.set.ground.only_warns(image) {
+            judged = warn_only(image, judged);
+        }
+        self.judged.0.extend(judged.0);
+        self.judged.1.extend(judged.1);
+    }
+
+    /// Ends the stage. An image that a caller forgot does not pass.
+    pub fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
+        let Images {
+            so_far,
+            images,
+            ground,
+            ..
+        } = self.set;
+        let (checks, mut outages) = self.judged;
+        for place in &self.open {
+            let name = so_far.config.images[place.image].name.clone();
+            outages.push(Error::unavailable(name, "the image was not examined"));
+        }
+        Ok(Images::new(
+            so_far.stage((checks, outages))?,
+            images,
+            ground,
+        ))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     registry::resolve,
     report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
-        self, History, base_policy, globs,
+        self, SiteHistory, base_policy, globs,
         pulls::Pull,
         trust::{self, Trust},
         warn_if_interrupted,
@@ -152,8 +152,8 @@ fn ask(
         verdict.push(check);
         outages.extend(outage);
     }
-    let history = History::read(config, &cx.services);
-    let known = history.known().map(|known| known.provenance(&revision));
+    let history = SiteHistory::of_work_tree(config, &cx.services);
+    let known = history.promoted().map(|known| known.provenance(&revision));
     let shown = known.as_ref().map_err(ToString::to_string);
     verdict.push(checks::provenance_warns(&revision, &shown.cloned()));
     if let Some(trust) = trust {
@@ -174,14 +174,14 @@ fn signed(
     config: &Config,
     pinned: &[Pinned],
     revision: &Revision,
-    history: &History<'_>,
+    history: &SiteHistory,
     cx: &Context,
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let digests = pinned.iter();
     let digests = digests.map(|one| (config.images[one.image].name.clone(), one.digest));
     let digests: Digests = digests.collect();
     let provenance = history
-        .known()
+        .promoted()
         .map(|known| match known.provenance(revision) {
             Provenance::ByContent => known.provenance_of(&digests),
             found => found,

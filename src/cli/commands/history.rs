@@ -31,7 +31,7 @@ use crate::{
         wrap::{indented, wrapped},
     },
     untrusted::{self, padded, plain, width},
-    workflow::{History, connection, set_diffs::set_diffs},
+    workflow::{SiteHistory, connection, set_diffs::set_diffs},
 };
 
 /// `repin.history/1`.
@@ -52,8 +52,8 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
         ));
     }
     let config = cx.load()?;
-    let gathered = History::read(&config, &cx.services);
-    let history = gathered.known().map_err(|error| Errors::from(&error))?;
+    let gathered = SiteHistory::of_work_tree(&config, &cx.services);
+    let history = gathered.promoted().map_err(|error| Errors::from(&error))?;
     let Some(file) = &args.html else {
         list(history, args.limit, cx);
         return Ok(Exit::Done);
@@ -101,7 +101,7 @@ fn replaceable(path: &Path, shown: &str) -> Result<(), Errors> {
 /// The page of the newest entries.
 fn page(
     config: &Config,
-    gathered: &History<'_>,
+    gathered: &SiteHistory,
     history: &history::History,
     limit: Option<NonZero<usize>>,
 ) -> Result<String, Errors> {

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::{
+    checks::ResolvedPlatform,
     checks::{Resolution, Target},
     cli::{context::Context, exit::Exit, format::Format},
     config::{Config, Image},
     error::{Error, Errors},
     registry::resolve::{self, ImageFacts},
-    report::json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
+    report::json::{ResolveDocument, ResolvedImage},
     untrusted::plain,
     workflow,
 };

@@ -11,7 +11,7 @@ use crate::{
     git::Git,
     history::Entry,
     oci::Revision,
-    workflow::{Goal, History, Intent},
+    workflow::{Goal, Intent, SiteHistory},
 };
 
 /// The fewest characters of a revision that name a set, as of a commit (gitrevisions(7)).
@@ -40,9 +40,9 @@ fn in_full(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> 
     if is_whole || text.len() < SHORTEST {
         return Ok(text.to_owned());
     }
-    let gathered = History::read(config, &cx.services);
+    let gathered = SiteHistory::of_work_tree(config, &cx.services);
     // Why there is no history is reported where it is needed.
-    let Ok(history) = gathered.known() else {
+    let Ok(history) = gathered.promoted() else {
         return Ok(text.to_owned());
     };
     let revisions = history
@@ -76,8 +76,8 @@ fn without_target(
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
-    let gathered = History::read(config, &cx.services);
-    let history = gathered.known().map_err(|error| Errors::from(&error))?;
+    let gathered = SiteHistory::of_work_tree(config, &cx.services);
+    let history = gathered.promoted().map_err(|error| Errors::from(&error))?;
     let available = |entry: &&Entry| entry.can_roll_back;
     let sets: Vec<&Entry> = history.entries().iter().filter(available).collect();
     if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {

@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use crate::{
+    checks::SetDocument,
     checks::{Check, Status},
     cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
     config::{Config, number},
     error::{Error, Errors, usage},
-    fleet::SetDocument,
     oci::Digest,
     untrusted::plain,
     workflow::{SetVerdict, verified_set},

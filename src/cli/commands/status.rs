@@ -27,7 +27,7 @@ use crate::{
         status::{self, View},
     },
     workflow::{
-        Access, History, globs,
+        Access, SiteHistory, globs,
         on_forge::{self, OnForge},
     },
 };
@@ -39,7 +39,7 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     globs::places_differ(&config, &found)?;
     let mut checks = checks::unmatched(&config, &found);
     checks.extend(checks::of_tree(&config, &found, &outside));
-    let gathered = History::read(&config, &cx.services);
+    let gathered = SiteHistory::of_work_tree(&config, &cx.services);
     let mut read = Reading::of_tree(&config, &found, &checks);
     let history = match gathered.on_this_line() {
         Ok(history) => Some(history),
@@ -200,7 +200,7 @@ impl Reading {
     fn forge(
         &mut self,
         config: &Config,
-        gathered: &History<'_>,
+        gathered: &SiteHistory,
         current: Option<&Entry>,
         cx: &Context,
     ) {
@@ -297,7 +297,7 @@ fn open_row(found: &PullRequestOfSet) -> OpenRow {
     OpenRow {
         number: found.pull.number,
         url: found.pull.url.clone(),
-        kind: found.kind,
+        kind: found.operation.as_str(),
         revision: found.revision.to_string(),
         title: found.pull.title.clone(),
         draft: found.pull.draft == crate::forge::State::Draft,

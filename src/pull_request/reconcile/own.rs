@@ -3,7 +3,7 @@
 use super::{Change, Comparison, Edit, Error, Pull, Pulls, Reconcile, Step, origin};
 use crate::{
     error::Class,
-    forge::{PullState, Transition},
+    forge::{Forge, PullState, Transition},
     pull_request::{Marker, close_with},
 };
 
@@ -14,6 +14,9 @@ const MOVING: &str = "<!-- repin/1 moving -->";
 /// Begins the note in the comment with which a duplicate is closed.
 const DUPLICATE: &str = "<!-- repin/1 duplicate-of=";
 
+/// Begins the note in the comment with which an older pull request is closed.
+pub(super) const SUPERSEDED_BY: &str = "<!-- repin/1 superseded-by=";
+
 /// The pull request, if one exists.
 pub(super) enum OwnPullRequest {
     Open(Box<Pull>),
@@ -23,6 +26,37 @@ pub(super) enum OwnPullRequest {
     Merged,
     /// None.
     Nothing,
+}
+
+/// The reason why a pull request is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// A run closed it in favor of another pull request of the set.
+    Superseded {
+        /// The number of the other one.
+        by: u64,
+        /// Whether the other one is open.
+        open: bool,
+    },
+    /// A person closed it.
+    ByPerson,
+}
+
+/// Determines why a pull request is closed, from its comments.
+pub async fn closing(forge: &dyn Forge, number: u64) -> Result<Closing, Error> {
+    let comments = forge.comments(number).await?;
+    let by = comments.iter().rev().find_map(|comment| {
+        let (_, rest) = comment.body.split_once(SUPERSEDED_BY)?;
+        rest.split_once(" -->")?.0.parse().ok()
+    });
+    Ok(match by {
+        Some(by) => {
+            let other = forge.pull(by).await?;
+            let open = other.is_some_and(|other| other.state == PullState::Open);
+            Closing::Superseded { by, open }
+        }
+        None => Closing::ByPerson,
+    })
 }
 
 pub(super) fn while_moving(body: &str) -> String {
@@ -72,9 +106,22 @@ impl Reconcile<'_> {
                     return Ok(OwnPullRequest::Closed(Box::new(pull.clone())));
                 }
                 let what = self.named(pull);
-                let reason =
-                    "it was closed without being merged, and repin does not reopen it by itself";
-                Err(Error::about(Class::Refused, what, reason).help("add --reopen to reopen it"))
+                match closing(self.forge, pull.number).await? {
+                    Closing::Superseded { open: false, .. } => {
+                        Ok(OwnPullRequest::Closed(Box::new(pull.clone())))
+                    }
+                    Closing::Superseded { by, .. } => {
+                        let reason = format!("#{by} supersedes it, and is open");
+                        Err(Error::about(Class::Refused, what, reason).help(format!(
+                            "promote the revision of #{by}, or close #{by} first"
+                        )))
+                    }
+                    Closing::ByPerson => {
+                        let reason = "it was closed without being merged, and repin does not reopen it by itself";
+                        Err(Error::about(Class::Refused, what, reason)
+                            .help("add --reopen to reopen it"))
+                    }
+                }
             }
             Some(_) => Ok(OwnPullRequest::Merged),
             None => Ok(OwnPullRequest::Nothing),

@@ -1,24 +1,30 @@
-//! Older pull requests of the same set: told about the newer one, and closed, so that two are never
-//! merged out of order.
+//! Closes older pull requests of the same set with a comment, so that two are never merged out of
+//! order.
 
-use super::{Change, Error, Pull, PullRequestResult, PullsBefore, Reconcile, RevisionAge, Rival};
+use super::{
+    Change, Error, Pull, PullRequestResult, PullsBefore, Reconcile, RevisionAge, own::SUPERSEDED_BY,
+};
 use crate::{
     error::Class,
     pull_request::{Marker, close_with, merging, withdraw},
 };
 
 impl Reconcile<'_> {
-    /// What `pull` is to `ours` if it was opened for another revision of the same set.
-    fn rival(&self, pull: &Pull, ours: &Pull) -> Option<Rival> {
-        let rival_of = self.proposal.supersede?;
-        let marker = Marker::find(&pull.body)?;
-        let other = marker.kind == self.proposal.marker.kind
+    /// The age of the revision of `pull`, if it was opened for another revision of the same set.
+    async fn rival_age(&self, pull: &Pull, ours: &Pull) -> Result<Option<RevisionAge>, Error> {
+        let (Some(rivals), Some(marker)) = (self.proposal.supersede, Marker::find(&pull.body))
+        else {
+            return Ok(None);
+        };
+        let is_rival = marker.kind == self.proposal.marker.kind
             && marker.revision != self.proposal.marker.revision
             && pull.own
             && pull.base == ours.base;
-        // The marker alone could be anyone's; the branch is one that only this set's configuration
-        // leads to.
-        rival_of(&marker.revision).filter(|rival| other && rival.branch == pull.head)
+        // Anyone can write a marker; the branch is one that only the configuration of the set gives.
+        if !is_rival || rivals.branch(&marker.revision).as_ref() != Some(&pull.head) {
+            return Ok(None);
+        }
+        rivals.age(&marker.revision).await.map(Some)
     }
 
     /// Closes those of `open` that were opened for another revision of the same set: before `ours`,
@@ -31,13 +37,14 @@ impl Reconcile<'_> {
         standing: &mut PullRequestResult,
     ) -> Result<(), Error> {
         for pull in open {
-            let Some(rival) = self.rival(pull, ours) else {
+            let (is_earlier, is_new) = (pull.number < ours.number, self.change == Change::Created);
+            if !is_earlier && !is_new {
                 continue;
-            };
-            let earlier = pull.number < ours.number && rival.age != RevisionAge::Newer;
-            let meanwhile = self.change == Change::Created && rival.age == RevisionAge::Older;
-            if !earlier && !meanwhile {
-                continue;
+            }
+            match self.rival_age(pull, ours).await? {
+                Some(RevisionAge::Older) => {}
+                Some(RevisionAge::Unknown) if is_earlier => {}
+                Some(RevisionAge::Newer | RevisionAge::Unknown) | None => continue,
             }
             match withdraw::permits(self.forge, pull, self.proposal.only_pins).await {
                 Ok(()) => {}
@@ -66,11 +73,15 @@ impl Reconcile<'_> {
         before: &PullsBefore,
         open: &[Pull],
     ) -> Result<(), Error> {
-        let arrived = |pull: &&Pull| !before.contains(pull);
-        let newer = open.iter().filter(arrived).find(|pull| {
-            self.rival(pull, ours)
-                .is_some_and(|rival| rival.age == RevisionAge::Newer)
-        });
+        let mut newer = None;
+        for pull in open {
+            if !before.contains(pull)
+                && self.rival_age(pull, ours).await? == Some(RevisionAge::Newer)
+            {
+                newer = Some(pull);
+                break;
+            }
+        }
         let Some(newer) = newer else { return Ok(()) };
         self.close_superseded(ours.number, newer.number).await?;
         let what = self.named(ours);
@@ -83,7 +94,7 @@ impl Reconcile<'_> {
 
     async fn close_superseded(&mut self, number: u64, by: u64) -> Result<(), Error> {
         self.permit().await?;
-        let note = format!("<!-- repin/1 superseded-by={by} -->");
+        let note = format!("{SUPERSEDED_BY}{by} -->");
         let text = format!("Superseded by #{by}, which moves the same set to a newer revision.");
         close_with(self.forge, number, &text, &note).await
     }

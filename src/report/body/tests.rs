@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     checks::{Check, Code},
+    config::Operation,
     report::json::{FileRow, ImageRow},
 };
 
@@ -27,7 +28,7 @@ fn document() -> PlanDocument {
     ]);
     PlanDocument {
         schema: "repin.plan/1",
-        kind: "promote",
+        kind: Operation::Promotion,
         revision: "r1-->".into(),
         approved: true,
         applied: false,

@@ -1,33 +1,35 @@
-//! One repository: its files, its plan in memory, its history as far as the forge shows it.
+//! One repository of a fleet as a site: its files, its history as far as the forge shows it, and its
+//! plan.
 
 use std::{collections::BTreeMap, path::Path};
 
 use futures_util::future::join_all;
 
 use super::{
-    FleetGoal, Walk,
-    member::{Member, skipped},
+    Walk,
+    member::Member,
     outcome::{Facts, Report},
 };
 use crate::{
-    checks::{self, Approved, Check, Code, Counted, RecentOrder, RecentPast},
-    config::{FleetHistory, RelPath},
+    checks,
+    config::{Config, FleetHistory, Operation, RelPath},
     error::{Error, Errors},
-    files::{Files, Snapshot},
+    files::{Files as _, Snapshot},
     fleet::FleetOutcome,
     forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
     git::{Branch, ObjectId},
-    history::{CommitShown, History, NoOrder, Order, Provenance, RecentLine},
-    outside,
-    pins::{self, Found},
+    history::{CommitShown, History, NoOrder, Order, RecentLine},
+    pins::Found,
     plan::Plan,
-    pull_request::{Base, Marker},
-    report::{
-        body::{self, Beside, Undone},
-        json::{FileRow, PlanDocument},
-    },
+    pull_request::{Base, Marker, MarkerKind},
+    report::json::PlanDocument,
     untrusted::plain,
-    workflow::{globs, images},
+    workflow::{
+        SiteHistory, document,
+        engine::{self, Planned, Verification},
+        images,
+        site::{BranchHead, OpenRequest, Site, Target},
+    },
 };
 
 /// The most files that a repository's configuration may match.
@@ -49,26 +51,11 @@ pub(super) struct Listed {
 /// A repository whose plan was approved.
 pub(super) struct Prepared {
     pub(super) member: Member,
-    pub(super) base: Base,
-    pub(super) approved: Approved,
-    pub(super) plan: Plan,
+    pub(super) site: Site,
+    pub(super) planned: Planned,
+    /// The plan's document, with the body of the pull request.
     pub(super) document: PlanDocument,
-    pub(super) body: String,
     pub(super) facts: Facts,
-}
-
-/// A repository whose files are at hand.
-struct Read<'r> {
-    member: &'r Member,
-    base: &'r Base,
-    files: &'r Snapshot,
-    found: &'r Found,
-}
-
-/// What history says about an approved set.
-struct Grounds {
-    approved: Approved,
-    beside: Beside,
 }
 
 impl Walk<'_> {
@@ -155,81 +142,85 @@ impl Walk<'_> {
             member.state.head.tree.clone_from(&listing.tree.id);
         }
         let base = Base::surveyed(&member.state, &member.branch, listing.tree, contents);
-        let files = base.snapshot("");
-        let found = pins::find(&files, &member.config);
-        let found = found.map_err(|error| Box::new(error.into()))?;
-        let facts = self.facts(&member, &found);
-        let read = Read {
-            member: &member,
-            base: &base,
-            files: &files,
-            found: &found,
-        };
-        let judged = self.judged(&read).await;
-        let planned = match judged {
-            Ok(planned) => planned,
-            Err(report) => return Err(Box::new(report.about(facts))),
-        };
-        Ok(Prepared {
-            member,
-            base,
-            approved: planned.approved,
-            plan: planned.plan,
-            document: planned.document,
-            body: planned.body,
-            facts,
-        })
+        let site = self.site(&member, base);
+        let site = site.map_err(|error| Box::new(error.into()))?;
+        let mut facts = Facts::default();
+        match self.plan(&member, &site, &mut facts).await {
+            Ok((planned, document)) => Ok(Prepared {
+                member,
+                site,
+                planned,
+                document,
+                facts,
+            }),
+            Err(report) => Err(Box::new(report.about(facts))),
+        }
     }
 
-    async fn judged(&self, read: &Read<'_>) -> Result<PlannedMember, Report> {
-        let (config, found) = (&read.member.config, read.found);
-        globs::places_differ(config, found)?;
-        let mut further = checks::unmatched(config, found);
-        further.extend([Code::PIN_OUTSIDE, Code::DIGEST_OUTSIDE].map(skipped));
-        if let FleetGoal::Promote = self.request.goal {
-            let unpinned = outside::unpinned(read.files, config)?;
-            further.extend(checks::unpinned(config, &unpinned));
-        }
-        let chain = Counted::new(config, self.revision, found, further)?;
-        // What stands already, or need not change, costs no look at history.
-        let images = self.set.images_of(&read.member.images);
-        let preview = Plan::preview(&images, config, read.files, found)?;
-        if preview.is_empty() {
+    /// The site of a repository: its base branch on the forge, without a clone.
+    fn site(&self, member: &Member, base: Base) -> Result<Site, Error> {
+        let config = member.config.clone();
+        let head = BranchHead {
+            forge: self
+                .forge
+                .repository(&member.name, &config.forge_or_default())?,
+            files: base.snapshot(""),
+            base,
+            prefix: String::new(),
+            history: None,
+        };
+        let open = self.request.open.map(|state| OpenRequest {
+            state,
+            reopen: false,
+        });
+        let target = Target::Branch(Box::new(head), open);
+        Ok(Site { config, target })
+    }
+
+    /// Takes the set through the engine.
+    async fn plan(
+        &self,
+        member: &Member,
+        site: &Site,
+        facts: &mut Facts,
+    ) -> Result<(Planned, PlanDocument), Report> {
+        let (request, config) = (&self.set_request, &site.config);
+        let mut rows = images::declared(config);
+        let counted = engine::count(request, None, site, &mut rows)?;
+        *facts = self.facts(member, &counted.found);
+        images::trust(&mut rows, self.set, &member.images);
+
+        // A change that is not needed, or that is proposed already, costs no request for history.
+        let images = self.set.images_of(&member.images);
+        let contents = Plan::preview(&images, config, site.files(), &counted.found)?;
+        if contents.is_empty() {
             return Err(Report::done(FleetOutcome::Current));
         }
-        if let Some(report) = self.settled(read.member, read.base, &preview) {
+        let Target::Branch(head, _) = &site.target else {
+            return Err(Error::internal().into());
+        };
+        if let Some(report) = self.settled(member, head, &contents).await? {
             return Err(report);
         }
-        let grounds = self.grounds(chain, read).await?;
-        let plan = Plan::new(&grounds.approved, config, read.files, found)?;
-        let document = self.document(read, &grounds.approved, &plan);
-        let body = body::render(&document, &grounds.beside, None)
-            .map_err(|error| Error::input("template", error.to_string()))?;
-        let body = format!("{body}\nRepin-Set: {}\n", self.revision);
-        Ok(PlannedMember {
-            approved: grounds.approved,
-            plan,
-            document,
-            body,
-        })
+        let history = self.history(member, head, config, &counted.found).await?;
+        let verification = Verification::Before(self.set.trusted_images(&member.images, config));
+        let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
+        let unplanned = document::unplanned(request, config, rows);
+        let mut document = document::planned(unplanned, &planned);
+        let body = document::body(&document, &planned.beside, None)?;
+        document.body = Some(format!("{body}\nRepin-Set: {}\n", self.revision));
+        Ok((planned, document))
     }
 
     /// The marker of the set's pull requests.
     pub(super) fn marker(&self) -> Marker {
         Marker {
-            kind: self.kind().to_owned(),
+            kind: MarkerKind::Set(self.request.operation),
             revision: self.revision.to_string(),
         }
     }
 
-    fn kind(&self) -> &'static str {
-        match self.request.goal {
-            FleetGoal::Promote => "promote",
-            FleetGoal::Rollback => "rollback",
-        }
-    }
-
-    /// What is known of the pins.
+    /// The pinned digests and those of the set.
     fn facts(&self, member: &Member, found: &Found) -> Facts {
         let (mut from, mut to) = (BTreeMap::new(), BTreeMap::new());
         let set = self.set.images();
@@ -247,138 +238,74 @@ impl Walk<'_> {
         }
     }
 
-    /// The stages of history and of the set.
-    async fn grounds(&self, chain: Counted<'_>, read: &Read<'_>) -> Result<Grounds, Report> {
-        let (member, found) = (read.member, read.found);
-        let config = &member.config;
-        let recent = self.recent(read).await?;
-        let history = history(&recent, read)?;
-        let now = checks::pinned_now(config, found);
-        let pinned = history.revision_of(&now);
-        let set = self.set.verified_for(&member.images, config);
-        let approved = match self.request.goal {
-            FleetGoal::Promote => {
-                let order = match pinned {
-                    Some(pinned) => {
-                        let reader = &*self.reader;
-                        self.orders.order(reader, self.revision, pinned).await?
-                    }
-                    None if history.shallow => {
-                        RecentOrder::Judged(Order::Unknown(NoOrder::Shallow))
-                    }
-                    None => RecentOrder::Judged(Order::Unknown(NoOrder::NotInHistory)),
-                };
-                let past = RecentPast {
-                    order,
-                    hold: history.held(self.revision),
-                    blind_spot: history.blind_spot_of(self.revision),
-                    shows_beginning: history.shows_beginning(),
-                    enough: self.rules.history == FleetHistory::Recent,
-                };
-                let chain = chain.ordered_recently(&past)?;
-                chain.verified_once(set, |digests| history.held_set(digests))?
+    /// The history that the last commits show which changed the files with pins.
+    async fn history(
+        &self,
+        member: &Member,
+        head: &BranchHead,
+        config: &Config,
+        found: &Found,
+    ) -> Result<SiteHistory, Report> {
+        let mut files = BTreeMap::new();
+        for pin in found.pins() {
+            let path = pin.file.to_string();
+            if let Some(entry) = head.base.tree.entries.get(&path) {
+                files.insert(path, entry.id.clone());
             }
-            FleetGoal::Rollback => {
-                let chain = chain.proven_recently(&history.provenance(self.revision))?;
-                chain.verified_once(set, |digests| match history.provenance_of(digests) {
-                    // What the recent commits do not show was not promoted here.
-                    Provenance::Shallow => Provenance::Never,
-                    known => known,
-                })?
-            }
-        };
-        let undone = match self.request.goal {
-            FleetGoal::Promote => None,
-            FleetGoal::Rollback => history.since(&approved.pinned_digests(config)),
-        };
-        let beside = Beside {
-            revision_now: pinned.map(ToString::to_string),
-            undone: undone.unwrap_or_default().iter().map(Undone::of).collect(),
-            ..Beside::default()
-        };
-        Ok(Grounds { approved, beside })
-    }
-
-    /// The recent commits that touched the files with pins.
-    async fn recent(&self, read: &Read<'_>) -> Result<RecentHistory, Error> {
-        let pinned = read.found.pins().iter().map(|pin| pin.file.to_string());
-        let entry = |path: String| {
-            let id = read.base.tree.entries.get(&path)?.id.clone();
-            Some((path, id))
-        };
-        let files: BTreeMap<String, String> = pinned.filter_map(entry).collect();
-        let (name, head) = (&read.member.name, &read.member.state.head);
-        self.reader.recent(name, head, &files).await
-    }
-
-    /// The plan's document, without its body.
-    fn document(&self, read: &Read<'_>, approved: &Approved, plan: &Plan) -> PlanDocument {
-        let config = &read.member.config;
-        let naming = self.naming(config);
-        let rows = images::counted(images::declared(config), config, read.found);
-        let rows = read.member.images.iter().zip(rows);
-        let checks = approved.checks().iter().chain(plan.checks());
-        PlanDocument {
-            schema: "repin.plan/1",
-            kind: self.kind(),
-            revision: self.revision.to_string(),
-            approved: true,
-            applied: false,
-            changed: true,
-            images: rows.map(|(place, row)| self.set.row(*place, row)).collect(),
-            files: plan.changes().iter().map(FileRow::of).collect(),
-            checks: checks.cloned().collect::<Vec<Check>>(),
-            branch: read.member.branch.clone(),
-            title: naming.title.render(self.revision, &config.name),
-            body: None,
-            diff: None,
-            pull_request: None,
-            error: None,
         }
+        let recent = self.reader.recent(&member.name, &member.state.head, &files);
+        let history = read_history(&recent.await?, member, head)?;
+        let pinned = history.revision_of(&checks::pinned_now(config, found));
+        let order = match (self.request.operation, pinned) {
+            (Operation::Promotion, Some(pinned)) => {
+                let orders = &self.orders;
+                orders.order(&*self.reader, self.revision, pinned).await?
+            }
+            _ if history.shallow => Order::Unknown(NoOrder::Shallow),
+            _ => Order::Unknown(NoOrder::NotInHistory),
+        };
+        let suffice = self.rules.history == FleetHistory::Recent;
+        Ok(SiteHistory::of_last_commits(history, order, suffice))
     }
 }
 
-/// A plan on its way to a pull request.
-struct PlannedMember {
-    approved: Approved,
-    plan: Plan,
-    document: PlanDocument,
-    body: String,
-}
-
-/// The history that recent commits show.
-fn history(recent: &RecentHistory, read: &Read<'_>) -> Result<History, Errors> {
-    let what = || format!("reading the recent history of {}", read.member.name);
+/// The history that the last commits show.
+fn read_history(
+    recent: &RecentHistory,
+    member: &Member,
+    head: &BranchHead,
+) -> Result<History, Errors> {
+    let what = || format!("reading the recent history of {}", member.name);
     let id = |name: &str| {
         let malformed =
             || Error::unavailable(what(), format!("malformed commit id {}", plain(name)));
         ObjectId::parse(name.as_bytes()).ok_or_else(malformed)
     };
-    let commits = recent.commits.iter().map(|commit| {
-        Ok(CommitShown {
+    let mut commits = Vec::new();
+    for commit in &recent.commits {
+        commits.push(CommitShown {
             id: id(&commit.id)?,
             date: &commit.date,
             author: &commit.author,
             message: &commit.message,
             files: &commit.files,
-        })
-    });
-    let commits = commits.collect::<Result<_, Error>>()?;
+        });
+    }
     let contents = |id: &str| {
         let older = recent.contents.get(id).map(Vec::as_slice);
-        older.or_else(|| read.base.blob(id))
+        older.or_else(|| head.base.blob(id))
     };
     let line = RecentLine {
         branch: Branch {
-            name: read.member.state.base.clone(),
-            tip: id(&read.member.state.head.commit)?,
+            name: member.state.base.clone(),
+            tip: id(&member.state.head.commit)?,
         },
         commits,
         whole: recent.whole,
         contents: &contents,
-        exists: &|path: &Path| read.files.has_chart(path),
-        own_rollbacks: &read.member.own_rollbacks,
+        exists: &|path: &Path| head.files.has_chart(path),
+        own_rollbacks: &member.own_rollbacks,
     };
-    History::of_recent(&read.member.config, &line)
+    History::of_recent(&member.config, &line)
         .map_err(|missing| Error::unavailable(what(), missing.to_string()).into())
 }

@@ -1,13 +1,12 @@
 //! A repository of the fleet: what its survey showed, and what of its own configuration is obeyed.
 
 use super::{
-    FleetGoal, Walk,
+    Walk,
     outcome::Report,
     surveys::{Absent, state_of, survey_of},
 };
 use crate::{
-    checks::Check,
-    config::{self, ChangeNames, Config, FILE_NAME, Template, WhenUnconfigured},
+    config::{self, Config, FILE_NAME, Template, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
     fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
     forge::{
@@ -75,17 +74,9 @@ impl Walk<'_> {
         members
     }
 
-    /// The names of a change by this configuration.
-    pub(super) fn naming<'c>(&self, config: &'c Config) -> &'c ChangeNames {
-        match self.request.goal {
-            FleetGoal::Promote => &config.promote,
-            FleetGoal::Rollback => &config.rollback,
-        }
-    }
-
     fn branch(&self, config: &Config) -> String {
-        let naming = self.naming(config);
-        naming.branch.render(self.revision, &config.name)
+        let names = config.names(self.request.operation);
+        names.branch.render(self.revision, &config.name)
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
@@ -119,10 +110,16 @@ impl Walk<'_> {
             config,
             own_rollbacks,
             images,
-            notes,
+            ignored_policies,
+            ignored_keys,
         } = obeyed;
-        for note in notes {
-            self.note(&note);
+        let note = |key: &str| format!("{}: `{key}` is ignored in a fleet", entry.repository);
+        for key in &ignored_policies {
+            self.note(&note(key), &note(key));
+        }
+        // A list of a thousand repositories gets one note for each key.
+        for key in &ignored_keys {
+            self.note(key, &note(key));
         }
         Ok(Member {
             name: entry.name(),
@@ -200,12 +197,6 @@ impl From<Disobeyed> for Report {
             Disobeyed::Refused(errors) => Self::failed(errors),
         }
     }
-}
-
-/// A check of the whole repository that did not run.
-pub(super) fn skipped(code: crate::checks::Code) -> Check {
-    let reason = "a fleet reads no files but those that `files` matches";
-    Check::new(code, crate::checks::Status::Skip, reason)
 }
 
 /// A pull request that a person closed.

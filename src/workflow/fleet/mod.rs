@@ -1,14 +1,15 @@
-//! One set for many repositories: each is surveyed, planned in memory and, if requested, gets its
-//! pull request, without a clone.
+//! One set for many repositories: each becomes a site for the engine, without a clone, and gets its pull
+//! request if requested.
 //!
 //! ```text
-//! list ─► survey (batches) ─► files ─► contents (groups) ─► four at a time: history ─► plan
+//! list ─► survey (batches) ─► files ─► contents (groups) ─► four at a time: history ─► engine
 //!                                                                 └─► one after another: pull request
 //! ```
 //!
-//! The set was verified once, so no repository asks a registry. Reads go on for at most four
-//! repositories at once; nothing is written meanwhile, and pull requests are opened in the order of
-//! the list. One repository's failure never ends another's.
+//! The set is verified once, so no repository causes a request to a registry. Reading is batched and
+//! judges nothing; at most four repositories are read at once. Nothing is written meanwhile, and pull
+//! requests are opened in the order of the list. The failure of one repository never ends the work on
+//! another.
 
 mod judge;
 mod member;
@@ -24,15 +25,13 @@ use std::{
     collections::HashSet,
 };
 
-use super::{Access, FleetForge, Services, SetVerdict, revision, verified_set};
+use super::{Access, FleetForge, Services, SetVerdict, request::Request, revision, verified_set};
 use crate::{
-    checks::Check,
-    config::{Config, Fleet},
+    checks::{Check, Expectation, TrustedSet},
+    config::{Config, Fleet, Operation},
     error::{Error, Errors},
     files::WorkTree,
-    fleet::{
-        BelievedSet, Expectation, FleetDocument, FleetLine, ListEntry, ShardRun, config_sha256,
-    },
+    fleet::{FleetDocument, FleetLine, ListEntry, ShardRun, config_sha256},
     forge::{State, fleet::FleetReader},
     git::Git,
     http::{Pace, Shard},
@@ -43,15 +42,6 @@ pub(super) use surveys::{Absent, state_of, survey_of, surveys};
 
 /// Repositories that are worked on at once.
 pub(super) const AT_ONCE: usize = 4;
-
-/// What a fleet is taken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FleetGoal {
-    /// A set that was built.
-    Promote,
-    /// A set that the repositories had before.
-    Rollback,
-}
 
 /// A set's file, and the hash that it must have.
 #[derive(Debug, Clone)]
@@ -67,8 +57,8 @@ pub struct SetFile {
 /// The request to take a part of a fleet to a set.
 #[derive(Debug)]
 pub struct FleetRequest {
-    /// What for.
-    pub goal: FleetGoal,
+    /// The operation.
+    pub operation: Operation,
     /// The revision, as typed.
     pub revision: String,
     /// The repositories to work on, in the order of the list.
@@ -111,8 +101,10 @@ struct Walk<'w> {
     /// The fleet's configuration, and its block `fleet`.
     fleet: &'w Config,
     rules: Fleet,
-    set: &'w BelievedSet,
+    set: &'w TrustedSet,
     revision: &'w Revision,
+    /// The request to the engine, the same for every repository.
+    set_request: Request,
     forge: &'w FleetForge,
     reader: Box<dyn FleetReader>,
     orders: Orders,
@@ -130,11 +122,11 @@ struct Counts {
     done: Cell<usize>,
     /// Requests about several repositories, which the next line counts.
     shared: Cell<u64>,
-    /// Notes that were made: a repository that is planned again repeats none.
+    /// The subjects of notes that were printed: a repository that is planned again repeats none.
     noted: RefCell<HashSet<String>>,
 }
 
-/// What a set must be, to be believed.
+/// The properties that a trusted set must have.
 struct SetRules<'s> {
     config: &'s Config,
     config_sha256: Digest,
@@ -150,7 +142,7 @@ pub fn run(
     record: Recorder<'_>,
 ) -> Result<FleetRun, Errors> {
     let rules = config.fleet.clone().ok_or_else(no_fleet)?;
-    let (revision, _) = revision(config, &request.revision)?;
+    let (revision, tag) = revision(config, &request.revision)?;
     let expected = SetRules {
         config,
         config_sha256: config_sha256(config, &WorkTree::new(&config.root))?,
@@ -158,7 +150,7 @@ pub fn run(
     };
     // A file with another hash is refused before any request.
     let given = request.set.as_ref();
-    let given = given.map(|file| expected.believe(file)).transpose()?;
+    let given = given.map(|file| expected.trust(file)).transpose()?;
     let timer = services.environment.pacing.clone();
     let pace = Pace::new(request.shard, request.pace, timer);
     let git = Git::discover(&config.root).map_err(Error::from)?;
@@ -174,7 +166,7 @@ pub fn run(
             SetVerdict::Verified(document) => {
                 let bytes = document.bytes();
                 let bytes = bytes.map_err(|error| Errors::io(error.to_string()))?;
-                expected.believe(&SetFile {
+                expected.trust(&SetFile {
                     name: "the set".to_owned(),
                     sha256: Digest::of(&bytes),
                     bytes,
@@ -199,6 +191,7 @@ pub fn run(
         rules,
         set: &set,
         revision: &revision,
+        set_request: Request::of_fleet(request.operation, &revision, &tag),
         forge: &forge,
         pace,
         services,
@@ -211,14 +204,14 @@ pub fn run(
 }
 
 impl SetRules<'_> {
-    /// Believes a set by the hash of its bytes.
-    fn believe(&self, file: &SetFile) -> Result<BelievedSet, Error> {
+    /// Trusts a set by the hash of its bytes.
+    fn trust(&self, file: &SetFile) -> Result<TrustedSet, Error> {
         let expected = Expectation {
             sha256: file.sha256,
             config_sha256: self.config_sha256,
             revision: self.revision,
         };
-        BelievedSet::read(&file.name, &file.bytes, &expected, self.config)
+        TrustedSet::read(&file.name, &file.bytes, &expected, self.config)
     }
 }
 

@@ -1,30 +1,27 @@
 //! Pull requests, one after another, in the order of the list.
 
-use std::cell::RefCell;
+use async_trait::async_trait;
 
 use super::{
     Walk,
     judge::Prepared,
-    member::closed,
+    member::Member,
     outcome::Report,
     standing::line,
     walk::{Halt, pending},
 };
 use crate::{
+    config::Config,
     error::{Class, Error, Errors},
     fleet::{FleetOutcome, LinePullRequest, ListEntry},
-    forge::{Forge, PullState, State},
-    plan,
-    pull_request::{
-        ApprovedSet, Marker, OnlyPins, Permission, merging,
-        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, Rival, RivalOf},
-    },
+    forge::Forge,
+    pull_request::reconcile::{Change, Outcome, PullRequestResult, RevisionAge, Rivals},
     untrusted::plain,
     workflow::{
-        ATTEMPTS,
-        fleet::FleetGoal,
-        kept_moving,
-        publish::{Arming, armed},
+        ATTEMPTS, kept_moving,
+        publication::{Publication, Scheduled},
+        publish::promotion_branch,
+        site::Target,
     },
 };
 
@@ -35,17 +32,6 @@ enum Opened {
     BaseMoved {
         begun: bool,
     },
-}
-
-/// A pull request that is being opened.
-struct Opening<'o> {
-    walk: &'o Walk<'o>,
-    prepared: &'o Prepared,
-    forge: Box<dyn Forge>,
-    state: State,
-    /// Whether this run opened the pull request before.
-    is_new: bool,
-    marker: Marker,
 }
 
 impl Walk<'_> {
@@ -61,7 +47,7 @@ impl Walk<'_> {
             }
             let facts = prepared.facts.clone();
             let open = prepared.member.open_pulls(&self.marker()).pop().cloned();
-            let Some(state) = self.request.open else {
+            let Target::Branch(head, Some(request)) = &prepared.site.target else {
                 self.count(open.is_none());
                 let report = Report::done(FleetOutcome::Planned).about(facts);
                 return match open {
@@ -73,7 +59,14 @@ impl Walk<'_> {
             if open.is_none() && !self.pace.pull_request(deadline).await {
                 return pending(Halt::Deadline).about(facts);
             }
-            match Box::pin(self.open(&prepared, state, is_new)).await {
+            let publication = Publication {
+                config: &prepared.site.config,
+                head,
+                planned: &prepared.planned,
+                document: &prepared.document,
+                request: *request,
+            };
+            match Box::pin(self.open(&publication, &prepared.member, is_new)).await {
                 Opened::Done(report) => {
                     // One that is there now and was not before counts, whoever opened it.
                     self.count(open.is_none() && report.pull_request.is_some() || is_new);
@@ -102,54 +95,35 @@ impl Walk<'_> {
             .set(self.counts.opened.get() + usize::from(is_new));
     }
 
-    async fn open(&self, prepared: &Prepared, state: State, is_new: bool) -> Opened {
-        let configured = prepared.member.config.forge_or_default();
-        let forge = match self.forge.repository(&prepared.member.name, &configured) {
-            Ok(forge) => forge,
-            Err(error) => return Opened::Done(Box::new(error.into())),
-        };
-        let opening = Opening {
-            walk: self,
-            prepared,
-            forge,
-            state,
-            is_new,
-            marker: self.marker(),
-        };
+    async fn open(&self, publication: &Publication<'_>, member: &Member, is_new: bool) -> Opened {
         self.services.interruption.changes(format!(
             "{} pull requests were opened; that of {} may be incomplete; run the same command again",
             self.counts.opened.get(),
-            prepared.member.name
+            member.name
         ));
-        opening.carry_out().await
-    }
-}
-
-impl Opening<'_> {
-    async fn carry_out(&self) -> Opened {
-        let only_pins = plan::only_pins(&self.prepared.member.config, "");
-        let unknown = RefCell::new(Vec::new());
-        let rival = |revision: &str| self.rival(revision, &unknown);
-        let outcome = self.reconcile(&rival, &only_pins).await;
-        let mut standing = match outcome {
+        let rivals = RivalsInSource {
+            walk: self,
+            config: publication.config,
+        };
+        let mut standing = match publication.open(&rivals).await {
             Ok(Outcome::Stands(standing)) => *standing,
             Ok(Outcome::BaseMoved { begun }) => return Opened::BaseMoved { begun },
-            Err(error) => return Opened::Done(Box::new(self.failed(error))),
+            Err(error) => {
+                let report = self.failed(member, &*publication.head.forge, error);
+                return Opened::Done(Box::new(report.await));
+            }
         };
-        if self.is_new {
+        if is_new {
             standing.change = Change::Created;
         }
-        let mut trouble: Vec<Error> = standing.trouble.take().into_iter().collect();
-        if trouble.is_empty() {
-            let learnt = self.learn(unknown.take(), &rival, &only_pins).await;
-            trouble.extend(learnt.err());
-        }
-        if trouble.is_empty()
-            && let Err(errors) = self.arm(&standing).await
-        {
-            trouble.extend(errors);
-        }
-        self.warn(&standing);
+        self.warn(member, &standing);
+        let trouble = match standing.trouble.take() {
+            Some(error) => Some(error.into()),
+            None => self
+                .schedule_merge(publication, member, &standing)
+                .await
+                .err(),
+        };
         let report = Report::done(match standing.change {
             Change::Created => FleetOutcome::Created,
             Change::Updated => FleetOutcome::Updated,
@@ -160,113 +134,29 @@ impl Opening<'_> {
             url: standing.url,
             state: standing.change.as_str().to_owned(),
         });
-        Opened::Done(Box::new(if trouble.is_empty() {
-            report
-        } else {
-            report.because(trouble)
+        Opened::Done(Box::new(match trouble {
+            Some(errors) => report.because(errors),
+            None => report,
         }))
     }
 
-    async fn reconcile(
+    /// Schedules the merge, if the configuration of the repository requires it.
+    async fn schedule_merge(
         &self,
-        rival: RivalOf<'_>,
-        only_pins: OnlyPins<'_>,
-    ) -> Result<Outcome, Error> {
-        let (config, document) = (&self.prepared.member.config, &self.prepared.document);
-        let configured = config.forge_or_default();
-        let supersede = self.walk.request.goal == FleetGoal::Promote && config.promote.supersede;
-        let proposal = Proposal {
-            branch: &document.branch,
-            title: &document.title,
-            body: &self.prepared.body,
-            marker: &self.marker,
-            prefix: "",
-            changes: self.prepared.plan.changes(),
-            labels: &configured.labels,
-            state: self.state,
-            reopen: false,
-            supersede: supersede.then_some(rival),
-            only_pins,
-            auto_merge: configured.auto_merge,
-        };
-        reconcile::open(&*self.forge, &self.prepared.base, &proposal).await
-    }
-
-    /// Another revision of this repository's set. One whose age nobody asked for yet is left alone
-    /// and added to `unknown`.
-    fn rival(&self, revision: &str, unknown: &RefCell<Vec<String>>) -> Option<Rival> {
-        if revision == self.marker.revision {
-            return None;
-        }
-        let config = &self.prepared.member.config;
-        let theirs = config.revision.pattern.revision(revision).ok()?;
-        let branch = config.promote.branch.render(&theirs, &config.name);
-        let age = self.walk.orders.known_age(revision);
-        if age.is_none() {
-            let mut unknown = unknown.borrow_mut();
-            if !unknown.iter().any(|known| known == revision) {
-                unknown.push(revision.to_owned());
-            }
-        }
-        Some(Rival { branch, age: age? })
-    }
-
-    /// Learns the ages of other revisions, and looks once more for pull requests to supersede.
-    async fn learn(
-        &self,
-        revisions: Vec<String>,
-        rival: RivalOf<'_>,
-        only_pins: OnlyPins<'_>,
-    ) -> Result<(), Error> {
-        if revisions.is_empty() {
-            return Ok(());
-        }
-        let (walk, reader) = (self.walk, &*self.walk.reader);
-        for revision in &revisions {
-            walk.orders
-                .learn_age(reader, revision, walk.revision)
-                .await?;
-        }
-        match self.reconcile(rival, only_pins).await? {
-            Outcome::Stands(standing) => {
-                self.warn(&standing);
-                standing.trouble.map_or(Ok(()), Err)
-            }
-            // The next run supersedes them.
-            Outcome::BaseMoved { .. } => Ok(()),
-        }
-    }
-
-    /// Schedules the merge, if the repository's configuration says so.
-    async fn arm(&self, standing: &PullRequestResult) -> Result<(), Errors> {
-        let configured = self.prepared.member.config.forge_or_default();
-        if !configured.auto_merge || self.state != State::Ready {
-            return Ok(());
-        }
-        let number = standing.number;
-        let prepared = self.prepared;
-        let permission = Permission::Set(ApprovedSet {
-            config: &prepared.member.config,
-            approved: &prepared.approved,
-            base: &prepared.base,
-            prefix: "",
-            branch: &prepared.document.branch,
-        });
-        let gates = &configured.gates;
-        let attempt = merging::schedule_new(&*self.forge, number, gates, &permission).await?;
-        let stands = format!("pull request #{number} ({})", standing.url);
-        if let Arming::NotYet(warning) = armed(attempt, number, &stands)? {
-            let name = &self.prepared.member.name;
-            self.walk
-                .services
-                .console
-                .warn(&format!("{name}: {warning}"));
+        publication: &Publication<'_>,
+        member: &Member,
+        standing: &PullRequestResult,
+    ) -> Result<(), Errors> {
+        let merge = publication.schedule_merge(standing.number, &standing.url);
+        if let Some(Scheduled::NotYet(warning)) = merge.await? {
+            let console = &self.services.console;
+            console.warn(&format!("{}: {warning}", member.name));
         }
         Ok(())
     }
 
-    fn warn(&self, standing: &PullRequestResult) {
-        let (console, name) = (&self.walk.services.console, &self.prepared.member.name);
+    fn warn(&self, member: &Member, standing: &PullRequestResult) {
+        let (console, name) = (&self.services.console, &member.name);
         for warning in &standing.warnings {
             console.warn(&format!("{name}: {}", plain(warning)));
         }
@@ -279,15 +169,33 @@ impl Opening<'_> {
     }
 
     /// The report of a pull request that was not opened.
-    fn failed(&self, error: Error) -> Report {
-        let marked = |body: &str| Marker::find(body).as_ref() == Some(&self.marker);
-        let mut pulls = self.prepared.member.state.pulls.iter();
-        let last = pulls.rfind(|pull| marked(&pull.body));
-        match last.filter(|pull| pull.state == PullState::Closed) {
-            Some(pull) if error.class == Class::Refused => {
-                closed(pull).with_pull(line(pull, "closed"))
+    async fn failed(&self, member: &Member, forge: &dyn Forge, error: Error) -> Report {
+        if error.class == Class::Refused {
+            match self.closed_by_person(member, forge).await {
+                Ok(Some(report)) => return report,
+                Err(error) => return error.into(),
+                Ok(None) => {}
             }
-            _ => error.into(),
         }
+        error.into()
+    }
+}
+
+/// Other revisions of a repository's set, whose ages follow from ancestry in the source.
+struct RivalsInSource<'r> {
+    walk: &'r Walk<'r>,
+    config: &'r Config,
+}
+
+#[async_trait(?Send)]
+impl Rivals for RivalsInSource<'_> {
+    fn branch(&self, revision: &str) -> Option<String> {
+        promotion_branch(self.config, revision)
+    }
+
+    async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
+        let walk = self.walk;
+        let reader = &*walk.reader;
+        walk.orders.age(reader, revision, walk.revision).await
     }
 }

@@ -1,16 +1,15 @@
 //! The order of builds, asked of the repository that the images are built from, once for each pair of
 //! revisions.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::collections::HashMap;
 
 use tokio::sync::Mutex;
 
 use crate::{
-    checks::RecentOrder,
     config::Fleet,
     error::Error,
     forge::fleet::{FleetReader, RepositoryName},
-    history::Order,
+    history::{NoOrder, Order},
     oci::{Revision, is_hex},
     pull_request::reconcile::RevisionAge,
 };
@@ -24,8 +23,6 @@ pub(super) struct Orders {
     /// Whether the first is an ancestor of the second; held while it is asked for, so that nobody
     /// else asks the same.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
-    /// Ages of other revisions than the promoted one.
-    ages: RefCell<HashMap<String, RevisionAge>>,
 }
 
 impl Orders {
@@ -33,7 +30,6 @@ impl Orders {
         Self {
             source: rules.source.as_deref().and_then(RepositoryName::parse),
             known: Mutex::default(),
-            ages: RefCell::default(),
         }
     }
 
@@ -43,49 +39,44 @@ impl Orders {
         reader: &dyn FleetReader,
         revision: &Revision,
         pinned: &Revision,
-    ) -> Result<RecentOrder, Error> {
+    ) -> Result<Order, Error> {
         let pinned = pinned.clone();
         if *revision == pinned {
-            return Ok(RecentOrder::Judged(Order::Same));
+            return Ok(Order::Same);
         }
         let Some(source) = &self.source else {
-            return Ok(RecentOrder::NoSource { pinned });
+            return Ok(Order::Unknown(NoOrder::NoSource { pinned }));
         };
         let older = self
             .is_ancestor(reader, revision.as_str(), pinned.as_str())
             .await?;
         Ok(match older {
-            Some(true) => RecentOrder::Judged(Order::Older { pinned }),
-            Some(false) => RecentOrder::Judged(Order::NotOlder { pinned }),
-            None => RecentOrder::NoCommit {
+            Some(true) => Order::Older { pinned },
+            Some(false) => Order::NotOlder { pinned },
+            None => Order::Unknown(NoOrder::NotInSource {
                 pinned,
-                source: source.to_string(),
-            },
+                repository: source.to_string(),
+            }),
         })
     }
 
-    /// The age of another revision, if it was determined before.
-    pub(super) fn known_age(&self, other: &str) -> Option<RevisionAge> {
-        self.ages.borrow().get(other).copied()
-    }
-
-    /// Determines the age of another revision relative to `revision`.
-    pub(super) async fn learn_age(
+    /// The age of another revision relative to `revision`.
+    pub(super) async fn age(
         &self,
         reader: &dyn FleetReader,
         other: &str,
         revision: &Revision,
-    ) -> Result<(), Error> {
+    ) -> Result<RevisionAge, Error> {
         let ours = revision.as_str();
-        let age = if self.is_ancestor(reader, ours, other).await? == Some(true) {
-            RevisionAge::Newer
-        } else if self.is_ancestor(reader, other, ours).await? == Some(true) {
-            RevisionAge::Older
-        } else {
-            RevisionAge::Unknown
-        };
-        self.ages.borrow_mut().insert(other.to_owned(), age);
-        Ok(())
+        Ok(
+            if self.is_ancestor(reader, ours, other).await? == Some(true) {
+                RevisionAge::Newer
+            } else if self.is_ancestor(reader, other, ours).await? == Some(true) {
+                RevisionAge::Older
+            } else {
+                RevisionAge::Unknown
+            },
+        )
     }
 
     async fn is_ancestor(

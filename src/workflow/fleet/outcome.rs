@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::{
     checks::{Check, Stopped, any_failed},
     error::{Class, Error, Errors},
-    files::ReadError,
     fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, deciding},
     plan::PlanError,
     report::json::ErrorRow,
+    workflow::{Stop, kept_moving},
 };
 
 /// What became of a repository.
@@ -141,27 +141,26 @@ impl From<Errors> for Report {
     }
 }
 
-impl From<ReadError> for Report {
-    fn from(error: ReadError) -> Self {
-        Self::failed(error)
-    }
-}
-
-impl From<Stopped> for Report {
-    fn from(stopped: Stopped) -> Self {
-        if any_failed(&stopped.checks) || stopped.outages.is_empty() {
-            Self::refused(&stopped.checks)
-        } else {
-            Self::failed(stopped.outages)
-        }
-    }
-}
-
 impl From<PlanError> for Report {
     fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Counts(checks) => Self::refused(&checks),
-            PlanError::Read(error) => error.into(),
+        Stop::from(error).into()
+    }
+}
+
+impl From<Stop> for Report {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Chain(Stopped { checks, outages }) => {
+                if any_failed(&checks) || outages.is_empty() {
+                    Self::refused(&checks)
+                } else {
+                    Self::failed(outages)
+                }
+            }
+            Stop::Count(checks) => Self::refused(&checks),
+            Stop::Unconfigured(reason) => Self::failed(Error::new(Class::Denied, "denied", reason)),
+            Stop::BaseMoved => Self::failed(kept_moving()),
+            Stop::Errors(errors) => Self::failed(errors),
         }
     }
 }

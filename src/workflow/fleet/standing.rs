@@ -12,30 +12,50 @@ use super::{
 };
 use crate::{
     config::RelPath,
+    error::Error,
     fleet::{FleetOutcome, LinePullRequest},
-    forge::{Pull, State, blob_id},
-    pull_request::{Base, reconcile::is_moving, trailer},
+    forge::{Forge, Pull, State, blob_id},
+    pull_request::{
+        Base,
+        reconcile::{Closing, closing, is_moving},
+        trailer,
+    },
+    workflow::site::BranchHead,
 };
 
 impl Walk<'_> {
-    /// The report of a repository whose pull request decides it already; `contents`: those that the
-    /// plan would give its files.
-    pub(super) fn settled(
+    /// The report of a repository that needs no judgment: its pull request is in the planned state, or a
+    /// person closed it. `contents`: those that the plan would give its files.
+    pub(super) async fn settled(
         &self,
         member: &Member,
-        base: &Base,
+        head: &BranchHead,
         contents: &BTreeMap<RelPath, Vec<u8>>,
-    ) -> Option<Report> {
+    ) -> Result<Option<Report>, Error> {
         let marker = self.marker();
         if let [pull] = member.open_pulls(&marker).as_slice()
             && self.stands(member, pull)
-            && has_contents(member, base, contents)
+            && has_contents(member, &head.base, contents)
         {
             let pull = line(pull, "unchanged");
-            return Some(Report::done(FleetOutcome::Unchanged).with_pull(pull));
+            return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
         }
-        let pull = member.closed_pull(&marker)?;
-        Some(closed(pull).with_pull(line(pull, "closed")))
+        self.closed_by_person(member, &*head.forge).await
+    }
+
+    /// The report of a repository whose pull request a person closed.
+    pub(super) async fn closed_by_person(
+        &self,
+        member: &Member,
+        forge: &dyn Forge,
+    ) -> Result<Option<Report>, Error> {
+        let Some(pull) = member.closed_pull(&self.marker()) else {
+            return Ok(None);
+        };
+        Ok(match closing(forge, pull.number).await? {
+            Closing::Superseded { .. } => None,
+            Closing::ByPerson => Some(closed(pull).with_pull(line(pull, "closed"))),
+        })
     }
 
     /// Whether a pull request is in the requested state, on one commit of repin's on the base's head.

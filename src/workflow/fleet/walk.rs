@@ -270,9 +270,9 @@ impl Walk<'_> {
         self.judge(listed, contents).await
     }
 
-    /// Shows a note once.
-    pub(super) fn note(&self, text: &str) {
-        if self.counts.noted.borrow_mut().insert(text.to_owned()) {
+    /// Prints one note about each subject.
+    pub(super) fn note(&self, subject: &str, text: &str) {
+        if self.counts.noted.borrow_mut().insert(subject.to_owned()) {
             self.services.console.note(&format!("note: {text}"));
         }
     }

@@ -16,11 +16,11 @@ use crate::{
         format::Format,
         github::StepFiles,
     },
-    config::number,
+    config::{Operation, number},
     error::{Error, Errors},
     fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of},
     http::Shard,
-    workflow::fleet::{self, FleetGoal, FleetRequest, FleetRun, SetFile},
+    workflow::fleet::{self, FleetRequest, FleetRun, SetFile},
 };
 
 pub(super) fn promote(args: &FleetPromote, cx: &mut Context) -> Result<Exit, Errors> {
@@ -32,15 +32,15 @@ pub(super) fn promote(args: &FleetPromote, cx: &mut Context) -> Result<Exit, Err
         }),
         _ => None,
     };
-    run(FleetGoal::Promote, &args.revision, set, &args.part, cx)
+    run(Operation::Promotion, &args.revision, set, &args.part, cx)
 }
 
 pub(super) fn rollback(args: &FleetRollback, cx: &mut Context) -> Result<Exit, Errors> {
-    run(FleetGoal::Rollback, &args.to, None, &args.part, cx)
+    run(Operation::Rollback, &args.to, None, &args.part, cx)
 }
 
 fn run(
-    goal: FleetGoal,
+    operation: Operation,
     revision: &str,
     set: Option<SetFile>,
     part: &FleetPart,
@@ -51,7 +51,7 @@ fn run(
     let shard = shard::chosen(part.shard, &cx.services.environment)?;
     let list = list(&part.list, cx)?;
     let request = FleetRequest {
-        goal,
+        operation,
         revision: revision.to_owned(),
         repositories: selected(&list, shard, part, cx)?,
         list_sha256: list.sha256,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Chosen, Surroundings, signers, split};
 use crate::{
-    checks::{self, Direction, Status},
-    config::{self, Config, FILE_NAME, RelPath},
+    checks::{self, Status},
+    config::{self, Config, FILE_NAME, Operation, RelPath},
     error::{Errors, SourceText},
     files::WorkTree,
     git::HostedRepository,
@@ -191,7 +191,7 @@ fn beside(
 ) -> Result<Vec<String>, Errors> {
     let (_, mut outside) = outside::look(config, scope, false)?;
     outside.sightings.retain(|one| Some(&*one.file) != target);
-    let checks = checks::outside(config, found, &outside, Direction::Forward);
+    let checks = checks::outside(config, found, &outside, Operation::Promotion);
     let reported = checks.iter().filter(|check| check.status != Status::Pass);
     Ok(reported
         .map(|check| format!("{}: {}", check.code, check.describe()))

@@ -1,15 +1,22 @@
-//! The origin of a run's configuration and files and the target of its plan: the work tree, or the
-//! base branch on a forge.
+//! The site of a run: where a set is promoted.
+//!
+//! A site provides the files with pins, the history that judges the set, and the place that receives
+//! the plan. There are three: the work tree with its clone, the head of a branch on a forge with the
+//! clone around the root, and the head of a branch on a forge alone, as fleets have it.
 
 use std::collections::HashMap;
 
-use super::{Access, Intent, Options, Services, Stop, Unconfigured, base_forge, connect};
+use super::{
+    Access, Intent, Services, SiteHistory, Unconfigured, base_forge, connect, history::HeadOnForge,
+    session,
+};
 use crate::{
-    checks::{self, Check, Direction},
-    config::{self, Config, RelPath, Verify},
+    apply::Session,
+    checks::{self, Check, Code, Status},
+    config::{self, Config, Operation, RelPath, Verify},
     error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
-    forge::{Forge, blob_id},
+    forge::{Forge, State, blob_id},
     git::{Git, ObjectId, Objects},
     outside::{self, Scope},
     pins::{self, Found},
@@ -19,122 +26,169 @@ use crate::{
 /// The maximum size of a content that is read from a local clone, in bytes.
 const LOCAL_MAX: u64 = 64 * 1024 * 1024;
 
-/// Where a run works.
-pub(super) struct Workspace {
+/// Where a set is promoted.
+pub(super) struct Site {
     /// The configuration that counts there.
     pub(super) config: Config,
-    pub(super) at: At,
+    pub(super) target: Target,
 }
 
-pub(super) enum At {
-    Tree(WorkTree),
-    Forge(Box<Site>),
-    /// The token is missing, and the run may be skipped.
-    Unconfigured(String, WorkTree),
+/// The place that receives a plan, with the change that the run may make.
+pub(super) enum Target {
+    /// The work tree. `None`: the plan is only shown.
+    WorkTree(WorkTree, Option<WorkTreeChange>),
+    /// A branch on a forge. `None`: the pull request is only shown.
+    Branch(Box<BranchHead>, Option<OpenRequest>),
 }
 
-/// The head of the branch whose history counts, as the forge reports it.
-#[derive(Clone)]
-pub(super) struct HeadOnForge {
-    /// The branch's name.
-    pub(super) branch: String,
-    /// The commit's name.
-    pub(super) commit: String,
+/// The permission to change the work tree.
+pub(super) struct WorkTreeChange {
+    /// The lock.
+    pub(super) session: Session,
+    /// Whether the change is committed.
+    pub(super) commit: bool,
 }
 
-/// The base branch's head on a forge.
-pub(super) struct Site {
+/// The permission to open a pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// The state in which it is opened.
+    pub state: State,
+    /// Whether a pull request that a person closed is reopened.
+    pub reopen: bool,
+}
+
+/// The head of the branch that receives pull requests.
+pub(super) struct BranchHead {
     pub(super) forge: Box<dyn Forge>,
     pub(super) base: Base,
-    history: HeadOnForge,
     pub(super) files: Snapshot,
     /// The root's path in the repository: empty, or with a `/` at its end.
     pub(super) prefix: String,
+    /// The branch whose history the clone around the root can read; `None` without a clone.
+    pub(super) history: Option<HeadOnForge>,
 }
 
-impl Workspace {
-    /// Opens the workspace that `options` request. Under `--pr` it is read from the forge each
-    /// time, because the base branch may have moved.
+/// The result of an attempt to open a site.
+pub(super) enum Opened {
+    Site(Box<Site>),
+    /// The token is missing, and the run may be skipped.
+    Unconfigured(String),
+}
+
+impl Site {
+    /// Opens the site that `intent` requires: the work tree, or the base branch on the forge, which is
+    /// read each time because it may have moved. A run that changes the work tree takes its lock and
+    /// recovers from an interrupted run before any file is read.
     pub(super) fn open(
         config: &Config,
-        options: &Options,
+        operation: Operation,
+        intent: Intent,
+        unconfigured: Unconfigured,
         services: &Services,
-    ) -> Result<Self, Errors> {
-        let tree = WorkTree::new(&config.root);
-        let here = |at| Self {
-            config: config.clone(),
-            at,
+    ) -> Result<Opened, Errors> {
+        let open = match intent {
+            Intent::Show => {
+                session::warn_if_interrupted(config, &*services.console);
+                return Ok(Self::work_tree(config, None));
+            }
+            Intent::Apply { commit } => {
+                let session = session::begin(config, operation.as_str(), services)?;
+                let change = WorkTreeChange { session, commit };
+                return Ok(Self::work_tree(config, Some(change)));
+            }
+            Intent::ShowPullRequest => None,
+            Intent::OpenPullRequest(request) => Some(request),
         };
-        if matches!(options.intent, Intent::Show | Intent::Apply) {
-            return Ok(here(At::Tree(tree)));
-        }
         let git = Git::discover(&config.root).map_err(Error::from)?;
         base_forge::known_here(config, git.as_ref(), services)?;
         let forge = match connect(config, git.as_ref(), services)? {
-            Access::NoToken(reason) if options.unconfigured == Unconfigured::Skips => {
-                return Ok(here(At::Unconfigured(reason, tree)));
+            Access::NoToken(reason) if unconfigured == Unconfigured::Skips => {
+                return Ok(Opened::Unconfigured(reason));
             }
             access => access.granted()?,
         };
-        let work = read(config, git.as_ref(), forge);
-        services.wait(work, "reading the base branch")?
+        let reading = read(config, git.as_ref(), forge);
+        let (config, head) = services.wait(reading, "reading the base branch")??;
+        let target = Target::Branch(Box::new(head), open);
+        Ok(Opened::Site(Box::new(Self { config, target })))
+    }
+
+    fn work_tree(config: &Config, change: Option<WorkTreeChange>) -> Opened {
+        let target = Target::WorkTree(WorkTree::new(&config.root), change);
+        let config = config.clone();
+        Opened::Site(Box::new(Self { config, target }))
     }
 
     pub(super) fn files(&self) -> &dyn Files {
-        match &self.at {
-            At::Tree(files) | At::Unconfigured(_, files) => files,
-            At::Forge(site) => &site.files,
+        match &self.target {
+            Target::WorkTree(files, _) => files,
+            Target::Branch(head, _) => &head.files,
         }
     }
 
-    /// Under `--pr`, the branch whose history counts and its head on the forge.
-    pub(super) fn history(&self) -> Option<&HeadOnForge> {
-        match &self.at {
-            At::Forge(site) => Some(&site.history),
-            At::Tree(_) | At::Unconfigured(..) => None,
-        }
+    /// The history in the clone.
+    pub(super) fn history(&self, services: &Services) -> SiteHistory {
+        let head = match &self.target {
+            Target::WorkTree(..) => None,
+            Target::Branch(head, _) => head.history.as_ref(),
+        };
+        SiteHistory::of_clone(&self.config, head, services)
     }
 
-    /// The pins of the files, and the other checks of the first stage: references outside the
-    /// counted pins, and globs that match nothing.
-    pub(super) fn look(&self, direction: Direction) -> Result<(Found, Vec<Check>), Errors> {
+    /// The pins of the files, and the checks of the files as a whole: references outside the counted
+    /// pins, and globs that match nothing.
+    pub(super) fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
-        let (found, outside) = match &self.at {
-            At::Tree(_) | At::Unconfigured(..) => {
-                outside::look(config, Scope::Counted, direction == Direction::Forward)?
-            }
-            At::Forge(site) => {
-                let found = pins::find(&site.files, config)?;
-                let (commit, branch) = (&site.base.head.commit, &site.base.branch);
-                let mut outside = outside::commit(config, commit, branch, &found);
-                if direction == Direction::Forward {
-                    outside.unpinned = outside::unpinned(&site.files, config)?;
+        let is_promotion = operation == Operation::Promotion;
+        let (found, outside) = match &self.target {
+            Target::WorkTree(..) => outside::look(config, Scope::Counted, is_promotion)?,
+            Target::Branch(head, _) => {
+                let found = pins::find(&head.files, config)?;
+                let mut outside = if head.history.is_some() {
+                    let (commit, branch) = (&head.base.head.commit, &head.base.branch);
+                    outside::commit(config, commit, branch, &found)
+                } else {
+                    outside::Outside::default()
+                };
+                if is_promotion {
+                    outside.unpinned = outside::unpinned(&head.files, config)?;
                 }
                 (found, outside)
             }
         };
         super::globs::places_differ(config, &found)?;
         let mut checks = checks::unmatched(config, &found);
-        checks.extend(checks::outside(config, &found, &outside, direction));
+        if self.reads_every_file() {
+            checks.extend(checks::outside(config, &found, &outside, operation));
+        } else {
+            checks.extend([Code::PIN_OUTSIDE, Code::DIGEST_OUTSIDE].map(not_searched));
+        }
         checks.extend(checks::unpinned(config, &outside.unpinned));
         Ok((found, checks))
     }
 
-    /// Stops a run that has no token and may be skipped.
-    pub(super) fn configured(&self) -> Result<(), Stop> {
-        match &self.at {
-            At::Unconfigured(reason, _) => Err(Stop::Unconfigured(reason.clone())),
-            At::Tree(_) | At::Forge(_) => Ok(()),
+    /// Whether the site has more files than those that `files` matches.
+    fn reads_every_file(&self) -> bool {
+        match &self.target {
+            Target::WorkTree(..) => true,
+            Target::Branch(head, _) => head.history.is_some(),
         }
     }
 }
 
-/// The configuration and files of the base branch's head.
+/// A check of the whole repository that did not run.
+fn not_searched(code: Code) -> Check {
+    let reason = "a fleet reads no files but those that `files` matches";
+    Check::new(code, Status::Skip, reason)
+}
+
+/// Reads the configuration and the files of the base branch's head.
 async fn read(
     local: &Config,
     git: Option<&Git>,
     forge: Box<dyn Forge>,
-) -> Result<Workspace, Errors> {
+) -> Result<(Config, BranchHead), Errors> {
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
@@ -156,16 +210,14 @@ async fn read(
     let paths = base.paths(&prefix, &config.scanned, &named(&config));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let files = base.snapshot(&prefix);
-    Ok(Workspace {
-        config,
-        at: At::Forge(Box::new(Site {
-            forge,
-            base,
-            history,
-            files,
-            prefix,
-        })),
-    })
+    let head = BranchHead {
+        forge,
+        base,
+        files,
+        prefix,
+        history: Some(history),
+    };
+    Ok((config, head))
 }
 
 /// The branch whose history counts, and its head on the forge: the base branch, unless

@@ -1,7 +1,7 @@
 //! `repin.set/1`: a verified set as a file, the same bytes each time.
 //!
-//! It holds no clock and no name of a machine: two runs that verified the same images against the
-//! same configuration write the same file, so its hash stands for both.
+//! It contains no time and no name of a machine: two runs that verified the same images against the
+//! same configuration write the same file, so its hash identifies both.
 #![expect(
     missing_docs,
     reason = "the fields of the document are described in docs/json.md"
@@ -11,13 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::{ApprovedImage, Check, ImagePlatform, VerifiedRow, VerifiedSet};
 use crate::{
-    checks::{ApprovedImage, Check, ImagePlatform, VerifiedSet},
     config::{Config, Image},
     inventory::Enumeration,
     oci::Digest,
-    registry::resolve::{self, ImageFacts},
-    report::json::{ResolvedPlatform, VerifiedRow},
+    registry::resolve::{self, ImageFacts, PlatformFacts},
     untrusted,
 };
 
@@ -48,7 +47,7 @@ pub struct SetImage {
     pub verified: Vec<VerifiedRow>,
 }
 
-/// A verified set, with what its images showed beside their checks.
+/// A verified set, with the further evidence about its images.
 pub struct VerifiedImages {
     /// The set.
     pub set: VerifiedSet,
@@ -136,5 +135,24 @@ fn contained(
             vec![(facts.digest.to_string(), first.clone())]
         }
         _ => listed,
+    }
+}
+
+/// One platform of a resolution.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ResolvedPlatform {
+    pub platform: String,
+    pub digest: String,
+    pub revision: Option<String>,
+}
+
+impl ResolvedPlatform {
+    /// A platform, with its revision by the label `label`.
+    pub fn of(facts: &PlatformFacts, label: &str) -> Self {
+        Self {
+            platform: facts.platform.to_string(),
+            digest: facts.digest.to_string(),
+            revision: facts.config.labels.get(label).cloned(),
+        }
     }
 }

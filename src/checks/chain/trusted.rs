@@ -1,24 +1,26 @@
-//! A set that somebody else verified, believed by its hash.
+//! A set that another run verified, trusted by the hash of its document.
 //!
 //! The hash comes from the job that verified the set, and is all that is trusted: the file may have
-//! been anywhere. Whoever has a [`BelievedSet`] needs no registry.
+//! been anywhere. A [`TrustedSet`] replaces requests to a registry.
 
-use super::set::{SetDocument, SetImage};
+use super::{Approved, ApprovedImage, ByDigests, Grounded, Stopped, pinned_digests};
 use crate::{
-    checks::{ApprovedImage, Check, VerifiedOnce, any_failed},
+    checks::{
+        Check, Code, Expected, SetDocument, SetImage, Status, Target, any_failed, set::digest,
+    },
     config::Config,
     error::Error,
+    history::Promoted,
     oci::{Digest, Revision, Tag},
     registry::resolve::ImageFacts,
-    report::json::ImageRow,
 };
 
-/// What a set must be to be believed.
+/// The properties that a trusted set must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'e> {
     /// The hash of its file.
     pub sha256: Digest,
-    /// The hash of what it must have been verified against.
+    /// The hash of the configuration that it was verified against.
     pub config_sha256: Digest,
     /// Its revision.
     pub revision: &'e Revision,
@@ -26,23 +28,23 @@ pub struct Expectation<'e> {
 
 /// A set that was verified against the same configuration.
 #[derive(Debug)]
-pub struct BelievedSet {
+pub struct TrustedSet {
     document: SetDocument,
-    images: Vec<BelievedImage>,
+    images: Vec<TrustedImage>,
     sha256: Digest,
 }
 
-/// One image of it.
+/// One image of a trusted set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BelievedImage {
+pub struct TrustedImage {
     /// The tag of the revision.
     pub tag: Tag,
     /// The digest that the tag resolved to.
     pub digest: Digest,
 }
 
-impl BelievedSet {
-    /// Reads a set's file `name`; refuses any but the expected one before it is read as JSON.
+impl TrustedSet {
+    /// Reads the file `name` of a set; refuses any but the expected one before it is parsed.
     pub fn read(
         name: &str,
         bytes: &[u8],
@@ -82,7 +84,7 @@ impl BelievedSet {
     }
 
     /// The images, in the order of the fleet's configuration.
-    pub fn images(&self) -> &[BelievedImage] {
+    pub fn images(&self) -> &[TrustedImage] {
         &self.images
     }
 
@@ -103,37 +105,25 @@ impl BelievedSet {
         places.iter().map(image).collect()
     }
 
-    /// The same with what was verified about them, by the names that they have in `own`.
-    pub fn verified_for(&self, places: &[usize], own: &Config) -> VerifiedOnce {
+    /// The images of a repository with their checks, by the names that they have in `own`.
+    pub fn trusted_images(&self, places: &[usize], own: &Config) -> TrustedImages {
         let mut checks = Vec::new();
         for (at, image) in places.iter().zip(&own.images) {
             let name = &self.document.images[*at].name;
-            let about = |check: &&Check| check.image.as_ref() == Some(name);
-            let of_image = self.document.checks.iter().filter(about);
-            checks.extend(of_image.map(|check| Check {
-                image: Some(image.name.clone()),
-                detail: format!("{}; verified once, set {}", check.detail, self.sha256.hex()),
-                ..check.clone()
-            }));
+            for check in &self.document.checks {
+                if check.image.as_ref() == Some(name) {
+                    let set = self.sha256.hex();
+                    checks.push(Check {
+                        image: Some(image.name.clone()),
+                        detail: format!("{}; verified once, set {set}", check.detail),
+                        ..check.clone()
+                    });
+                }
+            }
         }
-        VerifiedOnce {
+        TrustedImages {
             images: self.images_of(places),
             checks,
-        }
-    }
-
-    /// What a report shows of the image at `place` in the fleet.
-    pub fn row(&self, place: usize, row: ImageRow) -> ImageRow {
-        let image = &self.document.images[place];
-        let platforms = image.platforms.iter();
-        ImageRow {
-            to: Some(image.digest.clone()),
-            platforms: platforms
-                .map(|platform| platform.platform.clone())
-                .collect(),
-            labels: image.labels.clone(),
-            verified: image.verified.clone(),
-            ..row
         }
     }
 
@@ -142,14 +132,87 @@ impl BelievedSet {
         self.sha256
     }
 
-    /// The set as it was verified.
+    /// The document.
     pub fn document(&self) -> &SetDocument {
         &self.document
     }
 }
 
+/// The images of one repository that another run verified.
+#[derive(Debug)]
+pub struct TrustedImages {
+    /// The images, in the order of the repository's configuration.
+    pub(super) images: Vec<ApprovedImage>,
+    /// Their checks, with the names of that configuration.
+    checks: Vec<Check>,
+}
+
+impl TrustedImages {
+    /// The checks of the images, or an error if the set lacks the verdict on one of them.
+    pub(super) fn evidence(&self, config: &Config) -> Result<Vec<Check>, Error> {
+        for (at, image) in config.images.iter().enumerate() {
+            let found = self.images.get(at).and_then(|image| image.facts.as_ref());
+            let is_judged = |check: &Check| check.image.as_ref() == Some(&image.name);
+            if found.is_none() || !self.checks.iter().any(is_judged) {
+                let reason = format!("it has no verdict on the image `{}`", image.name);
+                return Err(Error::unavailable("the set", reason));
+            }
+        }
+        Ok(self.checks.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn example(images: Vec<ApprovedImage>, checks: Vec<Check>) -> Self {
+        Self { images, checks }
+    }
+}
+
+impl Grounded<'_> {
+    /// The last stage with a set that was verified before: in a rollback it must be the one that was
+    /// pinned then.
+    pub fn trusted(self, set: TrustedImages, history: &dyn ByDigests) -> Result<Approved, Stopped> {
+        let (so_far, mut ground) = (self.so_far, self.ground);
+        let (mut checks, mut outages) = match set.evidence(so_far.config) {
+            Ok(evidence) => (evidence, Vec::new()),
+            Err(outage) => (Vec::new(), vec![outage]),
+        };
+        if let Some(promoted) = ground.promoted() {
+            checks.extend(same_digests(so_far.config, &set.images, promoted));
+        }
+        let digests = pinned_digests(so_far.config, &set.images);
+        let (further, unjudged) = ground.judge_digests(so_far.revision, &digests, history);
+        checks.extend(further);
+        outages.extend(unjudged);
+        checks.push(Check::new(
+            Code::PLATFORM_LOST,
+            Status::Skip,
+            "the platforms of the pinned digests were not compared: a repository of a fleet asks no registry",
+        ));
+        let so_far = so_far.stage((checks, outages))?;
+        Ok(so_far.approved(set.images))
+    }
+}
+
+/// The checks that a trusted set has the digests that a commit pinned.
+fn same_digests(config: &Config, images: &[ApprovedImage], promoted: &Promoted) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (image, found) in config.images.iter().zip(images) {
+        let then = promoted.images.get(&image.name).filter(|_| image.pins > 0);
+        let (Some(then), Some(facts)) = (then, &found.facts) else {
+            continue;
+        };
+        let target = Target {
+            tag: found.tag.clone(),
+            expected: Some(Expected::PinnedBy(promoted.commit.short(), *then)),
+            pinned: Vec::new(),
+        };
+        checks.extend(digest(image, &target, facts));
+    }
+    checks
+}
+
 /// The images of the document, which must be those of the configuration.
-fn images(document: &SetDocument, config: &Config) -> Result<Vec<BelievedImage>, String> {
+fn images(document: &SetDocument, config: &Config) -> Result<Vec<TrustedImage>, String> {
     let declared = config.images.iter();
     let declared: Vec<_> = declared
         .map(|image| (image.name.clone(), image.repository.to_string()))
@@ -165,7 +228,7 @@ fn images(document: &SetDocument, config: &Config) -> Result<Vec<BelievedImage>,
         let tag = Tag::parse(&image.tag).map_err(|error| format!("{}: {error}", image.name))?;
         let digest = image.digest.parse();
         let digest = digest.map_err(|error| format!("{}: {error}", image.name))?;
-        Ok(BelievedImage { tag, digest })
+        Ok(TrustedImage { tag, digest })
     };
     document.images.iter().map(image).collect()
 }
@@ -213,14 +276,14 @@ mod tests {
         })
     }
 
-    fn read(bytes: &[u8], sha256: Digest) -> Result<BelievedSet, Error> {
+    fn read(bytes: &[u8], sha256: Digest) -> Result<TrustedSet, Error> {
         let revision = Pattern::parse("[a-c]+").unwrap().revision("abc").unwrap();
         let expected = Expectation {
             sha256,
             config_sha256: Digest::from_hex(&"5".repeat(64)).unwrap(),
             revision: &revision,
         };
-        BelievedSet::read("set.json", bytes, &expected, &config())
+        TrustedSet::read("set.json", bytes, &expected, &config())
     }
 
     #[test]

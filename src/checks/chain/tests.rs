@@ -1,0 +1,167 @@
+use std::path::Path;
+
+use super::*;
+use crate::{
+    config,
+    error::SourceText,
+    git::ObjectId,
+    history::Order,
+    oci::{Digest, Pattern},
+};
+
+fn config() -> Config {
+    let image =
+        |(name, pins)| format!("  {name}: {{ repository: r.example/{name}, pins: {pins} }}\n");
+    let images = [("a", 1), ("b", 1), ("base", 0)].map(image).concat();
+    let source = SourceText {
+        name: "repin.yaml".to_owned(),
+        text: format!("version: 1\nfiles: [x]\nimages:\n{images}").into(),
+    };
+    config::parse(&source, Path::new("/root")).unwrap()
+}
+
+fn revision() -> Revision {
+    Pattern::parse("x").unwrap().revision("x").unwrap()
+}
+
+fn image(digest: &[u8]) -> ApprovedImage {
+    ApprovedImage {
+        tag: Tag::parse("x").unwrap(),
+        facts: Some(ImageFacts {
+            digest: Digest::of(digest),
+            media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
+            platforms: Vec::new(),
+        }),
+    }
+}
+
+fn verdict(name: &str, status: Status) -> Check {
+    Check::new(Code::REVISION_LABEL, status, "as expected").image(name)
+}
+
+/// A trusted set; the image `base` lacks its verdict unless `is_complete`.
+fn set(is_complete: bool, first: Status) -> TrustedImages {
+    let mut checks = vec![verdict("a", first), verdict("b", Status::Pass)];
+    if is_complete {
+        checks.push(verdict("base", Status::Pass));
+    }
+    TrustedImages::example(vec![image(b"a"), image(b"b"), image(b"base")], checks)
+}
+
+/// The digests of the images that must be pinned.
+fn pinned() -> Digests {
+    let digest = |name: &str| (name.to_owned(), Digest::of(name.as_bytes()));
+    ["a", "b"].map(digest).into()
+}
+
+/// A history that knows no set by its digests.
+struct Unknown(Provenance);
+
+impl ByDigests for Unknown {
+    fn held(&self, digests: &Digests) -> Hold<'_> {
+        assert_eq!(*digests, pinned());
+        Hold::Free
+    }
+
+    fn provenance(&self, digests: &Digests) -> Provenance {
+        assert_eq!(*digests, pinned());
+        self.0.clone()
+    }
+}
+
+/// A promotion's chain after history; its counts are not judged here.
+fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> Grounded<'c> {
+    let chain = Counted {
+        so_far: SoFar::new(config, revision),
+    };
+    let past = Past::Known {
+        order: Order::Same,
+        hold: Hold::Free,
+        blind_spot: None,
+        extent: Extent::LastCommits {
+            show_beginning: true,
+            suffice: false,
+        },
+    };
+    chain.not_older(&past, Overruled::default()).unwrap()
+}
+
+#[test]
+fn set_with_a_verdict_on_each_image_is_approved() {
+    let (config, revision) = (config(), revision());
+    let unknown = Unknown(Provenance::Never);
+    let approved = not_older(&config, &revision).trusted(set(true, Status::Pass), &unknown);
+    let approved = approved.unwrap();
+    assert_eq!(approved.pinned_digests(&config), pinned());
+    assert_eq!(approved.images().len(), 3);
+    let codes: Vec<_> = approved
+        .checks()
+        .iter()
+        .map(|check| check.code.as_str())
+        .collect();
+    let expected = [
+        "revision_order",
+        "rolled_back",
+        "revision_label",
+        "revision_label",
+        "revision_label",
+        "platform_lost",
+    ];
+    assert_eq!(codes, expected);
+}
+
+#[test]
+fn missing_or_failed_verdict_stops_the_chain() {
+    let (config, revision) = (config(), revision());
+    let unknown = Unknown(Provenance::Never);
+    let stopped = |set| {
+        let chain = not_older(&config, &revision);
+        chain.trusted(set, &unknown).unwrap_err()
+    };
+    let incomplete = stopped(set(false, Status::Pass));
+    let error = incomplete.outages[0].to_string();
+    assert!(error.contains("no verdict on the image `base`"), "{error}");
+    let failed = stopped(set(true, Status::Fail));
+    assert!(failed.outages.is_empty());
+    // An empty repository lacks its pins before anything else is judged.
+    assert!(Counted::new(&config, &revision, &Found::default(), Vec::new()).is_err());
+}
+
+#[test]
+fn rollback_requires_the_digests_that_were_pinned_then() {
+    let (config, revision) = (config(), revision());
+    let chain = |promoted: Option<&[u8]>| {
+        let promoted = promoted.map(|b| Promoted {
+            commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
+            date: String::new(),
+            // The digest of an image with `pins: 0` does not matter.
+            images: [("a", &b"a"[..]), ("b", b), ("base", b"other")]
+                .map(|(name, digest)| (name.to_owned(), Digest::of(digest)))
+                .into(),
+            contracts: ObjectId::parse(&[b'a'; 40]).unwrap(),
+        });
+        Grounded {
+            so_far: SoFar::new(&config, &revision),
+            ground: Ground::Promoted(promoted),
+        }
+    };
+    let trusted = |promoted, provenance| {
+        chain(promoted).trusted(set(true, Status::Pass), &Unknown(provenance))
+    };
+    assert!(trusted(Some(b"b"), Provenance::Never).is_ok());
+    let stopped = trusted(Some(b"other"), Provenance::Never).unwrap_err();
+    let failed: Vec<_> = stopped
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+        .map(|check| (check.code, check.image.as_deref()))
+        .collect();
+    assert_eq!(failed, [(Code::DIGEST_MISMATCH, Some("b"))]);
+    // Without a title, the digests decide.
+    let stopped = trusted(None, Provenance::Never).unwrap_err();
+    let is_by_content = |check: &Check| check.code == Code::PROVENANCE_CONTENT;
+    assert!(stopped.checks.iter().any(is_by_content));
+    assert!(stopped.outages.is_empty());
+    let stopped = trusted(None, Provenance::Shallow).unwrap_err();
+    assert_eq!(stopped.outages.len(), 1);
+}

@@ -1,0 +1,137 @@
+//! A plan on its way to a pull request: the branch, its commit, its pull request, and the merge.
+
+use super::site::{BranchHead, OpenRequest};
+use crate::{
+    config::{Config, Operation},
+    error::{Error, Errors},
+    forge::{Merge, State},
+    plan,
+    pull_request::{
+        ApprovedSet, Marker, MarkerKind, Permission,
+        merging::{self, MergeAttempt},
+        reconcile::{self, Outcome, Proposal, Rivals},
+    },
+    report::json::PlanDocument,
+    untrusted::plain,
+    workflow::engine::Planned,
+};
+
+/// A plan and the branch that receives it.
+pub(super) struct Publication<'p> {
+    pub(super) config: &'p Config,
+    pub(super) head: &'p BranchHead,
+    pub(super) planned: &'p Planned,
+    /// The document of the plan, with the body of the pull request.
+    pub(super) document: &'p PlanDocument,
+    pub(super) request: OpenRequest,
+}
+
+/// The result of a request to merge a pull request.
+pub(super) enum Scheduled {
+    /// The pull request is merged, or will be: a note.
+    Yes(String),
+    /// It cannot be scheduled yet: a warning.
+    NotYet(String),
+}
+
+impl Publication<'_> {
+    /// Reconciles the branch, its commit and the pull request with the plan. A promotion closes the older
+    /// pull requests of the set, if that is configured.
+    pub(super) async fn open(&self, rivals: &dyn Rivals) -> Result<Outcome, Error> {
+        let Self {
+            config,
+            head,
+            document,
+            ..
+        } = self;
+        let configured = config.forge_or_default();
+        let only_pins = plan::only_pins(config, &head.prefix);
+        let supersedes = document.kind == Operation::Promotion && config.promote.supersede;
+        let marker = Marker {
+            kind: MarkerKind::Set(document.kind),
+            revision: document.revision.clone(),
+        };
+        let proposal = Proposal {
+            branch: &document.branch,
+            title: &document.title,
+            body: document.body.as_deref().unwrap_or_default(),
+            marker: &marker,
+            prefix: &head.prefix,
+            changes: self.planned.plan.changes(),
+            labels: &configured.labels,
+            state: self.request.state,
+            reopen: self.request.reopen,
+            supersede: supersedes.then_some(rivals),
+            only_pins: &only_pins,
+            auto_merge: configured.auto_merge,
+        };
+        reconcile::open(&*head.forge, &head.base, &proposal).await
+    }
+
+    /// Schedules the merge of an open pull request, if that is configured.
+    pub(super) async fn schedule_merge(
+        &self,
+        number: u64,
+        url: &str,
+    ) -> Result<Option<Scheduled>, Errors> {
+        let configured = self.config.forge_or_default();
+        if !configured.auto_merge || self.request.state == State::Draft {
+            return Ok(None);
+        }
+        let permission = Permission::Set(ApprovedSet {
+            config: self.config,
+            approved: &self.planned.approved,
+            base: &self.head.base,
+            prefix: &self.head.prefix,
+            branch: &self.document.branch,
+        });
+        let (forge, gates) = (&*self.head.forge, &configured.gates);
+        let attempt = merging::schedule_new(forge, number, gates, &permission).await?;
+        scheduled(attempt, number, url).map(Some)
+    }
+}
+
+/// The result of an attempt to schedule the merge of a new pull request.
+fn scheduled(attempt: MergeAttempt, number: u64, url: &str) -> Result<Scheduled, Errors> {
+    let name = format!("pull request #{number} ({url})");
+    let merge = match attempt {
+        MergeAttempt::Merge(merge) => merge,
+        MergeAttempt::Refused(error) => return Err(error.into()),
+        MergeAttempt::Lagging => {
+            let reason = "the pull request was closed, or its branch changed, during the run";
+            return Err(not_scheduled(&name, reason));
+        }
+    };
+    let outcome = match merge {
+        Merge::Scheduled => "will be merged once its gates pass".to_owned(),
+        Merge::Held(reason) => format!(
+            "will be merged once a status or a review arrives that allows it: {}",
+            plain(&reason)
+        ),
+        Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
+        Merge::Merged => "was merged: its gates had already passed".to_owned(),
+        Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
+            return Ok(Scheduled::NotYet(not_yet(number, &reason)));
+        }
+        Merge::Refused(reason) => return Err(not_scheduled(&name, &reason)),
+    };
+    Ok(Scheduled::Yes(format!("note: {name} {outcome}")))
+}
+
+/// The message for a merge that cannot be scheduled yet.
+pub fn not_yet(number: u64, reason: &str) -> String {
+    let reason = plain(reason);
+    format!(
+        "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
+    )
+}
+
+/// The error for a requested merge that cannot be scheduled; `name`: the pull request.
+pub fn not_scheduled(name: &str, reason: &str) -> Errors {
+    let problem = Error::failed(
+        "conflict",
+        format!("{name} is open, but its merge cannot be scheduled: {reason}"),
+    );
+    let hint = "merge the pull request by hand, or fix the cause and run the command again";
+    Errors::from(problem.help(hint))
+}
