@@ -1,6 +1,6 @@
 //! A plan on its way to a pull request: the branch, its commit, its pull request, and the merge.
 
-use super::site::{BranchHead, OpenRequest};
+use super::{OpenRequest, site::BranchHead};
 use crate::{
     config::{Config, Operation},
     error::{Error, Errors},

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{OpenRequest, Unconfigured, revision::revision};
+use super::{Unconfigured, revision::revision};
 use crate::{
     checks::{Expected, Overruled, Target},
     config::{Config, Image, Operation},
     error::{Errors, usage},
+    forge::State,
     history::Promoted,
     oci::{Digest, Revision, Tag},
     pins::Found,
@@ -58,6 +59,15 @@ pub enum Intent {
     ShowPullRequest,
     /// It opens a pull request.
     OpenPullRequest(OpenRequest),
+}
+
+/// The permission to open a pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// The state in which it is opened.
+    pub state: State,
+    /// Whether a pull request that a person closed is reopened.
+    pub reopen: bool,
 }
 
 /// A goal that was checked against a configuration.

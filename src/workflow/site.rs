@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Access, Intent, Services, SiteHistory, Unconfigured, base_forge, connect, history::HeadOnForge,
-    session,
+    Access, Intent, OpenRequest, Services, SiteHistory, Unconfigured, base_forge, connect,
+    history::HeadOnForge, session,
 };
 use crate::{
     apply::Session,
@@ -16,7 +16,7 @@ use crate::{
     config::{self, Config, Operation, RelPath, Verify},
     error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
-    forge::{Forge, State, blob_id},
+    forge::{Forge, blob_id},
     git::{Git, ObjectId, Objects},
     outside::{self, Scope},
     pins::{self, Found},
@@ -47,15 +47,6 @@ pub(super) struct WorkTreeChange {
     pub(super) session: Session,
     /// Whether the change is committed.
     pub(super) commit: bool,
-}
-
-/// The permission to open a pull request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenRequest {
-    /// The state in which it is opened.
-    pub state: State,
-    /// Whether a pull request that a person closed is reopened.
-    pub reopen: bool,
 }
 
 /// The head of the branch that receives pull requests.

@@ -25,10 +25,10 @@ use crate::{
     report::json::PlanDocument,
     untrusted::plain,
     workflow::{
-        SiteHistory, document,
+        OpenRequest, SiteHistory, document,
         engine::{self, Planned, Verification},
         images,
-        site::{BranchHead, OpenRequest, Site, Target},
+        site::{BranchHead, Site, Target},
     },
 };
 
