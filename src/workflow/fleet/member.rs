@@ -1,4 +1,4 @@
-//! A repository of the fleet: what its survey showed, and what of its own configuration is obeyed.
+//! A repository of the fleet: the result of its survey, and the obeyed part of its own configuration.
 
 use super::{
     Walk,
@@ -17,23 +17,24 @@ use crate::{
     workflow::panics::caught,
 };
 
-/// A repository that can be planned for.
+/// A repository that takes part.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) name: RepositoryName,
     pub(super) state: RepositoryState,
-    /// Its own configuration, as far as it is obeyed.
+    /// The configuration for its plan: the fleet's, with the obeyed keys of its own.
     pub(super) config: Config,
-    /// The titles of its own rollbacks, which its history may have.
+    /// The titles of its own rollbacks, which its history may contain.
     pub(super) own_rollbacks: Template,
-    /// Which of the fleet's images each of its images is.
+    /// For each of its images, the index in the fleet's configuration.
     pub(super) images: Vec<usize>,
     /// The branch of its pull request.
     pub(super) branch: String,
 }
 
 impl Walk<'_> {
-    /// Surveys repositories, those again whose own configuration names another branch.
+    /// Surveys repositories; a second time if their own configuration gives the pull request another
+    /// branch.
     pub(super) async fn survey(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<Report>>> {
         let branch = self.branch(self.fleet);
         let requests: Vec<_> = entries
@@ -85,7 +86,7 @@ impl Walk<'_> {
     }
 
     fn uncaught_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
-        let absent = |why| Box::new(self.left_out(why));
+        let absent = |absent| Box::new(self.left_out(absent));
         let state = state_of(entry, survey).map_err(absent)?;
         let text = match &state.config {
             ConfigFile::Text(text) => text,
@@ -93,8 +94,8 @@ impl Walk<'_> {
                 let reason = format!("{} has no {FILE_NAME}", state.base);
                 return Err(absent(Absent::unconfigured(entry, &reason)));
             }
-            ConfigFile::Unusable(why) => {
-                let message = format!("{}: cannot read {FILE_NAME}: {why}", entry.repository);
+            ConfigFile::Unusable(reason) => {
+                let message = format!("{}: cannot read {FILE_NAME}: {reason}", entry.repository);
                 return Err(Box::new(Error::input("config", message).into()));
             }
         };
@@ -105,7 +106,7 @@ impl Walk<'_> {
             repository: &entry.repository,
             base: &state.base,
         };
-        let obeyed = obeyed(self.fleet, own, member).map_err(|why| Box::new(why.into()))?;
+        let obeyed = obeyed(self.fleet, own, member).map_err(|refusal| Box::new(refusal.into()))?;
         let ObeyedConfig {
             config,
             own_rollbacks,
@@ -131,7 +132,7 @@ impl Walk<'_> {
         })
     }
 
-    /// The repository's own configuration, whatever of it is obeyed.
+    /// Parses the repository's own configuration.
     fn own(&self, entry: &ListEntry, text: &str) -> Result<Config, Errors> {
         let source = SourceText {
             name: format!("{}: {FILE_NAME}", entry.repository),
@@ -150,9 +151,9 @@ impl Walk<'_> {
         Ok(own)
     }
 
-    /// A repository that takes no part.
-    fn left_out(&self, why: Absent) -> Report {
-        let (outcome, problem) = match why {
+    /// The report of a repository that takes no part.
+    fn left_out(&self, absent: Absent) -> Report {
+        let (outcome, problem) = match absent {
             Absent::Unconfigured(problem) => (FleetOutcome::Unconfigured, problem),
             Absent::Archived(problem) => (FleetOutcome::Archived, problem),
             Absent::Moved(problem) => return Report::done(FleetOutcome::Moved).because(problem),
@@ -166,7 +167,7 @@ impl Walk<'_> {
 }
 
 impl Member {
-    /// The pull requests that have its branch and the set's marker, the newest last.
+    /// The pull requests with its branch and the marker of the set, the newest last.
     fn pulls_of<'m>(&'m self, marker: &Marker) -> Vec<&'m Pull> {
         let all = self.state.pulls.iter();
         let found = all.filter(|pull| Marker::find(&pull.body).as_ref() == Some(marker));
@@ -180,26 +181,26 @@ impl Member {
         pulls
     }
 
-    /// Its last pull request of the set, if a person closed it, as far as the survey shows.
+    /// Its last pull request of the set, if that is closed and not merged.
     pub(super) fn closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
         let pulls = self.pulls_of(marker);
         let last = pulls.last().copied()?;
-        // Of several, the last may have been closed as a duplicate.
-        let surely = pulls.len() == 1 && last.state == PullState::Closed && !is_moving(last);
-        surely.then_some(last)
+        // Of several, the last may be a closed duplicate.
+        let is_closed = pulls.len() == 1 && last.state == PullState::Closed && !is_moving(last);
+        is_closed.then_some(last)
     }
 }
 
 impl From<Disobeyed> for Report {
-    fn from(why: Disobeyed) -> Self {
-        match why {
+    fn from(refusal: Disobeyed) -> Self {
+        match refusal {
             Disobeyed::Foreign(checks) => Self::refused(&checks),
             Disobeyed::Refused(errors) => Self::failed(errors),
         }
     }
 }
 
-/// A pull request that a person closed.
+/// The report of a pull request that a person closed.
 pub(super) fn closed(pull: &Pull) -> Report {
     let what = format!("pull request #{} ({})", pull.number, pull.url);
     let reason = "it was closed without being merged, and repin does not reopen it by itself";

@@ -40,21 +40,21 @@ use crate::{
 use order::Orders;
 pub(super) use surveys::{Absent, state_of, survey_of, surveys};
 
-/// Repositories that are worked on at once.
+/// Repositories that are read and judged at a time.
 pub(super) const AT_ONCE: usize = 4;
 
-/// A set's file, and the hash that it must have.
+/// The document of a set, and its expected hash.
 #[derive(Debug, Clone)]
 pub struct SetFile {
-    /// Its name, for messages.
+    /// The name of the file, for messages.
     pub name: String,
     /// Its content.
     pub bytes: Vec<u8>,
-    /// Its hash, as the job that verified the set reported it.
+    /// The hash that the job reported which verified the set.
     pub sha256: Digest,
 }
 
-/// The request to take a part of a fleet to a set.
+/// The request to make a set current in a part of a fleet.
 #[derive(Debug)]
 pub struct FleetRequest {
     /// The operation.
@@ -65,25 +65,25 @@ pub struct FleetRequest {
     pub repositories: Vec<ListEntry>,
     /// The hash of the whole list.
     pub list_sha256: Digest,
-    /// Which part of the fleet they are.
+    /// The part of the fleet.
     pub shard: Shard,
-    /// The set that was verified before; without it, it is verified now.
+    /// The document of a verified set; without it, the set is verified first.
     pub set: Option<SetFile>,
-    /// The state in which pull requests are opened; `None`: none is.
+    /// The state in which pull requests are opened; `None` to open none.
     pub open: Option<State>,
-    /// New pull requests a minute, of all shards.
+    /// New pull requests per minute, of all shards.
     pub pace: u32,
     /// The most new pull requests.
     pub limit: Option<usize>,
-    /// After how many failures no further repository is begun.
+    /// The number of failures after which no further repository is begun.
     pub max_failures: Option<usize>,
 }
 
-/// What became of a fleet's part.
+/// The result of the work on a part of a fleet.
 pub enum FleetRun {
     /// Every repository has an outcome.
     Finished(Box<FleetDocument>),
-    /// The set itself was refused.
+    /// The set was refused.
     Refused {
         /// Every check up to and including the stage that refused it.
         checks: Vec<Check>,
@@ -92,7 +92,7 @@ pub enum FleetRun {
     },
 }
 
-/// Receives each line as soon as its repository is done.
+/// Receives the line of each repository as soon as it is finished.
 pub type Recorder<'r> = &'r mut dyn FnMut(&FleetLine) -> Result<(), Errors>;
 
 /// The work on a part of a fleet.
@@ -113,14 +113,14 @@ struct Walk<'w> {
     counts: Counts,
 }
 
-/// What a run has come to so far.
+/// The counts of a run so far.
 #[derive(Default)]
 struct Counts {
-    /// New pull requests, or those that would be.
+    /// New pull requests, or those that a dry run would open.
     opened: Cell<usize>,
     failures: Cell<usize>,
     done: Cell<usize>,
-    /// Requests about several repositories, which the next line counts.
+    /// Requests about several repositories, which count for the next line.
     shared: Cell<u64>,
     /// The subjects of notes that were printed: a repository that is planned again repeats none.
     noted: RefCell<HashSet<String>>,
@@ -133,8 +133,8 @@ struct SetRules<'s> {
     revision: &'s Revision,
 }
 
-/// Takes the repositories to the set. An error means that no repository was begun, or that a line
-/// could not be recorded.
+/// Makes the set current in the repositories. An error means that no repository was begun, or that a
+/// line could not be recorded.
 pub fn run(
     request: &FleetRequest,
     config: &Config,
@@ -148,7 +148,7 @@ pub fn run(
         config_sha256: config_sha256(config, &WorkTree::new(&config.root))?,
         revision: &revision,
     };
-    // A file with another hash is refused before any request.
+    // A document with another hash is refused before any request.
     let given = request.set.as_ref();
     let given = given.map(|file| expected.trust(file)).transpose()?;
     let timer = services.environment.pacing.clone();
@@ -174,7 +174,7 @@ pub fn run(
             }
         },
     };
-    // What came before takes nothing of the fleet's time.
+    // The verification of the set does not shorten the time of the fleet.
     services.forge_time.restart();
     let run = ShardRun {
         revision: revision.to_string(),

@@ -8,7 +8,7 @@ use super::{
     member::Member,
     outcome::Report,
     standing::line,
-    walk::{Halt, pending},
+    walk::{PendingReason, pending},
 };
 use crate::{
     config::Config,
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// What became of a pull request.
+/// The result of an attempt to open a pull request.
 enum Opened {
     Done(Box<Report>),
-    /// The base branch moved: plan again. `begun`: whether the pull request may be open.
+    /// The base branch moved, so the plan is outdated. `begun`: whether the pull request may be open.
     BaseMoved {
         begun: bool,
     },
@@ -40,10 +40,11 @@ impl Walk<'_> {
         // Whether this run opened the pull request and then found that the base had moved.
         let mut is_new = false;
         for _ in 0..ATTEMPTS {
-            // What was planned already may be shown.
-            let ends = |halt: &Halt| self.request.open.is_some() || *halt == Halt::Limit;
-            if let Some(halt) = self.halt().filter(ends) {
-                return pending(halt).about(prepared.facts);
+            // Without pull requests, a finished plan is reported even after the deadline.
+            if let Some(reason) = self.pending_reason()
+                && (self.request.open.is_some() || reason == PendingReason::Limit)
+            {
+                return pending(reason).about(prepared.facts);
             }
             let facts = prepared.facts.clone();
             let open = prepared.member.open_pulls(&self.marker()).pop().cloned();
@@ -57,7 +58,7 @@ impl Walk<'_> {
             };
             let deadline = self.services.forge_time.deadline();
             if open.is_none() && !self.pace.pull_request(deadline).await {
-                return pending(Halt::Deadline).about(facts);
+                return pending(PendingReason::Deadline).about(facts);
             }
             let publication = Publication {
                 config: &prepared.site.config,
@@ -68,7 +69,7 @@ impl Walk<'_> {
             };
             match Box::pin(self.open(&publication, &prepared.member, is_new)).await {
                 Opened::Done(report) => {
-                    // One that is there now and was not before counts, whoever opened it.
+                    // A pull request that did not exist before counts, also if another run opened it.
                     self.count(open.is_none() && report.pull_request.is_some() || is_new);
                     return report.about(facts);
                 }

@@ -1,5 +1,4 @@
-//! The order of builds, asked of the repository that the images are built from, once for each pair of
-//! revisions.
+//! The order of builds by ancestry in the source repository, requested once for each pair of revisions.
 
 use std::collections::HashMap;
 
@@ -14,14 +13,14 @@ use crate::{
     pull_request::reconcile::RevisionAge,
 };
 
-/// The fewest digits that name a commit (gitrevisions(7)).
+/// The fewest digits of an abbreviated commit (gitrevisions(7)).
 const DIGITS: usize = 4;
 
-/// What is known about the order of builds.
+/// The known order of builds.
 pub(super) struct Orders {
     source: Option<RepositoryName>,
-    /// Whether the first is an ancestor of the second; held while it is asked for, so that nobody
-    /// else asks the same.
+    /// Whether the first is an ancestor of the second. Locked during a request, so that no pair is
+    /// requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
 }
 
@@ -85,7 +84,7 @@ impl Orders {
         older: &str,
         newer: &str,
     ) -> Result<Option<bool>, Error> {
-        // Only digits name a commit and nothing else.
+        // Other names could be a branch or a tag.
         let commit = |name: &str| name.len() >= DIGITS && is_hex(name.as_bytes());
         let Some(source) = self
             .source

@@ -1,4 +1,4 @@
-//! What became of a repository, and why.
+//! The outcome of a repository, with its reasons.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::{
     workflow::{Stop, kept_moving},
 };
 
-/// What became of a repository.
+/// The outcome of a repository.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) outcome: FleetOutcome,
-    /// Who must act; `None`: nobody.
+    /// The role that must act; `None` if no action is needed.
     pub(super) class: Option<Class>,
     pub(super) facts: Facts,
     pub(super) pull_request: Option<LinePullRequest>,
@@ -23,7 +23,7 @@ pub(super) struct Report {
     error: Option<ErrorRow>,
 }
 
-/// What is known of a repository's pins.
+/// The pins of a repository.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     pub(super) pins: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) to: Option<BTreeMap<String, String>>,
 }
 
-/// What a repository took.
+/// The cost of a repository.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Spent {
     pub(super) requests: u64,
@@ -40,7 +40,7 @@ pub(super) struct Spent {
 }
 
 impl Report {
-    /// A repository that nobody must act on.
+    /// A repository that needs no action.
     pub(super) fn done(outcome: FleetOutcome) -> Self {
         Self {
             outcome,
@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// The same with an error that nobody must act on.
+    /// The same with an error that needs no action.
     pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
         Self {
             error: deciding(&error.into()),
@@ -97,7 +97,7 @@ impl Report {
         }
     }
 
-    /// The same with what is known of the pins.
+    /// The same with its pins.
     pub(super) fn about(self, facts: Facts) -> Self {
         Self { facts, ..self }
     }

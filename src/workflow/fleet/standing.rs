@@ -1,7 +1,6 @@
-//! What needs no look at history: a pull request that stands as it would be planned, and one that a
-//! person closed.
+//! Repositories that need no judgment: the pull request is in the planned state, or a person closed it.
 //!
-//! A branch whose only parent is the base's head was judged by the same history as now would be.
+//! The history of a branch whose only parent is the base's head was judged when the branch was made.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +33,7 @@ impl Walk<'_> {
     ) -> Result<Option<Report>, Error> {
         let marker = self.marker();
         if let [pull] = member.open_pulls(&marker).as_slice()
-            && self.stands(member, pull)
+            && self.is_in_requested_state(member, pull)
             && has_contents(member, &head.base, contents)
         {
             let pull = line(pull, "unchanged");
@@ -58,8 +57,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether a pull request is in the requested state, on one commit of repin's on the base's head.
-    fn stands(&self, member: &Member, pull: &Pull) -> bool {
+    /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
+    fn is_in_requested_state(&self, member: &Member, pull: &Pull) -> bool {
         let configured = member.config.forge_or_default();
         let labels = &configured.labels;
         let labeled = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
@@ -75,7 +74,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether the branch has exactly these contents in place of the base's.
+/// Whether the branch is the base with exactly these contents.
 fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u8>>) -> bool {
     let changed = contents.iter().filter_map(|(path, content)| {
         let path = path.to_string();
@@ -87,7 +86,7 @@ fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u
     planned.is_some_and(|planned| branch.is_some_and(|branch| branch.tree == planned))
 }
 
-/// A pull request in a line.
+/// A pull request as a line contains it.
 pub(super) fn line(pull: &Pull, state: &str) -> LinePullRequest {
     LinePullRequest {
         number: pull.number,

@@ -1,4 +1,4 @@
-//! Many repositories surveyed with few requests, and those that take no part.
+//! Surveys many repositories with few requests, and sorts out those that take no part.
 
 use futures_util::future::join_all;
 
@@ -10,15 +10,15 @@ use crate::{
     forge::fleet::{FleetReader, RepositoryState, Survey, SurveyRequest},
 };
 
-/// Why a repository of the list takes no part.
+/// The reason why a repository of the list takes no part.
 pub(in crate::workflow) enum Absent {
-    /// It has no configuration. An error only if the fleet says so, as the next one is.
+    /// It has no configuration. The fleet decides whether this is an error.
     Unconfigured(Error),
-    /// It is archived.
+    /// It is archived. The fleet decides whether this is an error.
     Archived(Error),
-    /// It has another name now.
+    /// It was renamed.
     Moved(Error),
-    /// It cannot be read, or the list is wrong.
+    /// It cannot be read, or its line of the list is wrong.
     Failed(Error),
 }
 
@@ -31,7 +31,7 @@ impl Absent {
     }
 }
 
-/// The state of a repository, or why there is none.
+/// The state of a repository that takes part.
 pub(in crate::workflow) fn state_of(
     entry: &ListEntry,
     survey: Survey,
@@ -60,7 +60,7 @@ pub(in crate::workflow) fn state_of(
     })
 }
 
-/// Surveys as many repositories at once as the forge can, several times at once where that is one.
+/// Surveys repositories: as many in one request as the forge permits, with several requests at a time.
 pub(in crate::workflow) async fn surveys(
     reader: &dyn FleetReader,
     requests: &[SurveyRequest],
@@ -74,7 +74,7 @@ pub(in crate::workflow) async fn surveys(
     surveys
 }
 
-/// The survey of a repository of the list, and of its pull request from `branch`.
+/// The request for the state of a repository and of its pull request from `branch`.
 pub(in crate::workflow) fn survey_of(entry: &ListEntry, branch: &str) -> SurveyRequest {
     SurveyRequest {
         repository: entry.name(),

@@ -1,5 +1,5 @@
-//! The way through the list: batches that are surveyed at once, groups whose contents are read at
-//! once, and four repositories at a time.
+//! Walks through the list: repositories are surveyed in batches, their contents are read in groups, and
+//! four of them are judged at a time.
 
 use std::mem;
 
@@ -22,41 +22,41 @@ use crate::{
     workflow::panics::caught_async,
 };
 
-/// Repositories that are surveyed at once before pull requests are opened: those at the end of a
-/// batch wait for those before, and their heads may move.
+/// Repositories that are surveyed together before pull requests are opened: the last of a batch wait for
+/// the others, and their heads may move.
 const BEFORE_OPENING: usize = 25;
 /// Files in the listings of a group.
 const GROUP_FILES: usize = 100_000;
 /// Bytes in the matched files of a group.
 const GROUP_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Why no further repository is begun.
+/// The reason why no further repository is begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Halt {
-    /// The time is over.
+pub(super) enum PendingReason {
+    /// The deadline passed.
     Deadline,
-    /// There are enough new pull requests.
+    /// The limit of new pull requests is reached.
     Limit,
-    /// There were too many failures.
+    /// The maximum number of failures is reached.
     Failures,
 }
 
-/// A repository on its way, with what it took so far.
+/// A repository in one of the steps, with its cost so far.
 pub(super) struct Work<T> {
     entry: ListEntry,
     spent: Spent,
-    /// What is known of it, or its report.
+    /// The result of the last step, or the report.
     step: Result<T, Box<Report>>,
 }
 
-/// The lines of a run.
+/// The recorded lines of a run.
 struct Ledger<'l> {
     run: &'l ShardRun,
     record: Recorder<'l>,
     rows: Vec<FleetRow>,
 }
 
-/// Repositories whose files were listed and whose contents are read at once.
+/// Repositories with listed files, whose contents are read together.
 #[derive(Default)]
 struct Group {
     works: Vec<Work<Listed>>,
@@ -73,7 +73,7 @@ impl<T> Work<T> {
         }
     }
 
-    /// The next step; a repository that has a report keeps it.
+    /// Takes the next step, unless the repository has a report already.
     async fn then<U>(
         self,
         next: impl AsyncFnOnce(&ListEntry, T) -> Result<U, Box<Report>>,
@@ -81,7 +81,7 @@ impl<T> Work<T> {
         let Self { entry, spent, step } = self;
         let begun = Instant::now();
         let step = match step {
-            // The steps of a repository are large, and several are on their way.
+            // The futures are large, and several run concurrently.
             Ok(known) => {
                 let caught = caught_async(Box::pin(next(&entry, known)));
                 let Tallied { output, requests } = tallied(caught).await;
@@ -119,7 +119,7 @@ impl Group {
 }
 
 impl Walk<'_> {
-    /// Works on every repository; the rows are in the order of the list.
+    /// Works on every repository. The rows are in the order of the list.
     pub(super) fn run(
         &self,
         run: &ShardRun,
@@ -139,9 +139,9 @@ impl Walk<'_> {
 
     async fn all(&self, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
         for batch in self.request.repositories.chunks(self.batch_size()) {
-            if let Some(halt) = self.halt() {
+            if let Some(reason) = self.pending_reason() {
                 for entry in batch {
-                    let report = Err(Box::new(pending(halt)));
+                    let report = Err(Box::new(pending(reason)));
                     self.finish(Work::<Prepared>::new(entry.clone(), report), ledger)
                         .await?;
                 }
@@ -169,7 +169,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// How many repositories are surveyed before the first of them is worked on.
+    /// The number of repositories that are surveyed together.
     fn batch_size(&self) -> usize {
         let at_once = self.reader.at_once().max(AT_ONCE);
         match self.request.open {
@@ -183,7 +183,7 @@ impl Walk<'_> {
         self.shared(surveys(&*self.reader, requests)).await
     }
 
-    /// Does what concerns several repositories.
+    /// Counts requests about several repositories.
     pub(super) async fn shared<T>(&self, work: impl Future<Output = T>) -> T {
         let Tallied { output, requests } = tallied(work).await;
         self.counts.shared.set(self.counts.shared.get() + requests);
@@ -203,10 +203,10 @@ impl Walk<'_> {
         let mut works: Vec<_> = group.works.into_iter().map(with_contents).collect();
         while !works.is_empty() {
             let some = works.drain(..works.len().min(AT_ONCE));
-            let halt = self.halt();
+            let reason = self.pending_reason();
             let judged = some.map(|(work, contents)| {
-                work.then(async |_, listed| match halt {
-                    Some(halt) => Err(Box::new(pending(halt))),
+                work.then(async |_, listed| match reason {
+                    Some(reason) => Err(Box::new(pending(reason))),
                     None => self.judge(listed, contents).await,
                 })
             });
@@ -217,7 +217,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The last step of a repository, and its line.
+    /// Takes the last step of a repository, and records its line.
     async fn finish(&self, work: Work<Prepared>, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
         let work = work.then(async |entry, prepared| Ok(self.conclude(entry, prepared).await));
         let Work {
@@ -240,26 +240,26 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Why no further repository is begun; `None`: go on.
-    pub(super) fn halt(&self) -> Option<Halt> {
+    /// The reason why no further repository is begun; `None` to go on.
+    pub(super) fn pending_reason(&self) -> Option<PendingReason> {
         let reached = |most: Option<usize>, count: usize| most.is_some_and(|most| count >= most);
         if reached(self.request.max_failures, self.counts.failures.get()) {
-            Some(Halt::Failures)
+            Some(PendingReason::Failures)
         } else if self.services.forge_time.deadline().is_over() {
-            Some(Halt::Deadline)
+            Some(PendingReason::Deadline)
         } else if reached(self.request.limit, self.counts.opened.get()) {
-            Some(Halt::Limit)
+            Some(PendingReason::Limit)
         } else {
             None
         }
     }
 
-    /// The repository once more, after its base branch has moved.
+    /// Reads and judges a repository again, after its base branch moved.
     pub(super) async fn again(&self, entry: &ListEntry) -> Result<Prepared, Box<Report>> {
         let mut members = self.survey(std::slice::from_ref(entry)).await;
         let member = members
             .pop()
-            .unwrap_or_else(|| Err(Box::new(pending(Halt::Deadline))))?;
+            .unwrap_or_else(|| Err(Box::new(pending(PendingReason::Deadline))))?;
         self.read_and_judge(member).await
     }
 
@@ -278,14 +278,14 @@ impl Walk<'_> {
     }
 }
 
-/// A repository that was not begun.
-pub(super) fn pending(halt: Halt) -> Report {
+/// The report of a repository that was not begun.
+pub(super) fn pending(reason: PendingReason) -> Report {
     let report = Report::done(FleetOutcome::Pending);
     let problem = |message: &str| Error::unavailable("not begun", message);
-    match halt {
-        Halt::Limit => report.noting(problem("--limit is reached")),
-        Halt::Failures => report.because(problem("--max-failures is reached")),
-        Halt::Deadline => report.because(
+    match reason {
+        PendingReason::Limit => report.noting(problem("--limit is reached")),
+        PendingReason::Failures => report.because(problem("--max-failures is reached")),
+        PendingReason::Deadline => report.because(
             problem("the deadline has passed")
                 .help("run the same command again: it goes on from here"),
         ),
