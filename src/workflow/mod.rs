@@ -160,10 +160,10 @@ fn attempt(
     let opened = Site::open(config, goal.operation(), intent, unconfigured, services)?;
     let mut site = match opened {
         Opened::Site(site) => *site,
-        Opened::Unconfigured(reason) => {
+        Opened::Stopped(stop) => {
             let request = goal.checked(config)?;
             let document = document::unplanned(&request, config, images::declared(config));
-            let carried = CarriedPull::stopped(Done::Nothing, Stop::Unconfigured(reason));
+            let carried = CarriedPull::stopped(Done::Nothing, stop);
             return Ok(Attempt::ended(config.clone(), document, carried));
         }
     };

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Access, Intent, OpenRequest, Services, SiteHistory, Unconfigured, base_forge, connect,
+    Access, Intent, OpenRequest, Services, SiteHistory, Stop, Unconfigured, base_forge, connect,
     history::HeadOnForge, session,
 };
 use crate::{
@@ -63,8 +63,8 @@ pub(super) struct BranchHead {
 /// The result of an attempt to open a site.
 pub(super) enum Opened {
     Site(Box<Site>),
-    /// The token is missing, and the run may be skipped.
-    Unconfigured(String),
+    /// The lock is taken, or the token is missing and the run may be skipped.
+    Stopped(Stop),
 }
 
 impl Site {
@@ -84,9 +84,13 @@ impl Site {
                 return Ok(Self::work_tree(config, None));
             }
             Intent::Apply { commit } => {
-                let session = session::begin(config, operation.as_str(), services)?;
-                let change = WorkTreeChange { session, commit };
-                return Ok(Self::work_tree(config, Some(change)));
+                return Ok(match session::begin(config, operation.as_str(), services) {
+                    Ok(session) => {
+                        let change = WorkTreeChange { session, commit };
+                        Self::work_tree(config, Some(change))
+                    }
+                    Err(errors) => Opened::Stopped(errors.into()),
+                });
             }
             Intent::ShowPullRequest => None,
             Intent::OpenPullRequest(request) => Some(request),
@@ -95,7 +99,7 @@ impl Site {
         base_forge::known_here(config, git.as_ref(), services)?;
         let forge = match connect(config, git.as_ref(), services)? {
             Access::NoToken(reason) if unconfigured == Unconfigured::Skips => {
-                return Ok(Opened::Unconfigured(reason));
+                return Ok(Opened::Stopped(Stop::Unconfigured(reason)));
             }
             access => access.granted()?,
         };
