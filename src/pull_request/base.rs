@@ -1,7 +1,6 @@
 //! The base branch's head, against which a pull request is planned.
 //!
-//! Contents have names that follow from them, so those that are at hand already need not be
-//! fetched.
+//! The name of a content is its hash, so contents of a local clone need not be fetched.
 
 use std::collections::HashMap;
 
@@ -16,7 +15,7 @@ use crate::{
     plan::FileChange,
 };
 
-/// Contents that are at hand, by their names: a local clone's objects.
+/// Looks up a content by its name in a local clone.
 pub type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
 
 /// The repository, its base branch's head, and that head's files.
@@ -34,7 +33,7 @@ pub struct Base {
     surveyed: Option<SurveyedRepository>,
 }
 
-/// What a survey showed of a repository that has neither repin's branch nor a pull request of it.
+/// The survey of a repository without the branch and the pull request of the set.
 #[derive(Debug)]
 pub(super) struct SurveyedRepository {
     branch: String,
@@ -65,8 +64,8 @@ impl Base {
         })
     }
 
-    /// The same as a survey showed it. `branch`: the branch that the survey looked for; `tree` and
-    /// `contents`: the files of the head, and as many contents as were read.
+    /// The head as a survey showed it. `branch`: the surveyed branch of the pull request; `tree` and
+    /// `contents`: the files of the head, and the contents that were read.
     pub fn surveyed(state: &RepositoryState, branch: &str, tree: Tree, contents: Contents) -> Self {
         let clear = state.branch.is_none() && state.pulls.is_empty() && state.all_pulls;
         Self {
@@ -83,13 +82,13 @@ impl Base {
         }
     }
 
-    /// What a survey showed, if it showed that `branch` and its pull request are still to be made.
+    /// The survey, if `branch` and its pull request did not exist.
     pub(super) fn clear_for(&self, branch: &str) -> Option<&SurveyedRepository> {
         self.surveyed.as_ref().filter(|it| it.branch == branch)
     }
 
-    /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or that
-    /// `extra` names, by their paths from the top of the repository.
+    /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or `extra` lists, by
+    /// their paths from the top of the repository.
     pub fn paths(&self, prefix: &str, globs: &Globs, extra: &[RelPath]) -> Vec<String> {
         let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
         files_of(&self.tree, prefix, &wanted)
@@ -97,8 +96,7 @@ impl Base {
             .collect()
     }
 
-    /// Gets the contents of files, those at hand from there and the others in as few requests as
-    /// the forge needs.
+    /// Fetches the contents of files that the local clone lacks, in as few requests as possible.
     pub async fn fetch(
         &mut self,
         forge: &dyn Branches,
@@ -140,7 +138,7 @@ impl Base {
         self.contents.get(id).map(Vec::as_slice)
     }
 
-    /// What was fetched below `prefix`, and the symlinks there, as a place that files come from.
+    /// The fetched files and the symlinks below `prefix`.
     pub fn snapshot(&self, prefix: &str) -> Snapshot {
         snapshot(&self.tree, &self.contents, prefix)
     }
@@ -189,8 +187,8 @@ impl Base {
         let file = |change: &FileChange| {
             let path = format!("{prefix}{}", change.path);
             let entry = self.tree.entries.get(&path);
-            // A plan is made of the base's own contents; anything else would overwrite what nobody
-            // looked at.
+            // A plan is made from the contents of the base. Anything else would overwrite a change that
+            // the plan does not show.
             let entry = entry
                 .filter(|entry| entry.id == blob_id(&change.old, &entry.id))
                 .ok_or_else(|| {
@@ -220,7 +218,7 @@ mod tests {
         pull_request::tests::Trees,
     };
 
-    /// Files, symlinks, and submodules; some have the same name of their contents.
+    /// Files, symlinks and submodules, some with the same content.
     fn trees() -> Trees {
         Trees::default()
             .with(
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_files_are_read_that_globs_or_names_want() {
+    fn only_matched_or_listed_files_are_read() {
         let base = base(&trees());
         let globs = Globs::parse(["**/*.yml"]).unwrap();
         let wanted = base.paths("", &globs, &[path("notes.txt")]);
@@ -278,15 +276,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_content_is_fetched_once_and_read_only_as_a_file() {
+    async fn content_is_fetched_once_and_only_for_files() {
         let trees = trees();
         let mut base = base(&trees);
         let paths = ["a.yml", "dir/copy.yml", "other-link.yml", "absent.yml"];
         base.fetch(&trees, &paths.map(str::to_owned), &mut |_| None)
             .await
             .unwrap();
-        let asked: Vec<_> = trees.asked.take().into_iter().collect();
-        assert_eq!(asked, ["x"]);
+        let requested: Vec<_> = trees.asked.take().into_iter().collect();
+        assert_eq!(requested, ["x"]);
         assert_eq!(base.content("a.yml"), Some(&b"x"[..]));
         assert_eq!(base.content("dir/copy.yml"), Some(&b"x"[..]));
         for none in ["link.yml", "submodule.yml", "notes.txt", "absent.yml"] {
@@ -303,7 +301,7 @@ mod tests {
         ];
         let symlinks = symlinks.map(|link| (path(link), Hazard::Symlink));
         assert_eq!(listing.hazards, symlinks);
-        // A chart is one although its contents were not fetched; a symlink makes none.
+        // A chart file counts without its contents; a symlink does not count.
         assert!(snapshot.has_chart(Path::new("dir/chart/Chart.yaml")));
         assert!(!snapshot.has_chart(Path::new("dir/linked/Chart.yaml")));
         let below = base.snapshot("dir/");

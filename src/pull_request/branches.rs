@@ -1,7 +1,7 @@
-//! Bringing one long-lived branch into another by a pull request: `staging` into `main`.
+//! Merges one long-lived branch into another by a pull request: `staging` into `main`.
 //!
-//! One pull request for two branches, found by their names; its text is written once and stays as
-//! people leave it.
+//! Two branches have one pull request, which is found by their names. Its text is written once; later
+//! edits of people remain.
 
 pub use super::head::BranchPair;
 use super::{Marker, MarkerKind, close_with, merging};
@@ -14,11 +14,11 @@ use crate::{
     },
 };
 
-/// How often to check for a pull request that another process opened concurrently.
+/// How often an attempt to open the pull request is repeated.
 const ROUNDS: u32 = 5;
 
 impl BranchPair<'_> {
-    /// The hidden line by which a later run knows the pull request for one of repin's.
+    /// The hidden line by which a later run recognizes the pull request.
     pub fn marker(&self) -> Marker {
         Marker {
             kind: MarkerKind::Branch,
@@ -26,21 +26,20 @@ impl BranchPair<'_> {
         }
     }
 
-    /// Those of a listing that are for these branches, the lowest number first.
-    fn all(&self, open: Vec<Pull>) -> Vec<Pull> {
-        let fits = |pull: &Pull| pull.own && pull.head == self.from && pull.base == self.to;
-        let mut all: Vec<Pull> = open.into_iter().filter(fits).collect();
-        all.sort_by_key(|pull| pull.number);
-        all
+    /// The pull requests for these branches, the lowest number first.
+    fn of_branches(&self, mut open: Vec<Pull>) -> Vec<Pull> {
+        open.retain(|pull| pull.own && pull.head == self.from && pull.base == self.to);
+        open.sort_by_key(|pull| pull.number);
+        open
     }
 }
 
 /// The commits to merge, and their state.
 #[derive(Debug)]
 pub struct BranchDifference {
-    /// The head of the branch that is brought over.
+    /// The head of the source branch.
     pub commit: String,
-    /// The subjects of its commits that the other has not, the oldest first.
+    /// The subjects of the commits that the target branch lacks, the oldest first.
     pub subjects: Vec<String>,
     /// The required contexts of the head.
     pub gates: Vec<Gate>,
@@ -103,7 +102,7 @@ pub async fn unconfigured(
         .map(str::to_owned))
 }
 
-/// Compares two branches: the commits to bring over.
+/// Lists the commits that the target branch lacks.
 pub async fn compare(
     forge: &dyn Forge,
     between: BranchPair<'_>,
@@ -146,8 +145,8 @@ pub async fn compare(
     Ok(Compared::Offer(Box::new(offer)))
 }
 
-/// The contexts that count for a branch: those configured, else those that it requires where that
-/// can be read.
+/// The required contexts of a branch: the configured ones, otherwise those of its rules if the token may
+/// read them.
 pub async fn required(
     forge: &dyn Checks,
     branch: &str,
@@ -164,13 +163,13 @@ async fn find(
     forge: &dyn PullRequests,
     between: BranchPair<'_>,
 ) -> Result<Option<Box<Pull>>, Error> {
-    let all = between.all(forge.pulls(Pulls::Open).await?);
+    let all = between.of_branches(forge.pulls(Pulls::Open).await?);
     Ok(all.into_iter().next().map(Box::new))
 }
 
-/// The one that stays of several for two branches: the lowest number. The others, if repin opened
-/// them, are closed with a comment.
-async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Error> {
+/// Keeps the pull request with the lowest number, and closes the others with a comment if repin opened
+/// them.
+async fn close_duplicates(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Error> {
     // A listing may lag behind.
     let first = all
         .iter()
@@ -193,9 +192,9 @@ async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Erro
     Ok(first)
 }
 
-/// Opens the pull request with this title and text, or takes the one that is open, and schedules
-/// its merge if that is configured.
-pub async fn bring(
+/// Opens the pull request with this title and text, unless it is open, and schedules its merge if that is
+/// configured.
+pub async fn promote(
     forge: &dyn Forge,
     between: BranchPair<'_>,
     title: &str,
@@ -212,8 +211,8 @@ pub async fn bring(
     }
     let (pull, created) = match &offer.pull {
         Some(pull) => {
-            let all = between.all(forge.pulls(Pulls::Open).await?);
-            let first = sole(forge, &all, pull).await?;
+            let all = between.of_branches(forge.pulls(Pulls::Open).await?);
+            let first = close_duplicates(forge, &all, pull).await?;
             (Box::new(first), false)
         }
         None => open(forge, between, title, body).await?,
@@ -223,8 +222,8 @@ pub async fn bring(
     if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
         match forge.label(pull.number, labels).await {
             Ok(LabelOutcome::Done) => {}
-            Ok(LabelOutcome::NotPermitted(said)) => {
-                warnings.push(format!("cannot add the labels: {said}"));
+            Ok(LabelOutcome::NotPermitted(reason)) => {
+                warnings.push(format!("cannot add the labels: {reason}"));
             }
             Err(error) => warnings.push(format!("cannot add the labels: {error}")),
         }
@@ -232,7 +231,7 @@ pub async fn bring(
     let merge = match () {
         () if !configured.auto_merge => None,
         () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
-        // A head that moved in the meantime was not checked.
+        // The gates of a new head were not judged.
         () if pull.head_commit != offer.commit => Some(Merge::Later(format!(
             "{} moved during the run: run the command again",
             between.from
@@ -247,20 +246,20 @@ pub async fn bring(
     })
 }
 
-/// The pull request of these branches, and whether it is the one that this run opened: another run may have
-/// opened one at the same time.
+/// The remaining pull request, and whether this run opened it: another run may have opened one
+/// concurrently.
 async fn first_of(
     forge: &dyn Forge,
     between: BranchPair<'_>,
     opened: &Pull,
 ) -> Result<(Box<Pull>, bool), Error> {
-    let all = between.all(forge.pulls(Pulls::Open).await?);
-    let first = sole(forge, &all, opened).await?;
+    let all = between.of_branches(forge.pulls(Pulls::Open).await?);
+    let first = close_duplicates(forge, &all, opened).await?;
     let created = first.number == opened.number;
     Ok((Box::new(first), created))
 }
 
-/// Opens it; another process may do so concurrently, and a recent push may not be visible
+/// Opens the pull request. Another process may open it concurrently, and a recent push may not be visible
 /// everywhere yet.
 async fn open(
     forge: &dyn Forge,
@@ -287,7 +286,7 @@ async fn open(
             }
         };
         match find(forge, between).await? {
-            // The answer to its opening was lost.
+            // The response to the request was lost.
             Some(pull) if unsure && pull.body == body => {
                 return first_of(forge, between, &pull).await;
             }

@@ -1,14 +1,13 @@
-//! Which files a pull request and its base have both changed: what a forge that states no list of
-//! conflicts cannot merge.
+//! Determines the files that a pull request and its base have both changed, for forges that do not list
+//! conflicts.
 
 use crate::{
     error::Error,
     forge::{Branches, Head, Pull},
 };
 
-/// The files that the branch and its base have both changed, each in its own way, since their merge
-/// base. A content that a text merge would join is among them, so that the list says where a
-/// conflict is likely, and an empty one that there is none.
+/// The files that the branch and its base have changed differently since their merge base. A text merge
+/// may succeed for some of them, so a listed file is a likely conflict; an empty list means no conflict.
 pub(super) async fn changed_on_both_sides(
     forge: &dyn Branches,
     pull: &Pull,

@@ -1,8 +1,8 @@
-//! Workflows that a forge does not start by itself after a merge made with a token: started once,
-//! whoever asks for it.
+//! Starts workflows that a forge does not start after a merge with a token: once for each merge, also if
+//! several runs try.
 //!
-//! A mark on the forge that can be made once decides who starts it. One that was not started gives
-//! the mark back.
+//! A mark on the forge that can be created only once decides which run starts the workflow. A run that
+//! could not start it deletes the mark.
 
 use sha2::{Digest as _, Sha256};
 
@@ -28,8 +28,8 @@ pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Er
     Ok(Ability::Yes)
 }
 
-/// Starts `workflow` for a merged pull request, at the branch that it went to; `false`: another run
-/// did or does. `commit`: the merge. `word`: one that no other run has.
+/// Starts `workflow` for a merged pull request, at its base branch; `false` if another run starts it.
+/// `commit`: the merge. `word`: a unique word of this run.
 pub async fn once(
     forge: &dyn Issues,
     pull: &Pull,
@@ -37,15 +37,14 @@ pub async fn once(
     commit: &str,
     word: &str,
 ) -> Result<bool, Error> {
-    let name = format!("dispatched/pull-{}/{}", pull.number, part(workflow));
+    let name = format!("dispatched/pull-{}/{}", pull.number, ref_part(workflow));
     let claim = Claim {
         name: &name,
         commit,
         base: &pull.base,
         word,
     };
-    // The mark may have arrived although its response did not, and no later run takes it for its
-    // own.
+    // After a lost response, the mark may exist, and no later run would use it.
     let claimed = forge.claim(&claim).await.map_err(|error| {
         if error.class == Class::Unavailable {
             by_hand(error, workflow)
@@ -58,7 +57,7 @@ pub async fn once(
     }
     match forge.dispatch(workflow, &pull.base).await {
         Ok(()) => Ok(true),
-        // Whether it was started is unknown, so someone must check.
+        // It is unknown whether the workflow was started.
         Err(error) if error.begun => Err(by_hand(error, workflow)),
         Err(error) => match forge.release(&claim).await {
             Ok(()) => Err(error),
@@ -73,8 +72,8 @@ pub async fn once(
     }
 }
 
-/// Whether the workflow was started cannot be determined, and the mark keeps later runs from
-/// starting it: a person must look.
+/// The error if it is unknown whether the workflow was started, and the mark prevents later runs from
+/// starting it.
 fn by_hand(error: Error, workflow: &str) -> Error {
     let hint = format!(
         "check whether {workflow} was started, and start it if not: repin may not start it again"
@@ -86,9 +85,8 @@ fn by_hand(error: Error, workflow: &str) -> Error {
     }
 }
 
-/// A workflow's name as a part of a reference; where git would not take it, a name that follows
-/// from it.
-fn part(workflow: &str) -> String {
+/// A workflow's name as a part of a reference, or its hash if git does not permit the name.
+fn ref_part(workflow: &str) -> String {
     if !workflow.contains('/') && check_branch(workflow).is_ok() {
         return workflow.to_owned();
     }
@@ -100,8 +98,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_workflow_has_a_name_that_git_takes() {
-        assert_eq!(part("deploy.yml"), "deploy.yml");
+    fn every_workflow_has_a_valid_reference() {
+        assert_eq!(ref_part("deploy.yml"), "deploy.yml");
         for odd in [
             "a b.yml",
             "x..yml",
@@ -111,12 +109,12 @@ mod tests {
             "-x",
             "é ~",
         ] {
-            let part = part(odd);
+            let part = ref_part(odd);
             assert!(
                 check_branch(&part).is_ok() && part.len() == 16,
                 "{odd}: {part}"
             );
         }
-        assert_ne!(part("a b"), part("a c"));
+        assert_ne!(ref_part("a b"), ref_part("a c"));
     }
 }

@@ -44,7 +44,7 @@ const START: &str = "<!-- repin/1 kind=";
 const END: &str = " -->";
 
 impl Marker {
-    /// The last marker in a text: an earlier one may be quoted.
+    /// The last marker in a text. An earlier one may be a quotation.
     pub fn find(text: &str) -> Option<Self> {
         let mut found = None;
         for (at, _) in text.match_indices(START) {
@@ -69,8 +69,7 @@ impl Marker {
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{START}{} revision=", self.kind.as_str())?;
-        // A revision may hold what would end a comment, so everything but plain characters is
-        // written as a number.
+        // A revision may contain the end of a comment, so all but plain characters are escaped.
         for c in self.revision.chars() {
             if c.is_ascii_alphanumeric() || "._".contains(c) {
                 write!(f, "{c}")
@@ -97,7 +96,7 @@ fn decode(text: &str) -> Option<String> {
 /// The value of the trailer `Repin-Set` in a commit's message, if its last paragraph has one.
 pub fn trailer(message: &str) -> Option<&str> {
     let message = message.trim_end();
-    // A subject alone is not a trailer, even if it has the form of one.
+    // The subject is never a trailer.
     let (_, last) = message.rsplit_once("\n\n")?;
     last.lines()
         .find_map(|line| line.strip_prefix("Repin-Set: "))
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_stand_in_the_last_paragraph() {
+    fn trailer_is_in_the_last_paragraph() {
         assert_eq!(trailer("title\n\nRepin-Set: abc\n"), Some("abc"));
         assert_eq!(
             trailer("title\n\nbody\n\nSigned-off-by: x\nRepin-Set: abc"),

@@ -1,9 +1,7 @@
-//! When a pull request may be merged by the forge: what must hold before that is requested, the
-//! same for all forges.
+//! Requests the merge of a pull request, by the same rules on every forge.
 //!
-//! Nothing here approves anything: reviews that a branch requires stay a person's. `head` verifies
-//! the head of a pull request first, and each request contains that head, so the forge merges no
-//! other one.
+//! Required reviews remain the task of people. `head` verifies the head of a pull request first, and
+//! each request contains that head, so the forge merges no other one.
 
 use super::{Permission, head::HeadVerdict};
 use crate::{
@@ -15,9 +13,8 @@ use crate::{
 /// How often a pull request is read again if it does not show the latest change yet.
 const ROUNDS: u32 = 4;
 
-/// Schedules the merge of an open pull request at its head; merges it at once where nothing is left
-/// to wait for and every gate passed. `gates`: contexts that must pass whatever the branch
-/// requires.
+/// Schedules the merge of an open pull request at its head, or merges it at once if every gate passed.
+/// `gates`: contexts that must pass in addition to those that the branch requires.
 pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
     let known = forge.required(&pull.base).await?;
     let held = known.clone().unwrap_or_default();
@@ -35,12 +32,11 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
         return Ok(Merge::Refused(reason));
     }
     let reports = forge.statuses(&pull.head_commit).await?;
-    // The forge waits for what the branch requires and for nothing else: what only we require comes
-    // first.
+    // The forge waits only for the contexts that the branch requires, so the others must pass first.
     if let Some(merge) = not_yet(&judge(&own, &reports)) {
         return Ok(merge);
     }
-    // It may take a context that has never reported for one that is not required.
+    // The forge may ignore a required context that has never reported.
     if !forge.waits_for_silent()
         && let Some(silent) = judge(&held, &reports)
             .iter()
@@ -56,16 +52,16 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
     }
     match forge.auto_merge(pull, &pull.head_commit).await? {
         Merge::Scheduled if !forge.checks_when_scheduled() => scheduled(forge, pull, &all).await,
-        Merge::Clean(said) if all.is_empty() => Ok(Merge::Refused(said)),
+        Merge::Clean(reason) if all.is_empty() => Ok(Merge::Refused(reason)),
         Merge::Clean(_) => match not_yet(&judge(&all, &reports)) {
             Some(merge) => Ok(merge),
             None => forge.merge(pull, &pull.head_commit).await,
         },
-        // It merges on request: then it is asked as soon as everything passed.
-        Merge::Unscheduled(said) => match not_yet(&judge(&all, &reports)) {
-            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{said}; {reason}"))),
+        // The forge merges on request, so the merge is requested as soon as everything passed.
+        Merge::Unscheduled(refusal) => match not_yet(&judge(&all, &reports)) {
+            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{refusal}; {reason}"))),
             Some(merge) => Ok(merge),
-            None if all.is_empty() => Ok(Merge::Refused(said)),
+            None if all.is_empty() => Ok(Merge::Refused(refusal)),
             None => forge.merge(pull, &pull.head_commit).await,
         },
         merge => Ok(merge),
@@ -93,7 +89,7 @@ async fn scheduled(forge: &dyn Forge, pull: &Pull, required: &[String]) -> Resul
     if required.is_empty() || not_yet(&judge(required, &reports)).is_some() {
         return Ok(Merge::Scheduled);
     }
-    // If the forge refuses, it waits for an approval or has just merged it: it stays scheduled.
+    // A forge that refuses waits for an approval, or has just merged it: the merge remains scheduled.
     Ok(match forge.merge(pull, &pull.head_commit).await? {
         Merge::Merged => Merge::Merged,
         _ => Merge::Scheduled,
@@ -103,7 +99,7 @@ async fn scheduled(forge: &dyn Forge, pull: &Pull, required: &[String]) -> Resul
 /// The outcome of an attempt to schedule a merge.
 #[derive(Debug, Clone)]
 pub enum MergeAttempt {
-    /// The head was verified, and this became of its merge.
+    /// The head was verified, with this result of the merge.
     Merge(Merge),
     /// The pull request must not be merged, for the reason in the error. A scheduled merge is
     /// canceled.
@@ -142,16 +138,16 @@ pub async fn refusal(
 
 /// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
 pub async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
-    let told = match forge.cancel_merge(pull).await {
-        Ok(true) => format!("the scheduled merge of #{} was cancelled", pull.number),
+    let result = match forge.cancel_merge(pull).await {
+        Ok(true) => format!("the scheduled merge of #{} was canceled", pull.number),
         Ok(false) => return error,
         Err(failed) => format!(
-            "the scheduled merge of #{} could not be cancelled: {}",
+            "the scheduled merge of #{} could not be canceled: {}",
             pull.number, failed.message
         ),
     };
     Error {
-        message: format!("{}; {told}", error.message),
+        message: format!("{}; {result}", error.message),
         ..error
     }
 }
@@ -180,7 +176,7 @@ pub async fn schedule_new(
     Ok(MergeAttempt::Lagging)
 }
 
-/// Why gates that must pass did not; `None` if all passed.
+/// The reason why a merge must wait or is refused; `None` if all gates passed.
 fn not_yet(gates: &[Gate]) -> Option<Merge> {
     let failed = gates.iter().find(|gate| gate.state == GateState::Fail);
     if let Some(gate) = failed {

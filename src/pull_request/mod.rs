@@ -1,10 +1,10 @@
-//! One branch, one commit, one pull request: how a plan reaches its base through a forge, and what
-//! becomes of the pull request until it is merged.
+//! One branch, one commit, one pull request: how a plan reaches its base through a forge, and how the
+//! pull request is merged.
 //!
-//! [`reconcile`] brings a branch and its pull request to the planned state, `head` verifies what may
-//! be merged, [`merging`] schedules or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two long-lived
-//! branches. Everything here is written once on top of [`Forge`]. Sends no request by itself, and
-//! decides nothing about images.
+//! [`reconcile`] brings a branch and its pull request to the planned state, `head` verifies a head
+//! before its merge, [`merging`] schedules or performs the merge, [`waiting`] waits for it, and
+//! [`branches`] does the same for two long-lived branches. Everything here uses [`Forge`] and works for
+//! every forge. Nothing here judges images.
 
 mod base;
 pub mod branches;
@@ -31,19 +31,18 @@ use crate::{
     forge::{Comment, Edit, Forge, Transition},
 };
 
-/// Closes a pull request with a comment, which `note` marks so that it is written once.
+/// Closes a pull request with a comment. The hidden `note` in the comment prevents a second one.
 async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
-    let commented =
-        |comments: &[Comment]| comments.iter().any(|comment| comment.body.contains(note));
-    // Checked first, and again if it is unknown whether the comment arrived.
-    for last in [false, false, true] {
-        if commented(&forge.comments(number).await?) {
+    // The comments are read again if it is unknown whether the comment arrived.
+    for is_last in [false, false, true] {
+        let comments: Vec<Comment> = forge.comments(number).await?;
+        if comments.iter().any(|comment| comment.body.contains(note)) {
             break;
         }
         let text = format!("{text}\n\n{note}\n");
         match forge.comment(number, &text).await {
             Ok(()) => break,
-            Err(error) if error.class != Class::Unavailable || last => return Err(error),
+            Err(error) if error.class != Class::Unavailable || is_last => return Err(error),
             Err(_) => forge.back_off(1).await,
         }
     }

@@ -1,7 +1,7 @@
-//! The pull requests of a configuration's sets among those of its repository.
+//! Finds the pull requests of a configuration's sets among those of its repository.
 //!
-//! The marker in a pull request's text could be anyone's, so its branch must also be the one that
-//! the configuration leads to, in this repository and not in a fork.
+//! Anyone can write a marker, so the branch of the pull request must also be the one that the
+//! configuration gives, in this repository and not in a fork.
 
 use super::{Marker, MarkerKind};
 use crate::{
@@ -23,7 +23,7 @@ pub struct PullRequestOfSet {
     pub pull: Pull,
 }
 
-/// The open pull requests for `base` that promote a set or roll back to one, by their numbers.
+/// The open pull requests for `base` that move pins to a set, by their numbers.
 pub async fn open(
     forge: &dyn Forge,
     config: &Config,
@@ -61,7 +61,7 @@ pub fn is_branch_of_set(config: &Config, branch: &str) -> bool {
     })
 }
 
-/// The commit that made a set current, as far as it leads to a pull request.
+/// The facts about the commit that made a set current by which its pull request is found.
 #[derive(Debug, Clone, Copy)]
 pub struct CurrentCommit<'s> {
     /// The commit on the base branch.
@@ -82,10 +82,11 @@ pub async fn merged(
     current: CurrentCommit<'_>,
 ) -> Result<Option<Pull>, Error> {
     let commit = current.commit.to_string();
-    let made = |pull: &Pull| matches!(&pull.state, PullState::Merged(Some(by)) if *by == commit);
-    // A number in a subject may also be that of an issue, or of another repository.
+    let is_merge =
+        |pull: &Pull| matches!(&pull.state, PullState::Merged(Some(by)) if *by == commit);
+    // A number in a subject may also be an issue, or belong to another repository.
     if let Some(number) = current.number
-        && let Some(pull) = forge.pull(number).await?.filter(made)
+        && let Some(pull) = forge.pull(number).await?.filter(is_merge)
     {
         return Ok(Some(pull));
     }
@@ -95,5 +96,5 @@ pub async fn merged(
     let names = config.names(operation);
     let branch = names.branch.render(revision, &config.name);
     let pulls = forge.pulls(Pulls::Closed(&branch)).await?;
-    Ok(pulls.into_iter().find(made))
+    Ok(pulls.into_iter().find(is_merge))
 }

@@ -1,9 +1,9 @@
-//! Decides whether a branch contains a foreign commit, so that repin neither updates, supersedes nor
-//! closes it.
+//! Decides whether a branch contains a foreign commit. repin does not update, supersede or close such a
+//! branch.
 //!
 //! A commit is foreign if it changes anything but pins of the set, unless it is the clean merge of
 //! the branch and the base. Author, date and message are not compared: anyone can write them.
-//! Contents are fetched only where names do not decide. What may be merged is decided in `head`.
+//! Contents are fetched only where their hashes do not decide. `head` decides about merges.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -37,7 +37,7 @@ impl Foreign {
         }
     }
 
-    /// The commit, its subject, and why it is foreign.
+    /// Describes the commit and the reason.
     pub fn describe(&self) -> String {
         format!(
             "commit {} (`{}`) is a foreign commit: {}",
@@ -45,7 +45,7 @@ impl Foreign {
         )
     }
 
-    /// The error of a branch that is left alone.
+    /// The error of a branch that repin does not change.
     pub(super) fn error(&self, what: impl Into<String>) -> Error {
         Error::about(Class::Conflict, what, self.describe()).help(
             "merge or delete the branch, or remove the commit from it; repin does not change a branch with foreign commits",
@@ -61,8 +61,8 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
         .help("delete or rename the branch; repin does not change a branch with foreign commits")
 }
 
-/// The first foreign commit of a branch. `expected`: the content that a path has, or may have,
-/// without being searched.
+/// The first foreign commit of a branch. `expected`: whether a content is the planned one, so that it
+/// need not be read.
 pub(super) async fn foreign(
     forge: &dyn Branches,
     ahead: &AheadCommits,
@@ -70,7 +70,7 @@ pub(super) async fn foreign(
     only_pins: OnlyPins<'_>,
 ) -> Result<Option<Foreign>, Error> {
     let listed: BTreeSet<&str> = ahead.commits.iter().map(|commit| &*commit.id).collect();
-    // Where parents are not listed, the commits follow one another.
+    // Without parents in the listing, each commit follows the previous one.
     let mut previous = ahead.merge_base.as_str();
     let mut steps = Vec::new();
     for commit in &ahead.commits {
@@ -89,29 +89,29 @@ pub(super) async fn foreign(
     }
     let named =
         |(path, id): (&String, &Option<String>)| id.as_ref().is_some_and(|id| expected(path, id));
-    // One commit whose contents are all known need not be read.
+    // A single commit with expected contents need not be read.
     if ahead.commits.len() <= 1 && ahead.changed.iter().all(named) {
         return Ok(None);
     }
-    let mut look = CommitReader {
+    let mut reader = CommitReader {
         forge,
         only_pins,
         blobs: HashMap::new(),
     };
     for (commit, parents) in steps {
-        let tree = look.tree(&commit.id).await?;
+        let tree = reader.tree(&commit.id).await?;
         let reason = if let [first, second] = parents.as_slice() {
             let (ours, base) = if listed.contains(first) {
                 (first, second)
             } else {
                 (second, first)
             };
-            let origin = look.tree(&origin(ahead, ours)).await?;
-            let (ours, base) = (look.tree(ours).await?, look.tree(base).await?);
-            look.merge(&origin, &ours, &base, &tree).await?
+            let origin = reader.tree(&origin(ahead, ours)).await?;
+            let (ours, base) = (reader.tree(ours).await?, reader.tree(base).await?);
+            reader.merge(&origin, &ours, &base, &tree).await?
         } else {
-            let parent = look.tree(parents[0]).await?;
-            look.change(&parent, &tree).await?
+            let parent = reader.tree(parents[0]).await?;
+            reader.change(&parent, &tree).await?
         };
         if let Some(reason) = reason {
             return Ok(Some(Foreign::new(commit, reason)));
@@ -120,10 +120,10 @@ pub(super) async fn foreign(
     Ok(None)
 }
 
-/// The commit on the base's line that a commit of the branch begins at.
+/// The commit of the base from which a commit of the branch descends.
 fn origin(ahead: &AheadCommits, from: &str) -> String {
     let mut at = from;
-    // As many steps as there are commits: a forge that lists a circle does not hold a run up.
+    // The number of steps is limited, because a hostile forge may list a cycle.
     for _ in 0..=ahead.commits.len() {
         let Some(commit) = ahead.commits.iter().find(|commit| commit.id == at) else {
             return at.to_owned();
@@ -152,7 +152,7 @@ impl CommitReader<'_> {
         self.forge.tree(&Head::of_commit(commit)).await
     }
 
-    /// Why a commit changes more than pins.
+    /// The reason why a commit changes more than pins.
     async fn change(&mut self, parent: &Tree, tree: &Tree) -> Result<Option<String>, Error> {
         for path in paths(&[parent, tree]) {
             let (old, new) = (parent.entries.get(path), tree.entries.get(path));
@@ -166,7 +166,7 @@ impl CommitReader<'_> {
         Ok(None)
     }
 
-    /// Why a merge commit is not the clean merge of both sides.
+    /// The reason why a merge commit is not the clean merge of both sides.
     async fn merge(
         &mut self,
         origin: &Tree,
@@ -182,7 +182,7 @@ impl CommitReader<'_> {
             } else if base == origin {
                 merged == ours
             } else {
-                // Both sides changed it: the merge has the base's text with the pins of repin's.
+                // Both sides changed the file: the merge has the text of the base with the new pins.
                 self.differ_in_pins(path, base.as_ref(), merged.as_ref())
                     .await?
                     && self.same_change(sides).await?
@@ -251,8 +251,7 @@ impl CommitReader<'_> {
     }
 }
 
-/// The lines that differ between two texts of as many lines, old and new, in no order; `None`: they
-/// have not as many.
+/// The differing lines of two texts, sorted; `None` if the numbers of lines differ.
 fn changed_lines<'t>(old: &'t [u8], new: &'t [u8]) -> Option<Vec<(&'t [u8], &'t [u8])>> {
     let lines = |text: &'t [u8]| text.split(|byte| *byte == b'\n');
     if lines(old).count() != lines(new).count() {

@@ -1,8 +1,8 @@
-//! The pull request of a plan: one commit on one deterministic branch, and one pull request,
-//! whoever else does the same at the same time and wherever an earlier run broke off.
+//! Reconciles the pull request of a plan: one commit on one deterministic branch, and one pull request,
+//! also if other runs do the same concurrently or an earlier run was interrupted.
 //!
-//! Each round reads the current state and takes the next step; concurrent changes are found in the
-//! next round. Nothing is judged or planned here.
+//! Each round reads the current state and takes the next step. The next round finds concurrent changes.
+//! Nothing is judged or planned here.
 
 mod own;
 mod supersede;
@@ -23,7 +23,7 @@ use crate::{
     plan::FileChange,
 };
 
-/// How often a run reads the state before it gives up on concurrent changes.
+/// The rounds after which a run gives up on concurrent changes.
 const ROUNDS: u32 = 8;
 
 /// Other revisions of the same set.
@@ -56,15 +56,15 @@ pub struct Proposal<'a> {
     pub title: &'a str,
     /// The pull request's text, with the marker in it.
     pub body: &'a str,
-    /// The data by which it is found again.
+    /// The hidden line by which a later run finds the pull request.
     pub marker: &'a Marker,
-    /// The prefix of the plan's paths: empty, or ending with `/`.
+    /// The root's path in the repository: empty, or with a `/` at its end.
     pub prefix: &'a str,
     /// The files that change; at least one.
     pub changes: &'a [FileChange],
     /// Its labels.
     pub labels: &'a [String],
-    /// Draft or ready.
+    /// The state of the pull request.
     pub state: State,
     /// Whether a pull request that a person closed may be reopened.
     pub reopen: bool,
@@ -72,7 +72,7 @@ pub struct Proposal<'a> {
     pub supersede: Option<&'a dyn Rivals>,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
-    /// Whether merges are scheduled: then a merge of a foreign head is cancelled.
+    /// Whether merges are scheduled. A scheduled merge of a foreign head is canceled.
     pub auto_merge: bool,
 }
 
@@ -81,10 +81,9 @@ pub struct Proposal<'a> {
 pub enum Outcome {
     /// The pull request is in the planned state.
     Stands(Box<PullRequestResult>),
-    /// The base branch moved in the meantime: plan again. `begun`: whether a visible change may
-    /// already have been made.
+    /// The base branch moved, so the plan is outdated.
     BaseMoved {
-        /// Whether it was.
+        /// Whether a visible change may have been made.
         begun: bool,
     },
 }
@@ -98,11 +97,11 @@ pub struct PullRequestResult {
     pub url: String,
     /// The action taken.
     pub change: Change,
-    /// The older ones that it closed.
+    /// The numbers of the older pull requests that were closed.
     pub superseded: Vec<u64>,
     /// Failures that only warn.
     pub warnings: Vec<String>,
-    /// The error after the pull request was opened.
+    /// The error of a step after the pull request was opened.
     pub trouble: Option<Error>,
 }
 
@@ -111,14 +110,14 @@ pub struct PullRequestResult {
 pub enum Change {
     /// It was opened.
     Created,
-    /// It was there and is another now.
+    /// It existed and was changed.
     Updated,
-    /// It was there as it is.
+    /// It existed in the planned state.
     Unchanged,
 }
 
 impl Change {
-    /// The word of the documents.
+    /// The name in documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -135,27 +134,27 @@ struct Reconcile<'a> {
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
     permitted: bool,
-    /// Whether something that people can see may have been done.
+    /// Whether a visible change may have been made.
     begun: bool,
     change: Change,
-    /// How the branch was when the forge last refused to write it.
+    /// The state of the branch when the forge last refused to write it.
     refused: Option<BranchState>,
-    /// Whether an earlier run may have deleted the branch of the pull request, which the forge then
-    /// closes from its queue.
+    /// Whether an earlier run may have deleted the branch of the pull request. The forge then closes the
+    /// pull request with a delay.
     interrupted: bool,
 }
 
 /// The result of a step.
 enum Step {
-    /// On with this pull request.
+    /// The branch and this pull request exist as planned.
     There(Box<Pull>),
-    /// Look again.
+    /// The state must be read again, for this reason.
     Again(String),
-    /// Plan again.
+    /// The plan is outdated.
     BaseMoved,
 }
 
-/// Opens the pull request, or finds it.
+/// Reconciles the branch and the pull request with the proposal.
 pub async fn open(
     forge: &dyn Forge,
     base: &Base,
@@ -182,12 +181,12 @@ pub async fn open(
 
 impl Reconcile<'_> {
     async fn rounds(&mut self) -> Result<Outcome, Error> {
-        let mut why = String::new();
+        let mut last_reason = String::new();
         for round in 1..=ROUNDS {
             let (step, before) = self.round(round).await?;
             match step {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
-                Step::Again(reason) => why = reason,
+                Step::Again(reason) => last_reason = reason,
                 Step::There(pull) if self.forge.stays_open(&pull, self.interrupted).await? => {
                     let pull = self.remove_notice(pull).await?;
                     return Ok(Outcome::Stands(Box::new(self.finish(*pull, before).await)));
@@ -195,7 +194,8 @@ impl Reconcile<'_> {
                 Step::There(pull) => {
                     self.interrupted = false;
                     self.note_moving(&pull).await?;
-                    "the forge closed it while its branch was being recreated".clone_into(&mut why);
+                    last_reason =
+                        "the forge closed it while its branch was being recreated".to_owned();
                 }
             }
             self.forge.back_off(round).await;
@@ -207,11 +207,13 @@ impl Reconcile<'_> {
         );
         Err(Error::unavailable(
             what,
-            format!("the pull request differs from the plan after {ROUNDS} attempts: {why}"),
+            format!(
+                "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
+            ),
         ))
     }
 
-    /// The remaining steps once a pull request exists; none of them closes it.
+    /// Takes the remaining steps once the pull request exists. None of them closes it.
     async fn finish(&mut self, pull: Pull, before: PullsBefore) -> PullRequestResult {
         let mut standing = PullRequestResult {
             number: pull.number,
@@ -258,7 +260,7 @@ impl Reconcile<'_> {
             Comparison::Absent => None,
             Comparison::Related(ahead) => Some(ahead),
             Comparison::Unrelated(head) => {
-                let error = origin::unrelated(self.branch_named(), &head, &self.base.branch);
+                let error = origin::unrelated(self.branch_subject(), &head, &self.base.branch);
                 return Err(self.disarm(open, error).await);
             }
         };
@@ -285,12 +287,12 @@ impl Reconcile<'_> {
             Some(ahead) => BranchState::Diverged(ahead.head),
         };
         let found = match found {
-            // The forge opens it while the branch is made again.
+            // The forge reopens it when the branch is recreated.
             OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&was).await? => {
                 OwnPullRequest::Open(pull)
             }
-            // Where none is opened again whose branch moved while it was closed. A new one in its
-            // place has the planned branch already.
+            // GitHub does not reopen a pull request whose branch moved while it was closed. A new pull
+            // request has the planned branch already.
             OwnPullRequest::Closed(closed) => match self.reopen(&closed).await? {
                 Step::There(pull) if pull.number == closed.number => OwnPullRequest::Open(pull),
                 other => return Ok(other),
@@ -304,24 +306,23 @@ impl Reconcile<'_> {
         self.publish(&was, found, None).await
     }
 
-    fn branch_named(&self) -> String {
+    fn branch_subject(&self) -> String {
         format!("{}: the branch {}", self.forge.name(), self.proposal.branch)
     }
 
-    /// The branch has a foreign commit, so repin leaves it alone; a merge that would bring it in is
-    /// cancelled.
+    /// Fails if the branch has a foreign commit, and cancels the scheduled merge of that commit.
     async fn refuse_foreign(&mut self, ahead: &AheadCommits, open: &[Pull]) -> Result<(), Error> {
         let files = &self.files;
-        // A path that changed and has the base's content may have another mode.
+        // A listed path with the content of the base may have another mode.
         let expected =
             |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
         let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
         let Some(foreign) = found else { return Ok(()) };
-        let error = foreign.error(self.branch_named());
+        let error = foreign.error(self.branch_subject());
         Err(self.disarm(open, error).await)
     }
 
-    /// Cancels the scheduled merge of the branch's pull request, and says so in `error`.
+    /// Cancels the scheduled merge of the branch's pull request, and reports this in `error`.
     async fn disarm(&mut self, open: &[Pull], error: Error) -> Error {
         let armed = |pull: &&Pull| {
             self.proposal.auto_merge
@@ -335,15 +336,14 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Whether the branch can stay as it is: merged, it gives just what was planned, without a
-    /// conflict.
+    /// Whether the branch can remain as it is: its merge gives the planned contents without a conflict.
     async fn is_usable(&self, ahead: &AheadCommits, found: &OwnPullRequest) -> Result<bool, Error> {
         let fresh = ahead.merge_base == self.base.head.commit;
         // A merged pull request is not reused: its branch restarts at the base's head.
         if matches!(found, OwnPullRequest::Merged) && !fresh {
             return Ok(false);
         }
-        // The forge closed it while its branch was made again, and does not check it again.
+        // The forge closed it while its branch was recreated, and does not check it again.
         if let OwnPullRequest::Closed(pull) = found
             && own::is_moving(pull)
             && self
@@ -359,8 +359,8 @@ impl Reconcile<'_> {
         if !fresh && !self.is_mergeable(ahead, found).await? {
             return Ok(false);
         }
-        // A pull request whose branch moved while it was closed, or whose push was cut off, shows the
-        // commit from before.
+        // A pull request shows an old commit if its branch moved while it was closed, or if a push was
+        // interrupted.
         match found {
             OwnPullRequest::Open(pull) | OwnPullRequest::Closed(pull) => {
                 self.forge.shows(pull, &ahead.head).await
@@ -369,13 +369,13 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Whether a branch that starts at an older commit of the base can still be merged.
+    /// Whether a branch that begins at an older commit of the base can be merged.
     async fn is_mergeable(
         &self,
         ahead: &AheadCommits,
         found: &OwnPullRequest,
     ) -> Result<bool, Error> {
-        // The base moved: had it changed one of these files, merging would conflict.
+        // A change of one of these files on the base would be a conflict.
         let origin = Head::of_commit(&ahead.merge_base);
         let origin = self.forge.tree(&origin).await?;
         let same = |file: &NewFile| {
@@ -442,8 +442,8 @@ impl Reconcile<'_> {
         result
     }
 
-    /// Its text first, then its branch: a run that breaks off in between finds another content and
-    /// does both again.
+    /// Updates the text before the branch: a run that is interrupted in between is repeated by the next
+    /// one, which finds the old contents.
     async fn announce(&mut self, pull: Pull, was: &BranchState) -> Result<Box<Pull>, Error> {
         let body = if self.forge.rebuilding_closes(was).await? {
             own::while_moving(self.proposal.body)
@@ -464,8 +464,8 @@ impl Reconcile<'_> {
         }))
     }
 
-    /// Makes the commit, the branch and, where there is none yet, the pull request. `expected`: what a
-    /// survey showed, if nothing was read since.
+    /// Creates the commit, the branch and, if it is missing, the pull request. `expected`: the base as a
+    /// survey showed it, if nothing was read since.
     async fn publish(
         &mut self,
         was: &BranchState,
@@ -504,7 +504,7 @@ impl Reconcile<'_> {
                 self.begun = true;
                 return Ok(Step::Again(reason));
             }
-            // It is a race only if the branch moved.
+            // A refusal is a race only if the branch moved.
             PublishOutcome::Refused(error) if self.refused.as_ref() == Some(was) => {
                 return Err(error);
             }
@@ -520,11 +520,11 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Opens the pull request; that there is one already is found out in the next round.
+    /// Opens the pull request. If it exists already, the next round finds it.
     async fn create(&mut self, expected: Option<&ExpectedBase>) -> Result<Step, Error> {
         self.permit().await?;
         let proposal = self.proposal;
-        // The forge may close it once more, after which only the notice shows that no person did.
+        // The forge may close it with a delay. Then only the notice shows that no person closed it.
         let body = if self.forge.has_recreated(proposal.branch) {
             own::while_moving(proposal.body)
         } else {
@@ -544,7 +544,7 @@ impl Reconcile<'_> {
         let created = created?;
         if matches!(created, CreateOutcome::New(_) | CreateOutcome::Unsure(_)) {
             self.begun = true;
-            // The pull request that is found where the answer was lost is taken for this run's.
+            // After a lost response, the pull request that is found counts as opened by this run.
             self.change = Change::Created;
         }
         Ok(match created {
@@ -561,25 +561,24 @@ impl Reconcile<'_> {
         })
     }
 
-    /// Adds the labels; if that fails, the pull request still counts.
+    /// Adds the labels. A failure is a warning.
     async fn label(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
         let labels = self.proposal.labels;
-        // A person who took one off again is not contradicted; a run that broke off before had put
-        // on none.
+        // A label that a person removed is not added again. An interrupted run has added none.
         if labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label)) {
             return Ok(());
         }
         self.permit().await?;
-        let said = match self.forge.label(pull.number, labels).await {
+        let reason = match self.forge.label(pull.number, labels).await {
             Ok(LabelOutcome::Done) => return Ok(()),
-            Ok(LabelOutcome::NotPermitted(said)) => said,
+            Ok(LabelOutcome::NotPermitted(reason)) => reason,
             Err(error) => error.to_string(),
         };
-        warnings.push(format!("cannot add the labels: {said}"));
+        warnings.push(format!("cannot add the labels: {reason}"));
         Ok(())
     }
 
-    /// Makes it a draft, or ready.
+    /// Changes between draft and ready.
     async fn make_state(&mut self, pull: &Pull) -> Result<(), Error> {
         if pull.draft != self.proposal.state {
             self.permit().await?;

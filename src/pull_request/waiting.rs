@@ -1,4 +1,4 @@
-//! Waits until a pull request is merged or closed: polls it, cheaply where nothing is new.
+//! Waits until a pull request is merged or closed. A poll without news is cheap.
 //!
 //! Nothing is dispatched here. If the merge of repin's pull request could not be scheduled when it
 //! was opened, it is scheduled as soon as possible.
@@ -23,10 +23,10 @@ pub struct Pace {
     pub first: Duration,
     /// The longest pause.
     pub most: Duration,
-    /// When it is given up, from the first look on. There is always a last look when it is over.
+    /// The time limit, counted from the first poll. The last poll is at its end.
     pub limit: Duration,
-    /// How long a pull request may be not mergeable on a forge that reports a conflict and an
-    /// unfinished check the same way.
+    /// The maximum time for which a pull request may be not mergeable on a forge that reports a conflict
+    /// and an unfinished check in the same way.
     pub unclear: Duration,
 }
 
@@ -45,9 +45,9 @@ impl Pace {
 /// How the merge of a pull request is scheduled.
 #[derive(Clone, Copy)]
 pub struct MergeSchedule<'a> {
-    /// Contexts that must pass before.
+    /// The contexts that must pass before.
     pub gates: &'a [String],
-    /// What permits the merge.
+    /// The permission for the merge.
     pub permission: Permission<'a>,
 }
 
@@ -56,12 +56,12 @@ pub struct MergeSchedule<'a> {
 pub struct WaitTarget<'a> {
     /// The pull request's number.
     pub number: u64,
-    /// How often, and how long.
+    /// The intervals and the time limit.
     pub pace: Pace,
-    /// How its merge is scheduled if it is not yet; `None`: it is not scheduled.
-    pub arm: Option<MergeSchedule<'a>>,
-    /// Receives news for people.
-    pub tell: &'a dyn Fn(&str),
+    /// How its merge is scheduled; `None` if it is not scheduled.
+    pub schedule: Option<MergeSchedule<'a>>,
+    /// Receives progress messages.
+    pub report: &'a dyn Fn(&str),
 }
 
 /// The outcome.
@@ -71,58 +71,57 @@ pub enum WaitOutcome {
     Merged(Box<Pull>, Option<String>),
     /// It was closed and not merged.
     Closed(Box<Pull>),
-    /// It is open and cannot be merged as it is: why, and the files that both sides changed.
+    /// It is open and cannot be merged, for this reason.
     Stuck(Box<Pull>, MergeObstacle),
     /// It is open and was removed from the merge queue of its base, for this reason if the forge
     /// gives one.
     Removed(Box<Pull>, Option<String>),
     /// It must not be merged, for the reason in the error; a scheduled merge was canceled.
     Refused(Error),
-    /// The time is over.
+    /// The time limit passed.
     OutOfTime(TimeoutState),
-    /// There is no such pull request.
+    /// The pull request does not exist.
     Absent,
 }
 
-/// Why a pull request cannot be merged as it is.
+/// The reason why a pull request cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MergeObstacle {
-    /// It is in conflict with its base, in these files if they can be determined.
+    /// It conflicts with its base, in these files if they can be determined.
     Conflict(Vec<String>),
-    /// The forge has not reported it as mergeable for too long, and no file was changed on both
-    /// sides.
+    /// The forge did not report it as mergeable in time, and no file was changed on both sides.
     Unchecked,
 }
 
-/// How things stood when the time was over.
+/// The state at the end of the time limit.
 #[derive(Debug, Clone)]
 pub struct TimeoutState {
-    /// Whether the forge answered at all.
+    /// Whether the forge responded to any poll.
     pub answered: bool,
     /// The error of the last poll.
     pub trouble: Option<Error>,
 }
 
-/// The shortest time that a look may take before it is given up, whatever is left.
-const LOOK: Duration = Duration::from_secs(15);
+/// The minimum timeout of a poll.
+const POLL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A wait for a pull request.
 #[derive(Default)]
 pub struct Waiting {
-    /// When it is given up.
+    /// The end of the time limit.
     end: Option<Instant>,
     pause: Option<Duration>,
-    /// Whether the pull request was read and not examined yet.
+    /// Whether the pull request was read and is not examined yet.
     unexamined: bool,
     etag: Option<String>,
     pull: Option<Box<Pull>>,
     trouble: Option<Error>,
     /// The head whose merge is scheduled.
-    armed: Option<String>,
+    scheduled: Option<String>,
     reported: Option<String>,
     /// The head that was verified.
     verified: Option<String>,
-    /// The head that reads as not mergeable, and since when.
+    /// The head that is reported as not mergeable, and the time of the first report.
     unclear: Option<(String, Instant)>,
     /// Whether the base has no merge queue.
     unqueued: bool,
@@ -143,7 +142,7 @@ impl Waiting {
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         loop {
-            if let Some(outcome) = self.look_in_time(forge, watch).await? {
+            if let Some(outcome) = self.poll_in_time(forge, watch).await? {
                 return Ok(Some(outcome));
             }
             if self.pull.is_some() {
@@ -164,30 +163,30 @@ impl Waiting {
     ) -> Result<WaitOutcome, Error> {
         loop {
             if !mem::take(&mut self.unexamined)
-                && let Some(outcome) = self.look_in_time(forge, watch).await?
+                && let Some(outcome) = self.poll_in_time(forge, watch).await?
             {
                 return Ok(outcome);
             }
             if let Some(decided) = self.decided() {
-                self.report_unchecked(watch.tell);
+                self.report_unchecked(watch.report);
                 return Ok(decided);
             }
             match self.is_stuck(forge, watch).await {
                 Ok(Some(waited)) => return Ok(waited),
                 Ok(None) => {}
-                // As with a look that failed, the next one may do better.
+                // The next poll may succeed.
                 Err(error) if error.class == Class::Unavailable => self.trouble = Some(error),
                 Err(error) => return Err(error),
             }
-            self.report_behind(watch.tell);
+            self.report_behind(watch.report);
             match self.follow(forge, watch).await {
                 Next::Wait => {}
-                Next::Look => continue,
+                Next::Poll => continue,
                 Next::Stop(waited) => return Ok(waited),
             }
-            match self.arm(forge, watch).await {
+            match self.schedule(forge, watch).await {
                 Next::Wait => {}
-                Next::Look => continue,
+                Next::Poll => continue,
                 Next::Stop(waited) => return Ok(waited),
             }
             if !self.pause(watch).await {
@@ -197,18 +196,18 @@ impl Waiting {
     }
 
     /// Polls once within the time limit; an outcome ends the wait.
-    async fn look_in_time(
+    async fn poll_in_time(
         &mut self,
         forge: &dyn Forge,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         let now = Instant::now();
         let end = *self.end.get_or_insert(now + watch.pace.limit);
-        let look = self.look(forge, watch.number);
-        let Ok(there) = tokio::time::timeout_at(end.max(now + LOOK), look).await else {
+        let poll = self.poll(forge, watch.number);
+        let Ok(exists) = tokio::time::timeout_at(end.max(now + POLL_TIMEOUT), poll).await else {
             return Ok(Some(self.late()));
         };
-        if !there? {
+        if !exists? {
             return Ok(Some(WaitOutcome::Absent));
         }
         // Polling again before the rate limit ends would only prolong it.
@@ -230,7 +229,7 @@ impl Waiting {
 
     /// Polls once; `false`: the pull request does not exist. A retryable error is kept for the
     /// timeout.
-    async fn look(&mut self, forge: &dyn Forge, number: u64) -> Result<bool, Error> {
+    async fn poll(&mut self, forge: &dyn Forge, number: u64) -> Result<bool, Error> {
         self.trouble = None;
         match forge.poll(number, self.etag.as_deref()).await {
             Ok(Poll::Now(pull, etag)) => (self.pull, self.etag) = (Some(pull), etag),
@@ -264,12 +263,12 @@ impl Waiting {
     }
 
     /// Reports a merge at a head that was not verified.
-    fn report_unchecked(&self, tell: &dyn Fn(&str)) {
+    fn report_unchecked(&self, report: &dyn Fn(&str)) {
         let (Some(pull), Some(verified)) = (&self.pull, &self.verified) else {
             return;
         };
         if matches!(pull.state, PullState::Merged(_)) && pull.head_commit != *verified {
-            tell(&format!(
+            report(&format!(
                 "it was merged at {}, which was pushed after repin had checked {verified}; review the commits in between",
                 pull.head_commit
             ));
@@ -283,7 +282,7 @@ impl Waiting {
         })
     }
 
-    /// How the waiting ends if it cannot be merged as it is.
+    /// The outcome if the pull request cannot be merged.
     async fn is_stuck(
         &mut self,
         forge: &dyn Forge,
@@ -304,8 +303,8 @@ impl Waiting {
         }))
     }
 
-    /// Whether it cannot be merged as it is: at once where the forge states a conflict and files say
-    /// the same, else once it has read so for `unclear` at the same head.
+    /// The obstacle to the merge: a stated conflict that the files confirm, or a head that was reported as
+    /// not mergeable for the duration `unclear`.
     async fn stuck(
         &mut self,
         forge: &dyn Branches,
@@ -314,7 +313,7 @@ impl Waiting {
         let Some(pull) = self.pull.clone() else {
             return Ok(None);
         };
-        let stated = match pull.mergeable {
+        let is_stated = match pull.mergeable {
             Mergeable::Conflict => true,
             Mergeable::ConflictOrChecking => false,
             Mergeable::Yes | Mergeable::Behind | Mergeable::Unknown => {
@@ -325,19 +324,19 @@ impl Waiting {
         let now = Instant::now();
         let known = self.unclear.as_ref();
         let since = known.and_then(|(head, since)| (*head == pull.head_commit).then_some(*since));
-        let over = now.duration_since(since.unwrap_or(now)) >= unclear;
+        let is_over = now.duration_since(since.unwrap_or(now)) >= unclear;
         let unclear = Some((pull.head_commit.clone(), since.unwrap_or(now)));
-        if !over && (!stated || since.is_some()) {
+        if !is_over && (!is_stated || since.is_some()) {
             self.unclear = unclear;
             return Ok(None);
         }
         let files = conflicts::changed_on_both_sides(forge, &pull).await?;
         self.unclear = unclear;
-        // What a forge states may be what it found at an earlier head.
-        if files.is_empty() && !over {
+        // A stated conflict may be that of an earlier head.
+        if files.is_empty() && !is_over {
             return Ok(None);
         }
-        let stuck = if files.is_empty() && !stated {
+        let stuck = if files.is_empty() && !is_stated {
             MergeObstacle::Unchecked
         } else {
             MergeObstacle::Conflict(files)
@@ -345,16 +344,16 @@ impl Waiting {
         Ok(Some((pull, stuck)))
     }
 
-    /// Says once that the branch must be brought up to date, which no waiting does.
-    fn report_behind(&mut self, tell: &dyn Fn(&str)) {
+    /// Reports once that the branch must be updated.
+    fn report_behind(&mut self, report: &dyn Fn(&str)) {
         let Some(pull) = self.pull.as_ref() else {
             return;
         };
         if pull.mergeable != Mergeable::Behind || self.behind.as_ref() == Some(&pull.head_commit) {
             return;
         }
-        tell(&format!(
-            "its branch is behind {}, which requires branches to be up to date: run the promote or rollback again, or update the branch",
+        report(&format!(
+            "its branch is behind {}, which requires branches to be up to date: run the promotion or rollback again, or update the branch",
             pull.base
         ));
         self.behind = Some(pull.head_commit.clone());
@@ -368,16 +367,16 @@ impl Waiting {
         match forge.queue(&pull).await {
             Ok(Queue::Missing) => self.unqueued = true,
             Ok(Queue::Outside) => {}
-            Ok(Queue::Waiting(position, state)) => self.tell(watch, in_queue(position, &state)),
+            Ok(Queue::Waiting(position, state)) => self.report(watch, in_queue(position, &state)),
             Ok(Queue::Removed(reason)) => return self.removed(forge, pull, reason, watch).await,
-            // Who may not read the queue sees what comes of it.
+            // Without permission to read the queue, the polls show the result.
             Err(error) => self.trouble = Some(error),
         }
         Next::Wait
     }
 
-    /// A pull request that the queue merged has left it, too: only one that is still open when it
-    /// is read again was removed.
+    /// Handles a pull request that left the queue: it was removed only if it is still open, not if the
+    /// queue merged it.
     async fn removed(
         &mut self,
         forge: &dyn Forge,
@@ -389,7 +388,7 @@ impl Waiting {
             Ok(Some(now))
                 if now.state == PullState::Open && now.head_commit == pull.head_commit =>
             {
-                // A push takes it out of the queue, whoever pushed.
+                // Any push removes it from the queue.
                 match refusal(forge, &pull, watch).await {
                     Ok(Some(error)) => Next::Stop(WaitOutcome::Refused(error)),
                     Ok(None) => Next::Stop(WaitOutcome::Removed(pull, reason)),
@@ -401,7 +400,7 @@ impl Waiting {
             }
             Ok(now) => {
                 (self.pull, self.etag) = (now.map(Box::new), None);
-                Next::Look
+                Next::Poll
             }
             Err(error) => {
                 self.trouble = Some(error);
@@ -410,65 +409,65 @@ impl Waiting {
         }
     }
 
-    /// Reports news.
-    fn tell(&mut self, watch: &WaitTarget<'_>, message: String) {
+    /// Reports a message that differs from the last one.
+    fn report(&mut self, watch: &WaitTarget<'_>, message: String) {
         if self.reported.as_ref() != Some(&message) {
-            (watch.tell)(&message);
+            (watch.report)(&message);
             self.reported = Some(message);
         }
     }
 
-    /// Schedules the merge if that is still to be done.
-    async fn arm(&mut self, forge: &dyn Forge, watch: &WaitTarget<'_>) -> Next {
-        let (Some(arm), Some(pull)) = (watch.arm, &self.pull) else {
+    /// Schedules the merge, unless it is scheduled at this head.
+    async fn schedule(&mut self, forge: &dyn Forge, watch: &WaitTarget<'_>) -> Next {
+        let (Some(schedule), Some(pull)) = (watch.schedule, &self.pull) else {
             return Next::Wait;
         };
-        if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft {
+        if self.scheduled.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft {
             return Next::Wait;
         }
-        // The files of a commit never change.
-        let armed = if self.verified.as_ref() == Some(&pull.head_commit) {
-            let merge = merging::arm(forge, pull, arm.gates).await;
+        // The files of a commit never change, so a head is verified once.
+        let attempt = if self.verified.as_ref() == Some(&pull.head_commit) {
+            let merge = merging::arm(forge, pull, schedule.gates).await;
             merge.map(MergeAttempt::Merge)
         } else {
-            merging::schedule(forge, pull, arm.gates, &arm.permission).await
+            merging::schedule(forge, pull, schedule.gates, &schedule.permission).await
         };
-        if matches!(armed, Ok(MergeAttempt::Merge(_))) {
+        if matches!(attempt, Ok(MergeAttempt::Merge(_))) {
             self.verified = Some(pull.head_commit.clone());
         }
-        let message = match armed {
+        let message = match attempt {
             Ok(MergeAttempt::Lagging) => return Next::Wait,
             Ok(MergeAttempt::Refused(error)) => return Next::Stop(WaitOutcome::Refused(error)),
             Ok(MergeAttempt::Merge(Merge::Merged)) => {
-                self.armed = Some(pull.head_commit.clone());
-                return Next::Look;
+                self.scheduled = Some(pull.head_commit.clone());
+                return Next::Poll;
             }
             Ok(MergeAttempt::Merge(Merge::Scheduled)) => {
-                self.armed = Some(pull.head_commit.clone());
+                self.scheduled = Some(pull.head_commit.clone());
                 "its merge is scheduled".to_owned()
             }
             Ok(MergeAttempt::Merge(Merge::Held(reason))) => {
-                self.armed = Some(pull.head_commit.clone());
+                self.scheduled = Some(pull.head_commit.clone());
                 format!(
                     "its merge is scheduled, and the forge checks it when a status or a review arrives; now it refuses: {reason}"
                 )
             }
             Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => {
-                self.armed = Some(pull.head_commit.clone());
+                self.scheduled = Some(pull.head_commit.clone());
                 in_queue(position, &state)
             }
             Ok(MergeAttempt::Merge(
-                Merge::Later(why)
-                | Merge::Clean(why)
-                | Merge::Unscheduled(why)
-                | Merge::Refused(why),
+                Merge::Later(reason)
+                | Merge::Clean(reason)
+                | Merge::Unscheduled(reason)
+                | Merge::Refused(reason),
             )) => {
-                format!("its merge is not scheduled yet: {why}")
+                format!("its merge is not scheduled yet: {reason}")
             }
-            // The merge may still happen, whoever performs it.
+            // The merge may still happen.
             Err(error) => format!("its merge cannot be scheduled: {error}"),
         };
-        self.tell(watch, message);
+        self.report(watch, message);
         Next::Wait
     }
 }
@@ -479,8 +478,8 @@ async fn refusal(
     pull: &Pull,
     watch: &WaitTarget<'_>,
 ) -> Result<Option<Error>, Error> {
-    match watch.arm {
-        Some(arm) => merging::refusal(forge, pull, &arm.permission).await,
+    match watch.schedule {
+        Some(schedule) => merging::refusal(forge, pull, &schedule.permission).await,
         None => Ok(None),
     }
 }
@@ -492,7 +491,7 @@ fn in_queue(position: u64, state: &str) -> String {
 /// The next step after reading the merge queue, or after an attempt to schedule the merge.
 enum Next {
     Wait,
-    /// Something happened: look again at once.
-    Look,
+    /// The state changed, so it is polled at once.
+    Poll,
     Stop(WaitOutcome),
 }

@@ -1,7 +1,6 @@
-//! Closing an open pull request of a set that is not wanted any more.
+//! Closes an open pull request of a set.
 //!
-//! The branch stays, as that of a superseded pull request does: whoever reopens the pull request finds
-//! it as it was. A later run leaves a closed pull request closed.
+//! The branch remains, so the pull request can be reopened. A later run leaves it closed.
 
 use super::{OnlyPins, close_with, origin};
 use crate::{

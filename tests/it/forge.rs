@@ -1614,7 +1614,7 @@ async fn pull_request_of_other_branches_is_refused_and_its_merge_canceled() {
             };
             assert_eq!(error.class, Class::Conflict);
             assert!(
-                error.message.contains(reason) && error.message.contains("was cancelled"),
+                error.message.contains(reason) && error.message.contains("was canceled"),
                 "{kind:?} {error}"
             );
             assert_eq!(fake.store().scheduled, []);
@@ -1682,7 +1682,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
             state: State::Draft,
         };
         forge.create_pull(&new).await.unwrap();
-        let bring = || branches::bring(&*forge, between, "t", "b", &offer, &configured);
+        let bring = || branches::promote(&*forge, between, "t", "b", &offer, &configured);
         let offered = bring().await.unwrap();
         assert!(
             !offered.created && offered.pull.title == "mine",
@@ -1720,7 +1720,7 @@ async fn waited(
     arm: Option<&[String]>,
 ) -> (WaitOutcome, Vec<String>) {
     let told = std::cell::RefCell::new(Vec::new());
-    let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+    let report = |text: &str| told.borrow_mut().push(text.to_owned());
     let arm = arm.map(|gates| MergeSchedule {
         gates,
         permission: PERMISSION,
@@ -1731,8 +1731,8 @@ async fn waited(
             &WaitTarget {
                 number,
                 pace: PACE,
-                arm,
-                tell: &tell,
+                schedule: arm,
+                report: &report,
             },
         )
         .await
@@ -1808,8 +1808,8 @@ async fn an_outage_while_waiting_is_waited_out() {
         let watch = WaitTarget {
             number,
             pace: over,
-            arm: None,
-            tell: &|_| {},
+            schedule: None,
+            report: &|_| {},
         };
         assert!(matches!(
             Waiting::default().until_merged(&*forge, &watch).await.unwrap(),
@@ -1846,8 +1846,8 @@ async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> WaitOutcome
     let watch = WaitTarget {
         number,
         pace,
-        arm: None,
-        tell: &|_| {},
+        schedule: None,
+        report: &|_| {},
     };
     Waiting::default()
         .until_merged(forge, &watch)
@@ -2247,7 +2247,7 @@ async fn bring(
         ..config::Forge::default()
     };
     let body = STAGING.marker().to_string();
-    branches::bring(forge, STAGING, "promote staging", &body, offer, &configured).await
+    branches::promote(forge, STAGING, "promote staging", &body, offer, &configured).await
 }
 
 /// An open pull request of `staging` into `main`.

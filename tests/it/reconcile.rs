@@ -149,7 +149,7 @@ async fn foreign_commit_cancels_the_merge_of_the_own_pull_request_alone() {
             fake.store().scheduled.push((number, head.clone()));
         }
         let error = promote(&fake, ask).await.unwrap_err();
-        let said = format!("the scheduled merge of #{ours} was cancelled");
+        let said = format!("the scheduled merge of #{ours} was canceled");
         assert!(error.message.contains(&said), "{kind:?} {error}");
         let store = fake.store();
         let left: Vec<_> = store.scheduled.iter().map(|(number, _)| *number).collect();

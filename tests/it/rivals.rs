@@ -648,7 +648,7 @@ fn foreign_push_cancels_scheduled_merge() {
         assert!(
             document
                 .stderr
-                .contains("scheduled merge of #1 was cancelled"),
+                .contains("scheduled merge of #1 was canceled"),
             "{}",
             document.stderr
         );
@@ -659,7 +659,7 @@ fn foreign_push_cancels_scheduled_merge() {
         fake.store().scheduled.push((1, head));
         let document = promoted(&world, REV_B, 5);
         assert!(
-            said(&document).contains("scheduled merge of #1 was cancelled"),
+            said(&document).contains("scheduled merge of #1 was canceled"),
             "{document}"
         );
         assert_eq!(fake.store().scheduled, []);

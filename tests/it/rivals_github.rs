@@ -475,7 +475,7 @@ fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
     fake.store().github.delay = 0;
     let ran = run(&world, &WAIT).exits(5);
     assert!(
-        ran.stderr.contains(&foreign) && ran.stderr.contains("merge of #1 was cancelled"),
+        ran.stderr.contains(&foreign) && ran.stderr.contains("merge of #1 was canceled"),
         "{}",
         ran.stderr
     );
@@ -492,7 +492,7 @@ fn uncancellable_merge_is_reported() {
     fake.store().push(&branch, "theirs", &[("notes", "mine")]);
     fake.store().github.cancels = false;
     let (_, said) = refused(&world, &READY, 5);
-    assert!(said.contains("could not be cancelled"), "{said}");
+    assert!(said.contains("could not be canceled"), "{said}");
     // One that was never scheduled needs no word.
     fake.store().scheduled.clear();
     let (_, said) = refused(&world, &READY, 5);

@@ -44,7 +44,7 @@ async fn watched(
     arm: bool,
 ) -> (Result<WaitOutcome, Error>, Vec<String>) {
     let told = RefCell::new(Vec::new());
-    let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+    let report = |text: &str| told.borrow_mut().push(text.to_owned());
     let arm = arm.then_some(MergeSchedule {
         gates: &[],
         permission: PERMISSION,
@@ -52,8 +52,8 @@ async fn watched(
     let watch = WaitTarget {
         number: 1,
         pace,
-        arm,
-        tell: &tell,
+        schedule: arm,
+        report: &report,
     };
     let waited = Waiting::default().until_merged(forge, &watch).await;
     (waited, told.into_inner())

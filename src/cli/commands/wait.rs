@@ -42,12 +42,12 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
     let workflows = workflows(&*forge, &configured, forbidden, cx)?;
-    let tell = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
+    let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
     let watch = WaitTarget {
         number,
         pace: Pace::until(args.timeout),
-        arm: None,
-        tell: &tell,
+        schedule: None,
+        report: &note,
     };
     let merges = configured.auto_merge && !forbidden;
     let waited = watched(&*forge, watch, &config, merges, cx)?;
@@ -111,11 +111,11 @@ fn watched(
         _ => {}
     }
     let gates = permitted.gates(config);
-    let arm = permitted.permission().map(|permission| MergeSchedule {
+    let schedule = permitted.permission().map(|permission| MergeSchedule {
         gates: &gates,
         permission,
     });
-    let watch = WaitTarget { arm, ..watch };
+    let watch = WaitTarget { schedule, ..watch };
     services
         .wait(waiting.until_merged(forge, &watch), &message)?
         .map_err(Errors::from)

@@ -1,4 +1,4 @@
-//! A run's own pull request: found by its marker and its branch, open or closed.
+//! Finds the pull request of a plan by its marker and its branch, open or closed.
 
 use super::{Change, Comparison, Edit, Error, Pull, Pulls, Reconcile, Step, origin};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     pull_request::{Marker, close_with},
 };
 
-/// Stands in the text while the branch is made again, which closes the pull request on some forges:
-/// a run that breaks off then leaves one behind that no person closed.
+/// Marks the text while the branch is recreated, which closes the pull request on some forges. After an
+/// interrupted run, the mark shows that no person closed it.
 const MOVING: &str = "<!-- repin/1 moving -->";
 
 /// Begins the note in the comment with which a duplicate is closed.
@@ -20,11 +20,10 @@ pub(super) const SUPERSEDED_BY: &str = "<!-- repin/1 superseded-by=";
 /// The pull request, if one exists.
 pub(super) enum OwnPullRequest {
     Open(Box<Pull>),
-    /// Closed, and to be opened again.
+    /// Closed by repin or its forge, so it is reopened.
     Closed(Box<Pull>),
-    /// The last one was merged.
+    /// The last pull request was merged.
     Merged,
-    /// None.
     Nothing,
 }
 
@@ -63,7 +62,7 @@ pub(super) fn while_moving(body: &str) -> String {
     format!("{MOVING}\n{body}")
 }
 
-/// Whether a run was moving the pull request's branch when it broke off: then no person closed it.
+/// Whether a run was interrupted while it recreated the branch of the pull request.
 pub fn is_moving(pull: &Pull) -> bool {
     pull.body.trim_start().starts_with(MOVING)
 }
@@ -93,7 +92,7 @@ impl Reconcile<'_> {
             .await?;
         let mut marked: Vec<&Pull> = closed.iter().filter(marked).collect();
         marked.sort_by_key(|pull| pull.number);
-        // The outcome of the one that stayed counts, not that its duplicates were closed.
+        // The state of the pull request that remained counts, not that of its closed duplicates.
         while let [_, .., last] = marked[..]
             && last.state == PullState::Closed
             && self.is_duplicate(last).await?
@@ -136,7 +135,7 @@ impl Reconcile<'_> {
             .any(|comment| comment.body.contains(DUPLICATE)))
     }
 
-    /// The pull request, for errors.
+    /// The pull request as the subject of an error.
     pub(super) fn named(&self, pull: &Pull) -> String {
         format!(
             "{}: pull request #{} ({})",
@@ -150,8 +149,7 @@ impl Reconcile<'_> {
         Marker::find(&pull.body).as_ref() == Some(self.proposal.marker)
     }
 
-    /// Of several that runs opened at once for the branch, the one with the lowest number stays; the
-    /// others are closed.
+    /// Closes the duplicates that concurrent runs opened for the branch: the lowest number remains.
     pub(super) async fn close_twins(&mut self, ours: Pull, open: &[Pull]) -> Result<Pull, Error> {
         let twin = |pull: &&Pull| {
             pull.own && pull.head == ours.head && pull.base == ours.base && self.is_marked(pull)
@@ -169,14 +167,14 @@ impl Reconcile<'_> {
             let text = format!("Duplicate of #{}, which has the same branch.", first.number);
             close_with(self.forge, twin.number, &text, &note).await?;
         }
-        // Only one that this run opened can have a twin that the listing before did not show.
+        // Only a pull request that this run opened can have an earlier duplicate.
         if first.number != ours.number {
             self.change = Change::Unchanged;
         }
         Ok(first)
     }
 
-    /// Notes in the text that no person closed the pull request.
+    /// Adds the notice that no person closed the pull request.
     pub(super) async fn note_moving(&mut self, pull: &Pull) -> Result<(), Error> {
         if is_moving(pull) {
             return Ok(());
@@ -190,8 +188,8 @@ impl Reconcile<'_> {
         self.tried(edited).map(drop)
     }
 
-    /// Removes the notice from an open pull request whose branch is as planned: the last step, so
-    /// that a run that is interrupted before leaves the notice.
+    /// Removes the notice from an open pull request with the planned branch. This is the last step, so
+    /// that an interrupted run leaves the notice.
     pub(super) async fn remove_notice(&mut self, pull: Box<Pull>) -> Result<Box<Pull>, Error> {
         if !is_moving(&pull) {
             return Ok(pull);
@@ -207,7 +205,7 @@ impl Reconcile<'_> {
         Ok(Box::new(pull))
     }
 
-    /// Reopens a closed one, or opens a new one if the forge refuses.
+    /// Reopens a closed pull request, or opens a new one if the forge refuses.
     pub(super) async fn reopen(&mut self, pull: &Pull) -> Result<Step, Error> {
         self.permit().await?;
         let edit = Edit {
@@ -225,7 +223,7 @@ impl Reconcile<'_> {
         }
     }
 
-    /// A new pull request for the branch, as soon as that is as it should be.
+    /// Opens a new pull request for the branch, which is updated first.
     async fn replace(&mut self) -> Result<Step, Error> {
         let (base, branch) = (self.base, self.proposal.branch);
         let compared = self
@@ -236,7 +234,7 @@ impl Reconcile<'_> {
             Comparison::Absent => super::BranchState::Absent,
             Comparison::Unrelated(head) => {
                 let branch = &self.base.branch;
-                return Err(origin::unrelated(self.branch_named(), &head, branch));
+                return Err(origin::unrelated(self.branch_subject(), &head, branch));
             }
             Comparison::Related(ahead) => {
                 self.refuse_foreign(&ahead, &[]).await?;

@@ -1,9 +1,9 @@
-//! The first round after a survey that showed neither a branch nor a pull request: they are made
-//! without another look.
+//! The first round after a survey that showed neither a branch nor a pull request: both are created
+//! without reading the state again.
 //!
-//! A survey may be hours old when its repository's turn comes. A branch or a pull request that was
-//! made since then is refused by the forge, and the next round reads everything anew; whether the
-//! base moved is read from the answer that brings the pull request.
+//! A survey may be hours old. If the branch or the pull request was created since then, the forge
+//! refuses the request, and the next round reads the state. The response with the new pull request shows
+//! whether the base moved.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ impl PullsBefore {
     }
 }
 
-/// What a commit on the surveyed base must be like.
+/// The expected properties of a commit on the surveyed base.
 pub(super) struct ExpectedBase {
     tree: Option<String>,
     requires_signatures: bool,
@@ -46,7 +46,7 @@ impl ExpectedBase {
 }
 
 impl Reconcile<'_> {
-    /// Looks and takes the next step; and the pull requests that were there before.
+    /// Reads the state and takes the next step. Also returns the pull requests that existed before.
     pub(super) async fn round(&mut self, round: u32) -> Result<(Step, PullsBefore), Error> {
         let base = self.base;
         let surveyed = base.clear_for(self.proposal.branch);
@@ -59,7 +59,7 @@ impl Reconcile<'_> {
         Ok((step, PullsBefore::Listed(open)))
     }
 
-    /// Makes the branch and the pull request.
+    /// Creates the branch and the pull request.
     async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
         self.permit().await?;
         let changes = self

@@ -77,7 +77,7 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         plain(&args.from),
         plain(&args.to)
     ));
-    let work = branches::bring(&*forge, between, &title, &body, &offer, &configured);
+    let work = branches::promote(&*forge, between, &title, &body, &offer, &configured);
     let offered = cx.services.wait(work, "opening the pull request")??;
     for warning in &offered.warnings {
         cx.output.error_text(&format!("warning: {warning}\n"));
