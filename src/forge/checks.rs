@@ -14,6 +14,9 @@ pub trait Checks {
     /// The contexts that a branch requires; `None` if the token may not read them.
     async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error>;
 
+    /// Whether the forge may have deleted reports about a commit because of its age.
+    async fn may_have_expired(&self, commit: &str) -> Result<bool, Error>;
+
     /// Whether pull requests that are opened or updated with this token start their checks, as far
     /// as reading can show.
     async fn starts_checks(&self) -> Result<Ability, Error>;

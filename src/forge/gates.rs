@@ -1,10 +1,10 @@
-//! Gates: the required contexts of a commit and their reports. Pure: reports come in, verdicts go
-//! out.
+//! Gates: the required contexts of a commit and their reports. Reports come in, verdicts go out; only
+//! [`read_gates`] requests them.
 
 use globset::GlobBuilder;
 
-use super::checks::{Status, StatusKind, StatusResult};
-use crate::config::glob_regex;
+use super::checks::{Checks, Status, StatusKind, StatusResult};
+use crate::{config::glob_regex, error::Error};
 
 /// The state of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub struct Gate {
     pub state: GateState,
     /// A page with details.
     pub url: Option<String>,
+    /// Whether its report may have been deleted because of the commit's age.
+    pub expired: bool,
 }
 
 impl GateState {
@@ -42,6 +44,16 @@ impl GateState {
     }
 }
 
+impl Gate {
+    /// The page with details, or the reason for a report that may have existed.
+    pub fn detail(&self) -> &str {
+        if self.expired {
+            return "may have expired: the commit is older than 90 days";
+        }
+        self.url.as_deref().unwrap_or_default()
+    }
+}
+
 /// The state of each required context: the worst of the latest reports of every source, because apps,
 /// workflows and statuses may use the same name.
 pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
@@ -49,6 +61,23 @@ pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
         .iter()
         .map(|context| gate(context, reports))
         .collect()
+}
+
+/// Requests the reports of a commit and judges them. The age of the commit is requested only if a
+/// report is missing.
+pub async fn read_gates(
+    forge: &dyn Checks,
+    required: &[String],
+    commit: &str,
+) -> Result<Vec<Gate>, Error> {
+    let mut gates = judge(required, &forge.statuses(commit).await?);
+    let is_absent = |gate: &Gate| gate.state == GateState::Absent;
+    if gates.iter().any(is_absent) && forge.may_have_expired(commit).await? {
+        for gate in &mut gates {
+            gate.expired = is_absent(gate);
+        }
+    }
+    Ok(gates)
 }
 
 /// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
@@ -98,6 +127,7 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
         context: required.to_owned(),
         state,
         url: worst.and_then(|report| report.url.clone()),
+        expired: false,
     }
 }
 

@@ -32,7 +32,7 @@ pub use branches::{
     PublishOutcome, SurveyedBase,
 };
 pub use checks::{Checks, Status, StatusKind, StatusResult};
-pub use gates::{Gate, GateState, judge, together};
+pub use gates::{Gate, GateState, judge, read_gates, together};
 pub use gitea::{Gitea, GiteaFleet};
 pub use github::{Github, GithubFleet, is_workflow};
 pub use http::{Settings, TIME};

@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Checks, Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
-        PlannedWrites, Pull, PullRequests, Pulls, Repository, State, judge, together,
+        PlannedWrites, Pull, PullRequests, Pulls, Repository, State, read_gates, together,
     },
 };
 
@@ -139,7 +139,7 @@ pub async fn compare(
         let required = required(forge, between.to, &configured.gates)
             .await?
             .unwrap_or_default();
-        offer.gates = judge(&required, &forge.statuses(&ahead.head).await?);
+        offer.gates = read_gates(forge, &required, &ahead.head).await?;
         offer.pull = find(forge, between).await?;
     }
     Ok(Compared::Offer(Box::new(offer)))

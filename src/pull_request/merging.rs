@@ -6,7 +6,7 @@
 use super::{Permission, head::HeadVerdict};
 use crate::{
     error::Error,
-    forge::{Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge},
+    forge::{Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge, read_gates},
     untrusted::plain,
 };
 
@@ -31,35 +31,38 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
         );
         return Ok(Merge::Refused(reason));
     }
-    let reports = forge.statuses(&pull.head_commit).await?;
+    let gates = read_gates(forge, &all, &pull.head_commit).await?;
+    let (required_by_base, additional) = gates.split_at(held.len());
     // The forge waits only for the contexts that the branch requires, so the others must pass first.
-    if let Some(merge) = not_yet(&judge(&own, &reports)) {
+    if let Some(merge) = not_yet(additional) {
         return Ok(merge);
     }
     // The forge may ignore a required context that has never reported.
+    let silent = required_by_base
+        .iter()
+        .find(|gate| gate.state == GateState::Absent);
     if !forge.waits_for_silent()
-        && let Some(silent) = judge(&held, &reports)
-            .iter()
-            .find(|gate| gate.state == GateState::Absent)
+        && let Some(silent) = silent
     {
         return Ok(later(silent));
     }
-    if !all.is_empty()
-        && !forge.checks_when_scheduled()
-        && not_yet(&judge(&all, &reports)).is_none()
-    {
+    if !all.is_empty() && !forge.checks_when_scheduled() && not_yet(&gates).is_none() {
         return merge_or_schedule(forge, pull).await;
     }
     match forge.auto_merge(pull, &pull.head_commit).await? {
         Merge::Scheduled if !forge.checks_when_scheduled() => scheduled(forge, pull, &all).await,
+        Merge::Scheduled => Ok(match silent.filter(|gate| gate.expired) {
+            Some(gate) => Merge::Held(unreported(gate)),
+            None => Merge::Scheduled,
+        }),
         Merge::Clean(reason) if all.is_empty() => Ok(Merge::Refused(reason)),
-        Merge::Clean(_) => match not_yet(&judge(&all, &reports)) {
+        Merge::Clean(_) => match not_yet(&gates) {
             Some(merge) => Ok(merge),
             None => forge.merge(pull, &pull.head_commit).await,
         },
         // The forge merges on request, so the merge is requested as soon as everything passed.
-        Merge::Unscheduled(refusal) => match not_yet(&judge(&all, &reports)) {
-            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{refusal}; {reason}"))),
+        Merge::Unscheduled(said) => match not_yet(&gates) {
+            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{said}; {reason}"))),
             Some(merge) => Ok(merge),
             None if all.is_empty() => Ok(Merge::Refused(refusal)),
             None => forge.merge(pull, &pull.head_commit).await,
@@ -189,9 +192,16 @@ fn not_yet(gates: &[Gate]) -> Option<Merge> {
 }
 
 fn later(gate: &Gate) -> Merge {
-    let context = plain(&gate.context);
     Merge::Later(match gate.state {
-        GateState::Absent => format!("{context} has not reported yet"),
-        _ => format!("{context} is still pending"),
+        GateState::Absent => unreported(gate),
+        _ => format!("{} is still pending", plain(&gate.context)),
     })
+}
+
+fn unreported(gate: &Gate) -> String {
+    let context = plain(&gate.context);
+    if gate.expired {
+        return format!("{context} has no report; it {}", gate.detail());
+    }
+    format!("{context} has not reported yet")
 }

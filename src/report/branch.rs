@@ -84,6 +84,7 @@ mod tests {
             context: context.to_owned(),
             state,
             url: None,
+            expired: false,
         };
         let gates = [
             gate("ci `x` @team", GateState::Pending),

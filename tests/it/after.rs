@@ -78,6 +78,98 @@ fn gates_are_open_undecided_shut_or_silent() {
     }
 }
 
+/// The words for a status that is missing on an old commit.
+const EXPIRED: &str = "may have expired: the commit is older than 90 days";
+
+#[test]
+fn missing_status_of_old_commit_may_have_expired() {
+    for (kind, days, expired) in [
+        (Kind::Github, 89, false),
+        (Kind::Github, 91, true),
+        (Kind::Gitea, 91, false),
+    ] {
+        let case = format!("{kind:?} {days}");
+        let (world, fake) = hosted(kind, "gates: [ci, lint]");
+        fake.store().github.days = days;
+        fake.store().report("lint", "failure");
+        let gates = ["gates", "--ref", "main"];
+        let ran = run(&world, &gates).exits(1);
+        let row = ran.stdout.lines().nth(1).unwrap().trim_end();
+        let expected = if expired { EXPIRED } else { "" };
+        assert_eq!(
+            row,
+            format!("ci    absent  {expected}").trim_end(),
+            "{case}"
+        );
+        let failed = ran.stdout.lines().nth(2).unwrap();
+        assert!(!failed.contains(EXPIRED), "{case} {failed}");
+        for format in ["json", "github"] {
+            let ran = run(&world, &[&gates[..], &["--format", format]].concat()).exits(1);
+            let told = format!("{}{}", ran.stdout, ran.stderr)
+                .matches(EXPIRED)
+                .count();
+            assert_eq!(told > 0, expired, "{case} {format} {}", ran.stderr);
+        }
+
+        fake.store().statuses.clear();
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let ran = run(&world, &BRING).exits(0);
+        assert_eq!(
+            ran.stderr.contains(EXPIRED),
+            expired,
+            "{case} {}",
+            ran.stderr
+        );
+        fake.store().report("ci", "success");
+        fake.store().report("lint", "success");
+        let ran = run(&world, &gates).exits(0);
+        assert!(!ran.stdout.contains(EXPIRED), "{case}");
+    }
+}
+
+#[test]
+fn merge_that_waits_for_expired_status_is_reported() {
+    for (days, expired) in [(89, false), (91, true)] {
+        // A context that only `forge.gates` requires: repin waits for it.
+        let (world, fake) = hosted(Kind::Github, "gates: [ci], auto_merge: true");
+        fake.store().github.days = days;
+        let ran = run(&world, &PROMOTE).exits(0);
+        assert!(
+            ran.stderr.contains("is not scheduled yet: ci has"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            ran.stderr.contains(EXPIRED),
+            expired,
+            "{days} {}",
+            ran.stderr
+        );
+        let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
+        assert_eq!(
+            ran.stderr.contains(EXPIRED),
+            expired,
+            "{days} {}",
+            ran.stderr
+        );
+
+        // A context that the base requires: the forge waits for it.
+        let (world, fake) = hosted(Kind::Github, "auto_merge: true");
+        requires(&fake, &["ci"]);
+        fake.store().github.days = days;
+        let document = json(&world, &PROMOTE, 0);
+        assert_eq!(fake.store().scheduled.len(), 1, "{document}");
+        let ran = run(&world, &PROMOTE).exits(0);
+        assert!(ran.stderr.contains("will be merged once"), "{}", ran.stderr);
+        assert_eq!(
+            ran.stderr.contains(EXPIRED),
+            expired,
+            "{days} {}",
+            ran.stderr
+        );
+    }
+}
+
 #[test]
 fn the_latest_of_many_pages_counts_whatever_the_servers_order() {
     for kind in KINDS {

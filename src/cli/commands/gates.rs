@@ -4,7 +4,7 @@ use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, output::Output},
     config::{Forge as Configured, check_branch},
     error::{Class, Error, Errors, usage},
-    forge::{Forge, Gate, GateState, judge, together},
+    forge::{Forge, Gate, GateState, read_gates, together},
     pull_request::branches,
     report::{
         json::{GateRow, GatesDocument},
@@ -48,6 +48,10 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
         gates: found.gates.iter().map(GateRow::of).collect(),
     };
     if cx.output.format == Format::Json {
+        for gate in found.gates.iter().filter(|gate| gate.expired) {
+            let (context, detail) = (plain(&gate.context), gate.detail());
+            cx.services.console.warn(&format!("{context} {detail}"));
+        }
         cx.output.json(&document);
     } else {
         cx.output.print(table(&found.gates));
@@ -86,7 +90,7 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
             format!("no status is required: {base} requires none, and `forge.gates` names none");
         return Err(Errors::from(Error::input("config", reason).help(hint)));
     }
-    let gates = judge(&required, &forge.statuses(&commit).await?);
+    let gates = read_gates(forge, &required, &commit).await?;
     Ok(Found { commit, gates })
 }
 
@@ -94,11 +98,10 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
 pub(super) fn table(gates: &[Gate]) -> String {
     let mut rows = vec![["GATE", "STATE", "MORE"].map(str::to_owned).to_vec()];
     let row = |gate: &Gate| {
-        let url = gate.url.as_deref().unwrap_or_default();
         vec![
             plain(&gate.context),
             gate.state.as_str().to_owned(),
-            plain(url),
+            plain(gate.detail()),
         ]
     };
     rows.extend(gates.iter().map(row));
@@ -110,8 +113,7 @@ fn annotate(gates: &[Gate], output: &mut Output) {
         return;
     }
     for gate in gates.iter().filter(|gate| gate.state != GateState::Pass) {
-        let url = gate.url.as_deref().unwrap_or_default();
-        let message = format!("{} {url}", gate.state.as_str());
+        let message = format!("{} {}", gate.state.as_str(), gate.detail());
         output.annotate(&Commands::error(&gate.context, &message, None));
     }
 }

@@ -73,6 +73,11 @@ impl Checks for Gitea {
         }))
     }
 
+    /// Gitea and Forgejo keep statuses as long as the repository.
+    async fn may_have_expired(&self, _commit: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     async fn starts_checks(&self) -> Result<Ability, Error> {
         Ok(Ability::Yes)
     }

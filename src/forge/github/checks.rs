@@ -1,11 +1,12 @@
 //! Statuses, check runs, and the contexts that a branch requires.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Github, graphql::Answer};
 use crate::{
@@ -15,6 +16,25 @@ use crate::{
 
 /// Whom the token of a workflow's run belongs to.
 const ACTIONS_BOT: &str = "github-actions[bot]";
+
+/// How long statuses and check runs last in public repositories; up to 400 days in private ones
+/// (GitHub Docs, "Configuring the retention period for GitHub Actions").
+const RETENTION: Duration = Duration::from_secs(90 * 86_400);
+
+#[derive(Deserialize)]
+struct CommitRow {
+    commit: CommitDates,
+}
+
+#[derive(Deserialize)]
+struct CommitDates {
+    committer: Option<CommitDate>,
+}
+
+#[derive(Deserialize)]
+struct CommitDate {
+    date: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct StatusRow {
@@ -161,6 +181,18 @@ impl Checks for Github {
         required.sort();
         required.dedup();
         Ok((!hidden).then_some(required))
+    }
+
+    async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
+        let what = "reading the commit's date";
+        let request = self.request(Method::GET, &format!("commits/{commit}"), what);
+        let row: Option<CommitRow> = self.http.find(&request, &[404, 422]).await?;
+        // A commit without a readable date proves nothing about its age.
+        let date = row
+            .and_then(|row| row.commit.committer?.date)
+            .and_then(|date| OffsetDateTime::parse(&date, &Rfc3339).ok());
+        let now = OffsetDateTime::from((self.http.now())());
+        Ok(date.is_some_and(|date| now - date > RETENTION))
     }
 
     /// The token of a workflow's run looks like that of any app's installation; its owner's name

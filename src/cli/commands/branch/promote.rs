@@ -190,10 +190,5 @@ fn blocked(offer: &BranchDifference) -> Errors {
 }
 
 fn note(gate: &Gate) -> String {
-    format!(
-        "{} {} {}",
-        gate.context,
-        gate.state.as_str(),
-        gate.url.as_deref().unwrap_or_default()
-    )
+    format!("{} {} {}", gate.context, gate.state.as_str(), gate.detail())
 }

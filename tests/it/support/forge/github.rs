@@ -4,10 +4,14 @@
 //! "reported" is what users of GitHub and of other tools wrote in public. Nothing here sleeps: what
 //! GitHub does "in the background", this one does a number of reads later.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Asked, PullRow, Reply, Store, error, github_rules, not_found, page,
@@ -48,6 +52,8 @@ pub struct Settings {
     pub drafts: bool,
     /// The owner of the token.
     pub login: &'static str,
+    /// The age of every commit, in days.
+    pub days: u64,
     /// Whether scheduled merges can be cancelled.
     pub cancels: bool,
     /// The workflow runs, each with `workflow_id` and `check_suite_id`; `None` if the token may not
@@ -68,6 +74,7 @@ impl Default for Settings {
             computed: HashMap::new(),
             drafts: true,
             login: "someone",
+            days: 0,
             cancels: true,
         }
     }
@@ -735,10 +742,14 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             json!({"total_count": store.runs.len(), "check_runs": rows}),
         );
     }
+    let age = Duration::from_secs(store.github.days * 86_400);
+    let date = OffsetDateTime::from(SystemTime::now() - age);
+    let date = date.format(&Rfc3339).unwrap();
+    let commit = json!({"committer": {"date": date}});
     store
         .seen(path)
         .map_or(error(422, "No commit found"), |id| {
-            Reply::json(200, json!({"sha": id}))
+            Reply::json(200, json!({"sha": id, "commit": commit}))
         })
 }
 
