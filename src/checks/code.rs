@@ -87,6 +87,10 @@ codes! {
     SIGNATURE_MISSING = "signature_missing", "signature present";
     /// What is there verifies.
     SIGNATURE_INVALID = "signature_invalid", "signature verifies";
+    /// A trusted root lists the transparency log.
+    LOG_UNKNOWN = "log_unknown", "transparency log is known";
+    /// A trusted root lists the certificate authority.
+    AUTHORITY_UNKNOWN = "authority_unknown", "certificate authority is known";
     /// A configured signer made it.
     SIGNER_UNTRUSTED = "signer_untrusted", "signer is trusted";
     /// Each required kind is there.

@@ -5,7 +5,9 @@ use crate::{
     config::{Requirement, SubjectName, Verify},
     error::Error,
     oci::{Digest, Platform, Repository},
-    trust::{Binding, Candidate, Certificate, Examination, Judged, Proof, SignedName, Standing},
+    trust::{
+        Binding, Candidate, Certificate, Examination, Judged, Proof, RootGap, SignedName, Standing,
+    },
     untrusted::plain,
 };
 
@@ -14,8 +16,9 @@ const SHOWN: usize = 8;
 
 const PUSH: &str = "push what the build signs to the registry, beside the image: `push-to-registry: true` of \
                     actions/attest, or `cosign attest`";
-const OLD_ROOT: &str = "the trusted root may be older than the signature: renew it, for GitHub by \
-                        `gh attestation trusted-root > trusted_root.jsonl`";
+const OLD_ROOT: &str = "the trusted root may be older than the signature: `repin trust update` shows the current one, and \
+                        `repin trust update --apply` writes it (for GitHub also \
+                        `gh attestation trusted-root > trusted_root.jsonl`)";
 const OTHER_CHECKOUT: &str = "build the revision itself: a workflow may have checked out a commit other than the one \
                               that it ran for";
 
@@ -142,10 +145,12 @@ impl Examined<'_> {
             );
             (Code::SIGNATURE_MISSING, what)
         } else if !any(|standing| !matches!(standing, Standing::Invalid(_))) {
-            (
-                Code::SIGNATURE_INVALID,
-                "nothing that was found verifies".to_owned(),
-            )
+            let code = match self.root_gap() {
+                Some(RootGap::Log) => Code::LOG_UNKNOWN,
+                Some(RootGap::Authority) => Code::AUTHORITY_UNKNOWN,
+                Some(RootGap::Period) | None => Code::SIGNATURE_INVALID,
+            };
+            (code, "nothing that was found verifies".to_owned())
         } else if !any(|standing| !matches!(standing, Standing::Invalid(_) | Standing::Untrusted)) {
             (
                 Code::SIGNER_UNTRUSTED,
@@ -201,15 +206,24 @@ impl Examined<'_> {
         reached.max().unwrap_or(Progress::Nothing)
     }
 
+    /// What the trusted roots lack for the candidate that came closest.
+    fn root_gap(&self) -> Option<RootGap> {
+        let candidates = self.found.candidates.iter();
+        candidates
+            .filter_map(|one| match &one.judged.standing {
+                Standing::Invalid(refusal) => refusal.gap,
+                _ => None,
+            })
+            .max()
+    }
+
     fn help(&self, code: Code) -> Option<String> {
-        let outdated = self.found.candidates.iter().any(|one| {
-            matches!(&one.judged.standing, Standing::Invalid(refusal) if refusal.outdated_root)
-        });
         match code {
+            Code::LOG_UNKNOWN | Code::AUTHORITY_UNKNOWN => Some(OLD_ROOT.to_owned()),
             Code::SIGNATURE_MISSING => Some(PUSH.to_owned()),
             Code::COMMIT_MISMATCH => Some(OTHER_CHECKOUT.to_owned()),
             Code::ATTESTATION_UNBOUND => Some(NO_NAME.to_owned()),
-            Code::SIGNATURE_INVALID if outdated => Some(OLD_ROOT.to_owned()),
+            Code::SIGNATURE_INVALID if self.root_gap().is_some() => Some(OLD_ROOT.to_owned()),
             _ => None,
         }
     }

@@ -24,7 +24,7 @@ pub(super) use fleet::{
 };
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
-pub(super) use trust::Trust;
+pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
 use super::{complete, help};
 use crate::{forge::State, workflow::Unconfigured};
@@ -192,7 +192,7 @@ pub(super) enum Command {
     /// List what images contain and check it against contracts
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
-    /// Show who signed images
+    /// Show who signed images, and update the trusted roots
     #[command(subcommand, after_help = trust::EXAMPLES)]
     Trust(Trust),
     /// Check that everything a run needs is available; changes nothing

@@ -249,7 +249,7 @@ pub(super) const ALL: &[Explanation] = &[
             "The file is missing, or is not a trusted root.",
             "The authorities of the root end soon, or the built-in snapshot is old.",
         ],
-        remedy: "Renew the file, or update repin for the built-in roots.",
+        remedy: "Renew the file with `repin trust update --apply`, or update repin for the built-in roots.",
         example: "repin doctor",
     },
     Explanation {

@@ -39,6 +39,74 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin check --remote --format json",
     },
     Explanation {
+        code: "log_unknown",
+        kind: Kind::Check,
+        exits: &[1],
+        summary: "A signature is recorded in a transparency log that no trusted root lists.",
+        meaning: "The detail identifies the log by its name and its key. The name is the log's own claim; only a \
+             trusted root shows whose log it is. Sigstore starts a new log about twice a year, so a root that is \
+             older than the log does not list it.",
+        causes: &[
+            "The trusted root is older than the log.",
+            "The signature is by another instance of Sigstore than those in `trusted_roots`.",
+            "Someone attached a signature that a log of their own recorded.",
+        ],
+        remedy: "Show the current roots with `repin trust update`, and write them with `repin trust update --apply`; \
+             if they do not list the log, do not trust the signature.",
+        example: "repin trust update",
+    },
+    Explanation {
+        code: "authority_unknown",
+        kind: Kind::Check,
+        exits: &[1],
+        summary: "A certificate was issued by an authority that no trusted root lists.",
+        meaning: "The detail identifies the authority by its name and its key. Anyone can use the name; only a \
+             trusted root shows whose key it is. GitHub's instance for private repositories has new authorities about \
+             twice a year, so a root that is older than the authority does not list it.",
+        causes: &[
+            "The signature is by another instance than those in `trusted_roots`, such as GitHub's for private \
+             repositories.",
+            "The trusted root is older than the authority.",
+            "Someone attached a signature with a certificate of their own.",
+        ],
+        remedy: "Show the current roots with `repin trust update`, and write them with `repin trust update --apply`; \
+             if they do not list the authority, do not trust the signature.",
+        example: "repin trust update",
+    },
+    Explanation {
+        code: "root_unverified",
+        kind: Kind::Error,
+        exits: &[3],
+        summary: "A TUF repository sent metadata that does not verify.",
+        meaning: "`repin trust update` accepts a trusted root only if the repository proves it: each root document is \
+             signed by the keys of the one before, everything else by the keys in the last one, nothing is expired, and \
+             versions, lengths and hashes agree. Nothing was written.",
+        causes: &[
+            "The clock of this machine is wrong, so that metadata seems to be expired.",
+            "A mirror or a proxy is out of date or alters the files.",
+            "The root document of --root belongs to another repository.",
+            "The root document in this release is too old for the repository: update repin.",
+        ],
+        remedy: "Check the clock and the mirror, then run the command again; do not copy a trusted root by hand.",
+        example: "repin trust update -vv",
+    },
+    Explanation {
+        code: "root_rollback",
+        kind: Kind::Error,
+        exits: &[1],
+        summary: "The fetched trusted root lacks an authority or a log that the present one has, or trusts it for longer.",
+        meaning: "Trusted roots grow, and the validity of their entries only ends. A root that differs in the other \
+             direction is probably an older one that a server or a mirror sent again. Nothing was written.",
+        causes: &[
+            "A mirror is behind the repository, or someone replays old files that have not expired.",
+            "The instance removed a compromised authority or log, and announced it.",
+            "The trusted root was edited by hand.",
+        ],
+        remedy: "Compare the listed entries with the announcements of the instance; if they are intended, run the \
+             command with `--allow-removed`.",
+        example: "repin trust update --mirror URL sigstore",
+    },
+    Explanation {
         code: "signer_untrusted",
         kind: Kind::Check,
         exits: &[1],

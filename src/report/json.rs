@@ -10,6 +10,7 @@
 mod after;
 mod status;
 mod trust;
+mod trust_update;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,6 +25,7 @@ pub use status::{
     WorkTreeRow,
 };
 pub use trust::{TrustCandidate, TrustDocument, TrustImage};
+pub use trust_update::{RootChange, RootRow, TrustUpdateDocument};
 
 use crate::{
     checks::{Check, ResolvedPlatform, Status, VerifiedRow},

@@ -1,4 +1,5 @@
-//! The trusted roots that come with the program: snapshots of the release.
+//! The trusted roots that come with the program: snapshots of the release, and the first root documents
+//! of the TUF repositories that have the current ones. The files are from an Apache-2.0 package.
 //!
 //! `scripts/roots` renews them from the published package that carries them.
 
@@ -24,6 +25,22 @@ impl BuiltIn {
         match self {
             Self::Sigstore => "sigstore",
             Self::GitHub => "github",
+        }
+    }
+
+    /// The TUF repository that has the current root.
+    pub fn repository(self) -> &'static str {
+        match self {
+            Self::Sigstore => "https://tuf-repo-cdn.sigstore.dev/",
+            Self::GitHub => "https://tuf-repo.github.com/",
+        }
+    }
+
+    /// The root document of that repository, with which the chain of its root documents begins.
+    pub fn first_root_document(self) -> &'static str {
+        match self {
+            Self::Sigstore => include_str!("roots/sigstore.tuf.json"),
+            Self::GitHub => include_str!("roots/github.tuf.json"),
         }
     }
 

@@ -220,17 +220,22 @@ impl Policy<'_> {
     }
 }
 
-/// The first proof, or why the last root gave none; a time that no authority covers goes first.
+/// The first proof, or the refusal of the root that is most likely the one of the signature.
 fn first_proof(proofs: impl Iterator<Item = Result<Proof, Refusal>>) -> Result<Proof, Refusal> {
-    let mut refusal = Refusal::new("no trusted root is configured");
+    let mut closest: Option<Refusal> = None;
     for proof in proofs {
-        match proof {
+        let refusal = match proof {
             Ok(proof) => return Ok(proof),
-            Err(_) if refusal.outdated_root => {}
-            Err(why) => refusal = why,
+            Err(refusal) => refusal,
+        };
+        if closest
+            .as_ref()
+            .is_none_or(|best| best.rank() <= refusal.rank())
+        {
+            closest = Some(refusal);
         }
     }
-    Err(refusal)
+    Err(closest.unwrap_or_else(|| Refusal::new("no trusted root is configured")))
 }
 
 fn signs(signer: &Signer, image: &str) -> bool {

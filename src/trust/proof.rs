@@ -9,9 +9,19 @@ use crate::oci::Digest;
 pub struct Refusal {
     /// What is wrong.
     pub why: String,
-    /// Whether the signing time is one that no authority of the root covers: the root may be older
-    /// than the signature.
-    pub outdated_root: bool,
+    /// What the trusted root lacks; `None` if a newer root would not help.
+    pub gap: Option<RootGap>,
+}
+
+/// What a trusted root lacks, the most likely reason of several roots last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RootGap {
+    /// The authority that issued the certificate.
+    Authority,
+    /// A transparency log.
+    Log,
+    /// An authority that was valid at the signing time.
+    Period,
 }
 
 /// What a verified bundle proves.
@@ -74,19 +84,30 @@ impl Refusal {
     pub(super) fn new(why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
-            outdated_root: false,
+            gap: None,
         }
     }
 
     pub(super) fn of(error: &Error) -> Self {
-        let outdated_root = matches!(
+        let is_outside_period = matches!(
             error,
             Error::Certificate(CertificateError::NoValidAuthority { .. })
                 | Error::Timestamp(TimestampError::OutsideAuthorityValidity { .. })
         );
         Self {
             why: error.to_string(),
-            outdated_root,
+            gap: is_outside_period.then_some(RootGap::Period),
+        }
+    }
+
+    /// How likely the root is the one of the signature: a root that lacks its authority or its log is
+    /// probably another instance's.
+    pub(super) fn rank(&self) -> u8 {
+        match self.gap {
+            Some(RootGap::Authority) => 0,
+            Some(RootGap::Log) => 1,
+            None => 2,
+            Some(RootGap::Period) => 3,
         }
     }
 }

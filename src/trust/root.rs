@@ -26,7 +26,7 @@ use crate::oci::Digest;
 pub struct Root {
     /// As it is configured.
     pub name: String,
-    trusted: TrustedRoot,
+    pub(super) trusted: TrustedRoot,
     verifier: Verifier,
 }
 
@@ -109,6 +109,16 @@ impl Root {
         subject: Digest,
         now: SystemTime,
     ) -> Result<Proof, Refusal> {
+        self.certificate_proof(checked, subject, now)
+            .map_err(|refusal| self.unknown_signer(&checked.bundle).unwrap_or(refusal))
+    }
+
+    fn certificate_proof(
+        &self,
+        checked: &WellFormed,
+        subject: Digest,
+        now: SystemTime,
+    ) -> Result<Proof, Refusal> {
         self.demand(checked)?;
         let mut policy = VerificationPolicy::any_identity();
         if self.trusted.tlogs.is_empty() {
@@ -142,6 +152,17 @@ impl Root {
 
     /// Verifies a bundle by a key, about `subject`.
     pub(super) fn verify_key(
+        &self,
+        checked: &WellFormed,
+        subject: Digest,
+        key: &PublicKey,
+        now: SystemTime,
+    ) -> Result<Proof, Refusal> {
+        self.key_proof(checked, subject, key, now)
+            .map_err(|refusal| self.unknown_log(&checked.bundle).unwrap_or(refusal))
+    }
+
+    fn key_proof(
         &self,
         checked: &WellFormed,
         subject: Digest,

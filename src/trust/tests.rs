@@ -278,13 +278,14 @@ fn certificate_is_by_the_authority_for_signing_code_and_promised_to_the_log() {
         rules().invalid(&signing.bundle(&build()))
     };
     let why = with(|signing| signing.ca = "stranger");
-    assert!(why.contains("certificate chain"), "{why}");
+    assert!(why.contains("unknown certificate authority"), "{why}");
     let why = with(|signing| signing.usage = "1.3.6.1.5.5.7.3.1");
     assert!(why.contains("certificate chain"), "{why}");
     let why = with(|signing| signing.ct = None);
     assert!(why.contains("missing SCT"), "{why}");
     let why = with(|signing| signing.ct = Some("stranger"));
-    assert!(why.contains("SCT"), "{why}");
+    let unknown = "unknown certificate transparency log";
+    assert!(why.starts_with(unknown), "{why}");
 }
 
 #[test]
@@ -408,13 +409,71 @@ fn time_that_no_authority_covers_hints_at_an_old_root() {
         Standing::Invalid(refusal) => refusal,
         other => panic!("{other:?}"),
     };
-    assert!(refusal(vec![old.clone()]).outdated_root);
+    assert_eq!(refusal(vec![old.clone()]).gap, Some(RootGap::Period));
     // The reason goes before that of a root that has nothing to do with it.
-    assert!(refusal(vec![old.clone(), root()]).outdated_root);
+    assert_eq!(
+        refusal(vec![old.clone(), root()]).gap,
+        Some(RootGap::Period)
+    );
     let mut old = root_without_logs();
     old["certificateAuthorities"][0]["validFor"]["end"] = json!("2024-05-01T00:00:00Z");
-    assert!(refusal(vec![old]).outdated_root);
-    assert!(!refusal(vec![root()]).outdated_root);
+    assert_eq!(refusal(vec![old]).gap, Some(RootGap::Period));
+    assert_eq!(refusal(vec![root()]).gap, None);
+}
+
+#[test]
+fn unknown_authority_and_log_are_identified() {
+    let refusal = |signing: &Signing, roots| {
+        let bundle = signing.bundle(&build());
+        match rules().roots(roots).of(&bundle) {
+            Standing::Invalid(refusal) => (refusal.gap, refusal.why),
+            other => panic!("{other:?}"),
+        }
+    };
+    let other_ca = Signing {
+        ca: "stranger",
+        ..Signing::of(COMMIT)
+    };
+    let expected = (
+        Some(RootGap::Authority),
+        "unknown certificate authority CN=stranger".to_owned(),
+    );
+    assert_eq!(refusal(&other_ca, vec![root()]), expected);
+    let other_log = Signing {
+        log: Some("stranger"),
+        ..Signing::of(COMMIT)
+    };
+    let (gap, why) = refusal(&other_log, vec![root()]);
+    assert_eq!(gap, Some(RootGap::Log));
+    let id = STANDARD.encode(Key::named("stranger").id());
+    assert!(why.starts_with("unknown transparency log "), "{why}");
+    assert!(why.ends_with(&format!("({id})")), "{why}");
+    // The root that lacks less decides, in any order.
+    let mut stranger = root();
+    stranger["certificateAuthorities"] = json!([]);
+    for roots in [[root(), stranger.clone()], [stranger, root()]] {
+        assert_eq!(refusal(&other_log, roots.to_vec()).0, Some(RootGap::Log));
+    }
+    // Control: a bundle of a known authority and log that does not verify.
+    let altered = Signing {
+        usage: "1.3.6.1.5.5.7.3.1",
+        ..Signing::of(COMMIT)
+    };
+    assert_eq!(refusal(&altered, vec![root()]).0, None);
+}
+
+#[test]
+fn first_root_documents_are_signed_by_their_keys() {
+    provider::install();
+    for instance in [BuiltIn::Sigstore, BuiltIn::GitHub] {
+        let document = instance.first_root_document().as_bytes();
+        let trusted = sigstore_tuf::TrustedMetadataSet::from_root(document).unwrap();
+        let name = instance.as_str();
+        for role in ["root", "timestamp", "snapshot", "targets"] {
+            assert!(trusted.root().role(role).is_some(), "{name} {role}");
+        }
+        assert!(trusted.root().role("root").unwrap().threshold > 1, "{name}");
+    }
 }
 
 #[test]

@@ -81,16 +81,20 @@ impl Services {
     pub fn sources(&self, config: &Config) -> Result<Sources, Errors> {
         let mappings = self.mappings.iter().chain([&config.sources]);
         let mappings = mappings.cloned().collect();
+        Ok(Sources::new(mappings, self.registries(config)?))
+    }
+
+    /// The client of registries.
+    pub fn registries(&self, config: &Config) -> Result<Registries, Errors> {
         if let Some(registries) = self.registries.get() {
-            return Ok(Sources::new(mappings, registries.clone()));
+            return Ok(registries.clone());
         }
         let settings = Settings {
             realms: config.realms.clone(),
             ..self.settings.clone()
         };
         let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
-        let registries = self.registries.get_or_init(|| registries);
-        Ok(Sources::new(mappings, registries.clone()))
+        Ok(self.registries.get_or_init(|| registries).clone())
     }
 
     /// Where each image is read from, in the order of the configuration.

@@ -4,6 +4,7 @@
 //! Without a `verify` block nothing is read and nothing is requested.
 
 use std::{
+    io::{self, Read as _},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -218,12 +219,12 @@ fn line_of(root: &Root, now: SystemTime) -> RootLine {
     let old = built_in && released.is_some_and(|released| released + FRESH < now);
     let warning = match until {
         Some(end) if end < now + ENDING => Some(format!(
-            "the trusted root {} covers signatures until {}: renew it",
+            "the trusted root {} covers signatures until {}: renew it (repin trust update)",
             root.name,
             day(end)
         )),
         _ if old => Some(format!(
-            "the built-in trusted root {} is of {BUILT_IN_DATE}: update repin, or configure a file",
+            "the built-in trusted root {} is of {BUILT_IN_DATE}: update repin, or configure a file (repin trust update --apply)",
             root.name
         )),
         _ => None,
@@ -283,18 +284,10 @@ impl Material<'_> {
     }
 
     fn file(&mut self, path: &RelPath, at: Span) -> Option<Vec<u8>> {
-        use std::io::Read as _;
-        let mut bytes = Vec::new();
-        let opened = self.files.open(path).map_err(|error| error.error);
-        let read = opened.and_then(|file| file.take(MATERIAL_MAX + 1).read_to_end(&mut bytes));
-        match read {
-            Ok(_) if bytes.len() as u64 <= MATERIAL_MAX => {
+        match read_material(self.files, path) {
+            Ok(bytes) => {
                 self.read.extend(&bytes);
                 Some(bytes)
-            }
-            Ok(_) => {
-                self.problem(format!("{path} has more than 4 MiB"), at);
-                None
             }
             Err(error) => {
                 self.problem(format!("cannot read {path}: {error}"), at);
@@ -308,6 +301,17 @@ impl Material<'_> {
         self.problems
             .push(Error::input("config", message).at(place));
     }
+}
+
+/// Reads a key or a trusted root.
+pub fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = files.open(path).map_err(|error| error.error)?;
+    file.take(MATERIAL_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MATERIAL_MAX {
+        return Err(io::Error::other("it has more than 4 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// The stage of signatures: the digest of every image, or of each of its platforms. The evidence is

@@ -96,6 +96,7 @@ mod subjects;
 mod sync;
 mod tokens;
 mod trial;
+mod trust_update;
 mod trusted;
 mod untrusted;
 mod verify;

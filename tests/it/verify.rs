@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -283,6 +284,35 @@ fn old_root_is_named_as_the_likely_reason() {
         text.contains("gh attestation trusted-root > trusted_root.jsonl"),
         "{text}"
     );
+}
+
+#[test]
+fn unknown_authority_and_log_are_separate_failures() {
+    let other_ca = Signing {
+        ca: "stranger",
+        ..Signing::of(REV_B)
+    };
+    let other_log = Signing {
+        log: Some("stranger"),
+        ..Signing::of(REV_B)
+    };
+    let id = STANDARD.encode(Key::named("stranger").id());
+    for (code, signing, identified) in [
+        ("authority_unknown", &other_ca, "CN=stranger"),
+        ("log_unknown", &other_log, &*id),
+    ] {
+        let world = unsigned();
+        for image in IMAGES {
+            attest(&world, image, REV_B, signing, REV_B);
+        }
+        let document = world.refuses(&[], 1, &[code]);
+        let checks = document["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["code"] == code).unwrap();
+        let detail = check["detail"].as_str().unwrap();
+        assert!(detail.contains(identified), "{detail}");
+        let help = check["help"].as_str().unwrap();
+        assert!(help.contains("`repin trust update"), "{help}");
+    }
 }
 
 #[test]
@@ -641,7 +671,7 @@ fn keys_and_roots_of_a_pull_request_are_those_of_the_base() {
                 assert_eq!(document["pull_request"]["state"], "created", "{document}");
                 assert_eq!(document["images"][0]["verified"][0]["commit"], REV_B);
             } else {
-                assert_eq!(failed(&document), ["signature_invalid"]);
+                assert_eq!(failed(&document), ["authority_unknown"]);
                 assert_eq!(fake.writes(), [""; 0]);
             }
         }

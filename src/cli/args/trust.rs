@@ -1,6 +1,10 @@
 //! Arguments of `repin trust`.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::after::Arm;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -8,11 +12,52 @@ Examples:
   repin trust show ghcr.io/acme/review:1.4
   repin trust show sha256:4f2a… --format json | jq '.images[].candidates[].signer'";
 
+const UPDATE: &str = "\
+Without --apply, this is a dry run: repin shows which authorities and logs were added or removed, and whose validity changed. \
+A NAME is `sigstore` (Sigstore's public instance) or `github` (GitHub's instance for private repositories); without it, the \
+roots of verify.trusted_roots are updated, or both if there is no `verify`. A configured file is replaced; in place of a \
+built-in root, trusted_root.NAME.json is written next to the configuration. Only this command fetches trusted roots.
+
+Examples:
+  repin trust update
+  repin trust update --apply
+  repin trust update sigstore --mirror https://tuf.example/sigstore/";
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Trust {
     /// List every signature and attestation of an image, and whether the policy accepts it
     #[command(after_help = EXAMPLES)]
     Show(TrustShow),
+    /// Fetch the current trusted roots, show the difference, and write them
+    #[command(after_help = UPDATE)]
+    Update(TrustUpdate),
+}
+
+/// An instance of Sigstore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Instance {
+    /// Sigstore's public instance
+    Sigstore,
+    /// GitHub's instance for private repositories
+    Github,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TrustUpdate {
+    /// Instances whose roots are updated; default: those of the configuration
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<Instance>,
+    /// Read the TUF repository of the one NAME from this URL
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) mirror: Option<String>,
+    /// Start from this TUF root document of the one NAME instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) root: Option<PathBuf>,
+    /// Accept roots that remove entries or extend their validity
+    #[arg(long)]
+    pub(in crate::cli) allow_removed: bool,
+    #[command(flatten)]
+    pub(in crate::cli) arm: Arm,
 }
 
 #[derive(Debug, Args)]

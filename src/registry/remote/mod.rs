@@ -108,6 +108,31 @@ impl Registries {
         })))
     }
 
+    /// A document of another server, at most `max` bytes, by the same client and without credentials;
+    /// `None` if it does not exist, which object stores report as 403.
+    pub async fn document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, Error> {
+        let http = &self.0.http;
+        let what = address::shown(&url);
+        let read = async {
+            let reply = http.send(&Call::get(url, max), http.patience()).await?;
+            let status = reply.status;
+            match (status, reply.body) {
+                (StatusCode::OK, Body::Read(bytes)) => Ok(Some(bytes)),
+                (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => Ok(None),
+                (_, Body::Read(body)) => {
+                    Err(RequestError::unavailable(http.status_text(status, &body)))
+                }
+                (_, Body::Open(_)) => {
+                    Err(RequestError::unavailable("the response body was not read"))
+                }
+            }
+        };
+        read.await.map_err(|error: RequestError| {
+            let reason = http.secrets.redact(&error.reason);
+            RequestError { reason, ..error }.about(&what)
+        })
+    }
+
     /// Connections for `url` with the same roots and proxies as those of registries.
     pub fn client(&self, url: &Url) -> Result<Transport, String> {
         let transport = self.0.http.client.transport();

@@ -94,3 +94,25 @@ fn entries_of_the_second_log_verify_with_a_timestamp() {
         );
     }
 }
+
+#[test]
+fn real_authority_and_log_are_identified() {
+    let gap = |name, roots| match judge(name, roots, CONDA, CONDA_DIGEST).standing {
+        Standing::Invalid(refusal) => (refusal.gap, refusal.why),
+        other => panic!("{other:?}"),
+    };
+    // The authority of the staging instance has the name of the public one, and another key.
+    let name = "conda-attestation.sigstore.json";
+    let (missing, why) = gap(name, staging());
+    assert_eq!(missing, Some(RootGap::Authority));
+    let expected = "unknown certificate authority CN=sigstore-intermediate,O=sigstore.dev (key dfd3e9cf56241196f9a8d8e92855a2c62e18643f)";
+    assert_eq!(why, expected);
+    let mut old: Value = serde_json::from_slice(&bundle("staging_root.json")).unwrap();
+    let logs = old["tlogs"].as_array_mut().unwrap();
+    logs.retain(|log| !log["baseUrl"].as_str().unwrap().contains("log2025"));
+    let old = Root::parse("old", old.to_string().as_bytes()).unwrap();
+    let (missing, why) = gap("conda-attestation-rekor2.sigstore.json", old);
+    assert_eq!(missing, Some(RootGap::Log));
+    let expected = "unknown transparency log log2025";
+    assert!(why.starts_with(expected), "{why}");
+}

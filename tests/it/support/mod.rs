@@ -28,4 +28,5 @@ pub mod terminal;
 pub mod tls;
 pub mod token;
 pub mod tree;
+pub mod tuf;
 pub mod world;

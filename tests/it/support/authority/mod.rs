@@ -82,7 +82,7 @@ impl Key {
     }
 
     /// The SHA-256 of the public key, which names a log.
-    fn id(&self) -> Vec<u8> {
+    pub fn id(&self) -> Vec<u8> {
         Sha256::digest(self.spki()).to_vec()
     }
 

@@ -1,0 +1,158 @@
+//! The authorities and logs of a bundle that a trusted root does not list.
+//!
+//! Only bundles that were refused are inspected, for the reason: nothing here permits anything. An
+//! authority is known by the identifier of its key; its name does not change with its key.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sigstore_verify::types::{
+    Bundle, DerCertificate, TransparencyLogEntry, bundle::VerificationMaterialContent,
+};
+use x509_cert::{
+    Certificate,
+    der::Decode,
+    ext::pkix::{AuthorityKeyIdentifier, SignedCertificateTimestampList, SubjectKeyIdentifier},
+};
+
+use super::{
+    proof::{Refusal, RootGap},
+    root::Root,
+};
+
+/// The maximum length of a name from a certificate or a checkpoint, in characters.
+const NAME_MAX: usize = 200;
+
+impl Root {
+    /// The refusal of a certificate whose authority or log this root does not list.
+    pub(super) fn unknown_signer(&self, bundle: &Bundle) -> Option<Refusal> {
+        let certificates = certificates(bundle);
+        self.unknown_authority(&certificates)
+            .or_else(|| self.unknown_log(bundle))
+            .or_else(|| self.unknown_certificate_log(certificates.first()?))
+    }
+
+    /// The refusal of a log entry by a log that this root does not list.
+    pub(super) fn unknown_log(&self, bundle: &Bundle) -> Option<Refusal> {
+        let material = &bundle.verification_material;
+        let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
+        // A root without logs relies on timestamps.
+        if self.trusted.tlogs.is_empty() && !stamps.is_empty() {
+            return None;
+        }
+        let is_unknown = |entry: &&TransparencyLogEntry| {
+            let mut logs = self.trusted.tlogs.iter();
+            !logs.any(|log| log.log_id == entry.log_id)
+        };
+        let entry = material.tlog_entries.iter().find(is_unknown)?;
+        let id = shortened(&entry.log_id.key_id.to_string());
+        let log = origin(entry).map_or(id.clone(), |origin| format!("{origin} ({id})"));
+        Some(Refusal {
+            why: format!("unknown transparency log {log}"),
+            gap: Some(RootGap::Log),
+        })
+    }
+
+    /// The refusal of a certificate that only logs recorded which this root does not list.
+    fn unknown_certificate_log(&self, certificate: &Certificate) -> Option<Refusal> {
+        let (_, list) = certificate
+            .tbs_certificate
+            .get::<SignedCertificateTimestampList>()
+            .ok()??;
+        let mut unknown = None;
+        for timestamp in list.parse_timestamps().ok()? {
+            let id = timestamp.parse_timestamp().ok()?.log_id.key_id;
+            let mut logs = self.trusted.ctlogs.iter();
+            if logs.any(|log| log.log_id.key_id.as_bytes() == id) {
+                return None;
+            }
+            unknown.get_or_insert(STANDARD.encode(id));
+        }
+        let id = unknown.filter(|_| !self.trusted.ctlogs.is_empty())?;
+        Some(Refusal {
+            why: format!("unknown certificate transparency log ({id})"),
+            gap: Some(RootGap::Log),
+        })
+    }
+
+    fn unknown_authority(&self, presented: &[Certificate]) -> Option<Refusal> {
+        let authorities = self.trusted.certificate_authorities.iter();
+        let authorities: Vec<Certificate> = authorities
+            .flat_map(|authority| &authority.cert_chain.certificates)
+            .filter_map(|entry| parsed(&entry.raw_bytes))
+            .collect();
+        let is_known = presented.iter().any(|certificate| {
+            let mut authorities = authorities.iter();
+            authorities.any(|authority| may_have_issued(authority, certificate))
+        });
+        if is_known {
+            return None;
+        }
+        let issued = presented.first()?;
+        let name = shortened(&issued.tbs_certificate.issuer.to_string());
+        let key = issuing_key(issued)
+            .map_or_else(String::new, |key| format!(" (key {})", hex::encode(key)));
+        Some(Refusal {
+            why: format!("unknown certificate authority {name}{key}"),
+            gap: Some(RootGap::Authority),
+        })
+    }
+}
+
+/// The certificates of a bundle, the signer's first.
+fn certificates(bundle: &Bundle) -> Vec<Certificate> {
+    match &bundle.verification_material.content {
+        VerificationMaterialContent::Certificate(leaf) => {
+            parsed(&leaf.raw_bytes).into_iter().collect()
+        }
+        VerificationMaterialContent::X509CertificateChain { certificates } => {
+            let certificates = certificates.iter();
+            certificates
+                .filter_map(|entry| parsed(&entry.raw_bytes))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the names and the key identifiers of two certificates allow that one issued the other.
+fn may_have_issued(authority: &Certificate, certificate: &Certificate) -> bool {
+    if authority.tbs_certificate.subject != certificate.tbs_certificate.issuer {
+        return false;
+    }
+    match (key_of(authority), issuing_key(certificate)) {
+        (Some(own), Some(named)) => own == named,
+        _ => true,
+    }
+}
+
+fn parsed(certificate: &DerCertificate) -> Option<Certificate> {
+    Certificate::from_der(certificate.as_bytes()).ok()
+}
+
+/// The identifier of the key that a certificate was issued with.
+fn issuing_key(certificate: &Certificate) -> Option<Vec<u8>> {
+    let (_, extension) = certificate
+        .tbs_certificate
+        .get::<AuthorityKeyIdentifier>()
+        .ok()??;
+    Some(extension.key_identifier?.as_bytes().to_vec())
+}
+
+/// The identifier of the key of an authority.
+fn key_of(authority: &Certificate) -> Option<Vec<u8>> {
+    let (_, extension) = authority
+        .tbs_certificate
+        .get::<SubjectKeyIdentifier>()
+        .ok()??;
+    Some(extension.0.as_bytes().to_vec())
+}
+
+/// The name that a log has in the first line of its checkpoint.
+fn origin(entry: &TransparencyLogEntry) -> Option<String> {
+    let checkpoint = &entry.inclusion_proof.as_ref()?.checkpoint;
+    let line = checkpoint.envelope().lines().next()?;
+    (!line.is_empty()).then(|| shortened(line))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(NAME_MAX).collect()
+}

@@ -1,0 +1,259 @@
+//! The authorities and logs of a trusted root, and their differences between two roots.
+
+use std::collections::BTreeMap;
+
+use sigstore_verify::{
+    trust_root::{CertificateAuthority, TimestampAuthority, TrustedRoot},
+    types::TimeRange,
+};
+
+use super::Root;
+use crate::oci::Digest;
+
+/// An authority or a log of a trusted root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its kind.
+    pub kind: EntryKind,
+    /// Its subject or its URL.
+    pub name: String,
+    /// The digest of its certificate, or the ID of the log.
+    pub id: String,
+    /// The first time at which it is valid (RFC 3339).
+    pub from: Option<String>,
+    /// The last time at which it is valid (RFC 3339).
+    pub until: Option<String>,
+}
+
+/// A kind of authority or log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// Issues the certificates of signers.
+    CertificateAuthority,
+    /// Records signatures.
+    TransparencyLog,
+    /// Records certificates.
+    CertificateLog,
+    /// Signs timestamps.
+    TimestampAuthority,
+}
+
+/// A difference between two roots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its kind.
+    pub kind: ChangeKind,
+    /// The entry of the new root; of the old one if it was removed.
+    pub entry: Entry,
+    /// The entry of the old root, if its validity differs.
+    pub before: Option<Entry>,
+}
+
+/// A kind of difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Only the new root has the entry.
+    Added,
+    /// Only the old root has the entry.
+    Removed,
+    /// The new root trusts the entry for a shorter time.
+    Ended,
+    /// The new root trusts the entry for a longer time.
+    Extended,
+}
+
+impl EntryKind {
+    /// The word of the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CertificateAuthority => "certificate_authority",
+            Self::TransparencyLog => "transparency_log",
+            Self::CertificateLog => "certificate_log",
+            Self::TimestampAuthority => "timestamp_authority",
+        }
+    }
+}
+
+impl ChangeKind {
+    /// The word of the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Ended => "ended",
+            Self::Extended => "extended",
+        }
+    }
+
+    /// Whether an older root would differ like this: roots only grow, and validity only ends.
+    pub fn is_rollback(self) -> bool {
+        matches!(self, Self::Removed | Self::Extended)
+    }
+}
+
+/// An entry with its validity as times. Two roots have the same entry if all of its key material is
+/// equal.
+struct Listed {
+    entry: Entry,
+    valid: Option<TimeRange>,
+}
+
+/// The kind, the key material, and the number of earlier entries with the same material.
+type Key = (EntryKind, Vec<u8>, usize);
+
+/// The differences from one root to another, in the order of kinds.
+pub fn difference(old: &Root, new: &Root) -> Vec<Change> {
+    let mut before = listed(&old.trusted);
+    let mut changes = Vec::new();
+    for (key, Listed { entry, valid }) in listed(&new.trusted) {
+        let Some(old) = before.remove(&key) else {
+            let kind = ChangeKind::Added;
+            changes.push(Change {
+                kind,
+                entry,
+                before: None,
+            });
+            continue;
+        };
+        if valid != old.valid {
+            changes.push(Change {
+                kind: validity_change(old.valid, valid),
+                entry,
+                before: Some(old.entry),
+            });
+        }
+    }
+    changes.extend(before.into_values().map(|old| Change {
+        kind: ChangeKind::Removed,
+        entry: old.entry,
+        before: None,
+    }));
+    changes.sort_by_key(|change| change.entry.kind);
+    changes
+}
+
+impl Root {
+    /// Whether two roots list the same authority or log, and so belong to one instance.
+    pub fn shares_entry(&self, other: &Self) -> bool {
+        let others = listed(&other.trusted);
+        listed(&self.trusted)
+            .keys()
+            .any(|key| others.contains_key(key))
+    }
+}
+
+fn validity_change(old: Option<TimeRange>, new: Option<TimeRange>) -> ChangeKind {
+    let (Some(old), Some(new)) = (old, new) else {
+        return match new {
+            None => ChangeKind::Extended,
+            Some(_) => ChangeKind::Ended,
+        };
+    };
+    let ends_later = match (old.end, new.end) {
+        (Some(old), Some(new)) => new > old,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if new.start < old.start || ends_later {
+        ChangeKind::Extended
+    } else {
+        ChangeKind::Ended
+    }
+}
+
+fn listed(root: &TrustedRoot) -> BTreeMap<Key, Listed> {
+    let mut entries = BTreeMap::new();
+    for authority in &root.certificate_authorities {
+        let CertificateAuthority {
+            subject,
+            uri,
+            cert_chain,
+            valid_for,
+            ..
+        } = authority;
+        let name = [&subject.organization, &subject.common_name];
+        add_authority(
+            &mut entries,
+            EntryKind::CertificateAuthority,
+            name,
+            Some(uri),
+            cert_chain
+                .certificates
+                .iter()
+                .map(|entry| entry.raw_bytes.as_bytes()),
+            *valid_for,
+        );
+    }
+    for authority in &root.timestamp_authorities {
+        let TimestampAuthority {
+            subject,
+            uri,
+            cert_chain,
+            valid_for,
+            ..
+        } = authority;
+        let name = [&subject.organization, &subject.common_name];
+        add_authority(
+            &mut entries,
+            EntryKind::TimestampAuthority,
+            name,
+            uri.as_ref(),
+            cert_chain
+                .certificates
+                .iter()
+                .map(|entry| entry.raw_bytes.as_bytes()),
+            *valid_for,
+        );
+    }
+    let logs = root.tlogs.iter().map(|log| {
+        let kind = EntryKind::TransparencyLog;
+        (kind, &log.base_url, &log.log_id, &log.public_key)
+    });
+    let certificate_logs = root.ctlogs.iter().map(|log| {
+        let kind = EntryKind::CertificateLog;
+        (kind, &log.base_url, &log.log_id, &log.public_key)
+    });
+    for (kind, url, id, key) in logs.chain(certificate_logs) {
+        let id = id.key_id.to_string();
+        let material = [id.as_bytes(), key.raw_bytes.as_bytes()].concat();
+        add(&mut entries, kind, url.clone(), id, material, key.valid_for);
+    }
+    entries
+}
+
+fn add_authority<'r>(
+    entries: &mut BTreeMap<Key, Listed>,
+    kind: EntryKind,
+    subject: [&Option<String>; 2],
+    uri: Option<&String>,
+    chain: impl Iterator<Item = &'r [u8]>,
+    valid: Option<TimeRange>,
+) {
+    let chain: Vec<&[u8]> = chain.collect();
+    let names = subject.into_iter().flatten().map(String::as_str);
+    let names: Vec<&str> = names.chain(uri.map(String::as_str)).collect();
+    let id = Digest::of(chain.first().copied().unwrap_or_default()).to_string();
+    add(entries, kind, names.join(", "), id, chain.concat(), valid);
+}
+
+fn add(
+    entries: &mut BTreeMap<Key, Listed>,
+    kind: EntryKind,
+    name: String,
+    id: String,
+    material: Vec<u8>,
+    valid: Option<TimeRange>,
+) {
+    let entry = Entry {
+        kind,
+        name,
+        id,
+        from: valid.map(|valid| valid.start.to_string()),
+        until: valid.and_then(|valid| valid.end).map(|end| end.to_string()),
+    };
+    let mut key = (kind, material, 0);
+    while entries.contains_key(&key) {
+        key.2 += 1;
+    }
+    entries.insert(key, Listed { entry, valid });
+}
