@@ -192,7 +192,7 @@ pub(super) enum Command {
     /// List what images contain and check it against contracts
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
-    /// Show who signed images, and update the trusted roots
+    /// Show who signed images
     #[command(subcommand, after_help = trust::EXAMPLES)]
     Trust(Trust),
     /// Check that everything a run needs is available; changes nothing
