@@ -456,6 +456,43 @@ fn failure_on_the_way_writes_nothing() {
 }
 
 #[test]
+fn configured_files_are_exchanged_together() {
+    let scratch = Scratch::new("a.json, b.json, a.json");
+    let repository = Repository::new(SIGSTORE);
+    let server = serve(repository.responses());
+    scratch.write("a.json", old_root());
+    scratch.write("b.json", old_root());
+    // A file with two names cannot be exchanged.
+    fs::hard_link(scratch.path("b.json"), scratch.path("c.json")).unwrap();
+    let apply = || scratch.update("sigstore", &repository, &server, &["--apply"]);
+    let ran = apply();
+    assert_ne!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(scratch.read("a.json"), old_root());
+    fs::remove_file(scratch.path("c.json")).unwrap();
+    apply().exits(0);
+    assert_eq!(scratch.read("a.json"), SIGSTORE);
+    assert_eq!(scratch.read("b.json"), SIGSTORE);
+}
+
+#[test]
+fn file_edited_during_the_update_is_kept() {
+    let scratch = Scratch::with_old_root();
+    let repository = Repository::new(SIGSTORE);
+    let (responses, file) = (repository.responses(), scratch.path(FILE));
+    let server = Fake::start(move |request| {
+        if request.path() == "/timestamp.json" {
+            fs::write(&file, "edited").unwrap();
+        }
+        let response = responses.get(request.path()).cloned();
+        response.unwrap_or_else(|| Reaction::new(404, ""))
+    });
+    scratch
+        .update("sigstore", &repository, &server, &["--apply"])
+        .exits(5);
+    assert_eq!(scratch.read(FILE), "edited");
+}
+
+#[test]
 fn older_root_is_refused_unless_accepted() {
     let scratch = Scratch::new(FILE);
     let present = ended_root();

@@ -166,11 +166,18 @@ impl Inventory {
         Ok(inventory)
     }
 
+    fn lists(&self, path: &RelPath) -> bool {
+        self.files.iter().any(|file| file.path == *path)
+    }
+
     /// Adds the file for a built-in root: the root in it, if the file exists, otherwise the built-in
     /// one.
     fn add_built_in(&mut self, instance: BuiltIn, work_tree: &WorkTree) -> Result<(), Errors> {
         let name = format!("trusted_root.{}.json", instance.as_str());
         let path = RelPath::parse(&name).map_err(|error| Errors::io(error.to_string()))?;
+        if self.lists(&path) {
+            return Ok(());
+        }
         let unusable = |reason: String| {
             let message = format!("cannot use the trusted root {name}: {reason}");
             Errors::from(Error::input("config", message))
@@ -212,6 +219,9 @@ impl Inventory {
         config: &Config,
         is_wanted: &dyn Fn(BuiltIn) -> bool,
     ) -> Result<usize, Errors> {
+        if self.lists(path) {
+            return Ok(0);
+        }
         let work_tree = WorkTree::new(&config.root);
         let unusable = |reason: String| {
             let message = format!("cannot use the trusted root {path}: {reason}");
