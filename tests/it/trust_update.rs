@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     fake::{Fake, Reaction},
-    tuf::{LATER, OVER, Repository, Responses, put, serve, signed},
+    tuf::{LATER, OVER, Repository, Responses, put, serve, signed, timestamp, timestamp_with},
     world::Ran,
 };
 
@@ -260,7 +260,7 @@ const ATTACKS: [(&str, &str, Attack); 15] = [
         "timestamp by another key",
         "threshold not met for role timestamp",
         |r, all| {
-            let timestamp = r.timestamp(LATER, &r.snapshot(2, LATER), &r.stranger);
+            let timestamp = timestamp(LATER, &r.snapshot(2, LATER), &r.stranger);
             put(all, "/timestamp.json", timestamp);
         },
     ),
@@ -268,7 +268,7 @@ const ATTACKS: [(&str, &str, Attack); 15] = [
         "expired timestamp",
         "timestamp metadata expired",
         |r, all| {
-            let timestamp = r.timestamp(OVER, &r.snapshot(2, LATER), &r.online);
+            let timestamp = timestamp(OVER, &r.snapshot(2, LATER), &r.online);
             put(all, "/timestamp.json", timestamp);
         },
     ),
@@ -314,7 +314,7 @@ const ATTACKS: [(&str, &str, Attack); 15] = [
         "older snapshot that is not hashed",
         "snapshot version 1 does not match",
         |r, all| {
-            let timestamp = r.timestamp_with(LATER, &json!({"version": 2}), &r.online);
+            let timestamp = timestamp_with(LATER, &json!({"version": 2}), &r.online);
             put(all, "/timestamp.json", timestamp);
             put(all, "/2.snapshot.json", r.snapshot(1, LATER));
         },
@@ -324,7 +324,7 @@ const ATTACKS: [(&str, &str, Attack); 15] = [
         put(
             all,
             "/timestamp.json",
-            r.timestamp(LATER, &snapshot, &r.online),
+            timestamp(LATER, &snapshot, &r.online),
         );
         put(all, "/2.snapshot.json", snapshot);
     }),

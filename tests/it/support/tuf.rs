@@ -139,17 +139,6 @@ impl Repository {
         signed(&self.root(2, expires, &self.next_keys), &[a, b, c, d])
     }
 
-    pub fn timestamp(&self, expires: &str, snapshot: &[u8], key: &Key) -> Vec<u8> {
-        let pin =
-            json!({"version": 2, "length": snapshot.len(), "hashes": {"sha256": sha256(snapshot)}});
-        self.timestamp_with(expires, &pin, key)
-    }
-
-    pub fn timestamp_with(&self, expires: &str, pin: &Value, key: &Key) -> Vec<u8> {
-        let fields = json!({"meta": {"snapshot.json": pin}});
-        signed(&document("timestamp", 7, expires, fields), &[key])
-    }
-
     pub fn snapshot(&self, version: u64, expires: &str) -> Vec<u8> {
         let fields = json!({"meta": {"targets.json": {"version": 3}}});
         signed(
@@ -177,7 +166,7 @@ impl Repository {
     /// The responses of an honest server.
     pub fn responses(&self) -> Responses {
         let snapshot = self.snapshot(2, LATER);
-        let timestamp = self.timestamp(LATER, &snapshot, &self.online);
+        let timestamp = timestamp(LATER, &snapshot, &self.online);
         let targets = self.targets(3, LATER, "trusted_root.json");
         BTreeMap::from([
             ("/1.root.json".to_owned(), found(self.first_root())),
@@ -187,6 +176,19 @@ impl Repository {
             (self.target_path(), found(self.target.clone())),
         ])
     }
+}
+
+/// A timestamp document that pins this snapshot.
+pub fn timestamp(expires: &str, snapshot: &[u8], key: &Key) -> Vec<u8> {
+    let pin =
+        json!({"version": 2, "length": snapshot.len(), "hashes": {"sha256": sha256(snapshot)}});
+    timestamp_with(expires, &pin, key)
+}
+
+/// A timestamp document that pins a snapshot like this.
+pub fn timestamp_with(expires: &str, pin: &Value, key: &Key) -> Vec<u8> {
+    let fields = json!({"meta": {"snapshot.json": pin}});
+    signed(&document("timestamp", 7, expires, fields), &[key])
 }
 
 /// Replaces the response of a path.

@@ -264,8 +264,8 @@ impl Inventory {
 impl RootFile {
     /// The content with the current documents: one document as it was fetched, or one on each line.
     fn content(&self) -> Vec<u8> {
-        let lines = self.path.to_string().ends_with(".jsonl");
-        if let ([document], false) = (self.documents.as_slice(), lines) {
+        let is_jsonl = self.path.as_path().extension() == Some("jsonl".as_ref());
+        if let ([document], false) = (self.documents.as_slice(), is_jsonl) {
             return document.clone().into_bytes();
         }
         let mut content = String::new();
