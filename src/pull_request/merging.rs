@@ -61,8 +61,8 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
             None => forge.merge(pull, &pull.head_commit).await,
         },
         // The forge merges on request, so the merge is requested as soon as everything passed.
-        Merge::Unscheduled(said) => match not_yet(&gates) {
-            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{said}; {reason}"))),
+        Merge::Unscheduled(refusal) => match not_yet(&gates) {
+            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{refusal}; {reason}"))),
             Some(merge) => Ok(merge),
             None if all.is_empty() => Ok(Merge::Refused(refusal)),
             None => forge.merge(pull, &pull.head_commit).await,
