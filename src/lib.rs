@@ -18,11 +18,23 @@
 //! ```
 //!
 //! One way, top to bottom. [`checks::Approved`] can only be made by a chain of checks, so no plan
-//! exists for an unverified set; [`plan::Plan`] only with right counts. Only [`apply`] changes
-//! files, and only [`prune`] deletes. Renderers in [`report`] are pure. A command in [`cli`]
-//! composes: it gathers the facts of a stage just before that stage is judged, so that a typo costs
-//! no request. Text from outside is escaped, and secrets are redacted, in [`untrusted`] alone.
-//! Which module may use which is held by `tests/architecture`.
+//! exists for an unverified set; [`plan::Plan`] only with right counts. Renderers in [`report`] are
+//! pure. A command in [`cli`] composes: it gathers the facts of a stage just before that stage is
+//! judged, so that a typo costs no request. Text from outside is escaped, and secrets are redacted,
+//! in [`untrusted`] alone. `tests/architecture` enforces which module may use which.
+//!
+//! These modules change something outside of the process; a command calls the first four only if an
+//! option such as `--apply` or `--pr` requests it:
+//!
+//! - [`apply`] exchanges pinned files of the work tree, and keeps its lock and journal there;
+//! - [`git`] commits exchanged files and pushes merges of branches; for questions about history, it
+//!   also fetches objects;
+//! - [`forge`], for [`pull_request`] and [`prune`], creates, updates and closes branches, pull requests,
+//!   comments, labels and merges, and deletes packages;
+//! - [`registry`], for [`prune`], deletes manifests;
+//! - [`smoke`] runs a container and removes it;
+//! - [`http`] notes the pace of processes that share a token in a directory for temporary files;
+//! - [`cli`] writes `repin.yaml` (`init`) and the reports that the user names.
 
 pub mod apply;
 pub mod checks;

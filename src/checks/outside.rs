@@ -8,7 +8,7 @@ use crate::{
     files::Snapshot,
     oci::Digest,
     outside::{Outside, Unreadable},
-    pins::{Found, Located, Sight, Sighting, Unpinned},
+    pins::{Found, Located, Occurrence, OccurrenceKind, TagReference},
 };
 
 /// Judges a work tree without a registry: counts, agreement, digests outside the pins, and loose
@@ -44,37 +44,40 @@ pub fn outside(
         .map(|pin| (pin.what.digest, pin.what.image))
         .collect();
     let mut checks: Vec<Check> = outside
-        .unseen
+        .unread
         .iter()
-        .map(|unseen| unread(unseen, pin_status))
+        .map(|unread| unread_check(unread, pin_status))
         .collect();
-    for sighting in &outside.sightings {
-        if let Some((image, detail)) = pin_detail(config, sighting) {
+    for occurrence in &outside.occurrences {
+        if let Some((image, detail)) = pin_detail(config, occurrence) {
             let check = Check::new(Code::PIN_OUTSIDE, pin_status, detail);
-            checks.push(reported(check.image(&config.images[image].name), sighting));
+            checks.push(reported(
+                check.image(&config.images[image].name),
+                occurrence,
+            ));
             continue;
         }
-        let image = images.get(&sighting.what.digest);
+        let image = images.get(&occurrence.what.digest);
         let check = Check::new(
             Code::DIGEST_OUTSIDE,
             digest_status,
-            digest_detail(config, image.copied(), &sighting.what),
+            digest_detail(config, image.copied(), &occurrence.what),
         );
         let check = match image {
             Some(image) => check.image(&config.images[*image].name),
             None => check,
         };
-        let what = &sighting.what;
+        let what = &occurrence.what;
         checks.push(at(
             check,
-            sighting.file.to_string(),
+            occurrence.file.to_string(),
             what.line,
             what.digest_column,
         ));
     }
     let files = number(outside.files, "file");
     let mut pass = |code: Code, what: &str| {
-        if outside.unseen.is_empty() && checks.iter().all(|check| check.code != code) {
+        if outside.unread.is_empty() && checks.iter().all(|check| check.code != code) {
             checks.push(Check::new(code, Status::Pass, format!("{what} in {files}")));
         }
     };
@@ -86,11 +89,11 @@ pub fn outside(
     checks
 }
 
-/// The image that a sighting pins, and the evidence; `None` for a digest by itself.
-fn pin_detail(config: &Config, sighting: &Located<Sighting>) -> Option<(usize, String)> {
-    let (file, digest) = (&sighting.file, &sighting.what.digest);
-    match &sighting.what.sight {
-        Sight::Image(image)
+/// The image that a occurrence pins, and the evidence; `None` for a digest by itself.
+fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usize, String)> {
+    let (file, digest) = (&occurrence.file, &occurrence.what.digest);
+    match &occurrence.what.kind {
+        OccurrenceKind::Image(image)
             if config.scanned.matches(file.as_path())
                 && !Snapshot::lists(&config.scanned, file) =>
         {
@@ -101,40 +104,40 @@ fn pin_detail(config: &Config, sighting: &Located<Sighting>) -> Option<(usize, S
                 ),
             ))
         }
-        Sight::Image(image) if config.scanned.matches(file.as_path()) => Some((
+        OccurrenceKind::Image(image) if config.scanned.matches(file.as_path()) => Some((
             *image,
             format!(
                 "pinned to {digest}, but a sparse checkout leaves out {file}: this pin is neither counted nor changed"
             ),
         )),
-        Sight::Image(image) => Some((
+        OccurrenceKind::Image(image) => Some((
             *image,
             format!(
                 "pinned to {digest}, but `files` does not match {file}: this pin is neither counted nor changed"
             ),
         )),
-        Sight::Wide(image) => Some((
+        OccurrenceKind::Utf16Image(image) => Some((
             *image,
             format!("pinned to {digest} in UTF-16: this pin is neither counted nor changed"),
         )),
-        Sight::Mirror(image, name) => {
+        OccurrenceKind::Mirror(image, name) => {
             let repository = &config.images[*image].repository;
             let detail = format!(
                 "pinned to {digest} as {name}, where `sources` reads {repository} from: this pin is neither counted nor changed"
             );
             Some((*image, detail))
         }
-        Sight::SameOwner(_) | Sight::Nothing => None,
+        OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => None,
     }
 }
 
-fn digest_detail(config: &Config, image: Option<usize>, sighting: &Sighting) -> String {
-    let digest = &sighting.digest;
+fn digest_detail(config: &Config, image: Option<usize>, occurrence: &Occurrence) -> String {
+    let digest = &occurrence.digest;
     let pinned = image.map_or_else(String::new, |image| {
         format!(", to which `{}` is pinned,", config.images[image].name)
     });
-    match &sighting.sight {
-        Sight::SameOwner(repository) => {
+    match &occurrence.kind {
+        OccurrenceKind::SameOwner(repository) => {
             format!(
                 "{digest}{pinned} occurs behind {repository}: it is neither counted nor changed"
             )
@@ -145,27 +148,27 @@ fn digest_detail(config: &Config, image: Option<usize>, sighting: &Sighting) -> 
     }
 }
 
-fn unread(unseen: &Unreadable, status: Status) -> Check {
-    let detail = match &unseen.file {
-        Some(file) => format!("cannot read {file}: {}", unseen.reason),
-        None => unseen.reason.clone(),
+fn unread_check(unread: &Unreadable, status: Status) -> Check {
+    let detail = match &unread.file {
+        Some(file) => format!("cannot read {file}: {}", unread.reason),
+        None => unread.reason.clone(),
     };
-    let check = match &unseen.hint {
+    let check = match &unread.hint {
         Some(hint) if status == Status::Fail => {
             Check::new(Code::PIN_OUTSIDE, status, detail).help(hint)
         }
         Some(hint) => Check::new(Code::PIN_OUTSIDE, status, format!("{detail}; {hint}")),
         None => Check::new(Code::PIN_OUTSIDE, status, detail),
     };
-    match &unseen.file {
+    match &unread.file {
         Some(file) => check.item(file),
         None => check,
     }
 }
 
-fn reported(check: Check, sighting: &Located<Sighting>) -> Check {
-    let (line, column) = (sighting.what.line, sighting.what.column);
-    at(check, sighting.file.to_string(), line, column)
+fn reported(check: Check, occurrence: &Located<Occurrence>) -> Check {
+    let (line, column) = (occurrence.what.line, occurrence.what.column);
+    at(check, occurrence.file.to_string(), line, column)
 }
 
 fn at(check: Check, file: String, line: usize, column: usize) -> Check {
@@ -174,8 +177,8 @@ fn at(check: Check, file: String, line: usize, column: usize) -> Check {
 }
 
 /// A warning for each reference by tag alone.
-pub fn unpinned(config: &Config, found: &[Located<Unpinned>]) -> Vec<Check> {
-    let warning = |one: &Located<Unpinned>| {
+pub fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
+    let warning = |one: &Located<TagReference>| {
         let detail = format!(
             "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",
             one.what.tag
@@ -184,13 +187,13 @@ pub fn unpinned(config: &Config, found: &[Located<Unpinned>]) -> Vec<Check> {
             .image(&config.images[one.what.image].name);
         at(check, one.file.to_string(), one.what.line, one.what.column)
     };
-    found.iter().map(warning).collect()
+    found.tag_references.iter().map(warning).collect()
 }
 
 /// Judges references by tag alone and undeclared images, in the counted files.
 fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
-    let undeclared = |one: &Located<Sighting>| {
-        let Sight::SameOwner(repository) = &one.what.sight else {
+    let undeclared = |one: &Located<Occurrence>| {
+        let OccurrenceKind::SameOwner(repository) = &one.what.kind else {
             return None;
         };
         let detail = format!(
@@ -200,9 +203,9 @@ fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
         let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
         Some(reported(check, one))
     };
-    let mut checks = unpinned(config, &outside.unpinned);
+    let mut checks = unpinned(config, found);
     checks.extend(outside.undeclared.iter().filter_map(undeclared));
-    let files = number(found.files, "file");
+    let files = number(found.files.len(), "file");
     for (code, what) in [
         (Code::IMAGE_UNPINNED, "no image is referenced by tag alone"),
         (

@@ -23,7 +23,7 @@ pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
         let malformed: Vec<_> = found.malformed_of(at).collect();
         let refused: Vec<_> = found.refused_of(at).collect();
         let uncounted = !malformed.is_empty() || !refused.is_empty();
-        checks.push(count(image, &pins, uncounted, found.files));
+        checks.push(count(image, &pins, uncounted, found.files.len()));
         checks.extend(unsupported(config, image, &malformed, &refused));
     }
     let nobodys = found.refused.iter().filter(|one| one.what.image.is_none());
@@ -138,7 +138,10 @@ pub fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check
 
 fn hazards(found: &Found) -> Vec<Check> {
     if found.hazards.is_empty() {
-        let detail = format!("{} can be changed safely", number(found.files, "file"));
+        let detail = format!(
+            "{} can be changed safely",
+            number(found.files.len(), "file")
+        );
         return vec![Check::new(Code::FILE_UNSAFE, Status::Pass, detail)];
     }
     let hazard = |(path, hazard): &(crate::config::RelPath, crate::files::Hazard)| {

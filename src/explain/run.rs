@@ -210,6 +210,7 @@ pub(super) const ALL: &[Explanation] = &[
         causes: &[
             "The disk is full, or the file system is read-only.",
             "This user may not write to a directory.",
+            "A file that `files` matches is larger than 16 MiB.",
         ],
         remedy: "Fix the cause that the message names, then run the command again.",
         example: "repin recover --dry-run true",

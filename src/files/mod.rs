@@ -1,27 +1,31 @@
-//! Where text files come from: the work tree, or the tree of a commit.
+//! Text files of a work tree or of a commit's tree.
 //!
-//! Listing and reading only; nothing here knows what a pin is, and nothing is written.
+//! This module lists and reads files. It knows nothing about pins and writes nothing.
 
 mod snapshot;
 mod survey;
 mod worktree;
 
-use std::{io::Read, path::Path};
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 pub use snapshot::Snapshot;
 pub use survey::survey_all;
 pub use survey::{Survey, survey};
+pub(crate) use worktree::is_reserved;
 pub use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
-pub(crate) use worktree::{hard_link, is_reserved};
 
 use crate::config::{Globs, RelPath};
 
-/// A place that text files come from.
-pub trait Files {
-    /// Lists what `globs` match; what must not be touched apart.
-    fn list(&self, globs: &Globs) -> Result<Listing, ReadError>;
+/// A source of text files.
+pub trait Files: Sync {
+    /// Lists the files that `globs` match, and the matches that must not be touched. Hard links are
+    /// reported by [`Files::visit`].
+    fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError>;
 
-    /// Whether there is a file with the name of a chart at a path.
+    /// Whether a file with the name of a chart exists at a path.
     fn has_chart(&self, path: &Path) -> bool;
 
     /// Opens a file for reading.
@@ -37,11 +41,39 @@ pub trait Files {
         })?;
         Ok(content)
     }
+
+    /// Opens each of these files once, in any order and possibly on several threads.
+    fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
+        let mut buffer = Vec::new();
+        for (number, path) in paths.iter().enumerate() {
+            match self.open(path) {
+                Ok(mut content) => {
+                    let content = &mut *content;
+                    let hazard = None;
+                    visitor(number, Ok(OpenFile { content, hazard }), &mut buffer);
+                }
+                Err(error) => visitor(number, Err(error.error), &mut buffer),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Receives the number of a file in the list, the opened file, and a buffer that the next files
+/// reuse.
+pub type Visitor<'v> = dyn Fn(usize, io::Result<OpenFile<'_>>, &mut Vec<u8>) + Sync + 'v;
+
+/// A file that was opened for reading.
+pub struct OpenFile<'f> {
+    /// The rest of the content.
+    pub content: &'f mut dyn Read,
+    /// The reason why the file cannot be changed safely.
+    pub hazard: Option<Hazard>,
 }
 
 impl Files for WorkTree {
-    fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
-        Self::list(self, globs)
+    fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
+        Self::list_unopened(self, globs)
     }
 
     fn has_chart(&self, path: &Path) -> bool {
@@ -50,5 +82,9 @@ impl Files for WorkTree {
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
         Ok(Box::new(Self::open(self, path)?))
+    }
+
+    fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
+        self.visit_in_parallel(paths, visitor)
     }
 }

@@ -52,7 +52,7 @@ impl Snapshot {
 }
 
 impl Files for Snapshot {
-    fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
+    fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
         for (path, entry) in self
             .entries
@@ -110,7 +110,9 @@ mod tests {
             snapshot.insert(path(name), name.as_bytes().to_vec());
         }
         snapshot.insert_symlink(path("link.yml"));
-        let listing = snapshot.list(&Globs::parse(["**/*.yml"]).unwrap()).unwrap();
+        let listing = snapshot
+            .list_unopened(&Globs::parse(["**/*.yml"]).unwrap())
+            .unwrap();
         let names: Vec<_> = listing.files.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a.yml", "b.yml", "sub/e.yml"]);
         assert_eq!(listing.hazards, [(path("link.yml"), Hazard::Symlink)]);

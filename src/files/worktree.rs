@@ -7,17 +7,28 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use ignore::{DirEntry, WalkBuilder};
 
+use super::{OpenFile, Visitor};
 use crate::{
     config::{Globs, OpenDirectory, RelPath},
     error::{Error, Errors},
 };
 
-/// The directory of the configuration, as a place that text files come from.
+/// The maximum number of threads that read files.
+const THREADS: usize = 4;
+/// The number of files that a thread takes at once, so that one thread reads the files of a
+/// directory.
+const BATCH: usize = 64;
+
+/// The directory of the configuration, as a source of text files.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
     root: PathBuf,
@@ -83,7 +94,11 @@ pub struct ReadError {
 
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
-        Self::io(error.to_string())
+        let message = Self::io(error.to_string());
+        if error.error.kind() == io::ErrorKind::FileTooLarge {
+            return message.help(format!("exclude it from `files:` with `!{}`", error.path));
+        }
+        message
     }
 }
 
@@ -260,6 +275,29 @@ impl WorkTree {
         })
     }
 
+    /// Opens each of these listed files on several threads. A file that is no longer a regular file
+    /// is reported as not found.
+    pub(super) fn visit_in_parallel(
+        &self,
+        paths: &[RelPath],
+        visitor: &Visitor<'_>,
+    ) -> Result<(), ReadError> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.min(THREADS).min(paths.len().div_ceil(BATCH));
+        let next = AtomicUsize::new(0);
+        let first = self.beneath()?;
+        let others: Vec<OpenDirectory> = (1..threads)
+            .map(|_| self.beneath())
+            .collect::<Result<_, _>>()?;
+        thread::scope(|scope| {
+            for directory in others {
+                scope.spawn(|| visit_batches(directory, paths, &next, visitor));
+            }
+            visit_batches(first, paths, &next, visitor);
+        });
+        Ok(())
+    }
+
     /// Whether there is a regular file at a path, not through a symlink.
     pub(super) fn has_file(&self, path: &Path) -> bool {
         let above = path.parent().unwrap_or(Path::new(""));
@@ -293,8 +331,37 @@ impl Listing {
     }
 }
 
+/// Opens batches of files until `next`, which threads share, has passed the last one.
+fn visit_batches(
+    mut directory: OpenDirectory,
+    paths: &[RelPath],
+    next: &AtomicUsize,
+    visitor: &Visitor<'_>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        let start = next.fetch_add(BATCH, Ordering::Relaxed);
+        if start >= paths.len() {
+            return;
+        }
+        for (number, path) in paths.iter().enumerate().skip(start).take(BATCH) {
+            match directory.open_listed(path) {
+                Ok(Some((mut file, metadata))) => {
+                    let opened = OpenFile {
+                        content: &mut file,
+                        hazard: hard_link(&metadata),
+                    };
+                    visitor(number, Ok(opened), &mut buffer);
+                }
+                Ok(None) => visitor(number, Err(io::ErrorKind::NotFound.into()), &mut buffer),
+                Err(error) => visitor(number, Err(error), &mut buffer),
+            }
+        }
+    }
+}
+
 /// Whether a regular file has another name.
-pub(crate) fn hard_link(metadata: &Metadata) -> Option<Hazard> {
+fn hard_link(metadata: &Metadata) -> Option<Hazard> {
     let links = metadata.nlink();
     (links > 1).then_some(Hazard::HardLink(links))
 }

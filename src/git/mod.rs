@@ -1,12 +1,17 @@
-//! The `git` command, asked so that neither the repository's configuration, nor the environment,
-//! nor a name from outside can change the question.
+//! The `git` command, called so that neither the repository's configuration, nor the environment, nor
+//! external names change its meaning.
 //!
-//! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a
-//! remote what it has now and may bring objects along, never references, and in `reach`, for those
-//! who fetch into a scratch repository or push; what is checked out here is touched by none. What
-//! comes in is a directory and names that were parsed before; what continues git's command line are
-//! its own options, full object ids, full reference names behind `--end-of-options` and literal
-//! pathspecs behind `--`. `history` interprets the output.
+//! Most commands only read: without hooks, locks or network. The exceptions:
+//!
+//! - `network` queries a remote and fetches objects without references; `reach` clones into a scratch
+//!   directory, fetches and pushes for [`merge`], and refreshes the remote-tracking branch that was pushed;
+//! - [`merge`] creates a merge commit as an object and pushes it;
+//! - `commit` commits files of the work tree that a run exchanged, with the hooks and the signing of the
+//!   user.
+//!
+//! Nothing here checks out files or moves a local branch, except for the commit. The input is a directory
+//! and parsed names; command lines contain git's own options, full object ids, full reference names after
+//! `--end-of-options` and literal pathspecs after `--`. `history` interprets the output.
 
 mod command;
 mod commit;

@@ -15,7 +15,7 @@ use super::scans::{Recalled, Scanned};
 use crate::{
     git::ObjectId,
     oci::Digest,
-    pins::{FileScanner, Finder, Looking, Scan, read_in_ways},
+    pins::{FilePlaces, FileScanner, Finder, Scan, mentions, read_whole},
 };
 
 /// A content, and the way it is read.
@@ -30,7 +30,8 @@ pub(super) struct Blob {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) pins: Scanned,
-    /// Where and why an entry of a place is refused: `LINE:COLUMN: why`.
+    /// Where and why an entry of a place is refused (`LINE:COLUMN: why`), or why the content cannot be
+    /// read.
     pub(super) refused: Option<Arc<str>>,
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) seen: HashMap<Blob, Seen>,
-    /// Every digest in a file that a place searches.
+    /// Every digest in a file that a place searches, or that is too large.
     pub(super) in_places: BTreeSet<Digest>,
 }
 
@@ -52,8 +53,8 @@ pub(super) struct Readings {
 struct Shared {
     /// How a content that is on its way is to be read.
     wanted: HashMap<ObjectId, Vec<Option<usize>>>,
-    numbers: HashMap<(String, Looking), usize>,
-    readings: Vec<(FileScanner, Looking)>,
+    numbers: HashMap<(String, FilePlaces), usize>,
+    readings: Vec<(FileScanner, FilePlaces)>,
     /// What contents pin that no place searches, as earlier runs found.
     recalled: Recalled,
     /// Those that are read for the first time.
@@ -100,19 +101,19 @@ impl Readings {
         &self,
         rules: &str,
         scanner: &FileScanner,
-        looking: Looking,
+        places: FilePlaces,
     ) -> Option<usize> {
-        if looking.is_empty() {
+        if places.is_empty() {
             return None;
         }
         let shared = &mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let next = shared.readings.len();
         let number = shared
             .numbers
-            .entry((rules.to_owned(), looking.clone()))
+            .entry((rules.to_owned(), places.clone()))
             .or_insert(next);
         if *number == next {
-            shared.readings.push((scanner.clone(), looking));
+            shared.readings.push((scanner.clone(), places));
         }
         Some(*number)
     }
@@ -132,26 +133,32 @@ impl Readings {
         let mut buffer = Vec::new();
         move |id, content| {
             let wanted = readings.take(id);
-            let placed: Vec<_> = wanted.iter().copied().flatten().collect();
-            if placed.is_empty() {
-                if wanted.is_empty() {
+            if wanted.is_empty() {
+                return Ok(None);
+            }
+            let places: Vec<_> = wanted.iter().copied().flatten().collect();
+            match read_whole(&mut *content, &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    // Its pins are unknown, so every digest may be one.
+                    let whole = buffer.as_slice().chain(content);
+                    readings.add_mentions(whole)?;
+                    for reading in wanted {
+                        readings.refuse(Blob { id: *id, reading }, &error);
+                    }
                     return Ok(None);
                 }
-                let scan = finder.scan_reader(content, &mut buffer)?;
-                return Ok(Some(scanned(&scan)).filter(|found| !found.is_empty()));
+                read => read?,
             }
-            let mut ways = readings.ways(&placed);
-            if wanted.contains(&None) {
-                ways.push((FileScanner::plain(finder.clone()), Looking::default()));
-            }
-            let mut read = read_in_ways(content, &ways, &mut buffer)?;
-            let plain = (ways.len() > placed.len()).then(|| read.scans.pop());
-            for (number, scan) in placed.iter().zip(&read.scans) {
+            for (number, (scanner, places)) in places.iter().zip(readings.ways(&places)) {
                 let reading = Some(*number);
-                readings.add(Blob { id: *id, reading }, scan);
+                readings.add(Blob { id: *id, reading }, &scanner.scan(&buffer, &places));
             }
-            readings.add_mentions(read.mentions.iter().map(|mention| mention.digest));
-            let plain = plain.flatten().map(|scan| scanned(&scan));
+            if !places.is_empty() {
+                readings.add_mentions(buffer.as_slice())?;
+            }
+            let plain = wanted
+                .contains(&None)
+                .then(|| scanned(&finder.scan(&buffer)));
             Ok(plain.filter(|found| !found.is_empty()))
         }
     }
@@ -160,7 +167,14 @@ impl Readings {
     pub(super) fn fresh(&self, plain: &HashMap<ObjectId, Scanned>) -> Vec<(ObjectId, Scanned)> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let pins = |id: &ObjectId| plain.get(id).cloned().unwrap_or_default();
-        shared.fresh.iter().map(|id| (*id, pins(id))).collect()
+        let refused = |id: ObjectId| {
+            shared
+                .contents
+                .seen
+                .contains_key(&Blob { id, reading: None })
+        };
+        let known = shared.fresh.iter().filter(|id| !refused(**id));
+        known.map(|id| (*id, pins(id))).collect()
     }
 
     /// Everything that was read; `plain` is what no place searched.
@@ -179,7 +193,7 @@ impl Readings {
         shared.wanted.remove(id).unwrap_or_default()
     }
 
-    fn ways(&self, numbers: &[usize]) -> Vec<(FileScanner, Looking)> {
+    fn ways(&self, numbers: &[usize]) -> Vec<(FileScanner, FilePlaces)> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let way = |number: &usize| shared.readings[*number].clone();
         numbers.iter().map(way).collect()
@@ -198,9 +212,22 @@ impl Readings {
         shared.contents.seen.insert(blob, Seen { pins, refused });
     }
 
-    fn add_mentions(&self, digests: impl Iterator<Item = Digest>) {
+    /// Adds a content that is too large to be read.
+    fn refuse(&self, blob: Blob, error: &io::Error) {
+        let seen = Seen {
+            pins: Scanned::new(),
+            refused: Some(format!(" {error}").into()),
+        };
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.contents.seen.insert(blob, seen);
+    }
+
+    fn add_mentions(&self, content: impl Read) -> io::Result<()> {
+        let mentions = mentions(content, &mut Vec::new())?;
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let digests = mentions.iter().map(|mention| mention.digest);
         shared.contents.in_places.extend(digests);
+        Ok(())
     }
 }
 
@@ -249,14 +276,14 @@ places:
         };
         let config = config::parse(&source, Path::new("/")).unwrap();
         let scanner = FileScanner::of(&config, &[config.images[0].repository.clone()]);
-        let looking = scanner.looking(&RelPath::parse("values.yaml").unwrap(), &|_| false);
+        let places = scanner.places_of(&RelPath::parse("values.yaml").unwrap(), &|_| false);
         let readings = Readings::default();
-        let number = |rules: &str| readings.number(rules, &scanner, looking.clone());
+        let number = |rules: &str| readings.number(rules, &scanner, places.clone());
         assert_eq!(
             [number("a"), number("b"), number("a")],
             [Some(0), Some(1), Some(0)]
         );
-        assert_eq!(readings.number("a", &scanner, Looking::default()), None);
+        assert_eq!(readings.number("a", &scanner, FilePlaces::default()), None);
 
         let mut reader = readings.reader(Finder::new(&config.images));
         let mut read = |at: usize, wanted: &[Option<usize>], text: &str| {

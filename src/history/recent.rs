@@ -169,8 +169,8 @@ impl<'r> Reader<'_, 'r> {
             refused: None,
         };
         if let Some(path) = matched {
-            let looking = self.scanner.looking(&path, self.line.exists);
-            let scan = self.scanner.scan(content, &looking);
+            let places = self.scanner.places_of(&path, self.line.exists);
+            let scan = self.scanner.scan(content, &places);
             let found = scan.pins.iter().map(|pin| (pin.image, pin.digest));
             pins.pins = found.collect();
             let refused = scan.refused.first();

@@ -351,10 +351,10 @@ impl Walk<'_> {
             return Blob { id, reading: None };
         }
         let exists = |path: &Path| reached.files.contains_key(path.as_os_str().as_bytes());
-        let looking = RelPath::new(Path::new(OsStr::from_bytes(path)))
-            .map(|path| rules.scanner.looking(&path, &exists))
+        let places = RelPath::new(Path::new(OsStr::from_bytes(path)))
+            .map(|path| rules.scanner.places_of(&path, &exists))
             .unwrap_or_default();
-        let reading = self.readings.number(&rules.places, &rules.scanner, looking);
+        let reading = self.readings.number(&rules.places, &rules.scanner, places);
         Blob { id, reading }
     }
 

@@ -1,4 +1,4 @@
-//! The same of a commit's tree, from the objects of the clone.
+//! The search in a commit's tree, whose files come from the objects of the clone.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,25 +7,25 @@ use std::{
     sync::Arc,
 };
 
-use super::{Contents, Outside, TrackedFile, Unreadable, layouts, leaves_in, nested};
+use super::{Contents, Outside, TrackedFile, Unreadable, is_outside, is_searched, layouts, nested};
 use crate::{
     config::{Config, OutsidePolicy, RelPath},
     files::Snapshot,
     git::{Git, GitError, ObjectId},
     oci::Digest,
-    pins::{Found, Located, Lookout, Sight, Sighting},
+    pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
 };
 
 /// One file of a tree.
 struct Entry {
     path: RelPath,
     blob: ObjectId,
-    /// Whether its pins are counted.
+    /// Whether `files:` matches the file, so that its pins are counted.
     counts: bool,
 }
 
-/// Searches the tree of a commit; what is missing in the clone is fetched from `branch` of its
-/// remote. `found` is what the files that count pin.
+/// Searches the tree of a commit; `found` are the pins of the same tree. Missing objects are fetched
+/// from `branch` of the remote.
 pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
     let mut outside = Outside::default();
     if config.outside.policy == OutsidePolicy::Ignore {
@@ -36,30 +36,23 @@ pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Out
             "`{}` is not the name of a commit",
             crate::untrusted::plain(commit)
         );
-        outside.unseen.push(Unreadable {
+        outside.unread.push(Unreadable {
             file: None,
             reason,
             hint: None,
         });
         return outside;
     };
-    let read = Git::open(&config.root)
-        .and_then(|git| read(config, &git, &id, branch, found, &mut outside));
-    if let Err(error) = read {
-        outside.unseen.push(unread(&id, &error));
+    let searched = Git::open(&config.root)
+        .and_then(|git| search(config, &git, &id, branch, found, &mut outside));
+    if let Err(error) = searched {
+        let reason = format!("cannot read the files of commit {}: {error}", id.short());
+        outside.unread.push(Unreadable::tree(reason, error.hint()));
     }
     outside
 }
 
-fn unread(commit: &ObjectId, error: &GitError) -> Unreadable {
-    let reason = format!(
-        "cannot read the files of commit {}: {error}",
-        commit.short()
-    );
-    Unreadable::tree(reason, error.hint())
-}
-
-fn read(
+fn search(
     config: &Config,
     git: &Git,
     commit: &ObjectId,
@@ -86,18 +79,18 @@ fn read(
     };
     let configs = nested::configurations(&paths);
     let layouts = layouts::find(&paths, &mut contents);
-    entries.retain(|entry| leaves_in(&layouts, config, &entry.path));
+    entries.retain(|entry| is_searched(&layouts, config, &entry.path));
     let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
     let missing = git.missing(&blobs)?;
     if !missing.is_empty() {
         git.fetch_blobs(&git.only_remote()?, &missing)?;
     }
-    look(config, git, found, entries, outside)?;
+    search_blobs(config, git, found, entries, outside)?;
     nested::leave_out(
         &configs,
         &config.root,
         &mut contents,
-        &mut outside.sightings,
+        &mut outside.occurrences,
     );
     Ok(())
 }
@@ -136,71 +129,67 @@ pub(super) fn sparse(
     files: Vec<TrackedFile>,
     outside: &mut Outside,
 ) {
-    let entry = |file: TrackedFile| {
+    let entries = files.into_iter().filter_map(|file| {
         Some(Entry {
             path: file.path,
             blob: file.sparse?,
-            // What is not in the work tree is not counted, whatever `files` matches.
+            // The pins of files that are not in the work tree are not counted.
             counts: false,
         })
-    };
-    let entries = files.into_iter().filter_map(entry).collect();
-    let looked =
-        Git::open(&config.root).and_then(|git| look(config, &git, found, entries, outside));
-    if let Err(error) = looked {
+    });
+    let entries = entries.collect();
+    let searched =
+        Git::open(&config.root).and_then(|git| search_blobs(config, &git, found, entries, outside));
+    if let Err(error) = searched {
         let reason = format!("cannot read the files that a sparse checkout leaves out: {error}");
-        outside.unseen.push(Unreadable::tree(reason, error.hint()));
+        outside.unread.push(Unreadable::tree(reason, error.hint()));
     }
-    let sightings = &mut outside.sightings;
-    sightings.sort_by(|a, b| a.file.as_bytes().cmp(b.file.as_bytes()));
+    outside.sort();
 }
 
-/// Reads each content once, however many files have it.
-fn look(
+/// Searches each content once, however many files have it.
+fn search_blobs(
     config: &Config,
     git: &Git,
     found: &Found,
     entries: Vec<Entry>,
     outside: &mut Outside,
 ) -> Result<(), GitError> {
+    let finder = OccurrenceFinder::new(config);
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
-    let lookout = Lookout::new(config);
     let mut buffer = Vec::new();
-    let digest = move |content: &mut dyn Read| {
-        let keep = |sight: &Sight, digest: &Digest| {
-            !matches!(sight, Sight::Nothing | Sight::SameOwner(_)) || pinned.contains(digest)
-        };
-        let sightings = lookout.look_through(content, &mut buffer, keep)?;
-        Ok(Some(sightings).filter(|sightings| !sightings.is_empty()))
-    };
-    let mut objects = git.objects(digest)?;
-    let mut asked = HashSet::new();
+    let mut objects = git.objects(move |content: &mut dyn Read| {
+        let keep = |kind: &OccurrenceKind, digest: &Digest| is_outside(kind, digest, &pinned);
+        let occurrences = finder.digests(content, &mut buffer, keep)?;
+        Ok(Some(occurrences).filter(|occurrences| !occurrences.is_empty()))
+    })?;
+    let mut requested = HashSet::new();
     for entry in &entries {
-        if asked.insert(entry.blob) {
+        if requested.insert(entry.blob) {
             objects.ask(entry.blob)?;
         }
     }
-    let contents: HashMap<ObjectId, Vec<Sighting>> = objects.finish()?;
+    let contents: HashMap<ObjectId, Vec<Occurrence>> = objects.finish()?;
     outside.files += entries.len();
-    let split: HashSet<_> = found
+    let pins: HashSet<_> = found
         .pins()
         .iter()
-        .filter(|pin| pin.what.split.is_some())
-        .map(|pin| (&*pin.file, pin.what.line, pin.what.column))
+        .map(|pin| (&*pin.file, pin.what.offset))
         .collect();
     for entry in entries {
-        let Some(sightings) = contents.get(&entry.blob) else {
+        let Some(occurrences) = contents.get(&entry.blob) else {
             continue;
         };
         let file = Arc::new(entry.path);
-        let seen = sightings
-            .iter()
-            .filter(|one| !(entry.counts && matches!(one.sight, Sight::Image(_))))
-            .filter(|one| !split.contains(&(&*file, one.line, one.digest_column)));
-        outside.sightings.extend(seen.map(|what| Located {
-            file: Arc::clone(&file),
-            what: what.clone(),
-        }));
+        for occurrence in occurrences {
+            let is_pin = entry.counts && pins.contains(&(&*file, occurrence.offset));
+            if !is_pin {
+                outside.occurrences.push(Located {
+                    file: Arc::clone(&file),
+                    what: occurrence.clone(),
+                });
+            }
+        }
     }
     Ok(())
 }

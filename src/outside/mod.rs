@@ -1,9 +1,10 @@
-//! What names an image in the tree beside its counted pins.
+//! Digests in the tracked files of a repository that no rule counts as pins.
 //!
-//! Of a work tree: every regular file that git tracks beneath the root, or, without git, every file
-//! that is not ignored; of a commit: every regular file in its tree. The pins that another
-//! configuration beneath the root counts, and the files of OCI image layouts, are left out. What
-//! could not be looked at is part of the result.
+//! The search covers every regular file that git tracks in the root of the configuration (without
+//! git: every file that is not ignored), or every regular file in the tree of a commit. It leaves out
+//! the pins that another configuration in the root counts, and the files of OCI image layouts. The
+//! files that cannot be read are part of the result. The pins of the configuration itself are found in
+//! [`pins`](crate::pins) before.
 
 mod commit;
 mod layouts;
@@ -12,62 +13,62 @@ mod nested;
 pub use commit::commit;
 
 use std::{
-    collections::HashMap,
-    io::Read as _,
+    collections::{HashMap, HashSet},
+    io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::git::{self, Git, GitError, ObjectId, TrackedFile};
 use crate::{
     config::{Config, OutsidePolicy, RelPath},
-    files::{Files, ReadError, WorkTree, survey_all},
-    pins::{self, Beside, Found, Layouts, Located, Lookout, Rest, Searches, Sighting, Unpinned},
+    files::{Files, WorkTree, survey_all},
+    oci::Digest,
+    outside::layouts::Layouts,
+    pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
 };
 
-/// Pins and digests outside of counted pins.
+/// The digests that no rule counts.
 #[derive(Debug, Default)]
 pub struct Outside {
-    /// Digests that no pin accounts for.
-    pub sightings: Vec<Located<Sighting>>,
-    /// Pins of repositories of the same owner that no image declares; only if it was requested.
-    pub undeclared: Vec<Located<Sighting>>,
-    /// References by tag alone; only if it was requested.
-    pub unpinned: Vec<Located<Unpinned>>,
-    /// What could not be looked at.
-    pub unseen: Vec<Unreadable>,
-    /// How many files were searched.
+    /// Pinned digests, and digests of configured images, that are not pins.
+    pub occurrences: Vec<Located<Occurrence>>,
+    /// Digests of undeclared repositories of the same owners, in the files of `files:`.
+    pub undeclared: Vec<Located<Occurrence>>,
+    /// Files and trees that cannot be read.
+    pub unread: Vec<Unreadable>,
+    /// The number of files that were searched.
     pub files: usize,
 }
 
-/// Something that could not be looked at, and why.
+/// A file or a tree that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// A file; `None`: the tree.
+    /// `None`: the tree.
     pub file: Option<String>,
-    /// Why not.
+    /// The reason.
     pub reason: String,
-    /// What to do.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
-/// Which files of a work tree are searched.
+/// The files of a work tree that are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Those that git tracks.
+    /// The tracked files.
     Tracked,
-    /// Also those that count: they are about to be changed, tracked or not.
+    /// Also the files of `files:`, tracked or not: they are about to be changed.
     Counted,
-    /// Also those that could be added.
+    /// Also the untracked files that git does not ignore.
     Addable,
 }
 
-/// The tree that is searched, for the few files whose content decides what else is reported.
+/// Access to the few files whose content decides which occurrences are reported.
 trait Contents {
-    /// A regular file, if it has at most `most` bytes and can be read.
+    /// The content of a regular file with at most `most` bytes.
     fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>>;
 
-    /// Whether there is a file with the name of a chart at a path.
+    /// Whether a file with the name of a chart exists at a path.
     fn has_chart(&self, path: &Path) -> bool;
 }
 
@@ -82,8 +83,11 @@ impl<'t> TreeContents<'t> {
     fn new(tree: &'t WorkTree, sparse: &[TrackedFile]) -> Self {
         let blob = |file: &TrackedFile| Some((file.path.clone(), file.sparse?));
         let sparse: HashMap<_, _> = sparse.iter().filter_map(blob).collect();
-        let git = (!sparse.is_empty()).then(|| Git::open(tree.root()).ok());
-        let git = git.flatten();
+        let git = if sparse.is_empty() {
+            None
+        } else {
+            Git::open(tree.root()).ok()
+        };
         Self { tree, sparse, git }
     }
 }
@@ -106,21 +110,21 @@ impl Contents for TreeContents<'_> {
     }
 }
 
-/// What git says about a work tree.
-struct WorkTreeState {
-    tree: WorkTree,
+/// The work tree of a configuration, with git's list of tracked files.
+pub struct TrackedTree {
+    files: WorkTree,
     /// `None` without git.
     tracked: Option<Vec<TrackedFile>>,
-    unseen: Option<Unreadable>,
+    unread: Option<Unreadable>,
 }
 
-/// The files of the root that count: without those that git ignores and does not track, unless the
-/// configuration includes them.
+/// The files of the root without those that git ignores and does not track, unless the configuration
+/// includes ignored files.
 pub fn work_tree(config: &Config) -> WorkTree {
     without_ignored(&config.root, &directories(config))
 }
 
-/// The same before there is a configuration.
+/// The files of a root before there is a configuration.
 pub fn work_tree_at(root: &Path) -> WorkTree {
     without_ignored(root, &[PathBuf::new()])
 }
@@ -134,101 +138,13 @@ fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
     tree.without(git::ignored(root, directories).unwrap_or_default())
 }
 
-/// Whether there is a `.git` in the root or above: without one no command is needed to learn that
-/// there is no repository.
+/// Whether the root or a directory above it contains `.git`. Without one, no git command is needed.
 fn is_in_repository(root: &Path) -> bool {
     root.ancestors()
         .any(|directory| directory.join(".git").exists())
 }
 
-/// Searches the work tree: pins in the files that count, and what names an image anywhere else.
-/// `loose`: also references by tag alone, and images that are not declared.
-pub fn look(config: &Config, scope: Scope, loose: bool) -> Result<(Found, Outside), ReadError> {
-    let around = surroundings(&config.root, &directories(config));
-    let searches = Searches {
-        outside: config.outside.policy != OutsidePolicy::Ignore,
-        loose,
-    };
-    let mut outside = Outside::default();
-    let mut sparse = Vec::new();
-    let mut contents = TreeContents::new(&around.tree, &[]);
-    let (mut rest, mut configs) = (Rest::default(), Vec::new());
-    if searches.outside {
-        outside.unseen.extend(around.unseen);
-        rest = others(config, scope, around.tracked, &mut outside, &mut sparse);
-        let sparse_paths = sparse.iter().map(|file| &file.path);
-        let all: Vec<_> = rest.files.iter().chain(sparse_paths).collect();
-        contents = TreeContents::new(&around.tree, &sparse);
-        let layouts = layouts::find(&all, &mut contents);
-        configs = nested::configurations(&all);
-        rest.layouts = layouts;
-    }
-    sparse.retain(|file| leaves_in(&rest.layouts, config, &file.path));
-    let (found, beside) = pins::sweep(&around.tree, config, rest, searches)?;
-    outside.take(beside);
-    if !sparse.is_empty() {
-        commit::sparse(config, &found, sparse, &mut outside);
-    }
-    nested::leave_out(
-        &configs,
-        &config.root,
-        &mut contents,
-        &mut outside.sightings,
-    );
-    Ok((found, outside))
-}
-
-/// Searches the files that count for references by tag alone.
-pub fn unpinned(files: &dyn Files, config: &Config) -> Result<Vec<Located<Unpinned>>, ReadError> {
-    let lookout = Lookout::new(config);
-    let (mut buffer, mut found) = (Vec::new(), Vec::new());
-    for path in files.list(&config.scanned)?.files {
-        let in_file = lookout.unpinned_in(files.open(&path)?, &mut buffer);
-        let in_file = in_file.map_err(|error| ReadError {
-            path: path.to_string(),
-            error,
-        })?;
-        let file = Arc::new(path);
-        found.extend(in_file.into_iter().map(|what| Located {
-            file: Arc::clone(&file),
-            what,
-        }));
-    }
-    Ok(found)
-}
-
-impl Outside {
-    fn take(&mut self, beside: Beside) {
-        self.sightings = beside.outside;
-        self.undeclared = beside.undeclared;
-        self.unpinned = beside.unpinned;
-        self.files = beside.files;
-        let unread = beside.unread.into_iter().map(|error| Unreadable {
-            file: Some(error.path),
-            reason: error.error.to_string(),
-            hint: None,
-        });
-        self.unseen.extend(unread);
-    }
-}
-
-impl Unreadable {
-    /// That the tree could not be listed.
-    fn tree(reason: String, hint: String) -> Self {
-        Self {
-            file: None,
-            reason,
-            hint: Some(hint),
-        }
-    }
-}
-
-/// Whether a file is searched for digests outside of pins.
-fn leaves_in(layouts: &Layouts, config: &Config, path: &RelPath) -> bool {
-    !layouts.holds(path) && !config.outside.ignore.matches(path.as_path())
-}
-
-/// The directories in which it matters what git ignores.
+/// The directories whose ignored files matter.
 fn directories(config: &Config) -> Vec<PathBuf> {
     if config.ignored_files {
         Vec::new()
@@ -237,84 +153,212 @@ fn directories(config: &Config) -> Vec<PathBuf> {
     }
 }
 
-/// What git says of the work tree; what it ignores only beneath `directories`.
-fn surroundings(root: &Path, directories: &[PathBuf]) -> WorkTreeState {
-    let tree = WorkTree::new(root);
-    let without_git = |tree| WorkTreeState {
-        tree,
-        tracked: None,
-        unseen: None,
-    };
-    if !is_in_repository(root) {
-        return without_git(tree);
-    }
-    match git::tracking(root, directories) {
-        Ok(tracking) => WorkTreeState {
-            tree: tree.without(tracking.ignored),
-            tracked: Some(tracking.tracked),
-            unseen: None,
-        },
-        Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
-            without_git(tree)
+impl TrackedTree {
+    /// Lists the tracked files of the root. A failure of git is reported by [`TrackedTree::search`].
+    pub fn open(config: &Config) -> Self {
+        let files = WorkTree::new(&config.root);
+        let without_git = |unread| Self {
+            files: files.clone(),
+            tracked: None,
+            unread,
+        };
+        if !is_in_repository(&config.root) {
+            return without_git(None);
         }
-        Err(error) => WorkTreeState {
-            unseen: Some(Unreadable::tree(
+        match git::tracking(&config.root, &directories(config)) {
+            Ok(tracking) => Self {
+                files: files.without(tracking.ignored),
+                tracked: Some(tracking.tracked),
+                unread: None,
+            },
+            Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
+                without_git(None)
+            }
+            Err(error) => without_git(Some(Unreadable::tree(
                 format!("cannot list the files that git tracks: {error}"),
                 error.hint(),
-            )),
-            ..without_git(tree)
-        },
+            ))),
+        }
     }
-}
 
-/// Which files are searched in addition to those that count; those that a sparse checkout leaves out go
-/// into `sparse`.
-fn others(
-    config: &Config,
-    scope: Scope,
-    tracked: Option<Vec<TrackedFile>>,
-    outside: &mut Outside,
-    sparse: &mut Vec<TrackedFile>,
-) -> Rest {
-    let Some(tracked) = tracked else {
-        let survey = survey_all(&config.root);
-        let unread = survey.unread.into_iter().map(|error| Unreadable {
-            file: Some(error.path),
-            reason: error.error.to_string(),
-            hint: None,
-        });
-        outside.unseen.extend(unread);
-        let files = survey.files.into_iter().chain(survey.unnameable);
-        // Nothing is tracked: what counts is searched whatever the scope.
-        return all(files.collect(), Scope::Counted);
-    };
-    let mut files = Vec::with_capacity(tracked.len());
-    for file in tracked {
-        // If the checkout has the file anyway, the work tree is read.
-        if file.sparse.is_some() && !config.root.join(file.path.as_path()).exists() {
-            sparse.push(file);
+    /// The files without those that git ignores, as in [`work_tree`].
+    pub fn files(&self) -> &WorkTree {
+        &self.files
+    }
+
+    /// Searches for digests that are not pins; `found` are the pins of the same work tree.
+    pub fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
+        let mut outside = Outside::default();
+        if config.outside.policy == OutsidePolicy::Ignore {
+            search_files(&self.files, config, found, &[], &mut outside);
+            return outside;
+        }
+        outside.unread.extend(self.unread);
+        let (mut files, mut sparse) = (Vec::new(), Vec::new());
+        let is_tracked = self.tracked.is_some();
+        if let Some(tracked) = self.tracked {
+            for file in tracked {
+                // A file of a sparse checkout may exist in the work tree all the same.
+                if file.sparse.is_some() && !config.root.join(file.path.as_path()).exists() {
+                    sparse.push(file);
+                } else {
+                    files.push(file.path);
+                }
+            }
+            if scope == Scope::Addable {
+                match git::untracked(&config.root) {
+                    Ok(untracked) => files.extend(untracked),
+                    Err(error) => outside.unread.push(Unreadable::tree(
+                        format!("cannot list the files that git does not track: {error}"),
+                        error.hint(),
+                    )),
+                }
+            }
         } else {
-            files.push(file.path);
+            let survey = survey_all(&config.root);
+            for error in survey.unread {
+                let unread = Unreadable::file(&error.path, &error.error);
+                outside.unread.push(unread);
+            }
+            files.extend(survey.files);
+            files.extend(survey.unnameable);
         }
-    }
-    if scope == Scope::Addable {
-        match git::untracked(&config.root) {
-            Ok(untracked) => files.extend(untracked),
-            Err(error) => outside.unseen.push(Unreadable::tree(
-                format!("cannot list the files that git does not track: {error}"),
-                error.hint(),
-            )),
+        let all: Vec<_> = files
+            .iter()
+            .chain(sparse.iter().map(|file| &file.path))
+            .collect();
+        let mut contents = TreeContents::new(&self.files, &sparse);
+        let layouts = layouts::find(&all, &mut contents);
+        let configs = nested::configurations(&all);
+        // Without git nothing is tracked, so the files of `files:` are searched in every scope.
+        if scope != Scope::Tracked || !is_tracked {
+            files.extend(found.files.iter().cloned());
         }
+        files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        files.dedup();
+        files.retain(|path| is_searched(&layouts, config, path));
+        sparse.retain(|file| is_searched(&layouts, config, &file.path));
+        search_files(&self.files, config, found, &files, &mut outside);
+        if !sparse.is_empty() {
+            commit::sparse(config, found, sparse, &mut outside);
+        }
+        nested::leave_out(
+            &configs,
+            &config.root,
+            &mut contents,
+            &mut outside.occurrences,
+        );
+        outside
     }
-    all(files, scope)
 }
 
-/// These files, sorted.
-fn all(mut files: Vec<RelPath>, scope: Scope) -> Rest {
-    files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    Rest {
-        files,
-        counted: scope != Scope::Tracked,
-        layouts: Layouts::default(),
+/// Searches `files` for digests outside of pins, and selects those of the files of `files:`, which were
+/// found together with the pins.
+fn search_files(
+    tree: &WorkTree,
+    config: &Config,
+    found: &Found,
+    files: &[RelPath],
+    outside: &mut Outside,
+) {
+    outside.files += files.len();
+    let finder = OccurrenceFinder::new(config);
+    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
+    let counted: HashSet<&RelPath> = found.files.iter().collect();
+    let others = files.iter().filter(|path| !counted.contains(path));
+    let others: Vec<RelPath> = others.cloned().collect();
+    let results = Mutex::new(Vec::new());
+    let visited = tree.visit(&others, &|number, opened, buffer| {
+        let found = opened.and_then(|opened| {
+            finder.digests(opened.content, buffer, |kind, digest| {
+                is_outside(kind, digest, &pinned)
+            })
+        });
+        if !matches!(&found, Ok(found) if found.is_empty()) {
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((number, found));
+        }
+    });
+    if let Err(error) = visited {
+        outside
+            .unread
+            .push(Unreadable::file(&error.path, &error.error));
     }
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    for (number, result) in results {
+        let path = &others[number];
+        match result {
+            Ok(found) => outside.occurrences.extend(located(path, found)),
+            // The file was deleted after it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => outside
+                .unread
+                .push(Unreadable::file(&path.to_string(), &error)),
+        }
+    }
+    let searched: HashSet<&RelPath> = files.iter().collect();
+    for occurrence in &found.other_digests {
+        let Occurrence { kind, digest, .. } = &occurrence.what;
+        if searched.contains(&*occurrence.file) && is_outside(kind, digest, &pinned) {
+            outside.occurrences.push(occurrence.clone());
+        } else if matches!(kind, OccurrenceKind::SameOwner(_)) {
+            outside.undeclared.push(occurrence.clone());
+        }
+    }
+    outside.sort();
+}
+
+/// Whether a digest that is not a pin is a problem.
+fn is_outside(kind: &OccurrenceKind, digest: &Digest, pinned: &HashSet<Digest>) -> bool {
+    match kind {
+        OccurrenceKind::Image(_) | OccurrenceKind::Utf16Image(_) | OccurrenceKind::Mirror(..) => {
+            true
+        }
+        OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => pinned.contains(digest),
+    }
+}
+
+/// The occurrences in a file, each with the file.
+fn located(
+    path: &RelPath,
+    occurrences: Vec<Occurrence>,
+) -> impl Iterator<Item = Located<Occurrence>> {
+    let file = Arc::new(path.clone());
+    occurrences.into_iter().map(move |what| Located {
+        file: Arc::clone(&file),
+        what,
+    })
+}
+
+impl Outside {
+    /// Sorts the occurrences by the bytes of their paths.
+    fn sort(&mut self) {
+        self.occurrences
+            .sort_by(|a, b| a.file.as_bytes().cmp(b.file.as_bytes()));
+    }
+}
+
+impl Unreadable {
+    /// A tree that cannot be listed.
+    fn tree(reason: String, hint: String) -> Self {
+        Self {
+            file: None,
+            reason,
+            hint: Some(hint),
+        }
+    }
+
+    fn file(path: &str, error: &io::Error) -> Self {
+        Self {
+            file: Some(path.to_owned()),
+            reason: error.to_string(),
+            hint: None,
+        }
+    }
+}
+
+/// Whether a file is searched for digests outside of pins.
+fn is_searched(layouts: &Layouts, config: &Config, path: &RelPath) -> bool {
+    !layouts.contains(path) && !config.outside.ignore.matches(path.as_path())
 }

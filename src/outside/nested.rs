@@ -1,8 +1,8 @@
 //! Pins that another configuration beneath the root counts.
 //!
-//! A configuration takes nothing out of the search by its presence: whoever may add a file to a
-//! directory would otherwise hide every digest in it. Each configuration is applied to the files
-//! with findings, and the findings that are its pins are left out.
+//! The presence of a configuration excludes nothing from the search: otherwise, everyone who may add a
+//! file to a directory could hide every digest in it. Each configuration is applied to the files with
+//! occurrences, and the occurrences that are its pins are left out.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,14 +14,11 @@ use crate::{
     config::{self, Config, FILE_NAME, RelPath},
     error::SourceText,
     files::Snapshot,
-    pins::{FileScanner, Located, Sighting},
+    pins::{FileScanner, LARGEST, Located, Occurrence},
 };
 
 /// The maximum size of a configuration, in bytes.
 const CONFIG_MAX: u64 = 1024 * 1024;
-/// The maximum size of a file whose pins are compared, in bytes; a larger file is reported in full.
-const FILE_MAX: u64 = 64 * 1024 * 1024;
-
 /// The configurations beneath the root, among the files of a tree.
 pub(super) fn configurations(files: &[&RelPath]) -> Vec<RelPath> {
     let is_nested = |path: &&&RelPath| {
@@ -65,18 +62,18 @@ impl Nested {
         if !Snapshot::lists(&self.config.scanned, path) {
             return Vec::new();
         }
-        let looking = self.scanner.looking(path, has_chart);
-        let pins = self.scanner.scan(content, &looking).pins;
+        let places = self.scanner.places_of(path, has_chart);
+        let pins = self.scanner.scan(content, &places).pins;
         pins.into_iter().map(|pin| pin.offset).collect()
     }
 }
 
-/// Removes the sightings that are pins of other configurations.
+/// Removes the occurrences that are pins of other configurations.
 pub(super) fn leave_out(
     configs: &[RelPath],
     root: &Path,
     contents: &mut dyn Contents,
-    sightings: &mut Vec<Located<Sighting>>,
+    occurrences: &mut Vec<Located<Occurrence>>,
 ) {
     let by_directory: BTreeMap<PathBuf, &RelPath> = configs
         .iter()
@@ -86,7 +83,10 @@ pub(super) fn leave_out(
         return;
     }
     let mut parsed: HashMap<&RelPath, Option<Nested>> = HashMap::new();
-    let files: HashSet<RelPath> = sightings.iter().map(|one| (*one.file).clone()).collect();
+    let files: HashSet<RelPath> = occurrences
+        .iter()
+        .map(|occurrence| (*occurrence.file).clone())
+        .collect();
     let mut counted: HashMap<RelPath, HashSet<usize>> = HashMap::new();
     for file in files {
         let above: Vec<_> = file
@@ -98,7 +98,8 @@ pub(super) fn leave_out(
         if above.is_empty() {
             continue;
         }
-        let Some(content) = contents.read(&file, FILE_MAX) else {
+        // A larger file has no pins, and its occurrences are reported.
+        let Some(content) = contents.read(&file, LARGEST as u64) else {
             continue;
         };
         let offsets = counted.entry(file.clone()).or_default();
@@ -114,8 +115,8 @@ pub(super) fn leave_out(
             }
         }
     }
-    sightings.retain(|one| {
-        let offsets = counted.get(&*one.file);
-        !offsets.is_some_and(|offsets| offsets.contains(&one.what.offset))
+    occurrences.retain(|occurrence| {
+        let offsets = counted.get(&*occurrence.file);
+        !offsets.is_some_and(|offsets| offsets.contains(&occurrence.what.offset))
     });
 }

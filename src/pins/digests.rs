@@ -1,8 +1,8 @@
-//! Runs of exactly 64 lowercase hexadecimal digits: a digest, whatever stands around it.
+//! Runs of exactly 64 lowercase hexadecimal digits: digests, whatever the text around them.
 //!
-//! The digits may be single bytes, as in ASCII, UTF-8 and most other encodings, or 16-bit units, as
-//! in UTF-16 of either byte order. Nothing is parsed. A run of 64 digits covers one of any 64
-//! positions in a row, so that one byte in 64 is looked at where there are no digits.
+//! The digits are single bytes, as in ASCII, UTF-8 and most other encodings, or 16-bit units, as in
+//! UTF-16 of either byte order. Nothing is parsed. A run of 64 digits covers one of any 64 consecutive
+//! positions, so one byte in 64 is examined in text without digits.
 
 use std::ops::Range;
 
@@ -11,32 +11,27 @@ use crate::oci::Digest;
 /// A run of exactly 64 lowercase hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
-    /// 0-based offset of the first digit's byte.
+    /// The offset of the first digit.
     pub(super) offset: usize,
-    /// How far apart the digits are.
     pub(super) width: Width,
-    /// What the digits say.
     pub(super) digest: Digest,
 }
 
-/// How far apart the characters of a text are.
+/// The number of bytes of a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Width {
-    /// A byte each.
     One,
-    /// Two bytes each, of which the other is zero.
+    /// Two bytes, one of which is zero.
     Two,
 }
 
-/// Digits in a digest.
+/// The number of digits of a digest.
 const DIGITS: usize = 64;
-/// Bytes from a run's first digit on that tell whether it ends after 64.
-pub(super) const FORWARD: usize = 2 * (DIGITS + 1);
-/// Bytes before a run's first digit that tell whether it begins there.
-pub(super) const BACK: usize = 2 * (DIGITS + 1);
+/// The number of bytes before and after the first digit of a run that decide where the run starts and
+/// ends.
+pub(super) const OVERLAP: usize = 2 * (DIGITS + 1);
 
 impl Width {
-    /// In bytes.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::One => 1,
@@ -44,7 +39,7 @@ impl Width {
         }
     }
 
-    /// Whether a digit of the same run stands so many bytes before `at`; it must be in `bytes`.
+    /// Whether the byte at `at` is a digit, and the byte between it and its neighbor is zero.
     fn digit_at(bytes: &[u8], at: usize, between: Option<usize>) -> bool {
         is_digit(bytes[at]) && between.is_none_or(|between| bytes[between] == 0)
     }
@@ -64,8 +59,8 @@ impl Width {
     }
 }
 
-/// Every run that begins in `range`. Where `bytes` are part of a file, they hold enough around the
-/// range to see where a run begins and ends.
+/// Finds the runs that start in `range`. If `bytes` are a part of a file, they include [`OVERLAP`]
+/// bytes around the range.
 pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(Run)) {
     let mut reached = range.start;
     while reached < range.end {
@@ -90,18 +85,18 @@ pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(R
             if let Some(run) = chain.run(bytes).filter(|run| range.contains(&run.offset)) {
                 visit(run);
             }
-            // Its last digit may be the first one of a chain of the other width.
+            // The last digit may be the first one of a chain of the other width.
             reached = chain.end - 1;
         }
     }
 }
 
-/// Digits in a row.
+/// Consecutive digits.
 struct Chain {
     width: Width,
-    /// Offset of the first; of a chain that is too long, of one that shows that it is.
+    /// The offset of the first digit; if the chain is too long, of an earlier one than fits.
     start: usize,
-    /// Offset behind the last.
+    /// The offset after the last digit.
     end: usize,
     digits: usize,
 }
@@ -109,7 +104,8 @@ struct Chain {
 impl Chain {
     fn around(bytes: &[u8], at: usize, width: Width) -> Self {
         let (mut start, mut last, mut digits) = (at, at, 1);
-        // A chain is left backwards once it is too long, so that a file of digits is read once.
+        // The search backwards ends once the chain is too long, so that the time for a file of digits is
+        // linear.
         while digits <= DIGITS
             && let Some(previous) = width.previous(bytes, start)
         {
@@ -164,14 +160,14 @@ fn is_digit(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Cursor, Read};
+    use std::io::{self, Read};
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::pins::{
-        chunk::{Overlap, Window, each_window},
         fuzzing::slow_runs,
+        read::{BLOCK, each_block},
     };
 
     /// Every run in `bytes`.
@@ -181,24 +177,15 @@ mod tests {
         found
     }
 
-    /// Passes on every run in a file of any size, a chunk of which is held at a time, in `buffer`.
-    fn each_run(
-        reader: impl Read,
-        buffer: &mut Vec<u8>,
-        mut visit: impl FnMut(Run),
-    ) -> io::Result<()> {
-        let overlap = Overlap {
-            back: BACK,
-            forward: FORWARD,
-        };
-        each_window(reader, buffer, overlap, |window: &Window<'_>, range, _| {
-            runs_in(window.bytes, range, |run| {
-                visit(Run {
-                    offset: window.base + run.offset,
-                    ..run
-                });
+    /// Every run in a file that is read in blocks.
+    fn streamed(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<(usize, Width)>> {
+        let mut found = Vec::new();
+        each_block(reader, buffer, OVERLAP, |bytes, range, lines| {
+            runs_in(bytes, range, |run| {
+                found.push((lines.offset(run.offset), run.width));
             });
-        })
+        })?;
+        Ok(found)
     }
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -260,32 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_digits_is_read_once_and_holds_no_run() {
-        let mut digits = io::repeat(b'a').take(8 * 1024 * 1024);
+    fn file_of_digits_has_no_run() {
+        let digits = io::repeat(b'a').take(8 * 1024 * 1024);
         let mut buffer = Vec::new();
-        let mut found = 0;
-        each_run(&mut digits, &mut buffer, |_| found += 1).unwrap();
-        assert_eq!(found, 0);
+        assert_eq!(streamed(digits, &mut buffer).unwrap(), []);
         assert!(buffer.capacity() < 1024 * 1024, "{}", buffer.capacity());
-    }
-
-    /// A reader that passes on a byte more each time, so that every boundary is met.
-    fn chunked(bytes: &[u8]) -> Vec<Run> {
-        let mut found = Vec::new();
-        let padded = [vec![b'\n'; super::super::chunk::CHUNK - 70], bytes.to_vec()].concat();
-        each_run(Cursor::new(padded), &mut Vec::new(), |run| {
-            found.push(Run {
-                offset: run.offset - (super::super::chunk::CHUNK - 70),
-                ..run
-            });
-        })
-        .unwrap();
-        found
     }
 
     proptest! {
         #[test]
-        fn no_run_is_missed_and_none_is_made_up(
+        fn slow_search_finds_the_same_runs(
             parts in prop::collection::vec((0..5_usize, 60..68_usize), 0..8),
         ) {
             let mut bytes = Vec::new();
@@ -301,8 +272,11 @@ mod tests {
             }
             let quick = offsets(&bytes);
             prop_assert_eq!(&quick, &slow_runs(&bytes));
-            let chunked: Vec<_> = chunked(&bytes).iter().map(|run| (run.offset, run.width)).collect();
-            prop_assert_eq!(chunked, quick);
+            let start = BLOCK - 70;
+            let padded = [vec![b'\n'; start], bytes].concat();
+            let padded = streamed(padded.as_slice(), &mut Vec::new()).unwrap();
+            let moved: Vec<_> = padded.iter().map(|(at, width)| (at - start, *width)).collect();
+            prop_assert_eq!(moved, quick);
         }
     }
 }

@@ -1,104 +1,169 @@
-//! Pins of all files that the configuration matches.
+//! The pins of all files that a configuration matches.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{
+    occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
+    read::read_whole,
     scan::{Malformed, Pin, Refused, Scan, Twice},
 };
 use crate::{
     config::{Config, Glob, RelPath},
-    files::{Files, Hazard, Listing, ReadError},
+    files::{Files, Hazard, Listing, OpenFile, ReadError},
     oci::Digest,
 };
 
-/// Something in a file.
+/// An item of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<T> {
     /// The file.
     pub file: Arc<RelPath>,
-    /// What is there.
+    /// The item.
     pub what: T,
 }
 
-/// Everything found, in the order of the paths' bytes and then of each file.
+/// The pins of all files, in the order of the bytes of their paths and then of each file.
 #[derive(Debug, Default)]
 pub struct Found {
     pins: Vec<Located<Pin>>,
-    /// Where the pins of each image are among them.
+    /// The indexes of the pins of each image.
     of_image: Vec<Vec<usize>>,
-    /// What would be pins if their digests were right.
+    /// Malformed pins.
     pub malformed: Vec<Located<Malformed>>,
     /// Entries of places that are refused.
     pub refused: Vec<Located<Refused>>,
     /// Digests that two places find.
     pub twice: Vec<Located<Twice>>,
+    /// References to images by tag alone.
+    pub tag_references: Vec<Located<TagReference>>,
     /// Matched files that cannot be changed safely.
     pub hazards: Vec<(RelPath, Hazard)>,
-    /// How many files were searched.
-    pub files: usize,
+    /// The files that were searched.
+    pub files: Vec<RelPath>,
+    /// The digests in the searched files that are not pins.
+    pub other_digests: Vec<Located<Occurrence>>,
     /// The globs of `files` that match nothing.
     pub unmatched: Vec<Glob>,
 }
 
-/// Scans every matched file once, one at a time.
+/// The result of one file.
+struct FileResult {
+    scan: Scan,
+    tag_references: Vec<TagReference>,
+    other_digests: Vec<Occurrence>,
+    hazard: Option<Hazard>,
+}
+
+/// Searches every matched file. This is the only search for pins in the files of a configuration.
 pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
-    let scanner = FileScanner::new(config);
-    let mut listing = files.list(&config.scanned)?;
-    let mut found = Found::of(&mut listing, config);
-    let mut buffer = Vec::new();
-    for path in listing.files {
-        let looking = scanner.looking(&path, &|chart| files.has_chart(chart));
-        let opened = files.open(&path)?;
-        let scan = scanner
-            .scan_reader(opened, &looking, &mut buffer)
-            .map_err(|error| ReadError {
-                path: path.to_string(),
-                error,
-            })?;
-        if !scan.is_empty() {
-            found.add(&Arc::new(path), scan);
+    let search = Search {
+        scanner: FileScanner::new(config),
+        occurrences: OccurrenceFinder::new(config),
+        files,
+    };
+    let mut found = Found::new(files.list_unopened(&config.scanned)?, config);
+    let results = Mutex::new(Vec::new());
+    files.visit(&found.files, &|number, opened, buffer| {
+        let result = search
+            .file(&found.files[number], opened, buffer)
+            .transpose();
+        if let Some(result) = result {
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((number, result));
         }
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    for (number, result) in results {
+        found.add(number, result)?;
     }
+    found
+        .hazards
+        .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
     Ok(found)
 }
 
-/// These, each with its file.
-pub(super) fn located<T>(file: &Arc<RelPath>, what: Vec<T>) -> impl Iterator<Item = Located<T>> {
-    what.into_iter().map(|what| Located {
-        file: Arc::clone(file),
-        what,
-    })
+struct Search<'s> {
+    scanner: FileScanner,
+    occurrences: OccurrenceFinder,
+    files: &'s dyn Files,
+}
+
+impl Search<'_> {
+    /// `None` for a file without any result, as most files are.
+    fn file(
+        &self,
+        path: &RelPath,
+        opened: io::Result<OpenFile<'_>>,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Option<FileResult>> {
+        let opened = opened?;
+        read_whole(opened.content, buffer)?;
+        let exists = |chart: &Path| self.files.has_chart(chart);
+        let scan = self
+            .scanner
+            .scan(buffer, &self.scanner.places_of(path, &exists));
+        let result = FileResult {
+            tag_references: self.occurrences.tag_references(buffer),
+            other_digests: self.occurrences.other_digests(buffer, &scan.pins),
+            hazard: opened.hazard,
+            scan,
+        };
+        let is_empty = result.scan.is_empty()
+            && result.tag_references.is_empty()
+            && result.other_digests.is_empty()
+            && result.hazard.is_none();
+        Ok((!is_empty).then_some(result))
+    }
 }
 
 impl Found {
-    /// What a listing says before its files are searched; takes its hazards.
-    pub(super) fn of(listing: &mut Listing, config: &Config) -> Self {
+    /// The result for a listing whose files are not searched yet.
+    fn new(listing: Listing, config: &Config) -> Self {
         let mut unmatched = config.scanned.included();
-        let hazards = std::mem::take(&mut listing.hazards);
-        let found = listing.files.iter();
-        for path in found.chain(hazards.iter().map(|(path, _)| path)) {
+        let hazards = listing.hazards.iter().map(|(path, _)| path);
+        for path in listing.files.iter().chain(hazards) {
             if unmatched.is_empty() {
                 break;
             }
             unmatched.retain(|glob| !glob.matches(path.as_path()));
         }
         Self {
-            hazards,
-            files: listing.files.len(),
             unmatched: unmatched.into_iter().cloned().collect(),
+            hazards: listing.hazards,
+            files: listing.files,
             ..Self::default()
         }
     }
 
-    /// Adds what was found in a file; files come in the order of their paths' bytes.
-    pub(super) fn add(&mut self, file: &Arc<RelPath>, scan: Scan) {
-        for pin in located(file, scan.pins) {
+    /// Adds the result of a file; files are added in increasing order.
+    fn add(&mut self, number: usize, result: io::Result<FileResult>) -> Result<(), ReadError> {
+        let path = &self.files[number];
+        let result = result.map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })?;
+        if let Some(hazard) = result.hazard {
+            self.hazards.push((path.clone(), hazard));
+        }
+        let file = Arc::new(path.clone());
+        for pin in located(&file, result.scan.pins) {
             self.add_pin(pin);
         }
-        self.malformed.extend(located(file, scan.malformed));
-        self.refused.extend(located(file, scan.refused));
-        self.twice.extend(located(file, scan.twice));
+        self.malformed.extend(located(&file, result.scan.malformed));
+        self.refused.extend(located(&file, result.scan.refused));
+        self.twice.extend(located(&file, result.scan.twice));
+        self.tag_references
+            .extend(located(&file, result.tag_references));
+        self.other_digests
+            .extend(located(&file, result.other_digests));
+        Ok(())
     }
 
     fn add_pin(&mut self, pin: Located<Pin>) {
@@ -110,42 +175,44 @@ impl Found {
         self.pins.push(pin);
     }
 
-    /// Puts the hazards into the order of the paths' bytes.
-    pub(super) fn sort_hazards(&mut self) {
-        self.hazards
-            .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-    }
-
-    /// The pins.
+    /// The pins of all images.
     pub fn pins(&self) -> &[Located<Pin>] {
         &self.pins
     }
 
-    /// The pins of one image, by its place in the configuration.
+    /// The pins of an image.
     pub fn pins_of(&self, image: usize) -> impl Iterator<Item = &Located<Pin>> {
         let of_image = self.of_image.get(image).into_iter().flatten();
         of_image.map(|&at| &self.pins[at])
     }
 
-    /// The digests that one image is pinned to, each once, in the order found.
+    /// The digests of an image's pins, each once, in the order of the pins.
     pub fn digests_of(&self, image: usize) -> Vec<Digest> {
         let mut seen = HashSet::new();
         let digests = self.pins_of(image).map(|pin| pin.what.digest);
         digests.filter(|digest| seen.insert(*digest)).collect()
     }
 
-    /// The refused entries of one image.
+    /// The refused entries of an image.
     pub fn refused_of(&self, image: usize) -> impl Iterator<Item = &Located<Refused>> {
         let refused = self.refused.iter();
         refused.filter(move |refused| refused.what.image == Some(image))
     }
 
-    /// The malformed pins of one image.
+    /// The malformed pins of an image.
     pub fn malformed_of(&self, image: usize) -> impl Iterator<Item = &Located<Malformed>> {
         self.malformed
             .iter()
             .filter(move |malformed| malformed.what.image == image)
     }
+}
+
+/// Items of a file, each with the file.
+fn located<T>(file: &Arc<RelPath>, items: Vec<T>) -> impl Iterator<Item = Located<T>> {
+    items.into_iter().map(|what| Located {
+        file: Arc::clone(file),
+        what,
+    })
 }
 
 impl FromIterator<Located<Pin>> for Found {

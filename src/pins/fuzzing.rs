@@ -1,4 +1,4 @@
-//! The scanner and digests in text, against searches that share no code with them.
+//! The search for whole pins and for digests, compared with searches that share no code with them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
 
 use std::{path::Path, sync::LazyLock};
@@ -7,8 +7,8 @@ use regex::bytes::Regex;
 
 use super::{
     Finder, Replacement,
-    chunk::{CHUNK, Overlap, Window, each_window},
-    digests::{self, Run, Width, runs_in},
+    digests::{OVERLAP, Width, runs_in},
+    read::{BLOCK, each_block},
     replace,
     scan::{LONGEST, Scan},
 };
@@ -27,7 +27,7 @@ const IMAGES: [&str; 4] = [
 
 pub(crate) use super::places::fuzzing::places;
 
-/// What comments look like, and that they move.
+/// A configuration whose comments move.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     let source = SourceText {
         name: "repin.yaml".to_owned(),
@@ -38,8 +38,8 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     config::parse(&source, Path::new("/")).unwrap()
 });
 
-/// What a slow search finds: the image, where the reference begins, where the digest begins, and
-/// the tag and the digest of a pin, or nothing for a malformed one.
+/// A result of the slow search: the image, the offsets of the reference and of the digest, and the tag
+/// and the digest of a pin, or `None` for a malformed one.
 type Hit = (usize, usize, usize, Option<(Option<String>, String)>);
 
 static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
@@ -54,7 +54,7 @@ static COMMENT: LazyLock<Regex> = LazyLock::new(|| {
 });
 static HEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\A[0-9a-f]{64}\z").unwrap());
 
-/// Every `@`, the whole run of characters before it, and what follows it.
+/// Every `@`, with the characters of a reference before it and the text after it.
 fn slow(content: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@-".contains(byte);
@@ -63,7 +63,7 @@ fn slow(content: &[u8]) -> Vec<Hit> {
             .iter()
             .rposition(|byte| !part(byte))
             .map_or(0, |at| at + 1);
-        // Nothing that is longer than any reference is one, or a malformed one.
+        // A longer text is no reference, not even a malformed one.
         if at - start > LONGEST {
             continue;
         }
@@ -90,7 +90,7 @@ fn slow(content: &[u8]) -> Vec<Hit> {
     hits
 }
 
-fn hits(content: &[u8], scan: &Scan, base: usize) -> Vec<Hit> {
+fn hits(content: &[u8], scan: &Scan) -> Vec<Hit> {
     let begins = |line: usize, column: usize| {
         let lines = content
             .iter()
@@ -101,13 +101,8 @@ fn hits(content: &[u8], scan: &Scan, base: usize) -> Vec<Hit> {
     };
     let pins = scan.pins.iter().map(|pin| {
         let tag = pin.tag.as_ref().map(ToString::to_string);
-        let start = begins(pin.line, pin.column) - base;
-        (
-            pin.image,
-            start,
-            pin.offset - base,
-            Some((tag, pin.digest.hex())),
-        )
+        let start = begins(pin.line, pin.column);
+        (pin.image, start, pin.offset, Some((tag, pin.digest.hex())))
     });
     let malformed = scan.malformed.iter().map(|malformed| {
         let start = begins(malformed.line, malformed.column);
@@ -115,30 +110,25 @@ fn hits(content: &[u8], scan: &Scan, base: usize) -> Vec<Hit> {
         let text = malformed.text.as_bytes();
         let shown = String::from_utf8_lossy(&content[start..]);
         assert!(shown.as_bytes().starts_with(text), "{malformed:?}");
-        // The first `@` behind it may belong to its tag: the slow search knows which one is meant.
-        (
-            malformed.image,
-            start - base,
-            start + at.unwrap_or(0) + 1 - base,
-            None,
-        )
+        // The first `@` after it may belong to the tag; the slow search finds the right one.
+        (malformed.image, start, start + at.unwrap_or(0) + 1, None)
     });
     let mut all: Vec<_> = pins.chain(malformed).collect();
     all.sort();
     all
 }
 
-/// The scanner: a slow search finds the same, at the same places, wherever a chunk ends, and what is
-/// replaced is the digest and nothing else.
+/// A slow search finds the same pins at the same places, and a replacement changes the digest and
+/// nothing else.
 pub(crate) fn scanner(input: &[u8]) {
-    // Zeros make a file UTF-16, whose lines end elsewhere.
+    // A file with zeros is UTF-16, with other line ends.
     let input: Vec<u8> = [b" ".as_slice(), input].concat();
     let input: Vec<u8> = input
         .into_iter()
         .map(|byte| if byte == 0 { b' ' } else { byte })
         .collect();
     let repositories = IMAGES.map(|name| Repository::parse(name).unwrap());
-    let finder = Finder::of(&repositories).with_versions(&CONFIG);
+    let finder = Finder::of(&repositories).with_version_comments(&CONFIG);
     let scan = finder.scan(&input);
     commented(&input, &scan);
     let mut expected = slow(&input);
@@ -156,15 +146,7 @@ pub(crate) fn scanner(input: &[u8]) {
         hits
     };
     let expected = plain(expected);
-    assert_eq!(plain(hits(&input, &scan, 0)), expected);
-    // A chunk ends somewhere in it.
-    let base = CHUNK - input.len().min(CHUNK) / 2;
-    let padded = [vec![b'\t'; base - 1], b"\n".to_vec(), input.clone()].concat();
-    let streamed = finder
-        .scan_reader(padded.as_slice(), &mut Vec::new())
-        .unwrap();
-    assert_eq!(plain(hits(&padded, &streamed, base)), expected);
-    commented(&padded, &streamed);
+    assert_eq!(plain(hits(&input, &scan)), expected);
     replaced(&finder, &input, &scan);
 }
 
@@ -195,7 +177,7 @@ fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
     assert_eq!(replace(input, &scan.pins, &none), input);
     let all = vec![Some(to.clone()); IMAGES.len()];
     let new = replace(input, &scan.pins, &all);
-    // By hand, from the end, so that no offset moves.
+    // The last pin is replaced first, so that no offset moves.
     let mut expected = input.to_vec();
     for pin in scan.pins.iter().rev() {
         if let Some(comment) = &pin.comment {
@@ -215,7 +197,7 @@ fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
     assert_eq!(again.malformed.len(), scan.malformed.len());
 }
 
-/// What the runs of digits are, by looking at every byte.
+/// The runs of digits, by a search that examines every byte.
 pub(super) fn slow_runs(bytes: &[u8]) -> Vec<(usize, Width)> {
     let digit = |at: usize| {
         let byte = bytes.get(at).copied();
@@ -244,7 +226,7 @@ pub(super) fn slow_runs(bytes: &[u8]) -> Vec<(usize, Width)> {
     found
 }
 
-/// Digests in any text: a slow search finds the same, wherever a file is cut into parts.
+/// A slow search finds the same digests, wherever a block of the file ends.
 pub(crate) fn digests(input: &[u8]) {
     let Some((&cut, bytes)) = input.split_first() else {
         return;
@@ -258,10 +240,20 @@ pub(crate) fn digests(input: &[u8]) {
     assert_eq!(found(0..bytes.len()), expected);
     let cut = usize::from(cut).min(bytes.len());
     assert_eq!([found(0..cut), found(cut..bytes.len())].concat(), expected);
-    let base = CHUNK - usize::from(input[0]);
-    let padded = [vec![b'\n'; base], bytes.to_vec()].concat();
+    let start = BLOCK - usize::from(input[0]);
+    let padded = [vec![b'\n'; start], bytes.to_vec()].concat();
     let mut streamed = Vec::new();
-    each_run(&padded, |run| streamed.push((run.offset - base, run.width)));
+    each_block(
+        padded.as_slice(),
+        &mut Vec::new(),
+        OVERLAP,
+        |bytes, range, lines| {
+            runs_in(bytes, range, |run| {
+                streamed.push((lines.offset(run.offset) - start, run.width));
+            });
+        },
+    )
+    .unwrap();
     assert_eq!(streamed, expected);
     for (offset, width) in expected {
         let step = if width == Width::One { 1 } else { 2 };
@@ -275,20 +267,4 @@ pub(crate) fn digests(input: &[u8]) {
             assert_eq!(run.digest.hex().as_bytes(), text);
         });
     }
-}
-
-fn each_run(file: &[u8], mut visit: impl FnMut(Run)) {
-    let overlap = Overlap {
-        back: digests::BACK,
-        forward: digests::FORWARD,
-    };
-    let visit = |window: &Window<'_>, range, _: &mut _| {
-        runs_in(window.bytes, range, |run| {
-            visit(Run {
-                offset: window.base + run.offset,
-                ..run
-            });
-        });
-    };
-    each_window(file, &mut Vec::new(), overlap, visit).unwrap();
 }

@@ -1,17 +1,14 @@
-//! Digests that any text names, read as a stream: of a file of any size only a part is in memory.
+//! The digests that a text of any size mentions.
 
-use std::{
-    io::{self, Read},
-    ops::Range,
-};
+use std::io::{self, Read};
 
 use super::{
-    chunk::{Overlap, Window, each_window},
-    digests::{BACK, FORWARD, runs_in},
+    digests::{OVERLAP, runs_in},
+    read::each_block,
 };
 use crate::oci::Digest;
 
-/// A digest that a text names.
+/// A digest that a text mentions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mention {
     /// The digest.
@@ -20,64 +17,40 @@ pub struct Mention {
     pub algorithm: bool,
 }
 
-/// The digests that a text names, each once, sorted. `buffer` can be used again.
+/// The digests that a text mentions, each once and sorted. The text is read in blocks into `buffer`,
+/// which can be reused.
 pub fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
-    let mut found = Mentions::default();
-    each_window(reader, buffer, OVERLAP, |window, range, _| {
-        found.window(window, range);
-    })?;
-    Ok(found.finish())
-}
-
-/// What the search has to see.
-pub(super) const OVERLAP: Overlap = Overlap {
-    back: BACK,
-    forward: FORWARD,
-};
-
-/// The digests that a text names, as far as it was read.
-#[derive(Default)]
-pub(super) struct Mentions {
-    found: Vec<Mention>,
-}
-
-impl Mentions {
-    /// Reads the next part.
-    pub(super) fn window(&mut self, window: &Window<'_>, range: Range<usize>) {
-        runs_in(window.bytes, range, |run| {
-            self.found.push(Mention {
+    let mut found = Vec::new();
+    each_block(reader, buffer, OVERLAP, |bytes, range, _| {
+        runs_in(bytes, range, |run| {
+            found.push(Mention {
                 digest: run.digest,
-                algorithm: follows_algorithm(window.bytes, run.offset),
+                algorithm: follows_algorithm(bytes, run.offset),
             });
         });
-    }
-
-    /// Each once, sorted.
-    pub(super) fn finish(self) -> Vec<Mention> {
-        let mut found = self.found;
-        found.sort_unstable_by_key(|mention| (mention.digest, !mention.algorithm));
-        found.dedup_by_key(|mention| mention.digest);
-        found
-    }
+    })?;
+    found.sort_unstable_by_key(|mention| (mention.digest, !mention.algorithm));
+    found.dedup_by_key(|mention| mention.digest);
+    Ok(found)
 }
 
-/// Whether `sha256:` stands right before the digit at `at`, in the encoding of the digits.
+/// Whether `sha256:` directly precedes the digit at `at`, in the encoding of the digits.
 fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
     const NAME: &[u8] = b"sha256:";
-    // Of a digit of UTF-16 this is the byte that is not zero, in either byte order.
-    let wide = || {
+    // `at` is the byte of the digit that is not zero, in either byte order.
+    let utf16 = || {
         NAME.iter().rev().zip(1..).all(|(byte, back)| {
             let at = at.checked_sub(2 * back);
             at.is_some_and(|at| bytes.get(at) == Some(byte) && bytes.get(at + 1) == Some(&0))
         })
     };
-    bytes.get(..at).is_some_and(|before| before.ends_with(NAME)) || wide()
+    bytes.get(..at).is_some_and(|before| before.ends_with(NAME)) || utf16()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::chunk::CHUNK;
+    use crate::pins::read::BLOCK;
 
     /// Returns as few bytes at a time as a pipe may.
     struct Slow<'b>(&'b [u8]);
@@ -92,8 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_seen_wherever_a_chunk_ends() {
-        let chunk = CHUNK;
+    fn digest_is_found_across_blocks() {
         for text in [
             format!("sha256:{}", Digest::of(b"a").hex()).into_bytes(),
             format!("sha256:{}", Digest::of(b"a").hex())
@@ -102,9 +74,9 @@ mod tests {
                 .collect(),
         ] {
             for back in (0..1_400).step_by(7) {
-                let mut bytes = vec![b'-'; 2 * chunk - back];
+                let mut bytes = vec![b'-'; 2 * BLOCK - back];
                 bytes.extend(&text);
-                bytes.extend(vec![b'-'; chunk]);
+                bytes.extend(vec![b'-'; BLOCK]);
                 let found = mentions(Slow(&bytes), &mut Vec::new()).unwrap();
                 let expected = Mention {
                     digest: Digest::of(b"a"),
@@ -116,35 +88,34 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_nothing_but_digits_names_nothing() {
-        let chunk = CHUNK;
-        for size in [3 * chunk, 3 * chunk + 64, 2 * chunk + 513, 65, 63] {
+    fn file_of_digits_mentions_nothing() {
+        for size in [3 * BLOCK, 3 * BLOCK + 64, 2 * BLOCK + 513, 65, 63] {
             let found = mentions(&*vec![b'a'; size], &mut Vec::new()).unwrap();
             assert_eq!(found, [], "{size}");
         }
     }
 
     #[test]
-    fn the_algorithm_is_known_in_each_encoding() {
+    fn algorithm_is_found_in_each_encoding() {
         let hex = Digest::of(b"a").hex();
         for encode in [
             |text: &str| text.as_bytes().to_vec(),
             |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
             |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
         ] {
-            let named = |text: String| {
+            let has_algorithm = |text: String| {
                 let found = mentions(&*encode(&text), &mut Vec::new()).unwrap();
                 assert_eq!(found.len(), 1, "{text}");
                 found[0].algorithm
             };
-            assert!(named(format!("sha256:{hex}")));
-            assert!(!named(format!("sha512:{hex}")));
-            assert!(!named(hex.clone()));
+            assert!(has_algorithm(format!("sha256:{hex}")));
+            assert!(!has_algorithm(format!("sha512:{hex}")));
+            assert!(!has_algorithm(hex.clone()));
         }
     }
 
     #[test]
-    fn a_digest_that_stands_there_twice_comes_once_with_its_algorithm() {
+    fn repeated_digest_is_listed_once_with_its_algorithm() {
         let hex = Digest::of(b"a").hex();
         for text in [
             format!("{hex} sha256:{hex}"),

@@ -1,31 +1,30 @@
-//! Replacing digests, and the tags beside them, in the bytes of one file.
+//! Replaces digests, and the tags next to them, in the bytes of one file.
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use super::{
     places::{needs_quotes, same_events},
-    scan::Pin,
-    versions::VersionComment,
+    scan::{Pin, TagEdit},
+    version_comments::VersionComment,
 };
 use crate::oci::{Digest, Tag};
 
-/// What the pins of one image become.
+/// The new digest and tag of the pins of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
     /// The new digest.
     pub digest: Digest,
-    /// The new tag of pins that have one.
+    /// The tag for pins with a tag.
     pub tag: Tag,
 }
 
 impl Replacement {
-    /// Whether a pin is what it becomes.
+    /// Whether a pin already has the new digest and tags.
     pub fn is_done(&self, pin: &Pin) -> bool {
         let tags = match &pin.split {
             None => {
-                let beside = pin.tag.as_ref();
                 let comment = moving_comment(pin).map(|comment| &comment.tag);
-                let mut tags = beside.into_iter().chain(comment);
+                let mut tags = pin.tag.iter().chain(comment);
                 tags.all(|tag| *tag == self.tag)
             }
             Some(split) => split.tags.iter().all(|edit| edit.tag == self.tag),
@@ -34,14 +33,14 @@ impl Replacement {
     }
 }
 
-/// Ranges of a content by where they begin, each with its end and with what replaces it. Scalars that
-/// several pins share come once.
+/// The replaced ranges of a file, by their starts, with their ends and the new texts. A scalar that
+/// several pins share is listed once.
 type Edits<'r> = BTreeMap<usize, (usize, Cow<'r, str>)>;
 
-/// The file's new bytes; `replacements` has an entry for each image of the configuration, in its
-/// order. Pins of an image that has none stay.
+/// The new bytes of a file. `replacements` has an entry for each image of the configuration, in its
+/// order; the pins of an image without a replacement stay unchanged.
 ///
-/// `pins` are those that a scan of exactly these bytes found.
+/// `pins` are the result of a scan of exactly these bytes.
 pub fn replace(content: &[u8], pins: &[Pin], replacements: &[Option<Replacement>]) -> Vec<u8> {
     let mut edits = Edits::new();
     for pin in pins {
@@ -89,46 +88,40 @@ fn add<'r>(edits: &mut Edits<'r>, pin: &Pin, to: &'r Replacement) {
     }
 }
 
-/// The tag of a whole pin: before the digest stands `@`, and before that the tag, if there is one.
+/// The bytes of a whole pin's tag, which ends at the `@` before the digest.
 fn tag_before(pin: &Pin) -> Option<Range<usize>> {
     let tag = pin.tag.as_ref()?;
     let end = pin.offset - 1;
     Some(end - tag.as_str().len()..end)
 }
 
-/// The comment behind a whole pin, if it becomes the tag.
+/// The comment after a whole pin, if it becomes the tag.
 fn moving_comment(pin: &Pin) -> Option<&VersionComment> {
     pin.comment.as_deref().filter(|comment| comment.moves)
 }
 
-/// What is left of a content without what its pins may change: digests, the tags beside them, and
-/// comments that name the tag.
+/// A file without the bytes that its pins may change: digests, the tags next to them, and comments that
+/// contain the tag.
 pub fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
-    let mut cut = BTreeMap::new();
+    let mut changing = BTreeMap::new();
     for pin in pins {
-        let mut put = |at: Range<usize>| {
-            cut.insert(at.start, at.end);
-        };
-        put(pin.offset..pin.offset + pin.digest.to_string().len());
+        let digest = pin.offset..pin.offset + pin.digest.to_string().len();
+        let mut ranges = vec![digest];
         match &pin.split {
             None => {
-                let comment = moving_comment(pin).map(|comment| comment.at.clone());
-                tag_before(pin)
-                    .into_iter()
-                    .chain(comment)
-                    .for_each(&mut put);
+                ranges.extend(tag_before(pin));
+                ranges.extend(moving_comment(pin).map(|comment| comment.at.clone()));
             }
             Some(split) => {
-                // Quotes may come where a plain tag stood.
-                let tags = split.tags.iter();
-                tags.for_each(|edit| put(tag_range(edit)));
-                split.comment.clone().into_iter().for_each(&mut put);
+                ranges.extend(split.tags.iter().map(tag_range));
+                ranges.extend(split.comment.clone());
             }
         }
+        changing.extend(ranges.into_iter().map(|range| (range.start, range.end)));
     }
     let mut rest = Vec::with_capacity(content.len());
     let mut reached = 0;
-    for (start, end) in cut {
+    for (start, end) in changing {
         rest.extend_from_slice(&content[reached.min(start)..start]);
         reached = end.max(reached);
     }
@@ -136,8 +129,8 @@ pub fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
     rest
 }
 
-/// A tag with its quotes, unless it is only a part of its scalar.
-fn tag_range(edit: &super::scan::TagEdit) -> Range<usize> {
+/// A tag with its quotes, which a plain tag may get, unless it is only a part of its scalar.
+fn tag_range(edit: &TagEdit) -> Range<usize> {
     let whole = edit.scalar.len() - edit.at.len() <= 2 && edit.scalar.end - edit.at.end <= 1;
     if whole {
         edit.scalar.clone()
@@ -146,8 +139,8 @@ fn tag_range(edit: &super::scan::TagEdit) -> Range<usize> {
     }
 }
 
-/// Whether the readers of a file see nothing else change: its events are equal but for the scalars
-/// that `pins`, found in `old`, move or stand in. `true` where no place read it as YAML.
+/// Whether a YAML reader finds only the expected changes: the events are equal except for the scalars
+/// of `pins`, which were found in `old`. Always `true` if no place read the file as YAML.
 pub fn reads_alike(old: &[u8], new: &[u8], pins: &[Pin]) -> bool {
     let mut moved = Vec::new();
     let mut is_yaml = false;
@@ -165,7 +158,7 @@ pub fn reads_alike(old: &[u8], new: &[u8], pins: &[Pin]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::scan::{Split, TagEdit};
+    use crate::pins::scan::Split;
 
     fn tag(text: &str) -> Tag {
         Tag::parse(text).unwrap()
@@ -181,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn split_pin_is_done_once_each_of_its_tags_is() {
+    fn split_pin_is_done_if_each_tag_is() {
         let digest = Digest::of(b"new");
         let pin = |tags: Vec<TagEdit>| Pin {
             image: 0,
@@ -217,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn tag_that_is_a_part_of_its_scalar_is_cut_alone() {
+    fn part_of_a_scalar_has_no_quotes() {
         let cut = |at: Range<usize>, scalar: Range<usize>| tag_range(&edit(at, scalar));
         assert_eq!(cut(11..19, 10..20), 10..20);
         assert_eq!(cut(10..20, 10..20), 10..20);
-        // Something stands before it, behind it, or on both sides.
+        // There is text before it, after it, or on both sides.
         assert_eq!(cut(50..59, 10..60), 50..59);
         assert_eq!(cut(10..18, 10..20), 10..18);
         assert_eq!(cut(20..30, 10..60), 20..30);

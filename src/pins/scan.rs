@@ -1,97 +1,91 @@
-//! The scanner: looks for `@`, then a bounded way back for the repository and a bounded way on for
-//! the digest.
+//! The search for whole pins: at each `@`, the repository before it and the digest after it.
 //!
-//! Linear in the size of its input, which it sees once, in chunks.
+//! The search is linear in the size of the file.
 
-use std::{
-    collections::HashMap,
-    io::{self, Read},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use super::{
-    chunk::{Lines, Overlap, Window, each_window},
-    versions::{self, VersionComment, Versions},
+    lines::Lines,
+    version_comments::{VersionComment, VersionComments},
 };
 use crate::{
     config::{Config, Image},
     oci::{Digest, Repository, Tag, TagError},
 };
 
-/// Finds the pins of a set of images.
+/// Finds the whole pins of a set of images.
 #[derive(Debug, Clone)]
 pub struct Finder {
     images: HashMap<Repository, usize>,
-    /// What a comment that names a version looks like; `None` where comments are not looked at.
-    versions: Option<Arc<Versions>>,
+    /// `None`: comments are ignored.
+    version_comments: Option<Arc<VersionComments>>,
 }
 
 /// One pin in one file. Offsets are 0-based bytes of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// Which image, by its place in the configuration.
+    /// The index of the image in the configuration.
     pub image: usize,
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the repository's first byte, or of a split pin's digest.
+    /// 1-based, in bytes: the column of the repository, or of the digest of a split pin.
     pub column: usize,
-    /// Offset of the digest's `sha256:`.
+    /// The offset of `sha256:`.
     pub offset: usize,
-    /// The tag before the digest, or beside a split one.
+    /// The tag before the digest, or next to a split one.
     pub tag: Option<Tag>,
     /// The digest.
     pub digest: Digest,
-    /// Where a split pin stands; `None` for a whole one.
+    /// `None` for a whole pin.
     pub split: Option<Box<Split>>,
-    /// The comment behind a whole pin, if it names a version and the finder looks at comments.
+    /// The comment after a whole pin that contains a version.
     pub comment: Option<Box<VersionComment>>,
 }
 
-/// What a split pin has beside its digest.
+/// The parts of a split pin next to its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
-    /// The place that it was found by, by its number in the configuration.
+    /// The number of the place in the configuration.
     pub place: usize,
-    /// Where the digest stands in its document (RFC 6901); `None` for a marked line.
+    /// The location of the digest in its document (RFC 6901); `None` for a marked line.
     pub pointer: Option<String>,
-    /// The number of that document in the file, from 0.
+    /// The number of the document in the file, from 0.
     pub document: Option<usize>,
-    /// The tags that move with it.
+    /// The tags that move with the digest.
     pub tags: Vec<TagEdit>,
-    /// The word of the comment behind the digest, where it becomes the tag.
+    /// The word of the comment after the digest, if it becomes the tag.
     pub comment: Option<Range<usize>>,
-    /// Whether a controller that a comment names writes here, too.
+    /// Whether a comment says that a controller writes this entry too.
     pub managed: bool,
 }
 
 /// A tag that is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagEdit {
-    /// What stands there.
+    /// The current tag.
     pub tag: Tag,
-    /// Its bytes.
+    /// The bytes of the tag.
     pub at: Range<usize>,
-    /// Whether it is a plain scalar, which some tags need quotes in.
+    /// Whether it is a plain scalar: some tags need quotes there.
     pub plain: bool,
-    /// The scalar that it stands in, with its quotes.
+    /// The scalar that contains the tag, with its quotes.
     pub scalar: Range<usize>,
 }
 
-/// An entry of a place that a reader could take otherwise.
+/// An entry of a place that another reader of the file could understand differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The place, by its number in the configuration.
+    /// The number of the place in the configuration.
     pub place: usize,
-    /// Which image, by its place in the configuration; `None` where a comment names none.
+    /// The index of the image in the configuration; `None` if a comment names no image.
     pub image: Option<usize>,
     /// 1-based.
     pub line: usize,
     /// 1-based, in bytes.
     pub column: usize,
-    /// What stands there.
+    /// The text at this position.
     pub text: String,
-    /// Why it is refused.
+    /// The reason.
     pub why: String,
 }
 
@@ -100,33 +94,33 @@ pub struct Refused {
 pub struct Twice {
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the digest.
+    /// 1-based, in bytes: the column of the digest.
     pub column: usize,
-    /// Both, by their numbers in the configuration.
+    /// The numbers of the places in the configuration.
     pub places: [usize; 2],
 }
 
-/// A digest of a configured image that is none: upper case, cut off, too long, or of another
+/// A malformed digest after a configured repository: upper case, too short, too long, or of another
 /// algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// Which image, by its place in the configuration.
+    /// The index of the image in the configuration.
     pub image: usize,
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the repository's first byte.
+    /// 1-based, in bytes: the column of the repository.
     pub column: usize,
-    /// What stands there from the repository on, cut where no digest can reach; bytes that are not
-    /// UTF-8 as U+FFFD.
+    /// The text from the repository on, up to the length of the longest reference. Invalid UTF-8 is
+    /// replaced by U+FFFD.
     pub text: String,
 }
 
-/// What one file holds, in the order of the file.
+/// The pins and problems of one file, in the order of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Its pins.
+    /// The pins.
     pub pins: Vec<Pin>,
-    /// What would be pins if their digests were right.
+    /// Malformed pins.
     pub malformed: Vec<Malformed>,
     /// Entries of places that are refused.
     pub refused: Vec<Refused>,
@@ -135,7 +129,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Whether it holds nothing.
+    /// Whether the file has neither pins nor problems.
     pub fn is_empty(&self) -> bool {
         self.pins.is_empty()
             && self.malformed.is_empty()
@@ -144,191 +138,123 @@ impl Scan {
     }
 }
 
-/// What the scanner has to see around an `@`.
-pub(super) const OVERLAP: Overlap = Overlap {
-    back: BACK,
-    forward: FORWARD,
-};
-/// The longest text before `@` that can be a reference with a scheme.
+/// The maximum length of a reference with a scheme, up to the `@`.
 pub(super) const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
-/// Bytes kept before the place that the search has reached: a reference and the byte before it.
-const BACK: usize = LONGEST + 1;
-/// Bytes looked at from `@` on: algorithm, colon, 64 digits and what may be a comment behind them.
-const FORWARD: usize = MALFORMED + versions::LONGEST;
-/// Bytes of a malformed digest that are shown.
+/// The maximum number of bytes of a malformed digest in a message.
 const MALFORMED: usize = 1 + ALGORITHM + 1 + 64 + 1;
-/// The longest name of a digest algorithm that is recognized as one.
+/// The maximum length of the name of a digest algorithm.
 const ALGORITHM: usize = 32;
 
 impl Finder {
-    /// For these images; a pin's `image` is the place in this list.
+    /// For these images; a pin's `image` is the index in this list.
     pub fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
         Self::of(images.into_iter().map(|image| &image.repository))
     }
 
-    /// For these repositories; a pin's `image` is the place in this list.
+    /// For these repositories; a pin's `image` is the index in this list.
     pub fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
         Self {
             images: repositories.into_iter().cloned().zip(0..).collect(),
-            versions: None,
+            version_comments: None,
         }
     }
 
-    /// Looks at the comments behind whole pins, too, as this configuration says.
-    pub(super) fn with_versions(self, config: &Config) -> Self {
+    /// Also finds the comments after whole pins that contain a version.
+    pub(super) fn with_version_comments(self, config: &Config) -> Self {
         Self {
-            versions: Some(Arc::new(Versions::of(config))),
+            version_comments: Some(Arc::new(VersionComments::new(config))),
             ..self
         }
     }
 
-    /// Scans a whole file in memory.
+    /// The whole pins of a file.
     pub fn scan(&self, content: &[u8]) -> Scan {
-        let mut scan = Scan::default();
-        let window = Window {
-            bytes: content,
-            base: 0,
-        };
-        self.window(
-            &window,
-            0..content.len(),
-            &mut Lines::of(content),
-            &mut scan,
-        );
-        scan
+        let comments = self.version_comments.as_deref();
+        scan_with(content, comments, &mut |repository, _| {
+            self.images.get(&repository).copied()
+        })
     }
 
-    /// Scans a part of a file.
-    pub(super) fn window(
-        &self,
-        window: &Window<'_>,
-        range: Range<usize>,
-        lines: &mut Lines,
-        scan: &mut Scan,
-    ) {
-        let mut scanner = Scanner {
-            lookup: &mut |name, _| self.images.get(&name).copied(),
-            versions: self.versions.as_deref(),
-            scan,
-        };
-        scanner.window(window, range, lines);
-    }
-
-    /// The image whose whole pin the digest at `digest` belongs to.
+    /// The image of the whole pin that contains the digest at `digest`.
     pub(super) fn image_before(&self, bytes: &[u8], digest: usize) -> Option<usize> {
         let at = digest.checked_sub(1).filter(|at| bytes[*at] == b'@')?;
         let reference = Reference::ending_at(bytes, at)?;
         reference.tag.as_ref().ok()?;
         self.images.get(&reference.repository).copied()
     }
-
-    /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used
-    /// again.
-    pub fn scan_reader(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
-        let mut scan = Scan::default();
-        each_window(reader, buffer, OVERLAP, |window, range, lines| {
-            self.window(window, range, lines, &mut scan);
-        })?;
-        Ok(scan)
-    }
 }
 
-/// Which image a name stands for; it is told the byte before the reference, too.
+/// Returns the image of a repository; receives the byte before the reference as well.
 pub(super) type Lookup<'l> = &'l mut dyn FnMut(Repository, Option<u8>) -> Option<usize>;
 
-/// Scans a file as it is read, for the images that `lookup` knows.
-pub(super) fn scan_reader(
-    reader: impl Read,
-    buffer: &mut Vec<u8>,
+/// The whole pins of the images that `lookup` knows.
+pub(super) fn scan_with(
+    content: &[u8],
+    comments: Option<&VersionComments>,
     lookup: Lookup<'_>,
-) -> io::Result<Scan> {
+) -> Scan {
     let mut scan = Scan::default();
-    let mut scanner = Scanner {
-        lookup,
-        versions: None,
-        scan: &mut scan,
-    };
-    each_window(reader, buffer, OVERLAP, |window, range, lines| {
-        scanner.window(window, range, lines);
-    })?;
-    Ok(scan)
-}
-
-/// One pass over one file.
-struct Scanner<'l, 's> {
-    lookup: Lookup<'l>,
-    versions: Option<&'s Versions>,
-    scan: &'s mut Scan,
-}
-
-impl Scanner<'_, '_> {
-    /// Looks at every `@` in `range` of the window.
-    fn window(&mut self, window: &Window<'_>, range: Range<usize>, lines: &mut Lines) {
-        let start = range.start;
-        for at in memchr::memchr_iter(b'@', &window.bytes[range]) {
-            if let Some(hit) = self.hit(window.bytes, start + at) {
-                let scan = &mut *self.scan;
-                let (line, column) = lines.place(window, hit.start);
-                match hit.what {
-                    What::Pin(tag, digest) => {
-                        let digest_at = start + at + 1;
-                        let end = digest_at + digest.to_string().len();
-                        let comment = self.versions.and_then(|versions| {
-                            versions.behind(&window.bytes[end..], window.base + end)
-                        });
-                        scan.pins.push(Pin {
-                            image: hit.image,
-                            line,
-                            column,
-                            offset: window.base + digest_at,
-                            tag,
-                            digest,
-                            split: None,
-                            comment: comment.map(Box::new),
-                        });
-                    }
-                    What::Malformed(text) => scan.malformed.push(Malformed {
-                        image: hit.image,
-                        line,
-                        column,
-                        text,
-                    }),
-                }
+    let mut lines = Lines::new(content);
+    for at in memchr::memchr_iter(b'@', content) {
+        let Some(hit) = hit(content, at, lookup) else {
+            continue;
+        };
+        let (line, column) = lines.place(content, hit.start);
+        match hit.kind {
+            HitKind::Pin(tag, digest) => {
+                let end = at + 1 + digest.to_string().len();
+                let comment = comments.and_then(|comments| comments.after(content, end));
+                scan.pins.push(Pin {
+                    image: hit.image,
+                    line,
+                    column,
+                    offset: at + 1,
+                    tag,
+                    digest,
+                    split: None,
+                    comment: comment.map(Box::new),
+                });
             }
+            HitKind::Malformed(text) => scan.malformed.push(Malformed {
+                image: hit.image,
+                line,
+                column,
+                text,
+            }),
         }
     }
-
-    /// What the `@` at `at` is part of, if that is a known image.
-    fn hit(&mut self, bytes: &[u8], at: usize) -> Option<Hit> {
-        let digest = after(&bytes[at + 1..])?;
-        let reference = Reference::ending_at(bytes, at)?;
-        let image = (self.lookup)(reference.repository, reference.before)?;
-        let start = reference.start;
-        let what = match (digest, reference.tag) {
-            (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
-            (After::Malformed | After::Digest(_), _) => {
-                What::Malformed(excerpt(&bytes[start..bytes.len().min(at + MALFORMED)]))
-            }
-        };
-        Some(Hit { image, start, what })
-    }
+    scan
 }
 
-/// A repository and a tag, as they stand before a digest.
+/// The reference of a known image around the `@` at `at`.
+fn hit(bytes: &[u8], at: usize, lookup: Lookup<'_>) -> Option<Hit> {
+    let suffix = suffix(&bytes[at + 1..])?;
+    let reference = Reference::ending_at(bytes, at)?;
+    let image = lookup(reference.repository, reference.before)?;
+    let start = reference.start;
+    let kind = match (suffix, reference.tag) {
+        (Suffix::Digest(digest), Ok(tag)) => HitKind::Pin(tag, digest),
+        (Suffix::Malformed | Suffix::Digest(_), _) => {
+            HitKind::Malformed(excerpt(&bytes[start..bytes.len().min(at + MALFORMED)]))
+        }
+    };
+    Some(Hit { image, start, kind })
+}
+
+/// The repository and the tag before a digest.
 pub(super) struct Reference {
     pub(super) repository: Repository,
-    /// The tag, if there is one; or that it is malformed.
     pub(super) tag: Result<Option<Tag>, TagError>,
-    /// Where the repository begins.
+    /// The offset of the repository.
     pub(super) start: usize,
     /// The byte before the reference.
     pub(super) before: Option<u8>,
 }
 
 impl Reference {
-    /// The reference that ends where `at` is, if there is one.
+    /// The reference that ends at `at`.
     pub(super) fn ending_at(bytes: &[u8], at: usize) -> Option<Self> {
-        let reference = before(&bytes[..at])?;
+        let reference = reference_text(&bytes[..at])?;
         let named = ["docker://", "oci://"]
             .iter()
             .find_map(|scheme| reference.strip_prefix(*scheme))
@@ -350,21 +276,22 @@ impl Reference {
 struct Hit {
     image: usize,
     start: usize,
-    what: What,
+    kind: HitKind,
 }
 
-enum What {
+enum HitKind {
     Pin(Option<Tag>, Digest),
     Malformed(String),
 }
 
-enum After {
+/// The text after an `@`.
+enum Suffix {
     Digest(Digest),
     Malformed,
 }
 
-/// Reads what follows the `@`; `None` for a placeholder or anything else that is not a digest.
-fn after(bytes: &[u8]) -> Option<After> {
+/// Parses the text after the `@`; `None` for a placeholder or anything else that is not a digest.
+fn suffix(bytes: &[u8]) -> Option<Suffix> {
     let algorithm = |b: &u8| b.is_ascii_alphanumeric() || b"+._-".contains(b);
     let colon = bytes
         .iter()
@@ -380,30 +307,32 @@ fn after(bytes: &[u8]) -> Option<After> {
         .take(65)
         .take_while(|b| b.is_ascii_alphanumeric())
         .count();
-    let digest = || {
-        let text = std::str::from_utf8(digits.get(..64)?).ok()?;
-        Digest::from_hex(text)
-            .ok()
-            .filter(|_| length == 64 && &bytes[..colon] == b"sha256")
-    };
-    (length > 0).then(|| digest().map_or(After::Malformed, After::Digest))
+    if length == 0 {
+        return None;
+    }
+    if length != 64 || &bytes[..colon] != b"sha256" {
+        return Some(Suffix::Malformed);
+    }
+    let text = std::str::from_utf8(&digits[..64]).ok();
+    let digest = text.and_then(|text| Digest::from_hex(text).ok());
+    Some(digest.map_or(Suffix::Malformed, Suffix::Digest))
 }
 
-/// The text that ends where `bytes` end, from its boundary on; `None` if it is empty or longer than
-/// any reference.
-fn before(bytes: &[u8]) -> Option<&str> {
+/// The characters of a reference at the end of `bytes`; `None` if there are none, or more than in any
+/// reference.
+fn reference_text(bytes: &[u8]) -> Option<&str> {
     let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
     let length = bytes
         .iter()
         .rev()
-        .take(BACK)
+        .take(LONGEST + 1)
         .take_while(|b| part(b))
         .count();
     let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
     (1..=LONGEST).contains(&length).then_some(reference)
 }
 
-/// The text of a malformed pin: up to a blank or a quote, and never half of a character.
+/// The text of a malformed pin, up to a blank or a quote, without a part of a character at its end.
 fn excerpt(bytes: &[u8]) -> String {
     let end = bytes
         .iter()

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, RelPath, number},
     files::{Files, ReadError, Snapshot},
     oci::Digest,
-    pins::{FileScanner, Found, Looking, Pin, Replacement, Scan, outline, reads_alike, replace},
+    pins::{FilePlaces, FileScanner, Found, Pin, Replacement, Scan, outline, reads_alike, replace},
 };
 
 /// New contents for an approved set.
@@ -156,14 +156,14 @@ impl Plan {
 /// How a file is looked at: before and after alike.
 struct Eyes<'s> {
     scanner: &'s FileScanner,
-    looking: Looking,
+    places: FilePlaces,
 }
 
 impl<'s> Eyes<'s> {
     fn new(scanner: &'s FileScanner, files: &dyn Files, path: &RelPath) -> Self {
         Self {
             scanner,
-            looking: scanner.looking(path, &|chart| files.has_chart(chart)),
+            places: scanner.places_of(path, &|chart| files.has_chart(chart)),
         }
     }
 }
@@ -200,14 +200,14 @@ fn rewrite(
     path: &RelPath,
     replacements: &[Option<Replacement>],
 ) -> Rewritten {
-    let was = eyes.scanner.scan(&old, &eyes.looking);
+    let was = eyes.scanner.scan(&old, &eyes.places);
     let new = replace(&old, &was.pins, replacements);
     let changed = was
         .pins
         .iter()
         .filter(|pin| !is_right(pin, replacements[pin.image].as_ref()))
         .count();
-    let is = eyes.scanner.scan(&new, &eyes.looking);
+    let is = eyes.scanner.scan(&new, &eyes.places);
     let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
     let change = FileChange {
         path: path.clone(),
@@ -262,8 +262,8 @@ pub fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -
 /// Whether both contents of a file are equal without the digests of their pins and the tags next to
 /// them. Every kind of place is searched, whatever the file's name.
 fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
-    let looking = scanner.looking_everywhere();
-    let (was, is) = (scanner.scan(old, &looking), scanner.scan(new, &looking));
+    let places = scanner.all_places();
+    let (was, is) = (scanner.scan(old, &places), scanner.scan(new, &places));
     differ_in_pins(old, new, &was, &is)
 }
 
@@ -324,7 +324,9 @@ mod tests {
     fn counted(declared: usize, contents: &str) -> Check {
         let config = config(declared);
         let scanner = FileScanner::new(&config);
-        let pins = scanner.scan(contents.as_bytes(), &Looking::default()).pins;
+        let pins = scanner
+            .scan(contents.as_bytes(), &FilePlaces::default())
+            .pins;
         let to = Some(Replacement {
             digest: Digest::of(b"new"),
             tag: crate::oci::Tag::parse("new").unwrap(),

@@ -291,7 +291,9 @@ mod tests {
             assert_eq!(base.content(none), None, "{none}");
         }
         let snapshot = base.snapshot("");
-        let listing = snapshot.list(&Globs::parse(["**/*"]).unwrap()).unwrap();
+        let listing = snapshot
+            .list_unopened(&Globs::parse(["**/*"]).unwrap())
+            .unwrap();
         assert_eq!(listing.files, ["a.yml", "dir/copy.yml"].map(path));
         let symlinks = [
             "dir/linked/Chart.yaml",

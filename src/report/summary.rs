@@ -20,7 +20,7 @@ pub fn check(config: &Config, found: &Found, checks: &[Check], outages: &[Error]
         "{} of {} in {}: {} passed, {} failed, {} warned, {} skipped\n",
         number(found.pins().len(), "pin"),
         number(config.images.len(), "image"),
-        number(found.files, "file"),
+        number(found.files.len(), "file"),
         count(Status::Pass),
         count(Status::Fail),
         count(Status::Warn),

@@ -18,7 +18,7 @@ use crate::{
     files::{Files, Snapshot, WorkTree},
     forge::{Forge, blob_id},
     git::{Git, ObjectId, Objects},
-    outside::{self, Scope},
+    outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
 };
@@ -135,20 +135,21 @@ impl Site {
     /// pins, and globs that match nothing.
     pub(super) fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
-        let is_promotion = operation == Operation::Promotion;
         let (found, outside) = match &self.target {
-            Target::WorkTree(..) => outside::look(config, Scope::Counted, is_promotion)?,
+            Target::WorkTree(..) => {
+                let tree = TrackedTree::open(config);
+                let found = pins::find(tree.files(), config)?;
+                let outside = tree.search(config, &found, Scope::Counted);
+                (found, outside)
+            }
             Target::Branch(head, _) => {
                 let found = pins::find(&head.files, config)?;
-                let mut outside = if head.history.is_some() {
+                let outside = if head.history.is_some() {
                     let (commit, branch) = (&head.base.head.commit, &head.base.branch);
                     outside::commit(config, commit, branch, &found)
                 } else {
                     outside::Outside::default()
                 };
-                if is_promotion {
-                    outside.unpinned = outside::unpinned(&head.files, config)?;
-                }
                 (found, outside)
             }
         };
@@ -159,7 +160,9 @@ impl Site {
         } else {
             checks.extend([Code::PIN_OUTSIDE, Code::DIGEST_OUTSIDE].map(not_searched));
         }
-        checks.extend(checks::unpinned(config, &outside.unpinned));
+        if operation == Operation::Promotion {
+            checks.extend(checks::unpinned(config, &found));
+        }
         Ok((found, checks))
     }
 

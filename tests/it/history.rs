@@ -280,7 +280,7 @@ fn the_files_of_a_commit_are_those_that_its_work_tree_would_list() {
     let globs = config::Globs::parse(["**/*.yml"]).unwrap();
     let at = git.files_at(&commit, &globs, 100).unwrap();
     assert_eq!(at.too_large.unwrap().to_string(), "large.yml");
-    let listing = at.files.list(&globs).unwrap();
+    let listing = at.files.list_unopened(&globs).unwrap();
     let names: Vec<_> = listing.files.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["a.yml", "deep/b.yml"]);
     assert_eq!(listing.hazards.len(), 1);
@@ -1479,6 +1479,27 @@ fn commit_with_a_refused_file_makes_no_set_but_what_it_pinned_is_not_new_later()
     repo.publish();
     let known = history(&repo);
     assert!(!is_held(&known, 'b') && known.blind_spot().is_none());
+}
+
+#[test]
+fn commit_with_an_oversized_file_is_unreadable() {
+    let repo = Repo::empty();
+    repo.write("repin.yaml", CONFIG);
+    repo.promote('a');
+    let large = ".github/workflows/large.yml";
+    repo.write(large, " ".repeat(16 * 1024 * 1024 + 1));
+    let second = repo.promote('b');
+    repo.publish();
+    let known = history(&repo);
+    let blind = known.blind_spot().unwrap();
+    assert_eq!(blind.commit.to_string(), second);
+    assert_eq!(
+        blind.reason(),
+        format!("{large}: it is larger than 16 MiB, the maximum for files with pins")
+    );
+    repo.write(large, "x").promote('c');
+    repo.publish();
+    assert!(history(&repo).blind_spot().is_none());
 }
 
 #[test]

@@ -744,6 +744,37 @@ fn a_file_of_nothing_but_digits_is_neither_a_finding_nor_a_burden() {
     assert_eq!(checked(&world), ["digest_outside digits.txt:2:1"]);
 }
 
+#[test]
+fn digest_after_16_mib_is_found() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let filling = "no digest here\n".repeat(1_200_000);
+    track(&world, "large.txt", format!("{filling}x: {fix}\n"));
+    assert_eq!(checked(&world), ["digest_outside large.txt:1200001:4"]);
+}
+
+#[test]
+fn matched_file_over_16_mib_is_refused() {
+    const LARGEST: usize = 16 * 1024 * 1024;
+    let world = repository();
+    let path = ".github/workflows/large.yml";
+    track(&world, path, " ".repeat(LARGEST));
+    world.run(&["check"]).exits(0);
+    track(&world, path, " ".repeat(LARGEST + 1));
+    for command in [&["check"][..], &["scan"], &["promote", "--revision", REV_B]] {
+        let ran = world.run(command).exits(3);
+        let expected = format!("cannot read {path}: it is larger than 16 MiB");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+        let help = format!("exclude it from `files:` with `!{path}`");
+        assert!(ran.stderr.contains(&help), "{}", ran.stderr);
+    }
+    let config = world.read("repin.yaml");
+    let excluding = config.replacen("files: [", &format!("files: ['!{path}', "), 1);
+    assert_ne!(config, excluding);
+    world.write("repin.yaml", excluding);
+    world.run(&["check"]).exits(0);
+}
+
 mod under_pr {
     use super::*;
 

@@ -563,6 +563,20 @@ fn a_file_of_64_mib_of_digits_names_nothing() {
 }
 
 #[test]
+fn digest_of_an_oversized_file_in_history_stays() {
+    let real = with(&["then"]);
+    let path = ".github/workflows/large.yml";
+    let mut text = vec![b' '; 16 * 1024 * 1024];
+    text.extend(format!("\nsha256:{}\n", digest("then").hex()).bytes());
+    real.scene.write(path, text);
+    real.scene.commit("large");
+    fs::remove_file(real.scene.path().join(path)).unwrap();
+    real.scene.commit("small");
+    let document = deletes(&real, &["pending-stale"]);
+    kept(&document, "pending-then", "in the history of origin/main");
+}
+
+#[test]
 fn a_hard_linked_workflow_is_read_like_any_other() {
     let real = with(&[]);
     let root = real.scene.path();
@@ -1088,6 +1102,38 @@ fn panicking_glob_in_another_repository_protects_every_digest_there() {
         &document,
         "pending-beside",
         "in odd/README of a past commit of ",
+    );
+}
+
+#[test]
+fn oversized_file_of_another_repository_protects() {
+    let real = with(&["large", "small"]);
+    let other = Other::new();
+    let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
+    let small = format!("digest: {}\n", digest("small"));
+    let large = format!(
+        "{}digest: {}\n",
+        " ".repeat(16 * 1024 * 1024),
+        digest("large")
+    );
+    other.commit(
+        "main",
+        &[
+            ("repin.yaml", theirs),
+            ("large.txt", &large),
+            ("small.txt", &small),
+        ],
+    );
+    other.commit(
+        "main",
+        &[("large.txt", "nothing\n"), ("small.txt", "nothing\n")],
+    );
+    also(&real, &format!("repository: '{}'", other.bare().display()));
+    let document = deletes(&real, &["pending-small", "pending-stale"]);
+    kept(
+        &document,
+        "pending-large",
+        "in large.txt of a past commit of ",
     );
 }
 

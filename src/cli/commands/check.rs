@@ -9,8 +9,8 @@ use crate::{
     files::WorkTree,
     history::{Digests, Provenance},
     oci::{Digest, Revision, TagOrDigest},
-    outside::{self, Scope},
-    pins::Found,
+    outside::{Scope, TrackedTree},
+    pins::{self, Found},
     registry::resolve,
     report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
@@ -34,9 +34,11 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     if let Some(trust) = trust.as_ref().filter(|_| remote) {
         trust.warn_of_old_roots(&cx.services);
     }
-    let (found, outside) = outside::look(&config, Scope::Counted, true)?;
+    let tree = TrackedTree::open(&config);
+    let found = pins::find(tree.files(), &config)?;
     globs::all_match(&config, &found)?;
     globs::places_differ(&config, &found)?;
+    let outside = tree.search(&config, &found, Scope::Counted);
     let mut verdict = checks::of_tree(&config, &found, &outside);
     // A tree that fails by itself is not compared with a registry.
     let asked = if remote && !checks::any_failed(&verdict) {
@@ -246,7 +248,7 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
             "OK: {} of {} in {}{at}\n",
             number(found.pins().len(), "pin"),
             number(config.images.len(), "image"),
-            number(found.files, "file")
+            number(found.files.len(), "file")
         ));
     }
     exit

@@ -24,7 +24,7 @@ use crate::{
     git::{Git, HostedRepository},
     outside,
     pins::discover::{
-        Discovery, Seen, discover,
+        Discovery, PinnedRepository, discover,
         groups::{self, Guess, Reason},
     },
     report::{
@@ -43,8 +43,8 @@ struct Surroundings {
 
 /// The set, and the images left out.
 struct Chosen<'s> {
-    members: Vec<&'s Seen>,
-    others: Vec<(&'s Seen, Reason)>,
+    members: Vec<&'s PinnedRepository>,
+    others: Vec<(&'s PinnedRepository, Reason)>,
     /// Remarks for a person to review, because no question was asked.
     remark: Option<String>,
 }
@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
         .hosted
         .as_ref()
         .map(|hosted| hosted.owner.as_str());
-    let guess = groups::guess(&discovery.seen, owner);
+    let guess = groups::guess(&discovery.repositories, owner);
     let chosen = choose(&discovery, &guess, cx)?;
     cx.services.wait_less();
     let services = &cx.services;
@@ -119,7 +119,7 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
     let taken = if guess.sure {
         vec![0]
     } else if cx.services.environment.can_ask() && cx.output.format == Format::Human {
-        ask::which(&guess.groups, &discovery.seen, &cx.output)?
+        ask::which(&guess.groups, &discovery.repositories, &cx.output)?
     } else {
         let first = &guess.groups[0].owner;
         let others: Vec<_> = guess.groups[1..]
@@ -138,7 +138,7 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
         });
         vec![0]
     };
-    let seen = |at: &usize| &discovery.seen[*at];
+    let seen = |at: &usize| &discovery.repositories[*at];
     let mut members: Vec<_> = taken
         .iter()
         .flat_map(|&group| &guess.groups[group].members)

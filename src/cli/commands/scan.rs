@@ -20,7 +20,7 @@ use crate::{
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
-    let found = pins::find_in(&outside::work_tree(&config), &config)?;
+    let found = pins::find(&outside::work_tree(&config), &config)?;
     crate::workflow::globs::places_differ(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),
@@ -137,7 +137,7 @@ fn summary(config: &Config, found: &Found, output: &Output) {
     });
     output.wrapped_note(&format!(
         "{}, pins: {}",
-        number(found.files, "file"),
+        number(found.files.len(), "file"),
         counts.collect::<Vec<_>>().join(", ")
     ));
     for (path, hazard) in &found.hazards {

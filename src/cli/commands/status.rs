@@ -16,8 +16,8 @@ use crate::{
     error::Errors,
     history::{self, Digests, Entry, HeldSet},
     oci::Revision,
-    outside::{self, Scope},
-    pins::Found,
+    outside::{Scope, TrackedTree},
+    pins::{self, Found},
     pull_request::of_set::PullRequestOfSet,
     report::{
         json::{
@@ -35,8 +35,10 @@ use crate::{
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.wait_less();
     let config = cx.load()?;
-    let (found, outside) = outside::look(&config, Scope::Counted, true)?;
+    let tree = TrackedTree::open(&config);
+    let found = pins::find(tree.files(), &config)?;
     globs::places_differ(&config, &found)?;
+    let outside = tree.search(&config, &found, Scope::Counted);
     let mut checks = checks::unmatched(&config, &found);
     checks.extend(checks::of_tree(&config, &found, &outside));
     let gathered = SiteHistory::of_work_tree(&config, &cx.services);

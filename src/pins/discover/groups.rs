@@ -1,8 +1,8 @@
-//! Which of the repositories that are pinned are one set: a guess from owners, tags and places.
+//! Guesses which pinned repositories are one set, from their owners, tags and files.
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
-use super::Seen;
+use super::PinnedRepository;
 use crate::oci::{Digest, Repository};
 
 /// Repositories of one owner in one registry that may be a set.
@@ -10,46 +10,46 @@ use crate::oci::{Digest, Repository};
 pub struct Group {
     /// Registry and owner, such as `ghcr.io/acme`.
     pub owner: String,
-    /// Its repositories, as places in the list that was given, sorted.
+    /// The indexes of its repositories, sorted.
     pub members: Vec<usize>,
 }
 
 /// The guess.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Guess {
-    /// The groups, the likeliest first; each has a member.
+    /// The groups, the likeliest first; none is empty.
     pub groups: Vec<Group>,
     /// Whether the first one needs no confirmation.
     pub sure: bool,
-    /// Repositories that belong to no group, and why.
+    /// Repositories that belong to no group, with the reason.
     pub apart: Vec<(usize, Reason)>,
 }
 
-/// Why a pinned repository was not taken into the set.
+/// The reason why a pinned repository is not part of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The set's images are another owner's.
+    /// The images of the set have another owner.
     OtherOwner,
-    /// All of its digests are one digit again and again: an example.
+    /// All of its digests repeat one digit: an example.
     Placeholder,
-    /// Its tags name no revision, and those of its owner's other images do.
+    /// Its tags contain no revision, unlike those of the owner's other images.
     OtherTags,
 }
 
-/// How tags name revisions: what precedes the digits, and how many digits there are.
+/// The form of tags with a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagForm {
-    /// What precedes the revision.
+    /// The text before the revision.
     pub prefix: String,
     /// The number of hexadecimal digits.
     pub digits: usize,
 }
 
-/// Guesses from what was seen; `owner` is that of the repository's remote.
-pub fn guess(seen: &[Seen], owner: Option<&str>) -> Guess {
+/// Guesses the groups; `owner` is the owner of the git repository's remote.
+pub fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> Guess {
     let mut guess = Guess::default();
     let mut owners: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (at, one) in seen
+    for (at, one) in repositories
         .iter()
         .enumerate()
         .filter(|(_, one)| !one.pins.is_empty())
@@ -64,8 +64,12 @@ pub fn guess(seen: &[Seen], owner: Option<&str>) -> Guess {
         }
     }
     for (owner, mut members) in owners {
-        if members.iter().any(|&at| tag_form([&seen[at]]).is_some()) {
-            let odd = |at: usize| has_tags(&seen[at]) && tag_form([&seen[at]]).is_none();
+        if members
+            .iter()
+            .any(|&at| tag_form([&repositories[at]]).is_some())
+        {
+            let odd =
+                |at: usize| has_tags(&repositories[at]) && tag_form([&repositories[at]]).is_none();
             guess.apart.extend(
                 members
                     .iter()
@@ -78,23 +82,24 @@ pub fn guess(seen: &[Seen], owner: Option<&str>) -> Guess {
     }
     guess.groups.sort_by_cached_key(|group| {
         (
-            Reverse(Likelihood::of(group, seen, owner)),
+            Reverse(Likelihood::of(group, repositories, owner)),
             group.owner.clone(),
         )
     });
-    let theirs = |group: &Group| is_owners(group, owner);
     guess.sure = match guess.groups.as_slice() {
         [] => false,
-        [only] => owner.is_none() || theirs(only),
-        [first, second, ..] => theirs(first) && !theirs(second),
+        [only] => owner.is_none() || is_owners(only, owner),
+        [first, second, ..] => is_owners(first, owner) && !is_owners(second, owner),
     };
     guess.apart.sort_by_key(|(at, _)| *at);
     guess
 }
 
-/// The form of all tags of these repositories, if they have any and all are of one form.
-pub fn tag_form<'s>(seen: impl IntoIterator<Item = &'s Seen>) -> Option<TagForm> {
-    let tags = seen
+/// The common form of the tags of these repositories.
+pub fn tag_form<'s>(
+    repositories: impl IntoIterator<Item = &'s PinnedRepository>,
+) -> Option<TagForm> {
+    let tags = repositories
         .into_iter()
         .flat_map(|one| &one.pins)
         .filter_map(|pin| pin.what.tag.as_ref());
@@ -105,11 +110,13 @@ pub fn tag_form<'s>(seen: impl IntoIterator<Item = &'s Seen>) -> Option<TagForm>
         .then_some(first)
 }
 
-/// The one revision that every tag of these repositories names, if each of them has a tagged pin.
-pub fn common_revision<'s>(seen: impl IntoIterator<Item = &'s Seen> + Clone) -> Option<String> {
-    let form = tag_form(seen.clone())?;
+/// The common revision of the tags of these repositories, if each has a tagged pin.
+pub fn common_revision<'s>(
+    repositories: impl IntoIterator<Item = &'s PinnedRepository> + Clone,
+) -> Option<String> {
+    let form = tag_form(repositories.clone())?;
     let mut revisions = Vec::new();
-    for one in seen {
+    for one in repositories {
         let tags = one.pins.iter().filter_map(|pin| pin.what.tag.as_ref());
         let before = revisions.len();
         revisions.extend(tags.map(|tag| tag.as_str()[form.prefix.len()..].to_owned()));
@@ -129,7 +136,7 @@ fn form(tag: &str) -> Option<TagForm> {
     let digits = tag.len() - tag.trim_end_matches(hex).len();
     let (prefix, digits) = match digits {
         40 | 64 => (&tag[..tag.len() - digits], digits),
-        // A short commit with a prefix that says so; without one, `20240131` would be a revision.
+        // A short commit needs a prefix: without one, `20240131` would be a revision.
         _ => ("sha-", tag.strip_prefix("sha-")?.len()),
     };
     let whole = tag[prefix.len()..].chars().all(hex);
@@ -139,11 +146,11 @@ fn form(tag: &str) -> Option<TagForm> {
     })
 }
 
-fn has_tags(seen: &Seen) -> bool {
-    seen.pins.iter().any(|pin| pin.what.tag.is_some())
+fn has_tags(repository: &PinnedRepository) -> bool {
+    repository.pins.iter().any(|pin| pin.what.tag.is_some())
 }
 
-/// No content hashes to one digit again and again.
+/// Whether a digest repeats one digit, as no hash does.
 fn is_placeholder(digest: &Digest) -> bool {
     let text = digest.to_string();
     let mut digits = text.bytes().rev().take(64);
@@ -151,7 +158,7 @@ fn is_placeholder(digest: &Digest) -> bool {
     digits.all(|digit| Some(digit) == last)
 }
 
-/// Registry and first part of the path; the registry alone where the path has one part.
+/// The registry and the first part of the path; the registry alone if the path has one part.
 pub(in crate::pins) fn owner_of(repository: &Repository) -> String {
     match repository.path().split_once('/') {
         Some((owner, _)) => format!("{}/{owner}", repository.host()),
@@ -165,8 +172,8 @@ fn is_owners(group: &Group, owner: Option<&str>) -> bool {
         .is_some_and(|(name, owner)| name.eq_ignore_ascii_case(owner))
 }
 
-/// Larger is likelier: the remote's owner, not everyone's images, tags that are revisions, pins in
-/// files that run something, more repositories, more pins.
+/// A larger value is likelier: the remote's owner, not an official image, tags with revisions, pins in
+/// files that start containers, more repositories, more pins.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Likelihood {
     signs: [bool; 4],
@@ -175,15 +182,15 @@ struct Likelihood {
 }
 
 impl Likelihood {
-    fn of(group: &Group, seen: &[Seen], owner: Option<&str>) -> Self {
-        let members = || group.members.iter().map(|&at| &seen[at]);
+    fn of(group: &Group, repositories: &[PinnedRepository], owner: Option<&str>) -> Self {
+        let members = || group.members.iter().map(|&at| &repositories[at]);
         let pins = || members().flat_map(|one| &one.pins);
         Self {
             signs: [
                 is_owners(group, owner),
                 group.owner != "docker.io/library",
                 members().any(|one| tag_form([one]).is_some()),
-                pins().any(|pin| runs(pin.file.as_bytes())),
+                pins().any(|pin| starts_containers(pin.file.as_bytes())),
             ],
             repositories: group.members.len(),
             pins: pins().count(),
@@ -191,8 +198,8 @@ impl Likelihood {
     }
 }
 
-/// Whether a file is one of those that start containers.
-fn runs(path: &[u8]) -> bool {
+/// Whether a file starts containers, by its name.
+fn starts_containers(path: &[u8]) -> bool {
     let path = String::from_utf8_lossy(path).to_ascii_lowercase();
     let directories = [
         ".github/",

@@ -1,24 +1,18 @@
-//! Pins of any repository at all, for a first look before there is a configuration.
+//! Pins of any repository, for `init` before there is a configuration.
 //!
-//! The rules are the scanner's; only which repositories are ours is not known yet. [`groups`]
-//! guesses that, [`names`] calls the images something, [`narrow`] finds globs for the files.
-//! Nothing here asks anyone or writes anything.
+//! The rules are those of the search for pins, but the repositories are unknown. [`groups`] guesses
+//! them, [`names`] names the images, and [`narrow`] finds globs for the files. Nothing here prompts or
+//! writes.
 
 pub mod groups;
 pub mod names;
 pub mod narrow;
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    io::{Cursor, Read},
-    path::Path,
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::HashMap, io::Read, path::Path, sync::Arc};
 
 use super::{
     find::Located,
-    places::FirstLook,
+    places::StandardPlaces,
     scan::{self, Malformed, Pin, Refused},
 };
 use crate::{
@@ -27,138 +21,121 @@ use crate::{
     oci::Repository,
 };
 
-/// One repository, and where it is pinned.
+/// A repository and its pins.
 #[derive(Debug)]
-pub struct Seen {
-    /// The repository, spelled as it was found first.
+pub struct PinnedRepository {
+    /// In the spelling of the first pin.
     pub repository: Repository,
-    /// Its pins; a pin's `image` is the place in [`Discovery::seen`].
+    /// A pin's `image` is the index in [`Discovery::repositories`].
     pub pins: Vec<Located<Pin>>,
-    /// What would be its pins if their digests were right.
+    /// Malformed pins.
     pub malformed: Vec<Located<Malformed>>,
     /// Entries of places that are refused.
     pub refused: Vec<Located<Refused>>,
 }
 
-/// Everything that a first look found.
+/// The pins of any repository in a work tree.
 #[derive(Debug, Default)]
 pub struct Discovery {
-    /// The repositories, in the order found.
-    pub seen: Vec<Seen>,
-    /// How many files were searched.
+    /// The repositories, in the order of their first pins.
+    pub repositories: Vec<PinnedRepository>,
+    /// The number of files that were searched.
     pub files: usize,
-    /// Files that could not be read.
+    /// Files that cannot be read.
     pub unread: Vec<ReadError>,
-    /// Files with pins that a configuration cannot name.
+    /// Files with pins and a path that a configuration cannot contain.
     pub unnameable: Vec<RelPath>,
 }
 
-/// Larger files are no text that someone wrote.
+/// The maximum size of a file that may have been written by hand, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
-/// A NUL byte among the first bytes tells a binary file, as it does for git.
+/// A NUL byte among this many first bytes marks a binary file, as for git.
 const HEAD: u64 = 8000;
 
-/// Searches the files of a survey, one at a time, but not into `except`.
+/// Searches the files of a survey, except `except`.
 pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Discovery {
-    let mut known = HashMap::new();
     let mut discovery = Discovery {
         unread: survey.unread,
         ..Discovery::default()
     };
-    let mut buffer = Vec::new();
-    let places = FirstLook::new();
+    let mut known = HashMap::new();
+    let places = StandardPlaces::new();
     for path in survey.files {
         if Some(&path) != except {
-            discovery.look(tree, path, &places, (&mut known, &mut buffer));
+            discovery.search(tree, path, &places, &mut known);
         }
     }
     for path in survey.unnameable {
         let mut found = Discovery::default();
-        found.look(
-            tree,
-            path.clone(),
-            &places,
-            (&mut HashMap::new(), &mut buffer),
-        );
-        if found.seen.iter().any(|seen| !seen.pins.is_empty()) {
+        found.search(tree, path.clone(), &places, &mut HashMap::new());
+        if found.repositories.iter().any(|one| !one.pins.is_empty()) {
             discovery.unnameable.push(path);
         }
     }
     discovery
 }
 
-/// Places of the repositories seen so far, and memory to read files into.
-type Scratch<'s> = (&'s mut HashMap<Repository, usize>, &'s mut Vec<u8>);
-
 impl Discovery {
-    fn look(
+    /// Searches one file; `known` are the indexes of the repositories found before.
+    fn search(
         &mut self,
         tree: &WorkTree,
         path: RelPath,
-        places: &FirstLook,
-        (known, buffer): Scratch<'_>,
+        places: &StandardPlaces,
+        known: &mut HashMap<Repository, usize>,
     ) {
-        let seen = &mut self.seen;
-        let mut number = |repository: Repository| {
-            let next = seen.len();
-            let at = *known.entry(repository.clone()).or_insert(next);
-            if at == next {
-                seen.push(Seen {
+        let content = match text(tree, &path) {
+            Ok(Some(content)) => content,
+            Ok(None) => return,
+            Err(error) => {
+                self.unread.push(error);
+                return;
+            }
+        };
+        let repositories = RefCell::new((&mut self.repositories, known));
+        let index = |repository: Repository| {
+            let (repositories, known) = &mut *repositories.borrow_mut();
+            let next = repositories.len();
+            let index = *known.entry(repository.clone()).or_insert(next);
+            if index == next {
+                repositories.push(PinnedRepository {
                     repository,
                     pins: Vec::new(),
                     malformed: Vec::new(),
                     refused: Vec::new(),
                 });
             }
-            at
+            index
         };
-        let scanned = text(tree, &path).and_then(|reader| {
-            let scan = reader.map(|mut reader| {
-                let mut content = Vec::new();
-                reader.read_to_end(&mut content)?;
-                let mut lookup = |repository: Repository, before: Option<u8>| {
-                    // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name.
-                    (!matches!(before, Some(b'$' | b'}'))).then(|| number(repository))
-                };
-                let mut scan = scan::scan_reader(content.as_slice(), buffer, &mut lookup)?;
-                let number = RefCell::new(&mut number);
-                let image = |repository| Some((number.borrow_mut())(repository));
-                let exists = |chart: &Path| tree.has_chart(chart);
-                places.add(&mut scan, &path, &content, &exists, &image);
-                Ok(scan)
-            });
-            scan.transpose().map_err(|error| ReadError {
-                path: path.to_string(),
-                error,
-            })
+        let mut scan = scan::scan_with(&content, None, &mut |repository, before| {
+            // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name.
+            (!matches!(before, Some(b'$' | b'}'))).then(|| index(repository))
         });
-        match scanned {
-            Ok(Some(scan)) => {
-                self.files += 1;
-                self.add(&Arc::new(path), scan);
-            }
-            Ok(None) => {}
-            Err(error) => self.unread.push(error),
-        }
+        let exists = |chart: &Path| tree.has_chart(chart);
+        places.add(&mut scan, &path, &content, &exists, &|repository| {
+            Some(index(repository))
+        });
+        self.files += 1;
+        self.add(&Arc::new(path), scan);
     }
 
     fn add(&mut self, file: &Arc<RelPath>, scan: scan::Scan) {
         for what in scan.pins {
-            self.seen[what.image].pins.push(Located {
+            self.repositories[what.image].pins.push(Located {
                 file: Arc::clone(file),
                 what,
             });
         }
         for what in scan.refused {
             if let Some(image) = what.image {
-                self.seen[image].refused.push(Located {
+                self.repositories[image].refused.push(Located {
                     file: Arc::clone(file),
                     what,
                 });
             }
         }
         for what in scan.malformed.into_iter().filter(means_a_digest) {
-            self.seen[what.image].malformed.push(Located {
+            self.repositories[what.image].malformed.push(Located {
                 file: Arc::clone(file),
                 what,
             });
@@ -166,7 +143,8 @@ impl Discovery {
     }
 }
 
-/// Whether it was to be a digest: `git@example.org:acme` was not.
+/// Whether a malformed digest was meant to be one: the text after the `@` of `git@example.org:acme`
+/// was not.
 fn means_a_digest(malformed: &Malformed) -> bool {
     let (_, digest) = malformed.text.split_once('@').unwrap_or_default();
     digest
@@ -174,8 +152,8 @@ fn means_a_digest(malformed: &Malformed) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case("sha"))
 }
 
-/// The content of a file that may be text, from its beginning.
-fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<impl Read>, ReadError> {
+/// The content of a file, unless it is too large or binary.
+fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<Vec<u8>>, ReadError> {
     let fail = |error| ReadError {
         path: path.to_string(),
         error,
@@ -184,13 +162,14 @@ fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<impl Read>, ReadError>
     if file.metadata().map_err(fail)?.len() > LARGEST {
         return Ok(None);
     }
-    let mut head = Vec::new();
-    file.by_ref()
-        .take(HEAD)
-        .read_to_end(&mut head)
-        .map_err(fail)?;
-    let binary = memchr::memchr(0, &head).is_some();
-    Ok((!binary).then(|| Cursor::new(head).chain(file.take(LARGEST))))
+    let mut content = Vec::new();
+    let mut head = file.by_ref().take(HEAD);
+    head.read_to_end(&mut content).map_err(fail)?;
+    if memchr::memchr(0, &content).is_some() {
+        return Ok(None);
+    }
+    file.take(LARGEST).read_to_end(&mut content).map_err(fail)?;
+    Ok(Some(content))
 }
 
 #[cfg(test)]
@@ -206,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.yml"), text.replace("HEX", HEX)).unwrap();
         let found = discover(&WorkTree::new(dir.path()), survey(dir.path()), None);
-        let row = |seen: &Seen| {
+        let row = |seen: &PinnedRepository| {
             (
                 seen.repository.to_string(),
                 seen.pins.len(),
@@ -214,7 +193,7 @@ mod tests {
             )
         };
         found
-            .seen
+            .repositories
             .iter()
             .map(row)
             .filter(|(_, pins, malformed)| pins + malformed > 0)
@@ -274,7 +253,7 @@ mod tests {
         )
         .unwrap();
         let found = discover(&WorkTree::new(dir.path()), survey(dir.path()), None);
-        assert_eq!((found.files, found.seen.len()), (1, 1));
+        assert_eq!((found.files, found.repositories.len()), (1, 1));
         let except = RelPath::parse("late").unwrap();
         assert!(
             discover(
@@ -282,7 +261,7 @@ mod tests {
                 survey(dir.path()),
                 Some(&except)
             )
-            .seen
+            .repositories
             .is_empty()
         );
     }

@@ -1,18 +1,18 @@
-//! Names for images that only have a repository so far.
+//! Names for images that have only a repository.
 
 use crate::oci::Repository;
 
-/// A name for each repository, all different, and what they share.
+/// Different names for the repositories, and their common beginning.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
     /// In the order of the repositories.
     pub images: Vec<String>,
-    /// What the names began with before it was left out.
+    /// The common beginning that was removed from the names.
     pub common: Option<String>,
 }
 
-/// The last parts of the repositories without a common beginning (`runtime-review` and
-/// `runtime-fix` are `review` and `fix`); longer names where these would not differ.
+/// The last parts of the repositories without a common beginning (`runtime-review` and `runtime-fix`
+/// become `review` and `fix`), or longer names if these would not differ.
 pub fn names(repositories: &[&Repository]) -> Names {
     let last = |repository: &&Repository| {
         let path = repository.path();
@@ -55,7 +55,7 @@ pub fn names(repositories: &[&Repository]) -> Names {
 
 const SEPARATORS: [char; 3] = ['-', '_', '.'];
 
-/// How much of the names can be left out: up to a separator, and a letter follows in each.
+/// The length of the common beginning: up to a separator that a letter follows in each name.
 fn common_beginning(names: &[String]) -> usize {
     let [first, others @ ..] = names else {
         return 0;
@@ -86,7 +86,7 @@ fn differ(names: &[String]) -> bool {
     sorted.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// The same names, a number behind those that were there before.
+/// The names, with a number after each repeated one.
 fn numbered(names: Vec<String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in names {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_beginning_is_left_out_where_that_reads_well() {
+    fn common_beginning_is_removed() {
         let (names, common) = named(&["ghcr.io/acme/runtime-review", "ghcr.io/acme/runtime-fix"]);
         assert_eq!(
             (names, common.as_deref()),

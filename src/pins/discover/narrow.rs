@@ -1,35 +1,33 @@
-//! Globs for files with pins: wide enough for a new file beside them, narrow enough to match
-//! nothing else of interest.
+//! Globs for files with pins that also match new files next to them, but no other file with pins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::{Globs, RelPath},
     files::WorkTree,
-    pins::Finder,
+    pins::{Finder, read_whole},
 };
 
-/// With more globs than this, those of a whole directory are brought together.
+/// More globs than this are merged by directory.
 const MANY: usize = 8;
-/// As many globs must be alike to be brought together.
+/// The minimum number of similar globs to merge.
 const ALIKE: usize = 3;
 
-/// A glob, and the files that it is there for.
+/// A glob and its files.
 struct Chosen {
     glob: String,
     files: Vec<RelPath>,
 }
 
-/// Globs that match all of `holders`, and no other file in which `finder` finds something, or that
+/// Globs that match all of `files`, but no other file in which `finder` finds a pin and no file that
 /// cannot be changed.
 ///
-/// The paths are UTF-8; anything else is left out. Where something cannot be read, the paths
-/// themselves are the globs.
-pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
+/// Paths that are not UTF-8 are left out. A file next to unreadable ones has its path as its glob.
+pub fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
     let narrow = Narrow { tree, finder };
     let mut chosen = Vec::new();
     for ((directory, tail), files) in grouped(
-        holders
+        files
             .iter()
             .filter_map(|path| Some((split(path)?, path.clone()))),
     ) {
@@ -63,7 +61,7 @@ pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> 
     globs
 }
 
-/// The glob that matches this file alone; `None` where its path is not UTF-8.
+/// The glob that matches only this file; `None` if its path is not UTF-8.
 pub fn exactly(path: &RelPath) -> Option<String> {
     path.as_path().to_str().map(escaped)
 }
@@ -74,8 +72,8 @@ struct Narrow<'t> {
 }
 
 impl Narrow<'_> {
-    /// Brings globs together whose directories have the same `beginning`, where that matches
-    /// nothing new of interest.
+    /// Merges similar globs whose directories have the same `beginning`, unless the merged glob does not
+    /// fit.
     fn merged(&self, chosen: Vec<Chosen>, beginning: fn(&str) -> String) -> Vec<Chosen> {
         let key = |one: Chosen| {
             let (directory, tail) = one.files.first().and_then(split)?;
@@ -97,8 +95,7 @@ impl Narrow<'_> {
         out
     }
 
-    /// Whether a glob matches `files`, and beside them only files that are safe to change and hold
-    /// nothing to find.
+    /// Whether a glob matches `files`, and otherwise only files without pins that can be changed safely.
     fn fits(&self, glob: &str, files: &[RelPath]) -> bool {
         let Some(listing) = Globs::parse([glob])
             .ok()
@@ -109,17 +106,23 @@ impl Narrow<'_> {
         let wanted: BTreeSet<_> = files.iter().collect();
         let listed: BTreeSet<_> = listing.files.iter().collect();
         let mut buffer = Vec::new();
-        let mut holds_nothing = |path: &RelPath| {
+        let mut has_no_pins = |path: &RelPath| {
             let file = self.tree.open(path).ok();
-            let scan = file.and_then(|file| self.finder.scan_reader(file, &mut buffer).ok());
-            scan.is_some_and(|scan| scan.pins.is_empty() && scan.malformed.is_empty())
+            if file
+                .and_then(|file| read_whole(file, &mut buffer).ok())
+                .is_none()
+            {
+                return false;
+            }
+            let scan = self.finder.scan(&buffer);
+            scan.pins.is_empty() && scan.malformed.is_empty()
         };
         wanted.is_subset(&listed)
             && listing
                 .hazards
                 .iter()
                 .all(|(path, _)| wanted.contains(path))
-            && listed.difference(&wanted).all(|path| holds_nothing(path))
+            && listed.difference(&wanted).all(|path| has_no_pins(path))
     }
 }
 
@@ -133,8 +136,8 @@ fn grouped<T>(
     groups
 }
 
-/// The directory as a glob, `/` at its end unless it is the root, and a glob for the name: `*.tf`,
-/// `*.{yml,yaml}`, or the name itself where it has no extension.
+/// The directory as a glob that ends with `/` (empty for the root), and a glob for the name: `*.tf`,
+/// `*.{yml,yaml}`, or the name itself without an extension.
 fn split(path: &RelPath) -> Option<(String, String)> {
     let text = path.as_path().to_str()?;
     let (directory, name) = text.rsplit_once('/').map_or(("", text), |(directory, _)| {
@@ -145,7 +148,7 @@ fn split(path: &RelPath) -> Option<(String, String)> {
         .extension()
         .and_then(|extension| extension.to_str())
     {
-        // Two spellings of one format.
+        // Two extensions of one format.
         Some("yml" | "yaml") => "*.{yml,yaml}".to_owned(),
         Some(extension) if !extension.is_empty() => format!("*.{}", escaped(extension)),
         _ => escaped(name),
@@ -164,7 +167,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Directories in which a forge looks for workflows: another file there is another workflow.
+/// Whether a forge reads workflows in a directory, so that every file in it is a workflow.
 fn is_workflows(directory: &str) -> bool {
     matches!(
         directory,

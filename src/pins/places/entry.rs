@@ -1,8 +1,8 @@
-//! Judges the entries of a document alike, whatever chose them: which digest is whose, what moves
-//! with it, and what a reader of the file could take otherwise.
+//! Judges the entries of a document by the same rules for every kind of place: which image a digest
+//! belongs to, which tags move with it, and which entries another reader could understand differently.
 //!
-//! An alias, or a merge, is no pin of its own: the scalar with the anchor is one, once, for the image
-//! that everything which uses it belongs to.
+//! An alias or a merge is not a pin of its own: the scalar with the anchor is one pin, for the image of
+//! all entries that use it.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,7 @@ use std::{
 use granit_parser::ScalarStyle;
 
 use super::{
-    File, Sight, What,
+    File, Finding, FindingKind,
     values::{Content, Field, Shape, Via, global_registry},
     yaml::{Document, Id, Kind, POINTER},
 };
@@ -23,55 +23,54 @@ use crate::{
     pins::scan::{Split, TagEdit},
 };
 
-/// What may hold a digest of an image.
+/// A mapping or list that may contain a digest of an image.
 pub(super) struct Entry {
-    /// The mapping or list.
     pub(super) node: Id,
-    pub(super) whose: Whose,
-    /// The scalars that say whose it is.
-    pub(super) named_by: Vec<Field>,
+    pub(super) image: EntryImage,
+    /// The scalars that name the image.
+    pub(super) names: Vec<Field>,
     pub(super) digest: Option<Field>,
     pub(super) tag: Option<Field>,
-    /// What the kind itself refuses if there is a digest.
+    /// The refusal by the kind of the place, if there is a digest.
     pub(super) refused: Option<Refusal>,
-    /// What refuses a digest in both.
+    /// The reason to refuse a digest in both fields.
     pub(super) both: &'static str,
-    /// Whether some readers prefer a global registry to the entry's.
+    /// Whether some readers prefer a global registry to that of the entry.
     pub(super) global: bool,
 }
 
-/// Whose an entry is.
+/// The image of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Whose {
+pub(super) enum EntryImage {
     Image(usize),
-    /// An image's with the global registry of the document, which some charts prefer.
+    /// The image with the global registry of the document, which some charts prefer.
     Global(usize),
+    /// Not a configured image.
     Other,
 }
 
-/// Why an entry is refused, and where.
+/// The reason why an entry is refused, and its offset.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) at: usize,
     pub(super) why: String,
 }
 
-/// A digest where an entry has it.
-struct Carrier {
+/// The digest of an entry.
+struct EntryDigest {
     field: Field,
-    /// The bytes of the digest; of the whole scalar where it is malformed.
+    /// The bytes of the digest; of the whole scalar if the digest is malformed.
     at: Range<usize>,
     shape: Shape,
-    /// The bytes before the `@`, if the digest stands behind one.
+    /// The number of bytes before the `@`, if the digest follows one.
     before: Option<usize>,
 }
 
-/// An entry with what was read of it.
-struct Read<'e> {
-    entry: &'e Entry,
-    digest: Option<Carrier>,
-    in_tag: Option<Carrier>,
-    /// What the tag is.
+/// An entry with its parsed values.
+struct ParsedEntry<'e> {
+    fields: &'e Entry,
+    digest: Option<EntryDigest>,
+    in_tag: Option<EntryDigest>,
     tag: Option<Content>,
 }
 
@@ -79,7 +78,7 @@ struct Judge<'j> {
     file: &'j File<'j>,
     document: &'j Document<'j>,
     place: usize,
-    /// What scalars with anchors are, since any number of entries may use them.
+    /// The parsed scalars with anchors, since any number of entries may use them.
     contents: RefCell<HashMap<Id, Option<Content>>>,
 }
 
@@ -89,65 +88,63 @@ pub(super) fn judge(
     document: &Document<'_>,
     place: usize,
     entries: &[Entry],
-) -> Vec<Sight> {
+) -> Vec<Finding> {
     let judge = Judge {
         file,
         document,
         place,
         contents: RefCell::default(),
     };
-    let reads = entries.iter().map(|entry| judge.read(entry));
-    // Without a digest an entry matters by the tag that it shares.
-    let matters = |read: &Read<'_>| {
-        let shares = |field: &Field| document.node(field.node).anchored;
-        read.carrier().is_some() || read.entry.tag.as_ref().is_some_and(shares)
-    };
-    let reads: Vec<_> = reads.filter(matters).collect();
-    let mut sights = Vec::new();
+    let mut parsed: Vec<_> = entries.iter().map(|entry| judge.parse(entry)).collect();
+    // An entry without a digest matters if it may share its tag.
+    parsed.retain(|entry| {
+        let tag = entry.fields.tag.as_ref();
+        entry.digest().is_some() || tag.is_some_and(|tag| document.node(tag.node).anchored)
+    });
+    let mut findings = Vec::new();
     let mut moving = Vec::new();
-    for read in &reads {
-        if read.image().is_none() || read.carrier().is_none() {
+    for entry in &parsed {
+        if entry.image().is_none() || entry.digest().is_none() {
             continue;
         }
-        match judge.alone(read) {
-            Some(refusal) => sights.push(judge.refused(read, refusal)),
-            None => moving.push(read),
+        match judge.refusal(entry) {
+            Some(refusal) => findings.push(judge.refused(entry, refusal)),
+            None => moving.push(entry),
         }
     }
-    judge.together(&reads, &moving, &mut sights);
-    sights
+    judge.add_pins(&parsed, &moving, &mut findings);
+    findings
 }
 
-impl Read<'_> {
-    fn carrier(&self) -> Option<&Carrier> {
+impl ParsedEntry<'_> {
+    fn digest(&self) -> Option<&EntryDigest> {
         self.digest.as_ref().or(self.in_tag.as_ref())
     }
 
     fn image(&self) -> Option<usize> {
-        match self.entry.whose {
-            Whose::Image(image) | Whose::Global(image) => Some(image),
-            Whose::Other => None,
+        match self.fields.image {
+            EntryImage::Image(image) | EntryImage::Global(image) => Some(image),
+            EntryImage::Other => None,
         }
     }
 
-    /// The tag beside a digest, if it gets the new one.
+    /// The tag next to the digest, if it is replaced.
     fn own_tag(&self) -> Option<Field> {
         let replaced = self.in_tag.is_none() && self.tag.is_some_and(|tag| tag.replaced);
-        self.entry.tag.filter(|_| replaced)
+        self.fields.tag.filter(|_| replaced)
     }
 }
 
 impl Judge<'_> {
-    fn read<'e>(&self, entry: &'e Entry) -> Read<'e> {
+    fn parse<'e>(&self, entry: &'e Entry) -> ParsedEntry<'e> {
         let content = |field: Option<Field>| field.and_then(|field| self.content(field.node));
         let (digest, tag) = (content(entry.digest), content(entry.tag));
-        let carrier = |field: Option<Field>, shape, before| self.carrier(field?, shape, before);
-        Read {
-            entry,
-            digest: digest.and_then(|content| carrier(entry.digest, content.whole, None)),
-            in_tag: tag.and_then(|content| match content.behind {
-                Some((before, shape)) => carrier(entry.tag, shape, Some(before)),
-                None => carrier(entry.tag, content.whole, None),
+        ParsedEntry {
+            fields: entry,
+            digest: digest.and_then(|content| self.digest(entry.digest?, content.whole, None)),
+            in_tag: tag.and_then(|content| match content.suffix {
+                Some((before, shape)) => self.digest(entry.tag?, shape, Some(before)),
+                None => self.digest(entry.tag?, content.whole, None),
             }),
             tag,
         }
@@ -162,14 +159,14 @@ impl Judge<'_> {
         *content.or_insert_with(|| Content::of(self.document, node))
     }
 
-    fn carrier(&self, field: Field, shape: Shape, before: Option<usize>) -> Option<Carrier> {
+    fn digest(&self, field: Field, shape: Shape, before: Option<usize>) -> Option<EntryDigest> {
         let within = self.document.within_quotes(field.node);
         let at = match shape {
             Shape::None => return None,
             Shape::Malformed => self.document.span(field.node),
             Shape::Digest(_) => within.end.saturating_sub(DIGEST).max(within.start)..within.end,
         };
-        Some(Carrier {
+        Some(EntryDigest {
             field,
             at,
             shape,
@@ -177,12 +174,12 @@ impl Judge<'_> {
         })
     }
 
-    /// Why an entry with a digest is refused by itself.
-    fn alone(&self, read: &Read<'_>) -> Option<Refusal> {
-        let carrier = read.carrier()?;
-        let entry = read.entry;
-        let fields = entry.named_by.iter().chain(&entry.digest).chain(&entry.tag);
-        let duplicate = fields.filter_map(|field| self.document.duplicate_above(field.node));
+    /// The refusal of an entry with a digest, whatever the other entries are.
+    fn refusal(&self, entry: &ParsedEntry<'_>) -> Option<Refusal> {
+        let digest = entry.digest()?;
+        let fields = entry.fields;
+        let scalars = fields.names.iter().chain(&fields.digest).chain(&fields.tag);
+        let duplicate = scalars.filter_map(|field| self.document.duplicate_above(field.node));
         if let Some(second) = duplicate.min() {
             let key = super::excerpt(self.document.key(second).unwrap_or_default().as_bytes());
             return Some(self.at(
@@ -190,20 +187,20 @@ impl Judge<'_> {
                 format!("duplicate key `{key}`: YAML forbids it, and readers take the first or the last one"),
             ));
         }
-        if let (Some(_), Some(in_tag)) = (&read.digest, &read.in_tag) {
-            return Some(self.at(in_tag.field.node, entry.both.to_owned()));
+        if let (Some(_), Some(in_tag)) = (&entry.digest, &entry.in_tag) {
+            return Some(self.at(in_tag.field.node, fields.both.to_owned()));
         }
-        entry
+        fields
             .refused
             .clone()
-            .or_else(|| self.written(carrier.field.node, "the digest"))
-            .or_else(|| self.malformed(carrier))
-            .or_else(|| self.merged(read, carrier))
-            .or_else(|| self.registry(entry, carrier))
-            .or_else(|| self.signed(entry, carrier))
-            .or_else(|| self.tag(read))
-            .or_else(|| self.comment(carrier).err())
-            .or_else(|| self.nameless(carrier))
+            .or_else(|| self.written(digest.field.node, "the digest"))
+            .or_else(|| self.malformed(digest))
+            .or_else(|| self.merged(fields, digest))
+            .or_else(|| self.registry(fields, digest))
+            .or_else(|| self.signed(fields, digest))
+            .or_else(|| self.tag(entry))
+            .or_else(|| self.comment(digest).err())
+            .or_else(|| self.long_pointer(digest))
     }
 
     fn at(&self, node: Id, why: String) -> Refusal {
@@ -213,16 +210,16 @@ impl Judge<'_> {
         }
     }
 
-    /// A digest whose pointer would be too long.
-    fn nameless(&self, carrier: &Carrier) -> Option<Refusal> {
-        let node = carrier.field.node;
+    /// The refusal of a digest whose pointer is too long.
+    fn long_pointer(&self, digest: &EntryDigest) -> Option<Refusal> {
+        let node = digest.field.node;
         self.document.pointer(node).is_none().then(|| {
             let why = format!("the keys above this digest take more than {POINTER} bytes");
             self.at(node, why)
         })
     }
 
-    /// Why a scalar's bytes are not its text.
+    /// The refusal of a scalar whose bytes are not its text.
     fn written(&self, node: Id, what: &str) -> Option<Refusal> {
         let Kind::Scalar(style) = self.document.node(node).kind else {
             return None;
@@ -248,31 +245,27 @@ impl Judge<'_> {
         Some(self.at(node, why))
     }
 
-    fn malformed(&self, carrier: &Carrier) -> Option<Refusal> {
-        matches!(carrier.shape, Shape::Malformed).then(|| {
+    fn malformed(&self, digest: &EntryDigest) -> Option<Refusal> {
+        matches!(digest.shape, Shape::Malformed).then(|| {
             let why = "the digest is not of the form sha256:<64 lowercase hex digits>, the only one that every registry and engine takes";
-            self.at(carrier.field.node, why.to_owned())
+            self.at(digest.field.node, why.to_owned())
         })
     }
 
-    /// A repository that a merge brings to a digest which is written out.
-    fn merged(&self, read: &Read<'_>, carrier: &Carrier) -> Option<Refusal> {
-        if matches!(carrier.field.via, Via::Merge(_)) {
+    /// The refusal of a digest that is written in an entry whose repository comes from a merge.
+    fn merged(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
+        if matches!(digest.field.via, Via::Merge(_)) {
             return None;
         }
-        let merge = read
-            .entry
-            .named_by
-            .iter()
-            .find_map(|field| match field.via {
-                Via::Merge(merge) => Some(merge),
-                _ => None,
-            })?;
+        let merge = entry.names.iter().find_map(|field| match field.via {
+            Via::Merge(merge) => Some(merge),
+            _ => None,
+        })?;
         let why = "the merge key `<<` brings the repository of a digest that is written out, and readers of YAML 1.2 do not merge";
         Some(self.at(merge, why.to_owned()))
     }
 
-    fn registry(&self, entry: &Entry, carrier: &Carrier) -> Option<Refusal> {
+    fn registry(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
         if !entry.global {
             return None;
         }
@@ -281,13 +274,13 @@ impl Judge<'_> {
             "`global.imageRegistry` is `{registry}`, and some charts prefer it to the registry of the entry; a place of the kind `keys` with `image:` says what is meant"
         );
         Some(Refusal {
-            at: carrier.at.start,
+            at: digest.at.start,
             why,
         })
     }
 
-    /// SOPS's signature over values that a promote would change.
-    fn signed(&self, entry: &Entry, carrier: &Carrier) -> Option<Refusal> {
+    /// The refusal of a document that SOPS signed: a promotion would change the signed values.
+    fn signed(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
         let document = self.document;
         let sops = document.get(document.root?, "sops")?;
         document.get(sops, "mac")?;
@@ -303,36 +296,36 @@ impl Judge<'_> {
         }
         let why = "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
         Some(Refusal {
-            at: carrier.at.start,
+            at: digest.at.start,
             why: why.to_owned(),
         })
     }
 
-    /// Why the tag beside a digest cannot be replaced.
-    fn tag(&self, read: &Read<'_>) -> Option<Refusal> {
-        let (field, tag) = (read.entry.tag?, read.tag?);
-        if read.in_tag.is_none() && !tag.replaced {
+    /// The refusal of a tag that cannot be replaced.
+    fn tag(&self, entry: &ParsedEntry<'_>) -> Option<Refusal> {
+        let (field, tag) = (entry.fields.tag?, entry.tag?);
+        if entry.in_tag.is_none() && !tag.replaced {
             return None;
         }
         if let Some(refusal) = self.written(field.node, "the tag") {
             return Some(refusal);
         }
-        (!tag.fine).then(|| {
+        (!tag.well_formed).then(|| {
             let why = "the tag beside the digest is malformed, so no registry has it".to_owned();
             self.at(field.node, why)
         })
     }
 
-    /// The word behind a digest that becomes the new tag.
-    fn comment(&self, carrier: &Carrier) -> Result<Option<Range<usize>>, Refusal> {
+    /// The word in the comment after a digest that becomes the new tag.
+    fn comment(&self, digest: &EntryDigest) -> Result<Option<Range<usize>>, Refusal> {
         if self.file.comments(self.place) == CommentPolicy::Keep {
             return Ok(None);
         }
-        let Some(comment) = self.document.comment_behind(carrier.field.node) else {
+        let Some(comment) = self.document.comment_after(digest.field.node) else {
             return Ok(None);
         };
         let text = &self.document.text[comment.clone()];
-        // A longer one is not looked into: any number of pins may stand in its line.
+        // A longer comment is not examined, because its line may contain any number of pins.
         let text = if text.len() > COMMENT { "" } else { text };
         let word = text.trim();
         let start = comment.start + (text.len() - text.trim_start().len());
@@ -345,45 +338,51 @@ impl Judge<'_> {
         Ok(Some(start..start + word.len()))
     }
 
-    fn refused(&self, read: &Read<'_>, refusal: Refusal) -> Sight {
-        Sight {
+    fn refused(&self, entry: &ParsedEntry<'_>, refusal: Refusal) -> Finding {
+        Finding {
             place: self.place,
-            image: read.image(),
+            image: entry.image(),
             at: refusal.at,
-            what: What::Refused(refusal.why),
+            kind: FindingKind::Refused(refusal.why),
         }
     }
 
-    /// Judges what several entries share, and makes pins of the rest.
-    fn together(&self, all: &[Read<'_>], moving: &[&Read<'_>], sights: &mut Vec<Sight>) {
+    /// Refuses the scalars that entries share with entries that do not move, and adds the pins of the
+    /// rest.
+    fn add_pins(
+        &self,
+        all: &[ParsedEntry<'_>],
+        moving: &[&ParsedEntry<'_>],
+        findings: &mut Vec<Finding>,
+    ) {
         let shared = Shared::of(self, all, moving);
-        let mut groups: BTreeMap<usize, Vec<&Read<'_>>> = BTreeMap::new();
-        for read in moving {
+        let mut groups: BTreeMap<usize, Vec<&ParsedEntry<'_>>> = BTreeMap::new();
+        for entry in moving {
             let refusal = self
-                .foreign_digest(read, &shared)
-                .or_else(|| self.foreign_tag(read, &shared));
-            match (refusal, read.carrier()) {
-                (Some(refusal), _) => sights.push(self.refused(read, refusal)),
-                (None, Some(carrier)) => groups.entry(carrier.at.start).or_default().push(read),
+                .foreign_digest(entry, &shared)
+                .or_else(|| self.foreign_tag(entry, &shared));
+            match (refusal, entry.digest()) {
+                (Some(refusal), _) => findings.push(self.refused(entry, refusal)),
+                (None, Some(digest)) => groups.entry(digest.at.start).or_default().push(entry),
                 (None, None) => {}
             }
         }
-        for reads in groups.values() {
-            sights.extend(self.pin(reads));
+        for entries in groups.values() {
+            findings.extend(self.pin(entries));
         }
     }
 
-    /// Why a digest that an entry shares with others cannot move.
-    fn foreign_digest(&self, read: &Read<'_>, shared: &Shared<'_>) -> Option<Refusal> {
-        let carrier = read.carrier()?;
-        let node = carrier.field.node;
+    /// The refusal of a digest that an entry shares with an entry of another image.
+    fn foreign_digest(&self, entry: &ParsedEntry<'_>, shared: &Shared<'_>) -> Option<Refusal> {
+        let digest = entry.digest()?;
+        let node = digest.field.node;
         let users = shared.digests.get(&node)?;
-        if let Some(other) = users.of_another(read) {
-            // It is told at the alias or merge of either.
-            let via = [Some(carrier), other.carrier()]
+        if let Some(other) = users.of_another(entry) {
+            // The refusal is at the alias or merge of either entry.
+            let via = [Some(digest), other.digest()]
                 .into_iter()
                 .flatten()
-                .find_map(|carrier| carrier.field.via.node());
+                .find_map(|digest| digest.field.via.node());
             let why =
                 "an alias or a merge shares this digest with an entry of another image".to_owned();
             return Some(self.at(via.unwrap_or(node), why));
@@ -392,9 +391,9 @@ impl Judge<'_> {
         Some(self.at(users.unknown?, why.to_owned()))
     }
 
-    /// Why a tag that an entry shares with others cannot move.
-    fn foreign_tag(&self, read: &Read<'_>, shared: &Shared<'_>) -> Option<Refusal> {
-        let field = read.own_tag()?;
+    /// The refusal of a tag that an entry shares with an entry that does not move.
+    fn foreign_tag(&self, entry: &ParsedEntry<'_>, shared: &Shared<'_>) -> Option<Refusal> {
+        let field = entry.own_tag()?;
         match shared.tags.get(&field.node)? {
             SharedTag::Moves => None,
             SharedTag::Stays(via) => {
@@ -411,33 +410,33 @@ impl Judge<'_> {
         }
     }
 
-    /// The one pin of entries that share a digest.
-    fn pin(&self, reads: &[&Read<'_>]) -> Option<Sight> {
-        let first = reads.first()?;
-        let carrier = first.carrier()?;
-        let Shape::Digest(digest) = carrier.shape else {
+    /// The pin of entries that share a digest.
+    fn pin(&self, entries: &[&ParsedEntry<'_>]) -> Option<Finding> {
+        let first = entries.first()?;
+        let own = first.digest()?;
+        let Shape::Digest(digest) = own.shape else {
             return None;
         };
-        let edits = reads.iter().filter_map(|read| self.tag_edit(read));
+        let edits = entries.iter().filter_map(|entry| self.tag_edit(entry));
         let edits: BTreeMap<usize, TagEdit> = edits.map(|edit| (edit.at.start, edit)).collect();
         let tags: Vec<_> = edits.into_values().collect();
-        let nodes = reads.iter().flat_map(|read| {
-            let entry = read.entry;
-            entry.named_by.iter().chain(&entry.digest).chain(&entry.tag)
+        let nodes = entries.iter().flat_map(|entry| {
+            let fields = entry.fields;
+            fields.names.iter().chain(&fields.digest).chain(&fields.tag)
         });
         let mut nodes = nodes.map(|field| field.node);
         let managed = nodes.any(|node| self.is_managed(node));
-        let comment = self.comment(carrier).ok().flatten();
-        Some(Sight {
+        let comment = self.comment(own).ok().flatten();
+        Some(Finding {
             place: self.place,
             image: first.image(),
-            at: carrier.at.start,
-            what: What::Pin {
+            at: own.at.start,
+            kind: FindingKind::Pin {
                 digest,
                 tag: tags.first().map(|edit| edit.tag.clone()),
                 split: Box::new(Split {
                     place: self.place,
-                    pointer: self.document.pointer(carrier.field.node),
+                    pointer: self.document.pointer(own.field.node),
                     document: Some(self.document.number),
                     tags,
                     comment,
@@ -447,9 +446,9 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether the comment behind a value is one of Flux's.
+    /// Whether the comment after a value is a marker of Flux.
     fn is_managed(&self, node: Id) -> bool {
-        let comment = self.document.comment_behind(node);
+        let comment = self.document.comment_after(node);
         comment.is_some_and(|comment| {
             let text = &self.document.text.as_bytes()[comment];
             let text = text[..text.len().min(COMMENT)].trim_ascii_start();
@@ -457,12 +456,12 @@ impl Judge<'_> {
         })
     }
 
-    /// The tag of an entry that gets the new one.
-    fn tag_edit(&self, read: &Read<'_>) -> Option<TagEdit> {
-        let field = read.entry.tag?;
+    /// The tag of an entry that is replaced.
+    fn tag_edit(&self, entry: &ParsedEntry<'_>) -> Option<TagEdit> {
+        let field = entry.fields.tag?;
         let within = self.document.within_quotes(field.node);
         let scalar = self.document.span(field.node);
-        if let Some(in_tag) = &read.in_tag {
+        if let Some(in_tag) = &entry.in_tag {
             let before = self.document.scalar(field.node)?.get(..in_tag.before?)?;
             return Some(TagEdit {
                 tag: Tag::parse(before).ok()?,
@@ -471,7 +470,7 @@ impl Judge<'_> {
                 scalar,
             });
         }
-        read.own_tag()?;
+        entry.own_tag()?;
         Some(TagEdit {
             tag: Tag::parse(self.document.scalar(field.node)?).ok()?,
             plain: within == scalar,
@@ -481,37 +480,37 @@ impl Judge<'_> {
     }
 }
 
-/// Bytes of a comment that are looked at: any number of pins may stand in its line.
+/// The maximum number of bytes of a comment that are examined.
 const COMMENT: usize = 1024;
-/// Bytes of a digest.
+/// The number of bytes of a digest.
 const DIGEST: usize = "sha256:".len() + 64;
 
-/// What becomes of a tag that several entries may use.
+/// Whether a tag that several entries may use can move.
 enum SharedTag {
     Moves,
-    /// An entry that does not move has it, by this alias or merge if not by itself.
+    /// An entry that does not move uses it, through this alias or merge, or directly.
     Stays(Option<Id>),
-    /// This alias is of no entry that moves.
+    /// This alias belongs to no entry that moves.
     Unknown(Id),
 }
 
 /// The entries that use one digest.
 struct Users<'r> {
-    first: &'r Read<'r>,
-    /// The first that is of another image than that.
-    other: Option<&'r Read<'r>>,
-    /// Whether the digest stands in one of them.
+    first: &'r ParsedEntry<'r>,
+    /// The first entry of another image than `first`.
+    other: Option<&'r ParsedEntry<'r>>,
+    /// Whether the digest is written in one of them.
     own: bool,
-    /// The aliases and merges that they come by.
+    /// The aliases and merges through which they use it.
     via: HashSet<Id>,
-    /// Where it stands in none: an alias that belongs to no entry.
+    /// If the digest is written in none of them: an alias that belongs to no entry.
     unknown: Option<Id>,
 }
 
 impl<'r> Users<'r> {
-    /// The first that is of another image.
-    fn of_another(&self, read: &Read<'_>) -> Option<&'r Read<'r>> {
-        let differs = self.first.entry.whose != read.entry.whose;
+    /// The first entry of another image.
+    fn of_another(&self, entry: &ParsedEntry<'_>) -> Option<&'r ParsedEntry<'r>> {
+        let differs = self.first.fields.image != entry.fields.image;
         if differs {
             Some(self.first)
         } else {
@@ -520,33 +519,33 @@ impl<'r> Users<'r> {
     }
 }
 
-/// Which entries use which scalars.
+/// The scalars that entries use, with their users.
 struct Shared<'r> {
     digests: HashMap<Id, Users<'r>>,
     tags: HashMap<Id, SharedTag>,
 }
 
 impl<'r> Shared<'r> {
-    fn of(judge: &Judge<'_>, all: &'r [Read<'r>], moving: &[&Read<'_>]) -> Self {
+    fn of(judge: &Judge<'_>, all: &'r [ParsedEntry<'r>], moving: &[&ParsedEntry<'_>]) -> Self {
         let mut digests = HashMap::<Id, Users<'_>>::new();
-        for read in all {
-            let Some(carrier) = read.carrier() else {
+        for entry in all {
+            let Some(digest) = entry.digest() else {
                 continue;
             };
-            let users = digests.entry(carrier.field.node).or_insert(Users {
-                first: read,
+            let users = digests.entry(digest.field.node).or_insert(Users {
+                first: entry,
                 other: None,
                 own: false,
                 via: HashSet::new(),
                 unknown: None,
             });
-            users.own |= matches!(carrier.field.via, Via::Own);
-            users.via.extend(carrier.field.via.node());
-            let differs = users.first.entry.whose != read.entry.whose;
-            users.other = users.other.or(differs.then_some(read));
+            users.own |= matches!(digest.field.via, Via::Own);
+            users.via.extend(digest.field.via.node());
+            let differs = users.first.fields.image != entry.fields.image;
+            users.other = users.other.or(differs.then_some(entry));
         }
         for (node, users) in &mut digests {
-            // A digest that stands in no entry moves only if everything that uses it is known.
+            // A digest that is written in no entry moves only if all of its users are known.
             if !users.own {
                 let mut aliases = judge.document.aliases_of(*node).iter();
                 users.unknown = aliases.find(|alias| !users.via.contains(alias)).copied();
@@ -561,17 +560,17 @@ impl<'r> Shared<'r> {
 
 fn shared_tags(
     document: &Document<'_>,
-    all: &[Read<'_>],
-    moving: &[&Read<'_>],
+    all: &[ParsedEntry<'_>],
+    moving: &[&ParsedEntry<'_>],
 ) -> HashMap<Id, SharedTag> {
-    let moved: HashSet<Id> = moving.iter().map(|read| read.entry.node).collect();
+    let moved: HashSet<Id> = moving.iter().map(|entry| entry.fields.node).collect();
     let (mut tags, mut known) = (HashMap::new(), HashMap::<Id, HashSet<Id>>::new());
-    for read in all {
-        let Some(field) = read.entry.tag else {
+    for entry in all {
+        let Some(field) = entry.fields.tag else {
             continue;
         };
         let tag = tags.entry(field.node).or_insert(SharedTag::Moves);
-        if !moved.contains(&read.entry.node) && matches!(tag, SharedTag::Moves) {
+        if !moved.contains(&entry.fields.node) && matches!(tag, SharedTag::Moves) {
             *tag = SharedTag::Stays(field.via.node());
         }
         let known = known.entry(field.node).or_default();

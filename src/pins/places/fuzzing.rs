@@ -1,5 +1,5 @@
-//! Any bytes as a file of every kind of place: what is found stands where it is said to, and a move
-//! changes that and nothing else.
+//! Any bytes as a file of every kind of place: the findings are at their offsets, and a replacement
+//! changes nothing else.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
 
 use std::{path::Path, sync::LazyLock};
@@ -42,8 +42,8 @@ pub(crate) fn places(input: &[u8]) {
         return;
     };
     let name = NAMES[usize::from(*first) % NAMES.len()];
-    let looking = SCANNER.looking(&RelPath::parse(name).unwrap(), &|_| false);
-    let scan = SCANNER.scan(content, &looking);
+    let places = SCANNER.places_of(&RelPath::parse(name).unwrap(), &|_| false);
+    let scan = SCANNER.scan(content, &places);
     let mut reached = 0;
     for pin in &scan.pins {
         assert!(pin.offset >= reached, "in order, each once");
@@ -64,7 +64,7 @@ pub(crate) fn places(input: &[u8]) {
             tag: Tag::parse(tag).unwrap(),
         };
         let new = replace(content, &scan.pins, &[Some(to.clone()), Some(to.clone())]);
-        let again = SCANNER.scan(&new, &looking);
+        let again = SCANNER.scan(&new, &places);
         assert_eq!(again.pins.len(), scan.pins.len());
         assert!(again.pins.iter().all(|pin| to.is_done(pin)));
         assert_eq!(again.refused, []);

@@ -2,7 +2,7 @@
 
 use super::{
     File,
-    entry::{Entry, Whose},
+    entry::{Entry, EntryImage},
     values::{Field, field, global_registry},
     yaml::{Document, Id, Kind},
 };
@@ -44,11 +44,11 @@ fn entry(
         registry: field(document, id, "registry"),
         repository,
     };
-    let (whose, named_by) = whose(document, file, &naming, registry);
+    let (image, names) = image_of(document, file, &naming, registry);
     Some(Entry {
         node: id,
-        whose,
-        named_by,
+        image,
+        names,
         digest,
         tag,
         refused: None,
@@ -57,29 +57,29 @@ fn entry(
     })
 }
 
-/// What says whose an entry is.
+/// The fields that name the image of an entry.
 pub(super) struct Naming {
     pub(super) entry: Id,
     pub(super) registry: Option<Field>,
     pub(super) repository: Field,
 }
 
-/// Whose an entry is by its registry and repository, and the scalars that say so; `default` is the
-/// registry of entries that have none.
-pub(super) fn whose(
+/// The image of an entry by its registry and repository, and the scalars that name it. `default` is the
+/// registry of entries without one.
+pub(super) fn image_of(
     document: &Document<'_>,
     file: &File<'_>,
     naming: &Naming,
     default: Option<&str>,
-) -> (Whose, Vec<Field>) {
+) -> (EntryImage, Vec<Field>) {
     let Naming {
         entry,
         registry,
         repository,
     } = *naming;
-    let named_by: Vec<_> = registry.into_iter().chain([repository]).collect();
+    let names: Vec<_> = registry.into_iter().chain([repository]).collect();
     let Some(name) = document.scalar(repository.node) else {
-        return (Whose::Other, named_by);
+        return (EntryImage::Other, names);
     };
     let joined = |registry: &str| {
         let length = registry.len() + 1 + name.len();
@@ -94,9 +94,9 @@ pub(super) fn whose(
         (None, _) => file.image(name),
     };
     let global = || global_registry(document, entry).and_then(joined);
-    let whose = image
-        .map(Whose::Image)
-        .or_else(|| global().map(Whose::Global))
-        .unwrap_or(Whose::Other);
-    (whose, named_by)
+    let image = image
+        .map(EntryImage::Image)
+        .or_else(|| global().map(EntryImage::Global))
+        .unwrap_or(EntryImage::Other);
+    (image, names)
 }

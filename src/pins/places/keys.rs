@@ -1,10 +1,10 @@
-//! What the pointer of a place chooses, by the keys that the place names.
+//! The entries that the pointer of a place selects, with the keys that the place defines.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use super::{
     File,
-    entry::{Entry, Refusal, Whose},
+    entry::{Entry, EntryImage, Refusal},
     helm::{self, Naming},
     values::{Field, Via, field, through},
     yaml::{Document, Id, Kind, MERGE},
@@ -13,24 +13,26 @@ use crate::config::{KeysRule, Owner, Step};
 
 /// The entries of a document.
 pub(super) fn entries(document: &Document<'_>, file: &File<'_>, rule: &KeysRule) -> Vec<Entry> {
-    let chooser = Chooser {
+    let selector = Selector {
         document,
         items: RefCell::default(),
     };
-    let chosen = document.root.into_iter();
-    let chosen = chosen.flat_map(|root| chooser.choose(root, &rule.entry));
-    chosen
-        .filter_map(|id| entry(&chooser, file, rule, id))
+    let Some(root) = document.root else {
+        return Vec::new();
+    };
+    let selected = selector.select(root, &rule.entry).into_iter();
+    selected
+        .filter_map(|id| entry(&selector, file, rule, id))
         .collect()
 }
 
-/// Which nodes were come to with how many steps left.
-struct Met {
+/// The nodes that were visited, with the number of remaining steps.
+struct Visited {
     bits: Vec<u64>,
     steps: usize,
 }
 
-impl Met {
+impl Visited {
     fn new(document: &Document<'_>, steps: &[Step]) -> Self {
         let steps = steps.len() + 1;
         Self {
@@ -39,7 +41,8 @@ impl Met {
         }
     }
 
-    fn is_first(&mut self, node: Id, left: usize) -> bool {
+    /// Marks a node as visited; returns whether it is the first visit.
+    fn insert(&mut self, node: Id, left: usize) -> bool {
         let at = node as usize * self.steps + left;
         let (word, bit) = (&mut self.bits[at / 64], 1 << (at % 64));
         let first = *word & bit == 0;
@@ -49,46 +52,45 @@ impl Met {
 }
 
 /// Follows pointers in a document.
-struct Chooser<'d, 't> {
+struct Selector<'d, 't> {
     document: &'d Document<'t>,
-    /// The items of a list that have a text under a key, by the list, the key and the text.
+    /// The items of lists that a step of the kind `[key=text]` selects.
     items: RefCell<HashMap<ListQuery<'d>, Rc<[Id]>>>,
 }
 
-/// A list, and the step that was taken into it.
+/// A list and a step.
 type ListQuery<'d> = (Id, &'d Step);
 
-impl<'d> Chooser<'d, '_> {
-    /// The nodes that the steps lead to from `root`, each once, aliases followed. Where two ways meet,
-    /// one goes on.
-    fn choose(&self, root: Id, steps: &'d [Step]) -> Vec<Id> {
-        let mut met = Met::new(self.document, steps);
-        let (mut chosen, mut pending) = (Vec::new(), vec![(root, steps)]);
+impl<'d> Selector<'d, '_> {
+    /// The nodes that the steps select from `root`, each once; aliases are resolved.
+    fn select(&self, root: Id, steps: &'d [Step]) -> Vec<Id> {
+        let mut visited = Visited::new(self.document, steps);
+        let (mut selected, mut pending) = (Vec::new(), vec![(root, steps)]);
         while let Some((at, steps)) = pending.pop() {
             let node = self.document.resolved(at);
-            let Some(node) = node.filter(|node| met.is_first(*node, steps.len())) else {
+            let Some(node) = node.filter(|node| visited.insert(*node, steps.len())) else {
                 continue;
             };
             let Some((step, rest)) = steps.split_first() else {
-                chosen.push(node);
+                selected.push(node);
                 continue;
             };
             if matches!(step, Step::Any | Step::Deep) {
-                // What a merge brings stands here, without a step.
+                // A merged mapping is at this level, without a step.
                 pending.extend(self.merges(node).map(|map| (map, steps)));
             }
             let is_deep = *step == Step::Deep;
-            let behind = if is_deep { steps } else { rest };
+            let after = if is_deep { steps } else { rest };
             let children = self.children(node, step);
-            pending.extend(children.iter().rev().map(|child| (*child, behind)));
+            pending.extend(children.iter().rev().map(|child| (*child, after)));
             if is_deep {
                 pending.push((node, rest));
             }
         }
-        chosen
+        selected
     }
 
-    /// The mappings that a mapping merges, without what it writes itself.
+    /// The mappings that a mapping merges.
     fn merges(&self, at: Id) -> impl Iterator<Item = Id> {
         let document = self.document;
         let merges = document.named(at, MERGE).into_iter();
@@ -101,7 +103,7 @@ impl<'d> Chooser<'d, '_> {
         })
     }
 
-    /// The values and items that a step leads to.
+    /// The values and items that a step selects.
     fn children(&self, at: Id, step: &'d Step) -> Rc<[Id]> {
         let document = self.document;
         match (document.node(at).kind, step) {
@@ -147,7 +149,7 @@ impl<'d> Chooser<'d, '_> {
         document.list(list).iter().filter(has).copied().collect()
     }
 
-    /// A value of an entry, and the second one that its steps lead to.
+    /// The value of an entry that the steps select, and a second one.
     fn value(&self, entry: Id, steps: &'d [Step]) -> (Option<Field>, Option<Id>) {
         let document = self.document;
         let mut reached = Field {
@@ -183,39 +185,36 @@ impl<'d> Chooser<'d, '_> {
 }
 
 fn entry<'d>(
-    chooser: &Chooser<'d, '_>,
+    selector: &Selector<'d, '_>,
     file: &File<'_>,
     rule: &'d KeysRule,
     id: Id,
 ) -> Option<Entry> {
-    let document = chooser.document;
+    let document = selector.document;
     let get = |steps: &'d Option<Vec<Step>>| {
         let steps = steps.as_ref();
-        steps.map_or((None, None), |steps| chooser.value(id, steps))
+        steps.map_or((None, None), |steps| selector.value(id, steps))
     };
     let ((digest, second_digest), (tag, second_tag)) = (get(&rule.digest), get(&rule.tag));
-    let (whose, named_by, both) = match &rule.owner {
+    let (image, names, both) = match &rule.owner {
         Owner::Image(name) => {
-            let image = file.rules.names.get(name).copied();
-            (
-                image.map_or(Whose::Other, Whose::Image),
-                Vec::new(),
-                OF_IMAGE,
-            )
+            let image = file.rules.names.get(name);
+            let image = image.map_or(EntryImage::Other, |image| EntryImage::Image(*image));
+            (image, Vec::new(), OF_IMAGE)
         }
         Owner::Keys {
             registry,
             repository,
         } => {
-            let (repository, _) = chooser.value(id, repository);
+            let (repository, _) = selector.value(id, repository);
             let (registry, _) = get(registry);
             let naming = Naming {
                 entry: id,
                 registry,
                 repository: repository?,
             };
-            let (whose, named_by) = helm::whose(document, file, &naming, None);
-            (whose, named_by, helm::BOTH)
+            let (image, names) = helm::image_of(document, file, &naming, None);
+            (image, names, helm::BOTH)
         }
     };
     let refused = second_digest.or(second_tag).map(|second| Refusal {
@@ -224,8 +223,8 @@ fn entry<'d>(
     });
     Some(Entry {
         node: id,
-        whose,
-        named_by,
+        image,
+        names,
         digest,
         tag,
         refused,

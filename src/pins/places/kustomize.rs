@@ -4,14 +4,15 @@ use std::collections::HashSet;
 
 use super::{
     File,
-    entry::{Entry, Refusal, Whose},
+    entry::{Entry, EntryImage, Refusal},
     values::{Field, Via, field},
     yaml::{Document, Id},
 };
+
 const BOTH: &str =
     "a digest in `newTag` and in `digest`: kustomize uses `digest` and ignores `newTag`";
 
-/// The entries of a document, if it is one that kustomize or Flux reads.
+/// The entries of a document that kustomize or Flux reads.
 pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
     let Some((images, refused)) = images(document, file) else {
         return Vec::new();
@@ -28,11 +29,11 @@ pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
     entries.collect()
 }
 
-/// The keys of an item that matter.
+/// The keys of an item that decide about its pin.
 const KEYS: [&str; 5] = ["name", "newName", "digest", "newTag", "tagSuffix"];
 
-/// A value of a mapping by a key that differs from `key` in case, and the refusal of that key:
-/// kustomize decodes JSON into Go structures, whose fields match without regard to case.
+/// The value of a key that differs from `key` in case only, and the refusal of that key: kustomize
+/// decodes JSON into Go structures, whose fields match keys in any case.
 fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Refusal)> {
     let entries = document.with_merges(map);
     let (found, value) = entries.into_iter().find(|(found, _)| {
@@ -45,7 +46,7 @@ fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Ref
     Some((document.resolved(value)?, Refusal { at, why }))
 }
 
-/// A key without its case, as Go's `encoding/json` folds it.
+/// A key in the form that Go's `encoding/json` compares.
 fn folded(key: &str) -> String {
     let fold = |c: char| match c {
         '\u{17f}' => 's',
@@ -55,7 +56,7 @@ fn folded(key: &str) -> String {
     key.chars().map(fold).collect()
 }
 
-/// The list of images, and why all of its items are refused.
+/// The list of images, and the refusal of all its items.
 fn images(document: &Document<'_>, file: &File<'_>) -> Option<(Id, Option<Refusal>)> {
     let root = document.root?;
     let text = |key| document.get(root, key).and_then(|id| document.scalar(id));
@@ -64,12 +65,12 @@ fn images(document: &Document<'_>, file: &File<'_>) -> Option<(Id, Option<Refusa
         let spec = document
             .get(root, "spec")
             .filter(|_| kind == Some("Kustomization"))?;
-        // Kubernetes decodes with regard to case.
+        // Kubernetes matches keys in the same case only.
         return document.get(spec, "images").map(|images| (images, None));
     }
     let ours = match kind {
         Some("Kustomization" | "Component") => true,
-        // A kustomization may leave its kind out.
+        // The kind of a kustomization is optional.
         None => file.kustomization,
         Some(_) => false,
     };
@@ -99,7 +100,7 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
     let old_name = get("name");
     let name = new_name.or(old_name);
     let whole = name.as_ref().map_or("", text);
-    // A reference in `newName` is one whose repository counts, so that it is seen.
+    // The repository of a whole reference in `newName` counts, so that the entry is refused.
     let repository = repository_of(whole);
     let image = file.image(repository);
     let mut refused = None;
@@ -129,8 +130,8 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
     }
     Entry {
         node: item,
-        whose: image.map_or(Whose::Other, Whose::Image),
-        named_by: new_name.into_iter().chain(old_name).collect(),
+        image: image.map_or(EntryImage::Other, EntryImage::Image),
+        names: new_name.into_iter().chain(old_name).collect(),
         digest: get("digest"),
         tag: get("newTag"),
         refused,
@@ -142,8 +143,8 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
 fn other(item: Id) -> Entry {
     Entry {
         node: item,
-        whose: Whose::Other,
-        named_by: Vec::new(),
+        image: EntryImage::Other,
+        names: Vec::new(),
         digest: None,
         tag: None,
         refused: None,

@@ -1,77 +1,43 @@
-//! Lines of any text with a comment that says whose their digest is.
+//! Lines of any text with a comment that names the image of their digest.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
-use super::{PREFIX, Rules, Sight, What};
+use super::{Finding, FindingKind, PREFIX, Rules};
 use crate::{
     oci::{Digest, Tag},
     pins::{
-        chunk::{Overlap, Window},
         digests::runs_in,
         scan::{Finder, Split, TagEdit},
     },
 };
 
 const MARKER: &[u8] = b"repin:";
-/// What a comment that ends with its line begins with.
+/// The starts of comments.
 const INTRODUCERS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"/*"];
 
-/// Bytes before a comment, and of the line below it, in which the digest may stand.
+/// The maximum length of a marked line, in bytes.
 const LINE: usize = 8 * 1024;
-/// What the search has to see around a comment.
-pub(super) const OVERLAP: Overlap = Overlap {
-    back: 2 * LINE,
-    forward: 2 * LINE + 2,
-};
 
 /// A comment that marks a line.
 struct Marker<'c> {
-    /// Offset of `repin:`.
+    /// The offset of `repin:`.
     at: usize,
     name: &'c str,
-    /// The line that it marks; `None` if it is longer than a line may be.
+    /// The marked line; `None` if it is too long.
     line: Option<Range<usize>>,
 }
 
-/// The pins and refusals of a place of the kind `marked`, by the comments in a part of a file.
-pub(super) fn find(
-    rules: &Rules,
-    finder: &Finder,
-    place: usize,
-    window: &Window<'_>,
-    range: Range<usize>,
-) -> Vec<Sight> {
-    let content = window.bytes;
-    // A comment that begins in the range may end behind it.
-    let end = content.len().min(range.end + MARKER.len() - 1);
-    let found = memmem::find_iter(&content[range.start..end], MARKER);
-    let markers = found.filter_map(|at| marker(content, range.start + at));
-    let mut sights: Vec<_> = markers
-        .filter_map(|marker| sight(rules, finder, place, content, &marker))
-        .collect();
-    for sight in &mut sights {
-        sight.shift(window.base);
-    }
-    sights
+/// The pins and refusals of a place of the kind `marked`.
+pub(super) fn find(rules: &Rules, finder: &Finder, place: usize, content: &[u8]) -> Vec<Finding> {
+    memmem::find_iter(content, MARKER)
+        .filter_map(|at| marker(content, at))
+        .filter_map(|marker| finding(rules, finder, place, content, &marker))
+        .collect()
 }
 
-impl Sight {
-    /// Turns offsets in a window into those in its file.
-    fn shift(&mut self, base: usize) {
-        self.at += base;
-        if let What::Pin { split, .. } = &mut self.what {
-            for edit in &mut split.tags {
-                for range in [&mut edit.at, &mut edit.scalar] {
-                    *range = range.start + base..range.end + base;
-                }
-            }
-        }
-    }
-}
-
-/// The marker at `at`, if a comment at the end of its line holds nothing else.
+/// The marker at `at`, if it is the only text of a comment at the end of a line.
 fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
     let near = at.saturating_sub(LINE);
     let start = memchr::memrchr(b'\n', &content[near..at]).map(|newline| near + newline + 1);
@@ -105,7 +71,7 @@ fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
     })
 }
 
-/// Where the line break behind `at` is, or the end of the text; `None` if that is too far.
+/// The offset of the next line break or the end of the text; `None` if the line is too long.
 fn line_end(content: &[u8], at: usize) -> Option<usize> {
     let far = content.len().min(at + LINE);
     let newline = memchr::memchr(b'\n', &content[at..far]);
@@ -113,20 +79,20 @@ fn line_end(content: &[u8], at: usize) -> Option<usize> {
     end.or((far == content.len()).then_some(far))
 }
 
-fn sight(
+fn finding(
     rules: &Rules,
     finder: &Finder,
     place: usize,
     content: &[u8],
     marker: &Marker<'_>,
-) -> Option<Sight> {
+) -> Option<Finding> {
     let image = rules.names.get(marker.name).copied();
     let refused = |at: usize, why: String| {
-        Some(Sight {
+        Some(Finding {
             place,
             image,
             at,
-            what: What::Refused(why),
+            kind: FindingKind::Refused(why),
         })
     };
     let Some(image) = image else {
@@ -165,11 +131,11 @@ fn sight(
         return refused(at, why);
     }
     let tag = tag_before(rules, content, at);
-    Some(Sight {
+    Some(Finding {
         place,
         image: Some(image),
         at,
-        what: What::Pin {
+        kind: FindingKind::Pin {
             digest,
             tag: tag.as_ref().map(|edit| edit.tag.clone()),
             split: Box::new(Split {
@@ -190,7 +156,6 @@ fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<(usize, Digest)> {
     let mut found = Vec::new();
     runs_in(line_bytes, 0..line_bytes.len(), |run| {
         let before = &line_bytes[..run.offset];
-        // Digits of two bytes go on there.
         let after = line_bytes.get(run.offset + 64);
         let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
         if before.ends_with(PREFIX) && ends {
@@ -206,7 +171,7 @@ fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<(usize, Digest)> {
     found
 }
 
-/// The tag that stands before the `@` of a digest, if a revision has such a tag.
+/// The tag before the `@` of a digest, if it has the form of a revision's tag.
 fn tag_before(rules: &Rules, content: &[u8], digest: usize) -> Option<TagEdit> {
     let end = digest.checked_sub(1).filter(|at| content[*at] == b'@')?;
     let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);

@@ -1,9 +1,10 @@
-//! Split pins: digests of configured images that do not stand behind their repository.
+//! Split pins: digests of configured images that do not directly follow their repository.
 //!
-//! Bytes of one file in, pins and refusals out; nothing is read, judged or changed here. A place of
-//! the configuration says where such digests may stand: [`kustomize`], [`helm`] and [`keys`] choose
-//! the entries of a YAML or JSON document, [`entry`] judges them alike, [`marked`] goes by comments
-//! in any text. Whatever a reader of the file could take otherwise than this one is refused.
+//! The input is the content of one file, the output are pins and refusals. Nothing is read, judged or
+//! changed here. A place of the configuration defines where such digests are: [`kustomize`], [`helm`]
+//! and [`keys`] select the entries of a YAML or JSON document, [`entry`] judges all entries by the same
+//! rules, and [`marked`] finds comments in any text. An entry that another reader of the file could
+//! understand differently is refused.
 
 mod entry;
 #[cfg(any(test, fuzzing))]
@@ -11,7 +12,6 @@ pub(in crate::pins) mod fuzzing;
 mod helm;
 mod keys;
 mod kustomize;
-pub(in crate::pins) mod large;
 mod marked;
 mod quoting;
 mod readers;
@@ -20,7 +20,6 @@ mod yaml;
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{self, Read},
     path::Path,
     sync::Arc,
 };
@@ -28,8 +27,8 @@ use std::{
 use memchr::memmem;
 
 use super::{
-    chunk::{Lines, Window, each_window},
     digests::{Width, runs_in},
+    lines::Lines,
     scan::{Finder, Pin, Refused, Scan, Split, Twice},
 };
 use crate::{
@@ -41,11 +40,7 @@ use crate::{
     oci::{Digest, Repository, Tag},
 };
 
-pub use large::read_in_ways;
 pub(super) use quoting::needs_quotes;
-
-/// The largest file that is parsed, in bytes.
-pub(crate) const LARGEST: usize = 4 * 1024 * 1024;
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
@@ -54,76 +49,71 @@ pub struct FileScanner {
     rules: Option<Arc<Rules>>,
 }
 
-/// What is looked for beside whole references.
+/// The places of a configuration, and the parts of the configuration that they depend on.
 #[derive(Debug, Default)]
 struct Rules {
     places: Vec<PinPlace>,
-    /// The files of the configuration that places without their own look into.
+    /// The files of places without `files`.
     files: Globs,
-    /// The names of the images, each at its place in the finder.
+    /// The names of the images, with their indexes in the finder.
     names: HashMap<String, usize>,
     images: HashMap<Repository, usize>,
-    /// What a revision looks like; `None` in a first look.
+    /// The form of a revision; `None` before there is a configuration.
     revisions: Option<Revisions>,
 }
 
-/// The places that look into one file.
+/// The places that apply to one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Looking {
+pub struct FilePlaces {
     /// Their numbers in the configuration.
-    places: Vec<usize>,
-    /// Whether the file has a name that kustomize looks for.
+    numbers: Vec<usize>,
+    /// Whether kustomize reads a file of this name.
     kustomization: bool,
 }
 
-impl Looking {
-    /// Whether no place does.
+impl FilePlaces {
+    /// Whether no place applies.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.numbers.is_empty()
     }
 }
 
-/// A split pin or a refusal before its line and column are known.
+/// A split pin or a refusal at an offset.
 #[derive(Debug)]
-struct Sight {
+struct Finding {
     place: usize,
     image: Option<usize>,
-    /// Offset of the digest, or of what is refused.
+    /// The offset of the digest, or of the refused text.
     at: usize,
-    what: What,
+    kind: FindingKind,
 }
 
 #[derive(Debug)]
-enum What {
+enum FindingKind {
     Pin {
         digest: Digest,
         tag: Option<Tag>,
         split: Box<Split>,
     },
+    /// The reason of a refusal.
     Refused(String),
 }
 
-/// One file as its places see it.
+/// A file with everything that its places need.
 struct File<'f> {
     content: &'f [u8],
     rules: &'f Rules,
     kustomization: bool,
-    /// The image whose repository this is.
+    /// Returns the image with a repository.
     image: &'f dyn Fn(Repository) -> Option<usize>,
 }
 
 impl FileScanner {
     /// For the images and places of a configuration.
     pub fn new(config: &Config) -> Self {
-        Self::of(
-            config,
-            &config
-                .images
-                .iter()
-                .map(|i| &i.repository)
-                .cloned()
-                .collect::<Vec<_>>(),
-        )
+        let images = config.images.iter();
+        let repositories: Vec<_> = images.map(|image| image.repository.clone()).collect();
+        Self::of(config, &repositories)
     }
 
     /// For whole references alone.
@@ -134,10 +124,10 @@ impl FileScanner {
         }
     }
 
-    /// For the places of `config`; a pin's `image` is the place in `repositories`, which may be those
+    /// For the places of `config`; a pin's `image` is the index in `repositories`, which may be those
     /// of another configuration.
     pub fn of(config: &Config, repositories: &[Repository]) -> Self {
-        let finder = Finder::of(repositories).with_versions(config);
+        let finder = Finder::of(repositories).with_version_comments(config);
         if config.places.is_empty() {
             return Self {
                 finder,
@@ -163,88 +153,47 @@ impl FileScanner {
         }
     }
 
-    /// The places that look into a scanned file; `exists` tells whether there is a file at a path.
-    pub fn looking(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> Looking {
+    /// The places that apply to a file; `exists` checks whether a file exists at a path.
+    pub fn places_of(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> FilePlaces {
         let Some(rules) = &self.rules else {
-            return Looking::default();
+            return FilePlaces::default();
         };
         let name = path.as_path().file_name().and_then(|name| name.to_str());
-        Looking {
-            places: looking_into(&rules.places, &rules.files, path.as_path(), exists),
+        FilePlaces {
+            numbers: looking_into(&rules.places, &rules.files, path.as_path(), exists),
             kustomization: name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)),
         }
     }
 
-    /// Every place, for a content whose path is not known.
-    pub fn looking_everywhere(&self) -> Looking {
-        let places = self.rules.as_ref().map_or(0, |rules| rules.places.len());
-        Looking {
-            places: (0..places).collect(),
+    /// Every place, for a content whose path is unknown.
+    pub fn all_places(&self) -> FilePlaces {
+        let count = self.rules.as_ref().map_or(0, |rules| rules.places.len());
+        FilePlaces {
+            numbers: (0..count).collect(),
             kustomization: true,
         }
     }
 
-    /// Scans a whole file in memory.
-    pub fn scan(&self, content: &[u8], looking: &Looking) -> Scan {
-        let rules = self.rules.as_deref().filter(|_| !looking.is_empty());
-        if rules.is_some() && content.len() > LARGEST {
-            let read = self.scan_parts(content, looking, &mut Vec::new());
-            // Bytes in memory can always be read.
-            return read.unwrap_or_default();
-        }
+    /// The pins of a file.
+    pub fn scan(&self, content: &[u8], places: &FilePlaces) -> Scan {
         let mut scan = self.finder.scan(content);
-        if let Some(rules) = rules {
-            rules.add(&self.finder, &mut scan, content, looking);
+        if let Some(rules) = self.rules.as_deref().filter(|_| !places.is_empty()) {
+            rules.add(&self.finder, &mut scan, content, places);
         }
         scan
     }
-
-    /// Scans a file as it is read. One that no place looks into, or that is larger than what is
-    /// parsed, is held in memory a chunk at a time, in `buffer`, which can be used again.
-    pub fn scan_reader(
-        &self,
-        mut reader: impl Read,
-        looking: &Looking,
-        buffer: &mut Vec<u8>,
-    ) -> io::Result<Scan> {
-        if looking.is_empty() {
-            return self.finder.scan_reader(reader, buffer);
-        }
-        buffer.clear();
-        reader
-            .by_ref()
-            .take(LARGEST as u64 + 1)
-            .read_to_end(buffer)?;
-        if buffer.len() <= LARGEST {
-            return Ok(self.scan(buffer, looking));
-        }
-        let begun = std::mem::take(buffer);
-        self.scan_parts(begun.as_slice().chain(reader), looking, buffer)
-    }
-
-    fn scan_parts(
-        &self,
-        reader: impl Read,
-        looking: &Looking,
-        buffer: &mut Vec<u8>,
-    ) -> io::Result<Scan> {
-        let mut stream = self.stream(looking);
-        each_window(reader, buffer, looking.overlap(), |window, range, lines| {
-            stream.window(window, range, *lines);
-        })?;
-        Ok(stream.finish())
-    }
 }
 
-/// What a first look finds.
-pub(super) struct FirstLook {
+/// The places that `init` searches before there is a configuration.
+pub(super) struct StandardPlaces {
     rules: Rules,
 }
 
-/// The number of the place of the kind `kustomize` in a first look; that of the kind `helm` is next.
+/// The number of the place of the kind `kustomize` among the standard places; the next number is the
+/// place of the kind `helm`.
 pub(crate) const KUSTOMIZE: usize = 0;
 
-impl FirstLook {
+impl StandardPlaces {
     pub(super) fn new() -> Self {
         let place = |name: &str, kind| PinPlace {
             name: name.to_owned(),
@@ -264,8 +213,8 @@ impl FirstLook {
         }
     }
 
-    /// The entries of any repository at all in a file, before there is a configuration; `scan` is
-    /// what it holds of whole references, `exists` tells whether there is a file at a path.
+    /// Adds the entries of any repository in a file to `scan`, its whole pins. `exists` checks whether a
+    /// file exists at a path.
     pub(super) fn add(
         &self,
         scan: &mut Scan,
@@ -277,9 +226,9 @@ impl FirstLook {
         let places = self.rules.places.iter().enumerate();
         let places: Vec<usize> = places
             .filter(|(_, place)| place.kind.has_name(path.as_path(), exists))
-            .map(|(at, _)| at)
+            .map(|(number, _)| number)
             .collect();
-        if places.is_empty() || content.len() > LARGEST || !may_hold_digest(content) {
+        if places.is_empty() || !may_contain_digest(content) {
             return;
         }
         let file = File {
@@ -288,90 +237,70 @@ impl FirstLook {
             kustomization: places.contains(&KUSTOMIZE),
             image,
         };
-        if let Ok(sights) = file.parsed(&places) {
-            // `1.2@sha256:…` is the tag of an entry, and no repository `1.2`.
-            let entries: HashSet<usize> = sights.iter().map(|sight| sight.at).collect();
+        if let Ok(findings) = file.parse(&places) {
+            // `1.2@sha256:…` is the tag of an entry, not a repository `1.2`.
+            let entries: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();
             scan.pins.retain(|pin| !entries.contains(&pin.offset));
-            place_all(scan, content, sights);
+            add_findings(scan, content, findings);
         }
     }
 }
 
 impl Rules {
-    /// Adds what the places find in a file.
-    fn add(&self, finder: &Finder, scan: &mut Scan, content: &[u8], looking: &Looking) {
-        let mut sights = Vec::new();
-        // A comment that marks a line without a digest is refused wherever it stands.
-        self.marked(finder, content, looking, &mut sights);
-        if !may_hold_digest(content) {
-            place_all(scan, content, sights);
-            return;
-        }
-        let file = File {
-            content,
-            rules: self,
-            kustomization: looking.kustomization,
-            image: &|repository| self.images.get(&repository).copied(),
-        };
-        let parsed: Vec<usize> = looking
-            .places
+    /// Adds the split pins and refusals of a file.
+    fn add(&self, finder: &Finder, scan: &mut Scan, content: &[u8], places: &FilePlaces) {
+        let (marked, parsed): (Vec<usize>, Vec<usize>) = places
+            .numbers
             .iter()
-            .copied()
-            .filter(|at| !self.is_marked(*at))
-            .collect();
-        if let Some(first) = parsed.first() {
-            match file.parsed(&parsed) {
-                Ok(found) => sights.extend(found),
-                Err(fault) => sights.extend(file.unreadable(scan, &sights, *first, &fault)),
+            .partition(|number| self.places[**number].kind == PlaceKind::Marked);
+        let mut findings = Vec::new();
+        // A comment that marks a line without a digest is refused, so every file is searched for them.
+        for place in marked {
+            findings.extend(marked::find(self, finder, place, content));
+        }
+        if let Some(first) = parsed.first()
+            && may_contain_digest(content)
+        {
+            let file = File {
+                content,
+                rules: self,
+                kustomization: places.kustomization,
+                image: &|repository| self.images.get(&repository).copied(),
+            };
+            match file.parse(&parsed) {
+                Ok(found) => findings.extend(found),
+                Err(fault) => findings.extend(file.unreadable(scan, &findings, *first, &fault)),
             }
         }
-        place_all(scan, content, sights);
-    }
-
-    fn is_marked(&self, place: usize) -> bool {
-        self.places[place].kind == PlaceKind::Marked
-    }
-
-    fn marked(&self, finder: &Finder, content: &[u8], looking: &Looking, sights: &mut Vec<Sight>) {
-        let window = Window {
-            bytes: content,
-            base: 0,
-        };
-        for at in &looking.places {
-            if self.is_marked(*at) {
-                sights.extend(marked::find(self, finder, *at, &window, 0..content.len()));
-            }
-        }
+        add_findings(scan, content, findings);
     }
 }
 
 impl File<'_> {
-    /// What the places find that read YAML.
-    fn parsed(&self, places: &[usize]) -> Result<Vec<Sight>, yaml::Fault> {
-        let fault = |at, why: &str| yaml::Fault {
-            at,
-            why: why.to_owned(),
-        };
-        let text = std::str::from_utf8(self.content)
-            .map_err(|error| fault(error.valid_up_to(), "it is not UTF-8"))?;
-        let mut sights = Vec::new();
+    /// The findings of the places that read YAML.
+    fn parse(&self, places: &[usize]) -> Result<Vec<Finding>, yaml::Fault> {
+        let text = std::str::from_utf8(self.content).map_err(|error| yaml::Fault {
+            at: error.valid_up_to(),
+            why: "it is not UTF-8".to_owned(),
+        })?;
+        let mut findings = Vec::new();
         yaml::documents(text, |document| {
             let duplicates = document.has_duplicates();
-            for at in places {
-                let mut found = self.sights(document, *at);
+            for place in places {
+                let mut found = self.findings(document, *place);
                 if duplicates {
                     document.read_as(yaml::Reader::Last);
-                    readers::reconcile(&mut found, self.sights(document, *at));
+                    readers::reconcile(&mut found, self.findings(document, *place));
                     document.read_as(yaml::Reader::First);
                 }
-                sights.extend(found);
+                findings.extend(found);
             }
         })?;
-        Ok(sights)
+        Ok(findings)
     }
 
-    /// What a place finds in a document.
-    fn sights(&self, document: &yaml::Document<'_>, place: usize) -> Vec<Sight> {
+    /// The findings of a place in a document.
+    fn findings(&self, document: &yaml::Document<'_>, place: usize) -> Vec<Finding> {
         let entries = match &self.rules.places[place].kind {
             PlaceKind::Kustomize => kustomize::entries(document, self),
             PlaceKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
@@ -381,43 +310,41 @@ impl File<'_> {
         entry::judge(self, document, place, &entries)
     }
 
-    /// The refusal of a file that cannot be read, if it names an image and holds a digest that is
+    /// The refusal of a file that is not YAML, if the file names an image and contains a digest that is
     /// not counted.
     fn unreadable(
         &self,
         scan: &Scan,
-        sights: &[Sight],
+        findings: &[Finding],
         place: usize,
         fault: &yaml::Fault,
-    ) -> Option<Sight> {
-        let mut known: Vec<usize> = sights.iter().map(|sight| sight.at).collect();
-        known.extend(scan.pins.iter().map(|pin| pin.offset));
-        known.sort_unstable();
-        let counted = |at: usize| known.binary_search(&at).is_ok();
+    ) -> Option<Finding> {
+        let mut counted: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();
+        counted.extend(scan.pins.iter().map(|pin| pin.offset));
         let mut uncounted = None;
         runs_in(self.content, 0..self.content.len(), |run| {
             let prefixed = run.width == Width::One && self.content[..run.offset].ends_with(PREFIX);
-            if uncounted.is_none() && prefixed && !counted(run.offset - PREFIX.len()) {
+            if uncounted.is_none() && prefixed && !counted.contains(&(run.offset - PREFIX.len())) {
                 uncounted = Some(run.offset - PREFIX.len());
             }
         });
         let digest = uncounted?;
-        let image = self.rules.named_in(self.content)?;
+        let image = self.rules.image_named_in(self.content)?;
         let before = &self.content[..fault.at.min(self.content.len())];
         let line = memchr::memchr_iter(b'\n', before).count() + 1;
         let why = format!(
             "the file names the image and holds this digest, but cannot be read as YAML: line {line}: {}",
             fault.why
         );
-        Some(Sight {
+        Some(Finding {
             place,
             image: Some(image),
             at: digest,
-            what: What::Refused(why),
+            kind: FindingKind::Refused(why),
         })
     }
 
-    /// The image whose repository this is.
+    /// The image with this repository.
     fn image(&self, repository: &str) -> Option<usize> {
         (self.image)(Repository::parse(repository).ok()?)
     }
@@ -428,25 +355,32 @@ impl File<'_> {
 }
 
 impl Rules {
-    /// The first image whose repository a text names, whatever stands between host and path.
-    fn named_in(&self, content: &[u8]) -> Option<usize> {
+    /// The first image whose repository occurs in a text, with any text between host and path.
+    fn image_named_in(&self, content: &[u8]) -> Option<usize> {
         let images = self.images.iter();
-        let images = images.filter(|(repository, _)| large::names(content, Self::path(repository)));
-        images.map(|(_, image)| *image).min()
+        let named = images.filter(|(repository, _)| {
+            let path = repository.path();
+            contains_name(content, path.strip_prefix("library/").unwrap_or(path))
+        });
+        named.map(|(_, image)| *image).min()
     }
+}
 
-    /// The path of a repository as it is written.
-    fn path(repository: &Repository) -> &str {
-        let path = repository.path();
-        path.strip_prefix("library/").unwrap_or(path)
-    }
+/// Whether the path of a repository occurs in a text as a whole name.
+fn contains_name(content: &[u8], path: &str) -> bool {
+    let is_part = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+    };
+    memmem::find_iter(content, path).any(|at| {
+        let before = at.checked_sub(1).and_then(|at| content.get(at));
+        !is_part(before) && !is_part(content.get(at + path.len()))
+    })
 }
 
 const PREFIX: &[u8] = b"sha256:";
 
-/// Whether `sha256:` or `sha512:` stands in a text, in any case: few files have it, and only those
-/// are parsed.
-fn may_hold_digest(content: &[u8]) -> bool {
+/// Whether a text contains `sha256:` or `sha512:` in any case. Only the few files that do are parsed.
+fn may_contain_digest(content: &[u8]) -> bool {
     [b"256:", b"512:"].iter().any(|digits| {
         memmem::find_iter(content, *digits).any(|at| {
             let before = content[..at].last_chunk::<3>();
@@ -455,87 +389,44 @@ fn may_hold_digest(content: &[u8]) -> bool {
     })
 }
 
-/// A sight with its line and column.
-struct LocatedSight {
-    sight: Sight,
-    line: usize,
-    column: usize,
-    /// What stands where something is refused.
-    text: String,
-}
-
-/// Adds the sights of a file in memory to its scan.
-fn place_all(scan: &mut Scan, content: &[u8], sights: Vec<Sight>) {
-    if sights.is_empty() {
+/// Adds findings to a scan in the order of the file. A digest that two places find belongs to neither.
+fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
+    if findings.is_empty() {
         return;
     }
-    let window = Window {
-        bytes: content,
-        base: 0,
-    };
-    merge(scan, locate(&window, Lines::of(content), sights));
-}
-
-/// Adds their lines and columns to sights in a window; `lines` are those from its beginning on.
-fn locate(window: &Window<'_>, mut lines: Lines, mut sights: Vec<Sight>) -> Vec<LocatedSight> {
-    sights.sort_by_key(|sight| sight.at);
-    let locate = |sight: Sight| {
-        let at = (sight.at - window.base).min(window.bytes.len());
-        let (line, column) = lines.place(window, at);
-        let text = match sight.what {
-            What::Pin { .. } => String::new(),
-            What::Refused(_) => excerpt(&window.bytes[at..]),
-        };
-        LocatedSight {
-            sight,
-            line,
-            column,
-            text,
-        }
-    };
-    sights.into_iter().map(locate).collect()
-}
-
-/// Adds sights to a scan in the order of the file. A digest that two places find is neither's.
-fn merge(scan: &mut Scan, mut sights: Vec<LocatedSight>) {
-    sights.sort_by_key(|sight| sight.sight.at);
+    findings.sort_by_key(|finding| finding.at);
     let whole: Vec<usize> = scan.pins.iter().map(|pin| pin.offset).collect();
-    let mut sights = sights.into_iter().peekable();
-    while let Some(located) = sights.next() {
-        let (line, column) = (located.line, located.column);
-        let Sight {
-            place,
-            image,
-            at,
-            what,
-        } = located.sight;
+    let mut lines = Lines::new(content);
+    let mut findings = findings.into_iter().peekable();
+    while let Some(finding) = findings.next() {
+        let Finding { place, at, .. } = finding;
+        let (line, column) = lines.place(content, at.min(content.len()));
         let refused = |image, why| Refused {
             place,
             image,
             line,
             column,
-            text: located.text.clone(),
+            text: excerpt(&content[at.min(content.len())..]),
             why,
         };
-        let (digest, tag, split, image) = match (what, image) {
-            (What::Refused(why), image) => {
+        let (digest, tag, split, image) = match (finding.kind, finding.image) {
+            (FindingKind::Refused(why), image) => {
                 scan.refused.push(refused(image, why));
                 continue;
             }
-            (What::Pin { digest, tag, split }, Some(image)) => (digest, tag, split, image),
-            (What::Pin { .. }, None) => continue,
+            (FindingKind::Pin { digest, tag, split }, Some(image)) => (digest, tag, split, image),
+            (FindingKind::Pin { .. }, None) => continue,
         };
-        let same = |next: &LocatedSight| {
-            next.sight.at == at && matches!(next.sight.what, What::Pin { .. })
-        };
+        let is_same =
+            |next: &Finding| next.at == at && matches!(next.kind, FindingKind::Pin { .. });
         let mut foreign = false;
-        while let Some(other) = sights.next_if(same) {
-            foreign |= other.sight.place == place && other.sight.image != Some(image);
-            if other.sight.place != place {
+        while let Some(other) = findings.next_if(is_same) {
+            foreign |= other.place == place && other.image != Some(image);
+            if other.place != place {
                 scan.twice.push(Twice {
                     line,
                     column,
-                    places: [place, other.sight.place],
+                    places: [place, other.place],
                 });
             }
         }
@@ -543,7 +434,7 @@ fn merge(scan: &mut Scan, mut sights: Vec<LocatedSight>) {
             let why = "two comments say of this digest that it is of different images";
             scan.refused.push(refused(Some(image), why.to_owned()));
         }
-        // A whole reference that an entry's scalar holds is one already.
+        // A whole reference in the scalar of an entry is already a pin.
         if whole.binary_search(&at).is_err() {
             scan.pins.push(Pin {
                 image,
@@ -560,7 +451,7 @@ fn merge(scan: &mut Scan, mut sights: Vec<LocatedSight>) {
     scan.pins.sort_by_key(|pin| pin.offset);
 }
 
-/// What stands at the beginning of a text, up to a line end or as much as a table shows.
+/// The start of a text, up to a line end or the length that a table shows.
 fn excerpt(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
@@ -570,8 +461,7 @@ fn excerpt(bytes: &[u8]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Whether two contents differ in nothing but scalars that hold an offset of `moved` in the old one;
-/// both are YAML.
+/// Whether two YAML files differ only in the scalars that contain an offset of `moved` in the old file.
 pub(super) fn same_events(old: &[u8], new: &[u8], moved: &[usize]) -> bool {
     match (std::str::from_utf8(old), std::str::from_utf8(new)) {
         (Ok(old), Ok(new)) => yaml::same_events(old, new, moved),

@@ -1,6 +1,6 @@
-//! Plain YAML scalars that are read as anything but text.
+//! Plain YAML scalars that are not text for a reader.
 
-/// Whether a plain tag would be read as a number, a boolean, null or a date, by YAML 1.1 or 1.2.
+/// Whether a plain tag is a number, a boolean, null or a date in YAML 1.1 or 1.2.
 pub(in crate::pins) fn needs_quotes(tag: &str) -> bool {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "true", "false", "on", "off", "null"];
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(tag)) || is_number(tag) || is_date(tag)
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_as_text_stays_plain() {
+    fn only_text_stays_plain() {
         for tag in [
             "1234e56",
             "0012",

@@ -1,39 +1,47 @@
-//! Readers that differ in which of several entries with one key they take.
+//! Readers that take different entries of a duplicate key.
 
 use std::collections::HashSet;
 
-use super::{Sight, What};
+use super::{Finding, FindingKind};
 
-/// Refuses what readers of a document with duplicate keys see differently: `sights` are those of a
-/// reader that takes the first entry with a key, `last` those of one that takes the last entry.
-pub(super) fn reconcile(sights: &mut Vec<Sight>, last: Vec<Sight>) {
-    const WHY: &str = "a duplicate key in this document decides whose digest this is: YAML forbids it, and readers take the first or the last one";
-    let pin =
-        |sight: &Sight| matches!(sight.what, What::Pin { .. }).then_some((sight.at, sight.image));
-    let seen_by = |sights: &[Sight]| sights.iter().filter_map(pin).collect::<HashSet<_>>();
-    let (by_first, by_last) = (seen_by(sights), seen_by(&last));
-    for sight in sights.iter_mut() {
-        if pin(sight).is_some_and(|pin| !by_last.contains(&pin)) {
-            sight.what = What::Refused(WHY.to_owned());
+const WHY: &str = "a duplicate key in this document decides whose digest this is: YAML forbids it, and readers take the first or the last one";
+
+/// Refuses the entries that readers of a document with duplicate keys understand differently:
+/// `findings` are those of a reader that takes the first entry with a key, `last` those of a reader
+/// that takes the last one.
+pub(super) fn reconcile(findings: &mut Vec<Finding>, last: Vec<Finding>) {
+    let (pins_of_first, pins_of_last) = (pins(findings), pins(&last));
+    for finding in findings.iter_mut() {
+        if pin(finding).is_some_and(|pin| !pins_of_last.contains(&pin)) {
+            finding.kind = FindingKind::Refused(WHY.to_owned());
         }
     }
-    for sight in last {
-        match &sight.what {
-            What::Pin { .. } => {
-                if pin(&sight).is_some_and(|pin| !by_first.contains(&pin)) {
-                    let what = What::Refused(WHY.to_owned());
-                    sights.push(Sight { what, ..sight });
+    for finding in last {
+        match &finding.kind {
+            FindingKind::Pin { .. } => {
+                if pin(&finding).is_some_and(|pin| !pins_of_first.contains(&pin)) {
+                    let kind = FindingKind::Refused(WHY.to_owned());
+                    findings.push(Finding { kind, ..finding });
                 }
             }
-            What::Refused(why) => {
-                let known = |other: &Sight| {
-                    other.at == sight.at
-                        && matches!(&other.what, What::Refused(known) if known == why)
+            FindingKind::Refused(why) => {
+                let is_same = |other: &Finding| {
+                    other.at == finding.at
+                        && matches!(&other.kind, FindingKind::Refused(known) if known == why)
                 };
-                if !sights.iter().any(known) {
-                    sights.push(sight);
+                if !findings.iter().any(is_same) {
+                    findings.push(finding);
                 }
             }
         }
     }
+}
+
+/// The offset and the image of a pin.
+fn pin(finding: &Finding) -> Option<(usize, Option<usize>)> {
+    matches!(finding.kind, FindingKind::Pin { .. }).then_some((finding.at, finding.image))
+}
+
+fn pins(findings: &[Finding]) -> HashSet<(usize, Option<usize>)> {
+    findings.iter().filter_map(pin).collect()
 }

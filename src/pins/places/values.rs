@@ -1,33 +1,30 @@
-//! What entries are made of: values that aliases and merges may bring, digests, and placeholders.
+//! The values of entries: fields, which may come from an alias or a merge, digests, and placeholders.
 
 use granit_parser::ScalarStyle;
 
-use super::{
-    PREFIX,
-    yaml::{Document, Id, Kind},
-};
+use super::yaml::{Document, Id, Kind};
 use crate::oci::{Digest, Tag};
 
-/// A scalar, or whatever else stands there, as an entry comes to it.
+/// The value of a field of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field {
     pub(super) node: Id,
     pub(super) via: Via,
 }
 
-/// How an entry comes to a value.
+/// The origin of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Via {
-    /// It is written out.
+    /// Written in the entry.
     Own,
-    /// By an alias, which is this node.
+    /// This alias.
     Alias(Id),
-    /// By a merge, whose `<<` is this node.
+    /// A merge with this key `<<`.
     Merge(Id),
 }
 
 impl Via {
-    /// The alias or merge key.
+    /// The node of the alias or merge key.
     pub(super) fn node(self) -> Option<Id> {
         match self {
             Self::Own => None,
@@ -36,7 +33,7 @@ impl Via {
     }
 }
 
-/// The value of a key: written in the mapping, or brought by a merge.
+/// The value of a key, from the mapping or a merge.
 pub(super) fn field(document: &Document<'_>, map: Id, key: &str) -> Option<Field> {
     if let Some(value) = document.written(map, key) {
         return through(document, value);
@@ -46,7 +43,7 @@ pub(super) fn field(document: &Document<'_>, map: Id, key: &str) -> Option<Field
     Some(Field { node, via })
 }
 
-/// A value, aliases followed.
+/// A value; aliases are resolved.
 pub(super) fn through(document: &Document<'_>, value: Id) -> Option<Field> {
     let node = document.resolved(value)?;
     let via = if node == value {
@@ -57,17 +54,17 @@ pub(super) fn through(document: &Document<'_>, value: Id) -> Option<Field> {
     Some(Field { node, via })
 }
 
-/// What a text is as a digest.
+/// The form of a text where a digest is expected.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
-    /// A placeholder, or anything else that is none.
+    /// Not a digest, for example a placeholder.
     None,
     Digest(Digest),
     Malformed,
 }
 
-/// The registry that some charts put before every repository. It stands beside the values: at the top
-/// of their file, under the `values` of a resource, or of a chart within the chart.
+/// The registry that some charts put before every repository. It is at the top of the values file, or
+/// under the `values` of a resource or of a subchart.
 pub(super) fn global_registry<'d>(document: &'d Document<'_>, entry: Id) -> Option<&'d str> {
     let mut above = document.ancestors(entry);
     above.find_map(|map| registry_of(document, document.get(map, "global")?))
@@ -83,7 +80,7 @@ fn registry_of<'d>(document: &'d Document<'_>, global: Id) -> Option<&'d str> {
     first.or_else(|| nested().and_then(text))
 }
 
-/// What a text is as a digest: the same rule as behind a repository.
+/// The form of a text as a digest, by the same rule as after a repository.
 pub(super) fn shape(text: &str) -> Shape {
     if is_placeholder(text) || text.contains(['@', '/']) {
         return Shape::None;
@@ -96,36 +93,36 @@ pub(super) fn shape(text: &str) -> Shape {
     if !named || !digits.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Shape::None;
     }
-    let hex = text.as_bytes().strip_prefix(PREFIX);
-    let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
-    hex.and_then(|hex| Digest::from_hex(hex).ok())
-        .map_or(Shape::Malformed, Shape::Digest)
+    let hex = text.strip_prefix("sha256:");
+    let digest = hex.and_then(|hex| Digest::from_hex(hex).ok());
+    digest.map_or(Shape::Malformed, Shape::Digest)
 }
 
-/// Whether something else is filled in here before the file is read.
+/// Whether a template replaces this text before the file is used.
 pub(super) fn is_placeholder(text: &str) -> bool {
     text.contains("{{") || text.contains("${") || text.starts_with('<') && text.ends_with('>')
 }
 
-/// What a scalar is where a digest or a tag is expected.
+/// The meaning of a scalar where a digest or a tag is expected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content {
-    /// The whole text.
+    /// The form of the whole text.
     pub(super) whole: Shape,
-    /// The bytes before an `@`, and what stands behind it.
-    pub(super) behind: Option<(usize, Shape)>,
-    /// Whether what stands where the tag does may stand beside a digest.
-    pub(super) fine: bool,
-    /// Whether that is a tag which gets the new one: an empty or null one and a placeholder stay.
+    /// The length of the text before an `@`, and the form of the text after it.
+    pub(super) suffix: Option<(usize, Shape)>,
+    /// Whether the tag is well-formed, a placeholder or empty.
+    pub(super) well_formed: bool,
+    /// Whether the tag is replaced: an empty tag, null and a placeholder stay.
     pub(super) replaced: bool,
 }
 
 impl Content {
     pub(super) fn of(document: &Document<'_>, node: Id) -> Option<Self> {
         let text = document.scalar(node)?;
-        let behind = text.split_once('@');
-        let behind = behind.map(|(before, after)| (before.len(), shape(after)));
-        let tag = match behind {
+        let suffix = text
+            .split_once('@')
+            .map(|(before, after)| (before.len(), shape(after)));
+        let tag = match suffix {
             Some((before, Shape::Digest(_) | Shape::Malformed)) => &text[..before],
             _ => text,
         };
@@ -134,8 +131,8 @@ impl Content {
         let null = plain && matches!(tag, "~" | "null" | "Null" | "NULL");
         Some(Self {
             whole: shape(text),
-            behind,
-            fine: filled_in || Tag::parse(tag).is_ok(),
+            suffix,
+            well_formed: filled_in || Tag::parse(tag).is_ok(),
             replaced: !filled_in && !null,
         })
     }

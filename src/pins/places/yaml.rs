@@ -1,9 +1,9 @@
 //! Documents of a YAML or JSON text as trees with byte spans, as far as places need them.
 //!
-//! Unlike the configuration's reader this one has to read what others wrote: anchors, aliases,
-//! merges, tags, duplicate keys and several documents are kept as they stand, for the judge of
-//! entries to see. One document is in memory at a time, and every question about it takes a time that
-//! does not grow with the document, whatever an alias shares.
+//! The reader of the configuration refuses anchors, aliases, merges, tags, duplicate keys and several
+//! documents. Other files contain them, so this reader keeps them, and [`entry`](super::entry) judges
+//! them. One document is in memory at a time. The time of a query does not grow with the document,
+//! whatever an alias shares.
 
 mod builder;
 
@@ -17,48 +17,48 @@ use std::{
 use builder::Builder;
 use granit_parser::{Event, Parser, ScalarStyle};
 
-/// Nesting of collections, block or flow, and of merges; deeper text is refused.
+/// The maximum nesting of collections, block or flow, and of merges.
 const DEPTH: usize = 64;
-/// Nodes of one document; more are refused, so that memory stays bounded.
+/// The maximum number of nodes of one document, which bounds the memory.
 const NODES: usize = 500_000;
-/// Entries of a mapping from which on its keys are sorted to be found.
+/// The keys of a mapping with more entries are sorted before a search.
 const MANY: usize = 16;
 
 /// The key whose value is merged (YAML 1.1, "Merge Key Language-Independent Type").
 pub(super) const MERGE: &str = "<<";
-/// Bytes of a pointer: every pin has one, so that long ones would take much memory.
+/// The maximum length of a pointer in bytes. Every pin has one, which bounds the memory.
 pub(super) const POINTER: usize = 1024;
 
-/// A node, by its place in its document.
+/// The index of a node in its document.
 pub(super) type Id = u32;
 const NONE: Id = Id::MAX;
 
 /// One document.
 pub(super) struct Document<'t> {
-    /// The whole text, which spans are of.
+    /// The text of the file; spans refer to it.
     pub(super) text: &'t str,
-    /// Its number in the text, from 0.
+    /// The number of the document in the text, from 0.
     pub(super) number: usize,
     pub(super) root: Option<Id>,
     nodes: Vec<Node>,
-    /// Of each collection one after the other: items, or keys and values in turn.
+    /// The children of all collections: items, or keys and values in turn.
     children: Vec<Id>,
-    /// The texts of scalars whose bytes are something else.
+    /// The texts of scalars that differ from their bytes.
     texts: Vec<Box<str>>,
-    /// The aliases to each node that has any.
+    /// The aliases of each node.
     aliases: HashMap<Id, Vec<Id>>,
     /// The entries of large mappings, sorted by their keys.
     sorted: RefCell<HashMap<Id, Rc<[u32]>>>,
-    /// What merges bring, by mapping and key.
+    /// The results of merges, by mapping and key.
     merged: RefCell<HashMap<(Id, String), Option<Id>>>,
     too_deep: Cell<bool>,
-    /// Which entry counts where a mapping has several with one key.
+    /// The entry that counts if a mapping has several with one key.
     reader: Cell<Reader>,
-    /// Comments by the ends of their lines.
+    /// The comments, by the ends of their lines.
     comments: RefCell<BTreeMap<usize, LineComment>>,
 }
 
-/// Which of several entries with one key a reader of a mapping takes. YAML forbids such entries;
+/// The entry that a reader takes if a mapping has several with one key. YAML forbids duplicate keys;
 /// kustomize and Helm take the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
@@ -68,8 +68,8 @@ pub(super) enum Reader {
 
 /// The comment of a line.
 struct LineComment {
-    /// From where on the line was searched for its end.
-    begun: usize,
+    /// The offset from which the line was searched for its end.
+    searched_from: usize,
     comment: Option<Range<usize>>,
 }
 
@@ -77,14 +77,14 @@ struct LineComment {
 pub(super) struct Node {
     start: u32,
     end: u32,
-    /// The collection that it stands in; itself at the top.
+    /// The collection that contains it; itself at the top.
     parent: Id,
-    /// Its number among the children of that.
+    /// Its index among the children of the parent.
     number: u32,
-    /// Of a collection the first child, of an alias the node with the anchor, of a scalar whose bytes
-    /// are something else its text.
+    /// For a collection, the first child; for an alias, the node with the anchor; for a scalar whose
+    /// text differs from its bytes, the text.
     of: u32,
-    /// Children.
+    /// The number of children.
     count: u32,
     pub(super) kind: Kind,
     pub(super) anchored: bool,
@@ -92,7 +92,7 @@ pub(super) struct Node {
     pub(super) tagged: bool,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Scalar(ScalarStyle),
@@ -101,15 +101,15 @@ pub(super) enum Kind {
     Alias,
 }
 
-/// Why a text cannot be read.
+/// The reason why a text is not YAML.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where, in bytes.
+    /// The offset.
     pub(super) at: usize,
     pub(super) why: String,
 }
 
-/// Hands over each document of a text; what was handed over before a fault counts for nothing.
+/// Passes each document of a text to `each`. After a fault, the documents before it do not count.
 pub(super) fn documents<'t>(
     text: &'t str,
     mut each: impl FnMut(&Document<'t>),
@@ -133,10 +133,10 @@ pub(super) fn documents<'t>(
     Ok(())
 }
 
-/// Whether two texts differ in nothing but the scalars that hold an offset of `moved` in the old one
-/// (sorted), which stay scalars of their style, or become double-quoted where they were plain.
+/// Whether two texts differ only in the scalars that contain an offset of `moved` (sorted) in the old
+/// text. These keep their style, or a plain scalar becomes double-quoted.
 pub(super) fn same_events(old: &str, new: &str, moved: &[usize]) -> bool {
-    let holds = |span: &Range<usize>| {
+    let is_moved = |span: &Range<usize>| {
         let next = moved.partition_point(|at| *at < span.start);
         moved.get(next).is_some_and(|at| *at < span.end)
     };
@@ -151,7 +151,7 @@ pub(super) fn same_events(old: &str, new: &str, moved: &[usize]) -> bool {
             (
                 Event::Scalar(_, was_style, was_anchor, was_tag),
                 Event::Scalar(_, style, anchor, tag),
-            ) if holds(&bytes(&was.1)) => {
+            ) if is_moved(&bytes(&was.1)) => {
                 let quoted =
                     *was_style == ScalarStyle::Plain && *style == ScalarStyle::DoubleQuoted;
                 (was_style == style || quoted) && was_anchor == anchor && was_tag == tag
@@ -203,7 +203,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// How many nodes it has.
+    /// The number of nodes.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -212,7 +212,7 @@ impl<'t> Document<'t> {
         &self.nodes[id as usize]
     }
 
-    /// Its bytes: of a scalar with its quotes, without its anchor and tag.
+    /// The bytes of a node: a scalar with its quotes, without its anchor and tag.
     pub(super) fn span(&self, id: Id) -> Range<usize> {
         let node = self.node(id);
         node.start as usize..node.end as usize
@@ -224,7 +224,7 @@ impl<'t> Document<'t> {
         within_quotes(node.kind, self.span(id))
     }
 
-    /// The node that an alias stands for, or the node itself.
+    /// The node that an alias refers to, or the node itself.
     pub(super) fn resolved(&self, id: Id) -> Option<Id> {
         let node = self.node(id);
         match node.kind {
@@ -233,7 +233,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// A scalar's text.
+    /// The text of a scalar.
     pub(super) fn scalar(&self, id: Id) -> Option<&str> {
         let node = self.node(id);
         match (node.kind, node.of) {
@@ -243,7 +243,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Whether a scalar's bytes are its text.
+    /// Whether the bytes of a scalar are its text.
     pub(super) fn is_verbatim(&self, id: Id) -> bool {
         self.node(id).of == NONE
     }
@@ -254,7 +254,7 @@ impl<'t> Document<'t> {
         &self.children[first..first + node.count as usize]
     }
 
-    /// The entries of a mapping; none of anything else.
+    /// The entries of a mapping; empty for other nodes.
     pub(super) fn map(&self, id: Id) -> impl ExactSizeIterator<Item = (Id, Id)> {
         let children = match self.node(id).kind {
             Kind::Map => self.children(id),
@@ -263,7 +263,7 @@ impl<'t> Document<'t> {
         children.chunks_exact(2).map(|two| (two[0], two[1]))
     }
 
-    /// The items of a list; none of anything else.
+    /// The items of a list; empty for other nodes.
     pub(super) fn list(&self, id: Id) -> &[Id] {
         match self.node(id).kind {
             Kind::List => self.children(id),
@@ -271,13 +271,13 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// The document as this reader takes it.
+    /// Selects the reader for the following queries.
     pub(super) fn read_as(&self, reader: Reader) {
         self.reader.set(reader);
         self.merged.borrow_mut().clear();
     }
 
-    /// Whether any mapping has several entries with one key.
+    /// Whether a mapping has several entries with one key.
     pub(super) fn has_duplicates(&self) -> bool {
         (0..).take(self.nodes.len()).any(|map| {
             let mut keys: Vec<_> = self.map(map).filter_map(|(key, _)| self.key(key)).collect();
@@ -286,12 +286,12 @@ impl<'t> Document<'t> {
         })
     }
 
-    /// The text of a key, aliases followed.
+    /// The text of a key; an alias is resolved.
     pub(super) fn key(&self, id: Id) -> Option<&str> {
         self.scalar(self.resolved(id)?)
     }
 
-    /// The value of a key that is written in a mapping, as the reader takes it.
+    /// The value of a key that is written in a mapping, for the selected reader.
     pub(super) fn written(&self, map: Id, key: &str) -> Option<Id> {
         let named = self.named(map, key);
         let entry = match self.reader.get() {
@@ -301,7 +301,7 @@ impl<'t> Document<'t> {
         entry.map(|(_, value)| *value)
     }
 
-    /// The entries of a mapping whose key is this text, in their order.
+    /// The entries of a mapping with this key, in their order.
     pub(super) fn named(&self, map: Id, key: &str) -> Vec<(Id, Id)> {
         let entries = self.map(map);
         if entries.len() <= MANY {
@@ -326,13 +326,13 @@ impl<'t> Document<'t> {
         same.map(entry).collect()
     }
 
-    /// The value of a key that is written in a mapping, aliases followed.
+    /// The value of a key that is written in a mapping; an alias is resolved.
     pub(super) fn get(&self, map: Id, key: &str) -> Option<Id> {
         self.resolved(self.written(map, key)?)
     }
 
-    /// What the merges of a mapping bring for a key, and the `<<` that does. Of the mappings that
-    /// are merged, the first that has the key counts.
+    /// The `<<` of a mapping that supplies a key, and the value. The first merged mapping with the key
+    /// counts.
     pub(super) fn merged(&self, map: Id, key: &str) -> Option<(Id, Id)> {
         self.merged_below(map, key, 0)
     }
@@ -349,7 +349,7 @@ impl<'t> Document<'t> {
             let several = self.list(target).iter();
             let several = several.filter_map(|item| self.resolved(*item));
             for map in std::iter::once(target).chain(several) {
-                if let Some(node) = self.brought(map, key, depth + 1) {
+                if let Some(node) = self.value_in_merged(map, key, depth + 1) {
                     return Some((merge, node));
                 }
             }
@@ -357,8 +357,8 @@ impl<'t> Document<'t> {
         None
     }
 
-    /// The value of a key in a mapping that is merged, written or merged there itself.
-    fn brought(&self, map: Id, key: &str, depth: usize) -> Option<Id> {
+    /// The value of a key in a merged mapping, written there or merged into it.
+    fn value_in_merged(&self, map: Id, key: &str, depth: usize) -> Option<Id> {
         if depth > DEPTH {
             self.too_deep.set(true);
             return None;
@@ -371,14 +371,14 @@ impl<'t> Document<'t> {
         if let Some(found) = self.merged.borrow().get(&known) {
             return *found;
         }
-        // What merges itself brings nothing.
+        // A mapping that merges itself supplies nothing.
         self.merged.borrow_mut().insert(known.clone(), None);
         let found = self.merged_below(map, key, depth).map(|(_, node)| node);
         self.merged.borrow_mut().insert(known, found);
         found
     }
 
-    /// The entries of a mapping, with those that merges bring.
+    /// The entries of a mapping, including those of merges.
     pub(super) fn with_merges(&self, map: Id) -> Vec<(Id, Id)> {
         let (mut entries, mut pending, mut seen) = (Vec::new(), vec![map], HashSet::new());
         while let Some(id) = pending.pop() {
@@ -402,12 +402,12 @@ impl<'t> Document<'t> {
         self.aliases.get(&target).map_or(&[], Vec::as_slice)
     }
 
-    /// A node, and every collection that it stands in.
+    /// A node and the collections that contain it.
     pub(super) fn ancestors(&self, id: Id) -> impl Iterator<Item = Id> {
         std::iter::successors(Some(id), |id| self.parent(*id))
     }
 
-    /// The collection that a node stands in.
+    /// The collection that contains a node.
     fn parent(&self, id: Id) -> Option<Id> {
         Some(self.node(id).parent).filter(|parent| *parent != id)
     }
@@ -419,7 +419,7 @@ impl<'t> Document<'t> {
         is_value.then(|| self.children(parent)[number - 1])
     }
 
-    /// Where a node stands (RFC 6901); `None` if that takes more than [`POINTER`] bytes.
+    /// The pointer to a node (RFC 6901); `None` if it has more than [`POINTER`] bytes.
     pub(super) fn pointer(&self, id: Id) -> Option<String> {
         let mut steps = Vec::new();
         let mut child = id;
@@ -450,8 +450,8 @@ impl<'t> Document<'t> {
         Some(pointer)
     }
 
-    /// The second of two equal keys, of the mapping that a node stands in or of one above: a reader
-    /// that takes the other one never comes to the node.
+    /// The second of two equal keys on the way to a node: a reader that takes the other one never
+    /// reaches the node.
     pub(super) fn duplicate_above(&self, id: Id) -> Option<Id> {
         let mut child = id;
         while let Some(parent) = self.parent(child) {
@@ -466,8 +466,8 @@ impl<'t> Document<'t> {
         None
     }
 
-    /// The text of the comment at the end of the line that a scalar ends in, behind its `#`.
-    pub(super) fn comment_behind(&self, scalar: Id) -> Option<Range<usize>> {
+    /// The text of the comment at the end of the line in which a scalar ends, after its `#`.
+    pub(super) fn comment_after(&self, scalar: Id) -> Option<Range<usize>> {
         let from = self.span(scalar).end;
         let line_end = |range: Range<usize>| {
             let found = memchr::memchr2(b'\n', b'\r', &self.text.as_bytes()[range.clone()]);
@@ -476,29 +476,29 @@ impl<'t> Document<'t> {
         let mut comments = self.comments.borrow_mut();
         let known = comments.range_mut(from..).next();
         if let Some((_, known)) = known
-            && line_end(from..from.max(known.begun)).is_none()
+            && line_end(from..from.max(known.searched_from)).is_none()
         {
-            known.begun = from.min(known.begun);
+            known.searched_from = from.min(known.searched_from);
             return known.comment.clone();
         }
         let end = line_end(from..self.text.len()).unwrap_or(self.text.len());
         let comment = self.comment_before(end);
         let known = LineComment {
-            begun: from,
+            searched_from: from,
             comment: comment.clone(),
         };
         comments.insert(end, known);
         comment
     }
 
-    /// The comment that ends where a line does: behind the last node that begins in the line, which
-    /// nothing but brackets, commas and colons follow.
+    /// The comment at the end of a line: after the last node that starts in the line, only brackets,
+    /// commas and colons precede it.
     fn comment_before(&self, line_end: usize) -> Option<Range<usize>> {
-        let behind = self
+        let next = self
             .nodes
             .partition_point(|node| (node.start as usize) < line_end);
         let leaf = |node: &&Node| matches!(node.kind, Kind::Scalar(_) | Kind::Alias);
-        let last = self.nodes[..behind].iter().rev().find(leaf)?;
+        let last = self.nodes[..next].iter().rev().find(leaf)?;
         let rest = self.text.get(last.end as usize..line_end)?;
         let hash = memchr::memchr_iter(b'#', rest.as_bytes())
             .find(|at| rest[..*at].ends_with([' ', '\t']))?;

@@ -1,9 +1,9 @@
-//! Tests of the scanner: the grammar's edges, places, and chunks against a naive model.
+//! Tests of the search for whole pins: the grammar's edges, places, and a naive model.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Image, error::Span, pins::chunk::CHUNK};
+use crate::{config::Image, error::Span};
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -39,7 +39,7 @@ fn found(finder: &Finder, text: &str) -> (Vec<usize>, usize) {
 }
 
 #[test]
-fn a_pin_is_found_in_whatever_surrounds_it() {
+fn pin_is_found_in_any_text() {
     for text in [
         "ghcr.io/acme/app@sha256:HEX",
         "image: ghcr.io/acme/app@sha256:HEX\n",
@@ -60,7 +60,7 @@ fn a_pin_is_found_in_whatever_surrounds_it() {
 }
 
 #[test]
-fn names_that_only_contain_a_configured_one_are_others() {
+fn longer_names_are_other_repositories() {
     for text in [
         "mirror.example/ghcr.io/acme/app@sha256:HEX",
         "ghcr.io/acme/app/sub@sha256:HEX",
@@ -92,7 +92,7 @@ fn names_that_only_contain_a_configured_one_are_others() {
 }
 
 #[test]
-fn docker_hubs_spellings_are_found_alike() {
+fn spellings_of_docker_hub_are_equal() {
     let hub = finder(&["nginx"]);
     for name in [
         "nginx",
@@ -113,7 +113,7 @@ fn docker_hubs_spellings_are_found_alike() {
 
 #[test]
 fn the_text_of_a_malformed_pin_has_no_half_character() {
-    // The excerpt ends within one of the characters, wherever it begins.
+    // The excerpt ends within one of the characters.
     for filler in 0..4 {
         let text = format!(
             "ghcr.io/acme/fix@sha256:{}{}",
@@ -127,7 +127,7 @@ fn the_text_of_a_malformed_pin_has_no_half_character() {
 }
 
 #[test]
-fn a_digest_that_is_none_is_malformed() {
+fn malformed_digest_is_reported() {
     for text in [
         "ghcr.io/acme/app@sha256:abc",
         "ghcr.io/acme/app@sha256:HEX0",
@@ -162,7 +162,7 @@ fn the_longest_algorithm_has_32_characters() {
 }
 
 #[test]
-fn a_placeholder_is_left_alone() {
+fn placeholder_is_ignored() {
     for text in [
         "ghcr.io/acme/app@sha256:<digest>",
         "ghcr.io/acme/app@sha256:${DIGEST}",
@@ -196,21 +196,6 @@ fn several_pins_in_one_line_have_their_own_places() {
     }
 }
 
-/// Gives its bytes in pieces of the sizes that it was told, again and again.
-struct Pieces<'b>(&'b [u8], Vec<usize>, usize);
-
-impl Read for Pieces<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let size = self.1[self.2 % self.1.len()]
-            .min(out.len())
-            .min(self.0.len());
-        self.2 += 1;
-        out[..size].copy_from_slice(&self.0[..size]);
-        self.0 = &self.0[size..];
-        Ok(size)
-    }
-}
-
 #[test]
 fn text_that_is_longer_than_any_reference_is_not_cut_into_one() {
     let reference = |length: usize| {
@@ -220,7 +205,7 @@ fn text_that_is_longer_than_any_reference_is_not_cut_into_one() {
     };
     assert_eq!(found(&acme(), &reference(LONGEST)), (vec![], 1));
     assert_eq!(found(&acme(), &reference(LONGEST + 1)), (vec![], 0));
-    // What remains of it without its first byte is the reference above.
+    // Without its first byte, it is the reference above.
     for length in [LONGEST, LONGEST + 1] {
         let longer = format!("x{}", reference(length));
         assert_eq!(found(&acme(), &longer), (vec![], 0), "{length}");
@@ -228,25 +213,18 @@ fn text_that_is_longer_than_any_reference_is_not_cut_into_one() {
 }
 
 #[test]
-fn the_longest_reference_is_found_wherever_a_chunk_ends_in_it() {
+fn longest_reference_is_found() {
     let name = format!(
         "ghcr.io/acme/{}",
         "a".repeat(Repository::MAX - "ghcr.io/acme/".len())
     );
-    let finder = finder(&[&name]);
     let pin = format!("docker://{name}:{}@sha256:{HEX}", "t".repeat(Tag::MAX));
-    for behind in (0..=pin.len()).step_by(3) {
-        let text = format!("{}{pin}\n", " ".repeat(CHUNK - behind));
-        let scan = finder
-            .scan_reader(text.as_bytes(), &mut Vec::new())
-            .unwrap();
-        let offsets: Vec<_> = scan.pins.iter().map(|pin| pin.offset).collect();
-        assert_eq!(offsets, [text.len() - 72], "{behind}");
-    }
+    let scan = finder(&[&name]).scan(format!(" {pin}\n").as_bytes());
+    assert_eq!(scan.pins[0].offset, 1 + pin.len() - 71);
 }
 
 #[test]
-fn the_longest_comment_is_read_wherever_a_chunk_ends_in_it() {
+fn longest_comment_is_found() {
     let source = crate::error::SourceText {
         name: "repin.yaml".into(),
         text: "version: 1\nfiles: [x]\nimages:\n  app: { repository: ghcr.io/acme/app, pins: 1 }\n\
@@ -254,24 +232,19 @@ fn the_longest_comment_is_read_wherever_a_chunk_ends_in_it() {
             .into(),
     };
     let config = crate::config::parse(&source, std::path::Path::new("/")).unwrap();
-    let finder = acme().with_versions(&config);
+    let finder = acme().with_version_comments(&config);
     let version = "v".repeat(Tag::MAX);
     let blanks = " ".repeat(16);
     let pin = format!("ghcr.io/acme/app@sha256:{HEX}{blanks}//{blanks}{version}{blanks}");
     for end in ["\n", "\r\n# more", ""] {
-        for behind in (0..=pin.len() + end.len()).step_by(3) {
-            let text = format!("{}{pin}{end}", " ".repeat(CHUNK - behind));
-            let scan = finder
-                .scan_reader(text.as_bytes(), &mut Vec::new())
-                .unwrap();
-            assert_eq!(scan, finder.scan(text.as_bytes()), "{behind} {end:?}");
-            let comment = scan.pins[0].comment.as_deref().unwrap();
-            assert_eq!(&text[comment.at.clone()], version, "{behind} {end:?}");
-        }
+        let text = format!("{pin}{end}");
+        let scan = finder.scan(text.as_bytes());
+        let comment = scan.pins[0].comment.as_deref().unwrap();
+        assert_eq!(&text[comment.at.clone()], version, "{end:?}");
     }
 }
 
-/// Text that is likely to hold pins, near misses, and both at the edges of chunks.
+/// Text with pins and near misses.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => Just(format!("ghcr.io/acme/app@sha256:{HEX}")),
@@ -280,20 +253,12 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         1 => Just("@".to_owned()),
         1 => Just("docker://".to_owned()),
         2 => "[ \n/:a-z\"]{0,5}",
-        1 => (CHUNK - 200..CHUNK + 200).prop_map(|n| " ".repeat(n)),
         1 => (1..600_usize).prop_map(|n| "a".repeat(n)),
     ];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
 proptest! {
-    #[test]
-    fn chunks_change_nothing(text in text(), sizes in proptest::collection::vec(1..CHUNK, 1..4)) {
-        let finder = acme();
-        let streamed = finder.scan_reader(Pieces(&text, sizes, 0), &mut Vec::new()).unwrap();
-        prop_assert_eq!(streamed, finder.scan(&text));
-    }
-
     #[test]
     fn a_naive_search_finds_the_same(text in text()) {
         let pattern = regex::bytes::Regex::new(

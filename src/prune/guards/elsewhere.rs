@@ -22,7 +22,7 @@ use crate::{
     git::{Git, GitError, ObjectId, Objects, Remote},
     history::{self, LARGEST_CONFIG, parse_config},
     oci::{Digest, Repository},
-    pins::Finder,
+    pins::{Finder, mentions, read_whole},
     prune::Text,
 };
 
@@ -293,15 +293,26 @@ impl Rules {
             || self.placed.iter().any(looks)
     }
 
-    /// Makes pins of a content of any size, if it holds any.
+    /// Reads the digests that a content pins.
     fn scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {
         let finder = Finder::of(&self.repositories);
         let mut buffer = Vec::new();
         move |content| {
-            let pins = finder.scan_reader(content, &mut buffer)?.pins;
-            let found: BTreeSet<_> = pins.into_iter().map(|pin| pin.digest).collect();
+            let found: BTreeSet<_> = match read_whole(&mut *content, &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    // Its pins are unknown, so every digest may be one.
+                    let whole = buffer.as_slice().chain(content);
+                    let mentions = mentions(whole, &mut Vec::new())?;
+                    mentions.iter().map(|mention| mention.digest).collect()
+                }
+                read => {
+                    read?;
+                    let pins = finder.scan(&buffer).pins;
+                    pins.iter().map(|pin| pin.digest).collect()
+                }
+            };
             Ok(Some(found).filter(|found| !found.is_empty()))
         }
     }

@@ -49,11 +49,11 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
         lines.skip("files", NO_CONFIG);
         return None;
     };
-    match pins::find_in(&outside::work_tree(config), config) {
+    match pins::find(&outside::work_tree(config), config) {
         Ok(found) => {
             let (pins, files) = (
                 number(found.pins().len(), "pin"),
-                number(found.files, "file"),
+                number(found.files.len(), "file"),
             );
             lines.pass("files", format!("{pins} in {files}"));
             Some(found)

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     cli::output::Output,
     error::{Errors, usage},
-    pins::discover::{Seen, groups::Group},
+    pins::discover::{PinnedRepository, groups::Group},
 };
 
 /// How many groups are offered.
@@ -21,7 +21,7 @@ const ANSWER: u64 = 1024;
 /// Asks which groups make the set; returns their indices, the first one for an empty answer.
 pub(super) fn which(
     groups: &[Group],
-    seen: &[Seen],
+    seen: &[PinnedRepository],
     output: &Output,
 ) -> Result<Vec<usize>, Errors> {
     let offered = &groups[..groups.len().min(OFFERED)];
@@ -44,7 +44,7 @@ pub(super) fn which(
     ))
 }
 
-fn question(groups: &[Group], seen: &[Seen]) -> String {
+fn question(groups: &[Group], seen: &[PinnedRepository]) -> String {
     let mut text = "Which of these images form the set that is promoted together?\n".to_owned();
     for (at, group) in groups.iter().enumerate() {
         let members = group.members.iter().map(|&at| &seen[at]);

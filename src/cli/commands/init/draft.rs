@@ -9,10 +9,10 @@ use crate::{
     error::{Errors, SourceText},
     files::WorkTree,
     git::HostedRepository,
-    outside::{self, Scope},
+    outside::{Scope, TrackedTree},
     pins::{
         self, Finder, Found,
-        discover::{Discovery, Seen, groups, names, narrow},
+        discover::{Discovery, PinnedRepository, groups, names, narrow},
     },
     report::{
         json::{InitImage, InitOther},
@@ -84,10 +84,10 @@ impl Draft {
             .collect();
         let mut warnings = starter.remarks.clone();
         warnings.extend(left_out);
-        let beside = |scope| beside(&config, &found, scope, target);
-        let tracked = beside(Scope::Tracked)?;
+        let outside = |scope| outside_problems(&config, &found, scope, target);
+        let tracked = outside(Scope::Tracked);
         // What is not added yet is not reported yet, but the next commit may hold it.
-        starter.refuses_outside = tracked.is_empty() && beside(Scope::Addable)?.is_empty();
+        starter.refuses_outside = tracked.is_empty() && outside(Scope::Addable).is_empty();
         warnings.extend(tracked);
         for (remark, detail) in failing(&config, &found) {
             starter.remarks.push(remark);
@@ -137,7 +137,7 @@ fn images<'s>(names: &'s [String], chosen: &Chosen<'s>) -> Vec<StarterImage<'s>>
 }
 
 fn others<'s>(chosen: &Chosen<'s>) -> Vec<StarterOther<'s>> {
-    let other = |(seen, reason): &(&'s Seen, groups::Reason)| StarterOther {
+    let other = |(seen, reason): &(&'s PinnedRepository, groups::Reason)| StarterOther {
         repository: &seen.repository,
         pins: seen.pins.len(),
         reason: reason.to_string(),
@@ -170,7 +170,7 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
         text: starter::text(starter).into(),
     };
     let config = config::parse(&source, tree.root())?;
-    let found = pins::find_in(tree, &config)?;
+    let found = pins::find(tree, &config)?;
     for (at, image) in starter.images.iter_mut().enumerate() {
         image.pins = found.pins_of(at).count();
     }
@@ -181,21 +181,23 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
     Ok((config::parse(&source, tree.root())?, found))
 }
 
-/// Digests outside the pins and unreadable files, a line each, without the configuration to be
-/// replaced.
-fn beside(
+/// Digests outside the pins and unreadable files, one in each line, without those in the configuration
+/// that is replaced.
+fn outside_problems(
     config: &Config,
     found: &Found,
     scope: Scope,
     target: Option<&RelPath>,
-) -> Result<Vec<String>, Errors> {
-    let (_, mut outside) = outside::look(config, scope, false)?;
-    outside.sightings.retain(|one| Some(&*one.file) != target);
+) -> Vec<String> {
+    let mut outside = TrackedTree::open(config).search(config, found, scope);
+    outside
+        .occurrences
+        .retain(|occurrence| Some(&*occurrence.file) != target);
     let checks = checks::outside(config, found, &outside, Operation::Promotion);
     let reported = checks.iter().filter(|check| check.status != Status::Pass);
-    Ok(reported
+    reported
         .map(|check| format!("{}: {}", check.code, check.describe()))
-        .collect())
+        .collect()
 }
 
 /// The failures of `check`, as a remark for the file and in full. The remark never quotes a pin,

@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let found = pins::find_in(&outside::work_tree(&config), &config)?;
+    let found = pins::find(&outside::work_tree(&config), &config)?;
     refuse_malformed(&config, &found)?;
     let old = config.source.text.to_string();
     let new = counted(&config, &found);

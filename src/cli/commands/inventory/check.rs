@@ -95,7 +95,7 @@ fn asked<'c>(
         .transpose()?
         .map(|(_, tag)| tag);
     let found = if tag.is_none() {
-        Some(pins::find_in(&outside::work_tree(config), config)?)
+        Some(pins::find(&outside::work_tree(config), config)?)
     } else {
         None
     };

@@ -9,10 +9,9 @@ use crate::{
     pins::{Located, Pin},
 };
 
-/// `REPOSITORY[:TAG] FILE`, a pin each; a repository is what precedes the last colon behind
-/// the last slash.
-fn seen(pins: &[&str]) -> Vec<Seen> {
-    let mut all: Vec<Seen> = Vec::new();
+/// Pins as `REPOSITORY[:TAG] FILE`.
+fn pinned(pins: &[&str]) -> Vec<PinnedRepository> {
+    let mut all: Vec<PinnedRepository> = Vec::new();
     for (nth, line) in pins.iter().enumerate() {
         let (reference, file) = line
             .split_once(' ')
@@ -43,7 +42,7 @@ fn seen(pins: &[&str]) -> Vec<Seen> {
         };
         match all.iter_mut().find(|one| one.repository == repository) {
             Some(one) => one.pins.push(pin),
-            None => all.push(Seen {
+            None => all.push(PinnedRepository {
                 refused: Vec::new(),
                 repository,
                 pins: vec![pin],
@@ -64,7 +63,7 @@ fn owners(guess: &Guess) -> Vec<&str> {
 
 #[test]
 fn the_remotes_owner_decides() {
-    let seen = seen(&[
+    let seen = pinned(&[
         "quay.io/other/a",
         "quay.io/other/b",
         "ghcr.io/acme/app",
@@ -81,8 +80,8 @@ fn the_remotes_owner_decides() {
 }
 
 #[test]
-fn without_it_the_guess_has_to_be_confirmed() {
-    let seen = seen(&[
+fn guess_without_an_owner_needs_confirmation() {
+    let seen = pinned(&[
         "quay.io/other/a",
         "quay.io/other/b",
         "ghcr.io/acme/app",
@@ -98,17 +97,17 @@ fn without_it_the_guess_has_to_be_confirmed() {
 }
 
 #[test]
-fn two_registries_of_one_owner_have_to_be_confirmed() {
-    let seen = seen(&["ghcr.io/acme/app", "acme/app"]);
+fn two_registries_of_one_owner_need_confirmation() {
+    let seen = pinned(&["ghcr.io/acme/app", "acme/app"]);
     assert!(!guess(&seen, Some("acme")).sure);
 }
 
 #[test]
-fn tags_that_name_commits_and_files_that_run_something_speak_for_a_group() {
+fn tags_with_commits_make_a_group_likelier() {
     let commit = format!("b.example/x/app:{}", "4f".repeat(20));
-    let tagged = seen(&["a.example/x/app", "a.example/x/other", &commit]);
+    let tagged = pinned(&["a.example/x/app", "a.example/x/other", &commit]);
     assert_eq!(owners(&guess(&tagged, None))[0], "b.example/x");
-    let placed = seen(&[
+    let placed = pinned(&[
         "a.example/x/app README.md",
         "a.example/x/b README.md",
         "b.example/x/app deploy/k8s/app.yaml",
@@ -119,7 +118,7 @@ fn tags_that_name_commits_and_files_that_run_something_speak_for_a_group() {
 #[test]
 fn placeholders_and_other_tags_stay_apart() {
     let commit = format!("ghcr.io/acme/app:{}", "4f".repeat(20));
-    let seen = seen(&[
+    let seen = pinned(&[
         "ghcr.io/acme/example",
         &commit,
         "ghcr.io/acme/tool:v1.2",
@@ -140,7 +139,7 @@ fn placeholders_and_other_tags_stay_apart() {
 }
 
 #[test]
-fn owners_are_the_first_part_behind_the_registry() {
+fn owner_is_the_first_part_of_the_path() {
     let owner = |text| owner_of(&Repository::parse(text).unwrap());
     assert_eq!(owner("ghcr.io/acme/team/app"), "ghcr.io/acme");
     assert_eq!(owner("localhost:5000/app"), "localhost:5000");

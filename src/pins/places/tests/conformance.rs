@@ -1,6 +1,6 @@
-//! The cases of yaml-test-suite: the tree of each document against the events that the suite states.
+//! The cases of yaml-test-suite: the tree of each document, compared with the events of the suite.
 //!
-//! `scripts/conformance` runs [`suite`]; reasons for differences stand in `scripts/conformance.yaml`.
+//! `scripts/conformance` runs [`suite`]; the reasons for differences are in `scripts/conformance.yaml`.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The text that is meant: the suite writes what one does not see with signs of its own.
+/// The text of a case: the suite replaces invisible characters by visible ones.
 fn visible(text: &str) -> String {
     let tab = regex::Regex::new("—*»").unwrap();
     let text = tab
@@ -26,7 +26,7 @@ fn visible(text: &str) -> String {
     text.replace("∎\n", "").replace('∎', "")
 }
 
-/// The events of the suite without what a tree does not keep: names of anchors and tags.
+/// The events of the suite without the names of anchors and tags, which a tree does not contain.
 fn stated(tree: &str) -> Vec<String> {
     let mut events = Vec::new();
     for line in tree.lines() {
@@ -121,7 +121,7 @@ fn events(document: &Document<'_>, id: Id, out: &mut Vec<String>) {
     }
 }
 
-/// The events of a text, or why it is refused.
+/// The events of a text, or the reason of its refusal.
 fn read(text: &str) -> Result<Vec<String>, String> {
     let mut out = Vec::new();
     let ended = documents(text, |document| {
@@ -138,7 +138,7 @@ fn read(text: &str) -> Result<Vec<String>, String> {
 fn cases(name: &str, file: &str) -> Vec<Case> {
     let items: Vec<Value> = serde_yaml_ng::from_str(file).unwrap();
     let mut cases = Vec::new();
-    // What a case leaves out is that of the one before.
+    // A missing field has the value of the case before.
     let mut tree = String::new();
     for (at, item) in items.iter().enumerate() {
         let text = |key: &str| item.get(key).and_then(Value::as_str);

@@ -1,5 +1,5 @@
-//! Drawn documents, moved, and read by another reader of YAML (libyaml): nothing but the scalars of
-//! the places changed, and those are what they have to be.
+//! Generated documents before and after a move, read by another YAML reader (libyaml): only the scalars
+//! of the places changed, to the expected values.
 
 use std::fmt::Write as _;
 
@@ -9,16 +9,16 @@ use serde_yaml_ng::Value;
 
 use super::*;
 
-/// How an entry is written.
+/// A generated entry.
 #[derive(Debug, Clone)]
 struct Drawn {
     repository: &'static str,
-    /// The quote around scalars, if any.
+    /// The quote around scalars, or nothing.
     quote: &'static str,
     flow: bool,
     /// `None`: no tag; an empty one stays.
     tag: Option<&'static str>,
-    /// Whether the digest stands in the tag.
+    /// Whether the tag contains the digest.
     in_tag: bool,
     /// Whether an entry with an alias of the digest follows.
     alias: bool,
@@ -103,7 +103,7 @@ impl Drawn {
     }
 }
 
-/// What a document has to be after the move.
+/// Changes a document as the move must change it.
 fn moved(value: &mut Value, to: &str) {
     if let Value::Sequence(items) = value {
         for item in items {

@@ -1,4 +1,4 @@
-//! Building a document's tree from the parser's events.
+//! Builds the tree of a document from the events of the parser.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -6,22 +6,22 @@ use granit_parser::{Event, ScalarStyle, Tag};
 
 use super::{Document, Fault, Id, Kind, NODES, NONE, Node, within_quotes};
 
-/// A collection whose end has not been seen.
+/// A collection that has not ended.
 struct Open {
     id: Id,
-    /// Where its children begin among those that are pending.
+    /// The index of its first child in `pending`.
     first: usize,
 }
 
 pub(super) struct Builder<'t> {
     pub(super) document: Document<'t>,
     open: Vec<Open>,
-    /// Children of open collections.
+    /// The children of open collections.
     pending: Vec<Id>,
     anchors: HashMap<usize, Id>,
 }
 
-/// What an event says of a node.
+/// The properties of a node.
 struct Properties<'e> {
     anchor: usize,
     tag: Option<&'e Tag>,
@@ -72,9 +72,9 @@ impl<'t> Builder<'t> {
         let kind = Kind::Scalar(style);
         let id = self.add(span, kind, &Properties { anchor, tag })?;
         let within = within_quotes(kind, span.clone());
-        // The parser says `~` where nothing stands.
-        let nothing = style == ScalarStyle::Plain && span.is_empty();
-        if !nothing && self.document.text.get(within) != Some(text) {
+        // The parser's text for a missing value is `~`.
+        let missing = style == ScalarStyle::Plain && span.is_empty();
+        if !missing && self.document.text.get(within) != Some(text) {
             let texts = &mut self.document.texts;
             self.document.nodes[id as usize].of =
                 u32::try_from(texts.len()).map_err(|_| too_large(span.start))?;
@@ -115,7 +115,7 @@ impl<'t> Builder<'t> {
         };
         let children = &mut self.document.children;
         let node = &mut self.document.nodes[id as usize];
-        // There are no more of them than nodes, which fit.
+        // There are at most as many children as nodes, and the number of nodes fits.
         node.of = u32::try_from(children.len()).unwrap_or(0);
         children.extend(self.pending.drain(first..));
         node.count = u32::try_from(children.len()).unwrap_or(0) - node.of;

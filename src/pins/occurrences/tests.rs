@@ -1,4 +1,4 @@
-//! Tests of what is seen beside pins: names, encodings, places, tags.
+//! Tests of occurrences: names, encodings, places, tags.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     config,
     error::SourceText,
-    pins::{Finder, chunk::each_window},
+    pins::{Finder, read::BLOCK},
 };
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -33,54 +33,33 @@ images:
     config::parse(&source, Path::new("/root")).unwrap()
 }
 
-/// Every digest in a text: the same, whether it is read as a whole or part by part.
-fn look(lookout: &Lookout, text: &[u8]) -> Vec<Sighting> {
-    let mut keep = |_: &Sight, _: &Digest| true;
-    let mut all = Vec::new();
-    let window = Window {
-        bytes: text,
-        base: 0,
-    };
-    let mut lines = Lines::of(text);
-    lookout.look(&window, 0..text.len(), &mut lines, &mut keep, &mut all);
-    let parts = lookout.look_through(text, &mut Vec::new(), keep).unwrap();
-    assert_eq!(all, parts);
-    all
+/// Every digest in a text.
+fn digests(finder: &OccurrenceFinder, text: &[u8]) -> Vec<Occurrence> {
+    finder.digests(text, &mut Vec::new(), |_, _| true).unwrap()
 }
 
-/// Every reference by tag alone in a text.
-fn unpinned(lookout: &Lookout, text: &[u8]) -> Vec<Unpinned> {
-    let mut found = Vec::new();
-    each_window(text, &mut Vec::new(), OVERLAP, |window, range, lines| {
-        lookout.unpinned(window, range, lines, &mut found);
-    })
-    .unwrap();
-    found
-}
-
-/// What is seen in a text, a line each.
-fn seen(text: &[u8]) -> Vec<String> {
-    let lookout = Lookout::new(&config());
-    let all = look(&lookout, text);
-    let row = |one: &Sighting| {
-        let what = match &one.sight {
-            Sight::Image(at) => format!("image {at}"),
-            Sight::Wide(at) => format!("wide {at}"),
-            Sight::Mirror(at, name) => format!("mirror {at} {name}"),
-            Sight::SameOwner(name) => format!("owner {name}"),
-            Sight::Nothing => "digits".to_owned(),
+/// The occurrences in a text, one in each line.
+fn found_in(text: &[u8]) -> Vec<String> {
+    let row = |one: &Occurrence| {
+        let kind = match &one.kind {
+            OccurrenceKind::Image(at) => format!("image {at}"),
+            OccurrenceKind::Utf16Image(at) => format!("wide {at}"),
+            OccurrenceKind::Mirror(at, name) => format!("mirror {at} {name}"),
+            OccurrenceKind::SameOwner(name) => format!("owner {name}"),
+            OccurrenceKind::Bare => "digits".to_owned(),
         };
-        format!("{}:{} {what}", one.line, one.column)
+        format!("{}:{} {kind}", one.line, one.column)
     };
-    all.iter().map(row).collect()
+    let found = digests(&OccurrenceFinder::new(&config()), text);
+    found.iter().map(row).collect()
 }
 
 fn in_text(text: &str) -> Vec<String> {
-    seen(text.replace("HEX", HEX).as_bytes())
+    found_in(text.replace("HEX", HEX).as_bytes())
 }
 
 #[test]
-fn names_decide_what_a_digest_is() {
+fn name_decides_the_kind_of_an_occurrence() {
     for (text, expected) in [
         ("\n  x: ghcr.io/acme/app@sha256:HEX", "2:6 image 0"),
         ("docker://ghcr.io/acme/app:v1@sha256:HEX\n", "1:10 image 0"),
@@ -130,7 +109,7 @@ fn utf16(text: &str, big: bool) -> Vec<u8> {
 }
 
 #[test]
-fn utf_16_has_its_own_places() {
+fn utf_16_has_line_and_column() {
     let text = format!("a\n  image: ghcr.io/acme/app@sha256:{HEX}\r\nsha256:{HEX}");
     for big in [false, true] {
         for mark in [false, true] {
@@ -140,17 +119,22 @@ fn utf_16_has_its_own_places() {
                 text.clone()
             };
             let bytes = utf16(&text, big);
-            assert_eq!(seen(&bytes), ["2:19 wide 0", "3:1 digits"], "{big} {mark}");
+            assert_eq!(
+                found_in(&bytes),
+                ["2:19 wide 0", "3:1 digits"],
+                "{big} {mark}"
+            );
         }
     }
 }
 
 #[test]
-fn a_tag_alone_pins_nothing() {
-    let lookout = Lookout::new(&config());
+fn reference_by_tag_alone_is_found() {
+    let finder = OccurrenceFinder::new(&config());
     let rows = |bytes: &[u8]| {
-        let found = unpinned(&lookout, bytes);
-        let row = |one: &Unpinned| format!("{}:{} {} {}", one.line, one.column, one.image, one.tag);
+        let found = finder.tag_references(bytes);
+        let row =
+            |one: &TagReference| format!("{}:{} {} {}", one.line, one.column, one.image, one.tag);
         found.iter().map(row).collect::<Vec<_>>()
     };
     let found = |text: &str| {
@@ -191,9 +175,9 @@ fn a_tag_alone_pins_nothing() {
 }
 
 proptest! {
-    /// What the scanner of pins counts is exactly what is seen as an image's own.
+    /// The pins of a file are its occurrences with the repository of an image.
     #[test]
-    fn pins_are_what_the_scanner_counts(parts in prop::collection::vec(prop_oneof![
+    fn occurrences_of_images_are_pins(parts in prop::collection::vec(prop_oneof![
         3 => Just(format!("ghcr.io/acme/app@sha256:{HEX}")),
         2 => Just(format!("ghcr.io/acme/app:t@sha256:{HEX}")),
         1 => Just(format!("nginx@sha256:{}", &HEX[1..])),
@@ -204,14 +188,36 @@ proptest! {
     ], 0..7)) {
         let text = parts.concat().into_bytes();
         let config = config();
-        let lookout = Lookout::new(&config);
-        let seen = look(&lookout, text.as_slice());
-        let seen = seen.into_iter().filter_map(|one| match one.sight {
-            Sight::Image(at) => Some((at, one.line, one.column, one.digest)),
+        let found = digests(&OccurrenceFinder::new(&config), &text);
+        let images = found.into_iter().filter_map(|one| match one.kind {
+            OccurrenceKind::Image(at) => Some((at, one.line, one.column, one.digest)),
             _ => None,
         });
         let pins = Finder::new(&config.images).scan(&text).pins;
         let pins = pins.iter().map(|pin| (pin.image, pin.line, pin.column, pin.digest));
-        prop_assert_eq!(seen.collect::<Vec<_>>(), pins.collect::<Vec<_>>());
+        prop_assert_eq!(images.collect::<Vec<_>>(), pins.collect::<Vec<_>>());
+    }
+}
+
+/// The lines and columns of occurrences do not depend on the blocks of a long file.
+#[test]
+fn occurrences_are_found_across_blocks() {
+    let finder = OccurrenceFinder::new(&config());
+    let name = format!(
+        "docker://ghcr.io/acme/{}:{}",
+        "a".repeat(Repository::MAX - "ghcr.io/acme/".len()),
+        "t".repeat(Tag::MAX)
+    );
+    for (text, column) in [(name.clone(), 10), ("ghcr.io/acme/app".into(), 1)] {
+        let line = format!("{text}@sha256:{HEX}");
+        for back in (0..=line.len()).step_by(3) {
+            let content = format!("{}{line}\n", ".\n".repeat((BLOCK - back) / 2));
+            let found = digests(&finder, content.as_bytes());
+            let found: Vec<_> = found
+                .iter()
+                .map(|one| (one.line, one.column, one.kind != OccurrenceKind::Bare))
+                .collect();
+            assert_eq!(found, [((BLOCK - back) / 2 + 1, column, true)], "{back}");
+        }
     }
 }

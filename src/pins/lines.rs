@@ -1,0 +1,132 @@
+//! Lines and columns of offsets in a file.
+
+/// The encoding of the characters of a file, as far as line ends depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    /// ASCII characters are single bytes.
+    Bytes,
+    Utf16Le,
+    Utf16Be,
+}
+
+impl Encoding {
+    /// Detects the encoding by a byte order mark, or by the zero next to the first ASCII character.
+    fn detect(start: &[u8]) -> Self {
+        match start {
+            [0xff, 0xfe, ..] => Self::Utf16Le,
+            [0xfe, 0xff, ..] => Self::Utf16Be,
+            [first, 0, ..] if first.is_ascii() && *first != 0 => Self::Utf16Le,
+            [0, second, ..] if second.is_ascii() && *second != 0 => Self::Utf16Be,
+            _ => Self::Bytes,
+        }
+    }
+
+    /// The offset of the next line if the newline byte at `at` ends a line.
+    fn line_after(self, at: usize) -> Option<usize> {
+        match self {
+            Self::Bytes => Some(at + 1),
+            Self::Utf16Le => at.is_multiple_of(2).then_some(at + 2),
+            Self::Utf16Be => (at % 2 == 1).then_some(at + 1),
+        }
+    }
+}
+
+/// Counts the lines of a file up to offsets that never decrease.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// The offset in the file of the bytes that the callers pass.
+    base: usize,
+    bytes: Counter,
+    /// Counts the lines of UTF-16 text if the file may be such text.
+    utf16: Option<Counter>,
+}
+
+impl Lines {
+    /// The lines of a file that starts with these bytes.
+    pub(super) fn new(start: &[u8]) -> Self {
+        let utf16 = match Encoding::detect(start) {
+            Encoding::Bytes => None,
+            encoding => Some(Counter::new(encoding)),
+        };
+        Self {
+            base: 0,
+            bytes: Counter::new(Encoding::Bytes),
+            utf16,
+        }
+    }
+
+    /// Continues after these bytes.
+    pub(super) fn advance(&mut self, bytes: &[u8]) {
+        self.bytes.count(bytes, self.base);
+        if let Some(utf16) = &mut self.utf16 {
+            utf16.count(bytes, self.base);
+        }
+        self.base += bytes.len();
+    }
+
+    /// The offset in the file of the byte at `at`.
+    pub(super) fn offset(&self, at: usize) -> usize {
+        self.base + at
+    }
+
+    /// The line and column of the byte at `at`, both starting at 1; columns are bytes.
+    pub(super) fn place(&mut self, bytes: &[u8], at: usize) -> (usize, usize) {
+        self.bytes.place(bytes, at, self.base)
+    }
+
+    /// The line and column of a UTF-16 character at `at`.
+    pub(super) fn place_utf16(&mut self, bytes: &[u8], at: usize) -> (usize, usize) {
+        let counter = self.utf16.as_mut().unwrap_or(&mut self.bytes);
+        counter.place(bytes, at, self.base)
+    }
+}
+
+#[derive(Debug)]
+struct Counter {
+    encoding: Encoding,
+    /// The newlines before `counted`.
+    newlines: usize,
+    /// The offset in the file of the first byte of the current line.
+    line_start: usize,
+    /// The offset in the file up to which newlines were counted.
+    counted: usize,
+}
+
+impl Counter {
+    fn new(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            newlines: 0,
+            line_start: 0,
+            counted: 0,
+        }
+    }
+
+    fn count(&mut self, bytes: &[u8], base: usize) {
+        let end = base + bytes.len();
+        if end <= self.counted {
+            return;
+        }
+        let uncounted = &bytes[self.counted - base..];
+        if self.encoding == Encoding::Bytes {
+            if let Some(last) = memchr::memrchr(b'\n', uncounted) {
+                self.newlines += memchr::memchr_iter(b'\n', uncounted).count();
+                self.line_start = self.counted + last + 1;
+            }
+        } else {
+            for at in memchr::memchr_iter(b'\n', uncounted) {
+                if let Some(start) = self.encoding.line_after(self.counted + at) {
+                    self.newlines += 1;
+                    self.line_start = start;
+                }
+            }
+        }
+        self.counted = end;
+    }
+
+    fn place(&mut self, bytes: &[u8], at: usize, base: usize) -> (usize, usize) {
+        self.count(&bytes[..at], base);
+        let column = (base + at).saturating_sub(self.line_start) + 1;
+        (self.newlines + 1, column)
+    }
+}

@@ -1,0 +1,325 @@
+//! Digests anywhere in a file, with the name before each, and references by tag alone.
+//!
+//! Digests are found by their digits, whatever the format and the encoding of the file. Whether an
+//! occurrence must be reported depends on the file and on the pinned digests, so the callers decide.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    io::{self, Read},
+};
+
+use super::{
+    digests::{self, Run, Width, runs_in},
+    discover::groups::owner_of,
+    lines::Lines,
+    read::each_block,
+    scan::{LONGEST, Pin, Reference},
+};
+use crate::{
+    config::{Config, Endpoint, Where},
+    oci::{Digest, Repository, Tag},
+};
+
+/// Finds digests and references to the images of a configuration.
+#[derive(Debug)]
+pub struct OccurrenceFinder {
+    names: HashMap<Repository, Name>,
+    owners: HashSet<String>,
+}
+
+/// The meaning of a repository in the configuration.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    /// The repository of an image.
+    Image(usize),
+    /// The repository that `sources` maps the repository of an image to.
+    Mirror(usize),
+}
+
+/// A digest in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes: the column of the repository, or of the digest if no known repository
+    /// precedes it.
+    pub column: usize,
+    /// The column of the digest: of `sha256:`, or of the first digit.
+    pub digest_column: usize,
+    /// The offset of the digest in the file.
+    pub offset: usize,
+    /// The digest.
+    pub digest: Digest,
+    /// The name before the digest.
+    pub kind: OccurrenceKind,
+}
+
+/// The name before a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OccurrenceKind {
+    /// The repository of an image: a pin, if the file is one of `files:`.
+    Image(usize),
+    /// The repository of an image in UTF-16, which is never a pin.
+    Utf16Image(usize),
+    /// The name that `sources` maps the repository of an image to.
+    Mirror(usize, Repository),
+    /// Another repository of the owner of an image.
+    SameOwner(Repository),
+    /// No known name.
+    Bare,
+}
+
+/// A reference to an image by tag alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagReference {
+    /// The index of the image in the configuration.
+    pub image: usize,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes: the column of the repository.
+    pub column: usize,
+    /// The tag.
+    pub tag: Tag,
+}
+
+const PREFIX: &str = "sha256:";
+/// The maximum length of the text before the digits of a digest: a reference with a scheme, and the
+/// byte before it.
+const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
+/// The digits of a digest and the byte after them.
+const DIGITS: usize = 64 + 1;
+/// The number of bytes around a digit that decide about its digest, in UTF-16.
+const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
+    digests::OVERLAP
+} else {
+    2 * CONTEXT
+};
+/// The maximum length of a tag, with its colon and the byte after it.
+const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
+
+impl OccurrenceFinder {
+    /// For the images of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let mut names = HashMap::new();
+        for (at, image) in config.images.iter().enumerate() {
+            for mapping in &config.sources {
+                if let (Where::Registry(endpoint), Some(rest)) =
+                    (&mapping.place, mapping.prefix.rest_of(&image.repository))
+                    && let Ok(mirror) = Repository::parse(&mirror_of(endpoint, &rest))
+                {
+                    names.entry(mirror).or_insert(Name::Mirror(at));
+                }
+            }
+        }
+        // A repository that is both a mirror and an image is the image.
+        for (at, image) in config.images.iter().enumerate() {
+            names.insert(image.repository.clone(), Name::Image(at));
+        }
+        let repositories = config.images.iter().map(|image| &image.repository);
+        let owners = repositories.filter_map(shared_owner).collect();
+        Self { names, owners }
+    }
+
+    /// The digests in a file that are not among its pins.
+    pub(super) fn other_digests(&self, content: &[u8], pins: &[Pin]) -> Vec<Occurrence> {
+        let mut lines = Lines::new(content);
+        let mut found = Vec::new();
+        runs_in(content, 0..content.len(), |run| {
+            let digest = run.offset.checked_sub(PREFIX.len());
+            let is_pin = digest.is_some_and(|digest| {
+                let pin = pins.binary_search_by_key(&digest, |pin| pin.offset);
+                run.width == Width::One && pin.is_ok()
+            });
+            if !is_pin {
+                found.extend(self.occurrence(content, &run, &mut lines, &|_, _| true));
+            }
+        });
+        found
+    }
+
+    /// The digests in a file of any size that `keep` selects.
+    pub fn digests(
+        &self,
+        reader: impl Read,
+        buffer: &mut Vec<u8>,
+        keep: impl Fn(&OccurrenceKind, &Digest) -> bool,
+    ) -> io::Result<Vec<Occurrence>> {
+        let mut found = Vec::new();
+        each_block(reader, buffer, OVERLAP, |bytes, range, lines| {
+            runs_in(bytes, range, |run| {
+                found.extend(self.occurrence(bytes, &run, lines, &keep));
+            });
+        })?;
+        Ok(found)
+    }
+
+    fn occurrence(
+        &self,
+        bytes: &[u8],
+        run: &Run,
+        lines: &mut Lines,
+        keep: &impl Fn(&OccurrenceKind, &Digest) -> bool,
+    ) -> Option<Occurrence> {
+        let (text, digits) = around(bytes, run.offset, DIGITS, run.width);
+        let prefixed = text[..digits].ends_with(PREFIX.as_bytes());
+        let digest = digits - if prefixed { PREFIX.len() } else { 0 };
+        let named = self.named(&text, digest, run.width);
+        let (kind, start) = named.unwrap_or((OccurrenceKind::Bare, digest));
+        if !keep(&kind, &run.digest) {
+            return None;
+        }
+        let start_at = run.offset - (digits - start) * run.width.bytes();
+        let digest_at = run.offset - (digits - digest) * run.width.bytes();
+        let (line, column) = place(bytes, start_at, run.width, lines);
+        Some(Occurrence {
+            line,
+            column,
+            digest_column: column + digest_at - start_at,
+            offset: lines.offset(digest_at),
+            digest: run.digest,
+            kind,
+        })
+    }
+
+    /// The known name before the digest at `digest`, and its offset.
+    fn named(&self, text: &[u8], digest: usize, width: Width) -> Option<(OccurrenceKind, usize)> {
+        let digits = digest + PREFIX.len();
+        let at = digest.checked_sub(1).filter(|at| text[*at] == b'@')?;
+        let ends = |byte: &u8| !byte.is_ascii_alphanumeric();
+        if !text[digest..].starts_with(PREFIX.as_bytes()) || !text.get(digits + 64).is_none_or(ends)
+        {
+            return None;
+        }
+        let reference = Reference::ending_at(text, at)?;
+        // A reference with a malformed tag is not a pin either.
+        if reference.tag.is_err() {
+            return None;
+        }
+        let repository = reference.repository;
+        let kind = match (self.names.get(&repository), width) {
+            (Some(Name::Image(image)), Width::One) => OccurrenceKind::Image(*image),
+            (Some(Name::Image(image)), Width::Two) => OccurrenceKind::Utf16Image(*image),
+            (Some(Name::Mirror(image)), _) => OccurrenceKind::Mirror(*image, repository),
+            (None, _) => {
+                // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name, and a digest of zeros
+                // is an example.
+                let is_name = !matches!(reference.before, Some(b'$' | b'}'))
+                    && !text[digits..].starts_with(&[b'0'; 64]);
+                if !(is_name && self.is_same_owner(&repository)) {
+                    return None;
+                }
+                OccurrenceKind::SameOwner(repository)
+            }
+        };
+        Some((kind, reference.start))
+    }
+
+    fn is_same_owner(&self, repository: &Repository) -> bool {
+        shared_owner(repository).is_some_and(|owner| self.owners.contains(&owner))
+    }
+
+    /// The references to images by tag alone.
+    pub(super) fn tag_references(&self, content: &[u8]) -> Vec<TagReference> {
+        let mut lines = Lines::new(content);
+        memchr::memchr_iter(b':', content)
+            .filter_map(|colon| self.tag_reference(content, colon, &mut lines))
+            .collect()
+    }
+
+    /// The reference whose tag follows the colon at `colon`, unless a digest follows the tag.
+    fn tag_reference(&self, bytes: &[u8], colon: usize, lines: &mut Lines) -> Option<TagReference> {
+        // The bytes next to an ASCII character of UTF-16 are zero in either byte order.
+        let is_zero = |at: Option<usize>| at.is_some_and(|at| bytes.get(at) == Some(&0));
+        let width = if is_zero(colon.checked_sub(1)) && is_zero(colon.checked_add(1)) {
+            Width::Two
+        } else {
+            Width::One
+        };
+        let (text, at) = around(bytes, colon, TAG_CONTEXT, width);
+        let (image, start, tag) = self.tagged(&text, at)?;
+        let begin = colon - (at - start) * width.bytes();
+        let (line, column) = place(bytes, begin, width, lines);
+        Some(TagReference {
+            image,
+            line,
+            column,
+            tag,
+        })
+    }
+
+    /// The image whose tag follows the colon at `colon`, the offset of the reference, and the tag.
+    fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
+        let rest = &text[colon + 1..];
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let length = rest
+            .iter()
+            .take(Tag::MAX + 1)
+            .take_while(|b| part(b))
+            .count();
+        // Before a slash there is a port; after `@` there is a digest or a placeholder for one.
+        if length == 0 || matches!(rest.get(length), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
+            return None;
+        }
+        let before = text[..colon].last()?;
+        if !before.is_ascii_alphanumeric() {
+            return None;
+        }
+        let reference = Reference::ending_at(text, colon)?;
+        let Some(Name::Image(image)) = self.names.get(&reference.repository) else {
+            return None;
+        };
+        if !matches!(reference.tag, Ok(None)) || matches!(reference.before, Some(b'$' | b'}')) {
+            return None;
+        }
+        // A period ends a sentence.
+        let tag = std::str::from_utf8(&rest[..length]).ok()?;
+        let tag = Tag::parse(tag.trim_end_matches('.')).ok()?;
+        Some((*image, reference.start, tag))
+    }
+}
+
+/// The line and column of the character at `at`.
+fn place(bytes: &[u8], at: usize, width: Width, lines: &mut Lines) -> (usize, usize) {
+    match width {
+        Width::One => lines.place(bytes, at),
+        // In UTF-16 with the high byte first, `at` is the second byte of the character.
+        Width::Two => lines.place_utf16(bytes, at - lines.offset(at) % 2),
+    }
+}
+
+/// The repository of a mirror for the path after the mapped prefix.
+fn mirror_of(endpoint: &Endpoint, rest: &str) -> String {
+    let parts = [endpoint.host.as_str(), &endpoint.path, rest];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("/")
+}
+
+/// The owner of a repository; Docker Hub's official images have none.
+fn shared_owner(repository: &Repository) -> Option<String> {
+    let official = repository.host() == "docker.io" && repository.path().starts_with("library/");
+    (!official).then(|| owner_of(repository))
+}
+
+/// The text around the character at `at` as single bytes, and the offset of the character in this
+/// text. It has `forward` characters from `at` on, and enough before it for a reference.
+fn around(bytes: &[u8], at: usize, forward: usize, width: Width) -> (Cow<'_, [u8]>, usize) {
+    let end = bytes.len().min(at + width.bytes() * forward);
+    if width == Width::One {
+        let begin = at.saturating_sub(CONTEXT);
+        return (Cow::Borrowed(&bytes[begin..end]), at - begin);
+    }
+    let mut text = Vec::new();
+    let mut before = at;
+    while text.len() < CONTEXT && before >= 2 && bytes[before - 1] == 0 {
+        before -= 2;
+        text.push(bytes[before]);
+    }
+    text.reverse();
+    let begin = text.len();
+    text.extend(bytes[at..end].iter().step_by(2));
+    (Cow::Owned(text), begin)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! The two ways to read a file: whole, if pins are searched for, and in blocks, if only digests are.
+
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
+
+use super::lines::Lines;
+
+/// The maximum size of a file in which pins are searched for, in bytes. The limit bounds the memory of
+/// a search that always has the whole file.
+pub const LARGEST: usize = 16 * 1024 * 1024;
+/// The size of a block, in bytes.
+pub(super) const BLOCK: usize = 128 * 1024;
+
+/// Reads a whole file into `buffer`. A file of more than 16 MiB is an error; its beginning is then in
+/// `buffer`.
+pub fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    reader.take(LARGEST as u64 + 1).read_to_end(buffer)?;
+    if buffer.len() > LARGEST {
+        let reason = "it is larger than 16 MiB, the maximum for files with pins";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(())
+}
+
+/// Reads a file of any size in blocks that overlap. `visit` receives each block, and the range of the
+/// block whose bytes no earlier block covered: at least `overlap` bytes surround this range, unless
+/// the file starts or ends there.
+pub(super) fn each_block(
+    mut reader: impl Read,
+    buffer: &mut Vec<u8>,
+    overlap: usize,
+    mut visit: impl FnMut(&[u8], Range<usize>, &mut Lines),
+) -> io::Result<()> {
+    buffer.clear();
+    let mut read = reader.by_ref().take(BLOCK as u64).read_to_end(buffer)?;
+    let mut lines = Lines::new(buffer);
+    let mut covered = 0;
+    loop {
+        // Fewer bytes than requested: the file ends here.
+        if read < BLOCK {
+            visit(buffer, covered..buffer.len(), &mut lines);
+            return Ok(());
+        }
+        let end = buffer.len().saturating_sub(overlap).max(covered);
+        visit(buffer, covered..end, &mut lines);
+        let done = end.saturating_sub(overlap);
+        lines.advance(&buffer[..done]);
+        buffer.drain(..done);
+        covered = end - done;
+        read = reader.by_ref().take(BLOCK as u64).read_to_end(buffer)?;
+    }
+}
