@@ -16,8 +16,8 @@ use super::{
     location::Location,
 };
 use crate::{
-    config::RelPath,
-    files::{Ignored, is_reserved},
+    config::{Config, RelPath},
+    files::{Ignored, WorkTree, is_reserved},
 };
 
 const COMMAND: &str = "ls-files";
@@ -61,10 +61,45 @@ pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitErr
 
 /// What git ignores and does not track beneath `directories` of `root`; nothing where it ignores
 /// the root itself.
-pub fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
+fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
     let running = start_ignored(root, directories)?;
     let ignored = running.map_or(Ok(None), read_ignored)?;
     Ok(ignored.unwrap_or_default())
+}
+
+/// The files of the root without those that git ignores and does not track, unless the configuration
+/// includes ignored files.
+pub fn work_tree(config: &Config) -> WorkTree {
+    without_ignored(&config.root, &searched_directories(config))
+}
+
+/// The files of a root before there is a configuration.
+pub fn work_tree_at(root: &Path) -> WorkTree {
+    without_ignored(root, &[PathBuf::new()])
+}
+
+fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
+    let tree = WorkTree::new(root);
+    if directories.is_empty() || !is_in_repository(root) {
+        return tree;
+    }
+    // If git fails, nothing is left out: more files count, and none is missed.
+    tree.without(ignored(root, directories).unwrap_or_default())
+}
+
+/// Whether the root or a directory above it contains `.git`. Without one, no git command is needed.
+pub(crate) fn is_in_repository(root: &Path) -> bool {
+    root.ancestors()
+        .any(|directory| directory.join(".git").exists())
+}
+
+/// The directories that `files:` and `places:` spell out, unless ignored files count as well.
+pub(crate) fn searched_directories(config: &Config) -> Vec<PathBuf> {
+    if config.ignored_files {
+        Vec::new()
+    } else {
+        config.scanned.literal_directories().collect()
+    }
 }
 
 fn start_ignored(root: &Path, directories: &[PathBuf]) -> Result<Option<Running>, GitError> {

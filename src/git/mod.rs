@@ -41,7 +41,8 @@ use std::{
 
 pub use commit::{CommitObstacle, CommitPlan, Committed};
 pub use error::GitError;
-pub use files::{TrackedFile, Tracking, ignored, tracking, untracked};
+pub use files::{TrackedFile, Tracking, tracking, untracked, work_tree, work_tree_at};
+pub(crate) use files::{is_in_repository, searched_directories};
 pub use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
 pub use network::{Heads, References};

@@ -15,7 +15,7 @@ pub use commit::commit;
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -118,41 +118,6 @@ pub struct TrackedTree {
     unread: Option<Unreadable>,
 }
 
-/// The files of the root without those that git ignores and does not track, unless the configuration
-/// includes ignored files.
-pub fn work_tree(config: &Config) -> WorkTree {
-    without_ignored(&config.root, &directories(config))
-}
-
-/// The files of a root before there is a configuration.
-pub fn work_tree_at(root: &Path) -> WorkTree {
-    without_ignored(root, &[PathBuf::new()])
-}
-
-fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
-    let tree = WorkTree::new(root);
-    if directories.is_empty() || !is_in_repository(root) {
-        return tree;
-    }
-    // If git fails, nothing is left out: more files count, and none is missed.
-    tree.without(git::ignored(root, directories).unwrap_or_default())
-}
-
-/// Whether the root or a directory above it contains `.git`. Without one, no git command is needed.
-fn is_in_repository(root: &Path) -> bool {
-    root.ancestors()
-        .any(|directory| directory.join(".git").exists())
-}
-
-/// The directories whose ignored files matter.
-fn directories(config: &Config) -> Vec<PathBuf> {
-    if config.ignored_files {
-        Vec::new()
-    } else {
-        config.scanned.literal_directories().collect()
-    }
-}
-
 impl TrackedTree {
     /// Lists the tracked files of the root. A failure of git is reported by [`TrackedTree::search`].
     pub fn open(config: &Config) -> Self {
@@ -162,10 +127,10 @@ impl TrackedTree {
             tracked: None,
             unread,
         };
-        if !is_in_repository(&config.root) {
+        if !git::is_in_repository(&config.root) {
             return without_git(None);
         }
-        match git::tracking(&config.root, &directories(config)) {
+        match git::tracking(&config.root, &git::searched_directories(config)) {
             Ok(tracking) => Self {
                 files: files.without(tracking.ignored),
                 tracked: Some(tracking.tracked),
@@ -181,7 +146,7 @@ impl TrackedTree {
         }
     }
 
-    /// The files without those that git ignores, as in [`work_tree`].
+    /// The files without those that git ignores, as in [`git::work_tree`].
     pub fn files(&self) -> &WorkTree {
         &self.files
     }

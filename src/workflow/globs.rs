@@ -5,7 +5,7 @@ use crate::{
     config::{Config, Glob, Globs, number},
     error::{Error, Errors},
     files::WorkTree,
-    outside,
+    git,
     pins::Found,
 };
 
@@ -25,7 +25,7 @@ pub fn all_match(config: &Config, found: &Found) -> Result<(), Errors> {
 
 /// The same check, before any pin is searched for.
 pub fn all_match_in_work_tree(config: &Config) -> Result<(), Errors> {
-    let listing = outside::work_tree(config).list(&config.scanned)?;
+    let listing = git::work_tree(config).list(&config.scanned)?;
     let matches = |glob: &Glob| {
         let mut files = listing
             .files

@@ -21,8 +21,7 @@ use crate::{
     },
     error::{Error, Errors},
     files::survey,
-    git::{Git, HostedRepository},
-    outside,
+    git::{self, Git, HostedRepository},
     pins::discover::{
         Discovery, PinnedRepository, discover,
         groups::{self, Guess, Reason},
@@ -58,7 +57,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
     if !(print_only || args.force) {
         target.refuse_existing()?;
     }
-    let tree = outside::work_tree_at(target.root());
+    let tree = git::work_tree_at(target.root());
     let discovery = discover(&tree, survey(target.root()), target.name());
     let surroundings = Surroundings::of(target.root());
     let owner = surroundings

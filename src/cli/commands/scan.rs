@@ -5,7 +5,7 @@ use crate::{
     cli::{context::Context, exit::Exit, format::Format, output::Output},
     config::{Config, number},
     error::Errors,
-    outside,
+    git,
     pins::{self, Found},
     report::{
         json::ScanDocument,
@@ -20,7 +20,7 @@ use crate::{
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
-    let found = pins::find(&outside::work_tree(&config), &config)?;
+    let found = pins::find(&git::work_tree(&config), &config)?;
     crate::workflow::globs::places_differ(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),

@@ -11,9 +11,8 @@ use crate::{
     config::{Config, number},
     error::{Class, Error, Errors},
     files::WorkTree,
-    git::{Git, GitError, HostedRepository},
+    git::{self, Git, GitError, HostedRepository},
     history::History,
-    outside,
     pins::{self, Found},
     smoke::{self, EngineContext},
     workflow::{
@@ -49,7 +48,7 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
         lines.skip("files", NO_CONFIG);
         return None;
     };
-    match pins::find(&outside::work_tree(config), config) {
+    match pins::find(&git::work_tree(config), config) {
         Ok(found) => {
             let (pins, files) = (
                 number(found.pins().len(), "pin"),

@@ -11,7 +11,7 @@ use crate::{
     },
     config::{self, Config, number},
     error::{Class, Error, Errors, SourceText},
-    outside,
+    git,
     pins::{self, Found},
     report::{
         diff,
@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let found = pins::find(&outside::work_tree(&config), &config)?;
+    let found = pins::find(&git::work_tree(&config), &config)?;
     refuse_malformed(&config, &found)?;
     let old = config.source.text.to_string();
     let new = counted(&config, &found);

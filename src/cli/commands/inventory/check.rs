@@ -7,9 +7,10 @@ use crate::{
     config::{Config, Image},
     error::{Class, Error, Errors},
     files::WorkTree,
+    git,
     inventory::ReadingProgress,
     oci::TagOrDigest,
-    outside, pins,
+    pins,
     registry::{
         Source,
         resolve::{self, ImageFacts},
@@ -95,7 +96,7 @@ fn asked<'c>(
         .transpose()?
         .map(|(_, tag)| tag);
     let found = if tag.is_none() {
-        Some(pins::find(&outside::work_tree(config), config)?)
+        Some(pins::find(&git::work_tree(config), config)?)
     } else {
         None
     };

@@ -4,8 +4,8 @@ use crate::{
     cli::{args::OfImage, context::Context},
     config::{Config, Image, Inventory, raw::nearest},
     error::{Class, Error, Errors, usage},
+    git,
     oci::{Digest, Reference, Repository, TagOrDigest},
-    outside,
     pins::{self, Found},
     registry::{
         Source,
@@ -98,7 +98,7 @@ pub(super) fn configured<'c>(text: &str, config: &'c Config) -> Option<&'c Image
 fn named(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
     if let Some(at) = config.images.iter().position(|image| image.name == text) {
         let image = &config.images[at];
-        let digest = pinned(&pins::find(&outside::work_tree(config), config)?, at, text)?;
+        let digest = pinned(&pins::find(&git::work_tree(config), config)?, at, text)?;
         return Ok((image.repository.clone(), TagOrDigest::Digest(digest)));
     }
     let reference = Reference::parse(text).map_err(|error| {
