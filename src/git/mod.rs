@@ -35,7 +35,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::Path,
     process::ChildStdout,
 };
 
@@ -66,8 +66,6 @@ use crate::{config::RelPath, oci::is_hex};
 pub struct Git {
     program: OsString,
     place: Location,
-    /// Git's own directory, which linked work trees share, from the root.
-    directory: PathBuf,
     /// Commits whose parents were left out of this clone.
     shallow: BTreeSet<ObjectId>,
     /// Who makes commits, if not who git says.
@@ -122,21 +120,11 @@ impl Git {
         let mut git = Self {
             program: program.to_owned(),
             place,
-            directory: PathBuf::new(),
             shallow: BTreeSet::new(),
             identity: None,
         };
-        let printed = git.answer(
-            "rev-parse",
-            &["--is-shallow-repository", "--git-common-dir"],
-        )?;
-        // A directory's name may contain a newline.
-        let mut lines = printed.splitn(2, |b| *b == b'\n');
-        let is_shallow = lines.next() == Some(b"true");
-        let directory = lines.next().unwrap_or_default();
-        git.directory =
-            OsStr::from_bytes(directory.strip_suffix(b"\n").unwrap_or(directory)).into();
-        if is_shallow {
+        let printed = git.answer("rev-parse", &["--is-shallow-repository"])?;
+        if printed.trim_ascii_end() == b"true" {
             git.shallow = git.boundary()?;
         }
         Ok(git)
@@ -206,16 +194,6 @@ impl Git {
     pub(crate) fn version(&self) -> Result<String, GitError> {
         let version = self.answer("version", &[""; 0])?;
         Ok(String::from_utf8_lossy(version.trim_ascii_end()).into_owned())
-    }
-
-    /// Git's own directory, which linked work trees share.
-    pub(crate) fn directory(&self) -> PathBuf {
-        self.place.root.join(&self.directory)
-    }
-
-    /// The commits whose parents were left out of this clone.
-    pub(crate) fn boundaries(&self) -> impl Iterator<Item = &ObjectId> {
-        self.shallow.iter()
     }
 
     /// Whether this clone was cut off somewhere.

@@ -8,7 +8,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::Read,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -123,7 +123,6 @@ impl Git {
         let bare = Self {
             program: OsString::from("git"),
             place: Location::outside(directory),
-            directory: PathBuf::new(),
             shallow: std::collections::BTreeSet::new(),
             identity: None,
         };

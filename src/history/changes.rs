@@ -28,8 +28,8 @@ impl History {
     /// brought in is left
     /// out: whether the commit changed it is unknown.
     pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
-        let seen = self.known.contents.seen.keys();
-        let with_pins: HashSet<ObjectId> = seen.map(|blob| blob.id).collect();
+        let blobs = self.known.contents.pins.keys();
+        let with_pins: HashSet<ObjectId> = blobs.map(|blob| blob.id).collect();
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
         let mut changed = HashMap::new();
         let mut events = self.events.all.iter().map(|event| event.at).peekable();

@@ -3,12 +3,12 @@
 
 use std::io::BufReader;
 
-use super::log::{Answer, Commit, FIELD};
+use super::log::{Commit, FIELD, LogParser};
 
-fn commits(mut answer: Answer<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
+fn commits(mut parser: LogParser<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
     let mut all = Vec::new();
     loop {
-        match answer.next() {
+        match parser.next() {
             Ok(Some(commit)) => all.push(commit),
             Ok(None) => return (all, true),
             Err(_) => return (all, false),
@@ -16,11 +16,11 @@ fn commits(mut answer: Answer<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
     }
 }
 
-/// Any bytes as git's answer.
+/// Any bytes as the output of git.
 pub(crate) fn git_log(input: &[u8]) {
-    let (whole, end) = commits(Answer::new(input));
+    let (whole, end) = commits(LogParser::new(input));
     assert_eq!(
-        commits(Answer::new(BufReader::with_capacity(1, input))),
+        commits(LogParser::new(BufReader::with_capacity(1, input))),
         (read_again(&whole), end)
     );
     for commit in &whole {
@@ -80,7 +80,7 @@ fn read_again(commits: &[Commit]) -> Vec<Commit> {
             text.extend([change.path.as_slice(), b"\0"].concat());
         }
     }
-    let (again, end) = self::commits(Answer::new(text.as_slice()));
+    let (again, end) = self::commits(LogParser::new(text.as_slice()));
     assert!(end);
     again
 }

@@ -1,29 +1,23 @@
-//! Reading `git log`: what it is asked, and its NUL-separated answer commit by commit.
+//! Runs `git log` and parses its NUL-separated output commit by commit.
 
 use std::{
     ffi::OsString,
-    io::{self, BufRead, BufReader, Cursor, Read},
+    io::{BufRead, BufReader},
     mem,
-    os::unix::ffi::{OsStrExt, OsStringExt},
-    panic::resume_unwind,
-    sync::mpsc::{Receiver, SyncSender, channel, sync_channel},
-    thread,
+    os::unix::ffi::OsStringExt,
+    process::ChildStdout,
 };
 
-use super::kept::{Keep, Keeping, Kept};
-use crate::{
-    git::{Git, GitError, ObjectId, Stream},
-    oci::Digest,
-};
+use crate::git::{Git, GitError, ObjectId, Stream};
 
 const COMMAND: &str = "log";
 const END: &str = "an end within a commit";
 
-/// Id, parents, committer date and author's name, subject (git's own: the first paragraph on one
-/// line), and the values of our trailer, a line each. The NUL behind the last field is that of `-z`.
+/// Id, parents, committer date and author's name, subject (the first paragraph on one line), and the
+/// values of the trailer, one in each line. `-z` adds the NUL after the last field.
 const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
 
-/// Said so that no configuration can say otherwise.
+/// Options that exclude the influence of the user's configuration.
 const PLAIN: &[&str] = &[
     "-z",
     "--encoding=UTF-8",
@@ -34,8 +28,8 @@ const PLAIN: &[&str] = &[
     "--no-decorate",
 ];
 
-/// Each commit against its first parent only, the first commit against nothing; every commit is
-/// listed, whether or not it changed anything within the pathspecs.
+/// Compares each commit with its first parent only, and the first commit with the empty tree. Lists
+/// every commit, whether or not it changed a file of the pathspecs.
 const CHANGES: &[&str] = &[
     "--first-parent",
     "--reverse",
@@ -50,23 +44,8 @@ const CHANGES: &[&str] = &[
     "--no-relative",
 ];
 
-/// The most that is kept of one field, in bytes: a longer field is neither a path nor one of
-/// repin's titles.
+/// The maximum length of a field in bytes: a longer field is neither a path nor one of repin's titles.
 pub(super) const FIELD: usize = 64 * 1024;
-
-/// The most that is read of what is new since an answer that was kept, in bytes; little in a debug build, so that a
-/// test reaches it.
-const NEWER: u64 = if cfg!(debug_assertions) {
-    64 * 1024
-} else {
-    16 * 1024 * 1024
-};
-
-/// The size of a batch of commits, in bytes: about 300 commits.
-const BATCH: usize = 64 * 1024;
-
-/// The number of batches that are read ahead.
-const AHEAD: usize = 4;
 
 /// One commit, as printed by `git log`.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,9 +53,9 @@ pub(super) struct Commit {
     pub(super) id: ObjectId,
     pub(super) parents: Parents,
     pub(super) said: Said,
-    /// The values of `Repin-Set` trailers, a line each.
+    /// The values of `Repin-Set` trailers, one in each line.
     pub(super) trailers: Vec<u8>,
-    /// What changed against the first parent, within the pathspecs.
+    /// The changes since the first parent, within the pathspecs.
     pub(super) changes: Vec<Change>,
 }
 
@@ -87,31 +66,21 @@ pub(super) struct Parents {
     pub(super) others: Vec<ObjectId>,
 }
 
-/// When a commit was made, by whom, and its subject.
+/// The date, the author and the subject of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Said {
-    /// `DATE AUTHOR`, then the subject: one piece, since a history has many.
+    /// `DATE AUTHOR`, then the subject: one allocation, since a history has many commits.
     text: Box<[u8]>,
-    /// Where the author's name begins.
+    /// The offset of the author's name.
     author: usize,
-    /// Where the subject begins.
+    /// The offset of the subject.
     subject: usize,
 }
 
 impl Parents {
-    /// All of them, in the commit's order.
+    /// All parents in their order.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &ObjectId> {
         self.first.iter().chain(&self.others)
-    }
-}
-
-impl Commit {
-    /// The memory that the commit takes, approximately, in bytes.
-    fn size(&self) -> usize {
-        let paths = self.changes.iter().map(|change| change.path.len());
-        let changes = paths.map(|path| size_of::<Change>() + path).sum::<usize>();
-        let parents = self.parents.others.len() * size_of::<ObjectId>();
-        size_of::<Self>() + parents + self.said.text.len() + self.trailers.len() + changes
     }
 }
 
@@ -134,13 +103,13 @@ impl Said {
         String::from_utf8_lossy(&self.text[self.author..self.subject]).into_owned()
     }
 
-    /// Git's own: the first paragraph on one line.
+    /// The first paragraph on one line.
     pub(super) fn subject(&self) -> &[u8] {
         &self.text[self.subject..]
     }
 }
 
-/// A path of the repository and what it has become.
+/// A changed path of the repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) path: Vec<u8>,
@@ -148,283 +117,87 @@ pub(super) struct Change {
     pub(super) blob: Option<ObjectId>,
 }
 
-/// A question about the commits up to a tip.
-struct Question {
-    /// What comes before the tip on the command line.
-    before: Vec<OsString>,
-    /// And behind it.
-    behind: Vec<OsString>,
-}
-
-impl Question {
-    fn new(options: &[&[&str]]) -> Self {
-        let all = [PLAIN, &options.concat(), &[FORMAT, "--end-of-options"]].concat();
-        Self {
-            before: all.iter().map(Into::into).collect(),
-            behind: Vec::new(),
-        }
-    }
-
-    fn stream(
-        &self,
-        git: &Git,
-        tip: &ObjectId,
-        without: Option<&ObjectId>,
-    ) -> Result<Stream, GitError> {
-        let mut args = self.before.clone();
-        args.push(tip.to_string().into());
-        args.extend(without.map(|commit| format!("^{commit}").into()));
-        args.extend_from_slice(&self.behind);
-        git.stream(COMMAND, &args)
-    }
-
-    /// What the answer depends on besides the tip.
-    fn digest(&self, git: &Git) -> Digest {
-        let mut text = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
-        for arg in self.before.iter().chain(&self.behind) {
-            text.push(0);
-            text.extend_from_slice(arg.as_bytes());
-        }
-        for boundary in git.boundaries() {
-            text.extend_from_slice(format!("\0{boundary}").as_bytes());
-        }
-        Digest::of(&text)
-    }
-
-    /// Asks for what is new since the answer that was kept. `follows` tells whether what is new begins right
-    /// after the tip of that answer.
-    fn ask(
-        self,
-        git: &Git,
-        keep: &Keep,
-        tip: &ObjectId,
-        follows: impl FnOnce(&ObjectId, &[u8]) -> bool,
-    ) -> Result<Log, GitError> {
-        let digest = self.digest(git);
-        let store = |before| Store {
-            keep: keep.clone(),
-            question: digest,
-            tip: *tip,
-            before,
-        };
-        if let Some(kept) = keep.load(&digest)
-            && let Some(end) = kept.tip
-        {
-            let newer = if end == *tip {
-                Some(Vec::new())
-            } else {
-                let newer = self.newer(git, tip, &end);
-                newer.filter(|newer| follows(&end, newer))
-            };
-            if let Some(newer) = newer
-                && let Ok(source) = Source::of_kept(&kept, newer)
-            {
-                return Ok(Log::new(source, None, Some(store(Some(kept)))));
-            }
-        }
-        let mut stream = self.stream(git, tip, None)?;
-        let source = Source::of_git(stream.stdout()?);
-        Ok(Log::new(source, Some(stream), Some(store(None))))
-    }
-
-    /// What git says of the commits since `end`, if that is known here and it is not too much.
-    fn newer(&self, git: &Git, tip: &ObjectId, end: &ObjectId) -> Option<Vec<u8>> {
-        let mut stream = self.stream(git, tip, Some(end)).ok()?;
-        let mut newer = Vec::new();
-        let stdout = stream.stdout().ok()?;
-        let read = stdout.take(NEWER).read_to_end(&mut newer).ok()?;
-        if read as u64 == NEWER {
-            return None;
-        }
-        stream.finish().ok()?;
-        Some(newer)
-    }
-}
-
-/// Commits as they come.
+/// The commits that a running `git log` prints.
 pub(super) struct Log {
-    answer: Answer<BufReader<Source>>,
-    stream: Option<Stream>,
-    store: Option<Store>,
-}
-
-/// An answer, first what was kept of it.
-struct Source {
-    kept: Option<Box<dyn Read + Send>>,
-    newer: Box<dyn Read + Send>,
-    /// A copy of what is newer.
-    keeping: Option<Keeping>,
-}
-
-/// Where an answer is to be kept.
-struct Store {
-    keep: Keep,
-    question: Digest,
-    tip: ObjectId,
-    before: Option<Kept>,
-}
-
-impl Source {
-    fn of_git(stdout: impl Read + Send + 'static) -> Self {
-        Self {
-            kept: None,
-            newer: Box::new(stdout),
-            keeping: None,
-        }
-    }
-
-    fn of_kept(kept: &Kept, newer: Vec<u8>) -> io::Result<Self> {
-        Ok(Self {
-            kept: Some(Box::new(kept.bytes()?)),
-            newer: Box::new(Cursor::new(newer)),
-            keeping: None,
-        })
-    }
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(kept) = &mut self.kept {
-            let read = kept.read(buffer)?;
-            if read > 0 {
-                return Ok(read);
-            }
-            self.kept = None;
-        }
-        let read = self.newer.read(buffer)?;
-        if let Some(keeping) = &mut self.keeping {
-            keeping.add(&buffer[..read])?;
-            if keeping.is_too_long() {
-                self.keeping = None;
-            }
-        }
-        Ok(read)
-    }
+    commits: LogParser<BufReader<ChildStdout>>,
+    stream: Stream,
 }
 
 impl Log {
-    fn new(mut source: Source, stream: Option<Stream>, store: Option<Store>) -> Self {
-        // Where no copy can be made, none is kept.
-        source.keeping = store.as_ref().and_then(|_| Keeping::new().ok());
-        Self {
-            answer: Answer::new(BufReader::with_capacity(64 * 1024, source)),
+    /// Starts `git log` with these options and revisions, and paths after `--`.
+    fn start(
+        git: &Git,
+        options: &[&str],
+        revisions: impl IntoIterator<Item = String>,
+        paths: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, GitError> {
+        let options = [PLAIN, options, &[FORMAT, "--end-of-options"]].concat();
+        let mut args: Vec<OsString> = options.iter().map(Into::into).collect();
+        args.extend(revisions.into_iter().map(Into::into));
+        args.push("--".into());
+        args.extend(paths);
+        let mut stream = git.stream(COMMAND, &args)?;
+        let stdout = BufReader::with_capacity(64 * 1024, stream.stdout()?);
+        Ok(Self {
+            commits: LogParser::new(stdout),
             stream,
-            store,
-        }
+        })
     }
 
-    /// Calls `each` with every commit until it returns an error. A second thread parses the answer meanwhile.
+    /// Calls `each` with every commit until it returns an error.
     pub(super) fn each(
-        self,
+        mut self,
         mut each: impl FnMut(Commit) -> Result<(), GitError>,
     ) -> Result<(), GitError> {
-        let Self {
-            mut answer,
-            stream,
-            store,
-        } = self;
-        let (source, read) = thread::scope(|scope| {
-            let (sender, batches) = sync_channel(AHEAD);
-            let (used, unused) = channel();
-            let reading = scope.spawn(move || {
-                let read = answer.send(&sender, &unused);
-                (answer.from.into_inner(), read)
-            });
-            for mut batch in batches {
-                batch.drain(..).try_for_each(&mut each)?;
-                // After the last batch, the thread has ended.
-                let _ = used.send(batch);
+        loop {
+            match self.commits.next() {
+                Ok(Some(commit)) => each(commit)?,
+                Ok(None) => return self.stream.finish(),
+                Err(error @ GitError::Malformed { what: END, .. }) => {
+                    // If git failed, its own message is the reason.
+                    self.stream.finish()?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
-            Ok(reading.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })?;
-        let misread = |error| {
-            // The kept answer may be the cause, so the next run asks git for everything.
-            if let Some(store) = &store {
-                store.keep.forget(&store.question);
-            }
-            error
-        };
-        let cut = match read {
-            Ok(()) => None,
-            Err(error @ GitError::Malformed { what: END, .. }) => Some(error),
-            Err(error) => return Err(misread(error)),
-        };
-        // Where git ended too early, its own reason comes first.
-        stream.map_or(Ok(()), Stream::finish)?;
-        if let Some(cut) = cut {
-            return Err(misread(cut));
         }
-        if let (Some(store), Some(keeping)) = (store, source.keeping) {
-            let Store {
-                keep,
-                question,
-                tip,
-                before,
-            } = store;
-            keep.store(&question, Some(&tip), before.as_ref(), keeping);
-        }
-        Ok(())
     }
 }
 
-/// The first-parent line up to `tip`, oldest first, with what changed beneath `directories` (paths
-/// of the repository; an empty one is all of it).
-pub(super) fn line(
-    git: &Git,
-    keep: &Keep,
-    tip: &ObjectId,
-    directories: &[Vec<u8>],
-) -> Result<Log, GitError> {
-    let mut question = Question::new(&[CHANGES]);
-    question.behind.push("--".into());
-    question.behind.extend(
-        directories.iter().map(|directory| {
-            OsString::from_vec([b":(top,literal)", directory.as_slice()].concat())
-        }),
-    );
-    question.ask(git, keep, tip, |end, newer| {
-        // The oldest of the new commits comes first.
-        let first = Answer::new(newer).next();
-        first.is_ok_and(|first| first.is_some_and(|first| first.parents.first == Some(*end)))
-    })
+/// The first-parent line up to `tip`, oldest first, with the changes beneath `directories` (paths of the
+/// repository; an empty one is all of it).
+pub(super) fn line(git: &Git, tip: &ObjectId, directories: &[Vec<u8>]) -> Result<Log, GitError> {
+    let paths = directories
+        .iter()
+        .map(|directory| OsString::from_vec([b":(top,literal)", directory.as_slice()].concat()));
+    Log::start(git, CHANGES, [tip.to_string()], paths)
 }
 
-/// The first-parent lines up to `tips`, each commit once, with everything that changed.
+/// The first-parent lines up to `tips`, each commit once, with all changes.
 pub(super) fn lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
-    let mut args = Question::new(&[CHANGES]).before;
-    args.extend(tips.iter().map(|tip| tip.to_string().into()));
-    args.push("--".into());
-    let mut stream = git.stream(COMMAND, &args)?;
-    let source = Source::of_git(stream.stdout()?);
-    Ok(Log::new(source, Some(stream), None))
+    Log::start(git, CHANGES, tips.iter().map(ToString::to_string), [])
 }
 
-/// All commits that `tip` reaches and `old` does not, without their changes, in any order; `line` tells
-/// whether a commit is on the first-parent line of `tip`.
-pub(super) fn all(
-    git: &Git,
-    keep: &Keep,
-    tip: &ObjectId,
-    old: &ObjectId,
-    line: impl FnOnce(&ObjectId) -> bool,
-) -> Result<Log, GitError> {
-    let mut question = Question::new(&[&["--no-patch"]]);
-    question
-        .behind
-        .extend([format!("^{old}").into(), "--".into()]);
-    question.ask(git, keep, tip, |end, _| line(end))
+/// The commits that `tip` reaches and `old` does not, without their changes, in any order.
+pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitError> {
+    Log::start(
+        git,
+        &["--no-patch"],
+        [tip.to_string(), format!("^{old}")],
+        [],
+    )
 }
 
-/// The text that git answers with, read commit by commit.
-pub(super) struct Answer<R> {
+/// Parses the output of `git log`.
+pub(super) struct LogParser<R> {
     from: R,
-    /// The field that was read last.
+    /// The last field.
     field: Vec<u8>,
     /// A buffer for the text of a commit.
     text: Vec<u8>,
 }
 
-impl<R: BufRead> Answer<R> {
+impl<R: BufRead> LogParser<R> {
     pub(super) fn new(from: R) -> Self {
         Self {
             from,
@@ -448,7 +221,7 @@ impl<R: BufRead> Answer<R> {
         let mut text = mem::take(&mut self.text);
         text.clear();
         text.extend_from_slice(String::from_utf8_lossy(self.field()?).as_bytes());
-        // A date has no blank.
+        // A date contains no blank.
         let author = memchr::memchr(b' ', &text).unwrap_or_else(|| {
             text.push(b' ');
             text.len() - 1
@@ -463,7 +236,7 @@ impl<R: BufRead> Answer<R> {
         self.text = text;
         let trailers = self.field()?.to_vec();
         let mut changes = Vec::new();
-        // An object's name begins with neither.
+        // An object id starts with neither.
         while matches!(self.peek()?, Some(b'\n' | b':')) {
             changes.push(self.change()?);
         }
@@ -474,36 +247,6 @@ impl<R: BufRead> Answer<R> {
             trailers,
             changes,
         }))
-    }
-
-    /// Sends all remaining commits, until the receiver is gone. Batches that come back as `used` are filled again:
-    /// freeing memory that another thread allocated makes both threads wait.
-    fn send(
-        &mut self,
-        to: &SyncSender<Vec<Commit>>,
-        used: &Receiver<Vec<Commit>>,
-    ) -> Result<(), GitError> {
-        let (mut batch, mut size) = (Vec::new(), 0);
-        let read = loop {
-            match self.next() {
-                Ok(Some(commit)) => {
-                    size += commit.size();
-                    batch.push(commit);
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-            if size >= BATCH {
-                let next = used.try_recv().unwrap_or_default();
-                if to.send(mem::replace(&mut batch, next)).is_err() {
-                    return Ok(());
-                }
-                size = 0;
-            }
-        };
-        // A receiver that is gone has ended with an error.
-        let _ = to.send(batch);
-        read
     }
 
     /// `:OLDMODE NEWMODE OLDID NEWID STATUS`, a NUL, and the path (git-diff, "Raw output format").

@@ -1,11 +1,10 @@
-//! What merges brought along: the claims of the commits that are reachable from a merge's other
-//! parents but not from its first.
+//! The claims of merged commits: those that are reachable from the other parents of a merge but not from
+//! its first parent.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
     claims::Titles,
-    kept::Keep,
     log::{self, Parents},
 };
 use crate::{
@@ -19,13 +18,13 @@ pub(super) struct Merge {
     pub(super) parents: Parents,
 }
 
-/// What one merge brought along.
+/// The claims of the commits that one merge merged.
 #[derive(Debug, Default)]
-pub(super) struct Brought {
-    /// The revisions claimed, those of the newest commits first; a revision may be there twice.
+pub(super) struct MergedClaims {
+    /// The claimed revisions, those of the newest commits first, possibly repeated.
     pub(super) claims: Vec<Revision>,
-    /// Whether the clone was cut off among these commits: then some may be missing, and others may
-    /// belong to an older merge.
+    /// Whether a shallow clone ends among these commits: then some may be missing, and others may belong
+    /// to an older merge.
     pub(super) cut: bool,
 }
 
@@ -34,29 +33,27 @@ struct Node {
     claims: Vec<Revision>,
 }
 
-/// One [`Brought`] for each of the merges, which come oldest first; one more `git log` for all of
-/// them.
+/// Finds the claims of each merge with one `git log` for all merges, which are listed oldest first.
 ///
-/// `line` holds every commit of the first-parent line, whose last one is `tip`.
-pub(super) fn brought(
+/// `line` contains every commit of the first-parent line that ends at `tip`.
+pub(super) fn merged_claims(
     git: &Git,
     merges: &[Merge],
     tip: &ObjectId,
     line: impl IntoIterator<Item = ObjectId>,
     titles: &Titles,
-    keep: &Keep,
-) -> Result<Vec<Brought>, GitError> {
+) -> Result<Vec<MergedClaims>, GitError> {
     let Some(oldest) = merges
         .first()
         .and_then(|merge| merge.parents.first.as_ref())
     else {
         return Ok(Vec::new());
     };
-    // A merge's first parent reaches the line below it and all that older merges brought along:
-    // whatever was seen.
-    let mut seen: HashSet<ObjectId> = line.into_iter().collect();
+    // The first parent of a merge reaches the line before it and the commits of older merges: all
+    // commits that were visited before.
+    let mut visited: HashSet<ObjectId> = line.into_iter().collect();
     let mut nodes = HashMap::new();
-    log::all(git, keep, tip, oldest, |commit| seen.contains(commit))?.each(|commit| {
+    log::all(git, tip, oldest)?.each(|commit| {
         let claims = titles.claims(commit.said.subject(), &commit.trailers);
         nodes.insert(
             commit.id,
@@ -69,29 +66,28 @@ pub(super) fn brought(
     })?;
     Ok(merges
         .iter()
-        .map(|merge| one(git, merge, &nodes, &mut seen))
+        .map(|merge| claims_of(git, merge, &nodes, &mut visited))
         .collect())
 }
 
-/// Depth first, from the last parent's side to the second's on a stack, so that a side's newest
-/// commits come first.
-fn one(
+/// Visits the merged commits depth first, so that the newest commits of each parent come first.
+fn claims_of(
     git: &Git,
     merge: &Merge,
     nodes: &HashMap<ObjectId, Node>,
-    seen: &mut HashSet<ObjectId>,
-) -> Brought {
-    let mut brought = Brought::default();
+    visited: &mut HashSet<ObjectId>,
+) -> MergedClaims {
+    let mut merged = MergedClaims::default();
     let mut next: Vec<&ObjectId> = merge.parents.others.iter().rev().collect();
     while let Some(id) = next.pop() {
-        // What is not in the log is reachable from the first parent of the oldest merge.
+        // A commit that is not in the log is reachable from the first parent of the oldest merge.
         let Some(node) = nodes.get(id) else { continue };
-        if !seen.insert(*id) {
+        if !visited.insert(*id) {
             continue;
         }
-        brought.cut |= git.is_boundary(id);
-        brought.claims.extend_from_slice(&node.claims);
+        merged.cut |= git.is_boundary(id);
+        merged.claims.extend_from_slice(&node.claims);
         next.extend(node.parents.iter().rev());
     }
-    brought
+    merged
 }

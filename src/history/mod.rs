@@ -10,11 +10,11 @@
 //! current path; the current configuration if that file is missing or a symlink): its globs and its
 //! places, and those of its images whose repository is still configured. Files are those that the
 //! work tree would list: regular ones, no symlinks, no submodules. Images that now have `pins: 0` do
-//! not count. A configuration that cannot be read, or a file of a place that is refused, makes the
-//! commit's content unknown: it makes no set and no provenance, and the next commit is compared with
-//! the last one that could be read. It may have been a rollback, until a later set is current.
-//! Every digest that its changed files pin still counts as seen: a later set is not newer because of
-//! such a digest.
+//! not count. A configuration that cannot be read, a refused entry of a place, or a matched file of
+//! more than 16 MiB makes the commit's content unknown: it makes no set and no provenance, and the
+//! next commit is compared with the last readable one. It may have been a rollback, until a later set
+//! is current. Every digest that its changed files pin still counts as seen: a later set is not newer
+//! because of such a digest.
 //!
 //! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and
 //! how often does not matter. It is *whole* if every currently configured image with `pins` above 0
@@ -45,7 +45,6 @@ mod changes;
 mod claims;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod kept;
 mod line;
 mod log;
 mod merged;
@@ -53,7 +52,6 @@ mod order;
 mod provenance;
 mod readings;
 mod recent;
-mod scans;
 mod sets;
 mod unreadable;
 mod walk;
@@ -64,10 +62,8 @@ use std::{
 };
 
 use claims::Titles;
-use kept::Keep;
 use line::{Event, Events, Point};
 use readings::{Contents, Readings};
-use scans::Scans;
 use serde::Serialize;
 use sets::{Set, Sets};
 use walk::{Content, Unknown, Visited};
@@ -204,24 +200,12 @@ impl History {
 
     /// Reads the history that ends in the tip of `branch`.
     pub fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
-        let keep = Keep::of(git, false);
-        Self::gather(git, config, branch, &keep).map_err(|error| git.explained(error))
+        Self::gather(git, config, branch).map_err(|error| git.explained(error))
     }
 
-    /// The same, and keeps what git said for the next run.
-    pub fn of_branch_and_kept(
-        git: &Git,
-        config: &Config,
-        branch: Branch,
-    ) -> Result<Self, GitError> {
-        let keep = Keep::of(git, true);
-        Self::gather(git, config, branch, &keep).map_err(|error| git.explained(error))
-    }
-
-    fn gather(git: &Git, config: &Config, branch: Branch, keep: &Keep) -> Result<Self, GitError> {
+    fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
-        let mut scans = Scans::of(keep, config);
-        let readings = Readings::recalling(scans.as_mut().map(Scans::read).unwrap_or_default());
+        let readings = Readings::default();
         let finder = Finder::new(&config.images);
         let mut objects = git.objects_by_name(readings.reader(finder))?;
         let mut commits = walk::walk(
@@ -231,13 +215,8 @@ impl History {
             &mut titles,
             &mut objects,
             &readings,
-            keep,
         )?;
-        let plain = objects.finish()?;
-        if let Some(scans) = scans {
-            scans.add(&readings.fresh(&plain));
-        }
-        let contents = readings.into_contents(plain);
+        let contents = readings.into_contents(objects.finish()?);
         let mut found = sets::sets(&commits, &contents, config);
         for (at, (path, why)) in &found.refused {
             let file = String::from_utf8_lossy(path).into_owned();
@@ -248,7 +227,7 @@ impl History {
         }
         let cut = |commit: &Visited| git.is_boundary(&commit.id);
         let mut doubtful = (0..commits.len()).filter(|at| cut(&commits[*at])).collect();
-        let line = points(git, keep, &commits, &mut found, &titles, &mut doubtful)?;
+        let line = points(git, &commits, &mut found, &titles, &mut doubtful)?;
         let known = Known {
             commits,
             line,
@@ -328,8 +307,8 @@ impl History {
     /// the line, whatever else was wrong with that commit.
     pub fn ever_pinned(&self) -> Vec<BTreeSet<Digest>> {
         let mut ever = vec![BTreeSet::new(); self.config.images.len()];
-        let seen = self.known.contents.seen.values();
-        for (image, digest) in seen.flat_map(|seen| &seen.pins) {
+        let blobs = self.known.contents.pins.values();
+        for (image, digest) in blobs.flat_map(|blob| &blob.pins) {
             ever[*image].insert(*digest);
         }
         ever
@@ -406,7 +385,6 @@ impl History {
 /// Puts sets and claims together; merges get the claims of what they merged behind their own.
 fn points(
     git: &Git,
-    keep: &Keep,
     commits: &[Visited],
     found: &mut Sets,
     titles: &Titles,
@@ -434,17 +412,16 @@ fn points(
     let Some(tip) = commits.last() else {
         return Ok(line);
     };
-    let brought = merged::brought(
+    let of_merges = merged::merged_claims(
         git,
         &sides,
         &tip.id,
         commits.iter().map(|commit| commit.id),
         titles,
-        keep,
     )?;
-    for (at, brought) in merges.into_iter().zip(brought) {
-        doubtful.extend(brought.cut.then_some(at));
-        for claim in brought.claims {
+    for (at, of_merge) in merges.into_iter().zip(of_merges) {
+        doubtful.extend(of_merge.cut.then_some(at));
+        for claim in of_merge.claims {
             if !line[at].claims.contains(&claim) {
                 line[at].claims.push(claim);
             }

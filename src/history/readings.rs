@@ -1,8 +1,8 @@
-//! Contents as the places of configurations read them.
+//! The pins of the blobs of past commits.
 //!
-//! A file that a place searches is read by the rules of its commit's configuration, so one content
-//! may be read in several ways: once for each. The contents come from git in passing, on a thread
-//! of their own; what they are to be read with is left here for it.
+//! The pins of a file to which places apply depend on the configuration of its commit, so one blob may
+//! be read several times, once for each configuration. git sends the blobs while the walk continues, and
+//! the thread that receives them takes the readings of each from here.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,39 +11,42 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::scans::{Recalled, Scanned};
 use crate::{
     git::ObjectId,
     oci::Digest,
     pins::{FilePlaces, FileScanner, Finder, Scan, mentions, read_whole},
 };
 
-/// A content, and the way it is read.
+/// The pins of one blob: the index of the image and the digest, sorted, each once.
+pub(super) type Scanned = Vec<(usize, Digest)>;
+
+/// A blob with its reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Blob {
     pub(super) id: ObjectId,
-    /// The number of the reading; `None`: no place searches it.
+    /// The number of the reading; `None` if no place applies.
     pub(super) reading: Option<usize>,
 }
 
-/// What a content holds.
+/// The pins of a blob, or the reason why they are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct BlobPins {
     pub(super) pins: Scanned,
-    /// Where and why an entry of a place is refused (`LINE:COLUMN: why`), or why the content cannot be
-    /// read.
+    /// The location and the reason of a refused entry (`LINE:COLUMN: reason`), or the reason why the blob
+    /// cannot be read.
     pub(super) refused: Option<Arc<str>>,
 }
 
-/// What was read of all contents.
+/// The pins of all blobs.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub(super) seen: HashMap<Blob, Seen>,
-    /// Every digest in a file that a place searches, or that is too large.
+    /// Blobs without pins are left out.
+    pub(super) pins: HashMap<Blob, BlobPins>,
+    /// Every digest in a blob to which a place applies, or that is too large.
     pub(super) in_places: BTreeSet<Digest>,
 }
 
-/// The readings of a walk, shared with the thread that reads.
+/// The readings of a walk, shared with the thread that receives the blobs.
 #[derive(Clone, Default)]
 pub(super) struct Readings {
     shared: Arc<Mutex<Shared>>,
@@ -51,52 +54,16 @@ pub(super) struct Readings {
 
 #[derive(Default)]
 struct Shared {
-    /// How a content that is on its way is to be read.
+    /// The readings of the requested blobs.
     wanted: HashMap<ObjectId, Vec<Option<usize>>>,
     numbers: HashMap<(String, FilePlaces), usize>,
     readings: Vec<(FileScanner, FilePlaces)>,
-    /// What contents pin that no place searches, as earlier runs found.
-    recalled: Recalled,
-    /// Those that are read for the first time.
-    fresh: Vec<ObjectId>,
     contents: Contents,
 }
 
 impl Readings {
-    /// Readings that continue those of earlier runs.
-    pub(super) fn recalling(recalled: Recalled) -> Self {
-        let shared = Shared {
-            recalled,
-            ..Shared::default()
-        };
-        Self {
-            shared: Arc::new(Mutex::new(shared)),
-        }
-    }
-
-    /// Whether an earlier run read this content, which then counts as seen.
-    pub(super) fn recalls(&self, blob: Blob) -> bool {
-        if blob.reading.is_some() {
-            return false;
-        }
-        let shared = &mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match shared.recalled.pins(&blob.id) {
-            None => {
-                shared.fresh.push(blob.id);
-                false
-            }
-            Some(pins) => {
-                if !pins.is_empty() {
-                    let refused = None;
-                    shared.contents.seen.insert(blob, Seen { pins, refused });
-                }
-                true
-            }
-        }
-    }
-
-    /// The number of the reading by `scanner`, which `rules` tells from others, for a file that is
-    /// searched that way; `None` where no place does.
+    /// The number of the reading with these places; `None` if there are none. `rules` identifies the
+    /// scanner.
     pub(super) fn number(
         &self,
         rules: &str,
@@ -118,13 +85,13 @@ impl Readings {
         Some(*number)
     }
 
-    /// Says how a content that is about to be requested is to be read.
+    /// Adds a reading for a blob that is about to be requested.
     pub(super) fn want(&self, blob: Blob) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.wanted.entry(blob.id).or_default().push(blob.reading);
     }
 
-    /// Reads contents as they come.
+    /// Returns the function that reads the received blobs.
     pub(super) fn reader(
         &self,
         finder: Finder,
@@ -139,7 +106,7 @@ impl Readings {
             let places: Vec<_> = wanted.iter().copied().flatten().collect();
             match read_whole(&mut *content, &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    // Its pins are unknown, so every digest may be one.
+                    // The pins are unknown, so every digest may be one.
                     let whole = buffer.as_slice().chain(content);
                     readings.add_mentions(whole)?;
                     for reading in wanted {
@@ -149,7 +116,7 @@ impl Readings {
                 }
                 read => read?,
             }
-            for (number, (scanner, places)) in places.iter().zip(readings.ways(&places)) {
+            for (number, (scanner, places)) in places.iter().zip(readings.scanners(&places)) {
                 let reading = Some(*number);
                 readings.add(Blob { id: *id, reading }, &scanner.scan(&buffer, &places));
             }
@@ -163,27 +130,13 @@ impl Readings {
         }
     }
 
-    /// What was read for the first time, of contents that no place searches; `plain` is what they pin.
-    pub(super) fn fresh(&self, plain: &HashMap<ObjectId, Scanned>) -> Vec<(ObjectId, Scanned)> {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let pins = |id: &ObjectId| plain.get(id).cloned().unwrap_or_default();
-        let refused = |id: ObjectId| {
-            shared
-                .contents
-                .seen
-                .contains_key(&Blob { id, reading: None })
-        };
-        let known = shared.fresh.iter().filter(|id| !refused(**id));
-        known.map(|id| (*id, pins(id))).collect()
-    }
-
-    /// Everything that was read; `plain` is what no place searched.
+    /// The pins of all blobs; `plain` are those of blobs to which no place applies.
     pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contents = mem::take(&mut shared.contents);
-        contents.seen.extend(plain.into_iter().map(|(id, pins)| {
+        contents.pins.extend(plain.into_iter().map(|(id, pins)| {
             let refused = None;
-            (Blob { id, reading: None }, Seen { pins, refused })
+            (Blob { id, reading: None }, BlobPins { pins, refused })
         }));
         contents
     }
@@ -193,10 +146,12 @@ impl Readings {
         shared.wanted.remove(id).unwrap_or_default()
     }
 
-    fn ways(&self, numbers: &[usize]) -> Vec<(FileScanner, FilePlaces)> {
+    fn scanners(&self, numbers: &[usize]) -> Vec<(FileScanner, FilePlaces)> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let way = |number: &usize| shared.readings[*number].clone();
-        numbers.iter().map(way).collect()
+        numbers
+            .iter()
+            .map(|number| shared.readings[*number].clone())
+            .collect()
     }
 
     fn add(&self, blob: Blob, scan: &Scan) {
@@ -209,17 +164,20 @@ impl Readings {
             return;
         }
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.contents.seen.insert(blob, Seen { pins, refused });
+        shared
+            .contents
+            .pins
+            .insert(blob, BlobPins { pins, refused });
     }
 
-    /// Adds a content that is too large to be read.
+    /// Adds a blob that is too large.
     fn refuse(&self, blob: Blob, error: &io::Error) {
-        let seen = Seen {
+        let refused = BlobPins {
             pins: Scanned::new(),
             refused: Some(format!(" {error}").into()),
         };
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.contents.seen.insert(blob, seen);
+        shared.contents.pins.insert(blob, refused);
     }
 
     fn add_mentions(&self, content: impl Read) -> io::Result<()> {
@@ -269,7 +227,7 @@ places:
     }
 
     #[test]
-    fn content_is_read_in_every_way_that_is_wanted_and_in_no_other() {
+    fn blob_is_read_once_for_each_reading() {
         let source = SourceText {
             name: "repin.yaml".into(),
             text: CONFIG.into(),
@@ -300,7 +258,7 @@ places:
             read(1, &[Some(0), None, Some(1)], &text),
             Some(vec![(0, b)])
         );
-        // It was requested twice, and was read at once.
+        // The second request found nothing left to read.
         assert_eq!(read(1, &[], &text), None);
         assert_eq!(read(2, &[Some(1)], &text), None);
         let whole = format!("r.example/fix@{a} {c}");
@@ -310,11 +268,11 @@ places:
 
         let contents = readings.clone().into_contents(HashMap::new());
         let pins = |at, reading| {
-            let seen = contents.seen.get(&Blob {
+            let found = contents.pins.get(&Blob {
                 id: id(at),
                 reading,
             });
-            seen.map(|seen| (seen.pins.clone(), seen.refused.is_some()))
+            found.map(|found| (found.pins.clone(), found.refused.is_some()))
         };
         let both = Some((vec![(0, a), (0, b)], false));
         assert_eq!(
@@ -322,7 +280,7 @@ places:
             [(); 3].map(|()| both.clone())
         );
         assert_eq!(pins(4, Some(0)), Some((Vec::new(), true)));
-        assert_eq!(contents.seen.len(), 4);
+        assert_eq!(contents.pins.len(), 4);
         assert_eq!(contents.in_places, BTreeSet::from([a, b]));
     }
 }

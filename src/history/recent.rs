@@ -16,7 +16,7 @@ use super::{
     claims::{self, Titles},
     line::Point,
     log::{Parents, Said},
-    scans::Scanned,
+    readings::Scanned,
     sets::Set,
     walk::{Content, Unknown, Visited},
 };

@@ -7,8 +7,7 @@ use std::{
 
 use super::{
     Digests,
-    readings::{Blob, Contents, Seen},
-    scans::Scanned,
+    readings::{Blob, BlobPins, Contents, Scanned},
     walk::{Content, FilePath, Rules, Visited},
 };
 use crate::{config::Config, oci::Digest};
@@ -68,7 +67,7 @@ pub(super) struct Sets {
 
 /// Tells what each commit of the line pins; `contents` are those that hold pins.
 pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Sets {
-    let scanned = &contents.seen;
+    let scanned = &contents.pins;
     let mut sets = Sets {
         all: Vec::new(),
         of: Vec::with_capacity(line.len()),
@@ -81,7 +80,7 @@ pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Se
     for commit in line {
         if let Content::Unreadable(_, blobs) = &commit.content {
             let pinned = blobs.iter().filter_map(|blob| scanned.get(blob));
-            let pinned = pinned.flat_map(|seen| &seen.pins).copied().collect();
+            let pinned = pinned.flat_map(|found| &found.pins).copied().collect();
             sets.glimpsed.insert(sets.of.len(), pinned);
             sets.of.push(None);
             continue;
@@ -90,7 +89,7 @@ pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Se
         if let Some((path, why)) = tree.refused() {
             let pinned = touched(&commit.content)
                 .filter_map(|blob| scanned.get(&blob))
-                .flat_map(|seen| &seen.pins);
+                .flat_map(|found| &found.pins);
             sets.glimpsed
                 .insert(sets.of.len(), pinned.copied().collect());
             sets.refused
@@ -123,7 +122,7 @@ fn touched(content: &Content) -> Box<dyn Iterator<Item = Blob> + '_> {
 /// The matched files that hold pins, at the commit reached.
 #[derive(Default)]
 struct Tree<'s> {
-    files: BTreeMap<FilePath, &'s Seen>,
+    files: BTreeMap<FilePath, &'s BlobPins>,
     /// Those of them that are refused.
     refused: BTreeMap<FilePath, Arc<str>>,
     rules: Option<Arc<Rules>>,
@@ -131,7 +130,7 @@ struct Tree<'s> {
 
 impl<'s> Tree<'s> {
     /// Goes on to the next commit; whether a file with pins came, changed or went.
-    fn follow(&mut self, content: &Content, scanned: &'s HashMap<Blob, Seen>) -> bool {
+    fn follow(&mut self, content: &Content, scanned: &'s HashMap<Blob, BlobPins>) -> bool {
         match content {
             Content::Unreadable(..) => false,
             Content::All(rules, files) => {
@@ -145,19 +144,19 @@ impl<'s> Tree<'s> {
                 true
             }
             Content::Changed(files) => files.iter().fold(false, |changed, (path, blob)| {
-                let seen = blob.and_then(|blob| scanned.get(&blob));
-                self.put(path, seen) || changed
+                let found = blob.and_then(|blob| scanned.get(&blob));
+                self.put(path, found) || changed
             }),
         }
     }
 
     /// Replaces or removes a file; whether one with pins came, changed or went.
-    fn put(&mut self, path: &FilePath, seen: Option<&'s Seen>) -> bool {
-        match seen.and_then(|seen| seen.refused.clone()) {
+    fn put(&mut self, path: &FilePath, found: Option<&'s BlobPins>) -> bool {
+        match found.and_then(|found| found.refused.clone()) {
             Some(why) => self.refused.insert(Arc::clone(path), why),
             None => self.refused.remove(path),
         };
-        match seen {
+        match found {
             Some(found) => self.files.insert(Arc::clone(path), found) != Some(found),
             None => self.files.remove(path).is_some(),
         }
@@ -174,7 +173,7 @@ impl<'s> Tree<'s> {
             config.images[image].pins > 0
                 && self.rules.as_ref().is_some_and(|rules| rules.images[image])
         };
-        for (image, digest) in self.files.values().flat_map(|seen| &seen.pins) {
+        for (image, digest) in self.files.values().flat_map(|found| &found.pins) {
             if counts(*image) {
                 set[*image].push(*digest);
             }

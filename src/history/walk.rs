@@ -17,10 +17,8 @@ use std::{
 
 use super::{
     claims::Titles,
-    kept::Keep,
     log::{self, Parents, Said},
-    readings::{Blob, Readings},
-    scans::Scanned,
+    readings::{Blob, Readings, Scanned},
 };
 use crate::{
     config::{self, CHART, Config, Globs, PinPlace, PlaceKind, RelPath, above_templates},
@@ -166,7 +164,6 @@ struct Walk<'a> {
     current: Arc<Rules>,
     objects: &'a mut Objects<Scanned>,
     readings: &'a Readings,
-    keep: &'a Keep,
     /// The contents that were requested.
     asked: HashSet<Blob>,
     titles: &'a mut Titles,
@@ -212,7 +209,6 @@ pub(super) fn walk(
     titles: &mut Titles,
     objects: &mut Objects<Scanned>,
     readings: &Readings,
-    keep: &Keep,
 ) -> Result<Vec<Visited>, GitError> {
     let current = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
@@ -223,7 +219,6 @@ pub(super) fn walk(
         current,
         objects,
         readings,
-        keep,
         asked: HashSet::new(),
         titles,
         parsed: HashMap::new(),
@@ -261,7 +256,7 @@ impl Walk<'_> {
             .collect();
         let mut line = Vec::new();
         let mut reached = WalkState::default();
-        log::line(self.git, self.keep, tip, &pathspecs)?.each(|commit| {
+        log::line(self.git, tip, &pathspecs)?.each(|commit| {
             line.push(self.visit(commit, &mut reached)?);
             Ok(())
         })?;
@@ -386,7 +381,7 @@ impl Walk<'_> {
     }
 
     fn ask(&mut self, blob: Blob) -> Result<(), GitError> {
-        if self.asked.insert(blob) && !self.readings.recalls(blob) {
+        if self.asked.insert(blob) {
             self.readings.want(blob);
             self.objects.ask(blob.id)
         } else {

@@ -101,11 +101,6 @@ impl Digest {
         self.0
     }
 
-    /// The digest with these bytes.
-    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// The first twelve digits, for tables.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])

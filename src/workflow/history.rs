@@ -115,7 +115,7 @@ fn read(
             (git, line)
         }
     };
-    let history = history::History::of_branch_and_kept(&git, config, line.branch)?;
+    let history = history::History::of_branch(&git, config, line.branch)?;
     let standing = line.standing;
     let origin = Origin::Clone { git, standing };
     Ok(Known { history, origin })

@@ -41,7 +41,6 @@ mod freshness;
 mod github;
 mod globs;
 mod history;
-mod history_kept;
 mod history_log;
 mod history_page;
 mod hooks;

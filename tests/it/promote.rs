@@ -37,6 +37,25 @@ fn a_dry_run_shows_everything_and_changes_nothing() {
 }
 
 #[test]
+fn reading_history_writes_nothing() {
+    let world = world().with_git();
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    let before = world.snapshot();
+    for command in [
+        &PROMOTE[..],
+        &["rollback"],
+        &["history"],
+        &["status"],
+        &["check"],
+    ] {
+        world.run(command).exits(0);
+        assert_eq!(before, world.snapshot(), "{command:?}");
+    }
+    assert!(before.keys().any(|path| path.ends_with(".git/HEAD")));
+}
+
+#[test]
 fn apply_changes_only_and_all_pins() {
     let world = world();
     fs::set_permissions(
