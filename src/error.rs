@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::explain::{self, Explanation};
+use crate::code::Code;
 
 /// Who must act on an error; determines the exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,14 @@ impl Class {
     }
 
     /// The code of an error without a code of its own.
-    fn code(self) -> &'static str {
+    fn code(self) -> Code {
         match self {
-            Self::Failed => "failed",
-            Self::Ambiguous => "manifest_ambiguous",
-            Self::Refused | Self::Conflict => "conflict",
-            Self::Input => "config",
-            Self::Unavailable | Self::Limited => "unavailable",
-            Self::Denied => "denied",
+            Self::Failed => Code::FAILED,
+            Self::Ambiguous => Code::MANIFEST_AMBIGUOUS,
+            Self::Refused | Self::Conflict => Code::CONFLICT,
+            Self::Input => Code::CONFIG,
+            Self::Unavailable | Self::Limited => Code::UNAVAILABLE,
+            Self::Denied => Code::DENIED,
         }
     }
 
@@ -122,8 +122,8 @@ impl Place {
 pub struct Error {
     /// Who must act.
     pub class: Class,
-    /// A stable lower-snake-case word.
-    pub code: &'static str,
+    /// What went wrong, as a stable word.
+    pub code: Code,
     /// The object of the failed operation, such as a URL without secrets.
     pub subject: Option<String>,
     /// What failed.
@@ -141,16 +141,13 @@ pub struct Error {
 }
 
 impl Error {
-    /// The code of a panic in the work on one repository of a fleet.
-    pub const INTERNAL: &'static str = "internal";
-
     /// A panic in the work on one repository of a fleet.
     pub fn internal() -> Self {
-        Self::new(Class::Unavailable, Self::INTERNAL, "internal error")
+        Self::new(Class::Unavailable, Code::INTERNAL, "internal error")
     }
 
     /// An error without a place.
-    pub fn new(class: Class, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(class: Class, code: Code, message: impl Into<String>) -> Self {
         Self {
             class,
             code,
@@ -178,18 +175,18 @@ impl Error {
     }
 
     /// A failed check.
-    pub fn failed(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn failed(code: Code, message: impl Into<String>) -> Self {
         Self::new(Class::Failed, code, message)
     }
 
     /// Malformed input.
-    pub fn input(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn input(code: Code, message: impl Into<String>) -> Self {
         Self::new(Class::Input, code, message)
     }
 
     /// A failure of the disk or the system.
     pub fn io(message: impl Into<String>) -> Self {
-        Self::new(Class::Unavailable, "io", message)
+        Self::new(Class::Unavailable, Code::IO, message)
     }
 
     /// The message with the subject in parentheses, as evidence of a check.
@@ -209,13 +206,13 @@ impl Error {
     }
 
     /// What to do next: the error's own help, or the remedy of its code.
-    pub fn remedy(&self) -> Option<String> {
+    pub fn remedy(&self) -> String {
         const BEGUN: &str = "the next run continues from what this run began";
-        let remedy = || explain::of(self.code).map(Explanation::help);
-        match (self.help.clone().or_else(remedy), self.begun) {
-            (Some(help), true) => Some(format!("{help}; {BEGUN}")),
-            (None, true) => Some(BEGUN.to_owned()),
-            (help, false) => help,
+        let help = self.help.clone().unwrap_or_else(|| self.code.help());
+        if self.begun {
+            format!("{help}; {BEGUN}")
+        } else {
+            help
         }
     }
 
@@ -269,7 +266,7 @@ pub struct Errors(Vec<Error>);
 
 /// A mistake in how the program was called.
 pub fn usage(message: impl Into<String>) -> Errors {
-    Errors::from(Error::input("usage", message))
+    Errors::from(Error::input(Code::USAGE, message))
 }
 
 impl Errors {

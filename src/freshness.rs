@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::git::{Git, GitError, ObjectId, Remote};
 use crate::{
+    code::Code,
     config::{
         Freshness, RelPath, check_branch,
         yaml::{self, Node, Value},
@@ -86,7 +87,7 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
             "freshness `{}`: its lists of paths are empty, so nothing would ever be stale",
             entry.name
         );
-        let problem = Error::input("config", message)
+        let problem = Error::input(Code::CONFIG, message)
             .help("correct `paths_from`, or remove it to count every commit");
         return Err(problem);
     }
@@ -102,7 +103,7 @@ struct Document {
 impl Document {
     fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Error> {
         let wrong =
-            |reason: String| Error::input("config", format!("cannot read {path}: {reason}"));
+            |reason: String| Error::input(Code::CONFIG, format!("cannot read {path}: {reason}"));
         let bytes = files
             .read(path)
             .map_err(|error| wrong(error.error.to_string()))?;
@@ -113,7 +114,7 @@ impl Document {
         };
         let (root, errors) = yaml::parse(&text);
         if let Some(fault) = errors.into_iter().next() {
-            return Err(Error::input("config", fault.unquoted).at(place(&source, fault.span)));
+            return Err(Error::input(Code::CONFIG, fault.unquoted).at(place(&source, fault.span)));
         }
         Ok(Self {
             root: root.ok_or_else(|| wrong("the file is empty".to_owned()))?,
@@ -124,12 +125,13 @@ impl Document {
     fn at(&self, pointer: &str) -> Result<&Node, Error> {
         self.root.pointer(pointer).ok_or_else(|| {
             let message = format!("{} has no value at `{pointer}`", self.source.name);
-            Error::input("config", message).help("correct the file, or the pointer in `freshness`")
+            Error::input(Code::CONFIG, message)
+                .help("correct the file, or the pointer in `freshness`")
         })
     }
 
     fn wrong(&self, span: Span, message: &str) -> Error {
-        Error::input("config", message).at(place(&self.source, span))
+        Error::input(Code::CONFIG, message).at(place(&self.source, span))
     }
 }
 

@@ -39,9 +39,9 @@
 pub mod apply;
 pub mod checks;
 pub mod cli;
+pub mod code;
 pub mod config;
 pub mod error;
-pub mod explain;
 pub mod files;
 pub mod fleet;
 pub mod forge;

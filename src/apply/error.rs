@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::recovery::{Content, Recovery};
-use crate::{config::RelPath, error::Class, files::Hazard};
+use crate::{code::Code, config::RelPath, error::Class, files::Hazard};
 
 /// Why files were not changed, or not cleared away after. [`Error::hint`] says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -111,15 +111,15 @@ impl Error {
         }
     }
 
-    fn class(&self) -> (Class, &'static str) {
+    fn class(&self) -> (Class, Code) {
         match self {
-            Self::Locked { .. } => (Class::Conflict, "locked"),
+            Self::Locked { .. } => (Class::Conflict, Code::LOCKED),
             Self::Conflict { .. }
             | Self::Unresolved(_)
             | Self::Damaged { .. }
-            | Self::Pending { .. } => (Class::Conflict, "conflict"),
-            Self::Unsafe { .. } => (Class::Failed, "file_unsafe"),
-            Self::Io { .. } => (Class::Unavailable, "io"),
+            | Self::Pending { .. } => (Class::Conflict, Code::CONFLICT),
+            Self::Unsafe { .. } => (Class::Failed, Code::FILE_UNSAFE),
+            Self::Io { .. } => (Class::Unavailable, Code::IO),
             Self::Unfinished { cause, .. } | Self::Uncleared { cause } => cause.class(),
         }
     }

@@ -81,10 +81,7 @@ impl Held {
 
     /// The checks that fail because the contract is unusable.
     pub fn failures(&self) -> Vec<Check> {
-        let check = |problem: &Error| {
-            let code = Code::of(problem.code).unwrap_or(Code::EXPECTED_YAML_PARSE_FAILED);
-            Check::new(code, Status::Fail, problem.to_string())
-        };
+        let check = |problem: &Error| Check::new(problem.code, Status::Fail, problem.to_string());
         self.problems().iter().map(check).collect()
     }
 
@@ -93,11 +90,9 @@ impl Held {
     }
 }
 
-/// Whether a problem's code stands for a readable contract that asserts nothing.
-fn asserts_nothing(code: &str) -> bool {
-    [Code::EXPECTED_YAML_EMPTY, Code::EXPECTED_YAML_NO_ASSERTIONS]
-        .iter()
-        .any(|known| known.as_str() == code)
+/// Whether a problem's code is that of a readable contract that asserts nothing.
+fn asserts_nothing(code: Code) -> bool {
+    [Code::EXPECTED_YAML_EMPTY, Code::EXPECTED_YAML_NO_ASSERTIONS].contains(&code)
 }
 
 /// Every check of the contents of one platform of the image called `image`.

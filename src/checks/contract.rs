@@ -73,7 +73,7 @@ pub fn parse(
         name: name.to_owned(),
         text: text.into(),
     };
-    let gather = ErrorCollector::new(source, Code::EXPECTED_YAML_PARSE_FAILED.as_str()).unquoted();
+    let gather = ErrorCollector::new(source, Code::EXPECTED_YAML_PARSE_FAILED).unquoted();
     let tree = gather.tree();
     let start = gather.place(Span { start: 0, end: 0 }, "");
     let mut reader = Reader {
@@ -107,7 +107,7 @@ pub fn parse(
 }
 
 fn problem(code: Code, message: impl Into<String>) -> Error {
-    Error::new(Class::Input, code.as_str(), message)
+    Error::new(Class::Input, code, message)
 }
 
 fn nothing(code: Code, message: &str) -> Error {

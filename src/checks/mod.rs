@@ -5,7 +5,6 @@
 //! to go on.
 
 mod chain;
-mod code;
 mod contents;
 pub mod contract;
 pub mod freshness;
@@ -23,12 +22,12 @@ mod verified;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::code::Code;
 pub use chain::{
     Approved, ApprovedImage, ByDigests, ByItself, Contents, Counted, Examination, Expectation,
     Ground, Grounded, ImagePlatform, Images, Scope, SetAlone, Signatures, Smoke, Stopped, Tags,
     TrustedImage, TrustedImages, TrustedSet, VerifiedSet,
 };
-pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
 pub use outside::{no_match, of_tree, outside, unmatched, unpinned};
 pub use past::{Extent, Overruled, Past, pinned_now, without_history};
@@ -41,10 +40,7 @@ pub use smoke::smoke;
 pub use trust::{Examined, configured, reason};
 pub use verified::{LogRow, VerifiedRow};
 
-use crate::{
-    error::Error,
-    explain::{self, Explanation},
-};
+use crate::{code::Kind, error::Error};
 
 /// One thing that was verified about one image or the repository.
 ///
@@ -101,7 +97,7 @@ pub struct FilePlace {
 impl Check {
     /// A check about the repository. One that failed has the help of its code.
     pub fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
-        let explained = || explain::of(code.as_str()).map(Explanation::help);
+        debug_assert_eq!(code.explanation().kind, Kind::Check, "{code}");
         Self {
             code,
             image: None,
@@ -109,7 +105,7 @@ impl Check {
             item: None,
             status,
             detail: detail.into(),
-            help: (status == Status::Fail).then(explained).flatten(),
+            help: (status == Status::Fail).then(|| code.help()),
             cause: None,
             places: Vec::new(),
         }
@@ -176,7 +172,7 @@ impl Check {
         Error {
             subject: (!subject.is_empty()).then(|| subject.join(" ")),
             help: self.help.clone(),
-            ..Error::failed(self.code.as_str(), self.describe())
+            ..Error::failed(self.code, self.describe())
         }
     }
 
@@ -221,6 +217,6 @@ mod tests {
         assert_eq!(error.subject.as_deref(), Some("app linux/arm64"));
         assert_eq!(error.message, "a file: pinned elsewhere");
         assert_eq!(error.help.as_deref(), Some("do it"));
-        assert_eq!(error.code, Code::PIN_OUTSIDE.as_str());
+        assert_eq!(error.code, Code::PIN_OUTSIDE);
     }
 }

@@ -41,7 +41,7 @@ pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
             "{}:{}:{}: the places `{}` and `{}` both find this digest, which would count twice",
             one.file, one.what.line, one.what.column, first.name, second.name
         );
-        Error::input("config", message)
+        Error::input(Code::CONFIG, message)
             .at(config.place(second.at, ""))
             .help("narrow the `files` of one of the two places")
     };

@@ -13,8 +13,8 @@ use std::{
 use clap_complete::{CompleteEnv, CompletionCandidate};
 
 use crate::{
+    code::Code,
     config::{self, Config},
-    explain,
     git::Git,
     history::{Entry, History},
     report::dates,
@@ -66,8 +66,9 @@ pub(super) fn revisions(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The codes of checks and errors.
 pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
-    let codes = explain::all()
-        .map(|found| CompletionCandidate::new(found.code).help(Some(found.summary.into())));
+    let codes = Code::all().map(|code| {
+        CompletionCandidate::new(code.as_str()).help(Some(code.explanation().summary.into()))
+    });
     beginning(current, codes)
 }
 

@@ -13,6 +13,7 @@ use super::{
     requests, signals,
 };
 use crate::{
+    code::Code,
     config::{self, Config, FILE_NAME, MISSPELLED_NAME},
     error::{Error, Errors, usage},
     forge::State,
@@ -224,7 +225,7 @@ fn no_config(directory: &Path) -> Errors {
         "{FILE_NAME} not found in {} or any directory above it",
         directory.display()
     );
-    let problem = Error::input("config", message);
+    let problem = Error::input(Code::CONFIG, message);
     Errors::from(match config::misspelled(directory).first() {
         Some(file) => problem.help(format!(
             "found {}: rename it to {FILE_NAME}, or pass it with --config FILE",

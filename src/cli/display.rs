@@ -17,7 +17,7 @@ const PLACES: usize = 20;
 
 /// Renders an error, with what to do about it.
 pub(super) fn problem(problem: &Error, help: Option<&str>, colour: bool) -> String {
-    let code = plain(problem.code);
+    let code = problem.code.as_str();
     let title = Level::ERROR.primary_title(plain(&problem.text())).id(code);
     let mut group = match &problem.place {
         Some(place) if !place.quoted => {
@@ -63,12 +63,12 @@ pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
         return Error {
             place: Some(Box::new(config.place(image.pins_at, "declared here"))),
             notes: found(&check.places),
-            ..Error::failed(check.code.as_str(), message)
+            ..Error::failed(check.code, message)
         };
     }
     Error {
         notes: cause.evidence(),
-        ..Error::failed(check.code.as_str(), headed(cause))
+        ..Error::failed(check.code, headed(cause))
     }
 }
 

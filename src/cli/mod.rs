@@ -31,6 +31,7 @@ use clap::{
 };
 
 use crate::{
+    code::Code,
     error::{Class, Error, Errors},
     workflow::Environment,
 };
@@ -81,7 +82,10 @@ pub fn no_directory(error: &std::io::Error) -> ExitCode {
 fn dispatch(command: Command, context: &mut Context) -> Exit {
     let finds = matches!(command, Command::Scan | Command::Check { .. });
     if context.output.format == Format::Sarif && !finds {
-        let error = Error::input("usage", "`--format sarif` is for `check` and `scan` only");
+        let error = Error::input(
+            Code::USAGE,
+            "`--format sarif` is for `check` and `scan` only",
+        );
         let error = error.help("use --format json for the documents of other commands");
         return context.output.fault(&error.into());
     }
@@ -143,7 +147,7 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
             Some(near) => format!("did you mean `{near}`? See `repin --help`"),
             None => "see `repin --help`".to_owned(),
         };
-        output.fault(&Errors::from(Error::input("usage", message).help(help)))
+        output.fault(&Errors::from(Error::input(Code::USAGE, message).help(help)))
     })
 }
 

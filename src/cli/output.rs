@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     checks::{Check, Status},
+    code::Code,
     config::Config,
     error::{Class, Error, Errors},
-    explain,
     report::{
         annotations::with_help,
         causes::by_cause,
@@ -70,7 +70,7 @@ pub(super) struct Output {
     /// The directories that places are relative to.
     pub(super) directories: Directories,
     /// The explained codes of the errors written so far, each once.
-    codes: Vec<&'static str>,
+    codes: Vec<Code>,
     /// The first error of writing to standard output that is not a closed pipe.
     broken: Option<io::Error>,
 }
@@ -337,7 +337,7 @@ impl Output {
             let repeated = causes[at + 1..]
                 .iter()
                 .any(|later| error.help.is_none() && later.remedy() == remedy);
-            self.problem(error, remedy.filter(|_| !repeated).as_deref());
+            self.problem(error, (!repeated).then_some(&*remedy));
         }
     }
 
@@ -348,10 +348,10 @@ impl Output {
     }
 
     /// Records a reported code, so that [`Self::refer`] names its explanation.
-    pub(super) fn reported(&mut self, code: &str) {
-        let known = explain::of(code).map(|found| found.code);
-        self.codes
-            .extend(known.filter(|code| !self.codes.contains(code)));
+    pub(super) fn reported(&mut self, code: Code) {
+        if !self.codes.contains(&code) {
+            self.codes.push(code);
+        }
     }
 
     /// Writes checks that failed or warn for people, each cause once.
@@ -370,10 +370,13 @@ impl Output {
         match std::mem::take(&mut self.codes).as_slice() {
             [] => {}
             [code] => self.note(&format!("for more: repin explain {code}")),
-            codes => self.wrapped_note(&format!(
-                "for more: repin explain CODE ({})",
-                codes.join(", ")
-            )),
+            codes => {
+                let codes: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+                self.wrapped_note(&format!(
+                    "for more: repin explain CODE ({})",
+                    codes.join(", ")
+                ));
+            }
         }
     }
 

@@ -22,8 +22,8 @@ use super::{
     output::Output,
 };
 use crate::{
+    code::Code,
     error::{Class, Error, Errors},
-    explain::{self, Explanation},
     report::{
         json::{ErrorDocument, ErrorRow},
         sarif::Findings,
@@ -31,8 +31,6 @@ use crate::{
     untrusted::workflow::Commands,
     workflow::{Environment, Event, Interruption},
 };
-
-const CODE: &str = "interrupted";
 
 /// Starts to receive signals; their reports have this format and color.
 pub(super) fn watch(
@@ -94,21 +92,23 @@ fn end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
                 schema: "repin.error/1",
                 exit: code,
                 errors: vec![ErrorRow {
-                    code: CODE.to_owned(),
+                    code: Code::INTERRUPTED.to_string(),
                     message,
                     file: None,
                     line: None,
                     column: None,
-                    hint: explain::of(CODE).map(Explanation::help),
+                    hint: Some(Code::INTERRUPTED.help()),
                 }],
             });
             return;
         }
         Format::Sarif => {
-            let error = Error::new(Class::Unavailable, CODE, &message);
+            let error = Error::new(Class::Unavailable, Code::INTERRUPTED, &message);
             output.sarif_log(&Findings::default(), Some(&error.into()), code);
         }
-        Format::Github => output.annotate(&Commands::error(CODE, &message, None)),
+        Format::Github => {
+            output.annotate(&Commands::error(Code::INTERRUPTED.as_str(), &message, None));
+        }
         Format::Human => {}
     }
     output.error_text(&format!("{message}\n"));

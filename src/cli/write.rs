@@ -14,6 +14,7 @@ use rustix::{
 
 use crate::{
     cli::github::token,
+    code::Code,
     config::{self, RelPath},
     error::{Class, Error, Errors, usage},
 };
@@ -88,7 +89,7 @@ impl Target {
 
     fn exists(&self) -> Errors {
         let hint = "`--force` replaces it, `--dry-run true` prints what would be written";
-        Errors::from(Error::input("init", format!("{} already exists", self.shown)).help(hint))
+        Errors::from(Error::input(Code::INIT, format!("{} already exists", self.shown)).help(hint))
     }
 
     fn io(&self, doing: &str, error: &io::Error) -> Errors {
@@ -140,12 +141,12 @@ pub(super) fn exchange(target: &Target, old: &str, new: &str) -> Result<(), Erro
     if !standing.is_file() {
         let message = format!("{} is not a regular file", target.shown);
         let hint = "run the command on the file that it leads to, with --config";
-        return Err(Errors::from(Error::input("init", message).help(hint)));
+        return Err(Errors::from(Error::input(Code::INIT, message).help(hint)));
     }
     if fs::read(&target.file).map_err(fail)? != old.as_bytes() {
         let message = format!("{} was changed during the run", target.shown);
         return Err(Errors::from(
-            Error::new(Class::Conflict, "conflict", message).help("run the command again"),
+            Error::new(Class::Conflict, Code::CONFLICT, message).help("run the command again"),
         ));
     }
     put(target, new, true)

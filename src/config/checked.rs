@@ -20,6 +20,7 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
+    code::Code,
     error::{Error, Place, SourceText, Span},
     oci::{Pattern, Revision},
     untrusted::plain,
@@ -162,13 +163,17 @@ pub struct ChangeNames {
 
 /// Reads a configuration from its text; every problem that can be found is in the error.
 pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
-    gathered(ErrorCollector::new(source.clone(), "config"), source, root)
+    gathered(
+        ErrorCollector::new(source.clone(), Code::CONFIG),
+        source,
+        root,
+    )
 }
 
 /// Reads what once was the configuration, by the rules that concern reading files and history; what
 /// it would hand on to others is of no concern.
 pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
-    let gather = ErrorCollector::new(source.clone(), "config");
+    let gather = ErrorCollector::new(source.clone(), Code::CONFIG);
     gathered(gather.of_the_past(), source, root)
 }
 
@@ -527,7 +532,7 @@ impl Config {
             self.file
         );
         let hint = "use `repin set` with a fleet's configuration, or run this command with the configuration of one of its repositories";
-        Err(Error::input("config", message).help(hint))
+        Err(Error::input(Code::CONFIG, message).help(hint))
     }
 
     /// The names of the images, in the order of the configuration.

@@ -22,7 +22,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::error::{Error, SourceText};
+use crate::{
+    code::Code,
+    error::{Error, SourceText},
+};
 
 pub(crate) use beneath::{OpenDirectory, Unopened};
 pub use blocks::{
@@ -99,10 +102,10 @@ pub fn load_chosen(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
 }
 
 fn read(file: &Path, shown: &str, chosen: Chosen) -> Result<Config, Vec<Error>> {
-    let wrong = |message: String| vec![Error::input("config", message)];
+    let wrong = |message: String| vec![Error::input(Code::CONFIG, message)];
     let fail = |message: String| {
         let hint = "check the path and its permissions, or write the file with `repin init`";
-        vec![Error::input("config", message).help(hint)]
+        vec![Error::input(Code::CONFIG, message).help(hint)]
     };
     let bytes = match open(file, chosen) {
         Ok((opened, metadata)) if metadata.is_file() && metadata.len() <= MAX => {
@@ -126,14 +129,14 @@ fn read(file: &Path, shown: &str, chosen: Chosen) -> Result<Config, Vec<Error>> 
         Unopened::Symlink | Unopened::NotADirectory => {
             let hint = "replace the link by the file, or pass the file with --config";
             let message = format!("cannot read the configuration {shown}: {error}");
-            vec![Error::input("config", message).help(hint)]
+            vec![Error::input(Code::CONFIG, message).help(hint)]
         }
         error => fail(format!("cannot read the configuration {shown}: {error}")),
     })?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let message = format!("the configuration {shown} is not UTF-8 (from byte {at} on)");
-        vec![Error::input("config", message).help("save the file as UTF-8")]
+        vec![Error::input(Code::CONFIG, message).help("save the file as UTF-8")]
     })?;
     let absolute = std::path::absolute(file).map_err(|e| {
         fail(format!(

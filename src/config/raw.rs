@@ -12,12 +12,15 @@ use super::{
     path::Globs,
     yaml::{Key, Node, Value},
 };
-use crate::error::{Class, Error, Place, SourceText, Span};
+use crate::{
+    code::Code,
+    error::{Class, Error, Place, SourceText, Span},
+};
 
 /// Gathers the problems of one file.
 pub struct ErrorCollector {
     source: SourceText,
-    code: &'static str,
+    code: Code,
     problems: RefCell<Vec<Error>>,
     /// Whether messages may show the text.
     quoted: bool,
@@ -34,7 +37,7 @@ const GLOBS_OF_FILE: usize = 5_000;
 
 impl ErrorCollector {
     /// For the file `source`, whose problems carry `code`.
-    pub fn new(source: SourceText, code: &'static str) -> Self {
+    pub fn new(source: SourceText, code: Code) -> Self {
         Self {
             source,
             code,

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Serialize;
 
 use crate::{
+    code::Code,
     config::Operation,
     error::{Class, Error},
     report::{
@@ -143,7 +144,7 @@ impl CloseRow {
     /// A row whose error decides what became of it.
     pub fn failed(repository: &str, pull_request: Option<ClosedPull>, error: &Error) -> Self {
         let outcome = match error.code {
-            Error::INTERNAL => CloseOutcome::Failed,
+            Code::INTERNAL => CloseOutcome::Failed,
             _ => CloseOutcome::of(error.class),
         };
         Self::done(repository, outcome, pull_request).because(error)

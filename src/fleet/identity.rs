@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, io::Read as _};
 
 use crate::{
+    code::Code,
     config::{Config, RelPath, RootKind, Verify},
     error::Error,
     files::Files,
@@ -58,7 +59,7 @@ fn built_in(config: &Config) -> Vec<BuiltIn> {
 
 fn content(path: &RelPath, files: &dyn Files) -> Result<Vec<u8>, Error> {
     let unreadable = |reason: String| {
-        Error::input("config", format!("cannot read {path}: {reason}"))
+        Error::input(Code::CONFIG, format!("cannot read {path}: {reason}"))
             .help("restore the file that the configuration names, or correct the configuration")
     };
     let mut bytes = Vec::new();
@@ -115,7 +116,7 @@ verify:
         }
         fs::remove_file(root.join("a.pub")).unwrap();
         let error = hash(root, config).unwrap_err();
-        assert_eq!((error.class.exit_code(), error.code), (2, "config"));
+        assert_eq!((error.class.exit_code(), error.code), (2, Code::CONFIG));
         assert!(error.to_string().contains("a.pub"), "{error}");
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    code::Code,
     config::{check_branch, is_owner_name},
     error::{Error, Place, SourceText, Span},
     forge::fleet::RepositoryName,
@@ -70,7 +71,7 @@ impl FleetList {
     /// Reads the list in the file `name`; every problem is in the error. Empty lines and lines that
     /// begin with `#` are left out.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Vec<Error>> {
-        let problem = |message: String| vec![Error::input("fleet_list", message)];
+        let problem = |message: String| vec![Error::input(Code::FLEET_LIST, message)];
         let text =
             std::str::from_utf8(bytes).map_err(|_| problem(format!("{name} is not UTF-8")))?;
         let source = SourceText {
@@ -99,7 +100,7 @@ impl FleetList {
             });
             match entry {
                 Ok(entry) => entries.push(entry),
-                Err(message) => problems.push(Error::input("fleet_list", message).at(Place {
+                Err(message) => problems.push(Error::input(Code::FLEET_LIST, message).at(Place {
                     source: source.clone(),
                     span,
                     label: String::new(),

@@ -16,7 +16,10 @@ use super::{
     line::{FleetLine, FleetOutcome, FleetRow, ShardRun},
     list::{FleetList, key},
 };
-use crate::error::{Class, Error, Errors};
+use crate::{
+    code::Code,
+    error::{Class, Error, Errors},
+};
 
 /// `repin.fleet/1`: what became of a fleet.
 #[derive(Debug, Serialize)]
@@ -95,7 +98,8 @@ impl<'l> Merger<'l> {
             };
             if let Err(reason) = read {
                 let message = format!("{name}:{}: {reason}", at + 1);
-                self.problems.push(Error::input("fleet_report", message));
+                self.problems
+                    .push(Error::input(Code::FLEET_REPORT, message));
                 return;
             }
         }

@@ -203,7 +203,7 @@ fn policy_refused(member: Member<'_>, key: &str) -> Error {
         "{} has `{key}` in its own repin.yaml, which a fleet does not check",
         member.repository
     );
-    Error::failed("fleet_refused", message)
+    Error::failed(Code::FLEET_REFUSED, message)
 }
 
 fn other_base(own: &Config, member: Member<'_>) -> Option<Error> {
@@ -213,7 +213,7 @@ fn other_base(own: &Config, member: Member<'_>) -> Option<Error> {
         member.repository, member.base
     );
     let help = format!("list it as `{} {base}`", member.repository);
-    (base != member.base).then(|| Error::failed("fleet_refused", message).help(help))
+    (base != member.base).then(|| Error::failed(Code::FLEET_REFUSED, message).help(help))
 }
 
 #[cfg(test)]

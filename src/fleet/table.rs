@@ -8,8 +8,8 @@ use super::{
     merge::FleetDocument,
 };
 use crate::{
+    code::Code,
     config::few,
-    explain::{self, Explanation},
     report::table::{Align, aligned},
     untrusted::{markdown, plain},
 };
@@ -73,7 +73,7 @@ fn reasons(row: &FleetRow) -> Vec<FleetCause> {
         help: help.map(str::to_owned),
         repositories: vec![row.repository.clone()],
     };
-    let explained = |code: &str| explain::of(code).map(Explanation::help);
+    let explained = |code: &str| Code::of(code).map(Code::help);
     if let Some(error) = &row.error {
         let help = error.hint.clone().or_else(|| explained(&error.code));
         let detail = Some(error.message.as_str());

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn successful_read_leaves_write_permission_unknown() {
-        let error = |kind| Err(Error::new(kind, "x", "y"));
+        let error = |kind| Err(Error::about(kind, "x", "y"));
         assert!(
             matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(reason)) if reason == "z")
         );

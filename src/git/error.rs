@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::ObjectId;
-use crate::{error::Error, untrusted::shell};
+use crate::{code::Code, error::Error, untrusted::shell};
 
 /// Why git did not answer. [`GitError::hint`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +179,7 @@ impl From<&GitError> for Error {
     fn from(error: &GitError) -> Self {
         let message = error.to_string();
         match error {
-            GitError::BareRoot(_) | GitError::TooOld(_) => Self::input("git", message),
+            GitError::BareRoot(_) | GitError::TooOld(_) => Self::input(Code::GIT, message),
             _ => Self::unavailable("git history", message),
         }
         .help(error.hint())

@@ -6,7 +6,10 @@
 //! that branch, and only if it still is where it was looked at.
 
 use super::{Git, GitError, ObjectId, Ran, Remote, is_denied, server_message, without_users};
-use crate::error::{Class, Error};
+use crate::{
+    code::Code,
+    error::{Class, Error},
+};
 
 /// The remote that is fetched from and pushed to.
 const REMOTE: &str = "origin";
@@ -236,5 +239,5 @@ fn failed(error: &GitError) -> Error {
     } else {
         error.hint()
     };
-    Error::new(kind, "git", without_users(&error.to_string())).help(hint)
+    Error::new(kind, Code::GIT, without_users(&error.to_string())).help(hint)
 }

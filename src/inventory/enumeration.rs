@@ -9,6 +9,7 @@ use serde::{
 
 use super::listing::Listing;
 use crate::{
+    code::Code,
     config::Kind,
     error::{Class, Error},
     untrusted,
@@ -157,7 +158,7 @@ impl Enumeration {
 
     /// The error for a missing document.
     pub fn not_found(name: &str, reason: &str) -> Error {
-        problem("enumeration_json_not_found", name, reason)
+        problem(Code::ENUMERATION_JSON_NOT_FOUND, name, reason)
     }
 }
 
@@ -192,10 +193,10 @@ fn quoted(text: &str) -> String {
     untrusted::json_string(text)
 }
 
-const PARSE_FAILED: &str = "enumeration_json_parse_failed";
-const INVALID_TYPE: &str = "enumeration_json_invalid_type";
+const PARSE_FAILED: Code = Code::ENUMERATION_JSON_PARSE_FAILED;
+const INVALID_TYPE: Code = Code::ENUMERATION_JSON_INVALID_TYPE;
 
-fn problem(code: &'static str, name: &str, why: &str) -> Error {
+fn problem(code: Code, name: &str, why: &str) -> Error {
     let hint = "write the document with `repin inventory enumerate`: a list of names for each kind";
     Error::new(Class::Input, code, format!("{name}: {why}")).help(hint)
 }

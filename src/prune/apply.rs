@@ -7,6 +7,7 @@
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
+    code::Code,
     error::{Class, Error},
     oci::Tag,
     registry::Deletion,
@@ -150,7 +151,7 @@ async fn one(
         }
         CurrentState::Changed(how) => {
             let message = format!("{} changed since it was listed: {how}", version.digest);
-            return Err(Error::new(Class::Unavailable, "changed", message)
+            return Err(Error::new(Class::Unavailable, Code::CHANGED, message)
                 .help("run prune again when nothing is being pushed or tagged"));
         }
     }
@@ -161,7 +162,7 @@ async fn one(
         applied.unverified.pop();
         let message = format!("{} is not deleted: {said}", version.digest);
         let hint = "no other deletion is tried after a refusal; to keep versions, name their tags in prune.protect";
-        return Err(Error::new(Class::Denied, "deletion_refused", message).help(hint));
+        return Err(Error::new(Class::Denied, Code::DELETION_REFUSED, message).help(hint));
     }
     let gone = package.is_gone(version).await?;
     applied.unverified.pop();
@@ -176,7 +177,7 @@ async fn one(
                 "{} is not deleted: the registry answered 404, but the version still exists",
                 version.digest
             );
-            let refusal = Error::new(Class::Denied, "deletion_refused", message);
+            let refusal = Error::new(Class::Denied, Code::DELETION_REFUSED, message);
             return Err(refusal.help(package.grant()));
         }
         (_, false) => return Err(still_there(version)),
@@ -190,7 +191,7 @@ fn still_there(version: &Version) -> Error {
         version.digest
     );
     let hint = "run prune again; if the version persists, check the registry's log or storage";
-    Error::new(Class::Unavailable, "deletion_unverified", message).help(hint)
+    Error::new(Class::Unavailable, Code::DELETION_UNVERIFIED, message).help(hint)
 }
 
 /// Compares the whole listing with the one before.
@@ -281,7 +282,7 @@ impl Applied {
         } else {
             format!("RESTORE THEM WITHIN 30 DAYS: {}", commands.join("; "))
         };
-        Some(Error::new(Class::Failed, "protected_missing", message).help(hint))
+        Some(Error::new(Class::Failed, Code::PROTECTED_MISSING, message).help(hint))
     }
 }
 

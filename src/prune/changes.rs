@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Candidate, Guards, Listing, Plan, Rules, Version, judge::judge_some};
 use crate::{
+    code::Code,
     error::{Class, Error},
     oci::{Digest, Tag},
 };
@@ -113,7 +114,7 @@ fn retagged(what: &str, version: &Version, now: &[Tag]) -> Error {
 
 fn changed(what: impl std::fmt::Display) -> Error {
     let message = format!("the package changed since it was listed: {what}");
-    Error::new(Class::Unavailable, "changed", message)
+    Error::new(Class::Unavailable, Code::CHANGED, message)
         .help("run prune again when nothing is being pushed or tagged")
 }
 

@@ -5,6 +5,7 @@
 
 use super::{Dangling, Guards, Listing, Warning};
 use crate::{
+    code::Code,
     config::Prune,
     error::{Class, Error},
     oci::Tag,
@@ -13,7 +14,7 @@ use crate::{
 /// The warnings about skipped tags.
 pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
     let warning = |dangling: &Dangling| Warning {
-        code: "tag_dangling",
+        code: Code::TAG_DANGLING,
         detail: format!(
             "tag {} is dangling: the registry lists it, but its manifest is missing; it protects \
              nothing",
@@ -43,5 +44,5 @@ pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Opti
         "tag {tag} is dangling: the registry lists it, but its manifest is missing, and {reason}"
     );
     let hint = format!("push {tag} again from where it was built, or remove the tag");
-    Some(Error::new(Class::Unavailable, "tag_dangling", message).help(hint))
+    Some(Error::new(Class::Unavailable, Code::TAG_DANGLING, message).help(hint))
 }

@@ -18,6 +18,7 @@ use elsewhere::ForeignRepository;
 
 use super::Text;
 use crate::{
+    code::Code,
     config::Config,
     error::{Class, Error},
     files::{Files, Hazard, WorkTree},
@@ -181,7 +182,7 @@ fn is_whole(git: &Git) -> Result<(), Error> {
         let message = "this clone is shallow, so it does not show what was ever promoted";
         let hint =
             "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
-        return Err(Error::new(Class::Unavailable, "shallow", message).help(hint));
+        return Err(Error::new(Class::Unavailable, Code::SHALLOW, message).help(hint));
     }
     if let Some(remote) = git.partial()? {
         let message = "this is a partial clone, so it does not show what was ever pinned";
@@ -190,7 +191,7 @@ fn is_whole(git: &Git) -> Result<(), Error> {
              git config --unset remote.{remote}.promisor && \
              git config --unset remote.{remote}.partialclonefilter"
         );
-        return Err(Error::new(Class::Unavailable, "partial", message).help(hint));
+        return Err(Error::new(Class::Unavailable, Code::PARTIAL, message).help(hint));
     }
     Ok(())
 }
@@ -214,7 +215,7 @@ fn counted(config: &Config, found: &Found) -> Result<(), Error> {
         return Ok(());
     }
     let hint = "correct `pins` or `files`; `repin check` shows where each pin was found";
-    Err(Error::new(Class::Failed, "pin_count", wrong.join("; ")).help(hint))
+    Err(Error::new(Class::Failed, Code::PIN_COUNT, wrong.join("; ")).help(hint))
 }
 
 /// What an entry that is refused pins is not known. At the heads of branches its digits protect all
@@ -228,7 +229,7 @@ fn no_refused(found: &Found) -> Result<(), Error> {
         refused.file, refused.what.line, refused.what.column, refused.what.why
     );
     let help = "change the entry so that every reader agrees, or exclude the file from the place";
-    Err(Error::new(Class::Failed, "pin_unsupported", message).help(help))
+    Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message).help(help))
 }
 
 fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Error> {
@@ -279,7 +280,7 @@ impl ProtectionReader<'_> {
             .find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
         {
             let message = format!("cannot determine what {path} {place} pins: {hazard}");
-            return Err(Error::new(Class::Failed, "file_unsafe", message)
+            return Err(Error::new(Class::Failed, Code::FILE_UNSAFE, message)
                 .help("replace the link with a regular file, or remove it from `files:`"));
         }
         if let Some(malformed) = found.malformed.first() {
@@ -288,7 +289,7 @@ impl ProtectionReader<'_> {
                 "cannot determine what {file}:{line} {place} pins: `{}`",
                 malformed.what.text
             );
-            return Err(Error::new(Class::Failed, "pin_unsupported", message)
+            return Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message)
                 .help("write the digest in full, or make it a placeholder such as `<digest>`"));
         }
         if let Some(twice) = found.twice.first() {
@@ -297,9 +298,8 @@ impl ProtectionReader<'_> {
                 "{}:{}:{} {place}: the places `{first}` and `{second}` both find this digest",
                 twice.file, twice.what.line, twice.what.column
             );
-            return Err(
-                Error::input("config", message).help("narrow the `files` of one of the two places")
-            );
+            return Err(Error::input(Code::CONFIG, message)
+                .help("narrow the `files` of one of the two places"));
         }
         for pin in found.pins() {
             let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
@@ -324,7 +324,7 @@ impl ProtectionReader<'_> {
                 let message = format!(
                     "cannot determine what is pinned {place}: its configuration cannot be read: {why}"
                 );
-                return Err(Error::new(Class::Unavailable, "unavailable", message)
+                return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                     .help("fix the configuration there"));
             }
         }
@@ -333,7 +333,7 @@ impl ProtectionReader<'_> {
             if let Some(path) = at.too_large {
                 let message =
                     format!("cannot determine what is pinned {place}: {path} has more than 64 MiB");
-                return Err(Error::new(Class::Unavailable, "unavailable", message)
+                return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                     .help("remove it from `files:`"));
             }
             self.files(&at.files, &config, place)?;

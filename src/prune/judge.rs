@@ -15,6 +15,7 @@ use super::{
     date,
 };
 use crate::{
+    code::Code,
     config::{Prune, number},
     error::{Class, Error},
     oci::Digest,
@@ -216,7 +217,7 @@ impl<'l> Judgement<'l> {
             .find(|digest| !known(digest));
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
         let message = format!("the listing is incomplete: the references of {missing} are unknown");
-        Some(Error::new(Class::Unavailable, "listing", message).help("run the command again"))
+        Some(Error::new(Class::Unavailable, Code::LISTING, message).help("run the command again"))
     }
 
     /// Everything that something else belongs to, or that has parts.
@@ -272,7 +273,7 @@ fn unlisted(listing: &Listing) -> Vec<Warning> {
         return Vec::new();
     }
     vec![Warning {
-        code: "tags_missing",
+        code: Code::TAGS_MISSING,
         detail: "the registry lists no tag, although versions exist, so no build could be found; \
              check that the token may list tags"
             .to_owned(),
@@ -286,7 +287,7 @@ fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
         let (digest, place) = guards.pins.iter().find(|(digest, _)| !there.contains(digest))?;
         let message = format!("{digest} is pinned {place}, but the listing lacks it");
         let hint = "the listing is incomplete, or the pinned version was deleted: run `repin check --remote` to find out";
-        Some(Error::new(Class::Unavailable, "pinned_missing", message).help(hint))
+        Some(Error::new(Class::Unavailable, Code::PINNED_MISSING, message).help(hint))
     })
 }
 
@@ -297,7 +298,7 @@ fn clocks(listing: &Listing) -> Option<Error> {
         apart.as_secs()
     );
     Some(
-        Error::new(Class::Unavailable, "clock", message)
+        Error::new(Class::Unavailable, Code::CLOCK, message)
             .help("set the clock: ages are computed from it"),
     )
 }
@@ -316,7 +317,7 @@ fn dates(listing: &Listing) -> Option<Error> {
             date::show(*at)
         );
         return Some(
-            Error::new(Class::Unavailable, "timestamps", message)
+            Error::new(Class::Unavailable, Code::TIMESTAMPS, message)
                 .help("check the clocks of this machine and of the builds"),
         );
     }
@@ -328,7 +329,7 @@ fn dates(listing: &Listing) -> Option<Error> {
             dated.len(),
             date::show(first)
         );
-        Error::new(Class::Unavailable, "timestamps", message)
+        Error::new(Class::Unavailable, Code::TIMESTAMPS, message)
             .help("ages cannot be determined if all dates are the same")
     })
 }
@@ -342,7 +343,7 @@ fn twice(listing: &Listing) -> Option<Error> {
     Some(
         Error::new(
             Class::Unavailable,
-            "listing",
+            Code::LISTING,
             format!("the listing contains a duplicate of {}", twin.digest),
         )
         .help("run the command again"),
@@ -356,7 +357,7 @@ fn over_limit(judged: &PackageVerdict, limit: usize) -> Option<Error> {
         let message = format!("{candidates}, and the limit is {limit}: nothing is deleted");
         let hint =
             "review them; if all of them may be deleted, raise --limit or prune.limit for one run";
-        Error::failed("limit", message).help(hint)
+        Error::failed(Code::LIMIT, message).help(hint)
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{Candidate, Listing, PackageVerdict, Version};
 use crate::{
+    code::Code,
     error::{Class, Error},
     oci::Digest,
 };
@@ -76,9 +77,8 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
                 let message = format!(
                     "{digest} and others refer to one another in a circle: none can be deleted first"
                 );
-                return Err(
-                    Error::new(Class::Failed, "listing", message).help("check their sha256-… tags")
-                );
+                return Err(Error::new(Class::Failed, Code::LISTING, message)
+                    .help("check their sha256-… tags"));
             }
         }
     }

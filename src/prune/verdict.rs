@@ -7,6 +7,7 @@ use std::{
 
 use super::{Version, date};
 use crate::{
+    code::Code,
     error::Error,
     oci::{Digest, Tag},
 };
@@ -124,7 +125,7 @@ fn days(age: Duration) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// A stable word for it.
-    pub code: &'static str,
+    pub code: Code,
     /// The finding.
     pub detail: String,
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{annotations::with_help, wrap::indented};
 use crate::{
     checks::Status,
+    code::Code,
     untrusted::{
         markdown, plain,
         workflow::{Commands, Level},
@@ -27,7 +28,7 @@ pub struct DoctorDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DoctorRow {
     /// One of the codes in `docs/doctor.md`.
-    pub code: &'static str,
+    pub code: Code,
     /// Pass, fail or skip.
     pub status: Status,
     /// The evidence, on one line.
@@ -91,7 +92,11 @@ pub fn table(
     paint: impl Fn(Status, &str) -> String,
 ) -> String {
     let columns = columns.unwrap_or(usize::MAX);
-    let width = rows.iter().map(|row| row.code.len()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|row| row.code.as_str().len())
+        .max()
+        .unwrap_or(0);
     let in_column = columns >= STATUS + width + 2 + EVIDENCE;
     let indent = if in_column {
         STATUS + width + 2
@@ -132,7 +137,7 @@ pub fn annotated(rows: &[DoctorRow]) -> Commands {
     let mut commands = Commands::default();
     for row in rows.iter().filter(|row| row.status == Status::Fail) {
         let message = with_help(&row.detail, row.hint.as_deref());
-        commands.annotate(Level::Error, row.code, &message, None);
+        commands.annotate(Level::Error, row.code.as_str(), &message, None);
     }
     commands
 }
@@ -171,9 +176,9 @@ mod tests {
             without: None,
         };
         vec![
-            row("lock", Status::Pass, "free", None),
+            row(Code::LOCK, Status::Pass, "free", None),
             row(
-                "repository",
+                Code::REPOSITORY,
                 Status::Fail,
                 "evil\u{1b}[2J @team | x\n::error::y",
                 Some("fix 100%\nof it"),
@@ -193,7 +198,11 @@ mod tests {
     #[test]
     fn what_is_not_configured_is_one_line() {
         let mut rows = rows();
-        for (code, without) in [("engine", "smoke"), ("forge", "forge"), ("token", "forge")] {
+        for (code, without) in [
+            (Code::ENGINE, "smoke"),
+            (Code::FORGE, "forge"),
+            (Code::TOKEN, "forge"),
+        ] {
             rows.push(DoctorRow {
                 code,
                 status: Status::Skip,
@@ -204,7 +213,7 @@ mod tests {
         }
         let codes = |shown| {
             let (rows, line) = folded(&rows, shown);
-            let codes: Vec<_> = rows.iter().map(|row| row.code).collect();
+            let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
             (codes.join(" "), line)
         };
         assert_eq!(
@@ -222,7 +231,7 @@ mod tests {
     #[test]
     fn help_that_consecutive_rows_share_is_shown_once() {
         let row = |detail: &str| DoctorRow {
-            code: "registry",
+            code: Code::REGISTRY,
             status: Status::Fail,
             detail: detail.to_owned(),
             hint: Some("log in".to_owned()),
@@ -239,7 +248,7 @@ mod tests {
     fn evidence_is_wrapped_and_digests_are_whole() {
         let digest = format!("sha256:{}", "1".repeat(64));
         let rows = [DoctorRow {
-            code: "registry",
+            code: Code::REGISTRY,
             status: Status::Fail,
             detail: format!("review: the registry of images lacks {digest} or hides it"),
             hint: Some("log in to the registry, then run it again".to_owned()),

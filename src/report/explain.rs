@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::table::{Align, aligned};
-use crate::explain::{self, Explanation, SECTIONS};
+use crate::code::{self, Code, Explanation};
 
 /// The widest line of a text, in columns.
 const WIDTH: usize = 80;
@@ -17,7 +17,7 @@ pub struct ExplainDocument {
     /// The document's name.
     pub schema: &'static str,
     /// The requested code.
-    pub code: Option<&'static str>,
+    pub code: Option<Code>,
     /// `check`, `error` or `doctor`.
     pub kind: Option<&'static str>,
     /// What is wrong, in one sentence.
@@ -40,7 +40,7 @@ pub struct ExplainDocument {
 #[derive(Debug, Serialize)]
 pub struct ExplainRow {
     /// The code.
-    pub code: &'static str,
+    pub code: Code,
     /// `check`, `error` or `doctor`.
     pub kind: &'static str,
     /// What is wrong, in one sentence.
@@ -51,10 +51,11 @@ const SCHEMA: &str = "repin.explain/1";
 
 impl ExplainDocument {
     /// The document about one code.
-    pub fn one(found: &Explanation) -> Self {
+    pub fn one(code: Code) -> Self {
+        let found = code.explanation();
         Self {
             schema: SCHEMA,
-            code: Some(found.code),
+            code: Some(code),
             kind: Some(found.kind.as_str()),
             summary: Some(found.summary),
             meaning: Some(found.meaning),
@@ -68,25 +69,26 @@ impl ExplainDocument {
 
     /// The document that lists every code.
     pub fn list() -> Self {
-        let row = |found: &Explanation| ExplainRow {
-            code: found.code,
-            kind: found.kind.as_str(),
-            summary: found.summary,
-        };
         Self {
             schema: SCHEMA,
-            codes: explain::all().map(row).collect(),
+            codes: Code::all()
+                .map(|code| ExplainRow {
+                    code,
+                    kind: code.explanation().kind.as_str(),
+                    summary: code.explanation().summary,
+                })
+                .collect(),
             ..Self::default()
         }
     }
 }
 
 /// One code for people.
-pub fn text(found: &Explanation) -> String {
+pub fn text(code: Code) -> String {
+    let found = code.explanation();
     let exits: Vec<_> = found.exits.iter().map(u8::to_string).collect();
     let mut out = format!(
-        "{} ({}, exit {})\n\n",
-        found.code,
+        "{code} ({}, exit {})\n\n",
         found.kind.as_str(),
         exits.join(" or ")
     );
@@ -105,7 +107,7 @@ pub fn text(found: &Explanation) -> String {
 /// Every code with its summary, by subject.
 pub fn list() -> String {
     let mut out = String::new();
-    for (subject, section) in SECTIONS {
+    for (subject, section) in code::sections() {
         let row = |found: &Explanation| vec![format!("  {}", found.code), found.summary.to_owned()];
         let rows: Vec<_> = section.iter().map(row).collect();
         let table = aligned(&[Align::Left; 2], &rows);
@@ -141,15 +143,14 @@ mod tests {
 
     #[test]
     fn an_explanation_is_a_page_for_people() {
-        let found = explain::of("revision_order").unwrap();
-        insta::assert_snapshot!(text(found));
+        insta::assert_snapshot!(text(Code::REVISION_ORDER));
     }
 
     #[test]
     fn lines_of_every_page_are_short() {
-        for found in explain::all() {
-            let example = found.example;
-            let page = text(found);
+        for code in Code::all() {
+            let example = code.explanation().example;
+            let page = text(code);
             let long = page
                 .lines()
                 .find(|line| line.len() > WIDTH && line.trim() != example);
@@ -160,11 +161,11 @@ mod tests {
     #[test]
     fn the_list_has_a_line_for_each_code() {
         let list = list();
-        for found in explain::all() {
+        for code in Code::all() {
             let line = list
                 .lines()
-                .find(|line| line.split_whitespace().next() == Some(found.code));
-            assert!(line.is_some_and(|line| line.ends_with(found.summary)));
+                .find(|line| line.split_whitespace().next() == Some(code.as_str()));
+            assert!(line.is_some_and(|line| line.ends_with(code.explanation().summary)));
         }
     }
 }

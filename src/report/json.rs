@@ -327,12 +327,12 @@ impl ErrorRow {
             message.push_str(note);
         }
         Self {
-            code: problem.code.to_owned(),
+            code: problem.code.to_string(),
             message,
             file: place.as_ref().map(|(file, _)| file.clone()),
             line: place.as_ref().map(|(_, (line, _))| *line),
             column: place.as_ref().map(|(_, (_, column))| *column),
-            hint: problem.remedy(),
+            hint: Some(problem.remedy()),
         }
     }
 }

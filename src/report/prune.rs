@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::table::{Align, aligned};
 use crate::{
+    code::Code,
     config::number,
     error::Error,
     oci::Digest,
@@ -68,7 +69,7 @@ pub struct PruneImage {
     pub deleted: Vec<PruneRow>,
     pub warnings: Vec<PruneWarning>,
     pub refused: Option<String>,
-    pub code: Option<&'static str>,
+    pub code: Option<Code>,
     pub hint: Option<String>,
 }
 
@@ -94,7 +95,7 @@ pub struct PruneKept {
 /// A warning that refuses nothing.
 #[derive(Debug, Serialize)]
 pub struct PruneWarning {
-    pub code: &'static str,
+    pub code: Code,
     pub detail: String,
 }
 
@@ -155,7 +156,7 @@ impl PruneImage {
                 .collect(),
             refused: image.refusal.as_ref().map(Error::text),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
-            hint: image.refusal.as_ref().and_then(Error::remedy),
+            hint: image.refusal.as_ref().map(Error::remedy),
         }
     }
 }
@@ -341,17 +342,15 @@ pub fn summary(images: &[Image], applied: bool) -> String {
             .map_or(&[][..], |applied| &applied.deleted);
         let _ = writeln!(out, ", {} deleted", deleted.len());
         if let Some(refusal) = &image.refusal {
-            let help = refusal.remedy().map_or_else(String::new, |help| {
-                format!("\n> help: {}", markdown::inline(&help))
-            });
-            let sign = if refusal.code == "skip" {
+            let help = markdown::inline(&refusal.remedy());
+            let sign = if refusal.code == Code::SKIP {
                 "NOTE"
             } else {
                 "CAUTION"
             };
             let _ = writeln!(
                 out,
-                "\n> [!{sign}]\n> {}{help}",
+                "\n> [!{sign}]\n> {}\n> help: {help}",
                 markdown::inline(&refusal.text())
             );
         }

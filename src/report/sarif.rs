@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{annotations::with_help, json::ErrorRow};
 use crate::{
-    checks::{Check, Code, FilePlace, Status},
+    checks::{Check, FilePlace, Status},
+    code::{Code, Explanation},
     config::Config,
     error::{Error, Errors},
-    explain::{self, Explanation},
     pins::Found,
 };
 
@@ -232,8 +232,8 @@ pub fn log(
     let errors: Vec<_> = errors.into_iter().flatten().collect();
     let mut codes: Vec<&str> = Vec::new();
     for error in &errors {
-        if !codes.contains(&error.code) {
-            codes.push(error.code);
+        if !codes.contains(&error.code.as_str()) {
+            codes.push(error.code.as_str());
         }
     }
     let notifications: Vec<_> = errors
@@ -300,7 +300,7 @@ fn location(location: &Location) -> Value {
 
 /// A rule, as `repin explain` explains it.
 fn descriptor(code: &str) -> Value {
-    let Some(found) = explain::of(code) else {
+    let Some(known) = Code::of(code) else {
         let text = "An image of the configuration, pinned by digest. Listed, not judged.";
         return json!({
             "id": code,
@@ -310,6 +310,7 @@ fn descriptor(code: &str) -> Value {
             "defaultConfiguration": { "level": "none" },
         });
     };
+    let found = known.explanation();
     let level = if found.exits == [0] {
         "warning"
     } else {

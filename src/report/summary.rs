@@ -49,7 +49,7 @@ pub fn check(config: &Config, found: &Found, checks: &[Check], outages: &[Error]
         let _ = writeln!(
             text,
             "- error {}: {}",
-            markdown::code(error.code),
+            markdown::code(error.code.as_str()),
             markdown::code(&error.text())
         );
     }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     checks::{Approved, Overruled, Status},
+    code::Code,
     config::{Config, Operation},
     error::{Class, Error, Errors},
     forge::{Forge, Pull},
@@ -185,7 +186,7 @@ fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
         Stop::Chain(stopped) => (stopped.checks, stopped.outages),
         Stop::Count(checks) => (checks, Vec::new()),
         Stop::Unconfigured(reason) => {
-            let error = Error::new(Class::Denied, "denied", reason);
+            let error = Error::new(Class::Denied, Code::DENIED, reason);
             (Vec::new(), vec![error])
         }
         Stop::BaseMoved => (Vec::new(), kept_moving().into_iter().collect()),
@@ -200,7 +201,7 @@ fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
         Goal::Promote { .. } => format!("repin promote --revision {revision} --pr ready"),
         Goal::Rollback { .. } => format!("repin rollback --to {revision} --pr ready"),
     };
-    let mut problem = Error::new(Class::Unavailable, "unavailable", message).help(format!(
+    let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(format!(
         "run `{command}`, which reports every check, or merge the pull request by hand"
     ));
     let failed = checks.iter().filter(|check| check.status == Status::Fail);

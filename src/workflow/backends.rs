@@ -5,6 +5,7 @@ use super::{
     connection::{settings, token},
 };
 use crate::{
+    code::Code,
     config::{Config, Forge, ForgeKind, Image, PruneBackend, Where},
     error::{Error, Errors},
     forge::{Kind, Package, Target},
@@ -22,7 +23,7 @@ pub fn backend(
     image: &Image,
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
-    let wrong = |reason: String| Errors::from(Error::input("source", reason));
+    let wrong = |reason: String| Errors::from(Error::input(Code::SOURCE, reason));
     let sources = services.sources(config)?;
     let source = sources
         .of(&image.repository)
@@ -57,7 +58,7 @@ fn github(
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
     let invalid =
-        |reason: String, hint: &str| Errors::from(Error::input("config", reason).help(hint));
+        |reason: String, hint: &str| Errors::from(Error::input(Code::CONFIG, reason).help(hint));
     let path = image.repository.path();
     let (owner, name) = path.split_once('/').ok_or_else(|| {
         invalid(

@@ -7,6 +7,7 @@
 
 use super::{Services, ci};
 use crate::{
+    code::Code,
     config::{self, Config, Forge as Configured, RelPath},
     error::{Error, Errors, SourceText},
     forge::Target,
@@ -62,7 +63,7 @@ pub(super) fn same(
         shown(here),
         shown(there)
     );
-    Err(Errors::from(Error::input("config", message).help(
+    Err(Errors::from(Error::input(Code::CONFIG, message).help(
         "run repin in a checkout of the base branch; a change of `forge` takes effect once it is merged there and fetched",
     )))
 }

@@ -14,6 +14,7 @@ use super::{
     revision,
 };
 use crate::{
+    code::Code,
     config::{
         self, ChangeNames, Config, FILE_NAME, Forge as Configured, Operation, WhenUnconfigured,
     },
@@ -245,7 +246,7 @@ impl Closing<'_> {
     /// The repository's own configuration; the fleet's where it has none any more.
     fn own(&self, entry: &ListEntry, file: &ConfigFile) -> Result<Config, Error> {
         let unusable =
-            |why: &str| Error::input("config", format!("cannot read {FILE_NAME}: {why}"));
+            |why: &str| Error::input(Code::CONFIG, format!("cannot read {FILE_NAME}: {why}"));
         let text = match file {
             ConfigFile::Text(text) => text,
             ConfigFile::Missing => return Ok(self.fleet.clone()),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::{
+    code::Code,
     config::{Config, RelPath},
     error::{Class, Error, Errors},
     git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
@@ -67,19 +68,19 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
     Errors::from(match obstacle {
         CommitObstacle::Differ(paths) => {
             let message = "files that --commit would commit differ from HEAD or the index";
-            let mut error = Error::new(Class::Conflict, "conflict", message)
+            let mut error = Error::new(Class::Conflict, Code::CONFLICT, message)
                 .help("commit, stash or revert these files first, or run without --commit");
             error.notes = paths.iter().map(ToString::to_string).collect();
             error
         }
         CommitObstacle::Unfinished(name) => {
             let message = format!("cannot commit during an unfinished operation ({name} exists)");
-            Error::new(Class::Conflict, "conflict", message)
+            Error::new(Class::Conflict, Code::CONFLICT, message)
                 .help("finish or abort the merge, cherry-pick or revert first: git status")
         }
         CommitObstacle::Nobody(reason) => {
             let message = format!("git cannot determine who commits: {}", plain(&reason));
-            Error::new(Class::Unavailable, "unavailable", message)
+            Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                 .help("set them: git config user.name NAME; git config user.email ADDRESS")
         }
     })
@@ -100,7 +101,7 @@ fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
     ];
     let names = plan.files.iter().map(|(path, _)| shell(&path.to_string()));
     words.extend(names.take(FILES_SHOWN));
-    let mut error = Error::new(Class::Unavailable, "unavailable", message)
+    let mut error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
         .help(format!("finish by hand: {}", words.join(" ")));
     if plan.files.len() > FILES_SHOWN {
         let rest = plan.files.len() - FILES_SHOWN;
@@ -114,5 +115,5 @@ fn doubtful(what: &str) -> Errors {
     let message = format!("the files were changed; {}", plain(what));
     let help =
         "inspect the commit with `git show`, then amend it or undo it: git reset --soft HEAD~1";
-    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(help))
+    Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }

@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use super::{Environment, Services};
 use crate::{
+    code::Code,
     config::{Config, FORGE_TOKENS, Forge as Configured},
     error::{Class, Error, Errors, usage},
     forge::{
@@ -64,7 +65,7 @@ pub fn connect(
     services: &Services,
 ) -> Result<Access<Box<dyn Forge>>, Errors> {
     let Some(configured) = &config.forge else {
-        let problem = Error::input("config", "the configuration has no `forge` block");
+        let problem = Error::input(Code::CONFIG, "the configuration has no `forge` block");
         return Err(Errors::from(problem.help(
             "add `forge: {}`; for a public forge the remote determines the rest",
         )));
@@ -82,7 +83,7 @@ pub fn connect(
 pub fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
     Target::resolve(configured, origin.as_deref())
-        .map_err(|error| Errors::from(Error::input("config", error.to_string())))
+        .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
 }
 
 /// A client of the forge with this token; sends nothing yet.
@@ -147,7 +148,7 @@ impl FleetForge {
     ) -> Result<Access<Self>, Errors> {
         let origin = git.and_then(|git| git.origin().ok().flatten());
         let (kind, api) = Target::api(configured, origin.as_deref())
-            .map_err(|error| Errors::from(Error::input("config", error.to_string())))?;
+            .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))?;
         let token = match token(&api, git, &services.environment)? {
             Access::Granted(found) => found.token,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
@@ -217,7 +218,7 @@ pub fn connect_or_skip(
 /// The error for a missing token without `--if-unconfigured skip`.
 pub fn no_token(reason: &str) -> Errors {
     let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
-    Errors::from(Error::new(Class::Denied, "denied", reason).help(hint))
+    Errors::from(Error::new(Class::Denied, Code::DENIED, reason).help(hint))
 }
 
 /// The first token that is set for the server of `api`; each variable also with `_FILE`, which

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     checks::{self, Check, Force, Held, ImagePlatform, Images, Scope, Signatures, Standard},
+    code::Code,
     config::{Config, Image, Inventory, RelPath},
     error::{Error, Errors},
     files::Files,
@@ -83,7 +84,7 @@ impl Contracts {
         if !contracts.is_empty() && !contracts.contains(&true) {
             let message = "`inventory.embedded_contract` is compared with an image's `contract`, but no image has one";
             problems.push(
-                Error::input("config", message)
+                Error::input(Code::CONFIG, message)
                     .help("add `contract: FILE` to the images that have a copy"),
             );
         }

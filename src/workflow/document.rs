@@ -130,7 +130,10 @@ pub(super) fn body(
         let line = error
             .line
             .map_or_else(String::new, |line| format!(":{line}"));
-        Errors::from(Error::input("template", format!("{name}{line}: {error}")))
+        Errors::from(Error::input(
+            Code::TEMPLATE,
+            format!("{name}{line}: {error}"),
+        ))
     })
 }
 

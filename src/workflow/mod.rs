@@ -73,6 +73,7 @@ use trust::Trust;
 
 use crate::{
     checks::{Check, Stopped},
+    code::Code,
     config::{Config, Operation},
     error::{Class, Error, Errors},
     plan::PlanError,
@@ -247,7 +248,7 @@ fn template(site: &Site) -> Result<Option<Template>, Errors> {
         return Ok(None);
     };
     let unreadable = |reason: String| {
-        let error = Error::input("template", format!("cannot read {path}: {reason}"));
+        let error = Error::input(Code::TEMPLATE, format!("cannot read {path}: {reason}"));
         Errors::from(error.help("correct `report.template`, or make the file readable"))
     };
     let mut bytes = Vec::new();
@@ -290,6 +291,6 @@ fn kept_moving() -> Errors {
         "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
     );
     Errors::from(
-        Error::new(Class::Unavailable, "unavailable", message).help("run the command again"),
+        Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help("run the command again"),
     )
 }

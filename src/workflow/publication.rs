@@ -2,6 +2,7 @@
 
 use super::{OpenRequest, site::BranchHead};
 use crate::{
+    code::Code,
     config::{Config, Operation},
     error::{Error, Errors},
     forge::{Merge, State},
@@ -129,7 +130,7 @@ pub fn not_yet(number: u64, reason: &str) -> String {
 /// The error for a requested merge that cannot be scheduled; `name`: the pull request.
 pub fn not_scheduled(name: &str, reason: &str) -> Errors {
     let problem = Error::failed(
-        "conflict",
+        Code::CONFLICT,
         format!("{name} is open, but its merge cannot be scheduled: {reason}"),
     );
     let hint = "merge the pull request by hand, or fix the cause and run the command again";

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::Services;
 use crate::{
+    code::Code,
     config::Config,
     error::{Class, Error, Errors},
     oci::{Digest, TagOrDigest},
@@ -91,5 +92,5 @@ async fn estimated(remote: &Remote, pulls: &[Pull]) -> Estimate {
 fn exceeded(remaining: u64, needed: u64) -> Error {
     let message =
         format!("Docker Hub allows {remaining} more pulls, and this run needs at least {needed}");
-    Error::new(Class::Unavailable, "pull_limit", message).help(PULL_HELP)
+    Error::new(Class::Unavailable, Code::PULL_LIMIT, message).help(PULL_HELP)
 }

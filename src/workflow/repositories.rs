@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Access, Services};
 use crate::{
+    code::Code,
     config::Config,
     error::{Error, Errors, usage},
     forge::Token,
@@ -37,7 +38,7 @@ impl OtherRepository<'_> {
             .map_err(|error| usage(format!("{name} does not hold a token: {error}")))?;
         let login = Login::new(&url, text).map_err(|reason| {
             let message = format!("{}: {}: {reason}", self.key, self.repository);
-            Errors::from(Error::input("config", message).help("use https://"))
+            Errors::from(Error::input(Code::CONFIG, message).help("use https://"))
         })?;
         Ok(Access::Granted(Remote { url, login }))
     }

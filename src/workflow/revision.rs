@@ -1,6 +1,7 @@
 //! The revision argument of a command: literal, an abbreviated commit, `HEAD` or a tag.
 
 use crate::{
+    code::Code,
     config::Config,
     error::{Error, Errors},
     git::{Git, GitError, ObjectId},
@@ -66,7 +67,8 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
 
 fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
     let message = format!("`{text}` is ambiguous: several commits begin with it");
-    let mut error = Error::input("revision_shape", message).help("write more digits of the commit");
+    let mut error =
+        Error::input(Code::REVISION_SHAPE, message).help("write more digits of the commit");
     error.notes = commits.iter().map(|id| format!("commit {id}")).collect();
     Errors::from(error)
 }
@@ -75,5 +77,5 @@ fn malformed(message: String) -> Errors {
     let help = "write the revision in full, as `revision.pattern` in the configuration requires, or \
                 name a commit of this clone: `HEAD`, a tag, or at least 4 digits; `repin history -v` lists the sets \
                 with their revisions in full";
-    Errors::from(Error::input("revision_shape", message).help(help))
+    Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
 }

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{Console, Environment, Interruption, settings};
 use crate::{
+    code::Code,
     config::{Config, Image, Mapping, few},
     error::{Class, Error, Errors, usage},
     http::{Allowance, ServerTime, Transport},
@@ -102,7 +103,7 @@ impl Services {
         let sources = self.sources(config)?;
         let of = |image: &Image| sources.of(&image.repository);
         let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
-        found.map_err(|error| Errors::from(Error::input("source", error.to_string())))
+        found.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))
     }
 
     /// The digest that a tag resolved to in this run.
@@ -210,7 +211,7 @@ impl Services {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
         let unavailable =
-            |reason| Errors::from(Error::new(Class::Unavailable, "unavailable", reason));
+            |reason| Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, reason));
         registries.client(url).map_err(unavailable)
     }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     checks::{Check, Force, SetAlone, SetDocument, Target, VerifiedImages},
+    code::Code,
     config::Config,
     error::{Class, Error, Errors},
     files::WorkTree,
@@ -65,7 +66,9 @@ pub fn verified_set(
             outages: Vec::new(),
         }),
         Err(Stop::Errors(errors)) => Err(errors),
-        Err(Stop::Unconfigured(reason)) => Err(Error::new(Class::Denied, "denied", reason).into()),
+        Err(Stop::Unconfigured(reason)) => {
+            Err(Error::new(Class::Denied, Code::DENIED, reason).into())
+        }
         Err(Stop::BaseMoved) => Err(kept_moving()),
     }
 }

@@ -240,7 +240,7 @@ async fn history_of(
         );
         let file = config.file_name();
         let hint = format!("push the branch, or correct `provenance.branch` in {file}");
-        Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(hint))
+        Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(hint))
     })?;
     Ok(HeadOnForge {
         branch: other.to_owned(),
@@ -277,7 +277,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     let shown = format!("{} ({path})", base.branch);
     let fail = |reason: &str| {
         let problem = Error::input(
-            "config",
+            Code::CONFIG,
             format!("the base branch's head has no usable configuration: {shown} {reason}"),
         );
         Errors::from(problem.help(format!("merge {} into the base branch first", local.file)))

@@ -16,6 +16,7 @@ use crate::{
     checks::{
         self, Examined, Force, Ground, ImagePlatform, Images, Scope, Signatures, Tags, VerifiedRow,
     },
+    code::Code,
     config::{Config, Image, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
     error::{Error, Errors, Span},
     files::Files,
@@ -299,7 +300,7 @@ impl Material<'_> {
     fn problem(&mut self, message: String, at: Span) {
         let place = self.config.place(at, "");
         self.problems
-            .push(Error::input("config", message).at(place));
+            .push(Error::input(Code::CONFIG, message).at(place));
     }
 }
 
@@ -416,7 +417,7 @@ pub fn since_exists(config: &Config) -> Result<(), Errors> {
             "`since` names no commit of this repository: {}",
             since.commit
         );
-        Errors::from(Error::input("config", message).at(config.place(since.at, "")))
+        Errors::from(Error::input(Code::CONFIG, message).at(config.place(since.at, "")))
     };
     let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
         return Err(unknown());

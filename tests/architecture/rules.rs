@@ -9,8 +9,8 @@ use crate::source::Source;
 ///
 /// CONTRIBUTING.md draws the same.
 const ALLOWED: [(&str, &[&str]); 27] = [
-    ("explain", &[]),
-    ("error", &["explain"]),
+    ("code", &[]),
+    ("error", &["code"]),
     ("untrusted", &[]),
     ("oci", &["error", "untrusted"]),
     ("config", &["oci"]),
@@ -419,9 +419,9 @@ mod tests {
                 "{module}"
             );
             let below = below(module).unwrap();
-            let lowest = ["explain", "error", "untrusted"].contains(module);
+            let lowest = ["code", "error", "untrusted"].contains(module);
             assert_eq!(below.contains("untrusted"), !lowest);
-            let lowest = ["explain", "error", "untrusted", "oci", "http"].contains(module);
+            let lowest = ["code", "error", "untrusted", "oci", "http"].contains(module);
             assert_eq!(below.contains("oci"), !lowest);
         }
         assert!(!below("registry").unwrap().contains("files"));

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use repin::explain;
+use repin::code::Code;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -31,7 +31,7 @@ fn a_code_is_explained_for_people_and_as_a_document() {
         .run(&["explain", "rolled_back", "--format", "json"])
         .exits(0)
         .json();
-    let found = explain::of("rolled_back").unwrap();
+    let found = Code::of("rolled_back").unwrap().explanation();
     assert_eq!(
         document,
         json!({
@@ -52,8 +52,8 @@ fn without_a_code_every_code_is_listed() {
         (&json!("repin.explain/1"), &Value::Null)
     );
     let codes: Vec<_> = document["codes"].as_array().unwrap().iter().collect();
-    assert_eq!(codes.len(), explain::all().count());
-    for found in explain::all() {
+    assert_eq!(codes.len(), Code::all().count());
+    for found in Code::all().map(Code::explanation) {
         assert!(list.contains(found.summary), "{}", found.code);
         let row =
             json!({"code": found.code, "kind": found.kind.as_str(), "summary": found.summary});

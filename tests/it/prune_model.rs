@@ -24,7 +24,7 @@ use std::{
 use fastrand::Rng;
 use repin::{
     config::{Prune, PruneBackend},
-    error::{Class, Error},
+    error::Error,
     forge::{Links, PackageVersion, VersionPages},
     oci::{Digest, Tag},
     pins::mentions,
@@ -641,7 +641,7 @@ impl Model<'_> {
             let next = linked && (page + 1) * size < there.len();
             let links = Links { next, last: None };
             let more = pages.take(rows.collect(), links);
-            if !more.map_err(|why| Error::new(Class::Unavailable, "listing", why))? {
+            if !more.map_err(|why| Error::unavailable("listing", why))? {
                 break;
             }
         }
@@ -749,7 +749,7 @@ impl Package for Model<'_> {
         let at = Self::at(version);
         self.interfere(at);
         if self.case.troubles.get(&at) == Some(&FreshnessError::NotRead) {
-            return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
+            return Err(Error::unavailable("registry", "no answer"));
         }
         let tags: BTreeSet<_> = version.tags.iter().map(ToString::to_string).collect();
         if self.case.paging.is_of_tags() {
@@ -768,7 +768,7 @@ impl Package for Model<'_> {
         self.moment(Moment::Deletion(deletion));
         match self.case.troubles.get(&at) {
             Some(FreshnessError::NotDeleted) => {
-                return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
+                return Err(Error::unavailable("registry", "no answer"));
             }
             Some(FreshnessError::Refused) => {
                 return Ok(Deletion::Refused("the last one".to_owned()));
@@ -783,7 +783,7 @@ impl Package for Model<'_> {
         tags.extend(version.tags.iter().map(ToString::to_string));
         self.deleted.borrow_mut().push((at, tags));
         if self.case.troubles.get(&at) == Some(&FreshnessError::Lost) {
-            return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
+            return Err(Error::unavailable("registry", "no answer"));
         }
         Ok(Deletion::Deleted)
     }

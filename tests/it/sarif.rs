@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use repin::explain;
+use repin::code::Code;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -114,7 +114,9 @@ fn rules_say_what_repin_explain_says() {
     // What passed was looked at, too.
     assert!(rules.iter().any(|rule| rule["id"] == "file_unsafe"));
     for rule in rules {
-        let found = explain::of(rule["id"].as_str().unwrap()).unwrap();
+        let found = Code::of(rule["id"].as_str().unwrap())
+            .unwrap()
+            .explanation();
         assert_eq!(rule["shortDescription"]["text"], found.summary);
         assert_eq!(rule["fullDescription"]["text"], found.meaning);
         let help = rule["help"]["markdown"].as_str().unwrap();

@@ -51,7 +51,7 @@ impl TrustedSet {
         expected: &Expectation<'_>,
         config: &Config,
     ) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::input("fleet_set", format!("{name}: {reason}"));
+        let wrong = |reason: String| Error::input(Code::FLEET_SET, format!("{name}: {reason}"));
         let found = Digest::of(bytes);
         if found != expected.sha256 {
             let (found, wanted) = (found.hex(), expected.sha256.hex());
@@ -304,7 +304,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
             let error = read(&changed, sha256).unwrap_err();
-            assert_eq!((error.code, error.class.exit_code()), ("fleet_set", 2));
+            assert_eq!((error.code, error.class.exit_code()), (Code::FLEET_SET, 2));
             assert!(error.message.contains("its SHA-256 is"), "{error}");
         }
         assert!(read(&[bytes.as_slice(), b"\n"].concat(), sha256).is_err());

@@ -26,7 +26,7 @@ fn good(text: &str) -> (Contract, Vec<String>) {
 fn bad(text: &str) -> Vec<String> {
     let problems = parse("e.yaml", text.as_bytes(), &kinds()).unwrap_err();
     let shown = |problem: Error| {
-        assert!(problem.help.is_some() || problem.code != "expected_yaml_empty");
+        assert!(problem.help.is_some() || problem.code != Code::EXPECTED_YAML_EMPTY);
         let (line, column) = problem
             .place
             .as_ref()
@@ -151,14 +151,14 @@ fn malformed_contract_is_reported_with_its_location() {
     );
     assert!(bad("must_contain: {agents: [a]}\n---\nx: y\n")[0].contains("second document"));
     let problems = parse("e.yaml", b"must_contain: {agents: [\xff]}", &kinds()).unwrap_err();
-    assert_eq!(problems[0].code, "expected_yaml_parse_failed");
+    assert_eq!(problems[0].code, Code::EXPECTED_YAML_PARSE_FAILED);
     assert_eq!(
         parse("e.yaml", &vec![b'#'; MAX + 1], &kinds()).unwrap_err()[0].code,
-        "expected_yaml_parse_failed"
+        Code::EXPECTED_YAML_PARSE_FAILED
     );
     assert_eq!(
         not_found("e.yaml", "no such file").code,
-        "expected_yaml_not_found"
+        Code::EXPECTED_YAML_NOT_FOUND
     );
 }
 

@@ -24,6 +24,7 @@ use crate::{
         format::{Format, Volume},
         github::StepFiles,
     },
+    code::Code,
     error::{Class, Errors},
     http::ServerTime,
     report::{
@@ -95,7 +96,7 @@ fn elsewhere(
 
 fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
     let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.apart()) else {
-        return lines.skip("clock", "no server reported its time");
+        return lines.skip(Code::CLOCK, "no server reported its time");
     };
     let seconds = worst.apart().as_secs();
     if worst.apart() > TOLERANCE {
@@ -107,7 +108,7 @@ fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
         let reason = format!("this machine's clock is {seconds} s {side} {host}");
         let hint = "set the clock: ages, tokens and certificates depend on it";
         return lines.fail(
-            "clock",
+            Code::CLOCK,
             Exit::Because(Class::Unavailable),
             reason,
             hint.to_owned(),
@@ -115,7 +116,7 @@ fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
     }
     let hosts: Vec<_> = clocks.iter().map(|(host, _)| host.as_str()).collect();
     lines.pass(
-        "clock",
+        Code::CLOCK,
         format!("at most {seconds} s apart from {}", hosts.join(", ")),
     );
 }

@@ -2,15 +2,15 @@
 
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
+    code::Code,
     config::raw::nearest,
     error::{Error, Errors},
-    explain,
     report::explain::{ExplainDocument, list, text},
 };
 
 pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, Errors> {
     let found = code
-        .map(|code| explain::of(code).ok_or_else(|| unknown(code)))
+        .map(|code| Code::of(code).ok_or_else(|| unknown(code)))
         .transpose()?;
     match (cx.output.format, found) {
         (Format::Json, Some(found)) => cx.output.json(&ExplainDocument::one(found)),
@@ -24,12 +24,13 @@ pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, 
 }
 
 fn unknown(code: &str) -> Errors {
-    let codes: Vec<_> = explain::all().map(|found| found.code).collect();
-    let help = match nearest(&code.to_lowercase(), &codes) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "run `repin explain` to list every code".to_owned(),
+    let codes: Vec<_> = Code::all().map(Code::as_str).collect();
+    let help = match (Code::renamed(code), nearest(&code.to_lowercase(), &codes)) {
+        (Some(new), _) => format!("the code was renamed: run `repin explain {new}`"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => "run `repin explain` to list every code".to_owned(),
     };
-    Error::input("usage", format!("unknown code `{code}`"))
+    Error::input(Code::USAGE, format!("unknown code `{code}`"))
         .help(help)
         .into()
 }

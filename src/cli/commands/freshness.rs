@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use crate::{
     checks::freshness::{self as verdict, State},
     cli::{args, context::Context, exit::Exit},
+    code::Code,
     config::{Config, Freshness},
     error::{Class, Error, Errors},
     files::WorkTree,
@@ -67,7 +68,7 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     if config.freshness.is_empty() {
-        let problem = Error::input("config", "the configuration has no `freshness` block");
+        let problem = Error::input(Code::CONFIG, "the configuration has no `freshness` block");
         return Err(Errors::from(problem.help(
             "add `freshness:` with the pinned reference and its repository",
         )));
@@ -203,7 +204,7 @@ impl Run<'_> {
             Access::Granted(remote) => Ok(remote),
             Access::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
             Access::NoToken(why) => {
-                let problem = Error::new(Class::Denied, "denied", why)
+                let problem = Error::new(Class::Denied, Code::DENIED, why)
                     .help("set the variable, or pass --if-unconfigured skip if it may be missing");
                 Err(Errors::from(problem).into())
             }

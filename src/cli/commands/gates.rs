@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, output::Output},
+    code::Code,
     config::{Forge as Configured, check_branch},
     error::{Class, Error, Errors, usage},
     forge::{Forge, Gate, GateState, read_gates, together},
@@ -82,13 +83,13 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
     let Some(required) = required else {
         let reason = format!("this token cannot read which statuses {base} requires");
         return Err(Errors::from(
-            Error::new(Class::Denied, "denied", reason).help(hint),
+            Error::new(Class::Denied, Code::DENIED, reason).help(hint),
         ));
     };
     if required.is_empty() {
         let reason =
             format!("no status is required: {base} requires none, and `forge.gates` names none");
-        return Err(Errors::from(Error::input("config", reason).help(hint)));
+        return Err(Errors::from(Error::input(Code::CONFIG, reason).help(hint)));
     }
     let gates = read_gates(forge, &required, &commit).await?;
     Ok(Found { commit, gates })

@@ -19,6 +19,7 @@ use crate::{
         format::Format,
         write::{self, Target},
     },
+    code::Code,
     error::{Error, Errors},
     files::survey,
     git::{self, Git, HostedRepository},
@@ -174,7 +175,7 @@ fn nothing(discovery: &Discovery) -> Errors {
     );
     let hint = "pin the images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";
-    Errors::from(Error::input("init", message).help(hint))
+    Errors::from(Error::input(Code::INIT, message).help(hint))
 }
 
 /// What to do with a written file. The commit names the pinned set, so that the first promote can be

@@ -16,6 +16,7 @@ use crate::{
         github::StepFiles,
         output::Output,
     },
+    code::Code,
     config::{self, Config, Prune, duration, number},
     error::{Class, Error, Errors, usage},
     git::Git,
@@ -90,7 +91,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let (mut jobs, others) = match reached {
         Access::Granted(reached) => reached,
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
-            let skipped = Error::new(Class::Denied, SKIP, format!("skipped: {reason}"));
+            let skipped = Error::new(Class::Denied, Code::SKIP, format!("skipped: {reason}"));
             let skip = |at: &usize| Image {
                 refusal: Some(skipped.clone()),
                 ..blank(&config.images[*at])
@@ -118,13 +119,10 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
         .fold(Exit::Done, Exit::worse))
 }
 
-/// The code of a run without a token that `--if-unconfigured skip` accepts.
-const SKIP: &str = "skip";
-
 fn block(config: &Config) -> Result<&Prune, Errors> {
     config.prune.as_ref().ok_or_else(|| {
         let problem = Error::input(
-            "config",
+            Code::CONFIG,
             "the configuration has no `prune` block, so nothing may be deleted",
         );
         Errors::from(problem.help(
@@ -442,7 +440,7 @@ fn report(
         let Some(refusal) = &image.refusal else {
             continue;
         };
-        if refusal.code == SKIP {
+        if refusal.code == Code::SKIP {
             output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }

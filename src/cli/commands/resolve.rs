@@ -6,6 +6,7 @@ use crate::{
     checks::ResolvedPlatform,
     checks::{Resolution, Target},
     cli::{context::Context, exit::Exit, format::Format},
+    code::Code,
     config::{Config, Image},
     error::{Error, Errors},
     registry::resolve::{self, ImageFacts},
@@ -51,7 +52,7 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
                 let repository = &image.repository;
                 let absence = repository.absence(format!("{repository}:{tag}"));
                 let message = format!("{}: {}", image.name, absence.detail);
-                let error = Error::failed("tag_missing", message);
+                let error = Error::failed(Code::TAG_MISSING, message);
                 Errors::from(match absence.help {
                     Some(help) => error.help(help),
                     None => error,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::history;
 use crate::{
     cli::{args, change, context::Context, exit::Exit, format::Format},
+    code::Code,
     config::Config,
     error::{Class, Error, Errors},
     git::Git,
@@ -61,7 +62,7 @@ fn in_full(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> 
             let message =
                 format!("`{text}` is ambiguous: the revisions of several sets begin with it");
             let mut error =
-                Error::input("revision_shape", message).help("write more of the revision");
+                Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
             let all = [first, second].into_iter().chain(revisions);
             error.notes = all.map(str::to_owned).collect();
             Err(error.into())
@@ -101,7 +102,7 @@ fn without_target(
 fn shallow() -> Errors {
     let message = "cannot determine which sets are available for rollback: the clone is shallow";
     let help = "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
-    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(help))
+    Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
 
 fn missing(sets: &[&Entry]) -> Errors {
@@ -109,7 +110,8 @@ fn missing(sets: &[&Entry]) -> Errors {
         [] => "`--to` is missing, and no set is available for rollback",
         _ => "`--to` is missing: name one of these sets by its revision",
     };
-    let mut error = Error::input("usage", message).help("run `repin rollback` to list the sets");
+    let mut error =
+        Error::input(Code::USAGE, message).help("run `repin rollback` to list the sets");
     let revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
     error.notes = revisions.map(ToString::to_string).collect();
     Errors::from(error)

@@ -131,7 +131,7 @@ impl Reading {
     fn failed(&mut self, what: &'static str, errors: &Errors) {
         self.exit = self.exit.worse(Exit::from(errors));
         for error in errors.by_cause() {
-            self.without(what, error.text(), error.remedy().as_deref());
+            self.without(what, error.text(), Some(&error.remedy()));
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, github::token},
+    code::Code,
     config::{Config, Forge as Configured},
     error::{Class, Error, Errors, usage},
     forge::{Ability, Forge, Pull, PullState},
@@ -210,7 +211,7 @@ fn closed(pull: &Pull) -> Errors {
         "pull request #{} ({}) was closed without being merged",
         pull.number, pull.url
     );
-    Errors::from(Error::failed("conflict", message))
+    Errors::from(Error::failed(Code::CONFLICT, message))
 }
 
 fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
@@ -220,7 +221,7 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
         pull.number, pull.url, pull.base
     );
     let hint = "fix the cause, return the pull request to the queue, then wait again";
-    Errors::from(Error::failed("conflict", message).help(hint))
+    Errors::from(Error::failed(Code::CONFLICT, message).help(hint))
 }
 
 /// How many files of a conflict are listed.
@@ -233,10 +234,10 @@ fn stuck(pull: &Pull, why: &MergeObstacle) -> Errors {
             "the forge has not reported pull request #{number} ({url}) as mergeable for two minutes, although no file was changed on both sides; its conflict check probably hangs"
         );
         let hint = "restart the check: push to the branch, or close the pull request and promote again with --reopen";
-        return Errors::from(Error::failed("conflict", message).help(hint));
+        return Errors::from(Error::failed(Code::CONFLICT, message).help(hint));
     };
     let message = format!("pull request #{number} ({url}) conflicts with {base}");
-    let mut problem = Error::failed("conflict", message).help(format!(
+    let mut problem = Error::failed(Code::CONFLICT, message).help(format!(
         "run the promote or rollback again: it rebuilds the branch from {base}"
     ));
     let shown = files.iter().take(FILES_SHOWN);
@@ -267,7 +268,7 @@ fn out_of_time(args: &args::Wait, late: TimeoutState) -> Errors {
             args.pr
         )
     };
-    let mut problem = Error::new(Class::Unavailable, "unavailable", message)
+    let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
         .help("wait again, if necessary with a longer --timeout");
     let trouble = late
         .trouble

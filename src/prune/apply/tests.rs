@@ -109,7 +109,11 @@ impl Scripted {
     }
 
     fn unlisted(mut self) -> Self {
-        self.afterwards = Err(Error::new(Class::Unavailable, "unavailable", "no listing"));
+        self.afterwards = Err(Error::new(
+            Class::Unavailable,
+            Code::UNAVAILABLE,
+            "no listing",
+        ));
         self
     }
 
@@ -204,11 +208,11 @@ fn names(candidates: &[Candidate]) -> Vec<&str> {
 
 fn stopped(applied: &Applied) -> Option<(&'static str, Class)> {
     let stopped = applied.stopped.as_ref()?;
-    Some((stopped.code, stopped.class))
+    Some((stopped.code.as_str(), stopped.class))
 }
 
 fn no_answer() -> Error {
-    Error::new(Class::Unavailable, "unavailable", "no answer")
+    Error::new(Class::Unavailable, Code::UNAVAILABLE, "no answer")
 }
 
 #[test]

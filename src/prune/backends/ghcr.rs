@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::manifests;
 use crate::{
+    code::Code,
     error::{Class, Error},
     forge::{Package, PackageVersion},
     oci::{Digest, Manifest, TagOrDigest, Verified},
@@ -48,7 +49,7 @@ impl Ghcr {
                 let shown = short(&version.created, 50);
                 Error::new(
                     Class::Unavailable,
-                    "listing",
+                    Code::LISTING,
                     format!(
                         "version {} was created at `{shown}`, which is not a date",
                         version.id
@@ -131,7 +132,7 @@ impl Ghcr {
             "{}@{} was listed, but is missing from the registry",
             self.source, version.digest
         );
-        Err(Error::new(Class::Unavailable, "listing", message)
+        Err(Error::new(Class::Unavailable, Code::LISTING, message)
             .help("another process is deleting it, or the registry has lost it"))
     }
 
@@ -298,7 +299,7 @@ fn unreadable(version: &Version) -> Error {
         "{} was pushed during the run, but its manifest is missing from the registry",
         version.digest
     );
-    Error::new(Class::Unavailable, "listing", message)
+    Error::new(Class::Unavailable, Code::LISTING, message)
         .help("run prune again when nothing is being pushed")
 }
 

@@ -3,6 +3,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
+    code::Code,
     error::{Class, Error},
     oci::{Manifest, TagOrDigest, Verified},
     prune::{Listing, Node, Progress},
@@ -50,7 +51,7 @@ pub(super) async fn nested(
             let found = found.ok_or_else(|| {
                 Error::new(
                     Class::Unavailable,
-                    "listing",
+                    Code::LISTING,
                     format!("{source}@{digest} is part of an index, but it is missing"),
                 )
                 .help("cannot determine its parts, so nothing is deleted")

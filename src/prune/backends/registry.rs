@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::manifests;
 use crate::{
+    code::Code,
     error::{Class, Error},
     oci::{Descriptor, Digest, Manifest, Tag, TagOrDigest},
     prune::{
@@ -140,7 +141,7 @@ impl Registry {
             );
             let hint =
                 "run prune in a repository without these files, which are probably lock files";
-            return Err(Error::new(Class::Unavailable, "text_digests", message).help(hint));
+            return Err(Error::new(Class::Unavailable, Code::TEXT_DIGESTS, message).help(hint));
         }
         self.untagged(unlisted, reading, progress).await?;
         manifests::nested(&self.source, &mut reading.listing, progress).await
@@ -198,7 +199,7 @@ impl Registry {
                     "{}:{tag} was listed without a manifest, and is no longer listed",
                     self.source
                 );
-                return Err(Error::new(Class::Unavailable, "listing", message)
+                return Err(Error::new(Class::Unavailable, Code::LISTING, message)
                     .help("run prune again when the tag is not being pushed or deleted"));
             }
             dangling.push(Dangling { tag, id: None });
@@ -377,7 +378,7 @@ impl Registry {
             Deletion::Refused(said) => {
                 let message = format!("{} does not delete: {said}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
-                Err(Error::new(Class::Denied, "deletion_disabled", message).help(hint))
+                Err(Error::new(Class::Denied, Code::DELETION_DISABLED, message).help(hint))
             }
         }
     }

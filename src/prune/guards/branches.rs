@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
+    code::Code,
     config::{Config, RelPath, Revisions, Template},
     error::{Class, Error},
     git::{BranchSources, Git, GitError, ObjectId},
@@ -203,7 +204,7 @@ impl Branches {
             None => Ok(moved),
             Some((remote, branch)) => {
                 let message = format!("{branch} of {remote} moved while this run was reading it");
-                Err(Error::new(Class::Unavailable, "base_moved", message)
+                Err(Error::new(Class::Unavailable, Code::BASE_MOVED, message)
                     .help("run the command again"))
             }
         }
@@ -234,7 +235,7 @@ impl Branches {
 /// The refusal if references keep moving.
 pub(super) fn moving() -> Error {
     let message = "branches of the remote keep moving while they are read";
-    Error::new(Class::Unavailable, "base_moved", message).help("run the command again")
+    Error::new(Class::Unavailable, Code::BASE_MOVED, message).help("run the command again")
 }
 
 fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -> Error {
@@ -243,7 +244,7 @@ fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -
         "{remote}/{base} is at {} in this clone, but at {there} on the remote",
         here.short()
     );
-    Error::new(Class::Unavailable, "base_behind", message)
+    Error::new(Class::Unavailable, Code::BASE_BEHIND, message)
         .help(format!("fetch it: git fetch {remote}"))
 }
 

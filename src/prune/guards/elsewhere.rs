@@ -16,6 +16,7 @@ use std::{
 
 use super::reading::{self, reader};
 use crate::{
+    code::Code,
     config::{AlsoPinned, Config, FILE_NAME, Globs, RelPath},
     error::{Class, Error},
     files::Snapshot,
@@ -130,13 +131,12 @@ impl ForeignRepository {
         };
         if let Some(branch) = missing {
             let message = format!("prune.also_pinned_in: {repository} does not have {branch}");
-            return Err(
-                Error::new(Class::Unavailable, "unavailable", message).help("correct `branches`")
-            );
+            return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
+                .help("correct `branches`"));
         }
         if Git::open(&self.at.scratch)?.is_shallow() {
             let message = format!("prune.also_pinned_in: {repository} is itself a shallow clone");
-            return Err(Error::new(Class::Unavailable, "shallow", message)
+            return Err(Error::new(Class::Unavailable, Code::SHALLOW, message)
                 .help("name the repository that it was cloned from"));
         }
         Ok(())
@@ -148,8 +148,8 @@ impl ForeignRepository {
             self.at.entry.repository
         );
         let refusal = match error {
-            GitError::Denied { .. } => Error::new(Class::Denied, "denied", message),
-            _ => Error::new(Class::Unavailable, "unavailable", message),
+            GitError::Denied { .. } => Error::new(Class::Denied, Code::DENIED, message),
+            _ => Error::new(Class::Unavailable, Code::UNAVAILABLE, message),
         };
         refusal.help(match (error, &self.at.entry.token_env) {
             (GitError::Denied { .. }, Some(name)) => {

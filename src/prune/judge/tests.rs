@@ -196,7 +196,7 @@ fn parts_of_a_kept_index_are_kept_at_any_depth() {
         .retain(|version| version.digest != digest("inner"));
     assert_eq!(hidden.go(&["leaf"]), [] as [&str; 0]);
     hidden.0.nodes.remove(&digest("inner"));
-    assert_eq!(hidden.judged(&prune()).refusal.unwrap().code, "listing");
+    assert_eq!(hidden.judged(&prune()).refusal.unwrap().code, Code::LISTING);
 }
 
 #[test]
@@ -279,7 +279,10 @@ fn few_equal_dates_are_not_suspicious() {
     let two = Package::new().version("a", &["pending-a"], Some(99));
     assert_eq!(two.go(&["a"]), ["a"]);
     let three = two.version("b", &["pending-b"], Some(99));
-    assert_eq!(three.judged(&prune()).refusal.unwrap().code, "timestamps");
+    assert_eq!(
+        three.judged(&prune()).refusal.unwrap().code,
+        Code::TIMESTAMPS
+    );
     assert_eq!(
         three.version("c", &["pending-c"], Some(98)).go(&["a"]),
         ["a"]
@@ -296,7 +299,11 @@ fn a_placeholder_for_a_date_does_not_differ_from_a_date() {
         let at = date::parse(placeholder).unwrap();
         package.0.dates.insert(digest("epoch"), at);
         let judged = package.judged(&prune());
-        assert_eq!(judged.refusal.unwrap().code, "timestamps", "{placeholder}");
+        assert_eq!(
+            judged.refusal.unwrap().code,
+            Code::TIMESTAMPS,
+            "{placeholder}"
+        );
     }
     // Three equal placeholders are not equal dates; the versions are kept.
     let mut none = Package::new().version("a", &["pending-a"], Some(30));
@@ -319,7 +326,7 @@ fn a_dangling_tag_warns_unless_it_is_kept_or_not_pending() {
     assert_eq!(package.go(&["a"]), ["a"]);
     let warnings = package.judged(&prune()).warnings;
     assert!(
-        warnings.len() == 1 && warnings[0].code == "tag_dangling",
+        warnings.len() == 1 && warnings[0].code == Code::TAG_DANGLING,
         "{warnings:?}"
     );
     let refused = |package: &Package, prune: &Prune| package.judged(prune).refusal.unwrap();
@@ -355,7 +362,7 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
     package.0.clock.server = Some(now() + Duration::from_secs(500));
     assert_eq!(package.judged(&prune()).refusal, None);
     package.0.clock.server = Some(now() + Duration::from_secs(501));
-    assert_eq!(package.judged(&prune()).refusal.unwrap().code, "clock");
+    assert_eq!(package.judged(&prune()).refusal.unwrap().code, Code::CLOCK);
 }
 
 #[test]
@@ -366,7 +373,7 @@ fn a_date_may_be_five_minutes_ahead_and_no_more() {
     assert_eq!(package.judged(&prune()).refusal, None);
     package.0.dates.insert(digest("a"), ahead(301));
     let refusal = package.judged(&prune()).refusal.unwrap();
-    assert_eq!(refusal.code, "timestamps");
+    assert_eq!(refusal.code, Code::TIMESTAMPS);
     assert!(refusal.message.contains("in the future"), "{refusal}");
 }
 
@@ -398,7 +405,7 @@ fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
     assert_eq!(circle.judged(&every).candidates.len(), 2);
     assert_eq!(
         circle.judged(&every).approve(&circle.0).unwrap_err().code,
-        "listing"
+        Code::LISTING
     );
 }
 
@@ -406,7 +413,10 @@ fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
 fn listing_without_tags_is_reported_where_pinned_versions_exist() {
     let codes = |package: &Package| -> Vec<&str> {
         let warnings = package.judged(&prune()).warnings;
-        warnings.iter().map(|warning| warning.code).collect()
+        warnings
+            .iter()
+            .map(|warning| warning.code.as_str())
+            .collect()
     };
     let mut package = Package::new();
     assert_eq!(codes(&package), [""; 0]);

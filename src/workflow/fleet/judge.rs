@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     checks,
+    code::Code,
     config::{Config, FleetHistory, Operation, RelPath},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
@@ -68,7 +69,7 @@ impl Walk<'_> {
             let message = format!("{name}: {reason}");
             let help = "promote this repository in a clone, or match fewer files";
             Box::new(Report::from(
-                Error::failed("fleet_refused", message).help(help),
+                Error::failed(Code::FLEET_REFUSED, message).help(help),
             ))
         };
         if listing.truncated {

@@ -6,6 +6,7 @@ use super::{
     surveys::{Absent, state_of, survey_of},
 };
 use crate::{
+    code::Code,
     config::{self, Config, FILE_NAME, Template, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
     fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
@@ -96,7 +97,7 @@ impl Walk<'_> {
             }
             ConfigFile::Unusable(reason) => {
                 let message = format!("{}: cannot read {FILE_NAME}: {reason}", entry.repository);
-                return Err(Box::new(Error::input("config", message).into()));
+                return Err(Box::new(Error::input(Code::CONFIG, message).into()));
             }
         };
         let own = self

@@ -28,6 +28,7 @@ use std::{
 use super::{Access, FleetForge, Services, SetVerdict, request::Request, revision, verified_set};
 use crate::{
     checks::{Check, Expectation, TrustedSet},
+    code::Code,
     config::{Config, Fleet, Operation},
     error::{Error, Errors},
     files::WorkTree,
@@ -216,6 +217,6 @@ impl SetRules<'_> {
 }
 
 fn no_fleet() -> Errors {
-    let problem = Error::input("config", "the configuration has no `fleet` block");
+    let problem = Error::input(Code::CONFIG, "the configuration has no `fleet` block");
     Errors::from(problem.help("add `fleet: { source: OWNER/NAME }`, as docs/fleet.md shows it"))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     checks::{Check, Stopped, any_failed},
+    code::Code,
     error::{Class, Error, Errors},
     fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, deciding},
     plan::PlanError,
@@ -56,7 +57,7 @@ impl Report {
     pub(super) fn failed(errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
         let limited = errors.iter().all(|error| error.class == Class::Limited);
-        let internal = errors.iter().any(|error| error.code == Error::INTERNAL);
+        let internal = errors.iter().any(|error| error.code == Code::INTERNAL);
         let outcome = match errors.class() {
             Class::Unavailable if internal => FleetOutcome::Failed,
             Class::Unavailable | Class::Limited if limited => FleetOutcome::Pending,
@@ -158,7 +159,9 @@ impl From<Stop> for Report {
                 }
             }
             Stop::Count(checks) => Self::refused(&checks),
-            Stop::Unconfigured(reason) => Self::failed(Error::new(Class::Denied, "denied", reason)),
+            Stop::Unconfigured(reason) => {
+                Self::failed(Error::new(Class::Denied, Code::DENIED, reason))
+            }
             Stop::BaseMoved => Self::failed(kept_moving()),
             Stop::Errors(errors) => Self::failed(errors),
         }

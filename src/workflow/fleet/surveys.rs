@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::AT_ONCE;
 use crate::{
+    code::Code,
     config::FILE_NAME,
     error::Error,
     fleet::ListEntry,
@@ -27,7 +28,7 @@ impl Absent {
     pub(super) fn unconfigured(entry: &ListEntry, reason: &str) -> Self {
         let message = format!("{} has no configuration: {reason}", entry.repository);
         let help = "add a repin.yaml to the repository, or take it off the list";
-        Self::Unconfigured(Error::input("config", message).help(help))
+        Self::Unconfigured(Error::input(Code::CONFIG, message).help(help))
     }
 }
 
@@ -44,16 +45,16 @@ pub(in crate::workflow) fn state_of(
         }
         Survey::Empty => Absent::unconfigured(entry, "it has no commit"),
         Survey::Archived => {
-            let error = Error::input("config", format!("{name} is archived"));
+            let error = Error::input(Code::CONFIG, format!("{name} is archived"));
             Absent::Archived(error.help("take the repository off the list"))
         }
         Survey::Moved(to) => {
             let to = if to.is_empty() { "another name" } else { &to };
-            let error = Error::input("fleet_list", format!("{name} is {to} now"));
+            let error = Error::input(Code::FLEET_LIST, format!("{name} is {to} now"));
             Absent::Moved(error.help("put the new name into the list"))
         }
         Survey::NoBase(base) => {
-            let error = Error::input("fleet_list", format!("{name} has no branch {base}"));
+            let error = Error::input(Code::FLEET_LIST, format!("{name} has no branch {base}"));
             Absent::Failed(error.help("correct the base branch in the list"))
         }
         Survey::Failed(error) => Absent::Failed(error),

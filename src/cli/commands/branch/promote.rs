@@ -3,6 +3,7 @@
 use super::{check, document, report};
 use crate::{
     cli::{args::Promotion, commands::gates::table, context::Context, exit::Exit},
+    code::Code,
     config::Forge as Configured,
     error::{Error, Errors, usage},
     forge::{Forge, Gate, GateState, Merge},
@@ -109,7 +110,7 @@ fn unconfigured(
         let message = format!(
             "`{name}` is neither the base branch nor in forge.sync_targets, so `forge.auto_merge` does not merge it"
         );
-        Error::input("config", message)
+        Error::input(Code::CONFIG, message)
             .help("add the branch to forge.sync_targets, or remove forge.auto_merge")
     }))
 }
@@ -184,7 +185,7 @@ fn blocked(offer: &BranchDifference) -> Errors {
         offer.commit
     );
     let mut problem =
-        Error::failed("conflict", message).help("fix what failed, then run the command again");
+        Error::failed(Code::CONFLICT, message).help("fix what failed, then run the command again");
     problem.notes = offer.gates.iter().filter(failed).map(note).collect();
     Errors::from(problem)
 }

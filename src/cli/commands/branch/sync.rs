@@ -3,6 +3,7 @@
 use super::{check, document, report};
 use crate::{
     cli::{args::Between as Args, context::Context, exit::Exit},
+    code::Code,
     config::Config,
     error::{Class, Error, Errors, usage},
     git::{
@@ -19,7 +20,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
     allowed(&config, &args.to)?;
     let git = Git::open(&config.root).map_err(|error| {
         let problem =
-            Error::new(Class::Unavailable, "unavailable", error.to_string()).help(error.hint());
+            Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint());
         Errors::from(problem)
     })?;
     let (from, to) = (args.from.clone(), args.to.clone());
@@ -84,7 +85,7 @@ fn allowed(config: &Config, to: &str) -> Result<(), Errors> {
         format!("which lists {}", targets.join(", "))
     };
     let message = format!("`{to}` is not in forge.sync_targets, {listed}");
-    Err(Errors::from(Error::input("config", message).help(
+    Err(Errors::from(Error::input(Code::CONFIG, message).help(
         "add the branch to forge.sync_targets if repin may push to it",
     )))
 }
@@ -94,7 +95,7 @@ fn conflict(args: &Args, files: &[String]) -> Errors {
         "{} and {} contain conflicting changes; nothing was pushed",
         args.from, args.to
     );
-    let mut problem = Error::failed("conflict", message);
+    let mut problem = Error::failed(Code::CONFLICT, message);
     problem.notes = files
         .iter()
         .map(|file| format!("conflict: {file}"))

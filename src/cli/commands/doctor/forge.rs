@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Lines, NO_CONFIG};
 use crate::{
     cli::{context::Context, exit::Exit},
+    code::Code,
     config::{Config, PruneBackend},
     error::{Class, Error, Errors},
     forge::{
@@ -18,21 +19,15 @@ use crate::{
 };
 
 /// The lines that need a response from the forge.
-const ASKED: [&str; 7] = [
-    "base",
-    SIGNATURES,
-    CONTENTS,
-    PULL_REQUESTS,
-    WORKFLOWS,
-    ACTIONS,
-    PACKAGES,
+const ASKED: [Code; 7] = [
+    Code::BASE,
+    Code::SIGNED_COMMITS,
+    Code::PERMISSION_CONTENTS,
+    Code::PERMISSION_PULL_REQUESTS,
+    Code::PERMISSION_WORKFLOWS,
+    Code::PERMISSION_ACTIONS,
+    Code::PERMISSION_PACKAGES,
 ];
-const SIGNATURES: &str = "signed_commits";
-const CONTENTS: &str = "permission_contents";
-const PULL_REQUESTS: &str = "permission_pull_requests";
-const WORKFLOWS: &str = "permission_workflows";
-const ACTIONS: &str = "permission_actions";
-const PACKAGES: &str = "permission_packages";
 
 /// A forge to query, or the lines that explain why there is none.
 pub(super) enum Connection {
@@ -68,7 +63,7 @@ pub(super) fn connect(
 ) -> Connection {
     let not = |reason: &str| {
         let mut lines = Lines::new();
-        ["forge", "token"]
+        [Code::FORGE, Code::TOKEN]
             .into_iter()
             .chain(ASKED)
             .for_each(|code| lines.skip(code, reason));
@@ -79,7 +74,7 @@ pub(super) fn connect(
     };
     let Some(configured) = &config.forge else {
         let mut lines = Lines::new();
-        let codes = ["forge", "token"].into_iter().chain(ASKED);
+        let codes = [Code::FORGE, Code::TOKEN].into_iter().chain(ASKED);
         codes.for_each(|code| lines.unconcerned(code, "forge"));
         return Connection::Not(lines);
     };
@@ -89,7 +84,7 @@ pub(super) fn connect(
             let lines = unasked(Err(&fault), |lines| {
                 match connection::first_set(&cx.services.environment) {
                     Some(name) => lines.skip(
-                        "token",
+                        Code::TOKEN,
                         format!("{name} is set, not tested: no server is configured"),
                     ),
                     None => missing(lines, &connection::none_set(), skip),
@@ -120,7 +115,7 @@ pub(super) fn connect(
             }
             Err(fault) => {
                 let token = format!("from {}, not tested", held.origin);
-                Connection::Not(unasked(Err(&fault), |lines| lines.skip("token", token)))
+                Connection::Not(unasked(Err(&fault), |lines| lines.skip(Code::TOKEN, token)))
             }
         };
     }
@@ -128,16 +123,16 @@ pub(super) fn connect(
     Connection::Not(unasked(Ok(shown), |lines| match &held {
         Ok(Access::NoToken(reason)) => missing(lines, reason, skip),
         Ok(Access::Granted(_)) => {}
-        Err(fault) => lines.fault("token", fault),
+        Err(fault) => lines.fault(Code::TOKEN, fault),
     }))
 }
 
 /// The line of a missing token.
 fn missing(lines: &mut Lines, reason: &str, skip: bool) {
     if skip {
-        lines.skip("token", reason);
+        lines.skip(Code::TOKEN, reason);
     } else {
-        lines.fault("token", &no_token(reason));
+        lines.fault(Code::TOKEN, &no_token(reason));
     }
 }
 
@@ -145,8 +140,8 @@ fn missing(lines: &mut Lines, reason: &str, skip: bool) {
 fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Lines {
     let mut lines = Lines::new();
     match known {
-        Ok(shown) => lines.skip("forge", shown),
-        Err(fault) => lines.fault("forge", fault),
+        Ok(shown) => lines.skip(Code::FORGE, shown),
+        Err(fault) => lines.fault(Code::FORGE, fault),
     }
     token(&mut lines);
     for code in ASKED {
@@ -230,7 +225,7 @@ impl Ready {
                 return lines;
             }
         };
-        lines.pass("forge", format!("{}, read", shown(&self.target)));
+        lines.pass(Code::FORGE, format!("{}, read", shown(&self.target)));
         self.token(&mut lines).await;
         self.base(&mut lines, &repo).await;
         match self.forge.rights(&repo, &self.wanted).await {
@@ -239,9 +234,9 @@ impl Ready {
                 .for_each(|right| permission(&mut lines, right)),
             Err(error) => {
                 let reason = format!("unknown: {error}");
-                lines.fault(CONTENTS, &Errors::from(error));
+                lines.fault(Code::PERMISSION_CONTENTS, &Errors::from(error));
                 for code in &ASKED[3..] {
-                    lines.skip(code, &reason);
+                    lines.skip(*code, &reason);
                 }
             }
         }
@@ -259,14 +254,14 @@ impl Ready {
             accepted.extend(["; ", other]);
         }
         if !self.waits_for_checks {
-            return lines.pass("token", accepted);
+            return lines.pass(Code::TOKEN, accepted);
         }
         match self.forge.starts_checks().await {
-            Ok(Ability::Yes) => lines.pass("token", accepted),
+            Ok(Ability::Yes) => lines.pass(Code::TOKEN, accepted),
             Ok(Ability::No(reason)) => {
                 let reason = format!("{accepted}, but {reason}");
                 lines.fail(
-                    "token",
+                    Code::TOKEN,
                     Exit::Because(Class::Denied),
                     reason,
                     ANOTHER_TOKEN.to_owned(),
@@ -274,7 +269,7 @@ impl Ready {
             }
             Err(error) => {
                 let about = format!("{accepted}; cannot determine whether checks start with it: ");
-                lines.about("token", &about, &Errors::from(error));
+                lines.about(Code::TOKEN, &about, &Errors::from(error));
             }
         }
     }
@@ -282,18 +277,18 @@ impl Ready {
     fn unread(&self, lines: &mut Lines, error: Error) {
         if error.class == Class::Denied {
             lines.skip(
-                "forge",
+                Code::FORGE,
                 format!("{} rejects this token", shown(&self.target)),
             );
             lines.about(
-                "token",
+                Code::TOKEN,
                 &format!("from {}: ", self.origin),
                 &Errors::from(error),
             );
         } else {
-            lines.fault("forge", &Errors::from(error));
+            lines.fault(Code::FORGE, &Errors::from(error));
             lines.skip(
-                "token",
+                Code::TOKEN,
                 format!("from {}, not tested: the forge is unavailable", self.origin),
             );
         }
@@ -322,28 +317,28 @@ impl Ready {
             })
             .collect();
         match self.forge.signing(branch, &files).await {
-            Err(error) => lines.fault(SIGNATURES, &Errors::from(error)),
+            Err(error) => lines.fault(Code::SIGNED_COMMITS, &Errors::from(error)),
             Ok(Signing::NotRequired) => lines.skip(
-                SIGNATURES,
+                Code::SIGNED_COMMITS,
                 format!("not needed: {branch} requires no signed commits"),
             ),
             Ok(Signing::Unknown) => {
                 lines.skip(
-                    SIGNATURES,
+                    Code::SIGNED_COMMITS,
                     "not checked: the server signs by its own settings",
                 );
             }
             Ok(Signing::Forge) => lines.pass(
-                SIGNATURES,
+                Code::SIGNED_COMMITS,
                 format!("{branch} requires signed commits, and GitHub signs the commits that repin creates through its API"),
             ),
             Ok(Signing::App) => lines.pass(
-                SIGNATURES,
+                Code::SIGNED_COMMITS,
                 format!("{branch} requires signed commits, and GitHub signs the commits of an app"),
             ),
             Ok(Signing::Nothing(reason, hint)) => {
                 let reason = format!("{branch} requires signed commits, but {reason}");
-                lines.fail(SIGNATURES, Exit::Because(Class::Failed), reason, hint);
+                lines.fail(Code::SIGNED_COMMITS, Exit::Because(Class::Failed), reason, hint);
             }
         }
     }
@@ -352,11 +347,11 @@ impl Ready {
     async fn base(&self, lines: &mut Lines, repo: &Repo) {
         let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
         match self.head(branch).await {
-            Err(error) => lines.fault("base", &Errors::from(error)),
+            Err(error) => lines.fault(Code::BASE, &Errors::from(error)),
             Ok(Some((head, tree))) if tree.entries.contains_key(&self.config) => {
                 let commit: String = head.commit.chars().take(12).collect();
                 lines.pass(
-                    "base",
+                    Code::BASE,
                     format!("{branch} is at {commit} and contains {}", self.config),
                 );
                 return self.signatures(lines, branch, &tree).await;
@@ -364,7 +359,7 @@ impl Ready {
             Ok(Some(_)) => {
                 let hint = "merge the configuration into the base branch: --pr uses that one, not the local file";
                 lines.fail(
-                    "base",
+                    Code::BASE,
                     Exit::Because(Class::Input),
                     format!("{branch} does not contain {}", self.config),
                     hint.to_owned(),
@@ -373,24 +368,24 @@ impl Ready {
             Ok(None) => {
                 let hint = "set forge.base to the target branch of pull requests";
                 lines.fail(
-                    "base",
+                    Code::BASE,
                     Exit::Because(Class::Input),
                     format!("branch {branch} does not exist"),
                     hint.to_owned(),
                 );
             }
         }
-        lines.skip(SIGNATURES, "the base branch cannot be read");
+        lines.skip(Code::SIGNED_COMMITS, "the base branch cannot be read");
     }
 }
 
 fn permission(lines: &mut Lines, right: Right) {
     let code = match right.permission {
-        Permission::Contents => CONTENTS,
-        Permission::PullRequests => PULL_REQUESTS,
-        Permission::Workflows => WORKFLOWS,
-        Permission::Actions => ACTIONS,
-        Permission::Packages => PACKAGES,
+        Permission::Contents => Code::PERMISSION_CONTENTS,
+        Permission::PullRequests => Code::PERMISSION_PULL_REQUESTS,
+        Permission::Workflows => Code::PERMISSION_WORKFLOWS,
+        Permission::Actions => Code::PERMISSION_ACTIONS,
+        Permission::Packages => Code::PERMISSION_PACKAGES,
     };
     match right.verdict {
         Verdict::Has(reason) => lines.pass(code, reason),

@@ -3,6 +3,7 @@
 use super::{Lines, NO_CONFIG};
 use crate::{
     cli::{context::Context, exit::Exit},
+    code::Code,
     config::{Config, Image},
     error::{Class, Error, Errors},
     oci::{Digest, Tag, TagOrDigest},
@@ -44,7 +45,7 @@ pub(super) fn asked<'c>(
         let pinned = found.and_then(|found| found.digests_of(at).first().copied());
         let source = sources.of(&image.repository);
         let source =
-            source.map_err(|error| Errors::from(Error::input("source", error.to_string())));
+            source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())));
         Asked {
             image,
             pinned,
@@ -59,7 +60,7 @@ pub(super) fn asked<'c>(
 pub(super) async fn examine(asked: &[Asked<'_>]) -> Lines {
     let mut lines = Lines::new();
     if asked.is_empty() {
-        lines.skip("registry", NO_CONFIG);
+        lines.skip(Code::REGISTRY, NO_CONFIG);
     }
     for one in futures_util::future::join_all(asked.iter().map(Asked::line)).await {
         lines.extend(one);
@@ -74,7 +75,7 @@ impl Asked<'_> {
         let source = match &self.source {
             Ok(source) => source,
             Err(fault) => {
-                lines.about("registry", &subject, fault);
+                lines.about(Code::REGISTRY, &subject, fault);
                 return lines;
             }
         };
@@ -93,13 +94,13 @@ impl Asked<'_> {
                 let absence = self.image.repository.absence(what);
                 let reason = format!("{subject}{}{}", absence.detail, requested(source).await);
                 lines.fail(
-                    "registry",
+                    Code::REGISTRY,
                     Exit::Because(Class::Failed),
                     reason,
                     absence.help.unwrap_or(MISSING).to_owned(),
                 );
             }
-            Err(error) => lines.about("registry", &subject, &Errors::from(&error)),
+            Err(error) => lines.about(Code::REGISTRY, &subject, &Errors::from(&error)),
         }
         lines
     }
@@ -114,16 +115,16 @@ impl Asked<'_> {
             _ => None,
         };
         let Some(remaining) = remaining else {
-            return lines.pass("registry", detail);
+            return lines.pass(Code::REGISTRY, detail);
         };
         let detail = format!("{detail}; Docker Hub allows {remaining} more pulls");
         if remaining >= self.pulls_needed {
-            return lines.pass("registry", detail);
+            return lines.pass(Code::REGISTRY, detail);
         }
         let needed = self.pulls_needed;
         let reason = format!("{detail}, and a promotion needs at least {needed}");
         let exit = Exit::Because(Class::Unavailable);
-        lines.fail("registry", exit, reason, PULL_HELP.to_owned());
+        lines.fail(Code::REGISTRY, exit, reason, PULL_HELP.to_owned());
     }
 
     /// The evidence; `None` if the image does not exist.

@@ -3,6 +3,7 @@
 use crate::{
     checks::Status,
     cli::exit::Exit,
+    code::Code,
     error::Errors,
     report::{doctor::DoctorRow, json::ErrorRow},
 };
@@ -22,21 +23,21 @@ impl Lines {
         }
     }
 
-    pub(super) fn pass(&mut self, code: &'static str, detail: impl Into<String>) {
+    pub(super) fn pass(&mut self, code: Code, detail: impl Into<String>) {
         self.push(code, Status::Pass, detail.into(), None);
     }
 
     /// Adds a warning, which never changes the exit.
-    pub(super) fn warn(&mut self, code: &'static str, detail: String, hint: &str) {
+    pub(super) fn warn(&mut self, code: Code, detail: String, hint: &str) {
         self.push(code, Status::Warn, detail, Some(hint.to_owned()));
     }
 
-    pub(super) fn skip(&mut self, code: &'static str, detail: impl Into<String>) {
+    pub(super) fn skip(&mut self, code: Code, detail: impl Into<String>) {
         self.push(code, Status::Skip, detail.into(), None);
     }
 
     /// Adds a line that does not concern the configuration, because it lacks the block `without`.
-    pub(super) fn unconcerned(&mut self, code: &'static str, without: &'static str) {
+    pub(super) fn unconcerned(&mut self, code: Code, without: &'static str) {
         let detail = format!("not needed: no `{without}` is configured");
         self.push(code, Status::Skip, detail, None);
         if let Some(row) = self.rows.last_mut() {
@@ -45,18 +46,18 @@ impl Lines {
     }
 
     /// Adds a failure, with the exit of its cause in any command.
-    pub(super) fn fail(&mut self, code: &'static str, exit: Exit, detail: String, hint: String) {
+    pub(super) fn fail(&mut self, code: Code, exit: Exit, detail: String, hint: String) {
         self.exit = self.exit.worse(exit);
         self.push(code, Status::Fail, detail, Some(hint));
     }
 
     /// Adds the errors that would stop another command as failures, one for each.
-    pub(super) fn fault(&mut self, code: &'static str, fault: &Errors) {
+    pub(super) fn fault(&mut self, code: Code, fault: &Errors) {
         self.about(code, "", fault);
     }
 
     /// The same, about `subject`.
-    pub(super) fn about(&mut self, code: &'static str, subject: &str, fault: &Errors) {
+    pub(super) fn about(&mut self, code: Code, subject: &str, fault: &Errors) {
         self.exit = self.exit.worse(Exit::from(fault));
         for row in fault.iter().map(ErrorRow::of) {
             let place = match (row.file, row.line, row.column) {
@@ -77,7 +78,7 @@ impl Lines {
         self.exit = self.exit.worse(other.exit);
     }
 
-    fn push(&mut self, code: &'static str, status: Status, detail: String, hint: Option<String>) {
+    fn push(&mut self, code: Code, status: Status, detail: String, hint: Option<String>) {
         self.rows.push(DoctorRow {
             code,
             status,

@@ -8,6 +8,7 @@ use crate::{
     apply::{self, State},
     checks,
     cli::{context::Context, exit::Exit},
+    code::Code,
     config::{Config, number},
     error::{Class, Error, Errors},
     files::WorkTree,
@@ -30,13 +31,13 @@ pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Confi
         Ok(config) => {
             let count = config.images.len();
             lines.pass(
-                "configuration",
+                Code::CONFIGURATION,
                 format!("{}: {}", config.source.name, number(count, "image")),
             );
             Some(config)
         }
         Err(fault) => {
-            lines.fault("configuration", &fault);
+            lines.fault(Code::CONFIGURATION, &fault);
             None
         }
     }
@@ -45,7 +46,7 @@ pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Confi
 /// The scanned files and their pins.
 pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found> {
     let Some(config) = config else {
-        lines.skip("files", NO_CONFIG);
+        lines.skip(Code::FILES, NO_CONFIG);
         return None;
     };
     match pins::find(&git::work_tree(config), config) {
@@ -54,11 +55,11 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
                 number(found.pins().len(), "pin"),
                 number(found.files.len(), "file"),
             );
-            lines.pass("files", format!("{pins} in {files}"));
+            lines.pass(Code::FILES, format!("{pins} in {files}"));
             Some(found)
         }
         Err(error) => {
-            lines.fault("files", &Errors::from(error));
+            lines.fault(Code::FILES, &Errors::from(error));
             None
         }
     }
@@ -74,8 +75,8 @@ pub(super) fn history(
     let git = match Git::open(root) {
         Ok(git) => git,
         Err(error) => {
-            trouble(lines, "repository", &error);
-            for code in ["shallow", "remote"] {
+            trouble(lines, Code::REPOSITORY, &error);
+            for code in [Code::SHALLOW, Code::REMOTE] {
                 lines.skip(code, "no git repository");
             }
             return None;
@@ -89,10 +90,10 @@ pub(super) fn history(
     };
     match git.version() {
         Ok(version) => lines.pass(
-            "repository",
+            Code::REPOSITORY,
             format!("{} is in a git work tree{place}; {version}", root.display()),
         ),
-        Err(error) => trouble(lines, "repository", &error),
+        Err(error) => trouble(lines, Code::REPOSITORY, &error),
     }
     let line = config.map(|config| {
         (
@@ -102,10 +103,10 @@ pub(super) fn history(
     });
     whole(lines, &git, line.as_ref());
     match line {
-        None => lines.skip("remote", NO_CONFIG),
-        Some((Err(error), _)) => trouble(lines, "remote", &error),
+        None => lines.skip(Code::REMOTE, NO_CONFIG),
+        Some((Err(error), _)) => trouble(lines, Code::REMOTE, &error),
         Some((Ok(line), _)) if line.standing != Standing::Promoted => lines.skip(
-            "remote",
+            Code::REMOTE,
             format!(
                 "{}; a promote reads the history of HEAD, a rollback is refused",
                 GitError::NoRemote
@@ -124,7 +125,7 @@ pub(super) fn history(
                 )
             });
             lines.pass(
-                "remote",
+                Code::REMOTE,
                 format!(
                     "{} is at {}{from}",
                     line.branch.name,
@@ -144,24 +145,27 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
         let hint =
             "fetch the history: git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
         return lines.fail(
-            "shallow",
+            Code::SHALLOW,
             Exit::Because(Class::Unavailable),
             reason.to_owned(),
             hint.to_owned(),
         );
     }
     let Some((Ok(line), config)) = line else {
-        return lines.pass("shallow", "the clone is not shallow; no history was read");
+        return lines.pass(
+            Code::SHALLOW,
+            "the clone is not shallow; no history was read",
+        );
     };
     match History::of_branch(git, config, line.branch.clone()) {
         Err(error) => lines.fail(
-            "shallow",
+            Code::SHALLOW,
             Exit::Because(Class::Unavailable),
             error.to_string(),
             error.hint(),
         ),
         Ok(history) => match history.blind_spot() {
-            None => lines.pass("shallow", "history is complete"),
+            None => lines.pass(Code::SHALLOW, "history is complete"),
             Some(unreadable) => {
                 let reason = format!(
                     "cannot read commit {} of {}, which may be a rollback: {}",
@@ -171,7 +175,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
                 );
                 let hint = "inspect that commit, then promote a newer build once with --force-after-rollback";
                 lines.fail(
-                    "shallow",
+                    Code::SHALLOW,
                     Exit::Because(Class::Failed),
                     reason,
                     hint.to_owned(),
@@ -182,7 +186,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
 }
 
 /// Skips what a promote can do without, and fails the rest.
-fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
+fn trouble(lines: &mut Lines, code: Code, error: &GitError) {
     match checks::without_history(error) {
         Some(reason) => lines.skip(
             code,
@@ -202,21 +206,24 @@ fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
 /// Whether another run holds the lock, and whether an interrupted run left a journal.
 pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     let Some(config) = config else {
-        lines.skip("lock", NO_CONFIG);
-        lines.skip("journal", NO_CONFIG);
+        lines.skip(Code::LOCK, NO_CONFIG);
+        lines.skip(Code::JOURNAL, NO_CONFIG);
         return;
     };
     let locked = apply::locked(&config.root);
     let busy = matches!(locked, Ok(Some(_)));
     match locked {
-        Ok(None) => lines.pass("lock", "free"),
-        Ok(Some(error)) | Err(error) => lines.fault("lock", &Errors::from(error)),
+        Ok(None) => lines.pass(Code::LOCK, "free"),
+        Ok(Some(error)) | Err(error) => lines.fault(Code::LOCK, &Errors::from(error)),
     }
     match apply::pending(&config.root) {
-        Ok(None) => lines.pass("journal", "none: no run was interrupted"),
-        Ok(Some(_)) if busy => lines.skip("journal", "belongs to the run that holds the lock"),
+        Ok(None) => lines.pass(Code::JOURNAL, "none: no run was interrupted"),
+        Ok(Some(_)) if busy => lines.skip(Code::JOURNAL, "belongs to the run that holds the lock"),
         Ok(Some(recovery)) if recovery.state == State::Conflict => {
-            lines.fault("journal", &Errors::from(apply::Error::Unresolved(recovery)));
+            lines.fault(
+                Code::JOURNAL,
+                &Errors::from(apply::Error::Unresolved(recovery)),
+            );
         }
         Ok(Some(recovery)) => {
             let files = number(recovery.files.len(), "file");
@@ -226,23 +233,23 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
             );
             let hint = "run `repin recover` to finish or undo it; the next --apply does so too";
             lines.fail(
-                "journal",
+                Code::JOURNAL,
                 Exit::Because(Class::Conflict),
                 reason,
                 hint.to_owned(),
             );
         }
-        Err(error) => lines.fault("journal", &Errors::from(error)),
+        Err(error) => lines.fault(Code::JOURNAL, &Errors::from(error)),
     }
 }
 
 /// Whether an engine can run the smoke command.
 pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     let Some(config) = config else {
-        return lines.skip("engine", NO_CONFIG);
+        return lines.skip(Code::ENGINE, NO_CONFIG);
     };
     let Some(smoke) = &config.smoke else {
-        return lines.unconcerned("engine", "smoke");
+        return lines.unconcerned(Code::ENGINE, "smoke");
     };
     let variables = cx.services.environment.for_engine(config);
     // Not needed to ask for a version.
@@ -270,13 +277,13 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     };
     match (there.as_slice(), smoke.skip_when_unavailable) {
         ([], true) => lines.skip(
-            "engine",
+            Code::ENGINE,
             format!("{} (smoke.when_unavailable is skip)", reason()),
         ),
         ([], false) => {
             let hint = "install or start an engine, or set smoke.when_unavailable: skip";
             lines.fail(
-                "engine",
+                Code::ENGINE,
                 Exit::Because(Class::Failed),
                 reason(),
                 hint.to_owned(),
@@ -284,7 +291,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         }
         (there, _) => {
             lines.pass(
-                "engine",
+                Code::ENGINE,
                 format!(
                     "{}; no container was run, because that writes",
                     there.join(", ")
@@ -297,7 +304,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
 /// Whether the secrets that the configuration names are set.
 pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx: &Context) {
     let Some(config) = config else {
-        return lines.skip("secret", NO_CONFIG);
+        return lines.skip(Code::SECRET, NO_CONFIG);
     };
     let mut named: Vec<(&str, &str)> = config
         .smoke
@@ -311,17 +318,17 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx
             .filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))),
     );
     if named.is_empty() {
-        return lines.unconcerned("secret", "token_env");
+        return lines.unconcerned(Code::SECRET, "token_env");
     }
     for (name, key) in named {
         match cx.services.environment.filled(name) {
-            Some(_) => lines.pass("secret", format!("{name} is set ({key})")),
-            None if skip => lines.skip("secret", format!("{name} is not set ({key})")),
+            Some(_) => lines.pass(Code::SECRET, format!("{name} is set ({key})")),
+            None if skip => lines.skip(Code::SECRET, format!("{name} is not set ({key})")),
             None => {
                 let hint =
                     format!("set {name} in the environment of repin, or remove it from `{key}`");
                 lines.fail(
-                    "secret",
+                    Code::SECRET,
                     Exit::Because(Class::Denied),
                     format!("{name} is not set ({key})"),
                     hint,
@@ -334,10 +341,10 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx
 /// The trusted roots of the policy, and how long their authorities last.
 pub(super) fn roots(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     let Some(config) = config else {
-        return lines.skip("trusted_root", NO_CONFIG);
+        return lines.skip(Code::TRUSTED_ROOT, NO_CONFIG);
     };
     if config.verify.is_none() {
-        return lines.unconcerned("trusted_root", "verify");
+        return lines.unconcerned(Code::TRUSTED_ROOT, "verify");
     }
     let read = Trust::read(config, &WorkTree::new(&config.root));
     match read.and_then(|trust| trust::since_exists(config).map(|()| trust)) {
@@ -346,12 +353,12 @@ pub(super) fn roots(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
                 let hint =
                     "renew the root: for GitHub, gh attestation trusted-root > trusted_root.jsonl";
                 match root.warning {
-                    Some(warning) => lines.warn("trusted_root", warning, hint),
-                    None => lines.pass("trusted_root", root.detail),
+                    Some(warning) => lines.warn(Code::TRUSTED_ROOT, warning, hint),
+                    None => lines.pass(Code::TRUSTED_ROOT, root.detail),
                 }
             }
         }
         Ok(None) => {}
-        Err(fault) => lines.fault("trusted_root", &fault),
+        Err(fault) => lines.fault(Code::TRUSTED_ROOT, &fault),
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use super::show::{list, read, show};
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    code::Code,
     config::number,
     error::Errors,
     fleet::{FleetDocument, Merger},
@@ -29,7 +30,10 @@ pub(super) fn run(args: &args::FleetMerge, cx: &mut Context) -> Result<Exit, Err
         .transpose()?;
     let mut merger = Merger::new(list.as_ref());
     for file in &args.files {
-        merger.read(&file.to_string_lossy(), &read(file, "fleet_report", cx)?);
+        merger.read(
+            &file.to_string_lossy(),
+            &read(file, Code::FLEET_REPORT, cx)?,
+        );
     }
     for note in std::mem::take(&mut merger.notes) {
         cx.output

@@ -16,6 +16,7 @@ use crate::{
         format::Format,
         github::StepFiles,
     },
+    code::Code,
     config::{Operation, number},
     error::{Error, Errors},
     fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of},
@@ -27,7 +28,7 @@ pub(super) fn promote(args: &FleetPromote, cx: &mut Context) -> Result<Exit, Err
     let set = match (&args.set, args.set_sha256) {
         (Some(file), Some(sha256)) => Some(SetFile {
             name: file.to_string_lossy().into_owned(),
-            bytes: read(file, "fleet_set", cx)?,
+            bytes: read(file, Code::FLEET_SET, cx)?,
             sha256,
         }),
         _ => None,
@@ -122,7 +123,7 @@ fn only_of(
     list: &FleetList,
     cx: &Context,
 ) -> Result<HashSet<String>, Errors> {
-    let bytes = read(file, "fleet_list", cx)?;
+    let bytes = read(file, Code::FLEET_LIST, cx)?;
     if bytes.trim_ascii().is_empty() {
         return Ok(HashSet::new());
     }
@@ -133,7 +134,7 @@ fn only_of(
             file.display(),
             stray.repository
         );
-        return Err(Error::input("fleet_list", message).into());
+        return Err(Error::input(Code::FLEET_LIST, message).into());
     }
     Ok(only.entries.iter().map(ListEntry::key).collect())
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    code::Code,
     error::{Error, Errors},
     fleet::FleetLine,
 };
@@ -45,7 +46,7 @@ impl ReportFile {
                 file.set_len(length - last.len() as u64).map_err(fail)?;
             } else {
                 let message = format!("{} is not a report of a fleet", name.display());
-                let problem = Error::input("fleet_report", message);
+                let problem = Error::input(Code::FLEET_REPORT, message);
                 return Err(problem.help("pass another file to --out").into());
             }
         }

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     cli::{context::Context, format::Format, github::StepFiles},
+    code::Code,
     error::{Error, Errors},
     fleet::{self, FleetCause, FleetDocument, FleetList},
     report::annotations::with_help,
@@ -12,12 +13,12 @@ use crate::{
 
 /// Reads the list of a fleet.
 pub(super) fn list(file: &Path, cx: &Context) -> Result<FleetList, Errors> {
-    let bytes = read(file, "fleet_list", cx)?;
+    let bytes = read(file, Code::FLEET_LIST, cx)?;
     Ok(FleetList::parse(&file.to_string_lossy(), &bytes)?)
 }
 
 /// Reads a file that the caller named.
-pub(super) fn read(file: &Path, code: &'static str, cx: &Context) -> Result<Vec<u8>, Errors> {
+pub(super) fn read(file: &Path, code: Code, cx: &Context) -> Result<Vec<u8>, Errors> {
     let path = cx.services.environment.directory().join(file);
     fs::read(path).map_err(|error| {
         let message = format!("cannot read {}: {error}", file.display());

@@ -55,7 +55,7 @@ fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     let errors: Vec<_> = failed
         .map(|check| Error {
             help: check.help.clone(),
-            ..Error::new(Class::Failed, check.code.as_str(), check.describe())
+            ..Error::new(Class::Failed, check.code, check.describe())
         })
         .collect();
     if errors.is_empty() {

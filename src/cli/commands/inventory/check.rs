@@ -51,7 +51,7 @@ pub(super) fn run(
             config.source.name
         );
         return Err(Errors::from(
-            Error::input("config", message)
+            Error::input(Code::CONFIG, message)
                 .help("add an `inventory` block; `repin schema` describes it"),
         ));
     }
@@ -120,7 +120,7 @@ fn asked<'c>(
         let digests = found.digests_of(at);
         if digests.is_empty() && wanted {
             let problem = Error::input(
-                "usage",
+                Code::USAGE,
                 format!("`{name}` is not pinned, so its build is unknown"),
             );
             return Err(Errors::from(

@@ -100,11 +100,7 @@ fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<
                 "{}: {first} and {platform} contain different names: {difference}",
                 subject.name
             );
-            let problem = Error::new(
-                Class::Failed,
-                checks::Code::ENUMERATION_FAILED.as_str(),
-                message,
-            );
+            let problem = Error::new(Class::Failed, checks::Code::ENUMERATION_FAILED, message);
             let hint =
                 "choose one platform with --platform, or build all platforms with the same names";
             return Err(Errors::from(problem.help(hint)));

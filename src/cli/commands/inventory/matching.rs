@@ -35,7 +35,7 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
     let mut problems: Vec<Error> = held.contract.as_ref().err().cloned().unwrap_or_default();
     problems.extend(found.as_ref().err().cloned().unwrap_or_default());
     let mut checks = held.warnings.clone();
-    checks.extend(problems.iter().filter_map(as_check));
+    checks.extend(problems.iter().map(as_check));
     if let (Ok(contract), Ok(found)) = (&held.contract, &found) {
         checks.extend(contract::check(contract, found));
         let listed = [
@@ -72,12 +72,8 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
     Ok(report::show(vec![image], problems, exit, &config, cx))
 }
 
-fn as_check(problem: &Error) -> Option<Check> {
-    Some(Check::new(
-        Code::of(problem.code)?,
-        Status::Fail,
-        problem.to_string(),
-    ))
+fn as_check(problem: &Error) -> Check {
+    Check::new(problem.code, Status::Fail, problem.to_string())
 }
 
 fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> Held {

@@ -39,11 +39,7 @@ pub(super) fn show(
         .iter()
         .flat_map(|image| image.checks.iter().cloned())
         .collect();
-    let told = |check: &Check| {
-        problems
-            .iter()
-            .any(|problem| problem.code == check.code.as_str())
-    };
+    let told = |check: &Check| problems.iter().any(|problem| problem.code == check.code);
     let others: Vec<_> = checks
         .iter()
         .filter(|check| !told(check))

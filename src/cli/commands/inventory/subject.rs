@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{args::OfImage, context::Context},
+    code::Code,
     config::{Config, Image, Inventory, raw::nearest},
     error::{Class, Error, Errors, usage},
     git,
@@ -45,7 +46,7 @@ pub(super) fn kinds<'c>(
                 ),
             };
             Errors::from(
-                Error::input("config", message)
+                Error::input(Code::CONFIG, message)
                     .help("declare `inventory.kinds`; `repin schema` describes it"),
             )
         })
@@ -55,7 +56,8 @@ pub(super) fn kinds<'c>(
 pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subject, Errors> {
     let (repository, want) = named(&args.image, config)?;
     let source = cx.services.sources(config)?.of(&repository);
-    let source = source.map_err(|error| Errors::from(Error::input("source", error.to_string())))?;
+    let source =
+        source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
     let work = resolve::resolve(&source, &want);
     let facts = cx.services.wait(work, &format!("reading {repository}"))?;
     let facts = facts
@@ -73,9 +75,9 @@ pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subjec
 
 fn missing(repository: &Repository, want: &TagOrDigest) -> Errors {
     let code = if matches!(want, TagOrDigest::Tag(_)) {
-        "tag_missing"
+        Code::TAG_MISSING
     } else {
-        "digest_missing"
+        Code::DIGEST_MISSING
     };
     let absence = repository.absence(format!("{repository}{want}"));
     let error = Error::new(Class::Failed, code, absence.detail);
@@ -115,7 +117,7 @@ fn named(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Error
             ),
         };
         let message = format!("`{text}` is neither a configured image nor a reference: {error}");
-        Errors::from(Error::input("usage", message).help(hint))
+        Errors::from(Error::input(Code::USAGE, message).help(hint))
     })?;
     let want = reference
         .digest
@@ -131,7 +133,7 @@ fn pinned(found: &Found, at: usize, name: &str) -> Result<Digest, Errors> {
         [digest] => Ok(*digest),
         [] => {
             let problem = Error::input(
-                "usage",
+                Code::USAGE,
                 format!("`{name}` is not pinned, so its build is unknown"),
             );
             Err(Errors::from(problem.help(
@@ -141,7 +143,7 @@ fn pinned(found: &Found, at: usize, name: &str) -> Result<Digest, Errors> {
         several => {
             let digests: Vec<_> = several.iter().map(ToString::to_string).collect();
             let message = format!("the pins of `{name}` disagree: {}", digests.join(", "));
-            Err(Errors::from(Error::failed("pin_disagree", message)))
+            Err(Errors::from(Error::failed(Code::PIN_DISAGREE, message)))
         }
     }
 }
@@ -170,7 +172,7 @@ fn chosen(
             "{image} has no platform `{wanted}`; available: {}",
             there.join(", ")
         );
-        let error = Error::failed("enumeration_failed", message);
+        let error = Error::failed(Code::ENUMERATION_FAILED, message);
         return Err(error.help("choose one of the available platforms").into());
     }
     Ok(chosen)

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
+    code::Code,
     error::{Class, Error, Errors},
     prune::{Version, backends::Backend},
     report::prune::RestoreDocument,
@@ -28,7 +29,7 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
     };
     let Backend::Ghcr(package) = backend else {
         let problem = Error::input(
-            "usage",
+            Code::USAGE,
             format!(
                 "the registry of {} cannot restore deleted versions",
                 args.image

@@ -7,6 +7,7 @@ use futures_util::future;
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
+    code::Code,
     config::{Config, SignedSubject, Verify, raw::nearest},
     error::{Error, Errors},
     files::WorkTree,
@@ -98,7 +99,7 @@ fn wanted(
             .collect();
         if wanted.is_empty() {
             let message = format!("`{subject}` is not pinned, so its digest is unknown");
-            let error = Error::input("usage", message);
+            let error = Error::input(Code::USAGE, message);
             return Err(error
                 .help("give a digest: repin resolve --revision REV")
                 .into());
@@ -122,7 +123,7 @@ fn wanted(
         return Ok(vec![of_image(at, want)]);
     }
     let source = cx.services.sources(config)?.of(&reference.repository);
-    let source = source.map_err(|error| Errors::from(Error::input("source", error.to_string())))?;
+    let source = source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
     Ok(vec![Wanted {
         name: reference.repository.to_string(),
         signed: vec![reference.repository.clone()],
@@ -144,18 +145,18 @@ fn not_a_subject(config: &Config, subject: &str, error: &ReferenceError) -> Erro
     };
     let message =
         format!("`{subject}` is neither a configured image, a digest nor a reference: {error}");
-    Error::input("usage", message).help(help).into()
+    Error::input(Code::USAGE, message).help(help).into()
 }
 
 /// The error that none of the repositories has the tag or digest.
 fn missing(wanted: &[Wanted], subject: &str) -> Errors {
     let [one] = wanted else {
         let message = format!("no configured repository has {subject}");
-        return Errors::from(Error::failed("digest_missing", message));
+        return Errors::from(Error::failed(Code::DIGEST_MISSING, message));
     };
     let code = match one.want {
-        TagOrDigest::Tag(_) => "tag_missing",
-        TagOrDigest::Digest(_) => "digest_missing",
+        TagOrDigest::Tag(_) => Code::TAG_MISSING,
+        TagOrDigest::Digest(_) => Code::DIGEST_MISSING,
     };
     let (repository, want) = (&one.repository, &one.want);
     let error = Error::failed(code, format!("{repository}{want} does not exist"));
