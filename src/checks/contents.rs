@@ -126,8 +126,7 @@ pub fn contents(
     ) {
         let detail = "no contract is configured to compare the copy in the image with";
         checks.push(
-            Check::new(Code::EXPECTED_YAML_IN_IMAGE_MISMATCH, Status::Skip, detail)
-                .item(path.as_str()),
+            Check::new(Code::EMBEDDED_CONTRACT_MISMATCH, Status::Skip, detail).item(path.as_str()),
         );
     }
     let passed = looked_at(standard, facts, contents, found.as_ref().ok());
@@ -209,7 +208,7 @@ fn looked_at(
         }
         if let (Some(path), Some(_)) = (&inventory.embedded_contract, standard.copy) {
             codes.push((
-                Code::EXPECTED_YAML_IN_IMAGE_MISMATCH,
+                Code::EMBEDDED_CONTRACT_MISMATCH,
                 format!("{path} equals the contract"),
             ));
         }
@@ -263,7 +262,7 @@ fn names(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)> {
             format!("{kind} {}", names.len())
         };
         let counts: Vec<_> = found.kinds.iter().map(count).collect();
-        codes.push((Code::ENUMERATION_NO_PERSONA, counts.join(", ")));
+        codes.push((Code::KINDS_ALL_EMPTY, counts.join(", ")));
     }
     let wanted = inventory.kinds.iter().filter(|kind| kind.non_empty).count();
     if wanted > 0 {

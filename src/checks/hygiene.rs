@@ -91,7 +91,7 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
             kinds.join(", ")
         );
         return Err(vec![fail(
-            Code::ENUMERATION_NO_PERSONA,
+            Code::KINDS_ALL_EMPTY,
             inventory.root.clone(),
             detail,
         )]);
@@ -252,7 +252,7 @@ fn copy(path: &str, embedded: &Embedded, contract: &[u8]) -> Option<Check> {
         Embedded::NotAFile => "the copy in the image is not a regular file".to_owned(),
     };
     Some(fail(
-        Code::EXPECTED_YAML_IN_IMAGE_MISMATCH,
+        Code::EMBEDDED_CONTRACT_MISMATCH,
         path.to_owned(),
         detail,
     ))

@@ -219,7 +219,7 @@ fn whatever_an_image_must_not_be_stops_a_promote() {
                         .end(),
                 )
             },
-            "expected_yaml_in_image_mismatch",
+            "embedded_contract_mismatch",
             "/opt/expected.yaml",
         ),
         (
@@ -409,7 +409,7 @@ fn a_copy_needs_a_contract_to_be_compared_with() {
         .json();
     // `base` has none.
     assert_eq!(
-        details(&document, "expected_yaml_in_image_mismatch", "skip").len(),
+        details(&document, "embedded_contract_mismatch", "skip").len(),
         1,
         "{document}"
     );
@@ -487,7 +487,7 @@ const SOUND: [&str; 8] = [
     "pass unreadable: user 1001 can read 4 files in 6 directories",
     "pass required_file_missing: each of 2 patterns matches a file",
     "pass mode_unexpected: 4 files and 6 directories have the expected modes",
-    "pass enumeration_no_persona: agents 2, skills 1, plugins 1",
+    "pass kinds_all_empty: agents 2, skills 1, plugins 1",
     "pass kind_empty: 1 kind with `non_empty`, each with names",
     "pass forbidden_file_present: no layer contains a forbidden file",
     "pass env_secret: none of 0 variables looks like a secret",
@@ -502,7 +502,7 @@ fn every_check_that_ran_is_named() {
     theirs.extend([
         "pass inventory_must_contain_missing: 3 names present",
         "pass inventory_must_not_contain_present: none of 1 name is present",
-        "pass expected_yaml_in_image_mismatch: /opt/expected.yaml equals the contract",
+        "pass embedded_contract_mismatch: /opt/expected.yaml equals the contract",
     ]);
     ours.sort();
     theirs.sort_unstable();
@@ -572,10 +572,10 @@ fn failed_or_warned_check_does_not_also_pass() {
         "pass unreadable: user 1001 can read 7 files in 6 directories",
         "pass required_file_missing: each of 2 patterns matches a file",
         "pass mode_unexpected: 7 files and 6 directories have the expected modes",
-        "pass enumeration_no_persona: agents 4, skills 1, plugins 1",
+        "pass kinds_all_empty: agents 4, skills 1, plugins 1",
         "pass kind_empty: 1 kind with `non_empty`, each with names",
         "pass inventory_must_contain_missing: 3 names present",
-        "pass expected_yaml_in_image_mismatch: /opt/expected.yaml equals the contract",
+        "pass embedded_contract_mismatch: /opt/expected.yaml equals the contract",
         "pass env_secret: none of 0 variables looks like a secret",
     ];
     assert_eq!(told(&document, "fix", "linux/amd64"), expected);
@@ -655,7 +655,7 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
     );
     // The image's copy is that of its time.
     assert_eq!(
-        details(&document, "expected_yaml_in_image_mismatch", "pass").len(),
+        details(&document, "embedded_contract_mismatch", "pass").len(),
         3
     );
 }
@@ -674,7 +674,7 @@ fn set_that_never_met_its_contract_cannot_be_restored() {
     world.push();
     let to_b = ["rollback", "--to", REV_B];
     let codes = [
-        "expected_yaml_in_image_mismatch",
+        "embedded_contract_mismatch",
         "inventory_must_contain_missing",
     ];
     let document = world.refuses_to(&to_b, 1, &codes);
@@ -720,7 +720,7 @@ fn a_set_that_is_found_by_content_is_held_to_the_contract_of_its_time_too() {
     world.commit("back by hand");
     world.push();
     let codes = [
-        "expected_yaml_in_image_mismatch",
+        "embedded_contract_mismatch",
         "inventory_must_contain_missing",
     ];
     let document = world.refuses_to(&["rollback", "--to", REV_B], 1, &codes);

@@ -83,6 +83,13 @@ fn an_unknown_code_suggests_the_nearest_one() {
 }
 
 #[test]
+fn renamed_code_is_explained_by_its_new_name() {
+    let ran = world().run(&["explain", "enumeration_no_persona"]).exits(2);
+    let help = "the code was renamed: run `repin explain kinds_all_empty`";
+    assert!(ran.stderr.contains(help), "{}", ran.stderr);
+}
+
+#[test]
 fn explain_needs_no_configuration() {
     let world = world();
     let elsewhere = tempfile::tempdir().unwrap();

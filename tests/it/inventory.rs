@@ -188,10 +188,7 @@ fn unlistable_image_reports_the_reason() {
     for (archive, code) in [
         (Archive::new().file("opt/x", ""), "enumeration_failed"),
         (Archive::new().directory("opt/agent"), "enumeration_empty"),
-        (
-            Archive::new().file("opt/agent/x", ""),
-            "enumeration_no_persona",
-        ),
+        (Archive::new().file("opt/agent/x", ""), "kinds_all_empty"),
         (
             Archive::new()
                 .directory_of_mode("opt/agent/agents", 0o700)
@@ -519,7 +516,7 @@ fn checks_are_made_at_what_is_pinned_or_at_a_revision() {
         ])
         .exits(1)
         .json();
-    let no_contract = "expected_yaml_in_image_mismatch skip /opt/expected.yaml";
+    let no_contract = "embedded_contract_mismatch skip /opt/expected.yaml";
     assert_eq!(
         told(&document),
         ["mode_unexpected fail x", "unreadable fail x", no_contract]

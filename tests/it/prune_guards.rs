@@ -490,7 +490,7 @@ fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate()
     let real = with(&[]);
     real.scene.write("locks/uv.lock", lock(2_001));
     real.scene.commit("a lock file");
-    let document = refused(&real, 3, "text_digests");
+    let document = refused(&real, 3, "too_many_digests");
     let message = document["images"][0]["refused"].as_str().unwrap();
     for part in ["2001 digests", "locks/uv.lock in the work tree (2001)"] {
         assert!(message.contains(part), "{message}");

@@ -124,12 +124,12 @@ fn every_check_of_a_clean_image_is_reported_once() {
             "pass unreadable: user 1001 can read 1 file in 2 directories",
             "pass required_file_missing: each of 1 pattern matches a file",
             "pass mode_unexpected: 1 file and 2 directories have the expected modes",
-            "pass enumeration_no_persona: agents 1, skills 0",
+            "pass kinds_all_empty: agents 1, skills 0",
             "pass kind_empty: 1 kind with `non_empty`, each with names",
             "pass inventory_must_contain_missing: 1 name present",
             "pass inventory_must_not_contain_present: none of 2 names is present",
             "pass forbidden_file_present: no layer contains a forbidden file",
-            "pass expected_yaml_in_image_mismatch: /e.yaml equals the contract",
+            "pass embedded_contract_mismatch: /e.yaml equals the contract",
             "pass env_secret: none of 2 variables looks like a secret",
         ]
     );
@@ -174,7 +174,7 @@ fn an_image_without_a_contract_has_no_copy_to_compare() {
     let found = checks(&without, clean());
     assert!(
         found.contains(
-            &"skip expected_yaml_in_image_mismatch: /e.yaml: no contract is configured to compare the copy in the image with"
+            &"skip embedded_contract_mismatch: /e.yaml: no contract is configured to compare the copy in the image with"
                 .to_owned()
         ),
         "{found:?}"

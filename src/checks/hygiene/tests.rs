@@ -71,9 +71,7 @@ fn an_inventory_that_cannot_be_made_says_why() {
     );
     assert_eq!(
         findings(&[a().file("r/x", "").file("r/y", "")], block),
-        [
-            "enumeration_no_persona /r: none of 2 files under `/r` matches a pattern of agents, skills"
-        ]
+        ["kinds_all_empty /r: none of 2 files under `/r` matches a pattern of agents, skills"]
     );
     assert_eq!(
         findings(
@@ -177,7 +175,7 @@ fn the_copy_of_the_contract_has_to_be_equal() {
             .map(shown)
             .collect::<Vec<_>>()
     };
-    let full = |detail: &str| vec![format!("expected_yaml_in_image_mismatch /e.yaml: {detail}")];
+    let full = |detail: &str| vec![format!("embedded_contract_mismatch /e.yaml: {detail}")];
     let with = |file: Archive| file.file("x", "");
     assert_eq!(found(with(a().file("e.yaml", ours))), NONE);
     assert_eq!(

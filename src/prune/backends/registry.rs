@@ -141,7 +141,7 @@ impl Registry {
             );
             let hint =
                 "run prune in a repository without these files, which are probably lock files";
-            return Err(Error::new(Class::Unavailable, Code::TEXT_DIGESTS, message).help(hint));
+            return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
         self.untagged(unlisted, reading, progress).await?;
         manifests::nested(&self.source, &mut reading.listing, progress).await
