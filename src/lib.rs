@@ -41,6 +41,9 @@ pub mod checks;
 pub mod cli;
 pub mod code;
 pub mod config;
+#[cfg(test)]
+#[path = "../tests/it/conformance/internals.rs"]
+mod conformance;
 pub mod error;
 pub mod files;
 pub mod fleet;
@@ -48,6 +51,7 @@ pub mod forge;
 pub mod freshness;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
+#[path = "../fuzz/properties/mod.rs"]
 pub mod fuzzing;
 pub mod git;
 pub mod history;

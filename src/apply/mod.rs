@@ -11,6 +11,7 @@ mod directory;
 mod error;
 mod exchange;
 #[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/properties/journal.rs"]
 pub(crate) mod fuzzing;
 mod journal;
 mod recover;

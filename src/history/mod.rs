@@ -44,6 +44,7 @@
 mod changes;
 mod claims;
 #[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/properties/git_log.rs"]
 pub(crate) mod fuzzing;
 mod line;
 mod log;

@@ -12,6 +12,7 @@ mod digests;
 pub mod discover;
 mod find;
 #[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/properties/pins.rs"]
 pub(crate) mod fuzzing;
 mod lines;
 mod mentions;

@@ -108,12 +108,9 @@ impl Source {
         Ok(source)
     }
 
-    /// Whether the whole file is compiled for tests and fuzz targets only.
+    /// Whether the whole file is compiled for tests only.
     pub(crate) fn is_test(&self) -> bool {
-        ["tests", "fuzzing"].iter().any(|module| {
-            self.name.ends_with(&format!("/{module}.rs"))
-                || self.name.contains(&format!("/{module}/"))
-        })
+        self.name.ends_with("/tests.rs") || self.name.contains("/tests/")
     }
 
     /// The outermost module.

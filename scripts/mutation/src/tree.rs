@@ -221,9 +221,7 @@ impl Tree {
     }
 }
 
-/// Whether a file holds only tests, or what they and fuzz targets check.
+/// Whether a file contains only tests.
 fn is_test(name: &str) -> bool {
-    ["tests", "fuzzing"].iter().any(|module| {
-        name.ends_with(&format!("/{module}.rs")) || name.contains(&format!("/{module}/"))
-    })
+    name.ends_with("/tests.rs") || name.contains("/tests/")
 }

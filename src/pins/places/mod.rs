@@ -8,6 +8,7 @@
 
 mod entry;
 #[cfg(any(test, fuzzing))]
+#[path = "../../../fuzz/properties/places.rs"]
 pub(in crate::pins) mod fuzzing;
 mod helm;
 mod keys;

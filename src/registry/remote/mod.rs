@@ -9,6 +9,7 @@ mod auth;
 mod challenge;
 mod credentials;
 #[cfg(any(test, fuzzing))]
+#[path = "../../../fuzz/properties/headers.rs"]
 pub(crate) mod fuzzing;
 mod http;
 mod pulls;

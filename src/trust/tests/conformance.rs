@@ -14,7 +14,7 @@ use sigstore_verify::types::SignatureContent;
 
 use super::*;
 use crate::{
-    fuzzing::conformance::{Case, directories, report},
+    conformance::{Case, directories, report},
     trust::{
         bundle::{self, WellFormed},
         claim::Claim,

@@ -8,7 +8,7 @@ use granit_parser::ScalarStyle;
 use serde_yaml_ng::Value;
 
 use crate::{
-    fuzzing::conformance::{Case, directories, report},
+    conformance::{Case, directories, report},
     pins::places::{
         same_events,
         yaml::{Document, Id, Kind, documents},

@@ -17,7 +17,7 @@ fn commits(mut parser: LogParser<impl std::io::BufRead>) -> (Vec<Commit>, bool) 
 }
 
 /// Any bytes as the output of git.
-pub(crate) fn git_log(input: &[u8]) {
+pub fn git_log(input: &[u8]) {
     let (whole, end) = commits(LogParser::new(input));
     assert_eq!(
         commits(LogParser::new(BufReader::with_capacity(1, input))),

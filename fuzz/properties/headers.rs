@@ -24,7 +24,7 @@ fn headers(name: &reqwest::header::HeaderName, input: &[u8]) -> HeaderMap {
 
 /// `Link`: the next page is another one of the same registry, without credentials, and only where
 /// the header says `next`.
-pub(crate) fn link(input: &[u8]) {
+pub fn link(input: &[u8]) {
     let page: Url = "https://ghcr.io/v2/a/tags/list?n=2".parse().unwrap();
     let headers = headers(&LINK, input);
     if let Ok(Some(next)) = tags::following(&headers, &page) {
@@ -50,7 +50,7 @@ pub(crate) fn link(input: &[u8]) {
 }
 
 /// `WWW-Authenticate`: credentials go to the registry's own token server alone.
-pub(crate) fn challenge(input: &[u8]) {
+pub fn challenge(input: &[u8]) {
     let headers = headers(&WWW_AUTHENTICATE, input);
     let Ok(Challenge::Bearer(bearer)) = challenge::parse(&headers) else {
         return;

@@ -37,7 +37,7 @@ static SCANNER: LazyLock<FileScanner> = LazyLock::new(|| {
 });
 
 /// The first byte chooses the name of the file.
-pub(crate) fn places(input: &[u8]) {
+pub fn places(input: &[u8]) {
     let Some((first, content)) = input.split_first() else {
         return;
     };

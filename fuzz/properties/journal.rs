@@ -8,7 +8,7 @@ use crate::{config::RelPath, oci::Digest, plan::FileChange};
 
 /// Any text as a journal, as it is and with a right checksum; and any paths and contents as a
 /// journal whose lengths and digests are right.
-pub(crate) fn journal(input: &[u8]) {
+pub fn journal(input: &[u8]) {
     read(input);
     read(&sealed(input));
     let parts: Vec<_> = input.split(|byte| *byte == b'|').collect();

@@ -25,7 +25,7 @@ const IMAGES: [&str; 4] = [
     "nginx",
 ];
 
-pub(crate) use super::places::fuzzing::places;
+pub use super::places::fuzzing::places;
 
 /// A configuration whose comments move.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
@@ -120,7 +120,7 @@ fn hits(content: &[u8], scan: &Scan) -> Vec<Hit> {
 
 /// A slow search finds the same pins at the same places, and a replacement changes the digest and
 /// nothing else.
-pub(crate) fn scanner(input: &[u8]) {
+pub fn scanner(input: &[u8]) {
     // A file with zeros is UTF-16, with other line ends.
     let input: Vec<u8> = [b" ".as_slice(), input].concat();
     let input: Vec<u8> = input
@@ -227,7 +227,7 @@ pub(super) fn slow_runs(bytes: &[u8]) -> Vec<(usize, Width)> {
 }
 
 /// A slow search finds the same digests, wherever a block of the file ends.
-pub(crate) fn digests(input: &[u8]) {
+pub fn digests(input: &[u8]) {
     let Some((&cut, bytes)) = input.split_first() else {
         return;
     };

@@ -9,7 +9,7 @@ use std::{
 
 use serde_yaml_ng::Value;
 
-/// One case, and what differs in it.
+/// One case, and its difference.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) difference: Option<String>,

@@ -1,0 +1,44 @@
+//! Properties of any input, one function for each fuzz target.
+//!
+//! A function takes any bytes and panics if a property does not hold: a round trip, an oracle that
+//! shares no code with the program, a limit, an exact byte. The targets of `fuzz/fuzz_targets` call
+//! nothing else, and a test per target feeds the checked-in corpus to the same function.
+//!
+//! These files are modules of the library, compiled for tests and under `cfg(fuzzing)`, which
+//! cargo-fuzz sets. A file that tests internals is a child of their module, so that no internal has
+//! to be public.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
+
+#[cfg(test)]
+mod corpora;
+mod documents;
+mod escapes;
+mod forge;
+mod layers;
+mod names;
+mod trust;
+mod yaml;
+
+pub use crate::{
+    apply::fuzzing::journal,
+    history::fuzzing::git_log,
+    pins::fuzzing::{digests, places, scanner},
+    registry::remote::fuzzing::{challenge, link},
+};
+pub use documents::documents;
+pub use escapes::escapes;
+pub use forge::forge;
+pub use layers::layers;
+pub use names::{references, templates};
+pub use trust::trust;
+pub use yaml::{configuration, contracts};
+
+/// The text of an input, if it is UTF-8.
+fn text(input: &[u8]) -> Option<&str> {
+    std::str::from_utf8(input).ok()
+}
