@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{annotations::with_help, wrap::indented};
+use super::{annotations::with_help, json::ErrorRow, wrap::indented};
 use crate::{
     checks::Status,
     code::Code,
+    error::{Class, Error, Errors},
     untrusted::{
         markdown, plain,
         workflow::{Commands, Level},
@@ -35,10 +36,86 @@ pub struct DoctorRow {
     pub detail: String,
     /// What to do.
     pub hint: Option<String>,
-    /// The block of the configuration that would make it concern this one; only people are spared the
-    /// line.
+    /// The missing block of the configuration that the line is about; people do not see the line.
     #[serde(skip)]
     pub without: Option<&'static str>,
+    /// The class of a failure, which determines the exit.
+    #[serde(skip)]
+    pub class: Option<Class>,
+}
+
+impl DoctorRow {
+    fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            status,
+            detail: detail.into(),
+            hint: None,
+            without: None,
+            class: None,
+        }
+    }
+
+    /// A line that passed.
+    pub fn pass(code: Code, detail: impl Into<String>) -> Self {
+        Self::new(code, Status::Pass, detail)
+    }
+
+    /// A line that was skipped.
+    pub fn skip(code: Code, detail: impl Into<String>) -> Self {
+        Self::new(code, Status::Skip, detail)
+    }
+
+    /// A line that is skipped because the configuration lacks the block `without`.
+    pub fn not_configured(code: Code, without: &'static str) -> Self {
+        Self {
+            without: Some(without),
+            ..Self::skip(code, format!("not needed: no `{without}` is configured"))
+        }
+    }
+
+    /// A warning, which never changes the exit.
+    pub fn warn(code: Code, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..Self::new(code, Status::Warn, detail)
+        }
+    }
+
+    /// A failure, with the class of its cause in any command.
+    pub fn fail(
+        code: Code,
+        class: Class,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            class: Some(class),
+            ..Self::new(code, Status::Fail, detail)
+        }
+    }
+
+    /// An error that would stop another command, after the words `about`.
+    pub fn error(code: Code, about: &str, error: impl Into<Error>) -> Self {
+        let error = error.into();
+        let row = ErrorRow::of(&error);
+        let place = match (row.file, row.line, row.column) {
+            (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+            _ => String::new(),
+        };
+        Self {
+            hint: row.hint,
+            class: Some(error.class),
+            ..Self::new(code, Status::Fail, format!("{about}{place}{}", row.message))
+        }
+    }
+
+    /// The errors that would stop another command, a line each.
+    pub fn errors(code: Code, errors: &Errors) -> Vec<Self> {
+        let rows = errors.iter().cloned();
+        rows.map(|error| Self::error(code, "", error)).collect()
+    }
 }
 
 /// How many rows people see.
@@ -168,22 +245,15 @@ mod tests {
     use super::*;
 
     fn rows() -> Vec<DoctorRow> {
-        let row = |code, status, detail: &str, hint: Option<&str>| DoctorRow {
-            code,
-            status,
-            detail: detail.to_owned(),
-            hint: hint.map(str::to_owned),
-            without: None,
-        };
+        let detail = "evil\u{1b}[2J @team | x\n::error::y";
         vec![
-            row(Code::LOCK, Status::Pass, "free", None),
-            row(
-                Code::REPOSITORY,
-                Status::Fail,
-                "evil\u{1b}[2J @team | x\n::error::y",
-                Some("fix 100%\nof it"),
-            ),
+            DoctorRow::pass(Code::LOCK, "free"),
+            failure(Code::REPOSITORY, detail, "fix 100%\nof it"),
         ]
+    }
+
+    fn failure(code: Code, detail: &str, hint: &str) -> DoctorRow {
+        DoctorRow::fail(code, Class::Failed, detail, hint)
     }
 
     #[test]
@@ -198,19 +268,9 @@ mod tests {
     #[test]
     fn what_is_not_configured_is_one_line() {
         let mut rows = rows();
-        for (code, without) in [
-            (Code::ENGINE, "smoke"),
-            (Code::FORGE, "forge"),
-            (Code::TOKEN, "forge"),
-        ] {
-            rows.push(DoctorRow {
-                code,
-                status: Status::Skip,
-                detail: "not needed".to_owned(),
-                hint: None,
-                without: Some(without),
-            });
-        }
+        rows.push(DoctorRow::not_configured(Code::ENGINE, "smoke"));
+        rows.push(DoctorRow::not_configured(Code::FORGE, "forge"));
+        rows.push(DoctorRow::not_configured(Code::TOKEN, "forge"));
         let codes = |shown| {
             let (rows, line) = folded(&rows, shown);
             let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
@@ -230,13 +290,7 @@ mod tests {
 
     #[test]
     fn help_that_consecutive_rows_share_is_shown_once() {
-        let row = |detail: &str| DoctorRow {
-            code: Code::REGISTRY,
-            status: Status::Fail,
-            detail: detail.to_owned(),
-            hint: Some("log in".to_owned()),
-            without: None,
-        };
+        let row = |detail| failure(Code::REGISTRY, detail, "log in");
         insta::assert_snapshot!(table(&[row("a"), row("b")], None, |_, word| word.to_owned()), @r"
         fail  registry  a
         fail  registry  b
@@ -247,13 +301,9 @@ mod tests {
     #[test]
     fn evidence_is_wrapped_and_digests_are_whole() {
         let digest = format!("sha256:{}", "1".repeat(64));
-        let rows = [DoctorRow {
-            code: Code::REGISTRY,
-            status: Status::Fail,
-            detail: format!("review: the registry of images lacks {digest} or hides it"),
-            hint: Some("log in to the registry, then run it again".to_owned()),
-            without: None,
-        }];
+        let detail = format!("review: the registry of images lacks {digest} or hides it");
+        let hint = "log in to the registry, then run it again";
+        let rows = [failure(Code::REGISTRY, &detail, hint)];
         let shown = |columns| table(&rows, Some(columns), |_, word| word.to_owned());
         let lines = [
             "fail  registry  review: the registry of images lacks",

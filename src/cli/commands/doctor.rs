@@ -1,19 +1,17 @@
 //! `repin doctor`: check that everything a run needs is available; changes nothing.
 //!
-//! Each line passes, fails or is skipped, with the evidence and what to do. A missing part is a line
-//! of its own and never ends the diagnosis. The exit is that of the worst line: the one with which
-//! the same cause ends any other command.
+//! Each line passes, fails or is skipped, with the evidence and the remedy. The modules return their
+//! lines; `report::doctor` renders them. A missing part is a line of its own and never ends the
+//! diagnosis. The exit is that of the worst line: the one with which the same cause ends any other
+//! command.
 
 mod forge;
 mod images;
-mod lines;
 mod local;
 
 use std::time::Duration;
 
 use forge::Connection;
-use lines::Lines;
-use local::NO_CONFIG;
 
 use crate::{
     checks::Status,
@@ -25,78 +23,101 @@ use crate::{
         github::StepFiles,
     },
     code::Code,
+    config::Config,
     error::{Class, Errors},
+    git::Git,
     http::ServerTime,
+    pins::Found,
     report::{
         doctor::{self, DoctorDocument, DoctorRow, Shown},
         wrap::wrapped,
     },
 };
 
-/// How far clocks may differ without a wrong verdict on an age.
+/// The largest difference of two clocks that leaves the ages of versions right.
 const TOLERANCE: Duration = Duration::from_secs(300);
+/// The reason to skip a line that requires a valid configuration.
+const NO_CONFIG: &str = "requires a valid configuration";
 
 pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Errors> {
-    let skip = args.if_unconfigured.is_some();
     cx.services.wait_less();
-    let mut lines = Lines::new();
-    let config = local::configuration(&mut lines, cx);
-    let config = config.as_ref();
-    let found = local::files(&mut lines, config);
-    let root = config.map_or_else(
-        || cx.services.environment.directory().to_owned(),
-        |config| config.root.clone(),
-    );
-    let git = local::history(&mut lines, &root, config, cx);
-    local::state(&mut lines, config);
-    local::engine(&mut lines, config, cx);
-    local::secrets(&mut lines, config, skip, cx);
-    local::roots(&mut lines, config, cx);
-    elsewhere(&mut lines, (config, git.as_ref(), found.as_ref()), skip, cx)?;
-    report(&lines, cx)
+    let skip = args.if_unconfigured.is_some();
+    let rows = match cx.load() {
+        Ok(config) => diagnose(&config, skip, cx)?,
+        Err(errors) => without_configuration(&errors, cx),
+    };
+    report(rows, cx)
 }
 
-type Local<'l> = (
-    Option<&'l crate::config::Config>,
-    Option<&'l crate::git::Git>,
-    Option<&'l crate::pins::Found>,
-);
+fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
+    let mut rows = vec![local::configuration(config)];
+    let (found, row) = local::files(config);
+    rows.push(row);
+    let (git, lines) = local::repository(&config.root, Some(config), cx);
+    rows.extend(lines);
+    rows.extend(local::state(config));
+    rows.push(local::engine(config, cx));
+    rows.extend(local::secrets(config, skip, cx));
+    rows.extend(local::roots(config, cx));
+    rows.extend(remote(config, git.as_ref(), found.as_ref(), skip, cx)?);
+    Ok(rows)
+}
+
+/// The lines that need no configuration, and the others as skipped.
+fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
+    let mut rows = DoctorRow::errors(Code::CONFIGURATION, errors);
+    rows.push(DoctorRow::skip(Code::FILES, NO_CONFIG));
+    let (_, lines) = local::repository(cx.services.environment.directory(), None, cx);
+    rows.extend(lines);
+    let others = [
+        Code::LOCK,
+        Code::JOURNAL,
+        Code::ENGINE,
+        Code::SECRET,
+        Code::TRUSTED_ROOT,
+        Code::FORGE,
+        Code::TOKEN,
+    ];
+    let others = others.into_iter().chain(forge::QUERIED);
+    for code in others.chain([Code::REGISTRY]) {
+        rows.push(DoctorRow::skip(code, NO_CONFIG));
+    }
+    rows.push(clock(&[]));
+    rows
+}
 
 /// Queries the forge and the registries concurrently, and compares their clocks.
-fn elsewhere(
-    lines: &mut Lines,
-    (config, git, found): Local<'_>,
+fn remote(
+    config: &Config,
+    git: Option<&Git>,
+    found: Option<&Found>,
     skip: bool,
     cx: &Context,
-) -> Result<(), Errors> {
+) -> Result<Vec<DoctorRow>, Errors> {
     let connection = forge::connect(config, git, found, skip, cx);
-    let asked = images::asked(config, found, cx)?;
+    let images = images::queries(config, found, cx)?;
     let forge = async {
         match &connection {
-            Connection::Ready(ready) => Some(ready.examine().await),
-            Connection::Not(_) => None,
+            Connection::Ready(ready) => ready.examine().await,
+            Connection::Unavailable(rows) => rows.clone(),
         }
     };
-    let both = futures_util::future::join(forge, images::examine(&asked));
-    let (examined, registries) = cx
+    let both = futures_util::future::join(forge, images::examine(&images));
+    let (mut rows, registries) = cx
         .services
         .wait(both, "querying the forge and the registries")?;
     let mut clocks = cx.services.clocks();
-    match connection {
-        Connection::Ready(ready) => {
-            lines.extend(examined.unwrap_or_else(Lines::new));
-            clocks.extend(ready.server_time());
-        }
-        Connection::Not(not) => lines.extend(not),
+    if let Connection::Ready(ready) = &connection {
+        clocks.extend(ready.server_time());
     }
-    lines.extend(registries);
-    clock(lines, &clocks);
-    Ok(())
+    rows.extend(registries);
+    rows.push(clock(&clocks));
+    Ok(rows)
 }
 
-fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
+fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {
     let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.apart()) else {
-        return lines.skip(Code::CLOCK, "no server reported its time");
+        return DoctorRow::skip(Code::CLOCK, "no server reported its time");
     };
     let seconds = worst.apart().as_secs();
     if worst.apart() > TOLERANCE {
@@ -105,29 +126,32 @@ fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
         } else {
             "ahead of"
         };
-        let reason = format!("this machine's clock is {seconds} s {side} {host}");
-        let hint = "set the clock: ages, tokens and certificates depend on it";
-        return lines.fail(
+        return DoctorRow::fail(
             Code::CLOCK,
-            Exit::Because(Class::Unavailable),
-            reason,
-            hint.to_owned(),
+            Class::Unavailable,
+            format!("this machine's clock is {seconds} s {side} {host}"),
+            "set the clock: ages, tokens and certificates depend on it",
         );
     }
     let hosts: Vec<_> = clocks.iter().map(|(host, _)| host.as_str()).collect();
-    lines.pass(
+    let hosts = hosts.join(", ");
+    DoctorRow::pass(
         Code::CLOCK,
-        format!("at most {seconds} s apart from {}", hosts.join(", ")),
-    );
+        format!("at most {seconds} s apart from {hosts}"),
+    )
 }
 
-fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
-    let rows = &lines.rows;
+fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
+    let classes = rows.iter().filter_map(|row| row.class);
+    let exit = classes.map(Exit::Because).fold(Exit::Done, Exit::worse);
     match cx.output.format {
-        Format::Json => cx.output.json(&DoctorDocument {
-            schema: "repin.doctor/1",
-            checks: rows.clone(),
-        }),
+        Format::Json => {
+            cx.output.json(&DoctorDocument {
+                schema: "repin.doctor/1",
+                checks: rows,
+            });
+            return Ok(exit);
+        }
         Format::Human | Format::Sarif => {
             let colour = cx.output.colour;
             let shown = match cx.output.volume {
@@ -135,7 +159,7 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
                 Volume::Normal => Shown::Concerned,
                 Volume::Verbose | Volume::Requests => Shown::All,
             };
-            let (rows, rest) = doctor::folded(rows, shown);
+            let (rows, rest) = doctor::folded(&rows, shown);
             let columns = cx.output.columns;
             cx.output
                 .print(doctor::table(&rows, columns, |status, word| {
@@ -147,32 +171,24 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
             }
         }
         Format::Github => {
-            cx.output.annotate(&doctor::annotated(rows));
-            let table = doctor::table(rows, None, |_, word| word.to_owned());
+            cx.output.annotate(&doctor::annotated(&rows));
+            let table = doctor::table(&rows, None, |_, word| word.to_owned());
             cx.output.print_unparsed(table)?;
-            StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(rows))?;
+            StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(&rows))?;
         }
     }
-    if cx.output.format != Format::Json {
-        let count = |status| {
-            rows.iter()
-                .filter(|row: &&DoctorRow| row.status == status)
-                .count()
-        };
-        let (passed, failed, skipped) = (
-            count(Status::Pass),
-            count(Status::Fail),
-            count(Status::Skip),
-        );
-        for row in rows.iter().filter(|row| row.status == Status::Fail) {
-            cx.output.reported(row.code);
-        }
-        cx.output.refer();
-        cx.output.wrapped_note(&format!(
-            "\n{passed} passed, {failed} failed, {skipped} skipped; nothing was changed"
-        ));
+    for row in rows.iter().filter(|row| row.status == Status::Fail) {
+        cx.output.reported(row.code);
     }
-    Ok(lines.exit)
+    cx.output.refer();
+    let count = |status| rows.iter().filter(|row| row.status == status).count();
+    cx.output.wrapped_note(&format!(
+        "\n{} passed, {} failed, {} skipped; nothing was changed",
+        count(Status::Pass),
+        count(Status::Fail),
+        count(Status::Skip)
+    ));
+    Ok(exit)
 }
 
 fn paint(status: Status, word: &str, colour: bool) -> String {

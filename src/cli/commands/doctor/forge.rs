@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Lines, NO_CONFIG};
 use crate::{
-    cli::{context::Context, exit::Exit},
+    cli::context::Context,
     code::Code,
     config::{Config, PruneBackend},
-    error::{Class, Error, Errors},
+    error::{Class, Error},
     forge::{
         ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, RequiredRights,
         Right, Signing, Target, Tree, Verdict,
@@ -15,11 +14,12 @@ use crate::{
     git::Git,
     http::{ServerTime, address::host_of},
     pins::Found,
+    report::doctor::DoctorRow,
     workflow::{Access, connection, no_token},
 };
 
 /// The lines that need a response from the forge.
-const ASKED: [Code; 7] = [
+pub(super) const QUERIED: [Code; 7] = [
     Code::BASE,
     Code::SIGNED_COMMITS,
     Code::PERMISSION_CONTENTS,
@@ -32,7 +32,7 @@ const ASKED: [Code; 7] = [
 /// A forge to query, or the lines that explain why there is none.
 pub(super) enum Connection {
     Ready(Box<Ready>),
-    Not(Lines),
+    Unavailable(Vec<DoctorRow>),
 }
 
 /// A forge to query, and the lines to fill.
@@ -55,99 +55,80 @@ pub(super) struct Ready {
 
 /// Determines the forge and the token; sends nothing.
 pub(super) fn connect(
-    config: Option<&Config>,
+    config: &Config,
     git: Option<&Git>,
     found: Option<&Found>,
     skip: bool,
     cx: &Context,
 ) -> Connection {
-    let not = |reason: &str| {
-        let mut lines = Lines::new();
-        [Code::FORGE, Code::TOKEN]
-            .into_iter()
-            .chain(ASKED)
-            .for_each(|code| lines.skip(code, reason));
-        Connection::Not(lines)
-    };
-    let Some(config) = config else {
-        return not(NO_CONFIG);
-    };
     let Some(configured) = &config.forge else {
-        let mut lines = Lines::new();
-        let codes = [Code::FORGE, Code::TOKEN].into_iter().chain(ASKED);
-        codes.for_each(|code| lines.unconcerned(code, "forge"));
-        return Connection::Not(lines);
+        let codes = [Code::FORGE, Code::TOKEN].into_iter().chain(QUERIED);
+        let rows = codes.map(|code| DoctorRow::not_configured(code, "forge"));
+        return Connection::Unavailable(rows.collect());
     };
     let target = match connection::target(configured, git) {
         Ok(target) => target,
-        Err(fault) => {
-            let lines = unasked(Err(&fault), |lines| {
-                match connection::first_set(&cx.services.environment) {
-                    Some(name) => lines.skip(
-                        Code::TOKEN,
-                        format!("{name} is set, not tested: no server is configured"),
-                    ),
-                    None => missing(lines, &connection::none_set(), skip),
-                }
-            });
-            return Connection::Not(lines);
+        Err(errors) => {
+            let token = match connection::first_set(&cx.services.environment) {
+                Some(name) => vec![DoctorRow::skip(
+                    Code::TOKEN,
+                    format!("{name} is set, not tested: no server is configured"),
+                )],
+                None => missing(&connection::none_set(), skip),
+            };
+            return unavailable(DoctorRow::errors(Code::FORGE, &errors), token);
         }
     };
-    let held = connection::token(&target.api, git, &cx.services.environment);
-    if let Ok(Access::Granted(held)) = &held {
-        return match connection::open(&target, held.token.clone(), configured, &cx.services) {
-            Ok(forge) => {
-                let prefix = git.map_or_else(String::new, |git| {
-                    String::from_utf8_lossy(git.prefix()).into_owned()
-                });
-                let name = config.source.name.rsplit('/').next().unwrap_or_default();
-                Connection::Ready(Box::new(Ready {
-                    forge,
-                    origin: held.origin.clone(),
-                    passed_over: held.passed_over.clone(),
-                    target: target.clone(),
-                    base: configured.base.clone(),
-                    waits_for_checks: configured.waits_for_checks(),
-                    config: format!("{prefix}{name}"),
-                    wanted: wanted(config, &prefix, found),
-                    pinned: pinned(&prefix, found),
-                }))
-            }
-            Err(fault) => {
-                let token = format!("from {}, not tested", held.origin);
-                Connection::Not(unasked(Err(&fault), |lines| lines.skip(Code::TOKEN, token)))
-            }
-        };
-    }
-    let shown = format!("{}, not queried: no token", shown(&target));
-    Connection::Not(unasked(Ok(shown), |lines| match &held {
-        Ok(Access::NoToken(reason)) => missing(lines, reason, skip),
-        Ok(Access::Granted(_)) => {}
-        Err(fault) => lines.fault(Code::TOKEN, fault),
+    let held = match connection::token(&target.api, git, &cx.services.environment) {
+        Ok(Access::Granted(held)) => held,
+        without => {
+            let forge = format!("{}, not queried: no token", shown(&target));
+            let token = match without {
+                Ok(Access::NoToken(reason)) => missing(&reason, skip),
+                Err(errors) => DoctorRow::errors(Code::TOKEN, &errors),
+                Ok(Access::Granted(_)) => Vec::new(),
+            };
+            return unavailable(vec![DoctorRow::skip(Code::FORGE, forge)], token);
+        }
+    };
+    let forge = match connection::open(&target, held.token, configured, &cx.services) {
+        Ok(forge) => forge,
+        Err(errors) => {
+            let token = format!("from {}, not tested", held.origin);
+            let token = vec![DoctorRow::skip(Code::TOKEN, token)];
+            return unavailable(DoctorRow::errors(Code::FORGE, &errors), token);
+        }
+    };
+    let prefix = git.map_or_else(String::new, |git| {
+        String::from_utf8_lossy(git.prefix()).into_owned()
+    });
+    let name = config.source.name.rsplit('/').next().unwrap_or_default();
+    Connection::Ready(Box::new(Ready {
+        forge,
+        origin: held.origin,
+        passed_over: held.passed_over,
+        target,
+        base: configured.base.clone(),
+        waits_for_checks: configured.waits_for_checks(),
+        config: format!("{prefix}{name}"),
+        wanted: wanted(config, &prefix, found),
+        pinned: pinned(&prefix, found),
     }))
 }
 
 /// The line of a missing token.
-fn missing(lines: &mut Lines, reason: &str, skip: bool) {
+fn missing(reason: &str, skip: bool) -> Vec<DoctorRow> {
     if skip {
-        lines.skip(Code::TOKEN, reason);
+        vec![DoctorRow::skip(Code::TOKEN, reason)]
     } else {
-        lines.fault(Code::TOKEN, &no_token(reason));
+        DoctorRow::errors(Code::TOKEN, &no_token(reason))
     }
 }
 
-/// The lines of a forge that cannot be queried: the known facts, and the line of the token.
-fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Lines {
-    let mut lines = Lines::new();
-    match known {
-        Ok(shown) => lines.skip(Code::FORGE, shown),
-        Err(fault) => lines.fault(Code::FORGE, fault),
-    }
-    token(&mut lines);
-    for code in ASKED {
-        lines.skip(code, "the forge was not queried");
-    }
-    lines
+/// The lines of a forge that cannot be queried.
+fn unavailable(forge: Vec<DoctorRow>, token: Vec<DoctorRow>) -> Connection {
+    let others = QUERIED.map(|code| DoctorRow::skip(code, "the forge was not queried"));
+    Connection::Unavailable(forge.into_iter().chain(token).chain(others).collect())
 }
 
 fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
@@ -212,39 +193,34 @@ impl Ready {
     }
 
     /// Queries the forge, one request for each fact.
-    pub(super) async fn examine(&self) -> Lines {
-        let mut lines = Lines::new();
-        if let Err(error) = self.forge.supported().await {
-            self.unread(&mut lines, error);
-            return lines;
-        }
-        let repo = match self.forge.repository().await {
+    pub(super) async fn examine(&self) -> Vec<DoctorRow> {
+        let repo = match self.repository().await {
             Ok(repo) => repo,
-            Err(error) => {
-                self.unread(&mut lines, error);
-                return lines;
-            }
+            Err(error) => return self.unread(error),
         };
-        lines.pass(Code::FORGE, format!("{}, read", shown(&self.target)));
-        self.token(&mut lines).await;
-        self.base(&mut lines, &repo).await;
+        let forge = format!("{}, read", shown(&self.target));
+        let mut rows = vec![DoctorRow::pass(Code::FORGE, forge), self.token().await];
+        rows.extend(self.base(&repo).await);
         match self.forge.rights(&repo, &self.wanted).await {
-            Ok(rights) => rights
-                .into_iter()
-                .for_each(|right| permission(&mut lines, right)),
+            Ok(rights) => rows.extend(rights.into_iter().map(permission)),
             Err(error) => {
                 let reason = format!("unknown: {error}");
-                lines.fault(Code::PERMISSION_CONTENTS, &Errors::from(error));
-                for code in &ASKED[3..] {
-                    lines.skip(*code, &reason);
+                rows.push(DoctorRow::error(Code::PERMISSION_CONTENTS, "", error));
+                for code in &QUERIED[3..] {
+                    rows.push(DoctorRow::skip(*code, &*reason));
                 }
             }
         }
-        lines
+        rows
+    }
+
+    async fn repository(&self) -> Result<Repo, Error> {
+        self.forge.supported().await?;
+        self.forge.repository().await
     }
 
     /// Judges an accepted token: one with which checks never start fails if anything waits for them.
-    async fn token(&self, lines: &mut Lines) {
+    async fn token(&self) -> DoctorRow {
         let mut accepted = format!(
             "from {}, accepted by {}",
             self.origin,
@@ -254,47 +230,40 @@ impl Ready {
             accepted.extend(["; ", other]);
         }
         if !self.waits_for_checks {
-            return lines.pass(Code::TOKEN, accepted);
+            return DoctorRow::pass(Code::TOKEN, accepted);
         }
         match self.forge.starts_checks().await {
-            Ok(Ability::Yes) => lines.pass(Code::TOKEN, accepted),
-            Ok(Ability::No(reason)) => {
-                let reason = format!("{accepted}, but {reason}");
-                lines.fail(
-                    Code::TOKEN,
-                    Exit::Because(Class::Denied),
-                    reason,
-                    ANOTHER_TOKEN.to_owned(),
-                );
-            }
+            Ok(Ability::Yes) => DoctorRow::pass(Code::TOKEN, accepted),
+            Ok(Ability::No(reason)) => DoctorRow::fail(
+                Code::TOKEN,
+                Class::Denied,
+                format!("{accepted}, but {reason}"),
+                ANOTHER_TOKEN,
+            ),
             Err(error) => {
                 let about = format!("{accepted}; cannot determine whether checks start with it: ");
-                lines.about(Code::TOKEN, &about, &Errors::from(error));
+                DoctorRow::error(Code::TOKEN, &about, error)
             }
         }
     }
 
-    fn unread(&self, lines: &mut Lines, error: Error) {
-        if error.class == Class::Denied {
-            lines.skip(
-                Code::FORGE,
-                format!("{} rejects this token", shown(&self.target)),
-            );
-            lines.about(
-                Code::TOKEN,
-                &format!("from {}: ", self.origin),
-                &Errors::from(error),
-            );
+    /// The lines of a repository that cannot be read.
+    fn unread(&self, error: Error) -> Vec<DoctorRow> {
+        let mut rows = if error.class == Class::Denied {
+            let rejected = format!("{} rejects this token", shown(&self.target));
+            vec![
+                DoctorRow::skip(Code::FORGE, rejected),
+                DoctorRow::error(Code::TOKEN, &format!("from {}: ", self.origin), error),
+            ]
         } else {
-            lines.fault(Code::FORGE, &Errors::from(error));
-            lines.skip(
-                Code::TOKEN,
-                format!("from {}, not tested: the forge is unavailable", self.origin),
-            );
-        }
-        for code in ASKED {
-            lines.skip(code, "the repository cannot be read");
-        }
+            let token = format!("from {}, not tested: the forge is unavailable", self.origin);
+            vec![
+                DoctorRow::error(Code::FORGE, "", error),
+                DoctorRow::skip(Code::TOKEN, token),
+            ]
+        };
+        rows.extend(QUERIED.map(|code| DoctorRow::skip(code, "the repository cannot be read")));
+        rows
     }
 
     /// A branch's head, and its files.
@@ -307,7 +276,8 @@ impl Ready {
     }
 
     /// Whether commits for the base are signed, if it requires that.
-    async fn signatures(&self, lines: &mut Lines, branch: &str, tree: &Tree) {
+    async fn signatures(&self, branch: &str, tree: &Tree) -> DoctorRow {
+        let code = Code::SIGNED_COMMITS;
         let entries = tree.entries.iter();
         let files: Vec<_> = entries
             .filter(|(path, _)| self.pinned.contains(*path))
@@ -316,70 +286,66 @@ impl Ready {
                 mode: &entry.mode,
             })
             .collect();
+        let required = format!("{branch} requires signed commits");
         match self.forge.signing(branch, &files).await {
-            Err(error) => lines.fault(Code::SIGNED_COMMITS, &Errors::from(error)),
-            Ok(Signing::NotRequired) => lines.skip(
-                Code::SIGNED_COMMITS,
+            Err(error) => DoctorRow::error(code, "", error),
+            Ok(Signing::NotRequired) => DoctorRow::skip(
+                code,
                 format!("not needed: {branch} requires no signed commits"),
             ),
             Ok(Signing::Unknown) => {
-                lines.skip(
-                    Code::SIGNED_COMMITS,
-                    "not checked: the server signs by its own settings",
-                );
+                DoctorRow::skip(code, "not checked: the server signs by its own settings")
             }
-            Ok(Signing::Forge) => lines.pass(
-                Code::SIGNED_COMMITS,
-                format!("{branch} requires signed commits, and GitHub signs the commits that repin creates through its API"),
+            Ok(Signing::Forge) => DoctorRow::pass(
+                code,
+                format!(
+                    "{required}, and GitHub signs the commits that repin creates through its API"
+                ),
             ),
-            Ok(Signing::App) => lines.pass(
-                Code::SIGNED_COMMITS,
-                format!("{branch} requires signed commits, and GitHub signs the commits of an app"),
+            Ok(Signing::App) => DoctorRow::pass(
+                code,
+                format!("{required}, and GitHub signs the commits of an app"),
             ),
-            Ok(Signing::Nothing(reason, hint)) => {
-                let reason = format!("{branch} requires signed commits, but {reason}");
-                lines.fail(Code::SIGNED_COMMITS, Exit::Because(Class::Failed), reason, hint);
-            }
+            Ok(Signing::Nothing(reason, hint)) => DoctorRow::fail(
+                code,
+                Class::Failed,
+                format!("{required}, but {reason}"),
+                hint,
+            ),
         }
     }
 
-    /// Judges the base branch, which must exist and contain the configuration.
-    async fn base(&self, lines: &mut Lines, repo: &Repo) {
+    /// The lines of the base branch, which must exist and contain the configuration, and of its
+    /// signatures.
+    async fn base(&self, repo: &Repo) -> [DoctorRow; 2] {
         let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
-        match self.head(branch).await {
-            Err(error) => lines.fault(Code::BASE, &Errors::from(error)),
+        let base = match self.head(branch).await {
+            Err(error) => DoctorRow::error(Code::BASE, "", error),
             Ok(Some((head, tree))) if tree.entries.contains_key(&self.config) => {
                 let commit: String = head.commit.chars().take(12).collect();
-                lines.pass(
-                    Code::BASE,
-                    format!("{branch} is at {commit} and contains {}", self.config),
-                );
-                return self.signatures(lines, branch, &tree).await;
+                let detail = format!("{branch} is at {commit} and contains {}", self.config);
+                let base = DoctorRow::pass(Code::BASE, detail);
+                return [base, self.signatures(branch, &tree).await];
             }
-            Ok(Some(_)) => {
-                let hint = "merge the configuration into the base branch: --pr uses that one, not the local file";
-                lines.fail(
-                    Code::BASE,
-                    Exit::Because(Class::Input),
-                    format!("{branch} does not contain {}", self.config),
-                    hint.to_owned(),
-                );
-            }
-            Ok(None) => {
-                let hint = "set forge.base to the target branch of pull requests";
-                lines.fail(
-                    Code::BASE,
-                    Exit::Because(Class::Input),
-                    format!("branch {branch} does not exist"),
-                    hint.to_owned(),
-                );
-            }
-        }
-        lines.skip(Code::SIGNED_COMMITS, "the base branch cannot be read");
+            Ok(Some(_)) => DoctorRow::fail(
+                Code::BASE,
+                Class::Input,
+                format!("{branch} does not contain {}", self.config),
+                "merge the configuration into the base branch: --pr uses that one, not the local file",
+            ),
+            Ok(None) => DoctorRow::fail(
+                Code::BASE,
+                Class::Input,
+                format!("branch {branch} does not exist"),
+                "set forge.base to the target branch of pull requests",
+            ),
+        };
+        let reason = "the base branch cannot be read";
+        [base, DoctorRow::skip(Code::SIGNED_COMMITS, reason)]
     }
 }
 
-fn permission(lines: &mut Lines, right: Right) {
+fn permission(right: Right) -> DoctorRow {
     let code = match right.permission {
         Permission::Contents => Code::PERMISSION_CONTENTS,
         Permission::PullRequests => Code::PERMISSION_PULL_REQUESTS,
@@ -388,10 +354,8 @@ fn permission(lines: &mut Lines, right: Right) {
         Permission::Packages => Code::PERMISSION_PACKAGES,
     };
     match right.verdict {
-        Verdict::Has(reason) => lines.pass(code, reason),
-        Verdict::Unknown(reason) => lines.skip(code, reason),
-        Verdict::Lacks(reason, hint) => {
-            lines.fail(code, Exit::Because(Class::Denied), reason, hint);
-        }
+        Verdict::Has(reason) => DoctorRow::pass(code, reason),
+        Verdict::Unknown(reason) => DoctorRow::skip(code, reason),
+        Verdict::Lacks(reason, hint) => DoctorRow::fail(code, Class::Denied, reason, hint),
     }
 }
