@@ -13,6 +13,7 @@ use sigstore_tuf::{Repository, Updater, UpdaterConfig, transport::FetchFuture};
 
 use super::provider;
 use crate::{
+    code::Code,
     error::{Class, Error},
     http::address::shown,
     registry::Registries,
@@ -86,5 +87,5 @@ fn problem(error: &sigstore_tuf::Error, repository: &str) -> Error {
     let detail = source.map_or_else(String::new, |source| format!(": {source}"));
     let reason = plain(&format!("{error}{detail}"));
     let message = format!("cannot trust the TUF repository {repository}: {reason}");
-    Error::new(Class::Unavailable, "root_unverified", message)
+    Error::new(Class::Unavailable, Code::ROOT_UNVERIFIED, message)
 }

@@ -123,7 +123,8 @@ fn wanted(
         return Ok(vec![of_image(at, want)]);
     }
     let source = cx.services.sources(config)?.of(&reference.repository);
-    let source = source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
+    let source =
+        source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
     Ok(vec![Wanted {
         name: reference.repository.to_string(),
         signed: vec![reference.repository.clone()],

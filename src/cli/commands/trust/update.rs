@@ -15,6 +15,7 @@ use crate::{
         format::Format,
         write::{self, Target},
     },
+    code::Code,
     config::{Config, RelPath, RootKind, RootSource, Verify},
     error::{Class, Error, Errors, usage},
     files::WorkTree,
@@ -180,7 +181,7 @@ impl Inventory {
         }
         let unusable = |reason: String| {
             let message = format!("cannot use the trusted root {name}: {reason}");
-            Errors::from(Error::input("config", message))
+            Errors::from(Error::input(Code::CONFIG, message))
         };
         let (root, old, text) = match read_material(work_tree, &path) {
             Ok(bytes) => {
@@ -225,7 +226,7 @@ impl Inventory {
         let work_tree = WorkTree::new(&config.root);
         let unusable = |reason: String| {
             let message = format!("cannot use the trusted root {path}: {reason}");
-            Errors::from(Error::input("config", message).at(config.place(source.at, "")))
+            Errors::from(Error::input(Code::CONFIG, message).at(config.place(source.at, "")))
         };
         let bytes = read_material(&work_tree, path).map_err(|error| unusable(error.to_string()))?;
         let roots = Root::parse(&source.name, &bytes).map_err(unusable)?;
@@ -312,7 +313,7 @@ fn origins(
     cx: &Context,
 ) -> Result<Vec<Origin>, Errors> {
     if (args.mirror.is_some() || args.root.is_some()) && args.names.len() != 1 {
-        let error = Error::input("usage", "--mirror and --root require exactly one NAME");
+        let error = Error::input(Code::USAGE, "--mirror and --root require exactly one NAME");
         return Err(error.help("add `sigstore` or `github`").into());
     }
     let mut origins = Vec::new();
@@ -400,7 +401,7 @@ fn verified(origin: Origin, bytes: Vec<u8>) -> Result<Fetched, Error> {
     let Origin { instance, url, .. } = origin;
     let unusable = |reason: String| {
         let message = format!("cannot use the trusted root of {url}: {reason}");
-        Error::new(Class::Unavailable, "root_unverified", message).help("update repin")
+        Error::new(Class::Unavailable, Code::ROOT_UNVERIFIED, message).help("update repin")
     };
     let mut roots = Root::parse(instance.as_str(), &bytes).map_err(unusable)?;
     let root = roots.pop().filter(|_| roots.is_empty());
@@ -431,7 +432,7 @@ fn rollback(path: &RelPath, changes: &[Change]) -> Option<Error> {
         return None;
     }
     let message = format!("the fetched root seems to be older than {path}");
-    let mut error = Error::failed("root_rollback", message);
+    let mut error = Error::failed(Code::ROOT_ROLLBACK, message);
     error.notes = notes;
     Some(error)
 }
