@@ -1,5 +1,10 @@
 //! The output of `git log`: parsed the same however it is split, and read back as written.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
 
 use std::io::BufReader;
 

@@ -1,5 +1,10 @@
 //! What a registry's headers make repin do: where a listing continues, and where credentials go.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
 
 use reqwest::{
     Url,

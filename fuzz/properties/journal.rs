@@ -1,5 +1,10 @@
 //! The journal: what was written is read back, and a hostile one changes nothing outside the root.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
 
 use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 

@@ -1,5 +1,10 @@
 //! The search for whole pins and for digests, compared with searches that share no code with them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
 
 use std::{path::Path, sync::LazyLock};
 

@@ -1,6 +1,11 @@
 //! Any bytes as a file of every kind of place: the findings are at their offsets, and a replacement
 //! changes nothing else.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
 
 use std::{path::Path, sync::LazyLock};
 

@@ -226,8 +226,8 @@ fn whole(
         Some(verify)
     });
     let provenance = fields.or("provenance", Provenance::default(), |n| provenance(g, n));
-    let promote = naming(g, &fields, Operation::Promotion);
-    let rollback = naming(g, &fields, Operation::Rollback);
+    let promote = naming(g, fields, Operation::Promotion);
+    let rollback = naming(g, fields, Operation::Rollback);
     let prune = fields.optional("prune", |node| blocks::prune(g, node));
     let freshness = fields.or("freshness", Vec::new(), |node| blocks::freshness(g, node));
     let forge = fields.optional("forge", |node| blocks::forge(g, node));

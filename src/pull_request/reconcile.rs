@@ -194,8 +194,8 @@ impl Reconcile<'_> {
                 Step::There(pull) => {
                     self.interrupted = false;
                     self.note_moving(&pull).await?;
-                    last_reason =
-                        "the forge closed it while its branch was being recreated".to_owned();
+                    "the forge closed it while its branch was being recreated"
+                        .clone_into(&mut last_reason);
                 }
             }
             self.forge.back_off(round).await;

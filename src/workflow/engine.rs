@@ -74,7 +74,7 @@ pub(super) fn plan(
     site: &Site,
     unconfigured: Unconfigured,
     services: &Services,
-    rows: &mut Vec<ImageRow>,
+    rows: &mut [ImageRow],
 ) -> Result<Planned, Stop> {
     let smoke = SmokeStage::prepare(&site.config, unconfigured, services)?;
     let counted = count(request, Some(standards.contracts), site, rows)?;
@@ -93,7 +93,7 @@ pub(super) fn count<'c>(
     request: &'c Request,
     contracts: Option<&Contracts>,
     site: &'c Site,
-    rows: &mut Vec<ImageRow>,
+    rows: &mut [ImageRow],
 ) -> Result<CountedSet<'c>, Stop> {
     let config = &site.config;
     let (found, mut further) = site.pins(request.operation)?;

@@ -108,12 +108,11 @@ fn read(
     environment: &Environment,
 ) -> Result<Known, GitError> {
     let git = Git::open(&config.root)?;
-    let (git, line) = match head {
-        Some(head) => line_of_head(&git, head)?,
-        None => {
-            let line = line(&git, config, environment)?;
-            (git, line)
-        }
+    let (git, line) = if let Some(head) = head {
+        line_of_head(&git, head)?
+    } else {
+        let line = line(&git, config, environment)?;
+        (git, line)
     };
     let history = history::History::of_branch(&git, config, line.branch)?;
     let standing = line.standing;

@@ -203,7 +203,7 @@ fn plan_of(
     site: &Site,
     unconfigured: Unconfigured,
     services: &Services,
-    rows: &mut Vec<ImageRow>,
+    rows: &mut [ImageRow],
 ) -> Result<Result<Planned, Stop>, Errors> {
     let config = &site.config;
     let prefix = services.environment.path_to(&config.root);

@@ -315,6 +315,9 @@ pub fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The evidence for each image, in the order of the configuration.
+type Evidence = Vec<Vec<VerifiedRow>>;
+
 /// The stage of signatures: the digest of every image, or of each of its platforms. The evidence is
 /// for each image, in the order of the configuration.
 pub(super) fn verify_signatures<'c, G: Scope>(
@@ -324,8 +327,8 @@ pub(super) fn verify_signatures<'c, G: Scope>(
     revision: &Revision,
     force: Force,
     services: &Services,
-) -> Result<(Images<'c, G, Signatures>, Vec<Vec<VerifiedRow>>), Stop> {
-    let mut evidence: Vec<Vec<VerifiedRow>> = config.images.iter().map(|_| Vec::new()).collect();
+) -> Result<(Images<'c, G, Signatures>, Evidence), Stop> {
+    let mut evidence: Evidence = config.images.iter().map(|_| Vec::new()).collect();
     let mut stage = images.signatures();
     let Some(trust) = trust else {
         return Ok((stage.finish()?, evidence));

@@ -61,7 +61,7 @@ impl Scope for Ground {
 #[derive(Debug)]
 pub struct Images<'c, G, S> {
     so_far: SoFar<'c>,
-    images: Vec<ApprovedImage>,
+    resolved: Vec<ApprovedImage>,
     ground: G,
     passed: PhantomData<S>,
 }
@@ -135,10 +135,10 @@ impl<'c> SetAlone<'c> {
 }
 
 impl<'c, G: Scope, S> Images<'c, G, S> {
-    pub(super) fn new(so_far: SoFar<'c>, images: Vec<ApprovedImage>, ground: G) -> Self {
+    pub(super) fn new(so_far: SoFar<'c>, resolved: Vec<ApprovedImage>, ground: G) -> Self {
         Self {
             so_far,
-            images,
+            resolved,
             ground,
             passed: PhantomData,
         }
@@ -152,7 +152,7 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
     /// The digests of every image that has one.
     pub fn digests(&self) -> Digests {
         let mut digests = Digests::new();
-        for (image, found) in self.so_far.config.images.iter().zip(&self.images) {
+        for (image, found) in self.so_far.config.images.iter().zip(&self.resolved) {
             if let Some(facts) = &found.facts {
                 digests.insert(image.name.clone(), facts.digest);
             }
@@ -166,7 +166,7 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
         platforms: impl Fn(&Config, usize, &ImageFacts) -> usize,
     ) -> Examination<'c, G, N> {
         let mut open = BTreeSet::new();
-        for (image, found) in self.images.iter().enumerate() {
+        for (image, found) in self.resolved.iter().enumerate() {
             let Some(facts) = &found.facts else {
                 continue;
             };
@@ -174,7 +174,7 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
             open.extend((0..count).map(|platform| ImagePlatform { image, platform }));
         }
         Examination {
-            set: Images::new(self.so_far, self.images, self.ground),
+            set: Images::new(self.so_far, self.resolved, self.ground),
             open,
             judged: Judged::default(),
         }
@@ -193,7 +193,7 @@ impl<'c, G: Scope> Images<'c, G, Tags> {
     /// configuration requires signatures, each image is judged, or each of its platforms.
     pub fn signatures(self) -> Examination<'c, G, Signatures> {
         let mut digests = Vec::new();
-        for (at, image) in self.images.iter().enumerate() {
+        for (at, image) in self.resolved.iter().enumerate() {
             if let Some(facts) = &image.facts {
                 digests.push((at, facts.digest));
             }
@@ -240,7 +240,7 @@ impl<'c, G: Scope> Images<'c, G, Contents> {
 impl Images<'_, Ground, Smoke> {
     /// Ends the chain of a promotion or a rollback.
     pub fn approved(self) -> Approved {
-        self.so_far.approved(self.images)
+        self.so_far.approved(self.resolved)
     }
 }
 
@@ -249,7 +249,7 @@ impl Images<'_, ByItself, Smoke> {
     pub fn verified(self) -> VerifiedSet {
         VerifiedSet {
             revision: self.so_far.revision.clone(),
-            images: self.images,
+            images: self.resolved,
             checks: self.so_far.checks,
         }
     }
@@ -263,7 +263,7 @@ impl<'c, G: Scope, S> Examination<'c, G, S> {
 
     /// The facts about an image to judge.
     pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
-        self.set.images.get(image)?.facts.as_ref()
+        self.set.resolved.get(image)?.facts.as_ref()
     }
 
     /// Records the verdict on one platform, or the errors that prevented it.
@@ -285,7 +285,7 @@ impl<'c, G: Scope, S> Examination<'c, G, S> {
     pub fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
         let Images {
             so_far,
-            images,
+            resolved,
             ground,
             ..
         } = self.set;
@@ -296,7 +296,7 @@ impl<'c, G: Scope, S> Examination<'c, G, S> {
         }
         Ok(Images::new(
             so_far.stage((checks, outages))?,
-            images,
+            resolved,
             ground,
         ))
     }

@@ -161,10 +161,10 @@ impl Walk<'_> {
                     group.add(work);
                 }
                 if group.is_full() {
-                    self.group(mem::take(&mut group), ledger).await?;
+                    Box::pin(self.group(mem::take(&mut group), ledger)).await?;
                 }
             }
-            self.group(group, ledger).await?;
+            Box::pin(self.group(group, ledger)).await?;
         }
         Ok(())
     }
