@@ -17,7 +17,7 @@ use crate::{
         Forge, Gitea, Github, Head, Kind, Package, PullState, Pulls, Settings, Target, Token,
         blob_id,
     },
-    http::{Allowance, Transport},
+    http::{SharedDeadline, Transport},
     untrusted::Secrets,
 };
 
@@ -42,7 +42,7 @@ struct World {
     github: Github,
     gitea: Gitea,
     package: Package,
-    time: Allowance,
+    time: SharedDeadline,
 }
 
 thread_local! {
@@ -63,7 +63,7 @@ impl World {
         });
         let progress = Duration::from_secs(10);
         let transport = Transport::new(None, |_| None, &Secrets::default(), progress).unwrap();
-        let time = Allowance::new(PATIENCE, "the target");
+        let time = SharedDeadline::new(PATIENCE, "the target");
         let settings = || Settings {
             time: time.clone(),
             attempts: 1,

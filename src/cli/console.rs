@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::format::{Format, Volume};
 use crate::{
-    http::Announce,
+    http::PauseListener,
     untrusted::{block, plain, workflow},
     workflow::{Console, Progress},
 };
@@ -105,9 +105,9 @@ impl Console for StandardError {
     }
 
     /// Reports a pause as a warning, which `--quiet` keeps: a silent minute looks like a hang.
-    fn announce(&self) -> Announce {
+    fn pause_listener(&self) -> PauseListener {
         let stderr = self.clone();
-        Announce::to(move |pause| stderr.warn(&pause.to_string()))
+        PauseListener::new(move |pause| stderr.warn(&pause.to_string()))
     }
 }
 

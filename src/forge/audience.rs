@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::{
     git::HostedRepository,
-    http::address::{host_of, is_private},
+    http::address::{host_of, is_safe_for_credentials},
 };
 
 /// The evidence for the server of a token, apart from the configuration.
@@ -70,7 +70,7 @@ impl Audience {
         let Some(hosted) = HostedRepository::parse(origin) else {
             return Err(NotFor::Unknown(server(api)));
         };
-        let encrypted = is_private(api);
+        let encrypted = is_safe_for_credentials(api);
         if encrypted && api.host_str() == Some(&*hosted.host) {
             Ok(())
         } else {

@@ -23,9 +23,9 @@ use super::{Token, TokenFacts};
 use crate::{
     error::{Class, Error},
     http::{
-        Allowance, Announce, Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace,
-        Policy, ServerTime, Stage, StopReason, TlsFailure, Transport, WaitReason, address::host_of,
-        time_of_day,
+        Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace, PauseListener,
+        Policy, ServerTime, SharedDeadline, Stage, StopReason, TlsFailure, Transport, WaitReason,
+        address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -50,13 +50,13 @@ pub struct Settings {
     /// further one.
     pub limit_pause: Duration,
     /// The total time that the command waits for forges.
-    pub time: Allowance,
+    pub time: SharedDeadline,
     /// When the requests of a process may begin that works on many repositories; `None`: at once.
     pub pace: Option<Pace>,
     /// What the process knows about the token.
     pub facts: TokenFacts,
     /// Receives the pauses that a server asks for.
-    pub announce: Announce,
+    pub pause_listener: PauseListener,
     /// The wall clock: a rate limit's end is a time of day, of a server that may not report its own.
     pub now: fn() -> SystemTime,
 }
@@ -66,23 +66,23 @@ impl Settings {
     pub fn new(client: Transport, now: fn() -> SystemTime) -> Self {
         Self {
             client,
-            progress: FORGES.progress,
-            whole: FORGES.whole,
+            progress: FORGES.stall_timeout,
+            whole: FORGES.document_timeout,
             attempts: FORGES.attempts,
             backoff: FORGES.backoff,
             limit_pause: FORGES.limit_pause,
-            time: Allowance::new(TIME, "REPIN_DEADLINE"),
+            time: SharedDeadline::new(TIME, "REPIN_DEADLINE"),
             pace: None,
             facts: TokenFacts::default(),
-            announce: Announce::default(),
+            pause_listener: PauseListener::default(),
             now,
         }
     }
 
     fn policy(&self) -> Policy {
         Policy {
-            progress: self.progress,
-            whole: self.whole,
+            stall_timeout: self.progress,
+            document_timeout: self.whole,
             attempts: self.attempts,
             backoff: self.backoff,
             limit_pause: self.limit_pause,
@@ -109,7 +109,7 @@ pub(super) const PAGES_MAX: usize = 300;
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
-    time: Allowance,
+    time: SharedDeadline,
     base: Url,
     token: Token,
     secrets: Secrets,
@@ -180,9 +180,9 @@ impl Request {
             Idempotency::Repeatable
         };
         let effect = if method == Method::GET {
-            Effect::Reads
+            Effect::Read
         } else {
-            Effect::Writes
+            Effect::Write
         };
         let path = path
             .into_iter()
@@ -216,7 +216,7 @@ impl Request {
 
     /// A POST that only reads.
     pub(super) fn reading(mut self) -> Self {
-        self.effect = Effect::Reads;
+        self.effect = Effect::Read;
         self.harmless()
     }
 
@@ -247,7 +247,9 @@ impl Http {
         let policy = settings.policy();
         let client = Client::new(settings.client, policy, settings.now, secrets.clone());
         Ok(Self {
-            client: client.announcing(settings.announce).paced(settings.pace),
+            client: client
+                .with_pause_listener(settings.pause_listener)
+                .with_pace(settings.pace),
             time: settings.time,
             base: api.clone(),
             token,
@@ -311,14 +313,14 @@ impl Http {
         let call = self.call(request);
         let sent = self.client.send(&call, self.time.deadline()).await;
         let reply = sent.map_err(|failure| self.failure(&what, &failure))?;
-        let Body::Read(body) = reply.body else {
+        let Body::Complete(body) = reply.body else {
             return Err(sure(Error::unavailable(what, "the response was not read")));
         };
         Ok(Reply {
             status: reply.status,
             headers: reply.headers,
             body,
-            repeated: reply.repeated,
+            is_repeat: reply.is_repeat,
             what,
             secrets: self.secrets.clone(),
         })
@@ -391,9 +393,9 @@ impl Http {
                 self.past_deadline(reason, wait)
             }
             StopReason::Final => String::new(),
-            StopReason::LongWait { asked, longest } => format!(
+            StopReason::LongWait { requested, longest } => format!(
                 "; the server asked to wait {} s; repin waits at most {} s",
-                asked.as_secs(),
+                requested.as_secs(),
                 longest.as_secs()
             ),
             StopReason::Attempts(1) | StopReason::Deadline(1) => "; tried once".to_owned(),
@@ -404,7 +406,7 @@ impl Http {
         error.message += &stopped;
         Failure {
             error,
-            unsure: failure.cause.may_be_done(),
+            unsure: failure.cause.may_have_taken_effect(),
             heavy: is_heavy(&failure.cause),
         }
     }

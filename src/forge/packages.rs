@@ -126,7 +126,8 @@ impl Package {
             let reply = self
                 .find(request.query("per_page", PAGE).query("page", number))
                 .await?;
-            let clock = *clock.get_or_insert_with(|| Clock::of(&reply.headers, self.http.now()));
+            let clock =
+                *clock.get_or_insert_with(|| Clock::from_headers(&reply.headers, self.http.now()));
             let rows: Vec<Row> = reply.expect(&[200])?;
             let rows = rows.into_iter().map(|row| version(row, &what));
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -170,8 +171,8 @@ impl Package {
             .send(&self.at(Method::DELETE, &[&id.to_string()], &what).await?)
             .await?;
         match reply.status.as_u16() {
-            404 if reply.repeated => Ok(Deletion::GoneAfterAttempt),
-            404 => Ok(Deletion::Gone),
+            404 if reply.is_repeat => Ok(Deletion::MissingAfterAttempt),
+            404 => Ok(Deletion::Missing),
             400 | 405 | 409 | 422 => Ok(Deletion::Refused(reply.text())),
             _ => reply
                 .check(&[200, 202, 204])

@@ -1,91 +1,91 @@
-//! Bodies of answers: within their caps and their time.
+//! Response bodies, limited in size and time.
 
 use std::time::Duration;
 
 use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AttemptError, Cause, Network, RetryAdvice, budget::Budget, log::Entry};
+use super::{AttemptError, Cause, Network, RetryAdvice, budget::TimeBudget, log::LogRecord};
 
 /// The body of a [`super::Reply`].
 #[derive(Debug)]
-pub enum Body {
-    /// All of it.
-    Read(Vec<u8>),
-    /// Still to be read.
-    Open(Box<Open>),
+pub(crate) enum Body {
+    Complete(Vec<u8>),
+    Open(Box<OpenBody>),
 }
 
-/// A body in progress, which holds one of its host's places.
+/// A body that is still being received. It occupies one of its host's request slots.
 #[derive(Debug)]
-pub struct Open {
+pub(crate) struct OpenBody {
     pub(super) response: Response,
-    pub(super) budget: Budget,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) budget: TimeBudget,
+    pub(super) slot: OwnedSemaphorePermit,
     pub(super) after_tls_failure: RetryAdvice,
-    pub(super) entry: Entry,
+    pub(super) record: LogRecord,
 }
 
-impl Open {
+impl OpenBody {
     /// The next bytes; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, AttemptError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, AttemptError> {
         let chunk = match self.budget.run(self.response.chunk()).await {
             Ok(Ok(chunk)) => chunk,
-            Ok(Err(error)) => return Err(self.failed(network(&error, self.after_tls_failure))),
+            Ok(Err(error)) => {
+                return Err(self.failed(network_error(&error, self.after_tls_failure)));
+            }
             Err(timeout) => return Err(self.failed(timeout.into())),
         };
-        let chunk = chunk.map(Vec::from);
-        self.entry.received(chunk.as_ref().map_or(0, Vec::len));
-        Ok(chunk)
+        let bytes = chunk.map(Vec::from);
+        self.record.add_bytes(bytes.as_ref().map_or(0, Vec::len));
+        Ok(bytes)
     }
 
+    /// Logs the error and returns it.
     pub(super) fn failed(&mut self, error: AttemptError) -> AttemptError {
-        self.entry.failed(&error.cause);
+        self.record.set_failure(&error.cause);
         error
     }
 
-    /// How many bytes it says it has.
-    pub fn length(&self) -> Option<u64> {
+    /// The length that the server states.
+    pub(crate) fn stated_length(&self) -> Option<u64> {
         self.response.content_length()
     }
 
-    /// How much of its time is left.
-    pub fn left(&self) -> Duration {
-        self.budget.left()
+    pub(crate) fn time_left(&self) -> Duration {
+        self.budget.time_left()
     }
 
-    /// Takes over what another attempt left of the time.
-    pub fn limit(&mut self, left: Duration) {
+    /// Limits the rest of the body to the time that an earlier attempt left.
+    pub(crate) fn limit_time(&mut self, left: Duration) {
         self.budget.limit(left);
     }
 
-    /// Ends it, and gives its place back; the time that is left.
-    pub(super) fn end(self) -> Budget {
-        drop(self.place);
+    /// Drops the response and frees its slot; returns the rest of its time.
+    pub(super) fn close(self) -> TimeBudget {
+        drop(self.slot);
         self.budget
     }
 
-    /// All of a body, if it has at most `max` bytes.
-    pub(super) async fn all(mut self, max: u64) -> Result<Vec<u8>, AttemptError> {
-        if self.length().is_some_and(|length| length > max) {
-            return Err(self.failed(Cause::TooLarge(max).never()));
+    /// The complete body, if it has at most `max` bytes.
+    pub(super) async fn read_all(mut self, max: u64) -> Result<Vec<u8>, AttemptError> {
+        if self.stated_length().is_some_and(|length| length > max) {
+            return Err(self.failed(Cause::TooLarge(max).without_retry()));
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = self.next().await? {
             if bytes.len() as u64 + chunk.len() as u64 > max {
-                return Err(self.failed(Cause::TooLarge(max).never()));
+                return Err(self.failed(Cause::TooLarge(max).without_retry()));
             }
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
     }
 
-    /// The beginning of a body; that it breaks off changes nothing.
-    pub(super) async fn beginning(&mut self, max: u64, time: Duration) -> Vec<u8> {
-        let mut budget = Budget::new(time, time);
+    /// The first bytes of the body; an interrupted connection is not an error.
+    pub(super) async fn read_prefix(&mut self, max: u64, time: Duration) -> Vec<u8> {
+        let mut budget = TimeBudget::new(time, time);
         let mut bytes = Vec::new();
         while let Ok(Ok(Some(chunk))) = budget.run(self.response.chunk()).await {
-            self.entry.received(chunk.len());
+            self.record.add_bytes(chunk.len());
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > max {
                 break;
@@ -95,13 +95,16 @@ impl Open {
     }
 }
 
-/// What a library's error means.
-pub(super) fn network(error: &reqwest::Error, after_tls_failure: RetryAdvice) -> AttemptError {
-    let network = Network::of(error);
-    let again = if network.tls.is_some() {
+/// The attempt's error for an error of the HTTP library.
+pub(super) fn network_error(
+    error: &reqwest::Error,
+    after_tls_failure: RetryAdvice,
+) -> AttemptError {
+    let network = Network::from_error(error);
+    let retry = if network.tls.is_some() {
         after_tls_failure
     } else {
         RetryAdvice::Later
     };
-    Cause::Network(network).again(again)
+    Cause::Network(network).with_retry(retry)
 }

@@ -1,4 +1,4 @@
-//! Requests as they are sent, and final responses.
+//! A request to send, and a final response.
 
 use reqwest::{
     Method, StatusCode, Url,
@@ -9,81 +9,74 @@ use super::Body;
 
 /// A request.
 #[derive(Debug, Clone)]
-pub struct Call {
-    /// The method.
-    pub method: Method,
-    /// Where to; redirects may lead elsewhere.
-    pub url: Url,
-    /// What is sent to no other origin than `url`'s.
-    pub authorization: Option<HeaderValue>,
-    /// The other headers.
-    pub headers: HeaderMap,
-    /// A body, whose type is in `headers`; it is sent only to `url`.
-    pub content: Option<String>,
-    /// What to do with the body of a success.
-    pub body: Reading,
-    /// Whether it may be sent again.
-    pub idempotency: Idempotency,
-    /// Whether it changes something on the server.
-    pub effect: Effect,
-    /// How often it is tried at most, besides what the policy says.
-    pub attempts: Option<u32>,
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    /// The credentials; a redirect to another origin drops them.
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) headers: HeaderMap,
+    /// The request body. Its type is in `headers`; a redirect never carries it.
+    pub(crate) content: Option<String>,
+    /// The treatment of a successful response's body.
+    pub(crate) body: BodyMode,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) effect: Effect,
+    /// The maximum number of attempts, if it is lower than the policy's.
+    pub(crate) attempts: Option<u32>,
 }
 
-/// What to do with the body of a success.
+/// The treatment of a successful response's body.
 #[derive(Debug, Clone, Copy)]
-pub enum Reading {
-    /// Read it, at most so many bytes.
-    UpTo(u64),
-    /// Leave it to be read.
-    Later,
+pub(crate) enum BodyMode {
+    /// Read it; more bytes than this are an error.
+    Buffer(u64),
+    /// Return it unread.
+    Stream,
 }
 
 /// Whether a request may be carried out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idempotency {
+pub(crate) enum Idempotency {
     /// The second time changes nothing.
     Repeatable,
-    /// It is sent again only if the first one was certainly not carried out.
+    /// It is retried only if the first attempt certainly had no effect.
     Once,
 }
 
 /// Whether a request changes something on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// It only reads, whatever its method is.
-    Reads,
+    Read,
     /// It may change something.
-    Writes,
+    Write,
 }
 
-/// A response that is final: no attempt would change it.
+/// A final response: a retry would not change it.
 #[derive(Debug)]
-pub struct Reply {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Where it came from in the end.
-    pub url: Url,
-    /// Its body; of an error, as much as the policy says.
-    pub body: Body,
-    /// Whether an earlier attempt may have been carried out, although its answer was lost.
-    pub repeated: bool,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The URL of the response, after redirects.
+    pub(crate) url: Url,
+    /// The body; of an error, the part that the policy reads.
+    pub(crate) body: Body,
+    /// Whether an earlier attempt may have had its effect although its response was lost.
+    pub(crate) is_repeat: bool,
 }
 
 impl Call {
     /// A GET of `url` whose body is a document of at most `max` bytes.
-    pub fn get(url: Url, max: u64) -> Self {
+    pub(crate) fn get(url: Url, max: u64) -> Self {
         Self {
             method: Method::GET,
             url,
             authorization: None,
             headers: HeaderMap::new(),
             content: None,
-            body: Reading::UpTo(max),
+            body: BodyMode::Buffer(max),
             idempotency: Idempotency::Repeatable,
-            effect: Effect::Reads,
+            effect: Effect::Read,
             attempts: None,
         }
     }

@@ -1,4 +1,4 @@
-//! Requests: places in flight, attempts, redirects and caps.
+//! The client: sends requests with limited concurrency, retries them, and follows redirects.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,106 +13,127 @@ use reqwest::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
-    Idempotency, Open, Outages, Pace, Pause, Policy, Reading, Redirects, Reply, RetryAdvice,
-    ServerTime, StopReason, Transport, WaitReason,
+    AttemptError, Body, BodyMode, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
+    Idempotency, OpenBody, Outages, Pace, Pause, PauseListener, Policy, Redirects, Reply,
+    RetryAdvice, ServerTime, StopReason, Transport, WaitReason,
     address::host_of,
-    body,
-    budget::Budget,
-    log::Entry,
-    pace::{Permit, TooLong},
-    redirect,
-    transport::{IN_FLIGHT, STREAMS},
+    body::network_error,
+    budget::TimeBudget,
+    log::LogRecord,
+    pace::{PastDeadline, Permit},
+    redirect::redirect_target,
+    transport::{CONNECTIONS, STREAMS},
 };
 use crate::untrusted::Secrets;
 
-/// How much of the body of a redirect is read: read to its end, the connection can be used again.
+/// The longest body of a redirect that is read, so that its connection can be reused.
 const REDIRECT_MAX: u64 = 8 * 1024;
-/// How long it is waited for.
 const REDIRECT_TIME: Duration = Duration::from_secs(5);
 
-/// Makes requests by one policy, and remembers what they have in common.
+/// Sends requests by one policy.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     transport: Transport,
     policy: Policy,
     now: fn() -> SystemTime,
     secrets: Secrets,
-    announce: Announce,
+    pause_listener: PauseListener,
     pace: Option<Pace>,
-    places: Mutex<HashMap<String, Places>>,
-    /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
-    /// same.
+    slots: Mutex<HashMap<String, HostSlots>>,
+    /// Hosts that are down, with the failure of the first request to each: later requests fail at
+    /// once.
     down: Mutex<HashMap<String, Failure>>,
     /// The last time reported by each host.
     server_times: Mutex<BTreeMap<String, ServerTime>>,
 }
 
-/// The places for requests to one host.
+/// The slots for concurrent requests to one host.
 #[derive(Debug)]
-struct Places {
+struct HostSlots {
     free: Arc<Semaphore>,
-    /// Whether there are as many as HTTP/2 may have.
-    many: bool,
+    /// Whether the host speaks HTTP/2 and has [`STREAMS`] slots.
+    is_http2: bool,
+}
+
+/// The numbers of failed attempts of one request, by kind: each kind has its own pauses.
+#[derive(Default)]
+struct Failures {
+    attempts: u32,
+    /// A limit does not count as a failed attempt: it ends, and the request had no effect.
+    limits: u32,
+    limits_without_end: u32,
+}
+
+impl Failures {
+    /// Counts a failed attempt and returns the number of those of its kind.
+    fn add(&mut self, retry: RetryAdvice) -> u32 {
+        let count = match retry {
+            RetryAdvice::Limited(None) => &mut self.limits_without_end,
+            RetryAdvice::Limited(Some(_)) => &mut self.limits,
+            RetryAdvice::Never | RetryAdvice::Later | RetryAdvice::After(_) => &mut self.attempts,
+        };
+        *count += 1;
+        *count
+    }
 }
 
 impl Client {
-    /// A client over these connections; `now` is the wall clock, `secrets` stay out of the request
-    /// log.
-    pub fn new(
+    /// A client that uses the connections of `transport`. `now` is the wall clock; `secrets` are
+    /// redacted in the request log.
+    pub(crate) fn new(
         transport: Transport,
         policy: Policy,
         now: fn() -> SystemTime,
         secrets: Secrets,
     ) -> Self {
-        let (places, down, server_times) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
             transport,
             policy,
             now,
             secrets,
-            announce: Announce::default(),
+            pause_listener: PauseListener::default(),
             pace: None,
-            places,
-            down,
-            server_times,
+            slots: Mutex::default(),
+            down: Mutex::default(),
+            server_times: Mutex::default(),
         }
     }
 
-    /// The same client, which announces the pauses that servers ask for.
+    /// Reports the pauses that servers request to `pause_listener`.
     #[must_use]
-    pub fn announcing(self, announce: Announce) -> Self {
-        Self { announce, ..self }
+    pub(crate) fn with_pause_listener(self, pause_listener: PauseListener) -> Self {
+        Self {
+            pause_listener,
+            ..self
+        }
     }
 
-    /// The same client, whose requests begin when `pace` lets them.
+    /// Starts requests at the pace of the process.
     #[must_use]
-    pub fn paced(self, pace: Option<Pace>) -> Self {
+    pub(crate) fn with_pace(self, pace: Option<Pace>) -> Self {
         Self { pace, ..self }
     }
 
-    /// The connections.
-    pub fn transport(&self) -> &Transport {
+    pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }
 
-    /// How requests are made.
-    pub fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// The wall clock.
-    pub fn now(&self) -> fn() -> SystemTime {
+    pub(crate) fn now(&self) -> fn() -> SystemTime {
         self.now
     }
 
-    /// When a request that begins now makes no further attempt.
-    pub fn deadline(&self) -> Deadline {
+    /// The deadline of a request that begins now.
+    pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.policy.patience)
     }
 
-    /// The clocks of hosts at their last responses, by the hosts' names.
-    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
+    /// The clock of each host at its last response.
+    pub(crate) fn clocks(&self) -> Vec<(String, ServerTime)> {
         lock(&self.server_times)
             .iter()
             .map(|(host, time)| (host.clone(), *time))
@@ -120,102 +141,99 @@ impl Client {
     }
 
     /// The clock of the host of `url` at its last response.
-    pub fn server_time(&self, url: &Url) -> Option<ServerTime> {
+    pub(crate) fn server_time(&self, url: &Url) -> Option<ServerTime> {
         lock(&self.server_times).get(&host_of(url)).copied()
     }
 
-    /// The response to `call`, after as many attempts as it takes and the policy allows.
-    pub async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Failure> {
-        let (mut attempt, mut repeated) = (0, false);
-        let (mut failed, mut limited, mut limited_unnamed) = (0, 0, 0);
+    /// Sends `call`, retries it as the policy allows, and returns the final response.
+    pub(crate) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Failure> {
+        let (mut attempt, mut is_repeat) = (0, false);
+        let mut failures = Failures::default();
         loop {
             attempt += 1;
             let permit = self.permit(call, until).await?;
-            let place = self.place(&call.url).await;
+            let slot = self.slot(&call.url).await;
             if let Some(failure) = lock(&self.down).get(&host_of(&call.url)) {
                 return Err(failure.clone());
             }
-            let made = self.attempt(call, attempt, place, permit.as_ref()).await;
-            let AttemptError { cause, again } = match made {
-                Ok(reply) => return Ok(Reply { repeated, ..reply }),
+            let result = self.attempt(call, attempt, slot, permit.as_ref()).await;
+            let AttemptError { cause, retry } = match result {
+                Ok(reply) => return Ok(Reply { is_repeat, ..reply }),
                 Err(error) => error,
             };
-            repeated |= cause.may_be_done();
+            is_repeat |= cause.may_have_taken_effect();
             drop(permit);
-            let pause = if call.idempotency == Idempotency::Once && cause.may_be_done() {
-                Err(StopReason::Final)
-            } else if let (Some(pace), RetryAdvice::Limited(asked)) = (&self.pace, again) {
-                // The next round waits for its end, as everything else does.
-                let wait = pace.limited(call.effect, &call.url, asked);
-                self.announce_unless_over(call, again, wait, until)
-                    .map(|()| None)
-            } else {
-                // A limit is no failed attempt: it ends by itself, and says that nothing was done.
-                let count = match again {
-                    RetryAdvice::Limited(None) => &mut limited_unnamed,
-                    RetryAdvice::Limited(Some(_)) => &mut limited,
-                    RetryAdvice::Never | RetryAdvice::Later | RetryAdvice::After(_) => &mut failed,
-                };
-                *count += 1;
-                let count = *count;
-                match call.attempts.filter(|most| failed >= *most) {
-                    Some(most) => Err(StopReason::Attempts(most)),
-                    None => self.policy.pause(again, count, until).map(Some),
+            match self.pause_before_retry(call, &cause, retry, &mut failures, until) {
+                Ok(pause) => self.sleep(pause).await,
+                Err(stop) => {
+                    let failure = Failure { cause, stop };
+                    self.record_outage(call, &failure);
+                    return Err(failure);
                 }
-            };
-            match pause {
-                Ok(None) => {}
-                Ok(Some(pause)) => {
-                    self.announce(&call.url, again, pause);
-                    self.sleep(pause).await;
-                }
-                Err(stop) => return Err(self.given_up(call, Failure { cause, stop })),
             }
         }
     }
 
-    /// Waits until a request may begin, where requests are paced.
+    /// Waits until the pace of the process, if it has one, permits the request.
     async fn permit(&self, call: &Call, until: Deadline) -> Result<Option<Permit>, Failure> {
         let Some(pace) = &self.pace else {
             return Ok(None);
         };
-        let permit = pace.begin(call.effect, &call.url, until).await;
-        permit.map(Some).map_err(|TooLong(wait)| Failure {
-            cause: Cause::Parked,
-            stop: past_deadline(wait),
-        })
+        match pace.begin(call.effect, &call.url, until).await {
+            Ok(permit) => Ok(Some(permit)),
+            Err(PastDeadline(wait)) => Err(Failure {
+                cause: Cause::Parked,
+                stop: StopReason::past_limit(wait),
+            }),
+        }
     }
 
-    /// Announces a wait that the pace imposes; an error if it passes the deadline.
-    fn announce_unless_over(
+    /// Determines the pause before the next attempt and reports it to the listener; an error if
+    /// there is no further attempt.
+    fn pause_before_retry(
         &self,
         call: &Call,
-        again: RetryAdvice,
-        wait: Duration,
+        cause: &Cause,
+        retry: RetryAdvice,
+        failures: &mut Failures,
         until: Deadline,
-    ) -> Result<(), StopReason> {
-        let real = self
-            .pace
-            .as_ref()
-            .map_or(wait, |pace| pace.timer().real(wait));
-        if until.is_over_after(real) {
-            return Err(past_deadline(wait));
+    ) -> Result<Duration, StopReason> {
+        if call.idempotency == Idempotency::Once && cause.may_have_taken_effect() {
+            return Err(StopReason::Final);
         }
-        self.announce(&call.url, again, wait);
-        Ok(())
+        if let (Some(pace), RetryAdvice::Limited(requested)) = (&self.pace, retry) {
+            let wait = pace.park(call.effect, &call.url, requested);
+            if until.is_over_after(pace.timer().real_duration(wait)) {
+                return Err(StopReason::past_limit(wait));
+            }
+            self.report_pause(&call.url, retry, wait);
+            // The pace delays the next attempt, as it delays all other requests.
+            return Ok(Duration::ZERO);
+        }
+        let count = failures.add(retry);
+        if let Some(max) = call.attempts.filter(|max| failures.attempts >= *max) {
+            return Err(StopReason::Attempts(max));
+        }
+        let pause = self.policy.pause(retry, count, until)?;
+        self.report_pause(&call.url, retry, pause);
+        Ok(pause)
     }
 
     async fn sleep(&self, wait: Duration) {
+        if wait.is_zero() {
+            return;
+        }
         match &self.pace {
-            Some(pacing) => pacing.timer().sleep(wait).await,
+            Some(pace) => pace.timer().sleep(wait).await,
             None => tokio::time::sleep(wait).await,
         }
     }
 
-    /// Announces a pause that the server asked for.
-    fn announce(&self, url: &Url, again: RetryAdvice, pause: Duration) {
-        if let (Some(reason), Some(until)) = (again.reason(), (self.now)().checked_add(pause)) {
-            self.announce.pause(&Pause {
+    /// Reports a pause that the server requests.
+    fn report_pause(&self, url: &Url, retry: RetryAdvice, pause: Duration) {
+        if let (Some(reason), Some(until)) = (retry.wait_reason(), (self.now)().checked_add(pause))
+        {
+            self.pause_listener.notify(&Pause {
                 host: host_of(url),
                 reason,
                 until,
@@ -223,176 +241,178 @@ impl Client {
         }
     }
 
-    fn given_up(&self, call: &Call, failure: Failure) -> Failure {
-        let document = matches!(call.body, Reading::UpTo(_));
-        if self.policy.outages == Outages::Shared && document && failure.cause.is_outage() {
+    /// Records that a host is down, if other requests to it should fail at once.
+    fn record_outage(&self, call: &Call, failure: &Failure) {
+        let is_document = matches!(call.body, BodyMode::Buffer(_));
+        if self.policy.outages == Outages::PerHost && is_document && failure.cause.is_outage() {
             lock(&self.down).insert(host_of(&call.url), failure.clone());
         }
-        failure
     }
 
     async fn attempt(
         &self,
         call: &Call,
         attempt: u32,
-        place: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
         permit: Option<&Permit>,
     ) -> Result<Reply, AttemptError> {
-        let (mut open, url) = self.open(call, attempt, place).await?;
+        let (mut open, url) = self.open(call, attempt, slot).await?;
         let status = open.response.status();
         let headers = open.response.headers().clone();
         if let (Some(pace), Some(permit)) = (&self.pace, permit)
             && let Some(until) = pace.observe(permit, &url, &headers)
         {
-            self.announce.pause(&Pause {
+            self.pause_listener.notify(&Pause {
                 host: host_of(&url),
                 reason: WaitReason::Limit,
-                until: pace.here(until),
+                until: pace.to_local_time(until),
             });
         }
         let body = if status.is_success() {
             if self.policy.encodings == Encodings::Refuse && is_compressed(&headers) {
-                return Err(open.failed(Cause::Compressed.never()));
+                return Err(open.failed(Cause::Compressed.without_retry()));
             }
             match call.body {
-                Reading::Later => Body::Open(Box::new(open)),
-                Reading::UpTo(max) => {
-                    let body = open.all(max).await?;
-                    let limited = self.policy.limited_graphql(&url, &headers, &body, self.now);
-                    if let Some(again) = limited {
-                        return Err(Cause::Status { status, body }.again(again));
+                BodyMode::Stream => Body::Open(Box::new(open)),
+                BodyMode::Buffer(max) => {
+                    let body = open.read_all(max).await?;
+                    let limit = self
+                        .policy
+                        .graphql_rate_limit(&url, &headers, &body, self.now);
+                    if let Some(retry) = limit {
+                        return Err(Cause::Status { status, body }.with_retry(retry));
                     }
-                    Body::Read(body)
+                    Body::Complete(body)
                 }
             }
         } else {
             let body = match self.policy.error_body {
-                ErrorBody::Beginning { max, time } => open.beginning(max, time).await,
-                ErrorBody::Whole { max } => open.all(max).await?,
+                ErrorBody::Prefix { max, time } => open.read_prefix(max, time).await,
+                ErrorBody::Complete { max } => open.read_all(max).await?,
             };
-            if let Some(again) = self.policy.passing(status, &headers, &body, self.now) {
-                return Err(Cause::Status { status, body }.again(again));
+            let temporary = self
+                .policy
+                .temporary_failure(status, &headers, &body, self.now);
+            if let Some(retry) = temporary {
+                return Err(Cause::Status { status, body }.with_retry(retry));
             }
-            Body::Read(body)
+            Body::Complete(body)
         };
         if let (Some(pace), Some(permit)) = (&self.pace, permit) {
-            pace.succeeded(permit, call.effect);
+            pace.record_success(permit, call.effect);
         }
         Ok(Reply {
             status,
             headers,
             url,
             body,
-            repeated: false,
+            is_repeat: false,
         })
     }
 
-    /// Sends `call` and follows redirects; each host gets its own place in flight.
+    /// Sends `call` and follows redirects. Each request occupies a slot of its own host.
     async fn open(
         &self,
         call: &Call,
         attempt: u32,
-        place: OwnedSemaphorePermit,
-    ) -> Result<(Open, Url), AttemptError> {
-        let whole = match call.body {
-            Reading::Later => self.policy.stream,
-            Reading::UpTo(_) => self.policy.whole,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(OpenBody, Url), AttemptError> {
+        let total = match call.body {
+            BodyMode::Stream => self.policy.stream_timeout,
+            BodyMode::Buffer(_) => self.policy.document_timeout,
         };
-        let budget = Budget::new(whole, self.policy.progress);
+        let budget = TimeBudget::new(total, self.policy.stall_timeout);
         let mut call = call.clone();
-        let mut open = self.exchange(&call, attempt, place, budget).await?;
-        let Redirects::Follow(most) = self.policy.redirects else {
+        let mut open = self.exchange(&call, attempt, slot, budget).await?;
+        let Redirects::Follow(max) = self.policy.redirects else {
             return Ok((open, call.url));
         };
         let mut followed = 0;
         loop {
             let (status, headers) = (open.response.status(), open.response.headers());
-            let next = redirect::target(status, headers, &call)
-                .map_err(|reason| open.failed(Cause::Redirect(reason).never()))?;
-            let Some(next) = next else {
+            let target = redirect_target(status, headers, &call)
+                .map_err(|reason| open.failed(Cause::Redirect(reason).without_retry()))?;
+            let Some(target) = target else {
                 return Ok((open, call.url));
             };
-            open.beginning(REDIRECT_MAX, REDIRECT_TIME).await;
-            // Its place is given back before another is requested: two hosts that redirect to one
-            // another must not lock up.
-            let budget = open.end();
-            if followed == most {
-                let reason = format!("more than {most} redirects");
-                return Err(Cause::Redirect(reason).never());
+            open.read_prefix(REDIRECT_MAX, REDIRECT_TIME).await;
+            // The slot is freed before the next one is acquired: two hosts that redirect to each
+            // other must not deadlock.
+            let budget = open.close();
+            if followed == max {
+                let reason = format!("more than {max} redirects");
+                return Err(Cause::Redirect(reason).without_retry());
             }
             followed += 1;
-            if next.origin() != call.url.origin() {
+            if target.origin() != call.url.origin() {
                 call.authorization = None;
             }
-            call.url = next;
-            let place = self.place(&call.url).await;
-            open = self.exchange(&call, attempt, place, budget).await?;
+            call.url = target;
+            let slot = self.slot(&call.url).await;
+            open = self.exchange(&call, attempt, slot, budget).await?;
         }
     }
 
-    /// Sends `call` once, to its URL and nowhere else.
+    /// Sends `call` once, to its own URL.
     async fn exchange(
         &self,
         call: &Call,
         attempt: u32,
-        place: OwnedSemaphorePermit,
-        mut budget: Budget,
-    ) -> Result<Open, AttemptError> {
+        slot: OwnedSemaphorePermit,
+        mut budget: TimeBudget,
+    ) -> Result<OpenBody, AttemptError> {
         let after_tls_failure = self.policy.after_tls_failure;
         let client = self
             .transport
             .client(&call.url)
-            .map_err(|reason| Cause::NoClient(reason).never())?;
-        let mut entry = Entry::begin(&call.method, &call.url, attempt, &self.secrets);
-        let sent = match budget.run(request(client, call).send()).await {
-            Ok(sent) => sent.map_err(|error| body::network(&error, after_tls_failure)),
+            .map_err(|reason| Cause::NoClient(reason).without_retry())?;
+        let mut record = LogRecord::start(&call.method, &call.url, attempt, &self.secrets);
+        let result = match budget.run(request(client, call).send()).await {
+            Ok(result) => result.map_err(|error| network_error(&error, after_tls_failure)),
             Err(timeout) => Err(timeout.into()),
         };
-        let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
-        entry.answered(response.status());
+        let response = result.inspect_err(|error| record.set_failure(&error.cause))?;
+        record.set_status(response.status());
         if response.version() == Version::HTTP_2 {
-            self.widen(&call.url);
+            self.add_http2_slots(&call.url);
         }
-        if let Some(time) = ServerTime::of(response.headers(), self.now) {
+        if let Some(time) = ServerTime::from_headers(response.headers(), self.now) {
             lock(&self.server_times).insert(host_of(&call.url), time);
         }
-        Ok(Open {
+        Ok(OpenBody {
             response,
             budget,
-            place,
+            slot,
             after_tls_failure,
-            entry,
+            record,
         })
     }
 
-    /// Gives a host that speaks HTTP/2 more places.
-    fn widen(&self, url: &Url) {
-        let mut all = lock(&self.places);
-        if let Some(places) = all.get_mut(&host_of(url)).filter(|places| !places.many) {
-            places.many = true;
-            places.free.add_permits(STREAMS - IN_FLIGHT);
+    /// Raises the number of slots of a host that speaks HTTP/2.
+    fn add_http2_slots(&self, url: &Url) {
+        let mut hosts = lock(&self.slots);
+        if let Some(slots) = hosts.get_mut(&host_of(url))
+            && !slots.is_http2
+        {
+            slots.is_http2 = true;
+            slots.free.add_permits(STREAMS - CONNECTIONS);
         }
     }
 
-    async fn place(&self, url: &Url) -> OwnedSemaphorePermit {
-        let places = {
-            let mut all = lock(&self.places);
-            let places = all.entry(host_of(url)).or_insert_with(|| Places {
-                free: Arc::new(Semaphore::new(IN_FLIGHT)),
-                many: false,
+    /// Waits for a free slot of the host.
+    async fn slot(&self, url: &Url) -> OwnedSemaphorePermit {
+        let free = {
+            let mut hosts = lock(&self.slots);
+            let slots = hosts.entry(host_of(url)).or_insert_with(|| HostSlots {
+                free: Arc::new(Semaphore::new(CONNECTIONS)),
+                is_http2: false,
             });
-            Arc::clone(&places.free)
+            Arc::clone(&slots.free)
         };
-        places
-            .acquire_owned()
+        free.acquire_owned()
             .await
             .expect("the semaphore is never closed")
     }
-}
-
-fn past_deadline(wait: Duration) -> StopReason {
-    let reason = WaitReason::Limit;
-    StopReason::PastDeadline { reason, wait }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -417,11 +437,8 @@ fn request(client: &reqwest::Client, call: &Call) -> reqwest::RequestBuilder {
 }
 
 fn is_compressed(headers: &HeaderMap) -> bool {
-    let identity = |value: &HeaderValue| {
-        value.as_bytes().eq_ignore_ascii_case(b"identity") || value.is_empty()
-    };
-    !headers
+    headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
-        .all(identity)
+        .any(|value| !value.is_empty() && !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

@@ -1,92 +1,89 @@
-//! What servers say about the time: the header `Date` of their answers beside this machine's clock.
+//! The clocks of servers, from the header `Date` of their responses, compared with the local clock.
 //!
-//! Nothing is requested here and nothing is judged; answers that came anyway are looked at.
+//! No request is made for the time: every response contains it.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AGE, DATE, HeaderMap};
 
-/// A server's clock and the local clock, read at the same moment; the header counts whole seconds
+/// A server's clock and the local clock at the same moment. The header's precision is one second
 /// (RFC 9110, section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerTime {
-    /// The server's time.
-    pub server: SystemTime,
-    /// This machine's clock when it came.
-    pub here: SystemTime,
+    pub(super) server: SystemTime,
+    /// This machine's clock when the response arrived.
+    pub(super) local: SystemTime,
 }
 
 impl ServerTime {
-    /// What a response's headers say; nothing if it came out of a cache, whose time is that of
-    /// another answer.
-    pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
+    /// The clocks of a response; `None` for a cached response, whose date is an earlier time.
+    pub(super) fn from_headers(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
         if headers.contains_key(AGE) {
             return None;
         }
         Some(Self {
             server: server_time(headers)?,
-            here: now(),
+            local: now(),
         })
     }
 
-    /// How far the two are apart.
-    pub fn apart(&self) -> Duration {
-        self.here
-            .duration_since(self.server)
-            .unwrap_or_else(|error| error.duration())
+    /// The absolute difference between the clocks.
+    pub(crate) fn difference(&self) -> Duration {
+        absolute_difference(self.local, self.server)
     }
 
-    /// Whether this machine's clock is behind.
-    pub fn is_behind(&self) -> bool {
-        self.here < self.server
+    /// Whether this machine's clock is behind the server's.
+    pub(crate) fn is_local_behind(&self) -> bool {
+        self.local < self.server
     }
 }
 
-/// The time by which a server wrote a response.
+fn absolute_difference(a: SystemTime, b: SystemTime) -> Duration {
+    a.duration_since(b).unwrap_or_else(|error| error.duration())
+}
+
+/// The server's time in a response.
 pub(super) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
 }
 
-/// This machine's clock, and a server's where it reported one.
+/// The local clock, and the server's clock if the server reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
-    /// This machine's.
-    pub here: SystemTime,
-    /// The server's at that moment.
+    /// This machine's time.
+    pub local: SystemTime,
+    /// The server's time at that moment.
     pub server: Option<SystemTime>,
 }
 
 impl Clock {
-    /// The clocks as a response with these headers came.
-    pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
-        let time = ServerTime::of(headers, now);
-        Self {
-            here: time.map_or_else(now, |time| time.here),
-            server: time.map(|time| time.server),
+    /// The clocks when a response with these headers arrived.
+    pub(crate) fn from_headers(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
+        match ServerTime::from_headers(headers, now) {
+            Some(time) => Self {
+                local: time.local,
+                server: Some(time.server),
+            },
+            None => Self {
+                local: now(),
+                server: None,
+            },
         }
     }
 
-    /// The difference between the clocks; `None` if the server did not report its time.
-    pub fn apart(&self) -> Option<Duration> {
-        self.server.map(|server| {
-            ServerTime {
-                server,
-                here: self.here,
-            }
-            .apart()
-        })
+    /// The absolute difference between the clocks; `None` if the server did not report its time.
+    pub(crate) fn difference(&self) -> Option<Duration> {
+        Some(absolute_difference(self.local, self.server?))
     }
 
-    /// The earlier of the two: by it nothing looks older than it is.
-    pub fn earlier(&self) -> SystemTime {
-        self.server
-            .map_or(self.here, |server| server.min(self.here))
+    /// The earlier time, by which an age is never overestimated.
+    pub(crate) fn earlier(&self) -> SystemTime {
+        self.server.unwrap_or(self.local).min(self.local)
     }
 
-    /// The later of the two.
-    pub fn later(&self) -> SystemTime {
-        self.server
-            .map_or(self.here, |server| server.max(self.here))
+    /// The later of both times.
+    pub(crate) fn later(&self) -> SystemTime {
+        self.server.unwrap_or(self.local).max(self.local)
     }
 }
 
@@ -105,19 +102,19 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
             .collect();
-        ServerTime::of(&headers, noon)
+        ServerTime::from_headers(&headers, noon)
     }
 
     #[test]
-    fn a_clock_may_be_behind_or_ahead() {
+    fn local_clock_may_be_behind_or_ahead() {
         let behind = server_time_of(&[(DATE, "Thu, 01 Jan 2026 12:10:00 GMT")]).unwrap();
         assert_eq!(
-            (behind.apart(), behind.is_behind()),
+            (behind.difference(), behind.is_local_behind()),
             (Duration::from_secs(600), true)
         );
         let ahead = server_time_of(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT")]).unwrap();
         assert_eq!(
-            (ahead.apart(), ahead.is_behind()),
+            (ahead.difference(), ahead.is_local_behind()),
             (Duration::from_secs(60), false)
         );
     }

@@ -1,21 +1,21 @@
-//! What the body of an error says.
+//! Error messages in response bodies.
 //!
-//! The text is a server's: whoever shows it cleans it first.
+//! The messages are a server's text: callers clean them before they show them.
 
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest body that is searched for errors, in bytes: what is longer is data, which may be
-/// anything, and what it is parsed into takes many times its memory.
+/// The longest body that is searched for errors, in bytes. A longer one is data, whose parsed form
+/// would take many times its memory.
 const ERRORS_MAX: usize = 1024 * 1024;
 
-/// All the shapes at once; each field may be missing.
+/// The fields of all error formats; each may be missing.
 #[derive(Deserialize)]
 struct ErrorFields {
     #[serde(default)]
-    errors: Vec<Entry>,
+    errors: Vec<RegistryError>,
     error: Option<String>,
     error_description: Option<String>,
     details: Option<String>,
@@ -23,27 +23,27 @@ struct ErrorFields {
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct RegistryError {
     code: Option<String>,
     message: Option<String>,
 }
 
 /// The message of a registry (OCI distribution specification, "Error Codes") or a token server;
-/// `None` if there is none, as in a page for browsers.
-pub fn of_registry(body: &[u8]) -> Option<String> {
-    let Ok(shapes) = serde_json::from_slice::<ErrorFields>(body) else {
-        return plain(body);
+/// `None` for a body without one, such as an HTML page.
+pub(crate) fn registry_message(body: &[u8]) -> Option<String> {
+    let Ok(fields) = serde_json::from_slice::<ErrorFields>(body) else {
+        return first_line(body);
     };
-    if let Some(Entry { code, message }) = shapes.errors.into_iter().next() {
-        return joined(code, message);
+    if let Some(RegistryError { code, message }) = fields.errors.into_iter().next() {
+        return join(code, message);
     }
-    joined(shapes.error, shapes.error_description)
-        .or(shapes.details)
-        .or(shapes.message)
+    join(fields.error, fields.error_description)
+        .or(fields.details)
+        .or(fields.message)
 }
 
-/// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if there is none.
-pub fn of_forge(body: &[u8]) -> String {
+/// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if the body has none.
+pub(crate) fn forge_message(body: &[u8]) -> String {
     if body.len() > ERRORS_MAX {
         return String::new();
     }
@@ -66,44 +66,49 @@ pub fn of_forge(body: &[u8]) -> String {
     text
 }
 
-/// An error of GraphQL.
+/// A GraphQL error.
 #[derive(Debug, Deserialize)]
-pub struct GraphqlError {
-    /// Its type, such as `FORBIDDEN`; empty where the server names none.
+pub(crate) struct GraphqlError {
+    /// Its type, such as `FORBIDDEN`; empty if the server reports none.
     #[serde(rename = "type", default)]
-    pub kind: String,
-    /// Its text.
+    pub(crate) kind: String,
     #[serde(default)]
-    pub message: String,
-    /// Where in the response something is missing because of it.
+    pub(crate) message: String,
+    /// The part of the response that is missing because of the error.
     #[serde(default)]
-    pub path: Value,
+    pub(crate) path: Value,
 }
 
-/// The errors of a response of GraphQL.
+/// The errors in a GraphQL response.
 pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct Response {
         #[serde(default)]
         errors: Vec<GraphqlError>,
     }
     if body.len() > ERRORS_MAX {
         return Vec::new();
     }
-    serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |answer| answer.errors)
+    match serde_json::from_slice::<Response>(body) {
+        Ok(response) => response.errors,
+        Err(_) => Vec::new(),
+    }
 }
 
-fn joined(code: Option<String>, text: Option<String>) -> Option<String> {
+fn join(code: Option<String>, text: Option<String>) -> Option<String> {
     match (code, text) {
         (Some(code), Some(text)) => Some(format!("{code}: {text}")),
         (code, text) => code.or(text),
     }
 }
 
-fn plain(body: &[u8]) -> Option<String> {
+/// The first line of a plain text body; `None` for HTML and JSON.
+fn first_line(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let readable = !text.is_empty() && !text.starts_with(['<', '{', '[']);
-    readable.then(|| text.lines().next().unwrap_or_default().to_owned())
+    if text.starts_with(['<', '{', '[']) {
+        return None;
+    }
+    text.lines().next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -111,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_shape_gives_its_message_and_a_page_gives_none() {
-        let message = |body: &str| of_registry(body.as_bytes());
+    fn each_error_format_has_a_message() {
+        let message = |body: &str| registry_message(body.as_bytes());
         let oci = r#"{"errors":[{"code":"DENIED","message":"no access","detail":[{"x":1}]}]}"#;
         assert_eq!(message(oci).as_deref(), Some("DENIED: no access"));
         assert_eq!(
@@ -124,7 +129,7 @@ mod tests {
             Some("incorrect username or password")
         );
         assert_eq!(message("slow down\nplease").as_deref(), Some("slow down"));
-        for none in [
+        for body in [
             "",
             "<html>Bad gateway</html>",
             "{",
@@ -132,19 +137,19 @@ mod tests {
             "[1]",
             r#"{"errors":[]}"#,
         ] {
-            assert_eq!(message(none), None, "{none}");
+            assert_eq!(message(body), None, "{body}");
         }
     }
 
     #[test]
     fn long_bodies_are_not_searched_for_errors() {
         let body = |length: usize| {
-            let begin = r#"{"message":"no","errors":[{"message":"no"}],"x":""#;
-            format!("{begin}{}\"}}", "x".repeat(length - begin.len() - 2)).into_bytes()
+            let start = r#"{"message":"no","errors":[{"message":"no"}],"x":""#;
+            format!("{start}{}\"}}", "x".repeat(length - start.len() - 2)).into_bytes()
         };
-        assert_eq!(of_forge(&body(ERRORS_MAX)), "no; no");
+        assert_eq!(forge_message(&body(ERRORS_MAX)), "no; no");
         assert_eq!(graphql_errors(&body(ERRORS_MAX)).len(), 1);
-        assert_eq!(of_forge(&body(ERRORS_MAX + 1)), "");
+        assert_eq!(forge_message(&body(ERRORS_MAX + 1)), "");
         assert_eq!(graphql_errors(&body(ERRORS_MAX + 1)).len(), 0);
     }
 }

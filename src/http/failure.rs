@@ -1,5 +1,5 @@
-//! Why a request got no response that could be used. Callers put this into words: the texts in here
-//! are a server's or a library's, and are not safe to show before they are redacted.
+//! The errors of requests without a usable response. Callers format them: the texts here are a
+//! server's or a library's, and must be redacted before they are shown.
 
 use std::time::Duration;
 
@@ -7,84 +7,75 @@ use reqwest::StatusCode;
 
 use super::{RetryAdvice, StopReason, budget::Timeout};
 
-/// Why a request was given up.
+/// The error of a request, after its last attempt.
 #[derive(Debug, Clone)]
-pub struct Failure {
-    /// What happened to its last attempt.
-    pub cause: Cause,
-    /// Why there was no further one.
-    pub stop: StopReason,
+pub(crate) struct Failure {
+    /// The cause of the last attempt's failure.
+    pub(crate) cause: Cause,
+    /// The reason that there was no further attempt.
+    pub(crate) stop: StopReason,
 }
 
-/// Why one attempt failed.
+/// The error of one attempt.
 #[derive(Debug, Clone)]
-pub struct AttemptError {
-    /// What happened.
-    pub cause: Cause,
-    /// Whether another attempt may do better.
-    pub again: RetryAdvice,
+pub(crate) struct AttemptError {
+    pub(crate) cause: Cause,
+    pub(crate) retry: RetryAdvice,
 }
 
-/// What happened to an attempt.
+/// The cause of a failed attempt.
 #[derive(Debug, Clone)]
-pub enum Cause {
-    /// No client could be built: no root certificates can be loaded.
+pub(crate) enum Cause {
+    /// No client was created, because no root certificates can be loaded.
     NoClient(String),
-    /// A status that may pass by itself.
-    Status {
-        /// The status.
-        status: StatusCode,
-        /// What was read of the body.
-        body: Vec<u8>,
-    },
-    /// Something below HTTP.
+    /// A status that may be temporary, and the part of the body that was read.
+    Status { status: StatusCode, body: Vec<u8> },
+    /// An error below HTTP.
     Network(Network),
-    /// No progress for so long.
+    /// No progress within this time.
     Stalled(Duration),
-    /// Not finished after so long.
+    /// Not complete within this time.
     Overdue(Duration),
-    /// More than so many bytes.
+    /// The body has more bytes than this.
     TooLarge(u64),
-    /// Compressed, which was not asked for.
+    /// The body is compressed, which was not requested.
     Compressed,
-    /// It was not sent: requests to the server are parked.
+    /// It was not sent: requests to the server are suspended.
     Parked,
-    /// A redirect that is not followed, and why; safe to show.
+    /// A redirect that is not followed; the reason is safe to show.
     Redirect(String),
 }
 
-/// The failure below HTTP.
+/// An error below HTTP.
 #[derive(Debug, Clone)]
-pub struct Network {
-    /// How far the connection had come.
-    pub stage: Stage,
-    /// The innermost text about it.
-    pub detail: Option<String>,
-    /// The failure of TLS, if TLS failed.
-    pub tls: Option<TlsFailure>,
+pub(crate) struct Network {
+    pub(crate) stage: Stage,
+    /// The message of the innermost error.
+    pub(crate) detail: Option<String>,
+    /// The TLS error, if TLS failed.
+    pub(crate) tls: Option<TlsFailure>,
 }
 
-/// Why a TLS connection could not be made or continued.
+/// A TLS error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TlsFailure {
+pub(crate) enum TlsFailure {
     /// The server's bytes are not a TLS record, such as a plain HTTP response.
     NotTls,
-    /// Any other failure, in the words of the TLS library.
+    /// Any other error, with the message of the TLS library.
     Other(String),
 }
 
-/// How far a connection had come.
+/// The state of a connection when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// It was not there yet: nothing was sent.
+pub(crate) enum Stage {
+    /// Not established: nothing was sent.
     Connecting,
-    /// It broke.
     Connected,
 }
 
 impl Cause {
     /// Whether the server may have carried out the request anyway.
-    pub fn may_be_done(&self) -> bool {
+    pub(crate) fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Status { status, .. } => status.is_server_error(),
             Self::Network(network) => network.stage == Stage::Connected,
@@ -97,7 +88,7 @@ impl Cause {
         }
     }
 
-    /// Whether the host seems to be down, and not just this request to be bad.
+    /// Whether the host seems to be down, so that other requests would fail too.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Network(network) => network.tls.is_none(),
@@ -106,48 +97,51 @@ impl Cause {
         }
     }
 
-    pub(super) fn again(self, again: RetryAdvice) -> AttemptError {
-        AttemptError { cause: self, again }
+    pub(super) fn with_retry(self, retry: RetryAdvice) -> AttemptError {
+        AttemptError { cause: self, retry }
     }
 
-    pub(super) fn never(self) -> AttemptError {
-        self.again(RetryAdvice::Never)
+    pub(super) fn without_retry(self) -> AttemptError {
+        self.with_retry(RetryAdvice::Never)
     }
 }
 
 impl Network {
-    pub(super) fn of(error: &reqwest::Error) -> Self {
-        let chain = || {
-            std::iter::successors(Some(error as &dyn std::error::Error), |error| {
-                error.source()
-            })
-        };
-        Self {
+    pub(super) fn from_error(error: &reqwest::Error) -> Self {
+        let mut network = Self {
             stage: if error.is_connect() {
                 Stage::Connecting
             } else {
                 Stage::Connected
             },
-            // The outermost text contains the URL, and its query may contain a signature.
-            detail: chain().skip(1).last().map(ToString::to_string),
-            tls: chain().find_map(tls_error),
+            detail: None,
+            tls: tls_failure(error),
+        };
+        // The outermost message is skipped: it contains the URL, whose query may contain a
+        // signature.
+        let mut source = std::error::Error::source(error);
+        while let Some(error) = source {
+            network.detail = Some(error.to_string());
+            network.tls = network.tls.or_else(|| tls_failure(error));
+            source = error.source();
         }
+        network
     }
 }
 
 impl From<Timeout> for AttemptError {
     fn from(timeout: Timeout) -> Self {
         match timeout {
-            Timeout::Stalled(progress) => Cause::Stalled(progress).again(RetryAdvice::Later),
-            // It would take as long again.
-            Timeout::Overdue(whole) => Cause::Overdue(whole).never(),
+            Timeout::Stalled(limit) => Cause::Stalled(limit).with_retry(RetryAdvice::Later),
+            // The next attempt would take as long.
+            Timeout::Overdue(limit) => Cause::Overdue(limit).without_retry(),
         }
     }
 }
 
-/// A TLS error as a failure; I/O errors carry theirs inside, sometimes in one another, where
-/// `source` skips them.
-fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<TlsFailure> {
+/// The TLS failure in an error. I/O errors wrap TLS errors, sometimes in several layers, which
+/// `source` skips.
+fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<TlsFailure> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         let not_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         return Some(if *tls == not_tls {
@@ -156,5 +150,5 @@ fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<TlsFailure> {
             TlsFailure::Other(tls.to_string())
         });
     }
-    tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?)
+    tls_failure(error.downcast_ref::<std::io::Error>()?.get_ref()?)
 }

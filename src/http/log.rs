@@ -1,5 +1,5 @@
-//! The request log: one `tracing` event for each request that was sent, redirects and repeated
-//! attempts included, once its body was read, given up or dropped.
+//! The request log: one `tracing` event for each request, including redirects and retries, when
+//! its response was read, failed, or was dropped.
 //!
 //! Nothing is printed here: a subscriber of [`LOG`] receives the events. They never contain headers
 //! or bodies.
@@ -11,57 +11,56 @@ use tracing::Level;
 use super::{Cause, Stage, address::host_of};
 use crate::untrusted::{Secrets, plain};
 
-/// The target of the events, at the level of debugging.
-pub const LOG: &str = "repin::http";
+/// The target of the events; their level is debug.
+pub(crate) const LOG: &str = "repin::http";
 
-/// A request in progress, logged when it is dropped; nothing if nobody subscribed.
+/// A request in progress, logged when it is dropped; empty if the log has no subscriber.
 #[derive(Debug)]
-pub(super) struct Entry(Option<Request>);
+pub(super) struct LogRecord(Option<Request>);
 
 #[derive(Debug)]
 struct Request {
     method: Method,
     url: String,
     attempt: u32,
-    begun: Instant,
+    start: Instant,
     status: Option<StatusCode>,
     bytes: u64,
     error: Option<&'static str>,
 }
 
-impl Entry {
-    /// A request that is about to be sent.
-    pub(super) fn begin(method: &Method, url: &Url, attempt: u32, secrets: &Secrets) -> Self {
-        let wanted = tracing::enabled!(target: LOG, Level::DEBUG);
-        Self(wanted.then(|| Request {
+impl LogRecord {
+    /// Starts the record of a request that is about to be sent.
+    pub(super) fn start(method: &Method, url: &Url, attempt: u32, secrets: &Secrets) -> Self {
+        if !tracing::enabled!(target: LOG, Level::DEBUG) {
+            return Self(None);
+        }
+        Self(Some(Request {
             method: method.clone(),
-            url: plain(&secrets.redact(&shown(url))),
+            url: plain(&secrets.redact(&redacted(url))),
             attempt,
-            begun: Instant::now(),
+            start: Instant::now(),
             status: None,
             bytes: 0,
-            // Until more is known: its future was dropped.
+            // Remains if the request's future is dropped.
             error: Some("cancelled"),
         }))
     }
 
-    /// The beginning of the response came.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(super) fn set_status(&mut self, status: StatusCode) {
         if let Some(request) = &mut self.0 {
             request.status = Some(status);
             request.error = None;
         }
     }
 
-    /// More of the body came.
-    pub(super) fn received(&mut self, bytes: usize) {
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
         if let Some(request) = &mut self.0 {
             request.bytes += bytes as u64;
         }
     }
 
-    /// It came to nothing.
-    pub(super) fn failed(&mut self, cause: &Cause) {
+    pub(super) fn set_failure(&mut self, cause: &Cause) {
         if let Some(request) = &mut self.0 {
             request.error = Some(match cause {
                 Cause::Network(network) if network.tls.is_some() => "TLS failed",
@@ -78,7 +77,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for LogRecord {
     fn drop(&mut self) {
         let Some(request) = self.0.take() else {
             return;
@@ -92,22 +91,22 @@ impl Drop for Entry {
             url = %request.url,
             status = %status,
             bytes = request.bytes,
-            ms = u64::try_from(request.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms = u64::try_from(request.start.elapsed().as_millis()).unwrap_or(u64::MAX),
             attempt = request.attempt,
             error = request.error.map(tracing::field::display),
         );
     }
 }
 
-/// A URL without what may be secret: user, fragment, and every value of the query that is no short
-/// number. Storage behind a registry signs its URLs in the query.
-fn shown(url: &Url) -> String {
+/// A URL without user, fragment, and the values of its query, except short numbers. A registry's
+/// storage signs its URLs in the query.
+fn redacted(url: &Url) -> String {
     let mut text = format!("{}://{}{}", url.scheme(), host_of(url), url.path());
-    for (at, pair) in url.query().unwrap_or_default().split('&').enumerate() {
+    for (index, pair) in url.query().unwrap_or_default().split('&').enumerate() {
         if pair.is_empty() {
             continue;
         }
-        text.push(if at == 0 { '?' } else { '&' });
+        text.push(if index == 0 { '?' } else { '&' });
         match pair.split_once('=') {
             Some((_, value)) if is_short_number(value) => text.push_str(pair),
             Some((name, _)) => text.extend([name, "=***"]),
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_shown_without_what_may_be_secret() {
+    fn logged_urls_contain_no_secrets() {
         for (url, expected) in [
             (
                 "https://user:pass@cdn.example/a/b?X-Sig=s3cret&n=100&last=v1#part",
@@ -140,7 +139,7 @@ mod tests {
                 "http://h/a%1B[2J?%E2%80%AE=1",
             ),
         ] {
-            assert_eq!(shown(&url.parse().unwrap()), expected);
+            assert_eq!(redacted(&url.parse().unwrap()), expected);
         }
     }
 }

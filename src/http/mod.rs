@@ -1,42 +1,45 @@
-//! One HTTP client for registries and forges: connections, attempts, deadlines, rate limits, and
-//! what servers say about the time.
+//! One HTTP client for registries and forges: connections, retries, deadlines, rate limits, and
+//! the clocks of servers.
 //!
-//! How the two differ is data ([`Policy`]). What a request means, which credentials it carries and
-//! what a response is worth is decided by the caller. In: a [`Call`]. Out: a [`Reply`] that no
-//! further attempt would change, or a [`Failure`] that says what happened and why there was no
-//! further attempt; the caller puts both into words.
+//! The differences between registries and forges are data (`Policy`). The caller decides the
+//! meaning of a request, its credentials, and the value of a response. In: a `Call`. Out: a
+//! `Reply` that a retry would not change, or a `Failure` with its cause and the reason that the
+//! client stopped; the caller formats both for users.
 
-pub mod address;
-mod allowance;
-mod announce;
+pub(crate) mod address;
 mod body;
 mod budget;
 mod call;
 mod client;
 mod clock;
-pub mod error_body;
+mod deadline;
+pub(crate) mod error_body;
 mod failure;
 mod log;
 mod pace;
+mod pause;
 mod policy;
 mod redirect;
 mod retry;
 mod timer;
 mod transport;
 
-pub use allowance::Allowance;
-pub use announce::{Announce, Pause, time_of_day};
-pub use body::{Body, Open};
-pub use call::{Call, Effect, Idempotency, Reading, Reply};
-pub use client::Client;
+pub(crate) use body::{Body, OpenBody};
+pub(crate) use call::{BodyMode, Call, Effect, Idempotency, Reply};
+pub(crate) use client::Client;
 pub use clock::{Clock, ServerTime};
-pub use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
-pub use log::LOG;
-pub use pace::{Pace, Shard, Tallied, tallied};
-pub use policy::{
+pub(crate) use deadline::Deadline;
+pub use deadline::SharedDeadline;
+pub(crate) use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
+pub(crate) use log::LOG;
+pub(crate) use pace::count_requests;
+pub use pace::{Pace, Shard};
+pub use pause::PauseListener;
+pub(crate) use pause::{Pause, time_of_day};
+pub(crate) use policy::{
     Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects, RetryAdvice,
     WaitReason,
 };
-pub use retry::{Deadline, StopReason};
+pub(crate) use retry::StopReason;
 pub use timer::Timer;
 pub use transport::{SettingsError, Transport};

@@ -1,9 +1,9 @@
-//! The pace of a process that works on many repositories of one forge: when a request may begin.
+//! The pace of a process that works on many repositories of one forge.
 //!
-//! Shards do not talk to each other, and limits are the token's: each shard writes only in its own
-//! seconds of the server's clock, which all of them see. A limit parks the whole process: no writes
-//! until it ends, and no reads either if a read was limited or little of the hourly budget is left.
-//! Nothing is sent here; the client asks before each request and reports each response.
+//! Shards do not communicate, but share a token and its rate limits: each shard writes only in its
+//! own seconds of the server's clock. A rate limit parks the process: it suspends writes, and also
+//! reads if a read was limited or the hourly budget is nearly used up. The client requests a
+//! [`Permit`] before each request and reports each response.
 
 use std::{
     cell::Cell,
@@ -17,45 +17,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Deadline, Effect, Timer, clock::server_time};
 
-/// Reads in progress at once.
+/// The maximum number of concurrent reads.
 const READS: usize = 4;
-/// Where in its second a write begins: late enough for a clock that is known to a fraction of a
-/// second, early enough to arrive within it.
-const PHASE: Duration = Duration::from_millis(400);
-/// The latest moment of its second at which a write begins.
-const LATEST: Duration = Duration::from_millis(800);
-/// The first pause after a limit whose end the server does not name (GitHub REST API, "Rate limits",
-/// "Exceeding the rate limit"), and the longest one.
-const UNNAMED: Duration = Duration::from_secs(60);
-const UNNAMED_MAX: Duration = Duration::from_secs(900);
-/// Reads are parked while less than one part in so many of a budget is left.
+/// The part of its second in which a write begins. The estimate of the server's clock is off by a
+/// fraction of a second, and the request must arrive within the second.
+const WRITE_EARLIEST: Duration = Duration::from_millis(400);
+const WRITE_LATEST: Duration = Duration::from_millis(800);
+/// The first pause after a limit whose end the server does not report (GitHub REST API, "Rate
+/// limits", "Exceeding the rate limit"), and the longest one.
+const LIMIT_PAUSE: Duration = Duration::from_secs(60);
+const LIMIT_PAUSE_MAX: Duration = Duration::from_secs(900);
+/// Reads are parked while less than one part in this number of the hourly budget remains.
 const RESERVE: u64 = 20;
 
 tokio::task_local! {
-    /// How many requests the work in progress has begun.
-    static BEGUN: Cell<u64>;
+    /// The number of requests of the current work.
+    static REQUESTS: Cell<u64>;
 }
 
-/// What some work came to, and how many requests it took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tallied<T> {
-    /// What it came to.
-    pub output: T,
-    /// How many requests it began.
-    pub requests: u64,
+/// Runs work, and counts the paced requests that it begins.
+pub(crate) async fn count_requests<T>(work: impl Future<Output = T>) -> (T, u64) {
+    REQUESTS
+        .scope(Cell::new(0), async {
+            let output = work.await;
+            (output, REQUESTS.with(Cell::get))
+        })
+        .await
 }
 
-/// Counts the requests that some work begins, where they are paced.
-pub async fn tallied<T>(work: impl Future<Output = T>) -> Tallied<T> {
-    let counted = async {
-        let output = work.await;
-        let requests = BEGUN.with(Cell::get);
-        Tallied { output, requests }
-    };
-    BEGUN.scope(Cell::new(0), counted).await
-}
-
-/// When the requests of a process may begin; clones share it.
+/// The pace of a process; clones share it.
 #[derive(Debug, Clone)]
 pub struct Pace(Arc<Shared>);
 
@@ -63,51 +53,51 @@ pub struct Pace(Arc<Shared>);
 struct Shared {
     shard: Shard,
     /// The time between two new pull requests of this process.
-    between_pulls: Duration,
+    pull_request_interval: Duration,
     timer: Timer,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
-/// Which part of all requests a process makes.
+/// The part of the work that belongs to one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Its number, from 0.
+    /// The number of this shard, from 0.
     pub number: u32,
-    /// How many there are.
-    pub of: u32,
+    /// The number of all shards.
+    pub count: u32,
 }
 
+/// Times are by the server's clock.
 #[derive(Debug, Default)]
 struct State {
-    /// The server's clock less this one's: at least, at most; in nanoseconds.
     offset: Option<Offset>,
-    /// When the last write began and when it ended, by the server's clock.
-    last_write: Option<SystemTime>,
-    last_end: Option<SystemTime>,
-    last_pull: Option<SystemTime>,
-    /// Until when, by the server's clock, nothing is written.
-    writes_parked: Option<SystemTime>,
-    /// The same for reads, by the budget that they count towards.
-    reads_parked: BTreeMap<&'static str, SystemTime>,
-    /// How many limits without a time came one after another, and when the last one did.
-    unnamed: u32,
-    limited: Option<SystemTime>,
+    last_write_start: Option<SystemTime>,
+    last_write_end: Option<SystemTime>,
+    last_pull_request: Option<SystemTime>,
+    writes_parked_until: Option<SystemTime>,
+    /// The times until which reads are parked, by rate limit.
+    reads_parked_until: BTreeMap<&'static str, SystemTime>,
+    /// The number of consecutive limits whose end the server did not report.
+    limits_without_end: u32,
+    /// The last limit, by the local clock.
+    last_limit: Option<SystemTime>,
 }
 
+/// The bounds of the server's clock minus the local clock, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offset {
-    least: i128,
-    most: i128,
+    min: i128,
+    max: i128,
 }
 
-/// A request in progress.
+/// The permission for a request, held until its response was read.
 #[derive(Debug)]
 pub(super) struct Permit {
-    _place: OwnedSemaphorePermit,
-    begun: SystemTime,
-    /// Who learns when a write ends.
+    _slot: OwnedSemaphorePermit,
+    start: SystemTime,
+    /// The pace that records the end of a write.
     write: Option<Pace>,
 }
 
@@ -115,22 +105,22 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(pace) = &self.write {
             let now = pace.server_now();
-            pace.state().last_end = Some(now);
+            pace.state().last_write_end = Some(now);
         }
     }
 }
 
-/// A wait that would pass the deadline.
+/// A wait that exceeds the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLong(pub(super) Duration);
+pub(super) struct PastDeadline(pub(super) Duration);
 
 impl Pace {
-    /// The pace of `shard`, which opens its part of `pulls` pull requests a minute.
-    pub fn new(shard: Shard, pulls: u32, timer: Timer) -> Self {
-        let of = shard.of.max(1);
+    /// The pace of a shard; all shards together open `pull_requests` pull requests per minute.
+    pub fn new(shard: Shard, pull_requests: u32, timer: Timer) -> Self {
+        let count = shard.count.max(1);
         Self(Arc::new(Shared {
-            shard: Shard { of, ..shard },
-            between_pulls: Duration::from_secs(60) * of / pulls.max(1),
+            shard: Shard { count, ..shard },
+            pull_request_interval: Duration::from_secs(60) * count / pull_requests.max(1),
             timer,
             reads: Arc::new(Semaphore::new(READS)),
             writes: Arc::new(Semaphore::new(1)),
@@ -138,49 +128,49 @@ impl Pace {
         }))
     }
 
-    /// The clock that requests wait by.
-    pub fn timer(&self) -> &Timer {
+    /// The clock of the waits.
+    pub(crate) fn timer(&self) -> &Timer {
         &self.0.timer
     }
 
-    /// Waits until this process may open another pull request; `false` if that is past the deadline.
-    pub async fn pull_request(&self, until: Deadline) -> bool {
+    /// Waits until this process may open another pull request; `false` if the wait exceeds the
+    /// deadline.
+    pub(crate) async fn wait_for_pull_request(&self, until: Deadline) -> bool {
         loop {
             let now = self.server_now();
-            let wait = {
-                let mut state = self.state();
-                let free = state.last_pull.map(|last| last + self.0.between_pulls);
-                let wait = free.and_then(|free| free.duration_since(now).ok());
-                let wait = wait.filter(|wait| !wait.is_zero());
-                if wait.is_none() {
-                    state.last_pull = Some(now);
-                }
-                wait
+            let Some(wait) = self.reserve_pull_request(now) else {
+                return true;
             };
-            let Some(wait) = wait else { return true };
-            if until.is_over_after(self.0.timer.real(wait)) {
+            if until.is_over_after(self.0.timer.real_duration(wait)) {
                 return false;
             }
             self.0.timer.sleep(wait).await;
         }
     }
 
-    /// Until when nothing is written, by the server's clock; `None`: not parked.
-    pub fn parked(&self) -> Option<SystemTime> {
-        let now = self.server_now();
-        self.state().writes_parked.filter(|until| *until > now)
+    /// Records a pull request that is opened now, or returns the wait before the next one.
+    fn reserve_pull_request(&self, now: SystemTime) -> Option<Duration> {
+        let mut state = self.state();
+        if let Some(last) = state.last_pull_request {
+            let wait = wait_until(last + self.0.pull_request_interval, now);
+            if wait.is_some() {
+                return wait;
+            }
+        }
+        state.last_pull_request = Some(now);
+        None
     }
 
-    /// The server's clock, as far as its responses show it.
-    pub fn server_now(&self) -> SystemTime {
+    /// The time by the server's clock, estimated from its responses.
+    fn server_now(&self) -> SystemTime {
         let offset = self.state().offset.map_or(0, Offset::middle);
-        moved(self.0.timer.now(), offset)
+        add_nanos(self.0.timer.now(), offset)
     }
 
-    /// A time of the server's by this machine's clock.
-    pub(super) fn here(&self, server: SystemTime) -> SystemTime {
+    /// The local time at a time by the server's clock.
+    pub(super) fn to_local_time(&self, server: SystemTime) -> SystemTime {
         let offset = self.state().offset.map_or(0, Offset::middle);
-        moved(server, -offset)
+        add_nanos(server, -offset)
     }
 
     /// Waits until a request may begin.
@@ -189,114 +179,119 @@ impl Pace {
         effect: Effect,
         url: &Url,
         until: Deadline,
-    ) -> Result<Permit, TooLong> {
-        let places = match effect {
-            Effect::Reads => &self.0.reads,
-            Effect::Writes => &self.0.writes,
+    ) -> Result<Permit, PastDeadline> {
+        let slots = match effect {
+            Effect::Read => &self.0.reads,
+            Effect::Write => &self.0.writes,
         };
-        let place = Arc::clone(places)
+        let slot = Arc::clone(slots)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
         loop {
             let now = self.server_now();
-            let parked = {
-                let state = self.state();
-                let parked = match effect {
-                    Effect::Reads => state.reads_parked.get(budget(url)).copied(),
-                    Effect::Writes => state.writes_parked,
-                };
-                parked.and_then(|end| end.duration_since(now).ok())
+            let parked_until = match effect {
+                Effect::Read => {
+                    let limit = rate_limit_of(url);
+                    self.state().reads_parked_until.get(limit).copied()
+                }
+                Effect::Write => self.state().writes_parked_until,
             };
-            if let Some(wait) = parked.filter(|wait| !wait.is_zero()) {
-                if until.is_over_after(self.0.timer.real(wait)) {
-                    return Err(TooLong(wait));
+            if let Some(wait) = parked_until.and_then(|end| wait_until(end, now)) {
+                if until.is_over_after(self.0.timer.real_duration(wait)) {
+                    return Err(PastDeadline(wait));
                 }
                 self.0.timer.sleep(wait).await;
                 continue;
             }
-            if effect == Effect::Writes {
-                let (last, end) = {
-                    let state = self.state();
-                    (state.last_write, state.last_end)
-                };
-                let at = next_write(self.0.shard, now, last, end);
-                if let Ok(wait) = at.duration_since(now)
-                    && !wait.is_zero()
-                {
-                    self.0.timer.sleep(wait).await;
-                    continue;
-                }
-                self.state().last_write = Some(now);
+            if effect == Effect::Write
+                && let Some(wait) = self.reserve_write(now)
+            {
+                self.0.timer.sleep(wait).await;
+                continue;
             }
-            // Outside of counted work, nobody wants to know.
-            let _ = BEGUN.try_with(|begun| begun.set(begun.get() + 1));
+            // An error means that this work is not counted.
+            let _ = REQUESTS.try_with(|requests| requests.set(requests.get() + 1));
             return Ok(Permit {
-                _place: place,
-                begun: self.0.timer.now(),
-                write: (effect == Effect::Writes).then(|| self.clone()),
+                _slot: slot,
+                start: self.0.timer.now(),
+                write: (effect == Effect::Write).then(|| self.clone()),
             });
         }
     }
 
-    /// Takes in what a response says about the server's clock and budget. Returns until when reads
-    /// are parked, if that is new.
+    /// Records a write that begins now, or returns the wait before it may begin.
+    fn reserve_write(&self, now: SystemTime) -> Option<Duration> {
+        let mut state = self.state();
+        let (start, end) = (state.last_write_start, state.last_write_end);
+        let wait = wait_until(next_write(self.0.shard, now, start, end), now);
+        if wait.is_none() {
+            state.last_write_start = Some(now);
+        }
+        wait
+    }
+
+    /// Updates the estimates of the server's clock and budget from a response. Returns the time
+    /// until which reads are parked, if it changed.
     pub(super) fn observe(
         &self,
         permit: &Permit,
         url: &Url,
         headers: &HeaderMap,
     ) -> Option<SystemTime> {
-        let here = self.0.timer.now();
-        if let Some(server) = server_time(headers).filter(|_| !self.0.timer.is_shared()) {
-            // Whole seconds: the server's clock was at most one later, at some time since the
-            // request began.
-            let seen = Offset {
-                least: nanos(server) - nanos(here),
-                most: nanos(server) + 1_000_000_000 - nanos(permit.begun),
+        let local = self.0.timer.now();
+        if !self.0.timer.is_server_clock()
+            && let Some(server) = server_time(headers)
+        {
+            // The header is rounded down to a second, and was written after the request began.
+            let observed = Offset {
+                min: nanos(server) - nanos(local),
+                max: nanos(server) + 1_000_000_000 - nanos(permit.start),
             };
             let mut state = self.state();
-            let known = state.offset.and_then(|known| known.within(seen));
-            state.offset = Some(known.unwrap_or(seen));
+            let combined = state.offset.and_then(|known| known.intersection(observed));
+            state.offset = Some(combined.unwrap_or(observed));
         }
         let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
-        let (limit, left) = (
-            number("x-ratelimit-limit")?,
-            number("x-ratelimit-remaining")?,
-        );
-        let reset = Duration::from_secs(number("x-ratelimit-reset")?);
-        let reset = UNIX_EPOCH.checked_add(reset)?;
-        if left.saturating_mul(RESERVE) >= limit || reset <= self.server_now() {
+        let limit = number("x-ratelimit-limit")?;
+        let remaining = number("x-ratelimit-remaining")?;
+        let reset = UNIX_EPOCH.checked_add(Duration::from_secs(number("x-ratelimit-reset")?))?;
+        if remaining.saturating_mul(RESERVE) >= limit || reset <= self.server_now() {
             return None;
         }
         let mut state = self.state();
-        let before = state.reads_parked.insert(budget(url), reset);
-        (before != Some(reset)).then_some(reset)
+        let previous = state.reads_parked_until.insert(rate_limit_of(url), reset);
+        (previous != Some(reset)).then_some(reset)
     }
 
-    /// A request succeeded.
-    pub(super) fn succeeded(&self, permit: &Permit, effect: Effect) {
+    /// Ends the doubling of pauses after a write that began after the last limit.
+    pub(super) fn record_success(&self, permit: &Permit, effect: Effect) {
         let mut state = self.state();
-        if effect == Effect::Writes && state.limited.is_none_or(|at| permit.begun > at) {
-            state.unnamed = 0;
+        if effect == Effect::Write && state.last_limit.is_none_or(|limit| permit.start > limit) {
+            state.limits_without_end = 0;
         }
     }
 
-    /// A request was limited: parks the process, and returns for how long.
-    pub(super) fn limited(&self, effect: Effect, url: &Url, asked: Option<Duration>) -> Duration {
-        let (here, now) = (self.0.timer.now(), self.server_now());
+    /// Parks the process after a rate limit, and returns the duration.
+    pub(super) fn park(&self, effect: Effect, url: &Url, requested: Option<Duration>) -> Duration {
+        let (local, now) = (self.0.timer.now(), self.server_now());
         let mut state = self.state();
-        state.limited = Some(here);
-        let wait = asked.unwrap_or_else(|| {
-            let doubled = UNNAMED.saturating_mul(1 << state.unnamed.min(10));
-            state.unnamed += 1;
-            doubled.min(UNNAMED_MAX)
+        state.last_limit = Some(local);
+        let wait = requested.unwrap_or_else(|| {
+            let doubled = LIMIT_PAUSE.saturating_mul(1 << state.limits_without_end.min(10));
+            state.limits_without_end += 1;
+            doubled.min(LIMIT_PAUSE_MAX)
         });
-        // A wait that no clock reaches is past every deadline.
-        let end = now.checked_add(wait).unwrap_or(now + UNNAMED_MAX * 1000);
-        state.writes_parked = state.writes_parked.max(Some(end));
-        if effect == Effect::Reads {
-            let parked = state.reads_parked.entry(budget(url)).or_insert(end);
+        // A wait that exceeds the clock's range exceeds every deadline.
+        let end = now
+            .checked_add(wait)
+            .unwrap_or(now + LIMIT_PAUSE_MAX * 1000);
+        state.writes_parked_until = state.writes_parked_until.max(Some(end));
+        if effect == Effect::Read {
+            let parked = state
+                .reads_parked_until
+                .entry(rate_limit_of(url))
+                .or_insert(end);
             *parked = end.max(*parked);
         }
         wait
@@ -309,19 +304,18 @@ impl Pace {
 
 impl Offset {
     fn middle(self) -> i128 {
-        i128::midpoint(self.least, self.most)
+        i128::midpoint(self.min, self.max)
     }
 
-    /// What both allow; `None`: they contradict one another, since a clock was set.
-    fn within(self, other: Self) -> Option<Self> {
-        let (least, most) = (self.least.max(other.least), self.most.min(other.most));
-        (least <= most).then_some(Self { least, most })
+    /// `None` if the offsets contradict each other, because a clock was set.
+    fn intersection(self, other: Self) -> Option<Self> {
+        let (min, max) = (self.min.max(other.min), self.max.min(other.max));
+        (min <= max).then_some(Self { min, max })
     }
 }
 
-/// The budget that a request counts towards: GraphQL has its own, and so has each search (GitHub
-/// REST API, "Rate limits").
-fn budget(url: &Url) -> &'static str {
+/// The rate limit of a request: GraphQL and search have their own (GitHub REST API, "Rate limits").
+fn rate_limit_of(url: &Url) -> &'static str {
     let path = url.path();
     if path.ends_with("/graphql") {
         "graphql"
@@ -332,49 +326,63 @@ fn budget(url: &Url) -> &'static str {
     }
 }
 
-/// When a shard's next write may begin, by the server's clock: in a second `t` with `t mod N = K`,
-/// N seconds after the last one began, and in a later second than it ended: the server took it in
-/// before that. Not before `now`.
+/// The wait until a time; `None` if it is not in the future.
+fn wait_until(time: SystemTime, now: SystemTime) -> Option<Duration> {
+    let wait = time.duration_since(now).ok()?;
+    (!wait.is_zero()).then_some(wait)
+}
+
+/// The earliest time of a shard's next write, by the server's clock. With N shards, shard K writes
+/// in the seconds `t` with `t mod N = K`, at least N seconds after the start of the last write.
+/// The second must also be later than the end of the last write: the server may have counted that
+/// write in any second until then.
 fn next_write(
     shard: Shard,
     now: SystemTime,
-    last: Option<SystemTime>,
-    end: Option<SystemTime>,
+    last_start: Option<SystemTime>,
+    last_end: Option<SystemTime>,
 ) -> SystemTime {
-    let (number, of) = (u64::from(shard.number), u64::from(shard.of));
-    let apart = Duration::from_secs(of);
-    let earliest = last.map_or(now, |last| now.max(last + apart));
-    let next_second = |end: SystemTime| {
-        let since = end.duration_since(UNIX_EPOCH).unwrap_or_default();
-        UNIX_EPOCH + Duration::from_secs(since.as_secs() + 1)
-    };
-    let earliest = end.map_or(earliest, |end| earliest.max(next_second(end)));
-    let since = earliest.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let second = since.as_secs();
-    let behind = (number + of - second % of) % of;
-    let slot = UNIX_EPOCH + Duration::from_secs(second + behind);
-    if earliest > slot + LATEST {
-        return slot + apart + PHASE;
+    let (number, count) = (u64::from(shard.number), u64::from(shard.count));
+    let interval = Duration::from_secs(count);
+    let mut earliest = now;
+    if let Some(start) = last_start {
+        earliest = earliest.max(start + interval);
     }
-    earliest.max(slot + PHASE)
+    if let Some(end) = last_end {
+        earliest = earliest.max(UNIX_EPOCH + Duration::from_secs(unix_seconds(end) + 1));
+    }
+    let second = unix_seconds(earliest);
+    let delay = (number + count - second % count) % count;
+    let own_second = UNIX_EPOCH + Duration::from_secs(second + delay);
+    if earliest > own_second + WRITE_LATEST {
+        return own_second + interval + WRITE_EARLIEST;
+    }
+    earliest.max(own_second + WRITE_EARLIEST)
 }
 
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// Nanoseconds since 1970, negative before.
 fn nanos(time: SystemTime) -> i128 {
-    let whole = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
+    let nanos = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
     match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => whole(since),
-        Err(error) => -whole(error.duration()),
+        Ok(since) => nanos(since),
+        Err(error) => -nanos(error.duration()),
     }
 }
 
-fn moved(time: SystemTime, nanos: i128) -> SystemTime {
-    let by = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).unwrap_or(u64::MAX));
-    let moved = if nanos < 0 {
-        time.checked_sub(by)
+fn add_nanos(time: SystemTime, nanos: i128) -> SystemTime {
+    let distance = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).unwrap_or(u64::MAX));
+    let sum = if nanos < 0 {
+        time.checked_sub(distance)
     } else {
-        time.checked_add(by)
+        time.checked_add(distance)
     };
-    moved.unwrap_or(time)
+    sum.unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-/// Whether another attempt may do better.
+/// Whether a retry may succeed, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryAdvice {
-    /// The same would happen again.
+pub(crate) enum RetryAdvice {
+    /// A retry would fail in the same way.
     Never,
     /// After the usual pause.
     Later,
-    /// At a time given by the server.
+    /// After the wait that the server requests.
     After(Duration),
-    /// The server limits how often it is asked; it reported when the limit ends, or `None`.
+    /// After the rate limit; `None` if the server does not report its end.
     Limited(Option<Duration>),
 }
 
 impl RetryAdvice {
-    /// What the server asks to wait for, if it asks.
-    pub(super) fn reason(self) -> Option<WaitReason> {
+    /// The server's reason to request a wait; `None` if it requests none.
+    pub(super) fn wait_reason(self) -> Option<WaitReason> {
         match self {
             Self::Never | Self::Later => None,
             Self::After(_) => Some(WaitReason::Busy),
@@ -26,151 +26,138 @@ impl RetryAdvice {
     }
 }
 
-/// Why a server asks to wait.
+/// The reason of a wait that a server requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitReason {
-    /// It limits how often it is asked.
+pub(crate) enum WaitReason {
+    /// A rate limit.
     Limit,
-    /// It is busy.
+    /// The server is busy.
     Busy,
 }
 
-/// How requests to one kind of server are made and tried again.
+/// The treatment of requests to one kind of server.
 #[derive(Debug, Clone)]
-pub struct Policy {
-    /// How often a request is tried, the first time included.
-    pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each further one, and chance shortens
-    /// it by up to a half.
-    pub backoff: Duration,
-    /// The longest wait that a server may ask for; a longer one ends the request at once. `None`:
-    /// the deadline alone limits.
-    pub longest_wait: Option<Duration>,
-    /// The pause after a limit whose end the server does not name; it doubles with each further
-    /// one.
-    pub limit_pause: Duration,
-    /// After how long a request makes no further attempt; `None`: `attempts` alone limits.
-    pub patience: Option<Duration>,
-    /// How long a response may make no progress: connecting, headers, or the next bytes.
-    pub progress: Duration,
-    /// How long one attempt for a document may take in all.
-    pub whole: Duration,
-    /// How long a body that is read later may take in all.
-    pub stream: Duration,
-    /// What a redirect is.
-    pub redirects: Redirects,
-    /// How servers say that they limit.
-    pub limits: Limits,
-    /// Whether a request whose TLS failed is tried again.
-    pub after_tls_failure: RetryAdvice,
-    /// What a host that does not respond means for other requests.
-    pub outages: Outages,
-    /// What a compressed answer is.
-    pub encodings: Encodings,
-    /// How much of the body of an error is read.
-    pub error_body: ErrorBody,
+pub(crate) struct Policy {
+    /// The maximum number of attempts, including the first one.
+    pub(crate) attempts: u32,
+    /// The pause before the second attempt. It doubles with each further one, and a random factor
+    /// shortens it by up to a half.
+    pub(crate) backoff: Duration,
+    /// The longest wait that a server may request; a longer one ends the request. `None`: only the
+    /// deadline limits it.
+    pub(crate) longest_wait: Option<Duration>,
+    /// The pause after a rate limit whose end the server does not report. It doubles with each
+    /// further one.
+    pub(crate) limit_pause: Duration,
+    /// The time after which a request is not retried; `None`: only `attempts` limits it.
+    pub(crate) patience: Option<Duration>,
+    /// The longest time without progress: connecting, headers, or the next bytes.
+    pub(crate) stall_timeout: Duration,
+    /// The total time of one attempt for a buffered document.
+    pub(crate) document_timeout: Duration,
+    /// The total time of a body that is streamed.
+    pub(crate) stream_timeout: Duration,
+    pub(crate) redirects: Redirects,
+    pub(crate) limits: Limits,
+    /// Whether a request is retried after a TLS failure.
+    pub(crate) after_tls_failure: RetryAdvice,
+    pub(crate) outages: Outages,
+    pub(crate) encodings: Encodings,
+    pub(crate) error_body: ErrorBody,
 }
 
-/// What a redirect is.
+/// The treatment of redirects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redirects {
-    /// A response like any other.
-    Answer,
-    /// A GET continues there, at most so many times, without credentials for another origin.
+pub(crate) enum Redirects {
+    /// Returned like any other response.
+    Return,
+    /// Followed for GET, at most this many times, without credentials for another origin.
     Follow(u32),
 }
 
-/// How servers say that they limit requests. `408`, `429` and `5xx` may pass everywhere, and
-/// `Retry-After` says when.
+/// The responses that signal a rate limit. `408`, `429` and `5xx` are temporary for every policy,
+/// and `Retry-After` states the wait.
 ///
-/// A limit that is known as one is waited out until the deadline, however often it comes.
+/// A recognized limit may repeat until the deadline; it does not count as a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limits {
-    /// By nothing else; `429` is retried like any other of them.
+pub(crate) enum Limits {
+    /// None: `429` is a temporary failure.
     Status,
-    /// By `429`, by 403 with a header or a text that says so, by 422 for what "was submitted too
-    /// quickly" and by errors of GraphQL; `X-RateLimit-Reset` says when, too (GitHub REST API,
-    /// "Rate limits", "Exceeding the rate limit").
+    /// `429`; 403 with a header or message about a limit; 422 with "was submitted too quickly"; and
+    /// GraphQL errors. `X-RateLimit-Reset` also states the wait (GitHub REST API, "Rate limits",
+    /// "Exceeding the rate limit").
     Github,
 }
 
-/// What a host that does not respond means for other requests.
+/// The effect of an unresponsive host on other requests to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outages {
-    /// Each request finds out alone.
-    Each,
-    /// When one request for a document gave up, all others to this host give up at once.
-    Shared,
+pub(crate) enum Outages {
+    /// None: each request makes its own attempts.
+    PerRequest,
+    /// After one request for a document failed, all others to this host fail at once.
+    PerHost,
 }
 
-/// What a compressed answer is; none is ever asked for.
+/// The treatment of compressed responses; the client never requests compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encodings {
-    /// A response like any other; its bytes are left as they are.
-    Pass,
-    /// Refused: its size says nothing about what it unpacks to.
+pub(crate) enum Encodings {
+    /// Accepted, not decompressed.
+    Accept,
+    /// Refused: the size of the bytes does not limit the size of their content.
     Refuse,
 }
 
-/// How much of the body of an error is read.
+/// The part of an error's body that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorBody {
-    /// Its beginning; that it is longer, late or breaks off changes nothing.
-    Beginning {
-        /// How many bytes.
-        max: u64,
-        /// How long it may take.
-        time: Duration,
-    },
-    /// All of it, like the body of a success; more bytes than this are a failure.
-    Whole {
-        /// How many bytes.
-        max: u64,
-    },
+pub(crate) enum ErrorBody {
+    /// The first bytes; a longer, late or interrupted body is not a failure.
+    Prefix { max: u64, time: Duration },
+    /// The complete body, as for a success; more bytes than this are a failure.
+    Complete { max: u64 },
 }
 
 const ATTEMPTS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(500);
-/// GitHub asks for at least a minute (REST API, "Rate limits", "Exceeding the rate limit").
+/// GitHub requires at least a minute (REST API, "Rate limits", "Exceeding the rate limit").
 const LIMIT_PAUSE: Duration = Duration::from_secs(60);
-const PROGRESS: Duration = Duration::from_secs(30);
-const WHOLE: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For registries and their token servers (docs/decisions/0004-registries.md).
-pub const REGISTRIES: Policy = Policy {
+pub(crate) const REGISTRIES: Policy = Policy {
     attempts: ATTEMPTS,
     backoff: BACKOFF,
     longest_wait: Some(Duration::from_secs(60)),
     limit_pause: LIMIT_PAUSE,
     patience: Some(Duration::from_secs(180)),
-    progress: PROGRESS,
-    whole: WHOLE,
-    stream: Duration::from_secs(600),
+    stall_timeout: STALL_TIMEOUT,
+    document_timeout: DOCUMENT_TIMEOUT,
+    stream_timeout: Duration::from_secs(600),
     redirects: Redirects::Follow(5),
     limits: Limits::Status,
     after_tls_failure: RetryAdvice::Never,
-    outages: Outages::Shared,
+    outages: Outages::PerHost,
     encodings: Encodings::Refuse,
-    error_body: ErrorBody::Beginning {
+    error_body: ErrorBody::Prefix {
         max: 8 * 1024,
         time: Duration::from_secs(5),
     },
 };
 
 /// For forges' APIs (docs/decisions/0012-http.md).
-pub const FORGES: Policy = Policy {
+pub(crate) const FORGES: Policy = Policy {
     attempts: ATTEMPTS,
     backoff: BACKOFF,
     longest_wait: None,
     limit_pause: LIMIT_PAUSE,
     patience: None,
-    progress: PROGRESS,
-    whole: WHOLE,
-    stream: WHOLE,
-    redirects: Redirects::Answer,
+    stall_timeout: STALL_TIMEOUT,
+    document_timeout: DOCUMENT_TIMEOUT,
+    stream_timeout: DOCUMENT_TIMEOUT,
+    redirects: Redirects::Return,
     limits: Limits::Github,
     after_tls_failure: RetryAdvice::Later,
-    outages: Outages::Each,
-    encodings: Encodings::Pass,
-    error_body: ErrorBody::Whole { max: 64 * 1024 },
+    outages: Outages::PerRequest,
+    encodings: Encodings::Accept,
+    error_body: ErrorBody::Complete { max: 64 * 1024 },
 };

@@ -1,4 +1,4 @@
-//! Where redirects lead (RFC 9110, section 15.4).
+//! Targets of redirects (RFC 9110, section 15.4).
 
 use reqwest::{
     Method, StatusCode, Url,
@@ -7,12 +7,12 @@ use reqwest::{
 
 use super::{
     Call,
-    address::{check_url, shown},
+    address::{check_url, redacted},
 };
 
-/// Where a response to `call` leads, if it is a redirect that is followed; an error, fit to be
-/// shown, if it leads where nobody should go.
-pub(super) fn target(
+/// The target of a redirect after `call`; `None` if the response is not one that is followed. The
+/// error for an unsafe target is safe to show.
+pub(super) fn redirect_target(
     status: StatusCode,
     headers: &HeaderMap,
     call: &Call,
@@ -20,83 +20,78 @@ pub(super) fn target(
     if call.method != Method::GET || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let mut places = headers.get_all(header::LOCATION).iter();
-    let (Some(place), None) = (places.next(), places.next()) else {
+    let mut locations = headers.get_all(header::LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else {
         return Err("the redirect has no target, or several".to_owned());
     };
-    let next = place
+    let Some(mut target) = location
         .to_str()
         .ok()
-        .and_then(|place| call.url.join(place).ok());
-    let Some(mut next) = next else {
+        .and_then(|location| call.url.join(location).ok())
+    else {
         return Err("the redirect target is not a URL".to_owned());
     };
-    next.set_fragment(None);
-    check_url(&next)
-        .map_err(|reason| format!("the redirect leads to {}, {reason}", shown(&next)))?;
-    if call.url.scheme() == "https" && next.scheme() != "https" {
+    target.set_fragment(None);
+    check_url(&target)
+        .map_err(|reason| format!("the redirect leads to {}, {reason}", redacted(&target)))?;
+    if call.url.scheme() == "https" && target.scheme() != "https" {
         return Err(format!(
             "the redirect leads from https to {}, which is unsafe",
-            shown(&next)
+            redacted(&target)
         ));
     }
-    Ok(Some(next))
+    Ok(Some(target))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn redirected(from: &str, to: &str) -> Result<Option<String>, String> {
-        let headers = [(header::LOCATION, to.parse().unwrap())]
+    fn target_of(url: &str, location: &str) -> Result<Option<String>, String> {
+        let headers = [(header::LOCATION, location.parse().unwrap())]
             .into_iter()
             .collect();
-        let call = Call::get(from.parse().unwrap(), 1);
-        let next = target(StatusCode::TEMPORARY_REDIRECT, &headers, &call);
-        next.map(|url| url.map(|url| url.to_string()))
+        let call = Call::get(url.parse().unwrap(), 1);
+        let target = redirect_target(StatusCode::TEMPORARY_REDIRECT, &headers, &call)?;
+        Ok(target.map(String::from))
     }
 
     #[test]
-    fn redirects_lead_to_http_and_never_from_tls_to_none() {
-        let to = |text: &str| Ok(Some(text.to_owned()));
-        assert_eq!(redirected("http://a/v2/x?y", "/z#part"), to("http://a/z"));
-        assert_eq!(
-            redirected("http://a/v2/x", "https://b/z"),
-            to("https://b/z")
-        );
-        assert_eq!(redirected("https://a/v2/x", "//b/z?q"), to("https://b/z?q"));
-        let unsafe_one = redirected("https://a/v2/x", "http://a/z?signature=s3cret").unwrap_err();
+    fn redirect_from_tls_to_plain_http_is_refused() {
+        for (url, location, target) in [
+            ("http://a/v2/x?y", "/z#part", "http://a/z"),
+            ("http://a/v2/x", "https://b/z", "https://b/z"),
+            ("https://a/v2/x", "//b/z?q", "https://b/z?q"),
+        ] {
+            assert_eq!(target_of(url, location), Ok(Some(target.to_owned())));
+        }
+        let error = target_of("https://a/v2/x", "http://a/z?signature=s3cret").unwrap_err();
         assert!(
-            unsafe_one.contains("http://a/z") && !unsafe_one.contains("s3cret"),
-            "{unsafe_one}"
+            error.contains("http://a/z") && !error.contains("s3cret"),
+            "{error}"
         );
-        for bad in ["ftp://b/", "http://u:p@b/", "http://u@b/", "http://["] {
-            let reason = redirected("http://a/", bad).unwrap_err();
-            assert!(!reason.contains("u:p"), "{reason}");
+        for location in ["ftp://b/", "http://u:p@b/", "http://u@b/", "http://["] {
+            let error = target_of("http://a/", location).unwrap_err();
+            assert!(!error.contains("u:p"), "{error}");
         }
     }
 
     #[test]
-    fn only_reading_follows_and_only_these_statuses() {
+    fn only_get_and_redirect_statuses_are_followed() {
         let headers = [(header::LOCATION, "/x".parse().unwrap())]
             .into_iter()
             .collect();
         let get = Call::get("http://a/".parse().unwrap(), 1);
         for status in [200, 300, 304, 305, 306, 399] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert!(
-                target(status, &headers, &get).unwrap().is_none(),
-                "{status}"
-            );
+            let target = redirect_target(status, &headers, &get);
+            assert_eq!(target, Ok(None), "{status}");
         }
         let delete = Call {
             method: Method::DELETE,
             ..get
         };
-        assert!(
-            target(StatusCode::FOUND, &headers, &delete)
-                .unwrap()
-                .is_none()
-        );
+        let target = redirect_target(StatusCode::FOUND, &headers, &delete);
+        assert_eq!(target, Ok(None));
     }
 }

@@ -1,4 +1,4 @@
-//! The clock that paced requests wait by: this machine's, or one that a test runs faster.
+//! The clock of paced requests: this machine's, or a faster one in tests.
 
 use std::{
     fmt,
@@ -6,18 +6,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A clock, and how to wait by it.
+/// A clock with a method to sleep.
 #[derive(Clone)]
 pub struct Timer {
     now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-    /// How many of its seconds one second has.
+    /// Its seconds per real second.
     speed: u32,
-    /// Whether it is the server's clock itself.
-    shared: bool,
+    /// Whether the simulated server uses the same clock.
+    is_server_clock: bool,
 }
 
-/// Waits shorter than this are too short for the runtime's timer.
-const SHORT: Duration = Duration::from_millis(5);
+/// The precision of the runtime's timer; shorter waits poll the clock.
+const TIMER_PRECISION: Duration = Duration::from_millis(5);
 
 impl Timer {
     /// The clock that `now` reads, at its usual speed.
@@ -25,47 +25,45 @@ impl Timer {
         Self {
             now: Arc::new(now),
             speed: 1,
-            shared: false,
+            is_server_clock: false,
         }
     }
 
-    /// The clock that agrees with `now` at `origin` and runs `speed` times as fast, as the server's does.
+    /// The clock of a simulated server, which agrees with `now` at `origin` and runs `speed` times
+    /// as fast.
     pub fn scaled(now: fn() -> SystemTime, origin: SystemTime, speed: u32) -> Self {
         let speed = speed.max(1);
-        let scaled = move || {
-            let since = now().duration_since(origin).unwrap_or_default();
-            origin + since.saturating_mul(speed)
-        };
         Self {
-            now: Arc::new(scaled),
+            now: Arc::new(move || {
+                let since = now().duration_since(origin).unwrap_or_default();
+                origin + since.saturating_mul(speed)
+            }),
             speed,
-            shared: true,
+            is_server_clock: true,
         }
     }
 
-    /// Whether it is the server's clock itself.
-    pub(super) fn is_shared(&self) -> bool {
-        self.shared
+    pub(super) fn is_server_clock(&self) -> bool {
+        self.is_server_clock
     }
 
-    /// Its time.
-    pub fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         (self.now)()
     }
 
-    /// How long `wait` takes.
-    pub fn real(&self, wait: Duration) -> Duration {
+    /// The real duration of a wait by this clock.
+    pub(crate) fn real_duration(&self, wait: Duration) -> Duration {
         wait / self.speed
     }
 
-    /// Waits so long by this clock.
-    pub async fn sleep(&self, wait: Duration) {
+    /// Waits by this clock.
+    pub(crate) async fn sleep(&self, wait: Duration) {
         let end = self.now() + wait;
-        let real = self.real(wait);
+        let real = self.real_duration(wait);
         if self.speed == 1 {
             return tokio::time::sleep(real).await;
         }
-        tokio::time::sleep(real.saturating_sub(SHORT)).await;
+        tokio::time::sleep(real.saturating_sub(TIMER_PRECISION)).await;
         while self.now() < end {
             tokio::task::yield_now().await;
         }

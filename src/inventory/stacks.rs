@@ -194,7 +194,7 @@ async fn again(
     if shared.place == source.to_string() {
         Ok(())
     } else {
-        source.has(descriptor).await
+        source.check_layer(descriptor).await
     }
 }
 

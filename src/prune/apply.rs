@@ -167,12 +167,12 @@ async fn one(
     let gone = package.is_gone(version).await?;
     applied.unverified.pop();
     match (answer, gone) {
-        (Deletion::Gone, true) => applied.skip(candidate, tell),
+        (Deletion::Missing, true) => applied.skip(candidate, tell),
         (_, true) => {
             tell(DeletionEvent::Deleted(candidate));
             applied.deleted.push(candidate.clone());
         }
-        (Deletion::Gone | Deletion::GoneAfterAttempt, false) => {
+        (Deletion::Missing | Deletion::MissingAfterAttempt, false) => {
             let message = format!(
                 "{} is not deleted: the registry answered 404, but the version still exists",
                 version.digest

@@ -292,10 +292,13 @@ fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
 }
 
 fn clocks(listing: &Listing) -> Option<Error> {
-    let apart = listing.clock.apart().filter(|apart| *apart > CLOCK)?;
+    let difference = listing.clock.difference()?;
+    if difference <= CLOCK {
+        return None;
+    }
     let message = format!(
         "the local clock and the server's differ by {} s",
-        apart.as_secs()
+        difference.as_secs()
     );
     Some(
         Error::new(Class::Unavailable, Code::CLOCK, message)

@@ -1,19 +1,22 @@
 //! OCI image layouts on disk (OCI image specification, "Image Layout").
 //!
-//! Reading only: `oci-layout`, `index.json` and blobs. Nothing is cached, so each run sees what is
-//! there now.
+//! Only reads `oci-layout`, `index.json` and blobs. Nothing is cached: each run reads the current
+//! files.
 
 use std::{
     fmt,
     fs::File,
-    io::{ErrorKind as Io, Read, Take},
+    io::{self, Read, Take},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use serde::Deserialize;
 
-use super::memory::Memory;
+use super::memory::MemoryLimit;
 use crate::oci::{DOCUMENT_MAX, Descriptor, LISTING_MAX, MANIFEST_TYPES, RawManifest, TagOrDigest};
 use crate::{
     error::{Class, Error},
@@ -21,43 +24,45 @@ use crate::{
     untrusted::plain,
 };
 
-/// The annotation of an entry of `index.json` that holds its tag.
+/// The annotation with the tag of an entry of `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An image layout: a directory with `oci-layout`, `index.json` and `blobs/`.
 #[derive(Debug, Clone)]
 pub struct Layout {
     directory: PathBuf,
-    pub(super) memory: Memory,
+    pub(super) memory: MemoryLimit,
 }
 
+/// The content of `oci-layout`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Marker {
+struct LayoutVersion {
     image_layout_version: String,
 }
 
+/// The content of `index.json`.
 #[derive(Deserialize)]
-struct Entries {
+struct LayoutIndex {
     manifests: Vec<Descriptor>,
 }
 
 impl Layout {
-    /// The layout in `directory`, which is looked at when something is requested.
+    /// The layout in `directory`, which is not read yet.
     pub fn new(directory: PathBuf) -> Self {
         Self {
             directory,
-            memory: Memory::default(),
+            memory: MemoryLimit::default(),
         }
     }
 
-    /// The manifest that a tag names or that has a digest; `None` if there is none.
-    pub(super) fn manifest(&self, want: &TagOrDigest) -> Result<Option<RawManifest>, Error> {
+    /// The manifest with a tag or digest; `None` if it is missing.
+    pub(super) fn manifest(&self, reference: &TagOrDigest) -> Result<Option<RawManifest>, Error> {
         self.check_version()?;
-        match want {
-            TagOrDigest::Tag(tag) => self.tagged(tag.as_str()),
+        match reference {
+            TagOrDigest::Tag(tag) => self.tagged_manifest(tag.as_str()),
             TagOrDigest::Digest(digest) => {
-                let bytes = self.read(&blob_path(*digest), DOCUMENT_MAX)?;
+                let bytes = self.read(&blob_path(*digest))?;
                 Ok(bytes.map(|bytes| RawManifest {
                     bytes,
                     media_type: None,
@@ -67,23 +72,21 @@ impl Layout {
         }
     }
 
-    fn tagged(&self, tag: &str) -> Result<Option<RawManifest>, Error> {
-        let entries: Entries = self.json("index.json")?;
-        let named = |entry: &&Descriptor| {
+    fn tagged_manifest(&self, tag: &str) -> Result<Option<RawManifest>, Error> {
+        let index: LayoutIndex = self.read_json("index.json")?;
+        let mut tagged = index.manifests.iter().filter(|entry| {
             entry
                 .annotations
                 .get(REF_NAME)
                 .is_some_and(|name| name == tag)
-        };
-        let mut entries = entries.manifests.iter().filter(named);
-        let Some(entry) = entries.next() else {
+        });
+        let Some(entry) = tagged.next() else {
             return Ok(None);
         };
-        if entries.any(|other| other.digest != entry.digest) {
-            let what = format!("{self}:{tag}");
+        if tagged.any(|other| other.digest != entry.digest) {
             return Err(Error::about(
                 Class::Ambiguous,
-                what,
+                format!("{self}:{tag}"),
                 "the tag is listed twice, for two digests",
             ));
         }
@@ -95,145 +98,133 @@ impl Layout {
         }))
     }
 
-    /// The entries of `index.json` whose manifest names `subject` as what it is attached to, and those
-    /// that cannot be read and have a type of their own: they may be.
+    /// The entries of `index.json` whose manifest refers to `subject`. An unreadable manifest with an
+    /// artifact type is included, because it may refer to it.
     pub(super) fn referrers(&self, subject: Digest) -> Result<Vec<Descriptor>, Error> {
         self.check_version()?;
-        let entries: Entries = self.json("index.json")?;
-        let mut left = LISTING_MAX;
+        let index: LayoutIndex = self.read_json("index.json")?;
+        let mut remaining = LISTING_MAX;
         let mut referrers = Vec::new();
-        for entry in entries.manifests {
+        for entry in index.manifests {
             if !MANIFEST_TYPES.contains(&entry.media_type.as_str()) {
                 continue;
             }
-            left = left.checked_sub(entry.size).ok_or_else(|| {
+            remaining = remaining.checked_sub(entry.size).ok_or_else(|| {
                 let reason = "the manifests that it lists have more than 10 MiB";
                 Error::unavailable(format!("{self}/index.json"), reason)
             })?;
-            let attached = match self.blob(&entry) {
+            let is_referrer = match self.blob(&entry) {
                 Ok(bytes) => subject_of(&bytes) == Some(subject),
                 Err(_) => entry.artifact_type.is_some(),
             };
-            if attached {
+            if is_referrer {
                 referrers.push(entry);
             }
         }
         Ok(referrers)
     }
 
-    /// The bytes that a descriptor points to, of the size that it gives; not hashed yet.
+    /// Reads a descriptor's blob and checks its size, but not its digest.
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let path = blob_path(descriptor.digest);
-        let what = || format!("{self}/{}", path.display());
-        let bytes = self
-            .read(&path, DOCUMENT_MAX)?
-            .ok_or_else(|| Error::unavailable(what(), "the blob is missing"))?;
-        if bytes.len() as u64 != descriptor.size {
-            let reason = format!(
-                "the blob has {} bytes, but its descriptor states {}",
-                bytes.len(),
-                descriptor.size
-            );
-            return Err(Error::unavailable(what(), reason));
-        }
+        let Some(bytes) = self.read(&path)? else {
+            return Err(self.unavailable(&path, "the blob is missing"));
+        };
+        self.check_size(&path, bytes.len() as u64, descriptor)?;
         Ok(bytes)
     }
 
-    /// The file that a layer's descriptor points to, of the size that it gives; not hashed yet.
+    /// Opens a layer and checks its size, but not its digest.
     pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Take<File>, Error> {
         let path = blob_path(descriptor.digest);
-        let unavailable =
-            |reason: String| Error::unavailable(format!("{self}/{}", path.display()), reason);
-        let file = self
-            .open(&path)?
-            .ok_or_else(|| unavailable("the blob is missing".to_owned()))?;
-        let length = file
+        let Some(file) = self.open(&path)? else {
+            return Err(self.unavailable(&path, "the blob is missing"));
+        };
+        let metadata = file
             .metadata()
-            .map_err(|error| unavailable(error.to_string()))?
-            .len();
-        if length != descriptor.size {
-            return Err(unavailable(format!(
-                "the blob has {length} bytes, but its descriptor states {}",
-                descriptor.size
-            )));
-        }
+            .map_err(|error| self.unavailable(&path, error))?;
+        self.check_size(&path, metadata.len(), descriptor)?;
         Ok(file.take(descriptor.size))
     }
 
-    fn check_version(&self) -> Result<(), Error> {
-        let marker: Marker = self.json("oci-layout")?;
-        if marker.image_layout_version == "1.0.0" {
+    fn check_size(&self, path: &Path, size: u64, descriptor: &Descriptor) -> Result<(), Error> {
+        if size == descriptor.size {
             return Ok(());
         }
-        let version = plain(&marker.image_layout_version);
+        let stated = descriptor.size;
+        let reason = format!("the blob has {size} bytes, but its descriptor states {stated}");
+        Err(self.unavailable(path, reason))
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let layout: LayoutVersion = self.read_json("oci-layout")?;
+        if layout.image_layout_version == "1.0.0" {
+            return Ok(());
+        }
+        let version = plain(&layout.image_layout_version);
         let reason = format!("the layout has version {version}; repin supports 1.0.0");
         Err(Error::unavailable(self.to_string(), reason))
     }
 
-    fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, Error> {
-        let what = || format!("{self}/{name}");
-        let bytes = self
-            .read(Path::new(name), DOCUMENT_MAX)?
-            .ok_or_else(|| Error {
-                help: Some(
-                    "create a layout, for example with `skopeo copy … oci:DIR:TAG`".to_owned(),
-                ),
-                ..Error::unavailable(
-                    what(),
-                    "the file is missing, so this is not an OCI image layout",
-                )
-            })?;
+    fn read_json<T: for<'de> Deserialize<'de>>(&self, file: &str) -> Result<T, Error> {
+        let path = Path::new(file);
+        let Some(bytes) = self.read(path)? else {
+            let reason = "the file is missing, so this is not an OCI image layout";
+            return Err(self
+                .unavailable(path, reason)
+                .help("create a layout, for example with `skopeo copy … oci:DIR:TAG`"));
+        };
         serde_json::from_slice(&bytes)
-            .map_err(|error| Error::unavailable(what(), format!("cannot parse it: {error}")))
+            .map_err(|error| self.unavailable(path, format!("cannot parse it: {error}")))
     }
 
-    /// A file's bytes, at most `max`; `None` if it is missing.
-    fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
-        let what = || format!("{self}/{}", path.display());
+    /// Reads a file of at most [`DOCUMENT_MAX`] bytes; `None` if it is missing.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
         let Some(file) = self.open(path)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        file.take(max + 1)
+        file.take(DOCUMENT_MAX + 1)
             .read_to_end(&mut bytes)
-            .map_err(|error| Error::unavailable(what(), error.to_string()))?;
-        if bytes.len() as u64 > max {
-            return Err(Error::unavailable(
-                what(),
-                format!("the file has more than {max} bytes"),
-            ));
+            .map_err(|error| self.unavailable(path, error))?;
+        if bytes.len() as u64 > DOCUMENT_MAX {
+            let reason = format!("the file has more than {DOCUMENT_MAX} bytes");
+            return Err(self.unavailable(path, reason));
         }
         Ok(Some(bytes))
     }
 
-    /// A regular file; `None` if it is missing.
+    /// Opens a regular file; `None` if it is missing.
     fn open(&self, path: &Path) -> Result<Option<File>, Error> {
-        let what = || format!("{self}/{}", path.display());
-        let fail = |error: std::io::Error| Error::unavailable(what(), error.to_string());
-        // Without waiting: a named pipe in a blob's place must not hang the run.
+        // Opening a named pipe must not block the run.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::open(self.directory.join(path), flags, Mode::empty())
-            .map_err(std::io::Error::from)
-        {
+        let file = match rustix::fs::open(self.directory.join(path), flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(error) if error.kind() == Io::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error)),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.unavailable(path, io::Error::from(error))),
         };
-        if !file.metadata().map_err(fail)?.is_file() {
-            return Err(Error::unavailable(what(), "it is not a regular file"));
+        let metadata = file
+            .metadata()
+            .map_err(|error| self.unavailable(path, error))?;
+        if !metadata.is_file() {
+            return Err(self.unavailable(path, "it is not a regular file"));
         }
         Ok(Some(file))
     }
+
+    fn unavailable(&self, path: &Path, reason: impl fmt::Display) -> Error {
+        Error::unavailable(format!("{self}/{}", path.display()), reason.to_string())
+    }
 }
 
-/// The digest that a manifest is attached to, if it says so; nothing else about it is checked.
+/// The digest that a manifest refers to as its subject; the manifest is not verified.
 fn subject_of(manifest: &[u8]) -> Option<Digest> {
     #[derive(Deserialize)]
-    struct Attached {
+    struct Referrer {
         subject: Option<Descriptor>,
     }
-    let attached: Attached = serde_json::from_slice(manifest).ok()?;
-    Some(attached.subject?.digest)
+    let referrer: Referrer = serde_json::from_slice(manifest).ok()?;
+    Some(referrer.subject?.digest)
 }
 
 fn blob_path(digest: Digest) -> PathBuf {
@@ -275,7 +266,7 @@ mod tests {
             self.directory.path().join(blob_path(digest))
         }
 
-        /// An entry with the tag `t`, of a size that may be another than the blob's.
+        /// An entry with the tag `t` and the given size.
         fn entry(&self, bytes: &[u8], size: usize) -> Value {
             let digest = Digest::of(bytes);
             fs::write(self.path(digest), bytes).unwrap();
@@ -299,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_may_be_there_twice_for_one_digest() {
+    fn duplicate_tag_must_have_one_digest() {
         let world = world();
         world.index(&[]);
         assert!(world.tagged().unwrap().is_none());
@@ -322,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_read_up_to_its_limit() {
+    fn document_size_is_limited() {
         let world = world();
         let path = world.path(Digest::of(b"one"));
         let limit = usize::try_from(DOCUMENT_MAX).unwrap();

@@ -1,8 +1,7 @@
-//! How much memory the manifests and configs of a set may take: what is read at once, and what is
-//! kept of it.
+//! The memory limit for the manifests and configs of a set.
 //!
-//! One document has at most 4 MiB, but an index names up to a hundred platforms, and a set has any
-//! number of images. What only passes through, as when `prune` reads a package, is not counted.
+//! A document has at most 4 MiB, but an index lists up to a hundred platforms, and the number of
+//! images in a set is not limited. Documents that are dropped after use, as in `prune`, do not count.
 
 use std::{
     collections::BTreeMap,
@@ -20,88 +19,86 @@ use crate::{
     oci::{Descriptor, Digest, ImageConfig, ImageManifest},
 };
 
-/// What may be kept of all documents, in bytes: about 2,000 platforms of the usual kind.
+/// The limit in bytes: enough for about 2,000 usual platforms.
 const LIMIT: u64 = 32 << 20;
-/// How many documents of layouts are read at once; registries have a limit of their own.
-const AT_ONCE: usize = 8;
-/// What a small value takes besides its bytes: its entry in a map, and its place on the heap.
-const VALUE: usize = 128;
+/// The maximum number of concurrent reads from layouts; the HTTP client limits registries.
+const CONCURRENCY: usize = 8;
+/// The overhead of a small value: its node in a map, and its heap allocation.
+const OVERHEAD: usize = 128;
 
-/// The memory for the documents of one set, shared by the sources of its images.
+/// The memory limit of one set, shared by the sources of its images.
 #[derive(Debug, Clone)]
-pub(super) struct Memory(Arc<Shared>);
+pub(super) struct MemoryLimit(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Written by the one thread that runs all requests.
-    left: AtomicU64,
-    reading: Semaphore,
+    /// The remaining bytes; only the thread of the requests changes them.
+    remaining: AtomicU64,
+    reads: Semaphore,
 }
 
-impl Default for Memory {
+impl Default for MemoryLimit {
     fn default() -> Self {
         Self(Arc::new(Shared {
-            left: AtomicU64::new(LIMIT),
-            reading: Semaphore::new(AT_ONCE),
+            remaining: AtomicU64::new(LIMIT),
+            reads: Semaphore::new(CONCURRENCY),
         }))
     }
 }
 
-impl Memory {
-    /// Waits until a document may be read, and parsed while the permit is held.
+impl MemoryLimit {
+    /// Waits until a document may be read and parsed, while the permit is held.
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
-        // Closed by nobody; without a permit the document is read all the same.
-        self.0.reading.acquire().await.ok()
+        // The semaphore is never closed.
+        self.0.reads.acquire().await.ok()
     }
 
-    /// Counts what is kept of the document `what`; an error once the documents of the set take
-    /// more than the limit, and from then on.
-    pub(super) fn keep(&self, bytes: usize, what: &str) -> Result<(), Error> {
-        let left = self.0.left.load(Ordering::Relaxed);
-        let rest = left.checked_sub(bytes as u64).filter(|rest| *rest > 0);
-        self.0.left.store(rest.unwrap_or(0), Ordering::Relaxed);
-        if rest.is_some() {
+    /// Counts the memory of a document. Once the documents of the set exceed the limit, every call
+    /// is an error.
+    pub(super) fn add(&self, bytes: usize, name: &str) -> Result<(), Error> {
+        let remaining = self.0.remaining.load(Ordering::Relaxed);
+        let remaining = remaining.saturating_sub(bytes as u64);
+        self.0.remaining.store(remaining, Ordering::Relaxed);
+        if remaining > 0 {
             return Ok(());
         }
         let limit = LIMIT >> 20;
         let reason =
             format!("the manifests and configs of the set take more than {limit} MiB of memory");
-        Err(Error::unavailable(what, reason)
-            .help("check what the images hold: labels and lists of layers are usually a few KiB"))
+        Err(Error::unavailable(name, reason)
+            .help("check the images: labels and lists of layers usually take a few KiB"))
     }
 }
 
-/// The memory that the entries of an index take.
-pub(super) fn of_entries(entries: &[Descriptor]) -> usize {
-    entries.iter().map(of_entry).sum()
+/// The memory of an index's entries.
+pub(super) fn entries_size(entries: &[Descriptor]) -> usize {
+    entries.iter().map(descriptor_size).sum()
 }
 
-fn of_entry(entry: &Descriptor) -> usize {
-    size_of::<Descriptor>() + entry.media_type.len() + of_map(&entry.annotations)
+fn descriptor_size(descriptor: &Descriptor) -> usize {
+    size_of::<Descriptor>() + descriptor.media_type.len() + map_size(&descriptor.annotations)
 }
 
-/// The memory that a manifest takes.
-pub(super) fn of_manifest(manifest: &ImageManifest) -> usize {
-    let others = manifest.subject.as_slice().iter().chain([&manifest.config]);
-    let entries = manifest.layers.iter().chain(others);
+pub(super) fn manifest_size(manifest: &ImageManifest) -> usize {
     size_of::<ImageManifest>()
-        + entries.map(of_entry).sum::<usize>()
-        + of_map(&manifest.annotations)
+        + descriptor_size(&manifest.config)
+        + manifest.subject.as_ref().map_or(0, descriptor_size)
+        + entries_size(&manifest.layers)
+        + map_size(&manifest.annotations)
 }
 
-/// The memory that a config takes.
-pub(super) fn of_config(config: &ImageConfig) -> usize {
-    let env = config.env.iter().map(|entry| entry.len() + VALUE);
+pub(super) fn config_size(config: &ImageConfig) -> usize {
+    let env = config.env.iter().map(|entry| entry.len() + OVERHEAD);
     size_of::<ImageConfig>()
-        + of_map(&config.labels)
+        + map_size(&config.labels)
         + env.sum::<usize>()
         + config.user.len()
         + config.created.as_ref().map_or(0, String::len)
         + config.diff_ids.len() * size_of::<Digest>()
 }
 
-fn of_map(map: &BTreeMap<String, String>) -> usize {
+fn map_size(map: &BTreeMap<String, String>) -> usize {
     map.iter()
-        .map(|(name, value)| name.len() + value.len() + VALUE)
+        .map(|(name, value)| name.len() + value.len() + OVERHEAD)
         .sum()
 }

@@ -1,17 +1,19 @@
-//! Where image bytes come from: registries, and OCI image layouts on disk.
+//! The sources of image bytes: registries, and OCI image layouts on disk.
 //!
-//! Both give raw bytes and what was claimed about them; whether the bytes are what was requested is
-//! decided once, in [`document`] and [`Source::config`]. What images contain
-//! is for `layers` and `inventory`.
+//! Both return raw bytes with the media type and digest that the source states. [`document`]
+//! verifies the bytes of both. `layers` and `inventory` read the content of images.
 
-mod layer;
 mod layout;
-mod map;
 mod memory;
 pub mod remote;
 pub mod resolve;
+mod sources;
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read, Take},
+};
 
 use tokio::sync::SemaphorePermit;
 
@@ -24,15 +26,14 @@ use crate::{
 };
 
 pub use crate::http::{Clock, ServerTime};
-pub use layer::Layer;
 pub use layout::Layout;
-pub use map::{Sources, SourcesError};
 pub use remote::{
     Deletion, Environment, ManifestEstimate, NextPage, Registries, Remote, Settings, SettingsError,
     TagPages, Tags,
 };
+pub use sources::{Sources, SourcesError};
 
-/// One repository at the place that it is read from.
+/// One repository at its source.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// An image layout on disk.
@@ -41,50 +42,72 @@ pub enum Source {
     Remote(Remote),
 }
 
+/// The bytes of a layer, limited to the size in its descriptor, and not verified.
+///
+/// An [`io::Error`] of a registry's layer contains an [`Error`].
+#[derive(Debug)]
+pub enum Layer {
+    /// From an image layout.
+    File(Take<File>),
+    /// From a registry.
+    Stream(remote::Stream),
+}
+
+impl Read for Layer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
+        }
+    }
+}
+
 impl Source {
-    /// The manifest or index, verified; `None` if the source has no such tag or digest.
+    /// Reads and verifies a manifest or index; `None` if the source has no such tag or digest.
     ///
-    /// `expected` is the media type that a parent descriptor gave.
+    /// `expected` is the media type in the parent's descriptor.
     pub async fn manifest(
         &self,
-        want: &TagOrDigest,
+        reference: &TagOrDigest,
         expected: Option<&str>,
     ) -> Result<Option<Verified<Manifest>>, Error> {
-        let what = format!("{self}{want}");
+        let name = format!("{self}{reference}");
         let _permit = self.permit().await;
         let raw = match self {
             Self::Layout(layout) => {
-                let (layout, want) = (layout.clone(), want.clone());
-                blocking(&what, move || layout.manifest(&want)).await?
+                let (layout, reference) = (layout.clone(), reference.clone());
+                run_blocking(&name, move || layout.manifest(&reference)).await?
             }
-            Self::Remote(remote) => remote.manifest(want, &what).await?,
+            Self::Remote(remote) => remote.manifest(reference, &name).await?,
         };
-        raw.map(|raw| document::manifest(&raw, want, expected, &what))
-            .transpose()
+        match raw {
+            Some(raw) => document::manifest(&raw, reference, expected, &name).map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// The config that a manifest names, verified.
+    /// Reads and verifies the config of a manifest.
     pub async fn config(&self, descriptor: &Descriptor) -> Result<Verified<ImageConfig>, Error> {
-        let what = format!("config {self}@{}", descriptor.digest);
-        let bytes = self.document(descriptor, &what).await?;
-        document::config(&bytes, descriptor, &what)
+        let name = format!("config {self}@{}", descriptor.digest);
+        let bytes = self.document(descriptor, &name).await?;
+        document::config(&bytes, descriptor, &name)
     }
 
-    /// The bytes of a small blob that a manifest names, verified.
+    /// Reads and verifies a small blob.
     pub async fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        let what = format!("blob {self}@{}", descriptor.digest);
-        let bytes = self.document(descriptor, &what).await?;
-        document::blob(&bytes, descriptor, &what)?;
+        let name = format!("blob {self}@{}", descriptor.digest);
+        let bytes = self.document(descriptor, &name).await?;
+        document::blob(&bytes, descriptor, &name)?;
         Ok(bytes)
     }
 
-    /// The manifests that are attached to a digest, as far as a listing says so (OCI distribution
-    /// specification, "Listing Referrers"). What they are is for their own bytes to say.
+    /// Lists the manifests that are attached to a digest (OCI distribution specification, "Listing
+    /// Referrers"). The caller verifies each of them.
     pub async fn referrers(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
         let listed = match self {
             Self::Layout(layout) => {
-                let (layout, what) = (layout.clone(), format!("{self}@{digest}"));
-                blocking(&what, move || layout.referrers(digest)).await?
+                let (layout, name) = (layout.clone(), format!("{self}@{digest}"));
+                run_blocking(&name, move || layout.referrers(digest)).await?
             }
             Self::Remote(remote) => remote.referrers(digest).await?,
         };
@@ -97,16 +120,16 @@ impl Source {
             Some(Manifest::Index(index)) => Ok(index.manifests),
             Some(Manifest::Image(_)) => Err(Error::unavailable(
                 format!("{self}{tag}"),
-                "it is not an index of what is attached to the image",
+                "expected an index of the attached manifests, found an image",
             )),
         }
     }
 
-    /// A document that a descriptor points to, not verified.
-    async fn document(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, Error> {
+    /// Reads a descriptor's document without verifying it.
+    async fn document(&self, descriptor: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
         if descriptor.size > DOCUMENT_MAX {
             return Err(Error::unavailable(
-                what,
+                name,
                 format!("it has {} bytes, more than 4 MiB", descriptor.size),
             ));
         }
@@ -114,13 +137,13 @@ impl Source {
         match self {
             Self::Layout(layout) => {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
-                blocking(what, move || layout.blob(&descriptor)).await
+                run_blocking(name, move || layout.blob(&descriptor)).await
             }
-            Self::Remote(remote) => remote.blob(descriptor, what).await,
+            Self::Remote(remote) => remote.blob(descriptor, name).await,
         }
     }
 
-    /// Registries have places of their own for requests.
+    /// Limits concurrent reads from layouts; the HTTP client limits those from registries.
     async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         match self {
             Self::Layout(layout) => layout.memory.permit().await,
@@ -128,62 +151,57 @@ impl Source {
         }
     }
 
-    /// The memory that is shared with the other sources of the set.
-    fn memory(&self) -> &memory::Memory {
+    /// The memory limit of the set.
+    fn memory(&self) -> &memory::MemoryLimit {
         match self {
             Self::Layout(layout) => &layout.memory,
             Self::Remote(remote) => &remote.memory,
         }
     }
 
-    /// The bytes of a layer, to be read in a blocking thread while the runtime continues; never
-    /// more than the descriptor says. Whether there are as many, and what they hash to, is for the
-    /// reader to check.
+    /// Opens a layer, which the caller reads in a blocking thread and verifies.
     ///
-    /// An unread layer of a registry holds one of the places that its host has: read it to
-    /// its end or drop it.
+    /// An unread layer of a registry occupies a request slot of its host: read it to its end, or
+    /// drop it.
     pub async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
-        let what = format!("layer {self}@{}", descriptor.digest);
+        let name = format!("layer {self}@{}", descriptor.digest);
         match self {
             Self::Layout(layout) => {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
-                blocking(&what, move || layout.layer(&descriptor))
-                    .await
-                    .map(Layer::from)
+                let file = run_blocking(&name, move || layout.layer(&descriptor)).await?;
+                Ok(Layer::File(file))
             }
-            Self::Remote(remote) => remote.layer(descriptor, &what).await.map(Layer::from),
+            Self::Remote(remote) => Ok(Layer::Stream(remote.layer(descriptor, &name).await?)),
         }
     }
 
-    /// That the source has a layer's bytes, whose content is known from elsewhere; an error if it
-    /// has not.
-    pub async fn has(&self, descriptor: &Descriptor) -> Result<(), Error> {
+    /// Checks that the source has a layer, without reading it.
+    pub async fn check_layer(&self, descriptor: &Descriptor) -> Result<(), Error> {
         match self {
             Self::Layout(_) => self.layer(descriptor).await.map(drop),
             Self::Remote(remote) => {
-                remote
-                    .has(descriptor, &format!("layer {self}@{}", descriptor.digest))
-                    .await
+                let name = format!("layer {self}@{}", descriptor.digest);
+                remote.check_blob(descriptor, &name).await
             }
         }
     }
 }
 
-/// The tag under which something is attached to a digest: `sha256-HEX` and an ending.
-pub fn attached_tag(digest: Digest, ending: &str) -> Result<Tag, Error> {
-    let tag = format!("sha256-{}{ending}", digest.hex());
+/// The tag of a manifest that is attached to a digest: `sha256-HEX` and a suffix.
+pub fn attached_tag(digest: Digest, suffix: &str) -> Result<Tag, Error> {
+    let tag = format!("sha256-{}{suffix}", digest.hex());
     Tag::parse(&tag).map_err(|error| Error::unavailable(tag, error.to_string()))
 }
 
-/// Runs file work beside the event loop.
-async fn blocking<T: Send + 'static>(
-    what: &str,
+/// Runs file operations in a blocking thread.
+async fn run_blocking<T: Send + 'static>(
+    name: &str,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::unavailable(
-            what,
+            name,
             format!("reading was interrupted: {error}"),
         )),
     }

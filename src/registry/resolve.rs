@@ -1,7 +1,6 @@
-//! What a tag names: its digest, and manifest and config of every platform.
+//! Resolves a tag: its digest, and the manifest and config of each platform.
 //!
-//! Each tag is requested once; everything below it is requested by digest. Whether the responses
-//! are good enough is for `checks` to say.
+//! Each tag is requested once, and the rest by digest. `checks` judges the result.
 
 use std::collections::BTreeMap;
 
@@ -9,69 +8,73 @@ use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
     error::{Class, Error},
-    oci::{
-        Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, Verified,
-    },
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest},
     registry::{Source, memory},
 };
 
-/// The most entries of an index; more would cause endless requests.
+/// The maximum number of entries in an index, which limits the number of requests.
 const MAX_PLATFORMS: usize = 100;
-/// How many platforms of an image are read at once: as many as one host is requested.
-const AT_ONCE: usize = 8;
+/// The maximum number of platforms of an image that are read concurrently.
+const CONCURRENCY: usize = 8;
 
-/// What a tag or a digest names.
+/// A resolved image.
 #[derive(Debug, Clone)]
 pub struct ImageFacts {
-    /// The digest of the manifest or index itself.
+    /// The digest of the manifest or index.
     pub digest: Digest,
-    /// Its media type.
+    /// The media type of the manifest or index.
     pub media_type: String,
-    /// Each platform, in the order of the index; at least one, unless another run verified the image.
+    /// The platforms in the order of the index; empty only if another run verified the image.
     pub platforms: Vec<PlatformFacts>,
 }
 
 impl ImageFacts {
-    /// The value of a label on the first platform that has it; empty if none has.
+    /// The value of a label on the first platform that has it; empty if no platform has it.
     pub fn label(&self, name: &str) -> &str {
-        let mut values = self
-            .platforms
-            .iter()
-            .filter_map(|platform| platform.config.labels.get(name));
-        values.next().map_or("", String::as_str)
+        for platform in &self.platforms {
+            if let Some(value) = platform.config.labels.get(name) {
+                return value;
+            }
+        }
+        ""
     }
 }
 
 /// One platform of an image.
 #[derive(Debug, Clone)]
 pub struct PlatformFacts {
-    /// As the index says, or else as the config says.
+    /// The platform in the index; without one, the platform in the config.
     pub platform: Platform,
-    /// The digest of the platform's manifest.
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// The manifest.
+    /// The platform's manifest.
     pub manifest: ImageManifest,
-    /// The config.
+    /// The platform's config.
     pub config: ImageConfig,
 }
 
-/// Reads the manifest that `want` names; `None` if the source has no such tag or digest.
-pub async fn resolve(source: &Source, want: &TagOrDigest) -> Result<Option<ImageFacts>, Error> {
-    let Some(top) = source.manifest(want, None).await? else {
+/// Resolves a tag or digest; `None` if it is missing.
+pub async fn resolve(
+    source: &Source,
+    reference: &TagOrDigest,
+) -> Result<Option<ImageFacts>, Error> {
+    let Some(top) = source.manifest(reference, None).await? else {
         return Ok(None);
     };
-    let what = format!("{source}{want}");
+    let name = format!("{source}{reference}");
     let platforms = match top.value {
-        Manifest::Image(manifest) => vec![single(source, top.digest, manifest, None).await?],
+        Manifest::Image(manifest) => vec![read_image(source, top.digest, manifest, None).await?],
         Manifest::Index(index) => {
-            let entries = runnable(index.manifests, &what)?;
-            source.memory().keep(memory::of_entries(&entries), &what)?;
-            let platforms = entries.iter().map(|entry| child(source, entry));
-            // Every platform is requested; the first error in the order of the index is the one
-            // reported.
-            let platforms = stream::iter(platforms).buffered(AT_ONCE);
-            let platforms: Vec<_> = platforms.collect().await;
-            platforms.into_iter().collect::<Result<_, _>>()?
+            let entries = platform_entries(index.manifests, &name)?;
+            source.memory().add(memory::entries_size(&entries), &name)?;
+            // All platforms are read before an error is returned, so that the reported error is
+            // always the first in the order of the index.
+            let results: Vec<_> = stream::iter(&entries)
+                .map(|entry| read_entry(source, entry))
+                .buffered(CONCURRENCY)
+                .collect()
+                .await;
+            results.into_iter().collect::<Result<_, _>>()?
         }
     };
     Ok(Some(ImageFacts {
@@ -81,24 +84,25 @@ pub async fn resolve(source: &Source, want: &TagOrDigest) -> Result<Option<Image
     }))
 }
 
-/// The platforms of a digest that may go: an index names them; of a single manifest, and of an entry
-/// without a platform, the config does.
+/// The platforms of a digest. The config states the platform of a single manifest, and of an entry
+/// without a platform.
 pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platform>, Error> {
-    let want = TagOrDigest::Digest(digest);
-    let top = source.manifest(&want, None).await?;
-    let top =
-        top.ok_or_else(|| Error::unavailable(format!("{source}{want}"), "it no longer exists"))?;
+    let reference = TagOrDigest::Digest(digest);
+    let name = format!("{source}{reference}");
+    let Some(top) = source.manifest(&reference, None).await? else {
+        return Err(Error::unavailable(name, "it no longer exists"));
+    };
     match top.value {
         Manifest::Image(manifest) => {
             let config = source.config(&manifest.config).await?.value;
             Ok(vec![config.platform])
         }
         Manifest::Index(index) => {
-            let entries = runnable(index.manifests, &format!("{source}{want}"))?;
+            let entries = platform_entries(index.manifests, &name)?;
             let platforms = entries.iter().map(|entry| async move {
                 match entry.platform() {
                     Some(platform) => Ok(platform),
-                    None => Ok(child(source, entry).await?.platform),
+                    None => Ok(read_entry(source, entry).await?.platform),
                 }
             });
             future::join_all(platforms).await.into_iter().collect()
@@ -106,13 +110,13 @@ pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platfor
     }
 }
 
-/// The entries of an index that are for platforms.
-fn runnable(mut entries: Vec<Descriptor>, what: &str) -> Result<Vec<Descriptor>, Error> {
+/// The entries of an index, without attestations.
+fn platform_entries(mut entries: Vec<Descriptor>, name: &str) -> Result<Vec<Descriptor>, Error> {
     entries.retain(|entry| !entry.is_attestation());
     if entries.is_empty() {
         return Err(Error::about(
             Class::Ambiguous,
-            what,
+            name,
             "the index has no entry for a platform",
         ));
     }
@@ -121,57 +125,53 @@ fn runnable(mut entries: Vec<Descriptor>, what: &str) -> Result<Vec<Descriptor>,
             "the index has {} entries, more than {MAX_PLATFORMS}",
             entries.len()
         );
-        return Err(Error::unavailable(what, reason));
+        return Err(Error::unavailable(name, reason));
     }
     Ok(entries)
 }
 
-async fn child(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Error> {
-    let want = TagOrDigest::Digest(entry.digest);
-    let what = || format!("{source}{want}");
-    source.memory().keep(0, &what())?;
-    let Some(found) = source.manifest(&want, Some(&entry.media_type)).await? else {
-        return Err(Error::unavailable(
-            what(),
-            "the index lists it, but it is missing",
-        ));
+/// Reads the manifest and config of an index's entry.
+async fn read_entry(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Error> {
+    let reference = TagOrDigest::Digest(entry.digest);
+    let name = format!("{source}{reference}");
+    // Sends no further request once the limit is exceeded.
+    source.memory().add(0, &name)?;
+    let Some(found) = source.manifest(&reference, Some(&entry.media_type)).await? else {
+        let reason = "the index lists it, but it is missing";
+        return Err(Error::unavailable(name, reason));
     };
     if found.size != entry.size {
         let reason = format!(
             "it has {} bytes, but the index states {}",
             found.size, entry.size
         );
-        return Err(Error::unavailable(what(), reason));
+        return Err(Error::unavailable(name, reason));
     }
-    match found {
-        Verified {
-            value: Manifest::Image(manifest),
-            digest,
-            ..
-        } => single(source, digest, manifest, entry.platform()).await,
-        Verified {
-            value: Manifest::Index(_),
-            ..
-        } => Err(Error::about(
+    match found.value {
+        Manifest::Image(manifest) => {
+            read_image(source, found.digest, manifest, entry.platform()).await
+        }
+        Manifest::Index(_) => Err(Error::about(
             Class::Ambiguous,
-            what(),
+            name,
             "an index within an index",
         )),
     }
 }
 
-async fn single(
+/// Reads the config of a manifest.
+async fn read_image(
     source: &Source,
     digest: Digest,
     manifest: ImageManifest,
     platform: Option<Platform>,
 ) -> Result<PlatformFacts, Error> {
-    let what = || format!("{source}@{digest}");
+    let name = format!("{source}@{digest}");
     source
         .memory()
-        .keep(memory::of_manifest(&manifest), &what())?;
+        .add(memory::manifest_size(&manifest), &name)?;
     let config = source.config(&manifest.config).await?.value;
-    source.memory().keep(memory::of_config(&config), &what())?;
+    source.memory().add(memory::config_size(&config), &name)?;
     let platform = platform.unwrap_or_else(|| config.platform.clone());
     Ok(PlatformFacts {
         platform,
@@ -181,30 +181,31 @@ async fn single(
     })
 }
 
-/// The value of each label in `names`; `None` where no platform has it. Where platforms differ,
-/// each is shown.
+/// The value of each label in `names`; `None` if no platform has it. Different values are listed by
+/// platform.
 pub fn reported_labels(facts: &ImageFacts, names: &[String]) -> BTreeMap<String, Option<String>> {
     names
         .iter()
-        .map(|name| (name.clone(), value(facts, name)))
+        .map(|name| (name.clone(), label_text(facts, name)))
         .collect()
 }
 
-fn value(facts: &ImageFacts, name: &str) -> Option<String> {
-    let values: Vec<_> = facts
-        .platforms
-        .iter()
-        .map(|p| (&p.platform, p.config.labels.get(name)))
-        .collect();
-    let (_, first) = values.first()?;
-    if values.iter().all(|(_, value)| value == first) {
+fn label_text(facts: &ImageFacts, name: &str) -> Option<String> {
+    let first = facts.platforms.first()?.config.labels.get(name);
+    let (mut is_same, mut texts) = (true, Vec::new());
+    for PlatformFacts {
+        platform, config, ..
+    } in &facts.platforms
+    {
+        let value = config.labels.get(name);
+        is_same &= value == first;
+        texts.push(format!(
+            "{platform}: {}",
+            value.map_or("(absent)", String::as_str)
+        ));
+    }
+    if is_same {
         return first.cloned();
     }
-    let shown = values.iter().map(|(platform, value)| {
-        format!(
-            "{platform}: {}",
-            value.map_or("(absent)", |value| value.as_str())
-        )
-    });
-    Some(shown.collect::<Vec<_>>().join(", "))
+    Some(texts.join(", "))
 }

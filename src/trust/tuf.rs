@@ -15,7 +15,7 @@ use super::provider;
 use crate::{
     code::Code,
     error::{Class, Error},
-    http::address::shown,
+    http::address::redacted,
     registry::Registries,
     untrusted::plain,
 };
@@ -65,7 +65,7 @@ impl Repository for Mirror {
 /// Fetches the current trusted root of a repository, verified from `first` on.
 pub async fn current_root(mirror: Mirror, first: &[u8], now: SystemTime) -> Result<Vec<u8>, Error> {
     provider::install();
-    let repository = shown(&mirror.base);
+    let repository = redacted(&mirror.base);
     let fetch = async {
         let now = Timestamp::try_from(now)
             .map_err(|_| sigstore_tuf::Error::transport("the clock shows an impossible time"))?;

@@ -26,7 +26,7 @@ pub fn backend(
     let wrong = |reason: String| Errors::from(Error::input(Code::SOURCE, reason));
     let sources = services.sources(config)?;
     let source = sources
-        .of(&image.repository)
+        .source(&image.repository)
         .map_err(|error| wrong(error.to_string()))?;
     let chosen = config
         .prune

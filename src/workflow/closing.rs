@@ -77,7 +77,14 @@ pub fn run(
     let rules = config.fleet.clone().unwrap_or_default();
     let (revision, _) = revision(config, request.revision)?;
     let timer = services.environment.pacing.clone();
-    let pace = Pace::new(Shard { number: 0, of: 1 }, CLOSINGS, timer);
+    let pace = Pace::new(
+        Shard {
+            number: 0,
+            count: 1,
+        },
+        CLOSINGS,
+        timer,
+    );
     let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
     let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
@@ -331,7 +338,7 @@ impl Closing<'_> {
             return Ok(CloseOutcome::Open);
         }
         let deadline = self.services.forge_time.deadline();
-        if !self.pace.pull_request(deadline).await {
+        if !self.pace.wait_for_pull_request(deadline).await {
             return Err(self.late());
         }
         let repo = &member.state.repo;

@@ -197,7 +197,7 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
         progress: services.progress(),
         attempts: services.attempts(),
         time: services.forge_time.clone(),
-        announce: services.console.announce(),
+        pause_listener: services.console.pause_listener(),
         ..Settings::new(services.client(api)?, services.environment.clock)
     })
 }

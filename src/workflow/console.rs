@@ -1,6 +1,6 @@
 //! The receiver of messages during a run. The result is returned and rendered elsewhere.
 
-use crate::http::Announce;
+use crate::http::PauseListener;
 
 /// Shows messages to a person.
 pub trait Console {
@@ -15,7 +15,7 @@ pub trait Console {
     fn progress(&self, message: &str) -> Option<Box<dyn Progress>>;
 
     /// Receives the pauses that servers request.
-    fn announce(&self) -> Announce;
+    fn pause_listener(&self) -> PauseListener;
 }
 
 /// What is shown of a wait.

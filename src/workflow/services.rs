@@ -16,7 +16,7 @@ use crate::{
     code::Code,
     config::{Config, Image, Mapping, few},
     error::{Class, Error, Errors, usage},
-    http::{Allowance, ServerTime, Transport},
+    http::{ServerTime, SharedDeadline, Transport},
     oci::{Digest, Tag},
     registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
     trust::Examination,
@@ -36,7 +36,7 @@ pub struct Services {
     /// The receiver of messages.
     pub console: Box<dyn Console>,
     /// The total time limit for requests to forges.
-    pub forge_time: Allowance,
+    pub forge_time: SharedDeadline,
     /// The record for the end of the run by a signal.
     pub interruption: Arc<Interruption>,
     mappings: [Vec<Mapping>; 2],
@@ -101,7 +101,7 @@ impl Services {
     /// Where each image is read from, in the order of the configuration.
     pub fn sources_of_images(&self, config: &Config) -> Result<Vec<Source>, Errors> {
         let sources = self.sources(config)?;
-        let of = |image: &Image| sources.of(&image.repository);
+        let of = |image: &Image| sources.source(&image.repository);
         let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
         found.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))
     }
@@ -228,7 +228,7 @@ impl Services {
 
     /// How long a response may make no progress.
     pub(super) fn progress(&self) -> Duration {
-        self.settings.progress
+        self.settings.stall_timeout
     }
 
     /// The times that the contacted registries reported.

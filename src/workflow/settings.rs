@@ -7,7 +7,7 @@ use crate::{
     config::{Mapping, duration},
     error::{Errors, usage},
     forge,
-    http::Allowance,
+    http::SharedDeadline,
     registry::{self, Settings},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
             Duration::ZERO => Err("must be longer than 0s".to_owned()),
             limit => Ok(limit),
         });
-        settings.progress =
+        settings.stall_timeout =
             positive.map_err(|reason| usage(format!("REPIN_HTTP_TIMEOUT: {reason}")))?;
     }
     settings.ca_file = environment
@@ -36,14 +36,14 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
 }
 
 /// The total time limit for requests to forges.
-pub(super) fn forge_time(environment: &Environment) -> Result<Allowance, Errors> {
+pub(super) fn forge_time(environment: &Environment) -> Result<SharedDeadline, Errors> {
     const NAME: &str = "REPIN_DEADLINE";
     let length = match environment.filled(NAME) {
         Some(text) => duration::parse(&text.to_string_lossy())
             .map_err(|error| usage(format!("{NAME}: {error}")))?,
         None => forge::TIME,
     };
-    Ok(Allowance::new(length, NAME))
+    Ok(SharedDeadline::new(length, NAME))
 }
 
 /// The mappings of `REPIN_SOURCES`, one a line.

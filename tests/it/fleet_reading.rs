@@ -17,7 +17,7 @@ use repin::{
             RepositoryState, Survey, SurveyRequest,
         },
     },
-    http::{Allowance, Pace, Shard, Timer},
+    http::{Pace, Shard, SharedDeadline, Timer},
     registry,
 };
 use reqwest::Url;
@@ -566,7 +566,14 @@ async fn reads_wait_for_the_next_hour_of_the_server() {
     let forge = Thousand::start(options);
     let timer = Timer::scaled(SystemTime::now, origin, 20_000);
     let mut settings = settings();
-    settings.pace = Some(Pace::new(Shard { number: 0, of: 1 }, 4, timer));
+    settings.pace = Some(Pace::new(
+        Shard {
+            number: 0,
+            count: 1,
+        },
+        4,
+        timer,
+    ));
     let reader = reader_with(&forge, Kind::Github, settings);
     for (number, survey) in reader.survey(&requests(0..30)).await.iter().enumerate() {
         let head = &present(survey).head;
@@ -591,9 +598,16 @@ async fn what_would_wait_past_the_deadline_is_not_sent() {
     };
     let forge = Thousand::start(options);
     let mut settings = settings();
-    settings.time = Allowance::new(Duration::from_secs(600), "--deadline");
+    settings.time = SharedDeadline::new(Duration::from_secs(600), "--deadline");
     let timer = Timer::new(SystemTime::now);
-    settings.pace = Some(Pace::new(Shard { number: 0, of: 1 }, 4, timer));
+    settings.pace = Some(Pace::new(
+        Shard {
+            number: 0,
+            count: 1,
+        },
+        4,
+        timer,
+    ));
     let reader = reader_with(&forge, Kind::Github, settings);
     let head = Head::of_commit(&forge.store(0).refs["main"].clone());
     for _ in 0..5 {
@@ -677,7 +691,14 @@ async fn writes_are_spread_out_parked_and_never_repeated() {
     let mut settings = settings();
     // Time without an answer is real.
     settings.progress = Duration::from_secs(2);
-    settings.pace = Some(Pace::new(Shard { number: 0, of: 1 }, 4, timer));
+    settings.pace = Some(Pace::new(
+        Shard {
+            number: 0,
+            count: 1,
+        },
+        4,
+        timer,
+    ));
     for number in 0..10 {
         let target = Target {
             kind: repin::forge::Kind::Github,

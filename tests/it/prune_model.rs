@@ -478,7 +478,7 @@ impl Case {
             nodes,
             dates: before.map_or_else(dates, |before| before.dates.clone()),
             clock: Clock {
-                here: now(),
+                local: now(),
                 server,
             },
             dangling: Vec::new(),
@@ -674,7 +674,7 @@ impl Model<'_> {
                 .collect();
             let last = some.last().map(ToString::to_string);
             let link = (linked && rest.len() > size).then(|| last.unwrap());
-            match pages.take(some, link).unwrap() {
+            match pages.add(some, link).unwrap() {
                 NextPage::Linked(tag) => after = tag,
                 NextPage::After(tag) => after = tag.to_string(),
                 NextPage::Complete => break,
@@ -774,11 +774,11 @@ impl Package for Model<'_> {
                 return Ok(Deletion::Refused("the last one".to_owned()));
             }
             Some(FreshnessError::Accepted) => return Ok(Deletion::Deleted),
-            Some(FreshnessError::NotFound) => return Ok(Deletion::Gone),
+            Some(FreshnessError::NotFound) => return Ok(Deletion::Missing),
             _ => {}
         }
         let Some(mut tags) = self.there.borrow_mut().remove(&at) else {
-            return Ok(Deletion::Gone);
+            return Ok(Deletion::Missing);
         };
         tags.extend(version.tags.iter().map(ToString::to_string));
         self.deleted.borrow_mut().push((at, tags));

@@ -34,7 +34,7 @@ fn settings(variables: &[(&str, &str)]) -> Settings {
     };
     let mut settings = Settings::new(Environment::from_lookup(lookup), std::time::SystemTime::now);
     settings.backoff = Duration::from_millis(1);
-    settings.progress = Duration::from_secs(5);
+    settings.stall_timeout = Duration::from_secs(5);
     settings
 }
 
@@ -51,7 +51,9 @@ fn repository(host: &str, name: &str) -> Repository {
 }
 
 fn source(settings: Settings, host: &str, name: &str) -> Source {
-    sources(settings, &[]).of(&repository(host, name)).unwrap()
+    sources(settings, &[])
+        .source(&repository(host, name))
+        .unwrap()
 }
 
 fn tag(text: &str) -> TagOrDigest {

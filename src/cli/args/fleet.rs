@@ -180,17 +180,17 @@ fn shard(text: &str) -> Result<ShardChoice, String> {
     shard_of(number, of).map(ShardChoice::Typed)
 }
 
-/// Shard `number` of `of`, counted from 0.
-pub(in crate::cli) fn shard_of(number: u32, of: u32) -> Result<Shard, String> {
-    if of > SHARDS_MAX {
+/// Shard `number` of `count`, counted from 0.
+pub(in crate::cli) fn shard_of(number: u32, count: u32) -> Result<Shard, String> {
+    if count > SHARDS_MAX {
         return Err(format!("there can be at most {SHARDS_MAX} shards"));
     }
-    if number >= of {
+    if number >= count {
         return Err(format!(
-            "shard {number} of {of} does not exist: they are counted from 0"
+            "shard {number} of {count} does not exist: they are counted from 0"
         ));
     }
-    Ok(Shard { number, of })
+    Ok(Shard { number, count })
 }
 
 fn pace(text: &str) -> Result<u32, String> {
@@ -240,7 +240,10 @@ mod tests {
     #[test]
     fn shards_and_paces_are_strict() {
         assert_eq!(shard("auto"), Ok(ShardChoice::Auto));
-        let typed = Shard { number: 2, of: 3 };
+        let typed = Shard {
+            number: 2,
+            count: 3,
+        };
         assert_eq!(shard("2/3"), Ok(ShardChoice::Typed(typed)));
         for wrong in ["3/3", "0/0", "1", "a/3", "-1/3", "1/100001", "1/3/4", ""] {
             assert!(shard(wrong).is_err(), "{wrong}");

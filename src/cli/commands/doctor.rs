@@ -116,12 +116,12 @@ fn remote(
 }
 
 fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {
-    let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.apart()) else {
+    let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.difference()) else {
         return DoctorRow::skip(Code::CLOCK, "no server reported its time");
     };
-    let seconds = worst.apart().as_secs();
-    if worst.apart() > TOLERANCE {
-        let side = if worst.is_behind() {
+    let seconds = worst.difference().as_secs();
+    if worst.difference() > TOLERANCE {
+        let side = if worst.is_local_behind() {
             "behind"
         } else {
             "ahead of"

@@ -211,7 +211,7 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
 /// The source of each image; two names may share one repository.
 fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Errors> {
     let sources = cx.services.sources(config)?;
-    let place = |image: &config::Image| match sources.of(&image.repository) {
+    let place = |image: &config::Image| match sources.source(&image.repository) {
         Ok(source) => source.to_string(),
         Err(_) => image.repository.canonical(),
     };

@@ -23,7 +23,7 @@ pub(in crate::forge) struct Reply {
     pub(in crate::forge) headers: HeaderMap,
     pub(in crate::forge) body: Vec<u8>,
     /// Whether an earlier attempt may have been carried out, although its answer was lost.
-    pub(in crate::forge) repeated: bool,
+    pub(in crate::forge) is_repeat: bool,
     pub(super) what: String,
     pub(super) secrets: Secrets,
 }
@@ -129,7 +129,7 @@ impl Reply {
 /// A status, and the server's message.
 pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
     let mut text = format!("HTTP {}", status.as_u16());
-    let message = secrets.clean(&error_body::of_forge(body), SHOWN);
+    let message = secrets.clean(&error_body::forge_message(body), SHOWN);
     if !message.is_empty() {
         let _ = write!(text, " ({message})");
     }
@@ -148,7 +148,7 @@ mod tests {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: format!("[{}0]", "0,".repeat(count - 1)).into_bytes(),
-            repeated: false,
+            is_repeat: false,
             what: "listing".to_owned(),
             secrets: Secrets::default(),
         };

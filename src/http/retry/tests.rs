@@ -14,17 +14,24 @@ fn epoch() -> SystemTime {
     UNIX_EPOCH
 }
 
-fn passing(policy: &Policy, status: u16, pairs: &[(&'static str, &str)]) -> Option<RetryAdvice> {
+/// The advice for a response without a body.
+fn advice(policy: &Policy, status: u16, pairs: &[(&'static str, &str)]) -> Option<RetryAdvice> {
     let status = StatusCode::from_u16(status).unwrap();
-    policy.passing(status, &headers(pairs), b"", epoch)
+    policy.temporary_failure(status, &headers(pairs), b"", epoch)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "callers compare it with an option"
+)]
 fn limit(seconds: Option<u64>) -> Option<RetryAdvice> {
     Some(RetryAdvice::Limited(seconds.map(Duration::from_secs)))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "callers compare it with an option"
+)]
 fn seconds(n: u64) -> Option<RetryAdvice> {
     Some(RetryAdvice::After(Duration::from_secs(n)))
 }
@@ -36,22 +43,22 @@ fn soon() -> Deadline {
 #[test]
 fn retry_after_is_seconds_or_a_date() {
     for policy in [&REGISTRIES, &FORGES] {
-        let after = |value| passing(policy, 503, &[("retry-after", value)]);
+        let after = |value| advice(policy, 503, &[("retry-after", value)]);
         assert_eq!(after(" 7 "), seconds(7));
         assert_eq!(after("99999999999999999999999"), seconds(u64::MAX));
         assert_eq!(after(NINE), seconds(9));
         for odd in ["", "soon", "-1", "1.5"] {
             assert_eq!(after(odd), Some(RetryAdvice::Later), "{odd}");
         }
-        assert_eq!(passing(policy, 503, &[]), Some(RetryAdvice::Later));
+        assert_eq!(advice(policy, 503, &[]), Some(RetryAdvice::Later));
     }
 }
 
 #[test]
-fn dates_are_measured_by_the_servers_clock() {
+fn waits_until_dates_use_the_servers_clock() {
     let date = ("date", "Thu, 01 Jan 1970 00:00:05 GMT");
     for policy in [&REGISTRIES, &FORGES] {
-        let after = |value| passing(policy, 503, &[("retry-after", value), date]);
+        let after = |value| advice(policy, 503, &[("retry-after", value), date]);
         assert_eq!(after(NINE), seconds(4));
         assert_eq!(after("Thu, 01 Jan 1970 00:00:01 GMT"), seconds(0));
         assert_eq!(after("3"), seconds(3));
@@ -59,67 +66,76 @@ fn dates_are_measured_by_the_servers_clock() {
     let used_up = ("x-ratelimit-remaining", "0");
     let reset = |value, date| {
         let reset = ("x-ratelimit-reset", value);
-        passing(&FORGES, 403, &[used_up, reset, date])
+        advice(&FORGES, 403, &[used_up, reset, date])
     };
     assert_eq!(reset("9", date), limit(Some(4)));
     assert_eq!(reset("9", ("date", "yesterday")), limit(Some(9)));
     assert_eq!(reset("18446744073709551615", date), limit(None));
-    let after = |value| passing(&FORGES, 429, &[("retry-after", value), date]);
+    let after = |value| advice(&FORGES, 429, &[("retry-after", value), date]);
     assert_eq!(after(NINE), limit(Some(4)));
     assert_eq!(after("3"), limit(Some(3)));
     assert_eq!(after("soon"), limit(None));
 }
 
 #[test]
-fn only_githubs_limits_come_as_403() {
+fn only_github_limits_with_403() {
     let limited = [
         ("retry-after", "1"),
         ("x-ratelimit-remaining", "0"),
         ("x-other", ""),
     ];
     for (pair, after) in limited.into_iter().zip([limit(Some(1)), limit(None), None]) {
-        assert_eq!(passing(&FORGES, 403, &[pair]), after, "{pair:?}");
-        assert_eq!(passing(&REGISTRIES, 403, &[pair]), None);
+        assert_eq!(advice(&FORGES, 403, &[pair]), after, "{pair:?}");
+        assert_eq!(advice(&REGISTRIES, 403, &[pair]), None);
     }
-    let says =
-        |status, body: &str| FORGES.passing(status, &HeaderMap::new(), body.as_bytes(), epoch);
+    let advice_for = |status, body: &str| {
+        FORGES.temporary_failure(status, &HeaderMap::new(), body.as_bytes(), epoch)
+    };
     for text in [
         r#"{"message":"You have exceeded a Secondary Rate Limit."}"#,
         r#"{"message":"API rate limit exceeded for user ID 1."}"#,
         "You have triggered an abuse detection mechanism.",
     ] {
-        assert_eq!(says(StatusCode::FORBIDDEN, text), limit(None), "{text}");
+        assert_eq!(
+            advice_for(StatusCode::FORBIDDEN, text),
+            limit(None),
+            "{text}"
+        );
     }
     for text in [
         r#"{"message":"no access"}"#,
         r#"{"message":"Resource not accessible","documentation_url":"https://x/rate-limit"}"#,
         r#"{"message":"was submitted too quickly"}"#,
     ] {
-        assert_eq!(says(StatusCode::FORBIDDEN, text), None, "{text}");
+        assert_eq!(advice_for(StatusCode::FORBIDDEN, text), None, "{text}");
     }
-    let invalid = |text: &str| says(StatusCode::UNPROCESSABLE_ENTITY, text);
-    let quick =
+    let invalid = |text: &str| advice_for(StatusCode::UNPROCESSABLE_ENTITY, text);
+    let too_quick =
         r#"{"message":"Validation Failed","errors":[{"message":"was submitted too quickly"}]}"#;
-    assert_eq!(invalid(quick), limit(None));
+    assert_eq!(invalid(too_quick), limit(None));
     assert_eq!(invalid(r#"{"message":"Validation Failed"}"#), None);
-    // A registry's own header of that name means something else, or nothing.
+    // These headers are GitHub's; a registry may use them differently.
     let pairs = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
-    assert_eq!(passing(&REGISTRIES, 429, &pairs), Some(RetryAdvice::Later));
+    assert_eq!(advice(&REGISTRIES, 429, &pairs), Some(RetryAdvice::Later));
     for policy in [&REGISTRIES, &FORGES] {
-        for (status, passes) in [
+        for (status, is_temporary) in [
             (408, true),
             (500, true),
             (404, false),
             (401, false),
             (304, false),
         ] {
-            assert_eq!(passing(policy, status, &[]).is_some(), passes, "{status}");
+            assert_eq!(
+                advice(policy, status, &[]).is_some(),
+                is_temporary,
+                "{status}"
+            );
         }
     }
 }
 
 #[test]
-fn pauses_double_and_chance_shortens_them_by_up_to_a_half() {
+fn pauses_double_with_up_to_half_jitter() {
     for (failed, longest) in [(1, 500), (2, 1000), (3, 2000), (4, 4000)] {
         let pause = REGISTRIES
             .pause(RetryAdvice::Later, failed, soon())
@@ -136,14 +152,14 @@ fn pauses_double_and_chance_shortens_them_by_up_to_a_half() {
 }
 
 #[test]
-fn there_is_an_end_to_trying() {
-    let stop = |again, failed, until| REGISTRIES.pause(again, failed, until).unwrap_err();
+fn retries_end() {
+    let stop = |retry, failed, until| REGISTRIES.pause(retry, failed, until).unwrap_err();
     assert_eq!(stop(RetryAdvice::Never, 1, soon()), StopReason::Final);
     assert_eq!(stop(RetryAdvice::Later, 5, soon()), StopReason::Attempts(5));
-    let (asked, longest) = (Duration::from_secs(61), Duration::from_secs(60));
+    let (requested, longest) = (Duration::from_secs(61), Duration::from_secs(60));
     assert_eq!(
-        stop(RetryAdvice::After(asked), 1, soon()),
-        StopReason::LongWait { asked, longest }
+        stop(RetryAdvice::After(requested), 1, soon()),
+        StopReason::LongWait { requested, longest }
     );
     let over = Deadline::after(Some(Duration::ZERO));
     assert_eq!(stop(RetryAdvice::Later, 1, over), StopReason::Deadline(1));
@@ -155,19 +171,20 @@ fn there_is_an_end_to_trying() {
 }
 
 #[test]
-fn limits_without_a_time_are_waited_out_for_a_minute_and_then_twice_that() {
-    let pause = |asked, limits, until| FORGES.pause(RetryAdvice::Limited(asked), limits, until);
+fn pauses_for_limits_without_end_double() {
+    let pause =
+        |requested, limits, until| FORGES.pause(RetryAdvice::Limited(requested), limits, until);
     let minute = Duration::from_secs(60);
     for (limits, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
         assert_eq!(pause(None, limits, soon()), Ok(minute * minutes));
     }
-    let named = Duration::from_secs(300);
-    assert_eq!(pause(Some(named), 9, soon()), Ok(named));
+    let requested = Duration::from_secs(300);
+    assert_eq!(pause(Some(requested), 9, soon()), Ok(requested));
     assert!(pause(Some(Duration::ZERO), 1, soon()).unwrap() > Duration::ZERO);
 }
 
 #[test]
-fn a_wait_past_the_deadline_ends_at_once() {
+fn wait_past_the_deadline_is_refused() {
     let until = Deadline::after(Some(Duration::from_secs(30)));
     let past = |reason, wait| Err(StopReason::PastDeadline { reason, wait });
     let (reason, minute) = (WaitReason::Limit, Duration::from_secs(60));
@@ -175,7 +192,7 @@ fn a_wait_past_the_deadline_ends_at_once() {
         FORGES.pause(RetryAdvice::Limited(None), 1, until),
         past(reason, minute)
     );
-    // What no clock reaches is not waited for either.
+    // So is a wait that exceeds the clock's range.
     let forever = Duration::from_secs(u64::MAX);
     assert_eq!(
         FORGES.pause(RetryAdvice::Limited(Some(forever)), 1, until),
@@ -189,9 +206,9 @@ fn a_wait_past_the_deadline_ends_at_once() {
 
 #[test]
 fn graphql_rate_limit_in_a_success_is_recognized() {
-    let message = |path: &str, body: &str| {
+    let advice_for = |path: &str, body: &str| {
         let url = format!("https://h{path}").parse().unwrap();
-        FORGES.limited_graphql(&url, &HeaderMap::new(), body.as_bytes(), epoch)
+        FORGES.graphql_rate_limit(&url, &HeaderMap::new(), body.as_bytes(), epoch)
     };
     for error in [
         r#"{"type":"RATE_LIMITED","message":"x"}"#,
@@ -199,9 +216,9 @@ fn graphql_rate_limit_in_a_success_is_recognized() {
         r#"{"type":"UNPROCESSABLE","message":"was submitted too quickly"}"#,
     ] {
         let body = format!(r#"{{"data":null,"errors":[{error}]}}"#);
-        assert_eq!(message("/graphql", &body), limit(None), "{error}");
-        assert_eq!(message("/repos/a/b", &body), None);
+        assert_eq!(advice_for("/graphql", &body), limit(None), "{error}");
+        assert_eq!(advice_for("/repos/a/b", &body), None);
     }
     let other = r#"{"data":{"x":"RATE_LIMITED"},"errors":[{"type":"FORBIDDEN","message":"no"}]}"#;
-    assert_eq!(message("/graphql", other), None);
+    assert_eq!(advice_for("/graphql", other), None);
 }

@@ -40,7 +40,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
             .collect(),
         dates: dates.collect(),
         clock: Clock {
-            here: now,
+            local: now,
             server: Some(now),
         },
         dangling: Vec::new(),
@@ -259,7 +259,7 @@ fn a_change_before_the_first_deletion_ends_the_run_with_nothing_asked_for() {
 fn a_version_that_another_process_deleted_is_skipped() {
     for scripted in [
         Scripted::new(&["kept"]).look(B, CurrentState::Gone),
-        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Gone)),
+        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Missing)),
     ] {
         let (applied, steps, _) = scripted.run();
         assert_eq!(steps[..2], ["next pending-b", "skipped pending-b"]);
@@ -331,7 +331,7 @@ fn a_version_that_can_be_read_after_its_deletion_was_not_deleted() {
         Some(("deletion_unverified", Class::Unavailable))
     );
     assert_eq!(steps, ["next pending-b"]);
-    let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Gone));
+    let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Missing));
     let (applied, steps, _) = gone.answers_gone(B, Ok(false)).run();
     assert_eq!(stopped(&applied), Some(("deletion_refused", Class::Denied)));
     assert_eq!(applied.stopped.unwrap().help.as_deref(), Some("grant it"));

@@ -80,7 +80,7 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
-        let tags = self.remote.tags_at().await?;
+        let tags = self.remote.tags_with_clock().await?;
         let mut reading = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
@@ -156,7 +156,7 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags again", None);
-        let tags = self.remote.tags_at().await?;
+        let tags = self.remote.tags_with_clock().await?;
         let mut reading = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
@@ -190,7 +190,12 @@ impl Registry {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        let tags = self.remote.tags_at().await?.tags.unwrap_or_default();
+        let tags = self
+            .remote
+            .tags_with_clock()
+            .await?
+            .tags
+            .unwrap_or_default();
         let tags: BTreeSet<Tag> = tags.into_iter().collect();
         let mut dangling = Vec::new();
         for tag in missing {
@@ -374,7 +379,7 @@ impl Registry {
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(nothing).await? {
-            Deletion::Gone | Deletion::GoneAfterAttempt | Deletion::Deleted => Ok(()),
+            Deletion::Missing | Deletion::MissingAfterAttempt | Deletion::Deleted => Ok(()),
             Deletion::Refused(said) => {
                 let message = format!("{} does not delete: {said}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
@@ -388,7 +393,7 @@ impl Registry {
     pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
-            .tags_at()
+            .tags_with_clock()
             .await?
             .tags
             .unwrap_or_default()

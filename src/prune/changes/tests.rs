@@ -62,7 +62,7 @@ fn remove(listing: &mut Listing, name: &str) {
 
 /// Adds an index of these, created now.
 fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
-    let Clock { here, .. } = listing.clock;
+    let Clock { local: here, .. } = listing.clock;
     let child = |(part, attestation): &(&str, bool)| Child {
         digest: digest(part),
         index: false,
@@ -89,7 +89,7 @@ fn refused(result: Result<(), String>, expected: &str) {
 #[test]
 fn what_would_have_refused_the_first_listing_refuses_the_second() {
     let refused = before(|listing| {
-        let Clock { here, .. } = listing.clock;
+        let Clock { local: here, .. } = listing.clock;
         let child = Child {
             digest: digest("unread"),
             index: true,

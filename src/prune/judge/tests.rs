@@ -39,7 +39,7 @@ struct Package(Listing, Guards);
 impl Package {
     fn new() -> Self {
         let clock = Clock {
-            here: now(),
+            local: now(),
             server: Some(now()),
         };
         let listing = Listing {
@@ -352,7 +352,7 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
     package.0.clock.server = Some(now() + Duration::from_secs(200));
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);
     package.0.clock = Clock {
-        here: now() + Duration::from_secs(200),
+        local: now() + Duration::from_secs(200),
         server: Some(now()),
     };
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);

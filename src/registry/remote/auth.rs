@@ -1,8 +1,7 @@
-//! Authorizations: who a repository is asked as, once found out and then kept for the run.
+//! Authorizations for repositories, cached for the run.
 //!
 //! A registry states its requirements in its first 401, so no separate request is needed.
-//! Concurrent requests for one repository share one token; a failure is not retried in the same
-//! run.
+//! Concurrent requests for one repository share one token. A failure is cached too.
 
 use std::{
     collections::HashMap,
@@ -18,277 +17,294 @@ use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    address::{host_of, is_private, shown},
-    challenge::{Bearer, Challenge, Trust, realm},
-    credentials::{Book, Credentials, Kind, Lookup},
-    http::{Body, Call, Http, Reply},
+    address::{host_of, is_safe_for_credentials, redacted},
+    challenge::{Bearer, Challenge, Trust, token_server},
+    client::RegistryClient,
+    credentials::{CredentialStore, Credentials, Lookup, SecretKind},
     request_error::RequestError,
 };
-use crate::{http::Deadline, untrusted::plain};
+use crate::{
+    error::Class,
+    http::{Body, Call, Deadline, Reply},
+    untrusted::plain,
+};
 
-/// The largest answer of a token server, in bytes.
+/// The longest response of a token server, in bytes.
 const TOKEN_MAX: u64 = 64 * 1024;
-/// Who repin is to token servers.
+/// The name of repin in token requests (`client_id`).
 const CLIENT: &str = "repin";
 
-/// What is asked of which repository.
+/// An action on a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
-    /// The registry's root, with a slash at its end.
+    /// The URL of the registry.
     pub(super) registry: Url,
-    /// The host that the credentials are filed under.
+    /// The host in the keys of credentials.
     pub(super) host: String,
-    /// The repository's name.
     pub(super) repository: String,
     /// `pull` or `delete`.
     pub(super) action: &'static str,
 }
 
-/// What a request is made with.
+/// The authorization of a request.
 #[derive(Debug, Clone)]
-pub(super) struct Ticket {
+pub(super) struct Authorization {
     pub(super) header: HeaderValue,
-    /// As whom; without secrets.
-    pub(super) who: String,
+    /// A description of the account, without secrets.
+    pub(super) account: String,
     number: u64,
 }
 
+/// The cached authorization for a scope.
 #[derive(Debug, Default)]
-struct Slot {
-    ticket: Option<Ticket>,
-    failed: Option<RequestError>,
-    issued: u64,
+struct CacheEntry {
+    authorization: Option<Authorization>,
+    error: Option<RequestError>,
+    /// The number of authorizations that were requested.
+    requested: u64,
 }
 
 /// The authorizations of a run.
 #[derive(Debug)]
 pub(super) struct Auth {
-    book: Book,
-    slots: Mutex<HashMap<Scope, Arc<AsyncMutex<Slot>>>>,
+    credentials: CredentialStore,
+    cache: Mutex<HashMap<Scope, Arc<AsyncMutex<CacheEntry>>>>,
 }
 
-/// Docker's token servers say `token`, OAuth 2.0's `access_token`; some both.
+/// Docker's token servers return `token`, those of OAuth 2.0 `access_token`; some return both.
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
 }
 
 impl Auth {
-    pub(super) fn new(book: Book) -> Self {
+    pub(super) fn new(credentials: CredentialStore) -> Self {
         Self {
-            book,
-            slots: Mutex::default(),
+            credentials,
+            cache: Mutex::default(),
         }
     }
 
-    fn slot(&self, scope: &Scope) -> Arc<AsyncMutex<Slot>> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(scope.clone()).or_default())
+    fn cache_entry(&self, scope: &Scope) -> Arc<AsyncMutex<CacheEntry>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(cache.entry(scope.clone()).or_default())
     }
 
-    /// What is known already; waits for a token that is being fetched.
-    pub(super) async fn current(&self, scope: &Scope) -> Result<Option<Ticket>, RequestError> {
-        let slot = self.slot(scope);
-        let slot = slot.lock().await;
-        match &slot.failed {
-            Some(error) => Err(error.clone()),
-            None => Ok(slot.ticket.clone()),
-        }
-    }
-
-    /// A ticket that answers a 401 to a request that was made with `used`.
-    pub(super) async fn answer(
+    /// The cached authorization; waits for a token that is being requested.
+    pub(super) async fn current(
         &self,
         scope: &Scope,
-        used: Option<&Ticket>,
+    ) -> Result<Option<Authorization>, RequestError> {
+        let entry = self.cache_entry(scope);
+        let entry = entry.lock().await;
+        match &entry.error {
+            Some(error) => Err(error.clone()),
+            None => Ok(entry.authorization.clone()),
+        }
+    }
+
+    /// A new authorization after a 401 to a request with the authorization `refused`.
+    pub(super) async fn renew(
+        &self,
+        scope: &Scope,
+        refused: Option<&Authorization>,
         challenge: &Challenge,
-        http: &Http,
+        client: &RegistryClient,
         until: Deadline,
-    ) -> Result<Ticket, RequestError> {
-        let slot = self.slot(scope);
-        let mut slot = slot.lock().await;
-        if let Some(error) = &slot.failed {
+    ) -> Result<Authorization, RequestError> {
+        let entry = self.cache_entry(scope);
+        let mut entry = entry.lock().await;
+        if let Some(error) = &entry.error {
             return Err(error.clone());
         }
-        // Another request was faster.
-        if let Some(ticket) = slot
-            .ticket
-            .as_ref()
-            .filter(|ticket| used.is_none_or(|used| used.number < ticket.number))
+        // A concurrent request may have renewed it already.
+        if let Some(cached) = &entry.authorization
+            && refused.is_none_or(|refused| refused.number < cached.number)
         {
-            return Ok(ticket.clone());
+            return Ok(cached.clone());
         }
-        let issued = self.issue(scope, challenge, http, until).await;
-        slot.issued += 1;
-        match issued {
-            Ok((header, who)) => {
-                let ticket = Ticket {
+        let result = self.request(scope, challenge, client, until).await;
+        entry.requested += 1;
+        match result {
+            Ok((header, account)) => {
+                let authorization = Authorization {
                     header,
-                    who,
-                    number: slot.issued,
+                    account,
+                    number: entry.requested,
                 };
-                slot.ticket = Some(ticket.clone());
-                Ok(ticket)
+                entry.authorization = Some(authorization.clone());
+                Ok(authorization)
             }
             Err(error) => {
-                slot.failed = Some(error.clone());
+                entry.error = Some(error.clone());
                 Err(error)
             }
         }
     }
 
-    async fn issue(
+    /// The header that a challenge requires, and a description of the account.
+    async fn request(
         &self,
         scope: &Scope,
         challenge: &Challenge,
-        http: &Http,
+        client: &RegistryClient,
         until: Deadline,
     ) -> Result<(HeaderValue, String), RequestError> {
-        let lookup = self.book.lookup(&scope.host, &scope.repository).await;
+        let lookup = self
+            .credentials
+            .lookup(&scope.host, &scope.repository)
+            .await;
         match challenge {
-            Challenge::Basic => match &lookup.found {
-                Some(found) if !is_private(&scope.registry) => {
-                    Err(over_plain_http(&scope.registry, "the registry", found))
-                }
-                Some(found) if found.kind == Kind::Password => Ok((basic(found)?, who(found))),
-                Some(found) => Err(RequestError::denied(format!(
-                    "the registry requires a password, but {} is an identity token",
-                    who(found)
-                ))),
-                None => Err(nobody(
-                    scope,
-                    &lookup,
-                    "the registry requires a user name and a password",
-                )),
-            },
-            Challenge::Bearer(bearer) => {
-                let named = http
-                    .realms
-                    .get(&host_of(&scope.registry))
-                    .map(String::as_str);
-                let (realm, trust) = realm(bearer, &scope.registry, named)?;
-                let own = trust == Trust::Own;
-                let found = lookup.found.as_ref().filter(|_| own);
-                if let Some(found) = found {
-                    // The token that credentials give is sent to the registry.
-                    for (url, server) in [
-                        (&realm, "the token server"),
-                        (&scope.registry, "the registry"),
-                    ] {
-                        if !is_private(url) {
-                            return Err(over_plain_http(url, server, found));
-                        }
-                    }
-                }
-                let who = match (found, &lookup.found) {
-                    (Some(found), _) => who(found),
-                    (None, Some(unused)) => format!(
-                        "anonymously, because the token server {} is not the registry's own host ({} was not sent)",
-                        host_of(&realm),
-                        who(unused)
-                    ),
-                    (None, None) => format!("anonymously ({})", searched(scope, &lookup)),
-                };
-                let call = token_call(&realm, bearer, scope, found)?;
-                let token = granted(http, &call, until)
-                    .await
-                    .map_err(|error| explain(error, &realm, &who, scope))?;
-                http.secrets.hide(&token);
-                Ok((header(&format!("Bearer {token}"))?, who))
-            }
+            Challenge::Basic => basic_authorization(scope, &lookup),
+            Challenge::Bearer(bearer) => request_token(scope, bearer, &lookup, client, until).await,
         }
     }
+}
+
+fn basic_authorization(
+    scope: &Scope,
+    lookup: &Lookup,
+) -> Result<(HeaderValue, String), RequestError> {
+    let Some(credentials) = &lookup.credentials else {
+        let search = describe_search(scope, lookup);
+        return Err(RequestError::denied(format!(
+            "the registry requires a user name and a password; {search}"
+        ))
+        .hint(login_hint(scope)));
+    };
+    if !is_safe_for_credentials(&scope.registry) {
+        return Err(unsafe_url(&scope.registry, "the registry", credentials));
+    }
+    if credentials.kind == SecretKind::IdentityToken {
+        return Err(RequestError::denied(format!(
+            "the registry requires a password, but {} is an identity token",
+            account(credentials)
+        )));
+    }
+    Ok((basic_header(credentials)?, account(credentials)))
+}
+
+async fn request_token(
+    scope: &Scope,
+    bearer: &Bearer,
+    lookup: &Lookup,
+    client: &RegistryClient,
+    until: Deadline,
+) -> Result<(HeaderValue, String), RequestError> {
+    let configured = client.realms.get(&host_of(&scope.registry));
+    let (server, trust) = token_server(bearer, &scope.registry, configured.map(String::as_str))?;
+    let (credentials, account) = match (&lookup.credentials, trust) {
+        (Some(credentials), Trust::Own) => {
+            // The registry receives the token, which is worth as much as the credentials.
+            for (url, role) in [
+                (&server, "the token server"),
+                (&scope.registry, "the registry"),
+            ] {
+                if !is_safe_for_credentials(url) {
+                    return Err(unsafe_url(url, role, credentials));
+                }
+            }
+            (Some(credentials), account(credentials))
+        }
+        (Some(unused), Trust::Foreign) => {
+            let account = format!(
+                "anonymously, because the token server {} is not the registry's own host ({} was not sent)",
+                host_of(&server),
+                account(unused)
+            );
+            (None, account)
+        }
+        (None, _) => {
+            let search = describe_search(scope, lookup);
+            (None, format!("anonymously ({search})"))
+        }
+    };
+    let call = token_call(&server, bearer, scope, credentials)?;
+    let token = fetch_token(client, &call, until)
+        .await
+        .map_err(|error| token_error(error, &server, &account, scope))?;
+    client.secrets.hide(&token);
+    Ok((header(&format!("Bearer {token}"))?, account))
 }
 
 /// The request for a token: distribution's "Token Authentication" for passwords, OAuth 2.0's
 /// refresh grant for identity tokens.
 fn token_call(
-    realm: &Url,
+    server: &Url,
     bearer: &Bearer,
     scope: &Scope,
-    found: Option<&Credentials>,
+    credentials: Option<&Credentials>,
 ) -> Result<Call, RequestError> {
-    let ours = format!("repository:{}:{}", scope.repository, scope.action);
-    let wanted = bearer
-        .scope
+    let scopes = match bearer.scope.as_deref() {
+        None | Some("") => format!("repository:{}:{}", scope.repository, scope.action),
+        Some(scopes) => scopes.to_owned(),
+    };
+    let service = bearer
+        .service
         .as_deref()
-        .filter(|text| !text.is_empty())
-        .unwrap_or(&ours);
-    let mut call = Call::get(realm.clone(), TOKEN_MAX);
-    if let Some(found) = found.filter(|found| found.kind == Kind::IdentityToken) {
+        .map(|service| ("service", service));
+    let mut call = Call::get(server.clone(), TOKEN_MAX);
+    if let Some(credentials) = credentials
+        && credentials.kind == SecretKind::IdentityToken
+    {
         let mut pairs = vec![("grant_type", "refresh_token"), ("client_id", CLIENT)];
-        pairs.extend(
-            bearer
-                .service
-                .as_deref()
-                .map(|service| ("service", service)),
-        );
-        pairs.extend([("scope", wanted), ("refresh_token", found.secret.expose())]);
+        pairs.extend(service);
+        pairs.push(("scope", &scopes));
+        pairs.push(("refresh_token", credentials.secret.expose()));
         call.method = Method::POST;
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        call.headers.insert(CONTENT_TYPE, kind);
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        call.headers.insert(CONTENT_TYPE, form);
         call.content = Some(form_encoded(&pairs));
         return Ok(call);
     }
-    {
-        let mut query = call.url.query_pairs_mut();
-        query.extend_pairs(
-            bearer
-                .service
-                .as_deref()
-                .map(|service| ("service", service)),
-        );
-        query.extend_pairs(
-            wanted
-                .split(' ')
-                .filter(|one| !one.is_empty())
-                .map(|one| ("scope", one)),
-        );
+    let mut pairs: Vec<_> = service.into_iter().collect();
+    for scope in scopes.split(' ').filter(|scope| !scope.is_empty()) {
+        pairs.push(("scope", scope));
     }
-    call.authorization = found.map(basic).transpose()?;
+    call.url.query_pairs_mut().extend_pairs(pairs);
+    call.authorization = credentials.map(basic_header).transpose()?;
     Ok(call)
 }
 
-async fn granted(http: &Http, call: &Call, until: Deadline) -> Result<String, RequestError> {
-    let Reply { status, body, .. } = http.send(call, until).await?;
-    let Body::Read(body) = body else {
+async fn fetch_token(
+    client: &RegistryClient,
+    call: &Call,
+    until: Deadline,
+) -> Result<String, RequestError> {
+    let Reply { status, body, .. } = client.send(call, until).await?;
+    let Body::Complete(body) = body else {
         return Err(RequestError::unavailable(
             "the response of the token server was not read",
         ));
     };
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return Err(RequestError::denied(http.status_text(status, &body)));
-    }
-    // OAuth 2.0 answers 400 `invalid_grant` to a refresh token that is no longer good (RFC 6749,
-    // section 5.2).
-    if status == StatusCode::BAD_REQUEST && call.content.is_some() {
-        return Err(RequestError::denied(http.status_text(status, &body)));
+    // OAuth 2.0 refuses an invalid refresh token with 400 `invalid_grant` (RFC 6749, section 5.2).
+    let is_invalid_grant = status == StatusCode::BAD_REQUEST && call.content.is_some();
+    if is_invalid_grant || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(RequestError::denied(client.status_text(status, &body)));
     }
     if !status.is_success() {
-        return Err(RequestError::unavailable(http.status_text(status, &body)));
+        return Err(RequestError::unavailable(client.status_text(status, &body)));
     }
-    // The parser's own text may quote the token.
-    let granted: Granted = serde_json::from_slice(&body)
+    // The parser's message may quote the token.
+    let response: TokenResponse = serde_json::from_slice(&body)
         .map_err(|_| RequestError::unavailable("the response of the token server is malformed"))?;
-    let token = granted
+    let token = response
         .token
         .filter(|token| !token.is_empty())
-        .or(granted.access_token)
+        .or(response.access_token)
         .unwrap_or_default();
-    let visible = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    if visible {
-        Ok(token)
-    } else {
-        Err(RequestError::unavailable(
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(RequestError::unavailable(
             "the response of the token server contains no usable token",
-        ))
+        ));
     }
+    Ok(token)
 }
 
 /// `application/x-www-form-urlencoded` (WHATWG URL, section 5.2).
 fn form_encoded(pairs: &[(&str, &str)]) -> String {
-    // The serializer lives in the URL type; the address around it means nothing.
+    // The crate exposes its serializer only for the query of a URL.
     let Ok(mut url) = Url::parse("http://form.invalid/") else {
         return String::new();
     };
@@ -296,26 +312,24 @@ fn form_encoded(pairs: &[(&str, &str)]) -> String {
     url.query().unwrap_or_default().to_owned()
 }
 
-fn explain(fault: RequestError, realm: &Url, who: &str, scope: &Scope) -> RequestError {
-    let denied = fault.kind == crate::error::Class::Denied;
+fn token_error(error: RequestError, server: &Url, account: &str, scope: &Scope) -> RequestError {
+    let is_denied = error.class == Class::Denied;
     let reason = format!(
-        "no token from {}: {}; requested {who}",
-        shown(realm),
-        fault.reason
+        "no token from {}: {}; requested {account}",
+        redacted(server),
+        error.reason
     );
-    let hint = fault.hint.or_else(|| denied.then(|| login_hint(scope)));
+    let hint = error.hint.or_else(|| is_denied.then(|| login_hint(scope)));
     RequestError {
         reason,
         hint,
-        ..fault
+        ..error
     }
 }
 
-fn basic(found: &Credentials) -> Result<HeaderValue, RequestError> {
-    header(&format!(
-        "Basic {}",
-        STANDARD.encode(format!("{}:{}", found.user, found.secret.expose()))
-    ))
+fn basic_header(credentials: &Credentials) -> Result<HeaderValue, RequestError> {
+    let pair = format!("{}:{}", credentials.user, credentials.secret.expose());
+    header(&format!("Basic {}", STANDARD.encode(pair)))
 }
 
 fn header(text: &str) -> Result<HeaderValue, RequestError> {
@@ -326,42 +340,39 @@ fn header(text: &str) -> Result<HeaderValue, RequestError> {
     Ok(value)
 }
 
-fn who(found: &Credentials) -> String {
-    match found.kind {
-        Kind::Password => format!("as user `{}` from {}", plain(&found.user), found.origin),
-        Kind::IdentityToken => format!("with the identity token from {}", found.origin),
+fn account(credentials: &Credentials) -> String {
+    let origin = &credentials.origin;
+    match credentials.kind {
+        SecretKind::Password => format!("as user `{}` from {origin}", plain(&credentials.user)),
+        SecretKind::IdentityToken => format!("with the identity token from {origin}"),
     }
 }
 
-/// Credentials that were found, and would be readable on their way to a server.
-fn over_plain_http(url: &Url, server: &str, found: &Credentials) -> RequestError {
+/// The error for credentials that would be sent to `url` over plain HTTP.
+fn unsafe_url(url: &Url, role: &str, credentials: &Credentials) -> RequestError {
     RequestError::denied(format!(
-        "{server} {} does not use TLS, so credentials are not sent to it (found: {})",
-        shown(url),
-        who(found)
+        "{role} {} does not use TLS, so credentials are not sent to it (found: {})",
+        redacted(url),
+        account(credentials)
     ))
     .hint("use https in `sources`, `--source` or REPIN_SOURCES; credentials are sent over plain HTTP to loopback addresses only")
 }
 
-fn nobody(scope: &Scope, lookup: &Lookup, wants: &str) -> RequestError {
-    RequestError::denied(format!("{wants}; {}", searched(scope, lookup))).hint(login_hint(scope))
-}
-
-/// Where credentials were looked for, and what went wrong there.
-fn searched(scope: &Scope, lookup: &Lookup) -> String {
+/// The places that were searched for credentials, and their problems.
+fn describe_search(scope: &Scope, lookup: &Lookup) -> String {
     let mut text = format!("no credentials found for {}", scope.host);
-    if !lookup.looked.is_empty() {
+    if !lookup.searched.is_empty() {
         text.push_str(" in ");
-        text.push_str(&lookup.looked.join(", "));
+        text.push_str(&lookup.searched.join(", "));
     }
-    for trouble in &lookup.trouble {
+    for problem in &lookup.problems {
         text.push_str("; ");
-        text.push_str(trouble);
+        text.push_str(problem);
     }
     text
 }
 
-/// What to do about a refusal.
+/// The remedy for a refusal.
 pub(super) fn login_hint(scope: &Scope) -> String {
     format!(
         "run `docker login {0}` or `podman login {0}` with an account that may {1} it",

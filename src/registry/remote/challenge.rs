@@ -1,5 +1,5 @@
-//! What a registry asks for: `WWW-Authenticate` (RFC 9110, section 11.6.1) and where its token
-//! server may be.
+//! The challenge of a registry, `WWW-Authenticate` (RFC 9110, section 11.6.1), and the trust in its
+//! token server.
 //!
 //! Pure: nothing is sent from here.
 
@@ -10,11 +10,11 @@ use reqwest::{
 };
 
 use super::{
-    address::{check_url, host_of, shown},
+    address::{check_url, host_of, redacted},
     request_error::RequestError,
 };
 
-/// The challenge that is answered.
+/// The authentication that a registry requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// User and password with each request (RFC 7617).
@@ -23,7 +23,7 @@ pub(super) enum Challenge {
     Bearer(Bearer),
 }
 
-/// Where tokens come from, and for what.
+/// The parameters of a token request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bearer {
     pub(super) realm: String,
@@ -31,38 +31,38 @@ pub(super) struct Bearer {
     pub(super) scope: Option<String>,
 }
 
-/// Token servers that registries document as theirs although they are other hosts; GHCR's is on its
-/// own.
+/// The documented token servers of registries on another host; GHCR's token server is on its own
+/// host.
 const DOCUMENTED: [(&str, &str); 2] = [
     ("registry-1.docker.io", "auth.docker.io"),
     ("registry.gitlab.com", "gitlab.com"),
 ];
 
-/// The challenge in a response: a token if it offers one, else a password.
+/// The challenge in a response; Bearer is preferred to Basic.
 pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, RequestError> {
-    let (mut basic, mut bearer, mut broken) = (false, None, false);
+    let (mut has_basic, mut bearer, mut has_malformed) = (false, None, false);
     for value in headers.get_all(WWW_AUTHENTICATE) {
         let Ok(text) = value.to_str() else {
-            broken = true;
+            has_malformed = true;
             continue;
         };
-        // A header is accepted as a whole or not at all: the part before an error may have another
+        // A malformed header is ignored completely: the part before the error may have another
         // meaning.
         let Ok(challenges) = ChallengeParser::new(text).collect::<Result<Vec<_>, _>>() else {
-            broken = true;
+            has_malformed = true;
             continue;
         };
         for challenge in challenges {
-            basic |= challenge.scheme.eq_ignore_ascii_case("basic");
+            has_basic |= challenge.scheme.eq_ignore_ascii_case("basic");
             if challenge.scheme.eq_ignore_ascii_case("bearer") && bearer.is_none() {
-                bearer = Some(bearer_of(&challenge)?);
+                bearer = Some(parse_bearer(&challenge)?);
             }
         }
     }
-    match (bearer, basic) {
+    match (bearer, has_basic) {
         (Some(bearer), _) => Ok(Challenge::Bearer(bearer)),
         (None, true) => Ok(Challenge::Basic),
-        (None, false) if broken => Err(RequestError::denied(
+        (None, false) if has_malformed => Err(RequestError::denied(
             "the registry requires credentials, but its challenge cannot be parsed (WWW-Authenticate)",
         )),
         (None, false) => Err(RequestError::denied(
@@ -71,63 +71,66 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, RequestError> {
     }
 }
 
-fn bearer_of(challenge: &ChallengeRef<'_>) -> Result<Bearer, RequestError> {
-    let get = |name: &str| {
-        let mut found = challenge
-            .params
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        let value = found.next().map(|(_, value)| value.to_unescaped());
-        if found.next().is_some() {
+fn parse_bearer(challenge: &ChallengeRef<'_>) -> Result<Bearer, RequestError> {
+    let realm = parameter(challenge, "realm")?
+        .ok_or_else(|| RequestError::denied("the challenge names no token server (realm)"))?;
+    Ok(Bearer {
+        realm,
+        service: parameter(challenge, "service")?,
+        scope: parameter(challenge, "scope")?,
+    })
+}
+
+fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Result<Option<String>, RequestError> {
+    let mut found = None;
+    for (key, value) in &challenge.params {
+        if !key.eq_ignore_ascii_case(name) {
+            continue;
+        }
+        if found.replace(value.to_unescaped()).is_some() {
             return Err(RequestError::denied(format!(
                 "the challenge contains a duplicate `{name}`"
             )));
         }
-        Ok(value)
-    };
-    let realm = get("realm")?
-        .ok_or_else(|| RequestError::denied("the challenge names no token server (realm)"))?;
-    Ok(Bearer {
-        realm,
-        service: get("service")?,
-        scope: get("scope")?,
-    })
+    }
+    Ok(found)
 }
 
-/// Whether a token server gets the registry's credentials.
+/// Whether a token server receives the registry's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// It is the registry, its documented token server, or a configured one.
+    /// The registry itself, its documented token server, or a configured one.
     Own,
-    /// It is anyone else, and asked without credentials.
+    /// Any other host, which receives no credentials.
     Foreign,
 }
 
-/// The token server's URL and whether it is the registry's; `named`: the one that the configuration
-/// names for it.
-pub(super) fn realm(
+/// The token server's URL, and the trust in it. `configured` is the registry's token server in the
+/// configuration.
+pub(super) fn token_server(
     bearer: &Bearer,
     registry: &Url,
-    named: Option<&str>,
+    configured: Option<&str>,
 ) -> Result<(Url, Trust), RequestError> {
     let mut url = Url::parse(&bearer.realm)
         .map_err(|_| RequestError::denied("the token server (realm) is not a URL"))?;
     url.set_fragment(None);
     check_url(&url).map_err(|reason| {
-        RequestError::denied(format!("the token server is {}, {reason}", shown(&url)))
+        RequestError::denied(format!("the token server is {}, {reason}", redacted(&url)))
     })?;
     if registry.scheme() == "https" && url.scheme() != "https" {
         let reason = format!(
             "the token server {} does not use TLS, but the registry does",
-            shown(&url)
+            redacted(&url)
         );
         return Err(RequestError::denied(reason));
     }
-    let (here, there) = (host_of(registry), host_of(&url));
-    let documented =
-        registry.scheme() == "https" && DOCUMENTED.contains(&(here.as_str(), there.as_str()));
-    let own = url.origin() == registry.origin() || documented || named == Some(there.as_str());
-    Ok((url, if own { Trust::Own } else { Trust::Foreign }))
+    let (registry_host, server) = (host_of(registry), host_of(&url));
+    let is_documented = registry.scheme() == "https"
+        && DOCUMENTED.contains(&(registry_host.as_str(), server.as_str()));
+    let is_own =
+        url.origin() == registry.origin() || is_documented || configured == Some(server.as_str());
+    Ok((url, if is_own { Trust::Own } else { Trust::Foreign }))
 }
 
 #[cfg(test)]
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_lists_with_quoted_strings() {
+    fn challenge_with_quoted_strings_is_parsed() {
         let expected = Challenge::Bearer(Bearer {
             realm: "https://r/to\"ken".to_owned(),
             service: Some("a, b".to_owned()),
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn unanswerable_challenge_reports_the_reason() {
+    fn unsupported_challenge_is_refused_with_its_reason() {
         for (value, reason) in [
             ("Negotiate", "neither"),
             ("Bearer service=\"x\"", "names no token server"),
@@ -184,9 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_for_the_registrys_own_token_server() {
-        let trust = |text: &str, registry: &str| {
-            realm(&bearer(text), &registry.parse().unwrap(), Some("named:1")).map(|r| r.1)
+    fn only_known_token_servers_are_trusted() {
+        let trust = |realm: &str, registry: &str| {
+            let registry = registry.parse().unwrap();
+            token_server(&bearer(realm), &registry, Some("named:1")).map(|(_, trust)| trust)
         };
         assert_eq!(
             trust("https://ghcr.io/token", "https://ghcr.io/").unwrap(),

@@ -1,17 +1,17 @@
-//! Registries: the only place that talks to one (OCI distribution specification).
+//! Requests to registries (OCI distribution specification).
 //!
-//! Each rule has one place: [`crate::http`] has places in flight, redirects, caps, attempts and
-//! deadlines, `auth` tokens, `credentials` whose they are. Bytes are verified above, in
-//! [`super::document`]. In: a repository and a request. Out: raw bytes, `None` if missing, or an
-//! error without secrets. All requests of a run belong to one runtime, since connections are kept.
+//! [`crate::http`] limits, retries and redirects requests, `auth` requests tokens, and
+//! `credentials` finds credentials. [`super::document`] verifies the bytes. In: a repository and a
+//! request. Out: raw bytes, `None` if they are missing, or an error without secrets. All requests
+//! of a run share connections and therefore use one runtime.
 
 mod auth;
 mod challenge;
+mod client;
 mod credentials;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/properties/headers.rs"]
 pub(crate) mod fuzzing;
-mod http;
 mod pulls;
 mod referrers;
 mod request_error;
@@ -22,9 +22,9 @@ mod tags;
 use std::{fmt, sync::Arc};
 
 use address::is_loopback;
-use auth::{Auth, Scope, Ticket};
-use credentials::Book;
-use http::{Body, Call, Http, Reading, Reply};
+use auth::{Auth, Authorization, Scope};
+use client::RegistryClient;
+use credentials::CredentialStore;
 pub use pulls::ManifestEstimate;
 use request_error::RequestError;
 use reqwest::{
@@ -32,39 +32,40 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 pub use settings::{Environment, Settings};
-pub(super) use stream::Stream;
+pub use stream::Stream;
 pub use tags::{NextPage, TagPages, Tags};
 
-use super::{ServerTime, memory::Memory};
+use super::{ServerTime, memory::MemoryLimit};
 pub use crate::http::SettingsError;
 use crate::oci::{DOCUMENT_MAX, Descriptor, RawManifest, TagOrDigest};
 use crate::{
     config::Endpoint,
     error::Error,
-    http::{Deadline, Transport, address},
+    http::{Body, BodyMode, Call, Reply, Transport, address},
     oci::{Digest, Repository},
     untrusted::{Secrets, plain},
 };
 
-/// How much of what a server or a helper says is shown, in columns.
-const SHOWN: usize = 200;
+/// The maximum width of a server's or helper's message, in columns.
+const MESSAGE_MAX: usize = 200;
 
-/// All types at once: a registry that is not asked for an index's type may answer 404 for an index.
+/// All types: without an index's type, a registry may respond with 404 for an index.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 const CONTENT_DIGEST: &str = "docker-content-digest";
-/// Docker Hub's host in names, and the one that answers.
+/// Docker Hub's host in names of repositories.
 const HUB: &str = "docker.io";
+/// The host of Docker Hub's API.
 const HUB_REGISTRY: &str = "registry-1.docker.io";
 
-/// The registries of a run: connections, tokens and places in flight, shared by all repositories.
+/// The registries of a run; clones share connections, tokens and request slots.
 #[derive(Debug, Clone)]
 pub struct Registries(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    http: Http,
+    client: RegistryClient,
     auth: Auth,
 }
 
@@ -75,72 +76,71 @@ pub struct Remote {
     registry: Url,
     host: String,
     name: String,
-    pub(super) memory: Memory,
+    pub(super) memory: MemoryLimit,
 }
 
 /// The outcome of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone now.
+    /// The registry deleted it.
     Deleted,
-    /// It was not there.
-    Gone,
-    /// It was not there any more after an attempt whose answer was lost.
-    GoneAfterAttempt,
-    /// The registry does not support deletion; its message.
+    /// It was missing.
+    Missing,
+    /// It was missing after an attempt whose response was lost.
+    MissingAfterAttempt,
+    /// The registry refused the deletion, with this message.
     Refused(String),
 }
 
 impl Registries {
-    /// Registries that are asked as `settings` say. Nothing is sent and no credentials are read
-    /// yet.
+    /// Prepares connections. Nothing is sent, and no credentials are read yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let secrets = Secrets::default();
         let transport = Transport::new(
             settings.ca_file.as_deref(),
             |names| settings.environment.text(names),
             &secrets,
-            settings.progress,
+            settings.stall_timeout,
         )?;
-        let book = Book::new(settings.environment.clone(), secrets.clone());
+        let credentials = CredentialStore::new(settings.environment.clone(), secrets.clone());
         Ok(Self(Arc::new(Shared {
-            http: Http::new(settings, secrets, transport),
-            auth: Auth::new(book),
+            client: RegistryClient::new(settings, secrets, transport),
+            auth: Auth::new(credentials),
         })))
     }
 
-    /// A document of another server, at most `max` bytes, by the same client and without credentials;
-    /// `None` if it does not exist, which object stores report as 403.
+    /// Fetches a document of at most `max` bytes from another server, without credentials; `None` if
+    /// it does not exist, which object stores report as 403.
     pub async fn document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, Error> {
-        let http = &self.0.http;
-        let what = address::shown(&url);
-        let read = async {
-            let reply = http.send(&Call::get(url, max), http.patience()).await?;
-            let status = reply.status;
-            match (status, reply.body) {
-                (StatusCode::OK, Body::Read(bytes)) => Ok(Some(bytes)),
-                (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => Ok(None),
-                (_, Body::Read(body)) => {
-                    Err(RequestError::unavailable(http.status_text(status, &body)))
-                }
-                (_, Body::Open(_)) => {
-                    Err(RequestError::unavailable("the response body was not read"))
-                }
-            }
-        };
-        read.await.map_err(|error: RequestError| {
-            let reason = http.secrets.redact(&error.reason);
-            RequestError { reason, ..error }.about(&what)
+        let name = address::redacted(&url);
+        self.fetch_document(url, max).await.map_err(|error| {
+            let reason = self.0.client.secrets.redact(&error.reason);
+            RequestError { reason, ..error }.about(&name)
         })
     }
 
-    /// Connections for `url` with the same roots and proxies as those of registries.
-    pub fn client(&self, url: &Url) -> Result<Transport, String> {
-        let transport = self.0.http.client.transport();
-        transport.client(url).map(|_| transport.clone())
+    async fn fetch_document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, RequestError> {
+        let client = &self.0.client;
+        let reply = client.send(&Call::get(url, max), client.deadline()).await?;
+        match (reply.status, reply.body) {
+            (StatusCode::OK, Body::Complete(bytes)) => Ok(Some(bytes)),
+            (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => Ok(None),
+            (status, Body::Complete(body)) => {
+                Err(RequestError::unavailable(client.status_text(status, &body)))
+            }
+            (_, Body::Open(_)) => Err(RequestError::unavailable("the response body was not read")),
+        }
     }
 
-    /// A repository at its own registry: plain HTTP on this machine, else TLS.
+    /// The connections, with the roots and proxies of registries; an error if they cannot be used
+    /// for `url`.
+    pub fn client(&self, url: &Url) -> Result<Transport, String> {
+        let transport = self.0.client.http.transport();
+        transport.client(url)?;
+        Ok(transport.clone())
+    }
+
+    /// A repository at its own registry, over plain HTTP on this machine and over TLS elsewhere.
     pub fn repository(&self, repository: &Repository) -> Result<Remote, String> {
         let host = repository.host();
         let server = if host == HUB { HUB_REGISTRY } else { host };
@@ -153,31 +153,33 @@ impl Registries {
         Ok(self.remote(registry, host, repository.path()))
     }
 
-    /// A repository that a mapping puts at `endpoint`; `rest`: its name below the endpoint's path.
+    /// A repository that a mapping moves to `endpoint`; `rest` is its name below the endpoint's
+    /// path.
     pub fn mapped(&self, endpoint: &Endpoint, rest: &str) -> Result<Remote, String> {
-        let name = [endpoint.path.as_str(), rest]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>();
-        if name.is_empty() {
-            return Err(format!(
-                "the mapping to {} leaves no repository name",
-                endpoint.host
-            ));
-        }
+        let path = endpoint.path.as_str();
+        let name = match (path.is_empty(), rest.is_empty()) {
+            (true, true) => {
+                return Err(format!(
+                    "the mapping to {} leaves no repository name",
+                    endpoint.host
+                ));
+            }
+            (true, false) => rest.to_owned(),
+            (false, true) => path.to_owned(),
+            (false, false) => format!("{path}/{rest}"),
+        };
         let server = if endpoint.host == HUB {
             HUB_REGISTRY
         } else {
             &endpoint.host
         };
         let registry = root(if endpoint.plain { "http" } else { "https" }, server)?;
-        Ok(self.remote(registry, &endpoint.host, &name.join("/")))
+        Ok(self.remote(registry, &endpoint.host, &name))
     }
 
-    /// What the registries and token servers that were asked so far said about the time, by their
-    /// names.
+    /// The clocks of the registries and token servers at their last responses, by host.
     pub fn clocks(&self) -> Vec<(String, ServerTime)> {
-        self.0.http.clocks()
+        self.0.client.http.clocks()
     }
 
     fn remote(&self, registry: Url, host: &str, name: &str) -> Remote {
@@ -186,33 +188,37 @@ impl Registries {
             registry,
             host: host.to_owned(),
             name: name.to_owned(),
-            memory: Memory::default(),
+            memory: MemoryLimit::default(),
         }
     }
 }
 
+/// The URL of a registry.
 fn root(scheme: &str, server: &str) -> Result<Url, String> {
     Url::parse(&format!("{scheme}://{server}/"))
         .map_err(|error| format!("`{server}` is not a host: {error}"))
 }
 
 impl Remote {
-    /// The manifest that a tag names or that has a digest; `None` if there is none.
+    /// The manifest with a tag or digest; `None` if it is missing.
     pub(super) async fn manifest(
         &self,
-        want: &TagOrDigest,
-        what: &str,
+        reference: &TagOrDigest,
+        name: &str,
     ) -> Result<Option<RawManifest>, Error> {
-        self.read_manifest(want)
+        self.read_manifest(reference)
             .await
-            .map_err(|error| self.error(error, what))
+            .map_err(|error| self.error(error, name))
     }
 
-    async fn read_manifest(&self, want: &TagOrDigest) -> Result<Option<RawManifest>, RequestError> {
-        let mut call = self.get_manifest(want)?;
+    async fn read_manifest(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RequestError> {
+        let mut call = self.get_manifest(reference)?;
         let types = HeaderValue::from_static(MANIFESTS);
         call.headers.insert(ACCEPT, types);
-        let reply = self.ask(call, "pull").await?;
+        let reply = self.send(call, "pull").await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -220,134 +226,134 @@ impl Remote {
         Ok(Some(RawManifest {
             bytes,
             media_type: content_type(&headers)?,
-            claimed: claimed(&headers)?,
+            claimed: content_digest(&headers)?,
         }))
     }
 
-    /// The bytes of a document that a descriptor points to, at most as many as it says; not hashed
-    /// yet.
-    pub(super) async fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, Error> {
+    /// Reads a descriptor's document, limited to the descriptor's size, without verifying it.
+    pub(super) async fn blob(&self, descriptor: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
         self.read_blob(descriptor)
             .await
-            .map_err(|error| self.error(error, what))
+            .map_err(|error| self.error(error, name))
     }
 
     async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
-        call.body = Reading::UpTo(descriptor.size.min(DOCUMENT_MAX));
-        let reply = self.ask(call, "pull").await?;
+        call.body = BodyMode::Buffer(descriptor.size.min(DOCUMENT_MAX));
+        let reply = self.send(call, "pull").await?;
         let (headers, bytes) = self.success(reply)?;
-        agrees(&headers, descriptor)?;
+        check_content_digest(&headers, descriptor)?;
         Ok(bytes)
     }
 
-    /// The bytes of a layer, as they come.
-    pub(super) async fn layer(&self, descriptor: &Descriptor, what: &str) -> Result<Stream, Error> {
-        Stream::open(self.clone(), descriptor, what)
+    /// Opens the stream of a layer.
+    pub(super) async fn layer(&self, descriptor: &Descriptor, name: &str) -> Result<Stream, Error> {
+        Stream::open(self.clone(), descriptor, name)
             .await
-            .map_err(|error| self.error(error, what))
+            .map_err(|error| self.error(error, name))
     }
 
-    /// That a blob is there; nothing of it is fetched.
-    pub(super) async fn has(&self, descriptor: &Descriptor, what: &str) -> Result<(), Error> {
-        let ask = async {
-            let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
-            (call.method, call.body) = (Method::HEAD, Reading::Later);
-            let reply = self.ask(call, "pull").await?;
-            // A redirect leads to where the bytes are; HEAD is not followed.
-            if reply.status == StatusCode::OK || reply.status.is_redirection() {
-                return Ok(());
-            }
-            Err(RequestError::unavailable(self.said(&reply)))
-        };
-        ask.await
-            .map_err(|error: RequestError| self.error(error, what))
+    /// Checks that the registry has a blob, without fetching it.
+    pub(super) async fn check_blob(
+        &self,
+        descriptor: &Descriptor,
+        name: &str,
+    ) -> Result<(), Error> {
+        self.request_blob_headers(descriptor)
+            .await
+            .map_err(|error| self.error(error, name))
     }
 
-    /// As whom the repository was asked so far; without secrets. `None`: the registry asked for no
+    async fn request_blob_headers(&self, descriptor: &Descriptor) -> Result<(), RequestError> {
+        let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
+        (call.method, call.body) = (Method::HEAD, BodyMode::Stream);
+        let reply = self.send(call, "pull").await?;
+        // A redirect to the storage also means that the blob exists; HEAD is not redirected.
+        if reply.status == StatusCode::OK || reply.status.is_redirection() {
+            return Ok(());
+        }
+        Err(RequestError::unavailable(self.status_text(&reply)))
+    }
+
+    /// The account of the requests so far, without secrets; `None` if the registry required no
     /// credentials.
-    pub async fn asked_as(&self) -> Option<String> {
+    pub async fn account(&self) -> Option<String> {
         let scope = self.scope("pull");
-        Some(self.shared.auth.current(&scope).await.ok()??.who)
+        Some(self.shared.auth.current(&scope).await.ok()??.account)
     }
 
-    /// Deletes the manifest that has a digest, and with it every tag that names it.
+    /// Deletes the manifest with a digest, and every tag that refers to it.
     pub async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
-        let delete = async {
-            let call = Call {
-                method: Method::DELETE,
-                ..self.get(&format!("manifests/{digest}"))?
-            };
-            let reply = self.ask(call, "delete").await?;
-            Ok(match reply.status {
-                StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Deletion::Deleted,
-                StatusCode::NOT_FOUND if reply.repeated => Deletion::GoneAfterAttempt,
-                StatusCode::NOT_FOUND => Deletion::Gone,
-                status if status.is_client_error() => Deletion::Refused(self.said(&reply)),
-                _ => return Err(RequestError::unavailable(self.said(&reply))),
-            })
-        };
-        delete
+        self.send_delete(digest)
             .await
-            .map_err(|error: RequestError| self.error(error, &format!("deleting {self}@{digest}")))
+            .map_err(|error| self.error(error, &format!("deleting {self}@{digest}")))
     }
 
-    fn get_manifest(&self, want: &TagOrDigest) -> Result<Call, RequestError> {
-        match want {
+    async fn send_delete(&self, digest: Digest) -> Result<Deletion, RequestError> {
+        let call = Call {
+            method: Method::DELETE,
+            ..self.get(&format!("manifests/{digest}"))?
+        };
+        let reply = self.send(call, "delete").await?;
+        match reply.status {
+            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(Deletion::Deleted),
+            StatusCode::NOT_FOUND if reply.is_repeat => Ok(Deletion::MissingAfterAttempt),
+            StatusCode::NOT_FOUND => Ok(Deletion::Missing),
+            status if status.is_client_error() => Ok(Deletion::Refused(self.status_text(&reply))),
+            _ => Err(RequestError::unavailable(self.status_text(&reply))),
+        }
+    }
+
+    fn get_manifest(&self, reference: &TagOrDigest) -> Result<Call, RequestError> {
+        match reference {
             TagOrDigest::Tag(tag) => self.get(&format!("manifests/{tag}")),
             TagOrDigest::Digest(digest) => self.get(&format!("manifests/{digest}")),
         }
     }
 
+    /// A GET of a path below the repository.
     fn get(&self, path: &str) -> Result<Call, RequestError> {
-        let url = self.registry.join(&format!("v2/{}/{path}", self.name));
-        let url = url
-            .map_err(|error| RequestError::unavailable(format!("cannot form the URL: {error}")))?;
-        Ok(Call::get(url, DOCUMENT_MAX))
+        match self.registry.join(&format!("v2/{}/{path}", self.name)) {
+            Ok(url) => Ok(Call::get(url, DOCUMENT_MAX)),
+            Err(error) => Err(RequestError::unavailable(format!(
+                "cannot form the URL: {error}"
+            ))),
+        }
     }
 
-    async fn ask(&self, call: Call, action: &'static str) -> Result<Reply, RequestError> {
-        self.ask_until(call, action, self.shared.http.patience())
-            .await
-    }
-
-    /// Sends a call as whoever may; a refusal is an error.
-    async fn ask_until(
-        &self,
-        mut call: Call,
-        action: &'static str,
-        until: Deadline,
-    ) -> Result<Reply, RequestError> {
-        let (http, auth) = (&self.shared.http, &self.shared.auth);
+    /// Sends a call with the credentials that the registry requires; a refusal is an error.
+    async fn send(&self, mut call: Call, action: &'static str) -> Result<Reply, RequestError> {
+        let (client, auth) = (&self.shared.client, &self.shared.auth);
+        let until = client.deadline();
         let scope = self.scope(action);
-        let mut ticket = auth.current(&scope).await?;
-        call.authorization = ticket.as_ref().map(|ticket| ticket.header.clone());
-        let mut reply = http.send(&call, until).await?;
-        let ours = reply.url.origin() == self.registry.origin();
-        if reply.status == StatusCode::UNAUTHORIZED && ours {
+        let mut authorization = auth.current(&scope).await?;
+        call.authorization = authorization.as_ref().map(|known| known.header.clone());
+        let mut reply = client.send(&call, until).await?;
+        let is_from_registry = reply.url.origin() == self.registry.origin();
+        if reply.status == StatusCode::UNAUTHORIZED && is_from_registry {
             let challenge = match challenge::parse(&reply.headers) {
                 Ok(challenge) => challenge,
-                // The registry knew the user and does not report what else it requires.
-                Err(_) if ticket.is_some() => {
-                    return Err(self.denied(&reply, ticket.as_ref(), &scope));
+                // The registry accepted the user, and does not report its further requirements.
+                Err(_) if authorization.is_some() => {
+                    return Err(self.denied(&reply, authorization.as_ref(), &scope));
                 }
                 Err(error) => return Err(error),
             };
-            let fresh = auth
-                .answer(&scope, ticket.as_ref(), &challenge, http, until)
+            let renewed = auth
+                .renew(&scope, authorization.as_ref(), &challenge, client, until)
                 .await?;
             if until.is_over() {
                 return Err(RequestError::unavailable(
                     "getting a token exceeded the time limit",
                 ));
             }
-            call.authorization = Some(fresh.header.clone());
-            ticket = Some(fresh);
-            reply = http.send(&call, until).await?;
+            call.authorization = Some(renewed.header.clone());
+            authorization = Some(renewed);
+            reply = client.send(&call, until).await?;
         }
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.denied(&reply, ticket.as_ref(), &scope))
+                Err(self.denied(&reply, authorization.as_ref(), &scope))
             }
             _ => Ok(reply),
         }
@@ -362,45 +368,49 @@ impl Remote {
         }
     }
 
-    fn denied(&self, reply: &Reply, ticket: Option<&Ticket>, scope: &Scope) -> RequestError {
-        let elsewhere = reply.url.origin() != self.registry.origin();
-        let place = if elsewhere {
-            format!(" from {}", address::shown(&reply.url))
-        } else {
+    fn denied(
+        &self,
+        reply: &Reply,
+        authorization: Option<&Authorization>,
+        scope: &Scope,
+    ) -> RequestError {
+        let origin = if reply.url.origin() == self.registry.origin() {
             String::new()
+        } else {
+            format!(" from {}", address::redacted(&reply.url))
         };
-        let who = ticket.map_or(
-            "anonymously, and the server did not ask for credentials",
-            |ticket| &ticket.who,
-        );
-        RequestError::denied(format!("{}{place}; requested {who}", self.said(reply)))
+        let account = match authorization {
+            Some(authorization) => &authorization.account,
+            None => "anonymously, and the server did not ask for credentials",
+        };
+        let status = self.status_text(reply);
+        RequestError::denied(format!("{status}{origin}; requested {account}"))
             .hint(auth::login_hint(scope))
     }
 
-    fn said(&self, reply: &Reply) -> String {
-        let body = if let Body::Read(body) = &reply.body {
-            body.as_slice()
-        } else {
-            &[]
+    /// The status and error message of a response.
+    fn status_text(&self, reply: &Reply) -> String {
+        let body = match &reply.body {
+            Body::Complete(body) => body.as_slice(),
+            Body::Open(_) => &[],
         };
-        self.shared.http.status_text(reply.status, body)
+        self.shared.client.status_text(reply.status, body)
     }
 
     fn success(&self, reply: Reply) -> Result<(HeaderMap, Vec<u8>), RequestError> {
         if reply.status != StatusCode::OK {
-            return Err(RequestError::unavailable(self.said(&reply)));
+            return Err(RequestError::unavailable(self.status_text(&reply)));
         }
         match reply.body {
-            Body::Read(bytes) => Ok((reply.headers, bytes)),
+            Body::Complete(bytes) => Ok((reply.headers, bytes)),
             Body::Open(_) => Err(RequestError::unavailable("the response body was not read")),
         }
     }
 
-    /// The one way out for errors: whatever a server put into a text, no secret of the run is in
-    /// it.
-    fn error(&self, error: RequestError, what: &str) -> Error {
-        let reason = self.shared.http.secrets.redact(&error.reason);
-        RequestError { reason, ..error }.about(what)
+    /// Redacts the secrets of the run, which a server may repeat. Every error passes through here.
+    fn error(&self, error: RequestError, name: &str) -> Error {
+        let reason = self.shared.client.secrets.redact(&error.reason);
+        RequestError { reason, ..error }.about(name)
     }
 }
 
@@ -415,34 +425,29 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
     }
 }
 
-/// The digest that the registry says it sent.
-fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, RequestError> {
-    let mut claims = headers.get_all(CONTENT_DIGEST).iter().map(|value| {
+/// The digest that the registry states for its response.
+fn content_digest(headers: &HeaderMap) -> Result<Option<Digest>, RequestError> {
+    let mut stated = None;
+    for value in headers.get_all(CONTENT_DIGEST) {
         let text = value.to_str().unwrap_or_default();
-        let wrong = |reason| {
-            format!(
-                "malformed Docker-Content-Digest header `{}`: {reason}",
+        let digest: Digest = text.parse().map_err(|error| {
+            RequestError::unavailable(format!(
+                "malformed Docker-Content-Digest header `{}`: {error}",
                 plain(text)
-            )
-        };
-        text.parse::<Digest>()
-            .map_err(|error| RequestError::unavailable(wrong(error)))
-    });
-    let Some(first) = claims.next().transpose()? else {
-        return Ok(None);
-    };
-    for other in claims {
-        if other? != first {
+            ))
+        })?;
+        if stated.is_some_and(|other| other != digest) {
             return Err(RequestError::unavailable(
                 "conflicting Docker-Content-Digest headers",
             ));
         }
+        stated = Some(digest);
     }
-    Ok(Some(first))
+    Ok(stated)
 }
 
-fn agrees(headers: &HeaderMap, descriptor: &Descriptor) -> Result<(), RequestError> {
-    match claimed(headers)? {
+fn check_content_digest(headers: &HeaderMap, descriptor: &Descriptor) -> Result<(), RequestError> {
+    match content_digest(headers)? {
         Some(claim) if claim != descriptor.digest => Err(RequestError::unavailable(format!(
             "the registry reported {claim} (Docker-Content-Digest)"
         ))),

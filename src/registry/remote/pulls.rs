@@ -1,67 +1,68 @@
-//! How many pulls a registry still allows: Docker Hub counts each GET of a manifest, and reports the
-//! rest in a header, also for HEAD, which it does not count ("Docker Hub pull usage and limits").
+//! The remaining pulls of a registry with a limit: Docker Hub counts each GET of a manifest, and
+//! reports the rest in a header. HEAD is not counted ("Docker Hub pull usage and limits").
 
 use reqwest::{
     Method, StatusCode,
     header::{ACCEPT, HeaderMap, HeaderValue},
 };
 
-use super::{MANIFESTS, Reading, Remote, claimed, content_type, request_error::RequestError};
+use super::{
+    BodyMode, MANIFESTS, Remote, content_digest, content_type, request_error::RequestError,
+};
 use crate::{
     error::Error,
-    oci::{Digest, TagOrDigest},
+    oci::{Digest, INDEX_TYPES, TagOrDigest},
 };
 
 /// The header, as `76;w=21600`: the number of pulls, and the window in seconds.
 const REMAINING: &str = "ratelimit-remaining";
 
-/// The media types of documents that lead to further manifests.
-const INDEXES: [&str; 2] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-
-/// What a registry reports about a manifest without sending it. Only good for an estimate: no byte was
-/// hashed.
+/// The description of a manifest in response headers. It serves only for an estimate, because no
+/// bytes were hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEstimate {
     /// The reported digest; `None` if the manifest is missing.
     pub digest: Option<Digest>,
     /// Whether it is an index.
     pub is_index: bool,
-    /// How many pulls remain, if the registry limits them.
+    /// The number of remaining pulls, if the registry limits them.
     pub pulls: Option<u64>,
 }
 
 impl Remote {
-    /// Requests the headers of a manifest, which costs no pull.
-    pub async fn estimate(&self, want: &TagOrDigest) -> Result<ManifestEstimate, Error> {
-        self.read_headers(want)
+    /// Requests the headers of a manifest, which does not count as a pull.
+    pub async fn estimate(&self, reference: &TagOrDigest) -> Result<ManifestEstimate, Error> {
+        self.read_headers(reference)
             .await
-            .map_err(|error| self.error(error, &format!("{self}{want}")))
+            .map_err(|error| self.error(error, &format!("{self}{reference}")))
     }
 
-    async fn read_headers(&self, want: &TagOrDigest) -> Result<ManifestEstimate, RequestError> {
-        let mut call = self.get_manifest(want)?;
-        (call.method, call.body) = (Method::HEAD, Reading::Later);
+    async fn read_headers(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<ManifestEstimate, RequestError> {
+        let mut call = self.get_manifest(reference)?;
+        (call.method, call.body) = (Method::HEAD, BodyMode::Stream);
         call.headers
             .insert(ACCEPT, HeaderValue::from_static(MANIFESTS));
-        let reply = self.ask(call, "pull").await?;
+        let reply = self.send(call, "pull").await?;
         let exists = reply.status == StatusCode::OK;
         let media_type = content_type(&reply.headers)?.unwrap_or_default();
         Ok(ManifestEstimate {
-            digest: claimed(&reply.headers)?.filter(|_| exists),
-            is_index: INDEXES.contains(&media_type.as_str()),
-            pulls: remaining(&reply.headers),
+            digest: content_digest(&reply.headers)?.filter(|_| exists),
+            is_index: INDEX_TYPES.contains(&media_type.as_str()),
+            pulls: remaining_pulls(&reply.headers),
         })
     }
 }
 
-fn remaining(headers: &HeaderMap) -> Option<u64> {
+fn remaining_pulls(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(REMAINING)?.to_str().ok()?;
     let number = value.split(';').next()?.trim();
-    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-    number.parse().ok().filter(|_| is_number)
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse().ok()
 }
 
 #[cfg(test)]
@@ -69,18 +70,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_number_is_a_limit() {
-        let read = |value: &'static str| {
+    fn malformed_limit_is_ignored() {
+        let parse = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(REMAINING, HeaderValue::from_static(value));
-            remaining(&headers)
+            remaining_pulls(&headers)
         };
-        assert_eq!(remaining(&HeaderMap::new()), None);
+        assert_eq!(remaining_pulls(&HeaderMap::new()), None);
         for (value, number) in [("76;w=21600", 76), ("0;w=21600", 0), ("200", 200)] {
-            assert_eq!(read(value), Some(number), "{value}");
+            assert_eq!(parse(value), Some(number), "{value}");
         }
         for value in ["", "-1", "+5;w=1", "many", "99999999999999999999", "1.5"] {
-            assert_eq!(read(value), None, "{value}");
+            assert_eq!(parse(value), None, "{value}");
         }
     }
 }

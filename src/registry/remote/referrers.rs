@@ -1,21 +1,17 @@
-//! What is attached to a digest (OCI distribution specification, "Listing Referrers").
+//! The referrers of a digest (OCI distribution specification, "Listing Referrers").
 //!
-//! A registry without the API answers 404, some 405; what is attached is then listed under a tag,
-//! which the caller asks for. Any other answer that is no listing is an error: a proxy's page must
-//! not look like an image without signatures.
+//! A registry without the API responds with 404, or 405; the caller then reads the referrers tag.
+//! Any other response that is not a listing is an error: the error page of a proxy does not mean
+//! that an image has no signatures.
 
 use reqwest::{
     StatusCode,
     header::{ACCEPT, HeaderValue},
 };
 
-use super::{
-    Error, Remote, content_type,
-    http::{Call, Reading},
-    request_error::RequestError,
-    tags::following,
-};
+use super::{Error, Remote, content_type, request_error::RequestError, tags::next_page};
 use crate::{
+    http::BodyMode,
     oci::{Descriptor, Digest, INDEX_TYPES, LISTING_MAX, document},
     untrusted::short,
 };
@@ -23,39 +19,38 @@ use crate::{
 const PAGES_MAX: usize = 1_000;
 
 impl Remote {
-    /// The manifests that the registry lists as attached to `digest`; none where it has no such
-    /// listing.
+    /// Lists the manifests that are attached to `digest`; empty if the registry has no such API.
     pub(in crate::registry) async fn referrers(
         &self,
         digest: Digest,
     ) -> Result<Vec<Descriptor>, Error> {
-        let listed = self.list_referrers(digest).await;
-        listed.map_err(|error| self.error(error, &format!("referrers of {self}@{digest}")))
+        self.list_referrers(digest)
+            .await
+            .map_err(|error| self.error(error, &format!("referrers of {self}@{digest}")))
     }
 
     async fn list_referrers(&self, digest: Digest) -> Result<Vec<Descriptor>, RequestError> {
         let mut call = self.get(&format!("referrers/{digest}"))?;
         let index = HeaderValue::from_static(INDEX_TYPES[0]);
         call.headers.insert(ACCEPT, index);
-        let (mut listed, mut left) = (Vec::new(), LISTING_MAX);
+        let (mut listed, mut remaining) = (Vec::new(), LISTING_MAX);
         for page in 0..PAGES_MAX {
-            call.body = Reading::UpTo(left);
-            let url = call.url.clone();
-            let reply = self.ask(Call::clone(&call), "pull").await?;
-            let without = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
-            if page == 0 && without.contains(&reply.status) {
+            call.body = BodyMode::Buffer(remaining);
+            let reply = self.send(call.clone(), "pull").await?;
+            let unsupported = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+            if page == 0 && unsupported.contains(&reply.status) {
                 return Ok(Vec::new());
             }
             let (headers, bytes) = self.success(reply)?;
-            let kind = content_type(&headers)?.unwrap_or_default();
-            if document::essence(&kind) != INDEX_TYPES[0] {
-                let kind = short(&kind, 100);
-                let reason = format!("its Content-Type is `{kind}`, which is not an index");
+            let media_type = content_type(&headers)?.unwrap_or_default();
+            if document::essence(&media_type) != INDEX_TYPES[0] {
+                let media_type = short(&media_type, 100);
+                let reason = format!("its Content-Type is `{media_type}`, which is not an index");
                 return Err(RequestError::unavailable(reason));
             }
-            left = left.saturating_sub(bytes.len() as u64);
+            remaining = remaining.saturating_sub(bytes.len() as u64);
             listed.extend(document::listing(&bytes).map_err(RequestError::unavailable)?);
-            match following(&headers, &url)? {
+            match next_page(&headers, &call.url)? {
                 Some(next) => call.url = next,
                 None => return Ok(listed),
             }

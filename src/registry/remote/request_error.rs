@@ -1,10 +1,10 @@
-//! Why a registry gave no usable answer, in words.
+//! The errors of requests to registries.
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::SHOWN;
+use super::MESSAGE_MAX;
 use crate::{
     error::{Class, Error},
     http::{Cause, Failure, Network, Stage, StopReason, TlsFailure, error_body},
@@ -15,10 +15,10 @@ const ROOTS_HINT: &str = "for a private certificate authority, set REPIN_CA_FILE
 
 const NO_TLS_HINT: &str = "for a plain HTTP registry, use `--source PREFIX=http://HOST`";
 
-/// Why a request got no usable answer; what was requested is added by the caller.
+/// The error of a request; [`RequestError::about`] adds the name of the requested document.
 #[derive(Debug, Clone)]
 pub(super) struct RequestError {
-    pub(super) kind: Class,
+    pub(super) class: Class,
     pub(super) reason: String,
     pub(super) hint: Option<String>,
 }
@@ -26,7 +26,7 @@ pub(super) struct RequestError {
 impl RequestError {
     pub(super) fn unavailable(reason: impl Into<String>) -> Self {
         Self {
-            kind: Class::Unavailable,
+            class: Class::Unavailable,
             reason: reason.into(),
             hint: None,
         }
@@ -34,7 +34,7 @@ impl RequestError {
 
     pub(super) fn denied(reason: impl Into<String>) -> Self {
         Self {
-            kind: Class::Denied,
+            class: Class::Denied,
             reason: reason.into(),
             hint: None,
         }
@@ -47,26 +47,26 @@ impl RequestError {
         }
     }
 
-    /// A request that was given up, without secrets.
-    pub(super) fn of(failure: &Failure, secrets: &Secrets) -> Self {
-        Self::caused(&failure.cause, secrets).stopped(failure.stop)
+    /// The error of a failed request, without secrets.
+    pub(super) fn from_failure(failure: &Failure, secrets: &Secrets) -> Self {
+        Self::from_cause(&failure.cause, secrets).with_stop(failure.stop)
     }
 
-    /// What happened to an attempt, without secrets.
-    pub(super) fn caused(cause: &Cause, secrets: &Secrets) -> Self {
+    /// The error of a failed attempt, without secrets.
+    pub(super) fn from_cause(cause: &Cause, secrets: &Secrets) -> Self {
         match cause {
             Cause::NoClient(reason) => Self::unavailable(reason).hint(ROOTS_HINT),
             Cause::Status { status, body } => {
                 Self::unavailable(status_text(*status, body, secrets))
             }
-            Cause::Network(network) => Self::below_http(network, secrets),
-            Cause::Stalled(progress) => {
-                Self::unavailable(format!("no data received for {}", seconds(*progress)))
+            Cause::Network(network) => Self::from_network(network, secrets),
+            Cause::Stalled(limit) => {
+                Self::unavailable(format!("no data received for {}", seconds(*limit)))
                     .hint("to wait longer, set REPIN_HTTP_TIMEOUT, for example to 60s")
             }
-            Cause::Overdue(whole) => Self::unavailable(format!(
+            Cause::Overdue(limit) => Self::unavailable(format!(
                 "the request was not finished after {}",
-                seconds(*whole)
+                seconds(*limit)
             )),
             Cause::TooLarge(max) => {
                 Self::unavailable(format!("the response has more than {max} bytes"))
@@ -79,19 +79,18 @@ impl RequestError {
         }
     }
 
-    /// A certificate does not get better by asking again.
-    fn below_http(network: &Network, secrets: &Secrets) -> Self {
+    fn from_network(network: &Network, secrets: &Secrets) -> Self {
         match &network.tls {
             Some(TlsFailure::NotTls) => {
                 return Self::unavailable("the server does not speak TLS").hint(NO_TLS_HINT);
             }
             Some(TlsFailure::Other(tls)) => {
-                let reason = format!("TLS failed: {}", secrets.clean(tls, SHOWN));
+                let reason = format!("TLS failed: {}", secrets.clean(tls, MESSAGE_MAX));
                 return Self::unavailable(reason).hint(ROOTS_HINT);
             }
             None => {}
         }
-        let detail = secrets.clean(network.detail.as_deref().unwrap_or_default(), SHOWN);
+        let detail = secrets.clean(network.detail.as_deref().unwrap_or_default(), MESSAGE_MAX);
         match network.stage {
             Stage::Connecting => Self::unavailable(format!("cannot connect: {detail}"))
                 .hint("check the host name, and that the registry is running"),
@@ -101,14 +100,14 @@ impl RequestError {
         }
     }
 
-    /// The same with why there was no further attempt.
-    pub(super) fn stopped(self, stop: StopReason) -> Self {
+    /// Adds the reason that there was no further attempt.
+    pub(super) fn with_stop(self, stop: StopReason) -> Self {
         let reason = match stop {
             StopReason::Final => return self,
-            StopReason::LongWait { asked, longest } => format!(
+            StopReason::LongWait { requested, longest } => format!(
                 "{}; the server asked to wait {} s; repin waits at most {} s",
                 self.reason,
-                asked.as_secs(),
+                requested.as_secs(),
                 longest.as_secs()
             ),
             StopReason::PastDeadline { wait, .. } => format!(
@@ -116,23 +115,23 @@ impl RequestError {
                 self.reason,
                 wait.as_secs()
             ),
-            StopReason::Attempts(made) => format!("{} (tried {})", self.reason, times(made)),
-            StopReason::Deadline(made) => {
-                format!(
-                    "{} (tried {}, until the time limit)",
-                    self.reason,
-                    times(made)
-                )
+            StopReason::Attempts(attempts) => {
+                format!("{} (tried {})", self.reason, times(attempts))
             }
+            StopReason::Deadline(attempts) => format!(
+                "{} (tried {}, until the time limit)",
+                self.reason,
+                times(attempts)
+            ),
         };
         Self { reason, ..self }
     }
 
-    /// The error, once it is known what was requested.
-    pub(super) fn about(self, what: &str) -> Error {
+    /// The error for the document `name`.
+    pub(super) fn about(self, name: &str) -> Error {
         Error {
             help: self.hint,
-            ..Error::about(self.kind, what, self.reason)
+            ..Error::about(self.class, name, self.reason)
         }
     }
 }
@@ -153,17 +152,19 @@ fn seconds(duration: Duration) -> String {
     }
 }
 
-/// What a status and the body of an error say, without secrets.
+/// A status and the error message in the body, without secrets.
 pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
-    let reason = status
-        .canonical_reason()
-        .map(|reason| format!(" {reason}"))
-        .unwrap_or_default();
-    let said = error_body::of_registry(body)
-        .map(|said| secrets.clean(&said, SHOWN))
-        .filter(|said| !said.is_empty());
-    let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-    format!("HTTP {}{reason}{said}", status.as_u16())
+    let mut text = format!("HTTP {}", status.as_u16());
+    if let Some(reason) = status.canonical_reason() {
+        text.push(' ');
+        text.push_str(reason);
+    }
+    let message = error_body::registry_message(body).unwrap_or_default();
+    let message = secrets.clean(&message, MESSAGE_MAX);
+    if !message.is_empty() {
+        text.extend([" (", &message, ")"]);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -171,8 +172,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reason_for_no_further_attempt_is_reported() {
-        let (asked, longest) = (Duration::from_secs(61), Duration::from_secs(60));
+    fn reason_to_stop_is_reported() {
+        let (requested, longest) = (Duration::from_secs(61), Duration::from_secs(60));
         for (stop, reason) in [
             (StopReason::Final, "HTTP 503"),
             (StopReason::Attempts(1), "HTTP 503 (tried once)"),
@@ -182,12 +183,12 @@ mod tests {
                 "HTTP 503 (tried 2 times, until the time limit)",
             ),
             (
-                StopReason::LongWait { asked, longest },
+                StopReason::LongWait { requested, longest },
                 "HTTP 503; the server asked to wait 61 s; repin waits at most 60 s",
             ),
         ] {
             assert_eq!(
-                RequestError::unavailable("HTTP 503").stopped(stop).reason,
+                RequestError::unavailable("HTTP 503").with_stop(stop).reason,
                 reason
             );
         }

@@ -1,6 +1,6 @@
-//! What a run says about how registries are asked: times, roots of trust, environment.
+//! The settings of requests to registries: timeouts, roots of trust, and environment variables.
 //!
-//! All of it is passed in; nothing here or below reads the environment or the wall clock.
+//! All of them are passed in; this module reads neither the environment nor the wall clock.
 
 use std::{
     collections::BTreeMap,
@@ -12,43 +12,43 @@ use std::{
 
 use crate::http::REGISTRIES;
 
-/// How registries are asked.
+/// The settings of requests to registries.
 ///
-/// One request with all its attempts, redirects and tokens begins nothing new after
-/// [`Settings::patience`], so it ends within `patience + whole`: four minutes by default.
+/// After [`Settings::patience`], no retry, redirect or token request begins, so a request ends
+/// within `patience + document_timeout`: four minutes by default.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long a response may make no progress: connecting, headers, or the next bytes.
-    pub progress: Duration,
-    /// How long one attempt for a manifest, a config, a token or a page of tags may take in all.
-    pub whole: Duration,
-    /// How long one layer may take in all.
-    pub layer: Duration,
-    /// After how long no further attempt begins.
+    /// The longest time without progress: connecting, headers, or the next bytes.
+    pub stall_timeout: Duration,
+    /// The total time of one attempt for a manifest, a config, a token or a page of tags.
+    pub document_timeout: Duration,
+    /// The total time of one layer.
+    pub layer_timeout: Duration,
+    /// The time after which a request is not retried.
     pub patience: Duration,
-    /// How often a request is tried, the first time included.
+    /// The maximum number of attempts, including the first one.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each further one, and chance shortens
-    /// it by up to a half.
+    /// The pause before the second attempt. It doubles with each further one, and a random factor
+    /// shortens it by up to a half.
     pub backoff: Duration,
-    /// A PEM file of certificates that are trusted beside the system's.
+    /// A PEM file of trusted certificates in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// Token servers that get a registry's credentials although they are another host: registry →
-    /// token server, each a host with its port if that is not the scheme's.
+    /// Token servers that receive a registry's credentials, by registry. Each is a host, with its
+    /// port if that is not the scheme's default.
     pub realms: BTreeMap<String, String>,
-    /// The variables that matter here.
+    /// The environment variables for registries.
     pub environment: Environment,
     /// The wall clock.
     pub now: fn() -> SystemTime,
 }
 
 impl Settings {
-    /// The times of the documentation, nothing trusted but the system's roots, and an environment.
+    /// The documented timeouts, the system's roots, and an environment.
     pub fn new(environment: Environment, now: fn() -> SystemTime) -> Self {
         Self {
-            progress: REGISTRIES.progress,
-            whole: REGISTRIES.whole,
-            layer: REGISTRIES.stream,
+            stall_timeout: REGISTRIES.stall_timeout,
+            document_timeout: REGISTRIES.document_timeout,
+            layer_timeout: REGISTRIES.stream_timeout,
             patience: REGISTRIES.patience.unwrap_or(Duration::MAX),
             attempts: REGISTRIES.attempts,
             backoff: REGISTRIES.backoff,
@@ -60,12 +60,12 @@ impl Settings {
     }
 }
 
-/// The environment variables that matter to registries.
+/// The environment variables for registries.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, OsString>);
 
 impl Environment {
-    /// The names that are looked up: where credentials are, proxies, and where helpers are found.
+    /// The variables for credentials, their helpers, and proxies.
     pub const NAMES: [&'static str; 15] = [
         "REGISTRY_AUTH_FILE",
         "DOCKER_CONFIG",
@@ -84,10 +84,15 @@ impl Environment {
         "NO_PROXY",
     ];
 
-    /// The variables of [`Self::NAMES`] that are set; an empty one counts as not set.
+    /// Looks up the variables of [`Self::NAMES`]; an empty variable counts as unset.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |name| Some((name, lookup(name).filter(|value| !value.is_empty())?));
-        Self(Self::NAMES.into_iter().filter_map(set).collect())
+        let mut variables = BTreeMap::new();
+        for name in Self::NAMES {
+            if let Some(value) = lookup(name).filter(|value| !value.is_empty()) {
+                variables.insert(name, value);
+            }
+        }
+        Self(variables)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&OsString> {
@@ -98,13 +103,13 @@ impl Environment {
         self.get(name).map(Path::new)
     }
 
-    /// The first of `names` that is set and is text.
+    /// The first of the variables `names` that is set to UTF-8 text.
     pub(super) fn text(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.get(name)?.to_str())
     }
 }
 
-/// Values may be secret.
+/// Omits the values, which may be secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()

@@ -1,9 +1,8 @@
-//! The bytes of a layer as they come, for a reader in a blocking thread.
+//! The stream of a layer's bytes, for a reader in a blocking thread.
 //!
-//! Size and hash are the reader's to check; what is kept here is that there are never more bytes
-//! than the descriptor says, that few of them are in memory, and that a broken connection is taken
-//! up again where it broke. That is safe because the reader's hash is over all bytes: a server that
-//! continues with another blob is found out.
+//! The stream never exceeds the descriptor's size, buffers few bytes, and resumes after an
+//! interrupted connection. The reader verifies the hash of all bytes, so that a server cannot
+//! continue with another blob.
 
 use std::io::{self, Read};
 
@@ -13,70 +12,75 @@ use reqwest::{
 };
 use tokio::sync::mpsc;
 
-use super::{
-    Remote,
-    http::{Body, Call, Open, Reading, Reply},
-    request_error::RequestError,
+use super::{Remote, check_content_digest, request_error::RequestError};
+use crate::{
+    error::Error,
+    http::{Body, BodyMode, Call, OpenBody, Reply, RetryAdvice},
+    oci::Descriptor,
 };
-use crate::{error::Error, http::RetryAdvice, oci::Descriptor};
 
-/// How many pieces wait for a slow reader; each is what one read from the connection gave.
-const WAITING: usize = 4;
+/// The number of chunks that are buffered for a slow reader.
+const BUFFERED_CHUNKS: usize = 4;
 
-type Piece = Result<Vec<u8>, Error>;
+type Chunk = Result<Vec<u8>, Error>;
 
-/// A layer in progress.
+/// A layer that is being received.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    pieces: mpsc::Receiver<Piece>,
+pub struct Stream {
+    chunks: mpsc::Receiver<Chunk>,
     current: io::Cursor<Vec<u8>>,
 }
 
-/// What sends the pieces.
-struct Pump {
+/// The task that receives the layer and sends its chunks to the reader.
+struct Download {
     remote: Remote,
     call: Call,
     size: u64,
-    what: String,
-    pieces: mpsc::Sender<Piece>,
+    name: String,
+    chunks: mpsc::Sender<Chunk>,
 }
 
 impl Stream {
     pub(super) async fn open(
         remote: Remote,
         descriptor: &Descriptor,
-        what: &str,
+        name: &str,
     ) -> Result<Self, RequestError> {
         let mut call = remote.get(&format!("blobs/{}", descriptor.digest))?;
-        call.body = Reading::Later;
-        let reply = remote.ask(call.clone(), "pull").await?;
-        super::agrees(&reply.headers, descriptor)?;
-        let open = begun(&remote, reply, 0, descriptor.size)?;
-        let (sender, pieces) = mpsc::channel(WAITING);
-        let pump = Pump {
+        call.body = BodyMode::Stream;
+        let reply = remote.send(call.clone(), "pull").await?;
+        check_content_digest(&reply.headers, descriptor)?;
+        let body = open_body(&remote, reply, 0, descriptor.size)?;
+        let (sender, chunks) = mpsc::channel(BUFFERED_CHUNKS);
+        let download = Download {
             remote,
             call,
             size: descriptor.size,
-            what: what.to_owned(),
-            pieces: sender,
+            name: name.to_owned(),
+            chunks: sender,
         };
-        tokio::spawn(pump.run(open));
+        tokio::spawn(download.run(body));
         Ok(Self {
-            pieces,
+            chunks,
             current: io::Cursor::default(),
         })
     }
 }
 
-/// The open body of a response that begins at byte `from`, if it is one.
-fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, RequestError> {
+/// The body of a response, after checking that it starts at byte `from`.
+fn open_body(
+    remote: &Remote,
+    reply: Reply,
+    from: u64,
+    size: u64,
+) -> Result<OpenBody, RequestError> {
     let expected = if from == 0 {
         StatusCode::OK
     } else {
         StatusCode::PARTIAL_CONTENT
     };
     if reply.status != expected {
-        return Err(RequestError::unavailable(remote.said(&reply)));
+        return Err(RequestError::unavailable(remote.status_text(&reply)));
     }
     if from > 0 {
         let range = reply
@@ -95,7 +99,7 @@ fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, Re
             "the response body is not a stream",
         ));
     };
-    match open.length() {
+    match open.stated_length() {
         Some(length) if length != size - from => Err(RequestError::unavailable(format!(
             "it has {} bytes, but its descriptor states {size}",
             length + from
@@ -104,81 +108,83 @@ fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, Re
     }
 }
 
-impl Pump {
-    async fn run(self, open: Open) {
-        if let Err(fault) = self.pump(open).await {
-            let error = self.remote.error(fault, &self.what);
-            // The reader is gone, so the error is dropped.
-            let _ = self.pieces.send(Err(error)).await;
+impl Download {
+    async fn run(self, body: OpenBody) {
+        if let Err(error) = self.receive(body).await {
+            let error = self.remote.error(error, &self.name);
+            // Sending fails if the reader was dropped; then the error does not matter.
+            let _ = self.chunks.send(Err(error)).await;
         }
     }
 
-    async fn pump(&self, mut open: Open) -> Result<(), RequestError> {
-        let http = &self.remote.shared.http;
-        let (mut sent, mut failed) = (0, 0);
+    async fn receive(&self, mut body: OpenBody) -> Result<(), RequestError> {
+        let client = &self.remote.shared.client;
+        let (mut received, mut failed) = (0, 0);
         loop {
-            let (fault, again) = match open.next().await {
-                // All bytes are there: that the connection ended badly after them would change
-                // nothing.
-                Ok(None) | Err(_) if sent == self.size => return Ok(()),
+            let (error, retry) = match body.next().await {
+                // An error after the last byte does not matter.
+                Ok(None) | Err(_) if received == self.size => return Ok(()),
                 Ok(None) => {
-                    let reason = format!("the response ended after {sent} of {} bytes", self.size);
+                    let size = self.size;
+                    let reason = format!("the response ended after {received} of {size} bytes");
                     (RequestError::unavailable(reason), RetryAdvice::Later)
                 }
-                Ok(Some(piece)) => {
-                    sent += piece.len() as u64;
-                    if sent > self.size {
+                Ok(Some(chunk)) => {
+                    received += chunk.len() as u64;
+                    if received > self.size {
                         return Err(RequestError::unavailable(format!(
                             "it has more than {} bytes",
                             self.size
                         )));
                     }
-                    if self.pieces.send(Ok(piece)).await.is_err() {
+                    if self.chunks.send(Ok(chunk)).await.is_err() {
                         return Ok(());
                     }
                     continue;
                 }
                 Err(error) => (
-                    RequestError::caused(&error.cause, &http.secrets),
-                    error.again,
+                    RequestError::from_cause(&error.cause, &client.secrets),
+                    error.retry,
                 ),
             };
             failed += 1;
-            let pause = http.client.policy().pause(again, failed, http.patience());
-            tokio::time::sleep(pause.map_err(|stop| fault.stopped(stop))?).await;
-            open = self.resume(open, sent).await?;
+            let policy = client.http.policy();
+            match policy.pause(retry, failed, client.deadline()) {
+                Ok(pause) => tokio::time::sleep(pause).await,
+                Err(stop) => return Err(error.with_stop(stop)),
+            }
+            body = self.resume(body, received).await?;
         }
     }
 
-    /// The rest of the layer, within the time that is left.
-    async fn resume(&self, broken: Open, sent: u64) -> Result<Open, RequestError> {
-        let left = broken.left();
-        // Its place in flight is free before another is requested.
+    /// Requests the rest of the layer, within the remaining time.
+    async fn resume(&self, broken: OpenBody, received: u64) -> Result<OpenBody, RequestError> {
+        let time_left = broken.time_left();
+        // Frees its request slot before another is acquired.
         drop(broken);
         let mut call = self.call.clone();
-        if sent > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={sent}-"));
-            let range =
-                range.map_err(|_| RequestError::unavailable("the rest cannot be requested"))?;
+        if received > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={received}-"))
+                .map_err(|_| RequestError::unavailable("the rest cannot be requested"))?;
             call.headers.insert(RANGE, range);
         }
-        let reply = self.remote.ask(call, "pull").await?;
-        let mut open = begun(&self.remote, reply, sent, self.size)?;
-        open.limit(left);
-        Ok(open)
+        let reply = self.remote.send(call, "pull").await?;
+        let mut body = open_body(&self.remote, reply, received, self.size)?;
+        body.limit_time(time_left);
+        Ok(body)
     }
 }
 
 impl Read for Stream {
-    /// Blocks: call it from a thread that runs no requests.
+    /// Blocks; must not be called on the runtime's thread.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let count = self.current.read(buffer)?;
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
-            match self.pieces.blocking_recv() {
-                Some(Ok(piece)) => self.current = io::Cursor::new(piece),
+            match self.chunks.blocking_recv() {
+                Some(Ok(chunk)) => self.current = io::Cursor::new(chunk),
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 None => return Ok(0),
             }

@@ -12,39 +12,40 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-use super::{
-    Error, Remote,
-    http::{Call, Reading},
-    request_error::RequestError,
+use super::{Error, Remote, request_error::RequestError};
+use crate::{
+    http::{BodyMode, Call},
+    oci::Tag,
+    registry::Clock,
+    untrusted::short,
 };
-use crate::{oci::Tag, registry::Clock, untrusted::short};
 
-/// The largest page, in bytes: docker-registry sends all tags in one.
+/// The largest page, in bytes: docker-registry sends all tags in one page.
 const PAGE_MAX: u64 = 16 * 1024 * 1024;
 const PAGES_MAX: usize = 5_000;
 const TAGS_MAX: usize = 500_000;
-/// Entries of a page; docker-registry 3 refuses more than 1000 by default.
+/// The number of entries of a page; docker-registry 3 refuses more than 1000 by default.
 const PAGE: usize = 1_000;
-/// Linked pages in a row that may contain no new tag: some may be empty, but a circle of links has no
-/// end.
+/// The maximum number of consecutive pages without a new tag. Pages may be empty, but links may
+/// also form a circle.
 const IDLE_MAX: usize = 100;
 const ENDLESS: &str = "the listing does not end";
 const IDLE: &str = "the listing does not end: 100 pages in a row contain no new tag";
-/// How long a listing may take in all.
-const WHOLE: Duration = Duration::from_secs(600);
+/// The time limit of a listing.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The tags of a repository, and what time it was.
+/// The tags of a repository, and the time of the listing.
 #[derive(Debug, Clone)]
 pub struct Tags {
     /// All tags, in order; `None` if the registry has no such repository.
     pub tags: Option<Vec<Tag>>,
-    /// The clocks as the last page came.
+    /// The clocks when the last page arrived.
     pub clock: Clock,
 }
 
 #[derive(Deserialize)]
 struct Page {
-    /// May be `null`, but not missing: a page that says nothing about tags is no empty page.
+    /// May be `null`, but must be present: another document is not an empty page.
     #[serde(deserialize_with = "Option::deserialize")]
     tags: Option<Vec<String>>,
 }
@@ -52,118 +53,107 @@ struct Page {
 impl Remote {
     /// All tags, in order; `None` if the registry has no such repository.
     pub async fn tags(&self) -> Result<Option<Vec<Tag>>, Error> {
-        Ok(self.tags_at().await?.tags)
+        Ok(self.tags_with_clock().await?.tags)
     }
 
-    /// Whether the registry has such a repository; one page of its tags is requested.
-    pub async fn is_there(&self) -> Result<bool, Error> {
-        let ask = async {
-            let page = Call {
-                body: Reading::UpTo(PAGE_MAX),
-                ..self.get("tags/list?n=1")?
-            };
-            let reply = self.ask(page, "pull").await?;
-            if reply.status == StatusCode::NOT_FOUND {
-                return Ok(false);
-            }
-            parse(&self.success(reply)?.1).map(|_| true)
-        };
-        ask.await
-            .map_err(|error: RequestError| self.error(error, &format!("tags of {self}")))
-    }
-
-    /// The same, with the registry's clock and the local clock.
-    pub async fn tags_at(&self) -> Result<Tags, Error> {
-        let mut clock = Clock {
-            here: self.shared.http.now()(),
-            server: None,
-        };
-        let tags = self
-            .list(&mut clock)
+    /// Whether the registry has this repository; requests one page of its tags.
+    pub async fn exists(&self) -> Result<bool, Error> {
+        self.request_first_tag()
             .await
-            .map_err(|error| self.error(error, &format!("tags of {self}")))?;
-        Ok(Tags { tags, clock })
+            .map_err(|error| self.error(error, &format!("tags of {self}")))
     }
 
-    async fn list(&self, clock: &mut Clock) -> Result<Option<Vec<Tag>>, RequestError> {
-        let first = Call {
-            body: Reading::UpTo(PAGE_MAX),
+    async fn request_first_tag(&self) -> Result<bool, RequestError> {
+        let call = Call {
+            body: BodyMode::Buffer(PAGE_MAX),
+            ..self.get("tags/list?n=1")?
+        };
+        let reply = self.send(call, "pull").await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        let (_, bytes) = self.success(reply)?;
+        parse_page(&bytes)?;
+        Ok(true)
+    }
+
+    /// All tags, with the registry's clock and the local clock.
+    pub async fn tags_with_clock(&self) -> Result<Tags, Error> {
+        self.list_tags()
+            .await
+            .map_err(|error| self.error(error, &format!("tags of {self}")))
+    }
+
+    async fn list_tags(&self) -> Result<Tags, RequestError> {
+        let now = self.shared.client.http.now();
+        let mut call = Call {
+            body: BodyMode::Buffer(PAGE_MAX),
             ..self.get(&format!("tags/list?n={PAGE}"))?
         };
-        let end = Instant::now() + WHOLE;
-        let (mut pages, mut url) = (TagPages::default(), first.url.clone());
-        loop {
-            if Instant::now() > end {
-                return Err(RequestError::unavailable(ENDLESS));
-            }
-            let call = Call {
-                url: url.clone(),
-                ..first.clone()
-            };
-            let reply = self.ask(call, "pull").await?;
-            *clock = Clock::of(&reply.headers, self.shared.http.now());
+        let end = Instant::now() + LISTING_TIMEOUT;
+        let mut pages = TagPages::default();
+        while Instant::now() <= end {
+            let reply = self.send(call.clone(), "pull").await?;
+            let clock = Clock::from_headers(&reply.headers, now);
             if reply.status == StatusCode::NOT_FOUND && pages.count == 0 {
-                return Ok(None);
+                return Ok(Tags { tags: None, clock });
             }
             let (headers, bytes) = self.success(reply)?;
-            let link = following(&headers, &url)?;
-            url = match pages
-                .take(parse(&bytes)?, link)
-                .map_err(RequestError::unavailable)?
-            {
-                NextPage::Linked(next) => next,
+            let link = next_page(&headers, &call.url)?;
+            let next = pages.add(parse_page(&bytes)?, link);
+            call.url = match next.map_err(RequestError::unavailable)? {
+                NextPage::Linked(url) => url,
                 NextPage::After(tag) => self.get(&format!("tags/list?n={PAGE}&last={tag}"))?.url,
-                NextPage::Complete => return Ok(Some(pages.tags.into_iter().collect())),
+                NextPage::Complete => {
+                    let tags = Some(pages.tags.into_iter().collect());
+                    return Ok(Tags { tags, clock });
+                }
             };
         }
+        Err(RequestError::unavailable(ENDLESS))
     }
 }
 
-/// The tags of a repository while their pages arrive, and the proof that the last page has arrived.
+/// Collects the pages of a listing, and determines its end.
 ///
 /// A page without `Link` does not end a listing: the header is optional (OCI distribution
-/// specification, "Listing Tags"), and a page may be full. The registry is asked for the tags after
-/// the last one until a response brings nothing new. A registry that ignores `n` and `last`
-/// (docker-registry 2.8.2, Google's) answers with the same list again, which is nothing new.
+/// specification, "Listing Tags"), and the page may be full. Further pages are requested with
+/// `last` until a response contains no new tag. A registry that ignores `n` and `last`
+/// (docker-registry 2.8.2, Google's) repeats its list, which contains no new tag.
 #[derive(Debug, Default)]
 pub struct TagPages {
     tags: BTreeSet<Tag>,
-    /// The last entry of the last page that had one: where the next page begins.
+    /// The last tag of the last page that was not empty.
     last: Option<Tag>,
     count: usize,
-    /// Linked pages without a new tag since the last new tag.
+    /// The number of consecutive pages without a new tag.
     idle: usize,
-    /// Whether pages are answers to the question for more, and no longer those that were linked.
-    asking: bool,
+    /// Whether a page was requested with `last`, after the linked pages ended.
+    is_past_links: bool,
 }
 
-/// Where a listing of tags continues; `L`: what a link is.
+/// The next page of a listing; `L` is the type of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextPage<L> {
-    /// At the page that the last one links to.
+    /// The page that the last one links to.
     Linked(L),
-    /// Behind this tag.
+    /// The page after this tag.
     After(Tag),
-    /// Nowhere: the listing is complete.
+    /// None: the listing is complete.
     Complete,
 }
 
 impl TagPages {
-    /// Takes in a page; `link`: the next page, where this one links to one. An error is a listing
-    /// that does not end.
-    pub fn take<L>(
-        &mut self,
-        page: Vec<Tag>,
-        link: Option<L>,
-    ) -> Result<NextPage<L>, &'static str> {
+    /// Adds a page with its link to the next one; an error if the listing does not end.
+    pub fn add<L>(&mut self, page: Vec<Tag>, link: Option<L>) -> Result<NextPage<L>, &'static str> {
         self.count += 1;
-        let (known, empty) = (self.tags.len(), page.is_empty());
+        let (known, is_empty) = (self.tags.len(), page.is_empty());
         if let Some(last) = page.last() {
             self.last = Some(last.clone());
         }
         self.tags.extend(page);
-        let new = self.tags.len() > known;
-        self.idle = if new { 0 } else { self.idle + 1 };
+        let has_new = self.tags.len() > known;
+        self.idle = if has_new { 0 } else { self.idle + 1 };
         if self.idle >= IDLE_MAX {
             return Err(IDLE);
         }
@@ -171,23 +161,23 @@ impl TagPages {
             return Err(ENDLESS);
         }
         Ok(match (link, &self.last) {
-            _ if self.asking && !new && !empty => NextPage::Complete,
+            _ if self.is_past_links && !has_new && !is_empty => NextPage::Complete,
             (Some(link), _) => NextPage::Linked(link),
-            (None, Some(last)) if new || !self.asking => {
-                self.asking = true;
+            (None, Some(last)) if has_new || !self.is_past_links => {
+                self.is_past_links = true;
                 NextPage::After(last.clone())
             }
             (None, _) => NextPage::Complete,
         })
     }
 
-    /// The tags so far, in order.
+    /// The tags of all pages so far, in order.
     pub fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.iter()
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
+fn parse_page(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
     let page: Page = serde_json::from_slice(bytes).map_err(|error| {
         RequestError::unavailable(format!(
             "the response is not a list of tags: line {}, column {}",
@@ -195,18 +185,18 @@ fn parse(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
             error.column()
         ))
     })?;
-    let tags = page.tags.unwrap_or_default();
-    let tag = |text: String| {
-        let short = short(&text, 100);
-        Tag::parse(&text).map_err(|_| {
-            RequestError::unavailable(format!("it lists `{short}`, which is not a tag"))
-        })
-    };
-    tags.into_iter().map(tag).collect()
+    let mut tags = Vec::new();
+    for text in page.tags.unwrap_or_default() {
+        tags.push(Tag::parse(&text).map_err(|_| {
+            let text = short(&text, 100);
+            RequestError::unavailable(format!("it lists `{text}`, which is not a tag"))
+        })?);
+    }
+    Ok(tags)
 }
 
-/// The next page (RFC 8288, relation `next`), which must be at the same registry.
-pub(super) fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, RequestError> {
+/// The link to the next page (RFC 8288, relation `next`), which must be at the same registry.
+pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, RequestError> {
     let mut found = None;
     for value in headers.get_all(LINK) {
         let text = value
@@ -251,11 +241,9 @@ fn is_next(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else {
         return false;
     };
-    let words = value.trim().trim_matches('"').split_ascii_whitespace();
+    let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
     name.trim().eq_ignore_ascii_case("rel")
-        && words
-            .into_iter()
-            .any(|word| word.eq_ignore_ascii_case("next"))
+        && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
 }
 
 #[cfg(test)]
@@ -265,13 +253,13 @@ mod tests {
     fn next(link: &str) -> Result<Option<String>, String> {
         let headers = [(LINK, link.parse().unwrap())].into_iter().collect();
         let page: Url = "http://127.0.0.1:1/v2/a/tags/list?n=2".parse().unwrap();
-        following(&headers, &page)
+        next_page(&headers, &page)
             .map(|url| url.map(|url| url.to_string()))
             .map_err(|error| error.reason)
     }
 
     #[test]
-    fn the_next_page_is_at_the_same_registry() {
+    fn next_page_must_be_at_the_same_registry() {
         let second = Ok(Some(
             "http://127.0.0.1:1/v2/a/tags/list?last=b,c&n=2".to_owned(),
         ));
@@ -298,17 +286,18 @@ mod tests {
         }
     }
 
-    /// Reads pages from `answer`, which gets the tag that the question names; the tags and the
-    /// number of pages.
-    fn pages(
-        mut answer: impl FnMut(Option<&str>, usize) -> (Vec<String>, bool),
+    /// Reads pages from a registry, a function of the tag in `last` and the number of the page. It
+    /// returns the page's tags and whether the page has a link. The result is the number of tags and
+    /// of pages.
+    fn read_pages(
+        mut registry: impl FnMut(Option<&str>, usize) -> (Vec<String>, bool),
     ) -> Result<(usize, usize), &'static str> {
         let mut pages = TagPages::default();
         let mut after = None;
         loop {
-            let (page, link) = answer(after.as_deref(), pages.count);
+            let (page, has_link) = registry(after.as_deref(), pages.count);
             let page = page.iter().map(|tag| Tag::parse(tag).unwrap()).collect();
-            match pages.take(page, link.then_some(()))? {
+            match pages.add(page, has_link.then_some(()))? {
                 NextPage::Linked(()) => after = pages.last.as_ref().map(ToString::to_string),
                 NextPage::After(tag) => after = Some(tag.to_string()),
                 NextPage::Complete => return Ok((pages.tags.len(), pages.count)),
@@ -317,10 +306,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_last_page_without_a_link_is_not_the_end() {
+    fn full_page_without_link_is_not_the_end() {
         let all: Vec<String> = (0..100_000).map(|n| format!("t{n:06}")).collect();
         for linked in [true, false] {
-            let read = pages(|after, _| {
+            let read = read_pages(|after, _| {
                 let from =
                     all.partition_point(|tag| after.is_some_and(|last| tag.as_str() <= last));
                 let page = all[from..].iter().take(1_000).cloned().collect();
@@ -331,18 +320,18 @@ mod tests {
     }
 
     #[test]
-    fn the_same_list_again_is_nothing_new() {
+    fn repeated_list_ends_the_listing() {
         let list = || vec!["b".to_owned(), "a".to_owned()];
-        assert_eq!(pages(|_, _| (list(), false)), Ok((2, 2)));
-        // One that ignores the question links to its pages again.
-        let read = pages(|_, count| match count {
+        assert_eq!(read_pages(|_, _| (list(), false)), Ok((2, 2)));
+        // A registry that ignores `last` repeats its linked pages.
+        let read = read_pages(|_, count| match count {
             0 | 2 => (vec!["a".to_owned()], true),
             _ => (vec!["b".to_owned()], false),
         });
         assert_eq!(read, Ok((2, 3)));
-        assert_eq!(pages(|_, _| (vec![], false)), Ok((0, 1)));
-        // An empty page on the way is no end either.
-        let read = pages(|_, count| match count {
+        assert_eq!(read_pages(|_, _| (vec![], false)), Ok((0, 1)));
+        // An empty linked page is not the end.
+        let read = read_pages(|_, count| match count {
             0 => (vec!["a".to_owned()], true),
             1 => (vec![], true),
             2 => (vec!["b".to_owned()], false),
@@ -352,22 +341,22 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_without_an_end_is_an_error() {
+    fn endless_listing_is_an_error() {
         let idle = Err("the listing does not end: 100 pages in a row contain no new tag");
-        assert_eq!(pages(|_, _| (vec![], true)), idle);
-        assert_eq!(pages(|_, n| (vec![format!("t{}", n % 3)], true)), idle);
+        assert_eq!(read_pages(|_, _| (vec![], true)), idle);
+        assert_eq!(read_pages(|_, n| (vec![format!("t{}", n % 3)], true)), idle);
         // A new tag on each hundredth page is progress.
         let slow = |_: Option<&str>, n: usize| (vec![format!("t{}", n / 100)], n < 1_000);
-        assert_eq!(pages(slow), Ok((11, 1_002)));
+        assert_eq!(read_pages(slow), Ok((11, 1_002)));
         let endless = Err("the listing does not end");
-        assert_eq!(pages(|_, n| (vec![format!("t{n}")], true)), endless);
-        assert_eq!(pages(|_, n| (vec![format!("t{n}")], false)), endless);
+        assert_eq!(read_pages(|_, n| (vec![format!("t{n}")], true)), endless);
+        assert_eq!(read_pages(|_, n| (vec![format!("t{n}")], false)), endless);
     }
 
     #[test]
-    fn a_page_is_whole_or_an_error() {
+    fn malformed_page_is_an_error() {
         let tags = |text: &str| {
-            parse(text.as_bytes())
+            parse_page(text.as_bytes())
                 .map(|tags| tags.len())
                 .map_err(|error| error.reason)
         };

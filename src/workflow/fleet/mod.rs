@@ -182,7 +182,7 @@ pub fn run(
         list_sha256: request.list_sha256.hex(),
         set_sha256: Some(set.sha256().hex()),
         shard: request.shard.number.into(),
-        shards: request.shard.of.into(),
+        shards: request.shard.count.into(),
     };
     let walk = Walk {
         request,

@@ -57,7 +57,7 @@ impl Walk<'_> {
                 };
             };
             let deadline = self.services.forge_time.deadline();
-            if open.is_none() && !self.pace.pull_request(deadline).await {
+            if open.is_none() && !self.pace.wait_for_pull_request(deadline).await {
                 return pending(PendingReason::Deadline).about(facts);
             }
             let publication = Publication {

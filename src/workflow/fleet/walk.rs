@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Errors},
     fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},
     forge::fleet::{Contents, Survey, SurveyRequest},
-    http::{Tallied, tallied},
+    http::count_requests,
     workflow::panics::caught_async,
 };
 
@@ -80,26 +80,23 @@ impl<T> Work<T> {
     ) -> Work<U> {
         let Self { entry, spent, step } = self;
         let begun = Instant::now();
-        let step = match step {
+        let (step, requests) = match step {
             // The futures are large, and several run concurrently.
             Ok(known) => {
                 let caught = caught_async(Box::pin(next(&entry, known)));
-                let Tallied { output, requests } = tallied(caught).await;
-                let output = output.unwrap_or_else(|error| Err(Box::new(error.into())));
-                Tallied { output, requests }
+                let (output, requests) = count_requests(caught).await;
+                let step = output.unwrap_or_else(|error| Err(Box::new(error.into())));
+                (step, requests)
             }
-            Err(report) => Tallied {
-                output: Err(report),
-                requests: 0,
-            },
+            Err(report) => (Err(report), 0),
         };
         Work {
             entry,
             spent: Spent {
-                requests: spent.requests + step.requests,
+                requests: spent.requests + requests,
                 seconds: spent.seconds + begun.elapsed().as_secs_f64(),
             },
-            step: step.output,
+            step,
         }
     }
 }
@@ -185,7 +182,7 @@ impl Walk<'_> {
 
     /// Counts requests about several repositories.
     pub(super) async fn shared<T>(&self, work: impl Future<Output = T>) -> T {
-        let Tallied { output, requests } = tallied(work).await;
+        let (output, requests) = count_requests(work).await;
         self.counts.shared.set(self.counts.shared.get() + requests);
         output
     }

@@ -74,7 +74,7 @@ impl World {
             vec![vec![mapping]],
             super::Registries::new(settings(&[])).unwrap(),
         );
-        sources.of(&repository).unwrap()
+        sources.source(&repository).unwrap()
     }
 
     fn served(

@@ -251,7 +251,7 @@ fn silence_is_tried_again_and_a_drip_is_not() {
     let head = b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n".to_vec();
     for fault in [Reaction::Stall(Vec::new()), Reaction::Stall(head)] {
         let failed = failing_at_each_kind(&fault, |settings| {
-            settings.progress = Duration::from_secs(2);
+            settings.stall_timeout = Duration::from_secs(2);
             settings.attempts = 2;
         });
         for (kind, error, count) in failed {
@@ -265,7 +265,9 @@ fn silence_is_tried_again_and_a_drip_is_not() {
     }
     let head = b"HTTP/1.1 200 X\r\nContent-Length: 200\r\n\r\n".to_vec();
     let drip = Reaction::Drip(head, Duration::from_millis(100));
-    let failed = failing_at_each_kind(&drip, |settings| settings.whole = Duration::from_secs(3));
+    let failed = failing_at_each_kind(&drip, |settings| {
+        settings.document_timeout = Duration::from_secs(3)
+    });
     for (kind, error, count) in failed {
         assert!(
             error.message.contains("not finished after 3 s"),
@@ -558,7 +560,7 @@ async fn one_request_that_gives_up_spares_the_others_to_do_so() {
         KINDS[1].1(request).then(|| Reaction::Stall(Vec::new()))
     });
     let (_directory, mut settings) = as_robot(&fake.host());
-    settings.progress = Duration::from_millis(100);
+    settings.stall_timeout = Duration::from_millis(100);
     let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
         .unwrap_err();
@@ -711,7 +713,7 @@ async fn credentials_for_one_host_never_reach_another() {
     let (_directory, settings) = as_robot("ghcr.io");
     let mapping = format!("ghcr.io=http://{}", fake.host());
     let mapped = super::sources(settings, &[&mapping])
-        .of(&super::repository("ghcr.io", "team/app"))
+        .source(&super::repository("ghcr.io", "team/app"))
         .unwrap();
     assert_eq!(
         resolved(&mapped, "one").await.unwrap_err().class,
@@ -745,7 +747,9 @@ async fn a_proxy_is_for_other_machines_only() {
     );
     assert_eq!(proxy.requests().len(), 0);
     let far = super::sources(settings(&variables), &["ghcr.io=http://registry.invalid"]);
-    let far = far.of(&super::repository("ghcr.io", "team/app")).unwrap();
+    let far = far
+        .source(&super::repository("ghcr.io", "team/app"))
+        .unwrap();
     assert!(resolved(&far, "one").await.unwrap().is_none());
     assert_eq!(
         proxy.log(),

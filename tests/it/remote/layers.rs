@@ -177,7 +177,7 @@ async fn layer_size_must_match_its_descriptor() {
 async fn a_layer_has_a_time_in_all() {
     let fake = Fake::start(|_| Reaction::Drip(head(layer().len()), Duration::from_millis(5)));
     let settings = Settings {
-        layer: Duration::from_millis(200),
+        layer_timeout: Duration::from_millis(200),
         ..settings(&[])
     };
     let (_, error) = read(&fake, settings).await;

@@ -134,7 +134,7 @@ async fn images_of_skopeo_and_umoci_are_read_from_a_mapped_prefix() {
     }
     let mapping = format!("ghcr.io/acme=http://{}/mirror", registry.host);
     let mapped = sources(settings(&[]), &[&mapping])
-        .of(&repository("ghcr.io", "acme/team/app"))
+        .source(&repository("ghcr.io", "acme/team/app"))
         .unwrap();
     assert_eq!(
         mapped.to_string(),
@@ -171,7 +171,10 @@ async fn tags_are_listed_and_digests_deleted() {
         remote.delete(image.digest()).await.unwrap(),
         Deletion::Deleted
     );
-    assert_eq!(remote.delete(image.digest()).await.unwrap(), Deletion::Gone);
+    assert_eq!(
+        remote.delete(image.digest()).await.unwrap(),
+        Deletion::Missing
+    );
     assert_eq!(remote.tags().await.unwrap(), Some(Vec::new()));
 }
 
@@ -353,7 +356,7 @@ async fn passwords_and_identity_tokens_buy_tokens_at_a_named_server() {
             "{name}"
         );
         let deleted = remote(source).delete(Digest::of(b"absent")).await.unwrap();
-        assert_eq!(deleted, Deletion::Gone, "{name}");
+        assert_eq!(deleted, Deletion::Missing, "{name}");
     }
     let methods: Vec<_> = server
         .fake
@@ -407,7 +410,7 @@ async fn tls_needs_a_root_that_is_trusted_and_speaks_http_2() {
         ca_file: Some(root),
         ..settings(&[])
     };
-    let found = resolved(&sources(trusted, &[&mapping]).of(&app).unwrap(), "one")
+    let found = resolved(&sources(trusted, &[&mapping]).source(&app).unwrap(), "one")
         .await
         .unwrap()
         .unwrap();
@@ -419,7 +422,7 @@ async fn tls_needs_a_root_that_is_trusted_and_speaks_http_2() {
     );
 
     let error = resolved(
-        &sources(settings(&[]), &[&mapping]).of(&app).unwrap(),
+        &sources(settings(&[]), &[&mapping]).source(&app).unwrap(),
         "one",
     )
     .await

@@ -40,7 +40,7 @@ pub(super) fn queries<'c>(
     let pulls_needed = on_hub.map(|image| if image.pins > 0 { 2 } else { 1 }).sum();
     let mut queries = Vec::new();
     for (at, image) in config.images.iter().enumerate() {
-        let source = sources.of(&image.repository);
+        let source = sources.source(&image.repository);
         queries.push(Query {
             image,
             pinned: found.and_then(|found| found.digests_of(at).first().copied()),
@@ -121,7 +121,7 @@ impl Query<'_> {
             }
             // Without a pin, the list of tags shows whether the repository is readable.
             (None, Source::Remote(remote)) => Ok(remote
-                .is_there()
+                .exists()
                 .await?
                 .then(|| format!("{source} is readable"))),
             (None, Source::Layout(_)) => match Tag::parse("latest") {
@@ -142,7 +142,7 @@ async fn account(source: &Source) -> Option<String> {
     match source {
         Source::Layout(_) => None,
         Source::Remote(remote) => {
-            let account = remote.asked_as().await;
+            let account = remote.account().await;
             Some(account.unwrap_or_else(|| "anonymously".to_owned()))
         }
     }

@@ -110,7 +110,7 @@ fn selected(
             let found = name.split_once('/').map(|(owner, _)| owner);
             found.is_some_and(|found| found.eq_ignore_ascii_case(owner))
         };
-        shard_of(&name, shard.of.into()) == u64::from(shard.number)
+        shard_of(&name, shard.count.into()) == u64::from(shard.number)
             && owner.is_none_or(of_owner)
             && only.as_ref().is_none_or(|only| only.contains(&name))
     };

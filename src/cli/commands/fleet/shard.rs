@@ -41,7 +41,10 @@ pub(super) fn chosen(
     environment: &Environment,
 ) -> Result<Shard, Errors> {
     match choice {
-        None => Ok(Shard { number: 0, of: 1 }),
+        None => Ok(Shard {
+            number: 0,
+            count: 1,
+        }),
         Some(ShardChoice::Typed(shard)) => Ok(shard),
         Some(ShardChoice::Auto) => automatic(environment),
     }

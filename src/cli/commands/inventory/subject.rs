@@ -55,7 +55,7 @@ pub(super) fn kinds<'c>(
 /// Finds the image and reads its manifests and configs.
 pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subject, Errors> {
     let (repository, want) = named(&args.image, config)?;
-    let source = cx.services.sources(config)?.of(&repository);
+    let source = cx.services.sources(config)?.source(&repository);
     let source =
         source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
     let work = resolve::resolve(&source, &want);

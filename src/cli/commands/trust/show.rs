@@ -122,7 +122,7 @@ fn wanted(
     if let Some(at) = images.position(|image| image.repository == reference.repository) {
         return Ok(vec![of_image(at, want)]);
     }
-    let source = cx.services.sources(config)?.of(&reference.repository);
+    let source = cx.services.sources(config)?.source(&reference.repository);
     let source =
         source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
     Ok(vec![Wanted {

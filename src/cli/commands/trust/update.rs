@@ -19,7 +19,7 @@ use crate::{
     config::{Config, RelPath, RootKind, RootSource, Verify},
     error::{Class, Error, Errors, usage},
     files::WorkTree,
-    http::address::is_private,
+    http::address::is_safe_for_credentials,
     oci::Digest,
     plan::FileChange,
     report::json::{ErrorRow, RootChange, RootRow, TrustUpdateDocument},
@@ -340,7 +340,7 @@ fn origins(
 fn repository(text: &str) -> Result<Url, Errors> {
     let malformed = |reason: String| usage(format!("--mirror: `{}` {reason}", plain(text)));
     let mut url = Url::parse(text).map_err(|error| malformed(format!("is not a URL: {error}")))?;
-    if !is_private(&url) || !["http", "https"].contains(&url.scheme()) {
+    if !is_safe_for_credentials(&url) || !["http", "https"].contains(&url.scheme()) {
         return Err(malformed("is not an https URL".to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {

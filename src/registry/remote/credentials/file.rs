@@ -1,6 +1,6 @@
-//! The JSON of `config.json` and `auth.json` (Docker's `config.json`; containers-auth.json(5)).
+//! Parses `config.json` and `auth.json` (Docker's `config.json`; containers-auth.json(5)).
 //!
-//! A file that cannot be parsed is named with the line at fault; its text is never shown.
+//! Errors contain the line, but never the text of a file.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
@@ -11,39 +11,39 @@ use base64::{
 };
 use serde::Deserialize;
 
-use super::{Kind, Secret};
+use super::{AuthPlace, Secret, SecretKind};
 
 /// The largest file of credentials, in bytes.
 const MAX: u64 = 1024 * 1024;
-/// Docker Hub's host in references, and what its credentials are filed under.
+/// Docker Hub's host in names of repositories.
 const HUB: &str = "docker.io";
+/// The key of Docker Hub's credentials.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 const HUB_HOSTS: [&str; 3] = [HUB, "index.docker.io", "registry-1.docker.io"];
 
-/// What a file says, its keys in one spelling.
+/// The content of a file, with normalized keys.
 #[derive(Debug, Default)]
 pub(super) struct AuthFile {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, AuthEntry>,
     helpers: BTreeMap<String, String>,
     store: Option<String>,
 }
 
-/// The value of one key.
+/// The credentials under one key.
 #[derive(Debug)]
-pub(super) enum Entry {
-    /// Credentials.
+pub(super) enum AuthEntry {
     Usable {
         user: String,
         secret: Secret,
-        kind: Kind,
+        kind: SecretKind,
     },
-    /// Something that cannot be used; why.
-    Broken(&'static str),
+    /// The entry cannot be used, for this reason.
+    Invalid(&'static str),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
+struct RawFile {
     auths: Option<BTreeMap<String, RawEntry>>,
     creds_store: Option<String>,
     cred_helpers: Option<BTreeMap<String, String>>,
@@ -57,8 +57,8 @@ struct RawEntry {
     identitytoken: Option<String>,
 }
 
-/// Reads a file; `None` if it is missing. The error names the cause.
-pub(super) fn read(path: &Path) -> Option<(String, Result<AuthFile, String>)> {
+/// Reads a file; `None` if it is missing.
+pub(super) fn read(path: &Path) -> Option<AuthPlace> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes));
     let parsed = match read {
@@ -75,22 +75,19 @@ impl AuthFile {
         if bytes.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        // The error's own text may quote what it stumbled over.
-        let place = |error: serde_json::Error| {
-            format!(
-                "cannot be parsed (line {}, column {})",
-                error.line(),
-                error.column()
-            )
-        };
-        let raw: Raw = serde_json::from_slice(bytes).map_err(place)?;
+        // The parser's message may quote a secret.
+        let raw: RawFile = serde_json::from_slice(bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            format!("cannot be parsed (line {line}, column {column})")
+        })?;
         let mut file = Self {
             store: raw.creds_store.filter(|name| !name.is_empty()),
             ..Self::default()
         };
         for (key, entry) in raw.auths.unwrap_or_default() {
-            let Some(entry) = entry.parse() else { continue };
-            insert(&mut file.entries, &key, entry);
+            if let Some(entry) = entry.parse() {
+                insert(&mut file.entries, &key, entry);
+            }
         }
         for (key, helper) in raw.cred_helpers.unwrap_or_default() {
             insert(&mut file.helpers, &key, helper);
@@ -106,49 +103,46 @@ impl AuthFile {
     }
 
     /// The entry under the most specific of `keys`.
-    pub(super) fn entry(&self, keys: &[String]) -> Option<&Entry> {
+    pub(super) fn entry(&self, keys: &[String]) -> Option<&AuthEntry> {
         keys.iter().find_map(|key| self.entries.get(key))
     }
 
-    /// The helper that the file names: for the registry, else for all.
+    /// The helper for the registry, or the helper for all registries.
     pub(super) fn helper(&self, keys: &[String]) -> Option<&str> {
-        let named = keys
+        let helper = keys
             .iter()
             .find_map(|key| self.helpers.get(key))
-            .or(self.store.as_ref());
-        named.map(String::as_str).filter(|name| !name.is_empty())
+            .or(self.store.as_ref())?;
+        (!helper.is_empty()).then_some(helper)
     }
 }
 
-/// The plain spelling of a key wins over a URL that means the same.
+/// Inserts under the normalized key. A key that is already normalized takes precedence.
 fn insert<T>(map: &mut BTreeMap<String, T>, key: &str, value: T) {
-    let plain = normal(key);
-    if plain == key {
-        map.insert(plain, value);
+    let normalized = normalize(key);
+    if normalized == key {
+        map.insert(normalized, value);
     } else {
-        map.entry(plain).or_insert(value);
+        map.entry(normalized).or_insert(value);
     }
 }
 
-/// A key without scheme, API version and trailing slashes, its host in lower case, Docker Hub under
-/// one name.
-fn normal(key: &str) -> String {
-    let bare = key
-        .split_once("://")
-        .map_or(key, |(_, rest)| rest)
-        .trim_end_matches('/');
-    let bare = bare
+/// A key without scheme, API version and trailing slashes, with its host in lower case, and one
+/// name for Docker Hub.
+fn normalize(key: &str) -> String {
+    let without_scheme = match key.split_once("://") {
+        Some((_, rest)) => rest,
+        None => key,
+    };
+    let name = without_scheme.trim_end_matches('/');
+    let name = name
         .strip_suffix("/v1")
-        .or_else(|| bare.strip_suffix("/v2"))
-        .unwrap_or(bare);
-    let (host, path) = bare
-        .split_once('/')
-        .map_or((bare, ""), |(host, path)| (host, path));
-    let host = canonical_host(host);
-    if path.is_empty() {
-        host
-    } else {
-        format!("{host}/{path}")
+        .or_else(|| name.strip_suffix("/v2"))
+        .unwrap_or(name);
+    match name.split_once('/') {
+        Some((host, path)) if !path.is_empty() => format!("{}/{path}", canonical_host(host)),
+        Some((host, _)) => canonical_host(host),
+        None => canonical_host(name),
     }
 }
 
@@ -161,8 +155,7 @@ fn canonical_host(host: &str) -> String {
     }
 }
 
-/// The keys that a repository's credentials may be under, the most specific first; the last is the
-/// host.
+/// The possible keys of a repository's credentials, from the most specific to the host.
 pub(super) fn keys(host: &str, repository: &str) -> Vec<String> {
     let mut key = format!("{}/{repository}", canonical_host(host));
     let mut keys = vec![key.clone()];
@@ -173,7 +166,7 @@ pub(super) fn keys(host: &str, repository: &str) -> Vec<String> {
     keys
 }
 
-/// What a helper calls the registry whose keys these are.
+/// The server name that helpers use for the registry with these keys.
 pub(super) fn server(keys: &[String]) -> String {
     let host = keys.last().map(String::as_str).unwrap_or_default();
     if host == HUB {
@@ -184,34 +177,36 @@ pub(super) fn server(keys: &[String]) -> String {
 }
 
 impl RawEntry {
-    /// `None` for an empty entry, which Docker writes for what a helper keeps.
-    fn parse(self) -> Option<Entry> {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let decoded = given(self.auth).map(|auth| decode(&auth));
-        let (user, password) = match decoded {
-            Some(None) => {
-                return Some(Entry::Broken(
-                    "holds an `auth` for it that is not base64 of USER:PASSWORD",
-                ));
-            }
-            Some(Some(pair)) => pair,
-            None => (
+    /// `None` for an empty entry, which Docker writes for credentials in a helper.
+    fn parse(self) -> Option<AuthEntry> {
+        let auth = self.auth.unwrap_or_default();
+        let token = self.identitytoken.unwrap_or_default();
+        let (user, password) = if auth.is_empty() {
+            (
                 self.username.unwrap_or_default(),
                 self.password.unwrap_or_default(),
-            ),
+            )
+        } else if let Some(pair) = decode(&auth) {
+            pair
+        } else {
+            return Some(AuthEntry::Invalid(
+                "holds an `auth` for it that is not base64 of USER:PASSWORD",
+            ));
         };
-        if let Some(token) = given(self.identitytoken) {
-            return Some(Entry::Usable {
+        if !token.is_empty() {
+            return Some(AuthEntry::Usable {
                 user,
                 secret: Secret::new(token),
-                kind: Kind::IdentityToken,
+                kind: SecretKind::IdentityToken,
             });
         }
-        let usable = !user.is_empty() && !password.is_empty();
-        usable.then(|| Entry::Usable {
+        if user.is_empty() || password.is_empty() {
+            return None;
+        }
+        Some(AuthEntry::Usable {
             user,
             secret: Secret::new(password),
-            kind: Kind::Password,
+            kind: SecretKind::Password,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Credential helpers: `docker-credential-NAME get` (docker-credential-helpers, "Development").
 //!
-//! A helper gets ten seconds, and its whole process group is ended after them. Its standard output
-//! holds the secret and is never shown, not even when it cannot be parsed.
+//! A helper has a time limit of ten seconds, after which its process group is killed. Its standard
+//! output contains the secret and is never shown.
 
 use std::{ffi::OsString, process::Stdio, time::Duration};
 
@@ -12,14 +12,13 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Credentials, Kind, Secret, Secrets};
-use crate::{config::JOB_SECRETS, registry::remote::SHOWN};
+use super::{Credentials, HelperResult, Secret, SecretKind, Secrets};
+use crate::{config::JOB_SECRETS, registry::remote::MESSAGE_MAX};
 
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How much of its output is read.
-const OUTPUT_MAX: u64 = 64 * 1024;
-const ERROR_MAX: u64 = 4 * 1024;
-/// How helpers say that they know nothing about a server.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const STDOUT_MAX: u64 = 64 * 1024;
+const STDERR_MAX: u64 = 4 * 1024;
+/// The messages of helpers without credentials for a server.
 const NOT_FOUND: [&str; 2] = [
     "credentials not found in native keychain",
     "credentials not found",
@@ -29,20 +28,20 @@ const TOKEN_USER: &str = "<token>";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperCredentials {
     username: String,
     secret: String,
 }
 
-/// Asks a helper for the credentials of `server`; `None` if it has none. `path`: where programs are
-/// looked for.
+/// Runs a helper for the credentials of `server`; `None` if it has none. `path` is the search path
+/// for programs.
 pub(super) async fn get(
     name: &str,
     server: &str,
     path: Option<OsString>,
     secrets: &Secrets,
-) -> Result<Option<Credentials>, String> {
-    get_within(name, server, path, secrets, DEADLINE).await
+) -> HelperResult {
+    get_within(name, server, path, secrets, TIMEOUT).await
 }
 
 pub(super) async fn get_within(
@@ -50,12 +49,12 @@ pub(super) async fn get_within(
     server: &str,
     path: Option<OsString>,
     secrets: &Secrets,
-    deadline: Duration,
-) -> Result<Option<Credentials>, String> {
-    let bare = name
+    timeout: Duration,
+) -> HelperResult {
+    let is_suffix = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if !bare {
+    if !is_suffix {
         return Err("is not run: a helper is a program name suffix without a path".to_owned());
     }
     let program = format!("docker-credential-{name}");
@@ -75,88 +74,90 @@ pub(super) async fn get_within(
         .spawn()
         .map_err(|error| format!("cannot be started: {error}"))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-    let Ok(ended) = tokio::time::timeout(deadline, converse(&mut child, server)).await else {
+    let Ok(result) = tokio::time::timeout(timeout, communicate(&mut child, server)).await else {
         if let Some(group) = group {
-            // Already gone is as good.
+            // An error means that the processes have exited.
             let _ = kill_process_group(group, Signal::KILL);
         }
-        return Err(format!("did not respond within {} s", deadline.as_secs()));
+        return Err(format!("did not respond within {} s", timeout.as_secs()));
     };
-    let ended = ended.map_err(|error| format!("was interrupted: {error}"))?;
-    read(&ended, program, secrets)
+    let output = result.map_err(|error| format!("was interrupted: {error}"))?;
+    parse_output(&output, program, secrets)
 }
 
-/// What a helper that has ended meant.
-fn read(ended: &Ended, program: String, secrets: &Secrets) -> Result<Option<Credentials>, String> {
-    let answer = serde_json::from_slice::<Answer>(&ended.output);
-    if let Ok(answer) = &answer {
-        secrets.hide(&answer.secret);
+fn parse_output(output: &HelperOutput, program: String, secrets: &Secrets) -> HelperResult {
+    let parsed = serde_json::from_slice::<HelperCredentials>(&output.stdout);
+    // Also hidden if the helper failed: its error message may contain the secret.
+    if let Ok(credentials) = &parsed {
+        secrets.hide(&credentials.secret);
     }
-    if !ended.success {
-        let message = String::from_utf8_lossy(&ended.output);
+    if !output.is_success {
+        let message = String::from_utf8_lossy(&output.stdout);
         if NOT_FOUND
             .iter()
             .any(|text| message.trim().starts_with(text))
         {
             return Ok(None);
         }
-        let errors = secrets.clean(&String::from_utf8_lossy(&ended.errors), SHOWN);
-        let errors = if errors.is_empty() {
-            String::new()
+        let errors = secrets.clean(&String::from_utf8_lossy(&output.stderr), MESSAGE_MAX);
+        return Err(if errors.is_empty() {
+            "failed".to_owned()
         } else {
-            format!(": {errors}")
-        };
-        return Err(format!("failed{errors}"));
+            format!("failed: {errors}")
+        });
     }
-    let answer = answer.map_err(|_| "returned malformed credentials".to_owned())?;
-    if answer.secret.is_empty() {
+    let credentials = parsed.map_err(|_| "returned malformed credentials".to_owned())?;
+    if credentials.secret.is_empty() {
         return Ok(None);
     }
-    let kind = if answer.username == TOKEN_USER {
-        Kind::IdentityToken
+    let kind = if credentials.username == TOKEN_USER {
+        SecretKind::IdentityToken
     } else {
-        Kind::Password
+        SecretKind::Password
     };
     Ok(Some(Credentials {
-        user: answer.username,
-        secret: Secret::new(answer.secret),
+        user: credentials.username,
+        secret: Secret::new(credentials.secret),
         kind,
         origin: program,
     }))
 }
 
-/// What a helper left behind.
-struct Ended {
-    success: bool,
-    output: Vec<u8>,
-    errors: Vec<u8>,
+/// The exit status and output of a helper.
+struct HelperOutput {
+    is_success: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
 }
 
-async fn converse(child: &mut Child, server: &str) -> std::io::Result<Ended> {
+async fn communicate(child: &mut Child, server: &str) -> std::io::Result<HelperOutput> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let ask = async {
+    let write = async {
         if let Some(mut stdin) = stdin {
-            // A helper that does not read its input may still answer.
+            // A helper may respond without reading its input.
             let _ = stdin.write_all(server.as_bytes()).await;
         }
         Ok(())
     };
-    let ((), output, errors) =
-        tokio::try_join!(ask, all(stdout, OUTPUT_MAX), all(stderr, ERROR_MAX))?;
-    Ok(Ended {
-        success: child.wait().await?.success(),
-        output,
-        errors,
+    let ((), stdout, stderr) = tokio::try_join!(
+        write,
+        read_prefix(stdout, STDOUT_MAX),
+        read_prefix(stderr, STDERR_MAX)
+    )?;
+    Ok(HelperOutput {
+        is_success: child.wait().await?.success(),
+        stdout,
+        stderr,
     })
 }
 
-/// The first `max` bytes; the rest is read and dropped, so that the helper can end.
-async fn all(from: Option<impl AsyncRead + Unpin>, max: u64) -> std::io::Result<Vec<u8>> {
+/// Reads the first `max` bytes, and drops the rest so that the helper can exit.
+async fn read_prefix(stream: Option<impl AsyncRead + Unpin>, max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let Some(mut from) = from else {
+    let Some(mut stream) = stream else {
         return Ok(bytes);
     };
-    (&mut from).take(max).read_to_end(&mut bytes).await?;
-    tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+    (&mut stream).take(max).read_to_end(&mut bytes).await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
     Ok(bytes)
 }

@@ -1,9 +1,9 @@
-//! Which credentials a registry gets: Docker's and Podman's files, their helpers, and
+//! The credentials for registries: Docker's and Podman's files, their helpers, and
 //! `DOCKER_AUTH_CONFIG`.
 //!
-//! Nothing is sent from here, and nothing is looked at before a registry asks for it. In: a host
-//! and a repository's name. Out: credentials that are for exactly that host, or where they were
-//! looked for (docs/decisions/0004-registries.md).
+//! Files and helpers are read when a registry first requires credentials. In: a host and a
+//! repository's name. Out: credentials for exactly that host, or the places that were searched
+//! (docs/decisions/0004-registries.md).
 
 mod file;
 mod helper;
@@ -14,103 +14,105 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use file::{AuthFile, Entry};
+use file::{AuthEntry, AuthFile};
 use tokio::sync::OnceCell;
 
 use super::settings::Environment;
 use crate::untrusted::{Secret, Secrets};
 
-/// Someone's credentials for one host.
+/// The credentials for one host.
 #[derive(Debug, Clone)]
 pub(super) struct Credentials {
     pub(super) user: String,
     pub(super) secret: Secret,
-    pub(super) kind: Kind,
-    /// The file or helper that they are from.
+    pub(super) kind: SecretKind,
+    /// The file or helper that provided them.
     pub(super) origin: String,
 }
 
-/// What the secret is.
+/// The kind of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A password, or a token in its place.
+pub(super) enum SecretKind {
+    /// A password, or a token that is used as one.
     Password,
-    /// A token that only the token server takes (`identitytoken`).
+    /// A token for the token server only (`identitytoken`).
     IdentityToken,
 }
 
-/// What was found, and what was looked at before.
+/// The result of a search for credentials.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lookup {
-    pub(super) found: Option<Credentials>,
-    /// What people can do something about: helpers that failed, files that cannot be read.
-    pub(super) trouble: Vec<String>,
-    /// The places that had nothing.
-    pub(super) looked: Vec<String>,
+    pub(super) credentials: Option<Credentials>,
+    /// Failed helpers and unreadable files.
+    pub(super) problems: Vec<String>,
+    /// The places without credentials for the host.
+    pub(super) searched: Vec<String>,
 }
 
-/// A helper, and the server that it was asked about.
+/// A file or variable with credentials, and its parsed content.
+type AuthPlace = (String, Result<AuthFile, String>);
+/// A helper and a server.
 type HelperKey = (String, String);
-type HelperAnswer = Result<Option<Credentials>, String>;
+type HelperResult = Result<Option<Credentials>, String>;
 
-/// All places where credentials may be, each read at most once.
+/// The places with credentials, each read at most once.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct CredentialStore {
     environment: Environment,
     secrets: Secrets,
-    files: OnceLock<Vec<(String, Result<AuthFile, String>)>>,
-    helpers: Mutex<HashMap<HelperKey, Arc<OnceCell<HelperAnswer>>>>,
+    places: OnceLock<Vec<AuthPlace>>,
+    helpers: Mutex<HashMap<HelperKey, Arc<OnceCell<HelperResult>>>>,
 }
 
-impl Book {
+impl CredentialStore {
     pub(super) fn new(environment: Environment, secrets: Secrets) -> Self {
         Self {
             environment,
             secrets,
-            files: OnceLock::new(),
+            places: OnceLock::new(),
             helpers: Mutex::default(),
         }
     }
 
-    /// The credentials for a repository of a registry: the most specific entry of the first place
-    /// that has one.
+    /// The credentials for a repository: the most specific entry in the first place with an entry.
     pub(super) async fn lookup(&self, host: &str, repository: &str) -> Lookup {
         let keys = file::keys(host, repository);
         let mut lookup = Lookup::default();
-        for (place, file) in self.files.get_or_init(|| self.read_files()) {
+        for (place, file) in self.places.get_or_init(|| self.read_places()) {
             match file {
-                Err(reason) => lookup.trouble.push(format!("{place} {reason}")),
+                Err(reason) => lookup.problems.push(format!("{place} {reason}")),
                 Ok(file) => {
-                    lookup.found = self.in_file(place, file, &keys, &mut lookup.trouble).await;
+                    lookup.credentials = self
+                        .search_file(place, file, &keys, &mut lookup.problems)
+                        .await;
                 }
             }
-            if lookup.found.is_some() {
+            if lookup.credentials.is_some() {
                 break;
             }
-            lookup.looked.push(place.clone());
+            lookup.searched.push(place.clone());
         }
         lookup
     }
 
-    async fn in_file(
+    async fn search_file(
         &self,
         place: &str,
         file: &AuthFile,
         keys: &[String],
-        trouble: &mut Vec<String>,
+        problems: &mut Vec<String>,
     ) -> Option<Credentials> {
         if let Some(helper) = file.helper(keys) {
-            match self.ask(helper, file::server(keys)).await {
-                Ok(Some(found)) => return Some(found),
+            match self.query_helper(helper, file::server(keys)).await {
+                Ok(Some(credentials)) => return Some(credentials),
                 Ok(None) => {}
-                Err(reason) => trouble.push(format!(
+                Err(reason) => problems.push(format!(
                     "docker-credential-{helper} (named in {place}) {reason}"
                 )),
             }
         }
-        let entry = file.entry(keys)?;
-        match entry {
-            Entry::Usable { user, secret, kind } => {
+        match file.entry(keys)? {
+            AuthEntry::Usable { user, secret, kind } => {
                 self.secrets.hide_basic(user, secret.expose());
                 Some(Credentials {
                     user: user.clone(),
@@ -119,77 +121,85 @@ impl Book {
                     origin: place.to_owned(),
                 })
             }
-            Entry::Broken(reason) => {
-                trouble.push(format!("{place} {reason}"));
+            AuthEntry::Invalid(reason) => {
+                problems.push(format!("{place} {reason}"));
                 None
             }
         }
     }
 
-    /// Asks a helper once for each server, however many images there are.
-    async fn ask(&self, helper: &str, server: String) -> HelperAnswer {
+    /// Runs a helper, once for each server.
+    async fn query_helper(&self, helper: &str, server: String) -> HelperResult {
         let cell = {
             let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(
-                helpers
-                    .entry((helper.to_owned(), server.clone()))
-                    .or_default(),
-            )
+            let key = (helper.to_owned(), server.clone());
+            Arc::clone(helpers.entry(key).or_default())
         };
         let path = self.environment.get("PATH").cloned();
-        let ask = || async {
-            let found = helper::get(helper, &server, path, &self.secrets).await?;
-            if let Some(found) = &found {
+        cell.get_or_init(|| async {
+            let credentials = helper::get(helper, &server, path, &self.secrets).await?;
+            if let Some(found) = &credentials {
                 self.secrets.hide_basic(&found.user, found.secret.expose());
             }
-            Ok(found)
-        };
-        cell.get_or_init(ask).await.clone()
+            Ok(credentials)
+        })
+        .await
+        .clone()
     }
 
-    fn read_files(&self) -> Vec<(String, Result<AuthFile, String>)> {
-        let mut files = Vec::new();
-        let (named, usual) = self.places();
-        files.extend(named.iter().filter_map(|path| file::read(path)));
+    /// Reads the files that variables select, `DOCKER_AUTH_CONFIG`, and the usual files.
+    fn read_places(&self) -> Vec<AuthPlace> {
+        let mut places = Vec::new();
+        places.extend(
+            self.selected_files()
+                .iter()
+                .filter_map(|path| file::read(path)),
+        );
         if let Some(text) = self.environment.text(&["DOCKER_AUTH_CONFIG"]) {
-            // What the variable holds are entries; that it could make us run a program would
-            // surprise.
-            let parsed = AuthFile::parse(text.as_bytes()).map(AuthFile::without_helpers);
-            files.push((
-                "the environment variable DOCKER_AUTH_CONFIG".to_owned(),
-                parsed,
-            ));
+            // The variable must not make repin run a program.
+            let file = AuthFile::parse(text.as_bytes()).map(AuthFile::without_helpers);
+            let place = "the environment variable DOCKER_AUTH_CONFIG".to_owned();
+            places.push((place, file));
         }
-        files.extend(usual.iter().filter_map(|path| file::read(path)));
+        places.extend(
+            self.usual_files()
+                .iter()
+                .filter_map(|path| file::read(path)),
+        );
+        places
+    }
+
+    fn selected_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        files.extend(
+            self.environment
+                .path("REGISTRY_AUTH_FILE")
+                .map(PathBuf::from),
+        );
+        if let Some(directory) = self.environment.path("DOCKER_CONFIG") {
+            files.push(directory.join("config.json"));
+        }
         files
     }
 
-    /// The files that variables name, and the usual ones.
-    fn places(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let path = |name| self.environment.path(name);
-        let home = path("HOME");
-        let config = path("XDG_CONFIG_HOME")
-            .map(PathBuf::from)
-            .or_else(|| home.map(|home| home.join(".config")));
-        let docker = path("DOCKER_CONFIG").map(|directory| directory.join("config.json"));
-        let usual_docker = home
-            .filter(|_| docker.is_none())
-            .map(|home| home.join(".docker/config.json"));
-        let podman = |directory: PathBuf| directory.join("containers/auth.json");
-        let named = path("REGISTRY_AUTH_FILE")
-            .map(PathBuf::from)
-            .into_iter()
-            .chain(docker)
-            .collect();
-        let runtime = path("XDG_RUNTIME_DIR").map(PathBuf::from).map(podman);
-        (
-            named,
-            runtime
-                .into_iter()
-                .chain(config.map(podman))
-                .chain(usual_docker)
-                .collect(),
-        )
+    fn usual_files(&self) -> Vec<PathBuf> {
+        const PODMAN: &str = "containers/auth.json";
+        let home = self.environment.path("HOME");
+        let mut files = Vec::new();
+        if let Some(runtime) = self.environment.path("XDG_RUNTIME_DIR") {
+            files.push(runtime.join(PODMAN));
+        }
+        if let Some(config) = self.environment.path("XDG_CONFIG_HOME") {
+            files.push(config.join(PODMAN));
+        } else if let Some(home) = home {
+            files.push(home.join(".config").join(PODMAN));
+        }
+        if self.environment.path("DOCKER_CONFIG").is_none()
+            && let Some(home) = home
+        {
+            files.push(home.join(".docker/config.json"));
+        }
+        files
     }
 }
 

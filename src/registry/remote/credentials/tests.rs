@@ -1,5 +1,4 @@
-//! Credentials from files, variables and helpers: which entry is found, and that no secret is
-//! shown.
+//! Tests of credentials from files, variables and helpers.
 
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -7,14 +6,14 @@ use super::*;
 
 const SECRET: &str = "s3cret/Passw0rd";
 
-fn book(variables: &[(&str, &Path)]) -> Book {
+fn store(variables: &[(&str, &Path)]) -> CredentialStore {
     let lookup = |name: &str| {
         variables
             .iter()
             .find(|(key, _)| *key == name)
             .map(|(_, value)| OsString::from(value))
     };
-    Book::new(Environment::from_lookup(lookup), Secrets::default())
+    CredentialStore::new(Environment::from_lookup(lookup), Secrets::default())
 }
 
 fn auth(text: &str) -> String {
@@ -26,36 +25,26 @@ fn file(text: &str) -> AuthFile {
     AuthFile::parse(text.as_bytes()).unwrap()
 }
 
-/// The user that `file` has for a repository.
+/// The user in `file` for a repository, or the reason that the entry is invalid.
 fn user(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
     match file.entry(&file::keys(host, repository))? {
-        Entry::Usable { user, .. } => Some(user.clone()),
-        Entry::Broken(reason) => Some((*reason).to_owned()),
+        AuthEntry::Usable { user, .. } => Some(user.clone()),
+        AuthEntry::Invalid(reason) => Some((*reason).to_owned()),
     }
 }
 
+/// A file with an entry for each key, whose user is the key with dots for colons.
 fn entries(keys: &[&str]) -> AuthFile {
-    let entry = |key: &&str| {
-        format!(
-            "{key:?}: {{\"auth\": \"{}\"}}",
-            auth(&format!("{key}:{SECRET}"))
-        )
-    };
-    // A user name cannot hold a colon.
-    let entry = |key: &&str| {
-        entry(key).replace(
-            &auth(&format!("{key}:{SECRET}")),
-            &auth(&format!("{}:x", key.replace(':', "."))),
-        )
-    };
-    file(&format!(
-        "{{\"auths\": {{{}}}}}",
-        keys.iter().map(entry).collect::<Vec<_>>().join(",")
-    ))
+    let mut entries = serde_json::Map::new();
+    for key in keys {
+        let pair = auth(&format!("{}:x", key.replace(':', ".")));
+        entries.insert((*key).to_owned(), serde_json::json!({ "auth": pair }));
+    }
+    file(&serde_json::json!({ "auths": entries }).to_string())
 }
 
 #[test]
-fn the_most_specific_key_wins_and_other_hosts_have_none() {
+fn most_specific_key_of_the_host_wins() {
     let file = entries(&[
         "ghcr.io",
         "ghcr.io/acme",
@@ -85,7 +74,7 @@ fn the_most_specific_key_wins_and_other_hosts_have_none() {
 }
 
 #[test]
-fn keys_are_hosts_in_many_spellings() {
+fn keys_are_normalized() {
     for key in [
         "https://index.docker.io/v1/",
         "index.docker.io",
@@ -117,7 +106,7 @@ fn keys_are_hosts_in_many_spellings() {
 }
 
 #[test]
-fn entries_hold_a_pair_or_an_identity_token() {
+fn entry_contains_password_or_identity_token() {
     let file = file(&format!(
         r#"{{"auths": {{
             "a": {{"auth": "{}"}}, "b": {{"username": "bob", "password": "p"}}, "c": {{"auth": "{}", "identitytoken": "t"}},
@@ -130,16 +119,16 @@ fn entries_hold_a_pair_or_an_identity_token() {
     ));
     let entry = |host: &str| file.entry(&[host.to_owned()]);
     assert!(
-        matches!(entry("a"), Some(Entry::Usable { user, secret, kind: Kind::Password }) if user == "ann" && secret.expose() == "a:b")
+        matches!(entry("a"), Some(AuthEntry::Usable { user, secret, kind: SecretKind::Password }) if user == "ann" && secret.expose() == "a:b")
     );
-    assert!(matches!(entry("b"), Some(Entry::Usable { user, .. }) if user == "bob"));
+    assert!(matches!(entry("b"), Some(AuthEntry::Usable { user, .. }) if user == "bob"));
     assert!(
-        matches!(entry("c"), Some(Entry::Usable { secret, kind: Kind::IdentityToken, .. }) if secret.expose() == "t")
+        matches!(entry("c"), Some(AuthEntry::Usable { secret, kind: SecretKind::IdentityToken, .. }) if secret.expose() == "t")
     );
-    assert!(matches!(entry("g"), Some(Entry::Usable { secret, .. }) if secret.expose() == "x"));
+    assert!(matches!(entry("g"), Some(AuthEntry::Usable { secret, .. }) if secret.expose() == "x"));
     assert!(matches!(
         (entry("e"), entry("f")),
-        (Some(Entry::Broken(_)), Some(Entry::Broken(_)))
+        (Some(AuthEntry::Invalid(_)), Some(AuthEntry::Invalid(_)))
     ));
     assert!(entry("d").is_none() && entry("h").is_none());
 }
@@ -160,9 +149,8 @@ fn malformed_credentials_are_not_quoted() {
     assert!(AuthFile::parse(br#"{"auths": null, "credHelpers": null, "other": 1}"#).is_ok());
 }
 
-/// A directory with one file of credentials at each place; each knows the user that the place is
-/// called.
-fn everywhere(directory: &Path) {
+/// Writes a file of credentials to each place; its user is the name of the place.
+fn write_all_files(directory: &Path) {
     for (place, path) in [
         ("named", "named.json"),
         ("docker", "docker/config.json"),
@@ -182,15 +170,20 @@ fn everywhere(directory: &Path) {
 }
 
 #[tokio::test]
-async fn the_first_place_that_has_an_entry_wins() {
+async fn first_place_with_an_entry_wins() {
     let directory = tempfile::tempdir().unwrap();
-    everywhere(directory.path());
-    let at = |path: &str| directory.path().join(path);
+    write_all_files(directory.path());
+    let join = |path: &str| directory.path().join(path);
     let inline = format!(
         r#"{{"auths": {{"h": {{"auth": "{}"}}}}, "credsStore": "x"}}"#,
         auth("inline:x")
     );
-    let (named, docker, run, home) = (at("named.json"), at("docker"), at("run"), at("home"));
+    let (named, docker, run, home) = (
+        join("named.json"),
+        join("docker"),
+        join("run"),
+        join("home"),
+    );
     let mut variables: Vec<(&str, &Path)> = vec![
         ("REGISTRY_AUTH_FILE", &named),
         ("DOCKER_CONFIG", &docker),
@@ -199,26 +192,29 @@ async fn the_first_place_that_has_an_entry_wins() {
         ("HOME", &home),
     ];
     for expected in ["named", "docker", "inline", "runtime", "config"] {
-        let lookup = book(&variables).lookup("h", "a").await;
-        assert_eq!(lookup.found.unwrap().user, expected);
+        let lookup = store(&variables).lookup("h", "a").await;
+        assert_eq!(lookup.credentials.unwrap().user, expected);
         variables.remove(0);
         if variables.is_empty() {
             break;
         }
     }
-    fs::remove_file(at("home/.config/containers/auth.json")).unwrap();
-    let book = book(&[("HOME", &home)]);
-    assert_eq!(book.lookup("h", "a").await.found.unwrap().user, "home");
-    let nothing = book.lookup("other", "a").await;
-    assert!(
-        nothing.found.is_none() && nothing.looked.len() == 1,
-        "{nothing:?}"
+    fs::remove_file(join("home/.config/containers/auth.json")).unwrap();
+    let store = store(&[("HOME", &home)]);
+    assert_eq!(
+        store.lookup("h", "a").await.credentials.unwrap().user,
+        "home"
     );
-    assert!(!format!("{:?}", book.lookup("h", "a").await).contains(SECRET));
+    let other = store.lookup("other", "a").await;
+    assert!(
+        other.credentials.is_none() && other.searched.len() == 1,
+        "{other:?}"
+    );
+    assert!(!format!("{:?}", store.lookup("h", "a").await).contains(SECRET));
 }
 
-/// A directory with `docker-credential-test`, whose body is `script`, and a `config.json` that
-/// names it for all.
+/// A directory with the helper `docker-credential-test`, which runs `script`, and a `config.json`
+/// that selects it for all registries.
 fn helper(script: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("docker-credential-test");
@@ -232,9 +228,9 @@ fn helper(script: &str) -> tempfile::TempDir {
     directory
 }
 
-async fn asked(directory: &Path) -> Lookup {
+async fn lookup_in(directory: &Path) -> Lookup {
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
-    book(&[("DOCKER_CONFIG", directory), ("PATH", Path::new(&path))])
+    store(&[("DOCKER_CONFIG", directory), ("PATH", Path::new(&path))])
         .lookup("ghcr.io", "acme/app")
         .await
 }
@@ -249,19 +245,19 @@ async fn helper_receives_the_server_and_runs_once() {
         directory.path().display(),
         std::env::var("PATH").unwrap()
     );
-    let book = book(&[
+    let store = store(&[
         ("DOCKER_CONFIG", directory.path()),
         ("PATH", Path::new(&path)),
     ]);
     let (one, two) = tokio::join!(
-        book.lookup("ghcr.io", "acme/app"),
-        book.lookup("ghcr.io", "acme/other")
+        store.lookup("ghcr.io", "acme/app"),
+        store.lookup("ghcr.io", "acme/other")
     );
     for lookup in [one, two] {
-        let found = lookup.found.unwrap();
+        let found = lookup.credentials.unwrap();
         assert_eq!(
             (found.user.as_str(), found.secret.expose(), found.kind),
-            ("bob", SECRET, Kind::Password)
+            ("bob", SECRET, SecretKind::Password)
         );
         assert_eq!(found.origin, "docker-credential-test");
     }
@@ -269,15 +265,15 @@ async fn helper_receives_the_server_and_runs_once() {
         fs::read_to_string(directory.path().join("log")).unwrap(),
         "get ghcr.io\n"
     );
-    assert_eq!(book.secrets.redact(SECRET), "***");
+    assert_eq!(store.secrets.redact(SECRET), "***");
 }
 
 #[tokio::test]
-async fn a_token_user_marks_an_identity_token() {
+async fn token_user_marks_an_identity_token() {
     let directory = helper(r#"echo '{"ServerURL":"","Username":"<token>","Secret":"t"}'"#);
     assert_eq!(
-        asked(directory.path()).await.found.unwrap().kind,
-        Kind::IdentityToken
+        lookup_in(directory.path()).await.credentials.unwrap().kind,
+        SecretKind::IdentityToken
     );
 }
 
@@ -295,15 +291,15 @@ async fn failed_helper_is_reported_without_the_secret() {
         ("kill -9 $$".to_owned(), "failed"),
     ] {
         let directory = helper(&script);
-        let lookup = asked(directory.path()).await;
+        let lookup = lookup_in(directory.path()).await;
         let text = format!("{lookup:?}");
         assert!(
-            lookup.found.is_none() && lookup.trouble.len() == 1,
+            lookup.credentials.is_none() && lookup.problems.len() == 1,
             "{text}"
         );
         assert!(
-            lookup.trouble[0].contains(message)
-                && lookup.trouble[0].starts_with("docker-credential-test"),
+            lookup.problems[0].contains(message)
+                && lookup.problems[0].starts_with("docker-credential-test"),
             "{text}"
         );
         assert!(!text.contains(SECRET), "{text}");
@@ -313,15 +309,15 @@ async fn failed_helper_is_reported_without_the_secret() {
 #[tokio::test]
 async fn helper_without_entry_is_ignored() {
     let directory = helper("echo 'credentials not found in native keychain'; exit 1");
-    let lookup = asked(directory.path()).await;
+    let lookup = lookup_in(directory.path()).await;
     assert!(
-        lookup.found.is_none() && lookup.trouble.is_empty(),
+        lookup.credentials.is_none() && lookup.problems.is_empty(),
         "{lookup:?}"
     );
 }
 
 #[tokio::test]
-async fn a_missing_helper_and_one_with_a_path_are_trouble() {
+async fn missing_helper_or_path_is_a_problem() {
     let directory = helper("exit 0");
     for (name, message) in [
         ("absent", "cannot be started"),
@@ -333,32 +329,32 @@ async fn a_missing_helper_and_one_with_a_path_are_trouble() {
             format!(r#"{{"credHelpers": {{"ghcr.io": "{name}"}}}}"#),
         )
         .unwrap();
-        let lookup = asked(directory.path()).await;
+        let lookup = lookup_in(directory.path()).await;
         assert!(
-            lookup.trouble.len() == 1 && lookup.trouble[0].contains(message),
+            lookup.problems.len() == 1 && lookup.problems[0].contains(message),
             "{lookup:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_helper_that_hangs_is_ended_with_its_children() {
+async fn hanging_helper_is_killed_with_its_children() {
     let directory = helper("sleep 1000 & echo $! > \"$(dirname \"$0\")/child\"; wait");
     let path = std::env::var("PATH").unwrap();
     let path = OsString::from(format!("{}:{path}", directory.path().display()));
-    let deadline = std::time::Duration::from_secs(2);
+    let timeout = std::time::Duration::from_secs(2);
     let secrets = Secrets::default();
-    let answer = helper::get_within("test", "ghcr.io", Some(path), &secrets, deadline).await;
-    assert!(answer.unwrap_err().contains("did not respond"));
+    let result = helper::get_within("test", "ghcr.io", Some(path), &secrets, timeout).await;
+    assert!(result.unwrap_err().contains("did not respond"));
     let child = fs::read_to_string(directory.path().join("child")).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());
-    // Ended, or waiting to be collected.
-    let gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
     for _ in 0..200 {
-        if gone() {
-            return;
+        // A killed process is missing, or a zombie.
+        match fs::read_to_string(&stat) {
+            Ok(stat) if !stat.contains(") Z ") => {}
+            _ => return,
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("the helper's child is still there");
+    panic!("the child of the helper is still running");
 }

@@ -1,45 +1,40 @@
-//! Which source a repository is read from.
+//! The mappings from repositories to sources.
 
-use super::{Layout, Registries, Remote, Source, memory::Memory};
+use super::{Layout, Registries, Remote, Source, memory::MemoryLimit};
 use crate::{
     config::{Mapping, Where},
     oci::Repository,
 };
 
-/// The mappings of one run: command line over environment over configuration.
+/// The mappings of one run: the command line, then the environment, then the configuration.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Layers of mappings, the strongest first.
     layers: Vec<Vec<Mapping>>,
     registries: Registries,
-    memory: Memory,
+    memory: MemoryLimit,
 }
 
-/// Why a repository cannot be read.
+/// The error for a repository without a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SourcesError {
-    /// Its name and its mapping give no address.
-    #[error("`{repository}` cannot be read: {reason}")]
-    Address {
-        /// The repository.
-        repository: String,
-        /// What is wrong.
-        reason: String,
-    },
+#[error("`{repository}` cannot be read: {reason}")]
+pub struct SourcesError {
+    repository: String,
+    reason: String,
 }
 
 impl Sources {
-    /// `layers`: the strongest first. What no layer maps is read from its own registry.
+    /// `layers` starts with the strongest. An unmapped repository is read from its own registry.
     pub fn new(layers: Vec<Vec<Mapping>>, registries: Registries) -> Self {
         Self {
             layers,
             registries,
-            memory: Memory::default(),
+            memory: MemoryLimit::default(),
         }
     }
 
-    /// Where `repository` is read from: the longest prefix of the strongest layer that has one.
-    pub fn of(&self, repository: &Repository) -> Result<Source, SourcesError> {
+    /// The source of `repository`.
+    pub fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {
             Some((Where::Layouts(directory), rest)) => {
                 let mut layout = Layout::new(directory.join(rest));
@@ -49,17 +44,16 @@ impl Sources {
             Some((Where::Registry(endpoint), rest)) => self.registries.mapped(endpoint, &rest),
             None => self.registries.repository(repository),
         };
-        let address = |reason| SourcesError::Address {
+        let mut remote: Remote = remote.map_err(|reason| SourcesError {
             repository: repository.to_string(),
             reason,
-        };
-        let mut remote: Remote = remote.map_err(address)?;
+        })?;
         remote.memory = self.memory.clone();
         Ok(Source::Remote(remote))
     }
 
-    /// Where a mapping puts `repository`, with the rest of its name there; for whoever reads the
-    /// image by other means.
+    /// The longest mapping of `repository` in the strongest layer that has one, and the rest of the
+    /// repository's name.
     pub fn mapping(&self, repository: &Repository) -> Option<(&Where, String)> {
         let (mapping, rest) = self
             .layers

@@ -1,0 +1,56 @@
+//! The HTTP client for registries; its failures become [`RequestError`]s.
+
+use std::collections::BTreeMap;
+
+use reqwest::StatusCode;
+
+use super::{request_error::RequestError, settings::Settings};
+use crate::{
+    http::{Call, Client, Deadline, Policy, REGISTRIES, Reply, Transport},
+    untrusted::Secrets,
+};
+
+/// The state that all requests share.
+#[derive(Debug)]
+pub(super) struct RegistryClient {
+    pub(super) http: Client,
+    pub(super) secrets: Secrets,
+    /// [`Settings::realms`].
+    pub(super) realms: BTreeMap<String, String>,
+}
+
+impl RegistryClient {
+    pub(super) fn new(settings: Settings, secrets: Secrets, transport: Transport) -> Self {
+        let policy = Policy {
+            attempts: settings.attempts,
+            backoff: settings.backoff,
+            patience: Some(settings.patience),
+            stall_timeout: settings.stall_timeout,
+            document_timeout: settings.document_timeout,
+            stream_timeout: settings.layer_timeout,
+            ..REGISTRIES
+        };
+        Self {
+            http: Client::new(transport, policy, settings.now, secrets.clone()),
+            secrets,
+            realms: settings.realms,
+        }
+    }
+
+    /// The deadline of a request that begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.http.deadline()
+    }
+
+    pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, RequestError> {
+        self.http
+            .send(call, until)
+            .await
+            .map_err(|failure| RequestError::from_failure(&failure, &self.secrets))
+    }
+
+    /// A status and the error message in the body, safe to show.
+    pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
+        super::request_error::status_text(status, body, &self.secrets)
+    }
+}
