@@ -205,7 +205,7 @@ pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     for (at, found) in facts.platforms.iter().enumerate() {
         let (listed, config) = (&found.platform, &found.config.platform);
-        if !listed.is_that_of(config) {
+        if !listed.matches_config(config) {
             let detail = format!(
                 "the index lists {} for {listed}, but its configuration is for {config}",
                 found.digest

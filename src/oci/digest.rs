@@ -19,31 +19,32 @@ impl Hash for Digest {
     }
 }
 
-/// Why a text is not a digest.
+/// The reason that a text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// Upper-case letters: the specification allows lowercase only.
+    /// The specification allows only lowercase letters.
     #[error("a digest must be in lower case")]
     UpperCase,
     /// An algorithm other than `sha256`.
     #[error("only sha256 digests are supported")]
     Algorithm,
-    /// Not 64 hexadecimal digits.
+    /// The number of digits is not 64.
     #[error("expected `sha256:` and 64 hexadecimal digits, found {0} digits")]
     Length(usize),
-    /// A byte that is no hexadecimal digit.
+    /// A character is not a hexadecimal digit.
     #[error("a digest may contain only the digits 0-9 and a-f")]
     NotHex,
 }
 
-/// Whether bytes are lowercase hexadecimal digits alone.
+/// Whether all bytes are lowercase hexadecimal digits.
 pub fn is_hex(bytes: &[u8]) -> bool {
-    let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    bytes.iter().all(digit)
+    bytes
+        .iter()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// What each byte stands for as a lowercase hexadecimal digit; 16 for any other.
-const VALUES: [u8; 256] = {
+/// The value of each byte as a lowercase hexadecimal digit; 16 for other bytes.
+const HEX_VALUES: [u8; 256] = {
     let mut values = [16; 256];
     let mut value = 0;
     while value < 16 {
@@ -53,22 +54,20 @@ const VALUES: [u8; 256] = {
     values
 };
 
-/// Fills `bytes` with what twice as many lowercase hexadecimal digits stand for; `None` if the text is
-/// anything else. A history has millions of them.
+/// Decodes lowercase hexadecimal digits; `None` if `text` does not consist of two digits for each
+/// of `bytes`. A history has millions of object names, so the loop has no branch.
 pub(crate) fn decode_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     if text.len() != 2 * bytes.len() {
         return None;
     }
-    let mut seen = 0;
+    let mut all_values = 0;
     for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        let (high, low) = (
-            VALUES[usize::from(digits[0])],
-            VALUES[usize::from(digits[1])],
-        );
-        seen |= high | low;
+        let high = HEX_VALUES[usize::from(digits[0])];
+        let low = HEX_VALUES[usize::from(digits[1])];
+        all_values |= high | low;
         *byte = high << 4 | low;
     }
-    (seen < 16).then_some(())
+    (all_values < 16).then_some(())
 }
 
 impl Digest {
@@ -79,7 +78,7 @@ impl Digest {
         hasher.finish()
     }
 
-    /// Parses what a person or a build passes on: with or without `sha256:`.
+    /// Parses an argument of a user or a build, with or without `sha256:`.
     pub fn parse_input(text: &str) -> Result<Self, DigestError> {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(DigestError::UpperCase);
@@ -149,7 +148,7 @@ impl Serialize for Digest {
     }
 }
 
-/// Computes a [`Digest`] over bytes as they come.
+/// Computes a [`Digest`] incrementally.
 #[derive(Default, Clone)]
 pub struct Hasher(Sha256);
 
@@ -159,7 +158,7 @@ impl Hasher {
         self.0.update(bytes);
     }
 
-    /// The digest of everything added.
+    /// The digest of all added bytes.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -172,13 +171,13 @@ mod tests {
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn the_empty_string_has_its_well_known_digest() {
+    fn empty_input_has_its_known_digest() {
         assert_eq!(Digest::of(b"").to_string(), format!("sha256:{EMPTY}"));
         assert_eq!(Digest::of(b"").short(), EMPTY[..12]);
     }
 
     #[test]
-    fn input_may_leave_the_algorithm_out_but_files_may_not() {
+    fn algorithm_is_optional_only_in_arguments() {
         assert_eq!(Digest::parse_input(EMPTY), Ok(Digest::of(b"")));
         assert_eq!(
             Digest::parse_input(&format!("sha256:{EMPTY}")),

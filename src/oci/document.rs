@@ -1,9 +1,9 @@
-//! Manifests, indexes and configs: bytes into verified documents.
+//! Verifies and parses manifests, indexes and configs.
 //!
-//! Fields are those that repin reads (OCI image specification: "Image Index", "Image Manifest",
-//! "Image Configuration"). Bytes count only after their SHA-256 was computed here; a document that
-//! two readers could understand differently is refused: index and manifest at once
-//! (CVE-2021-41190), keys that differ in case only, labels that are there twice.
+//! The types contain the fields that repin needs (OCI image specification: "Image Index", "Image
+//! Manifest", "Image Configuration"). Bytes are trusted only after hashing. A document that two
+//! parsers could interpret differently is refused: one that is both index and manifest
+//! (CVE-2021-41190), keys that differ only in case, duplicate labels.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,11 +19,11 @@ use crate::{
     untrusted::{plain, short},
 };
 
-/// The largest manifest, index or config, in bytes (OCI distribution specification, "Pushing
-/// manifests", asks for 4 MiB).
+/// The maximum size of a manifest, index or config, in bytes (OCI distribution specification,
+/// "Pushing manifests", requires 4 MiB).
 pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
 
-/// The most bytes of all pages of a listing of what is attached to a digest.
+/// The maximum size of all pages of a referrers listing, in bytes.
 pub const LISTING_MAX: u64 = 10 * 1024 * 1024;
 
 /// Media types of image indexes, OCI's and Docker's.
@@ -37,24 +37,23 @@ pub const MANIFEST_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// Which manifest.
+/// The part of a reference that selects a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagOrDigest {
-    /// The one that a tag names now.
+    /// The current manifest of a tag.
     Tag(Tag),
-    /// The one whose bytes have this digest.
+    /// The manifest with a digest.
     Digest(Digest),
 }
 
-/// A manifest or index as it was received, nothing checked but its size.
+/// A manifest or index as received; only its size is checked.
 #[derive(Debug)]
 pub struct RawManifest {
-    /// The bytes.
+    /// The bytes of the document.
     pub bytes: Vec<u8>,
-    /// The media type that came with them: the `Content-Type` header, or the layout's descriptor.
+    /// The media type in the `Content-Type` header, or in the layout's descriptor.
     pub media_type: Option<String>,
-    /// The digest that came with them: the `Docker-Content-Digest` header, or the layout's
-    /// descriptor.
+    /// The digest in the `Docker-Content-Digest` header, or in the layout's descriptor.
     pub claimed: Option<Digest>,
 }
 
@@ -67,16 +66,16 @@ impl fmt::Display for TagOrDigest {
     }
 }
 
-/// A value that was read from bytes whose digest was computed here.
+/// A document that was parsed from verified bytes.
 #[derive(Debug, Clone)]
 pub struct Verified<T> {
     /// The digest of the bytes.
     pub digest: Digest,
-    /// How many bytes.
+    /// The number of bytes.
     pub size: u64,
-    /// Their media type.
+    /// The media type of the document.
     pub media_type: String,
-    /// What they say.
+    /// The parsed document.
     pub value: T,
 }
 
@@ -84,38 +83,38 @@ pub struct Verified<T> {
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every manifest that is kept is an image's"
+    reason = "nearly every manifest in memory is an image's"
 )]
 pub enum Manifest {
-    /// A list of manifests, one a platform.
+    /// An index: one manifest for each platform.
     Index(Index),
-    /// One image.
+    /// The manifest of one image.
     Image(ImageManifest),
 }
 
 /// An image index.
 #[derive(Debug, Clone)]
 pub struct Index {
-    /// Its entries.
+    /// The entries of the index.
     pub manifests: Vec<Descriptor>,
-    /// What it is attached to.
+    /// The manifest to which the index is attached.
     pub subject: Option<Descriptor>,
-    /// Its annotations.
+    /// The annotations of the index.
     pub annotations: BTreeMap<String, String>,
 }
 
 /// An image manifest.
 #[derive(Debug, Clone)]
 pub struct ImageManifest {
-    /// The config.
+    /// The descriptor of the config.
     pub config: Descriptor,
     /// The layers, the lowest first.
     pub layers: Vec<Descriptor>,
-    /// What it is attached to.
+    /// The manifest to which this one is attached.
     pub subject: Option<Descriptor>,
-    /// What it is, where it is no image.
+    /// The type of an artifact other than an image.
     pub artifact_type: Option<String>,
-    /// Its annotations.
+    /// The annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -123,21 +122,21 @@ pub struct ImageManifest {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The media type of what it points to.
+    /// The media type of the content.
     pub media_type: String,
-    /// Its digest.
+    /// The digest of the content.
     #[serde(deserialize_with = "digest")]
     pub digest: Digest,
-    /// Its size in bytes.
+    /// The size of the content in bytes.
     pub size: u64,
-    /// What it runs on; in indexes.
+    /// The platform of an index's entry.
     #[serde(default)]
     pub platform: Option<RawPlatform>,
-    /// What the manifest that it points to is, where that is no image; in listings.
+    /// The artifact type of a listed referrer.
     #[serde(default)]
     pub artifact_type: Option<String>,
-    /// Annotations.
-    #[serde(default, deserialize_with = "strings")]
+    /// The annotations of the descriptor.
+    #[serde(default, deserialize_with = "string_map")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -152,24 +151,24 @@ pub struct RawPlatform {
     os_version: Option<String>,
 }
 
-/// An image's config, as far as repin reads it.
+/// The fields of an image's config that repin needs.
 #[derive(Debug, Clone)]
 pub struct ImageConfig {
-    /// What the image runs on.
+    /// The platform of the image.
     pub platform: Platform,
-    /// When it was built, as it was written (RFC 3339 by the specification).
+    /// The build time as written (the specification requires RFC 3339).
     pub created: Option<String>,
-    /// Labels.
+    /// The labels of the image.
     pub labels: BTreeMap<String, String>,
-    /// Environment entries, `NAME=VALUE`.
+    /// The environment, as `NAME=VALUE`.
     pub env: Vec<String>,
-    /// The user that it runs as.
+    /// The user that runs the image's program.
     pub user: String,
-    /// The digests of the layers' uncompressed bytes, the lowest first.
+    /// The digests of the uncompressed layers, the lowest first.
     pub diff_ids: Vec<Digest>,
 }
 
-/// Everything that an index or a manifest may hold; which of them it is, is decided afterwards.
+/// The fields of indexes and manifests, before [`parse_kind`] distinguishes them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -180,13 +179,13 @@ struct Document {
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
     artifact_type: Option<String>,
-    #[serde(default, deserialize_with = "strings")]
+    #[serde(default, deserialize_with = "string_map")]
     annotations: BTreeMap<String, String>,
-    /// Of Docker's first schema, which is unsupported.
+    /// A field of Docker's first schema, which is unsupported.
     fs_layers: Option<serde::de::IgnoredAny>,
 }
 
-/// Keys that are read at the top of an index or a manifest.
+/// The known keys of an index or a manifest.
 const DOCUMENT_KEYS: [&str; 9] = [
     "schemaVersion",
     "mediaType",
@@ -199,7 +198,7 @@ const DOCUMENT_KEYS: [&str; 9] = [
     "fsLayers",
 ];
 
-/// Keys of a descriptor, and of the platform in it.
+/// The known keys of a descriptor, and of its platform.
 const DESCRIPTOR_KEYS: [&str; 6] = [
     "mediaType",
     "digest",
@@ -210,7 +209,7 @@ const DESCRIPTOR_KEYS: [&str; 6] = [
 ];
 const PLATFORM_KEYS: [&str; 4] = ["os", "architecture", "variant", "os.version"];
 
-/// Keys that are read at the top of a config, of what runs, and of the layers.
+/// The known keys of a config, and of its objects `config` and `rootfs`.
 const CONFIG_KEYS: [&str; 7] = [
     "os",
     "architecture",
@@ -223,52 +222,45 @@ const CONFIG_KEYS: [&str; 7] = [
 const RUNTIME_KEYS: [&str; 3] = ["Labels", "Env", "User"];
 const ROOTFS_KEYS: [&str; 1] = ["diff_ids"];
 
-/// Verifies and reads a manifest or an index.
+/// Verifies and parses a manifest or an index. `expected` is the media type in the parent's
+/// descriptor; `name` is the name of the document in errors.
 pub fn manifest(
     raw: &RawManifest,
-    want: &TagOrDigest,
+    reference: &TagOrDigest,
     expected: Option<&str>,
-    what: &str,
+    name: &str,
 ) -> Result<Verified<Manifest>, Error> {
-    let unavailable = |reason: String| Error::unavailable(what, reason);
-    let ambiguous = |reason: String| Error::about(Class::Ambiguous, what, reason);
+    let unavailable = |reason: String| Error::unavailable(name, reason);
+    let ambiguous = |reason: String| Error::about(Class::Ambiguous, name, reason);
     let size = raw.bytes.len() as u64;
     if size > DOCUMENT_MAX {
         return Err(unavailable("the document is larger than 4 MiB".to_owned()));
     }
     let digest = Digest::of(&raw.bytes);
-    let asked = if let TagOrDigest::Digest(asked) = want {
-        Some(*asked)
-    } else {
-        None
+    let requested = match reference {
+        TagOrDigest::Digest(digest) => Some(*digest),
+        TagOrDigest::Tag(_) => None,
     };
-    for claim in [asked, raw.claimed].into_iter().flatten() {
-        if claim != digest {
+    for stated in [requested, raw.claimed].into_iter().flatten() {
+        if stated != digest {
             return Err(unavailable(format!(
-                "its bytes hash to {digest}, not to {claim}"
+                "its bytes hash to {digest}, not to {stated}"
             )));
         }
     }
-    let unreadable = |error: serde_json::Error| unavailable(broken("malformed manifest", &error));
-    let document: Document = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
-    let keys: Value = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
-    let lists = ["manifests", "layers"].map(|key| keys[key].as_array());
-    let descriptors = lists.into_iter().flatten().flatten();
-    let descriptors = descriptors.chain(["config", "subject"].map(|key| &keys[key]));
-    let twin = twin_key(&keys, &DOCUMENT_KEYS).or_else(|| {
-        descriptors.into_iter().find_map(|descriptor| {
-            twin_key(descriptor, &DESCRIPTOR_KEYS)
-                .or_else(|| twin_key(&descriptor["platform"], &PLATFORM_KEYS))
-        })
-    });
-    if let Some(key) = twin {
-        return Err(ambiguous(two_meanings(key)));
+    let malformed =
+        |error: serde_json::Error| unavailable(parse_error("malformed manifest", &error));
+    let document: Document = serde_json::from_slice(&raw.bytes).map_err(malformed)?;
+    let json: Value = serde_json::from_slice(&raw.bytes).map_err(malformed)?;
+    if let Some(key) = ambiguous_manifest_key(&json) {
+        return Err(ambiguous(ambiguous_key_reason(key)));
     }
-    let claimed = raw.media_type.as_deref().map(essence);
-    let media_type = agreed_type(&document, [claimed.as_deref(), expected]).map_err(ambiguous)?;
-    let value = shape(document, &media_type).map_err(|reason| match reason {
-        Shape::Ambiguous(reason) => ambiguous(reason),
-        Shape::Unreadable(reason) => unavailable(reason),
+    let content_type = raw.media_type.as_deref().map(essence);
+    let media_type =
+        agreed_type(&document, [content_type.as_deref(), expected]).map_err(ambiguous)?;
+    let value = parse_kind(document, &media_type).map_err(|error| match error {
+        KindError::Ambiguous(reason) => ambiguous(reason),
+        KindError::Unsupported(reason) => unavailable(reason),
     })?;
     Ok(Verified {
         digest,
@@ -278,42 +270,59 @@ pub fn manifest(
     })
 }
 
-enum Shape {
-    Ambiguous(String),
-    Unreadable(String),
+/// The first ambiguous key of an index or manifest, also in its descriptors.
+fn ambiguous_manifest_key(json: &Value) -> Option<&str> {
+    let mut descriptors = vec![&json["config"], &json["subject"]];
+    for list in ["manifests", "layers"] {
+        descriptors.extend(json[list].as_array().into_iter().flatten());
+    }
+    if let Some(key) = ambiguous_key(json, &DOCUMENT_KEYS) {
+        return Some(key);
+    }
+    descriptors.into_iter().find_map(|descriptor| {
+        ambiguous_key(descriptor, &DESCRIPTOR_KEYS)
+            .or_else(|| ambiguous_key(&descriptor["platform"], &PLATFORM_KEYS))
+    })
 }
 
-/// The one media type that header or descriptor, body and shape agree on.
-fn agreed_type(document: &Document, claims: [Option<&str>; 2]) -> Result<String, String> {
-    let by_shape = if document.manifests.is_some() {
+/// The error of a document that is neither an index nor a manifest.
+enum KindError {
+    Ambiguous(String),
+    Unsupported(String),
+}
+
+/// The media type on which the document and its descriptor or header agree.
+fn agreed_type(document: &Document, stated: [Option<&str>; 2]) -> Result<String, String> {
+    let default = if document.manifests.is_some() {
         INDEX_TYPES[0]
     } else {
         MANIFEST_TYPES[0]
     };
-    let body = document.media_type.as_deref();
-    let media_type = body.or(claims[0]).or(claims[1]).unwrap_or(by_shape);
-    for claim in claims.into_iter().flatten() {
-        if claim != media_type {
+    let in_document = document.media_type.as_deref();
+    let media_type = in_document.or(stated[0]).or(stated[1]).unwrap_or(default);
+    for other in stated.into_iter().flatten() {
+        if other != media_type {
             return Err(format!(
                 "its media type is `{}`, but its Content-Type is `{}`",
                 safe(media_type),
-                safe(claim)
+                safe(other)
             ));
         }
     }
     Ok(media_type.to_owned())
 }
 
-fn shape(document: Document, media_type: &str) -> Result<Manifest, Shape> {
-    let index = INDEX_TYPES.contains(&media_type);
-    if !index && !MANIFEST_TYPES.contains(&media_type) {
-        return Err(Shape::Ambiguous(format!(
+/// Decides whether a document is an index or a manifest: its media type and its fields must agree.
+fn parse_kind(document: Document, media_type: &str) -> Result<Manifest, KindError> {
+    let is_index = INDEX_TYPES.contains(&media_type);
+    if !is_index && !MANIFEST_TYPES.contains(&media_type) {
+        return Err(KindError::Ambiguous(format!(
             "its media type `{}` is neither a manifest nor an index",
             safe(media_type)
         )));
     }
     if document.schema_version != 2 || document.fs_layers.is_some() {
-        return Err(Shape::Unreadable(format!(
+        return Err(KindError::Unsupported(format!(
             "its schema version is {}, not 2",
             document.schema_version
         )));
@@ -328,34 +337,34 @@ fn shape(document: Document, media_type: &str) -> Result<Manifest, Shape> {
         ..
     } = document;
     match (manifests, config, layers) {
-        (Some(manifests), None, None) if index => Ok(Manifest::Index(Index {
+        (Some(manifests), None, None) if is_index => Ok(Manifest::Index(Index {
             manifests,
             subject,
             annotations,
         })),
-        (None, Some(config), Some(layers)) if !index => Ok(Manifest::Image(ImageManifest {
+        (None, Some(config), Some(layers)) if !is_index => Ok(Manifest::Image(ImageManifest {
             config,
             layers,
             subject,
             artifact_type,
             annotations,
         })),
-        (Some(_), config, layers) if config.is_some() || layers.is_some() => Err(Shape::Ambiguous(
-            "the document is an index and a manifest at once".to_owned(),
-        )),
-        (Some(_), ..) => Err(Shape::Ambiguous(
+        (Some(_), None, None) => Err(KindError::Ambiguous(
             "the document is an index but its media type is a manifest's".to_owned(),
         )),
-        (None, Some(_), Some(_)) => Err(Shape::Ambiguous(
+        (Some(_), ..) => Err(KindError::Ambiguous(
+            "the document is an index and a manifest at once".to_owned(),
+        )),
+        (None, Some(_), Some(_)) => Err(KindError::Ambiguous(
             "the document is a manifest but its media type is an index's".to_owned(),
         )),
-        _ => Err(Shape::Unreadable(
+        _ => Err(KindError::Unsupported(
             "the document has neither `manifests` nor `config` and `layers`".to_owned(),
         )),
     }
 }
 
-/// Reads a page of a listing: an index that stands for no bytes of its own.
+/// Parses a page of a referrers listing, which has the form of an index.
 pub fn listing(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -366,51 +375,44 @@ pub fn listing(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
         manifests: Option<Vec<Descriptor>>,
     }
     let listing: Listing =
-        serde_json::from_slice(bytes).map_err(|error| broken("not an index", &error))?;
+        serde_json::from_slice(bytes).map_err(|error| parse_error("not an index", &error))?;
     if listing.schema_version != 2 {
         return Err("it is not an index of schema version 2".to_owned());
     }
     Ok(listing.manifests.unwrap_or_default())
 }
 
-/// Verifies the bytes of a document that a descriptor points to.
-pub fn blob(bytes: &[u8], descriptor: &Descriptor, what: &str) -> Result<(), Error> {
-    let size = bytes.len() as u64;
-    if size != descriptor.size {
-        return Err(Error::unavailable(
-            what,
-            format!(
-                "it has {size} bytes, but its manifest states {}",
-                descriptor.size
-            ),
-        ));
+/// Verifies the size and digest of a descriptor's bytes.
+pub fn blob(bytes: &[u8], descriptor: &Descriptor, name: &str) -> Result<(), Error> {
+    let (size, stated) = (bytes.len() as u64, descriptor.size);
+    if size != stated {
+        let reason = format!("it has {size} bytes, but its manifest states {stated}");
+        return Err(Error::unavailable(name, reason));
     }
     let digest = Digest::of(bytes);
     if digest != descriptor.digest {
-        return Err(Error::unavailable(
-            what,
-            format!("its bytes hash to {digest}"),
-        ));
+        let reason = format!("its bytes hash to {digest}");
+        return Err(Error::unavailable(name, reason));
     }
     Ok(())
 }
 
-/// Verifies and reads a config.
+/// Verifies and parses a config.
 pub fn config(
     bytes: &[u8],
     descriptor: &Descriptor,
-    what: &str,
+    name: &str,
 ) -> Result<Verified<ImageConfig>, Error> {
-    blob(bytes, descriptor, what)?;
-    let (digest, size) = (descriptor.digest, descriptor.size);
-    let unreadable = |error| Error::unavailable(what, broken("malformed image config", &error));
-    let raw: RawConfig = serde_json::from_slice(bytes).map_err(unreadable)?;
-    let keys: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
-    let twin = twin_key(&keys, &CONFIG_KEYS)
-        .or_else(|| twin_key(&keys["config"], &RUNTIME_KEYS))
-        .or_else(|| twin_key(&keys["rootfs"], &ROOTFS_KEYS));
-    if let Some(key) = twin {
-        return Err(Error::about(Class::Ambiguous, what, two_meanings(key)));
+    blob(bytes, descriptor, name)?;
+    let malformed = |error| Error::unavailable(name, parse_error("malformed image config", &error));
+    let raw: RawConfig = serde_json::from_slice(bytes).map_err(malformed)?;
+    let json: Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    let key = ambiguous_key(&json, &CONFIG_KEYS)
+        .or_else(|| ambiguous_key(&json["config"], &RUNTIME_KEYS))
+        .or_else(|| ambiguous_key(&json["rootfs"], &ROOTFS_KEYS));
+    if let Some(key) = key {
+        let reason = ambiguous_key_reason(key);
+        return Err(Error::about(Class::Ambiguous, name, reason));
     }
     let value = ImageConfig {
         platform: Platform {
@@ -426,8 +428,8 @@ pub fn config(
         diff_ids: raw.rootfs.diff_ids,
     };
     Ok(Verified {
-        digest,
-        size,
+        digest: descriptor.digest,
+        size: descriptor.size,
         media_type: descriptor.media_type.clone(),
         value,
     })
@@ -449,7 +451,7 @@ struct RawConfig {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct RawRuntime {
-    #[serde(default, deserialize_with = "strings")]
+    #[serde(default, deserialize_with = "string_map")]
     labels: BTreeMap<String, String>,
     env: Option<Vec<String>>,
     user: Option<String>,
@@ -462,26 +464,26 @@ struct RawRootfs {
 }
 
 impl Descriptor {
-    /// Whether this is an attestation that image builders put beside the platforms of an index, and
-    /// nothing that runs.
+    /// Whether this entry of an index is an attestation from the image's builder, which has no
+    /// platform.
     pub fn is_attestation(&self) -> bool {
-        let nowhere = self
-            .platform
-            .as_ref()
-            .is_some_and(|p| p.os == "unknown" && p.architecture == "unknown");
+        let Some(platform) = &self.platform else {
+            return false;
+        };
         let kind = self.annotations.get("vnd.docker.reference.type");
-        nowhere && kind.is_some_and(|kind| kind == "attestation-manifest")
+        platform.os == "unknown"
+            && platform.architecture == "unknown"
+            && kind.is_some_and(|kind| kind == "attestation-manifest")
     }
 
-    /// The platform that an index says its entry is for.
+    /// The platform of this entry of an index.
     pub fn platform(&self) -> Option<Platform> {
         let raw = self.platform.clone()?;
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         Some(Platform {
             os: raw.os,
             architecture: raw.architecture,
-            variant: given(raw.variant),
-            os_version: given(raw.os_version),
+            variant: raw.variant.filter(|text| !text.is_empty()),
+            os_version: raw.os_version.filter(|text| !text.is_empty()),
         })
     }
 }
@@ -496,70 +498,71 @@ pub fn essence(media_type: &str) -> String {
         .to_ascii_lowercase()
 }
 
-/// Foreign text, made harmless and short.
+/// Escapes and shortens external text.
 fn safe(text: &str) -> String {
     short(text, 100)
 }
 
-/// A key that equals a known one but for its case: the engines' reader takes it for the known one,
-/// by Unicode's simple folding (Go, `encoding/json`).
-fn twin_key<'v>(object: &'v Value, known: &[&str]) -> Option<&'v str> {
-    let folded = |key: &str| {
-        let key = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
-        key.to_ascii_lowercase()
-    };
-    let is_twin = |key: &str| {
-        let key_folded = folded(key);
-        known
+/// A key that differs from a known key only in case. The engines' parser (Go, `encoding/json`)
+/// treats both as equal, by Unicode's simple folding.
+fn ambiguous_key<'v>(object: &'v Value, known: &[&str]) -> Option<&'v str> {
+    for key in object.as_object()?.keys() {
+        let folded = fold_case(key);
+        if known
             .iter()
-            .any(|known| *known != key && folded(known) == key_folded)
-    };
-    let mut keys = object.as_object()?.keys().map(String::as_str);
-    keys.find(|key| is_twin(key))
+            .any(|known| *known != key.as_str() && fold_case(known) == folded)
+        {
+            return Some(key.as_str());
+        }
+    }
+    None
 }
 
-fn two_meanings(key: &str) -> String {
+fn fold_case(key: &str) -> String {
+    // Besides the capitals, two characters fold to ASCII letters: the long s and the Kelvin sign.
+    let key = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
+    key.to_ascii_lowercase()
+}
+
+fn ambiguous_key_reason(key: &str) -> String {
     format!(
         "its key `{}` is ambiguous: readers interpret it differently",
         plain(key)
     )
 }
 
-/// Why JSON cannot be read; what it quotes of the document is foreign and of any length.
-fn broken(what: &str, error: &serde_json::Error) -> String {
-    format!("{what}: {}", short(&error.to_string(), 200))
+/// The message of a JSON error, escaped and shortened because it may quote the document.
+fn parse_error(message: &str, error: &serde_json::Error) -> String {
+    format!("{message}: {}", short(&error.to_string(), 200))
 }
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error| {
-        serde::de::Error::custom(format!("`{}` is not a digest: {error}", safe(&text)))
-    })
+    parse_digest(&String::deserialize(deserializer)?)
 }
 
 fn digests<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
     let texts = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
-    let parse = |text: &String| {
-        text.parse().map_err(|error| {
-            serde::de::Error::custom(format!("`{}` is not a digest: {error}", safe(text)))
-        })
-    };
-    texts.iter().map(parse).collect()
+    texts.iter().map(|text| parse_digest(text)).collect()
 }
 
-/// `null` is what Go writes for an empty struct pointer.
+fn parse_digest<E: serde::de::Error>(text: &str) -> Result<Digest, E> {
+    text.parse()
+        .map_err(|error| E::custom(format!("`{}` is not a digest: {error}", safe(text))))
+}
+
+/// Accepts `null`, which Go writes for an empty struct pointer.
 fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A map of strings in which no key is there twice; `null` is an empty one.
-fn strings<'de, D: serde::Deserializer<'de>>(
+/// A map of strings without duplicate keys; `null` is an empty map.
+fn string_map<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
-    struct Strings;
-    impl<'de> Visitor<'de> for Strings {
+    struct StringMap;
+    impl<'de> Visitor<'de> for StringMap {
         type Value = BTreeMap<String, String>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -584,7 +587,7 @@ fn strings<'de, D: serde::Deserializer<'de>>(
             Ok(map)
         }
     }
-    deserializer.deserialize_any(Strings)
+    deserializer.deserialize_any(StringMap)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What names an image and its bytes, parsed once and never re-parsed.
+//! The names and documents of images (OCI image and distribution specifications).
 //!
-//! A value of one of these types cannot be built wrong; text enters here and leaves through
-//! `Display`. Nothing here reads files, networks or configuration.
+//! Each type is parsed once and always valid; `Display` writes it. Nothing here reads files,
+//! networks or configuration.
 
 mod digest;
 pub mod document;

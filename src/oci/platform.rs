@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What an image runs on; displayed as `os/architecture[/variant]`, with `:os.version` where one is
-/// given.
+/// A platform, displayed as `os/architecture[/variant][:os.version]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform {
     /// `os`, for example `linux`.
@@ -19,45 +18,42 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Whether an image with `config` as the platform of its configuration runs on this one, of an
-    /// index: a variant counts if both state one.
-    pub fn is_that_of(&self, config: &Self) -> bool {
-        let (ours, theirs) = (self.normalized(), config.normalized());
-        let is_stated = self.variant.is_some() && config.variant.is_some();
-        ours.os == theirs.os
-            && ours.architecture == theirs.architecture
-            && (!is_stated || ours.variant == theirs.variant)
+    /// Whether this platform of an index matches the platform in the image's config. The variants
+    /// are compared if both have one.
+    pub fn matches_config(&self, config: &Self) -> bool {
+        let (listed, stated) = (self.normalized(), config.normalized());
+        let have_variants = self.variant.is_some() && config.variant.is_some();
+        listed.os == stated.os
+            && listed.architecture == stated.architecture
+            && (!have_variants || listed.variant == stated.variant)
     }
 
-    /// The platform as engines compare it: `arm64/v8` is `arm64`, `arm` is `arm/v7`, `amd64/v1` is
-    /// `amd64` (containerd, `platforms/database.go`), and `os.version` counts for Windows alone.
+    /// The normalized form that engines compare: `arm64/v8` is `arm64`, `arm` is `arm/v7`,
+    /// `amd64/v1` is `amd64` (containerd, `platforms/database.go`). Only Windows has an
+    /// `os.version`.
     #[must_use]
     pub fn normalized(&self) -> Self {
-        let lower = |text: &str| text.to_ascii_lowercase();
-        let variant = self.variant.as_deref().map(lower);
-        let os = match lower(&self.os).as_str() {
+        let variant = self.variant.as_ref().map(|text| text.to_ascii_lowercase());
+        let os = match self.os.to_ascii_lowercase().as_str() {
             "macos" => "darwin".to_owned(),
             other => other.to_owned(),
         };
-        let (architecture, variant) = match lower(&self.architecture).as_str() {
+        let (architecture, variant) = match self.architecture.to_ascii_lowercase().as_str() {
             "i386" => ("386".to_owned(), None),
             "x86_64" | "x86-64" | "amd64" => (
                 "amd64".to_owned(),
                 variant.filter(|variant| variant != "v1"),
             ),
-            "aarch64" | "arm64" => {
-                let is_default = |variant: &String| matches!(variant.as_str(), "8" | "v8" | "v8.0");
-                (
-                    "arm64".to_owned(),
-                    variant.filter(|variant| !is_default(variant)),
-                )
-            }
+            "aarch64" | "arm64" => (
+                "arm64".to_owned(),
+                variant.filter(|variant| !matches!(variant.as_str(), "8" | "v8" | "v8.0")),
+            ),
             "armhf" => ("arm".to_owned(), Some("v7".to_owned())),
             "armel" => ("arm".to_owned(), Some("v6".to_owned())),
             "arm" => {
                 let variant = variant.unwrap_or_else(|| "v7".to_owned());
-                let is_bare = variant.starts_with(|c: char| c.is_ascii_digit());
-                let prefix = if is_bare { "v" } else { "" };
+                let is_number = variant.starts_with(|c: char| c.is_ascii_digit());
+                let prefix = if is_number { "v" } else { "" };
                 ("arm".to_owned(), Some(format!("{prefix}{variant}")))
             }
             other => (other.to_owned(), variant),
@@ -143,18 +139,22 @@ mod tests {
     }
 
     #[test]
-    fn variant_counts_if_both_state_one() {
-        let is_that_of = |index: &str, config: &str| platform(index).is_that_of(&platform(config));
-        assert!(is_that_of("linux/arm/v6", "linux/arm"));
-        assert!(is_that_of("linux/arm64/v8", "linux/arm64"));
-        assert!(is_that_of("windows/amd64:1", "windows/amd64"));
-        assert!(!is_that_of("linux/arm/v6", "linux/arm/v7"));
-        assert!(!is_that_of("linux/arm64", "linux/amd64"));
-        assert!(!is_that_of("linux/amd64", "windows/amd64"));
+    fn variants_are_compared_if_both_exist() {
+        for (index, config, expected) in [
+            ("linux/arm/v6", "linux/arm", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("windows/amd64:1", "windows/amd64", true),
+            ("linux/arm/v6", "linux/arm/v7", false),
+            ("linux/arm64", "linux/amd64", false),
+            ("linux/amd64", "windows/amd64", false),
+        ] {
+            let matches = platform(index).matches_config(&platform(config));
+            assert_eq!(matches, expected, "{index} {config}");
+        }
     }
 
     #[test]
-    fn every_distinguishing_platform_part_is_shown() {
+    fn all_parts_are_displayed() {
         let mut platform = Platform {
             os: "linux".into(),
             architecture: "arm64".into(),

@@ -1,32 +1,31 @@
-//! References to one image: `REPOSITORY[:TAG][@DIGEST]`, as commands take them.
+//! References to one image in arguments: `REPOSITORY[:TAG][@DIGEST]`.
 
 use super::{Digest, DigestError, Repository, RepositoryError, Tag, TagError};
 
-/// A repository with a tag or a digest in it. What is neither tagged nor pinned is not a reference:
-/// nothing is ever `latest` by itself.
+/// A repository with a tag or a digest. There is no default tag such as `latest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// The repository.
     pub repository: Repository,
-    /// The tag, if it is written.
+    /// The tag, if the reference has one.
     pub tag: Option<Tag>,
-    /// The digest, if it is written; it counts, whatever the tag names.
+    /// The digest, which takes precedence over the tag.
     pub digest: Option<Digest>,
 }
 
-/// Why a text is not a reference.
+/// The error for a malformed reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// The part before tag and digest.
+    /// In the part before tag and digest.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// The part behind `:`.
+    /// In the part after `:`.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// The part behind `@`.
+    /// In the part after `@`.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// Neither tag nor digest.
+    /// The reference has neither tag nor digest.
     #[error("`{0}` names neither a tag nor a digest")]
     Neither(String),
 }
@@ -35,15 +34,15 @@ impl Reference {
     /// Parses `REPOSITORY:TAG`, `REPOSITORY@DIGEST` or `REPOSITORY:TAG@DIGEST`. A colon before a
     /// slash belongs to a host with a port.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let reference = Self::parse_any(text)?;
+        let reference = Self::parse_name(text)?;
         if reference.tag.is_none() && reference.digest.is_none() {
             return Err(ReferenceError::Neither(text.to_owned()));
         }
         Ok(reference)
     }
 
-    /// Parses a reference, or a repository alone.
-    fn parse_any(text: &str) -> Result<Self, ReferenceError> {
+    /// Parses a reference whose tag and digest are optional.
+    fn parse_name(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse()?)),
             None => (text, None),
@@ -60,12 +59,13 @@ impl Reference {
     }
 }
 
-/// The repository in a signed name, without tag and digest. Build systems sign the owner's name in
-/// its own spelling, such as `ghcr.io/Acme/app`; paths of repositories are lower case.
+/// The repository in a signed name, which may have a tag and a digest. Build systems sign the
+/// owner's name with its capitals, as in `ghcr.io/Acme/app`, but repository paths are lowercase.
 pub fn signed_repository(name: &str) -> Option<Repository> {
-    let parsed = Reference::parse_any(name);
-    let parsed = parsed.or_else(|_| Reference::parse_any(&name.to_ascii_lowercase()));
-    parsed.ok().map(|reference| reference.repository)
+    let reference = Reference::parse_name(name)
+        .or_else(|_| Reference::parse_name(&name.to_ascii_lowercase()))
+        .ok()?;
+    Some(reference.repository)
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_names_are_compared_without_tag_and_digest() {
+    fn signed_names_have_no_tag_or_digest() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let canonical = |name: &str| signed_repository(name).map(|found| found.canonical());
         for (name, expected) in [
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_text_is_not_a_reference() {
+    fn incomplete_reference_is_refused() {
         let upper = format!("app@sha256:{}", "A".repeat(64));
         for text in [
             "nginx",

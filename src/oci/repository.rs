@@ -1,7 +1,7 @@
 //! Repository names: the part of a reference before the tag and the digest.
 //!
-//! The grammar of paths is the OCI distribution specification's (`<name>`); telling the host from
-//! the path, and Docker Hub's short names, follow what every container engine does.
+//! Paths follow the grammar of the OCI distribution specification (`<name>`). The distinction
+//! between host and path, and Docker Hub's short names, follow the container engines.
 
 use std::{
     fmt,
@@ -10,27 +10,28 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A repository such as `ghcr.io/acme/fix`; two spellings of one repository are equal.
+/// A repository such as `ghcr.io/acme/fix`. Two spellings of one repository are equal.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    spelled: String,
+    /// The name as written.
+    name: String,
     host: String,
     path: String,
 }
 
-/// Why a text is not a repository name.
+/// The error for a malformed repository name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RepositoryError {
-    /// Nothing there.
+    /// The name is empty.
     #[error("the repository name is empty")]
     Empty,
-    /// Over 255 characters.
+    /// The name or its canonical form is too long.
     #[error("the repository name has more than 255 characters")]
     TooLong,
     /// The part before the first slash looks like a host but is invalid.
     #[error("`{0}` is not a host name with an optional port")]
     Host(String),
-    /// A path component outside the grammar.
+    /// A path component does not match the grammar.
     #[error(
         "malformed part `{0}` of a repository name: expected lowercase letters and digits, joined by `.`, `_`, `__` or `-`"
     )]
@@ -44,17 +45,17 @@ const RESTORE: &str = "check that the image was pushed; Amazon ECR also reports 
                        `aws ecr describe-images` shows it as ARCHIVED, and `aws ecr update-image-storage-class \
                        --target-storage-class STANDARD` restores it";
 
-/// A tag or digest that a registry reports as missing.
+/// The message about a tag or digest that a registry reports as missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
-    /// What is missing.
+    /// The statement that it is missing.
     pub detail: String,
     /// The remedy, if the registry needs a special one.
     pub help: Option<&'static str>,
 }
 
 impl Repository {
-    /// The longest name, in bytes, as it is written and in full.
+    /// The maximum length in bytes, of the written name and of its canonical form.
     pub const MAX: usize = 255;
 
     /// Parses a name without tag and digest.
@@ -66,7 +67,7 @@ impl Repository {
             return Err(RepositoryError::TooLong);
         }
         let (host, path) = match split_host(text) {
-            Some((host, path)) => (check_host(host)?, path),
+            Some((host, path)) => (parse_host(host)?, path),
             None => (HUB.to_owned(), text),
         };
         for component in path.split('/') {
@@ -77,34 +78,34 @@ impl Repository {
         } else {
             path.to_owned()
         };
-        // Engines measure the whole name, whatever is left out in its spelling.
+        // Engines limit the length of the canonical form.
         if host.len() + 1 + path.len() > Self::MAX {
             return Err(RepositoryError::TooLong);
         }
         Ok(Self {
-            spelled: text.to_owned(),
+            name: text.to_owned(),
             host,
             path,
         })
     }
 
-    /// The registry's host, in lower case, with its port if one is given; `docker.io` for Docker
-    /// Hub. A host that only its capitals distinguish from a path keeps them.
+    /// The registry's host in lower case, with its port if it has one; `docker.io` for Docker Hub.
+    /// A host that only its capitals distinguish from a path keeps them.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The name within the registry; with `library/` for Docker Hub's official images.
+    /// The name in the registry, with `library/` for Docker Hub's official images.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The name as it was written.
+    /// The name as written.
     pub fn as_str(&self) -> &str {
-        &self.spelled
+        &self.name
     }
 
-    /// Whether a name, which may be none of a repository, begins with a host.
+    /// Whether a name, valid or not, begins with a host.
     pub(crate) fn begins_with_host(text: &str) -> bool {
         split_host(text).is_some()
     }
@@ -114,9 +115,9 @@ impl Repository {
         self.host == HUB
     }
 
-    /// The detail and the help for `what`, a tag or digest that the registry reports as missing.
-    pub fn absence(&self, what: impl fmt::Display) -> Absence {
-        let missing = format!("{what} does not exist");
+    /// The message about `reference`, a tag or digest that the registry reports as missing.
+    pub fn absence(&self, reference: impl fmt::Display) -> Absence {
+        let missing = format!("{reference} does not exist");
         if is_ecr(&self.host) {
             Absence {
                 detail: format!("{missing}, or is archived (Amazon ECR)"),
@@ -130,14 +131,14 @@ impl Repository {
         }
     }
 
-    /// Host and path, the one form of all spellings.
+    /// Host and path, the same for all spellings of a repository.
     pub fn canonical(&self) -> String {
         format!("{}/{}", self.host, self.path)
     }
 }
 
-/// Whether a host is a private registry of Amazon ECR, by its name ("Amazon ECR endpoints and quotas",
-/// AWS General Reference).
+/// Whether a host name is a private registry's of Amazon ECR ("Amazon ECR endpoints and quotas", AWS
+/// General Reference).
 fn is_ecr(host: &str) -> bool {
     let labels: Vec<&str> = host.split('.').collect();
     matches!(
@@ -149,61 +150,60 @@ fn is_ecr(host: &str) -> bool {
     )
 }
 
-/// The host of a name that has one, and the path behind it.
+/// Splits a name into host and path; `None` if it has no host.
 fn split_host(text: &str) -> Option<(&str, &str)> {
     text.split_once('/').filter(|(first, _)| is_host(first))
 }
 
-/// A first component is a host if it could not be a path component of Docker Hub: the rule of all
-/// engines.
+/// Whether a first component is a host: it cannot be a path component of Docker Hub. All engines
+/// use this rule.
 fn is_host(first: &str) -> bool {
     first == "localhost"
         || first.contains(['.', ':'])
         || first.bytes().any(|b| b.is_ascii_uppercase())
 }
 
-fn check_host(text: &str) -> Result<String, RepositoryError> {
-    let wrong = || RepositoryError::Host(text.to_owned());
-    let (name, port) = text
-        .split_once(':')
-        .map_or((text, None), |(name, port)| (name, Some(port)));
-    let label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+/// Checks a host and returns its canonical form.
+fn parse_host(text: &str) -> Result<String, RepositoryError> {
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
     };
-    if !name.split('.').all(label) {
-        return Err(wrong());
-    }
-    if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
-        return Err(wrong());
+    // `u16::from_str` accepts a sign.
+    let has_invalid_port =
+        port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err());
+    if has_invalid_port || !name.split('.').all(is_dns_label) {
+        return Err(RepositoryError::Host(text.to_owned()));
     }
     let host = text.to_ascii_lowercase();
     Ok(match host.as_str() {
         "index.docker.io" => HUB.to_owned(),
-        // Without its capitals it would be read as a path of Docker Hub.
+        // In lower case it would be a path of Docker Hub.
         _ if !is_host(&host) => text.to_owned(),
         _ => host,
     })
 }
 
+fn is_dns_label(label: &str) -> bool {
+    !label.is_empty()
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
 fn check_component(text: &str) -> Result<(), RepositoryError> {
-    let wrong = || RepositoryError::Component(text.to_owned());
-    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = text.as_bytes();
-    if !(bytes.first().copied().is_some_and(lower) && bytes.last().copied().is_some_and(lower)) {
-        return Err(wrong());
+    let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator =
+        |text: &str| matches!(text, "." | "_" | "__") || text.bytes().all(|b| b == b'-');
+    if text.starts_with(is_alphanumeric)
+        && text.ends_with(is_alphanumeric)
+        && text.split(is_alphanumeric).all(is_separator)
+    {
+        return Ok(());
     }
-    let separators = text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    for separator in separators.filter(|s| !s.is_empty()) {
-        if !(matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')) {
-            return Err(wrong());
-        }
-    }
-    Ok(())
+    Err(RepositoryError::Component(text.to_owned()))
 }
 
 impl PartialEq for Repository {
@@ -223,13 +223,13 @@ impl Hash for Repository {
 
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelled)
+        f.write_str(&self.name)
     }
 }
 
 impl Serialize for Repository {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.spelled)
+        serializer.serialize_str(&self.name)
     }
 }
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hubs_spellings_are_one_repository() {
+    fn docker_hub_spellings_are_equal() {
         for text in [
             "nginx",
             "library/nginx",
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_compare_without_case_and_keep_their_port() {
+    fn hosts_are_compared_without_case() {
         assert_eq!(
             canonical("GHCR.IO/acme/app").as_deref(),
             Ok("ghcr.io/acme/app")
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_capitals_alone_make_one_stays_a_host() {
+    fn host_by_capitals_keeps_its_capitals() {
         let internal = Repository::parse("INTERNAL/app").unwrap();
         assert_eq!(internal.canonical(), "INTERNAL/app");
         assert_eq!(Repository::parse(&internal.canonical()), Ok(internal));
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn the_full_form_of_a_name_is_read_back_or_too_long() {
-        for (prefix, full) in [
+    fn canonical_form_is_parsed_or_too_long() {
+        for (prefix, canonical_prefix) in [
             ("", "docker.io/library/"),
             ("acme/", "docker.io/acme/"),
             ("index.docker.io/acme/", "index.docker.io/acme/"),
             ("ghcr.io/", "ghcr.io/"),
         ] {
-            let longest = Repository::MAX - full.len();
+            let longest = Repository::MAX - canonical_prefix.len();
             let name = |length| format!("{prefix}{}", "b".repeat(length));
             let accepted = Repository::parse(&name(longest)).unwrap();
             assert_eq!(Repository::parse(&accepted.canonical()), Ok(accepted));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spelling_is_kept() {
+    fn display_keeps_the_spelling() {
         assert_eq!(
             Repository::parse("GHCR.io/a").unwrap().to_string(),
             "GHCR.io/a"

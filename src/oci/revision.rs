@@ -1,28 +1,27 @@
-//! Revisions: the commit that a set of images was built from, in the shape that the configuration
-//! demands.
+//! Revisions: the commits from which sets of images were built, in the configured form.
 
 use std::fmt;
 
 use regex::Regex;
 use serde::{Serialize, Serializer};
 
-/// A revision that matched the configured [`Pattern`] as a whole.
+/// A revision that matches the configured [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Revision(String);
 
-/// The configured shape of a revision: a regular expression for the whole string.
+/// The configured form of a revision: a regular expression for the whole string.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
-    whole: Regex,
+    regex: Regex,
 }
 
-/// Why a pattern does not compile.
+/// The error for a malformed pattern.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("malformed regular expression: {0}")]
 pub struct PatternError(String);
 
-/// Why a text is not a revision.
+/// The error for a revision that does not match the pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed revision `{text}`: the whole revision must match the pattern `{pattern}`")]
 pub struct RevisionError {
@@ -31,8 +30,7 @@ pub struct RevisionError {
 }
 
 impl PatternError {
-    /// The error of a regular expression on one line: without the drawing of the pattern that
-    /// `regex` puts above its reason.
+    /// The reason in the last line of the error; the lines before it draw the pattern.
     pub fn new(error: &regex::Error) -> Self {
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default();
@@ -41,15 +39,15 @@ impl PatternError {
 }
 
 impl Pattern {
-    /// Compiles `text`, which then must match a whole revision.
+    /// Compiles a pattern for whole revisions.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        // Compiled alone first: `a)(b` is wrong by itself and would be right inside a group.
+        // Without the group, because `a)(b` is malformed but would be valid inside the group.
         Regex::new(text).map_err(|error| PatternError::new(&error))?;
-        let whole =
+        let regex =
             Regex::new(&format!(r"\A(?:{text})\z")).map_err(|error| PatternError::new(&error))?;
         Ok(Self {
             text: text.to_owned(),
-            whole,
+            regex,
         })
     }
 
@@ -58,10 +56,10 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether `text` is a revision of this shape.
+    /// Parses a revision that matches the pattern.
     pub fn revision(&self, text: &str) -> Result<Revision, RevisionError> {
-        // A control character is never part of a revision, whatever the pattern lets through.
-        if self.whole.is_match(text) && !text.is_empty() && !text.contains(char::is_control) {
+        // Empty revisions and control characters are refused even if the pattern allows them.
+        if self.regex.is_match(text) && !text.is_empty() && !text.contains(char::is_control) {
             Ok(Revision(text.to_owned()))
         } else {
             Err(RevisionError {
@@ -96,28 +94,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_string_has_to_match() {
+    fn whole_revision_must_match() {
         let pattern = Pattern::parse("[0-9a-f]{4}|v[0-9]").unwrap();
         assert_eq!(pattern.revision("beef").unwrap().as_str(), "beef");
         assert_eq!(pattern.revision("v1").unwrap().to_string(), "v1");
-        for bad in ["beef0", "xbeef", "beef\n", "BEEF", ""] {
-            assert!(pattern.revision(bad).is_err(), "{bad:?}");
+        for text in ["beef0", "xbeef", "beef\n", "BEEF", ""] {
+            assert!(pattern.revision(text).is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn a_pattern_that_is_wrong_by_itself_is_refused() {
+    fn malformed_pattern_is_refused() {
         assert!(Pattern::parse("a)(b").is_err());
         assert!(Pattern::parse("[").is_err());
     }
 
     #[test]
-    fn control_characters_never_pass() {
-        assert!(
-            Pattern::parse("(?s).*")
-                .unwrap()
-                .revision("a\u{1b}b")
-                .is_err()
-        );
+    fn control_characters_are_refused() {
+        let pattern = Pattern::parse("(?s).*").unwrap();
+        assert!(pattern.revision("a\u{1b}b").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of documents: what two readers could understand differently.
+//! Tests of documents, in particular of ambiguous ones.
 
 use serde_json::{Value, json};
 
@@ -19,48 +19,54 @@ fn index() -> Value {
     json!({"schemaVersion": 2, "manifests": [descriptor()]})
 }
 
-/// A document with one more key.
+/// Adds a key to a document.
 fn with(mut document: Value, key: &str, value: Value) -> Value {
     document[key] = value;
     document
 }
 
-/// Reads bytes that came with a media type.
-fn read_bytes(bytes: Vec<u8>, media_type: Option<&str>) -> Result<Manifest, Error> {
-    let want = TagOrDigest::Digest(Digest::of(&bytes));
+/// Parses bytes with the media type of a header.
+fn parse_bytes(bytes: Vec<u8>, media_type: Option<&str>) -> Result<Manifest, Error> {
+    let reference = TagOrDigest::Digest(Digest::of(&bytes));
     let raw = RawManifest {
         bytes,
         media_type: media_type.map(str::to_owned),
         claimed: None,
     };
-    manifest(&raw, &want, None, "it").map(|verified| verified.value)
+    manifest(&raw, &reference, None, "it").map(|verified| verified.value)
 }
 
-fn read(document: &Value, media_type: Option<&str>) -> Result<Manifest, Error> {
-    read_bytes(document.to_string().into_bytes(), media_type)
+fn parse(document: &Value, media_type: Option<&str>) -> Result<Manifest, Error> {
+    parse_bytes(document.to_string().into_bytes(), media_type)
 }
 
-/// That a document is refused for this kind of reason, in these words.
-fn refused(document: &Value, media_type: Option<&str>, kind: Class, words: &str) {
-    let error = read(document, media_type).unwrap_err();
+/// Asserts that a document is refused with this class and message.
+fn assert_refused(document: &Value, media_type: Option<&str>, class: Class, message: &str) {
+    let error = parse(document, media_type).unwrap_err();
     assert!(
-        error.class == kind && error.message.contains(words),
+        error.class == class && error.message.contains(message),
         "{document}: {error}"
     );
 }
 
 #[test]
-fn a_document_is_what_its_type_and_its_shape_say() {
+fn media_type_and_fields_must_agree() {
     for media_type in [None, Some(OCI_MANIFEST), Some(MANIFEST_TYPES[1])] {
-        assert!(matches!(read(&image(), media_type), Ok(Manifest::Image(_))));
+        assert!(matches!(
+            parse(&image(), media_type),
+            Ok(Manifest::Image(_))
+        ));
     }
     for media_type in [None, Some(OCI_INDEX), Some(INDEX_TYPES[1])] {
-        assert!(matches!(read(&index(), media_type), Ok(Manifest::Index(_))));
+        assert!(matches!(
+            parse(&index(), media_type),
+            Ok(Manifest::Index(_))
+        ));
     }
-    // Parameters and case of a header's value mean nothing.
+    // Parameters and case of a header are ignored.
     let header = format!("{}; charset=utf-8", OCI_INDEX.to_uppercase());
     assert!(matches!(
-        read(&index(), Some(&header)),
+        parse(&index(), Some(&header)),
         Ok(Manifest::Index(_))
     ));
 }
@@ -73,92 +79,92 @@ fn document_that_is_index_and_manifest_is_refused() {
         let value = image()[key].clone();
         let both = with(index(), key, value);
         for media_type in [None, Some(OCI_INDEX), Some(OCI_MANIFEST)] {
-            refused(&both, media_type, Ambiguous, at_once);
+            assert_refused(&both, media_type, Ambiguous, at_once);
         }
     }
     let both = with(image(), "manifests", json!([]));
-    refused(&both, Some(OCI_MANIFEST), Ambiguous, at_once);
-    let says = "the document is an index but its media type is a manifest's";
-    refused(&index(), Some(OCI_MANIFEST), Ambiguous, says);
-    let says = "the document is a manifest but its media type is an index's";
-    refused(&image(), Some(OCI_INDEX), Ambiguous, says);
-    let other = "neither a manifest nor an index";
-    refused(&image(), Some("application/json"), Ambiguous, other);
-    refused(&index(), Some("application/json"), Ambiguous, other);
-    let lies = with(image(), "mediaType", json!(MANIFEST_TYPES[1]));
-    refused(
-        &lies,
+    assert_refused(&both, Some(OCI_MANIFEST), Ambiguous, at_once);
+    let message = "the document is an index but its media type is a manifest's";
+    assert_refused(&index(), Some(OCI_MANIFEST), Ambiguous, message);
+    let message = "the document is a manifest but its media type is an index's";
+    assert_refused(&image(), Some(OCI_INDEX), Ambiguous, message);
+    let message = "neither a manifest nor an index";
+    assert_refused(&image(), Some("application/json"), Ambiguous, message);
+    assert_refused(&index(), Some("application/json"), Ambiguous, message);
+    let contradiction = with(image(), "mediaType", json!(MANIFEST_TYPES[1]));
+    assert_refused(
+        &contradiction,
         Some(OCI_MANIFEST),
         Ambiguous,
         "but its Content-Type is",
     );
     let twin = with(image(), "Layers", json!([]));
-    refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Layers`");
+    assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Layers`");
 }
 
-/// Among keys that differ only in case, engines use the last one.
+/// Of keys that differ only in case, engines use the last one.
 #[test]
-fn keys_that_differ_in_case_only_are_ambiguous_at_every_depth() {
+fn keys_that_differ_only_in_case_are_ambiguous() {
     use Class::Ambiguous;
     let other = json!(format!("sha256:{}", "b".repeat(64)));
-    // Simple folding also takes the long s for an s.
+    // Simple folding maps the long s to an s.
     let twin = with(image(), "layer\u{17f}", json!([]));
-    refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`layer\u{17f}`");
+    assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`layer\u{17f}`");
     for path in ["/config", "/layers/0"] {
         let mut twin = image();
         twin.pointer_mut(path).unwrap()["Digest"] = other.clone();
-        refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Digest`");
+        assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Digest`");
     }
     let mut twin = index();
     twin["manifests"][0]["DIGEST"] = other.clone();
-    refused(&twin, Some(OCI_INDEX), Ambiguous, "`DIGEST`");
+    assert_refused(&twin, Some(OCI_INDEX), Ambiguous, "`DIGEST`");
     let mut twin = index();
     twin["manifests"][0]["platform"] = json!({"os": "linux", "architecture": "a", "OS": "b"});
-    refused(&twin, Some(OCI_INDEX), Ambiguous, "`OS`");
+    assert_refused(&twin, Some(OCI_INDEX), Ambiguous, "`OS`");
     let twin = with(
         image(),
         "subject",
         json!({"mediaType": "a", "digest": other, "size": 1, "Size": 2}),
     );
-    refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Size`");
-    let plain = json!({"os": "linux", "architecture": "a", "config": {"Labels": {"a": "b"}}, "rootfs": {"diff_ids": []}});
-    assert!(read_config(&plain).is_ok());
+    assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Size`");
+    let valid = json!({"os": "linux", "architecture": "a", "config": {"Labels": {"a": "b"}}, "rootfs": {"diff_ids": []}});
+    assert!(parse_config(&valid).is_ok());
     for (path, key) in [
         ("", "Config"),
         ("/config", "labels"),
         ("/config", "USER"),
         ("/rootfs", "Diff_IDs"),
     ] {
-        let mut twin = plain.clone();
+        let mut twin = valid.clone();
         twin.pointer_mut(path).unwrap()[key] = json!(null);
-        let error = read_config(&twin).unwrap_err();
+        let error = parse_config(&twin).unwrap_err();
         assert_eq!(error.class, Ambiguous, "{key}: {error}");
     }
 }
 
-/// A value that one reader skips and another cannot read must not hide an ambiguous key.
+/// A value that one parser skips and another refuses must not hide an ambiguous key.
 #[test]
-fn document_that_only_one_reader_can_read_is_refused() {
+fn value_that_only_some_parsers_accept_is_refused() {
     let text = image().to_string();
-    for odd in [
+    for value in [
         format!("{}{}", "[".repeat(200), "]".repeat(200)),
         "1e999".to_owned(),
     ] {
-        let text = text.replacen('{', &format!("{{\"x\":{odd},\"Layers\":[],"), 1);
-        let error = read_bytes(text.into_bytes(), None).unwrap_err();
+        let text = text.replacen('{', &format!("{{\"x\":{value},\"Layers\":[],"), 1);
+        let error = parse_bytes(text.into_bytes(), None).unwrap_err();
         assert!(error.message.contains("malformed manifest"), "{error}");
     }
 }
 
 #[test]
-fn an_error_quotes_little_of_a_document() {
+fn errors_quote_documents_shortened() {
     let long = json!({"schemaVersion": "\u{1b}[2J".repeat(100_000)});
-    let error = read_bytes(long.to_string().into_bytes(), None).unwrap_err();
+    let error = parse_bytes(long.to_string().into_bytes(), None).unwrap_err();
     assert!(
         error.message.len() < 1_000 && !error.message.contains('\u{1b}'),
         "{error}"
     );
-    let error = read_config(&json!({"os": "x".repeat(100_000), "architecture": 1})).unwrap_err();
+    let error = parse_config(&json!({"os": "x".repeat(100_000), "architecture": 1})).unwrap_err();
     assert!(error.message.len() < 1_000, "{error}");
 }
 
@@ -167,38 +173,38 @@ fn incomplete_schema_2_document_is_unreadable() {
     use Class::Unavailable;
     for media_type in [None, Some(OCI_MANIFEST)] {
         let first = with(image(), "schemaVersion", json!(1));
-        refused(&first, media_type, Unavailable, "version is 1, not 2");
+        assert_refused(&first, media_type, Unavailable, "version is 1, not 2");
         let first = with(image(), "fsLayers", json!([]));
-        refused(&first, media_type, Unavailable, "schema version");
+        assert_refused(&first, media_type, Unavailable, "schema version");
         for key in ["config", "layers"] {
             let part = json!({"schemaVersion": 2, key: image()[key]});
-            refused(&part, media_type, Unavailable, "the document has neither");
+            assert_refused(&part, media_type, Unavailable, "the document has neither");
         }
     }
     let first = with(index(), "schemaVersion", json!(1));
-    refused(&first, Some(OCI_INDEX), Unavailable, "version is 1, not 2");
+    assert_refused(&first, Some(OCI_INDEX), Unavailable, "version is 1, not 2");
     let twice = r#"{"a":"1","a":"2"}"#;
     let text = image()
         .to_string()
         .replace("\"size\":1", &format!("\"size\":1,\"annotations\":{twice}"));
-    let error = read_bytes(text.into_bytes(), None).unwrap_err();
+    let error = parse_bytes(text.into_bytes(), None).unwrap_err();
     assert!(error.message.contains("duplicate key `a`"), "{error}");
 }
 
 #[test]
-fn a_document_may_have_4_mib_and_not_a_byte_more() {
-    let of = |size: u64| {
+fn documents_are_limited_to_4_mib() {
+    let parse_padded = |size: u64| {
         let mut bytes = image().to_string().into_bytes();
         bytes.resize(usize::try_from(size).unwrap(), b' ');
-        read_bytes(bytes, None)
+        parse_bytes(bytes, None)
     };
-    assert!(of(DOCUMENT_MAX).is_ok());
-    let error = of(DOCUMENT_MAX + 1).unwrap_err();
+    assert!(parse_padded(DOCUMENT_MAX).is_ok());
+    let error = parse_padded(DOCUMENT_MAX + 1).unwrap_err();
     assert!(error.message.contains("larger than 4 MiB"), "{error}");
 }
 
-/// Reads a config of whatever size and digest its manifest states.
-fn read_config(document: &Value) -> Result<ImageConfig, Error> {
+/// Parses a config with a matching descriptor.
+fn parse_config(document: &Value) -> Result<ImageConfig, Error> {
     let bytes = document.to_string().into_bytes();
     config(&bytes, &descriptor_of(&bytes), "it").map(|verified| verified.value)
 }
@@ -209,13 +215,13 @@ fn descriptor_of(bytes: &[u8]) -> Descriptor {
     serde_json::from_value(document).unwrap()
 }
 
-fn runs_on() -> Value {
+fn image_config() -> Value {
     json!({"os": "linux", "architecture": "arm", "rootfs": {"diff_ids": []}})
 }
 
 #[test]
 fn config_must_match_size_and_digest_of_its_manifest() {
-    let bytes = runs_on().to_string().into_bytes();
+    let bytes = image_config().to_string().into_bytes();
     let whole = descriptor_of(&bytes);
     assert!(config(&bytes, &whole, "it").is_ok());
     for size in [whole.size - 1, whole.size + 1] {
@@ -233,25 +239,29 @@ fn config_must_match_size_and_digest_of_its_manifest() {
 }
 
 #[test]
-fn a_label_that_is_there_twice_has_no_value() {
-    let text = runs_on().to_string().replace(
+fn duplicate_label_is_refused() {
+    let text = image_config().to_string().replace(
         "\"os\":",
         r#""config":{"Labels":{"a":"1","b":"2","a":"3"}},"os":"#,
     );
     let error = config(text.as_bytes(), &descriptor_of(text.as_bytes()), "it").unwrap_err();
     assert!(error.message.contains("duplicate key `a`"), "{error}");
-    let once = with(runs_on(), "config", json!({"Labels": {"a": "1", "b": "2"}}));
-    assert_eq!(read_config(&once).unwrap().labels.len(), 2);
+    let valid = with(
+        image_config(),
+        "config",
+        json!({"Labels": {"a": "1", "b": "2"}}),
+    );
+    assert_eq!(parse_config(&valid).unwrap().labels.len(), 2);
 }
 
 #[test]
 fn empty_platform_part_is_absent() {
     for (variant, expected) in [("", None), ("v7", Some("v7"))] {
-        let document = with(runs_on(), "variant", json!(variant));
+        let document = with(image_config(), "variant", json!(variant));
         let document = with(document, "os.version", json!(variant));
-        let platform = read_config(&document).unwrap().platform;
-        let told = (platform.variant.as_deref(), platform.os_version.as_deref());
-        assert_eq!(told, (expected, expected));
+        let platform = parse_config(&document).unwrap().platform;
+        let parts = (platform.variant.as_deref(), platform.os_version.as_deref());
+        assert_eq!(parts, (expected, expected));
         let mut entry = descriptor();
         entry["platform"] = document;
         let entry: Descriptor = serde_json::from_value(entry).unwrap();
@@ -261,7 +271,7 @@ fn empty_platform_part_is_absent() {
 
 #[test]
 fn attestation_has_no_runnable_platform() {
-    let is = |os: &str, architecture: &str, kind: Option<&str>| {
+    let is_attestation = |os: &str, architecture: &str, kind: Option<&str>| {
         let mut entry = descriptor();
         entry["platform"] = json!({"os": os, "architecture": architecture});
         if let Some(kind) = kind {
@@ -271,11 +281,15 @@ fn attestation_has_no_runnable_platform() {
         entry.is_attestation()
     };
     let kind = Some("attestation-manifest");
-    assert!(is("unknown", "unknown", kind));
-    assert!(!is("unknown", "amd64", kind));
-    assert!(!is("linux", "unknown", kind));
-    assert!(!is("unknown", "unknown", Some("something else")));
-    assert!(!is("unknown", "unknown", None));
-    let nowhere: Descriptor = serde_json::from_value(descriptor()).unwrap();
-    assert!(!nowhere.is_attestation());
+    assert!(is_attestation("unknown", "unknown", kind));
+    assert!(!is_attestation("unknown", "amd64", kind));
+    assert!(!is_attestation("linux", "unknown", kind));
+    assert!(!is_attestation(
+        "unknown",
+        "unknown",
+        Some("something else")
+    ));
+    assert!(!is_attestation("unknown", "unknown", None));
+    let without_platform: Descriptor = serde_json::from_value(descriptor()).unwrap();
+    assert!(!without_platform.is_attestation());
 }
