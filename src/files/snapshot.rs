@@ -1,4 +1,4 @@
-//! Files of a commit's tree, as far as they were fetched, held in memory.
+//! The fetched files of a commit's tree, in memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,59 +9,58 @@ use std::{
 use super::{Files, Hazard, Listing, ReadError, is_reserved};
 use crate::config::{CHART, Globs, RelPath, Unopened};
 
-/// What is known of a tree: contents of files, and symlinks.
+/// The contents of files, and the symlinks, of a tree.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    entries: BTreeMap<RelPath, Entry>,
-    /// Files that make their directories Helm charts, whether or not their contents were fetched.
+    files: BTreeMap<RelPath, FileKind>,
+    /// The files that make their directories Helm charts; their content need not be fetched.
     charts: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
-enum Entry {
-    Content(Vec<u8>),
+enum FileKind {
+    Regular(Vec<u8>),
     Symlink,
 }
 
 impl Snapshot {
-    /// Takes in a regular file's content.
+    /// Adds a regular file.
     pub fn insert(&mut self, path: RelPath, content: Vec<u8>) {
-        self.entries.insert(path, Entry::Content(content));
+        self.files.insert(path, FileKind::Regular(content));
     }
 
-    /// Takes in that there is a symlink at `path`.
+    /// Adds a symlink.
     pub fn insert_symlink(&mut self, path: RelPath) {
-        self.entries.insert(path, Entry::Symlink);
+        self.files.insert(path, FileKind::Symlink);
     }
 
-    /// Takes in that there is a file at `path`, if it makes its directory a Helm chart.
+    /// Records the path of a file if it makes its directory a Helm chart.
     pub fn note_chart(&mut self, path: &RelPath) {
         if path.as_path().file_name().is_some_and(|name| name == CHART) {
             self.charts.insert(path.as_path().to_owned());
         }
     }
 
-    /// Whether the work tree would list a file at `path` for `globs`.
+    /// Whether a work tree would list the file `path` for `globs`.
     pub fn lists(globs: &Globs, path: &RelPath) -> bool {
-        let entered = path
+        let is_in_reserved = path
             .as_path()
             .components()
-            .all(|part| !is_reserved(part.as_os_str().as_encoded_bytes()));
-        entered && globs.matches(path.as_path())
+            .any(|part| is_reserved(part.as_os_str().as_encoded_bytes()));
+        !is_in_reserved && globs.matches(path.as_path())
     }
 }
 
 impl Files for Snapshot {
     fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
-        for (path, entry) in self
-            .entries
-            .iter()
-            .filter(|(path, _)| Self::lists(globs, path))
-        {
-            match entry {
-                Entry::Content(_) => listing.files.push(path.clone()),
-                Entry::Symlink => listing.hazards.push((path.clone(), Hazard::Symlink)),
+        for (path, kind) in &self.files {
+            if !Self::lists(globs, path) {
+                continue;
+            }
+            match kind {
+                FileKind::Regular(_) => listing.files.push(path.clone()),
+                FileKind::Symlink => listing.hazards.push((path.clone(), Hazard::Symlink)),
             }
         }
         listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
@@ -76,15 +75,15 @@ impl Files for Snapshot {
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
-        let fail = |reason: Unopened| ReadError {
+        let reason = match self.files.get(path) {
+            Some(FileKind::Regular(content)) => return Ok(Box::new(content.as_slice())),
+            Some(FileKind::Symlink) => Unopened::Symlink,
+            None => Unopened::Missing,
+        };
+        Err(ReadError {
             path: path.to_string(),
             error: reason.into(),
-        };
-        match self.entries.get(path) {
-            Some(Entry::Content(content)) => Ok(Box::new(content.as_slice())),
-            Some(Entry::Symlink) => Err(fail(Unopened::Symlink)),
-            None => Err(fail(Unopened::Missing)),
-        }
+        })
     }
 }
 
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lists_what_a_work_tree_would() {
+    fn snapshot_lists_files_like_a_work_tree() {
         let mut snapshot = Snapshot::default();
         for name in [
             "b.yml",

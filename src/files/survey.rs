@@ -1,7 +1,7 @@
-//! Lists every file of a tree that may be written by hand, before a configuration exists.
+//! Lists the files of a tree that may be written by hand, before a configuration exists.
 //!
-//! Only a guess begins here, so `.gitignore` is obeyed and directories of others' code are left
-//! out. What the configuration then matches is decided by its globs alone.
+//! The list is the basis of a suggestion, so it omits ignored files and directories of third-party
+//! code. The globs of a configuration match independently of it.
 
 use std::path::Path;
 
@@ -10,67 +10,62 @@ use ignore::{DirEntry, WalkBuilder};
 use super::{ReadError, is_reserved, worktree::walk_error};
 use crate::config::RelPath;
 
-/// What a first look found.
+/// The files of a tree.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Regular files whose names are UTF-8, sorted by the bytes of their paths.
+    /// Regular files with UTF-8 names, sorted by the bytes of their paths.
     pub files: Vec<RelPath>,
-    /// Files that a configuration cannot name, since their names are not UTF-8.
+    /// Files that a configuration cannot contain, because their names are not UTF-8.
     pub unnameable: Vec<RelPath>,
     /// Directories that cannot be listed.
     pub unread: Vec<ReadError>,
 }
 
-/// Directories of other people's code.
-const FOREIGN: &[&str] = &["node_modules", "vendor"];
+/// Directories of third-party code.
+const THIRD_PARTY: &[&str] = &["node_modules", "vendor"];
 
-/// Lists the tree beneath `root`: no symlinks, nothing that git ignores, no other repository's work
-/// tree, no directory called `node_modules` or `vendor`.
+/// Lists the tree of `root` without symlinks, files that git ignores, work trees of other
+/// repositories, and directories called `node_modules` or `vendor`.
 pub fn survey(root: &Path) -> Survey {
-    walk(root, enters, ParentIgnores::Obeyed)
+    walk(root, is_own_file, ParentIgnores::Applied)
 }
 
-/// Lists the whole tree beneath `root`, which no repository is about: no symlinks, and nothing that
-/// a `.gitignore` beneath the root ignores.
+/// Lists the tree of `root`, which belongs to no repository, without symlinks and files that a
+/// `.gitignore` in the tree ignores.
 pub fn survey_all(root: &Path) -> Survey {
-    let enters = |entry: &DirEntry| !is_reserved(entry.file_name().as_encoded_bytes());
-    walk(root, enters, ParentIgnores::Left)
+    let is_listed = |entry: &DirEntry| !is_reserved(entry.file_name().as_encoded_bytes());
+    walk(root, is_listed, ParentIgnores::Skipped)
 }
 
-/// Whether `.gitignore` files above the root count.
+/// The treatment of `.gitignore` files above the root.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ParentIgnores {
-    Obeyed,
-    Left,
+    Applied,
+    Skipped,
 }
 
-fn walk(root: &Path, enters: fn(&DirEntry) -> bool, above: ParentIgnores) -> Survey {
+fn walk(root: &Path, is_listed: fn(&DirEntry) -> bool, parents: ParentIgnores) -> Survey {
     let mut builder = WalkBuilder::new(root);
     builder
         .standard_filters(false)
         .git_ignore(true)
         .git_exclude(true)
-        .parents(above == ParentIgnores::Obeyed)
-        .require_git(false);
-    builder
+        .parents(parents == ParentIgnores::Applied)
+        .require_git(false)
         .follow_links(false)
-        .filter_entry(move |entry| entry.depth() == 0 || enters(entry));
+        .filter_entry(move |entry| entry.depth() == 0 || is_listed(entry));
     let mut survey = Survey::default();
     for entry in builder.build() {
         match entry {
             Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
-                let path = entry
-                    .path()
-                    .strip_prefix(root)
-                    .ok()
-                    .and_then(|path| RelPath::new(path).ok());
-                let Some(path) = path else { continue };
-                let list = if path.as_path().to_str().is_some() {
-                    &mut survey.files
-                } else {
-                    &mut survey.unnameable
+                let Ok(path) = entry.path().strip_prefix(root) else {
+                    continue;
                 };
-                list.push(path);
+                match RelPath::new(path) {
+                    Ok(path) if path.as_path().to_str().is_some() => survey.files.push(path),
+                    Ok(path) => survey.unnameable.push(path),
+                    Err(_) => {}
+                }
             }
             Ok(_) => {}
             Err(error) => survey.unread.push(walk_error(root, Path::new(""), error)),
@@ -83,12 +78,18 @@ fn walk(root: &Path, enters: fn(&DirEntry) -> bool, above: ParentIgnores) -> Sur
     survey
 }
 
-fn enters(entry: &DirEntry) -> bool {
+/// Whether an entry is not reserved, and not a directory of third-party code or of another
+/// repository.
+fn is_own_file(entry: &DirEntry) -> bool {
     let name = entry.file_name();
-    let directory = entry.file_type().is_some_and(|kind| kind.is_dir());
-    let others =
-        || FOREIGN.iter().any(|foreign| name == *foreign) || entry.path().join(".git").exists();
-    !(is_reserved(name.as_encoded_bytes()) || directory && others())
+    if is_reserved(name.as_encoded_bytes()) {
+        return false;
+    }
+    if !entry.file_type().is_some_and(|kind| kind.is_dir()) {
+        return true;
+    }
+    let is_third_party = THIRD_PARTY.iter().any(|directory| name == *directory);
+    !is_third_party && !entry.path().join(".git").exists()
 }
 
 #[cfg(test)]
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_files_are_left_out() {
+    fn survey_omits_ignored_and_third_party_files() {
         let dir = tempfile::tempdir().unwrap();
         for file in [
             "a.yml",
