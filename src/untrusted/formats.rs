@@ -1,15 +1,15 @@
-//! The formats of tokens and keys, as their issuers publish them. The only list: redaction hides what
-//! matches, and `env_secret` reports it.
+//! The formats of tokens and keys, as their issuers publish them. Redaction hides matches, and
+//! `env_secret` reports them.
 //!
-//! A format without a prefix (an AWS secret access key, a Gitea token) is not listed: its characters
-//! alone match digests and checksums.
+//! A format without a prefix (an AWS secret access key, a Gitea token) is not listed, because it would
+//! also match digests and checksums.
 
 use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// The most bytes that are kept around a cut so that a credential across it is recognized: several
-/// times GitHub's tokens of about 520 characters, and a private key of 4096 bits.
+/// The maximum length of a credential that is recognized across the end of a buffer, in bytes. It
+/// exceeds GitHub's tokens of about 520 characters, and a private key of 4096 bits.
 pub(super) const LONGEST: usize = 4 * 1024;
 
 /// A pattern for each kind of credential. If the pattern has a group, only the group is secret.

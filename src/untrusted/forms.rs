@@ -1,38 +1,37 @@
-//! The forms that a secret travels in, and where they occur in bytes.
+//! Finds secrets in bytes, in all their encodings.
 //!
-//! A secret is looked for raw and in base64, both in the text as it is and in what it means when it
-//! is read as JSON or as percent-encoded. So it does not matter which characters a server encodes,
-//! and how; a form that grows is never cut in two.
+//! The search is for the secret and its base64, in the text and in the text decoded from JSON and
+//! percent-encoding. It therefore does not depend on the characters that a server encodes.
 
 use super::formats;
 
-/// How long a piece of base64 must be to count as a part of a secret, in characters: a shorter one
-/// could be anything.
+/// The minimum length of base64 that is recognized as a part of a secret; shorter text is
+/// ambiguous.
 const PIECE: usize = 6;
-/// The most that a character of a secret grows to, in bytes: `\u0022`.
+/// The maximum length of an encoded character, such as `\u0022`.
 const GROWTH: usize = 6;
-/// What base64 adds around a piece: a character at each end, and the padding.
+/// The characters of base64 around a piece: one at each end, and the padding.
 const AROUND: usize = 4;
 
 /// The alphabets (RFC 4648, sections 4 and 5); they differ in the last two characters.
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Byte strings that nobody may see. No `Debug` shows them.
+/// The encodings of secrets. They have no `Debug`.
 #[derive(Default, Clone)]
 pub struct Forms(Vec<Form>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Form {
     bytes: Vec<u8>,
-    /// Whether the character before it is partly the secret's.
+    /// Whether the previous character of base64 contains bits of the secret.
     before: bool,
-    /// Whether the one behind it is, and padding may follow.
+    /// Whether the next character does, and padding may follow.
     after: bool,
 }
 
 impl Forms {
-    /// Adds a secret in all its forms; an empty one is ignored.
+    /// Adds a secret in all its encodings; an empty secret is ignored.
     pub fn add(&mut self, secret: &[u8]) {
         if secret.is_empty() {
             return;
@@ -55,14 +54,16 @@ impl Forms {
         }
     }
 
-    /// The most bytes that a form or a credential in a known format takes.
+    /// The maximum length of an encoded secret, or of a credential in a known format.
     pub fn longest(&self) -> usize {
-        let longest = self.0.iter().map(|form| form.bytes.len()).max();
-        let longest = longest.map_or(0, |longest| (longest + AROUND) * GROWTH);
-        longest.max(formats::LONGEST)
+        let mut longest = formats::LONGEST;
+        for form in &self.0 {
+            longest = longest.max((form.bytes.len() + AROUND) * GROWTH);
+        }
+        longest
     }
 
-    /// For each byte whether it is part of a secret: one of these, or a credential in a known format.
+    /// Marks each byte that belongs to a secret, or to a credential in a known format.
     pub fn mask(&self, bytes: &[u8]) -> Vec<bool> {
         let mut mask = vec![false; bytes.len()];
         formats::mark(bytes, &mut mask);
@@ -77,27 +78,27 @@ impl Forms {
         mask
     }
 
-    /// The bytes, with each run of secret ones as `***`.
+    /// Replaces each secret with `***`.
     pub fn redact(&self, bytes: &[u8]) -> Vec<u8> {
         starred(bytes, &self.mask(bytes))
     }
 }
 
-/// The bytes with each run of masked ones as `***`.
+/// Replaces each run of masked bytes with `***`.
 pub fn starred(bytes: &[u8], mask: &[bool]) -> Vec<u8> {
-    let mut shown = Vec::with_capacity(bytes.len());
-    for (at, byte) in bytes.iter().enumerate() {
-        if !mask[at] {
-            shown.push(*byte);
-        } else if at == 0 || !mask[at - 1] {
-            shown.extend(b"***");
+    let mut out = Vec::with_capacity(bytes.len());
+    for (index, byte) in bytes.iter().enumerate() {
+        if !mask[index] {
+            out.push(*byte);
+        } else if index == 0 || !mask[index - 1] {
+            out.extend(b"***");
         }
     }
-    shown
+    out
 }
 
 impl Form {
-    /// Marks where it occurs, also where occurrences overlap.
+    /// Marks all occurrences, including overlapping ones.
     fn mark(&self, view: &View, mask: &mut [bool]) {
         let finder = memchr::memmem::Finder::new(&self.bytes);
         let mut from = 0;
@@ -121,13 +122,14 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
-/// A secret in base64: on its own, and as a part of something longer, where it begins at each of
-/// three places within a group; then the characters that hold bits of its neighbours are unknown.
+/// The base64 of a secret: encoded alone, and as a part of a longer text, at each of the three
+/// offsets in a group. In a longer text, the characters at both ends also contain bits of the
+/// neighbors.
 fn in_base64(secret: &[u8], alphabet: &[u8; 64]) -> Vec<Form> {
     let mut forms = Vec::new();
     if secret.len() < PIECE {
         let mut bytes = encoded(secret, alphabet);
-        // On its own one or two bytes are too little to do without their padding.
+        // The base64 of one or two bytes is too short to be recognized without padding.
         if secret.len() < 3 {
             bytes.resize(4, b'=');
         }
@@ -140,7 +142,7 @@ fn in_base64(secret: &[u8], alphabet: &[u8; 64]) -> Vec<Form> {
     for offset in 0..3 {
         let shifted = [&[0; 2][..offset], secret].concat();
         let whole = encoded(&shifted, alphabet);
-        // Characters that hold nothing but the secret's bits.
+        // The characters that contain only bits of the secret.
         let from = (8 * offset).div_ceil(6);
         let to = 8 * shifted.len() / 6;
         if to >= from + PIECE {
@@ -166,67 +168,67 @@ fn encoded(bytes: &[u8], alphabet: &[u8; 64]) -> Vec<u8> {
     out
 }
 
-/// Bytes as one of their readers understands them, each with where it comes from.
+/// Decoded bytes, each with its range in the original.
 struct View {
     bytes: Vec<u8>,
-    /// The beginning and the end in the original.
+    /// The start and the end in the original.
     source: Vec<(usize, usize)>,
 }
 
 impl View {
-    /// The bytes as they are.
-    fn of(bytes: &[u8]) -> Self {
+    /// The original bytes.
+    fn original(bytes: &[u8]) -> Self {
         Self {
             bytes: bytes.to_vec(),
-            source: (0..bytes.len()).map(|at| (at, at + 1)).collect(),
+            source: (0..bytes.len()).map(|index| (index, index + 1)).collect(),
         }
     }
 
-    /// Every way to read `bytes` that differs from the others.
+    /// The original bytes, and their different decodings.
     fn all(bytes: &[u8]) -> Vec<Self> {
-        let mut views = vec![Self::of(bytes)];
+        let mut views = vec![Self::original(bytes)];
         views.extend(views[0].read(b'\\', json_escape));
-        for at in 0..views.len() {
-            // In a form a blank is `+`, and a plus is encoded.
-            let form = views[at].read(b'+', |_| Some((1, vec![b' '])));
-            let percent = views[at].read(b'%', percent_escape);
-            views.extend(
-                form.as_ref()
-                    .and_then(|form| form.read(b'%', percent_escape)),
-            );
-            views.extend(form);
+        for index in 0..views.len() {
+            // A form encodes a space as `+`, and a plus sign with a percent sign.
+            let form = views[index].read(b'+', |_| Some((1, vec![b' '])));
+            let percent = views[index].read(b'%', percent_escape);
+            if let Some(form) = form {
+                views.extend(form.read(b'%', percent_escape));
+                views.push(form);
+            }
             views.extend(percent);
         }
         views
     }
 
-    /// The view with each sequence that begins with `mark` as what `meaning` says: how many bytes
-    /// it takes, and what they mean. `None` if nothing changes.
-    fn read(&self, mark: u8, meaning: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)>) -> Option<Self> {
+    /// Decodes each sequence that begins with `mark`; `None` if the view has no `mark`. `decode`
+    /// returns the length of the sequence and its value.
+    fn read(&self, mark: u8, decode: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)>) -> Option<Self> {
         memchr::memchr(mark, &self.bytes)?;
         let (mut bytes, mut source) = (Vec::new(), Vec::new());
         let mut at = 0;
         while at < self.bytes.len() {
-            let read = (self.bytes[at] == mark)
-                .then(|| meaning(&self.bytes[at..]))
-                .flatten();
-            let (taken, meant) = read.unwrap_or_else(|| (1, vec![self.bytes[at]]));
-            let from = (self.source[at].0, self.source[at + taken - 1].1);
-            source.extend(meant.iter().map(|_| from));
-            bytes.extend(meant);
-            at += taken;
+            let decoded = if self.bytes[at] == mark {
+                decode(&self.bytes[at..])
+            } else {
+                None
+            };
+            let (length, value) = decoded.unwrap_or_else(|| (1, vec![self.bytes[at]]));
+            let range = (self.source[at].0, self.source[at + length - 1].1);
+            source.extend(value.iter().map(|_| range));
+            bytes.extend(value);
+            at += length;
         }
         Some(Self { bytes, source })
     }
 }
 
-/// A percent-encoded text as what it means.
+/// Decodes percent-encoded text.
 pub(super) fn percent_decoded(text: &str) -> String {
-    let decoded = View::of(text.as_bytes()).read(b'%', percent_escape);
-    decoded.map_or_else(
-        || text.to_owned(),
-        |view| String::from_utf8_lossy(&view.bytes).into_owned(),
-    )
+    match View::original(text.as_bytes()).read(b'%', percent_escape) {
+        Some(view) => String::from_utf8_lossy(&view.bytes).into_owned(),
+        None => text.to_owned(),
+    }
 }
 
 /// `%2F` (RFC 3986, section 2.1).
@@ -234,7 +236,7 @@ fn percent_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     Some((3, vec![u8::try_from(hex(text.get(1..3)?)?).ok()?]))
 }
 
-/// `\"` or `\u002f` (RFC 8259, section 7), and `\u{2f}` as Rust and we write it.
+/// `\"` or `\u002f` (RFC 8259, section 7), and `\u{2f}` as in Rust and in repin's output.
 fn json_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     let byte = match text.get(1)? {
         c @ (b'"' | b'\\' | b'/' | b'\'') => *c,
@@ -290,9 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn base64_of_a_secret_is_found_wherever_it_sits() {
-        // High bytes, so that both alphabets matter.
-        // Some share a `+`, `/`, `-` or `_` with what is before them.
+    fn base64_is_found_at_every_offset() {
+        // High bytes distinguish the alphabets; some secrets share a `+`, `/`, `-` or `_` with the
+        // text before them.
         for secret in [
             "s3cret",
             "pass?>word~~",
@@ -312,8 +314,8 @@ mod tests {
                     ] {
                         let shown = redacted(secret, &format!("sent <{form}>"));
                         assert!(shown.contains("***"), "{secret} {text} {form}: {shown}");
-                        // No character that holds a bit of it is left: what is known of the
-                        // neighbours is all that can stand there.
+                        // No character with a bit of the secret remains, and all characters without
+                        // one do.
                         let known = before.len() / 3 * 4 + before.len() % 3;
                         let left = shown.find("***").unwrap() - "sent <".len();
                         assert_eq!(left, known, "{text} {form}: {shown}");
@@ -328,10 +330,10 @@ mod tests {
     }
 
     #[test]
-    fn base64_that_begins_within_a_secret_is_found_and_takes_nothing_along() {
+    fn truncated_base64_is_found_exactly() {
         for before in ["u", "us"] {
             let text = STANDARD_NO_PAD.encode(format!("{before}s3cret-s3cret"));
-            // Cut where the first character is the secret's alone.
+            // The first character after the cut contains only bits of the secret.
             let cut = &text[(8 * before.len()).div_ceil(6)..];
             assert_eq!(redacted("s3cret-s3cret", cut), "***");
             assert_eq!(redacted("s3cret-s3cret", &format!("<{cut}>")), "<***>");
@@ -339,20 +341,20 @@ mod tests {
     }
 
     #[test]
-    fn short_secrets_are_found_on_their_own() {
+    fn short_secrets_are_found_alone() {
         for secret in ["a", "ab", "abc", "abcd"] {
             let form = STANDARD.encode(secret);
             assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{secret}");
         }
         assert_eq!(redacted("abc", "<YWJj>"), "<***>");
-        // Without padding they could be anything.
+        // Without padding, they are ambiguous.
         assert_eq!(redacted("a", "<YQ>, <YQxx>"), "<YQ>, <YQxx>");
         assert_eq!(redacted("ab", "<YWI>, <YWIx>"), "<YWI>, <YWIx>");
         assert_eq!(redacted("zzz", "what else"), "what else");
     }
 
     #[test]
-    fn encoded_forms_are_found_however_much_they_encode() {
+    fn json_and_percent_encodings_are_found() {
         let secret = "p/s \"ö+\\%&";
         for form in [
             r#"p/s "ö+\%&"#,
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(redacted("pass word", "<pass+word>"), "<***>");
         let lines = "a\nb\rc\td\u{8}e\u{c}f";
         assert_eq!(redacted(lines, r"<a\nb\rc\td\be\ff>"), "<***>");
-        // Text that only looks like an escape is not one.
+        // A malformed escape is not decoded.
         assert_eq!(redacted("a\nb", "<a%+Ab>"), "<a%+Ab>");
         let text = r"<a\ud83d..de00b>";
         assert_eq!(redacted("a😀b", text), text);
@@ -390,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_and_empty_ones() {
+    fn overlapping_and_empty_secrets_are_redacted() {
         assert_eq!(redacted("aba", "xababax"), "x***x");
         assert_eq!(redacted("", "abc"), "abc");
         let mut forms = Forms::default();

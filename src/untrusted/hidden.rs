@@ -1,17 +1,16 @@
-//! The characters that a reader does not see, or that a terminal obeys instead of showing them.
+//! The characters that are invisible, or that control a terminal.
 
-/// Whether a character is escaped before anyone reads it.
+/// Whether a character is escaped in every output.
 ///
-/// By Unicode's properties (version 16): control characters (Cc, among them escape and the line
-/// breaks), line and paragraph separators (Zl, Zp), format characters (Cf: marks of direction,
-/// joiners, byte order marks, tags), what is ignored by default where it is not supported
-/// (`Default_Ignorable_Code_Point`: fillers, variation selectors, reserved invisible ranges), and
-/// noncharacters, which no text holds.
+/// By Unicode's properties (version 16): control characters (Cc, including escape and line breaks),
+/// line and paragraph separators (Zl, Zp), format characters (Cf: direction marks, joiners, byte
+/// order marks, tags), default-ignorable characters (`Default_Ignorable_Code_Point`: fillers,
+/// variation selectors, reserved invisible ranges), and noncharacters.
 ///
-/// Two kinds are shown as they are: the number and end marks that Unicode counts as format
-/// characters although they are visible (`Prepended_Concatenation_Mark`), and the variation
-/// selectors U+FE0E and U+FE0F, which only choose between a symbol's two looks and follow half of
-/// all emoji. Look-alikes (a no-break space, a Cyrillic `а`) are visible; they are the reader's.
+/// There are two exceptions. The number and end marks are visible, although Unicode classifies them
+/// as format characters (`Prepended_Concatenation_Mark`). The variation selectors U+FE0E and U+FE0F
+/// select one of two glyphs, and follow half of all emoji. Look-alikes (a no-break space, a Cyrillic
+/// `а`) are visible and not escaped.
 pub fn is_hidden(c: char) -> bool {
     match c {
         ' '..='~' => false,
@@ -45,9 +44,9 @@ mod tests {
 
     use super::*;
 
-    /// The ranges above against Unicode's own tables, which come with the regular expressions.
+    /// Compares the ranges with Unicode's tables in the `regex` crate.
     #[test]
-    fn the_set_is_unicodes_own() {
+    fn hidden_characters_match_unicode() {
         let hidden = Regex::new(
             r"^[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]--[\p{Prepended_Concatenation_Mark}\x{fe0e}\x{fe0f}]]$",
         )
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn misleading_characters_are_hidden_and_readable_ones_are_not() {
+    fn only_misleading_characters_are_hidden() {
         for c in [
             '\0',
             '\t',

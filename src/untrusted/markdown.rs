@@ -1,9 +1,8 @@
-//! Text that came from outside, made harmless in Markdown: it mentions nobody, links nowhere, and
-//! is not a markup.
+//! Escapes external text for Markdown, without mentions, links and markup.
 
 use super::code_points;
 
-/// As inline text: specials escaped; a zero-width space behind what would mention, refer or link.
+/// Inline text: escapes markup, and inserts a zero-width space into mentions, references and links.
 pub fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in code_points(text).chars() {
@@ -20,7 +19,7 @@ pub fn inline(text: &str) -> String {
         .replace("GH-", "GH\u{200b}-")
 }
 
-/// As a code span that its own backticks cannot end; fit for a table's cell.
+/// A code span that backticks in the text cannot end; valid in a table cell.
 pub fn code(text: &str) -> String {
     let text = code_points(text).replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
@@ -48,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_span_ends_where_it_should() {
+    fn backticks_do_not_end_a_code_span() {
         assert_eq!(code("plain"), "`plain`");
         assert_eq!(code("a`b``c|d\ne"), "``` a`b``c\\|d\\u{a}e ```");
         assert_eq!(code(""), "(empty)");

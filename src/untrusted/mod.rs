@@ -1,16 +1,16 @@
-//! Text from outside: what makes it harmless wherever it is shown, and what keeps secrets out of it.
+//! External text: escapes it for its reader, and redacts secrets.
 //!
-//! File names, commit subjects, labels, tags and server messages are written by others. Data goes
-//! one way: foreign text in, text for one kind of reader out. There is one function for each reader:
+//! File names, commit subjects, labels, tags and server messages are hostile. There is one function
+//! for each kind of output:
 //!
-//! - [`plain`] and [`block`] for terminals, [`short`] and [`tail`] for the beginning and the end;
-//! - [`shell`] for commands that people copy;
+//! - [`plain`] and [`block`] for terminals, [`short`] and [`tail`] for shortened text;
+//! - [`shell`] for commands that users copy;
 //! - [`markdown`] for pages;
 //! - [`workflow`] for the runners of GitHub Actions: annotations, plain text, output files;
 //! - [`json`] for documents.
 //!
-//! All of them escape the same characters, [`is_hidden`]; no other module decides on that. [`Secrets`]
-//! removes what nobody may read. Nothing here prints, and nothing here knows the rest of the program.
+//! All of them escape the same characters, defined by [`is_hidden`]. [`Secrets`] redacts the secrets
+//! of a run. Nothing here prints, or depends on the rest of the program.
 
 mod formats;
 mod forms;

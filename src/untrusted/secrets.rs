@@ -1,4 +1,4 @@
-//! The secrets of a run, and what a server says without them.
+//! The secrets of a run, and their redaction.
 
 use std::{
     fmt,
@@ -9,17 +9,17 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Forms, forms::percent_decoded, short};
 
-/// A password or a token: no `Display`, and `Debug` does not show it.
+/// A password or a token. It has no `Display`, and `Debug` omits it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text over.
+    /// Wraps a secret text.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text, to be sent to where it belongs.
+    /// The secret text, for a request.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -31,44 +31,45 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// All secrets that a run has met; clones share them.
+/// The secrets of a run; clones share them.
 ///
-/// Whatever a server or a helper says passes here before it gets into a message: a server that
-/// echoes the header it was sent must not make us print a password.
+/// Every message of a server or a helper is redacted here before it is shown, because a server may
+/// echo the credentials in a request.
 #[derive(Default, Clone)]
 pub struct Secrets(Arc<Mutex<Forms>>);
 
 impl Secrets {
-    /// Keeps `secret` out of everything that is shown from now on, in every form that it travels in.
+    /// Adds a secret, which is redacted in all its encodings.
     pub fn hide(&self, secret: &str) {
         self.forms().add(secret.as_bytes());
     }
 
-    /// The same for a password and the `user:password` that `Basic` sends.
+    /// Adds a password, and the pair `user:password` of Basic authentication.
     pub fn hide_basic(&self, user: &str, password: &str) {
-        if !password.is_empty() {
-            self.hide(password);
-            // A short password may not be recognized within a longer base64 text.
-            let pair = format!("{user}:{password}");
-            self.hide(&pair);
-            // What is sent is a credential itself, and some servers encode what they were sent.
-            self.hide(&STANDARD.encode(pair));
+        if password.is_empty() {
+            return;
         }
+        self.hide(password);
+        // A short password is not recognized in the base64 of the pair.
+        let pair = format!("{user}:{password}");
+        self.hide(&pair);
+        // Some servers encode the header's value again.
+        self.hide(&STANDARD.encode(pair));
     }
 
-    /// The same for both as written in a URL; they are sent decoded.
+    /// Adds user and password as written in a URL, and decoded as in requests.
     pub fn hide_userinfo(&self, user: &str, password: &str) {
         self.hide(password);
         self.hide_basic(&percent_decoded(user), &percent_decoded(password));
     }
 
-    /// `text` without the run's secrets.
+    /// Redacts the secrets in a text.
     pub fn redact(&self, text: &str) -> String {
-        let shown = self.forms().redact(text.as_bytes());
-        String::from_utf8_lossy(&shown).into_owned()
+        let redacted = self.forms().redact(text.as_bytes());
+        String::from_utf8_lossy(&redacted).into_owned()
     }
 
-    /// Foreign text without secrets and hidden characters, on one line and at most `columns` wide.
+    /// Redacts secrets, escapes hidden characters, and shortens a text to `columns`.
     pub fn clean(&self, text: &str, columns: usize) -> String {
         short(&self.redact(text.trim()), columns)
     }
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_vanish_in_every_form_they_travel_in() {
+    fn secrets_are_redacted_in_all_encodings() {
         let secrets = Secrets::default();
         secrets.hide("p/ss wörd");
         secrets.hide("p/ss");
@@ -106,14 +107,14 @@ mod tests {
         secrets.hide_userinfo("a%40", "p%C3%A4%zz");
         let basic = STANDARD.encode("a@:pä%zz");
         assert_eq!(secrets.redact(&format!("{basic} p%C3%A4%zz")), "*** ***");
-        // Sent as it stands by whoever does not decode it.
+        // A client may also send it without decoding.
         assert_eq!(secrets.redact(&STANDARD.encode("p%C3%A4%zz")), "***");
         secrets.hide_basic("ada", "");
         assert_eq!(secrets.clone().redact("ada:x1 ada:"), "*** ada:");
     }
 
     #[test]
-    fn foreign_text_is_one_short_harmless_line() {
+    fn external_text_is_escaped_and_shortened() {
         let text = format!("a\u{1b}[2J\n\"b\" {}", "x".repeat(500));
         let clean = Secrets::default().clean(&text, 200);
         assert!(
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_never_shown() {
+    fn debug_output_contains_no_secret() {
         let secret = Secret::new("s3cret".to_owned());
         let secrets = Secrets::default();
         secrets.hide(secret.expose());

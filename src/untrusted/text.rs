@@ -1,4 +1,4 @@
-//! Foreign text on a terminal and in JSON; how many columns a text takes.
+//! Escapes external text for terminals and JSON, and measures its width.
 
 use std::{fmt::Write as _, io};
 
@@ -9,40 +9,38 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::is_hidden;
 
-/// Characters for each column that a shortened text may have: combining marks take no column, and a
-/// text of nothing else is not short.
-const MARKS: usize = 4;
+/// The maximum number of characters for each column of a shortened text: combining marks have no
+/// width, so the width alone does not limit the length.
+const CHARACTERS_PER_COLUMN: usize = 4;
 
-/// Foreign text as a part of one line: every hidden character is escaped.
-///
-/// What is escaped already stays as it is, so that a text may pass twice.
+/// Escapes hidden characters, including line breaks. Escaping twice has the same result.
 pub fn plain(text: &str) -> String {
-    replaced(text, is_hidden, escape)
+    replace_hidden(text, escape)
 }
 
-/// Foreign text as one word of a command that people copy into a shell.
+/// Quotes external text as one word of a shell command.
 pub fn shell(text: &str) -> String {
     let text = plain(text);
-    let needs_none = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
-    if !text.is_empty() && text.chars().all(needs_none) {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
+    if !text.is_empty() && text.chars().all(is_safe) {
         text
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
-/// Foreign text as lines of a terminal: line feeds and tabs stay, and, if `colours` is set, the
-/// colors (`ESC [ … m`) that the program itself added.
-pub fn block(text: &str, colours: bool) -> String {
+/// Escapes the lines of a text: line feeds and tabs remain, and, if `colors` is set, the program's
+/// colors (`ESC [ … m`).
+pub fn block(text: &str, colors: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(|c| is_hidden(c) && !matches!(c, '\n' | '\t')) {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let colour = if colours { colour(rest) } else { 0 };
-        if colour > 0 {
-            out.push_str(&rest[..colour]);
-            rest = &rest[colour..];
+    while let Some(hidden) = rest.find(|c| is_hidden(c) && !matches!(c, '\n' | '\t')) {
+        out.push_str(&rest[..hidden]);
+        rest = &rest[hidden..];
+        let color = if colors { color_length(rest) } else { 0 };
+        if color > 0 {
+            out.push_str(&rest[..color]);
+            rest = &rest[color..];
         } else if let Some(c) = rest.chars().next() {
             escape(&mut out, c);
             rest = &rest[c.len_utf8()..];
@@ -51,8 +49,9 @@ pub fn block(text: &str, colours: bool) -> String {
     out + rest
 }
 
-/// How many bytes of a colour `text` begins with (ECMA-48, "Select graphic rendition").
-fn colour(text: &str) -> usize {
+/// The length of the color at the start of a text (ECMA-48, "Select graphic rendition"); 0 without
+/// one.
+fn color_length(text: &str) -> usize {
     let Some(parameters) = text.strip_prefix("\u{1b}[") else {
         return 0;
     };
@@ -63,19 +62,17 @@ fn colour(text: &str) -> usize {
     }
 }
 
-/// The beginning of foreign text as a part of one line: at most `columns` wide, and an ellipsis
-/// where something was cut.
+/// Escapes a text and shortens it to its first `columns` columns, followed by an ellipsis.
 pub fn short(text: &str, columns: usize) -> String {
     let text = plain(text);
     let end = fitting(text.chars(), columns);
     match text.char_indices().nth(end) {
         None => text,
-        Some((at, _)) => format!("{}…", &text[..at]),
+        Some((cut, _)) => format!("{}…", &text[..cut]),
     }
 }
 
-/// The end of foreign text as a part of one line: an ellipsis where something was cut, and at most
-/// `columns` more.
+/// Escapes a text and shortens it to its last `columns` columns, after an ellipsis.
 pub fn tail(text: &str, columns: usize) -> String {
     let text = plain(text);
     let from = text.chars().count() - fitting(text.chars().rev(), columns);
@@ -86,11 +83,11 @@ pub fn tail(text: &str, columns: usize) -> String {
     format!("…{end}")
 }
 
-/// How many of `characters` fit into so many columns.
+/// The number of characters that fit into `columns`.
 fn fitting(characters: impl Iterator<Item = char>, columns: usize) -> usize {
     let mut used = 0;
     characters
-        .take(columns.saturating_mul(MARKS))
+        .take(columns.saturating_mul(CHARACTERS_PER_COLUMN))
         .take_while(|c| {
             used += c.width().unwrap_or(0);
             used <= columns
@@ -98,31 +95,31 @@ fn fitting(characters: impl Iterator<Item = char>, columns: usize) -> usize {
         .count()
 }
 
-/// How many columns a text takes on a terminal.
+/// The width of a text on a terminal, in columns.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The blanks that bring `text` to so many columns.
+/// The spaces after `text` that fill `columns`.
 pub fn padded(text: &str, columns: usize) -> String {
     " ".repeat(columns.saturating_sub(width(text)))
 }
 
-/// Writes a JSON document without hidden characters and without the beginning of a workflow command
-/// (`##[`): they occur only in strings, where the escape means the same string.
+/// Writes a JSON document, and escapes hidden characters and the start of a workflow command
+/// (`##[`). Both occur only in strings, whose value does not change.
 pub fn json(document: &impl Serialize, out: impl io::Write) -> serde_json::Result<()> {
     document.serialize(&mut Serializer::with_formatter(out, Inert))
 }
 
-/// A text as such a string.
+/// A JSON string with the same escapes.
 pub fn json_string(text: &str) -> String {
     let mut out = Vec::new();
-    // Writing a string into memory does not fail.
+    // Writing a string to memory cannot fail.
     let _ = json(&text, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Writes strings without what a reader of the text could obey.
+/// Escapes hidden characters and workflow commands in strings.
 struct Inert;
 
 impl Formatter for Inert {
@@ -136,26 +133,25 @@ impl Formatter for Inert {
         {
             return out.write_all(fragment.as_bytes());
         }
-        let number = |out: &mut String, c: char| {
+        let escaped = replace_hidden(fragment, |out, c| {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(out, "\\u{unit:04x}");
             }
-        };
-        let shown = replaced(fragment, is_hidden, number).replace("##[", "##\\u005b");
-        out.write_all(shown.as_bytes())
+        });
+        out.write_all(escaped.replace("##[", "##\\u005b").as_bytes())
     }
 }
 
-/// Foreign text with every hidden character as its number, line breaks too.
+/// Escapes hidden characters, including line breaks, as `\u{…}`.
 pub fn code_points(text: &str) -> String {
-    replaced(text, is_hidden, |out, c| out.extend(c.escape_unicode()))
+    replace_hidden(text, |out, c| out.extend(c.escape_unicode()))
 }
 
-fn replaced(text: &str, is: impl Fn(char) -> bool, with: impl Fn(&mut String, char)) -> String {
+fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is(c) {
-            with(&mut out, c);
+        if is_hidden(c) {
+            write(&mut out, c);
         } else {
             out.push(c);
         }
@@ -178,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_see_no_control_characters() {
+    fn control_characters_are_escaped() {
         assert_eq!(plain("a\u{1b}[31m\nb\u{202e}"), "a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(
             plain("\u{200b}\u{feff}\u{2028}\u{e0041}\u{61c}\u{9b}"),
@@ -189,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn words_of_commands_are_quoted_where_a_shell_needs_it() {
+    fn shell_words_are_quoted_if_required() {
         assert_eq!(shell("ghcr.io/acme/a:v1+2"), "ghcr.io/acme/a:v1+2");
         assert_eq!(shell(""), "''");
         assert_eq!(shell("it's"), r"'it'\''s'");
     }
 
     #[test]
-    fn a_block_keeps_its_lines_and_only_our_colours() {
+    fn block_keeps_only_lines_and_colors() {
         let text = "a\tb\n\u{1b}[1;31mred\u{1b}[0m\r\u{202e}\n\u{1b}[2J\u{1b}]8;;x\u{7}\u{1b}[";
         assert_eq!(
             block(text, true),
@@ -206,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_count_columns() {
+    fn text_is_shortened_to_columns() {
         assert_eq!(short("abc", 3), "abc");
         assert_eq!(short("abcd", 3), "abc…");
         assert_eq!(short("表表表", 4), "表表…");
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_hold_the_same_strings() {
+    fn json_escapes_keep_the_value() {
         let value = serde_json::json!({"a": "##[x]\u{1b}\u{202e}\u{e0041}\n\u{7f}"});
         let mut text = Vec::new();
         json(&value, &mut text).unwrap();

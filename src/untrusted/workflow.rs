@@ -1,53 +1,53 @@
-//! What a runner of GitHub Actions reads: workflow commands in a step's output, and output files
+//! Output for the runners of GitHub Actions: workflow commands in a step's output, and output files
 //! (GitHub Actions, "Workflow commands").
 //!
-//! How the runner recognizes a command (actions/runner: `OutputManager.OnDataReceived`,
+//! The runner recognizes commands as follows (actions/runner: `OutputManager.OnDataReceived`,
 //! `ActionCommandManager.TryProcessCommand`, `ActionCommand.TryParseV2` and `TryParse`):
 //!
-//! - Standard output and standard error are read the same way, line by line; a carriage return ends
-//!   a line as a line feed does (.NET, `StreamReader.ReadLine`).
-//! - `::NAME …::DATA` where the line begins with it after its leading white space, of any kind that
-//!   Unicode knows (`TrimStart`).
-//! - Otherwise the legacy form `##[NAME …]DATA` from the first `##[` on, **anywhere** in the line.
-//! - Names are known ones, in upper or lower case. After `::stop-commands::TOKEN` the only one is
-//!   `TOKEN`, in either form.
-//! - A command's data is unescaped, `%0A` into a line feed; it is never read as a command again.
+//! - It parses standard output and standard error line by line; a carriage return also ends a line
+//!   (.NET, `StreamReader.ReadLine`).
+//! - `::NAME …::DATA` is a command at the start of a line, after any Unicode white space
+//!   (`TrimStart`).
+//! - The legacy form `##[NAME …]DATA` is a command **anywhere** in the line, from the first `##[`.
+//! - Only known names are commands, in upper or lower case. After `::stop-commands::TOKEN`, the only
+//!   known name is `TOKEN`, in both forms.
+//! - The data is unescaped (`%0A` is a line feed), but not parsed for commands again.
 //!
-//! So any text that is not one of repin's commands must neither start a line with `::` nor contain
-//! `##[`: see [`inert`]. [`Commands`] are made only here.
+//! Therefore other text must neither start a line with `::` nor contain `##[`: see [`inert`]. Only
+//! this module creates [`Commands`].
 
 use std::fmt::{self, Write as _};
 
 use super::{block, plain};
 
-/// Workflow commands of our own: the only text that a runner may obey.
+/// Workflow commands, the only text that a runner may execute.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Commands(String);
 
-/// How bad it is.
+/// The level of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// It failed.
+    /// For a failed check.
     Error,
-    /// It may go on.
+    /// For a problem that does not stop the run.
     Warning,
-    /// It was not looked at.
+    /// For a check that was skipped.
     Notice,
 }
 
-/// Where in the repository it is.
+/// The position of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'t> {
-    /// Relative to the top of the repository.
+    /// The path relative to the top of the repository.
     pub file: &'t str,
-    /// From 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// From 1.
+    /// The column number, from 1.
     pub column: usize,
 }
 
 impl Commands {
-    /// One annotation that says that something failed.
+    /// One annotation about an error.
     pub fn error(title: &str, message: &str, place: Option<Place<'_>>) -> Self {
         let mut commands = Self::default();
         commands.annotate(Level::Error, title, message, place);
@@ -61,12 +61,14 @@ impl Commands {
             Level::Warning => "warning",
             Level::Notice => "notice",
         };
-        let at = place.map_or_else(String::new, |place| {
-            let Place { file, line, column } = place;
-            format!("file={},line={line},col={column},", property(file))
-        });
+        let position = match place {
+            Some(Place { file, line, column }) => {
+                format!("file={},line={line},col={column},", property(file))
+            }
+            None => String::new(),
+        };
         let (title, message) = (property(title), data(message));
-        let _ = writeln!(self.0, "::{level} {at}title={title}::{message}");
+        let _ = writeln!(self.0, "::{level} {position}title={title}::{message}");
     }
 }
 
@@ -76,25 +78,27 @@ impl fmt::Display for Commands {
     }
 }
 
-/// Any text, as lines that no runner obeys. A step's log is shown on a terminal's terms, so that
-/// hidden characters are escaped as they are there; see [`block`] for `colours`.
-pub fn inert(text: &str, colours: bool) -> String {
-    // No carriage return and no white space that is hidden is left from here on.
-    let text = block(text, colours).replace("##[", "##\\u{5b}");
-    let lines = text.split('\n').map(|line| {
-        let rest = line.trim_start();
-        if rest.starts_with("::") {
-            let (blank, rest) = line.split_at(line.len() - rest.len() + 1);
-            format!("{}\\u{{3a}}{rest}", &blank[..blank.len() - 1])
-        } else {
-            line.to_owned()
-        }
-    });
-    lines.collect::<Vec<_>>().join("\n")
+/// Escapes lines so that they contain no command. Hidden characters are escaped as for a terminal;
+/// see [`block`] for `colors`.
+pub fn inert(text: &str, colors: bool) -> String {
+    // This also escapes carriage returns and hidden white space.
+    let text = block(text, colors).replace("##[", "##\\u{5b}");
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let command = line.trim_start();
+        lines.push(match command.strip_prefix(':') {
+            Some(rest) if rest.starts_with(':') => {
+                let blank = &line[..line.len() - command.len()];
+                format!("{blank}\\u{{3a}}{rest}")
+            }
+            _ => line.to_owned(),
+        });
+    }
+    lines.join("\n")
 }
 
-/// Any bytes, exactly, as lines that no runner obeys: they are between `::stop-commands::` and its
-/// end. `token` must not be guessable.
+/// Wraps unchanged bytes in `::stop-commands::`, so that they contain no command. `token` must not be
+/// guessable.
 pub fn unparsed(bytes: &[u8], token: &str) -> Vec<u8> {
     let mut out = format!("::stop-commands::{token}\n").into_bytes();
     out.extend(bytes);
@@ -105,13 +109,13 @@ pub fn unparsed(bytes: &[u8], token: &str) -> Vec<u8> {
     out
 }
 
-/// A name with a value of any text, for `GITHUB_OUTPUT`; `delimiter` must not occur in the value.
+/// An entry of `GITHUB_OUTPUT`; `delimiter` must not occur in the value.
 pub fn output(name: &str, value: &str, delimiter: &str) -> String {
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
 
-/// A command's data. Line breaks come through in the runner's own form, nothing else that is
-/// hidden.
+/// Escapes the data of a command: line breaks in the runner's form, other hidden characters as for a
+/// terminal.
 fn data(text: &str) -> String {
     let lines = text
         .split('\n')
@@ -124,7 +128,7 @@ fn data(text: &str) -> String {
         .replace('\n', "%0A")
 }
 
-/// The value of a command's property.
+/// Escapes the value of a command's property.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -138,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_and_unparsed_text_keep_their_bounds() {
+    fn outputs_and_commands_are_escaped() {
         assert_eq!(output("title", "a\nb=c", "D"), "title<<D\na\nb=c\nD\n");
         assert_eq!(
             unparsed_text("::error::x"),
@@ -164,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_a_command() {
-        for (text, shown) in [
+    fn escaped_lines_contain_no_command() {
+        for (text, escaped) in [
             ("::error::x", "\\u{3a}:error::x"),
             (" \t::add-mask::x", " \t\\u{3a}:add-mask::x"),
             ("\u{a0}\u{3000}::x::", "\u{a0}\u{3000}\\u{3a}:x::"),
@@ -181,8 +185,8 @@ mod tests {
             (":", ":"),
             ("", ""),
         ] {
-            assert_eq!(inert(text, false), shown, "{text:?}");
-            assert_eq!(inert(shown, false), shown, "{text:?}");
+            assert_eq!(inert(text, false), escaped, "{text:?}");
+            assert_eq!(inert(escaped, false), escaped, "{text:?}");
         }
         assert_eq!(inert("##\u{1b}[31m", true), "##\u{1b}[31m");
     }
