@@ -1,4 +1,4 @@
-//! The journal: what was written is read back, and a hostile one changes nothing outside the root.
+//! Properties of the journal: its text round-trips, and a hostile one lists no file outside the root.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,19 +11,35 @@ use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path
 use super::journal::Journal;
 use crate::{config::RelPath, oci::Digest, plan::FileChange};
 
-/// Any text as a journal, as it is and with a right checksum; and any paths and contents as a
-/// journal whose lengths and digests are right.
+/// Parses any text as a journal, with and without a valid checksum; then any paths and contents as a
+/// journal with correct lengths and digests.
 pub fn journal(input: &[u8]) {
-    read(input);
-    read(&sealed(input));
+    check_parsed_items(input);
+    check_parsed_items(&with_checksum(input));
     let parts: Vec<_> = input.split(|byte| *byte == b'|').collect();
     let files: Vec<_> = parts
         .chunks(2)
         .map(|file| (file[0], file.get(1).copied().unwrap_or_default()))
         .collect();
+    let text = journal_text(&files);
+    let parsed = Journal::parse(&text);
+    if files.iter().all(|(path, _)| is_allowed(path)) {
+        // A path has several spellings, but a journal lists each file once.
+        let paths: BTreeSet<_> = files.iter().map(|(path, _)| components(path)).collect();
+        assert_eq!(parsed.is_ok(), paths.len() == files.len(), "{parsed:?}");
+    } else {
+        assert!(parsed.is_err(), "{parsed:?}");
+    }
+    if let Ok(parsed) = parsed {
+        check_round_trip(&parsed, &files);
+        check_changed_byte(input, text);
+    }
+}
+
+fn journal_text(files: &[(&[u8], &[u8])]) -> Vec<u8> {
     let hex = |bytes: &[u8]| Digest::of(bytes).hex();
     let mut body = format!("repin journal 1 {:016x} {}\n", 0xfeed, files.len()).into_bytes();
-    for (path, content) in &files {
+    for (path, content) in files {
         let line = format!(
             "{} {} {} {}\n",
             path.len(),
@@ -33,84 +49,75 @@ pub fn journal(input: &[u8]) {
         );
         body.extend([line.as_bytes(), path, content, b"\n"].concat());
     }
-    let text = sealed(&body);
-    let parsed = Journal::parse(&text);
-    if files.iter().all(|(path, _)| is_plain(path)) {
-        // A path may be spelled in several ways; each names one file, once.
-        let paths: BTreeSet<_> = files.iter().map(|(path, _)| names(path)).collect();
-        assert_eq!(parsed.is_ok(), paths.len() == files.len(), "{parsed:?}");
-    } else {
-        assert!(parsed.is_err(), "{parsed:?}");
-    }
-    let Ok(parsed) = parsed else { return };
-    let changes = parsed
-        .items
-        .iter()
-        .zip(&files)
-        .map(|(item, (path, content))| {
-            assert_eq!(
-                (names(item.path.as_bytes()), item.bytes),
-                (names(path), *content)
-            );
-            FileChange {
-                path: item.path.clone(),
-                pins: 1,
-                old: b"old".to_vec(),
-                new: content.to_vec(),
-                old_sha256: item.old,
-                new_sha256: item.new,
-            }
+    with_checksum(&body)
+}
+
+/// A journal that is made from the parsed items is equal to the parsed one, and so is its text.
+fn check_round_trip(parsed: &Journal<'_>, files: &[(&[u8], &[u8])]) {
+    let mut changes = Vec::new();
+    for (item, (path, content)) in parsed.items.iter().zip(files) {
+        assert_eq!(components(item.path.as_bytes()), components(path));
+        assert_eq!(item.new_content, *content);
+        changes.push(FileChange {
+            path: item.path.clone(),
+            pins: 1,
+            old: b"old".to_vec(),
+            new: content.to_vec(),
+            old_sha256: item.old,
+            new_sha256: item.new,
         });
-    let changes: Vec<_> = changes.collect();
-    let written = Journal::of(&changes, 0xfeed);
-    assert_eq!(written, parsed);
+    }
+    let journal = Journal::new(&changes, 0xfeed);
+    assert_eq!(journal, *parsed);
     let mut text = Vec::new();
-    written.write(&mut text).unwrap();
-    assert_eq!(Journal::parse(&text).unwrap(), parsed);
-    // One byte of it that changes is noticed.
-    let at = input.iter().fold(0_usize, |sum, byte| {
+    journal.write(&mut text).unwrap();
+    assert_eq!(Journal::parse(&text).unwrap(), *parsed);
+}
+
+/// A journal with one changed byte is refused. The input determines the byte.
+fn check_changed_byte(input: &[u8], mut text: Vec<u8>) {
+    let hash = input.iter().fold(0_usize, |sum, byte| {
         sum.wrapping_mul(31) + usize::from(*byte)
-    }) % text.len();
-    text[at] ^= 1;
+    });
+    let offset = hash % text.len();
+    text[offset] ^= 1;
     assert!(Journal::parse(&text).is_err());
 }
 
-fn sealed(body: &[u8]) -> Vec<u8> {
+fn with_checksum(body: &[u8]) -> Vec<u8> {
     [body, Digest::of(body).hex().as_bytes(), b"\n"].concat()
 }
 
-/// Whatever is read names files beneath the root, and none of git's or repin's own.
-fn read(text: &[u8]) {
+/// If the text is a journal, its paths are below the root and do not belong to git or repin.
+fn check_parsed_items(text: &[u8]) {
     let Ok(journal) = Journal::parse(text) else {
         return;
     };
     for item in &journal.items {
-        assert!(is_plain(item.path.as_bytes()));
-        assert_eq!(Digest::of(item.bytes), item.new);
-        for name in [&item.copy, &item.spare] {
-            let beside = item.beside(name);
-            assert_eq!(beside.as_path().parent(), item.path.as_path().parent());
+        assert!(is_allowed(item.path.as_bytes()));
+        assert_eq!(Digest::of(item.new_content), item.new);
+        for name in [&item.copy, &item.old_link] {
+            let sibling = item.sibling(name);
+            assert_eq!(sibling.as_path().parent(), item.path.as_path().parent());
         }
     }
 }
 
-/// The names of a path.
-fn names(path: &[u8]) -> Vec<&[u8]> {
+fn components(path: &[u8]) -> Vec<&[u8]> {
     path.split(|byte| *byte == b'/')
         .filter(|name| !matches!(*name, b"" | b"."))
         .collect()
 }
 
-/// Whether a path stays beneath the root, and is neither git's nor repin's own.
-fn is_plain(path: &[u8]) -> bool {
-    let names = names(path);
-    let own =
+/// Whether a journal may list the path.
+fn is_allowed(path: &[u8]) -> bool {
+    let components = components(path);
+    let is_reserved =
         |name: &&[u8]| matches!(*name, b".." | b".git" | b".repin") || name.starts_with(b".repin-");
-    let relative = !path.starts_with(b"/") && !path.contains(&0);
-    relative && !names.is_empty() && !names.iter().any(own) && is_path(path)
-}
-
-/// What else a relative path must be, for example no longer than the system allows.
-fn is_path(path: &[u8]) -> bool {
-    RelPath::new(Path::new(OsStr::from_bytes(path))).is_ok()
+    !path.starts_with(b"/")
+        && !path.contains(&0)
+        && !components.is_empty()
+        && !components.iter().any(is_reserved)
+        // The other requirements of a relative path, such as its maximum length.
+        && RelPath::new(Path::new(OsStr::from_bytes(path))).is_ok()
 }

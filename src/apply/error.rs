@@ -1,4 +1,4 @@
-//! What can go wrong while a plan is applied or recovered, and what to do next.
+//! Errors of applying and recovering a plan, each with its remedy.
 
 use std::{
     fmt::Write as _,
@@ -6,84 +6,83 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::recovery::{Content, Recovery};
+use super::recovery::{Content, FileState, Recovery};
 use crate::{code::Code, config::RelPath, error::Class, files::Hazard};
 
-/// Why files were not changed, or not cleared away after. [`Error::hint`] says what to do next.
+/// A failure to change the files or to clean up afterwards. [`Error::hint`] returns the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another run is at work in this root. Nothing was changed.
-    #[error("another run of repin holds the lock {}{}", lock.display(), by(holder.as_deref()))]
+    /// Another run holds the lock of this root. Nothing was changed.
+    #[error("another run of repin holds the lock {}{}", lock.display(), colon_and(holder.as_deref()))]
     Locked {
-        /// The lock's file.
+        /// The lock file.
         lock: PathBuf,
-        /// What that run says about itself.
+        /// The other run's description of itself.
         holder: Option<String>,
     },
-    /// Someone wrote to files after the plan was made from them. Their content was kept, no file
-    /// was changed.
+    /// Files were edited after the plan was made from them. No file was changed.
     #[error(
         "{} was changed after the plan was made; its content is kept",
-        list(files)
+        join(files)
     )]
     Conflict {
         /// The files, in the order of the plan.
         files: Vec<RelPath>,
     },
-    /// The journal of an interrupted run cannot be resolved without a person. Nothing was touched.
-    #[error("an interrupted run cannot be finished or undone automatically; nothing was changed:{}", foreign(.0))]
+    /// A user must resolve the journal of an interrupted run. Nothing was changed.
+    #[error("an interrupted run cannot be finished or undone automatically; nothing was changed:{}", describe_foreign_content(.0))]
     Unresolved(Recovery),
-    /// The journal cannot be read as one, so what its run did is not known. Nothing was touched.
+    /// The journal is malformed, so the state of the interrupted run is unknown. Nothing was changed.
     #[error("the journal {} of an interrupted run is damaged: {reason}", journal.display())]
     Damaged {
-        /// The journal's file.
+        /// The journal file.
         journal: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// `apply` without `recover` before it. Nothing was changed.
+    /// `apply` was called without `recover` after an interrupted run. Nothing was changed.
     #[error("an interrupted run left the journal {}", journal.display())]
     Pending {
-        /// The journal's file, or where it would be.
+        /// The path of a complete journal; the stored one may have an earlier name.
         journal: PathBuf,
     },
-    /// A file, or a directory above it, that must not be replaced. No file was changed.
+    /// A file, or one of its parent directories, must not be replaced. No file was changed.
     #[error("{} cannot be changed safely: {hazard}", path.display())]
     Unsafe {
-        /// Where, beneath the root; or in full for what is repin's own.
+        /// The path: relative to the root, or absolute for repin's state.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         hazard: Hazard,
     },
     /// A system call failed. Unless wrapped in one of the next two variants, no file was changed.
     #[error("{doing} {} failed: {error}", path.display())]
     Io {
-        /// Where, beneath the root; or in full for what is repin's own.
+        /// The path: relative to the root, or absolute for repin's state.
         path: PathBuf,
-        /// What was being done: "opening", "syncing".
+        /// The operation: "opening", "syncing".
         doing: &'static str,
         /// The operating system's error.
         #[source]
         error: io::Error,
     },
-    /// Changing the files failed, and so did undoing it: some may be old and some new.
+    /// Changing the files failed, and so did the undo: some files may be old and some new.
     #[error("{cause}; undoing the changes failed too: {undo}")]
     Unfinished {
-        /// Why it stopped: decides what kind of failure this is.
+        /// The first failure, which determines the class.
         cause: Box<Error>,
-        /// Why it could not be undone.
+        /// The failure of the undo.
         undo: Box<Error>,
     },
-    /// All files have their new content; only clearing away failed.
+    /// All files have their new content; only the cleanup failed.
     #[error("all files have their new content, but cleanup failed: {cause}")]
     Uncleared {
-        /// Why.
+        /// The failure of the cleanup.
         cause: Box<Error>,
     },
 }
 
 impl Error {
-    /// What to do next.
+    /// The remedy.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Locked { .. } => {
@@ -124,7 +123,6 @@ impl Error {
         }
     }
 
-    /// An [`Error::Io`].
     pub(super) fn io(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -133,16 +131,21 @@ impl Error {
         }
     }
 
-    /// Whether the error means that something is missing.
+    /// Whether a file or directory is missing.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether the error means that a directory is missing or is not a directory.
+    /// Whether a directory is missing or is not a directory.
     pub(super) fn is_out_of_reach(&self) -> bool {
-        let no_directory =
-            matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotADirectory);
-        no_directory || self.is_absence() || matches!(self, Self::Unsafe { .. })
+        match self {
+            Self::Unsafe { .. } => true,
+            Self::Io { error, .. } => matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+            _ => false,
+        }
     }
 }
 
@@ -159,40 +162,31 @@ impl From<Error> for crate::error::Errors {
     }
 }
 
-/// Names what is neither old nor new.
-fn foreign(recovery: &Recovery) -> String {
+fn describe_foreign_content(recovery: &Recovery) -> String {
     let mut text = String::new();
-    for file in &recovery.files {
-        if file.content == Content::Other {
-            let _ = write!(
-                text,
-                " {} has neither the old nor the new content;",
-                file.path
-            );
+    for FileState {
+        path,
+        content,
+        copies,
+    } in &recovery.files
+    {
+        if *content == Content::Other {
+            let _ = write!(text, " {path} has neither the old nor the new content;");
         }
-        for copy in file
-            .copies
-            .iter()
-            .filter(|copy| copy.content == Content::Other)
-        {
-            let _ = write!(
-                text,
-                " {} holds foreign content of {};",
-                copy.path, file.path
-            );
+        for copy in copies {
+            if copy.content == Content::Other {
+                let _ = write!(text, " {} holds foreign content of {path};", copy.path);
+            }
         }
     }
     text.trim_end_matches(';').to_owned()
 }
 
-fn by(holder: Option<&str>) -> String {
+fn colon_and(holder: Option<&str>) -> String {
     holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
 
-fn list(files: &[RelPath]) -> String {
-    files
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn join(files: &[RelPath]) -> String {
+    let paths: Vec<_> = files.iter().map(ToString::to_string).collect();
+    paths.join(", ")
 }

@@ -1,7 +1,9 @@
-//! Targets and their copies change places; what came out is looked at; and all of it backwards.
+//! Exchanges each target with its staged copy, verifies the old content, and undoes exchanges.
 //!
-//! Nothing is written to the disk by name here and no journal is known: who calls has staged the
-//! copies, and syncs after.
+//! The caller stages the copies before and syncs the directories afterwards. The journal is not
+//! involved.
+
+use std::ffi::OsStr;
 
 use rustix::io::Errno;
 
@@ -11,128 +13,133 @@ use super::{
     journal::Item,
 };
 
-/// What a name holds, compared with an item.
+/// The content of a directory entry, compared with an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occupant {
     Absent,
     Old,
     New,
-    /// Anything else, be it no file at all.
+    /// Foreign content, or an entry that is not a regular file.
     Other,
 }
 
-/// Looks at what `name` holds.
-pub(super) fn held(
+/// Compares the entry `name` with the contents of `item`.
+pub(super) fn occupant(
     directory: &Directory,
-    name: impl AsRef<std::ffi::OsStr>,
+    name: impl AsRef<OsStr>,
     item: &Item<'_>,
 ) -> Result<Occupant, Error> {
-    let digest = match directory.look(name)? {
+    let digest = match directory.open_entry(name)? {
         DirectoryEntry::Absent => return Ok(Occupant::Absent),
-        DirectoryEntry::Odd(_) => return Ok(Occupant::Other),
+        DirectoryEntry::NotRegular(_) => return Ok(Occupant::Other),
         DirectoryEntry::File(file) => file.digest()?,
     };
-    Ok(match digest {
-        digest if digest == item.new => Occupant::New,
-        digest if digest == item.old => Occupant::Old,
-        _ => Occupant::Other,
-    })
+    if digest == item.new {
+        Ok(Occupant::New)
+    } else if digest == item.old {
+        Ok(Occupant::Old)
+    } else {
+        Ok(Occupant::Other)
+    }
 }
 
-/// Exchanges the items in their order, and stops at the first that fails or that was not what the
-/// plan was made from.
-pub(super) fn all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
-    items.iter().try_for_each(|item| {
-        swap(&root.directory_of(&item.path)?, item)?;
-        came_out(root, item)
-    })
+/// Exchanges the items in order. Stops at the first failure, or at the first file whose content
+/// differs from the plan's old content.
+pub(super) fn exchange_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
+    for item in items {
+        exchange(&root.directory_of(&item.path)?, item)?;
+        check_old_content(root, item)?;
+    }
+    Ok(())
 }
 
-/// Fails unless the copy of an exchanged item holds what the plan was made from.
-pub(super) fn came_out(root: &Root, item: &Item<'_>) -> Result<(), Error> {
-    match held(&root.directory_of(&item.path)?, &item.copy, item)? {
+/// Fails unless the copy of an exchanged item contains the plan's old content.
+pub(super) fn check_old_content(root: &Root, item: &Item<'_>) -> Result<(), Error> {
+    match occupant(&root.directory_of(&item.path)?, &item.copy, item)? {
         Occupant::Old => Ok(()),
         _ => Err(conflict(item)),
     }
 }
 
-/// Puts back those items that were exchanged, the last first, as many as can be; fails if any could
-/// not. All must have been staged.
-pub(super) fn back(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
-    let undone = items
-        .iter()
-        .rev()
-        .map(|item| match root.directory_of(&item.path) {
+/// Undoes every exchange that can be undone, the last first, and returns the first failure. All items
+/// must have been staged.
+pub(super) fn undo_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
+    let mut result = Ok(());
+    for item in items.iter().rev() {
+        let undone = match root.directory_of(&item.path) {
             Err(error) if error.is_absence() => Ok(()),
-            directory => one_back(&directory?, item),
-        });
-    undone.fold(Ok(()), Result::and)
+            Err(error) => Err(error),
+            Ok(directory) => undo(&directory, item),
+        };
+        result = result.and(undone);
+    }
+    result
 }
 
-/// Looks instead of remembering: an exchange that failed half-way, or that only says that it
-/// failed, is undone too.
-fn one_back(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
-    settle(directory, item)?;
-    match (
-        held(directory, item.name(), item)?,
-        held(directory, &item.copy, item)?,
-    ) {
+/// Undoes one exchange. The contents decide whether it happened, because an exchange that reported a
+/// failure may have happened too.
+fn undo(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+    finish_link_exchange(directory, item)?;
+    let target = occupant(directory, item.name(), item)?;
+    match (target, occupant(directory, &item.copy, item)?) {
         // Never exchanged.
         (_, Occupant::New) => Ok(()),
         (Occupant::New, Occupant::Old | Occupant::Other) => {
-            swap(directory, item)?;
-            match held(directory, &item.copy, item)? {
+            exchange(directory, item)?;
+            match occupant(directory, &item.copy, item)? {
                 Occupant::New => Ok(()),
                 _ => Err(conflict(item)),
             }
         }
-        // Someone wrote to the new content, or took the copy away: left where it is.
+        // Another process edited the new content or removed the copy: both remain unchanged.
         _ => Err(conflict(item)),
     }
 }
 
-/// Finishes what [`swap_by_link`] may have left between its last two steps.
-fn settle(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
-    match (directory.look(&item.copy)?, directory.look(&item.spare)?) {
-        (DirectoryEntry::Absent, DirectoryEntry::File(_) | DirectoryEntry::Odd(_)) => {
-            directory.rename(&item.spare, &item.copy)
+/// Performs the last step of [`exchange_by_link`] if a crash prevented it.
+fn finish_link_exchange(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+    let copy = directory.open_entry(&item.copy)?;
+    let old_link = directory.open_entry(&item.old_link)?;
+    match (copy, old_link) {
+        (DirectoryEntry::Absent, DirectoryEntry::File(_) | DirectoryEntry::NotRegular(_)) => {
+            directory.rename(&item.old_link, &item.copy)
         }
         _ => Ok(()),
     }
 }
 
-fn swap(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+fn exchange(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
     match directory.exchange(item.name(), &item.copy) {
         Ok(()) => Ok(()),
-        // macOS says NOTSUP.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => swap_by_link(directory, item),
-        Err(error) => Err(failed(directory, item, error)),
+        // macOS returns NOTSUP.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => exchange_by_link(directory, item),
+        Err(error) => Err(exchange_error(directory, item, error)),
     }
 }
 
-/// Where the file system cannot exchange: a second name keeps the old content while the new one
-/// takes its place, and becomes the copy. Whoever replaces the file between the look and the rename
-/// loses: only an exchange has no such gap.
-fn swap_by_link(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+/// Replaces an exchange where the file system has none: a hard link keeps the old content while the
+/// copy is renamed over the target, and then becomes the copy. An edit by another process between the
+/// check and the rename is lost; only a real exchange has no such gap.
+fn exchange_by_link(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
     let target = item.name();
-    directory.remove(&item.spare)?;
+    directory.remove(&item.old_link)?;
     directory
-        .link(target, &item.spare)
-        .map_err(|e| failed(directory, item, e))?;
-    if !directory
-        .is_same(target, &item.spare)
-        .map_err(|e| failed(directory, item, e))?
-    {
+        .link(target, &item.old_link)
+        .map_err(|e| exchange_error(directory, item, e))?;
+    let is_same = directory
+        .is_same(target, &item.old_link)
+        .map_err(|e| exchange_error(directory, item, e))?;
+    if !is_same {
         return Err(conflict(item));
     }
     directory.rename(&item.copy, target)?;
-    directory.rename(&item.spare, &item.copy)
+    directory.rename(&item.old_link, &item.copy)
 }
 
-fn failed(directory: &Directory, item: &Item<'_>, error: Errno) -> Error {
+fn exchange_error(directory: &Directory, item: &Item<'_>, error: Errno) -> Error {
     match error {
         Errno::NOENT => conflict(item),
-        _ => Error::io("exchanging", &directory.at(item.name()), error),
+        _ => Error::io("exchanging", &directory.path_of(item.name()), error),
     }
 }
 

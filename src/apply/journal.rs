@@ -1,15 +1,15 @@
-//! The journal's text: which files a plan changes, from what to what, and the new bytes.
+//! The text of the journal: the files of a plan, their old and new digests, and their new contents.
 //!
-//! Writing and parsing only; where it is kept, `state` knows. The text is hostile when it is read
-//! back: a path is beneath the root and nothing of git's or repin's own, lengths are those of bytes
-//! that are there, everything hashes.
+//! This module writes and parses the text; `state` stores it. A stored journal is hostile: a path must
+//! be below the root and must not belong to git or repin, lengths must fit the text, and every digest
+//! must match.
 //!
 //! ```text
 //! repin journal 1 <token> <number of files>
 //! <length of path> <old sha256> <new sha256> <length of content>
 //! <path><content>
 //! …
-//! <sha256 of all before>
+//! <sha256 of all preceding bytes>
 //! ```
 
 use std::{
@@ -27,29 +27,29 @@ use crate::{
     plan::FileChange,
 };
 
-const FIRST: &str = "repin journal 1 ";
+const HEADER: &str = "repin journal 1 ";
 
-/// All files of one run.
+/// The changes of one run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Journal<'a> {
-    /// Makes the names of this run's copies its own.
+    /// Makes the names of the copies unique to this run.
     token: u64,
     pub(super) items: Vec<Item<'a>>,
 }
 
-/// One file that changes.
+/// A changed file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Item<'a> {
     pub(super) path: RelPath,
     pub(super) old: Digest,
     pub(super) new: Digest,
-    /// The new content.
-    pub(super) bytes: &'a [u8],
-    /// The name beside the target that the new content is written to, and that the old one comes
-    /// out at.
+    pub(super) new_content: &'a [u8],
+    /// The name of the copy next to the target: it contains the new content before the exchange, and
+    /// the old content afterwards.
     pub(super) copy: String,
-    /// The second name that keeps the old content where two files cannot be exchanged in one step.
-    pub(super) spare: String,
+    /// The name of the hard link that keeps the old content where the file system cannot exchange two
+    /// files in one step.
+    pub(super) old_link: String,
 }
 
 impl Item<'_> {
@@ -58,182 +58,174 @@ impl Item<'_> {
         self.path
             .as_path()
             .file_name()
-            .expect("a RelPath is made of names")
+            .expect("a RelPath has a file name")
     }
 
-    /// The path of `name` beside the target.
-    pub(super) fn beside(&self, name: &str) -> RelPath {
+    /// The path of `name` in the target's directory.
+    pub(super) fn sibling(&self, name: &str) -> RelPath {
         RelPath::new(&self.path.as_path().with_file_name(name))
-            .expect("a sibling of a RelPath is one")
+            .expect("a sibling of a RelPath is a RelPath")
     }
 }
 
 impl<'a> Journal<'a> {
-    /// The journal of a plan.
-    pub(super) fn of(changes: &'a [FileChange], token: u64) -> Self {
-        let contents = changes
-            .iter()
-            .map(|c| (c.path.clone(), c.old_sha256, c.new_sha256, c.new.as_slice()));
-        Self::new(token, contents.collect())
-    }
-
-    fn new(token: u64, contents: Vec<Change<'a>>) -> Self {
-        let items = contents
-            .into_iter()
-            .enumerate()
-            .map(|(place, (path, old, new, bytes))| {
-                let copy = format!(".repin-{token:016x}-{place}");
-                let spare = format!("{copy}-old");
-                Item {
-                    path,
-                    old,
-                    new,
-                    bytes,
-                    copy,
-                    spare,
-                }
-            });
-        Self {
+    pub(super) fn new(changes: &'a [FileChange], token: u64) -> Self {
+        let mut journal = Self {
             token,
-            items: items.collect(),
+            items: Vec::new(),
+        };
+        for change in changes {
+            let FileChange {
+                path,
+                old_sha256,
+                new_sha256,
+                new,
+                ..
+            } = change;
+            journal.push(path.clone(), *old_sha256, *new_sha256, new);
         }
+        journal
     }
 
-    /// Writes the text.
-    pub(super) fn write(&self, to: impl Write) -> io::Result<()> {
-        let mut to = Hashing {
-            to,
-            hasher: Hasher::default(),
-        };
-        writeln!(to, "{FIRST}{:016x} {}", self.token, self.items.len())?;
-        for Item {
+    fn push(&mut self, path: RelPath, old: Digest, new: Digest, new_content: &'a [u8]) {
+        let copy = format!(".repin-{:016x}-{}", self.token, self.items.len());
+        self.items.push(Item {
             path,
             old,
             new,
-            bytes,
-            ..
-        } in &self.items
-        {
-            let path = path.as_bytes();
-            writeln!(
-                to,
-                "{} {} {} {}",
-                path.len(),
-                old.hex(),
-                new.hex(),
-                bytes.len()
-            )?;
-            to.write_all(path)?;
-            to.write_all(bytes)?;
-            to.write_all(b"\n")?;
-        }
-        let Hashing { mut to, hasher } = to;
-        writeln!(to, "{}", hasher.finish().hex())?;
-        to.flush()
+            new_content,
+            old_link: format!("{copy}-old"),
+            copy,
+        });
     }
 
-    /// Reads the text back; the error says what is wrong with it.
+    /// Writes the text.
+    pub(super) fn write(&self, output: impl Write) -> io::Result<()> {
+        let mut output = HashingWriter {
+            inner: output,
+            hasher: Hasher::default(),
+        };
+        writeln!(output, "{HEADER}{:016x} {}", self.token, self.items.len())?;
+        for item in &self.items {
+            let path = item.path.as_bytes();
+            let (old, new) = (item.old.hex(), item.new.hex());
+            let (path_length, content_length) = (path.len(), item.new_content.len());
+            writeln!(output, "{path_length} {old} {new} {content_length}")?;
+            output.write_all(path)?;
+            output.write_all(item.new_content)?;
+            output.write_all(b"\n")?;
+        }
+        let checksum = output.hasher.finish().hex();
+        writeln!(output.inner, "{checksum}")?;
+        output.inner.flush()
+    }
+
+    /// Parses the text. The error describes the defect.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, String> {
-        let (body, sum) = text
-            .len()
-            .checked_sub(65)
-            .map(|last| text.split_at(last))
-            .ok_or(SHORT)?;
-        if sum != format!("{}\n", Digest::of(body).hex()).as_bytes() {
+        let body_length = text.len().checked_sub(CHECKSUM_LINE).ok_or(TRUNCATED)?;
+        let (body, checksum) = text.split_at(body_length);
+        if checksum != format!("{}\n", Digest::of(body).hex()).as_bytes() {
             return Err("the checksum is wrong".to_owned());
         }
-        let mut rest = Cursor(body);
-        let first = rest
+        let mut parser = Parser { rest: body };
+        let header = parser
             .line()?
-            .strip_prefix(FIRST)
+            .strip_prefix(HEADER)
             .ok_or("another version of repin wrote it")?;
-        let (token, count) = first.split_once(' ').ok_or(SHAPE)?;
-        let token = u64::from_str_radix(token, 16).map_err(|_| SHAPE)?;
-        let mut contents = Vec::new();
-        while !rest.0.is_empty() {
-            contents.push(rest.file()?);
+        let (token, count) = header.split_once(' ').ok_or(MALFORMED)?;
+        let mut journal = Self {
+            token: u64::from_str_radix(token, 16).map_err(|_| MALFORMED)?,
+            items: Vec::new(),
+        };
+        let mut paths = BTreeSet::new();
+        while !parser.rest.is_empty() {
+            parser.item(&mut journal)?;
         }
-        if count.parse() != Ok(contents.len()) {
+        if count.parse() != Ok(journal.items.len()) {
             return Err("the number of files differs from its header".to_owned());
         }
-        let paths: BTreeSet<_> = contents.iter().map(|(path, ..)| path.as_bytes()).collect();
-        if paths.len() != contents.len() {
+        if !journal.items.iter().all(|item| paths.insert(&item.path)) {
             return Err("it lists a file twice".to_owned());
         }
-        Ok(Self::new(token, contents))
+        Ok(journal)
     }
 }
 
-const SHORT: &str = "it ends early";
-const SHAPE: &str = "a line is malformed";
+/// The length of the last line.
+const CHECKSUM_LINE: usize = 65;
+const TRUNCATED: &str = "it ends early";
+const MALFORMED: &str = "a line is malformed";
 
-type Change<'a> = (RelPath, Digest, Digest, &'a [u8]);
+struct Parser<'a> {
+    rest: &'a [u8],
+}
 
-/// What is still to be parsed.
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
+impl<'a> Parser<'a> {
     fn line(&mut self) -> Result<&'a str, String> {
-        let end = self.0.iter().position(|&byte| byte == b'\n').ok_or(SHORT)?;
-        let line = std::str::from_utf8(&self.0[..end]).map_err(|_| SHAPE)?;
-        self.0 = &self.0[end + 1..];
-        Ok(line)
+        let end = self.rest.iter().position(|&byte| byte == b'\n');
+        let line = self.bytes(end.ok_or(TRUNCATED)?)?;
+        self.rest = &self.rest[1..];
+        std::str::from_utf8(line).map_err(|_| MALFORMED.to_owned())
     }
 
-    fn take(&mut self, length: &str) -> Result<&'a [u8], String> {
-        let length: usize = length.parse().map_err(|_| SHAPE)?;
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(taken)
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], String> {
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(TRUNCATED)?;
+        self.rest = rest;
+        Ok(bytes)
     }
 
-    fn file(&mut self) -> Result<Change<'a>, String> {
+    fn item(&mut self, journal: &mut Journal<'a>) -> Result<(), String> {
         let fields: Vec<_> = self.line()?.split(' ').collect();
-        let [path, old, new, content] = fields[..] else {
-            return Err(SHAPE.to_owned());
+        let [path_length, old, new, content_length] = fields[..] else {
+            return Err(MALFORMED.to_owned());
         };
-        let digest = |digits| Digest::from_hex(digits).map_err(|_| SHAPE);
-        let (path, old, new) = (checked(self.take(path)?)?, digest(old)?, digest(new)?);
-        let bytes = self.take(content)?;
-        if Digest::of(bytes) != new {
+        let path_length = path_length.parse().map_err(|_| MALFORMED)?;
+        let content_length = content_length.parse().map_err(|_| MALFORMED)?;
+        let old = Digest::from_hex(old).map_err(|_| MALFORMED)?;
+        let new = Digest::from_hex(new).map_err(|_| MALFORMED)?;
+        let path = parse_path(self.bytes(path_length)?)?;
+        let content = self.bytes(content_length)?;
+        if Digest::of(content) != new {
             return Err(format!(
                 "the new content of {path} does not match its digest"
             ));
         }
-        match self.line()? {
-            "" => Ok((path, old, new, bytes)),
-            _ => Err(SHAPE.to_owned()),
+        if !self.line()?.is_empty() {
+            return Err(MALFORMED.to_owned());
         }
+        journal.push(path, old, new, content);
+        Ok(())
     }
 }
 
-/// A path that a plan could have: nothing that the scanner never enters.
-fn checked(path: &[u8]) -> Result<RelPath, String> {
-    let shown = String::from_utf8_lossy(path);
+/// Parses the path of a file that a plan may change: the scanner never enters the directories of git
+/// and repin.
+fn parse_path(bytes: &[u8]) -> Result<RelPath, String> {
     let path =
-        RelPath::new(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
-    let ours = path.as_bytes().split(|&byte| byte == b'/').any(is_reserved);
-    if ours || path.as_bytes().contains(&0) {
-        return Err(format!("it lists {shown}, which no plan changes"));
+        RelPath::new(Path::new(OsStr::from_bytes(bytes))).map_err(|error| error.to_string())?;
+    let mut names = path.as_bytes().split(|&byte| byte == b'/');
+    if names.any(is_reserved) || path.as_bytes().contains(&0) {
+        let bytes = String::from_utf8_lossy(bytes);
+        return Err(format!("it lists {bytes}, which no plan changes"));
     }
     Ok(path)
 }
 
-/// Hashes what passes through.
-struct Hashing<W> {
-    to: W,
+/// Hashes the bytes that it writes.
+struct HashingWriter<W> {
+    inner: W,
     hasher: Hasher,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
+        let written = self.inner.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        self.inner.flush()
     }
 }
 
@@ -254,17 +246,16 @@ mod tests {
 
     fn text(changes: &[FileChange]) -> Vec<u8> {
         let mut text = Vec::new();
-        Journal::of(changes, 0xfeed).write(&mut text).unwrap();
+        Journal::new(changes, 0xfeed).write(&mut text).unwrap();
         text
     }
 
-    /// The text with the right checksum after it.
-    fn sealed(body: &[u8]) -> Vec<u8> {
+    fn with_checksum(body: &[u8]) -> Vec<u8> {
         [body, Digest::of(body).hex().as_bytes(), b"\n"].concat()
     }
 
     #[test]
-    fn journal_is_read_back_for_any_bytes() {
+    fn journal_with_arbitrary_bytes_round_trips() {
         let changes = [
             change(b"a/b\n c.yml", b"new\0\n\n"),
             change(b"\xff\xfe/d", b""),
@@ -273,29 +264,29 @@ mod tests {
         let text = text(&changes);
         assert_eq!(
             Journal::parse(&text).unwrap(),
-            Journal::of(&changes, 0xfeed)
+            Journal::new(&changes, 0xfeed)
         );
     }
 
     #[test]
-    fn every_truncation_and_every_changed_byte_is_noticed() {
+    fn truncated_or_changed_journal_is_refused() {
         let text = text(&[change(b"a", b"new"), change(b"b", b"newer")]);
         for end in 0..text.len() {
             assert!(Journal::parse(&text[..end]).is_err(), "cut at {end}");
         }
-        for at in 0..text.len() {
+        for offset in 0..text.len() {
             let mut text = text.clone();
-            text[at] ^= 1;
-            assert!(Journal::parse(&text).is_err(), "changed at {at}");
+            text[offset] ^= 1;
+            assert!(Journal::parse(&text).is_err(), "changed at {offset}");
         }
     }
 
     #[test]
-    fn a_journal_with_a_right_checksum_is_still_not_believed() {
+    fn hostile_journal_with_valid_checksum_is_refused() {
         let hex = Digest::of(b"new").hex();
-        let entry = |path: &str| format!("{} {hex} {hex} 3\n{path}new\n", path.len());
-        let one = |entry: &str| format!("repin journal 1 {:016x} 1\n{entry}", 7);
-        assert!(Journal::parse(&sealed(one(&entry("a")).as_bytes())).is_ok());
+        let item = |path: &str| format!("{} {hex} {hex} 3\n{path}new\n", path.len());
+        let journal = |items: &str| format!("repin journal 1 {:016x} 1\n{items}", 7);
+        assert!(Journal::parse(&with_checksum(journal(&item("a")).as_bytes())).is_ok());
         let hostile = [
             "/etc/passwd",
             "../a",
@@ -310,26 +301,26 @@ mod tests {
         ];
         for path in hostile {
             assert!(
-                Journal::parse(&sealed(one(&entry(path)).as_bytes())).is_err(),
+                Journal::parse(&with_checksum(journal(&item(path)).as_bytes())).is_err(),
                 "{path:?}"
             );
         }
         let malformed = [
-            one("").replace("repin journal 1", "repin journal 2"),
-            one(""),
-            one(&(entry("a") + &entry("b"))),
-            one(&(entry("a") + &entry("./a"))).replace(" 1\n", " 2\n"),
-            one(&entry("a").replace("anew", "anow")),
-            one(&entry("a").replace(" 3\n", " 99999999999999999999999\n")),
-            one(&entry("a").replace(" 3\n", " 18446744073709551615\n")),
-            one(&entry("a").replace(" 3\n", " 2\n")),
-            one(&entry("a").replace(&hex, "abc")),
+            journal("").replace("repin journal 1", "repin journal 2"),
+            journal(""),
+            journal(&(item("a") + &item("b"))),
+            journal(&(item("a") + &item("./a"))).replace(" 1\n", " 2\n"),
+            journal(&item("a").replace("anew", "anow")),
+            journal(&item("a").replace(" 3\n", " 99999999999999999999999\n")),
+            journal(&item("a").replace(" 3\n", " 18446744073709551615\n")),
+            journal(&item("a").replace(" 3\n", " 2\n")),
+            journal(&item("a").replace(&hex, "abc")),
             "repin journal 1 7\n".to_owned(),
             String::new(),
         ];
         for text in malformed {
             assert!(
-                Journal::parse(&sealed(text.as_bytes())).is_err(),
+                Journal::parse(&with_checksum(text.as_bytes())).is_err(),
                 "{text:?}"
             );
         }

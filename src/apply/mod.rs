@@ -1,11 +1,11 @@
-//! Applying a plan to the work tree: every file gets its new content, or none does.
+//! Applies a plan to the work tree: either every file gets its new content, or none does.
 //!
-//! Nothing is scanned, planned or shown here, and no git command runs. [`FileChange`]s come in;
-//! files change, and a [`Recovery`] or an [`Error`] goes out. The steps: take the lock (`state`),
-//! write the journal (`journal`), write the new contents next to their targets (`stage`), exchange
-//! them (`exchange`), clean up. What a crash leaves behind is finished or undone from the journal
-//! (`recover`). Every name is reached directory by directory (`directory`), so that a symlink put
-//! in the way leads nowhere. `state` explains the two phases.
+//! The input is a list of [`FileChange`]s; the output is changed files, and a [`Recovery`] or an
+//! [`Error`]. The module neither scans nor plans nor prints, and runs no git command. The steps: take
+//! the lock (`state`), write the journal (`journal`), write the new contents next to their targets
+//! (`stage`), exchange each target with its copy (`exchange`), clean up. After a crash, the journal
+//! suffices to finish or undo the run (`recover`). Every path is opened directory by directory
+//! (`directory`), so that a planted symlink cannot redirect a write. `state` explains the two phases.
 
 mod directory;
 mod error;
@@ -27,12 +27,12 @@ use std::{
 };
 
 pub use error::Error;
-pub use recovery::{Content, FileState, Recovery, StagedCopy, State};
+pub use recovery::{Content, FileState, Recovery, RecoveryState, StagedCopy};
 
 use self::{
     directory::Root,
     journal::{Item, Journal},
-    state::{StateLocation, Stored},
+    state::{LockedState, Phase, StateLocation, StoredJournal},
 };
 use crate::plan::FileChange;
 
@@ -40,113 +40,87 @@ use crate::plan::FileChange;
 #[derive(Debug)]
 pub struct Session {
     root: Root,
-    state: state::LockedState,
+    state: LockedState,
 }
 
 impl Session {
-    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. `holder` says
-    /// in one line who takes it, for those that are turned away. What an interrupted run left is
-    /// not looked at: call [`recover`](Self::recover) next.
+    /// Takes the lock of `root`, or fails immediately with [`Error::Locked`]. `holder` describes this
+    /// run in one line for the processes that find the lock held. Call
+    /// [`recover`](Self::recover) next: an interrupted run may have left a journal.
     pub fn begin(root: &Path, holder: &str) -> Result<Self, Error> {
         let root = Root::open(root)?;
-        let state = StateLocation::of(root.path())?.hold(holder)?;
+        let state = StateLocation::for_root(root.path())?.lock(holder)?;
         Ok(Self { root, state })
     }
 
-    /// Finishes or undoes what an interrupted run left. What cannot be resolved is
-    /// [`Error::Unresolved`] or [`Error::Damaged`], and then nothing was touched.
+    /// Finishes or undoes an interrupted run. If its files contain foreign content or its journal is
+    /// damaged, returns [`Error::Unresolved`] or [`Error::Damaged`] and changes nothing.
     pub fn recover(&mut self) -> Result<Recovery, Error> {
         recover::resolve(&self.root, &self.state)
     }
 
-    /// Drops the journal and the copies that hold known contents, whatever the files hold: those
-    /// stay as they are. Copies with other contents stay too, and are named in the result.
+    /// Deletes the journal and the copies with known contents. The files remain unchanged, and so do
+    /// the copies with foreign contents, which the result lists.
     pub fn discard(&mut self) -> Result<Recovery, Error> {
         recover::discard(&self.root, &self.state)
     }
 
-    /// Gives all files their new content, or leaves all with their old one. An empty slice touches
-    /// nothing.
+    /// Gives every file its new content, or restores the old content of all. An empty slice is a
+    /// no-op.
     pub fn apply(&mut self, changes: &[FileChange]) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
-        if !matches!(self.state.read()?, Stored::Nothing) {
+        if !matches!(self.state.read()?, StoredJournal::Missing) {
             return Err(Error::Pending {
-                journal: self.state.shown(),
+                journal: self.state.journal_path(),
             });
         }
-        let journal = Journal::of(changes, RandomState::new().hash_one(changes.len()));
-        preflight(&self.root, &journal.items)?;
+        let journal = Journal::new(changes, RandomState::new().hash_one(changes.len()));
+        let items = &journal.items;
+        check_targets(&self.root, items)?;
         self.state.write(&journal)?;
-        self.carry_out(&journal.items)
-            .map_err(|failure| failure.into_error(&self.root, &self.state, &journal.items))?;
-        // The files are all new and on the disk: from here on there is only clearing away to do.
-        let cleared = recover::clear(&self.root, &self.state, &journal.items);
-        cleared.map_err(|cause| Error::Uncleared {
+        if let Err(cause) = self.stage(items) {
+            return Err(self.undo(cause, Phase::Staging, items));
+        }
+        if let Err(cause) = self.exchange(items) {
+            return Err(self.undo(cause, Phase::Exchanging, items));
+        }
+        // Every new content is durable: a failure from here on only leaves copies or the journal.
+        recover::clear(&self.root, &self.state, items).map_err(|cause| Error::Uncleared {
             cause: Box::new(cause),
         })
     }
 
-    /// From the journal to the point of no return: the first old content that is dropped.
-    fn carry_out(&self, items: &[Item<'_>]) -> Result<(), Failure> {
-        let all: Vec<&Item<'_>> = items.iter().collect();
-        stage::stage_all(&self.root, &all)
-            .and_then(|()| self.root.sync_directories(items))
-            .map_err(Failure::Staging)?;
-        self.state.begin_exchange().map_err(Failure::Staging)?;
-        exchange::all(&self.root, &all)
-            .and_then(|()| self.root.sync_directories(items))
-            // Whoever had a file open for writing since before its exchange may have written only
-            // now.
-            .and_then(|()| {
-                all.iter()
-                    .try_for_each(|item| exchange::came_out(&self.root, item))
-            })
-            .and_then(|()| recover::remove_copies(&self.root, &items[0]))
-            .map_err(Failure::Exchanging)
+    /// Writes the copies durably, then records that files may be exchanged.
+    fn stage(&self, items: &[Item<'_>]) -> Result<(), Error> {
+        stage::stage_all(&self.root, &items.iter().collect::<Vec<_>>())?;
+        self.root.sync_directories(items)?;
+        self.state.begin_exchange()
     }
-}
 
-/// Reports whether an interrupted run left a journal (or a running one has one), and what `recover`
-/// would find and do. Takes no lock and changes nothing; `None` if there is no journal.
-pub fn pending(root: &Path) -> Result<Option<Recovery>, Error> {
-    let root = Root::open(root)?;
-    match StateLocation::of(root.path())?.look()? {
-        Some(state) => recover::foresee(&root, &state),
-        None => Ok(None),
+    /// Exchanges the files durably, up to the point of no return: the removal of the first old
+    /// content.
+    fn exchange(&self, items: &[Item<'_>]) -> Result<(), Error> {
+        exchange::exchange_all(&self.root, &items.iter().collect::<Vec<_>>())?;
+        self.root.sync_directories(items)?;
+        // Checked again: a process that opened a file before its exchange may have written to it
+        // since the first check.
+        for item in items {
+            exchange::check_old_content(&self.root, item)?;
+        }
+        recover::remove_copies(&self.root, &items[0])
     }
-}
 
-/// An [`Error::Locked`] if a run holds the lock of `root` now. Changes nothing; `None` where nobody
-/// does.
-pub fn locked(root: &Path) -> Result<Option<Error>, Error> {
-    let root = Root::open(root)?;
-    match StateLocation::of(root.path())?.look()? {
-        Some(state) => Ok(state.is_locked()?.then(|| state.locked())),
-        None => Ok(None),
-    }
-}
-
-/// How far a plan came before it failed.
-enum Failure {
-    /// No file was exchanged.
-    Staging(Error),
-    /// Some may be.
-    Exchanging(Error),
-}
-
-impl Failure {
-    /// Undoes what was done; if that fails too the journal stays.
-    fn into_error(self, root: &Root, state: &state::LockedState, items: &[Item<'_>]) -> Error {
-        let (cause, back) = match self {
-            Self::Staging(cause) => (cause, Ok(())),
-            Self::Exchanging(cause) => {
-                let back = exchange::back(root, &items.iter().collect::<Vec<_>>());
-                (cause, back.and_then(|()| root.sync_directories(items)))
-            }
+    /// Restores the old contents after a failure in `phase` and returns the error to report. If this
+    /// fails too, the journal remains for `recover`.
+    fn undo(&self, cause: Error, phase: Phase, items: &[Item<'_>]) -> Error {
+        let restored = match phase {
+            Phase::Staging => Ok(()),
+            Phase::Exchanging => exchange::undo_all(&self.root, &items.iter().collect::<Vec<_>>())
+                .and_then(|()| self.root.sync_directories(items)),
         };
-        match back.and_then(|()| recover::clear(root, state, items)) {
+        match restored.and_then(|()| recover::clear(&self.root, &self.state, items)) {
             Ok(()) => cause,
             Err(undo) => Error::Unfinished {
                 cause: Box::new(cause),
@@ -156,27 +130,43 @@ impl Failure {
     }
 }
 
-/// Looks at every target before anything is written: a regular file with one name and the content
-/// that the plan was made from.
-fn preflight(root: &Root, items: &[Item<'_>]) -> Result<(), Error> {
+/// Returns the result that `recover` would have, or `None` if there is no journal. The journal may
+/// also belong to a run in progress. Takes no lock and changes nothing.
+pub fn preview_recovery(root: &Path) -> Result<Option<Recovery>, Error> {
+    let root = Root::open(root)?;
+    match StateLocation::for_root(root.path())?.open()? {
+        Some(state) => recover::preview(&root, &state),
+        None => Ok(None),
+    }
+}
+
+/// Returns [`Error::Locked`] if a run holds the lock of `root`, or `None`. Changes nothing.
+pub fn find_running(root: &Path) -> Result<Option<Error>, Error> {
+    let root = Root::open(root)?;
+    match StateLocation::for_root(root.path())?.open()? {
+        Some(state) if state.is_locked()? => Ok(Some(state.locked_error())),
+        _ => Ok(None),
+    }
+}
+
+/// Checks before the first write that every target is a regular file with one name and the content
+/// that the plan was made from. An edited file takes precedence over an unsafe one, because only a
+/// conflict lists all its files.
+fn check_targets(root: &Root, items: &[Item<'_>]) -> Result<(), Error> {
     let mut edited = Vec::new();
-    let mut unsafe_file = None;
+    let mut unsafe_target = None;
     for item in items {
-        match root
-            .directory_of(&item.path)?
-            .look(item.name())?
-            .replaceable()
-        {
-            Err(hazard) => {
-                _ = unsafe_file.get_or_insert_with(|| stage::unsafe_target(item, hazard));
-            }
+        let entry = root.directory_of(&item.path)?.open_entry(item.name())?;
+        match entry.into_replaceable_file() {
             Ok(Some(file)) if file.digest()? == item.old => {}
             Ok(_) => edited.push(item.path.clone()),
+            Err(hazard) => {
+                unsafe_target.get_or_insert_with(|| stage::unsafe_target(item, hazard));
+            }
         }
     }
-    match (edited.is_empty(), unsafe_file) {
-        (false, _) => Err(Error::Conflict { files: edited }),
-        (true, Some(error)) => Err(error),
-        (true, None) => Ok(()),
+    if !edited.is_empty() {
+        return Err(Error::Conflict { files: edited });
     }
+    unsafe_target.map_or(Ok(()), Err)
 }

@@ -1,200 +1,199 @@
-//! Classifies what an interrupted run left, by contents alone, and finishes it, undoes it or leaves
-//! it unchanged.
+//! Classifies the files of an interrupted run by their contents, and finishes the run, undoes it, or
+//! changes nothing.
 //!
-//! Everything comes from the journal and the work tree; no plan and no registry is needed.
+//! The inputs are the journal and the work tree; no plan and no registry is needed.
 
 use super::{
     directory::Root,
     error::Error,
     exchange::{self, Occupant},
     journal::{Item, Journal},
-    recovery::{Content, FileState, Recovery, StagedCopy, State},
+    recovery::{Content, FileState, Recovery, RecoveryState, StagedCopy},
     stage,
-    state::{self, Phase, StateDirectory, Stored},
+    state::{LockedState, Phase, StateDirectory, StoredJournal},
 };
+
 impl FileState {
-    /// Whether the copy next to the file has the complete new content on disk.
-    fn is_ready(&self, item: &Item<'_>) -> bool {
-        let copy = item.beside(&item.copy);
+    /// Whether the copy next to the file contains the complete new content.
+    fn has_complete_copy(&self, item: &Item<'_>) -> bool {
+        let path = item.sibling(&item.copy);
         self.copies
             .iter()
-            .any(|copied| copied.path == copy && copied.content == Content::New)
+            .any(|copy| copy.path == path && copy.content == Content::New)
     }
 }
 
-/// Returns what [`resolve`] would do; `None` if there is no journal.
-pub(super) fn foresee(root: &Root, state: &StateDirectory) -> Result<Option<Recovery>, Error> {
+/// Returns the result that [`resolve`] would have, or `None` if there is no journal.
+pub(super) fn preview(root: &Root, state: &StateDirectory) -> Result<Option<Recovery>, Error> {
     match state.read()? {
-        Stored::Nothing => Ok(None),
-        Stored::Torn => Ok(Some(Recovery::without_files(State::Dropped))),
-        Stored::Complete(phase, text) => {
-            let files = survey(root, &parse(state, &text)?.items, phase)?;
+        StoredJournal::Missing => Ok(None),
+        StoredJournal::Incomplete => Ok(Some(Recovery::without_files(RecoveryState::Dropped))),
+        StoredJournal::Complete(phase, text) => {
+            let files = classify_files(root, &parse(state, &text)?.items, phase)?;
             Ok(Some(Recovery {
-                state: State::called_for(&files),
+                state: RecoveryState::required_by(&files),
                 files,
             }))
         }
     }
 }
 
-/// Finishes or undoes, or touches nothing.
-pub(super) fn resolve(root: &Root, state: &state::LockedState) -> Result<Recovery, Error> {
+/// Finishes or undoes the interrupted run. Changes nothing if a file or copy contains foreign content.
+pub(super) fn resolve(root: &Root, state: &LockedState) -> Result<Recovery, Error> {
     let (phase, text) = match state.read()? {
-        Stored::Nothing => return Ok(Recovery::without_files(State::Nothing)),
-        Stored::Torn => {
-            state.drop_journal()?;
-            return Ok(Recovery::without_files(State::Dropped));
+        StoredJournal::Missing => return Ok(Recovery::without_files(RecoveryState::Nothing)),
+        StoredJournal::Incomplete => {
+            state.remove_journal()?;
+            return Ok(Recovery::without_files(RecoveryState::Dropped));
         }
-        Stored::Complete(phase, text) => (phase, text),
+        StoredJournal::Complete(phase, text) => (phase, text),
     };
     let items = parse(state, &text)?.items;
-    let files = survey(root, &items, phase)?;
+    let files = classify_files(root, &items, phase)?;
     let recovery = Recovery {
-        state: State::called_for(&files),
+        state: RecoveryState::required_by(&files),
         files,
     };
-    if recovery.state == State::Conflict {
+    if recovery.state == RecoveryState::Conflict {
         return Err(Error::Unresolved(recovery));
     }
-    let behind = items
-        .iter()
-        .zip(&recovery.files)
-        .filter(|(_, file)| file.content == Content::Old);
-    if recovery.state == State::Forward {
-        forward(root, state, phase, &behind.collect::<Vec<_>>())?;
+    if recovery.state == RecoveryState::Forward {
+        let old_files: Vec<_> = items
+            .iter()
+            .zip(&recovery.files)
+            .filter(|(_, file)| file.content == Content::Old)
+            .collect();
+        finish(root, state, phase, &old_files)?;
     }
-    // What is dropped next may be the only copy of a content whose place is not durable yet.
+    // Synced first: a copy may be the only durable copy of a content until its file's name is durable.
     let cleared = root
         .sync_directories(&items)
         .and_then(|()| clear(root, state, &items));
     match cleared {
-        Err(cause) if recovery.state == State::Forward => Err(Error::Uncleared {
+        Ok(()) => Ok(recovery),
+        Err(cause) if recovery.state == RecoveryState::Forward => Err(Error::Uncleared {
             cause: Box::new(cause),
         }),
-        cleared => cleared.map(|()| recovery),
+        Err(cause) => Err(cause),
     }
 }
 
-/// Brings the files that are still old to their new content; if that fails those are old again, and
-/// the journal stays.
-fn forward(
+/// Gives the old files their new content. On failure, these files have their old content again and
+/// the journal remains.
+fn finish(
     root: &Root,
-    state: &state::LockedState,
+    state: &LockedState,
     phase: Phase,
-    behind: &[(&Item<'_>, &FileState)],
+    old_files: &[(&Item<'_>, &FileState)],
 ) -> Result<(), Error> {
-    let items: Vec<_> = behind.iter().map(|(item, _)| *item).collect();
-    let unready: Vec<_> = behind
+    let items: Vec<_> = old_files.iter().map(|(item, _)| *item).collect();
+    let unstaged: Vec<_> = old_files
         .iter()
-        .filter(|(item, file)| !file.is_ready(item))
+        .filter(|(item, file)| !file.has_complete_copy(item))
         .map(|(item, _)| *item)
         .collect();
-    if phase == Phase::Exchanging && !unready.is_empty() {
-        // All contents beside the targets are known and can be had from the journal: they may be
-        // half-written again.
+    if phase == Phase::Exchanging && !unstaged.is_empty() {
+        // No copy contains foreign content, and the journal contains every new content. So half-written
+        // copies are safe again.
         state.begin_staging()?;
     }
-    unready
-        .iter()
-        .try_for_each(|item| remove_copies(root, item))?;
-    stage::stage_all(root, &unready)?;
+    for item in &unstaged {
+        remove_copies(root, item)?;
+    }
+    stage::stage_all(root, &unstaged)?;
     root.sync_directories(items.iter().copied())?;
-    if !unready.is_empty() {
+    if !unstaged.is_empty() {
         state.begin_exchange()?;
     }
-    exchange::all(root, &items).map_err(|cause| match exchange::back(root, &items) {
-        Ok(()) => cause,
-        Err(undo) => Error::Unfinished {
+    let Err(cause) = exchange::exchange_all(root, &items) else {
+        return Ok(());
+    };
+    match exchange::undo_all(root, &items) {
+        Ok(()) => Err(cause),
+        Err(undo) => Err(Error::Unfinished {
             cause: Box::new(cause),
             undo: Box::new(undo),
-        },
-    })
+        }),
+    }
 }
 
 /// Removes the copies next to the targets, and then the journal.
-pub(super) fn clear(
-    root: &Root,
-    state: &state::LockedState,
-    items: &[Item<'_>],
-) -> Result<(), Error> {
-    items
-        .iter()
-        .try_for_each(|item| remove_copies(root, item))?;
-    // So that no copy comes back after a power cut without the journal that knows it. The files are
-    // safe either way.
-    let _ = root.sync_directories(items);
-    state.drop_journal()
-}
-
-/// Removes the copy next to one target; a missing directory took it along.
-pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
-    match root.directory_of(&item.path) {
-        Err(error) if error.is_absence() => Ok(()),
-        directory => {
-            let directory = directory?;
-            directory
-                .remove(&item.copy)
-                .and_then(|()| directory.remove(&item.spare))
-        }
+pub(super) fn clear(root: &Root, state: &LockedState, items: &[Item<'_>]) -> Result<(), Error> {
+    for item in items {
+        remove_copies(root, item)?;
     }
+    // Without this sync, a power cut could restore a copy but not the journal that lists it. A failure
+    // is ignored: the files are durable either way.
+    let _ = root.sync_directories(items);
+    state.remove_journal()
 }
 
-/// Drops the copies whose content is known, and the journal.
-pub(super) fn discard(root: &Root, state: &state::LockedState) -> Result<Recovery, Error> {
+/// Removes the copies of one target. If its directory is missing, so are they.
+pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
+    let directory = match root.directory_of(&item.path) {
+        Err(error) if error.is_absence() => return Ok(()),
+        directory => directory?,
+    };
+    directory.remove(&item.copy)?;
+    directory.remove(&item.old_link)
+}
+
+/// Removes the copies with known contents, and the journal.
+pub(super) fn discard(root: &Root, state: &LockedState) -> Result<Recovery, Error> {
     let files = match state.read() {
-        Ok(Stored::Nothing) => return Ok(Recovery::without_files(State::Nothing)),
-        Ok(Stored::Complete(phase, text)) => match Journal::parse(&text) {
-            Ok(journal) => drop_copies(root, &journal.items, phase)?,
+        Ok(StoredJournal::Missing) => {
+            return Ok(Recovery::without_files(RecoveryState::Nothing));
+        }
+        Ok(StoredJournal::Complete(phase, text)) => match Journal::parse(&text) {
+            Ok(journal) => remove_known_copies(root, &journal.items, phase)?,
             Err(_) => Vec::new(),
         },
-        Ok(Stored::Torn) | Err(Error::Damaged { .. }) => Vec::new(),
+        Ok(StoredJournal::Incomplete) | Err(Error::Damaged { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
-    state.drop_journal()?;
+    state.remove_journal()?;
     Ok(Recovery {
-        state: State::Discarded,
+        state: RecoveryState::Discarded,
         files,
     })
 }
 
-/// Removes the copies whose content is known, durably; returns the files as they were found.
-fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
-    let files = survey(root, items, phase)?;
-    for copy in files
-        .iter()
-        .flat_map(|file| &file.copies)
-        .filter(|copy| copy.content != Content::Other)
-    {
-        let name = copy
-            .path
-            .as_path()
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        root.directory_of(&copy.path)?.remove(name)?;
+/// Removes the copies with known contents durably. Returns the state of the files before.
+fn remove_known_copies(
+    root: &Root,
+    items: &[Item<'_>],
+    phase: Phase,
+) -> Result<Vec<FileState>, Error> {
+    let files = classify_files(root, items, phase)?;
+    for copy in files.iter().flat_map(|file| &file.copies) {
+        if copy.content != Content::Other {
+            let name = copy.path.as_path().file_name();
+            let name = name.and_then(|name| name.to_str()).unwrap_or_default();
+            root.directory_of(&copy.path)?.remove(name)?;
+        }
     }
-    // So that files stay as they are, and no copy comes back without the journal that knows it. Until
-    // then `recover` can finish.
-    let out_of_reach = |item: &&Item<'_>| matches!(root.directory_of(&item.path), Err(error) if error.is_out_of_reach());
-    root.sync_directories(items.iter().filter(|item| !out_of_reach(item)))?;
+    // The caller removes the journal next; until then, `recover` can finish the run. After this sync,
+    // no copy can reappear without the journal that lists it.
+    let is_in_reach = |item: &&Item<'_>| !matches!(root.directory_of(&item.path), Err(error) if error.is_out_of_reach());
+    root.sync_directories(items.iter().filter(is_in_reach))?;
     Ok(files)
 }
 
 fn parse<'a>(state: &StateDirectory, text: &'a [u8]) -> Result<Journal<'a>, Error> {
     Journal::parse(text).map_err(|reason| Error::Damaged {
-        journal: state.shown(),
+        journal: state.journal_path(),
         reason,
     })
 }
 
-fn survey(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
+fn classify_files(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
     items
         .iter()
-        .map(|item| file_state(root, item, phase))
+        .map(|item| classify_file(root, item, phase))
         .collect()
 }
 
-fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, Error> {
+fn classify_file(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, Error> {
     let path = item.path.clone();
     let directory = match root.directory_of(&path) {
         Err(error) if error.is_out_of_reach() => {
@@ -206,23 +205,23 @@ fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, E
         }
         directory => directory?,
     };
-    let content = match exchange::held(&directory, item.name(), item)? {
+    let content = match exchange::occupant(&directory, item.name(), item)? {
         Occupant::Old => Content::Old,
         Occupant::New => Content::New,
         Occupant::Other | Occupant::Absent => Content::Other,
     };
     let mut copies = Vec::new();
-    for name in [&item.copy, &item.spare] {
-        let content = match (exchange::held(&directory, name, item)?, phase) {
+    for name in [&item.copy, &item.old_link] {
+        let content = match (exchange::occupant(&directory, name, item)?, phase) {
             (Occupant::Absent, _) => continue,
-            // Whole or not, it may not have reached the disk.
+            // Even a copy that looks complete may not be synced.
             (_, Phase::Staging) => Content::Partial,
             (Occupant::Old, _) => Content::Old,
             (Occupant::New, _) => Content::New,
             (Occupant::Other, _) => Content::Other,
         };
         copies.push(StagedCopy {
-            path: item.beside(name),
+            path: item.sibling(name),
             content,
         });
     }

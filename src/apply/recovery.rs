@@ -1,57 +1,57 @@
-//! What an interrupted run left, file by file, and what became of it.
+//! The state of an interrupted run, file by file, and the result of its recovery.
 
 use crate::config::RelPath;
 
-/// What was done about an interrupted run, or would be.
+/// The result of a recovery or its preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// The outcome.
-    pub state: State,
-    /// The journal's files as they were found, before anything was done about them.
+    pub state: RecoveryState,
+    /// The files of the journal, in their state before the recovery.
     pub files: Vec<FileState>,
 }
 
 /// The outcome of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum RecoveryState {
     /// There was no journal.
     Nothing,
-    /// Some files were new, some old: now all are new.
+    /// Some files were new and some old; all are new now.
     Forward,
-    /// All files were old, or all new: what else was left has been dropped.
+    /// All files were old, or all were new; the copies and the journal were deleted.
     Dropped,
-    /// Contents are there that are neither: nothing was touched.
+    /// Files or copies contain foreign content; nothing was changed.
     Conflict,
-    /// The journal was dropped, the files stay as they were.
+    /// The journal was deleted; the files are unchanged.
     Discarded,
 }
 
-/// A file of a journal.
+/// The state of a file in a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileState {
-    /// The file under the root.
+    /// The path below the root.
     pub path: RelPath,
-    /// What it holds; a file that is gone or out of reach holds something other.
+    /// The content; [`Content::Other`] if the file is missing or out of reach.
     pub content: Content,
     /// The copies next to it.
     pub copies: Vec<StagedCopy>,
 }
 
-/// A copy beside a file of a journal.
+/// A copy next to a file in a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedCopy {
-    /// The copy under the root.
+    /// The path below the root.
     pub path: RelPath,
-    /// What it holds.
+    /// The content.
     pub content: Content,
 }
 
-/// A content, compared with what the journal says.
+/// A content, compared with the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// From before the run.
+    /// The content before the run.
     Old,
-    /// What the run was to bring.
+    /// The content after the run.
     New,
     /// A copy that the run had not finished writing.
     Partial,
@@ -59,8 +59,8 @@ pub enum Content {
     Other,
 }
 
-impl State {
-    /// The word in `repin.recover/1`.
+impl RecoveryState {
+    /// The value in `repin.recover/1`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -71,23 +71,34 @@ impl State {
         }
     }
 
-    /// What contents call for.
-    pub(super) fn called_for(files: &[FileState]) -> Self {
-        let any = |content| files.iter().any(|file| file.content == content);
-        let foreign_copy = files
-            .iter()
-            .flat_map(|file| &file.copies)
-            .any(|copy| copy.content == Content::Other);
-        match (any(Content::Old), any(Content::New)) {
-            _ if any(Content::Other) || foreign_copy => Self::Conflict,
-            (true, true) => Self::Forward,
-            _ => Self::Dropped,
+    /// The recovery that files in this state require.
+    pub(super) fn required_by(files: &[FileState]) -> Self {
+        let (mut has_old, mut has_new) = (false, false);
+        for file in files {
+            match file.content {
+                Content::Old => has_old = true,
+                Content::New => has_new = true,
+                Content::Partial => {}
+                Content::Other => return Self::Conflict,
+            }
+            if file
+                .copies
+                .iter()
+                .any(|copy| copy.content == Content::Other)
+            {
+                return Self::Conflict;
+            }
+        }
+        if has_old && has_new {
+            Self::Forward
+        } else {
+            Self::Dropped
         }
     }
 }
 
 impl Content {
-    /// The word in documents and messages.
+    /// The value in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Old => "old",
@@ -99,7 +110,7 @@ impl Content {
 }
 
 impl Recovery {
-    pub(super) fn without_files(state: State) -> Self {
+    pub(super) fn without_files(state: RecoveryState) -> Self {
         Self {
             state,
             files: Vec::new(),

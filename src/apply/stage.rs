@@ -1,9 +1,10 @@
-//! A new content beside its target, complete and on the disk before anything is exchanged.
+//! Writes each new content to a copy next to its target, complete and synced before the first
+//! exchange.
 //!
-//! The copy becomes the file, so it gets what the file had: owner, group, mode, and on Linux its
-//! access list and the attributes of users. Where the owner cannot be given the plan is refused,
-//! since the file would change hands. Security modules' own labels and capabilities are not carried
-//! over: a new file gets those that the system gives it.
+//! The copy replaces the file, so it gets the file's owner, group and mode, and on Linux its access
+//! control list and user attributes. If the owner cannot be set, the plan is refused, because the file
+//! would change its owner. Labels of security modules and capabilities are not copied: the system sets
+//! them on every new file.
 
 use std::{
     fs::{File, Permissions},
@@ -13,60 +14,58 @@ use std::{
 };
 
 use super::{
-    directory::{Opened, Root},
+    directory::{OpenFile, Root},
     error::Error,
     journal::Item,
 };
 use crate::files::Hazard;
 
 /// The number of copies that are open at the same time.
-const OPEN: usize = 64;
+const MAX_OPEN_COPIES: usize = 64;
 
 /// A complete copy that is not synced yet.
 struct Copy {
     file: File,
-    shown: PathBuf,
+    display_path: PathBuf,
 }
 
-/// Writes and syncs the copies of all `items`, which must not be there yet; their names are not durable yet.
+/// Writes and syncs the copies of all `items`, which must not exist. Their names are not durable yet.
 pub(super) fn stage_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
-    // Writing many files and then syncing them is faster than syncing each before the next is written.
-    for some in items.chunks(OPEN) {
-        let copies: Vec<Copy> = some
-            .iter()
-            .map(|item| stage(root, item))
-            .collect::<Result<_, _>>()?;
-        copies.iter().try_for_each(Copy::sync)?;
+    // Writing many files before the first sync is faster than syncing each after its write.
+    for batch in items.chunks(MAX_OPEN_COPIES) {
+        let mut copies = Vec::new();
+        for item in batch {
+            copies.push(stage(root, item)?);
+        }
+        for copy in copies {
+            copy.file
+                .sync_all()
+                .map_err(|error| Error::io("syncing", &copy.display_path, error))?;
+        }
     }
     Ok(())
 }
 
 fn stage(root: &Root, item: &Item<'_>) -> Result<Copy, Error> {
     let directory = root.directory_of(&item.path)?;
-    let target = directory
-        .look(item.name())?
-        .replaceable()
-        .map_err(|hazard| unsafe_target(item, hazard))?;
-    let target = target.ok_or_else(|| Error::Conflict {
-        files: vec![item.path.clone()],
-    })?;
+    let target = match directory.open_entry(item.name())?.into_replaceable_file() {
+        Ok(Some(target)) => target,
+        Ok(None) => {
+            return Err(Error::Conflict {
+                files: vec![item.path.clone()],
+            });
+        }
+        Err(hazard) => return Err(unsafe_target(item, hazard)),
+    };
     let copy = Copy {
         file: directory.create(&item.copy)?,
-        shown: directory.at(&item.copy),
+        display_path: directory.path_of(&item.copy),
     };
-    fill(&copy.file, item.bytes, &target)
-        .map_err(|(doing, error)| Error::io(doing, &copy.shown, error))?;
+    fill(&copy.file, item.new_content, &target)
+        .map_err(|(doing, error)| Error::io(doing, &copy.display_path, error))?;
     Ok(copy)
 }
 
-impl Copy {
-    fn sync(&self) -> Result<(), Error> {
-        let synced = self.file.sync_all();
-        synced.map_err(|error| Error::io("syncing", &self.shown, error))
-    }
-}
-
-/// The refusal of a target.
 pub(super) fn unsafe_target(item: &Item<'_>, hazard: Hazard) -> Error {
     Error::Unsafe {
         path: item.path.as_path().to_owned(),
@@ -74,32 +73,36 @@ pub(super) fn unsafe_target(item: &Item<'_>, hazard: Hazard) -> Error {
     }
 }
 
-fn fill(mut copy: &File, bytes: &[u8], target: &Opened) -> Result<(), (&'static str, io::Error)> {
-    copy.write_all(bytes).map_err(|e| ("writing", e))?;
-    own(target, copy).map_err(|e| ("keeping the file's owner in", e))?;
-    attributes::keep(&target.file, copy).map_err(|e| ("keeping the file's attributes in", e))?;
-    // Last, since a write or a change of owner takes the bits above the permissions away.
+fn fill(
+    mut copy: &File,
+    content: &[u8],
+    target: &OpenFile,
+) -> Result<(), (&'static str, io::Error)> {
+    copy.write_all(content).map_err(|e| ("writing", e))?;
+    copy_owner(target, copy).map_err(|e| ("keeping the file's owner in", e))?;
+    attributes::copy(&target.file, copy).map_err(|e| ("keeping the file's attributes in", e))?;
+    // Last, since a write or a change of owner clears the setuid and setgid bits.
     let mode = Permissions::from_mode(target.metadata.mode() & 0o7777);
     copy.set_permissions(mode)
         .map_err(|e| ("keeping the file's mode in", e))?;
-    begin_to_write(copy);
+    start_writeback(copy);
     Ok(())
 }
 
 /// Starts writing the content to the disk; the sync that follows waits for it and reports errors.
 #[cfg(target_os = "linux")]
-fn begin_to_write(copy: &File) {
+fn start_writeback(copy: &File) {
     // Linux writes dirty pages before it drops them (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
     let _ = rustix::fs::fadvise(copy, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn begin_to_write(_: &File) {}
+fn start_writeback(_: &File) {}
 
-fn own(target: &Opened, copy: &File) -> io::Result<()> {
-    let (had, has) = (&target.metadata, copy.metadata()?);
-    let owner = (had.uid() != has.uid()).then_some(had.uid());
-    let group = (had.gid() != has.gid()).then_some(had.gid());
+fn copy_owner(target: &OpenFile, copy: &File) -> io::Result<()> {
+    let (target, current) = (&target.metadata, copy.metadata()?);
+    let owner = (target.uid() != current.uid()).then_some(target.uid());
+    let group = (target.gid() != current.gid()).then_some(target.gid());
     if owner.or(group).is_some() {
         fchown(copy, owner, group)
     } else {
@@ -117,16 +120,18 @@ mod attributes {
         io::Errno,
     };
 
-    /// The most that Linux lets a list or a value have.
-    const MAX: usize = 64 * 1024;
+    /// The maximum size of a list and of a value on Linux.
+    const MAX_SIZE: usize = 64 * 1024;
 
-    pub(super) fn keep(from: &File, to: &File) -> io::Result<()> {
+    pub(super) fn copy(from: &File, to: &File) -> io::Result<()> {
         let wanted = names(from)?;
-        // The directory's default access list gives the copy one that the file need not have had.
-        for name in names(to)?.iter().filter(|name| !wanted.contains(name)) {
-            fremovexattr(to, name.as_slice())?;
+        // A new file inherits the directory's default access control list.
+        for name in names(to)? {
+            if !wanted.contains(&name) {
+                fremovexattr(to, name.as_slice())?;
+            }
         }
-        let mut value = vec![0; if wanted.is_empty() { 0 } else { MAX }];
+        let mut value = vec![0; if wanted.is_empty() { 0 } else { MAX_SIZE }];
         for name in &wanted {
             let length = fgetxattr(from, name.as_slice(), &mut value[..])?;
             fsetxattr(to, name.as_slice(), &value[..length], XattrFlags::empty())?;
@@ -134,27 +139,29 @@ mod attributes {
         Ok(())
     }
 
+    /// The names of the attributes to copy.
     fn names(file: &File) -> io::Result<Vec<Vec<u8>>> {
-        let mut list = vec![0; MAX];
+        let mut list = vec![0; MAX_SIZE];
         let length = match flistxattr(file, &mut list[..]) {
             Err(Errno::NOTSUP | Errno::NOSYS) => 0,
             length => length?,
         };
-        let kept = |name: &&[u8]| name.starts_with(b"user.") || *name == b"system.posix_acl_access";
-        Ok(list[..length]
-            .split(|&byte| byte == 0)
-            .filter(kept)
-            .map(<[u8]>::to_vec)
-            .collect())
+        let mut names = Vec::new();
+        for name in list[..length].split(|&byte| byte == 0) {
+            if name.starts_with(b"user.") || name == b"system.posix_acl_access" {
+                names.push(name.to_vec());
+            }
+        }
+        Ok(names)
     }
 }
 
-/// Extended attributes: not kept here.
+/// Extended attributes are not copied on other systems.
 #[cfg(not(target_os = "linux"))]
 mod attributes {
     use std::{fs::File, io};
 
-    pub(super) fn keep(_: &File, _: &File) -> io::Result<()> {
+    pub(super) fn copy(_: &File, _: &File) -> io::Result<()> {
         Ok(())
     }
 }

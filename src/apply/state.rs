@@ -1,20 +1,20 @@
-//! Where a root's lock and journal are kept, and what each name there means.
+//! The directory that contains a root's lock and journal, and the meaning of each name in it.
 //!
-//! In the directory `repin/<hash>` of the work tree's own git directory (each root below one work
-//! tree has its own), outside git in the directory `.repin` of the root. No git command is asked:
-//! `.git` is read.
+//! It is the directory `repin/<hash>` in the git directory of the work tree, with a different hash for
+//! each root below one work tree, or the directory `.repin` of a root outside git. `.git` is read
+//! directly, without a git command.
 //!
-//! | name | means |
+//! | name | meaning |
 //! | --- | --- |
 //! | `lock` | held with `flock` by the running process and released when the process ends in any
 //! way; its text names the last holder |
-//! | `journal.new` | being written: nothing else has happened yet |
-//! | `journal.staging` | complete: copies may exist next to their targets, in any condition, and
-//! contain no foreign bytes |
-//! | `journal` | all copies were complete and on the disk: files may be exchanged, and every content counts |
+//! | `journal.new` | incomplete: no other file has been written yet |
+//! | `journal.staging` | complete: copies may exist next to their targets, also half-written ones |
+//! | `journal` | all copies were complete and synced: files may be exchanged, and an unknown content is
+//! foreign |
 //!
-//! If the second and third were the same file, a half-written copy could not be distinguished from
-//! foreign bytes.
+//! If `journal.staging` and `journal` were one file, a half-written copy could not be distinguished
+//! from foreign content.
 
 use std::{
     ffi::OsStr,
@@ -33,58 +33,57 @@ use super::{
 use crate::oci::Digest;
 
 const LOCK: &str = "lock";
-/// How often, and how far apart, the lock is tried while others only look at it.
-const LOOKS: u32 = 500;
-const LOOK: Duration = Duration::from_millis(10);
+/// The number and interval of attempts to take the lock while other processes share it.
+const LOCK_ATTEMPTS: u32 = 500;
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 const WRITING: &str = "journal.new";
 const STAGING: &str = "journal.staging";
 const EXCHANGING: &str = "journal";
 
-/// Where the directory with the lock and the journal is, or would be.
+/// The location of the directory, which may be missing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StateLocation {
-    /// What is there already: a git directory, or the root.
+    /// An existing directory: a git directory, or the root.
     base: PathBuf,
-    /// The directories below it.
+    /// The names of the directories below `base`.
     names: Vec<String>,
 }
 
-/// The directory, found.
+/// The open directory.
 #[derive(Debug)]
 pub(super) struct StateDirectory(Directory);
 
-/// The directory, and its lock until this is dropped.
+/// The open directory and its lock, which is released on drop.
 #[derive(Debug)]
 pub(super) struct LockedState {
-    found: StateDirectory,
+    directory: StateDirectory,
     _lock: File,
 }
 
-/// How far the run that wrote a journal may have come.
+/// The phase of the run that wrote a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// No file was exchanged.
     Staging,
-    /// Files may be exchanged.
+    /// Files may have been exchanged.
     Exchanging,
 }
 
-/// What a run left.
 #[derive(Debug)]
-pub(super) enum Stored {
-    Nothing,
+pub(super) enum StoredJournal {
+    Missing,
     /// A journal that was never completed.
-    Torn,
+    Incomplete,
     Complete(Phase, Vec<u8>),
 }
 
 impl StateLocation {
-    /// The place for `root`, which is a canonical path.
-    pub(super) fn of(root: &Path) -> Result<Self, Error> {
+    /// The location for `root`, a canonical path.
+    pub(super) fn for_root(root: &Path) -> Result<Self, Error> {
         for work_tree in root.ancestors() {
             if let Some(base) = git_directory(work_tree)? {
-                let within = root.strip_prefix(work_tree).unwrap_or(root);
-                let hash = Digest::of(within.as_os_str().as_bytes()).hex()[..16].to_owned();
+                let path = root.strip_prefix(work_tree).unwrap_or(root);
+                let hash = Digest::of(path.as_os_str().as_bytes()).hex()[..16].to_owned();
                 return Ok(Self {
                     base,
                     names: vec!["repin".to_owned(), hash],
@@ -97,63 +96,61 @@ impl StateLocation {
         })
     }
 
-    /// Opens the directory if it is there.
-    pub(super) fn look(&self) -> Result<Option<StateDirectory>, Error> {
-        let base = Directory::open(&self.base)?;
-        match self
-            .names
-            .iter()
-            .try_fold(base, |directory, name| directory.enter(OsStr::new(name)))
-        {
-            Ok(directory) => Ok(Some(StateDirectory(directory))),
-            Err(error) if error.is_absence() => Ok(None),
-            Err(error) => Err(error),
+    /// Opens the directory, or returns `None` if it is missing.
+    pub(super) fn open(&self) -> Result<Option<StateDirectory>, Error> {
+        let mut directory = Directory::open(&self.base)?;
+        for name in &self.names {
+            directory = match directory.enter(OsStr::new(name)) {
+                Err(error) if error.is_absence() => return Ok(None),
+                entered => entered?,
+            };
         }
+        Ok(Some(StateDirectory(directory)))
     }
 
     /// Opens the directory, creating it if it is missing, and takes its lock for `holder`.
-    pub(super) fn hold(&self, holder: &str) -> Result<LockedState, Error> {
-        let base = Directory::open(&self.base)?;
-        let directory = self.names.iter().try_fold(base, |directory, name| {
-            directory.enter_or_make(OsStr::new(name))
-        })?;
-        // The file stays when the lock is released: removed, it could be locked by one run that had
-        // opened it before, and created and locked again by the next.
+    pub(super) fn lock(&self, holder: &str) -> Result<LockedState, Error> {
+        let mut directory = Directory::open(&self.base)?;
+        for name in &self.names {
+            directory = directory.enter_or_create(OsStr::new(name))?;
+        }
+        // The lock file remains when the lock is released. If it were removed, one run could lock the
+        // deleted file and another run a new file of the same name.
         let lock = directory.open_lock(LOCK)?;
-        for _ in 0..LOOKS {
+        for _ in 0..LOCK_ATTEMPTS {
             match lock.try_lock() {
                 Ok(()) => {
-                    sign(&lock, holder);
+                    write_holder(&lock, holder);
                     return Ok(LockedState {
-                        found: StateDirectory(directory),
+                        directory: StateDirectory(directory),
                         _lock: lock,
                     });
                 }
-                // Whoever only looks shares it, for a moment; a run at work does not.
-                Err(TryLockError::WouldBlock) if shared(&lock, &directory)? => {
-                    std::thread::sleep(LOOK);
+                // `is_locked` shares the lock for a moment; a run holds it exclusively.
+                Err(TryLockError::WouldBlock) if can_share(&lock, &directory)? => {
+                    std::thread::sleep(LOCK_INTERVAL);
                 }
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => {
-                    return Err(Error::io("locking", &directory.at(LOCK), error));
+                    return Err(Error::io("locking", &directory.path_of(LOCK), error));
                 }
             }
         }
-        Err(StateDirectory(directory).locked())
+        Err(StateDirectory(directory).locked_error())
     }
 }
 
-/// Writes who holds a lock into it. That helps whoever is turned away and nobody else: a disk that
-/// refuses it, even one that is full, stops no run.
-fn sign(mut lock: &File, holder: &str) {
+/// Writes the holder's description into the lock file. A failure is ignored, for example on a full
+/// disk: only the error messages of other processes contain the text.
+fn write_holder(mut lock: &File, holder: &str) {
     let _ = lock
         .set_len(0)
         .and_then(|()| lock.write_all(holder.as_bytes()));
 }
 
-/// Whether a lock that cannot be taken exclusively can be shared; it is released at once.
-fn shared(lock: &File, directory: &Directory) -> Result<bool, Error> {
-    let failed = |error| Error::io("locking", &directory.at(LOCK), error);
+/// Whether a shared lock can be taken; it is released immediately.
+fn can_share(lock: &File, directory: &Directory) -> Result<bool, Error> {
+    let failed = |error| Error::io("locking", &directory.path_of(LOCK), error);
     match lock.try_lock_shared() {
         Ok(()) => lock.unlock().map(|()| true).map_err(failed),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -162,106 +159,99 @@ fn shared(lock: &File, directory: &Directory) -> Result<bool, Error> {
 }
 
 impl StateDirectory {
-    /// Whether a run is at work here. The lock is shared for that, for a moment, so that two that
-    /// look and one that begins don't get into each other's way.
+    /// Whether a run holds the lock. The check takes a shared lock for a moment, so that concurrent
+    /// checks do not report each other, and a starting run waits for them.
     pub(super) fn is_locked(&self) -> Result<bool, Error> {
-        match self.0.look(LOCK)? {
-            DirectoryEntry::File(opened) => shared(&opened.file, &self.0).map(|shared| !shared),
-            DirectoryEntry::Absent | DirectoryEntry::Odd(_) => Ok(false),
+        match self.0.open_entry(LOCK)? {
+            DirectoryEntry::File(lock) => Ok(!can_share(&lock.file, &self.0)?),
+            DirectoryEntry::Absent | DirectoryEntry::NotRegular(_) => Ok(false),
         }
     }
 
-    /// The error of whoever finds the lock held, with what the run that holds it says about itself
-    /// if that can be read.
-    pub(super) fn locked(&self) -> Error {
-        let holder = match self.0.look(LOCK) {
-            Ok(DirectoryEntry::File(file)) => file.bytes().ok(),
-            _ => None,
+    /// The error for a held lock, with the holder's description if the lock file can be read.
+    pub(super) fn locked_error(&self) -> Error {
+        let text = match self.0.open_entry(LOCK) {
+            Ok(DirectoryEntry::File(lock)) => lock.into_bytes().unwrap_or_default(),
+            _ => Vec::new(),
         };
-        let holder = holder.and_then(|bytes| String::from_utf8(bytes).ok());
         Error::Locked {
-            lock: self.0.at(LOCK),
-            holder: holder.filter(|text| !text.is_empty()),
+            lock: self.0.path_of(LOCK),
+            holder: String::from_utf8(text).ok().filter(|text| !text.is_empty()),
         }
     }
 
-    /// Reads what is there.
-    pub(super) fn read(&self) -> Result<Stored, Error> {
+    pub(super) fn read(&self) -> Result<StoredJournal, Error> {
         for (name, phase) in [(EXCHANGING, Phase::Exchanging), (STAGING, Phase::Staging)] {
             if let Some(text) = self.read_file(name)? {
-                return Ok(Stored::Complete(phase, text));
+                return Ok(StoredJournal::Complete(phase, text));
             }
         }
-        match self.0.look(WRITING)? {
-            DirectoryEntry::Absent => Ok(Stored::Nothing),
-            _ => Ok(Stored::Torn),
+        match self.0.open_entry(WRITING)? {
+            DirectoryEntry::Absent => Ok(StoredJournal::Missing),
+            _ => Ok(StoredJournal::Incomplete),
         }
     }
 
     fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        match self.0.look(name)? {
+        match self.0.open_entry(name)? {
             DirectoryEntry::Absent => Ok(None),
-            DirectoryEntry::File(file) => file.bytes().map(Some),
-            DirectoryEntry::Odd(hazard) => Err(Error::Damaged {
-                journal: self.0.at(name),
+            DirectoryEntry::File(file) => file.into_bytes().map(Some),
+            DirectoryEntry::NotRegular(hazard) => Err(Error::Damaged {
+                journal: self.0.path_of(name),
                 reason: hazard.to_string(),
             }),
         }
     }
 
-    /// The journal's file, for messages.
-    pub(super) fn shown(&self) -> PathBuf {
-        self.0.at(EXCHANGING)
+    /// The path of the journal in messages.
+    pub(super) fn journal_path(&self) -> PathBuf {
+        self.0.path_of(EXCHANGING)
     }
 }
 
 impl LockedState {
-    /// Writes a journal durably. If that fails, none is left as far as it can be removed: half of
-    /// one means nothing.
+    /// Writes a journal durably. A failed write removes the incomplete journal if it can.
     pub(super) fn write(&self, journal: &Journal<'_>) -> Result<(), Error> {
         self.write_new(journal).inspect_err(|_| {
-            let _ = self.drop_journal();
+            let _ = self.remove_journal();
         })
     }
 
     fn write_new(&self, journal: &Journal<'_>) -> Result<(), Error> {
-        let directory = self.directory();
-        let failed = |error| Error::io("writing", &directory.at(WRITING), error);
+        let directory = &self.directory.0;
         directory.remove(WRITING)?;
         let file = directory.create(WRITING)?;
-        journal.write(BufWriter::new(&file)).map_err(failed)?;
+        journal
+            .write(BufWriter::new(&file))
+            .map_err(|e| Error::io("writing", &directory.path_of(WRITING), e))?;
         file.sync_all()
-            .map_err(|e| Error::io("syncing", &directory.at(WRITING), e))?;
+            .map_err(|e| Error::io("syncing", &directory.path_of(WRITING), e))?;
         directory.rename(WRITING, STAGING)?;
         directory.sync()
     }
 
-    /// Notes durably that all copies are complete, so that files may be exchanged from now on.
+    /// Records durably that all copies are complete and files may be exchanged.
     pub(super) fn begin_exchange(&self) -> Result<(), Error> {
-        self.directory().rename(STAGING, EXCHANGING)?;
-        self.directory().sync()
+        self.directory.0.rename(STAGING, EXCHANGING)?;
+        self.directory.0.sync()
     }
 
-    /// Takes [`begin_exchange`](Self::begin_exchange) back, so that copies may be written again.
+    /// Reverts [`begin_exchange`](Self::begin_exchange), so that copies may be written again.
     pub(super) fn begin_staging(&self) -> Result<(), Error> {
-        self.directory().rename(EXCHANGING, STAGING)?;
-        self.directory().sync()
+        self.directory.0.rename(EXCHANGING, STAGING)?;
+        self.directory.0.sync()
     }
 
-    /// Removes whatever journal there is.
-    pub(super) fn drop_journal(&self) -> Result<(), Error> {
-        let directory = self.directory();
-        [WRITING, STAGING, EXCHANGING]
-            .into_iter()
-            .try_for_each(|name| directory.remove(name))?;
-        // What the journal is about is settled and durable. If it comes back after a power cut it
-        // is dropped again.
+    /// Removes the journal, whatever its phase.
+    pub(super) fn remove_journal(&self) -> Result<(), Error> {
+        let directory = &self.directory.0;
+        for name in [WRITING, STAGING, EXCHANGING] {
+            directory.remove(name)?;
+        }
+        // A failed sync is harmless: the files are durable, and if the journal reappears after a power
+        // cut, the next recovery removes it again.
         let _ = directory.sync();
         Ok(())
-    }
-
-    fn directory(&self) -> &Directory {
-        &self.found.0
     }
 }
 
@@ -269,16 +259,16 @@ impl std::ops::Deref for LockedState {
     type Target = StateDirectory;
 
     fn deref(&self) -> &StateDirectory {
-        &self.found
+        &self.directory
     }
 }
 
-/// The git directory of `work_tree`, if that is one.
+/// The git directory of `work_tree`, or `None` if the directory is not a work tree.
 fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
     let dot_git = work_tree.join(".git");
     match std::fs::metadata(&dot_git) {
-        Ok(metadata) if metadata.is_file() => linked(work_tree, &dot_git).map(Some),
-        // Like git: a directory that only has the name is passed over.
+        Ok(metadata) if metadata.is_file() => linked_git_directory(work_tree, &dot_git).map(Some),
+        // Like git, ignore a directory `.git` without HEAD.
         Ok(_) => Ok(dot_git.join("HEAD").exists().then_some(dot_git)),
         Err(error)
             if matches!(
@@ -288,12 +278,13 @@ fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
         {
             Ok(None)
         }
-        Err(error) => Err(Error::io("looking at", &dot_git, error)),
+        Err(error) => Err(Error::io("reading", &dot_git, error)),
     }
 }
 
-/// Where the file `.git` of a linked work tree or a submodule points: `gitdir: <path>`.
-fn linked(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Error> {
+/// The git directory of a linked work tree or a submodule, whose file `.git` contains
+/// `gitdir: <path>`.
+fn linked_git_directory(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Error> {
     let failed = |error| Error::io("reading", dot_git, error);
     let mut text = Vec::new();
     File::open(dot_git)
@@ -303,13 +294,15 @@ fn linked(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Error> {
         .strip_prefix(b"gitdir: ")
         .map(<[u8]>::trim_ascii_end)
         .filter(|path| !path.is_empty());
-    let directory = path.map(|path| work_tree.join(OsStr::from_bytes(path)));
-    match directory.filter(|directory| directory.join("HEAD").exists()) {
-        Some(directory) => Ok(directory),
-        None => Err(failed(io::Error::other(
-            "it does not point to a git directory; repair it with `git worktree repair`",
-        ))),
+    if let Some(path) = path {
+        let directory = work_tree.join(OsStr::from_bytes(path));
+        if directory.join("HEAD").exists() {
+            return Ok(directory);
+        }
     }
+    Err(failed(io::Error::other(
+        "it does not point to a git directory; repair it with `git worktree repair`",
+    )))
 }
 
 #[cfg(test)]
@@ -319,32 +312,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_work_tree_above_the_root_keeps_the_state_and_each_root_has_its_own() {
+    fn roots_of_one_work_tree_have_separate_state() {
         let scratch = tempfile::tempdir().unwrap();
         let top = scratch.path().canonicalize().unwrap();
         fs::create_dir_all(top.join(".git")).unwrap();
         fs::create_dir_all(top.join("a/b")).unwrap();
         assert_eq!(
-            StateLocation::of(&top.join("a")).unwrap().base,
+            StateLocation::for_root(&top.join("a")).unwrap().base,
             top.join("a"),
-            "a .git without HEAD is none"
+            "a .git without HEAD is ignored"
         );
         fs::write(top.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-        let [root, a, b] =
-            [&top, &top.join("a"), &top.join("a/b")].map(|root| StateLocation::of(root).unwrap());
+        let [root, a, b] = [&top, &top.join("a"), &top.join("a/b")]
+            .map(|root| StateLocation::for_root(root).unwrap());
         assert_eq!(root.base, top.join(".git"));
         assert_eq!(b.base, top.join(".git"));
         assert!(root != a && a != b && root != b);
     }
 
     #[test]
-    fn a_linked_work_tree_keeps_the_state_in_its_own_git_directory() {
+    fn linked_work_tree_uses_its_git_directory() {
         let scratch = tempfile::tempdir().unwrap();
         let top = scratch.path().canonicalize().unwrap();
         fs::create_dir_all(top.join("main/.git/worktrees/x")).unwrap();
         fs::create_dir_all(top.join("x/sub")).unwrap();
         fs::write(top.join("x/.git"), "gitdir: ../main/.git/worktrees/x\n").unwrap();
-        let error = StateLocation::of(&top.join("x/sub"))
+        let error = StateLocation::for_root(&top.join("x/sub"))
             .unwrap_err()
             .to_string();
         assert!(
@@ -353,10 +346,10 @@ mod tests {
         );
         fs::write(top.join("main/.git/worktrees/x/HEAD"), "").unwrap();
         assert_eq!(
-            StateLocation::of(&top.join("x/sub")).unwrap().base,
+            StateLocation::for_root(&top.join("x/sub")).unwrap().base,
             top.join("x/../main/.git/worktrees/x")
         );
-        // No path is not the path of the work tree.
+        // An empty path must not resolve to the work tree.
         fs::write(top.join("x/HEAD"), "").unwrap();
         for text in [
             "",
@@ -366,7 +359,7 @@ mod tests {
             "gitdir: /nowhere\n",
         ] {
             fs::write(top.join("x/.git"), text).unwrap();
-            assert!(StateLocation::of(&top.join("x")).is_err(), "{text:?}");
+            assert!(StateLocation::for_root(&top.join("x")).is_err(), "{text:?}");
         }
     }
 
@@ -374,53 +367,56 @@ mod tests {
     fn unreadable_git_directory_is_not_skipped() {
         let scratch = tempfile::tempdir().unwrap();
         let top = scratch.path().canonicalize().unwrap();
-        // Permissions don't bind root, a circle does.
+        // Root ignores permissions, but not a symlink loop.
         std::os::unix::fs::symlink(".git", top.join(".git")).unwrap();
-        assert!(matches!(StateLocation::of(&top), Err(Error::Io { .. })));
+        assert!(matches!(
+            StateLocation::for_root(&top),
+            Err(Error::Io { .. })
+        ));
     }
 
     #[test]
-    fn looking_makes_nothing_and_a_symlink_is_not_entered() {
+    fn open_creates_nothing_and_refuses_symlinks() {
         let scratch = tempfile::tempdir().unwrap();
         let top = scratch.path().canonicalize().unwrap();
-        let place = StateLocation::of(&top).unwrap();
-        assert!(place.look().unwrap().is_none());
+        let location = StateLocation::for_root(&top).unwrap();
+        assert!(location.open().unwrap().is_none());
         assert_eq!(fs::read_dir(&top).unwrap().count(), 0);
         fs::create_dir(top.join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", top.join(".repin")).unwrap();
-        assert!(matches!(place.look(), Err(Error::Unsafe { .. })));
-        assert!(matches!(place.hold("a test"), Err(Error::Unsafe { .. })));
+        assert!(matches!(location.open(), Err(Error::Unsafe { .. })));
+        assert!(matches!(location.lock("a test"), Err(Error::Unsafe { .. })));
     }
 
     #[test]
-    fn the_lock_is_held_by_one_and_ends_with_it() {
+    fn lock_is_exclusive_until_dropped() {
         let scratch = tempfile::tempdir().unwrap();
-        let place = StateLocation::of(&scratch.path().canonicalize().unwrap()).unwrap();
-        let held = place.hold("a test").unwrap();
-        assert!(matches!(place.hold("a test"), Err(Error::Locked { .. })));
-        drop(held);
-        assert!(place.hold("a test").is_ok());
+        let location = StateLocation::for_root(&scratch.path().canonicalize().unwrap()).unwrap();
+        let lock = location.lock("a test").unwrap();
+        assert!(matches!(location.lock("a test"), Err(Error::Locked { .. })));
+        drop(lock);
+        assert!(location.lock("a test").is_ok());
     }
 
     #[test]
-    fn reading_the_lock_blocks_no_run_and_names_the_holder() {
+    fn shared_lock_delays_but_does_not_refuse_a_run() {
         let scratch = tempfile::tempdir().unwrap();
-        let place = StateLocation::of(&scratch.path().canonicalize().unwrap()).unwrap();
-        drop(place.hold("a test").unwrap());
-        let found = place.look().unwrap().unwrap();
-        assert!(!found.is_locked().unwrap());
-        let held = place.hold("a test").unwrap();
-        assert!(found.is_locked().unwrap() && found.is_locked().unwrap());
-        drop(held);
-        // Someone looks for as long as it takes until a run is seen to wait for it.
-        let DirectoryEntry::File(lock) = found.0.look(LOCK).unwrap() else {
+        let location = StateLocation::for_root(&scratch.path().canonicalize().unwrap()).unwrap();
+        drop(location.lock("a test").unwrap());
+        let directory = location.open().unwrap().unwrap();
+        assert!(!directory.is_locked().unwrap());
+        let lock = location.lock("a test").unwrap();
+        assert!(directory.is_locked().unwrap() && directory.is_locked().unwrap());
+        drop(lock);
+        // A check that lasts until a starting run is waiting for it.
+        let DirectoryEntry::File(shared) = directory.0.open_entry(LOCK).unwrap() else {
             panic!("no lock")
         };
-        lock.file.lock_shared().unwrap();
+        shared.file.lock_shared().unwrap();
         std::thread::scope(|scope| {
-            let run = scope.spawn(|| place.hold("a test").map(drop));
-            std::thread::sleep(LOOK * 3);
-            lock.file.unlock().unwrap();
+            let run = scope.spawn(|| location.lock("a test").map(drop));
+            std::thread::sleep(LOCK_INTERVAL * 3);
+            shared.file.unlock().unwrap();
             run.join().unwrap().unwrap();
         });
     }

@@ -1,5 +1,4 @@
-//! Plans applied and recovered in one process. What a crash or a fault does to it is in
-//! `tests/it/apply.rs`.
+//! Applies and recovers plans in one process. Crashes and faults are tested in `tests/it/apply.rs`.
 
 use std::{
     ffi::OsStr,
@@ -25,23 +24,26 @@ struct World {
 
 fn world(paths: &[&[u8]]) -> World {
     let root = tempfile::tempdir().unwrap();
-    let changes = paths.iter().map(|path| {
+    let mut changes = Vec::new();
+    for path in paths {
         let path = RelPath::new(Path::new(OsStr::from_bytes(path))).unwrap();
         let file = root.path().join(path.as_path());
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, OLD).unwrap();
-        let (old_sha256, new_sha256) = (Digest::of(OLD.as_bytes()), Digest::of(NEW.as_bytes()));
-        FileChange {
+        changes.push(FileChange {
             path,
             pins: 1,
             old: OLD.into(),
             new: NEW.into(),
-            old_sha256,
-            new_sha256,
-        }
-    });
-    let changes = changes.collect();
+            old_sha256: Digest::of(OLD.as_bytes()),
+            new_sha256: Digest::of(NEW.as_bytes()),
+        });
+    }
     World { root, changes }
+}
+
+fn world_with_three_files() -> World {
+    world(&[b"a.yml", b"sub/b.yml", b"sub/c.yml"])
 }
 
 impl World {
@@ -55,7 +57,7 @@ impl World {
 
     fn contents(&self) -> Vec<String> {
         (0..self.changes.len())
-            .map(|n| fs::read_to_string(self.path(n)).unwrap_or("gone".to_owned()))
+            .map(|n| fs::read_to_string(self.path(n)).unwrap_or("missing".to_owned()))
             .collect()
     }
 
@@ -67,38 +69,37 @@ impl World {
         self.session().apply(&self.changes)
     }
 
-    /// All names below the root, of what is neither a target nor a directory nor the lock.
+    /// The paths of all files below the root that are neither targets nor the lock.
     fn leftovers(&self) -> Vec<String> {
         let mut directories = vec![self.root.path().to_owned()];
-        let mut left = Vec::new();
+        let mut leftovers = Vec::new();
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
                 let path = entry.path();
-                let target = (0..self.changes.len()).any(|n| self.path(n) == path);
-                match entry.file_type().unwrap().is_dir() {
-                    true => directories.push(path),
-                    false if target || path.ends_with("lock") => {}
-                    false => left.push(
-                        path.strip_prefix(self.root.path())
-                            .unwrap()
-                            .display()
-                            .to_string(),
-                    ),
+                let is_target = (0..self.changes.len()).any(|n| self.path(n) == path);
+                if entry.file_type().unwrap().is_dir() {
+                    directories.push(path);
+                } else if !is_target && !path.ends_with("lock") {
+                    let path = path.strip_prefix(self.root.path()).unwrap();
+                    leftovers.push(path.display().to_string());
                 }
             }
         }
-        left.sort();
-        left
+        leftovers.sort();
+        leftovers
     }
 
-    /// Leaves what a run leaves that is killed after it exchanged the first `exchanged` files.
-    fn interrupted_after(&self, exchanged: usize) -> Vec<Item<'_>> {
+    /// Creates the state of a run that was killed after it exchanged the first `exchanged` files.
+    fn interrupt_after(&self, exchanged: usize) -> Vec<Item<'_>> {
         let session = self.session();
-        let items = Journal::of(&self.changes, 7).items;
-        session.state.write(&Journal::of(&self.changes, 7)).unwrap();
+        let items = Journal::new(&self.changes, 7).items;
+        session
+            .state
+            .write(&Journal::new(&self.changes, 7))
+            .unwrap();
         stage::stage_all(&session.root, &items.iter().collect::<Vec<_>>()).unwrap();
         session.state.begin_exchange().unwrap();
-        exchange::all(
+        exchange::exchange_all(
             &session.root,
             &items.iter().take(exchanged).collect::<Vec<_>>(),
         )
@@ -112,10 +113,6 @@ impl World {
     }
 }
 
-fn three() -> World {
-    world(&[b"a.yml", b"sub/b.yml", b"sub/c.yml"])
-}
-
 #[test]
 fn all_files_get_their_new_content_without_leftovers() {
     let world = world(&[b"a.yml", b"sub/deeper/b.yml", b"sub/\xff\n.yml"]);
@@ -126,7 +123,10 @@ fn all_files_get_their_new_content_without_leftovers() {
     assert_eq!(world.leftovers(), [""; 0]);
     let mode = |file| fs::metadata(world.path(file)).unwrap().mode() & 0o7777;
     assert_eq!((mode(1), mode(2)), (0o751, 0o604));
-    assert_eq!(world.session().recover().unwrap().state, State::Nothing);
+    assert_eq!(
+        world.session().recover().unwrap().state,
+        RecoveryState::Nothing
+    );
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn owner_and_attributes_stay() {
     }
     let before = file.metadata().unwrap();
     // An access list: user::rw-, user:1234:r--, group::r--, mask::r--, other::---.
-    let entry = |tag: u16, perm: u16, id: u32| {
+    let acl_entry = |tag: u16, perm: u16, id: u32| {
         [
             &tag.to_le_bytes()[..],
             &perm.to_le_bytes(),
@@ -146,25 +146,25 @@ fn owner_and_attributes_stay() {
         ]
         .concat()
     };
-    let none = u32::MAX;
+    const NO_ID: u32 = u32::MAX;
     let list = [
-        entry(1, 6, none),
-        entry(2, 4, 1234),
-        entry(4, 4, none),
-        entry(16, 4, none),
-        entry(32, 0, none),
+        acl_entry(1, 6, NO_ID),
+        acl_entry(2, 4, 1234),
+        acl_entry(4, 4, NO_ID),
+        acl_entry(16, 4, NO_ID),
+        acl_entry(32, 0, NO_ID),
     ]
     .concat();
     let list = [&2u32.to_le_bytes()[..], &list].concat();
-    // Not every file system has both kinds: what cannot be set is absent after, too.
+    // Some file systems lack one kind: an attribute that cannot be set must be absent afterwards.
     let set = |name: &str, value: &[u8]| {
         rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
     };
-    let had = [
+    let attributes = [
         ("system.posix_acl_access", &list[..]),
-        ("user.note", b"kept"),
-    ];
-    let had = had.map(|(name, value)| (name, set(name, value).map(|()| value.to_vec())));
+        ("user.note", b"a note"),
+    ]
+    .map(|(name, value)| (name, set(name, value).map(|()| value.to_vec())));
     let mode = file.metadata().unwrap().mode() & 0o7777;
     world.apply().unwrap();
     let after = fs::metadata(world.path(0)).unwrap();
@@ -172,19 +172,19 @@ fn owner_and_attributes_stay() {
         (after.uid(), after.gid(), after.mode() & 0o7777),
         (before.uid(), before.gid(), mode)
     );
-    for (name, had) in had {
+    for (name, expected) in attributes {
         let mut value = [0; 100];
-        let has = rustix::fs::getxattr(world.path(0), name, &mut value[..]);
+        let length = rustix::fs::getxattr(world.path(0), name, &mut value[..]);
         assert_eq!(
-            has.map(|length| value[..length].to_vec()).ok(),
-            had.ok(),
+            length.map(|length| value[..length].to_vec()).ok(),
+            expected.ok(),
             "{name}"
         );
     }
 }
 
 #[test]
-fn a_default_access_list_of_the_directory_adds_none_to_the_file() {
+fn default_access_list_of_directory_is_not_inherited() {
     let world = world(&[b"a.yml"]);
     // user::rw-, user:1234:rw-, group::r--, mask::rw-, other::---.
     let entries: [(u16, u16, u32); 5] = [
@@ -201,25 +201,29 @@ fn a_default_access_list_of_the_directory_adds_none_to_the_file() {
     }
     let flags = rustix::fs::XattrFlags::empty();
     let name = "system.posix_acl_default";
-    // Not every file system has access lists: then there is nothing that a file could inherit.
+    // Some file systems lack access lists; then a file inherits none.
     let set = rustix::fs::setxattr(world.root.path(), name, &list, flags);
-    let lists = |path: &Path| {
+    let has_list = |path: &Path| {
         let mut value = [0; 100];
         rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).is_ok()
     };
     let sibling = world.root.path().join("sibling");
     fs::write(&sibling, OLD).unwrap();
-    assert_eq!(lists(&sibling), set.is_ok(), "a new file inherits the list");
+    assert_eq!(
+        has_list(&sibling),
+        set.is_ok(),
+        "a new file inherits the list"
+    );
     let mode = fs::metadata(world.path(0)).unwrap().mode();
     world.apply().unwrap();
     assert_eq!(world.contents(), [NEW]);
-    assert!(!lists(&world.path(0)));
+    assert!(!has_list(&world.path(0)));
     assert_eq!(fs::metadata(world.path(0)).unwrap().mode(), mode);
 }
 
 #[test]
-fn nothing_to_change_touches_nothing() {
-    let world = three();
+fn empty_plan_changes_nothing() {
+    let world = world_with_three_files();
     let mut session = world.session();
     let before = fs::metadata(world.root.path()).unwrap().mtime_nsec();
     session.apply(&[]).unwrap();
@@ -231,8 +235,8 @@ fn nothing_to_change_touches_nothing() {
 }
 
 #[test]
-fn files_that_changed_since_the_plan_are_all_named_and_kept() {
-    let world = three();
+fn conflict_lists_every_edited_file() {
+    let world = world_with_three_files();
     world.write(0, "edited");
     fs::remove_file(world.path(2)).unwrap();
     match world.apply().unwrap_err() {
@@ -242,40 +246,43 @@ fn files_that_changed_since_the_plan_are_all_named_and_kept() {
         ),
         other => panic!("{other}"),
     }
-    assert_eq!(world.contents(), ["edited", OLD, "gone"]);
+    assert_eq!(world.contents(), ["edited", OLD, "missing"]);
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
 #[test]
 fn replaced_file_is_refused_before_any_write() {
-    let refused = |spoil: &dyn Fn(&World), wanted: Hazard| {
-        let world = three();
-        spoil(&world);
+    type Attack = fn(&World);
+    let cases: [(Attack, Hazard); 4] = [
+        (
+            |w| fs::hard_link(w.path(1), w.root.path().join("x")).unwrap(),
+            Hazard::HardLink(2),
+        ),
+        (|w| turn_into_symlink(&w.path(1)), Hazard::Symlink),
+        (
+            |w| turn_into_symlink(w.path(1).parent().unwrap()),
+            Hazard::Symlink,
+        ),
+        (
+            |w| {
+                fs::remove_file(w.path(2)).unwrap();
+                rustix::fs::mkfifoat(rustix::fs::CWD, w.path(2), rustix::fs::Mode::RUSR).unwrap();
+            },
+            Hazard::Special,
+        ),
+    ];
+    for (attack, expected) in cases {
+        let world = world_with_three_files();
+        attack(&world);
         match world.apply().unwrap_err() {
-            Error::Unsafe { hazard, .. } => assert_eq!(hazard, wanted),
+            Error::Unsafe { hazard, .. } => assert_eq!(hazard, expected),
             other => panic!("{other}"),
         }
         assert_eq!(fs::read_to_string(world.path(0)).unwrap(), OLD);
-    };
-    refused(
-        &|w| fs::hard_link(w.path(1), w.root.path().join("x")).unwrap(),
-        Hazard::HardLink(2),
-    );
-    refused(&|w| turn_into_symlink(&w.path(1)), Hazard::Symlink);
-    refused(
-        &|w| turn_into_symlink(w.path(1).parent().unwrap()),
-        Hazard::Symlink,
-    );
-    refused(
-        &|w| {
-            fs::remove_file(w.path(2)).unwrap();
-            rustix::fs::mkfifoat(rustix::fs::CWD, w.path(2), rustix::fs::Mode::RUSR).unwrap();
-        },
-        Hazard::Special,
-    );
+    }
 }
 
-/// Moves what is there elsewhere, where a symlink then leads.
+/// Moves a file or directory, and replaces it with a symlink to its new path.
 fn turn_into_symlink(path: &Path) {
     let elsewhere = path.with_extension("elsewhere");
     fs::rename(path, &elsewhere).unwrap();
@@ -283,17 +290,17 @@ fn turn_into_symlink(path: &Path) {
 }
 
 #[test]
-fn a_directory_that_is_gone_is_the_disks_fault() {
-    let world = three();
+fn missing_directory_is_an_io_error() {
+    let world = world_with_three_files();
     fs::remove_dir_all(world.root.path().join("sub")).unwrap();
     assert!(matches!(world.apply(), Err(Error::Io { .. })));
-    assert_eq!(world.contents(), [OLD, "gone", "gone"]);
+    assert_eq!(world.contents(), [OLD, "missing", "missing"]);
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
 #[test]
-fn one_run_at_a_time() {
-    let world = three();
+fn second_session_is_refused() {
+    let world = world_with_three_files();
     let held = world.session();
     let error = Session::begin(world.root.path(), "a test").unwrap_err();
     assert!(matches!(error, Error::Locked { .. }), "{error}");
@@ -302,28 +309,28 @@ fn one_run_at_a_time() {
 }
 
 #[test]
-fn an_interrupted_run_must_be_recovered_first() {
-    let world = three();
-    world.interrupted_after(1);
+fn apply_requires_recovery_of_interrupted_run() {
+    let world = world_with_three_files();
+    world.interrupt_after(1);
     assert!(matches!(world.apply(), Err(Error::Pending { .. })));
     let mut session = world.session();
-    assert_eq!(session.recover().unwrap().state, State::Forward);
+    assert_eq!(session.recover().unwrap().state, RecoveryState::Forward);
     assert_eq!(world.contents(), [NEW; 3]);
 }
 
 #[test]
-fn recovery_completes_mixed_files_and_drops_the_journal_otherwise() {
+fn recovery_finishes_a_partly_exchanged_run() {
     for (exchanged, state, content) in [
-        (0, State::Dropped, OLD),
-        (2, State::Forward, NEW),
-        (3, State::Dropped, NEW),
+        (0, RecoveryState::Dropped, OLD),
+        (2, RecoveryState::Forward, NEW),
+        (3, RecoveryState::Dropped, NEW),
     ] {
-        let world = three();
-        world.interrupted_after(exchanged);
-        let foreseen = pending(world.root.path()).unwrap().unwrap();
+        let world = world_with_three_files();
+        world.interrupt_after(exchanged);
+        let preview = preview_recovery(world.root.path()).unwrap().unwrap();
         let recovery = world.session().recover().unwrap();
         assert_eq!(recovery.state, state);
-        assert_eq!(foreseen, recovery, "looking says what recovering does");
+        assert_eq!(preview, recovery);
         let old = recovery
             .files
             .iter()
@@ -332,37 +339,40 @@ fn recovery_completes_mixed_files_and_drops_the_journal_otherwise() {
         assert_eq!(old, 3 - exchanged);
         assert_eq!(world.contents(), [content; 3]);
         assert_eq!(world.leftovers(), [""; 0]);
-        assert_eq!(pending(world.root.path()).unwrap(), None);
+        assert_eq!(preview_recovery(world.root.path()).unwrap(), None);
     }
 }
 
 #[test]
-fn looking_changes_nothing() {
-    let world = three();
-    assert_eq!(pending(world.root.path()).unwrap(), None);
+fn preview_changes_nothing() {
+    let world = world_with_three_files();
+    assert_eq!(preview_recovery(world.root.path()).unwrap(), None);
     assert_eq!(world.leftovers(), [""; 0]);
     assert!(!world.root.path().join(".repin").exists());
-    world.interrupted_after(1);
+    world.interrupt_after(1);
     let before = (world.leftovers(), world.contents());
-    pending(world.root.path()).unwrap();
+    preview_recovery(world.root.path()).unwrap();
     assert_eq!((world.leftovers(), world.contents()), before);
 }
 
 #[test]
-fn a_copy_that_is_gone_or_old_again_is_made_anew_from_the_journal() {
-    let world = three();
-    world.interrupted_after(1);
+fn recovery_recreates_missing_copies_from_the_journal() {
+    let world = world_with_three_files();
+    world.interrupt_after(1);
     fs::remove_file(world.copy(1)).unwrap();
     fs::write(world.copy(2), OLD).unwrap();
-    assert_eq!(world.session().recover().unwrap().state, State::Forward);
+    assert_eq!(
+        world.session().recover().unwrap().state,
+        RecoveryState::Forward
+    );
     assert_eq!(world.contents(), [NEW; 3]);
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
 #[test]
-fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
-    type Spoil = fn(&World);
-    let cases: [(Spoil, &str, [&str; 3], usize); 4] = [
+fn foreign_content_is_reported_until_discarded() {
+    type Edit = fn(&World);
+    let cases: [(Edit, &str, [&str; 3], usize); 4] = [
         (
             |w| w.write(0, "mine"),
             "a.yml has neither",
@@ -378,7 +388,7 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
         (
             |w| fs::remove_file(w.path(1)).unwrap(),
             "sub/b.yml has neither",
-            [NEW, "gone", OLD],
+            [NEW, "missing", OLD],
             0,
         ),
         (
@@ -388,89 +398,84 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
             1,
         ),
     ];
-    for (spoil, named, contents, kept) in cases {
-        let world = three();
-        world.interrupted_after(1);
-        spoil(&world);
+    for (edit, message, contents, foreign_copies) in cases {
+        let world = world_with_three_files();
+        world.interrupt_after(1);
+        edit(&world);
         let before = world.leftovers();
         let error = world.session().recover().unwrap_err();
         let text = error.to_string();
-        assert!(text.contains(named), "{text}");
-        let others =
+        assert!(text.contains(message), "{text}");
+        let reports =
             ["neither the old nor", "foreign content of"].map(|words| text.matches(words).count());
-        assert_eq!(others.iter().sum::<usize>(), 1, "nothing else is: {text}");
+        assert_eq!(reports.iter().sum::<usize>(), 1, "{text}");
         let Error::Unresolved(recovery) = error else {
             panic!("{error}")
         };
-        assert_eq!(pending(world.root.path()).unwrap(), Some(recovery));
+        assert_eq!(preview_recovery(world.root.path()).unwrap(), Some(recovery));
         assert_eq!(world.leftovers(), before);
         assert_eq!(world.contents(), contents);
 
         let discarded = world.session().discard().unwrap();
-        assert_eq!(discarded.state, State::Discarded);
-        let foreign = |copies: &[StagedCopy]| {
-            copies
-                .iter()
-                .filter(|copy| copy.content == Content::Other)
-                .count()
-        };
+        assert_eq!(discarded.state, RecoveryState::Discarded);
+        let copies = discarded.files.iter().flat_map(|file| &file.copies);
         assert_eq!(
-            discarded
-                .files
-                .iter()
-                .map(|file| foreign(&file.copies))
-                .sum::<usize>(),
-            kept
+            copies.filter(|copy| copy.content == Content::Other).count(),
+            foreign_copies
         );
         assert_eq!(world.contents(), contents);
-        assert_eq!(world.leftovers().len(), kept, "{:?}", world.leftovers());
-        assert_eq!(pending(world.root.path()).unwrap(), None);
+        let leftovers = world.leftovers();
+        assert_eq!(leftovers.len(), foreign_copies, "{leftovers:?}");
+        assert_eq!(preview_recovery(world.root.path()).unwrap(), None);
     }
 }
 
 #[test]
-fn a_directory_that_became_a_symlink_is_out_of_reach() {
-    let world = three();
-    world.interrupted_after(2);
+fn directory_replaced_by_symlink_is_out_of_reach() {
+    let world = world_with_three_files();
+    world.interrupt_after(2);
     turn_into_symlink(&world.root.path().join("sub"));
     assert!(matches!(
         world.session().recover(),
         Err(Error::Unresolved(_))
     ));
-    assert_eq!(world.session().discard().unwrap().state, State::Discarded);
+    assert_eq!(
+        world.session().discard().unwrap().state,
+        RecoveryState::Discarded
+    );
     assert_eq!(world.contents(), [NEW, NEW, OLD]);
 }
 
 #[test]
-fn hidden_directory_is_not_missing() {
-    let world = three();
-    let items = world.interrupted_after(2);
+fn symlinked_directory_is_not_treated_as_missing() {
+    let world = world_with_three_files();
+    let items = world.interrupt_after(2);
     turn_into_symlink(&world.root.path().join("sub"));
     let session = world.session();
     let root = &session.root;
-    let undone = exchange::back(root, &items.iter().collect::<Vec<_>>());
+    let undone = exchange::undo_all(root, &items.iter().collect::<Vec<_>>());
     assert!(matches!(undone, Err(Error::Unsafe { .. })), "{undone:?}");
     let synced = root.sync_directories(&items);
     assert!(matches!(synced, Err(Error::Unsafe { .. })), "{synced:?}");
     let removed = recover::remove_copies(root, &items[1]);
     assert!(matches!(removed, Err(Error::Unsafe { .. })), "{removed:?}");
-    // What is gone has nothing to put back, to sync or to remove.
+    // A missing directory needs no undo, no sync and no removal.
     fs::remove_file(world.root.path().join("sub")).unwrap();
-    exchange::back(root, &items.iter().collect::<Vec<_>>()).unwrap();
+    exchange::undo_all(root, &items.iter().collect::<Vec<_>>()).unwrap();
     root.sync_directories(&items).unwrap();
     recover::remove_copies(root, &items[1]).unwrap();
 }
 
 #[test]
-fn files_of_a_directory_that_is_gone_or_replaced_are_a_persons_to_resolve() {
-    let gone: fn(&Path) = |_| ();
-    let replaced: fn(&Path) = |directory| fs::write(directory, "a file").unwrap();
-    for replace in [gone, replaced] {
-        let world = three();
-        let items = world.interrupted_after(2);
+fn missing_or_replaced_directory_requires_a_user() {
+    for is_replaced in [false, true] {
+        let world = world_with_three_files();
+        let items = world.interrupt_after(2);
         let directory = world.root.path().join("sub");
         fs::rename(&directory, world.root.path().join("elsewhere")).unwrap();
-        replace(&directory);
+        if is_replaced {
+            fs::write(&directory, "a file").unwrap();
+        }
         let error = world.session().recover().unwrap_err();
         assert!(matches!(error, Error::Unresolved(_)), "{error}");
         let error = error.to_string();
@@ -478,68 +483,74 @@ fn files_of_a_directory_that_is_gone_or_replaced_are_a_persons_to_resolve() {
             error.contains("sub/b.yml") && error.contains("sub/c.yml"),
             "{error}"
         );
-        // A file is not a symlink: it is not called one.
+        // A regular file must not be reported as a symlink.
         let opened = world
             .session()
             .root
             .directory_of(&items[1].path)
             .map(|_| ());
         assert!(matches!(opened, Err(Error::Io { .. })), "{opened:?}");
-        assert_eq!(world.contents(), [NEW, "gone", "gone"]);
+        assert_eq!(world.contents(), [NEW, "missing", "missing"]);
     }
 }
 
 #[test]
 fn unopenable_directory_is_not_foreign_content() {
-    let world = three();
+    let world = world_with_three_files();
     let session = world.session();
-    // Permissions don't bind root, the longest name does.
+    // Root ignores permissions, but not the maximum length of a name.
     let change = FileChange {
         path: RelPath::parse(&format!("{}/b.yml", "x".repeat(300))).unwrap(),
         ..world.changes[0].clone()
     };
-    session.state.write(&Journal::of(&[change], 7)).unwrap();
+    session.state.write(&Journal::new(&[change], 7)).unwrap();
     drop(session);
     let error = world.session().recover().unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
-    assert!(matches!(pending(world.root.path()), Err(Error::Io { .. })));
+    assert!(matches!(
+        preview_recovery(world.root.path()),
+        Err(Error::Io { .. })
+    ));
 }
 
 #[test]
-fn a_copy_is_anything_before_the_exchange_begins() {
-    let world = three();
+fn copy_is_partial_before_the_exchange() {
+    let world = world_with_three_files();
     let session = world.session();
     session
         .state
-        .write(&Journal::of(&world.changes, 7))
+        .write(&Journal::new(&world.changes, 7))
         .unwrap();
     fs::write(world.copy(0), "ne").unwrap();
     drop(session);
     let recovery = world.session().recover().unwrap();
     assert_eq!(
         (recovery.state, recovery.files[0].copies[0].content),
-        (State::Dropped, Content::Partial)
+        (RecoveryState::Dropped, Content::Partial)
     );
     assert_eq!(world.contents(), [OLD; 3]);
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
 #[test]
-fn a_torn_journal_is_dropped_and_a_damaged_one_is_not_guessed_at() {
-    let world = three();
+fn incomplete_journal_is_dropped_and_damaged_one_refused() {
+    let world = world_with_three_files();
     drop(world.session());
     fs::write(world.root.path().join(".repin/journal.new"), "repin jour").unwrap();
     assert_eq!(
-        pending(world.root.path()).unwrap().unwrap().state,
-        State::Dropped
+        preview_recovery(world.root.path()).unwrap().unwrap().state,
+        RecoveryState::Dropped
     );
-    assert_eq!(world.session().recover().unwrap().state, State::Dropped);
+    assert_eq!(
+        world.session().recover().unwrap().state,
+        RecoveryState::Dropped
+    );
     assert_eq!(world.leftovers(), [""; 0]);
 
-    world.interrupted_after(1);
+    world.interrupt_after(1);
     fs::write(world.root.path().join(".repin/journal"), "repin jour").unwrap();
     assert!(matches!(
-        pending(world.root.path()),
+        preview_recovery(world.root.path()),
         Err(Error::Damaged { .. })
     ));
     assert!(matches!(
@@ -547,7 +558,10 @@ fn a_torn_journal_is_dropped_and_a_damaged_one_is_not_guessed_at() {
         Err(Error::Damaged { .. })
     ));
     assert!(matches!(world.apply(), Err(Error::Pending { .. })));
-    assert_eq!(world.session().discard().unwrap().state, State::Discarded);
+    assert_eq!(
+        world.session().discard().unwrap().state,
+        RecoveryState::Discarded
+    );
     assert_eq!(world.contents(), [NEW, OLD, OLD]);
 }
 
@@ -555,23 +569,23 @@ fn a_torn_journal_is_dropped_and_a_damaged_one_is_not_guessed_at() {
 fn interrupted_link_without_exchange_is_recovered() {
     // After the link; after the first rename; after both.
     for steps in 1..=3 {
-        let world = three();
-        let items = world.interrupted_after(1);
-        let (target, copy, spare) = (
+        let world = world_with_three_files();
+        let items = world.interrupt_after(1);
+        let (target, copy, old_link) = (
             world.path(1),
             world.copy(1),
-            world.path(1).with_file_name(&items[1].spare),
+            world.path(1).with_file_name(&items[1].old_link),
         );
-        fs::hard_link(&target, &spare).unwrap();
+        fs::hard_link(&target, &old_link).unwrap();
         if steps > 1 {
             fs::rename(&copy, &target).unwrap();
         }
         if steps > 2 {
-            fs::rename(&spare, &copy).unwrap();
+            fs::rename(&old_link, &copy).unwrap();
         }
         assert_eq!(
             world.session().recover().unwrap().state,
-            State::Forward,
+            RecoveryState::Forward,
             "{steps}"
         );
         assert_eq!(world.contents(), [NEW; 3]);
@@ -581,17 +595,17 @@ fn interrupted_link_without_exchange_is_recovered() {
 }
 
 #[test]
-fn an_edit_of_the_new_content_is_not_moved_out_of_the_way() {
-    let world = three();
-    let items = world.interrupted_after(2);
+fn undo_preserves_an_edited_file() {
+    let world = world_with_three_files();
+    let items = world.interrupt_after(2);
     world.write(0, "mine");
     let session = world.session();
-    let undone = exchange::back(&session.root, &items.iter().collect::<Vec<_>>());
+    let undone = exchange::undo_all(&session.root, &items.iter().collect::<Vec<_>>());
     assert!(matches!(undone, Err(Error::Conflict { .. })));
     assert_eq!(
         world.contents(),
         ["mine", OLD, OLD],
-        "the others are put back all the same"
+        "the other files are restored"
     );
     assert_eq!(fs::read_to_string(world.copy(0)).unwrap(), OLD);
 }

@@ -5,7 +5,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Console, Services};
 use crate::{
-    apply::{self, Session, State},
+    apply::{self, RecoveryState, Session},
     config::Config,
     error::Errors,
     untrusted::plain,
@@ -19,7 +19,7 @@ pub(super) fn begin(
 ) -> Result<Session, Errors> {
     let mut session = lock(config, command, services)?;
     let recovery = session.recover()?;
-    if recovery.state != State::Nothing {
+    if recovery.state != RecoveryState::Nothing {
         services.console.note(&format!(
             "note: recovered an interrupted run first ({})",
             recovery.state.as_str()
@@ -42,7 +42,7 @@ pub fn lock(config: &Config, command: &str, services: &Services) -> Result<Sessi
 
 /// Warns if an interrupted run left a journal; the run continues.
 pub fn warn_if_interrupted(config: &Config, console: &dyn Console) {
-    match apply::pending(&config.root) {
+    match apply::preview_recovery(&config.root) {
         Ok(None) => {}
         Ok(Some(recovery)) => console.warn(&format!(
             "an interrupted --apply left its journal ({}); run `repin recover`",

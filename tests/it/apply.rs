@@ -14,7 +14,7 @@ use std::{
 };
 
 use repin::{
-    apply::{self, Error, Session, State},
+    apply::{self, Error, RecoveryState, Session},
     config::RelPath,
     oci::Digest,
     plan::FileChange,
@@ -895,7 +895,7 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
     let mut session = Session::begin(&world.root(), "a test").unwrap();
     let error = session.recover().unwrap_err();
     assert!(matches!(error, Error::Unresolved(_)), "{error}");
-    assert_eq!(session.discard().unwrap().state, State::Discarded);
+    assert_eq!(session.discard().unwrap().state, RecoveryState::Discarded);
     assert!(world.is_edited(0) && world.is_edited(2) && world.leftovers().is_empty());
 }
 
@@ -939,8 +939,12 @@ fn second_run_fails_at_once_and_first_finishes() {
     let second = world.command("promote").output().unwrap();
     exited(&second, 5);
     reports(&second, "holds the lock");
-    let looked = apply::pending(&world.root()).unwrap().unwrap();
-    assert_eq!(looked.state, State::Forward, "looking needs no lock");
+    let preview = apply::preview_recovery(&world.root()).unwrap().unwrap();
+    assert_eq!(
+        preview.state,
+        RecoveryState::Forward,
+        "a preview needs no lock"
+    );
     let first = stopped.go_on();
     assert!(first.output.status.success(), "{}", shown(&first.output));
     assert_eq!(world.contents(), "nnn");

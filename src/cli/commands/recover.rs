@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    apply::{self, Content, Error, Recovery, State},
+    apply::{self, Content, Error, Recovery, RecoveryState},
     cli::{args, context::Context, exit::Exit, format::Format},
     error::{Class, Errors},
     untrusted::{plain, workflow::Commands},
@@ -26,7 +26,7 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     let interruption = Arc::clone(&cx.services.interruption);
     let step = (!dry_run).then(|| interruption.step("run `repin recover` again"));
     let outcome = match (dry_run, args.discard) {
-        (true, _) => apply::pending(&config.root),
+        (true, _) => apply::preview_recovery(&config.root),
         (false, true) => lock(&config, "recover", &cx.services)
             .and_then(|mut session| session.discard())
             .map(Some),
@@ -39,14 +39,14 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     }
     let recovery = match outcome {
         Ok(recovery) => recovery.unwrap_or(Recovery {
-            state: State::Nothing,
+            state: RecoveryState::Nothing,
             files: Vec::new(),
         }),
         Err(Error::Unresolved(recovery)) => recovery,
         Err(error) => return Err(Errors::from(error)),
     };
     report(&recovery, dry_run, cx);
-    Ok(if recovery.state == State::Conflict {
+    Ok(if recovery.state == RecoveryState::Conflict {
         Exit::Because(Class::Conflict)
     } else {
         Exit::Done
@@ -54,7 +54,7 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
 }
 
 fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
-    let conflict = recovery.state == State::Conflict;
+    let conflict = recovery.state == RecoveryState::Conflict;
     let files: Vec<_> = if conflict {
         strangers(recovery)
     } else {
@@ -91,23 +91,25 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
     }
 }
 
-fn describe(state: State, dry_run: bool) -> &'static str {
+fn describe(state: RecoveryState, dry_run: bool) -> &'static str {
     match (state, dry_run) {
-        (State::Nothing, _) => "nothing to recover",
-        (State::Forward, false) => {
+        (RecoveryState::Nothing, _) => "nothing to recover",
+        (RecoveryState::Forward, false) => {
             "an interrupted run was finished; every file has its new content:"
         }
-        (State::Forward, true) => {
+        (RecoveryState::Forward, true) => {
             "an interrupted run would be finished; every file would get its new content:"
         }
-        (State::Dropped, false) => {
+        (RecoveryState::Dropped, false) => {
             "an interrupted run was cleaned up; these files all have their old or all their new content:"
         }
-        (State::Dropped, true) => {
+        (RecoveryState::Dropped, true) => {
             "an interrupted run would be cleaned up; these files all have their old or all their new content:"
         }
-        (State::Discarded, _) => "the journal was deleted; these files were left unchanged:",
-        (State::Conflict, _) => {
+        (RecoveryState::Discarded, _) => {
+            "the journal was deleted; these files were left unchanged:"
+        }
+        (RecoveryState::Conflict, _) => {
             "an interrupted run needs a decision; these files hold foreign content:"
         }
     }

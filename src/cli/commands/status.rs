@@ -181,10 +181,10 @@ impl Reading {
     /// An interrupted run, or one that is at work.
     fn journal(&mut self, config: &Config) {
         let document = &mut self.document;
-        match apply::locked(&config.root) {
+        match apply::find_running(&config.root) {
             // Its journal is that of a run that goes on.
             Ok(Some(error)) => document.running = Some(error.to_string()),
-            Ok(None) => match apply::pending(&config.root) {
+            Ok(None) => match apply::preview_recovery(&config.root) {
                 Ok(None) => {}
                 Ok(Some(recovery)) => {
                     document.interrupted = true;

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use super::NO_CONFIG;
 use crate::{
-    apply::{self, State},
+    apply::{self, RecoveryState},
     checks,
     cli::context::Context,
     code::Code,
@@ -166,17 +166,17 @@ fn trouble(code: Code, error: &GitError) -> DoctorRow {
 
 /// Whether another run holds the lock, and whether an interrupted run left a journal.
 pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
-    let locked = apply::locked(&config.root);
+    let locked = apply::find_running(&config.root);
     let busy = matches!(locked, Ok(Some(_)));
     let lock = match locked {
         Ok(None) => DoctorRow::pass(Code::LOCK, "free"),
         Ok(Some(error)) | Err(error) => DoctorRow::error(Code::LOCK, "", error),
     };
     let code = Code::JOURNAL;
-    let journal = match apply::pending(&config.root) {
+    let journal = match apply::preview_recovery(&config.root) {
         Ok(None) => DoctorRow::pass(code, "none: no run was interrupted"),
         Ok(Some(_)) if busy => DoctorRow::skip(code, "belongs to the run that holds the lock"),
-        Ok(Some(recovery)) if recovery.state == State::Conflict => {
+        Ok(Some(recovery)) if recovery.state == RecoveryState::Conflict => {
             DoctorRow::error(code, "", apply::Error::Unresolved(recovery))
         }
         Ok(Some(recovery)) => {
@@ -196,14 +196,14 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
     let Some(smoke) = &config.smoke else {
         return DoctorRow::not_configured(Code::ENGINE, "smoke");
     };
-    let around = EngineContext {
+    let context = EngineContext {
         variables: cx.services.environment.for_engine(config),
         // The version of an engine does not depend on it.
         machine: String::new(),
         interrupted: Arc::default(),
     };
     let (mut versions, mut reasons) = (Vec::new(), Vec::new());
-    for (name, version) in smoke::probe(smoke, &around) {
+    for (name, version) in smoke::probe(smoke, &context) {
         match version {
             Ok(version) => versions.push(version),
             Err(reason) => reasons.push(format!("{name}: {reason}")),
