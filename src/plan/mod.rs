@@ -1,9 +1,9 @@
-//! Plans: the new contents of files, in memory, counted again before anyone may apply them.
+//! Plans: the new contents of files, in memory.
 //!
-//! A [`Plan`] can only be made of an approved set, and only if its counts are right. It changes
-//! nothing.
+//! A [`Plan`] requires an approved set, and its new contents must contain exactly the declared pins. It
+//! changes no file; `apply` does.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use crate::{
     checks::{Approved, ApprovedImage, Check, Code, Status},
@@ -20,16 +20,16 @@ pub struct Plan {
     checks: Vec<Check>,
 }
 
-/// One file that changes.
+/// A changed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
-    /// The file under the root.
+    /// The path below the root.
     pub path: RelPath,
-    /// How many of its pins change.
+    /// The number of changed pins.
     pub pins: usize,
     /// The content that the plan was made from.
     pub old: Vec<u8>,
-    /// The content that it gets.
+    /// The new content.
     pub new: Vec<u8>,
     /// The SHA-256 of `old`.
     pub old_sha256: Digest,
@@ -37,50 +37,53 @@ pub struct FileChange {
     pub new_sha256: Digest,
 }
 
-/// Why there is no plan.
+/// The reason that there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// A file could not be read again.
+    /// A file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The new contents don't hold what they must.
+    /// The new contents do not contain the declared pins.
     #[error("the new contents were counted again and are wrong")]
     Counts(Vec<Check>),
 }
 
-/// What was counted in the new contents, for each image.
+/// The pins of one image in the new contents.
 #[derive(Default, Clone)]
-struct Tally {
+struct PinCount {
     right: usize,
+    /// A description of each pin that is not right.
     wrong: Vec<String>,
 }
 
 impl Plan {
-    /// Reads the files that hold pins again, makes their new contents, and counts the pins in
-    /// those.
+    /// Reads the files that contain pins, replaces the pins, and counts them in the new contents.
     pub fn new(
         approved: &Approved,
         config: &Config,
         files: &dyn Files,
         found: &Found,
     ) -> Result<Self, PlanError> {
-        Self::of(approved.images(), config, files, found)
+        Self::for_images(approved.images(), config, files, found)
     }
 
-    /// The contents that files would have with these images, by their paths; nothing approves them, so
-    /// they are only good for comparison.
+    /// The contents that files would have with these images, by path. The images are not approved, so
+    /// the contents only serve for comparison.
     pub fn preview(
         images: &[ApprovedImage],
         config: &Config,
         files: &dyn Files,
         found: &Found,
     ) -> Result<BTreeMap<RelPath, Vec<u8>>, PlanError> {
-        let plan = Self::of(images, config, files, found)?;
-        let contents = plan.changes.into_iter();
-        Ok(contents.map(|change| (change.path, change.new)).collect())
+        let plan = Self::for_images(images, config, files, found)?;
+        let contents = plan
+            .changes
+            .into_iter()
+            .map(|change| (change.path, change.new));
+        Ok(contents.collect())
     }
 
-    /// The content that one file gets, however many pins it contains.
+    /// The new content of one file. The number of its pins is not checked.
     pub fn content(
         approved: &Approved,
         config: &Config,
@@ -88,14 +91,13 @@ impl Plan {
         path: &RelPath,
     ) -> Result<Vec<u8>, ReadError> {
         let scanner = FileScanner::new(config);
-        let eyes = Eyes::new(&scanner, files, path);
+        let places = scanner.places_of(path, &|chart| files.has_chart(chart));
         let replacements = replacements(approved.images());
-        Ok(rewrite(&eyes, files.read(path)?, path, &replacements)
-            .change
-            .new)
+        let rewritten = rewrite(&scanner, &places, files.read(path)?, path, &replacements);
+        Ok(rewritten.change.new)
     }
 
-    fn of(
+    fn for_images(
         images: &[ApprovedImage],
         config: &Config,
         files: &dyn Files,
@@ -103,68 +105,55 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let scanner = FileScanner::new(config);
         let replacements = replacements(images);
-        let mut paths: Vec<_> = found
-            .pins()
-            .iter()
-            .map(|pin| Arc::clone(&pin.file))
-            .collect();
+        let mut paths: Vec<_> = found.pins().iter().map(|pin| &pin.file).collect();
         paths.dedup();
-        let mut tallies = vec![Tally::default(); config.images.len()];
+        let mut counts = vec![PinCount::default(); config.images.len()];
         let mut changes = Vec::new();
         for path in paths {
-            let old = files.read(&path)?;
-            let eyes = Eyes::new(&scanner, files, &path);
-            let rewritten = rewrite(&eyes, old, &path, &replacements);
-            let change = rewritten.change;
-            tally(&mut tallies, &rewritten.is.pins, &replacements, &path);
-            if change.old != change.new {
-                if !differ_in_pins(&change.old, &change.new, &rewritten.was, &rewritten.is) {
-                    let wrong = |tally: &mut Tally| {
-                        tally
-                            .wrong
-                            .push(format!("{path}: more than pins would change"));
-                    };
-                    tallies.iter_mut().for_each(wrong);
-                }
-                changes.push(change);
+            let places = scanner.places_of(path, &|chart| files.has_chart(chart));
+            let Rewritten {
+                change,
+                old_scan,
+                new_scan,
+            } = rewrite(&scanner, &places, files.read(path)?, path, &replacements);
+            count_pins(&mut counts, &new_scan.pins, &replacements, path);
+            if change.old == change.new {
+                continue;
             }
+            if !differ_in_pins(&change.old, &change.new, &old_scan, &new_scan) {
+                for count in &mut counts {
+                    count
+                        .wrong
+                        .push(format!("{path}: more than pins would change"));
+                }
+            }
+            changes.push(change);
         }
-        let mut checks = verdict(config, &tallies);
+        let mut checks = check_counts(config, &counts);
         if crate::checks::any_failed(&checks) {
             return Err(PlanError::Counts(checks));
         }
-        let stays = |pin: &Pin| {
-            let to = replacements[pin.image].as_ref()?;
-            let stays = pin.comment.as_ref().is_some_and(|comment| !comment.moves);
-            stays.then(|| to.tag.clone())
+        let unchanged_tag = |pin: &Pin| {
+            let replacement = replacements[pin.image].as_ref()?;
+            let comment = pin.comment.as_ref()?;
+            (!comment.moves).then(|| replacement.tag.clone())
         };
-        checks.extend(crate::checks::version_comments(config, found, &stays));
+        checks.extend(crate::checks::version_comments(
+            config,
+            found,
+            &unchanged_tag,
+        ));
         Ok(Self { changes, checks })
     }
 
-    /// The files that change, in the order of their paths' bytes.
+    /// The changed files, ordered by the bytes of their paths.
     pub fn changes(&self) -> &[FileChange] {
         &self.changes
     }
 
-    /// The count of each image in the new contents.
+    /// The result of counting each image in the new contents.
     pub fn checks(&self) -> &[Check] {
         &self.checks
-    }
-}
-
-/// How a file is looked at: before and after alike.
-struct Eyes<'s> {
-    scanner: &'s FileScanner,
-    places: FilePlaces,
-}
-
-impl<'s> Eyes<'s> {
-    fn new(scanner: &'s FileScanner, files: &dyn Files, path: &RelPath) -> Self {
-        Self {
-            scanner,
-            places: scanner.places_of(path, &|chart| files.has_chart(chart)),
-        }
     }
 }
 
@@ -179,63 +168,60 @@ fn replacements(images: &[ApprovedImage]) -> Vec<Option<Replacement>> {
     images.iter().map(replacement).collect()
 }
 
-/// A file's change with what both contents hold.
+/// A file's change, with the scans of both contents.
 struct Rewritten {
     change: FileChange,
-    was: Scan,
-    is: Scan,
-}
-
-/// Whether two contents are equal once the digests of their pins, and the tags beside them, are taken
-/// out, also for a reader of YAML.
-fn differ_in_pins(old: &[u8], new: &[u8], was: &Scan, is: &Scan) -> bool {
-    is.refused == was.refused
-        && outline(old, &was.pins) == outline(new, &is.pins)
-        && reads_alike(old, new, &was.pins)
+    old_scan: Scan,
+    new_scan: Scan,
 }
 
 fn rewrite(
-    eyes: &Eyes<'_>,
+    scanner: &FileScanner,
+    places: &FilePlaces,
     old: Vec<u8>,
     path: &RelPath,
     replacements: &[Option<Replacement>],
 ) -> Rewritten {
-    let was = eyes.scanner.scan(&old, &eyes.places);
-    let new = replace(&old, &was.pins, replacements);
-    let changed = was
+    let old_scan = scanner.scan(&old, places);
+    let new = replace(&old, &old_scan.pins, replacements);
+    let new_scan = scanner.scan(&new, places);
+    let changed_pins = old_scan
         .pins
         .iter()
         .filter(|pin| !is_right(pin, replacements[pin.image].as_ref()))
         .count();
-    let is = eyes.scanner.scan(&new, &eyes.places);
-    let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
     let change = FileChange {
         path: path.clone(),
-        pins: changed,
+        pins: changed_pins,
+        old_sha256: Digest::of(&old),
+        new_sha256: Digest::of(&new),
         old,
         new,
-        old_sha256,
-        new_sha256,
     };
-    Rewritten { change, was, is }
+    Rewritten {
+        change,
+        old_scan,
+        new_scan,
+    }
 }
 
-/// Whether a pin is what it should become; a pin of an image that has no new digest is never right.
-fn is_right(pin: &Pin, to: Option<&Replacement>) -> bool {
-    to.is_some_and(|to| to.is_done(pin))
+/// Whether a pin is equal to its replacement. A pin of an image without a new digest is never right.
+fn is_right(pin: &Pin, replacement: Option<&Replacement>) -> bool {
+    replacement.is_some_and(|replacement| replacement.is_done(pin))
 }
 
-fn tally(
-    tallies: &mut [Tally],
+fn count_pins(
+    counts: &mut [PinCount],
     pins: &[Pin],
     replacements: &[Option<Replacement>],
     path: &RelPath,
 ) {
     for pin in pins {
+        let count = &mut counts[pin.image];
         if is_right(pin, replacements[pin.image].as_ref()) {
-            tallies[pin.image].right += 1;
+            count.right += 1;
         } else {
-            tallies[pin.image].wrong.push(format!(
+            count.wrong.push(format!(
                 "{path}:{}:{} would have {}",
                 pin.line, pin.column, pin.digest
             ));
@@ -243,34 +229,10 @@ fn tally(
     }
 }
 
-/// Decides whether two contents of a file differ only in pins of the configuration's set. The path
-/// starts at the top of the repository; `prefix` is the root's path there, empty or with a `/` at its
-/// end. A file that `files` does not match contains no pins; a fleet's configuration without `files`
-/// is searched everywhere.
-pub fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
-    let scanner = FileScanner::new(config);
-    let everywhere = config.scanned.included().is_empty();
-    move |path, old, new| {
-        let path = path
-            .strip_prefix(prefix)
-            .and_then(|path| RelPath::parse(path).ok());
-        let is_counted = path.is_some_and(|path| Snapshot::lists(&config.scanned, &path));
-        (everywhere || is_counted) && only_pins_differ(&scanner, old, new)
-    }
-}
-
-/// Whether both contents of a file are equal without the digests of their pins and the tags next to
-/// them. Every kind of place is searched, whatever the file's name.
-fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
-    let places = scanner.all_places();
-    let (was, is) = (scanner.scan(old, &places), scanner.scan(new, &places));
-    differ_in_pins(old, new, &was, &is)
-}
-
-fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
-    let verdict = |(image, tally): (&crate::config::Image, &Tally)| {
-        let right = tally.right == image.pins && tally.wrong.is_empty();
-        let (status, detail) = if right {
+fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (image, count) in config.images.iter().zip(counts) {
+        let (status, detail) = if count.right == image.pins && count.wrong.is_empty() {
             (
                 Status::Pass,
                 format!(
@@ -279,23 +241,50 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
                 ),
             )
         } else {
-            let wrong = tally
-                .wrong
-                .iter()
-                .take(5)
-                .cloned()
-                .collect::<Vec<_>>()
-                .join("; ");
+            let shown = &count.wrong[..count.wrong.len().min(5)];
             let detail = format!(
-                "the new contents would pin it {}, but `pins: {}` is declared {wrong}",
-                number(tally.right, "time"),
-                image.pins
+                "the new contents would pin it {}, but `pins: {}` is declared {}",
+                number(count.right, "time"),
+                image.pins,
+                shown.join("; ")
             );
             (Status::Fail, detail.trim_end().to_owned())
         };
-        Check::new(Code::PLAN_COUNT, status, detail).image(&image.name)
-    };
-    config.images.iter().zip(tallies).map(verdict).collect()
+        checks.push(Check::new(Code::PLAN_COUNT, status, detail).image(&image.name));
+    }
+    checks
+}
+
+/// Returns a function that decides whether two contents of a file differ only in pins of the
+/// configuration's set. The file's path is relative to the top of the repository; `prefix` is the
+/// path of the root, empty or with a trailing `/`. A file that `files` does not match contains no
+/// pins. A fleet's configuration without `files` matches every file.
+pub fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
+    let scanner = FileScanner::new(config);
+    let matches_all = config.scanned.included().is_empty();
+    move |path, old, new| {
+        let path = path
+            .strip_prefix(prefix)
+            .and_then(|path| RelPath::parse(path).ok());
+        let is_scanned =
+            matches_all || path.is_some_and(|path| Snapshot::lists(&config.scanned, &path));
+        is_scanned && only_pins_differ(&scanner, old, new)
+    }
+}
+
+/// Compares the contents of a file without a known path: every kind of place is searched.
+fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
+    let places = scanner.all_places();
+    let (old_scan, new_scan) = (scanner.scan(old, &places), scanner.scan(new, &places));
+    differ_in_pins(old, new, &old_scan, &new_scan)
+}
+
+/// Whether two contents differ only in the digests of their pins and the adjacent tags, as bytes and as
+/// YAML.
+fn differ_in_pins(old: &[u8], new: &[u8], old_scan: &Scan, new_scan: &Scan) -> bool {
+    new_scan.refused == old_scan.refused
+        && outline(old, &old_scan.pins) == outline(new, &new_scan.pins)
+        && reads_alike(old, new, &old_scan.pins)
 }
 
 #[cfg(test)]
@@ -320,31 +309,31 @@ mod tests {
         format!("r.example/app{tag}@{}\n", Digest::of(digest.as_bytes()))
     }
 
-    /// What the planner says about contents whose pins should be `:new` and the digest of "new".
-    fn counted(declared: usize, contents: &str) -> Check {
+    /// Checks contents whose pins should have the tag `new` and the digest of "new".
+    fn check_contents(declared: usize, contents: &str) -> Check {
         let config = config(declared);
         let scanner = FileScanner::new(&config);
         let pins = scanner
             .scan(contents.as_bytes(), &FilePlaces::default())
             .pins;
-        let to = Some(Replacement {
+        let replacement = Some(Replacement {
             digest: Digest::of(b"new"),
             tag: crate::oci::Tag::parse("new").unwrap(),
         });
-        let mut tallies = [Tally::default()];
+        let mut counts = [PinCount::default()];
         let path = RelPath::parse("x").unwrap();
-        tally(&mut tallies, &pins, &[to], &path);
-        verdict(&config, &tallies).remove(0)
+        count_pins(&mut counts, &pins, &[replacement], &path);
+        check_counts(&config, &counts).remove(0)
     }
 
     #[test]
-    fn a_pin_that_did_not_become_what_it_should_refuses_the_plan() {
+    fn wrong_pin_in_new_contents_is_refused() {
         let right = pin("", "new") + &pin(":new", "new");
-        assert_eq!(counted(2, &right).status, Status::Pass);
+        assert_eq!(check_contents(2, &right).status, Status::Pass);
         for wrong in [pin("", "old"), pin(":new", "old"), pin(":old", "new")] {
-            // Whether it is one too many or one of those declared.
+            // The wrong pin is a declared one, or one too many.
             for declared in [2, 3] {
-                let check = counted(declared, &(right.clone() + &wrong));
+                let check = check_contents(declared, &(right.clone() + &wrong));
                 assert_eq!(check.status, Status::Fail, "{wrong}");
                 assert!(
                     check.detail.contains("x:3:1 would have"),
@@ -359,9 +348,9 @@ mod tests {
     fn only_digests_of_pins_and_their_tags_may_differ() {
         let scanner = FileScanner::new(&config(1));
         let old = format!("a: 1\nb: {}c: 2\n", pin(":old", "old"));
-        let differ = |new: &str| only_pins_differ(&scanner, old.as_bytes(), new.as_bytes());
-        assert!(differ(&old));
-        assert!(differ(
+        let is_allowed = |new: &str| only_pins_differ(&scanner, old.as_bytes(), new.as_bytes());
+        assert!(is_allowed(&old));
+        assert!(is_allowed(
             &old.replace(&pin(":old", "old"), &pin(":new", "new"))
         ));
         for new in [
@@ -373,7 +362,7 @@ mod tests {
             old.clone() + "d: 3\n",
             old.replace("a: 1\n", ""),
         ] {
-            assert!(!differ(&new), "{new}");
+            assert!(!is_allowed(&new), "{new}");
         }
     }
 }
