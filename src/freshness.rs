@@ -1,8 +1,8 @@
-//! How far a reference to another repository, pinned in a file, has fallen behind a branch of it.
+//! The distance between a pinned reference to another repository and the head of one of its branches.
 //!
-//! What is pinned, and to which paths it matters, comes from files here; the other repository is
-//! fetched into a scratch one, commits and trees without contents where its server can. Whether
-//! that is too far is for `checks` to say.
+//! The reference and its relevant paths are read from files of this repository. The other repository
+//! is fetched into a scratch directory, without file contents if its server supports filters.
+//! `checks` decides whether the distance is acceptable.
 
 use std::path::Path;
 
@@ -17,32 +17,32 @@ use crate::{
     files::Files,
 };
 
-/// What the files here say.
+/// A reference to another repository, as read from the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinned {
-    /// A commit's full name, the beginning of one, a tag or a branch.
-    pub reference: String,
-    /// The paths that matter; none: all.
+pub struct PinnedReference {
+    /// A full or abbreviated commit ID, a tag or a branch.
+    pub name: String,
+    /// The relevant paths; all if empty.
     pub paths: Vec<String>,
 }
 
-/// How far it is.
+/// The distance from the pinned commit to the branch's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distance {
-    /// The pinned commit; `None`: the other repository has none of that name.
+    /// The pinned commit, or `None` if the other repository does not contain it.
     pub pinned: Option<ObjectId>,
     /// The branch's head.
     pub head: ObjectId,
-    /// Commits to the paths that the head has and the pinned one has not.
+    /// The number of commits to the relevant paths between the pinned commit and the head.
     pub commits: Option<u64>,
-    /// From the pinned commit's time to the head's, in seconds; negative if the head is older.
+    /// The seconds between the pinned commit and the head; negative if the head is older.
     pub gap: Option<i64>,
 }
 
-/// Why the distance is unknown.
+/// The reason that the distance is unknown.
 #[derive(Debug)]
 pub enum FreshnessError {
-    /// git, or the other side.
+    /// git failed, or the server refused.
     Git(GitError),
     /// The other repository has no such branch.
     NoBranch,
@@ -54,34 +54,36 @@ impl From<GitError> for FreshnessError {
     }
 }
 
-/// Reads what is pinned.
-pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
+/// Reads the pinned reference of `entry` and its relevant paths.
+pub fn read_pinned_reference(
+    entry: &Freshness,
+    files: &dyn Files,
+) -> Result<PinnedReference, Error> {
     let file = Document::read(&entry.file, files)?;
-    let node = file.at(&entry.pointer)?;
-    let reference = match &node.value {
+    let node = file.value(&entry.pointer)?;
+    let name = match &node.value {
         Value::Scalar { text, .. } if !node.is_null() && check_branch(text).is_ok() => text.clone(),
-        _ => return Err(file.wrong(node.span, "not a reference of a repository")),
+        _ => return Err(file.error(node.span, "not a reference of a repository")),
     };
     let mut paths = entry.paths.clone();
     for from in &entry.paths_from {
         let file = Document::read(&from.file, files)?;
-        let node = file.at(&from.pointer)?;
+        let node = file.value(&from.pointer)?;
         let Value::List(items) = &node.value else {
-            return Err(file.wrong(node.span, "expected a list"));
+            return Err(file.error(node.span, "expected a list"));
         };
         for item in items {
             let path = match &item.value {
                 Value::Scalar { text, .. } if !item.is_null() => from.path.replace("{}", text),
-                _ => {
-                    return Err(file.wrong(item.span, "expected a name that can be part of a path"));
-                }
+                _ => String::new(),
             };
-            RelPath::parse(&path)
-                .map_err(|_| file.wrong(item.span, "expected a name that can be part of a path"))?;
+            if RelPath::parse(&path).is_err() {
+                return Err(file.error(item.span, "expected a name that can be part of a path"));
+            }
             paths.push(path);
         }
     }
-    // No path at all would mean every path to git.
+    // To git, an empty list of paths means every path.
     if paths.is_empty() && !entry.paths_from.is_empty() {
         let message = format!(
             "freshness `{}`: its lists of paths are empty, so nothing would ever be stale",
@@ -91,7 +93,7 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
             .help("correct `paths_from`, or remove it to count every commit");
         return Err(problem);
     }
-    Ok(Pinned { reference, paths })
+    Ok(PinnedReference { name, paths })
 }
 
 /// A YAML or JSON file.
@@ -102,12 +104,12 @@ struct Document {
 
 impl Document {
     fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Error> {
-        let wrong =
-            |reason: String| Error::input(Code::CONFIG, format!("cannot read {path}: {reason}"));
+        let unreadable =
+            |reason: &str| Error::input(Code::CONFIG, format!("cannot read {path}: {reason}"));
         let bytes = files
             .read(path)
-            .map_err(|error| wrong(error.error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+            .map_err(|error| unreadable(&error.error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8"))?;
         let source = SourceText {
             name: path.to_string(),
             text: text.as_str().into(),
@@ -117,12 +119,12 @@ impl Document {
             return Err(Error::input(Code::CONFIG, fault.unquoted).at(place(&source, fault.span)));
         }
         Ok(Self {
-            root: root.ok_or_else(|| wrong("the file is empty".to_owned()))?,
+            root: root.ok_or_else(|| unreadable("the file is empty"))?,
             source,
         })
     }
 
-    fn at(&self, pointer: &str) -> Result<&Node, Error> {
+    fn value(&self, pointer: &str) -> Result<&Node, Error> {
         self.root.pointer(pointer).ok_or_else(|| {
             let message = format!("{} has no value at `{pointer}`", self.source.name);
             Error::input(Code::CONFIG, message)
@@ -130,7 +132,7 @@ impl Document {
         })
     }
 
-    fn wrong(&self, span: Span, message: &str) -> Error {
+    fn error(&self, span: Span, message: &str) -> Error {
         Error::input(Code::CONFIG, message).at(place(&self.source, span))
     }
 }
@@ -144,25 +146,25 @@ fn place(source: &SourceText, span: Span) -> Place {
     }
 }
 
-const HEAD: &str = "refs/repin/head";
-const PIN: &str = "refs/repin/pinned";
+const HEAD_REF: &str = "refs/repin/head";
+const PINNED_REF: &str = "refs/repin/pinned";
 
-/// Fetches the other repository into the empty directory `scratch`, and compares.
-pub fn distance(
+/// Fetches the other repository into the empty directory `scratch`, and measures the distance.
+pub fn measure_distance(
     scratch: &Path,
     remote: &Remote,
     branch: &str,
-    pinned: &Pinned,
+    pinned: &PinnedReference,
 ) -> Result<Distance, FreshnessError> {
     let git = Git::init(scratch)?;
-    // A filter is only taken for a remote that has a name.
+    // git accepts a filter only for a named remote.
     git.reached("config", &["remote.origin.url", &remote.url], None)?;
     let other = OtherRepository { git: &git, remote };
-    if !other.fetch(&format!("refs/heads/{branch}"), HEAD)? {
+    if !other.fetch(&format!("refs/heads/{branch}"), HEAD_REF)? {
         return Err(FreshnessError::NoBranch);
     }
-    let head = git.commit_at(HEAD)?;
-    let Some(commit) = other.resolve(&pinned.reference)? else {
+    let head = git.commit_at(HEAD_REF)?;
+    let Some(commit) = other.resolve(&pinned.name)? else {
         return Ok(Distance {
             pinned: None,
             head,
@@ -201,29 +203,26 @@ impl OtherRepository<'_> {
         if ran.code == Some(0) {
             return Ok(true);
         }
-        let absent = ["couldn't find remote ref", "not our ref"];
-        if absent.iter().any(|word| ran.stderr.contains(word)) {
+        let not_found = ["couldn't find remote ref", "not our ref"];
+        if not_found.iter().any(|text| ran.stderr.contains(text)) {
             return Ok(false);
         }
         Err(GitError::refused("fetch", &ran.stderr))
     }
 
-    /// The commit of this name; one that was forced off every branch is requested by its name.
-    fn resolve(&self, reference: &str) -> Result<Option<ObjectId>, GitError> {
-        if let Some(known) = self.git.commit_named(reference)? {
-            return Ok(Some(known));
+    /// Resolves a reference. A commit that no branch contains is fetched by its full ID.
+    fn resolve(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        if let Some(commit) = self.git.commit_named(name)? {
+            return Ok(Some(commit));
         }
-        let whole = ObjectId::parse(reference.as_bytes()).is_some();
-        let places = if whole {
-            vec![reference.to_owned()]
+        let candidates = if ObjectId::parse(name.as_bytes()).is_some() {
+            vec![name.to_owned()]
         } else {
-            ["tags", "heads"]
-                .map(|kind| format!("refs/{kind}/{reference}"))
-                .to_vec()
+            vec![format!("refs/tags/{name}"), format!("refs/heads/{name}")]
         };
-        for place in places {
-            if self.fetch(&place, PIN)? {
-                return self.git.commit_at(PIN).map(Some);
+        for candidate in candidates {
+            if self.fetch(&candidate, PINNED_REF)? {
+                return self.git.commit_at(PINNED_REF).map(Some);
             }
         }
         Ok(None)

@@ -18,7 +18,7 @@ use crate::{
         Forge,
         tracking_issue::{self, IssueAction, IssueSpec},
     },
-    freshness::{self, Distance, FreshnessError, Pinned},
+    freshness::{self, Distance, FreshnessError, PinnedReference},
     git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
     untrusted::plain,
@@ -168,9 +168,9 @@ impl Run<'_> {
         row: &mut FreshnessRow,
         cx: &Context,
     ) -> Result<State, Stopped> {
-        let pinned =
-            freshness::pinned(entry, &WorkTree::new(&self.config.root)).map_err(Errors::from)?;
-        row.pinned = Some(pinned.reference.clone());
+        let pinned = freshness::read_pinned_reference(entry, &WorkTree::new(&self.config.root))
+            .map_err(Errors::from)?;
+        row.pinned = Some(pinned.name.clone());
         let remote = self.remote(entry, cx)?;
         let distance = self.distance(entry, &remote, pinned, cx)?;
         row.pinned = distance
@@ -215,7 +215,7 @@ impl Run<'_> {
         &self,
         entry: &Freshness,
         remote: &Remote,
-        pinned: Pinned,
+        pinned: PinnedReference,
         cx: &Context,
     ) -> Result<Distance, Stopped> {
         let scratch = scratch(&cx.services)?;
@@ -226,7 +226,7 @@ impl Run<'_> {
         );
         let work = async {
             tokio::task::spawn_blocking(move || {
-                freshness::distance(&path, &remote, &branch, &pinned)
+                freshness::measure_distance(&path, &remote, &branch, &pinned)
             })
             .await
         };
