@@ -94,7 +94,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let tree = merge(&trees, |_| {})?;
     let root = tree.find(b"").ok_or("no root")?;
-    let paths = tree.below(&root, |_| true).len();
+    let paths = tree.list(&root, |_| true).len();
     let entries: usize = trees.iter().map(LayerTree::len).sum();
     let merged = start.elapsed();
     writeln!(

@@ -1,4 +1,4 @@
-//! Layers: every archive is an error or a consistent tree, however its bytes are split.
+//! Properties of layers: every archive is an error or a consistent tree, however its bytes are split.
 
 use std::io::{self, Read};
 
@@ -22,24 +22,24 @@ pub fn layers(input: &[u8]) {
     let count = usize::from(mode % 3) + 1;
     let blocks = rest.len().div_ceil(BLOCK);
     let length = blocks.div_ceil(count).max(1) * BLOCK;
-    let archives: Vec<_> = rest.chunks(length).map(sealed).collect();
-    let read = archives
+    let archives: Vec<_> = rest.chunks(length).map(with_checksums).collect();
+    let trees = archives
         .iter()
         .map(|archive| layer(archive))
         .collect::<Option<Vec<_>>>();
-    let Some(read) = read else { return };
-    let Ok(tree) = merge(&read, |_| {}) else {
+    let Some(trees) = trees else { return };
+    let Ok(tree) = merge(&trees, |_| {}) else {
         return;
     };
     let lines = lines(&tree);
-    holds_together(&tree);
-    // A layer that brings nothing changes nothing.
-    let nothing = layer(&[]).unwrap();
-    let again = merge(read.iter().chain([&nothing]), |_| {}).unwrap();
-    assert_eq!(self::lines(&again), lines);
-    // What stands above decides alone once everything below is hidden.
-    let opaque = layer(&sealed(&header(b".wh..wh..opq"))).unwrap();
-    let hidden = merge(read.iter().chain([&opaque]), |_| {}).unwrap();
+    check_tree(&tree);
+    // An empty layer changes nothing.
+    let empty = layer(&[]).unwrap();
+    let unchanged = merge(trees.iter().chain([&empty]), |_| {}).unwrap();
+    assert_eq!(self::lines(&unchanged), lines);
+    // An opaque whiteout of the root hides every lower entry.
+    let opaque = layer(&with_checksums(&header(b".wh..wh..opq"))).unwrap();
+    let hidden = merge(trees.iter().chain([&opaque]), |_| {}).unwrap();
     assert_eq!(self::lines(&hidden), [] as [String; 0]);
 }
 
@@ -55,7 +55,7 @@ fn compressed(mode: u8, bytes: &[u8]) {
         ..plain(bytes)
     };
     let budget = Budget::new(Budget::IMAGE);
-    // The digest of what is inside is not known, so that none is believed.
+    // The descriptor contains the digest of the compressed bytes, so only equal bytes may be accepted.
     if let Ok(tree) = read_layer(bytes, &descriptor, &ContentFilter::default(), &budget) {
         assert_eq!(tree.diff_id(), Digest::of(bytes));
     }
@@ -71,32 +71,32 @@ fn plain(bytes: &[u8]) -> LayerDescriptor {
     }
 }
 
-/// One byte at a time.
+/// Returns one byte per read.
 struct Slow<'b>(&'b [u8]);
 
 impl Read for Slow<'_> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let length = to.len().min(1);
-        self.0.read(&mut to[..length])
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(1);
+        self.0.read(&mut buffer[..length])
     }
 }
 
 /// Reads a layer and checks that the result is the same however its bytes are split, stays within
 /// its budget, and is verified.
 fn layer(archive: &[u8]) -> Option<LayerTree> {
-    let want = ContentFilter {
+    let filter = ContentFilter {
         names: vec![b"a".to_vec()],
         lengths: vec![3],
     };
     let read = |descriptor: &LayerDescriptor, budget: u64| {
-        read_layer(archive, descriptor, &want, &Budget::new(budget))
+        read_layer(archive, descriptor, &filter, &Budget::new(budget))
     };
     let descriptor = plain(archive);
     let whole = read(&descriptor, Budget::IMAGE);
     let slow = read_layer(
         Slow(archive),
         &descriptor,
-        &want,
+        &filter,
         &Budget::new(Budget::IMAGE),
     );
     let tree = match (whole, slow) {
@@ -138,18 +138,18 @@ fn layer(archive: &[u8]) -> Option<LayerTree> {
     Some(tree)
 }
 
-/// Checks that no name in a tree is empty, hidden or leads upward, and that every path leads to the
-/// entry that is listed under it.
-fn holds_together(tree: &Tree) {
+/// Checks that no name in a tree is empty, `..` or a whiteout, and that every listed path resolves to
+/// its entry.
+fn check_tree(tree: &Tree) {
     let root = tree.find(b"").unwrap();
-    for item in tree.below(&root, |_| true).into_iter().skip(1) {
-        for name in item.path.split(|byte| *byte == b'/') {
+    for entry in tree.list(&root, |_| true).into_iter().skip(1) {
+        for name in entry.path.split(|byte| *byte == b'/') {
             assert!(!matches!(name, b"" | b"." | b"..") && !name.starts_with(b".wh."));
         }
-        if !matches!(item.inode.kind, FileType::Symlink(_)) {
-            let found = tree.find(&item.path).unwrap();
-            assert_eq!(found.path, item.path);
-            assert!(std::ptr::eq(found.inode, item.inode));
+        if !matches!(entry.inode.kind, FileType::Symlink(_)) {
+            let found = tree.find(&entry.path).unwrap();
+            assert_eq!(found.path, entry.path);
+            assert!(std::ptr::eq(found.inode, entry.inode));
         }
     }
 }
@@ -157,13 +157,13 @@ fn holds_together(tree: &Tree) {
 /// All entries below the root, one line each.
 fn lines(tree: &Tree) -> Vec<String> {
     let root = tree.find(b"").unwrap();
-    let below = tree.below(&root, |_| true).into_iter().skip(1);
-    below
-        .map(|item| format!("{:?} {:?}", item.path, item.inode))
+    let entries = tree.list(&root, |_| true).into_iter().skip(1);
+    entries
+        .map(|entry| format!("{:?} {:?}", entry.path, entry.inode))
         .collect()
 }
 
-/// A header of an empty file.
+/// The header of an empty file.
 fn header(name: &[u8]) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     block[..name.len()].copy_from_slice(name);
@@ -175,11 +175,11 @@ fn header(name: &[u8]) -> Vec<u8> {
 
 /// The archive with corrected checksums in its headers, so that a changed byte is not rejected at
 /// once.
-fn sealed(archive: &[u8]) -> Vec<u8> {
+fn with_checksums(archive: &[u8]) -> Vec<u8> {
     let mut archive = archive.to_vec();
-    let mut at = 0;
-    while let Some(block) = archive.get_mut(at..at + BLOCK) {
-        at += BLOCK;
+    let mut offset = 0;
+    while let Some(block) = archive.get_mut(offset..offset + BLOCK) {
+        offset += BLOCK;
         if block.iter().all(|byte| *byte == 0) {
             continue;
         }
@@ -191,7 +191,7 @@ fn sealed(archive: &[u8]) -> Vec<u8> {
             .take_while(|byte| (b'0'..b'8').contains(byte));
         let size = size.fold(0, |size, digit| size * 8 + usize::from(digit - b'0'));
         if matches!(block[156], b'0' | 0 | b'7' | b'x' | b'g' | b'L' | b'K') {
-            at = at.saturating_add(size.next_multiple_of(BLOCK));
+            offset = offset.saturating_add(size.next_multiple_of(BLOCK));
         }
     }
     archive

@@ -227,7 +227,7 @@ fn files(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
         number(listing.files.len(), "file"),
         number(listing.directories.len(), "directory"),
     );
-    if listing.closed.is_empty() {
+    if listing.inaccessible.is_empty() {
         codes.push((
             Code::ENUMERATION_EMPTY,
             format!("{files} under `{}`", inventory.root),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Check, Code, Status};
 use crate::{
     config::Inventory,
-    inventory::{Contents, Embedded, Enumeration, File, ListError, Listing, Shipped},
+    inventory::{Contents, EmbeddedContract, Enumeration, File, ForbiddenFile, ListError, Listing},
     layers::Duplicate,
 };
 
@@ -31,17 +31,19 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
         let unreadable: Vec<_> = listing
             .files
             .iter()
-            .filter(|file| file.unreadable)
+            .filter(|file| file.is_unreadable)
             .collect();
         findings.extend(each(&unreadable, Code::UNREADABLE, |file| {
             let user = inventory.user.as_deref().unwrap_or_default();
             format!("user {user} cannot read this file (mode {:04o})", file.mode)
         }));
     }
-    findings.extend(forbidden(&contents.shipped));
-    if let (Some(path), Some(embedded), Some(contract)) =
-        (&inventory.embedded_contract, &contents.embedded, contract)
-    {
+    findings.extend(forbidden(&contents.forbidden));
+    if let (Some(path), Some(embedded), Some(contract)) = (
+        &inventory.embedded_contract,
+        &contents.embedded_contract,
+        contract,
+    ) {
         findings.extend(copy(path, embedded, contract));
     }
     findings
@@ -60,11 +62,11 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
             )]);
         }
     };
-    if !listing.closed.is_empty() {
+    if !listing.inaccessible.is_empty() {
         let user = inventory.user.as_deref().unwrap_or_default();
         let detail =
             format!("user {user} cannot list or enter this directory, so its contents are unknown");
-        let paths = listing.closed.iter().map(|path| lossy(path));
+        let paths = listing.inaccessible.iter().map(|path| lossy(path));
         return Err(paths
             .map(|path| fail(Code::UNREADABLE, path, detail.clone()))
             .collect());
@@ -77,7 +79,7 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
             detail,
         )]);
     }
-    let found = Enumeration::of(listing, &inventory.kinds);
+    let found = Enumeration::from_listing(listing, &inventory.kinds);
     if found.is_empty() && !inventory.kinds.is_empty() {
         let kinds: Vec<_> = inventory
             .kinds
@@ -199,19 +201,19 @@ fn each(items: &[&File], code: Code, detail: impl Fn(&File) -> String) -> Vec<Ch
 }
 
 /// One finding for each path, however many layers contain it.
-fn forbidden(shipped: &[Shipped]) -> Vec<Check> {
-    let mut by_path: BTreeMap<&[u8], Vec<&Shipped>> = BTreeMap::new();
+fn forbidden(shipped: &[ForbiddenFile]) -> Vec<Check> {
+    let mut by_path: BTreeMap<&[u8], Vec<&ForbiddenFile>> = BTreeMap::new();
     for file in shipped {
         by_path.entry(&file.path).or_default().push(file);
     }
-    let finding = |(path, files): (&[u8], Vec<&Shipped>)| {
+    let finding = |(path, files): (&[u8], Vec<&ForbiddenFile>)| {
         let layers: Vec<_> = files.iter().map(|file| file.layer.to_string()).collect();
         let layers = format!(
             "layer{} {}",
             if layers.len() == 1 { "" } else { "s" },
             layers.join(", ")
         );
-        let detail = if files.iter().any(|file| file.visible) {
+        let detail = if files.iter().any(|file| file.is_visible) {
             format!("this file is forbidden; it is in {layers}")
         } else {
             format!(
@@ -227,10 +229,10 @@ fn forbidden(shipped: &[Shipped]) -> Vec<Check> {
     by_path.into_iter().map(finding).collect()
 }
 
-fn copy(path: &str, embedded: &Embedded, contract: &[u8]) -> Option<Check> {
+fn copy(path: &str, embedded: &EmbeddedContract, contract: &[u8]) -> Option<Check> {
     let detail = match embedded {
-        Embedded::Content(content) if **content == *contract => return None,
-        Embedded::Content(content) => {
+        EmbeddedContract::Content(content) if **content == *contract => return None,
+        EmbeddedContract::Content(content) => {
             let lines = |text: &[u8]| {
                 text.split(|byte| *byte == b'\n')
                     .map(<[u8]>::to_vec)
@@ -247,9 +249,11 @@ fn copy(path: &str, embedded: &Embedded, contract: &[u8]) -> Option<Check> {
                 same + 1
             )
         }
-        Embedded::Other => "the copy in the image differs from the contract".to_owned(),
-        Embedded::Missing => "the image has no copy of the contract at this path".to_owned(),
-        Embedded::NotAFile => "the copy in the image is not a regular file".to_owned(),
+        EmbeddedContract::Other => "the copy in the image differs from the contract".to_owned(),
+        EmbeddedContract::Missing => {
+            "the image has no copy of the contract at this path".to_owned()
+        }
+        EmbeddedContract::NotAFile => "the copy in the image is not a regular file".to_owned(),
     };
     Some(fail(
         Code::EMBEDDED_CONTRACT_MISMATCH,

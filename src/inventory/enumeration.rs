@@ -1,4 +1,4 @@
-//! The names of each kind that an image contains, and the JSON document that lists them.
+//! The names of each kind in an image, and the JSON document that lists them.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -6,42 +6,43 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
+use serde_json::{Value, error::Category};
 
 use super::listing::Listing;
 use crate::{
     code::Code,
     config::Kind,
     error::{Class, Error},
-    untrusted,
+    untrusted::json_string,
 };
 
 /// Names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enumeration {
-    /// Each kind with its names, sorted by their bytes, each once.
+    /// The distinct names of each kind, sorted by their bytes.
     pub kinds: Vec<(String, BTreeSet<String>)>,
-    /// Paths with names that are not UTF-8, and the name as it is listed: with U+FFFD.
+    /// The paths with invalid UTF-8 in a name, and the listed name, with U+FFFD.
     pub not_utf8: Vec<(Vec<u8>, String)>,
 }
 
 impl Enumeration {
-    /// What the kinds' patterns find in the paths of the files.
-    pub fn of(listing: &Listing, kinds: &[Kind]) -> Self {
-        let mut all: Vec<_> = kinds
-            .iter()
-            .map(|kind| (kind.name.clone(), BTreeSet::new()))
-            .collect();
+    /// Matches the patterns of each kind against the paths of the files.
+    pub fn from_listing(listing: &Listing, kinds: &[Kind]) -> Self {
+        let mut names_by_kind = Vec::new();
         let mut not_utf8 = Vec::new();
+        for kind in kinds {
+            names_by_kind.push((kind.name.clone(), BTreeSet::new()));
+        }
         for file in &listing.files {
-            // Patterns match characters: a byte that belongs to none would silently keep a file out
-            // of every kind.
+            // Patterns match characters: in the original bytes, an invalid byte would silently exclude
+            // the file from every kind.
             let path = String::from_utf8_lossy(&file.path);
-            for (kind, (_, names)) in kinds.iter().zip(&mut all) {
-                for name in kind
-                    .paths
-                    .iter()
-                    .filter_map(|pattern| pattern.captures(path.as_bytes())?.get(1))
-                {
+            for (kind, (_, names)) in kinds.iter().zip(&mut names_by_kind) {
+                for pattern in &kind.paths {
+                    let captures = pattern.captures(path.as_bytes());
+                    let Some(name) = captures.and_then(|captures| captures.get(1)) else {
+                        continue;
+                    };
                     let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
                     if matches!(path, Cow::Owned(_)) && name.contains(char::REPLACEMENT_CHARACTER) {
                         not_utf8.push((file.path.clone(), format!("{}/{name}", kind.name)));
@@ -51,7 +52,7 @@ impl Enumeration {
             }
         }
         Self {
-            kinds: all,
+            kinds: names_by_kind,
             not_utf8,
         }
     }
@@ -71,160 +72,136 @@ impl Enumeration {
 
     /// The document, on one line without a newline.
     pub fn to_json(&self) -> String {
-        let list = |names: &BTreeSet<String>| {
-            names
-                .iter()
-                .map(|name| quoted(name))
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        let kinds: Vec<_> = self
-            .kinds
-            .iter()
-            .map(|(kind, names)| format!("{}:[{}]", quoted(kind), list(names)))
-            .collect();
-        format!("{{{}}}", kinds.join(","))
+        let mut lists = Vec::new();
+        for (kind, names) in &self.kinds {
+            let names: Vec<_> = names.iter().map(|name| json_string(name)).collect();
+            lists.push(format!("{}:[{}]", json_string(kind), names.join(",")));
+        }
+        format!("{{{}}}", lists.join(","))
     }
 
-    /// Reads a document back: the kinds, or `repin.enumeration/1` around them. It must hold each of the
-    /// kinds, and nothing else.
-    pub fn from_json(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
-        let mut entries: Entries = parsed(name, bytes)?;
-        // A kind may be called `schema`; it is a list.
-        let schema = entries.0.iter().find(|(key, _)| key == "schema");
-        if let Some((_, serde_json::Value::String(schema))) = schema {
-            let document: SchemaDocument = match schema.as_str() {
-                SCHEMA => parsed(name, bytes)?,
-                other => {
-                    let why = format!("expected a document `{SCHEMA}`, found `{other}`");
-                    return Err(vec![problem(INVALID_TYPE, name, &why)]);
-                }
-            };
-            entries = document.kinds;
-        }
+    /// Parses a document: the kinds, or a `repin.enumeration/1` document with the kinds. It must
+    /// contain every configured kind and no other key.
+    pub fn from_json(document: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
+        let entries = parse_entries(document, bytes).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
-        let known = |key: &str| kinds.iter().any(|kind| kind.name == key);
-        for (at, (key, _)) in entries.0.iter().enumerate() {
-            if entries.0[..at].iter().any(|(other, _)| other == key) {
-                errors.push(problem(
-                    PARSE_FAILED,
-                    name,
-                    &format!("duplicate key `{key}`"),
-                ));
-            } else if !known(key) {
-                errors.push(problem(
-                    INVALID_TYPE,
-                    name,
-                    &format!("`{key}` is not a configured kind"),
-                ));
+        for (index, (key, _)) in entries.iter().enumerate() {
+            if entries[..index].iter().any(|(other, _)| other == key) {
+                let reason = format!("duplicate key `{key}`");
+                errors.push(document_error(PARSE_FAILED, document, &reason));
+            } else if !kinds.iter().any(|kind| kind.name == *key) {
+                let reason = format!("`{key}` is not a configured kind");
+                errors.push(document_error(INVALID_TYPE, document, &reason));
             }
         }
-        let mut all = Vec::new();
+        let mut names_by_kind = Vec::new();
         for kind in kinds {
-            let found = entries
-                .0
-                .iter()
-                .find(|(key, _)| *key == kind.name)
-                .map(|(_, value)| value);
-            match found.map(strings) {
-                Some(Ok(names)) => all.push((kind.name.clone(), names)),
-                Some(Err(why)) => errors.push(problem(
-                    INVALID_TYPE,
-                    name,
-                    &format!("`{}` {why}", kind.name),
-                )),
-                None => errors.push(problem(
-                    INVALID_TYPE,
-                    name,
-                    &format!("the kind `{}` is missing", kind.name),
-                )),
+            let kind = &kind.name;
+            let names = match entries.iter().find(|(key, _)| key == kind) {
+                Some((_, value)) => {
+                    parse_names(value).map_err(|reason| format!("`{kind}` {reason}"))
+                }
+                None => Err(format!("the kind `{kind}` is missing")),
+            };
+            match names {
+                Ok(names) => names_by_kind.push((kind.clone(), names)),
+                Err(reason) => errors.push(document_error(INVALID_TYPE, document, &reason)),
             }
         }
-        if errors.is_empty() {
-            Ok(Self {
-                kinds: all,
-                not_utf8: Vec::new(),
-            })
-        } else {
-            Err(errors)
+        if !errors.is_empty() {
+            return Err(errors);
         }
+        Ok(Self {
+            kinds: names_by_kind,
+            not_utf8: Vec::new(),
+        })
     }
 
-    /// The image that a document with a schema names.
-    pub fn image(bytes: &[u8]) -> Option<String> {
+    /// The image in a `repin.enumeration/1` document.
+    pub fn image_name(bytes: &[u8]) -> Option<String> {
         let document: SchemaDocument = serde_json::from_slice(bytes).ok()?;
         document.image
     }
 
     /// The error for a missing document.
-    pub fn not_found(name: &str, reason: &str) -> Error {
-        problem(Code::ENUMERATION_JSON_NOT_FOUND, name, reason)
+    pub fn not_found(document: &str, reason: &str) -> Error {
+        document_error(Code::ENUMERATION_JSON_NOT_FOUND, document, reason)
     }
 }
 
 impl Serialize for Enumeration {
-    /// The kinds in their order.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.kinds.iter().map(|(kind, names)| (kind, names)))
     }
 }
 
-/// The name of the document with a schema.
+/// The schema of the document that wraps the kinds.
 pub const SCHEMA: &str = "repin.enumeration/1";
 
-/// What [`SCHEMA`] puts around the kinds.
 #[derive(Deserialize)]
 struct SchemaDocument {
     image: Option<String>,
     kinds: Entries,
 }
 
-fn parsed<'d, T: Deserialize<'d>>(name: &str, bytes: &'d [u8]) -> Result<T, Vec<Error>> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        vec![match error.classify() {
-            serde_json::error::Category::Data => problem(INVALID_TYPE, name, &error.to_string()),
-            _ => problem(PARSE_FAILED, name, &format!("malformed JSON: {error}")),
-        }]
-    })
+fn parse_entries(document: &str, bytes: &[u8]) -> Result<Vec<(String, Value)>, Error> {
+    let Entries(entries) = parse(document, bytes)?;
+    // A configured kind may be called `schema`, but its value is a list.
+    match entries.iter().find(|(key, _)| key == "schema") {
+        Some((_, Value::String(schema))) if schema == SCHEMA => {
+            let document: SchemaDocument = parse(document, bytes)?;
+            Ok(document.kinds.0)
+        }
+        Some((_, Value::String(schema))) => {
+            let reason = format!("expected a document `{SCHEMA}`, found `{schema}`");
+            Err(document_error(INVALID_TYPE, document, &reason))
+        }
+        _ => Ok(entries),
+    }
 }
 
-/// A string of the document.
-fn quoted(text: &str) -> String {
-    untrusted::json_string(text)
+fn parse<'d, T: Deserialize<'d>>(document: &str, bytes: &'d [u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => document_error(INVALID_TYPE, document, &error.to_string()),
+        _ => document_error(PARSE_FAILED, document, &format!("malformed JSON: {error}")),
+    })
 }
 
 const PARSE_FAILED: Code = Code::ENUMERATION_JSON_PARSE_FAILED;
 const INVALID_TYPE: Code = Code::ENUMERATION_JSON_INVALID_TYPE;
 
-fn problem(code: Code, name: &str, why: &str) -> Error {
+fn document_error(code: Code, document: &str, reason: &str) -> Error {
     let hint = "write the document with `repin inventory enumerate`: a list of names for each kind";
-    Error::new(Class::Input, code, format!("{name}: {why}")).help(hint)
+    Error::new(Class::Input, code, format!("{document}: {reason}")).help(hint)
 }
 
-fn strings(value: &serde_json::Value) -> Result<BTreeSet<String>, String> {
-    let items = value
-        .as_array()
-        .ok_or_else(|| format!("is {}, not a list of names", kind_of(value)))?;
-    let name = |item: &serde_json::Value| item.as_str().map(str::to_owned);
-    let names = items
-        .iter()
-        .map(|item| name(item).ok_or_else(|| format!("lists {}, not a name", kind_of(item))));
-    names.collect()
+fn parse_names(value: &Value) -> Result<BTreeSet<String>, String> {
+    let Value::Array(items) = value else {
+        return Err(format!("is {}, not a list of names", type_of(value)));
+    };
+    let mut names = BTreeSet::new();
+    for item in items {
+        let Value::String(name) = item else {
+            return Err(format!("lists {}, not a name", type_of(item)));
+        };
+        names.insert(name.clone());
+    }
+    Ok(names)
 }
 
-fn kind_of(value: &serde_json::Value) -> &'static str {
+fn type_of(value: &Value) -> &'static str {
     match value {
-        serde_json::Value::Null => "null",
-        serde_json::Value::Bool(_) => "a boolean",
-        serde_json::Value::Number(_) => "a number",
-        serde_json::Value::String(_) => "a string",
-        serde_json::Value::Array(_) => "a list",
-        serde_json::Value::Object(_) => "an object",
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
-/// An object's entries, in its order and with its duplicates.
-struct Entries(Vec<(String, serde_json::Value)>);
+/// The entries of an object, in order and with duplicates.
+struct Entries(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

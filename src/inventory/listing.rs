@@ -1,56 +1,56 @@
-//! The files under the inventory's root, as `find -type f` of the configured user lists them.
+//! The files below the inventory's root, as `find -type f` lists them for the configured user.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 use crate::{
     config::Inventory,
     inventory::user::{User, UserError},
-    layers::{FileType, Inode, PathEntry, Tree},
+    layers::{FileType, Inode, ResolvedPath, Tree},
 };
 
-/// Everything under the root, whoever may read it, sorted by the bytes of the paths' names.
+/// The entries below the root, readable or not, sorted by the bytes of their paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Regular files and hard links to them.
     pub files: Vec<File>,
-    /// The root, as the empty path, and the directories under it.
+    /// The root, an empty path, and the directories below it.
     pub directories: Vec<File>,
-    /// Directories that the user cannot list or enter, absolute; what lies in them is no news about
-    /// the user's own view.
-    pub closed: Vec<Vec<u8>>,
+    /// The absolute paths of directories that the user cannot list or enter. Inaccessible directories
+    /// inside them are not included.
+    pub inaccessible: Vec<Vec<u8>>,
 }
 
 /// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Relative to the inventory's root.
+    /// The path relative to the inventory's root.
     pub path: Vec<u8>,
     /// The twelve permission bits.
     pub mode: u16,
-    /// The user gets there, but cannot read it.
-    pub unreadable: bool,
+    /// Whether the user can search its directory but not read the file.
+    pub is_unreadable: bool,
 }
 
-/// Why the image cannot be listed.
+/// The reason that an image cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    /// The root is missing, or behind a dangling link.
+    /// The root is missing or a dangling symlink.
     #[error("the image has no directory `{0}`")]
     NoRoot(String),
-    /// The root is a file.
+    /// The root is not a directory.
     #[error("`{0}` is not a directory in the image")]
     NotADirectory(String),
-    /// The user cannot be determined from the image.
+    /// The user cannot be resolved.
     #[error("the user {0}")]
     User(#[from] UserError),
 }
 
-/// Lists everything under the inventory's root.
+/// Lists the entries below the inventory's root.
 pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
-    let user = inventory
-        .user
-        .as_deref()
-        .map_or(Ok(User::ROOT), |user| User::parse(user, tree))?;
+    let user = match &inventory.user {
+        Some(user) => User::parse(user, tree)?,
+        None => User::ROOT,
+    };
     let root = tree
         .find(inventory.root.as_bytes())
         .ok_or_else(|| ListError::NoRoot(inventory.root.clone()))?;
@@ -58,33 +58,28 @@ pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
         return Err(ListError::NotADirectory(inventory.root.clone()));
     }
     let mut listing = Listing::default();
-    let closed = root
-        .searched
-        .iter()
-        .filter(|(_, directory)| !user.may_search(directory))
-        .map(|(path, _)| path);
-    listing
-        .closed
-        .extend(closed.map(|path| [b"/", path.as_slice()].concat()));
-    // Below a directory that cannot be entered, readability is not reported, so that each cause is
-    // named once.
-    let mut reached = Reachability {
+    for (path, directory) in &root.searched {
+        if !user.may_search(directory) {
+            listing.inaccessible.push([b"/", path.as_slice()].concat());
+        }
+    }
+    let mut access = AccessCheck {
         user,
-        closed: Vec::new(),
-        everything: !listing.closed.is_empty(),
+        inaccessible: Vec::new(),
+        is_root_inaccessible: !listing.inaccessible.is_empty(),
     };
-    for item in tree.below(&root, |_| true) {
-        let unreadable = reached.is_unreadable(&item.path, item.inode);
+    for entry in tree.list(&root, |_| true) {
+        let is_unreadable = access.is_unreadable(&entry.path, entry.inode);
         let file = File {
-            path: item.path,
-            mode: item.inode.mode,
-            unreadable,
+            path: entry.path,
+            mode: entry.inode.mode,
+            is_unreadable,
         };
-        match item.inode.kind {
+        match entry.inode.kind {
             FileType::File(_) => listing.files.push(file),
             FileType::Directory => {
-                if unreadable {
-                    listing.closed.push(absolute(&root, &file.path));
+                if is_unreadable {
+                    listing.inaccessible.push(absolute(&root, &file.path));
                 }
                 listing.directories.push(file);
             }
@@ -95,41 +90,52 @@ pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
     Ok(listing)
 }
 
-/// How far a user gets, while a tree is walked in order.
-struct Reachability {
+/// Checks the permissions of a user while a tree is listed in order. Entries of an inaccessible
+/// directory are not reported, so that each cause is reported once.
+struct AccessCheck {
     user: User,
-    /// The closed directory that the walk is in or was in last.
-    closed: Vec<u8>,
-    /// The root itself is out of reach.
-    everything: bool,
+    /// The last inaccessible directory.
+    inaccessible: Vec<u8>,
+    is_root_inaccessible: bool,
 }
 
-impl Reachability {
+impl AccessCheck {
     fn is_unreadable(&mut self, path: &[u8], inode: &Inode) -> bool {
-        let inside = || {
-            path.strip_prefix(self.closed.as_slice())
-                .is_some_and(|rest| rest.starts_with(b"/"))
-        };
-        if self.everything || (!self.closed.is_empty() && inside()) || self.user.may_read(inode) {
+        if self.is_root_inaccessible || self.is_in_inaccessible(path) || self.user.may_read(inode) {
             return false;
         }
         if inode.kind == FileType::Directory {
-            self.everything = path.is_empty();
-            self.closed = path.to_vec();
+            self.is_root_inaccessible = path.is_empty();
+            self.inaccessible = path.to_vec();
         }
         true
     }
+
+    fn is_in_inaccessible(&self, path: &[u8]) -> bool {
+        !self.inaccessible.is_empty()
+            && path
+                .strip_prefix(self.inaccessible.as_slice())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+    }
 }
 
-/// The absolute path of what lies under the root.
-fn absolute(root: &PathEntry<'_>, path: &[u8]) -> Vec<u8> {
-    let parts = [root.path.as_slice(), path];
-    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    [b"/", parts.join(&b'/').as_slice()].concat()
+/// The absolute path of an entry below the root.
+fn absolute(root: &ResolvedPath<'_>, path: &[u8]) -> Vec<u8> {
+    let mut absolute = Vec::new();
+    for part in [root.path.as_slice(), path] {
+        if !part.is_empty() {
+            absolute.push(b'/');
+            absolute.extend_from_slice(part);
+        }
+    }
+    if absolute.is_empty() {
+        absolute.push(b'/');
+    }
+    absolute
 }
 
 impl File {
-    /// The path, for globs.
+    /// The path as globs match it.
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
     }

@@ -1,21 +1,21 @@
-//! What an image contains, as the configuration's `inventory` asks: the files under its root, and
-//! the names of each kind.
+//! The contents of an image for the configuration's `inventory`: the files below its root, and the
+//! names of each kind.
 //!
-//! Everything that is judged about an image's content is gathered here from its tree, so that the
-//! tree itself can go. Nothing is judged here.
+//! [`gather`] collects the contents from the merged tree, which can then be dropped. `checks` judges
+//! them.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 mod enumeration;
+mod layer_cache;
 mod listing;
 mod progress;
-mod stacks;
 mod user;
 
-pub use enumeration::{Enumeration, SCHEMA as ENUMERATION};
+pub use enumeration::{Enumeration, SCHEMA as ENUMERATION_SCHEMA};
+pub use layer_cache::{ImageLayers, LayerCache};
 pub use listing::{File, ListError, Listing, list};
 pub use progress::ReadingProgress;
-pub use stacks::{LayerCache, Stack};
 pub use user::UserError;
 
 use crate::{
@@ -24,146 +24,141 @@ use crate::{
     layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge},
 };
 
-/// What there is to judge about one image.
+/// The contents of one image that checks judge.
 #[derive(Debug)]
 pub struct Contents {
-    /// The files under the root, as the configured user meets them.
+    /// The files below the root, with the permissions of the configured user.
     pub listing: Result<Listing, ListError>,
-    /// Files with forbidden names that any layer brings under the root, visible or not, by path and
-    /// then by layer.
-    pub shipped: Vec<Shipped>,
-    /// The copy of the contract; `None` if none is configured.
-    pub embedded: Option<Embedded>,
-    /// Entries that were there twice in one layer.
+    /// The forbidden files that any layer adds below the root, visible or not, sorted by path and
+    /// layer.
+    pub forbidden: Vec<ForbiddenFile>,
+    /// The copy of the contract, or `None` if none is configured.
+    pub embedded_contract: Option<EmbeddedContract>,
+    /// The entries that one layer contains twice.
     pub duplicates: Vec<Duplicate>,
 }
 
-/// A file that is in a layer's bytes.
+/// A file with a forbidden name in a layer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shipped {
-    /// Where the layer puts it, relative to the image's root directory `/`.
+pub struct ForbiddenFile {
+    /// The path relative to `/` in the image.
     pub path: Vec<u8>,
-    /// Which layer, counted from 1, the lowest first.
+    /// The number of the layer, counted from 1 for the lowest.
     pub layer: usize,
-    /// Whether it is still there once all layers are merged.
-    pub visible: bool,
+    /// Whether the merged tree contains the file.
+    pub is_visible: bool,
 }
 
 /// The entry at the path of the embedded contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Embedded {
-    /// Nothing.
+pub enum EmbeddedContract {
+    /// The path does not exist.
     Missing,
-    /// Not a regular file.
+    /// The entry is not a regular file.
     NotAFile,
-    /// A file of another length than any of those that were wanted, or over 1 MiB, or stored
-    /// without its holes.
+    /// A file that the content filter did not select: its size differs from the contracts' sizes, or it
+    /// is larger than 1 MiB or sparse.
     Other,
     /// A file with this content.
     Content(Box<[u8]>),
 }
 
-/// Which contents [`gather`] will need, given the lengths of the contracts that images are compared
-/// with.
-pub fn want(inventory: &Inventory, contracts: &[u64]) -> ContentFilter {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    if inventory.user.as_deref().is_some_and(|user| {
-        !user
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b':')
-    }) {
-        names.extend(NAME_FILES.map(|name| name.as_bytes().to_vec()));
+/// Selects the contents that [`gather`] needs. `contracts` are the sizes of the contracts that the
+/// embedded copies are compared with.
+pub fn content_filter(inventory: &Inventory, contracts: &[u64]) -> ContentFilter {
+    let mut filter = ContentFilter::default();
+    let is_id = |byte: u8| byte.is_ascii_digit() || byte == b':';
+    if let Some(user) = &inventory.user
+        && !user.bytes().all(is_id)
+    {
+        filter.names.extend(NAME_FILES.map(Vec::from));
     }
-    let embedded = inventory.embedded_contract.as_deref();
-    names.extend(
-        embedded
-            .and_then(|path| path.rsplit('/').next())
-            .map(|name| name.as_bytes().to_vec()),
-    );
-    let lengths = if embedded.is_some() {
-        contracts.to_vec()
-    } else {
-        Vec::new()
-    };
-    ContentFilter { names, lengths }
+    if let Some(path) = &inventory.embedded_contract {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        filter.names.push(name.into());
+        filter.lengths.extend(contracts);
+    }
+    filter
 }
 
-/// Merges an image's layers, the lowest first, and keeps what the inventory asks for.
+/// Merges an image's layers, the lowest first, and gathers the contents for the inventory.
 pub fn gather<'l>(
     layers: impl IntoIterator<Item = &'l LayerTree>,
     inventory: &Inventory,
 ) -> Result<Contents, MergeError> {
-    let mut shipped = Vec::new();
-    // Where the root really is, is known only once all layers are there: until then any directory
-    // may be it.
-    let anywhere: Vec<Glob> = inventory
+    // The root may be a symlink, so its path is only known after the merge. Until then, the globs match
+    // in every directory.
+    let globs: Vec<Glob> = inventory
         .forbidden_files
         .iter()
         .filter_map(|glob| glob.anywhere().ok())
         .collect();
-    let tree = merge(layers, |placed| {
-        if !anywhere.is_empty() {
-            let path = placed.path();
-            if anywhere.iter().any(|glob| glob.matches(as_path(&path))) {
-                shipped.push(Shipped {
-                    path,
-                    layer: placed.layer,
-                    visible: false,
-                });
-            }
+    let mut candidates = Vec::new();
+    let tree = merge(layers, |file| {
+        if globs.is_empty() {
+            return;
+        }
+        let path = file.path();
+        if globs.iter().any(|glob| glob.matches(as_path(&path))) {
+            candidates.push(ForbiddenFile {
+                path,
+                layer: file.layer,
+                is_visible: false,
+            });
         }
     })?;
     Ok(Contents {
         listing: list(&tree, inventory),
-        shipped: under_root(shipped, &tree, inventory),
-        embedded: inventory
+        forbidden: forbidden_files(candidates, &tree, inventory),
+        embedded_contract: inventory
             .embedded_contract
             .as_ref()
-            .map(|path| embedded(&tree, path)),
+            .map(|path| embedded_contract(&tree, path)),
         duplicates: tree.duplicates,
     })
 }
 
-/// What of `shipped` is forbidden: under the root as configured, or where symlinks lead it.
-fn under_root(shipped: Vec<Shipped>, tree: &Tree, inventory: &Inventory) -> Vec<Shipped> {
+/// The candidates with a forbidden name below the configured root or its symlink target.
+fn forbidden_files(
+    candidates: Vec<ForbiddenFile>,
+    tree: &Tree,
+    inventory: &Inventory,
+) -> Vec<ForbiddenFile> {
     let configured = inventory.root.trim_matches('/').as_bytes().to_vec();
-    let real = tree.find(&configured).map(|found| found.path);
-    let roots: Vec<_> = std::iter::once(configured).chain(real).collect();
-    let forbidden = |path: &[u8]| {
-        let inside = roots.iter().filter_map(|root| relative(path, root));
-        inside
-            .into_iter()
+    let resolved = tree.find(&configured).map(|root| root.path);
+    let roots: Vec<_> = std::iter::once(configured).chain(resolved).collect();
+    let mut forbidden = Vec::new();
+    for mut file in candidates {
+        if roots
+            .iter()
+            .filter_map(|root| relative(&file.path, root))
             .any(|path| is_forbidden(path, &inventory.forbidden_files))
-    };
-    let mut kept: Vec<_> = shipped
-        .into_iter()
-        .filter(|file| forbidden(&file.path))
-        .collect();
-    for file in &mut kept {
-        let found = tree
-            .find(&file.path)
-            .filter(|found| found.path == file.path);
-        file.visible = found.is_some_and(|found| found.layer == file.layer);
+        {
+            file.is_visible = tree
+                .find(&file.path)
+                .is_some_and(|found| found.path == file.path && found.layer == file.layer);
+            forbidden.push(file);
+        }
     }
-    kept.sort();
-    kept.dedup_by(|b, a| (&a.path, a.layer) == (&b.path, b.layer));
-    kept
+    forbidden.sort();
+    forbidden.dedup_by(|b, a| (&a.path, a.layer) == (&b.path, b.layer));
+    forbidden
 }
 
-/// Whether a path relative to the root has a forbidden name: globs without a slash match the last
-/// name.
+/// Whether a path relative to the root is forbidden. A glob without a slash matches the base name.
 fn is_forbidden(path: &[u8], globs: &[Glob]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     globs.iter().any(|glob| {
-        glob.matches(as_path(if glob.as_str().contains('/') {
+        let matched = if glob.as_str().contains('/') {
             path
         } else {
             name
-        }))
+        };
+        glob.matches(as_path(matched))
     })
 }
 
-/// `path` relative to the directory `root`; the empty root holds everything.
+/// Strips the directory `root` from `path`. The empty root contains every path.
 fn relative<'p>(path: &'p [u8], root: &[u8]) -> Option<&'p [u8]> {
     if root.is_empty() {
         Some(path)
@@ -172,12 +167,12 @@ fn relative<'p>(path: &'p [u8], root: &[u8]) -> Option<&'p [u8]> {
     }
 }
 
-fn embedded(tree: &Tree, path: &str) -> Embedded {
+fn embedded_contract(tree: &Tree, path: &str) -> EmbeddedContract {
     match tree.find(path.as_bytes()).map(|found| &found.inode.kind) {
-        None => Embedded::Missing,
-        Some(FileType::File(Some(content))) => Embedded::Content(content.clone()),
-        Some(FileType::File(None)) => Embedded::Other,
-        Some(_) => Embedded::NotAFile,
+        None => EmbeddedContract::Missing,
+        Some(FileType::File(Some(content))) => EmbeddedContract::Content(content.clone()),
+        Some(FileType::File(None)) => EmbeddedContract::Other,
+        Some(_) => EmbeddedContract::NotAFile,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is gathered from trees; how it is judged is tested in `checks`.
+//! Gathering contents from trees. The judgment is tested in `checks`.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     layers::tests::{archive::Archive, layers, tree},
 };
 
-/// An inventory block of a configuration.
+/// Parses the inventory block of a configuration.
 pub(crate) fn inventory(block: &str) -> Inventory {
     let images = "images: {app: {repository: example.org/app, pins: 1}}";
     let block = block.replace('\n', "\n  ");
@@ -19,7 +19,7 @@ pub(crate) fn inventory(block: &str) -> Inventory {
     parse(&source, Path::new("/")).unwrap().inventory.unwrap()
 }
 
-fn a() -> Archive {
+fn tar() -> Archive {
     Archive::new()
 }
 
@@ -30,10 +30,10 @@ fn lines(files: &[File]) -> Vec<String> {
         .collect()
 }
 
-fn closed(archive: Archive, block: &str) -> Vec<String> {
+fn inaccessible(archive: Archive, block: &str) -> Vec<String> {
     let listing = list(&tree(&[archive]), &inventory(block)).unwrap();
     listing
-        .closed
+        .inaccessible
         .iter()
         .map(|path| String::from_utf8_lossy(path).into_owned())
         .collect()
@@ -41,7 +41,7 @@ fn closed(archive: Archive, block: &str) -> Vec<String> {
 
 #[test]
 fn only_regular_files_under_the_root_are_listed() {
-    let tree = tree(&[a()
+    let tree = tree(&[tar()
         .file("opt/x/b", "")
         .file("opt/x/a/f", "")
         .hardlink("opt/x/h", "opt/x/b")
@@ -57,8 +57,8 @@ fn only_regular_files_under_the_root_are_listed() {
 }
 
 #[test]
-fn a_root_behind_a_symlink_is_the_directory_that_it_points_to() {
-    let tree = tree(&[a()
+fn symlinked_root_is_resolved() {
+    let tree = tree(&[tar()
         .file("data/f", "")
         .directory("opt")
         .symlink("opt/x", "/data")]);
@@ -70,7 +70,7 @@ fn a_root_behind_a_symlink_is_the_directory_that_it_points_to() {
 
 #[test]
 fn root_must_be_a_directory() {
-    let tree = tree(&[a().file("f", "").symlink("dangling", "x")]);
+    let tree = tree(&[tar().file("f", "").symlink("dangling", "x")]);
     let error = |root: &str| list(&tree, &inventory(&format!("root: {root}"))).unwrap_err();
     assert_eq!(error("/none"), ListError::NoRoot("/none".into()));
     assert_eq!(error("/dangling"), ListError::NoRoot("/dangling".into()));
@@ -78,9 +78,9 @@ fn root_must_be_a_directory() {
 }
 
 #[test]
-fn directories_that_the_user_can_t_list_or_enter_are_named_once() {
-    let made = |mode: u32| {
-        let archive = a()
+fn inaccessible_directories_are_listed_once() {
+    let archive = |mode: u32| {
+        let archive = tar()
             .owned(5, 6)
             .directory("r")
             .directory_of_mode("r/d", mode)
@@ -104,41 +104,42 @@ fn directories_that_the_user_can_t_list_or_enter_are_named_once() {
         (0o000, "0:9", &[]),
     ] {
         assert_eq!(
-            closed(made(mode), &format!("root: /r\nuser: \"{user}\"")),
+            inaccessible(archive(mode), &format!("root: /r\nuser: \"{user}\"")),
             expected,
             "{mode:o} {user}"
         );
     }
     assert_eq!(
-        closed(made(0), "root: /r"),
+        inaccessible(archive(0), "root: /r"),
         [] as [&str; 0],
-        "no user: everything is open"
+        "without a user, every directory is accessible"
     );
 }
 
 #[test]
-fn directories_above_the_root_only_have_to_be_searched() {
-    let made = |mode: u32| {
-        a().directory_of_mode("o", mode)
+fn parents_of_the_root_need_only_search_permission() {
+    let archive = |mode: u32| {
+        tar()
+            .directory_of_mode("o", mode)
             .directory("o/r")
             .file("o/r/f", "")
             .symlink("l", "o/r")
     };
     for root in ["/o/r", "/l"] {
         let block = format!("root: {root}\nuser: \"7\"");
-        assert_eq!(closed(made(0o711), &block), [] as [&str; 0]);
-        assert_eq!(closed(made(0o710), &block), ["/o"]);
+        assert_eq!(inaccessible(archive(0o711), &block), [] as [&str; 0]);
+        assert_eq!(inaccessible(archive(0o710), &block), ["/o"]);
     }
     assert_eq!(
-        closed(
-            a().directory_of_mode("./", 0o700).file("r/f", ""),
+        inaccessible(
+            tar().directory_of_mode("./", 0o700).file("r/f", ""),
             "root: /r\nuser: \"7\""
         ),
         ["/"]
     );
     assert_eq!(
-        closed(
-            a().directory_of_mode("r", 0o711).file("r/f", ""),
+        inaccessible(
+            tar().directory_of_mode("r", 0o711).file("r/f", ""),
             "root: /r\nuser: \"7\""
         ),
         ["/r"]
@@ -146,39 +147,46 @@ fn directories_above_the_root_only_have_to_be_searched() {
 }
 
 #[test]
-fn files_that_the_user_can_t_read_are_marked() {
-    let made = a()
+fn unreadable_files_are_marked() {
+    let archive = tar()
         .directory("r")
         .file_of_mode("r/a", 0o600)
         .file_of_mode("r/b", 0o604)
         .directory_of_mode("r/c", 0o700);
-    let tree = tree(&[made.file_of_mode("r/c/d", 0)]);
+    let tree = tree(&[archive.file_of_mode("r/c/d", 0)]);
     let listing = list(&tree, &inventory("root: /r\nuser: \"7\"")).unwrap();
-    let marked: Vec<_> = listing
+    let unreadable: Vec<_> = listing
         .files
         .into_iter()
-        .filter(|file| file.unreadable)
+        .filter(|file| file.is_unreadable)
         .map(|file| file.path)
         .collect();
     assert_eq!(
-        marked,
+        unreadable,
         [b"a"],
-        "what lies in a closed directory is not named again"
+        "files in an inaccessible directory are not marked"
     );
 }
 
 #[test]
-fn users_may_have_names_that_the_image_knows() {
+fn user_names_are_resolved_in_the_image() {
     let passwd = "root:x:0:0::/:\nagent:x:1001:50::/:\nbad:x:y:z\n";
-    let archive = || {
-        a().file("etc/passwd", passwd)
+    let files = || {
+        tar()
+            .file("etc/passwd", passwd)
             .file("etc/group", "staff:x:50:\n")
             .owned(1001, 50)
     };
-    let made = || archive().directory_of_mode("r", 0o750).file("r/f", "");
-    assert_eq!(closed(made(), "root: /r\nuser: agent"), [] as [&str; 0]);
-    assert_eq!(closed(made(), "root: /r\nuser: 9:staff"), [] as [&str; 0]);
-    assert_eq!(closed(made(), "root: /r\nuser: \"9\""), ["/r"]);
+    let archive = || files().directory_of_mode("r", 0o750).file("r/f", "");
+    assert_eq!(
+        inaccessible(archive(), "root: /r\nuser: agent"),
+        [] as [&str; 0]
+    );
+    assert_eq!(
+        inaccessible(archive(), "root: /r\nuser: 9:staff"),
+        [] as [&str; 0]
+    );
+    assert_eq!(inaccessible(archive(), "root: /r\nuser: \"9\""), ["/r"]);
     for (user, message) in [
         (
             "nobody",
@@ -191,14 +199,14 @@ fn users_may_have_names_that_the_image_knows() {
         ),
     ] {
         let error = list(
-            &tree(&[made()]),
+            &tree(&[archive()]),
             &inventory(&format!("root: /r\nuser: \"{user}\"")),
         )
         .unwrap_err();
         assert_eq!(error.to_string(), message);
     }
     let error = list(
-        &tree(&[a().directory("r")]),
+        &tree(&[tar().directory("r")]),
         &inventory("root: /r\nuser: agent"),
     )
     .unwrap_err();
@@ -215,7 +223,7 @@ kinds:
   plugins: { paths: ['^plugins/([^/]+)/'] }";
 
 fn enumeration() -> Enumeration {
-    let archive = a()
+    let archive = tar()
         .file("r/agents/z.md", "")
         .file("r/agents/B.md", "")
         .file("r/plugins/p/agents/z.md", "")
@@ -225,14 +233,14 @@ fn enumeration() -> Enumeration {
         .directory("r/skills/empty")
         .file("agents/outside.md", "");
     let inventory = inventory(KINDS);
-    Enumeration::of(
+    Enumeration::from_listing(
         &list(&tree(&[archive]), &inventory).unwrap(),
         &inventory.kinds,
     )
 }
 
 #[test]
-fn names_are_sorted_by_bytes_each_once() {
+fn names_are_distinct_and_sorted_by_bytes() {
     let found = enumeration();
     assert_eq!(
         found.to_json(),
@@ -246,29 +254,29 @@ fn names_are_sorted_by_bytes_each_once() {
 }
 
 #[test]
-fn a_document_is_read_back_strictly() {
+fn document_is_parsed_strictly() {
     let kinds = inventory(KINDS).kinds;
-    let read = |text: &str| Enumeration::from_json("e.json", text.as_bytes(), &kinds);
+    let parse = |text: &str| Enumeration::from_json("e.json", text.as_bytes(), &kinds);
     let text = r#"{"agents":["B","a"],"skills":[],"plugins":["p"]}"#;
-    assert_eq!(read(text).unwrap().to_json(), text);
+    assert_eq!(parse(text).unwrap().to_json(), text);
     let other_order = r#" {"plugins":["p"], "agents":["a","B","a"],"skills":[]} "#;
-    assert_eq!(read(other_order).unwrap().to_json(), text);
+    assert_eq!(parse(other_order).unwrap().to_json(), text);
     let hostile = r#"{"agents":["a\u001b[31m\u009b\u007f\u202e\"é"],"skills":[],"plugins":[]}"#;
-    assert_eq!(read(hostile).unwrap().to_json(), hostile);
+    assert_eq!(parse(hostile).unwrap().to_json(), hostile);
     let errors = |text: &str| -> Vec<String> {
-        let errors = read(text).unwrap_err();
+        let errors = parse(text).unwrap_err();
         errors
             .into_iter()
             .map(|error| format!("{} {}", error.code, error.message))
             .collect()
     };
-    let parse = "enumeration_json_parse_failed e.json: malformed JSON: ";
-    let wrong = "enumeration_json_invalid_type e.json: ";
-    for broken in ["", "{", "{\"agents\":[]} x", "not json"] {
+    let parse_failed = "enumeration_json_parse_failed e.json: malformed JSON: ";
+    let invalid_type = "enumeration_json_invalid_type e.json: ";
+    for malformed in ["", "{", "{\"agents\":[]} x", "not json"] {
         assert!(
-            errors(broken)[0].starts_with(parse),
-            "{broken:?}: {:?}",
-            errors(broken)
+            errors(malformed)[0].starts_with(parse_failed),
+            "{malformed:?}: {:?}",
+            errors(malformed)
         );
     }
     for (text, expected) in [
@@ -290,7 +298,7 @@ fn a_document_is_read_back_strictly() {
     ] {
         let expected: Vec<_> = expected
             .iter()
-            .map(|line| format!("{wrong}{line}"))
+            .map(|line| format!("{invalid_type}{line}"))
             .collect();
         assert_eq!(errors(text), expected);
     }
@@ -300,49 +308,53 @@ fn a_document_is_read_back_strictly() {
     );
     for array in ["[]", r#"["agents"]"#, "3", "null", "\"agents\""] {
         assert!(
-            errors(array)[0].starts_with(wrong),
+            errors(array)[0].starts_with(invalid_type),
             "{array}: {:?}",
             errors(array)
         );
     }
 }
 
-fn shipped(archives: &[Archive], block: &str) -> Vec<String> {
+fn forbidden(archives: &[Archive], block: &str) -> Vec<String> {
     let contents = gather(&layers(archives), &inventory(block)).unwrap();
-    let shown = |file: &Shipped| {
-        let hidden = if file.visible { "" } else { " hidden" };
+    let describe = |file: &ForbiddenFile| {
+        let hidden = if file.is_visible { "" } else { " hidden" };
         format!(
             "{}@{}{hidden}",
             String::from_utf8_lossy(&file.path),
             file.layer
         )
     };
-    contents.shipped.iter().map(shown).collect()
+    contents.forbidden.iter().map(describe).collect()
 }
 
 #[test]
 fn forbidden_files_are_found_in_every_layer() {
     let block = "root: /r\nforbidden_files: [\"*.token\", .netrc, \"sub/*.pem\"]";
     let archives = [
-        a().file("r/.netrc", "1")
+        tar()
+            .file("r/.netrc", "1")
             .file("r/a/b.token", "")
             .file("r/sub/x.pem", "")
             .file("r/x.pem", ""),
-        a().file("r/.wh..netrc", "")
+        tar()
+            .file("r/.wh..netrc", "")
             .file("r/a/.wh..wh..opq", "")
             .file(".netrc", "")
             .file("rr/.netrc", ""),
-        a().file("r/d/.netrc", "")
+        tar()
+            .file("r/d/.netrc", "")
             .symlink("r/e.token", "x")
             .directory("r/f.token")
             .device("r/g.token"),
-        a().file("r/h.token", "")
+        tar()
+            .file("r/h.token", "")
             .file("r/h.token", "")
             .hardlink("r/i.token", "r/x.pem"),
-        a().file("r/h.token", ""),
+        tar().file("r/h.token", ""),
     ];
     assert_eq!(
-        shipped(&archives, block),
+        forbidden(&archives, block),
         [
             "r/.netrc@1 hidden",
             "r/a/b.token@1 hidden",
@@ -354,50 +366,51 @@ fn forbidden_files_are_found_in_every_layer() {
         ]
     );
     assert_eq!(
-        shipped(&archives[..2], "root: /\nforbidden_files: [.netrc]"),
+        forbidden(&archives[..2], "root: /\nforbidden_files: [.netrc]"),
         [".netrc@2", "r/.netrc@1 hidden", "rr/.netrc@2"]
     );
 }
 
 #[test]
-fn forbidden_files_are_found_where_symlinks_lead() {
+fn forbidden_files_are_found_through_symlinks() {
     let block = "root: /r\nforbidden_files: [.netrc, \"sub/x\"]";
     let through = [
-        a().directory("r").symlink("l", "r"),
-        a().file("l/.netrc", ""),
-        a().file("l/.wh..netrc", ""),
+        tar().directory("r").symlink("l", "r"),
+        tar().file("l/.netrc", ""),
+        tar().file("l/.wh..netrc", ""),
     ];
-    assert_eq!(shipped(&through, block), ["r/.netrc@2 hidden"]);
+    assert_eq!(forbidden(&through, block), ["r/.netrc@2 hidden"]);
     let root = [
-        a().file("data/.netrc", "").file("data/sub/x", ""),
-        a().file("data/.wh..netrc", "").symlink("r", "data"),
+        tar().file("data/.netrc", "").file("data/sub/x", ""),
+        tar().file("data/.wh..netrc", "").symlink("r", "data"),
     ];
     assert_eq!(
-        shipped(&root, block),
+        forbidden(&root, block),
         ["data/.netrc@1 hidden", "data/sub/x@1"]
     );
     let was = [
-        a().file("r/.netrc", ""),
-        a().symlink("r", "data").file("data/f", ""),
+        tar().file("r/.netrc", ""),
+        tar().symlink("r", "data").file("data/f", ""),
     ];
-    assert_eq!(shipped(&was, block), ["r/.netrc@1 hidden"]);
+    assert_eq!(forbidden(&was, block), ["r/.netrc@1 hidden"]);
 }
 
 #[test]
-fn the_copy_of_the_contract_is_found_behind_links() {
+fn embedded_contract_is_found_through_links() {
     let block = "embedded_contract: /etc/expected.yaml";
     let copy = |archive: Archive| {
         gather(&layers(&[archive]), &inventory(block))
             .unwrap()
-            .embedded
+            .embedded_contract
             .unwrap()
     };
     let text = "twenty bytes of text";
-    let content = Embedded::Content(text.as_bytes().into());
-    assert_eq!(copy(a().file("etc/expected.yaml", text)), content);
+    let content = EmbeddedContract::Content(text.as_bytes().into());
+    assert_eq!(copy(tar().file("etc/expected.yaml", text)), content);
     assert_eq!(
         copy(
-            a().file("x", text)
+            tar()
+                .file("x", text)
                 .directory("etc")
                 .hardlink("etc/expected.yaml", "x")
         ),
@@ -405,37 +418,41 @@ fn the_copy_of_the_contract_is_found_behind_links() {
     );
     assert_eq!(
         copy(
-            a().file("x", text)
+            tar()
+                .file("x", text)
                 .directory("etc")
                 .symlink("etc/expected.yaml", "../x")
         ),
         content
     );
     assert_eq!(
-        copy(a().file("etc/expected.yaml", "shorter")),
-        Embedded::Other
+        copy(tar().file("etc/expected.yaml", "shorter")),
+        EmbeddedContract::Other
     );
-    assert_eq!(copy(a().directory("etc/expected.yaml")), Embedded::NotAFile);
-    assert_eq!(copy(a()), Embedded::Missing);
+    assert_eq!(
+        copy(tar().directory("etc/expected.yaml")),
+        EmbeddedContract::NotAFile
+    );
+    assert_eq!(copy(tar()), EmbeddedContract::Missing);
 }
 
 #[test]
-fn only_needed_contents_are_kept() {
-    let wanted = |block: &str| {
-        let want = want(&inventory(block), &[7]);
-        let names = want
+fn content_filter_selects_only_needed_files() {
+    let selected = |block: &str| {
+        let filter = content_filter(&inventory(block), &[7]);
+        let names = filter
             .names
             .into_iter()
             .map(|name| String::from_utf8(name).unwrap())
             .collect::<Vec<_>>();
-        (names.join(" "), want.lengths)
+        (names.join(" "), filter.lengths)
     };
     assert_eq!(
-        wanted("root: /r\nuser: \"1001:0\""),
+        selected("root: /r\nuser: \"1001:0\""),
         (String::new(), vec![])
     );
     assert_eq!(
-        wanted("user: agent\nembedded_contract: /etc/e.yaml"),
+        selected("user: agent\nembedded_contract: /etc/e.yaml"),
         ("passwd group e.yaml".into(), vec![7])
     );
 }

@@ -1,89 +1,92 @@
-//! Whose permissions count: a user by number, or by name from the image's own `/etc/passwd`.
+//! The configured user, by ID or by a name in the image's `/etc/passwd`, and its permissions.
 //!
-//! Permission bits only, as the kernel looks at them for a process without capabilities; no access
-//! control lists.
+//! Only permission bits are evaluated, as the kernel does for a process without capabilities. Access
+//! control lists are ignored.
 
 use crate::layers::{FileType, Inode, Tree};
 
 /// The permission to list a directory or to read a file.
 const READ: u16 = 4;
 
-/// The permission to reach what is in a directory.
+/// The permission to access the entries of a directory.
 const SEARCH: u16 = 1;
 
 /// A user of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct User {
-    /// The user's number; 0 may do everything.
+    /// The user ID; 0 has all permissions.
     pub(super) uid: u32,
-    /// The group's number, if one was given; the user is in no other.
+    /// The only group of the user, if one is configured.
     pub(super) gid: Option<u32>,
 }
 
-/// Why nobody is meant.
+/// The reason that the user cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
-    /// Neither a number nor a name, or one of the two is missing.
+    /// The text is malformed.
     #[error("`{0}` is not a user: write UID, UID:GID, or names that exist in the image")]
     Shape(String),
-    /// A name, but no file to look it up in.
+    /// The file of a name is missing or not readable.
     #[error("`{name}` cannot be resolved: the image has no readable /{file}")]
     NoFile {
         /// The user or group.
         name: String,
-        /// Where it would stand.
+        /// The file of the name.
         file: &'static str,
     },
-    /// A name that the file does not have.
+    /// The file does not contain the name.
     #[error("`{name}` is not in the image's /{file}")]
     Unknown {
         /// The user or group.
         name: String,
-        /// Where it would stand.
+        /// The file of the name.
         file: &'static str,
     },
 }
 
-/// The files that names are looked up in: their contents must be kept when layers are read.
+/// The base names of the files with user and group names. The content filter must select them.
 pub(super) const NAME_FILES: [&str; 2] = ["passwd", "group"];
 
 impl User {
-    /// The user that everything is open to.
+    /// The user with all permissions.
     pub(super) const ROOT: Self = Self { uid: 0, gid: None };
 
-    /// Parses `UID[:GID]`, where names are looked up in the image's files; without `:GID` the user
-    /// has no group.
+    /// Parses `UID[:GID]`, and looks up names in the image's files. Without `:GID`, the user has no
+    /// group.
     pub(super) fn parse(text: &str, tree: &Tree) -> Result<Self, UserError> {
-        let (user, group) = text
-            .split_once(':')
-            .map_or((text, None), |(user, group)| (user, Some(group)));
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
         if user.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
             return Err(UserError::Shape(text.to_owned()));
         }
-        let uid = number(user, tree, "etc/passwd")?;
-        let gid = group
-            .map(|group| number(group, tree, "etc/group"))
-            .transpose()?;
-        Ok(Self { uid, gid })
+        Ok(Self {
+            uid: resolve_id(user, tree, "etc/passwd")?,
+            gid: match group {
+                Some(group) => Some(resolve_id(group, tree, "etc/group")?),
+                None => None,
+            },
+        })
     }
 
-    /// Whether the user may list the directory and reach what is in it, or read the file.
+    /// Whether the user may read the file, or list and search the directory.
     pub(super) fn may_read(self, inode: &Inode) -> bool {
         let needed = if inode.kind == FileType::Directory {
             READ | SEARCH
         } else {
             READ
         };
-        self.may(inode, needed)
+        self.has(inode, needed)
     }
 
-    /// Whether the user may reach what is in the directory.
+    /// Whether the user may access the entries of the directory.
     pub(super) fn may_search(self, directory: &Inode) -> bool {
-        self.may(directory, SEARCH)
+        self.has(directory, SEARCH)
     }
 
-    fn may(self, inode: &Inode, needed: u16) -> bool {
-        // The first class that fits decides, even where a later one would allow more.
+    fn has(self, inode: &Inode, needed: u16) -> bool {
+        // The first matching class decides, even if a later one has more permissions.
         let class = match self {
             Self { uid: 0, .. } => return true,
             Self { uid, .. } if uid == inode.uid => inode.mode >> 6,
@@ -94,28 +97,32 @@ impl User {
     }
 }
 
-/// Digits, or the third field of the line in `file` whose first field is the name (the same in both
-/// files).
-fn number(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserError> {
+/// Parses an ID, or looks up a name in `file`. In both files, a line starts with a name, and its third
+/// field is the ID.
+fn resolve_id(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserError> {
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
         return name.parse().map_err(|_| UserError::Shape(name.to_owned()));
     }
-    let Some(FileType::File(Some(content))) =
-        tree.find(file.as_bytes()).map(|found| &found.inode.kind)
-    else {
-        return Err(UserError::NoFile {
-            name: name.to_owned(),
-            file,
-        });
+    let content = match tree.find(file.as_bytes()).map(|found| &found.inode.kind) {
+        Some(FileType::File(Some(content))) => content,
+        _ => {
+            return Err(UserError::NoFile {
+                name: name.to_owned(),
+                file,
+            });
+        }
     };
-    let line = |line: &[u8]| {
+    for line in content.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b':');
-        let same = fields.next() == Some(name.as_bytes());
-        let id = fields.nth(1).filter(|_| same)?;
-        std::str::from_utf8(id).ok()?.parse().ok()
-    };
-    let found = content.split(|byte| *byte == b'\n').find_map(line);
-    found.ok_or_else(|| UserError::Unknown {
+        if fields.next() == Some(name.as_bytes())
+            && let Some(id) = fields.nth(1)
+            && let Ok(id) = std::str::from_utf8(id)
+            && let Ok(id) = id.parse()
+        {
+            return Ok(id);
+        }
+    }
+    Err(UserError::Unknown {
         name: name.to_owned(),
         file,
     })

@@ -1,180 +1,183 @@
-//! The members of a tar archive, one after the other, with the names and sizes that extended
-//! headers give them.
+//! Reads the members of a tar archive in order, with the names and sizes from extended headers.
 //!
-//! Our own walk, because what must be bounded (long names), exact (what Go's `archive/tar`, with
-//! which the engines unpack, takes from contradictory headers) or skipped without copying
-//! (contents) is not to be had from a crate: docs/decisions/0006-layers.md. What members mean is
-//! for `layer`.
+//! This is our own reader, because no crate bounds long names, interprets contradictory headers
+//! exactly as Go's `archive/tar` does (the engines unpack with it), and skips contents without copying
+//! them: docs/decisions/0006-layers.md. `layer` interprets the members.
 
 use std::io::Read;
 
 use super::{
     error::LayerErrorKind,
     header::{Header, until_nul},
-    pax::Extended,
-    stream::{BLOCK, Plain},
+    pax::PaxHeader,
+    stream::{BLOCK, UncompressedStream},
 };
 use crate::oci::Digest;
 
-/// The longest extended header and the longest long name, in bytes, as in Go's reader.
-const LONG_MAX: u64 = 1024 * 1024;
+/// The maximum size of an extended header or a long name, in bytes, as in Go's reader.
+const MAX_HEADER_CONTENT: u64 = 1024 * 1024;
 
-/// One member of an archive.
+/// A member of an archive.
 pub(super) struct Member {
-    /// As it was written.
+    /// The path as stored.
     pub(super) path: Vec<u8>,
-    /// The target of a link, as it was written.
+    /// The target of a link as stored.
     pub(super) link: Vec<u8>,
-    pub(super) kind: Kind,
+    pub(super) kind: MemberKind,
     pub(super) mode: u16,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// The stored content's length; 0 for what has none.
+    /// The length of the stored content; 0 for a member that is not a file.
     pub(super) size: u64,
-    /// The stored content lacks the file's holes.
-    pub(super) sparse: bool,
+    /// The stored content omits the holes of the file.
+    pub(super) is_sparse: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     File,
     HardLink,
     Symlink,
     Directory,
-    /// Devices and named pipes.
+    /// A device or a named pipe.
     Other,
 }
 
-/// An archive that is being read.
+/// A reader of archives.
 pub(super) struct Archive<D> {
-    plain: Plain<D>,
-    /// What of the current member's content has not been read, and the padding behind it.
+    stream: UncompressedStream<D>,
+    /// The unread bytes of the current member's content, and its padding.
     content: u64,
     padding: u64,
 }
 
-/// Headers that describe the member behind them.
+/// The extended headers that apply to the next member.
 #[derive(Default)]
 struct PendingHeaders {
-    extended: Extended,
+    pax: PaxHeader,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
 }
 
 impl<D: Read> Archive<D> {
-    pub(super) fn new(plain: Plain<D>) -> Self {
+    pub(super) fn new(stream: UncompressedStream<D>) -> Self {
         Self {
-            plain,
+            stream,
             content: 0,
             padding: 0,
         }
     }
 
-    /// The next member; `None` at the end of the archive, whether or not it has the two empty
-    /// blocks.
+    /// Reads the next member; `None` at the end of the archive, with or without the two empty blocks.
     pub(super) fn next(&mut self) -> Result<Option<Member>, LayerErrorKind> {
-        let mut ahead = PendingHeaders::default();
+        let mut pending = PendingHeaders::default();
         loop {
-            self.plain.skip(self.content)?;
-            self.plain.pass(self.padding)?;
+            self.stream.skip(self.content)?;
+            self.stream.skip_up_to(self.padding)?;
             (self.content, self.padding) = (0, 0);
             let Some(block) = self.block()? else {
                 return Ok(None);
             };
-            let header = Header::parse(&block).map_err(|reason| self.broken(reason))?;
+            let header = Header::parse(&block).map_err(|reason| self.malformed(reason))?;
             match header.kind() {
-                // A second one replaces the first.
-                b'x' => ahead.extended = self.parsed(&header)?,
-                // Readers disagree about whether these count for the members behind them.
+                // A second header replaces the first.
+                b'x' => pending.pax = self.pax_header(&header)?,
+                // Readers disagree about whether a global header applies to the members after it.
                 b'g' => {
-                    if self.parsed(&header)?.moves_something() {
-                        return Err(self.broken("a global header gives paths, sizes or owners"));
+                    if self.pax_header(&header)?.sets_attributes() {
+                        return Err(self.malformed("a global header gives paths, sizes or owners"));
                     }
                 }
-                b'L' => ahead.name = Some(until_nul(&self.long(&header)?).to_vec()),
-                b'K' => ahead.link = Some(until_nul(&self.long(&header)?).to_vec()),
-                _ => return self.member(&header, ahead).map(Some),
+                b'L' => pending.name = Some(self.long_name(&header)?),
+                b'K' => pending.link = Some(self.long_name(&header)?),
+                _ => return self.member(&header, pending).map(Some),
             }
         }
     }
 
-    /// The whole content of the member that was read last. The caller bounds its size.
+    /// Reads the content of the current member. The caller bounds its size.
     pub(super) fn content(&mut self) -> Result<Vec<u8>, LayerErrorKind> {
-        let length = usize::try_from(std::mem::take(&mut self.content)).unwrap_or(usize::MAX);
-        self.plain.take(length)
+        let length = usize::try_from(self.content).unwrap_or(usize::MAX);
+        self.content = 0;
+        self.stream.bytes(length)
     }
 
-    /// A fault at the header that was read last.
-    pub(super) fn broken(&self, reason: impl Into<String>) -> LayerErrorKind {
+    /// An error at the header of the current member.
+    pub(super) fn malformed(&self, reason: impl Into<String>) -> LayerErrorKind {
         LayerErrorKind::Archive {
-            at: self.plain.at().saturating_sub(BLOCK as u64),
+            offset: self.stream.offset().saturating_sub(BLOCK as u64),
             reason: reason.into(),
         }
     }
 
-    /// Reads what lies behind the archive (it counts for the digest, and for nothing else).
+    /// Reads the bytes after the archive, which only count for the digest.
     pub(super) fn finish(self) -> Result<Digest, LayerErrorKind> {
-        self.plain.drain()
+        self.stream.finish()
     }
 
-    /// The next header block; `None` at the end.
+    /// Reads the next header block; `None` at the end.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerErrorKind> {
-        let empty = [0; BLOCK];
-        match self.plain.block()? {
-            Some(block) if block == empty => match self.plain.block()? {
-                Some(block) if block != empty => {
-                    Err(self.broken("one empty block, where two end an archive"))
-                }
-                _ => Ok(None),
-            },
-            other => Ok(other),
+        const EMPTY: [u8; BLOCK] = [0; BLOCK];
+        let block = self.stream.block()?;
+        if block != Some(EMPTY) {
+            return Ok(block);
+        }
+        match self.stream.block()? {
+            None | Some(EMPTY) => Ok(None),
+            Some(_) => Err(self.malformed("one empty block, where two end an archive")),
         }
     }
 
     fn member(
         &mut self,
         header: &Header<'_>,
-        ahead: PendingHeaders,
+        pending: PendingHeaders,
     ) -> Result<Member, LayerErrorKind> {
-        let number = |found: Result<u32, &'static str>| found.map_err(|reason| self.broken(reason));
-        let extended = ahead.extended;
-        let uid = extended.uid.map_or_else(|| number(header.uid()), Ok)?;
-        let gid = extended.gid.map_or_else(|| number(header.gid()), Ok)?;
-        let mode = header.mode().map_err(|reason| self.broken(reason))?;
-        let size = extended
+        let pax = pending.pax;
+        let malformed = |reason: &'static str| self.malformed(reason);
+        let uid = pax
+            .uid
+            .map_or_else(|| header.uid(), Ok)
+            .map_err(malformed)?;
+        let gid = pax
+            .gid
+            .map_or_else(|| header.gid(), Ok)
+            .map_err(malformed)?;
+        let mode = header.mode().map_err(malformed)?;
+        let size = pax
             .size
             .map_or_else(|| header.size(), Ok)
-            .map_err(|reason| self.broken(reason))?;
-        let path = ahead
+            .map_err(malformed)?;
+        let path = pending
             .name
-            .or_else(|| extended.name().cloned())
+            .or_else(|| pax.member_path().cloned())
             .unwrap_or_else(|| header.name());
-        let link = ahead
+        let link = pending
             .link
-            .or_else(|| extended.link.clone())
+            .or_else(|| pax.link.clone())
             .unwrap_or_else(|| header.link());
         let kind = match header.kind() {
-            // Before POSIX a directory was a file whose name ends in a slash.
-            0 if path.ends_with(b"/") => Kind::Directory,
-            0 | b'0' | b'7' | b'S' => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'5' => Kind::Directory,
-            b'3' | b'4' | b'6' => Kind::Other,
+            // Before POSIX, a directory was a file with a trailing slash in its name.
+            0 if path.ends_with(b"/") => MemberKind::Directory,
+            0 | b'0' | b'7' | b'S' => MemberKind::File,
+            b'1' => MemberKind::HardLink,
+            b'2' => MemberKind::Symlink,
+            b'5' => MemberKind::Directory,
+            b'3' | b'4' | b'6' => MemberKind::Other,
             kind => {
-                return Err(self.broken(format!(
+                return Err(self.malformed(format!(
                     "a member of the unknown type `{}`",
                     kind.escape_ascii()
                 )));
             }
         };
-        // Only files have content, whatever the size of others says.
-        let size = if kind == Kind::File { size } else { 0 };
-        let old_sparse = header.kind() == b'S';
-        if old_sparse {
-            self.skip_map(header)?;
+        // Only files have content, even if the header of another member has a size.
+        let size = if kind == MemberKind::File { size } else { 0 };
+        let is_old_sparse = header.kind() == b'S';
+        if is_old_sparse {
+            self.skip_sparse_map(header)?;
         }
-        self.announce(size)?;
+        self.set_size(size)?;
         Ok(Member {
             path,
             link,
@@ -183,46 +186,52 @@ impl<D: Read> Archive<D> {
             uid,
             gid,
             size,
-            sparse: old_sparse || extended.sparse(),
+            is_sparse: is_old_sparse || pax.is_sparse(),
         })
     }
 
-    /// The blocks between a sparse file's header and its content, which its size does not count.
-    fn skip_map(&mut self, header: &Header<'_>) -> Result<(), LayerErrorKind> {
-        let mut more = header.map_goes_on().map_err(|reason| self.broken(reason))?;
-        while more {
-            let block = self
-                .plain
-                .block()?
-                .ok_or_else(|| self.broken("it ends within the map of a sparse file"))?;
-            more = block[504] != 0;
+    /// Skips the blocks between the header of a sparse file and its content. The size of the file does
+    /// not include them.
+    fn skip_sparse_map(&mut self, header: &Header<'_>) -> Result<(), LayerErrorKind> {
+        let mut has_more = header
+            .has_extended_map()
+            .map_err(|reason| self.malformed(reason))?;
+        while has_more {
+            let Some(block) = self.stream.block()? else {
+                return Err(self.malformed("it ends within the map of a sparse file"));
+            };
+            has_more = block[504] != 0;
         }
         Ok(())
     }
 
-    fn announce(&mut self, size: u64) -> Result<(), LayerErrorKind> {
+    fn set_size(&mut self, size: u64) -> Result<(), LayerErrorKind> {
         if size > i64::MAX as u64 {
-            return Err(self.broken("a file of impossible size"));
+            return Err(self.malformed("a file of impossible size"));
         }
         self.content = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
         Ok(())
     }
 
-    /// The content of a header that holds a name or records.
-    fn long(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerErrorKind> {
-        let size = header.size().map_err(|reason| self.broken(reason))?;
-        if size > LONG_MAX {
-            return Err(self.broken(format!(
-                "an extended header of {size} bytes: at most {LONG_MAX} are read"
-            )));
-        }
-        self.announce(size)?;
-        self.content()
+    fn long_name(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerErrorKind> {
+        Ok(until_nul(&self.header_content(header)?).to_vec())
     }
 
-    fn parsed(&mut self, header: &Header<'_>) -> Result<Extended, LayerErrorKind> {
-        let data = self.long(header)?;
-        Extended::parse(&data).map_err(|reason| self.broken(reason))
+    fn pax_header(&mut self, header: &Header<'_>) -> Result<PaxHeader, LayerErrorKind> {
+        let content = self.header_content(header)?;
+        PaxHeader::parse(&content).map_err(|reason| self.malformed(reason))
+    }
+
+    /// Reads the content of an extended header or a long name.
+    fn header_content(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerErrorKind> {
+        let size = header.size().map_err(|reason| self.malformed(reason))?;
+        if size > MAX_HEADER_CONTENT {
+            return Err(self.malformed(format!(
+                "an extended header of {size} bytes: at most {MAX_HEADER_CONTENT} are read"
+            )));
+        }
+        self.set_size(size)?;
+        self.content()
     }
 }

@@ -1,24 +1,24 @@
-//! Why a layer, or a stack of layers, gives no tree: never a verdict about the image.
+//! Errors of reading and merging layers. They are no verdict about the image.
 
 use std::io;
 
 use crate::oci::Digest;
 
-/// A layer that gives no list of files.
+/// A failure to read a layer.
 #[derive(Debug, thiserror::Error)]
-#[error("layer {digest}: {fault}")]
+#[error("layer {digest}: {kind}")]
 pub struct LayerError {
-    /// The layer, by its descriptor.
+    /// The digest of the layer's descriptor.
     pub digest: Digest,
-    /// What is wrong with it.
+    /// The cause.
     #[source]
-    pub fault: LayerErrorKind,
+    pub kind: LayerErrorKind,
 }
 
-/// What is wrong with a layer.
+/// The cause of a [`LayerError`].
 #[derive(Debug, thiserror::Error)]
 pub enum LayerErrorKind {
-    /// Not a layer's media type, or one in a form that cannot be read.
+    /// The media type is not a layer type, or its compression is not supported.
     #[error(
         "its media type `{0}` is not a supported layer type (tar, plain or compressed by gzip or zstd)"
     )]
@@ -26,96 +26,96 @@ pub enum LayerErrorKind {
     /// The source failed.
     #[error("it cannot be read: {0}")]
     Read(#[source] io::Error),
-    /// Fewer bytes than the descriptor says.
-    #[error("it ends after {got} bytes, but its descriptor states {announced}")]
+    /// The blob is shorter than its descriptor states.
+    #[error("it ends after {actual} bytes, but its descriptor states {expected}")]
     Truncated {
-        /// By the descriptor.
-        announced: u64,
-        /// By the source.
-        got: u64,
+        /// The size in the descriptor.
+        expected: u64,
+        /// The actual size.
+        actual: u64,
     },
-    /// More bytes than the descriptor says.
-    #[error("it has more bytes than the {announced} in its descriptor")]
+    /// The blob is longer than its descriptor states.
+    #[error("it has more bytes than the {expected} in its descriptor")]
     TooLong {
-        /// By the descriptor.
-        announced: u64,
+        /// The size in the descriptor.
+        expected: u64,
     },
-    /// The compressed bytes are not those of the descriptor.
-    #[error("its bytes hash to {got}")]
+    /// The stored bytes do not match the digest of the descriptor.
+    #[error("its bytes hash to {actual}")]
     Digest {
-        /// What was computed.
-        got: Digest,
+        /// The actual digest.
+        actual: Digest,
     },
-    /// The uncompressed bytes are not those of the config.
-    #[error("uncompressed it hashes to {got}, but the image's config states {announced}")]
+    /// The uncompressed bytes do not match the image's config.
+    #[error("uncompressed it hashes to {actual}, but the image's config states {expected}")]
     DiffId {
-        /// By the config's `diff_ids`.
-        announced: Digest,
-        /// What was computed.
-        got: Digest,
+        /// The digest in `diff_ids`.
+        expected: Digest,
+        /// The actual digest.
+        actual: Digest,
     },
-    /// The compressed form is broken.
+    /// The compressed bytes are malformed.
     #[error("it cannot be decompressed as {encoding}: {error}")]
     Decompress {
-        /// The form that the media type says.
+        /// The compression of the media type.
         encoding: &'static str,
         /// The decoder's error.
         #[source]
         error: io::Error,
     },
-    /// The archive is broken, or can be read in more than one way.
-    #[error("its archive is malformed at byte {at}: {reason}")]
+    /// The archive is malformed or ambiguous.
+    #[error("its archive is malformed at byte {offset}: {reason}")]
     Archive {
-        /// Offset of the header in the uncompressed bytes.
-        at: u64,
-        /// What is wrong there.
+        /// The offset of the header in the uncompressed bytes.
+        offset: u64,
+        /// The defect.
         reason: String,
     },
-    /// It inflates to more than any layer of its size should.
+    /// The uncompressed layer exceeds the limit for its compressed size.
     #[error(
         "it inflates to more than {limit} bytes, which is the limit for a layer of its compressed size"
     )]
     Inflates {
-        /// The limit that it broke.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// Its list of files would not fit in memory.
+    /// The list of files exceeds the memory limit.
     #[error("the list of the image's files exceeds {limit} bytes")]
     Entries {
-        /// The limit that it broke.
+        /// The limit in bytes.
         limit: u64,
     },
 }
 
-/// A stack of layers that gives no tree.
+/// A failure to merge layers.
 #[derive(Debug, thiserror::Error)]
-#[error("layer {layer} of the image: `{path}` {fault}")]
+#[error("layer {layer} of the image: `{path}` {kind}")]
 pub struct MergeError {
-    /// Which layer, counted from 1, the lowest first.
+    /// The number of the layer, counted from 1 for the lowest.
     pub layer: usize,
-    /// The entry's path, as far as it is UTF-8.
+    /// The path of the entry, lossily converted to UTF-8.
     pub path: String,
-    /// What is wrong with it.
+    /// The cause.
     #[source]
-    pub fault: MergeErrorKind,
+    pub kind: MergeErrorKind,
 }
 
-/// What is wrong with an entry at its place in the stack.
+/// The cause of a [`MergeError`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MergeErrorKind {
-    /// A hard link to a missing target.
+    /// A hard link has a missing target.
     #[error("is a hard link to `{0}`, which is missing")]
     LinkTarget(String),
-    /// A hard link to a directory.
+    /// A hard link has a directory as its target.
     #[error("is a hard link to the directory `{0}`")]
     LinkToDirectory(String),
-    /// Something on the way is neither a directory nor a link to one.
+    /// A parent is neither a directory nor a symlink to one.
     #[error("lies in `{0}`, which is not a directory")]
     NotADirectory(String),
-    /// Symlinks in a circle.
+    /// Symlinks form a loop.
     #[error("lies behind more than 255 symbolic links")]
     Loop,
-    /// The root is not a directory.
+    /// An entry would replace the root with a non-directory.
     #[error("would replace the root of the image with a non-directory")]
     Root,
 }

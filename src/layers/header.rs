@@ -1,23 +1,22 @@
-//! One header block of a tar archive: the fixed fields, as POSIX.1-1988, star and GNU tar lay them
-//! out.
+//! The fixed fields of a header block in a tar archive, in the layouts of POSIX.1-1988, star and GNU
+//! tar.
 //!
-//! Where readers of the world differ, Go's `archive/tar` is followed: the container engines unpack
-//! with it, so what it sees is what runs. No names longer than the fields here, and no sizes from
-//! elsewhere: that is for `archive`.
+//! Where readers disagree, this one follows Go's `archive/tar`, with which the container engines
+//! unpack. `archive` handles long names and sizes from extended headers.
 
 use super::stream::BLOCK;
 
-/// Which layout the bytes behind the common fields have.
+/// The layout of the bytes after the common fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    /// Before POSIX: nothing behind the link name means anything.
+    /// Before POSIX: the bytes after the link name have no meaning.
     V7,
     Ustar,
     Star,
     Gnu,
 }
 
-/// A header whose checksum is right.
+/// A header with a valid checksum.
 pub(super) struct Header<'b> {
     block: &'b [u8; BLOCK],
     layout: Layout,
@@ -25,14 +24,16 @@ pub(super) struct Header<'b> {
 
 impl<'b> Header<'b> {
     pub(super) fn parse(block: &'b [u8; BLOCK]) -> Result<Self, &'static str> {
-        let blanked =
-            |(at, &byte): (usize, &u8)| if (148..156).contains(&at) { b' ' } else { byte };
-        let bytes = || block.iter().enumerate().map(blanked);
-        let unsigned: i64 = bytes().map(i64::from).sum();
-        let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-        let written = octal(&block[148..156]).and_then(|sum| i64::try_from(sum).ok());
-        // Some old writers summed signed bytes.
-        if written != Some(unsigned) && written != Some(signed) {
+        // The checksum counts its own field as blanks. Some old writers summed signed bytes.
+        let mut blanked = *block;
+        blanked[148..156].fill(b' ');
+        let unsigned: i64 = blanked.iter().map(|&byte| i64::from(byte)).sum();
+        let signed: i64 = blanked
+            .iter()
+            .map(|byte| i64::from(byte.cast_signed()))
+            .sum();
+        let stored = octal(&block[148..156]).and_then(|sum| i64::try_from(sum).ok());
+        if stored != Some(unsigned) && stored != Some(signed) {
             return Err("the header's checksum is wrong");
         }
         let layout = match (&block[257..263], &block[263..265]) {
@@ -87,8 +88,8 @@ impl<'b> Header<'b> {
         number(&self.block[124..136]).ok_or("the size is not a number")
     }
 
-    /// Of a sparse file in GNU's first form: whether a block with more of its map follows.
-    pub(super) fn map_goes_on(&self) -> Result<bool, &'static str> {
+    /// Whether the map of a sparse file in GNU's old format continues in the next block.
+    pub(super) fn has_extended_map(&self) -> Result<bool, &'static str> {
         match self.layout {
             Layout::Gnu => Ok(self.block[482] != 0),
             _ => Err("a sparse file in a non-GNU archive"),
@@ -100,45 +101,38 @@ pub(super) fn until_nul(field: &[u8]) -> &[u8] {
     &field[..memchr::memchr(0, field).unwrap_or(field.len())]
 }
 
-/// A numeric field: octal digits, or the bytes of the number itself if the first bit is set (GNU,
-/// star).
+/// Parses a numeric field: octal digits, or a big-endian number if the first bit is set (GNU, star).
 fn number(field: &[u8]) -> Option<u64> {
     match field {
-        // The second bit is the sign; nothing that is read here can be negative.
         [first, rest @ ..] if first & 0x80 != 0 => {
-            let small = |number: u64, byte: &u8| {
-                number
-                    .checked_mul(256)
-                    .map(|number| number | u64::from(*byte))
-            };
-            if first & 0x40 == 0 {
-                rest.iter().try_fold(u64::from(first & 0x3f), small)
-            } else {
-                None
+            // The second bit is the sign, and no field may be negative.
+            if first & 0x40 != 0 {
+                return None;
             }
+            let mut number = u64::from(first & 0x3f);
+            for &byte in rest {
+                number = number.checked_mul(256)? | u64::from(byte);
+            }
+            Some(number)
         }
         _ => octal(field),
     }
 }
 
-/// Octal digits between blanks and NULs; nothing at all is 0.
-fn octal(field: &[u8]) -> Option<u64> {
-    let blank = |byte: &u8| matches!(byte, b' ' | 0);
-    let start = field
-        .iter()
-        .position(|byte| !blank(byte))
-        .unwrap_or(field.len());
-    let end = field
-        .iter()
-        .rposition(|byte| !blank(byte))
-        .map_or(start, |at| at + 1);
-    let digits = until_nul(&field[start..end]);
-    digits.iter().try_fold(0_u64, |number, digit| match digit {
-        b'0'..=b'7' => number
-            .checked_mul(8)
-            .map(|number| number | u64::from(digit - b'0')),
-        _ => None,
-    })
+/// Parses octal digits with leading and trailing blanks and NULs; an empty field is 0.
+fn octal(mut field: &[u8]) -> Option<u64> {
+    while let [b' ' | 0, rest @ ..] = field {
+        field = rest;
+    }
+    while let [rest @ .., b' ' | 0] = field {
+        field = rest;
+    }
+    let mut number: u64 = 0;
+    for digit in until_nul(field) {
+        let b'0'..=b'7' = digit else { return None };
+        number = number.checked_mul(8)? | u64::from(digit - b'0');
+    }
+    Some(number)
 }
 
 #[cfg(test)]

@@ -1,57 +1,55 @@
-//! The list of files that one layer brings, before anything is known about the layers below it.
+//! The entries of one layer, independent of the layers below it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io::Read};
 
 use super::{
-    archive::{Archive, Kind, Member},
+    archive::{Archive, Member, MemberKind},
     error::LayerErrorKind,
     limits::{Budget, ContentFilter},
     path,
 };
 use crate::oci::Digest;
 
-/// What begins the name of an entry that hides something (OCI image specification, "Whiteouts").
-const WHITEOUT: &[u8] = b".wh.";
+/// The name prefix of a whiteout (OCI image specification, "Whiteouts").
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
 
-/// What begins the names that AUFS kept for itself; of them only the opaque whiteout means
-/// something.
-const RESERVED: &[u8] = b".wh..wh.";
+/// The prefix of the names that AUFS reserved. Only the opaque whiteout has a meaning.
+const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
-/// The name of the entry that hides everything that lower layers have in its directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
+/// The name of an opaque whiteout, which hides all entries of lower layers in its directory.
+const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
-/// What an entry takes in memory with its part of the merged tree, without its names.
-const ENTRY: usize = 192;
+/// The approximate memory of an entry and its part of the merged tree, without its names.
+const ENTRY_COST: usize = 192;
 
-/// What one layer brings, in the order of its archive. Paths are as the archive has them, cleaned:
-/// symlinks in them are followed when layers are merged.
+/// The entries of one layer, in the order of its archive. Paths are normalized; `merge` follows the
+/// symlinks in them.
 #[derive(Debug)]
 pub struct LayerTree {
     diff_id: Digest,
-    /// The directories that entries lie in; the root is the first, as the empty path.
+    /// The parent directories of the entries. The first is the root, an empty path.
     directories: Vec<Box<[u8]>>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<LayerEntry>,
     /// The bytes of names and link targets.
     names: Vec<u8>,
-    /// Contents that were wanted, by the entry's index.
+    /// The selected contents by the index of their entry.
     contents: HashMap<u32, Box<[u8]>>,
-    /// What the list was charged for.
     cost: usize,
 }
 
-/// A path's last name, or a link's target, in [`LayerTree::names`].
+/// The range of a name or a link target in [`LayerTree::names`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text {
+pub(super) struct NameRange {
     start: u32,
     length: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    /// In [`LayerTree::directories`].
+pub(super) struct LayerEntry {
+    /// The index in [`LayerTree::directories`].
     pub(super) directory: u32,
-    /// Empty for the root itself, and for an opaque whiteout.
-    pub(super) name: Text,
+    /// Empty for the root and for an opaque whiteout.
+    pub(super) name: NameRange,
     pub(super) kind: EntryKind,
     pub(super) mode: u16,
     pub(super) uid: u32,
@@ -61,237 +59,239 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum EntryKind {
     File,
-    HardLink(Text),
-    Symlink(Text),
+    HardLink(NameRange),
+    Symlink(NameRange),
     Directory,
     Other,
-    /// Hides what lower layers have under this name.
+    /// Hides the entry with this name in lower layers.
     Whiteout,
-    /// Hides what lower layers have in this directory.
-    Opaque,
+    /// Hides all entries in this directory in lower layers.
+    OpaqueWhiteout,
+}
+
+impl LayerEntry {
+    pub(super) fn is_whiteout(&self) -> bool {
+        matches!(self.kind, EntryKind::Whiteout | EntryKind::OpaqueWhiteout)
+    }
 }
 
 impl LayerTree {
-    /// The digest of the uncompressed bytes, by which a layer is known again.
+    /// The digest of the uncompressed bytes, which identifies the layer.
     pub fn diff_id(&self) -> Digest {
         self.diff_id
     }
 
-    /// What the list, and the tree made of it, take in memory by our own count, in bytes.
+    /// The approximate memory of the entries and of their part of the merged tree, in bytes.
     pub fn cost(&self) -> usize {
         self.cost
     }
 
-    /// How many entries the layer has.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether the layer changes nothing.
+    /// Whether the layer has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(super) fn text(&self, text: Text) -> &[u8] {
-        let start = text.start as usize;
-        &self.names[start..start + usize::from(text.length)]
+    pub(super) fn name(&self, range: NameRange) -> &[u8] {
+        let start = range.start as usize;
+        &self.names[start..start + usize::from(range.length)]
     }
 
-    pub(super) fn directory(&self, entry: &Entry) -> &[u8] {
-        &self.directories[entry.directory as usize]
+    pub(super) fn directory(&self, index: u32) -> &[u8] {
+        &self.directories[index as usize]
     }
 
-    pub(super) fn directory_at(&self, index: usize) -> &[u8] {
-        &self.directories[index]
-    }
-
-    pub(super) fn directories(&self) -> usize {
+    pub(super) fn directory_count(&self) -> usize {
         self.directories.len()
     }
 
-    pub(super) fn path(&self, entry: &Entry) -> Vec<u8> {
-        path::join(self.directory(entry), self.text(entry.name))
+    pub(super) fn path(&self, entry: &LayerEntry) -> Vec<u8> {
+        path::join(self.directory(entry.directory), self.name(entry.name))
     }
 
     pub(super) fn content(&self, entry: usize) -> Option<&[u8]> {
-        self.contents
-            .get(&u32::try_from(entry).ok()?)
-            .map(AsRef::as_ref)
+        let content = self.contents.get(&u32::try_from(entry).ok()?)?;
+        Some(content)
     }
 }
 
-/// Why a member is not taken.
-pub(super) enum Refused {
+/// The reason that a member cannot be added.
+pub(super) enum AddError {
     Malformed(String),
-    Budget(LayerErrorKind),
+    OverBudget(LayerErrorKind),
 }
 
-impl Refused {
-    pub(super) fn at<D: std::io::Read>(self, archive: &Archive<D>) -> LayerErrorKind {
+impl AddError {
+    /// Adds the location in the archive.
+    pub(super) fn locate<D: Read>(self, archive: &Archive<D>) -> LayerErrorKind {
         match self {
-            Self::Malformed(reason) => archive.broken(reason),
-            Self::Budget(error) => error,
+            Self::Malformed(reason) => archive.malformed(reason),
+            Self::OverBudget(error) => error,
         }
     }
 }
 
-impl From<LayerErrorKind> for Refused {
+impl From<LayerErrorKind> for AddError {
     fn from(error: LayerErrorKind) -> Self {
-        Self::Budget(error)
+        Self::OverBudget(error)
     }
 }
 
-/// A list that is being filled.
-pub(super) struct Builder<'b> {
-    layer: LayerTree,
-    known: HashMap<Box<[u8]>, u32>,
+/// Builds a [`LayerTree`] from the members of an archive.
+pub(super) struct LayerTreeBuilder<'b> {
+    tree: LayerTree,
+    directory_indexes: HashMap<Box<[u8]>, u32>,
     budget: &'b Budget,
 }
 
-impl<'b> Builder<'b> {
+impl<'b> LayerTreeBuilder<'b> {
     pub(super) fn new(diff_id: Digest, budget: &'b Budget) -> Self {
         let root: Box<[u8]> = Box::default();
-        let layer = LayerTree {
-            diff_id,
-            directories: vec![root.clone()],
-            entries: Vec::new(),
-            names: Vec::new(),
-            contents: HashMap::new(),
-            cost: 0,
-        };
         Self {
-            layer,
-            known: HashMap::from([(root, 0)]),
+            tree: LayerTree {
+                diff_id,
+                directories: vec![root.clone()],
+                entries: Vec::new(),
+                names: Vec::new(),
+                contents: HashMap::new(),
+                cost: 0,
+            },
+            directory_indexes: HashMap::from([(root, 0)]),
             budget,
         }
     }
 
-    /// Adds a member; the index of its entry if its content is wanted.
+    /// Adds a member. Returns the index of its entry if the filter selects its content.
     pub(super) fn add(
         &mut self,
         member: &Member,
-        want: &ContentFilter,
-    ) -> Result<Option<u32>, Refused> {
-        let names = checked(&member.path)?;
-        let (name, directory) = names
-            .split_last()
-            .map_or((&b""[..], &[][..]), |(last, directory)| (*last, directory));
-        if directory
-            .iter()
-            .chain([&name])
-            .any(|name| name.starts_with(RESERVED) && *name != OPAQUE)
-            || directory.contains(&OPAQUE)
-        {
+        filter: &ContentFilter,
+    ) -> Result<Option<u32>, AddError> {
+        let names = normalize(&member.path)?;
+        let (name, parents) = match names.split_last() {
+            Some((name, parents)) => (*name, parents),
+            None => (&b""[..], &[][..]),
+        };
+        let is_aufs = |name: &[u8]| name.starts_with(AUFS_PREFIX);
+        if parents.iter().any(|name| is_aufs(name)) || is_aufs(name) && name != OPAQUE_WHITEOUT {
             return Ok(None);
         }
-        if directory.iter().any(|name| name.starts_with(WHITEOUT)) {
-            let shown = path::shown(&member.path);
-            return Err(Refused::Malformed(format!(
-                "`{shown}` is in a directory with the name of a whiteout"
+        if parents.iter().any(|name| name.starts_with(WHITEOUT_PREFIX)) {
+            let path = path::display(&member.path);
+            return Err(AddError::Malformed(format!(
+                "`{path}` is in a directory with the name of a whiteout"
             )));
         }
-        let directory = self.directory(&directory.join(&b'/'), directory.len())?;
-        let (name, kind) = match name.strip_prefix(WHITEOUT) {
-            _ if name == OPAQUE => (&b""[..], EntryKind::Opaque),
-            // Hiding nothing, the directory itself or the one above: some readers wiped their whole
+        let directory = self.directory(&parents.join(&b'/'), parents.len())?;
+        let (name, kind) = match name.strip_prefix(WHITEOUT_PREFIX) {
+            _ if name == OPAQUE_WHITEOUT => (&b""[..], EntryKind::OpaqueWhiteout),
+            // A whiteout of no name, of the directory or of its parent: some readers deleted the whole
             // tree.
             Some(b"" | b"." | b"..") => {
-                let shown = path::shown(&member.path);
-                return Err(Refused::Malformed(format!(
-                    "the whiteout `{shown}` hides nothing"
+                let path = path::display(&member.path);
+                return Err(AddError::Malformed(format!(
+                    "the whiteout `{path}` hides nothing"
                 )));
             }
             Some(hidden) => (hidden, EntryKind::Whiteout),
             None => (name, self.kind(member)?),
         };
-        let index = u32::try_from(self.layer.entries.len()).map_err(|_| too_many())?;
-        self.charge(ENTRY + 2 * name.len())?;
-        let name_text = self.push(name)?;
-        let Member { mode, uid, gid, .. } = *member;
-        self.layer.entries.push(Entry {
+        let index = u32::try_from(self.tree.entries.len()).map_err(|_| too_many_names())?;
+        self.charge(ENTRY_COST + 2 * name.len())?;
+        let entry = LayerEntry {
             directory,
-            name: name_text,
+            name: self.push_name(name)?,
             kind,
-            mode,
-            uid,
-            gid,
-        });
-        let wanted =
-            matches!(kind, EntryKind::File) && !member.sparse && want.wants(name, member.size);
-        Ok(wanted.then_some(index))
+            mode: member.mode,
+            uid: member.uid,
+            gid: member.gid,
+        };
+        self.tree.entries.push(entry);
+        let is_selected = matches!(kind, EntryKind::File)
+            && !member.is_sparse
+            && filter.selects(name, member.size);
+        Ok(is_selected.then_some(index))
     }
 
-    pub(super) fn keep(&mut self, entry: u32, content: Vec<u8>) -> Result<(), LayerErrorKind> {
+    pub(super) fn add_content(
+        &mut self,
+        entry: u32,
+        content: Vec<u8>,
+    ) -> Result<(), LayerErrorKind> {
         self.charge(content.len())?;
-        self.layer.contents.insert(entry, content.into());
+        self.tree.contents.insert(entry, content.into());
         Ok(())
     }
 
-    pub(super) fn done(self) -> LayerTree {
-        self.layer
+    pub(super) fn finish(self) -> LayerTree {
+        self.tree
     }
 
-    fn kind(&mut self, member: &Member) -> Result<EntryKind, Refused> {
+    fn kind(&mut self, member: &Member) -> Result<EntryKind, AddError> {
         Ok(match member.kind {
-            Kind::File => EntryKind::File,
-            Kind::Directory => EntryKind::Directory,
-            Kind::Other => EntryKind::Other,
-            Kind::Symlink => {
-                if member.link.len() > path::MAX {
-                    return Err(Refused::Malformed(
+            MemberKind::File => EntryKind::File,
+            MemberKind::Directory => EntryKind::Directory,
+            MemberKind::Other => EntryKind::Other,
+            MemberKind::Symlink => {
+                if member.link.len() > path::MAX_LENGTH {
+                    return Err(AddError::Malformed(
                         "a symbolic link's target is longer than 4096 bytes".to_owned(),
                     ));
                 }
                 self.charge(2 * member.link.len())?;
-                EntryKind::Symlink(self.push(&member.link)?)
+                EntryKind::Symlink(self.push_name(&member.link)?)
             }
-            Kind::HardLink => {
-                let target = checked(&member.link)?.join(&b'/');
+            MemberKind::HardLink => {
+                let target = normalize(&member.link)?.join(&b'/');
                 self.charge(target.len())?;
-                EntryKind::HardLink(self.push(&target)?)
+                EntryKind::HardLink(self.push_name(&target)?)
             }
         })
     }
 
-    fn directory(&mut self, path: &[u8], depth: usize) -> Result<u32, Refused> {
-        if let Some(index) = self.known.get(path) {
+    fn directory(&mut self, path: &[u8], depth: usize) -> Result<u32, AddError> {
+        if let Some(index) = self.directory_indexes.get(path) {
             return Ok(*index);
         }
-        // The path is kept twice, and each of its names may become a directory of the merged tree.
-        self.charge(3 * path.len() + depth * ENTRY)?;
-        let index = u32::try_from(self.layer.directories.len()).map_err(|_| too_many())?;
-        self.layer.directories.push(path.into());
-        self.known.insert(path.into(), index);
+        // The path is stored twice, and each of its names may become a directory of the merged tree.
+        self.charge(3 * path.len() + depth * ENTRY_COST)?;
+        let index = u32::try_from(self.tree.directories.len()).map_err(|_| too_many_names())?;
+        self.tree.directories.push(path.into());
+        self.directory_indexes.insert(path.into(), index);
         Ok(index)
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), LayerErrorKind> {
-        self.layer.cost += bytes;
+        self.tree.cost += bytes;
         self.budget.charge(bytes)
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<Text, Refused> {
-        let start = u32::try_from(self.layer.names.len()).map_err(|_| too_many())?;
-        let length = u16::try_from(bytes.len()).map_err(|_| too_many())?;
-        self.layer.names.extend_from_slice(bytes);
-        Ok(Text { start, length })
+    fn push_name(&mut self, name: &[u8]) -> Result<NameRange, AddError> {
+        let start = u32::try_from(self.tree.names.len()).map_err(|_| too_many_names())?;
+        let length = u16::try_from(name.len()).map_err(|_| too_many_names())?;
+        self.tree.names.extend_from_slice(name);
+        Ok(NameRange { start, length })
     }
 }
 
-fn too_many() -> Refused {
-    Refused::Malformed("too many names".to_owned())
+fn too_many_names() -> AddError {
+    AddError::Malformed("too many names".to_owned())
 }
 
-/// The names of a path that stays inside the image.
-fn checked(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
-    if path.len() > path::MAX {
-        return Err(Refused::Malformed(format!(
+/// Splits a path that must remain inside the image.
+fn normalize(path: &[u8]) -> Result<Vec<&[u8]>, AddError> {
+    if path.len() > path::MAX_LENGTH {
+        return Err(AddError::Malformed(format!(
             "a path of {} bytes, more than 4096",
             path.len()
         )));
     }
-    path::clean(path).ok_or_else(|| {
-        let shown = path::shown(path);
-        Refused::Malformed(format!("`{shown}` leaves the image"))
+    path::normalize(path).ok_or_else(|| {
+        let path = path::display(path);
+        AddError::Malformed(format!("`{path}` leaves the image"))
     })
 }

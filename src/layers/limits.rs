@@ -1,17 +1,16 @@
-//! What is kept of a layer, and how much memory that may take.
+//! The file contents that are kept, and the memory limit of an image's files.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::LayerErrorKind;
 
-/// The largest file whose content is kept.
-const CONTENT_MAX: u64 = 1 << 20;
+/// The size of the largest content that is kept.
+const MAX_CONTENT: u64 = 1 << 20;
 
-/// Which contents are kept: those of regular files up to 1 MiB that have one of the names or one of
-/// the lengths.
+/// Selects the contents that are kept: those of regular files up to 1 MiB with one of the names or
+/// one of the lengths.
 ///
-/// By the length, since a file that is known elsewhere can be found again by it under any name and
-/// behind any link.
+/// A known file can be found by its length under any name and through any link.
 #[derive(Debug, Default, Clone)]
 pub struct ContentFilter {
     /// Base names.
@@ -21,50 +20,49 @@ pub struct ContentFilter {
 }
 
 impl ContentFilter {
-    /// What either of the two names.
+    /// A filter that selects the contents of both filters.
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
+    pub fn or(mut self, other: Self) -> Self {
         self.names.extend(other.names);
         self.lengths.extend(other.lengths);
         self
     }
 
-    pub(super) fn wants(&self, name: &[u8], size: u64) -> bool {
-        size <= CONTENT_MAX
-            && (self.lengths.contains(&size) || self.names.iter().any(|wanted| wanted == name))
+    pub(super) fn selects(&self, name: &[u8], size: u64) -> bool {
+        size <= MAX_CONTENT
+            && (self.lengths.contains(&size) || self.names.iter().any(|selected| selected == name))
     }
 }
 
-/// What the lists of an image's layers, and the tree made of them, may take in memory; shared by
-/// those who read them.
+/// The memory that the entries of an image's layers and the merged tree may use, shared by concurrent
+/// readers.
 #[derive(Debug)]
 pub struct Budget {
-    left: AtomicU64,
+    remaining: AtomicU64,
     limit: u64,
 }
 
 impl Budget {
-    /// For one image: enough for about 350,000 files.
+    /// The limit for one image, sufficient for about 350,000 files.
     pub const IMAGE: u64 = 80 << 20;
 
-    /// A budget of so many bytes.
+    /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self {
-            left: AtomicU64::new(limit),
+            remaining: AtomicU64::new(limit),
             limit,
         }
     }
 
-    /// Takes so many bytes of memory, if that many are left.
+    /// Deducts `bytes`, or fails if fewer remain.
     pub fn charge(&self, bytes: usize) -> Result<(), LayerErrorKind> {
-        let bytes = bytes as u64;
-        let taken = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        taken
-            .map(drop)
-            .map_err(|_| LayerErrorKind::Entries { limit: self.limit })
+        let deduct = |remaining: u64| remaining.checked_sub(bytes as u64);
+        match self
+            .remaining
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, deduct)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(LayerErrorKind::Entries { limit: self.limit }),
+        }
     }
 }

@@ -1,169 +1,168 @@
-//! Layers stacked into one tree (OCI image specification, "Image Layer Filesystem Changeset").
+//! Merges layers into one tree (OCI image specification, "Image Layer Filesystem Changeset").
 //!
-//! A layer is applied in two passes. First its whiteouts, against the result of the layers below:
-//! so they never hide entries of their own layer, wherever in it they are. Then its other entries,
-//! in their order.
+//! A layer is applied in two passes: first its whiteouts, to the result of the layers below, then its
+//! other entries in order. So a whiteout never hides an entry of its own layer, whatever their order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use super::{
     error::{MergeError, MergeErrorKind},
-    layer::{Entry, EntryKind, LayerTree},
-    nodes::{Duplicate, FileType, Inode, LastLink, Node, ROOT, Step, Tree, Walk},
+    layer::{EntryKind, LayerEntry, LayerTree},
     path,
+    tree::{Duplicate, FileType, FinalSymlink, Inode, Node, ROOT, Step, Tree, Walk},
 };
 
-/// The permissions of a directory that no layer has an entry for: what the engines create.
-const IMPLICIT: u16 = 0o755;
+/// The mode of an implicit directory, as the engines create it.
+const IMPLICIT_MODE: u16 = 0o755;
 
-/// How many duplicates are remembered.
-const DUPLICATES_MAX: usize = 100;
+/// The maximum number of reported duplicates.
+const MAX_DUPLICATES: usize = 100;
 
-/// A regular file, or a hard link to one, as a layer puts it somewhere; a later entry may hide or
+/// A regular file or a hard link to one, as a layer adds it to the tree. A later entry may hide or
 /// replace it.
 #[derive(Debug)]
-pub struct PlacedFile<'l> {
-    /// Which layer, counted from 1, the lowest first.
+pub struct AddedFile<'l> {
+    /// The number of the layer, counted from 1 for the lowest.
     pub layer: usize,
     directory: &'l [u8],
     name: &'l [u8],
 }
 
-impl PlacedFile<'_> {
-    /// Its last name.
+impl AddedFile<'_> {
+    /// The base name.
     pub fn name(&self) -> &[u8] {
         self.name
     }
 
-    /// Where it lands, symlinked directories followed; relative to the root.
+    /// The path after the resolution of symlinked directories, relative to the root.
     pub fn path(&self) -> Vec<u8> {
         path::join(self.directory, self.name)
     }
 }
 
-/// Stacks `layers`, the lowest first; `placed` sees every file that any of them brings.
+/// Merges `layers`, the lowest first. `on_file` is called for every file that a layer adds.
 pub fn merge<'l>(
     layers: impl IntoIterator<Item = &'l LayerTree>,
-    mut placed: impl FnMut(&PlacedFile<'_>),
+    mut on_file: impl FnMut(&AddedFile<'_>),
 ) -> Result<Tree, MergeError> {
-    let root = Inode {
-        kind: FileType::Directory,
-        mode: IMPLICIT,
-        uid: 0,
-        gid: 0,
-        layer: 0,
-    };
     let mut tree = Tree {
         nodes: Vec::new(),
         inodes: Vec::new(),
         duplicates: Vec::new(),
     };
-    tree.add(root, 0);
-    for (at, layer) in layers.into_iter().enumerate() {
-        let stacking = LayerMerge {
-            number: index(at + 1),
+    tree.add_inode(implicit_directory(0), 0);
+    for (index, layer) in layers.into_iter().enumerate() {
+        let merge = LayerMerge {
+            number: to_u32(index + 1),
             layer,
-            landed: vec![None; layer.directories()],
-            changes: 0,
+            resolved_directories: vec![None; layer.directory_count()],
+            generation: 0,
             hidden: HashMap::new(),
-            placed: &mut placed,
+            on_file: &mut on_file,
             tree: &mut tree,
         };
-        stacking.run()?;
+        merge.run()?;
     }
     Ok(tree)
 }
 
-/// One layer on its way into the tree.
+fn implicit_directory(layer: u32) -> Inode {
+    Inode {
+        kind: FileType::Directory,
+        mode: IMPLICIT_MODE,
+        uid: 0,
+        gid: 0,
+        layer,
+    }
+}
+
+/// The merge of one layer into the tree.
 struct LayerMerge<'s, 'l> {
     tree: &'s mut Tree,
     layer: &'l LayerTree,
     number: u32,
-    /// Where the layer's directories lead, as of a count of changes that could lead them elsewhere.
-    landed: Vec<Option<ResolvedDirectory>>,
-    changes: u32,
-    /// What this layer's whiteouts took out, and the first entry that did: hard links before it may
-    /// still name it.
-    hidden: Hidden,
-    placed: &'s mut dyn FnMut(&PlacedFile<'_>),
+    /// A cache of the layer's directories in the tree. An element is valid for its generation.
+    resolved_directories: Vec<Option<ResolvedDirectory>>,
+    /// Incremented when the replacement of a directory or symlink may change the resolution of paths.
+    generation: u32,
+    hidden: HiddenNodes,
+    on_file: &'s mut dyn FnMut(&AddedFile<'_>),
 }
 
-/// By directory and name: the node that was there, and the index of the entry that hid it.
-type Hidden = HashMap<(u32, Box<[u8]>), (u32, usize)>;
+/// The nodes that the layer's whiteouts removed, by directory and name, with the index of the first
+/// whiteout. Hard links before the whiteout may still refer to them.
+type HiddenNodes = HashMap<(u32, Box<[u8]>), (u32, usize)>;
 
 #[derive(Clone)]
 struct ResolvedDirectory {
-    changes: u32,
+    generation: u32,
     node: u32,
-    path: std::rc::Rc<[u8]>,
+    path: Rc<[u8]>,
 }
 
 impl LayerMerge<'_, '_> {
     fn run(mut self) -> Result<(), MergeError> {
         let layer = self.layer;
-        let hides = |entry: &Entry| matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque);
-        if layer.entries.iter().any(hides) {
-            let own = LayerEntries::of(layer);
-            for (at, entry) in layer
-                .entries
-                .iter()
-                .enumerate()
-                .filter(|(_, entry)| hides(entry))
-            {
-                self.hide(at, entry, &own);
+        if layer.entries.iter().any(LayerEntry::is_whiteout) {
+            let overrides = LayerOverrides::new(layer);
+            for (index, entry) in layer.entries.iter().enumerate() {
+                if entry.is_whiteout() {
+                    self.apply_whiteout(index, entry, &overrides);
+                }
             }
         }
-        for (at, entry) in layer
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| !hides(entry))
-        {
-            self.put(at, entry).map_err(|fault| MergeError {
-                layer: self.number as usize,
-                path: path::shown(&layer.path(entry)),
-                fault,
-            })?;
+        for (index, entry) in layer.entries.iter().enumerate() {
+            if !entry.is_whiteout() {
+                self.add_entry(index, entry).map_err(|kind| MergeError {
+                    layer: self.number as usize,
+                    path: path::display(&layer.path(entry)),
+                    kind,
+                })?;
+            }
         }
         Ok(())
     }
 
-    /// Removes what a whiteout hides. A whiteout that hides nothing is ignored.
-    fn hide(&mut self, at: usize, entry: &Entry, own: &LayerEntries<'_>) {
-        let Some(directory) = own.directory_below(self.tree, self.layer.directory(entry)) else {
+    /// Removes the nodes that a whiteout hides, if any.
+    fn apply_whiteout(&mut self, index: usize, entry: &LayerEntry, overrides: &LayerOverrides<'_>) {
+        let path = self.layer.directory(entry.directory);
+        let Some(directory) = overrides.lower_directory(self.tree, path) else {
             return;
         };
         let children = &mut self.tree.nodes[directory as usize].children;
-        let taken = if let EntryKind::Opaque = entry.kind {
+        let removed = if let EntryKind::OpaqueWhiteout = entry.kind {
             std::mem::take(children)
         } else {
             children
-                .remove_entry(self.layer.text(entry.name))
+                .remove_entry(self.layer.name(entry.name))
                 .into_iter()
                 .collect()
         };
-        for (name, node) in taken {
-            // Two whiteouts for one name: the entry is in reach of links up to the first of them in
-            // either case.
-            self.hidden.entry((directory, name)).or_insert((node, at));
+        for (name, node) in removed {
+            // After the first of two whiteouts for one name, no hard link can refer to the node.
+            self.hidden
+                .entry((directory, name))
+                .or_insert((node, index));
         }
     }
 
-    fn put(&mut self, at: usize, entry: &Entry) -> Result<(), MergeErrorKind> {
+    fn add_entry(&mut self, index: usize, entry: &LayerEntry) -> Result<(), MergeErrorKind> {
         let layer = self.layer;
-        let name = layer.text(entry.name);
+        let name = layer.name(entry.name);
         if name.is_empty() {
-            return self.put_root(entry);
+            return self.update_root(entry);
         }
-        let directory = self.land(entry.directory as usize)?;
-        let existing = self.tree.child(directory.node, name);
-        if let Some(node) = existing {
-            self.note_duplicate(node, &directory.path, name);
+        let directory = self.resolve_directory(entry.directory)?;
+        if let Some(node) = self.tree.child(directory.node, name) {
+            self.report_duplicate(node, &directory.path, name);
             if matches!(entry.kind, EntryKind::Directory) && self.tree.is_directory(node) {
-                self.describe(node, entry);
+                self.update_attributes(node, entry);
                 return Ok(());
             }
-            // Before a hard link is looked up: the engines, too, make room first.
+            // Removed before a hard link is resolved, as in the engines.
             self.tree.nodes[directory.node as usize]
                 .children
                 .remove(name);
@@ -171,22 +170,22 @@ impl LayerMerge<'_, '_> {
                 self.tree.inode(node).kind,
                 FileType::Directory | FileType::Symlink(_)
             ) {
-                self.changes += 1;
+                self.generation += 1;
             }
         }
         let node = if let EntryKind::HardLink(target) = entry.kind {
-            let inode = self.linked(at, layer.text(target))?;
-            self.tree.name(inode, self.number)
+            let inode = self.resolve_hard_link(index, layer.name(target))?;
+            self.tree.add_node(inode, self.number)
         } else {
-            let inode = self.inode(at, entry);
-            self.tree.add(inode, self.number)
+            let inode = self.inode(index, entry);
+            self.tree.add_inode(inode, self.number)
         };
-        self.tree.nodes[node as usize].explicit = true;
+        self.tree.nodes[node as usize].is_explicit = true;
         self.tree.nodes[directory.node as usize]
             .children
             .insert(name.into(), node);
         if matches!(self.tree.inode(node).kind, FileType::File(_)) {
-            (self.placed)(&PlacedFile {
+            (self.on_file)(&AddedFile {
                 layer: self.number as usize,
                 directory: &directory.path,
                 name,
@@ -195,18 +194,20 @@ impl LayerMerge<'_, '_> {
         Ok(())
     }
 
-    fn put_root(&mut self, entry: &Entry) -> Result<(), MergeErrorKind> {
+    fn update_root(&mut self, entry: &LayerEntry) -> Result<(), MergeErrorKind> {
         if !matches!(entry.kind, EntryKind::Directory) {
             return Err(MergeErrorKind::Root);
         }
-        self.note_duplicate(ROOT, b"", b"/");
-        self.describe(ROOT, entry);
+        self.report_duplicate(ROOT, b"", b"/");
+        self.update_attributes(ROOT, entry);
         Ok(())
     }
 
-    fn note_duplicate(&mut self, node: u32, directory: &[u8], name: &[u8]) {
+    fn report_duplicate(&mut self, node: u32, directory: &[u8], name: &[u8]) {
         let node = &self.tree.nodes[node as usize];
-        if node.explicit && node.layer == self.number && self.tree.duplicates.len() < DUPLICATES_MAX
+        if node.is_explicit
+            && node.layer == self.number
+            && self.tree.duplicates.len() < MAX_DUPLICATES
         {
             self.tree.duplicates.push(Duplicate {
                 layer: self.number as usize,
@@ -215,19 +216,22 @@ impl LayerMerge<'_, '_> {
         }
     }
 
-    /// Gives an existing directory the attributes of its new entry.
-    fn describe(&mut self, node: u32, entry: &Entry) {
+    /// Sets the attributes of an existing directory from its new entry.
+    fn update_attributes(&mut self, node: u32, entry: &LayerEntry) {
         let node = &mut self.tree.nodes[node as usize];
-        (node.layer, node.explicit) = (self.number, true);
+        node.layer = self.number;
+        node.is_explicit = true;
         let inode = &mut self.tree.inodes[node.inode as usize];
-        (inode.mode, inode.uid, inode.gid, inode.layer) =
-            (entry.mode, entry.uid, entry.gid, self.number);
+        inode.mode = entry.mode;
+        inode.uid = entry.uid;
+        inode.gid = entry.gid;
+        inode.layer = self.number;
     }
 
-    fn inode(&self, at: usize, entry: &Entry) -> Inode {
+    fn inode(&self, index: usize, entry: &LayerEntry) -> Inode {
         let kind = match entry.kind {
-            EntryKind::File => FileType::File(self.layer.content(at).map(Box::from)),
-            EntryKind::Symlink(target) => FileType::Symlink(self.layer.text(target).into()),
+            EntryKind::File => FileType::File(self.layer.content(index).map(Box::from)),
+            EntryKind::Symlink(target) => FileType::Symlink(self.layer.name(target).into()),
             EntryKind::Directory => FileType::Directory,
             _ => FileType::Other,
         };
@@ -240,71 +244,61 @@ impl LayerMerge<'_, '_> {
         }
     }
 
-    /// Where entries of one of the layer's directories go; what is missing on the way is created.
-    fn land(&mut self, directory: usize) -> Result<ResolvedDirectory, MergeErrorKind> {
-        if let Some(landed) = &self.landed[directory]
-            && landed.changes == self.changes
+    /// Resolves a directory of the layer, and creates the missing parts of its path.
+    fn resolve_directory(&mut self, directory: u32) -> Result<ResolvedDirectory, MergeErrorKind> {
+        if let Some(resolved) = &self.resolved_directories[directory as usize]
+            && resolved.generation == self.generation
         {
-            return Ok(landed.clone());
+            return Ok(resolved.clone());
         }
-        let mut walk = Walk::new(self.layer.directory_at(directory));
+        let mut walk = Walk::new(self.layer.directory(directory));
         loop {
-            match walk.step(self.tree, LastLink::Follow) {
-                Step::There => break,
-                Step::On => {}
+            match walk.step(self.tree, FinalSymlink::Follow) {
+                Step::End => break,
+                Step::Advanced => {}
                 Step::Missing(name) => {
-                    let inode = Inode {
-                        kind: FileType::Directory,
-                        mode: IMPLICIT,
-                        uid: 0,
-                        gid: 0,
-                        layer: self.number,
-                    };
-                    let node = self.tree.add(inode, self.number);
-                    self.tree.nodes[walk.here() as usize]
+                    let inode = implicit_directory(self.number);
+                    let node = self.tree.add_inode(inode, self.number);
+                    self.tree.nodes[walk.current() as usize]
                         .children
                         .insert(name.clone(), node);
                     walk.enter(&name, node);
                 }
-                Step::NoDirectory(name, _) => {
-                    return Err(MergeErrorKind::NotADirectory(path::shown(
-                        &walk.path_of(&name),
-                    )));
+                Step::NotADirectory(name, _) => {
+                    let path = path::display(&walk.path_of(&name));
+                    return Err(MergeErrorKind::NotADirectory(path));
                 }
-                Step::Loop => return Err(MergeErrorKind::Loop),
+                Step::TooManySymlinks => return Err(MergeErrorKind::Loop),
             }
         }
-        let landed = ResolvedDirectory {
-            changes: self.changes,
-            node: walk.here(),
+        let resolved = ResolvedDirectory {
+            generation: self.generation,
+            node: walk.current(),
             path: walk.path.into(),
         };
-        self.landed[directory] = Some(landed.clone());
-        Ok(landed)
+        self.resolved_directories[directory as usize] = Some(resolved.clone());
+        Ok(resolved)
     }
 
-    /// The inode that a hard link names. A symlink at the end of the path is linked to, not
-    /// followed, as link(2) does.
-    fn linked(&self, at: usize, target: &[u8]) -> Result<u32, MergeErrorKind> {
-        let missing = || MergeErrorKind::LinkTarget(path::shown(target));
+    /// Returns the inode of a hard link's target. As in link(2), a symlink at the end of the path is
+    /// the target itself.
+    fn resolve_hard_link(&self, index: usize, target: &[u8]) -> Result<u32, MergeErrorKind> {
+        let missing = || MergeErrorKind::LinkTarget(path::display(target));
         let mut walk = Walk::new(target);
         loop {
-            let (name, node) = match walk.step(self.tree, LastLink::Keep) {
-                Step::On => continue,
-                Step::There => return Err(MergeErrorKind::LinkToDirectory(path::shown(target))),
-                Step::NoDirectory(name, node) => (name, node),
-                Step::Missing(name) => {
-                    let hidden = self
-                        .hidden
-                        .get(&(walk.here(), name.clone()))
-                        .filter(|(_, by)| at < *by);
-                    (name, hidden.ok_or_else(missing)?.0)
-                }
-                Step::Loop => return Err(MergeErrorKind::Loop),
+            let (name, node) = match walk.step(self.tree, FinalSymlink::DoNotFollow) {
+                Step::Advanced => continue,
+                Step::End => return Err(MergeErrorKind::LinkToDirectory(path::display(target))),
+                Step::NotADirectory(name, node) => (name, node),
+                Step::Missing(name) => match self.hidden.get(&(walk.current(), name.clone())) {
+                    Some((node, whiteout)) if index < *whiteout => (name, *node),
+                    _ => return Err(missing()),
+                },
+                Step::TooManySymlinks => return Err(MergeErrorKind::Loop),
             };
-            match (walk.at_the_end(), &self.tree.inode(node).kind) {
+            match (walk.is_at_end(), &self.tree.inode(node).kind) {
                 (true, FileType::Directory) => {
-                    return Err(MergeErrorKind::LinkToDirectory(path::shown(target)));
+                    return Err(MergeErrorKind::LinkToDirectory(path::display(target)));
                 }
                 (true, _) => return Ok(self.tree.nodes[node as usize].inode),
                 (false, FileType::Directory) => walk.enter(&name, node),
@@ -314,48 +308,50 @@ impl LayerMerge<'_, '_> {
     }
 }
 
-/// A layer's own directories, symlinks and whiteouts: what each of its whiteouts is to be read
-/// with.
-struct LayerEntries<'l> {
+/// The directories, symlinks and whiteouts of a layer, which override the layers below when a
+/// whiteout is resolved.
+struct LayerOverrides<'l> {
     layer: &'l LayerTree,
     kinds: HashMap<Vec<u8>, EntryKind>,
 }
 
-impl<'l> LayerEntries<'l> {
-    fn of(layer: &'l LayerTree) -> Self {
-        let of = |wanted: fn(EntryKind) -> bool| {
-            layer.entries.iter().filter(move |entry| wanted(entry.kind))
-        };
-        let hidden = of(|kind| matches!(kind, EntryKind::Whiteout));
-        // After the whiteouts, so that the replacement of a hidden entry counts, wherever in the
-        // layer it is.
-        let own = of(|kind| matches!(kind, EntryKind::Directory | EntryKind::Symlink(_)));
-        let kinds = hidden
-            .chain(own)
-            .map(|entry| (layer.path(entry), entry.kind))
-            .collect();
+impl<'l> LayerOverrides<'l> {
+    fn new(layer: &'l LayerTree) -> Self {
+        let mut kinds = HashMap::new();
+        for entry in &layer.entries {
+            if matches!(entry.kind, EntryKind::Whiteout) {
+                kinds.insert(layer.path(entry), entry.kind);
+            }
+        }
+        // Inserted after the whiteouts: the replacement of a hidden entry wins, whatever their order in
+        // the layer.
+        for entry in &layer.entries {
+            if matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink(_)) {
+                kinds.insert(layer.path(entry), entry.kind);
+            }
+        }
         Self { layer, kinds }
     }
 
-    /// The directory of the layers below that a whiteout's directory shows; `None` if it shows none
-    /// of them.
+    /// Resolves the directory of a whiteout in the layers below, or returns `None` if they do not
+    /// contain it.
     ///
-    /// A directory that this layer puts in a symlink's place is a new one: what the symlink pointed
-    /// to is not hidden with it.
-    fn directory_below(&self, tree: &Tree, directory: &[u8]) -> Option<u32> {
+    /// If this layer replaces a symlink with a directory, the directory is new: a whiteout in it does
+    /// not hide the target of the symlink.
+    fn lower_directory(&self, tree: &Tree, directory: &[u8]) -> Option<u32> {
         let mut walk = Walk::new(directory);
         while let Some(name) = walk.next_name() {
-            let below = tree.child(walk.here(), &name);
-            match (self.kinds.get(&walk.path_of(&name)), below) {
+            let lower = tree.child(walk.current(), &name);
+            match (self.kinds.get(&walk.path_of(&name)), lower) {
                 (Some(EntryKind::Symlink(target)), _) => {
-                    if !walk.follow(self.layer.text(*target)) {
+                    if !walk.follow(self.layer.name(*target)) {
                         return None;
                     }
                 }
                 (Some(EntryKind::Whiteout), _) | (_, None) => return None,
-                (own, Some(node)) => match &tree.inode(node).kind {
+                (replacement, Some(node)) => match &tree.inode(node).kind {
                     FileType::Directory => walk.enter(&name, node),
-                    FileType::Symlink(target) if own.is_none() => {
+                    FileType::Symlink(target) if replacement.is_none() => {
                         if !walk.follow(target) {
                             return None;
                         }
@@ -364,28 +360,29 @@ impl<'l> LayerEntries<'l> {
                 },
             }
         }
-        Some(walk.here())
+        Some(walk.current())
     }
 }
 
 impl Tree {
-    /// Adds an inode and a name for it, which hangs nowhere yet.
-    fn add(&mut self, inode: Inode, layer: u32) -> u32 {
+    /// Adds an inode and a node for it, which has no parent yet.
+    fn add_inode(&mut self, inode: Inode, layer: u32) -> u32 {
         self.inodes.push(inode);
-        self.name(index(self.inodes.len() - 1), layer)
+        self.add_node(to_u32(self.inodes.len() - 1), layer)
     }
 
-    fn name(&mut self, inode: u32, layer: u32) -> u32 {
+    fn add_node(&mut self, inode: u32, layer: u32) -> u32 {
         self.nodes.push(Node {
             inode,
             layer,
-            explicit: false,
+            is_explicit: false,
             children: BTreeMap::new(),
         });
-        index(self.nodes.len() - 1)
+        to_u32(self.nodes.len() - 1)
     }
 }
 
-fn index(at: usize) -> u32 {
-    u32::try_from(at).expect("the budget of an image allows far fewer entries and layers than 2^32")
+fn to_u32(index: usize) -> u32 {
+    u32::try_from(index)
+        .expect("the budget of an image allows far fewer entries and layers than 2^32")
 }

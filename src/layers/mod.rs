@@ -1,10 +1,10 @@
-//! What files an image holds: layers as byte streams, merged into one tree of paths.
+//! The files of an image: layers as byte streams, merged into one tree of paths.
 //!
-//! A layer is read alone ([`read_layer`], in any order, concurrently, once for all images that
-//! share it) and gives a list of entries; [`merge`] then stacks the lists from the lowest up, as
-//! the OCI image specification's chapter "Image Layer Filesystem Changeset" says. Bytes are
-//! verified while they stream and never written anywhere; contents are dropped, but for those that
-//! a [`ContentFilter`] names. Nothing here knows what a configuration asks of the files.
+//! [`read_layer`] reads one layer into a list of entries. Layers may be read in any order and
+//! concurrently, and once for all images that share a layer. [`merge`] applies the lists from the
+//! lowest layer up, as the OCI image specification describes in "Image Layer Filesystem Changeset".
+//! Bytes are verified while they stream and are never written to disk. File contents are dropped
+//! unless a [`ContentFilter`] selects them. The module knows no configuration.
 
 mod archive;
 mod error;
@@ -12,19 +12,19 @@ mod header;
 mod layer;
 mod limits;
 mod merge;
-mod nodes;
 mod path;
 mod pax;
 mod read;
 mod stream;
-mod sum;
+mod stream_hasher;
+mod tree;
 
 pub use error::{LayerError, LayerErrorKind, MergeError, MergeErrorKind};
 pub use layer::LayerTree;
 pub use limits::{Budget, ContentFilter};
-pub use merge::{PlacedFile, merge};
-pub use nodes::{Duplicate, FileType, Inode, Item, PathEntry, Tree};
+pub use merge::{AddedFile, merge};
 pub use read::{Encoding, LayerDescriptor, read_layer};
+pub use tree::{Duplicate, FileType, Inode, ResolvedPath, Tree, TreeEntry};
 
 #[cfg(test)]
 pub(crate) mod tests;

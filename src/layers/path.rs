@@ -1,14 +1,12 @@
-//! Paths in archives: bytes between slashes, relative to the image's root.
+//! Paths in archives: names separated by slashes, relative to the root of the image.
 
-/// The longest path that is taken from an archive, in bytes (Linux's `PATH_MAX`).
-pub(super) const MAX: usize = 4096;
+/// The maximum length of a path, in bytes (Linux's `PATH_MAX`).
+pub(super) const MAX_LENGTH: usize = 4096;
 
-/// Names of `path` from the root down, without `.` and empty ones, each `..` taken back; `None` if
-/// it climbs out.
-///
-/// This is lexical, as the engines clean an entry's name; `..` in the target of a symlink is
-/// another matter.
-pub(super) fn clean(path: &[u8]) -> Option<Vec<&[u8]>> {
+/// Splits a path into its names, without `.` and empty names, and resolves `..` lexically, as the
+/// engines do for the name of an entry. Returns `None` if the path leaves the root. A symlink target
+/// is different: its `..` is resolved in the tree.
+pub(super) fn normalize(path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut names = Vec::new();
     for name in path.split(|byte| *byte == b'/') {
         match name {
@@ -20,12 +18,12 @@ pub(super) fn clean(path: &[u8]) -> Option<Vec<&[u8]>> {
     Some(names)
 }
 
-/// A path for messages.
-pub(super) fn shown(path: &[u8]) -> String {
+/// The path in messages.
+pub(super) fn display(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// `name` in `directory`, where the empty path is the root.
+/// The path of `name` in `directory`; the empty path is the root.
 pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() || name.is_empty() {
         [directory, name].concat()

@@ -1,164 +1,151 @@
-//! Extended headers of POSIX.1-2001 (pax): the records that move a file or its content.
+//! Extended headers of POSIX.1-2001 (pax): the records that set the path, size or owner of a member.
 
-/// What an extended header says about the member behind it.
+/// The records of an extended header for the next member.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Extended {
+pub(super) struct PaxHeader {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
-    major: Option<Vec<u8>>,
-    minor: Option<Vec<u8>>,
-    map: bool,
+    sparse_major: Option<Vec<u8>>,
+    sparse_minor: Option<Vec<u8>>,
+    has_sparse_map: bool,
     sparse_name: Option<Vec<u8>>,
 }
 
-impl Extended {
-    /// The records of a header for one member; of two with one keyword the last counts, an empty
-    /// value counts nothing.
-    pub(super) fn parse(data: &[u8]) -> Result<Self, &'static str> {
-        let mut all = Self::default();
-        for record in Records(data) {
-            let (keyword, value) = record?;
-            all.record(keyword, value)?;
+impl PaxHeader {
+    /// Parses the records. The last record of a keyword wins; an empty value removes it.
+    pub(super) fn parse(mut data: &[u8]) -> Result<Self, &'static str> {
+        let mut header = Self::default();
+        while !data.is_empty() {
+            let (keyword, value, rest) = split_record(data).ok_or(MALFORMED_RECORD)?;
+            header.set(keyword, value)?;
+            data = rest;
         }
-        Ok(all)
+        Ok(header)
     }
 
-    fn record(&mut self, keyword: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    fn set(&mut self, keyword: &[u8], value: &[u8]) -> Result<(), &'static str> {
         let text = || (!value.is_empty()).then(|| value.to_vec());
-        let id = || {
-            number(value).map_or(Ok(None), |id| {
-                u32::try_from(id?).map(Some).map_err(|_| NOT_A_NUMBER)
-            })
-        };
         match keyword {
             b"path" | b"linkpath" | b"GNU.sparse.name" if value.contains(&0) => {
                 return Err("a NUL byte in a name");
             }
             b"path" => self.path = text(),
             b"linkpath" => self.link = text(),
-            b"size" => self.size = number(value).transpose()?,
-            b"uid" => self.uid = id()?,
-            b"gid" => self.gid = id()?,
-            b"GNU.sparse.major" => self.major = text(),
-            b"GNU.sparse.minor" => self.minor = text(),
+            b"size" => self.size = number(value)?,
+            b"uid" => self.uid = id(value)?,
+            b"gid" => self.gid = id(value)?,
+            b"GNU.sparse.major" => self.sparse_major = text(),
+            b"GNU.sparse.minor" => self.sparse_minor = text(),
             b"GNU.sparse.name" => self.sparse_name = text(),
-            b"GNU.sparse.map" | b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.map = true,
+            b"GNU.sparse.map" | b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
+                self.has_sparse_map = true;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// Whether the member's content is stored without its holes (GNU's forms 0.0, 0.1 and 1.0).
-    pub(super) fn sparse(&self) -> bool {
-        match (self.major.as_deref(), self.minor.as_deref()) {
+    /// Whether the member's content is stored without its holes (GNU formats 0.0, 0.1 and 1.0).
+    pub(super) fn is_sparse(&self) -> bool {
+        match (self.sparse_major.as_deref(), self.sparse_minor.as_deref()) {
             (Some(b"0"), Some(b"0" | b"1")) | (Some(b"1"), Some(b"0")) => true,
-            (None, None) => self.map,
+            (None, None) => self.has_sparse_map,
             _ => false,
         }
     }
 
-    /// The member's path, if the header gives one.
-    pub(super) fn name(&self) -> Option<&Vec<u8>> {
-        self.sparse_name
-            .as_ref()
-            .filter(|_| self.sparse())
-            .or(self.path.as_ref())
+    /// The path of the member, which a sparse file has in a separate record.
+    pub(super) fn member_path(&self) -> Option<&Vec<u8>> {
+        match &self.sparse_name {
+            Some(name) if self.is_sparse() => Some(name),
+            _ => self.path.as_ref(),
+        }
     }
 
-    /// Whether any record says where a member lies, whose it is or how long.
-    pub(super) fn moves_something(&self) -> bool {
+    /// Whether any record sets a path, a size or an owner.
+    pub(super) fn sets_attributes(&self) -> bool {
         *self != Self::default()
     }
 }
 
-const NOT_A_NUMBER: &str = "a number in an extended header is malformed";
-const NOT_A_RECORD: &str = "an extended header is malformed";
+const MALFORMED_NUMBER: &str = "a number in an extended header is malformed";
+const MALFORMED_RECORD: &str = "an extended header is malformed";
 
-fn number(value: &[u8]) -> Option<Result<u64, &'static str>> {
-    let digits = std::str::from_utf8(value)
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    (!value.is_empty()).then(|| {
-        digits
-            .and_then(|digits| digits.parse().ok())
-            .ok_or(NOT_A_NUMBER)
-    })
+/// Parses a decimal number; `None` if the value is empty.
+fn number(value: &[u8]) -> Result<Option<u64>, &'static str> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    // `parse` would also accept a sign.
+    if !value.iter().all(u8::is_ascii_digit) {
+        return Err(MALFORMED_NUMBER);
+    }
+    let digits = std::str::from_utf8(value).map_err(|_| MALFORMED_NUMBER)?;
+    digits.parse().map(Some).map_err(|_| MALFORMED_NUMBER)
 }
 
-/// `LENGTH KEYWORD=VALUE\n`, where the length counts the whole record; a value may hold any byte.
-struct Records<'d>(&'d [u8]);
-
-impl<'d> Iterator for Records<'d> {
-    type Item = Result<(&'d [u8], &'d [u8]), &'static str>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let record = self.split().ok_or(NOT_A_RECORD);
-        if record.is_err() {
-            self.0 = &[];
-        }
-        Some(record)
+fn id(value: &[u8]) -> Result<Option<u32>, &'static str> {
+    match number(value)? {
+        Some(id) => u32::try_from(id).map(Some).map_err(|_| MALFORMED_NUMBER),
+        None => Ok(None),
     }
 }
 
-impl<'d> Records<'d> {
-    fn split(&mut self) -> Option<(&'d [u8], &'d [u8])> {
-        let blank = memchr::memchr(b' ', self.0)?;
-        let length = usize::try_from(number(&self.0[..blank])?.ok()?).ok()?;
-        let (record, rest) = self.0.split_at_checked(length)?;
-        let record = record.get(blank + 1..)?.strip_suffix(b"\n")?;
-        let equals = memchr::memchr(b'=', record)?;
-        let (keyword, value) = (&record[..equals], &record[equals + 1..]);
-        if keyword.is_empty() || keyword.contains(&0) {
-            return None;
-        }
-        self.0 = rest;
-        Some((keyword, value))
+/// Splits the first record, `LENGTH KEYWORD=VALUE\n`, from the data. The length includes the whole
+/// record, and the value may contain any byte.
+fn split_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let blank = memchr::memchr(b' ', data)?;
+    let length = usize::try_from(number(&data[..blank]).ok()??).ok()?;
+    let (record, rest) = data.split_at_checked(length)?;
+    let record = record.get(blank + 1..)?.strip_suffix(b"\n")?;
+    let equals = memchr::memchr(b'=', record)?;
+    let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+    if keyword.is_empty() || keyword.contains(&0) {
+        return None;
     }
+    Some((keyword, value, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::tests::archive::record, *};
 
-    fn parsed(records: &[(&str, &str)]) -> Result<Extended, &'static str> {
+    fn parse(records: &[(&str, &str)]) -> Result<PaxHeader, &'static str> {
         let data: Vec<u8> = records
             .iter()
             .flat_map(|(keyword, value)| record(keyword, value.as_bytes()))
             .collect();
-        Extended::parse(&data)
+        PaxHeader::parse(&data)
     }
 
     #[test]
-    fn records_may_hold_newlines_and_the_last_one_counts() {
-        let all = parsed(&[
+    fn last_record_of_a_keyword_wins() {
+        let header = parse(&[
             ("path", "a\nb="),
             ("size", "7"),
             ("size", "9"),
             ("uid", "1001"),
         ])
         .unwrap();
-        assert_eq!(all.path.as_deref(), Some(&b"a\nb="[..]));
-        assert_eq!((all.size, all.uid), (Some(9), Some(1001)));
+        assert_eq!(header.path.as_deref(), Some(&b"a\nb="[..]));
+        assert_eq!((header.size, header.uid), (Some(9), Some(1001)));
         assert_eq!(
-            parsed(&[("path", ""), ("comment", "x")]),
-            Ok(Extended::default())
+            parse(&[("path", ""), ("comment", "x")]),
+            Ok(PaxHeader::default())
         );
         assert_eq!(
-            Extended::parse(b"10 path=a\n").unwrap().path.as_deref(),
+            PaxHeader::parse(b"10 path=a\n").unwrap().path.as_deref(),
             Some(&b"a"[..])
         );
-        assert_eq!(parsed(&[]), Ok(Extended::default()));
+        assert_eq!(parse(&[]), Ok(PaxHeader::default()));
     }
 
     #[test]
     fn malformed_pax_records_are_refused() {
-        let bad: [&[u8]; 10] = [
+        let malformed: [&[u8]; 10] = [
             b"8 path=a\n",
             b"11 path=a\n",
             b"x path=a\n",
@@ -170,8 +157,8 @@ mod tests {
             b"10 path=a\n\0\0\0",
             b"18446744073709551616 a=b\n",
         ];
-        for data in bad {
-            assert_eq!(Extended::parse(data), Err(NOT_A_RECORD), "{data:?}");
+        for data in malformed {
+            assert_eq!(PaxHeader::parse(data), Err(MALFORMED_RECORD), "{data:?}");
         }
         for (keyword, value) in [
             ("size", "-1"),
@@ -179,24 +166,24 @@ mod tests {
             ("uid", "4294967296"),
             ("path", "a\0b"),
         ] {
-            assert!(parsed(&[(keyword, value)]).is_err(), "{keyword}={value:?}");
+            assert!(parse(&[(keyword, value)]).is_err(), "{keyword}={value:?}");
         }
     }
 
     #[test]
-    fn a_sparse_file_has_its_name_in_its_own_record() {
+    fn sparse_file_has_its_path_in_a_separate_record() {
         let names = [("GNU.sparse.name", "f"), ("path", "tmp")];
         for form in [
             &[("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")][..],
             &[("GNU.sparse.major", "0"), ("GNU.sparse.minor", "1")],
             &[("GNU.sparse.map", "0,1")],
         ] {
-            let all = parsed(&[form, &names].concat()).unwrap();
-            assert!(all.sparse());
-            assert_eq!(all.name().map(Vec::as_slice), Some(&b"f"[..]));
+            let header = parse(&[form, &names].concat()).unwrap();
+            assert!(header.is_sparse());
+            assert_eq!(header.member_path().map(Vec::as_slice), Some(&b"f"[..]));
         }
-        let unknown = parsed(&[&[("GNU.sparse.major", "2")][..], &names].concat()).unwrap();
-        assert!(!unknown.sparse());
-        assert_eq!(unknown.name().map(Vec::as_slice), Some(&b"tmp"[..]));
+        let unknown = parse(&[&[("GNU.sparse.major", "2")][..], &names].concat()).unwrap();
+        assert!(!unknown.is_sparse());
+        assert_eq!(unknown.member_path().map(Vec::as_slice), Some(&b"tmp"[..]));
     }
 }

@@ -1,54 +1,50 @@
-//! One layer from its bytes: verified twice while it streams, its list of files kept, its contents
-//! dropped.
+//! Reads one layer: verifies its bytes before and after decompression, and lists its entries.
 
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::{
     archive::Archive,
     error::{LayerError, LayerErrorKind},
-    layer::{Builder, LayerTree},
+    layer::{LayerTree, LayerTreeBuilder},
     limits::{Budget, ContentFilter},
-    stream::{Announced, Plain},
-    sum::Sum,
+    stream::{BlobReader, UncompressedStream},
+    stream_hasher::StreamHasher,
 };
 use crate::oci::{Descriptor, Digest};
 
-/// Bytes of the blob that are read together.
+/// The number of bytes of the blob that are read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// The largest window that a zstd frame may ask for, as a power of two: 32 MiB. Compressors stay
-/// below it up to level 20.
+/// The largest window of a zstd frame, as a power of two: 32 MiB. Compressors use smaller windows up to
+/// level 20.
 const ZSTD_WINDOW: u32 = 25;
 
-/// A layer of any size may inflate to this much, and 200 times its size on top (text reaches 20),
-/// but never to more than [`INFLATED_MAX`]. Memory does not depend on it; it bounds the time that a
-/// bomb costs.
-const INFLATED_BASE: u64 = 2 << 30;
+/// The limit of a layer's uncompressed size is this constant plus 200 times its stored size (text
+/// compresses about 20 times), and at most [`MAX_UNCOMPRESSED`]. It bounds the time for a
+/// decompression bomb; memory use does not depend on it.
+const MIN_UNCOMPRESSED: u64 = 2 << 30;
 
-/// What no layer may inflate to.
-const INFLATED_MAX: u64 = 64 << 30;
+const MAX_UNCOMPRESSED: u64 = 64 << 30;
 
-/// How a layer's bytes are compressed.
+/// The compression of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// Not at all.
+    /// An uncompressed archive.
     Plain,
-    /// RFC 1952, any number of members.
+    /// RFC 1952, with any number of members.
     Gzip,
-    /// RFC 8878, any number of frames.
+    /// RFC 8878, with any number of frames.
     Zstd,
 }
 
 impl Encoding {
-    /// What a layer's media type says; `None` for what is not a layer. Layers that are not to be
-    /// pushed (OCI: `nondistributable`, Docker: `foreign`) are layers like all others: their bytes
-    /// count if the source has them.
-    pub fn of(media_type: &str) -> Option<Self> {
-        let oci = "application/vnd.oci.image.layer.";
-        let docker = "application/vnd.docker.image.rootfs.";
-        if let Some(rest) = media_type.strip_prefix(oci) {
+    /// The compression of a layer with this media type; `None` if the type is not a layer type.
+    /// Layers that must not be pushed (OCI: `nondistributable`, Docker: `foreign`) are read like all
+    /// others if the source provides them.
+    pub fn from_media_type(media_type: &str) -> Option<Self> {
+        if let Some(rest) = media_type.strip_prefix("application/vnd.oci.image.layer.") {
             return match rest.strip_prefix("nondistributable.").unwrap_or(rest) {
                 "v1.tar" => Some(Self::Plain),
                 "v1.tar+gzip" => Some(Self::Gzip),
@@ -56,7 +52,7 @@ impl Encoding {
                 _ => None,
             };
         }
-        let rest = media_type.strip_prefix(docker)?;
+        let rest = media_type.strip_prefix("application/vnd.docker.image.rootfs.")?;
         match rest.strip_prefix("foreign.").unwrap_or(rest) {
             "diff.tar" => Some(Self::Plain),
             "diff.tar.gzip" => Some(Self::Gzip),
@@ -74,114 +70,118 @@ impl Encoding {
     }
 }
 
-/// What is known about a layer before its bytes are.
+/// The properties of a layer from the image's manifest and config.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LayerDescriptor {
-    /// Of the bytes as they are stored.
+    /// The digest of the stored bytes.
     pub digest: Digest,
-    /// Their number.
+    /// The number of stored bytes.
     pub size: u64,
-    /// How they are compressed.
+    /// The compression of the stored bytes.
     pub encoding: Encoding,
-    /// Of the uncompressed bytes, by the image's config.
+    /// The digest of the uncompressed bytes.
     pub diff_id: Digest,
 }
 
 impl LayerDescriptor {
-    /// A manifest's descriptor together with the config's `diff_ids` entry at the same position.
+    /// Combines a manifest's descriptor with the config's `diff_ids` entry at the same index.
     pub fn new(descriptor: &Descriptor, diff_id: Digest) -> Result<Self, LayerError> {
         let digest = descriptor.digest;
-        match Encoding::of(&descriptor.media_type) {
-            Some(encoding) => Ok(Self {
+        let Some(encoding) = Encoding::from_media_type(&descriptor.media_type) else {
+            return Err(LayerError {
                 digest,
-                size: descriptor.size,
-                encoding,
-                diff_id,
-            }),
-            None => Err(LayerError {
-                digest,
-                fault: LayerErrorKind::MediaType(descriptor.media_type.clone()),
-            }),
-        }
+                kind: LayerErrorKind::MediaType(descriptor.media_type.clone()),
+            });
+        };
+        Ok(Self {
+            digest,
+            size: descriptor.size,
+            encoding,
+            diff_id,
+        })
     }
 
-    /// What the uncompressed bytes may amount to.
-    fn limit(&self) -> u64 {
-        INFLATED_BASE
+    /// The limit of the uncompressed size.
+    fn uncompressed_limit(&self) -> u64 {
+        MIN_UNCOMPRESSED
             .saturating_add(self.size.saturating_mul(200))
-            .min(INFLATED_MAX)
+            .min(MAX_UNCOMPRESSED)
     }
 }
 
-/// Reads one layer to its end. Every error means that nothing is known about the image.
+/// Reads a layer to its end and verifies it. After an error, the contents of the image are unknown.
 pub fn read_layer(
     reader: impl Read,
     layer: &LayerDescriptor,
-    want: &ContentFilter,
+    filter: &ContentFilter,
     budget: &Budget,
 ) -> Result<LayerTree, LayerError> {
-    let mut blob = Announced::new(reader, layer.size);
-    let listed = decoded(
+    let mut blob = BlobReader::new(reader, layer.size);
+    let tree = read_stored(
         BufReader::with_capacity(CHUNK, &mut blob),
         layer,
-        want,
+        filter,
         budget,
     );
-    // A blob that does not match its descriptor explains any error in it, and is reported first.
-    let fault = |fault| LayerError {
-        digest: layer.digest,
-        fault,
-    };
-    blob.finish(layer.digest).map_err(fault)?;
-    listed.map_err(fault)
+    // A blob that does not match its descriptor explains every error in the archive, so it is reported
+    // first.
+    blob.finish(layer.digest)
+        .and(tree)
+        .map_err(|kind| LayerError {
+            digest: layer.digest,
+            kind,
+        })
 }
 
-fn decoded(
+fn read_stored(
     blob: BufReader<impl Read>,
     layer: &LayerDescriptor,
-    want: &ContentFilter,
+    filter: &ContentFilter,
     budget: &Budget,
 ) -> Result<LayerTree, LayerErrorKind> {
     match layer.encoding {
-        Encoding::Plain => list(blob, layer, want, budget),
-        Encoding::Gzip => list(MultiGzDecoder::new(blob), layer, want, budget),
-        Encoding::Zstd => list(
-            zstd_decoder(blob).map_err(LayerErrorKind::Read)?,
-            layer,
-            want,
-            budget,
-        ),
-    }
-}
-
-fn zstd_decoder<R: Read>(blob: BufReader<R>) -> io::Result<impl Read> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(blob)?;
-    decoder.window_log_max(ZSTD_WINDOW)?;
-    Ok(decoder)
-}
-
-fn list(
-    decoder: impl Read,
-    layer: &LayerDescriptor,
-    want: &ContentFilter,
-    budget: &Budget,
-) -> Result<LayerTree, LayerErrorKind> {
-    let (name, sum) = (layer.encoding.name(), Sum::of(layer.size));
-    let mut archive = Archive::new(Plain::new(decoder, name, layer.limit(), sum));
-    let mut builder = Builder::new(layer.diff_id, budget);
-    while let Some(member) = archive.next()? {
-        let content = builder
-            .add(&member, want)
-            .map_err(|error| error.at(&archive))?;
-        if let Some(entry) = content {
-            builder.keep(entry, archive.content()?)?;
+        Encoding::Plain => read_archive(blob, layer, filter, budget),
+        Encoding::Gzip => read_archive(MultiGzDecoder::new(blob), layer, filter, budget),
+        Encoding::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(blob).map_err(LayerErrorKind::Read)?;
+            decoder
+                .window_log_max(ZSTD_WINDOW)
+                .map_err(LayerErrorKind::Read)?;
+            read_archive(decoder, layer, filter, budget)
         }
     }
-    let got = archive.finish()?;
-    match layer.diff_id {
-        announced if announced == got => Ok(builder.done()),
-        announced => Err(LayerErrorKind::DiffId { announced, got }),
+}
+
+fn read_archive(
+    decoder: impl Read,
+    layer: &LayerDescriptor,
+    filter: &ContentFilter,
+    budget: &Budget,
+) -> Result<LayerTree, LayerErrorKind> {
+    let mut archive = Archive::new(UncompressedStream::new(
+        decoder,
+        layer.encoding.name(),
+        layer.uncompressed_limit(),
+        StreamHasher::for_size(layer.size),
+    ));
+    let mut builder = LayerTreeBuilder::new(layer.diff_id, budget);
+    while let Some(member) = archive.next()? {
+        let selected = builder
+            .add(&member, filter)
+            .map_err(|error| error.locate(&archive))?;
+        if let Some(entry) = selected {
+            builder.add_content(entry, archive.content()?)?;
+        }
     }
+    let actual = archive.finish()?;
+    if actual != layer.diff_id {
+        return Err(LayerErrorKind::DiffId {
+            expected: layer.diff_id,
+            actual,
+        });
+    }
+    Ok(builder.finish())
 }
 
 #[cfg(test)]
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn media_types_of_both_families_are_layers() {
+    fn media_types_of_oci_and_docker_are_recognized() {
         for (text, encoding) in [
             (
                 "application/vnd.oci.image.layer.v1.tar",
@@ -222,7 +222,7 @@ mod tests {
             ("application/vnd.in-toto+json", None),
             ("", None),
         ] {
-            assert_eq!(Encoding::of(text), encoding, "{text}");
+            assert_eq!(Encoding::from_media_type(text), encoding, "{text}");
         }
     }
 }

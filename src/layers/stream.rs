@@ -1,63 +1,65 @@
-//! A layer's bytes on their way: counted, hashed, uncompressed, hashed again; at most one buffer of
-//! them is kept.
+//! The bytes of a layer: counted and hashed as stored, then decompressed and hashed again. At most one
+//! buffer of them is in memory.
 
 use std::io::{self, ErrorKind, Read};
 
-use super::{error::LayerErrorKind, sum::Sum};
+use super::{error::LayerErrorKind, stream_hasher::StreamHasher};
 use crate::oci::Digest;
 
-/// Bytes of the inflated stream that are looked at together; larger ones were not faster
+/// The size of the buffer of uncompressed bytes; larger ones were not faster
 /// (docs/decisions/0006-layers.md).
 const BUFFER: usize = 128 * 1024;
 
-/// The unit of tar archives.
+/// The size of a tar block.
 pub(super) const BLOCK: usize = 512;
 
-/// The bytes of a blob from its source, verified against the descriptor's size and digest.
-pub(super) struct Announced<R> {
-    inner: R,
-    sum: Sum,
-    size: u64,
+/// Reads a blob and verifies it against the size and digest of its descriptor.
+pub(super) struct BlobReader<R> {
+    source: R,
+    hasher: StreamHasher,
+    expected_size: u64,
     read: u64,
-    fault: Option<LayerErrorKind>,
+    /// The first error.
+    error: Option<LayerErrorKind>,
 }
 
-impl<R: Read> Announced<R> {
-    pub(super) fn new(inner: R, size: u64) -> Self {
+impl<R: Read> BlobReader<R> {
+    pub(super) fn new(source: R, expected_size: u64) -> Self {
         Self {
-            inner,
-            sum: Sum::of(size),
-            size,
+            source,
+            hasher: StreamHasher::for_size(expected_size),
+            expected_size,
             read: 0,
-            fault: None,
+            error: None,
         }
     }
 
-    /// Reads what nobody asked for, then compares. A fault here explains every error of whoever
-    /// read the bytes.
-    pub(super) fn finish(mut self, announced: Digest) -> Result<(), LayerErrorKind> {
-        let mut rest = vec![0; BUFFER];
-        while self.fault.is_none() && matches!(self.read(&mut rest), Ok(1..)) {}
-        if let Some(error) = self.fault {
+    /// Reads the rest of the blob, then compares the digest. An error of the blob explains every error
+    /// of its decoder.
+    pub(super) fn finish(mut self, expected: Digest) -> Result<(), LayerErrorKind> {
+        let mut buffer = vec![0; BUFFER];
+        while self.error.is_none() && matches!(self.read(&mut buffer), Ok(1..)) {}
+        if let Some(error) = self.error {
             return Err(error);
         }
-        let got = self.sum.finish().map_err(LayerErrorKind::Read)?;
-        if got == announced {
+        let actual = self.hasher.finish().map_err(LayerErrorKind::Read)?;
+        if actual == expected {
             Ok(())
         } else {
-            Err(LayerErrorKind::Digest { got })
+            Err(LayerErrorKind::Digest { actual })
         }
     }
 
-    fn fail(&mut self, fault: LayerErrorKind) -> io::Error {
-        let error = io::Error::other(fault.to_string());
-        self.fault.get_or_insert(fault);
-        error
+    /// Stores the first error and returns it for the decoder.
+    fn fail(&mut self, error: LayerErrorKind) -> io::Error {
+        let message = error.to_string();
+        self.error.get_or_insert(error);
+        io::Error::other(message)
     }
 
-    fn retried(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_source(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.inner.read(buffer) {
+            match self.source.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.fail(LayerErrorKind::Read(error))),
                 Ok(read) => return Ok(read),
@@ -66,83 +68,87 @@ impl<R: Read> Announced<R> {
     }
 }
 
-impl<R: Read> Read for Announced<R> {
+impl<R: Read> Read for BlobReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let left = self.size - self.read;
-        if left == 0 {
-            return match self.retried(&mut [0])? {
-                0 => Ok(0),
-                _ => Err(self.fail(LayerErrorKind::TooLong {
-                    announced: self.size,
-                })),
-            };
+        let remaining = self.expected_size - self.read;
+        if remaining == 0 {
+            if self.read_source(&mut [0])? == 0 {
+                return Ok(0);
+            }
+            return Err(self.fail(LayerErrorKind::TooLong {
+                expected: self.expected_size,
+            }));
         }
-        let most = usize::try_from(left)
+        let limit = usize::try_from(remaining)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
-        let read = self.retried(&mut buffer[..most])?;
+        let read = self.read_source(&mut buffer[..limit])?;
         if read == 0 {
-            let error = LayerErrorKind::Truncated {
-                announced: self.size,
-                got: self.read,
-            };
-            return Err(self.fail(error));
+            return Err(self.fail(LayerErrorKind::Truncated {
+                expected: self.expected_size,
+                actual: self.read,
+            }));
         }
-        self.sum.update(&buffer[..read]);
+        self.hasher.update(&buffer[..read]);
         self.read += read as u64;
         Ok(read)
     }
 }
 
-/// The uncompressed bytes, taken block by block.
-pub(super) struct Plain<D> {
+/// The uncompressed bytes of a layer, read block by block.
+pub(super) struct UncompressedStream<D> {
     decoder: D,
     encoding: &'static str,
     buffer: Box<[u8]>,
-    /// What of the buffer has not been taken yet.
+    /// The unread part of the buffer is `start..end`.
     start: usize,
     end: usize,
-    sum: Sum,
-    /// All bytes that came so far.
+    hasher: StreamHasher,
+    /// The number of decoded bytes.
     total: u64,
     limit: u64,
 }
 
-impl<D: Read> Plain<D> {
-    pub(super) fn new(decoder: D, encoding: &'static str, limit: u64, sum: Sum) -> Self {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
+impl<D: Read> UncompressedStream<D> {
+    pub(super) fn new(
+        decoder: D,
+        encoding: &'static str,
+        limit: u64,
+        hasher: StreamHasher,
+    ) -> Self {
         Self {
             decoder,
             encoding,
-            buffer,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,
-            sum,
+            hasher,
             total: 0,
             limit,
         }
     }
 
-    /// Offset of the next byte.
-    pub(super) fn at(&self) -> u64 {
-        self.total - self.held() as u64
+    /// The offset of the next byte.
+    pub(super) fn offset(&self) -> u64 {
+        self.total - self.buffered() as u64
     }
 
-    pub(super) fn broken(&self, reason: impl Into<String>) -> LayerErrorKind {
+    /// An error at the next byte.
+    pub(super) fn malformed(&self, reason: impl Into<String>) -> LayerErrorKind {
         LayerErrorKind::Archive {
-            at: self.at(),
+            offset: self.offset(),
             reason: reason.into(),
         }
     }
 
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.end - self.start
     }
 
-    /// Makes more bytes available; how many.
+    /// Decodes more bytes into the buffer and returns their number.
     fn fill(&mut self) -> Result<usize, LayerErrorKind> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -159,26 +165,25 @@ impl<D: Read> Plain<D> {
                 Ok(read) => break read,
             }
         };
-        self.sum.update(&self.buffer[self.end..self.end + read]);
+        self.hasher.update(&self.buffer[self.end..self.end + read]);
         self.end += read;
         self.total += read as u64;
         if self.total > self.limit {
-            Err(LayerErrorKind::Inflates { limit: self.limit })
-        } else {
-            Ok(read)
+            return Err(LayerErrorKind::Inflates { limit: self.limit });
         }
+        Ok(read)
     }
 
-    /// The next block; `None` at the end.
+    /// Reads the next block; `None` at the end.
     pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerErrorKind> {
-        while self.held() < BLOCK {
-            if self.fill()? == 0 {
-                return if self.held() == 0 {
-                    Ok(None)
-                } else {
-                    Err(self.broken("it ends within a header"))
-                };
+        while self.buffered() < BLOCK {
+            if self.fill()? > 0 {
+                continue;
             }
+            if self.buffered() == 0 {
+                return Ok(None);
+            }
+            return Err(self.malformed("it ends within a header"));
         }
         let mut block = [0; BLOCK];
         block.copy_from_slice(&self.buffer[self.start..self.start + BLOCK]);
@@ -186,52 +191,52 @@ impl<D: Read> Plain<D> {
         Ok(Some(block))
     }
 
-    /// Passes over `length` bytes of a file's content.
+    /// Skips `length` bytes of a file's content.
     pub(super) fn skip(&mut self, length: u64) -> Result<(), LayerErrorKind> {
-        match self.pass(length)? {
+        match self.skip_up_to(length)? {
             0 => Ok(()),
             missing => {
-                Err(self.broken(format!("it ends {missing} bytes before the end of a file")))
+                Err(self.malformed(format!("it ends {missing} bytes before the end of a file")))
             }
         }
     }
 
-    /// Passes over up to `length` bytes; how many were not there.
-    pub(super) fn pass(&mut self, mut length: u64) -> Result<u64, LayerErrorKind> {
+    /// Skips up to `length` bytes, and returns the number of missing bytes at the end of the stream.
+    pub(super) fn skip_up_to(&mut self, mut length: u64) -> Result<u64, LayerErrorKind> {
         loop {
-            let now = usize::try_from(length)
+            let skipped = usize::try_from(length)
                 .unwrap_or(usize::MAX)
-                .min(self.held());
-            self.start += now;
-            length -= now as u64;
+                .min(self.buffered());
+            self.start += skipped;
+            length -= skipped as u64;
             if length == 0 || self.fill()? == 0 {
                 return Ok(length);
             }
         }
     }
 
-    /// The next `length` bytes. The caller bounds `length`.
-    pub(super) fn take(&mut self, length: usize) -> Result<Vec<u8>, LayerErrorKind> {
-        let mut taken = Vec::new();
+    /// Reads the next `length` bytes. The caller bounds `length`.
+    pub(super) fn bytes(&mut self, length: usize) -> Result<Vec<u8>, LayerErrorKind> {
+        let mut bytes = Vec::new();
         loop {
-            let now = (length - taken.len()).min(self.held());
-            taken.extend_from_slice(&self.buffer[self.start..self.start + now]);
-            self.start += now;
-            if taken.len() == length {
-                return Ok(taken);
+            let count = (length - bytes.len()).min(self.buffered());
+            bytes.extend_from_slice(&self.buffer[self.start..self.start + count]);
+            self.start += count;
+            if bytes.len() == length {
+                return Ok(bytes);
             }
             if self.fill()? == 0 {
-                return Err(self.broken("it ends within a file or a long name"));
+                return Err(self.malformed("it ends within a file or a long name"));
             }
         }
     }
 
-    /// Reads the rest, whatever it is, and gives the digest of everything.
-    pub(super) fn drain(mut self) -> Result<Digest, LayerErrorKind> {
+    /// Reads the rest of the stream and returns the digest of all bytes.
+    pub(super) fn finish(mut self) -> Result<Digest, LayerErrorKind> {
         self.start = self.end;
         while self.fill()? > 0 {
             self.start = self.end;
         }
-        self.sum.finish().map_err(LayerErrorKind::Read)
+        self.hasher.finish().map_err(LayerErrorKind::Read)
     }
 }

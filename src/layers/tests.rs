@@ -1,4 +1,4 @@
-//! Each line of what layers can be, as a test; real images are in `tests/it/inventory_tree.rs`.
+//! Tests of archives and merges. Real images are tested in `tests/it/inventory_tree.rs`.
 
 use std::io::{Read, Write};
 
@@ -7,12 +7,12 @@ use crate::oci::Digest;
 
 pub(crate) mod archive;
 
-use archive::{Archive, header, seal};
+use archive::{Archive, header, with_checksum};
 
 mod layers;
 mod merging;
 
-/// A plain layer of these bytes.
+/// The descriptor of an uncompressed layer.
 fn plain(bytes: &[u8]) -> LayerDescriptor {
     let digest = Digest::of(bytes);
     LayerDescriptor {
@@ -29,39 +29,39 @@ fn budget() -> Budget {
 
 fn read(bytes: &[u8]) -> Result<LayerTree, LayerErrorKind> {
     read_layer(bytes, &plain(bytes), &ContentFilter::default(), &budget())
-        .map_err(|error| error.fault)
+        .map_err(|error| error.kind)
 }
 
-/// The tree of layers that are all well-formed, each file with its layer behind it.
+/// The tree of well-formed layers.
 pub(crate) fn tree(archives: &[Archive]) -> Tree {
-    merged(archives).unwrap()
+    try_merge(archives).unwrap()
 }
 
-fn merged(archives: &[Archive]) -> Result<Tree, MergeError> {
+fn try_merge(archives: &[Archive]) -> Result<Tree, MergeError> {
     merge(&layers(archives), |_| {})
 }
 
 pub(crate) fn layers(archives: &[Archive]) -> Vec<LayerTree> {
-    let want = ContentFilter {
+    let filter = ContentFilter {
         names: vec![b"passwd".to_vec(), b"group".to_vec()],
         lengths: vec![20],
     };
     let read = |archive: &Archive| {
         let bytes = archive.clone().end();
-        read_layer(&*bytes, &plain(&bytes), &want, &budget()).unwrap()
+        read_layer(&*bytes, &plain(&bytes), &filter, &budget()).unwrap()
     };
     archives.iter().map(read).collect()
 }
 
-/// Everything below the root: `path@layer` for files, `path/` for directories, `path -> target` for
-/// symlinks.
-fn shown(tree: &Tree) -> Vec<String> {
+/// Lists a tree: `path@layer` for files, `path/` for directories, `path -> target` for symlinks, `path!`
+/// for other files.
+fn describe(tree: &Tree) -> Vec<String> {
     let root = tree.find(b"").unwrap();
     let mut lines = Vec::new();
-    for item in tree.below(&root, |_| true).into_iter().skip(1) {
-        let path = String::from_utf8_lossy(&item.path).into_owned();
-        lines.push(match &item.inode.kind {
-            FileType::File(_) => format!("{path}@{}", item.inode.layer),
+    for entry in tree.list(&root, |_| true).into_iter().skip(1) {
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
+        lines.push(match &entry.inode.kind {
+            FileType::File(_) => format!("{path}@{}", entry.inode.layer),
             FileType::Directory => format!("{path}/"),
             FileType::Symlink(target) => format!("{path} -> {}", String::from_utf8_lossy(target)),
             FileType::Other => format!("{path}!"),
@@ -70,10 +70,10 @@ fn shown(tree: &Tree) -> Vec<String> {
     lines
 }
 
-fn all(archives: &[Archive]) -> Vec<String> {
-    shown(&tree(archives))
+fn merged_paths(archives: &[Archive]) -> Vec<String> {
+    describe(&tree(archives))
 }
 
-fn a() -> Archive {
+fn tar() -> Archive {
     Archive::new()
 }

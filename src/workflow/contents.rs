@@ -6,7 +6,7 @@ use crate::{
     checks::{self, Check, Code, Standard, Status},
     config::Inventory,
     error::Error,
-    inventory::{self, Contents, Enumeration, LayerCache, ReadingProgress, Stack},
+    inventory::{self, Contents, Enumeration, ImageLayers, LayerCache, ReadingProgress},
     layers::ContentFilter,
     registry::{Source, resolve::PlatformFacts},
 };
@@ -45,12 +45,12 @@ pub async fn verdicts(
         .iter()
         .flat_map(|(_, standards)| standards.iter())
         .map(want);
-    let want = wants.reduce(ContentFilter::and).unwrap_or_default();
+    let want = wants.reduce(ContentFilter::or).unwrap_or_default();
     let mut stacks = LayerCache::new(want, subjects.iter().map(|(subject, _)| subject.facts));
     let mut verdicts = Vec::new();
     for (at, (subject, standards)) in subjects.iter().enumerate() {
         reading.begin(&subject.described(), at, subjects.len());
-        let stack = stacks.of(subject.source, subject.facts, reading).await;
+        let stack = stacks.read(subject.source, subject.facts, reading).await;
         verdicts.push(stack.and_then(|stack| verdict(subject, standards, &stack)));
     }
     verdicts
@@ -65,13 +65,13 @@ pub async fn contents<T>(
     use_of: impl Fn(Contents) -> T,
 ) -> Result<Vec<T>, Error> {
     let mut stacks = LayerCache::new(
-        inventory::want(inventory, &[]),
+        inventory::content_filter(inventory, &[]),
         subjects.iter().map(|subject| subject.facts),
     );
     let mut all = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
         reading.begin(&subject.described(), at, subjects.len());
-        let stack = stacks.of(subject.source, subject.facts, reading).await?;
+        let stack = stacks.read(subject.source, subject.facts, reading).await?;
         all.push(use_of(gather(subject, &stack, inventory)?));
     }
     Ok(all)
@@ -79,13 +79,13 @@ pub async fn contents<T>(
 
 fn want(standard: &Standard<'_>) -> ContentFilter {
     let length = standard.copy.map(|copy| copy.len() as u64);
-    inventory::want(standard.inventory, length.as_slice())
+    inventory::content_filter(standard.inventory, length.as_slice())
 }
 
 fn verdict(
     subject: &Subject<'_>,
     standards: &[Standard<'_>],
-    stack: &Stack,
+    stack: &ImageLayers,
 ) -> Result<Verdict, Error> {
     let (mut checks, mut kinds) = (Vec::new(), None);
     for standard in standards {
@@ -121,7 +121,7 @@ fn verdict(
 
 fn gather(
     Subject { source, facts, .. }: &Subject<'_>,
-    stack: &Stack,
+    stack: &ImageLayers,
     inventory: &Inventory,
 ) -> Result<Contents, Error> {
     let layers = stack.iter().map(std::convert::AsRef::as_ref);

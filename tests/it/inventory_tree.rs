@@ -95,7 +95,7 @@ fn on_disk(root: &Path) -> Lines {
 fn in_tree(tree: &Tree) -> Lines {
     let mut lines = Lines::new();
     for item in tree
-        .below(&tree.find(b"").unwrap(), |_| true)
+        .list(&tree.find(b"").unwrap(), |_| true)
         .into_iter()
         .skip(1)
     {
@@ -124,7 +124,7 @@ fn content(bytes: &[u8]) -> String {
 }
 
 fn read(stored: &stored::Stored) -> LayerTree {
-    let encoding = Encoding::of(&stored.media_type).unwrap();
+    let encoding = Encoding::from_media_type(&stored.media_type).unwrap();
     let layer = LayerDescriptor {
         digest: stored.digest,
         size: stored.size,

@@ -1,6 +1,6 @@
-//! Tar archives written byte by byte, so that tests can make what no decent writer makes.
+//! Writes tar archives byte by byte, so that tests can create malformed ones.
 
-/// An archive that grows.
+/// A builder of archives.
 #[derive(Default, Clone)]
 pub(crate) struct Archive {
     bytes: Vec<u8>,
@@ -8,7 +8,7 @@ pub(crate) struct Archive {
     gid: u64,
 }
 
-/// One header block; sizes and numbers are used unchecked.
+/// A header block. The size is not checked.
 pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512] {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name);
@@ -24,18 +24,18 @@ pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512]
     block[156] = kind;
     block[157..157 + link.len()].copy_from_slice(link);
     block[257..265].copy_from_slice(b"ustar\x0000");
-    seal(block)
+    with_checksum(block)
 }
 
-/// The block with its checksum put right.
-pub(crate) fn seal(mut block: [u8; 512]) -> [u8; 512] {
+/// The block with a valid checksum.
+pub(crate) fn with_checksum(mut block: [u8; 512]) -> [u8; 512] {
     block[148..156].fill(b' ');
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block
 }
 
-/// A record of a pax header.
+/// A record of an extended header.
 pub(crate) fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
     let body = keyword.len() + value.len() + 3;
     let digits = (1..20).find(|digits| (body + digits).to_string().len() == *digits);
@@ -56,7 +56,7 @@ impl Archive {
         Self::default()
     }
 
-    /// Who owns what is added from now on.
+    /// Sets the owner of the following members.
     pub(crate) fn owned(mut self, uid: u64, gid: u64) -> Self {
         (self.uid, self.gid) = (uid, gid);
         self
@@ -72,7 +72,7 @@ impl Archive {
         self.raw(content).raw(&vec![0; padding])
     }
 
-    fn entry(self, kind: u8, mode: Option<u32>, name: &[u8], link: &[u8], content: &[u8]) -> Self {
+    fn member(self, kind: u8, mode: Option<u32>, name: &[u8], link: &[u8], content: &[u8]) -> Self {
         let mut this = self;
         if name.len() > 100 {
             this = this.long(b'L', name);
@@ -88,45 +88,45 @@ impl Archive {
         }
         block[108..116].copy_from_slice(format!("{:07o}\0", this.uid).as_bytes());
         block[116..124].copy_from_slice(format!("{:07o}\0", this.gid).as_bytes());
-        this.raw(&seal(block)).content(content)
+        this.raw(&with_checksum(block)).content(content)
     }
 
     pub(crate) fn file(self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
-        self.entry(b'0', None, name.as_ref(), b"", content.as_ref())
+        self.member(b'0', None, name.as_ref(), b"", content.as_ref())
     }
 
     pub(crate) fn file_of_mode(self, name: &str, mode: u32) -> Self {
-        self.entry(b'0', Some(mode), name.as_bytes(), b"", b"x")
+        self.member(b'0', Some(mode), name.as_bytes(), b"", b"x")
     }
 
     pub(crate) fn directory(self, name: impl AsRef<[u8]>) -> Self {
-        self.entry(b'5', None, name.as_ref(), b"", b"")
+        self.member(b'5', None, name.as_ref(), b"", b"")
     }
 
     pub(crate) fn directory_of_mode(self, name: &str, mode: u32) -> Self {
-        self.entry(b'5', Some(mode), name.as_bytes(), b"", b"")
+        self.member(b'5', Some(mode), name.as_bytes(), b"", b"")
     }
 
     pub(crate) fn symlink(self, name: &str, target: &str) -> Self {
-        self.entry(b'2', Some(0o777), name.as_bytes(), target.as_bytes(), b"")
+        self.member(b'2', Some(0o777), name.as_bytes(), target.as_bytes(), b"")
     }
 
     pub(crate) fn hardlink(self, name: &str, target: &str) -> Self {
-        self.entry(b'1', None, name.as_bytes(), target.as_bytes(), b"")
+        self.member(b'1', None, name.as_bytes(), target.as_bytes(), b"")
     }
 
     pub(crate) fn device(self, name: &str) -> Self {
-        self.entry(b'6', None, name.as_bytes(), b"", b"")
+        self.member(b'6', None, name.as_bytes(), b"", b"")
     }
 
-    /// GNU's header for a long name (`L`) or link target (`K`).
+    /// Adds GNU's header for a long name (`L`) or link target (`K`).
     pub(crate) fn long(self, kind: u8, name: &[u8]) -> Self {
         let name = [name, b"\0"].concat();
         self.raw(&header(kind, b"././@LongLink", b"", name.len() as u64))
             .content(&name)
     }
 
-    /// An extended header for the next member (`x`) or for all (`g`).
+    /// Adds an extended header for the next member (`x`) or for all (`g`).
     pub(crate) fn pax(self, kind: u8, records: &[(&str, &[u8])]) -> Self {
         let data: Vec<u8> = records
             .iter()
@@ -136,13 +136,13 @@ impl Archive {
             .content(&data)
     }
 
-    /// The archive with the two empty blocks at its end.
+    /// Ends the archive with two empty blocks.
     pub(crate) fn end(self) -> Vec<u8> {
         self.raw(&[0; 1024]).bytes
     }
 
-    /// The archive without an end.
-    pub(crate) fn cut(self) -> Vec<u8> {
+    /// Returns the archive without the two empty blocks.
+    pub(crate) fn unterminated(self) -> Vec<u8> {
         self.bytes
     }
 }

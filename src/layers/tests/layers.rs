@@ -1,4 +1,4 @@
-//! How one layer is read: forms, verification, hostile headers.
+//! Reading one layer: compression, verification and hostile headers.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn names(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-fn why(bytes: &[u8]) -> String {
+fn error_text(bytes: &[u8]) -> String {
     read(bytes).unwrap_err().to_string()
 }
 
@@ -33,18 +33,19 @@ fn layer(stored: &[u8], plain: &[u8], encoding: Encoding) -> LayerDescriptor {
 fn read_as(stored: &[u8], layer: &LayerDescriptor) -> Result<usize, LayerErrorKind> {
     read_layer(stored, layer, &ContentFilter::default(), &budget())
         .map(|tree| tree.len())
-        .map_err(|error| error.fault)
+        .map_err(|error| error.kind)
 }
 
 fn sample() -> Vec<u8> {
-    a().directory("d")
+    tar()
+        .directory("d")
         .file("d/f", "content")
         .file("g", vec![7; 300_000])
         .end()
 }
 
 #[test]
-fn every_form_gives_the_same_list() {
+fn compression_does_not_change_the_entries() {
     let plain = sample();
     let (first, second) = plain.split_at(777);
     let members = [gzip(first), gzip(&[]), gzip(second)].concat();
@@ -54,7 +55,7 @@ fn every_form_gives_the_same_list() {
         zstd::encode_all(second, 19).unwrap(),
     ]
     .concat();
-    // A frame that decoders skip, as zstd:chunked has it.
+    // A skippable frame, as in zstd:chunked.
     let skippable = [&zstd[..], b"\x50\x2a\x4d\x18\x04\0\0\0abcd"].concat();
     for (stored, encoding) in [
         (plain.clone(), Encoding::Plain),
@@ -80,7 +81,7 @@ fn every_form_gives_the_same_list() {
 }
 
 #[test]
-fn the_stored_bytes_have_to_be_those_of_the_descriptor() {
+fn stored_bytes_must_match_the_descriptor() {
     let plain = sample();
     for encoding in [Encoding::Plain, Encoding::Gzip, Encoding::Zstd] {
         let stored = match encoding {
@@ -91,7 +92,7 @@ fn the_stored_bytes_have_to_be_those_of_the_descriptor() {
         let good = layer(&stored, &plain, encoding);
         let cut = read_as(&stored[..stored.len() - 20], &good).unwrap_err();
         assert!(
-            matches!(cut, LayerErrorKind::Truncated { announced, got } if got + 20 == announced),
+            matches!(cut, LayerErrorKind::Truncated { expected, actual } if actual + 20 == expected),
             "{cut}"
         );
         let long = read_as(&[&stored[..], b"x"].concat(), &good).unwrap_err();
@@ -112,7 +113,7 @@ fn the_stored_bytes_have_to_be_those_of_the_descriptor() {
     }
     let empty = read_as(b"", &plain_of_size(b"", 10)).unwrap_err();
     assert!(
-        matches!(empty, LayerErrorKind::Truncated { got: 0, .. }),
+        matches!(empty, LayerErrorKind::Truncated { actual: 0, .. }),
         "{empty}"
     );
 }
@@ -142,7 +143,7 @@ fn source_failure_is_reported() {
     )
     .unwrap_err();
     assert_eq!(
-        error.fault.to_string(),
+        error.kind.to_string(),
         "it cannot be read: connection reset"
     );
     assert!(
@@ -153,7 +154,7 @@ fn source_failure_is_reported() {
 }
 
 #[test]
-fn bytes_of_another_form_than_announced_are_refused() {
+fn wrong_compression_is_refused() {
     let plain = sample();
     let stored = gzip(&plain);
     for (stored, encoding) in [
@@ -161,47 +162,47 @@ fn bytes_of_another_form_than_announced_are_refused() {
         (&plain, Encoding::Gzip),
         (&Vec::new(), Encoding::Gzip),
     ] {
-        let fault = read_as(stored, &layer(stored, &plain, encoding)).unwrap_err();
-        assert!(
-            matches!(fault, LayerErrorKind::Decompress { .. }),
-            "{fault}"
-        );
+        let kind = read_as(stored, &layer(stored, &plain, encoding)).unwrap_err();
+        assert!(matches!(kind, LayerErrorKind::Decompress { .. }), "{kind}");
     }
     let trailing = [gzip(&plain), b"trailing".to_vec()].concat();
-    let fault = read_as(&trailing, &layer(&trailing, &plain, Encoding::Gzip)).unwrap_err();
-    assert!(
-        matches!(fault, LayerErrorKind::Decompress { .. }),
-        "{fault}"
-    );
+    let kind = read_as(&trailing, &layer(&trailing, &plain, Encoding::Gzip)).unwrap_err();
+    assert!(matches!(kind, LayerErrorKind::Decompress { .. }), "{kind}");
 }
 
 #[test]
-fn archives_may_end_early_or_go_on() {
+fn archive_end_may_be_missing_or_followed_by_bytes() {
     assert_eq!(names(b""), [] as [&str; 0]);
     assert_eq!(names(&[0; 1024]), [] as [&str; 0]);
-    assert_eq!(names(&a().file("f", "x").cut()), ["f"], "no empty blocks");
     assert_eq!(
-        names(&a().file("f", "x").raw(&[0; 512]).cut()),
+        names(&tar().file("f", "x").unterminated()),
         ["f"],
-        "one of them"
+        "no empty blocks"
     );
-    let unpadded = a().file("f", "x").cut();
+    assert_eq!(
+        names(&tar().file("f", "x").raw(&[0; 512]).unterminated()),
+        ["f"],
+        "one empty block"
+    );
+    let unpadded = tar().file("f", "x").unterminated();
     assert_eq!(names(&unpadded[..513]), ["f"], "no padding");
-    let behind = [a().file("f", "x").end(), b"whatever".repeat(100_000)].concat();
-    assert_eq!(names(&behind), ["f"], "bytes behind the end");
-    let second = [a().file("f", "x").end(), a().file("g", "").end()].concat();
-    assert_eq!(names(&second), ["f"], "no engine reads a second archive");
-    assert!(why(&a().raw(&[0; 512]).file("f", "").end()).contains("one empty block"));
+    let trailing = [tar().file("f", "x").end(), b"whatever".repeat(100_000)].concat();
+    assert_eq!(names(&trailing), ["f"], "bytes after the end");
+    let second = [tar().file("f", "x").end(), tar().file("g", "").end()].concat();
+    assert_eq!(names(&second), ["f"], "engines ignore a second archive");
+    assert!(error_text(&tar().raw(&[0; 512]).file("f", "").end()).contains("one empty block"));
     assert!(
-        why(&a().file("f", vec![1; 2000]).cut()[..1500])
+        error_text(&tar().file("f", vec![1; 2000]).unterminated()[..1500])
             .contains("ends 1012 bytes before the end of a file")
     );
-    assert!(why(&a().file("f", "").cut()[..300]).contains("ends within a header"));
+    assert!(
+        error_text(&tar().file("f", "").unterminated()[..300]).contains("ends within a header")
+    );
 }
 
 #[test]
-fn names_are_cleaned_and_stay_inside() {
-    let archive = a()
+fn names_are_normalized_and_never_leave_the_image() {
+    let archive = tar()
         .file("/a", "")
         .file("./b", "")
         .file("c//./d", "")
@@ -211,29 +212,29 @@ fn names_are_cleaned_and_stay_inside() {
     assert_eq!(names(&archive.end()), ["a", "b", "c/d", "f", "", "g"]);
     for name in ["../a", "a/../../b", "/..", "..", "./.."] {
         assert!(
-            why(&a().file(name, "").end()).contains("leaves the image"),
+            error_text(&tar().file(name, "").end()).contains("leaves the image"),
             "{name}"
         );
         assert!(
-            why(&a().file("f", "").hardlink("g", name).end()).contains("leaves the image"),
+            error_text(&tar().file("f", "").hardlink("g", name).end()).contains("leaves the image"),
             "{name}"
         );
     }
 }
 
 #[test]
-fn whiteouts_that_name_nothing_are_errors_and_those_of_aufs_nothing() {
+fn empty_whiteouts_are_refused_and_aufs_names_ignored() {
     for name in [".wh.", "d/.wh.", ".wh..", ".wh...", "d/.wh..."] {
         assert!(
-            why(&a().file(name, "").end()).contains("hides nothing"),
+            error_text(&tar().file(name, "").end()).contains("hides nothing"),
             "{name}"
         );
     }
     assert!(
-        why(&a().file("d/.wh.x/f", "").end())
+        error_text(&tar().file("d/.wh.x/f", "").end())
             .contains("in a directory with the name of a whiteout")
     );
-    let aufs = a()
+    let aufs = tar()
         .directory(".wh..wh.plnk")
         .file(".wh..wh.plnk/1.2", "")
         .file(".wh..wh.aufs", "")
@@ -242,23 +243,23 @@ fn whiteouts_that_name_nothing_are_errors_and_those_of_aufs_nothing() {
 }
 
 #[test]
-fn long_names_of_both_families_are_read() {
+fn long_names_of_gnu_and_pax_are_read() {
     let long = format!("{}/{}", "d".repeat(200), "n".repeat(250));
-    let gnu = a()
+    let gnu = tar()
         .long(b'L', long.as_bytes())
         .raw(&header(b'0', b"short", b"", 0));
     assert_eq!(names(&gnu.end()).concat(), long);
-    let pax = a()
+    let pax = tar()
         .pax(b'x', &[("path", long.as_bytes()), ("mtime", b"1.5")])
         .file("short", "x")
         .file("next", "");
     assert_eq!(names(&pax.end()), [long.clone(), "next".to_owned()]);
-    let both = a()
+    let both = tar()
         .pax(b'x', &[("path", b"pax")])
         .long(b'L', b"gnu")
         .file("short", "");
-    assert_eq!(names(&both.end()), ["gnu"], "as Go's reader has it");
-    let twice = a()
+    assert_eq!(names(&both.end()), ["gnu"], "as in Go's reader");
+    let twice = tar()
         .pax(b'x', &[("path", b"one")])
         .pax(b'x', &[("comment", b"two")])
         .file("short", "");
@@ -269,29 +270,32 @@ fn long_names_of_both_families_are_read() {
     );
     let mut block = header(b'0', b"name", b"", 0);
     block[345..351].copy_from_slice(b"prefix");
-    assert_eq!(names(&a().raw(&seal(block)).end()), ["prefix/name"]);
+    assert_eq!(
+        names(&tar().raw(&with_checksum(block)).end()),
+        ["prefix/name"]
+    );
     block[257..265].copy_from_slice(b"ustar  \0");
     assert_eq!(
-        names(&a().raw(&seal(block)).end()),
+        names(&tar().raw(&with_checksum(block)).end()),
         ["name"],
-        "GNU has other fields there"
+        "GNU tar has no prefix field"
     );
     let target = "t".repeat(300);
-    let links = a()
+    let links = tar()
         .long(b'K', target.as_bytes())
         .symlink("a", "x")
         .pax(b'x', &[("linkpath", b"y")])
         .symlink("b", "x");
     let tree = merge(&[read(&links.end()).unwrap()], |_| {}).unwrap();
     assert_eq!(
-        shown(&tree),
+        describe(&tree),
         [format!("a -> {target}"), "b -> y".to_owned()]
     );
 }
 
 #[test]
 fn names_need_not_be_utf8() {
-    let layer = read(&a().file(b"\xff\xfe", "").file("ä", "").end()).unwrap();
+    let layer = read(&tar().file(b"\xff\xfe", "").file("ä", "").end()).unwrap();
     let paths: Vec<_> = layer
         .entries
         .iter()
@@ -301,8 +305,8 @@ fn names_need_not_be_utf8() {
 }
 
 #[test]
-fn sizes_come_from_where_go_takes_them() {
-    let pax = a()
+fn sizes_are_read_like_in_go() {
+    let pax = tar()
         .pax(b'x', &[("size", b"1000")])
         .raw(&header(b'0', b"f", b"", 1))
         .content(&[1; 1000])
@@ -312,7 +316,8 @@ fn sizes_come_from_where_go_takes_them() {
     block[124..136].copy_from_slice(b"\x80\0\0\0\0\0\0\0\0\0\x03\xe8");
     assert_eq!(
         names(
-            &a().raw(&seal(block))
+            &tar()
+                .raw(&with_checksum(block))
                 .content(&[1; 1000])
                 .file("g", "")
                 .end()
@@ -320,35 +325,35 @@ fn sizes_come_from_where_go_takes_them() {
         ["f", "g"]
     );
     for kind in [b'1', b'2', b'5', b'6'] {
-        let archive = a()
+        let archive = tar()
             .file("t", "")
             .raw(&header(kind, b"x", b"t", 512))
             .file("hidden", "");
         assert_eq!(
             names(&archive.end()),
             ["t", "x", "hidden"],
-            "no content behind {}",
+            "no content after {}",
             char::from(kind)
         );
     }
-    let old = a()
+    let old = tar()
         .raw(&header(0, b"dir/", b"", 0))
         .raw(&header(0, b"file", b"", 0))
         .raw(&header(b'7', b"c", b"", 0));
     let layer = read(&old.end()).unwrap();
     let tree = merge(&[layer], |_| {}).unwrap();
-    assert_eq!(shown(&tree), ["c@1", "dir/", "file@1"]);
+    assert_eq!(describe(&tree), ["c@1", "dir/", "file@1"]);
 }
 
 #[test]
-fn sparse_files_are_files_of_their_own_name() {
+fn sparse_files_have_their_original_names() {
     let mut block = header(b'S', b"sparse", b"", 512);
     block[257..265].copy_from_slice(b"ustar  \0");
     block[482] = 1;
     let mut map = [0; 512];
     map[504] = 1;
-    let old = a()
-        .raw(&seal(block))
+    let old = tar()
+        .raw(&with_checksum(block))
         .raw(&map)
         .raw(&[0; 512])
         .content(&[1; 512])
@@ -360,7 +365,7 @@ fn sparse_files_are_files_of_their_own_name() {
         ("GNU.sparse.name", b"d/sparse"),
         ("GNU.sparse.realsize", b"1000000"),
     ];
-    let new = a()
+    let new = tar()
         .pax(b'x', &records)
         .file("GNUSparseFile.0/sparse", "1\n0\n512\n")
         .file("next", "");
@@ -368,69 +373,79 @@ fn sparse_files_are_files_of_their_own_name() {
 }
 
 #[test]
-fn headers_that_readers_take_differently_are_refused() {
-    let global = |keyword: &str| a().pax(b'g', &[(keyword, b"1")]).file("f", "");
+fn ambiguous_headers_are_refused() {
+    let global = |keyword: &str| tar().pax(b'g', &[(keyword, b"1")]).file("f", "");
     for keyword in ["path", "linkpath", "size", "uid", "gid", "GNU.sparse.name"] {
         assert!(
-            why(&global(keyword).end()).contains("global header"),
+            error_text(&global(keyword).end()).contains("global header"),
             "{keyword}"
         );
     }
     assert_eq!(
         names(&global("comment").end()),
         ["f"],
-        "as `git archive` writes it"
+        "written by `git archive`"
     );
     let mut block = header(b'0', b"f", b"", 0);
     block[0] = b'g';
-    assert!(why(&a().raw(&block).end()).contains("checksum"));
-    assert!(why(&a().raw(&header(b'V', b"f", b"", 0)).end()).contains("unknown type `V`"));
-    assert!(why(&a().pax(b'x', &[("path", b"a\0b")]).file("f", "").end()).contains("NUL"));
+    assert!(error_text(&tar().raw(&block).end()).contains("checksum"));
+    assert!(error_text(&tar().raw(&header(b'V', b"f", b"", 0)).end()).contains("unknown type `V`"));
+    assert!(error_text(&tar().pax(b'x', &[("path", b"a\0b")]).file("f", "").end()).contains("NUL"));
     assert!(
-        why(&a().raw(&header(b'x', b"x", b"", 5)).content(b"abcde").end())
-            .contains("extended header is malformed")
+        error_text(
+            &tar()
+                .raw(&header(b'x', b"x", b"", 5))
+                .content(b"abcde")
+                .end()
+        )
+        .contains("extended header is malformed")
     );
     let mut block = header(b'0', b"f", b"", 0);
     block[124] = 0xff;
-    assert!(why(&a().raw(&seal(block)).end()).contains("size"));
+    assert!(error_text(&tar().raw(&with_checksum(block)).end()).contains("size"));
     assert!(
-        why(&a()
-            .pax(b'x', &[("size", b"9223372036854775808")])
-            .file("f", "")
-            .end())
+        error_text(
+            &tar()
+                .pax(b'x', &[("size", b"9223372036854775808")])
+                .file("f", "")
+                .end()
+        )
         .contains("impossible size")
     );
 }
 
 #[test]
 fn long_headers_are_bounded() {
-    let long = a().raw(&header(b'L', b"x", b"", 1 << 32)).end();
-    assert!(why(&long).contains("at most 1048576"));
-    let long = a().raw(&header(b'x', b"x", b"", (1 << 20) + 1)).end();
-    assert!(why(&long).contains("at most 1048576"));
+    let long = tar().raw(&header(b'L', b"x", b"", 1 << 32)).end();
+    assert!(error_text(&long).contains("at most 1048576"));
+    let long = tar().raw(&header(b'x', b"x", b"", (1 << 20) + 1)).end();
+    assert!(error_text(&long).contains("at most 1048576"));
     let deep = "a/".repeat(2100);
-    assert!(why(&a().long(b'L', deep.as_bytes()).file("f", "").end()).contains("more than 4096"));
+    assert!(
+        error_text(&tar().long(b'L', deep.as_bytes()).file("f", "").end())
+            .contains("more than 4096")
+    );
 }
 
 #[test]
-fn lists_are_bounded() {
-    let many: Archive = (0..200).fold(a(), |archive, at| archive.file(format!("file{at}"), ""));
+fn entries_are_limited_by_the_budget() {
+    let many: Archive = (0..200).fold(tar(), |archive, n| archive.file(format!("file{n}"), ""));
     let bytes = many.end();
     let small = Budget::new(20_000);
-    let fault = read_layer(&*bytes, &plain(&bytes), &ContentFilter::default(), &small)
+    let kind = read_layer(&*bytes, &plain(&bytes), &ContentFilter::default(), &small)
         .unwrap_err()
-        .fault;
+        .kind;
     assert!(
-        matches!(fault, LayerErrorKind::Entries { limit: 20_000 }),
-        "{fault}"
+        matches!(kind, LayerErrorKind::Entries { limit: 20_000 }),
+        "{kind}"
     );
-    let deep = a().file("a/".repeat(1000) + "f", "").end();
+    let deep = tar().file("a/".repeat(1000) + "f", "").end();
     let fresh = Budget::new(20_000);
     assert!(
         read_layer(&*deep, &plain(&deep), &ContentFilter::default(), &fresh).is_err(),
         "each directory counts"
     );
-    let shallow = a().file("a/f", "").end();
+    let shallow = tar().file("a/f", "").end();
     assert!(
         read_layer(
             &*shallow,
@@ -443,18 +458,18 @@ fn lists_are_bounded() {
 }
 
 #[test]
-fn wanted_contents_are_kept_by_name_or_length() {
-    let archive = a()
+fn contents_are_selected_by_name_or_length() {
+    let archive = tar()
         .file("etc/passwd", "root:x:0:0")
         .file("a", "12345")
         .file("b", "123456")
         .hardlink("c", "a");
     let bytes = archive.file("big/passwd", vec![0; 2 << 20]).end();
-    let want = ContentFilter {
+    let filter = ContentFilter {
         names: vec![b"passwd".to_vec()],
         lengths: vec![5],
     };
-    let layer = read_layer(&*bytes, &plain(&bytes), &want, &budget()).unwrap();
+    let layer = read_layer(&*bytes, &plain(&bytes), &filter, &budget()).unwrap();
     let tree = merge(&[layer], |_| {}).unwrap();
     let content = |path: &[u8]| match &tree.find(path).unwrap().inode.kind {
         FileType::File(content) => content.as_deref().map(<[u8]>::to_vec),
@@ -463,35 +478,35 @@ fn wanted_contents_are_kept_by_name_or_length() {
     assert_eq!(content(b"etc/passwd"), Some(b"root:x:0:0".to_vec()));
     assert_eq!(content(b"c"), Some(b"12345".to_vec()));
     assert_eq!(content(b"b"), None);
-    assert_eq!(content(b"big/passwd"), None, "larger than what is kept");
+    assert_eq!(content(b"big/passwd"), None, "larger than the limit");
 }
 
-/// Zeros that cost nothing to make.
+/// A source of zeros.
 struct Zeros(u64);
 
 impl Read for Zeros {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let now = usize::try_from(self.0)
+        let length = usize::try_from(self.0)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
-        buffer[..now].fill(0);
-        self.0 -= now as u64;
-        Ok(now)
+        buffer[..length].fill(0);
+        self.0 -= length as u64;
+        Ok(length)
     }
 }
 
 #[test]
 fn layer_is_refused_when_it_inflates_beyond_its_limit() {
     let limit = 1000;
-    let mut plain = super::super::stream::Plain::new(
+    let mut plain = super::super::stream::UncompressedStream::new(
         Zeros(4 << 20),
         "gzip",
         limit,
-        super::super::sum::Sum::of(0),
+        super::super::stream_hasher::StreamHasher::for_size(0),
     );
-    let fault = plain.skip(2 << 20).unwrap_err();
+    let kind = plain.skip(2 << 20).unwrap_err();
     assert!(
-        matches!(fault, LayerErrorKind::Inflates { limit: 1000 }),
-        "{fault}"
+        matches!(kind, LayerErrorKind::Inflates { limit: 1000 }),
+        "{kind}"
     );
 }

@@ -1,69 +1,82 @@
-//! How layers are stacked.
+//! Merging layers.
 
 use super::*;
 
 #[test]
 fn later_layers_replace_and_add() {
     let layers = [
-        a().directory("d/").file("d/f", "1").file("g", "1"),
-        a().file("d/f", "2").file("d/h", "2"),
+        tar().directory("d/").file("d/f", "1").file("g", "1"),
+        tar().file("d/f", "2").file("d/h", "2"),
     ];
-    assert_eq!(all(&layers), ["d/", "d/f@2", "d/h@2", "g@1"]);
-    assert_eq!(all(&[]), [] as [&str; 0]);
-    assert_eq!(all(&[a(), a().file("f", ""), a()]), ["f@2"]);
+    assert_eq!(merged_paths(&layers), ["d/", "d/f@2", "d/h@2", "g@1"]);
+    assert_eq!(merged_paths(&[]), [] as [&str; 0]);
+    assert_eq!(merged_paths(&[tar(), tar().file("f", ""), tar()]), ["f@2"]);
 }
 
 #[test]
 fn whiteouts_hide_lower_layers() {
-    let lower = a()
+    let lower = tar()
         .directory("d")
         .file("d/f", "1")
         .file("d/g", "1")
         .file("e", "1");
     assert_eq!(
-        all(&[lower.clone(), a().file("d/.wh.f", "")]),
+        merged_paths(&[lower.clone(), tar().file("d/.wh.f", "")]),
         ["d/", "d/g@1", "e@1"]
     );
-    assert_eq!(all(&[lower.clone(), a().file(".wh.d", "")]), ["e@1"]);
     assert_eq!(
-        all(&[lower.clone(), a().file(".wh.d", ""), a().file("d/n", "3")]),
+        merged_paths(&[lower.clone(), tar().file(".wh.d", "")]),
+        ["e@1"]
+    );
+    assert_eq!(
+        merged_paths(&[
+            lower.clone(),
+            tar().file(".wh.d", ""),
+            tar().file("d/n", "3")
+        ]),
         ["d/", "d/n@3", "e@1"]
     );
     assert_eq!(
-        all(&[
+        merged_paths(&[
             lower.clone(),
-            a().directory(".wh.e").symlink("d/.wh.g", "x")
+            tar().directory(".wh.e").symlink("d/.wh.g", "x")
         ]),
         ["d/", "d/f@1"]
     );
     assert_eq!(
-        all(&[lower, a().file(".wh.none", "").file("none/.wh.f", "")]),
+        merged_paths(&[lower, tar().file(".wh.none", "").file("none/.wh.f", "")]),
         ["d/", "d/f@1", "d/g@1", "e@1"]
     );
 }
 
 #[test]
-fn a_whiteout_spares_its_own_layer_in_either_order() {
-    let lower = a().file("f", "1").directory("a").file("a/old", "1");
+fn whiteout_never_hides_entries_of_its_layer() {
+    let lower = tar().file("f", "1").directory("a").file("a/old", "1");
     for upper in [
-        a().file("f", "2").file(".wh.f", ""),
-        a().file(".wh.f", "").file("f", "2"),
+        tar().file("f", "2").file(".wh.f", ""),
+        tar().file(".wh.f", "").file("f", "2"),
     ] {
-        assert_eq!(all(&[lower.clone(), upper]), ["a/", "a/old@1", "f@2"]);
+        assert_eq!(
+            merged_paths(&[lower.clone(), upper]),
+            ["a/", "a/old@1", "f@2"]
+        );
     }
     let new = |archive: Archive| archive.directory("a/").file("a/new", "2");
     for upper in [
-        new(a()).file(".wh.a", ""),
-        new(a().file(".wh.a", "")),
-        a().file("a/new", "").file(".wh.a", ""),
+        new(tar()).file(".wh.a", ""),
+        new(tar().file(".wh.a", "")),
+        tar().file("a/new", "").file(".wh.a", ""),
     ] {
-        assert_eq!(all(&[lower.clone(), upper]), ["a/", "a/new@2", "f@1"]);
+        assert_eq!(
+            merged_paths(&[lower.clone(), upper]),
+            ["a/", "a/new@2", "f@1"]
+        );
     }
 }
 
 #[test]
 fn opaque_whiteouts_hide_lower_content_first_or_last() {
-    let lower = a()
+    let lower = tar()
         .directory("d")
         .file("d/f", "1")
         .directory("d/sub")
@@ -71,67 +84,75 @@ fn opaque_whiteouts_hide_lower_content_first_or_last() {
         .file("e", "1");
     let opaque = "d/.wh..wh..opq";
     for upper in [
-        a().directory("d").file(opaque, "").file("d/n", "2"),
-        a().directory("d").file("d/n", "2").file(opaque, ""),
-        a().file("d/n", "2").file(opaque, ""),
-        a().file(opaque, "").directory("d").file("d/n", "2"),
+        tar().directory("d").file(opaque, "").file("d/n", "2"),
+        tar().directory("d").file("d/n", "2").file(opaque, ""),
+        tar().file("d/n", "2").file(opaque, ""),
+        tar().file(opaque, "").directory("d").file("d/n", "2"),
     ] {
-        assert_eq!(all(&[lower.clone(), upper]), ["d/", "d/n@2", "e@1"]);
+        assert_eq!(
+            merged_paths(&[lower.clone(), upper]),
+            ["d/", "d/n@2", "e@1"]
+        );
     }
     for upper in [
-        a().file("n", "2").file(".wh..wh..opq", ""),
-        a().file("./.wh..wh..opq", "").file("n", "2"),
+        tar().file("n", "2").file(".wh..wh..opq", ""),
+        tar().file("./.wh..wh..opq", "").file("n", "2"),
     ] {
-        assert_eq!(all(&[lower.clone(), upper]), ["n@2"]);
+        assert_eq!(merged_paths(&[lower.clone(), upper]), ["n@2"]);
     }
     assert_eq!(
-        all(&[a().file("f", ""), a().file("f/.wh..wh..opq", "")]),
+        merged_paths(&[tar().file("f", ""), tar().file("f/.wh..wh..opq", "")]),
         ["f@1"],
-        "not a directory below"
+        "not a directory in the lower layer"
     );
 }
 
 #[test]
-fn whiteouts_hide_only_what_is_below_a_new_directory_s_name() {
-    // The layer makes a directory of what was a symlink: what the symlink pointed to stays.
-    let lower = a().directory("z").file("z/f", "1").symlink("a", "z");
+fn whiteout_in_new_directory_spares_old_symlink_target() {
+    // The layer replaces a symlink with a directory: the target of the symlink remains.
+    let lower = tar().directory("z").file("z/f", "1").symlink("a", "z");
     for upper in [
-        a().directory("a")
+        tar()
+            .directory("a")
             .file("a/.wh..wh..opq", "")
             .file("a/n", "2"),
-        a().file("a/.wh..wh..opq", "")
+        tar()
+            .file("a/.wh..wh..opq", "")
             .directory("a")
             .file("a/n", "2"),
-        a().file("a/.wh.f", "").directory("a").file("a/n", "2"),
-        a().file(".wh.a", "").file("a/.wh.f", "").file("a/n", "2"),
-        a().file("a/.wh.f", "").file(".wh.a", "").file("a/n", "2"),
+        tar().file("a/.wh.f", "").directory("a").file("a/n", "2"),
+        tar().file(".wh.a", "").file("a/.wh.f", "").file("a/n", "2"),
+        tar().file("a/.wh.f", "").file(".wh.a", "").file("a/n", "2"),
     ] {
-        assert_eq!(all(&[lower.clone(), upper]), ["a/", "a/n@2", "z/", "z/f@1"]);
+        assert_eq!(
+            merged_paths(&[lower.clone(), upper]),
+            ["a/", "a/n@2", "z/", "z/f@1"]
+        );
     }
-    // The layer makes a symlink, and hides something behind it.
-    let lower = a().directory("z").file("z/f", "1").file("z/g", "1");
+    // The layer adds a symlink, and hides a file in its target.
+    let lower = tar().directory("z").file("z/f", "1").file("z/g", "1");
     assert_eq!(
-        all(&[lower, a().symlink("a", "z").file("a/.wh.f", "")]),
+        merged_paths(&[lower, tar().symlink("a", "z").file("a/.wh.f", "")]),
         ["a -> z", "z/", "z/g@1"]
     );
 }
 
 #[test]
-fn files_through_a_symlinked_directory_land_where_it_points() {
+fn files_in_symlinked_directory_are_added_to_its_target() {
     for target in ["z", "/z", "./z/", "../../z", "b/../z", "c/z"] {
-        let lower = a()
+        let lower = tar()
             .directory("z")
             .file("z/f", "1")
             .directory("b")
             .symlink("c", "/")
             .symlink("a", target);
         let link = format!("a -> {target}");
-        let upper = a()
+        let upper = tar()
             .file("a/.wh.f", "")
             .file("a/n", "2")
             .file("a/sub/m", "2");
         assert_eq!(
-            all(&[lower, upper]),
+            merged_paths(&[lower, upper]),
             [
                 link.as_str(),
                 "b/",
@@ -144,91 +165,100 @@ fn files_through_a_symlinked_directory_land_where_it_points() {
             "{target}"
         );
     }
-    let missing = a().symlink("a", "new/deep");
+    let missing = tar().symlink("a", "new/deep");
     assert_eq!(
-        all(&[missing, a().file("a/f", "2")]),
+        merged_paths(&[missing, tar().file("a/f", "2")]),
         ["a -> new/deep", "new/", "new/deep/", "new/deep/f@2"]
     );
-    let turned = a()
+    let turned = tar()
         .directory("y")
         .directory("z")
         .symlink("a", "y")
         .file("a/1", "")
         .symlink("a", "z")
         .file("a/2", "");
-    assert_eq!(all(&[turned]), ["a -> z", "y/", "y/1@1", "z/", "z/2@1"]);
+    assert_eq!(
+        merged_paths(&[turned]),
+        ["a -> z", "y/", "y/1@1", "z/", "z/2@1"]
+    );
 }
 
 #[test]
-fn hard_links_share_what_they_name_and_outlive_it() {
+fn hard_links_survive_the_removal_of_their_target() {
     let tree = tree(&[
-        a().directory("d").file("d/f", "1"),
-        a().hardlink("g", "d/f").hardlink("./h", "/d/./f"),
-        a().file("d/.wh.f", ""),
+        tar().directory("d").file("d/f", "1"),
+        tar().hardlink("g", "d/f").hardlink("./h", "/d/./f"),
+        tar().file("d/.wh.f", ""),
     ]);
-    assert_eq!(shown(&tree), ["d/", "g@1", "h@1"]);
+    assert_eq!(describe(&tree), ["d/", "g@1", "h@1"]);
     assert_eq!(tree.find(b"g").unwrap().layer, 2);
-    // In the layer that takes the target away: in reach before that, gone after it.
-    let lower = a().directory("d").file("d/f", "1");
+    // A link before the whiteout of its target is valid; a link after it is not.
+    let lower = tar().directory("d").file("d/f", "1");
     assert_eq!(
-        all(&[lower.clone(), a().hardlink("g", "d/f").file(".wh.d", "")]),
+        merged_paths(&[lower.clone(), tar().hardlink("g", "d/f").file(".wh.d", "")]),
         ["g@1"]
     );
     assert!(matches!(
-        merged(&[lower, a().file(".wh.d", "").hardlink("g", "d/f")]).unwrap_err().fault,
+        try_merge(&[lower, tar().file(".wh.d", "").hardlink("g", "d/f")]).unwrap_err().kind,
         MergeErrorKind::LinkTarget(path) if path == "d/f"
     ));
-    let hidden = merged(&[a().directory("d"), a().hardlink("g", "d").file(".wh.d", "")])
-        .unwrap_err()
-        .fault;
+    let hidden = try_merge(&[
+        tar().directory("d"),
+        tar().hardlink("g", "d").file(".wh.d", ""),
+    ])
+    .unwrap_err()
+    .kind;
     assert_eq!(hidden, MergeErrorKind::LinkToDirectory("d".into()));
-    // Through a symlinked directory; and to a symlink itself.
-    let links = a()
+    // A target in a symlinked directory, and a symlink as the target.
+    let links = tar()
         .directory("z")
         .file("z/f", "1")
         .symlink("a", "z")
         .hardlink("g", "a/f")
         .hardlink("s", "a");
-    assert_eq!(all(&[links]), ["a -> z", "g@1", "s -> z", "z/", "z/f@1"]);
+    assert_eq!(
+        merged_paths(&[links]),
+        ["a -> z", "g@1", "s -> z", "z/", "z/f@1"]
+    );
 }
 
 #[test]
-fn hard_links_to_nothing_are_errors() {
+fn hard_link_without_valid_target_is_refused() {
     for (archive, shown) in [
         (
-            a().hardlink("g", "none"),
+            tar().hardlink("g", "none"),
             "`g` is a hard link to `none`, which is missing",
         ),
         (
-            a().hardlink("g", "f").file("f", ""),
+            tar().hardlink("g", "f").file("f", ""),
             "`g` is a hard link to `f`, which is missing",
         ),
         (
-            a().file("f", "").hardlink("f", "f"),
+            tar().file("f", "").hardlink("f", "f"),
             "`f` is a hard link to `f`, which is missing",
         ),
         (
-            a().directory("d").hardlink("g", "d"),
+            tar().directory("d").hardlink("g", "d"),
             "`g` is a hard link to the directory `d`",
         ),
         (
-            a().hardlink("g", "/"),
+            tar().hardlink("g", "/"),
             "`g` is a hard link to the directory ``",
         ),
         (
-            a().file("f", "").hardlink("g", "f/x"),
+            tar().file("f", "").hardlink("g", "f/x"),
             "`g` is a hard link to `f/x`, which is missing",
         ),
     ] {
         assert_eq!(
-            merged(&[a(), archive]).unwrap_err().to_string(),
+            try_merge(&[tar(), archive]).unwrap_err().to_string(),
             format!("layer 2 of the image: {shown}")
         );
     }
 }
 
 #[test]
-fn files_directories_and_symlinks_replace_one_another() {
+fn every_file_type_replaces_every_other() {
     type Make = (
         &'static str,
         fn(Archive) -> Archive,
@@ -246,7 +276,7 @@ fn files_directories_and_symlinks_replace_one_another() {
     ];
     for (below, lower, _) in make {
         for (above, upper, expected) in make {
-            let seen = all(&[lower(a().file("y/keep", "")), upper(a())]);
+            let seen = merged_paths(&[lower(tar().file("y/keep", "")), upper(tar())]);
             let expected: Vec<_> = expected
                 .iter()
                 .map(|line| line.replace('@', "@2"))
@@ -256,8 +286,8 @@ fn files_directories_and_symlinks_replace_one_another() {
         }
     }
     let attributes = tree(&[
-        a().directory_of_mode("d", 0o700).file("d/f", ""),
-        a().owned(5, 6).directory_of_mode("d", 0o2755),
+        tar().directory_of_mode("d", 0o700).file("d/f", ""),
+        tar().owned(5, 6).directory_of_mode("d", 0o2755),
     ]);
     let inode = attributes.find(b"d").unwrap().inode;
     assert_eq!((inode.mode, inode.uid, inode.gid), (0o2755, 5, 6));
@@ -265,36 +295,37 @@ fn files_directories_and_symlinks_replace_one_another() {
 }
 
 #[test]
-fn obstacle_in_the_tree_is_an_error_and_loses_nothing() {
-    let error = |archives: &[Archive]| merged(archives).unwrap_err().fault;
+fn unresolvable_directory_is_refused() {
+    let error = |archives: &[Archive]| try_merge(archives).unwrap_err().kind;
     assert_eq!(
-        error(&[a().file("a", ""), a().file("a/f", "")]),
+        error(&[tar().file("a", ""), tar().file("a/f", "")]),
         MergeErrorKind::NotADirectory("a".into())
     );
     assert_eq!(
-        error(&[a().symlink("a", "b").file("b", "").file("a/f", "")]),
+        error(&[tar().symlink("a", "b").file("b", "").file("a/f", "")]),
         MergeErrorKind::NotADirectory("b".into())
     );
     assert_eq!(
-        error(&[a().symlink("a", "b").symlink("b", "a").file("a/f", "")]),
+        error(&[tar().symlink("a", "b").symlink("b", "a").file("a/f", "")]),
         MergeErrorKind::Loop
     );
     assert_eq!(
-        error(&[a().symlink("a", "a/a").file("a/f", "")]),
+        error(&[tar().symlink("a", "a/a").file("a/f", "")]),
         MergeErrorKind::Loop
     );
-    assert_eq!(error(&[a().symlink("./", "x")]), MergeErrorKind::Root);
+    assert_eq!(error(&[tar().symlink("./", "x")]), MergeErrorKind::Root);
     assert!(
-        merged(&[a().symlink("a", "a"), a().file("a/.wh.f", "")]).is_ok(),
-        "nothing there to hide"
+        try_merge(&[tar().symlink("a", "a"), tar().file("a/.wh.f", "")]).is_ok(),
+        "the whiteout hides nothing"
     );
 }
 
 #[test]
-fn duplicates_warn_and_the_last_one_wins() {
+fn duplicates_are_reported_and_the_last_one_wins() {
     let tree = tree(&[
-        a().file("f", ""),
-        a().file_of_mode("f", 0o600)
+        tar().file("f", ""),
+        tar()
+            .file_of_mode("f", 0o600)
             .file_of_mode("./f", 0o640)
             .directory("d")
             .directory("d/"),
@@ -307,43 +338,45 @@ fn duplicates_warn_and_the_last_one_wins() {
         .collect();
     assert_eq!(duplicates, [(2, "f".into()), (2, "d".into())]);
     assert!(
-        merged(&[a().file("d/f", "").directory("d")])
+        try_merge(&[tar().file("d/f", "").directory("d")])
             .unwrap()
             .duplicates
             .is_empty(),
-        "an entry in it is none of it"
+        "an entry in a directory is no duplicate of it"
     );
 }
 
 #[test]
-fn directories_without_an_entry_are_what_the_engines_create() {
-    let tree = tree(&[a().owned(7, 7).file("d/f", "")]);
+fn implicit_directories_have_default_attributes() {
+    let tree = tree(&[tar().owned(7, 7).file("d/f", "")]);
     let inode = tree.find(b"d").unwrap().inode;
     assert_eq!((inode.mode, inode.uid), (0o755, 0));
-    let tree = super::tree(&[a().directory_of_mode("./", 0o700)]);
+    let tree = super::tree(&[tar().directory_of_mode("./", 0o700)]);
     assert_eq!(tree.find(b"/").unwrap().inode.mode, 0o700);
 }
 
 #[test]
-fn whoever_watches_sees_every_file_where_it_lands() {
+fn callback_receives_every_file_with_its_resolved_path() {
     let archives = [
-        a().symlink("a", "z")
+        tar()
+            .symlink("a", "z")
             .file("z/.netrc", "")
             .file("gone", "")
             .device("dev"),
-        a().file("a/f", "")
+        tar()
+            .file("a/f", "")
             .hardlink("h", "a/f")
             .file(".wh.gone", "")
             .file("f", "")
             .file("f", ""),
     ];
     let mut seen = Vec::new();
-    merge(&layers(&archives), |placed| {
-        assert!(placed.path().ends_with(placed.name()));
+    merge(&layers(&archives), |added| {
+        assert!(added.path().ends_with(added.name()));
         seen.push(format!(
             "{}@{}",
-            String::from_utf8_lossy(&placed.path()),
-            placed.layer
+            String::from_utf8_lossy(&added.path()),
+            added.layer
         ));
     })
     .unwrap();
@@ -351,8 +384,8 @@ fn whoever_watches_sees_every_file_where_it_lands() {
 }
 
 #[test]
-fn paths_are_followed_inside_the_root() {
-    let tree = tree(&[a()
+fn paths_are_resolved_inside_the_root() {
+    let tree = tree(&[tar()
         .file("z/f", "")
         .symlink("a", "/../z")
         .symlink("b", "a/f")

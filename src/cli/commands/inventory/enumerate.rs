@@ -7,7 +7,7 @@ use crate::{
     cli::{args::OfImage, context::Context, exit::Exit, format::Format, render},
     config::{Inventory, few},
     error::{Class, Error, Errors},
-    inventory::{ENUMERATION, Enumeration, ReadingProgress},
+    inventory::{ENUMERATION_SCHEMA, Enumeration, ReadingProgress},
     report::json::{ContractDocument, EnumerationDocument},
     workflow::contents,
 };
@@ -31,7 +31,7 @@ pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, E
     let (image, digest) = (subject.name.clone(), subject.digest.to_string());
     match (cx.output.format, shown) {
         (Format::Json, As::Json) => cx.output.json(&EnumerationDocument {
-            schema: ENUMERATION,
+            schema: ENUMERATION_SCHEMA,
             image,
             digest,
             kinds: &found,

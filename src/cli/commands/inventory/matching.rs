@@ -26,7 +26,7 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
     let named = listing
         .as_ref()
         .ok()
-        .and_then(|bytes| Enumeration::image(bytes));
+        .and_then(|bytes| Enumeration::image_name(bytes));
     let image = named.and_then(|name| subject::configured(&name, &config));
     let inventory = subject::kinds(&config, image)?;
     let held = contract_in(directory, expected, inventory);

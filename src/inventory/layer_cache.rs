@@ -1,0 +1,225 @@
+//! Reads the layers of a run's images, each layer once for all images that share it.
+//!
+//! The images are read in sequence, so that only the entries of one image and of shared layers are in
+//! memory. The layers of one image are fetched and read concurrently on a bounded number of blocking
+//! threads. `layers` merges them.
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures_util::future;
+use tokio::{sync::Semaphore, task};
+
+use super::ReadingProgress;
+use crate::{
+    error::Error,
+    layers::{
+        Budget, ContentFilter, Encoding, LayerDescriptor, LayerError, LayerErrorKind, LayerTree,
+        read_layer,
+    },
+    oci::Descriptor,
+    registry::{Source, resolve::PlatformFacts},
+};
+
+/// The number of layers that are read concurrently. A zstd layer counts twice, because its window may
+/// need 32 MiB.
+const MAX_READERS: usize = 4;
+
+/// The memory for the entries of layers that a later image shares. Layers beyond it are read again.
+const MAX_SHARED: usize = 32 << 20;
+
+/// The layers of an image, the lowest first.
+pub type ImageLayers = Vec<Arc<LayerTree>>;
+
+/// The layers of a run.
+pub struct LayerCache {
+    filter: Arc<ContentFilter>,
+    readers: Semaphore,
+    /// The number of unread platforms that contain each layer.
+    uses: HashMap<LayerDescriptor, usize>,
+    shared: HashMap<LayerDescriptor, SharedLayer>,
+}
+
+struct SharedLayer {
+    tree: Arc<LayerTree>,
+    /// The repository that the layer was read from.
+    repository: String,
+}
+
+/// A layer of an image: its descriptor in the manifest, combined with its entry in the config.
+struct Layer<'m> {
+    blob: &'m Descriptor,
+    descriptor: LayerDescriptor,
+}
+
+impl LayerCache {
+    /// Creates a cache for these platforms. The caller calls [`Self::read`] once for each of them.
+    pub fn new<'p>(
+        filter: ContentFilter,
+        platforms: impl IntoIterator<Item = &'p PlatformFacts>,
+    ) -> Self {
+        let mut uses = HashMap::new();
+        for facts in platforms {
+            for layer in distinct(&layers(facts).unwrap_or_default()) {
+                *uses.entry(layer).or_default() += 1;
+            }
+        }
+        Self {
+            filter: Arc::new(filter),
+            readers: Semaphore::new(MAX_READERS),
+            uses,
+            shared: HashMap::new(),
+        }
+    }
+
+    /// Reads the layers of a platform of the image in `source`. After an error, the contents of the
+    /// image are unknown.
+    pub async fn read(
+        &mut self,
+        source: &Source,
+        facts: &PlatformFacts,
+        progress: &ReadingProgress,
+    ) -> Result<ImageLayers, Error> {
+        let layers = layers(facts)
+            .map_err(|reason| Error::unavailable(format!("{source}@{}", facts.digest), reason))?;
+        let budget = Arc::new(Budget::new(Budget::IMAGE));
+        let mut shared_layers = Vec::new();
+        let mut unread = Vec::new();
+        let mut seen = HashSet::new();
+        for layer in &layers {
+            match self.shared.get(&layer.descriptor) {
+                Some(shared) => shared_layers.push((layer, shared)),
+                None if seen.insert(&layer.descriptor) => unread.push(layer),
+                None => {}
+            }
+        }
+        progress.expect(unread.iter().map(|layer| layer.blob.size).sum());
+        // The largest first, so that the last one to finish is small.
+        unread.sort_by_key(|layer| Reverse(layer.descriptor.size));
+        let checks = shared_layers
+            .into_iter()
+            .map(|(layer, shared)| check_shared(source, layer.blob, shared, &budget));
+        let reads = unread
+            .iter()
+            .map(|layer| self.read_layer(source, layer, &budget, progress));
+        let (checked, read) = future::join(future::join_all(checks), future::join_all(reads)).await;
+        checked.into_iter().collect::<Result<(), _>>()?;
+        let trees = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let repository = source.to_string();
+        for (layer, tree) in unread.iter().zip(trees) {
+            let shared = SharedLayer {
+                tree: Arc::new(tree),
+                repository: repository.clone(),
+            };
+            self.shared.insert(layer.descriptor.clone(), shared);
+        }
+        let trees = layers
+            .iter()
+            .filter_map(|layer| Some(Arc::clone(&self.shared.get(&layer.descriptor)?.tree)))
+            .collect();
+        self.evict(&layers);
+        Ok(trees)
+    }
+
+    /// Drops the layers that no later image contains, and those beyond the memory limit.
+    fn evict(&mut self, read: &[Layer<'_>]) {
+        for layer in distinct(read) {
+            self.uses.entry(layer).and_modify(|uses| *uses -= 1);
+        }
+        let mut free = MAX_SHARED;
+        self.shared.retain(|layer, shared| {
+            let cost = shared.tree.cost();
+            let is_used = self.uses.get(layer).is_some_and(|uses| *uses > 0);
+            if !is_used || cost > free {
+                return false;
+            }
+            free -= cost;
+            true
+        });
+    }
+
+    async fn read_layer(
+        &self,
+        source: &Source,
+        layer: &Layer<'_>,
+        budget: &Arc<Budget>,
+        progress: &ReadingProgress,
+    ) -> Result<LayerTree, Error> {
+        let descriptor = layer.descriptor.clone();
+        let subject = format!("layer {source}@{}", descriptor.digest);
+        let readers = if descriptor.encoding == Encoding::Zstd {
+            2
+        } else {
+            1
+        };
+        let _permit = match self.readers.acquire_many(readers).await {
+            Ok(permit) => permit,
+            Err(error) => return Err(Error::unavailable(subject, error.to_string())),
+        };
+        let blob = progress.count(source.layer(layer.blob).await?);
+        let (filter, budget) = (Arc::clone(&self.filter), Arc::clone(budget));
+        let read = move || read_layer(blob, &descriptor, &filter, &budget);
+        match task::spawn_blocking(read).await {
+            Ok(Ok(tree)) => Ok(tree),
+            Ok(Err(error)) => Err(layer_error(subject, error)),
+            Err(error) => Err(Error::unavailable(
+                subject,
+                format!("reading was interrupted: {error}"),
+            )),
+        }
+    }
+}
+
+/// Charges a cached layer to the image, and checks that the image's own repository contains it.
+async fn check_shared(
+    source: &Source,
+    blob: &Descriptor,
+    shared: &SharedLayer,
+    budget: &Budget,
+) -> Result<(), Error> {
+    budget
+        .charge(shared.tree.cost())
+        .map_err(|error| Error::unavailable(source.to_string(), error.to_string()))?;
+    if shared.repository == source.to_string() {
+        return Ok(());
+    }
+    source.has(blob).await
+}
+
+/// The layers of a platform, each with the digest of its uncompressed bytes.
+fn layers(facts: &PlatformFacts) -> Result<Vec<Layer<'_>>, String> {
+    let (blobs, diff_ids) = (&facts.manifest.layers, &facts.config.diff_ids);
+    if blobs.len() != diff_ids.len() {
+        let (manifest, config) = (blobs.len(), diff_ids.len());
+        return Err(format!(
+            "its manifest lists {manifest} layers, its config {config} (rootfs.diff_ids)"
+        ));
+    }
+    let mut layers = Vec::new();
+    for (blob, diff_id) in blobs.iter().zip(diff_ids) {
+        let descriptor = LayerDescriptor::new(blob, *diff_id).map_err(|error| error.to_string())?;
+        layers.push(Layer { blob, descriptor });
+    }
+    Ok(layers)
+}
+
+fn distinct(layers: &[Layer<'_>]) -> HashSet<LayerDescriptor> {
+    layers
+        .iter()
+        .map(|layer| layer.descriptor.clone())
+        .collect()
+}
+
+/// Converts an error of `read_layer`. An error of the source is returned unchanged.
+fn layer_error(subject: String, error: LayerError) -> Error {
+    match error.kind {
+        LayerErrorKind::Read(io) => match io.downcast::<Error>() {
+            Ok(error) => error,
+            Err(io) => Error::unavailable(subject, io.to_string()),
+        },
+        kind => Error::unavailable(subject, kind.to_string()),
+    }
+}
