@@ -33,7 +33,7 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &SmokeReport) -> Result<Vec<Ch
             "a container engine ran the command".to_owned(),
         ));
     }
-    if let Some(container) = &smoked.left_behind {
+    if let Some(container) = &smoked.unremoved_container {
         let detail = format!(
             "a container could not be removed: {}",
             tail(container, ERROR_SHOWN)
@@ -93,7 +93,7 @@ fn verdict(
             );
             (unavailable, Code::SMOKE_UNAVAILABLE, detail)
         }
-        Outcome::Unread(error) => return Err(error.clone()),
+        Outcome::UnreadableLayout(error) => return Err(error.clone()),
         Outcome::Interrupted => {
             return Err(Error::about(
                 Class::Unavailable,
@@ -112,10 +112,14 @@ fn each(errors: &[(EngineName, String)]) -> String {
 }
 
 fn not_run(smoked: &SmokeReport) -> String {
-    if smoked.others.is_empty() {
+    if smoked.other_platforms.is_empty() {
         return String::new();
     }
-    let others: Vec<_> = smoked.others.iter().map(ToString::to_string).collect();
+    let others: Vec<_> = smoked
+        .other_platforms
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     format!("; not run: {}", tail(&others.join(", "), ERROR_SHOWN))
 }
 
@@ -147,7 +151,7 @@ mod tests {
     fn judged(
         outcome: Outcome,
         skip_when_unavailable: bool,
-        left_behind: Option<&str>,
+        unremoved_container: Option<&str>,
     ) -> (String, Option<Class>) {
         let config = Smoke {
             command: vec!["--version".to_owned()],
@@ -165,12 +169,12 @@ mod tests {
             variant: None,
             os_version: None,
         };
-        let left_behind = left_behind.map(str::to_owned);
+        let unremoved_container = unremoved_container.map(str::to_owned);
         let smoked = SmokeReport {
             platform: Some(platform),
-            others: Vec::new(),
+            other_platforms: Vec::new(),
             outcome,
-            left_behind,
+            unremoved_container,
         };
         let (checks, error) = match smoke(&config, "app", &smoked) {
             Ok(checks) => (checks, None),
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn smoke_run_without_a_verdict_is_an_error() {
         let broken = Error::unavailable("blob", "short");
-        for outcome in [Outcome::Interrupted, Outcome::Unread(broken)] {
+        for outcome in [Outcome::Interrupted, Outcome::UnreadableLayout(broken)] {
             assert_eq!(
                 judged(outcome, true, None),
                 (String::new(), Some(Class::Unavailable))

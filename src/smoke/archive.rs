@@ -1,9 +1,9 @@
-//! An image layout's image as the archive that engines load: config, layers, and last a
-//! `manifest.json` that names them.
+//! Writes an image of an image layout as the archive that engines load: the config, the layers, and a
+//! final `manifest.json` that lists them.
 //!
-//! Both engines read this form, whichever their version, and call the image by its config's digest.
-//! Each blob is hashed as it is written: one that does not verify ends the archive before
-//! `manifest.json`, and then no engine takes it.
+//! All versions of both engines support this format, and use the config's digest as the image ID.
+//! Blobs are hashed while they are written. If one does not match its digest, the archive ends before
+//! `manifest.json`, and no engine accepts it.
 
 use std::{
     fs::File,
@@ -13,28 +13,29 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-use super::process::FeedError;
+use super::process::InputError;
 use crate::{
     error::Error,
     oci::{Descriptor, Digest, Hasher, ImageManifest},
 };
 
-/// What of a layout goes into an archive.
+/// The blobs of the archive.
 pub(super) struct Archive {
     directory: PathBuf,
     config: Descriptor,
     layers: Vec<Descriptor>,
 }
 
-/// A blob as it is read, hashed on the way.
-struct Blob {
+/// Hashes a blob while it is read.
+struct BlobReader {
     file: io::Take<File>,
     hasher: Hasher,
-    failed: Option<io::Error>,
+    /// The caller cannot distinguish a read error from a write error, so it is stored here.
+    error: Option<io::Error>,
 }
 
 impl Archive {
-    /// The image of this manifest, in the layout in `directory`.
+    /// The archive of the image with this manifest in the layout `directory`.
     pub(super) fn new(directory: &Path, manifest: &ImageManifest) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -43,9 +44,8 @@ impl Archive {
         }
     }
 
-    /// Writes the archive.
-    pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), FeedError> {
-        let mut builder = tar::Builder::new(out);
+    pub(super) fn write(&self, output: &mut dyn Write) -> Result<(), InputError> {
+        let mut builder = tar::Builder::new(output);
         let mut written: Vec<Digest> = Vec::new();
         for blob in std::iter::once(&self.config).chain(&self.layers) {
             if !written.contains(&blob.digest) {
@@ -53,71 +53,74 @@ impl Archive {
                 written.push(blob.digest);
             }
         }
-        let names: Vec<_> = self.layers.iter().map(|layer| name(layer.digest)).collect();
-        let manifest = serde_json::json!([{ "Config": name(self.config.digest), "RepoTags": null, "Layers": names }]);
-        let manifest = manifest.to_string();
+        let layers: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| blob_path(layer.digest))
+            .collect();
+        let manifest = serde_json::json!([{
+            "Config": blob_path(self.config.digest),
+            "RepoTags": null,
+            "Layers": layers,
+        }])
+        .to_string();
         let mut header = header(manifest.len() as u64);
         builder
             .append_data(&mut header, "manifest.json", manifest.as_bytes())
-            .map_err(|_| FeedError::Pipe)?;
+            .map_err(|_| InputError::Pipe)?;
         builder
             .into_inner()
             .and_then(Write::flush)
-            .map_err(|_| FeedError::Pipe)
+            .map_err(|_| InputError::Pipe)
     }
 
     fn append(
         &self,
         builder: &mut tar::Builder<&mut dyn Write>,
         blob: &Descriptor,
-    ) -> Result<(), FeedError> {
-        let what = format!("oci:{}/{}", self.directory.display(), name(blob.digest));
-        let wrong = |reason: String| FeedError::Source(Error::unavailable(&what, reason));
-        let file = open(&self.directory.join(name(blob.digest)))
-            .map_err(|error| wrong(error.to_string()))?;
-        let size = file
-            .metadata()
-            .map_err(|error| wrong(error.to_string()))?
-            .len();
+    ) -> Result<(), InputError> {
+        let path = blob_path(blob.digest);
+        let subject = format!("oci:{}/{path}", self.directory.display());
+        let unreadable = |reason: String| InputError::Source(Error::unavailable(&subject, reason));
+        let (file, size) =
+            open(&self.directory.join(&path)).map_err(|error| unreadable(error.to_string()))?;
         if size != blob.size {
-            return Err(wrong(format!(
+            return Err(unreadable(format!(
                 "the blob has {size} bytes, but its descriptor states {}",
                 blob.size
             )));
         }
-        let mut reader = Blob {
+        let mut reader = BlobReader {
             file: file.take(size),
             hasher: Hasher::default(),
-            failed: None,
+            error: None,
         };
-        let appended = builder.append_data(&mut header(size), name(blob.digest), &mut reader);
-        if let Some(error) = reader.failed {
-            return Err(wrong(error.to_string()));
+        let appended = builder.append_data(&mut header(size), path, &mut reader);
+        if let Some(error) = reader.error {
+            return Err(unreadable(error.to_string()));
         }
-        appended.map_err(|_| FeedError::Pipe)?;
-        let found = reader.hasher.finish();
-        if found == blob.digest {
-            Ok(())
-        } else {
-            Err(wrong(format!("its bytes have the digest {found}")))
+        appended.map_err(|_| InputError::Pipe)?;
+        let actual = reader.hasher.finish();
+        if actual != blob.digest {
+            return Err(unreadable(format!("its bytes have the digest {actual}")));
         }
+        Ok(())
     }
 }
 
-impl Read for Blob {
+impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer);
         match &read {
             Ok(count) => self.hasher.update(&buffer[..*count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Kept, because the copying code cannot distinguish it from a write error.
-            Err(error) => self.failed = Some(error.kind().into()),
+            Err(error) => self.error = Some(error.kind().into()),
         }
         read
     }
 }
 
-fn name(digest: Digest) -> String {
+fn blob_path(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
@@ -128,18 +131,19 @@ fn header(size: u64) -> tar::Header {
     header
 }
 
-/// Without waiting: a named pipe in a blob's place must not hang the run.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a blob and returns its size. Opening does not block, because a named pipe at this path must
+/// not hang the run.
+fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = File::from(rustix::fs::open(
         path,
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
         Mode::empty(),
     )?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not a regular file"))
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
     }
+    Ok((file, metadata.len()))
 }
 
 #[cfg(test)]
@@ -158,30 +162,29 @@ mod tests {
         fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
         let descriptor = |bytes: &&[u8]| {
             let digest = Digest::of(bytes);
-            fs::write(dir.path().join(name(digest)), bytes).unwrap();
+            fs::write(dir.path().join(blob_path(digest)), bytes).unwrap();
             let value = serde_json::json!({"mediaType": "x", "digest": digest.to_string(), "size": bytes.len()});
             serde_json::from_value::<Descriptor>(value).unwrap()
         };
-        let mut all: Vec<_> = blobs.iter().map(descriptor).collect();
-        let (config, annotations) = (all.remove(0), std::collections::BTreeMap::new());
+        let mut layers: Vec<_> = blobs.iter().map(descriptor).collect();
         let manifest = ImageManifest {
-            config,
-            layers: all,
+            config: layers.remove(0),
+            layers,
             subject: None,
             artifact_type: None,
-            annotations,
+            annotations: std::collections::BTreeMap::new(),
         };
         Layout { dir, manifest }
     }
 
     fn write(layout: &Layout) -> (Vec<u8>, Option<String>) {
-        let mut out = Vec::new();
-        let result = Archive::new(layout.dir.path(), &layout.manifest).write(&mut out);
+        let mut output = Vec::new();
+        let result = Archive::new(layout.dir.path(), &layout.manifest).write(&mut output);
         let error = result.err().map(|error| match error {
-            FeedError::Pipe => "pipe".to_owned(),
-            FeedError::Source(error) => error.message,
+            InputError::Pipe => "pipe".to_owned(),
+            InputError::Source(error) => error.message,
         });
-        (out, error)
+        (output, error)
     }
 
     fn names(archive: &[u8]) -> Vec<String> {
@@ -194,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn each_blob_once_and_the_manifest_last() {
+    fn archive_has_each_blob_once_and_manifest_last() {
         let layout = layout(&[b"config", b"layer", b"other", b"layer"]);
         let (archive, error) = write(&layout);
         assert_eq!(error, None);
-        let blobs = [&b"config"[..], b"layer", b"other"].map(|bytes| name(Digest::of(bytes)));
+        let blobs = [&b"config"[..], b"layer", b"other"].map(|bytes| blob_path(Digest::of(bytes)));
         assert_eq!(
             names(&archive),
             [&blobs[..], &["manifest.json".to_owned()]].concat()
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn archive_with_wrong_bytes_gets_no_manifest() {
+    fn archive_with_wrong_bytes_has_no_manifest() {
         for (content, reason) in [
             (
                 Some(&b"latin"[..]),
@@ -219,7 +222,7 @@ mod tests {
             (None, "No such file or directory (os error 2)".to_owned()),
         ] {
             let layout = layout(&[b"config", b"layer"]);
-            let path = layout.dir.path().join(name(Digest::of(b"layer")));
+            let path = layout.dir.path().join(blob_path(Digest::of(b"layer")));
             match content {
                 Some(content) => fs::write(path, content).unwrap(),
                 None => fs::remove_file(path).unwrap(),

@@ -1,12 +1,13 @@
-//! One engine's attempt: get the image, run the command, attribute a failure to the image or the
-//! engine, leave nothing behind.
+//! An attempt with one engine: fetch or load the image, run the command, attribute a failure to the
+//! image or the engine, and clean up.
 //!
-//! An engine exits with 125, 126 or 127 if it could not run the command, and also if the command
-//! exited so. Which of the two it was decides between a verdict about the image and none, so the
-//! engine is asked whether the container started.
+//! An engine exits with 125, 126 or 127 if it cannot run the command, but the command may exit with the
+//! same codes. Only a failure of the command is a verdict about the image, so the state of the
+//! container decides.
 
 use std::{
     io,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -14,18 +15,18 @@ use super::{
     EngineContext, ImageLocation, Outcome, Request, Secrets,
     archive::Archive,
     engine::{EngineName, Image},
-    probe::unstarted,
-    process::{self, Bounds, End, Feed, Ran},
+    probe::spawn_error,
+    process::{self, End, InputWriter, Limits, ProcessResult},
 };
 use crate::registry::resolve::PlatformFacts;
 
 /// The time limit for a query to an engine.
-const ANSWER: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for removing a container or an image.
-const REMOVAL: Duration = Duration::from_secs(30);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What an engine says about a container that never started, if the image or the command is why.
-const IMAGES_FAULT: &[&str] = &[
+/// The errors of a container that never started because of the image or the command.
+const IMAGE_ERRORS: &[&str] = &[
     "exec: \"",
     "executable file",
     "open executable",
@@ -37,314 +38,304 @@ const IMAGES_FAULT: &[&str] = &[
     "no matching entries in",
 ];
 
-/// One engine, about to run one image.
+/// The parameters of an attempt.
 pub(super) struct Attempt<'a> {
     pub(super) request: &'a Request<'a>,
-    pub(super) chosen: &'a PlatformFacts,
+    pub(super) platform: &'a PlatformFacts,
     pub(super) secrets: &'a Secrets,
-    pub(super) around: &'a EngineContext,
+    pub(super) context: &'a EngineContext,
     pub(super) engine: EngineName,
 }
 
-/// What an attempt came to.
 pub(super) enum AttemptOutcome {
-    /// The engine could not run it, for this reason.
+    /// The engine could not run the image, for this reason.
     Unavailable(String),
-    /// There is an outcome.
-    Ended(Outcome),
+    Finished(Outcome),
 }
 
-/// An attempt that is over.
 pub(super) struct AttemptResult {
-    pub(super) tried: AttemptOutcome,
-    pub(super) left_behind: Option<String>,
+    pub(super) outcome: AttemptOutcome,
+    /// A container that could not be removed, with the reason.
+    pub(super) unremoved_container: Option<String>,
 }
 
-/// The outcome of a container.
+/// The state of the container after the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ContainerState {
-    /// Its command was started.
+    /// The command was started.
     Started,
-    /// It is missing, or it never started.
+    /// The container is missing or was never started.
     NeverStarted,
     /// The engine returned malformed output.
     Unknown,
-    /// The engine did not answer.
+    /// The engine did not respond.
     Silent,
 }
 
 impl Attempt<'_> {
-    /// Runs it, and cleans up.
+    /// Runs the command and cleans up.
     pub(super) fn run(&self) -> AttemptResult {
-        let until = Instant::now() + self.request.smoke.timeout;
-        let (image, brought) = match self.image(until) {
+        let deadline = Instant::now() + self.request.smoke.timeout;
+        let (image, is_loaded) = match self.image(deadline) {
             Ok(image) => image,
-            Err(tried) => {
+            Err(outcome) => {
                 return AttemptResult {
-                    tried,
-                    left_behind: None,
+                    outcome,
+                    unremoved_container: None,
                 };
             }
         };
-        let ran = match self.call(&self.engine.run(self.request, &image), None, until) {
-            Ok(ran) => ran,
-            Err(error) => {
+        let args = self.engine.run_args(self.request, &image);
+        let result = match self.execute(&args, None, deadline) {
+            Ok(result) => result,
+            Err(outcome) => {
                 return AttemptResult {
-                    tried: AttemptOutcome::Unavailable(unstarted(self.engine, &error)),
-                    left_behind: None,
+                    outcome,
+                    unremoved_container: None,
                 };
             }
         };
-        let state = if needs_state(ran.end) {
-            self.state()
+        let state = if is_inconclusive(result.end) {
+            self.container_state()
         } else {
             ContainerState::Started
         };
-        let patience = if state == ContainerState::Silent {
-            ANSWER
+        let is_silent = state == ContainerState::Silent;
+        let timeout = if is_silent {
+            QUERY_TIMEOUT
         } else {
-            REMOVAL
+            REMOVAL_TIMEOUT
         };
-        if state != ContainerState::Silent
-            && !matches!(ran.end, End::Exited(status) if status.code().is_some())
-        {
-            // It may still run, and removing alone would first ask it to end and wait.
-            let _ = self.ask(
-                &["kill", "--signal=KILL", &self.request.container],
-                patience,
-            );
+        if !is_silent && result.end.exit_code().is_none() {
+            // The container may still run. `rm` alone would request its end first and wait.
+            let args = ["kill", "--signal=KILL", &self.request.container];
+            let _ = self.query(&args, timeout);
         }
-        let tried = self.judge(&ran, state);
-        let left_behind = self.remove(patience);
-        if let (true, Image::Id(id)) = (brought, &image) {
-            // Another process may use it by now: then the engine refuses, and the image stays.
-            let _ = self.ask(&["rmi", id], patience);
+        let outcome = self.judge(&result, state);
+        let removal_error = self.remove_container(timeout);
+        if let (true, Image::Id(id)) = (is_loaded, &image) {
+            // If another process uses the image, the engine refuses to remove it.
+            let _ = self.query(&["rmi", id], timeout);
         }
-        // An engine that could not run a container is not asked twice why it cannot remove one.
-        let left_behind = left_behind.filter(|_| matches!(tried, AttemptOutcome::Ended(_)));
-        AttemptResult { tried, left_behind }
+        // The failed removal of an unavailable engine has the same cause, which is reported once.
+        let unremoved_container = match outcome {
+            AttemptOutcome::Finished(_) => removal_error,
+            AttemptOutcome::Unavailable(_) => None,
+        };
+        AttemptResult {
+            outcome,
+            unremoved_container,
+        }
     }
 
-    /// The image as `run` is given it, and whether it was brought into the engine's storage for
-    /// that.
-    fn image(&self, until: Instant) -> Result<(Image, bool), AttemptOutcome> {
-        match self.request.place {
+    /// The image for `run`, and whether this attempt loaded it into the engine's storage.
+    fn image(&self, deadline: Instant) -> Result<(Image, bool), AttemptOutcome> {
+        match self.request.location {
             ImageLocation::Registry { name, plain } => {
-                let platform = format!(
-                    "{}/{}",
-                    self.chosen.platform.os, self.chosen.platform.architecture
-                );
-                let text = format!("{name}@{}", self.request.image.digest);
-                Ok((
-                    Image::Reference {
-                        text,
-                        plain: *plain,
-                        platform,
-                    },
-                    false,
-                ))
+                let platform = &self.platform.platform;
+                let image = Image::Reference {
+                    text: format!("{name}@{}", self.request.image.digest),
+                    plain: *plain,
+                    platform: format!("{}/{}", platform.os, platform.architecture),
+                };
+                Ok((image, false))
             }
             ImageLocation::Layout(directory) => {
-                let id = self.chosen.manifest.config.digest.to_string();
-                let there = self.ask(&["image", "inspect", "--format={{.Id}}", &id], ANSWER);
-                let there = there
-                    .map_err(|error| AttemptOutcome::Unavailable(unstarted(self.engine, &error)))?;
-                let there = matches!(there.end, End::Exited(status) if status.success());
-                if !there {
-                    self.load(Archive::new(directory, &self.chosen.manifest), until)?;
+                let manifest = &self.platform.manifest;
+                let id = manifest.config.digest.to_string();
+                let args = ["image", "inspect", "--format={{.Id}}", &id];
+                let result = self.query(&args, QUERY_TIMEOUT).map_err(|error| {
+                    AttemptOutcome::Unavailable(spawn_error(self.engine, &error))
+                })?;
+                let is_present = result.end.is_success();
+                if !is_present {
+                    self.load(Archive::new(directory, manifest), deadline)?;
                 }
-                Ok((Image::Id(id), !there))
+                Ok((Image::Id(id), !is_present))
             }
         }
     }
 
-    fn load(&self, archive: Archive, until: Instant) -> Result<(), AttemptOutcome> {
-        let feed: Feed = Box::new(move |out| archive.write(out));
-        let ran = self.call(&["load".to_owned()], Some(feed), until);
-        let ran =
-            ran.map_err(|error| AttemptOutcome::Unavailable(unstarted(self.engine, &error)))?;
-        if let Some(error) = ran.unfed {
-            return Err(AttemptOutcome::Ended(Outcome::Unread(error)));
+    fn load(&self, archive: Archive, deadline: Instant) -> Result<(), AttemptOutcome> {
+        let write: InputWriter = Box::new(move |output| archive.write(output));
+        let result = self.execute(&["load".to_owned()], Some(write), deadline)?;
+        if let Some(error) = result.input_error {
+            return Err(AttemptOutcome::Finished(Outcome::UnreadableLayout(error)));
         }
-        let reason = match ran.end {
+        let reason = match result.end {
             End::Exited(status) if status.success() => return Ok(()),
-            End::Exited(_) => format!("cannot load the image: {}", self.error(&ran.output)),
-            End::OutOfTime => format!(
+            End::Exited(_) => format!(
+                "cannot load the image: {}",
+                self.error_lines(&result.output)
+            ),
+            End::TimedOut => format!(
                 "did not load the image within {:?}",
                 self.request.smoke.timeout
             ),
-            End::Interrupted => return Err(AttemptOutcome::Ended(Outcome::Interrupted)),
+            End::Interrupted => return Err(AttemptOutcome::Finished(Outcome::Interrupted)),
         };
         Err(AttemptOutcome::Unavailable(reason))
     }
 
-    fn judge(&self, ran: &Ran, state: ContainerState) -> AttemptOutcome {
+    fn judge(&self, result: &ProcessResult, state: ContainerState) -> AttemptOutcome {
         let engine = self.engine;
-        let output = ran.output.replace(&self.request.container, "the container");
-        let status = match ran.end {
-            End::Interrupted => return AttemptOutcome::Ended(Outcome::Interrupted),
-            End::OutOfTime if state == ContainerState::NeverStarted => {
+        let output = self.hide_container_name(&result.output);
+        let error = self.error_lines(&output);
+        let status = match result.end {
+            End::Interrupted => return AttemptOutcome::Finished(Outcome::Interrupted),
+            End::TimedOut if state == ContainerState::NeverStarted => {
                 let timeout = self.request.smoke.timeout;
-                let error = format!(
+                let mut reason = format!(
                     "started no container within {timeout:?}, including the time to fetch the image"
                 );
-                return AttemptOutcome::Unavailable(match self.error(&output).as_str() {
-                    "" => error,
-                    said => format!("{error}: {said}"),
-                });
+                if !error.is_empty() {
+                    reason = format!("{reason}: {error}");
+                }
+                return AttemptOutcome::Unavailable(reason);
             }
-            End::OutOfTime => return AttemptOutcome::Ended(Outcome::TimedOut { engine, output }),
+            End::TimedOut => return AttemptOutcome::Finished(Outcome::TimedOut { engine, output }),
             End::Exited(status) if status.success() => {
-                return AttemptOutcome::Ended(Outcome::Passed { engine });
+                return AttemptOutcome::Finished(Outcome::Passed { engine });
             }
             End::Exited(status) => status,
         };
-        let error = self.error(&output);
-        let engines_own = match state {
+        let is_engine_error = match state {
             ContainerState::Started => false,
-            ContainerState::NeverStarted => !IMAGES_FAULT.iter().any(|text| error.contains(text)),
+            ContainerState::NeverStarted => !IMAGE_ERRORS.iter().any(|text| error.contains(text)),
             ContainerState::Unknown | ContainerState::Silent => status.code() == Some(125),
         };
-        if engines_own {
+        if is_engine_error {
             return AttemptOutcome::Unavailable(if error.is_empty() {
                 status.to_string()
             } else {
                 error
             });
         }
-        AttemptOutcome::Ended(Outcome::Failed {
+        AttemptOutcome::Finished(Outcome::Failed {
             engine,
             exit: status.code(),
             output,
         })
     }
 
-    /// Whether the container's command was ever started.
-    fn state(&self) -> ContainerState {
+    /// Determines whether the container's command was started.
+    fn container_state(&self) -> ContainerState {
         let args = [
             "inspect",
             "--type=container",
             "--format={{.State.StartedAt}}",
             &self.request.container,
         ];
-        let Ok(ran) = self.ask(&args, ANSWER) else {
+        let Ok(result) = self.query(&args, QUERY_TIMEOUT) else {
             return ContainerState::Silent;
         };
-        match ran.end {
-            End::Exited(status) if status.success() => ran
+        match result.end {
+            End::Exited(status) if status.success() => result
                 .output
                 .lines()
-                .find_map(started)
+                .find_map(parse_start_time)
                 .unwrap_or(ContainerState::Unknown),
-            End::Exited(_) if is_absence(&ran.output) => ContainerState::NeverStarted,
+            End::Exited(_) if is_absence(&result.output) => ContainerState::NeverStarted,
             End::Exited(_) => ContainerState::Unknown,
-            End::OutOfTime | End::Interrupted => ContainerState::Silent,
+            End::TimedOut | End::Interrupted => ContainerState::Silent,
         }
     }
 
-    /// Removes the container, dead or alive; why it could not be.
-    fn remove(&self, patience: Duration) -> Option<String> {
-        let why = match self.ask(
-            &["rm", "--force", "--volumes", &self.request.container],
-            patience,
-        ) {
-            Ok(Ran {
-                end: End::Exited(status),
-                output,
-                ..
-            }) => {
-                if status.success() || is_absence(&output) {
+    /// Removes the container, running or not. Returns the reason of a failure.
+    fn remove_container(&self, timeout: Duration) -> Option<String> {
+        let container = &self.request.container;
+        let args = ["rm", "--force", "--volumes", container];
+        let reason = match self.query(&args, timeout) {
+            Ok(result) => match result.end {
+                End::Exited(status) if status.success() || is_absence(&result.output) => {
                     return None;
                 }
-                self.error(&output)
-            }
-            Ok(_) => format!("no response within {patience:?}"),
-            Err(error) => unstarted(self.engine, &error),
+                End::Exited(_) => self.error_lines(&result.output),
+                End::TimedOut | End::Interrupted => format!("no response within {timeout:?}"),
+            },
+            Err(error) => spawn_error(self.engine, &error),
         };
-        Some(format!(
-            "{} ({}: {why})",
-            self.request.container, self.engine
-        ))
+        Some(format!("{container} ({}: {reason})", self.engine))
     }
 
-    /// Asks the engine something; also while the run is being interrupted.
-    fn ask(&self, args: &[&str], patience: Duration) -> io::Result<Ran> {
+    /// Runs a query or a cleanup command of the engine, even after an interruption of the run.
+    fn query(&self, args: &[&str], timeout: Duration) -> io::Result<ProcessResult> {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let until = Instant::now() + patience;
-        self.start(
-            &args,
-            None,
-            &Bounds {
-                until,
-                interrupted: None,
-                secrets: self.secrets,
-            },
-        )
-    }
-
-    /// Makes the engine do something within the run's time.
-    fn call(&self, args: &[String], feed: Option<Feed>, until: Instant) -> io::Result<Ran> {
-        let interrupted = Some(self.around.interrupted.as_ref());
-        self.start(
-            args,
-            feed,
-            &Bounds {
-                until,
-                interrupted,
-                secrets: self.secrets,
-            },
-        )
-    }
-
-    fn start(&self, args: &[String], feed: Option<Feed>, bounds: &Bounds<'_>) -> io::Result<Ran> {
-        process::run(
-            self.engine.command(self.request.smoke, self.around, args),
-            feed,
-            bounds,
-        )
-    }
-
-    /// What of an engine's output is its error: the lines that say so, or else the last ones.
-    fn error(&self, output: &str) -> String {
-        let output = output.replace(&self.request.container, "the container");
-        // docker's client puts its own name first, some versions of it.
-        let lines = output
-            .lines()
-            .map(|line| line.trim().trim_start_matches("docker: "));
-        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-        let says_so = |line: &&&str| {
-            ["Error", "Cannot"]
-                .iter()
-                .any(|start| line.starts_with(start))
+        let limits = Limits {
+            deadline: Instant::now() + timeout,
+            interrupted: None,
+            secrets: self.secrets,
         };
-        let errors: Vec<_> = lines.iter().filter(says_so).copied().collect();
+        process::run(self.command(&args), None, &limits)
+    }
+
+    /// Runs a command of the engine within the timeout of the run.
+    fn execute(
+        &self,
+        args: &[String],
+        input: Option<InputWriter>,
+        deadline: Instant,
+    ) -> Result<ProcessResult, AttemptOutcome> {
+        let limits = Limits {
+            deadline,
+            interrupted: Some(&self.context.interrupted),
+            secrets: self.secrets,
+        };
+        process::run(self.command(args), input, &limits)
+            .map_err(|error| AttemptOutcome::Unavailable(spawn_error(self.engine, &error)))
+    }
+
+    fn command(&self, args: &[String]) -> Command {
+        self.engine.command(self.request.smoke, self.context, args)
+    }
+
+    /// The error in an engine's output: the lines that start like one, or else the last three lines.
+    fn error_lines(&self, output: &str) -> String {
+        let output = self.hide_container_name(output);
+        // Some versions of docker's client prefix the line with their name.
+        let lines: Vec<_> = output
+            .lines()
+            .map(|line| line.trim().trim_start_matches("docker: "))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let errors: Vec<_> = lines
+            .iter()
+            .copied()
+            .filter(|line| line.starts_with("Error") || line.starts_with("Cannot"))
+            .collect();
         if errors.is_empty() {
             lines[lines.len().saturating_sub(3)..].join("; ")
         } else {
             errors.join("; ")
         }
     }
+
+    fn hide_container_name(&self, output: &str) -> String {
+        output.replace(&self.request.container, "the container")
+    }
 }
 
-/// Whether the exit code alone is inconclusive.
-fn needs_state(end: End) -> bool {
+/// Whether the end of the engine does not determine if the command was started.
+fn is_inconclusive(end: End) -> bool {
     match end {
         End::Exited(status) => matches!(status.code(), Some(125..=127)),
-        End::OutOfTime => true,
+        End::TimedOut => true,
         End::Interrupted => false,
     }
 }
 
-/// A line with a time, `2026-01-02T03:04:05Z` or as Go prints it; the zero time is year 1.
-fn started(line: &str) -> Option<ContainerState> {
+/// Parses a line with a time, as RFC 3339 or in Go's format. The zero time, in year 1, means that the
+/// container was never started.
+fn parse_start_time(line: &str) -> Option<ContainerState> {
     let mut date = line.trim().splitn(3, '-');
     let year: u32 = date.next()?.parse().ok()?;
     let month: u32 = date.next()?.parse().ok()?;
-    ((1..=12).contains(&month) && date.next().is_some()).then_some(if year > 1 {
-        ContainerState::Started
-    } else {
-        ContainerState::NeverStarted
-    })
+    date.next()?;
+    match (year, month) {
+        (..=1, 1..=12) => Some(ContainerState::NeverStarted),
+        (_, 1..=12) => Some(ContainerState::Started),
+        _ => None,
+    }
 }
 
 fn is_absence(output: &str) -> bool {
@@ -356,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_zero_time_is_never() {
+    fn zero_time_means_never_started() {
         for (line, state) in [
             (
                 "0001-01-01 00:00:00 +0000 UTC",
@@ -376,7 +367,7 @@ mod tests {
             ("1-2", None),
             ("2026-13-01", None),
         ] {
-            assert_eq!(started(line), state, "{line}");
+            assert_eq!(parse_start_time(line), state, "{line}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command lines of container engines.
 //!
-//! Both engines take the same words but for what is marked here. Values of `smoke.env` are on none
-//! of these lines: the engine takes them from its own environment, by name.
+//! Both engines accept the same arguments, with the exceptions in this file. The arguments contain the
+//! names of `smoke.env`, but not the values: the engine reads them from its environment.
 
 use std::{fmt, process::Command};
 
@@ -11,16 +11,15 @@ use crate::config::Smoke;
 /// A container engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineName {
-    /// podman.
+    /// podman
     Podman,
-    /// docker.
+    /// docker
     Docker,
 }
 
-/// Flags that precede the engine's subcommand, each with a value. podman also accepts them after
-/// it, but the commands that manage the container need them too, because they determine where it
-/// is.
-const PODMAN_WIDE: &[&str] = &[
+/// Global flags, which precede the subcommand and have a value. They select the storage or the daemon,
+/// so the commands that manage the container need them as well as `run`.
+const PODMAN_GLOBAL_FLAGS: &[&str] = &[
     "--cgroup-manager",
     "--connection",
     "--conmon",
@@ -40,7 +39,7 @@ const PODMAN_WIDE: &[&str] = &[
     "--url",
     "--volumepath",
 ];
-const DOCKER_WIDE: &[&str] = &[
+const DOCKER_GLOBAL_FLAGS: &[&str] = &[
     "--config",
     "--context",
     "--host",
@@ -51,21 +50,21 @@ const DOCKER_WIDE: &[&str] = &[
 
 /// An image as passed to an engine.
 pub(super) enum Image {
-    /// In a registry.
+    /// An image in a registry.
     Reference {
         /// `NAME@sha256:…`.
         text: String,
-        /// Over plain HTTP.
+        /// Whether the registry uses plain HTTP.
         plain: bool,
         /// `os/architecture`.
         platform: String,
     },
-    /// In the engine's own storage, by its ID.
+    /// The ID of an image in the engine's storage.
     Id(String),
 }
 
 impl EngineName {
-    /// The program.
+    /// The name of the program.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Podman => "podman",
@@ -73,21 +72,27 @@ impl EngineName {
         }
     }
 
-    /// The engine with these arguments, and with nothing but the given environment.
-    pub(super) fn command(self, smoke: &Smoke, around: &EngineContext, args: &[String]) -> Command {
-        let (wide, _) = self.split(&smoke.engine_args);
+    /// The command line of the engine, with only the variables of the context.
+    pub(super) fn command(
+        self,
+        smoke: &Smoke,
+        context: &EngineContext,
+        args: &[String],
+    ) -> Command {
+        let (global, _) = self.split_flags(&smoke.engine_args);
         let mut command = Command::new(self.as_str());
         command
             .env_clear()
-            .envs(around.variables.iter().map(|(name, value)| (name, value)));
-        command.args(wide).args(args);
+            .envs(context.variables.iter().map(|(name, value)| (name, value)));
+        command.args(global).args(args);
         command
     }
 
-    /// `run`. The flags that repin guarantees follow the configured ones, so that they win.
-    pub(super) fn run(self, request: &Request<'_>, image: &Image) -> Vec<String> {
+    /// The arguments of `run`. The flags that repin guarantees follow the configured ones, so that they
+    /// take precedence.
+    pub(super) fn run_args(self, request: &Request<'_>, image: &Image) -> Vec<String> {
         let smoke = request.smoke;
-        let (_, flags) = self.split(&smoke.engine_args);
+        let (_, flags) = self.split_flags(&smoke.engine_args);
         let mut args = vec!["run".to_owned()];
         args.extend(flags.into_iter().map(str::to_owned));
         args.push(format!("--name={}", request.container));
@@ -96,8 +101,8 @@ impl EngineName {
             request.repository.canonical(),
             request.image.digest
         ));
-        // Kept until it was asked whether it had started: 125 to 127 can be the engine's exit or
-        // the command's.
+        // The container must remain until `inspect` reports whether it started: 125 to 127 can be exit
+        // codes of the engine or of the command.
         args.extend(
             [
                 "--rm=false",
@@ -112,22 +117,23 @@ impl EngineName {
         }
         if self == Self::Podman {
             args.push("--quiet".to_owned());
-            // podman hands the proxies' variables on, and they may hold passwords.
-            args.extend((!smoke.network).then(|| "--http-proxy=false".to_owned()));
+            if !smoke.network {
+                // podman passes the proxy variables to the container, and they may contain passwords.
+                args.push("--http-proxy=false".to_owned());
+            }
         }
-        args.extend(smoke.user.iter().map(|user| format!("--user={user}")));
-        args.extend(
-            smoke
-                .env
-                .iter()
-                .flat_map(|name| ["-e".to_owned(), name.clone()]),
-        );
-        args.extend(self.image(image));
+        if let Some(user) = &smoke.user {
+            args.push(format!("--user={user}"));
+        }
+        for name in &smoke.env {
+            args.extend(["-e".to_owned(), name.clone()]);
+        }
+        args.extend(self.image_args(image));
         args.extend(smoke.command.iter().cloned());
         args
     }
 
-    fn image(self, image: &Image) -> Vec<String> {
+    fn image_args(self, image: &Image) -> Vec<String> {
         match image {
             Image::Id(id) => vec!["--pull=never".to_owned(), id.clone()],
             Image::Reference {
@@ -139,36 +145,37 @@ impl EngineName {
                     "--pull=missing".to_owned(),
                     format!("--platform={platform}"),
                 ];
-                args.extend(
-                    (*plain && self == Self::Podman).then(|| "--tls-verify=false".to_owned()),
-                );
+                if *plain && self == Self::Podman {
+                    args.push("--tls-verify=false".to_owned());
+                }
                 args.push(text.clone());
                 args
             }
         }
     }
 
-    /// The configured flags: those before the subcommand, and the others.
-    fn split(self, args: &[String]) -> (Vec<&str>, Vec<&str>) {
-        let known = if self == Self::Podman {
-            PODMAN_WIDE
-        } else {
-            DOCKER_WIDE
+    /// Splits the configured flags into global flags and flags of `run`.
+    fn split_flags(self, args: &[String]) -> (Vec<&str>, Vec<&str>) {
+        let known = match self {
+            Self::Podman => PODMAN_GLOBAL_FLAGS,
+            Self::Docker => DOCKER_GLOBAL_FLAGS,
         };
-        let (mut wide, mut others) = (Vec::new(), Vec::new());
+        let (mut global, mut run) = (Vec::new(), Vec::new());
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
-            let (name, value) = arg
+            if known.contains(&arg) {
+                global.push(arg);
+                global.extend(args.next());
+            } else if arg
                 .split_once('=')
-                .map_or((arg, None), |(name, value)| (name, Some(value)));
-            if known.contains(&name) {
-                wide.push(arg);
-                wide.extend(if value.is_none() { args.next() } else { None });
+                .is_some_and(|(name, _)| known.contains(&name))
+            {
+                global.push(arg);
             } else {
-                others.push(arg);
+                run.push(arg);
             }
         }
-        (wide, others)
+        (global, run)
     }
 }
 
@@ -184,8 +191,8 @@ mod tests {
 
     fn split(name: EngineName, args: &[&str]) -> (String, String) {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let (wide, others) = name.split(&args);
-        (wide.join(" "), others.join(" "))
+        let (global, run) = name.split_flags(&args);
+        (global.join(" "), run.join(" "))
     }
 
     #[test]
@@ -200,16 +207,16 @@ mod tests {
             "--storage-driver",
             "vfs",
         ];
-        let (wide, others) = split(EngineName::Podman, &args);
-        assert_eq!(wide, "--root /r --runtime=runc --storage-driver vfs");
-        assert_eq!(others, "--ulimit nofile=1 --privileged");
-        // docker's run command has a flag of that name.
-        let (wide, others) = split(
+        let (global, run) = split(EngineName::Podman, &args);
+        assert_eq!(global, "--root /r --runtime=runc --storage-driver vfs");
+        assert_eq!(run, "--ulimit nofile=1 --privileged");
+        // `--runtime` is a flag of `docker run`.
+        let (global, run) = split(
             EngineName::Docker,
             &["--runtime=runc", "--host", "unix:///x", "--cap-drop=all"],
         );
         assert_eq!(
-            (wide.as_str(), others.as_str()),
+            (global.as_str(), run.as_str()),
             ("--host unix:///x", "--runtime=runc --cap-drop=all")
         );
         assert_eq!(

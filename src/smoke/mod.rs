@@ -1,13 +1,12 @@
-//! The smoke command: does it work in the image, as a container engine runs it?
+//! Runs the smoke command in an image with a container engine.
 //!
-//! One image at a time: a [`Request`] comes in, a [`SmokeReport`] goes out; `checks` judges it.
-//! Nothing is read from the process's environment and nothing is printed: variables, names and the
-//! flag that interrupts a run are passed in. Blocking: it waits for processes, so run it in a
-//! thread.
+//! The input is a [`Request`] for one image; the output is a [`SmokeReport`], which `checks` judges.
+//! The module neither reads the environment nor prints: the caller passes the variables, the names and
+//! the interrupt flag. It blocks while processes run, so it needs its own thread.
 //!
-//! The engine fetches the image by itself, by digest and with its own credentials, from the
-//! registry that repin read; for an image layout it is handed an archive of verified blobs. The
-//! deadline counts both, the fetching and the run.
+//! The engine fetches the image by digest, with its own credentials, from the registry that repin read.
+//! For an image layout, it loads an archive of verified blobs. The timeout includes the fetch and the
+//! run.
 
 mod archive;
 mod attempt;
@@ -15,8 +14,8 @@ mod capture;
 mod engine;
 mod probe;
 mod process;
+mod process_tree;
 mod secrets;
-mod tree;
 
 use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
 
@@ -33,111 +32,107 @@ pub use secrets::{MissingSecret, Secrets};
 
 use self::attempt::{Attempt, AttemptOutcome};
 
-/// Where an engine gets the image from.
+/// The source of the image for an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageLocation {
-    /// A repository of a registry.
+    /// A repository in a registry.
     Registry {
-        /// `HOST[:PORT]/PATH`.
+        /// The name: `HOST[:PORT]/PATH`.
         name: String,
-        /// Plain HTTP. podman needs a flag; docker uses it for loopback addresses and for
-        /// registries that its daemon lists.
+        /// Whether the registry uses plain HTTP. podman needs a flag; docker uses plain HTTP for loopback
+        /// addresses and for the insecure registries of its daemon.
         plain: bool,
     },
-    /// An OCI image layout in this directory.
+    /// The directory of an OCI image layout.
     Layout(PathBuf),
 }
 
 /// One run of the smoke command.
 pub struct Request<'r> {
-    /// What is run, and how.
+    /// The configuration of the command.
     pub smoke: &'r Smoke,
-    /// The name that the image is pinned by.
+    /// The repository of the pinned image.
     pub repository: &'r Repository,
-    /// What the image is.
+    /// The digest and the platforms of the image.
     pub image: &'r ImageFacts,
-    /// Where its bytes are.
-    pub place: &'r ImageLocation,
-    /// The container's name: letters, digits, `-` and `_`, and no other run's.
+    /// The source of the image.
+    pub location: &'r ImageLocation,
+    /// The container's unique name, of letters, digits, `-` and `_`.
     pub container: String,
 }
 
-/// What surrounds every run.
+/// The properties of this process and machine that every run needs.
 pub struct EngineContext {
-    /// The whole environment of the engine; `smoke.env` is taken from it.
+    /// The complete environment of the engine, including the variables of `smoke.env`.
     pub variables: Vec<(OsString, OsString)>,
-    /// This machine's architecture, as Rust calls it: `x86_64`, `aarch64`.
+    /// This machine's architecture, as in Rust: `x86_64`, `aarch64`.
     pub machine: String,
-    /// Set (by a signal's handler): kill what runs, clean up, come back.
+    /// A signal handler sets this flag to kill the running command and clean up.
     pub interrupted: std::sync::Arc<AtomicBool>,
 }
 
-/// What happened.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct SmokeReport {
-    /// The platform that was run, or would have been; `None`: the image has none for this machine.
+    /// The platform for this machine, or `None` if the image has none.
     pub platform: Option<Platform>,
     /// The platforms of the image that this machine does not run.
-    pub others: Vec<Platform>,
-    /// How it ended.
+    pub other_platforms: Vec<Platform>,
+    /// The outcome.
     pub outcome: Outcome,
-    /// A container that could not be removed, and why.
-    pub left_behind: Option<String>,
+    /// A container that could not be removed, with the reason.
+    pub unremoved_container: Option<String>,
 }
 
-/// How a smoke run ended. Output is free of secrets, capped, and else as it came: escape it before
-/// it is shown.
+/// The outcome of a run. Secrets in the output are masked and its length is limited. It must be escaped
+/// before it is printed.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The command exited with 0.
     Passed {
-        /// What ran it.
+        /// The engine of the run.
         engine: EngineName,
     },
-    /// The command failed, or the image has no such command.
+    /// The command failed, or the image does not contain it.
     Failed {
-        /// What ran it.
+        /// The engine of the run.
         engine: EngineName,
-        /// `None`: a signal ended the engine.
+        /// The exit code, or `None` if a signal ended the engine.
         exit: Option<i32>,
-        /// Standard output and standard error as they came.
+        /// Standard output and standard error, interleaved.
         output: String,
     },
-    /// The command was still running when its time was over. It is dead.
+    /// The command exceeded the timeout and was killed.
     TimedOut {
-        /// What ran it.
+        /// The engine of the run.
         engine: EngineName,
-        /// Standard output and standard error until then.
+        /// Standard output and standard error, interleaved.
         output: String,
     },
-    /// No engine got as far as running the command: each with its own error.
+    /// No engine could run the command: the error of each.
     Unavailable(Vec<(EngineName, String)>),
-    /// The image has no platform that this machine runs.
+    /// The image has no platform for this machine.
     NoPlatform {
-        /// `linux/…`.
+        /// The platform of this machine: `linux/…`.
         machine: String,
     },
-    /// The layout lacks a blob, or it does not verify.
-    Unread(Error),
-    /// Someone stopped the run. What ran is dead.
+    /// A blob of the layout is missing or does not match its digest.
+    UnreadableLayout(Error),
+    /// The run was interrupted and the command was killed.
     Interrupted,
 }
 
 impl ImageLocation {
-    /// Where an engine finds `repository`; `mapping` is
-    /// [`Sources::mapping`](crate::registry::Sources::mapping) of it.
-    pub fn of(repository: &Repository, mapping: Option<(&Where, String)>) -> Self {
+    /// The location of `repository`, given its
+    /// [`Sources::mapping`](crate::registry::Sources::mapping).
+    pub fn for_repository(repository: &Repository, mapping: Option<(&Where, String)>) -> Self {
         match mapping {
             Some((Where::Layouts(directory), rest)) => Self::Layout(directory.join(rest)),
             Some((Where::Registry(endpoint), rest)) => {
-                let parts = [endpoint.host.as_str(), &endpoint.path, &rest];
-                let name = parts
-                    .into_iter()
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>()
-                    .join("/");
+                let mut parts = vec![endpoint.host.as_str(), &endpoint.path, &rest];
+                parts.retain(|part| !part.is_empty());
                 Self::Registry {
-                    name,
+                    name: parts.join("/"),
                     plain: endpoint.plain,
                 }
             }
@@ -149,7 +144,7 @@ impl ImageLocation {
     }
 }
 
-/// Whether a host with an optional port is this machine.
+/// Whether a host, with an optional port, is a loopback address.
 fn is_loopback(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         return address
@@ -163,58 +158,51 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Runs the command in the image, once, on the platform of this machine, by the first engine that
-/// can.
-pub fn run(request: &Request<'_>, secrets: &Secrets, around: &EngineContext) -> SmokeReport {
-    let machine = architecture(&around.machine);
-    let (fitting, others) = request
+/// Runs the command in the image once, on the platform of this machine, with the first available
+/// engine.
+pub fn run(request: &Request<'_>, secrets: &Secrets, context: &EngineContext) -> SmokeReport {
+    let machine = architecture(&context.machine);
+    let (supported, other): (Vec<_>, Vec<_>) = request
         .image
         .platforms
         .iter()
-        .partition::<Vec<_>, _>(|facts| runs_on(facts, machine));
-    let others = others
-        .into_iter()
-        .map(|facts| facts.platform.clone())
-        .collect();
-    let Some(chosen) = fitting.first() else {
-        let outcome = Outcome::NoPlatform {
+        .partition(|facts| runs_on(facts, machine));
+    let mut report = SmokeReport {
+        platform: None,
+        other_platforms: other
+            .into_iter()
+            .map(|facts| facts.platform.clone())
+            .collect(),
+        outcome: Outcome::NoPlatform {
             machine: format!("linux/{machine}"),
-        };
-        return SmokeReport {
-            platform: None,
-            others,
-            outcome,
-            left_behind: None,
-        };
+        },
+        unremoved_container: None,
     };
-    let mut left_behind = None;
+    let Some(platform) = supported.first() else {
+        return report;
+    };
+    report.platform = Some(platform.platform.clone());
     let mut errors = Vec::new();
-    let mut outcome = None;
-    for engine in engines(request.smoke.engine).iter().copied() {
-        let tried = Attempt {
+    for &engine in engines(request.smoke.engine) {
+        let attempt = Attempt {
             request,
-            chosen,
+            platform,
             secrets,
-            around,
+            context,
             engine,
-        }
-        .run();
-        left_behind = left_behind.or(tried.left_behind);
-        match tried.tried {
+        };
+        let result = attempt.run();
+        report.unremoved_container = report.unremoved_container.or(result.unremoved_container);
+        match result.outcome {
             AttemptOutcome::Unavailable(error) => errors.push((engine, error)),
-            AttemptOutcome::Ended(ended) => {
-                outcome = Some(ended);
-                break;
+            AttemptOutcome::Finished(outcome) => {
+                report.outcome = outcome;
+                return report;
             }
         }
     }
-    let outcome = outcome.unwrap_or(Outcome::Unavailable(errors));
-    SmokeReport {
-        platform: Some(chosen.platform.clone()),
-        others,
-        outcome,
-        left_behind,
-    }
+    report.outcome = Outcome::Unavailable(errors);
+    report
 }
 
 fn engines(configured: Engine) -> &'static [EngineName] {
@@ -225,12 +213,12 @@ fn engines(configured: Engine) -> &'static [EngineName] {
     }
 }
 
-/// Engines run Linux images wherever they are, in a virtual machine if need be.
+/// Engines run Linux images on every system, if necessary in a virtual machine.
 fn runs_on(facts: &PlatformFacts, machine: &str) -> bool {
     facts.platform.os == "linux" && facts.platform.architecture == machine
 }
 
-/// Rust's name of an architecture as the image specification writes it (Go's `GOARCH`).
+/// Converts Rust's name of an architecture to the name in the image specification (Go's `GOARCH`).
 fn architecture(rust: &str) -> &str {
     match rust {
         "x86_64" => "amd64",
@@ -248,14 +236,14 @@ mod tests {
 
     use super::*;
 
-    fn place(repository: &str, mapping: Option<(&str, &str)>) -> ImageLocation {
+    fn location(repository: &str, mapping: Option<(&str, &str)>) -> ImageLocation {
         let mapping =
-            mapping.map(|(place, rest)| (Where::parse(place, Path::new("/base")).unwrap(), rest));
-        ImageLocation::of(
+            mapping.map(|(source, rest)| (Where::parse(source, Path::new("/base")).unwrap(), rest));
+        ImageLocation::for_repository(
             &Repository::parse(repository).unwrap(),
             mapping
                 .as_ref()
-                .map(|(place, rest)| (place, (*rest).to_owned())),
+                .map(|(source, rest)| (source, (*rest).to_owned())),
         )
     }
 
@@ -267,33 +255,33 @@ mod tests {
     }
 
     #[test]
-    fn engines_look_where_repin_looked() {
+    fn location_follows_the_configured_sources() {
         assert_eq!(
-            place("nginx", None),
+            location("nginx", None),
             registry("docker.io/library/nginx", false)
         );
         assert_eq!(
-            place("GHCR.io/acme/app", None),
+            location("GHCR.io/acme/app", None),
             registry("ghcr.io/acme/app", false)
         );
         assert_eq!(
-            place("ghcr.io/acme/app", Some(("oci:images", "app"))),
+            location("ghcr.io/acme/app", Some(("oci:images", "app"))),
             ImageLocation::Layout("/base/images/app".into())
         );
         assert_eq!(
-            place("ghcr.io/a/b", Some(("https://m.example/x", "b"))),
+            location("ghcr.io/a/b", Some(("https://m.example/x", "b"))),
             registry("m.example/x/b", false)
         );
         assert_eq!(
-            place("ghcr.io/a/b", Some(("http://m.example", "a/b"))),
+            location("ghcr.io/a/b", Some(("http://m.example", "a/b"))),
             registry("m.example/a/b", true)
         );
         assert_eq!(
-            place("ghcr.io/a/b", Some(("http://m.example/c", ""))),
+            location("ghcr.io/a/b", Some(("http://m.example/c", ""))),
             registry("m.example/c", true)
         );
         assert_eq!(
-            place("ghcr.io/a/b", Some(("https://127.0.0.1:5000", "b"))),
+            location("ghcr.io/a/b", Some(("https://127.0.0.1:5000", "b"))),
             registry("127.0.0.1:5000/b", false)
         );
     }
@@ -320,13 +308,13 @@ mod tests {
             assert!(!is_loopback(host), "{host}");
         }
         assert_eq!(
-            place("localhost:5000/app", None),
+            location("localhost:5000/app", None),
             registry("localhost:5000/app", true)
         );
     }
 
     #[test]
-    fn architectures_have_the_specifications_names() {
+    fn architectures_have_their_oci_names() {
         assert_eq!(
             ["x86_64", "aarch64", "riscv64", "s390x"].map(architecture),
             ["amd64", "arm64", "riscv64", "s390x"]

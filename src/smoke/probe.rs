@@ -1,7 +1,7 @@
-//! Whether a container engine is there, found out without anything being written.
+//! Checks whether a container engine is available, without writing anything.
 //!
-//! podman is asked only for its version: every other query creates its storage. docker's
-//! client asks its daemon.
+//! podman only reports its version, because every other command creates its storage. docker's client
+//! queries its daemon.
 
 use std::{
     io,
@@ -10,54 +10,50 @@ use std::{
 
 use super::{
     EngineContext, EngineName, Secrets, engines,
-    process::{self, Bounds, End, Ran},
+    process::{self, End, Limits},
 };
 use crate::config::Smoke;
 
 /// The time limit for a query to an engine.
-const ANSWER: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Each engine that the smoke command may be run by: what it says about its version, or why it
-/// cannot be asked. Output is capped, and else as it came: escape it before it is shown.
-pub fn probe(smoke: &Smoke, around: &EngineContext) -> Vec<(EngineName, Result<String, String>)> {
+/// Returns the version or the error of each engine that the smoke command may use. The length of the
+/// text is limited. It must be escaped before it is printed.
+pub fn probe(smoke: &Smoke, context: &EngineContext) -> Vec<(EngineName, Result<String, String>)> {
     engines(smoke.engine)
         .iter()
-        .map(|name| (*name, version(*name, smoke, around)))
+        .map(|name| (*name, version(*name, smoke, context)))
         .collect()
 }
 
-fn version(name: EngineName, smoke: &Smoke, around: &EngineContext) -> Result<String, String> {
+fn version(name: EngineName, smoke: &Smoke, context: &EngineContext) -> Result<String, String> {
     let args: &[&str] = match name {
         EngineName::Podman => &["--version"],
         EngineName::Docker => &["version", "--format", "docker {{.Server.Version}}"],
     };
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let secrets = Secrets::of(&[], &[]).map_err(|missing| missing.to_string())?;
-    let bounds = Bounds {
-        until: Instant::now() + ANSWER,
-        interrupted: Some(&around.interrupted),
+    let secrets = Secrets::from_variables(&[], &[]).map_err(|missing| missing.to_string())?;
+    let limits = Limits {
+        deadline: Instant::now() + QUERY_TIMEOUT,
+        interrupted: Some(&context.interrupted),
         secrets: &secrets,
     };
-    let ran = process::run(name.command(smoke, around, &args), None, &bounds)
-        .map_err(|error| unstarted(name, &error));
-    let Ran { end, output, .. } = ran?;
-    let message = output
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ");
-    match end {
+    let result = process::run(name.command(smoke, context, &args), None, &limits)
+        .map_err(|error| spawn_error(name, &error))?;
+    let mut lines: Vec<_> = result.output.lines().map(str::trim).collect();
+    lines.retain(|line| !line.is_empty());
+    let message = lines.join("; ");
+    match result.end {
         End::Exited(status) if status.success() => Ok(message),
         End::Exited(status) if message.is_empty() => Err(status.to_string()),
         End::Exited(_) => Err(message),
-        End::OutOfTime => Err(format!("no response within {ANSWER:?}")),
+        End::TimedOut => Err(format!("no response within {QUERY_TIMEOUT:?}")),
         End::Interrupted => Err("interrupted".to_owned()),
     }
 }
 
-/// Why an engine's program could not be started.
-pub(super) fn unstarted(name: EngineName, error: &io::Error) -> String {
+/// Describes the failure to start an engine's program.
+pub(super) fn spawn_error(name: EngineName, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("`{name}` was not found in PATH"),
         _ => error.to_string(),
@@ -72,20 +68,14 @@ mod tests {
     use crate::config::Engine;
 
     fn smoke(engine: Engine) -> Smoke {
-        let (command, env, engine_args) = (
-            vec!["x".to_owned()],
-            Vec::new(),
-            vec!["--root".to_owned(), "/r".to_owned()],
-        );
-        let timeout = Duration::from_secs(60);
         Smoke {
-            command,
+            command: vec!["x".to_owned()],
             user: None,
-            env,
+            env: Vec::new(),
             network: false,
-            timeout,
+            timeout: Duration::from_secs(60),
             engine,
-            engine_args,
+            engine_args: vec!["--root".to_owned(), "/r".to_owned()],
             skip_when_unavailable: false,
         }
     }
@@ -100,14 +90,14 @@ mod tests {
     fn each_engine_reports_its_version_or_its_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = format!("{}:/bin:/usr/bin", dir.path().display());
-        let around = EngineContext {
+        let context = EngineContext {
             variables: vec![("PATH".into(), path.into())],
             machine: "x86_64".to_owned(),
             interrupted: Arc::default(),
         };
         program(dir.path(), "podman", "echo \"podman version $*\"");
         program(dir.path(), "docker", "echo Cannot connect >&2; exit 1");
-        let found = probe(&smoke(Engine::Auto), &around);
+        let found = probe(&smoke(Engine::Auto), &context);
         assert_eq!(
             found[0],
             (
@@ -119,13 +109,13 @@ mod tests {
             found[1],
             (EngineName::Docker, Err("Cannot connect".to_owned()))
         );
-        assert_eq!(probe(&smoke(Engine::Docker), &around).len(), 1);
+        assert_eq!(probe(&smoke(Engine::Docker), &context).len(), 1);
     }
 
     #[test]
     fn missing_program_is_named() {
         assert_eq!(
-            unstarted(EngineName::Docker, &io::ErrorKind::NotFound.into()),
+            spawn_error(EngineName::Docker, &io::ErrorKind::NotFound.into()),
             "`docker` was not found in PATH"
         );
     }

@@ -1,4 +1,4 @@
-//! One process with everything that it starts: bounded in time, its output drained and capped.
+//! Runs a process with its descendants, with a time limit and a limited output.
 
 use std::{
     io::{self, Read, Write},
@@ -15,81 +15,90 @@ use std::{
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::{capture::Capture, secrets::Secrets, tree};
+use super::{capture::Capture, process_tree, secrets::Secrets};
 use crate::error::Error;
 
-/// How long a process that was asked to end has for it.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long to wait for output that another process may still be writing.
+/// The time limit for output that another process may still write.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How soon an interruption is seen.
-const TICK: Duration = Duration::from_millis(50);
+/// The interval of checks for an interruption.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Writes a process's standard input.
-pub(super) type Feed = Box<dyn FnOnce(&mut dyn Write) -> Result<(), FeedError> + Send>;
+/// Writes the standard input of a process.
+pub(super) type InputWriter = Box<dyn FnOnce(&mut dyn Write) -> Result<(), InputError> + Send>;
 
-/// Why standard input was not written to its end.
-pub(super) enum FeedError {
-    /// The process did not read its input: its exit code has the reason.
+/// The reason that the input was not written completely.
+pub(super) enum InputError {
+    /// The process stopped reading. Its exit code contains the reason.
     Pipe,
-    /// There was nothing right to write.
+    /// The source of the input failed.
     Source(Error),
 }
 
-/// What bounds a run.
-pub(super) struct Bounds<'b> {
-    /// It is ended then.
-    pub(super) until: Instant,
-    /// It is ended once this is set.
+/// The limits of a run.
+pub(super) struct Limits<'b> {
+    /// The process is ended at this time.
+    pub(super) deadline: Instant,
+    /// The process is ended when this flag is set.
     pub(super) interrupted: Option<&'b AtomicBool>,
-    /// Taken out of what it printed.
+    /// Masked in the output.
     pub(super) secrets: &'b Secrets,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
-    /// By itself.
     Exited(ExitStatus),
-    /// Its time was over.
-    OutOfTime,
-    /// Someone interrupted it.
+    TimedOut,
     Interrupted,
 }
 
-/// A process that is no more.
-pub(super) struct Ran {
-    /// How it ended.
+impl End {
+    pub(super) fn exit_code(self) -> Option<i32> {
+        match self {
+            Self::Exited(status) => status.code(),
+            Self::TimedOut | Self::Interrupted => None,
+        }
+    }
+
+    pub(super) fn is_success(self) -> bool {
+        matches!(self, Self::Exited(status) if status.success())
+    }
+}
+
+/// The result of a process.
+pub(super) struct ProcessResult {
     pub(super) end: End,
-    /// What it printed, without secrets.
+    /// Standard output and standard error, with masked secrets.
     pub(super) output: String,
-    /// Why its input could not be written.
-    pub(super) unfed: Option<Error>,
+    /// The failure of the input's source.
+    pub(super) input_error: Option<Error>,
 }
 
 enum Event {
     Exited,
-    Drained,
-    Fed(Option<Error>),
+    OutputClosed,
+    InputWritten(Option<Error>),
 }
 
-/// The events of a process so far.
-struct ProcessEvents {
+/// The state of a process according to its events.
+struct ProcessState {
     events: Receiver<Event>,
-    exited: bool,
-    drained: bool,
-    fed: bool,
-    unfed: Option<Error>,
+    is_exited: bool,
+    is_output_closed: bool,
+    is_input_written: bool,
+    input_error: Option<Error>,
 }
 
-/// Runs a process to its end, or to the end of its time; then nothing of its group is left.
+/// Runs a process until it exits or reaches a limit, then kills its process group and descendants.
 pub(super) fn run(
     mut command: Command,
-    feed: Option<Feed>,
-    bounds: &Bounds<'_>,
-) -> io::Result<Ran> {
+    input: Option<InputWriter>,
+    limits: &Limits<'_>,
+) -> io::Result<ProcessResult> {
     let (reader, writer) = io::pipe()?;
-    command.stdin(if feed.is_some() {
+    command.stdin(if input.is_some() {
         Stdio::piped()
     } else {
         Stdio::null()
@@ -99,98 +108,100 @@ pub(super) fn run(
         .stderr(writer)
         .process_group(0);
     let mut child = command.spawn()?;
-    // Our copies of the pipe's writing end live in the command; the reader would wait for them.
+    // The command contains this process's copies of the writer, for which the reader would wait.
     drop(command);
     let leader = Pid::from_child(&child);
     let (sender, events) = mpsc::channel();
-    let capture = Arc::new(Mutex::new(Capture::new(bounds.secrets)));
-    let mut watch = ProcessEvents {
+    let capture = Arc::new(Mutex::new(Capture::new(limits.secrets)));
+    let mut state = ProcessState {
         events,
-        exited: false,
-        drained: false,
-        fed: true,
-        unfed: None,
+        is_exited: false,
+        is_output_closed: false,
+        is_input_written: true,
+        input_error: None,
     };
-    if let (Some(feed), Some(stdin)) = (feed, child.stdin.take()) {
-        watch.fed = false;
-        write_input(feed, stdin, sender.clone());
+    if let (Some(input), Some(stdin)) = (input, child.stdin.take()) {
+        state.is_input_written = false;
+        write_input(input, stdin, sender.clone());
     }
-    drain(reader, Arc::clone(&capture), sender.clone());
-    wait_for(leader, sender);
-    let in_time = watch.until(bounds.until, bounds.interrupted, |watch| watch.exited);
-    let known = tree::descendants(leader);
-    if !watch.exited {
-        tree::ask(leader);
-        watch.until(Instant::now() + GRACE, None, |watch| watch.exited);
+    capture_output(reader, Arc::clone(&capture), sender.clone());
+    watch_exit(leader, sender);
+    let waited = state.wait(limits.deadline, limits.interrupted, |state| state.is_exited);
+    let descendants = process_tree::descendants(leader);
+    if !state.is_exited {
+        process_tree::terminate(leader);
+        state.wait(Instant::now() + GRACE, None, |state| state.is_exited);
     }
-    tree::kill(leader, &known);
-    watch.until(Instant::now() + DRAIN, None, |watch| {
-        watch.exited && watch.drained && watch.fed
+    process_tree::kill(leader, &descendants);
+    state.wait(Instant::now() + DRAIN, None, |state| {
+        state.is_exited && state.is_output_closed && state.is_input_written
     });
-    // Reaped only now: until here its number was the group's. What even a kill does not end is left
-    // to init.
-    let status = if watch.exited {
+    // Reaped only now, because the process ID is also the ID of the group. A process that survives
+    // SIGKILL is left to init.
+    let status = if state.is_exited {
         Some(child.wait()?)
     } else {
         None
     };
-    let end = match (in_time, status) {
+    let end = match (waited, status) {
         (WaitOutcome::Done, Some(status)) => End::Exited(status),
         (WaitOutcome::Interrupted, _) => End::Interrupted,
-        _ => End::OutOfTime,
+        _ => End::TimedOut,
     };
     let output = capture
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .text(bounds.secrets);
-    Ok(Ran {
+        .text(limits.secrets);
+    Ok(ProcessResult {
         end,
         output,
-        unfed: watch.unfed,
+        input_error: state.input_error,
     })
 }
 
-/// What waiting came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WaitOutcome {
     Done,
-    OutOfTime,
+    TimedOut,
     Interrupted,
 }
 
-impl ProcessEvents {
-    fn until(
+impl ProcessState {
+    /// Waits until `is_done` returns true, the deadline passes, or the flag is set.
+    fn wait(
         &mut self,
-        until: Instant,
+        deadline: Instant,
         interrupted: Option<&AtomicBool>,
-        done: impl Fn(&Self) -> bool,
+        is_done: impl Fn(&Self) -> bool,
     ) -> WaitOutcome {
         loop {
-            if done(self) {
+            if is_done(self) {
                 return WaitOutcome::Done;
             }
             if interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return WaitOutcome::Interrupted;
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return WaitOutcome::OutOfTime;
+            let mut timeout = deadline.saturating_duration_since(Instant::now());
+            if timeout.is_zero() {
+                return WaitOutcome::TimedOut;
             }
-            match self.events.recv_timeout(if interrupted.is_some() {
-                left.min(TICK)
-            } else {
-                left
-            }) {
-                Ok(Event::Exited) => self.exited = true,
-                Ok(Event::Drained) => self.drained = true,
-                Ok(Event::Fed(error)) => (self.fed, self.unfed) = (true, error),
+            if interrupted.is_some() {
+                timeout = timeout.min(POLL_INTERVAL);
+            }
+            match self.events.recv_timeout(timeout) {
+                Ok(Event::Exited) => self.is_exited = true,
+                Ok(Event::OutputClosed) => self.is_output_closed = true,
+                Ok(Event::InputWritten(error)) => {
+                    self.is_input_written = true;
+                    self.input_error = error;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                // All three have spoken.
+                // All threads have sent their event.
                 Err(RecvTimeoutError::Disconnected) => {
-                    return if done(self) {
+                    return if is_done(self) {
                         WaitOutcome::Done
                     } else {
-                        WaitOutcome::OutOfTime
+                        WaitOutcome::TimedOut
                     };
                 }
             }
@@ -198,8 +209,8 @@ impl ProcessEvents {
     }
 }
 
-/// Says when the process has exited, and leaves it to be waited for.
-fn wait_for(leader: Pid, events: Sender<Event>) {
+/// Sends an event when the process has exited, without reaping it.
+fn watch_exit(leader: Pid, events: Sender<Event>) {
     thread::spawn(move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while matches!(
@@ -210,8 +221,8 @@ fn wait_for(leader: Pid, events: Sender<Event>) {
     });
 }
 
-/// Reads to the end, so that nobody who writes ever waits.
-fn drain(mut reader: io::PipeReader, capture: Arc<Mutex<Capture>>, events: Sender<Event>) {
+/// Reads the output to its end, so that no writer blocks.
+fn capture_output(mut reader: io::PipeReader, capture: Arc<Mutex<Capture>>, events: Sender<Event>) {
     thread::spawn(move || {
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -225,17 +236,17 @@ fn drain(mut reader: io::PipeReader, capture: Arc<Mutex<Capture>>, events: Sende
                 Err(_) => break,
             }
         }
-        let _ = events.send(Event::Drained);
+        let _ = events.send(Event::OutputClosed);
     });
 }
 
-fn write_input(feed: Feed, mut stdin: ChildStdin, events: Sender<Event>) {
+fn write_input(input: InputWriter, mut stdin: ChildStdin, events: Sender<Event>) {
     thread::spawn(move || {
-        let error = match feed(&mut stdin) {
-            Ok(()) | Err(FeedError::Pipe) => None,
-            Err(FeedError::Source(error)) => Some(error),
+        let error = match input(&mut stdin) {
+            Ok(()) | Err(InputError::Pipe) => None,
+            Err(InputError::Source(error)) => Some(error),
         };
         drop(stdin);
-        let _ = events.send(Event::Fed(error));
+        let _ = events.send(Event::InputWritten(error));
     });
 }

@@ -27,7 +27,7 @@ impl SmokeStage {
         let Some(smoke) = &config.smoke else {
             return Ok(Self { secrets: None });
         };
-        match Secrets::of(&smoke.env, &services.environment.for_engine(config)) {
+        match Secrets::from_variables(&smoke.env, &services.environment.for_engine(config)) {
             Ok(secrets) => Ok(Self {
                 secrets: Some(secrets),
             }),
@@ -58,14 +58,16 @@ impl SmokeStage {
                     continue;
                 };
                 let image = &config.images[place.image];
-                let location =
-                    ImageLocation::of(&image.repository, sources.mapping(&image.repository));
+                let location = ImageLocation::for_repository(
+                    &image.repository,
+                    sources.mapping(&image.repository),
+                );
                 let container = format!("repin-smoke-{:016x}", fastrand::u64(..));
                 let request = Request {
                     smoke,
                     repository: &image.repository,
                     image: facts,
-                    place: &location,
+                    location: &location,
                     container,
                 };
                 let report = run_in_thread(&request, secrets, config, services)?;
@@ -84,14 +86,14 @@ fn run_in_thread(
     config: &Config,
     services: &Services,
 ) -> Result<SmokeReport, Errors> {
-    let around = EngineContext {
+    let context = EngineContext {
         variables: services.environment.for_engine(config),
         machine: services.environment.machine.to_owned(),
         interrupted: services.interruption.flag(),
     };
     thread::scope(|scope| {
         let (sender, done) = oneshot::channel();
-        scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &around)))));
+        scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &context)))));
         let message = format!("running the smoke command in {}", request.repository);
         let report = services.wait(done, &message)?;
         let report = report.map_err(|_| Errors::io("the smoke command was interrupted"))?;

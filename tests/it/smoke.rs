@@ -190,7 +190,7 @@ fn a_command_that_does_not_end_is_killed_with_its_container() {
         panic!("{smoked:?}")
     };
     assert_eq!(output, "started\n");
-    assert_eq!(smoked.left_behind, None);
+    assert_eq!(smoked.unremoved_container, None);
     assert_eq!(real.containers(), "");
     assert_eq!(processes(&marker), Vec::<String>::new());
     assert_eq!(
@@ -208,7 +208,7 @@ fn a_layout_that_does_not_verify_is_not_run() {
     bytes[600] ^= 1;
     fs::write(&path, bytes).unwrap();
     let smoked = real.bench.run(&real.shell("exit 0"));
-    let Outcome::Unread(error) = &smoked.outcome else {
+    let Outcome::UnreadableLayout(error) = &smoked.outcome else {
         panic!("{smoked:?}")
     };
     assert!(

@@ -318,7 +318,7 @@ fn the_deadline_kills_everything_that_was_started() {
         Vec::<String>::new()
     );
     assert!(
-        smoked.left_behind.is_some(),
+        smoked.unremoved_container.is_some(),
         "the engine did not say that the container is gone: {smoked:?}"
     );
 }

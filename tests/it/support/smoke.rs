@@ -105,7 +105,7 @@ impl Bench {
     }
 
     pub fn secrets(&self, smoke: &Smoke) -> Result<Secrets, MissingSecret> {
-        Secrets::of(&smoke.env, &self.variables)
+        Secrets::from_variables(&smoke.env, &self.variables)
     }
 
     pub fn run(&self, smoke: &Smoke) -> SmokeReport {
@@ -117,10 +117,10 @@ impl Bench {
             smoke,
             repository: &repository,
             image: &self.image,
-            place: &self.place,
+            location: &self.place,
             container,
         };
-        let around = EngineContext {
+        let context = EngineContext {
             variables: self.variables.clone(),
             machine: std::env::consts::ARCH.to_owned(),
             interrupted: Arc::clone(&self.interrupted),
@@ -130,7 +130,7 @@ impl Bench {
             &self
                 .secrets(smoke)
                 .unwrap_or_else(|missing| panic!("{missing}")),
-            &around,
+            &context,
         )
     }
 
