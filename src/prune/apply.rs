@@ -1,9 +1,7 @@
-//! Carrying out a plan: the listing is read again, each version is read again just before it is
-//! deleted, the first surprise ends it, each deletion is verified by reading, and at the end the
-//! whole listing is read once more.
+//! Applies a plan: lists the package again, reads each version again just before its deletion, verifies
+//! each deletion, and lists the package once more at the end. The first unexpected change stops the run.
 //!
-//! Nothing is restored here. An interrupted run leaves a smaller package and nothing else, so the
-//! next run simply starts over.
+//! Nothing is restored. An interrupted run only leaves a smaller package, so the next run starts anew.
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
@@ -15,33 +13,34 @@ use crate::{
 
 /// A package whose versions can be deleted.
 pub trait Package {
-    /// The listing as it is now, before the first deletion.
-    fn again(
+    /// Lists the package again before the first deletion.
+    fn relist(
         &self,
         first: &Listing,
         progress: &Progress,
     ) -> impl Future<Output = Result<Listing, Error>>;
 
-    /// The whole listing after the last deletion; of `keep`, it has exactly the versions whose
-    /// bytes still exist, with or without a tag. `before`: the listing before the first deletion.
-    fn afterwards(
+    /// Lists the package after the last deletion. Of `keep`, the listing contains exactly the versions
+    /// that still exist, tagged or not. `before` is the listing before the first deletion.
+    fn list_after_deletion(
         &self,
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
     ) -> impl Future<Output = Result<Listing, Error>>;
 
-    /// The version as it is now.
-    fn look(&self, version: &Version) -> impl Future<Output = Result<CurrentState, Error>>;
+    /// Compares a version with its current state.
+    fn current_state(&self, version: &Version)
+    -> impl Future<Output = Result<CurrentState, Error>>;
 
     /// Deletes a version with all of its tags.
     fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
 
-    /// Whether a version is gone; waits for a delayed deletion.
+    /// Whether a version is gone. Waits for a delayed deletion.
     fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
 
-    /// The permission to grant if a deletion returns 404 and the version still exists.
-    fn grant(&self) -> &'static str;
+    /// The help for a deletion that returns 404 although the version still exists.
+    fn missing_permission(&self) -> &'static str;
 }
 
 /// A plan, its inputs, and the receiver of events.
@@ -53,139 +52,139 @@ pub struct Run<'r> {
     pub listing: &'r Listing,
     /// The protection.
     pub guards: &'r Guards,
-    /// The configuration.
+    /// The rules.
     pub rules: &'r Rules<'r>,
-    /// How far the listings are.
+    /// The progress of the listings.
     pub progress: &'r Progress,
 }
 
 /// The change of a version since it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CurrentState {
-    /// Nothing.
-    Same,
-    /// It no longer exists.
-    Gone,
-    /// Something else about it.
+    /// The version is unchanged.
+    Unchanged,
+    /// The version no longer exists.
+    Missing,
+    /// Any other change, with a description.
     Changed(String),
 }
 
 /// The events of a run, as they happen.
 pub enum DeletionEvent<'s> {
-    /// This one is going to be read again and deleted.
+    /// The version will be read again and deleted.
     Next(&'s Candidate),
-    /// It was deleted, and cannot be read any more.
+    /// The version was deleted and can no longer be read.
     Deleted(&'s Candidate),
-    /// Its deletion was requested, and whether it happened is unknown.
+    /// The deletion was requested, but its result is unknown.
     Unverified(&'s Candidate),
-    /// Another process deleted it first.
+    /// Another process deleted the version.
     Skipped(&'s Candidate),
 }
 
-/// The result.
+/// The result of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
     /// Whether any deletion was requested.
-    pub begun: bool,
-    /// The deleted versions, verified to be gone, in this order.
+    pub has_started: bool,
+    /// The deleted versions in order, verified to be gone.
     pub deleted: Vec<Candidate>,
-    /// Versions that another process deleted in the meantime.
-    pub gone: Vec<Candidate>,
-    /// Why it ended before its end.
-    pub stopped: Option<Error>,
-    /// Missing protected versions.
+    /// The versions that another process deleted in the meantime.
+    pub deleted_elsewhere: Vec<Candidate>,
+    /// The first error.
+    pub error: Option<Error>,
+    /// The missing protected versions.
     pub missing: Vec<Version>,
-    /// Tags that are missing although nothing was deleted that had them.
+    /// The missing tags that no deleted version had.
     pub lost_tags: Vec<Tag>,
-    /// Versions that may have been deleted.
+    /// The versions that may have been deleted.
     unverified: Vec<Candidate>,
 }
 
-/// Deletes the versions of the plan; `tell` is called for each step when it happens.
+/// Deletes the versions of the plan. `on_event` is called for each event as it happens.
 pub async fn run(
     run: Run<'_>,
     package: &impl Package,
-    tell: &mut dyn FnMut(DeletionEvent<'_>),
+    on_event: &mut dyn FnMut(DeletionEvent<'_>),
 ) -> Applied {
     let mut applied = Applied::default();
-    let before = match again(run, package).await {
+    let before = match relist(run, package).await {
         Ok(before) => before,
-        Err(refusal) => {
-            applied.stopped = Some(refusal);
+        Err(error) => {
+            applied.error = Some(error);
             return applied;
         }
     };
     run.progress.begin("deleting", Some(run.plan.order().len()));
     for candidate in run.plan.order() {
-        tell(DeletionEvent::Next(candidate));
-        if let Err(refusal) = one(candidate, package, &mut applied, tell).await {
-            applied.stopped = Some(refusal);
+        on_event(DeletionEvent::Next(candidate));
+        if let Err(error) = delete(candidate, package, &mut applied, on_event).await {
+            applied.error = Some(error);
             break;
         }
     }
-    if applied.begun {
-        close(run, package, &before, &mut applied, tell).await;
+    if applied.has_started {
+        verify(run, package, &before, &mut applied, on_event).await;
     }
     applied
 }
 
-/// The listing before the first deletion, unless it shows a change that matters.
-async fn again(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> {
-    let now = package.again(run.listing, run.progress).await?;
-    changes::unchanged(run.plan, run.listing, &now, run.guards, run.rules)?;
-    Ok(now)
+/// Lists the package again before the first deletion, and refuses relevant changes.
+async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> {
+    let current = package.relist(run.listing, run.progress).await?;
+    changes::check_unchanged(run.plan, run.listing, &current, run.guards, run.rules)?;
+    Ok(current)
 }
 
-async fn one(
+async fn delete(
     candidate: &Candidate,
     package: &impl Package,
     applied: &mut Applied,
-    tell: &mut dyn FnMut(DeletionEvent<'_>),
+    on_event: &mut dyn FnMut(DeletionEvent<'_>),
 ) -> Result<(), Error> {
     let version = &candidate.version;
-    match package.look(version).await? {
-        CurrentState::Same => {}
-        CurrentState::Gone => {
-            applied.skip(candidate, tell);
+    match package.current_state(version).await? {
+        CurrentState::Unchanged => {}
+        CurrentState::Missing => {
+            applied.skip(candidate, on_event);
             return Ok(());
         }
-        CurrentState::Changed(how) => {
-            let message = format!("{} changed since it was listed: {how}", version.digest);
+        CurrentState::Changed(change) => {
+            let message = format!("{} changed since it was listed: {change}", version.digest);
             return Err(Error::new(Class::Unavailable, Code::CHANGED, message)
                 .help("run prune again when nothing is being pushed or tagged"));
         }
     }
-    applied.begun = true;
+    applied.has_started = true;
     applied.unverified.push(candidate.clone());
-    let answer = package.delete(version).await?;
-    if let Deletion::Refused(said) = answer {
+    let deletion = package.delete(version).await?;
+    if let Deletion::Refused(reason) = deletion {
         applied.unverified.pop();
-        let message = format!("{} is not deleted: {said}", version.digest);
+        let message = format!("{} is not deleted: {reason}", version.digest);
         let hint = "no other deletion is tried after a refusal; to keep versions, name their tags in prune.protect";
         return Err(Error::new(Class::Denied, Code::DELETION_REFUSED, message).help(hint));
     }
-    let gone = package.is_gone(version).await?;
+    let is_gone = package.is_gone(version).await?;
     applied.unverified.pop();
-    match (answer, gone) {
-        (Deletion::Missing, true) => applied.skip(candidate, tell),
+    match (deletion, is_gone) {
+        (Deletion::Gone, true) => applied.skip(candidate, on_event),
         (_, true) => {
-            tell(DeletionEvent::Deleted(candidate));
+            on_event(DeletionEvent::Deleted(candidate));
             applied.deleted.push(candidate.clone());
         }
-        (Deletion::Missing | Deletion::MissingAfterAttempt, false) => {
+        (Deletion::Gone | Deletion::GoneAfterAttempt, false) => {
             let message = format!(
                 "{} is not deleted: the registry answered 404, but the version still exists",
                 version.digest
             );
             let refusal = Error::new(Class::Denied, Code::DELETION_REFUSED, message);
-            return Err(refusal.help(package.grant()));
+            return Err(refusal.help(package.missing_permission()));
         }
-        (_, false) => return Err(still_there(version)),
+        (_, false) => return Err(still_exists(version)),
     }
     Ok(())
 }
 
-fn still_there(version: &Version) -> Error {
+fn still_exists(version: &Version) -> Error {
     let message = format!(
         "the registry accepted the deletion of {}, but the version still exists",
         version.digest
@@ -194,88 +193,98 @@ fn still_there(version: &Version) -> Error {
     Error::new(Class::Unavailable, Code::DELETION_UNVERIFIED, message).help(hint)
 }
 
-/// Compares the whole listing with the one before.
-async fn close(
+/// Lists the package after the last deletion and compares it with the listing before the first.
+async fn verify(
     run: Run<'_>,
     package: &impl Package,
     before: &Listing,
     applied: &mut Applied,
-    tell: &mut dyn FnMut(DeletionEvent<'_>),
+    on_event: &mut dyn FnMut(DeletionEvent<'_>),
 ) {
     let unverified = std::mem::take(&mut applied.unverified);
-    // A deletion without a response is verified by digest, like a kept version: its tags may name
+    // A deletion without a response is verified by digest, like a kept version: its tags may refer to
     // another version by now.
-    let doubtful = unverified.iter().map(|candidate| &candidate.version);
-    let keep: Vec<Version> = run.plan.keep().iter().chain(doubtful).cloned().collect();
-    let after = match package.afterwards(before, &keep, run.progress).await {
+    let mut keep = run.plan.keep().to_vec();
+    keep.extend(unverified.iter().map(|candidate| candidate.version.clone()));
+    let after = match package
+        .list_after_deletion(before, &keep, run.progress)
+        .await
+    {
         Ok(after) => after,
-        Err(refusal) => {
+        Err(error) => {
             let message = format!(
                 "cannot verify that protected versions still exist: {}",
-                refusal.text()
+                error.text()
             );
             for candidate in &unverified {
-                tell(DeletionEvent::Unverified(candidate));
+                on_event(DeletionEvent::Unverified(candidate));
             }
-            applied.surprise(Error { message, ..refusal });
+            applied.set_error(Error { message, ..error });
             return;
         }
     };
-    let asked: Vec<Candidate> = applied.deleted.iter().chain(&unverified).cloned().collect();
-    let finding = changes::finding(run.plan, before, &after, run.rules, &asked, &applied.gone);
-    let still = |candidate: &Candidate| finding.still.contains(&candidate.version.digest);
-    // The response was lost, and the deletion happened.
-    for candidate in unverified.into_iter().filter(|candidate| !still(candidate)) {
-        tell(DeletionEvent::Deleted(&candidate));
-        applied.deleted.push(candidate);
+    let requested: Vec<Candidate> = applied.deleted.iter().chain(&unverified).cloned().collect();
+    let differences = changes::compare(
+        run.plan,
+        before,
+        &after,
+        run.rules,
+        &requested,
+        &applied.deleted_elsewhere,
+    );
+    let remains = |candidate: &Candidate| differences.remaining.contains(&candidate.version.digest);
+    for candidate in unverified {
+        // Only the response of this deletion was lost.
+        if !remains(&candidate) {
+            on_event(DeletionEvent::Deleted(&candidate));
+            applied.deleted.push(candidate);
+        }
     }
-    if let Some(candidate) = applied.deleted.iter().find(|candidate| still(candidate)) {
-        applied.surprise(still_there(&candidate.version.clone()));
+    if let Some(candidate) = applied.deleted.iter().find(|candidate| remains(candidate)) {
+        applied.set_error(still_exists(&candidate.version.clone()));
     }
-    applied.deleted.retain(|candidate| !still(candidate));
-    applied.missing = finding.missing;
-    applied.lost_tags = finding.lost_tags;
-    if let Some(refusal) = finding.surprise {
-        applied.surprise(refusal);
+    applied.deleted.retain(|candidate| !remains(candidate));
+    applied.missing = differences.missing;
+    applied.lost_tags = differences.lost_tags;
+    if let Some(error) = differences.error {
+        applied.set_error(error);
     }
 }
 
 impl Applied {
-    fn skip(&mut self, candidate: &Candidate, tell: &mut dyn FnMut(DeletionEvent<'_>)) {
-        tell(DeletionEvent::Skipped(candidate));
-        self.gone.push(candidate.clone());
+    fn skip(&mut self, candidate: &Candidate, on_event: &mut dyn FnMut(DeletionEvent<'_>)) {
+        on_event(DeletionEvent::Skipped(candidate));
+        self.deleted_elsewhere.push(candidate.clone());
     }
 
-    /// A reason to stop, unless there is one already.
-    fn surprise(&mut self, refusal: Error) {
-        self.stopped.get_or_insert(refusal);
+    /// Sets the error of the run unless an earlier one is set.
+    fn set_error(&mut self, error: Error) {
+        self.error.get_or_insert(error);
     }
 
-    /// The cry for help where something is missing that was to be kept; `image`: its name,
-    /// `restores`: whether the registry can put it back.
+    /// The error for missing protected versions and tags of `image`. `restores` states whether the
+    /// registry can restore versions.
     pub fn lost(&self, image: &str, restores: bool) -> Option<Error> {
         if self.missing.is_empty() && self.lost_tags.is_empty() {
             return None;
         }
-        let digests = self
-            .missing
-            .iter()
-            .map(|version| version.digest.to_string());
-        let lost: Vec<_> = digests
-            .chain(self.lost_tags.iter().map(|tag| format!("the tag {tag}")))
-            .collect();
+        let mut lost = Vec::new();
+        let mut commands = Vec::new();
+        for version in &self.missing {
+            lost.push(version.digest.to_string());
+            if let (true, Some(id)) = (restores, version.id) {
+                commands.push(format!(
+                    "repin prune restore --image {image} --version {id} --apply"
+                ));
+            }
+        }
+        for tag in &self.lost_tags {
+            lost.push(format!("the tag {tag}"));
+        }
         let message = format!(
             "PROTECTED VERSIONS OF {image} ARE MISSING NOW: {}",
             lost.join(", ")
         );
-        let numbers = self
-            .missing
-            .iter()
-            .filter_map(|version| version.id)
-            .filter(|_| restores);
-        let commands: Vec<_> = numbers
-            .map(|id| format!("repin prune restore --image {image} --version {id} --apply"))
-            .collect();
         let hint = if commands.is_empty() {
             "PUSH THEM AGAIN FROM WHERE THEY WERE BUILT, and find out what else deletes versions here"
                 .to_owned()

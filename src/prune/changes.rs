@@ -1,32 +1,31 @@
-//! The changes of a package between two listings, and whether a deletion may continue or succeeded.
+//! Compares listings of a package.
 //!
-//! Pure: listings in, a refusal or a finding out. Before the first deletion any difference that
-//! touches what is deleted or protected stops the run; afterwards whatever is protected and missing
-//! is reported, whoever removed it.
+//! Before the first deletion, a change that affects a planned or protected version refuses the run.
+//! After the last deletion, missing protected versions are reported, whoever removed them.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Candidate, Guards, Listing, Plan, Rules, Version, judge::judge_some};
+use super::{Candidate, Dangling, Guards, Listing, Plan, Rules, Version, judge::judge_selected};
 use crate::{
     code::Code,
     error::{Class, Error},
     oci::{Digest, Tag},
 };
 
-/// Refuses where the listing `now` differs from `first` in what the plan deletes or protects, or
-/// where something that is new needs what the plan deletes.
-pub(super) fn unchanged(
+/// Refuses a change since the listing `first` that affects a planned or protected version, and a new
+/// version that depends on a planned one.
+pub(super) fn check_unchanged(
     plan: &Plan,
     first: &Listing,
-    now: &Listing,
+    current: &Listing,
     guards: &Guards,
     rules: &Rules<'_>,
 ) -> Result<(), Error> {
-    let here = by_digest(now);
-    let names = by_tag(now);
-    lost_manifests(plan, first, now)?;
+    let versions = by_digest(current);
+    let tags = by_tag(current);
+    check_dangling_tags(plan, first, current)?;
     for version in plan.keep() {
-        match here.get(&version.digest) {
+        match versions.get(&version.digest) {
             Some(found) if found.tags == version.tags => {}
             Some(found) => return Err(retagged("protected version", version, &found.tags)),
             None => {
@@ -36,170 +35,174 @@ pub(super) fn unchanged(
         }
     }
     for Candidate { version, .. } in plan.order() {
-        match here.get(&version.digest) {
+        match versions.get(&version.digest) {
             Some(found) if found.tags == version.tags => {}
             Some(found) => return Err(retagged("version", version, &found.tags)),
             None => {
-                let moved = version
-                    .tags
-                    .iter()
-                    .find_map(|tag| Some((tag, names.get(tag)?)));
-                if let Some((tag, other)) = moved {
-                    return Err(changed(format!("{tag} now resolves to {other}")));
+                for tag in &version.tags {
+                    if let Some(other) = tags.get(tag) {
+                        return Err(changed(format!("{tag} now resolves to {other}")));
+                    }
                 }
             }
         }
     }
-    // Only the plan is deleted: every other candidate of this listing is kept and needs its parts.
+    // Only planned versions are deleted: every other candidate of this listing is kept, and so are its
+    // dependencies.
     let planned: HashSet<Digest> = plan
         .order()
         .iter()
         .map(|candidate| candidate.version.digest)
         .collect();
-    let judged = judge_some(now, guards, rules, |digest| planned.contains(digest));
-    if let Some(refusal) = judged.refusal {
+    let verdict = judge_selected(current, guards, rules, |digest| planned.contains(digest));
+    if let Some(refusal) = verdict.refusal {
         return Err(refusal);
     }
-    let still: HashSet<Digest> = judged
+    let candidates: HashSet<Digest> = verdict
         .candidates
         .iter()
         .map(|candidate| candidate.version.digest)
         .collect();
-    let needed = plan
-        .order()
-        .iter()
-        .map(|candidate| candidate.version.digest)
-        .find(|digest| here.contains_key(digest) && !still.contains(digest));
-    let Some(digest) = needed else { return Ok(()) };
-    let reason = judged
-        .protected
-        .iter()
-        .find(|protected| protected.version.digest == digest)
-        .map_or_else(|| "too young".to_owned(), |kept| kept.reason.to_string());
-    Err(changed(format!("{digest} is protected now: {reason}")))
-}
-
-/// A tag whose manifest went missing between the listings, other than by a deletion of what the
-/// plan deletes anyway.
-fn lost_manifests(plan: &Plan, first: &Listing, now: &Listing) -> Result<(), Error> {
-    let known = |tag: &Tag| {
-        let going = |candidate: &Candidate| candidate.version.tags.contains(tag);
-        first.dangling.iter().any(|dangling| dangling.tag == *tag) || plan.order().iter().any(going)
-    };
-    match now.dangling.iter().find(|dangling| !known(&dangling.tag)) {
-        None => Ok(()),
-        Some(dangling) => Err(changed(format!(
-            "the registry lists tag {}, but its manifest is now missing",
-            dangling.tag
-        ))),
-    }
-}
-
-fn retagged(what: &str, version: &Version, now: &[Tag]) -> Error {
-    let tags = |tags: &[Tag]| {
-        let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
-        if tags.is_empty() {
-            "none".to_owned()
-        } else {
-            tags.join(", ")
+    for Candidate { version, .. } in plan.order() {
+        let digest = version.digest;
+        if versions.contains_key(&digest) && !candidates.contains(&digest) {
+            let reason = verdict
+                .protected
+                .iter()
+                .find(|protected| protected.version.digest == digest)
+                .map_or_else(
+                    || "too young".to_owned(),
+                    |protected| protected.reason.to_string(),
+                );
+            return Err(changed(format!("{digest} is protected now: {reason}")));
         }
-    };
+    }
+    Ok(())
+}
+
+/// Refuses a tag that became dangling between the listings, unless the plan deletes its version.
+fn check_dangling_tags(plan: &Plan, first: &Listing, current: &Listing) -> Result<(), Error> {
+    for Dangling { tag, .. } in &current.dangling {
+        let was_dangling = first.dangling.iter().any(|dangling| dangling.tag == *tag);
+        let is_planned = plan
+            .order()
+            .iter()
+            .any(|candidate| candidate.version.tags.contains(tag));
+        if !was_dangling && !is_planned {
+            return Err(changed(format!(
+                "the registry lists tag {tag}, but its manifest is now missing"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn retagged(subject: &str, version: &Version, current: &[Tag]) -> Error {
     let digest = version.digest;
     changed(format!(
-        "the tags of the {what} {digest} were {} and are {}",
-        tags(&version.tags),
-        tags(now)
+        "the tags of the {subject} {digest} were {} and are {}",
+        join(&version.tags),
+        join(current)
     ))
 }
 
-fn changed(what: impl std::fmt::Display) -> Error {
-    let message = format!("the package changed since it was listed: {what}");
+fn join(tags: &[Tag]) -> String {
+    if tags.is_empty() {
+        return "none".to_owned();
+    }
+    let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+    tags.join(", ")
+}
+
+fn changed(change: impl std::fmt::Display) -> Error {
+    let message = format!("the package changed since it was listed: {change}");
     Error::new(Class::Unavailable, Code::CHANGED, message)
         .help("run prune again when nothing is being pushed or tagged")
 }
 
-/// The findings of the listing after the last deletion.
+/// The unexpected differences after the last deletion.
 #[derive(Debug, Default)]
-pub(super) struct Finding {
-    /// Protected versions that are missing, and deleted ones that something needs.
+pub(super) struct Differences {
+    /// The missing protected versions, and the deleted versions that a remaining one needs.
     pub(super) missing: Vec<Version>,
-    /// Tags that are gone although no deleted version had them, and that are no pending tags of an
-    /// unprotected version.
+    /// The missing tags that no deleted version had, except pending tags of unprotected versions.
     pub(super) lost_tags: Vec<Tag>,
-    /// Deleted versions that are still there.
-    pub(super) still: HashSet<Digest>,
-    /// Any other surprise.
-    pub(super) surprise: Option<Error>,
+    /// The deleted versions that still exist.
+    pub(super) remaining: HashSet<Digest>,
+    /// The first other difference.
+    pub(super) error: Option<Error>,
 }
 
-/// Compares the listing `after` the last deletion with the one `before` the first. `asked`: what
-/// was deleted, or may have been; `gone`: what another process had deleted before.
-pub(super) fn finding(
+/// Compares the listings `before` the first and `after` the last deletion. `requested` are the versions
+/// that were or may have been deleted; `deleted_elsewhere` those that another process deleted.
+pub(super) fn compare(
     plan: &Plan,
     before: &Listing,
     after: &Listing,
     rules: &Rules<'_>,
-    asked: &[Candidate],
-    gone: &[Candidate],
-) -> Finding {
-    let here = by_digest(after);
-    let names = by_tag(after);
-    let mut finding = Finding::default();
+    requested: &[Candidate],
+    deleted_elsewhere: &[Candidate],
+) -> Differences {
+    let versions = by_digest(after);
+    let tags = by_tag(after);
+    let mut differences = Differences::default();
+    let mut protected = HashSet::new();
     for version in plan.keep() {
-        match here.get(&version.digest) {
+        protected.insert(version.digest);
+        match versions.get(&version.digest) {
             Some(found) if found.tags == version.tags => {}
             Some(found) => {
-                let reason = retagged("protected version", version, &found.tags);
-                finding.surprise.get_or_insert(reason);
+                let error = retagged("protected version", version, &found.tags);
+                differences.error.get_or_insert(error);
             }
-            None => finding.missing.push(version.clone()),
+            None => differences.missing.push(version.clone()),
         }
     }
-    let removed = |version: &Version| {
-        let same = |candidate: &Candidate| candidate.version.digest == version.digest;
-        asked.iter().any(same) || gone.iter().any(same)
-    };
-    let protected: HashSet<Digest> = plan.keep().iter().map(|version| version.digest).collect();
-    for version in before.versions.iter().filter(|version| !removed(version)) {
-        for tag in version.tags.iter().filter(|tag| !names.contains_key(tag)) {
+    let deleted: HashSet<Digest> = requested
+        .iter()
+        .chain(deleted_elsewhere)
+        .map(|candidate| candidate.version.digest)
+        .collect();
+    for version in &before.versions {
+        if deleted.contains(&version.digest) {
+            continue;
+        }
+        for tag in version.tags.iter().filter(|tag| !tags.contains_key(tag)) {
             if protected.contains(&version.digest) || !rules.prune.tags.is_match(tag.as_str()) {
-                finding.lost_tags.push(tag.clone());
+                differences.lost_tags.push(tag.clone());
             } else {
-                let reason = changed(format!("the tag {tag} of {} is gone", version.digest));
-                finding.surprise.get_or_insert(reason);
+                let error = changed(format!("the tag {tag} of {} is gone", version.digest));
+                differences.error.get_or_insert(error);
             }
         }
     }
-    for Candidate { version, .. } in asked {
-        // A version that was pushed again has another number.
-        let there = here.get(&version.digest);
-        if there.is_some_and(|found| found.id == version.id) {
-            finding.still.insert(version.digest);
+    let needed = entries(after);
+    for Candidate { version, .. } in requested {
+        match versions.get(&version.digest) {
+            // A version that was pushed again has a new ID.
+            Some(found) if found.id == version.id => {
+                differences.remaining.insert(version.digest);
+            }
+            Some(_) => {}
+            None if needed.contains(&version.digest) => differences.missing.push(version.clone()),
+            None => {}
         }
     }
-    let needed = needed(after);
-    for Candidate { version, .. } in asked {
-        if needed.contains(&version.digest) && !here.contains_key(&version.digest) {
-            finding.missing.push(version.clone());
-        }
-    }
-    finding
+    differences
 }
 
-/// Everything that a version of the listing consists of.
-fn needed(listing: &Listing) -> HashSet<Digest> {
-    let mut open: Vec<Digest> = listing
+/// The direct and indirect entries of all versions, without attestations.
+fn entries(listing: &Listing) -> HashSet<Digest> {
+    let mut pending: Vec<Digest> = listing
         .versions
         .iter()
         .map(|version| version.digest)
         .collect();
     let mut seen = HashSet::new();
-    while let Some(digest) = open.pop() {
-        let children = listing.nodes.get(&digest).into_iter();
-        let children = children.flat_map(|node| &node.children);
-        for child in children.filter(|child| !child.attestation) {
-            if seen.insert(child.digest) {
-                open.push(child.digest);
+    while let Some(digest) = pending.pop() {
+        for child in listing.children(digest) {
+            if !child.is_attestation && seen.insert(child.digest) {
+                pending.push(child.digest);
             }
         }
     }
@@ -207,16 +210,19 @@ fn needed(listing: &Listing) -> HashSet<Digest> {
 }
 
 fn by_digest(listing: &Listing) -> HashMap<Digest, &Version> {
-    let versions = listing.versions.iter();
-    versions.map(|version| (version.digest, version)).collect()
+    listing
+        .versions
+        .iter()
+        .map(|version| (version.digest, version))
+        .collect()
 }
 
 fn by_tag(listing: &Listing) -> HashMap<&Tag, Digest> {
-    let mut names = HashMap::new();
+    let mut digests = HashMap::new();
     for version in &listing.versions {
-        names.extend(version.tags.iter().map(|tag| (tag, version.digest)));
+        digests.extend(version.tags.iter().map(|tag| (tag, version.digest)));
     }
-    names
+    digests
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Tags that a registry lists without their manifests.
+//! Dangling tags: the registry lists the tag, but its manifest is missing.
 //!
-//! Registries get there by a deletion or a garbage collection that leaves the tag behind. Such a
-//! tag cannot be pulled: a pending one is reported and passed over, any other refuses the run.
+//! A deletion or garbage collection that does not remove the tag causes this. Such a tag cannot be
+//! pulled. A dangling pending tag is reported and skipped; any other refuses the run.
 
 use super::{Dangling, Guards, Listing, Warning};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     oci::Tag,
 };
 
-/// The warnings about skipped tags.
+/// The warnings about skipped dangling tags.
 pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
     let warning = |dangling: &Dangling| Warning {
         code: Code::TAG_DANGLING,
@@ -24,7 +24,7 @@ pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
     listing.dangling.iter().map(warning).collect()
 }
 
-/// A dangling tag that may not be passed over: it is no pending tag, or it is protected.
+/// Refuses the run for a dangling tag that is protected or not pending.
 pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Error> {
     let reason = |tag: &Tag| {
         let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
@@ -38,8 +38,10 @@ pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Opti
             None
         }
     };
-    let mut tags = listing.dangling.iter().map(|dangling| &dangling.tag);
-    let (tag, reason) = tags.find_map(|tag| Some((tag, reason(tag)?)))?;
+    let (tag, reason) = listing
+        .dangling
+        .iter()
+        .find_map(|dangling| Some((&dangling.tag, reason(&dangling.tag)?)))?;
     let message = format!(
         "tag {tag} is dangling: the registry lists it, but its manifest is missing, and {reason}"
     );

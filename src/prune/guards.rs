@@ -1,8 +1,8 @@
-//! The protection of versions, whatever their age and tags: every digest that tracked text names,
-//! pins, promote history, and the same in other repositories.
+//! The protection of versions regardless of their age and tags: digests in tracked files, pins and
+//! promote history, in this repository and others.
 //!
-//! Computed in each run. Branches and tags are those that the remote has now; a clone with a
-//! different base, or without full history, is not trusted. Unreadable content refuses.
+//! It is computed in each run from the remote's current branches and tags. A clone with a different
+//! base or without full history is refused, and so is unreadable content.
 
 mod branches;
 mod elsewhere;
@@ -33,29 +33,29 @@ pub use elsewhere::ExternalRepository;
 /// The protection of one image's versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guards {
-    /// Digests that are pinned now, and where.
+    /// The currently pinned digests with their locations.
     pub pins: BTreeMap<Digest, String>,
-    /// Digests that were pinned by any commit of promote history.
+    /// The digests that any commit of promote history pinned.
     pub history: BTreeSet<Digest>,
-    /// Tags of revisions that were promoted or are being promoted, and the evidence; the same for
-    /// all images.
+    /// The tags of revisions that were promoted or are being promoted, with the evidence. They are the
+    /// same for all images.
     pub tags: BTreeMap<Tag, String>,
-    /// Digests that are or were pinned for other images or in other repositories, and where: bytes
-    /// are the same under every name.
+    /// The digests that are or were pinned for other images or in other repositories, with their
+    /// locations. Other repositories may contain the same manifests.
     pub others: BTreeMap<Digest, String>,
-    /// Digests that any tracked file names; the same for all images.
+    /// The digests in tracked files. They are the same for all images.
     pub text: Arc<Text>,
 }
 
 impl Guards {
-    /// The digests that are or were pinned under any name.
+    /// The digests that are or were pinned for any image.
     pub fn pinned(&self) -> BTreeSet<Digest> {
         let pins = self.pins.keys().chain(&self.history);
         pins.chain(self.others.keys()).copied().collect()
     }
 }
 
-/// Everything that protects, as it was read.
+/// The sources of protection, which can be read again.
 pub struct Protection {
     config: Config,
     branches: Branches,
@@ -66,9 +66,9 @@ pub struct Protection {
 /// The changes of branches and tags since they were read.
 #[derive(Debug)]
 pub enum TipsChange {
-    /// They name nothing that was not known.
+    /// No new digest.
     Nothing,
-    /// They name new digests: the updated protection of each image.
+    /// New digests: additional protection for each image.
     More(ExtraProtection),
 }
 
@@ -80,7 +80,7 @@ pub struct ExtraProtection {
 }
 
 impl ExtraProtection {
-    /// Adds it to the protection of an image.
+    /// Adds this protection to an image.
     pub fn add_to(&self, guards: &mut Guards) {
         guards.text = Arc::clone(&self.text);
         guards.others.extend(self.pinned.clone());
@@ -90,9 +90,9 @@ impl ExtraProtection {
 /// The largest file that is scanned in a commit's tree, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// Gathers what protects each image, in the order of the configuration. `places`: where each image
-/// is read from; what is pinned for one protects the others that are read from there. `elsewhere`:
-/// the other repositories that pin images. `stated`: the default branch that CI states.
+/// Gathers the protection of each image, in the order of the configuration. `places` are the sources of
+/// the images: the pins of one image protect the others from the same source. `elsewhere` are the
+/// other repositories that pin images. `stated` is the default branch according to CI.
 pub fn gather(
     config: &Config,
     stated: Option<&str>,
@@ -147,8 +147,7 @@ pub fn gather(
 }
 
 impl Protection {
-    /// Lists all branches and tags again, just before the first deletion, and reads the changed
-    /// ones.
+    /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
     pub fn again(&mut self) -> Result<TipsChange, Error> {
         let moved = self.branches.again()?;
         let (mut more, mut pinned) = (Text::default(), BTreeMap::new());
@@ -170,13 +169,13 @@ impl Protection {
         }))
     }
 
-    /// The refusal if the branches keep moving.
+    /// The refusal if branches keep moving.
     pub fn restless() -> Error {
         moving()
     }
 }
 
-/// Whether the clone has all of history, and all files of it.
+/// Refuses a shallow or partial clone.
 fn is_whole(git: &Git) -> Result<(), Error> {
     if git.is_shallow() {
         let message = "this clone is shallow, so it does not show what was ever promoted";
@@ -196,8 +195,7 @@ fn is_whole(git: &Git) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether each image is pinned as often as declared: where one is not, a pin is somewhere that
-/// nobody looks.
+/// Refuses a wrong number of pins, because a missing pin may be in a file that is not scanned.
 fn counted(config: &Config, found: &Found) -> Result<(), Error> {
     let wrong: Vec<_> = config
         .images
@@ -218,8 +216,8 @@ fn counted(config: &Config, found: &Found) -> Result<(), Error> {
     Err(Error::new(Class::Failed, Code::PIN_COUNT, wrong.join("; ")).help(hint))
 }
 
-/// What an entry that is refused pins is not known. At the heads of branches its digits protect all
-/// the same.
+/// Refuses an ambiguous entry, because its pin is unknown. At the heads of branches, its digest is
+/// protected as text.
 fn no_refused(found: &Found) -> Result<(), Error> {
     let Some(refused) = found.refused.first() else {
         return Ok(());
@@ -240,7 +238,7 @@ fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Error> {
     reading::commits(git, &tips, text)
 }
 
-/// The protection of each image, including that from others.
+/// Adds the protection of the other images to each image.
 fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> {
     let mut all = guards.to_vec();
     for (at, own) in all.iter_mut().enumerate() {
@@ -271,7 +269,7 @@ struct ProtectionReader<'c> {
 }
 
 impl ProtectionReader<'_> {
-    /// The pins of `files`, by the rules of `config`.
+    /// Reads the pins in `files` according to `config`.
     fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Error> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
@@ -311,7 +309,7 @@ impl ProtectionReader<'_> {
         Ok(found)
     }
 
-    /// The pins in the tree of a commit, by its own configuration and by the current one.
+    /// Reads the pins in the tree of a commit according to its own and the current configuration.
     fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
         let mut each = vec![self.config.clone()];
         match commit_config(git, commit, self.config)? {
@@ -341,7 +339,7 @@ impl ProtectionReader<'_> {
         Ok(())
     }
 
-    /// The tags of the revision that an open branch is for.
+    /// Adds the tags of the revision of a promotion or rollback branch.
     fn revision(&mut self, tags: BTreeSet<Tag>, branch: &str) {
         for tag in tags {
             for guards in &mut self.guards {
@@ -353,7 +351,7 @@ impl ProtectionReader<'_> {
         }
     }
 
-    /// Every digest that was ever pinned on a branch, and the tags of the revisions that were
+    /// Adds every digest that was ever pinned on a branch, and the tags of the revisions that were
     /// promoted there.
     fn history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
         let mut config = self.config.clone();

@@ -1,13 +1,12 @@
-//! Which versions may be deleted, which are protected and why, and whether anything may be deleted
-//! at all.
+//! Decides which versions may be deleted, which are protected, and whether the package may be changed.
 //!
-//! Pure: a listing, what protects, and the rules in; a verdict out. A version is kept unless
-//! everything says otherwise, and everything that a kept one needs is kept too. Any uncertainty
-//! refuses the whole package.
+//! The decision is a pure function of the listing, the guards and the rules. A version is kept in case
+//! of doubt, and so are the dependencies of kept versions. Any doubt about the listing refuses the
+//! whole package.
 
 use std::{
     collections::{HashMap, HashSet},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::{
@@ -21,233 +20,218 @@ use crate::{
     oci::Digest,
 };
 
-/// Clocks that are further apart, and dates that are further ahead, are wrong.
-const CLOCK: Duration = Duration::from_secs(300);
+/// The maximum difference between the clocks, and between a date and the clocks.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// The minimum number of versions whose equal dates are unreliable.
-const ALIKE: usize = 3;
+const MIN_EQUAL_DATES: usize = 3;
 
 /// The rules from the configuration or the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'c> {
     /// The block `prune`.
     pub prune: &'c Prune,
-    /// Candidates are older.
+    /// The minimum age of candidates.
     pub older_than: Duration,
-    /// More candidates than this: nothing is deleted.
+    /// The maximum number of candidates. If there are more, nothing is deleted.
     pub limit: usize,
 }
 
-/// The kind of a version, without its age and its references.
+/// The status of a version by its digest and tags.
 enum VersionStatus {
     Protected(KeepReason),
     /// Neither protected nor eligible.
-    Other,
+    Unaffected,
     Eligible,
 }
 
-fn standing(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus {
-    if let Some(place) = guards.pins.get(&version.digest) {
-        return VersionStatus::Protected(KeepReason::Pinned(place.clone()));
+fn classify(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus {
+    let digest = &version.digest;
+    if let Some(location) = guards
+        .pins
+        .get(digest)
+        .or_else(|| guards.others.get(digest))
+    {
+        return VersionStatus::Protected(KeepReason::Pinned(location.clone()));
     }
-    if let Some(place) = guards.others.get(&version.digest) {
-        return VersionStatus::Protected(KeepReason::Pinned(place.clone()));
-    }
-    if guards.history.contains(&version.digest) {
+    if guards.history.contains(digest) {
         return VersionStatus::Protected(KeepReason::History);
     }
-    if let Some(place) = guards.text.place(&version.digest) {
-        return VersionStatus::Protected(KeepReason::Named(place));
+    if let Some(location) = guards.text.location(digest) {
+        return VersionStatus::Protected(KeepReason::Mentioned(location));
     }
+    let mut pending = false;
+    let mut other = None;
     for tag in &version.tags {
-        if let Some(place) = guards.tags.get(tag) {
-            return VersionStatus::Protected(KeepReason::Revision(tag.clone(), place.clone()));
+        let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
+        if let Some(location) = guards.tags.get(tag) {
+            return VersionStatus::Protected(KeepReason::Revision(tag.clone(), location.clone()));
         }
-        if prune
-            .protect
-            .iter()
-            .any(|pattern| pattern.is_match(tag.as_str()))
-        {
+        if prune.protect.iter().any(matches) {
             return VersionStatus::Protected(KeepReason::Pattern(tag.clone()));
         }
+        if matches(&prune.tags) {
+            pending = true;
+        } else {
+            other = other.or(Some(tag));
+        }
     }
-    let other = version
-        .tags
-        .iter()
-        .find(|tag| !prune.tags.is_match(tag.as_str()));
-    let pending = version
-        .tags
-        .iter()
-        .any(|tag| prune.tags.is_match(tag.as_str()));
     match other {
         Some(tag) if pending => VersionStatus::Protected(KeepReason::OtherTag(tag.clone())),
         None if pending || prune.untagged => VersionStatus::Eligible,
-        _ => VersionStatus::Other,
+        _ => VersionStatus::Unaffected,
     }
 }
 
-/// Whether a version may be a candidate, without its age and its references.
-pub fn eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
-    matches!(standing(version, guards, prune), VersionStatus::Eligible)
+/// Whether a version may be a candidate, regardless of its age and its references.
+pub fn is_eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
+    matches!(classify(version, guards, prune), VersionStatus::Eligible)
 }
 
 /// Judges a package.
 pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> PackageVerdict {
-    judge_some(listing, guards, rules, |_| true)
+    judge_selected(listing, guards, rules, |_| true)
 }
 
-/// Judges a package; a version that `may_go` rejects is kept.
-pub(super) fn judge_some(
+/// Judges a package, and keeps every version that `may_delete` rejects.
+pub(super) fn judge_selected(
     listing: &Listing,
     guards: &Guards,
     rules: &Rules<'_>,
-    may_go: impl Fn(&Digest) -> bool,
+    may_delete: impl Fn(&Digest) -> bool,
 ) -> PackageVerdict {
-    let mut work = Judgement::new(listing);
+    let mut protections = Protections::new(listing);
     let now = listing.clock.earlier();
     let (mut mixed, mut young) = (0, 0);
     let mut candidates = HashMap::new();
-    for (at, version) in listing.versions.iter().enumerate() {
-        match standing(version, guards, rules.prune) {
+    for (index, version) in listing.versions.iter().enumerate() {
+        match classify(version, guards, rules.prune) {
             VersionStatus::Protected(reason) => {
                 mixed += usize::from(matches!(reason, KeepReason::OtherTag(_)));
-                work.reasons.insert(at, reason);
+                protections.reasons.insert(index, reason);
             }
-            VersionStatus::Other => {}
-            VersionStatus::Eligible if !may_go(&version.digest) => {}
-            VersionStatus::Eligible => match age(listing, version.digest, now) {
-                None => drop(work.reasons.insert(at, KeepReason::NoDate)),
-                Some((_, age)) if age <= rules.older_than => young += 1,
-                Some((made, age)) => drop(candidates.insert(at, (made, age))),
-            },
+            VersionStatus::Unaffected => {}
+            VersionStatus::Eligible if !may_delete(&version.digest) => {}
+            VersionStatus::Eligible => {
+                let Some(created) = listing.created(version.digest) else {
+                    protections.reasons.insert(index, KeepReason::UnknownAge);
+                    continue;
+                };
+                let age = now.duration_since(created).unwrap_or_default();
+                if age <= rules.older_than {
+                    young += 1;
+                } else {
+                    candidates.insert(index, Candidate::new(version, created, age));
+                }
+            }
         }
     }
     let incomplete = if candidates.is_empty() {
         None
     } else {
-        work.unknown()
+        incomplete_listing(listing)
     };
-    let roots = listing
-        .versions
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !candidates.contains_key(at));
-    let roots = roots
-        .map(|(_, version)| version.digest)
-        .chain(guards.pins.keys().copied());
-    let others = guards.history.iter().chain(guards.others.keys()).copied();
-    let named = work.targets().filter(|digest| guards.text.names(digest));
-    let roots = roots.chain(others).chain(named).collect();
-    work.close(roots);
-    candidates.retain(|at, _| !work.reasons.contains_key(at));
-    let candidates: Vec<_> = candidates
-        .into_iter()
-        .map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age))
-        .collect();
-    let judged = PackageVerdict {
-        listed: listing.versions.len(),
-        candidates: sorted(candidates),
-        protected: work.protected(),
-        mixed,
-        young,
-        warnings: [dangling::warnings(listing), unlisted(listing)].concat(),
-        refusal: None,
-    };
+    let mut roots: Vec<Digest> = Vec::new();
+    for (index, version) in listing.versions.iter().enumerate() {
+        if !candidates.contains_key(&index) {
+            roots.push(version.digest);
+        }
+    }
+    roots.extend(guards.pins.keys().chain(&guards.history));
+    roots.extend(guards.others.keys());
+    roots.extend(
+        protections
+            .referenced_digests()
+            .filter(|digest| guards.text.contains(digest)),
+    );
+    protections.add_dependencies(roots);
+    candidates.retain(|index, _| !protections.reasons.contains_key(index));
+    let mut candidates: Vec<_> = candidates.into_values().collect();
+    // The oldest first; the digest makes the order deterministic.
+    candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));
     let refusal = incomplete
         .or_else(|| dangling::refusal(listing, guards, rules.prune))
-        .or_else(|| tripwire(listing, guards))
-        .or_else(|| over_limit(&judged, rules.limit));
-    PackageVerdict { refusal, ..judged }
+        .or_else(|| check_clocks(listing))
+        .or_else(|| check_dates(listing))
+        .or_else(|| check_duplicates(listing))
+        .or_else(|| check_pins(listing, guards))
+        .or_else(|| check_limit(candidates.len(), rules.limit));
+    PackageVerdict {
+        listed: listing.versions.len(),
+        candidates,
+        protected: protections.into_protected(),
+        mixed,
+        young,
+        warnings: [dangling::warnings(listing), missing_tags_warning(listing)].concat(),
+        refusal,
+    }
 }
 
-/// The oldest first, and always in one order.
-fn sorted(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));
-    candidates
+/// An error if the references of a version or an index are unknown.
+fn incomplete_listing(listing: &Listing) -> Option<Error> {
+    let unread = listing
+        .versions
+        .iter()
+        .map(|version| version.digest)
+        .find(|digest| !listing.nodes.contains_key(digest))
+        .or_else(|| listing.unread_indexes().first().copied())?;
+    let message = format!("the listing is incomplete: the references of {unread} are unknown");
+    Some(Error::new(Class::Unavailable, Code::LISTING, message).help("run the command again"))
 }
 
-/// When something was made, and how old it is; an index is as old as its youngest child.
-fn age(listing: &Listing, digest: Digest, now: SystemTime) -> Option<(SystemTime, Duration)> {
-    let made = listing.made(digest)?;
-    Some((made, now.duration_since(made).unwrap_or_default()))
-}
-
-/// The kept versions, as they become known.
-struct Judgement<'l> {
+/// The versions that must be kept, with their reasons.
+struct Protections<'l> {
     listing: &'l Listing,
-    at: HashMap<Digest, usize>,
-    /// Versions that belong to a digest.
+    indexes: HashMap<Digest, usize>,
+    /// The versions that refer to a digest.
     referrers: HashMap<Digest, Vec<usize>>,
     reasons: HashMap<usize, KeepReason>,
 }
 
-impl<'l> Judgement<'l> {
+impl<'l> Protections<'l> {
     fn new(listing: &'l Listing) -> Self {
+        let mut indexes = HashMap::new();
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
-        for (at, version) in listing.versions.iter().enumerate() {
-            let subject = listing
-                .nodes
-                .get(&version.digest)
-                .and_then(|node| node.subject);
-            for target in version.refers_by_tag().chain(subject) {
-                referrers.entry(target).or_default().push(at);
+        for (index, version) in listing.versions.iter().enumerate() {
+            indexes.insert(version.digest, index);
+            let node = listing.nodes.get(&version.digest);
+            let subject = node.and_then(|node| node.subject);
+            for subject in version.tag_subjects().chain(subject) {
+                referrers.entry(subject).or_default().push(index);
             }
         }
-        let at = listing
-            .versions
-            .iter()
-            .enumerate()
-            .map(|(at, version)| (version.digest, at))
-            .collect();
         Self {
             listing,
-            at,
+            indexes,
             referrers,
             reasons: HashMap::new(),
         }
     }
 
-    /// A version whose references are unknown.
-    fn unknown(&self) -> Option<Error> {
-        let known = |digest: &Digest| self.listing.nodes.contains_key(digest);
-        let missing = self
-            .listing
-            .versions
-            .iter()
-            .map(|version| version.digest)
-            .find(|digest| !known(digest));
-        let missing = missing.or_else(|| self.listing.unread().first().copied())?;
-        let message = format!("the listing is incomplete: the references of {missing} are unknown");
-        Some(Error::new(Class::Unavailable, Code::LISTING, message).help("run the command again"))
-    }
-
-    /// Everything that something else belongs to, or that has parts.
-    fn targets(&self) -> impl Iterator<Item = Digest> {
+    /// The digests with known references or referrers.
+    fn referenced_digests(&self) -> impl Iterator<Item = Digest> {
         let nodes = self.listing.nodes.keys();
         nodes.chain(self.referrers.keys()).copied()
     }
 
-    /// Keeps everything that kept versions need, directly or indirectly.
-    fn close(&mut self, mut kept: Vec<Digest>) {
+    /// Protects the direct and indirect entries and referrers of the kept digests.
+    fn add_dependencies(&mut self, mut kept: Vec<Digest>) {
         let mut seen: HashSet<Digest> = kept.iter().copied().collect();
         while let Some(digest) = kept.pop() {
-            let children = self
-                .listing
-                .nodes
-                .get(&digest)
-                .map_or(&[][..], |node| &node.children);
-            for child in children {
-                if let Some(at) = self.at.get(&child.digest) {
-                    self.reasons.entry(*at).or_insert(KeepReason::Child(digest));
+            for child in self.listing.children(digest) {
+                if let Some(index) = self.indexes.get(&child.digest) {
+                    self.reasons
+                        .entry(*index)
+                        .or_insert(KeepReason::IndexEntry(digest));
                 }
                 if seen.insert(child.digest) {
                     kept.push(child.digest);
                 }
             }
-            for at in self.referrers.get(&digest).into_iter().flatten() {
+            for index in self.referrers.get(&digest).into_iter().flatten() {
                 self.reasons
-                    .entry(*at)
-                    .or_insert(KeepReason::Refers(digest));
-                let referrer = self.listing.versions[*at].digest;
+                    .entry(*index)
+                    .or_insert(KeepReason::Referrer(digest));
+                let referrer = self.listing.versions[*index].digest;
                 if seen.insert(referrer) {
                     kept.push(referrer);
                 }
@@ -255,19 +239,20 @@ impl<'l> Judgement<'l> {
         }
     }
 
-    fn protected(self) -> Vec<Protected> {
+    /// The protected versions in the order of the listing.
+    fn into_protected(self) -> Vec<Protected> {
         let mut reasons: Vec<_> = self.reasons.into_iter().collect();
-        reasons.sort_by_key(|(at, _)| *at);
-        let protected = |(at, reason): (usize, KeepReason)| Protected {
-            version: self.listing.versions[at].clone(),
+        reasons.sort_by_key(|(index, _)| *index);
+        let protected = |(index, reason): (usize, KeepReason)| Protected {
+            version: self.listing.versions[index].clone(),
             reason,
         };
         reasons.into_iter().map(protected).collect()
     }
 }
 
-/// The warning about a listing of versions without any tag.
-fn unlisted(listing: &Listing) -> Vec<Warning> {
+/// A warning if versions exist but no tag is listed.
+fn missing_tags_warning(listing: &Listing) -> Vec<Warning> {
     let versions = &listing.versions;
     if versions.is_empty() || versions.iter().any(|version| !version.tags.is_empty()) {
         return Vec::new();
@@ -280,20 +265,9 @@ fn unlisted(listing: &Listing) -> Vec<Warning> {
     }]
 }
 
-/// Signs that the listing, the clocks or the dates cannot be relied on.
-fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
-    clocks(listing).or_else(|| dates(listing)).or_else(|| twice(listing)).or_else(|| {
-        let there: HashSet<Digest> = listing.versions.iter().map(|version| version.digest).collect();
-        let (digest, place) = guards.pins.iter().find(|(digest, _)| !there.contains(digest))?;
-        let message = format!("{digest} is pinned {place}, but the listing lacks it");
-        let hint = "the listing is incomplete, or the pinned version was deleted: run `repin check --remote` to find out";
-        Some(Error::new(Class::Unavailable, Code::PINNED_MISSING, message).help(hint))
-    })
-}
-
-fn clocks(listing: &Listing) -> Option<Error> {
-    let difference = listing.clock.difference()?;
-    if difference <= CLOCK {
+fn check_clocks(listing: &Listing) -> Option<Error> {
+    let difference = listing.clock.apart()?;
+    if difference <= CLOCK_TOLERANCE {
         return None;
     }
     let message = format!(
@@ -306,62 +280,75 @@ fn clocks(listing: &Listing) -> Option<Error> {
     )
 }
 
-fn dates(listing: &Listing) -> Option<Error> {
-    let made = listing
-        .versions
-        .iter()
-        .filter_map(|version| Some((version, listing.made(version.digest)?)));
-    let dated: Vec<_> = made.collect();
-    let latest = listing.clock.later() + CLOCK;
-    if let Some((version, at)) = dated.iter().find(|(_, at)| *at > latest) {
-        let message = format!(
-            "{} is of {}, which is in the future",
-            version.digest,
-            date::show(*at)
-        );
-        return Some(
-            Error::new(Class::Unavailable, Code::TIMESTAMPS, message)
-                .help("check the clocks of this machine and of the builds"),
-        );
+/// Refuses a date in the future, and several versions whose dates are all equal.
+fn check_dates(listing: &Listing) -> Option<Error> {
+    let latest = listing.clock.later() + CLOCK_TOLERANCE;
+    let mut dates = Vec::new();
+    for version in &listing.versions {
+        let Some(created) = listing.created(version.digest) else {
+            continue;
+        };
+        if created > latest {
+            let message = format!(
+                "{} is of {}, which is in the future",
+                version.digest,
+                date::format(created)
+            );
+            return Some(
+                Error::new(Class::Unavailable, Code::TIMESTAMPS, message)
+                    .help("check the clocks of this machine and of the builds"),
+            );
+        }
+        dates.push(created);
     }
-    let (_, first) = *dated.first()?;
-    let alike = dated.len() >= ALIKE && dated.iter().all(|(_, at)| *at == first);
-    alike.then(|| {
-        let message = format!(
-            "all {} dates are {}, so they are not reliable",
-            dated.len(),
-            date::show(first)
-        );
-        Error::new(Class::Unavailable, Code::TIMESTAMPS, message)
-            .help("ages cannot be determined if all dates are the same")
-    })
-}
-
-fn twice(listing: &Listing) -> Option<Error> {
-    let mut digests = HashSet::new();
-    let twin = listing
-        .versions
-        .iter()
-        .find(|version| !digests.insert(version.digest))?;
+    if dates.len() < MIN_EQUAL_DATES || dates.iter().any(|date| *date != dates[0]) {
+        return None;
+    }
+    let message = format!(
+        "all {} dates are {}, so they are not reliable",
+        dates.len(),
+        date::format(dates[0])
+    );
     Some(
-        Error::new(
-            Class::Unavailable,
-            Code::LISTING,
-            format!("the listing contains a duplicate of {}", twin.digest),
-        )
-        .help("run the command again"),
+        Error::new(Class::Unavailable, Code::TIMESTAMPS, message)
+            .help("ages cannot be determined if all dates are the same"),
     )
 }
 
-fn over_limit(judged: &PackageVerdict, limit: usize) -> Option<Error> {
-    let count = judged.candidates.len();
-    (count > limit).then(|| {
-        let candidates = number(count, "candidate");
-        let message = format!("{candidates}, and the limit is {limit}: nothing is deleted");
-        let hint =
-            "review them; if all of them may be deleted, raise --limit or prune.limit for one run";
-        Error::failed(Code::LIMIT, message).help(hint)
-    })
+fn check_duplicates(listing: &Listing) -> Option<Error> {
+    let mut digests = HashSet::new();
+    let duplicate = listing
+        .versions
+        .iter()
+        .find(|version| !digests.insert(version.digest))?;
+    let message = format!("the listing contains a duplicate of {}", duplicate.digest);
+    Some(Error::new(Class::Unavailable, Code::LISTING, message).help("run the command again"))
+}
+
+fn check_pins(listing: &Listing, guards: &Guards) -> Option<Error> {
+    let listed: HashSet<Digest> = listing
+        .versions
+        .iter()
+        .map(|version| version.digest)
+        .collect();
+    let (digest, location) = guards
+        .pins
+        .iter()
+        .find(|(digest, _)| !listed.contains(digest))?;
+    let message = format!("{digest} is pinned {location}, but the listing lacks it");
+    let hint = "the listing is incomplete, or the pinned version was deleted: run `repin check --remote` to find out";
+    Some(Error::new(Class::Unavailable, Code::PINNED_MISSING, message).help(hint))
+}
+
+fn check_limit(count: usize, limit: usize) -> Option<Error> {
+    if count <= limit {
+        return None;
+    }
+    let candidates = number(count, "candidate");
+    let message = format!("{candidates}, and the limit is {limit}: nothing is deleted");
+    let hint =
+        "review them; if all of them may be deleted, raise --limit or prune.limit for one run";
+    Some(Error::failed(Code::LIMIT, message).help(hint))
 }
 
 #[cfg(test)]

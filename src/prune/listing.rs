@@ -1,10 +1,9 @@
-//! A backend's data about a package: its versions, their references and their ages.
+//! A backend's data about a package: its versions, their references and their dates.
 //!
-//! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that
-//! it needs and refuses where something is missing.
+//! The data may be incomplete: [`super::judge()`] checks that everything it needs is present.
 
-use std::cell::Cell;
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     time::SystemTime,
 };
@@ -15,27 +14,27 @@ use crate::{
     registry::Clock,
 };
 
-/// An index within an index within an index, so deep at most.
-const DEPTH: usize = 8;
+/// The maximum depth of nested indexes.
+const MAX_DEPTH: usize = 8;
 
-/// A tag whose manifest is missing from the registry's storage: listed twice, read twice, and both
-/// reads answered 404 with every manifest type in `Accept`.
+/// A tag without a manifest: it was listed twice, and both requests for its manifest, with every
+/// manifest type in `Accept`, returned 404.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dangling {
     /// The tag.
     pub tag: Tag,
-    /// The number of its version, where a packages API lists it.
+    /// The ID of its version in a packages API.
     pub id: Option<u64>,
 }
 
-/// One version: a manifest or index, and the tags that name it.
+/// A manifest or index with its tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The number that a packages API knows it by.
+    /// The ID in a packages API.
     pub id: Option<u64>,
-    /// The digest of its bytes.
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// Every tag that names it, sorted.
+    /// All tags of the manifest, sorted.
     pub tags: Vec<Tag>,
 }
 
@@ -44,40 +43,39 @@ pub struct Version {
 pub struct Node {
     /// The entries of an index.
     pub children: Vec<Child>,
-    /// Its subject.
+    /// The subject that it refers to.
     pub subject: Option<Digest>,
 }
 
 /// An entry of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Child {
-    /// Its digest.
+    /// The digest of the entry.
     pub digest: Digest,
-    /// Whether it is an index itself, so that more hangs on it.
-    pub index: bool,
-    /// Whether it is an attestation that builders put beside the platforms, and no part of what
-    /// runs.
-    pub attestation: bool,
+    /// Whether the entry is an index with entries.
+    pub is_index: bool,
+    /// Whether the entry is a builder's attestation and not a platform.
+    pub is_attestation: bool,
 }
 
-/// Everything about a package.
+/// All data about a package.
 #[derive(Debug, Clone)]
 pub struct Listing {
-    /// Every version, each digest once.
+    /// All versions, each digest once.
     pub versions: Vec<Version>,
-    /// What versions refer to, and indexes below them that are no versions.
+    /// The references of versions, and of indexes that are no versions but entries of one.
     pub nodes: HashMap<Digest, Node>,
-    /// When versions and what lies below them were made, as far as that is known.
+    /// The known creation dates of versions and of their entries.
     pub dates: HashMap<Digest, SystemTime>,
-    /// The clocks while it was listed.
+    /// The clocks at the time of the listing.
     pub clock: Clock,
-    /// Tags whose manifest the registry does not have.
+    /// Tags without a manifest.
     pub dangling: Vec<Dangling>,
 }
 
 impl Node {
     /// The references of a verified manifest.
-    pub fn of(manifest: &Manifest) -> Self {
+    pub fn from_manifest(manifest: &Manifest) -> Self {
         match manifest {
             Manifest::Image(image) => Self {
                 children: Vec::new(),
@@ -86,8 +84,8 @@ impl Node {
             Manifest::Index(index) => {
                 let child = |entry: &crate::oci::Descriptor| Child {
                     digest: entry.digest,
-                    index: INDEX_TYPES.contains(&entry.media_type.as_str()),
-                    attestation: entry.is_attestation(),
+                    is_index: INDEX_TYPES.contains(&entry.media_type.as_str()),
+                    is_attestation: entry.is_attestation(),
                 };
                 let subject = index.subject.as_ref().map(|subject| subject.digest);
                 Self {
@@ -100,10 +98,9 @@ impl Node {
 }
 
 impl Version {
-    /// The digests that its tags refer to by the referrers' tag scheme (OCI distribution
-    /// specification, "Referrers Tag Schema", and cosign's `.sig`, `.att` and `.sbom`):
-    /// `sha256-HEX`, with or without a suffix.
-    pub fn refers_by_tag(&self) -> impl Iterator<Item = Digest> {
+    /// The digests that the tags refer to: `sha256-HEX`, with or without a suffix (OCI distribution
+    /// specification, "Referrers Tag Schema", and cosign's `.sig`, `.att` and `.sbom`).
+    pub fn tag_subjects(&self) -> impl Iterator<Item = Digest> {
         self.tags.iter().filter_map(|tag| {
             let rest = tag.as_str().strip_prefix("sha256-")?;
             let (digits, suffix) = rest.split_at_checked(64)?;
@@ -117,86 +114,93 @@ impl Version {
 }
 
 impl Listing {
-    /// Indexes that kept indexes name and of which it is not known what they refer to.
-    pub fn unread(&self) -> Vec<Digest> {
-        let children = self.nodes.values().flat_map(|node| &node.children);
-        let unread =
-            children.filter(|child| child.index && !self.nodes.contains_key(&child.digest));
-        let mut unread: Vec<_> = unread.map(|child| child.digest).collect();
+    /// The indexes with unknown entries in other indexes.
+    pub fn unread_indexes(&self) -> Vec<Digest> {
+        let mut unread = Vec::new();
+        for child in self.nodes.values().flat_map(|node| &node.children) {
+            if child.is_index && !self.nodes.contains_key(&child.digest) {
+                unread.push(child.digest);
+            }
+        }
         unread.sort_unstable();
         unread.dedup();
         unread
     }
 
-    /// Everything that an index consists of, and what that consists of, as far as it is known.
+    /// The entries of a manifest or index; empty if they are unknown.
+    pub(super) fn children(&self, digest: Digest) -> &[Child] {
+        self.nodes
+            .get(&digest)
+            .map_or(&[][..], |node| &node.children)
+    }
+
+    /// All known direct and indirect entries of an index.
     pub fn parts(&self, digest: Digest) -> HashSet<Digest> {
         let mut parts = HashSet::new();
-        let mut open = vec![digest];
-        while let Some(digest) = open.pop() {
-            let children = self.nodes.get(&digest).into_iter();
-            for child in children.flat_map(|node| &node.children) {
+        let mut pending = vec![digest];
+        while let Some(digest) = pending.pop() {
+            for child in self.children(digest) {
                 if parts.insert(child.digest) {
-                    open.push(child.digest);
+                    pending.push(child.digest);
                 }
             }
         }
         parts
     }
 
-    /// When something was made; an index is as old as its youngest child, and of no age where one
-    /// has none. A placeholder for a date is not a date.
-    pub fn made(&self, digest: Digest) -> Option<SystemTime> {
-        self.made_within(digest, DEPTH)
+    /// The creation date. An index is as old as its youngest platform, and its date is unknown if the
+    /// date of any platform is. A placeholder is not a date.
+    pub fn created(&self, digest: Digest) -> Option<SystemTime> {
+        self.created_within(digest, MAX_DEPTH)
     }
 
-    fn made_within(&self, digest: Digest, depth: usize) -> Option<SystemTime> {
-        let own = self.dates.get(&digest).copied();
-        let own = own.filter(|at| date::is_one(*at));
-        let children = self
-            .nodes
-            .get(&digest)
-            .map_or(&[][..], |node| &node.children);
-        let parts = children.iter().filter(|child| !child.attestation);
-        let dates = parts.map(|child| self.made_within(child.digest, depth.checked_sub(1)?));
-        // One without a date could be the youngest.
-        let dates: Vec<_> = dates.collect::<Option<_>>()?;
-        dates.into_iter().max().max(own)
+    fn created_within(&self, digest: Digest, depth: usize) -> Option<SystemTime> {
+        let date = self.dates.get(&digest).copied();
+        let mut latest = date.filter(|date| date::is_build_date(*date));
+        for child in self.children(digest) {
+            if !child.is_attestation {
+                // A platform without a date could be the youngest.
+                let created = self.created_within(child.digest, depth.checked_sub(1)?)?;
+                latest = latest.max(Some(created));
+            }
+        }
+        latest
     }
 }
 
 /// The progress of a long listing.
 #[derive(Debug, Default)]
 pub struct Progress {
-    what: Cell<&'static str>,
+    task: Cell<&'static str>,
     done: Cell<usize>,
     total: Cell<Option<usize>>,
 }
 
 impl Progress {
-    /// Begins something; `total`: how much of it there is, where that is known.
-    pub fn begin(&self, what: &'static str, total: Option<usize>) {
-        self.what.set(what);
+    /// Starts a task with a number of steps, if it is known.
+    pub fn begin(&self, task: &'static str, total: Option<usize>) {
+        self.task.set(task);
         self.done.set(0);
         self.total.set(total);
     }
 
-    /// So much was done.
-    pub fn at(&self, done: usize) {
+    /// Sets the number of completed steps.
+    pub fn set(&self, done: usize) {
         self.done.set(done);
     }
 
-    /// One more was done.
+    /// Adds a completed step.
     pub fn step(&self) {
         self.done.set(self.done.get() + 1);
     }
 
-    /// How far it is, on one line.
+    /// The progress in one line.
     pub fn describe(&self) -> String {
-        let (what, done) = (self.what.get(), self.done.get());
+        let (task, done) = (self.task.get(), self.done.get());
         match self.total.get() {
-            _ if done == 0 => what.to_owned(),
-            Some(total) => format!("{what}: {done} of {total}"),
-            None => format!("{what}: {done}"),
+            _ if done == 0 => task.to_owned(),
+            Some(total) => format!("{task}: {done} of {total}"),
+            None => format!("{task}: {done}"),
         }
     }
 }

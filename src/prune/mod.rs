@@ -1,15 +1,15 @@
-//! Deleting pending versions of images, and never anything else.
+//! Deletes pending versions of images.
 //!
 //! ```text
 //! backend: every version ──► Listing ─┐
 //! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | error
 //! configuration, clocks ───► Rules ───┘                          │
-//!                    apply: list again, read each again, delete, verify, list once more
+//!                    apply: list again, read each version again, delete, verify, list once more
 //! ```
 //!
-//! [`judge`](judge()) is pure, and only what it approved becomes a [`Plan`]; [`apply`] deletes
-//! nothing else. Every doubt keeps a version, and every doubt about the whole refuses the run. What
-//! is printed is for `report` and `cli` to say.
+//! [`judge`](judge()) is pure, and [`apply`] only deletes the versions of its approved [`Plan`]. Any
+//! doubt about a version keeps it, and any doubt about the package refuses the run. `report` and
+//! `cli` print the results.
 
 pub mod apply;
 pub mod backends;
@@ -24,7 +24,7 @@ mod text;
 mod verdict;
 
 pub use guards::{ExternalRepository, ExtraProtection, Guards, Protection, TipsChange, gather};
-pub use judge::{Rules, eligible, judge};
+pub use judge::{Rules, is_eligible, judge};
 pub use listing::{Child, Dangling, Listing, Node, Progress, Version};
 pub use plan::Plan;
 pub use text::Text;

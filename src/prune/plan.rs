@@ -1,4 +1,4 @@
-//! The versions to delete, their order, and what is verified afterwards.
+//! The versions to delete in their order, and the versions that must remain.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::{
     oci::Digest,
 };
 
-/// A verdict that allows deletions; only [`PackageVerdict::approve`] makes one.
+/// The approved deletions, which only [`PackageVerdict::approve`] creates.
 #[derive(Debug, Clone)]
 pub struct Plan {
     order: Vec<Candidate>,
@@ -17,7 +17,7 @@ pub struct Plan {
 }
 
 impl PackageVerdict {
-    /// The plan, if the verdict allows one.
+    /// Creates the plan, or returns the refusal of the verdict.
     pub fn approve(&self, listing: &Listing) -> Result<Plan, Error> {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
@@ -34,46 +34,23 @@ impl PackageVerdict {
     }
 }
 
-/// Indexes before what they consist of, and what is signed before its signature: a run that stops
-/// in between leaves nothing broken that could still be pulled.
+/// Orders indexes before their entries, and versions before their signatures. A run that stops early
+/// leaves no version that can be pulled without its entries or signatures.
 fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Error> {
-    let at: HashMap<Digest, usize> = candidates
-        .iter()
-        .enumerate()
-        .map(|(at, c)| (c.version.digest, at))
-        .collect();
-    let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
-    for (this, candidate) in candidates.iter().enumerate() {
-        let node = listing.nodes.get(&candidate.version.digest);
-        let subject = node.and_then(|node| node.subject);
-        for subject in candidate.version.refers_by_tag().chain(subject) {
-            referrers.entry(subject).or_default().push(this);
-        }
-    }
-    let mut edges = Vec::new();
-    for (this, candidate) in candidates.iter().enumerate() {
-        // A part may be no version of its own, and what belongs to it goes after the index as well.
-        let digest = candidate.version.digest;
-        for part in std::iter::once(digest).chain(listing.parts(digest)) {
-            let then = at
-                .get(&part)
-                .into_iter()
-                .chain(referrers.get(&part).into_iter().flatten());
-            edges.extend(then.filter(|then| **then != this).map(|then| (this, *then)));
-        }
-    }
-    let mut rank = vec![0_usize; candidates.len()];
-    let mut settled = false;
-    while !settled {
-        settled = true;
-        for (first, then) in edges.iter().copied() {
-            if rank[then] > rank[first] {
+    let edges = edges(candidates, listing);
+    let mut ranks = vec![0_usize; candidates.len()];
+    let mut is_stable = false;
+    while !is_stable {
+        is_stable = true;
+        for &(first, second) in &edges {
+            if ranks[second] > ranks[first] {
                 continue;
             }
-            (rank[then], settled) = (rank[first] + 1, false);
-            if rank[then] > candidates.len() {
-                // Digests cannot, but tags that name digests can.
-                let digest = candidates[then].version.digest;
+            ranks[second] = ranks[first] + 1;
+            is_stable = false;
+            if ranks[second] > candidates.len() {
+                // Digests cannot form a cycle, but tags that contain digests can.
+                let digest = candidates[second].version.digest;
                 let message = format!(
                     "{digest} and others refer to one another in a circle: none can be deleted first"
                 );
@@ -83,8 +60,42 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
         }
     }
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by_key(|at| rank[*at]);
-    Ok(order.into_iter().map(|at| candidates[at].clone()).collect())
+    order.sort_by_key(|index| ranks[*index]);
+    Ok(order
+        .into_iter()
+        .map(|index| candidates[index].clone())
+        .collect())
+}
+
+/// The pairs of candidates, by index, where the first must be deleted before the second.
+fn edges(candidates: &[Candidate], listing: &Listing) -> Vec<(usize, usize)> {
+    let mut indexes: HashMap<Digest, usize> = HashMap::new();
+    let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
+    for (index, Candidate { version, .. }) in candidates.iter().enumerate() {
+        indexes.insert(version.digest, index);
+        let node = listing.nodes.get(&version.digest);
+        let subject = node.and_then(|node| node.subject);
+        for subject in version.tag_subjects().chain(subject) {
+            referrers.entry(subject).or_default().push(index);
+        }
+    }
+    let mut edges = Vec::new();
+    for (first, candidate) in candidates.iter().enumerate() {
+        // An entry may be no version, but its signatures are still deleted after the index.
+        let digest = candidate.version.digest;
+        for part in std::iter::once(digest).chain(listing.parts(digest)) {
+            let entry = indexes.get(&part);
+            for &second in entry
+                .into_iter()
+                .chain(referrers.get(&part).into_iter().flatten())
+            {
+                if second != first {
+                    edges.push((first, second));
+                }
+            }
+        }
+    }
+    edges
 }
 
 impl Plan {

@@ -1,62 +1,64 @@
-//! Digests that occur in text, and where each was seen, whatever the meaning of the text.
+//! The digests in tracked files, with the first location of each, whether or not they are pins.
 //!
-//! Data only. A version whose digest is here is kept, whether the text is a pin or not.
+//! A version with one of these digests is kept.
 
 use std::collections::HashMap;
 
 use crate::{oci::Digest, pins::Mention};
 
-/// Digests that tracked files name.
+/// The digests in tracked files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
-    digests: HashMap<Digest, FirstSeen>,
+    digests: HashMap<Digest, FirstMention>,
     files: Vec<File>,
 }
 
 /// The first location of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FirstSeen {
-    /// The place in `files`.
+struct FirstMention {
+    /// The index in `files`.
     file: usize,
-    algorithm: bool,
+    /// Whether any mention of the digest has the prefix `sha256:`.
+    has_algorithm: bool,
 }
 
-/// A file somewhere.
+/// A file in a work tree or a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct File {
     path: String,
-    at: String,
+    /// The tree: `on main of origin`.
+    tree: String,
 }
 
 impl Text {
-    /// Adds the digests in a file; `at` names its location (`on main of origin`).
-    pub fn add(&mut self, path: &[u8], at: &str, mentions: &[Mention]) {
+    /// Adds the digests in a file of `tree`, such as `on main of origin`.
+    pub fn add(&mut self, path: &[u8], tree: &str, mentions: &[Mention]) {
         let mut file = None;
         for mention in mentions {
-            if let Some(seen) = self.digests.get_mut(&mention.digest) {
-                seen.algorithm |= mention.algorithm;
+            if let Some(known) = self.digests.get_mut(&mention.digest) {
+                known.has_algorithm |= mention.algorithm;
                 continue;
             }
             let file = *file.get_or_insert_with(|| {
                 self.files.push(File {
                     path: String::from_utf8_lossy(path).into_owned(),
-                    at: at.to_owned(),
+                    tree: tree.to_owned(),
                 });
                 self.files.len() - 1
             });
-            let seen = FirstSeen {
+            let first = FirstMention {
                 file,
-                algorithm: mention.algorithm,
+                has_algorithm: mention.algorithm,
             };
-            self.digests.insert(mention.digest, seen);
+            self.digests.insert(mention.digest, first);
         }
     }
 
-    /// Whether everything that `other` names was known already, and asked for as much.
+    /// Whether `other` adds neither a digest nor the algorithm of one.
     pub fn covers(&self, other: &Self) -> bool {
-        other.digests.iter().all(|(digest, seen)| {
+        other.digests.iter().all(|(digest, mention)| {
             let known = self.digests.get(digest);
-            known.is_some_and(|known| known.algorithm || !seen.algorithm)
+            known.is_some_and(|known| known.has_algorithm || !mention.has_algorithm)
         })
     }
 
@@ -64,53 +66,58 @@ impl Text {
     pub fn merge(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
-        for (digest, mut seen) in other.digests {
-            seen.file += first;
-            let known = self.digests.entry(digest).or_insert(seen);
-            known.algorithm |= seen.algorithm;
+        for (digest, mut mention) in other.digests {
+            mention.file += first;
+            let known = self.digests.entry(digest).or_insert(mention);
+            known.has_algorithm |= mention.has_algorithm;
         }
     }
 
-    /// Whether a file names this digest.
-    pub fn names(&self, digest: &Digest) -> bool {
+    /// Whether a file contains this digest.
+    pub fn contains(&self, digest: &Digest) -> bool {
         self.digests.contains_key(digest)
     }
 
-    /// Where a digest was first seen: `in FILE on main of origin`.
-    pub fn place(&self, digest: &Digest) -> Option<String> {
+    /// The first location of a digest: `in FILE on main of origin`.
+    pub fn location(&self, digest: &Digest) -> Option<String> {
         let file = &self.files[self.digests.get(digest)?.file];
-        Some(format!("in {} {}", file.path, file.at))
+        Some(format!("in {} {}", file.path, file.tree))
     }
 
-    /// The digests behind `sha256:`, in no order.
-    pub fn behind_algorithm(&self) -> impl Iterator<Item = Digest> {
-        let named = self.digests.iter().filter(|(_, seen)| seen.algorithm);
-        named.map(|(digest, _)| *digest)
+    /// The digests with the prefix `sha256:`, in no particular order.
+    pub fn with_algorithm(&self) -> impl Iterator<Item = Digest> {
+        self.digests
+            .iter()
+            .filter(|(_, mention)| mention.has_algorithm)
+            .map(|(digest, _)| *digest)
     }
 
-    /// The files that `digests` were first seen in, with how many of them: at most so many by name,
-    /// those with the most first.
-    pub fn files_of<'d>(
+    /// Lists the first locations of `digests`, each with the number of digests, in descending order.
+    /// At most `limit` files are listed by name.
+    pub fn describe_files<'d>(
         &self,
         digests: impl IntoIterator<Item = &'d Digest>,
-        most: usize,
+        limit: usize,
     ) -> String {
         let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
-        for seen in digests.into_iter().filter_map(|d| self.digests.get(d)) {
-            let file = &self.files[seen.file];
-            *counts.entry((&file.path, &file.at)).or_default() += 1;
+        for digest in digests {
+            if let Some(mention) = self.digests.get(digest) {
+                let file = &self.files[mention.file];
+                *counts.entry((&file.path, &file.tree)).or_default() += 1;
+            }
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by(|a, b| (b.1, a.0).cmp(&(a.1, b.0)));
-        let rest = counts.len().saturating_sub(most);
-        let shown = counts.into_iter().take(most);
-        let mut shown: Vec<_> = shown
-            .map(|((path, at), count)| format!("{path} {at} ({count})"))
+        let omitted = counts.len().saturating_sub(limit);
+        let mut descriptions: Vec<_> = counts
+            .into_iter()
+            .take(limit)
+            .map(|((path, tree), count)| format!("{path} {tree} ({count})"))
             .collect();
-        if rest > 0 {
-            shown.push(format!("{rest} more files"));
+        if omitted > 0 {
+            descriptions.push(format!("{omitted} more files"));
         }
-        shown.join(", ")
+        descriptions.join(", ")
     }
 }
 
@@ -126,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_where_it_was_first_seen() {
+    fn location_is_the_first_mention() {
         let mut text = Text::default();
         text.add(b"a.txt", "in the work tree", &[mention("x", false)]);
         text.add(
@@ -134,16 +141,16 @@ mod tests {
             "on main of origin",
             &[mention("x", true), mention("y", false)],
         );
-        let place = |seed: &str| text.place(&Digest::of(seed.as_bytes()));
-        assert_eq!(place("x").unwrap(), "in a.txt in the work tree");
-        assert_eq!(place("y").unwrap(), "in b.txt on main of origin");
-        assert_eq!(place("z"), None);
-        let named: Vec<_> = text.behind_algorithm().collect();
-        assert_eq!(named, [Digest::of(b"x")]);
+        let location = |seed: &str| text.location(&Digest::of(seed.as_bytes()));
+        assert_eq!(location("x").unwrap(), "in a.txt in the work tree");
+        assert_eq!(location("y").unwrap(), "in b.txt on main of origin");
+        assert_eq!(location("z"), None);
+        let with_algorithm: Vec<_> = text.with_algorithm().collect();
+        assert_eq!(with_algorithm, [Digest::of(b"x")]);
     }
 
     #[test]
-    fn new_digests_are_reported_before_merging() {
+    fn covers_reports_new_digests() {
         let mut text = Text::default();
         text.add(b"a.txt", "here", &[mention("x", false)]);
         let other = |mentions: &[Mention]| {
@@ -153,7 +160,7 @@ mod tests {
         };
         for (mention, known) in [
             (mention("x", false), true),
-            // Then it must be requested, which it had not to be before.
+            // The digest has an algorithm now, so its version must be requested.
             (mention("x", true), false),
             (mention("x", true), true),
             (mention("y", false), false),
@@ -163,11 +170,14 @@ mod tests {
             text.merge(more);
         }
         let [x, y] = ["x", "y"].map(|seed| Digest::of(seed.as_bytes()));
-        assert_eq!(text.place(&y).unwrap(), "in b.txt there");
+        assert_eq!(text.location(&y).unwrap(), "in b.txt there");
         assert_eq!(
-            text.files_of([&x, &y], 2),
+            text.describe_files([&x, &y], 2),
             "a.txt here (1), b.txt there (1)"
         );
-        assert_eq!(text.files_of([&x, &y], 1), "a.txt here (1), 1 more files");
+        assert_eq!(
+            text.describe_files([&x, &y], 1),
+            "a.txt here (1), 1 more files"
+        );
     }
 }

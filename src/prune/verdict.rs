@@ -15,23 +15,23 @@ use crate::{
 /// A verdict about one package.
 #[derive(Debug, Clone)]
 pub struct PackageVerdict {
-    /// How many versions there are.
+    /// The number of versions.
     pub listed: usize,
-    /// The versions that may be deleted, oldest first; only a [`super::Plan`] is deleted.
+    /// The versions that may be deleted, oldest first. Only a [`super::Plan`] is applied.
     pub candidates: Vec<Candidate>,
     /// The protected versions, in the order of the listing.
     pub protected: Vec<Protected>,
-    /// How many pending versions are kept because of another tag.
+    /// The number of pending versions that are kept because of another tag.
     pub mixed: usize,
-    /// How many pending versions are too young.
+    /// The number of pending versions that are too young.
     pub young: usize,
-    /// Warnings that prevent no deletion.
+    /// Warnings, which do not prevent deletions.
     pub warnings: Vec<Warning>,
-    /// Why nothing may be deleted.
+    /// The reason that nothing may be deleted.
     pub refusal: Option<Error>,
 }
 
-/// A version that is kept for a reason.
+/// A protected version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protected {
     /// The version.
@@ -40,27 +40,27 @@ pub struct Protected {
     pub reason: KeepReason,
 }
 
-/// Why a version is kept.
+/// The reason that a version is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeepReason {
-    /// It is pinned there.
+    /// It is pinned at this location.
     Pinned(String),
     /// It was pinned by a set in promote history.
     History,
-    /// A tracked file there names its digest.
-    Named(String),
-    /// It has the tag of a revision that was, or is being, promoted.
+    /// A tracked file at this location contains its digest.
+    Mentioned(String),
+    /// It has the tag of a revision that was promoted or is being promoted.
     Revision(Tag, String),
     /// A tag matches `protect`.
     Pattern(Tag),
-    /// An index that is kept has it.
-    Child(Digest),
-    /// It belongs to something that is kept: a signature, an attestation.
-    Refers(Digest),
-    /// Its other tags are pending, this one is not.
+    /// It is an entry of a kept index.
+    IndexEntry(Digest),
+    /// It is a signature or an attestation of a kept version.
+    Referrer(Digest),
+    /// It has pending tags, but this tag is not pending.
     OtherTag(Tag),
     /// Its age is unknown.
-    NoDate,
+    UnknownAge,
 }
 
 impl fmt::Display for KeepReason {
@@ -68,16 +68,16 @@ impl fmt::Display for KeepReason {
         match self {
             Self::Pinned(place) => write!(f, "pinned {place}"),
             Self::History => f.write_str("pinned by a set in promote history"),
-            Self::Named(place) => write!(f, "its digest appears {place}"),
+            Self::Mentioned(place) => write!(f, "its digest appears {place}"),
             Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
             Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
-            Self::Child(parent) => write!(f, "part of the index {parent}, which is kept"),
-            Self::Refers(target) => write!(f, "belongs to {target}, which is kept"),
+            Self::IndexEntry(parent) => write!(f, "part of the index {parent}, which is kept"),
+            Self::Referrer(target) => write!(f, "belongs to {target}, which is kept"),
             Self::OtherTag(tag) => write!(
                 f,
                 "pending, but {tag} is not: deleting it would delete that tag too"
             ),
-            Self::NoDate => f.write_str("its age is unknown"),
+            Self::UnknownAge => f.write_str("its age is unknown"),
         }
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Display for KeepReason {
 pub struct Candidate {
     /// The version.
     pub version: Version,
-    /// When it was made.
+    /// The creation date.
     pub created: SystemTime,
     /// The reason why it may be deleted.
     pub reason: String,
@@ -95,15 +95,15 @@ pub struct Candidate {
 
 impl Candidate {
     pub(super) fn new(version: &Version, created: SystemTime, age: Duration) -> Self {
-        let what = if version.tags.is_empty() {
+        let tags = if version.tags.is_empty() {
             "untagged"
         } else {
             "every tag is pending"
         };
         let reason = format!(
-            "{what}, and it is {} old (of {})",
+            "{tags}, and it is {} old (of {})",
             days(age),
-            date::show(created)
+            date::format(created)
         );
         Self {
             version: version.clone(),
@@ -121,10 +121,10 @@ fn days(age: Duration) -> String {
     }
 }
 
-/// Something that a person should know and that refuses nothing.
+/// A finding that does not refuse the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// A stable word for it.
+    /// A stable code.
     pub code: Code,
     /// The finding.
     pub detail: String,

@@ -166,7 +166,7 @@ impl PruneRow {
         Self {
             digest: candidate.version.digest,
             tags: tags(&candidate.version),
-            created: date::show(candidate.created),
+            created: date::format(candidate.created),
             reason: candidate.reason.clone(),
             version: candidate.version.id,
         }
@@ -220,7 +220,7 @@ pub fn deletion(image: &Image, candidate: &Candidate) -> String {
     let _ = write!(
         line,
         " tags={tags} created={}",
-        date::show(candidate.created)
+        date::format(candidate.created)
     );
     match version.id.filter(|_| *restores) {
         Some(id) => {
@@ -388,7 +388,7 @@ fn summary_candidates(out: &mut String, image: &Image, applied: bool) {
         let cells = [
             version.digest.to_string(),
             tags,
-            date::show(candidate.created),
+            date::format(candidate.created),
             id,
         ];
         let _ = writeln!(

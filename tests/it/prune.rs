@@ -887,7 +887,7 @@ fn dates_that_say_nothing_refuse() {
         tags(&real.scene.prune(&[], 0)["images"][0]["candidates"]),
         ["pending-a", "pending-b"]
     );
-    let ahead = repin::prune::date::show(
+    let ahead = repin::prune::date::format(
         std::time::SystemTime::now() + std::time::Duration::from_secs(3_600),
     );
     push(

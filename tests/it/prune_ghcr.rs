@@ -963,7 +963,7 @@ fn tripwires_hold_here_too() {
     let future = HostedRepository::new("orgs", "", two);
     let row = image("pinned").digest();
     let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(4_000);
-    future.packages.store().row(row).created = repin::prune::date::show(ahead);
+    future.packages.store().row(row).created = repin::prune::date::format(ahead);
     future.refused(3, "timestamps");
 
     let unpinned = HostedRepository::new("orgs", "", two);

@@ -447,8 +447,8 @@ impl Case {
         let node = |object: &Object| {
             let child = |at: &usize| Child {
                 digest: digest(*at),
-                index: self.is_index(*at),
-                attestation: false,
+                is_index: self.is_index(*at),
+                is_attestation: false,
             };
             Node {
                 children: object.children.iter().map(child).collect(),
@@ -723,20 +723,20 @@ impl Model<'_> {
         let new = here.iter().any(|tag| !self.listed.borrow().contains(tag));
         match own.intersection(&here).count() {
             _ if new || own.iter().any(elsewhere) => CurrentState::Changed("other tags".to_owned()),
-            0 => CurrentState::Gone,
-            all if all == own.len() => CurrentState::Same,
+            0 => CurrentState::Missing,
+            all if all == own.len() => CurrentState::Unchanged,
             _ => CurrentState::Changed("some of its tags are gone".to_owned()),
         }
     }
 }
 
 impl Package for Model<'_> {
-    async fn again(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
+    async fn relist(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
         self.moment(Moment::Between);
         self.further(first, &[])
     }
 
-    async fn afterwards(
+    async fn list_after_deletion(
         &self,
         before: &Listing,
         keep: &[Version],
@@ -745,7 +745,7 @@ impl Package for Model<'_> {
         self.further(before, keep)
     }
 
-    async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
+    async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         let at = Self::at(version);
         self.interfere(at);
         if self.case.troubles.get(&at) == Some(&FreshnessError::NotRead) {
@@ -756,8 +756,8 @@ impl Package for Model<'_> {
             return Ok(self.look_at_tags(at, &tags));
         }
         Ok(match self.there.borrow().get(&at) {
-            None => CurrentState::Gone,
-            Some(now) if *now == tags => CurrentState::Same,
+            None => CurrentState::Missing,
+            Some(now) if *now == tags => CurrentState::Unchanged,
             Some(_) => CurrentState::Changed("other tags".to_owned()),
         })
     }
@@ -792,7 +792,7 @@ impl Package for Model<'_> {
         Ok(!self.there.borrow().contains_key(&Self::at(version)))
     }
 
-    fn grant(&self) -> &'static str {
+    fn missing_permission(&self) -> &'static str {
         "the role Admin"
     }
 }
@@ -1054,7 +1054,7 @@ fn check(case: &Case, outcome: Outcome) -> usize {
     // A change during a deletion cannot be prevented; a loss is reported then.
     let prevented = !matches!(happened, Some(Moment::Deletion(_)));
     let loud = !applied.missing.is_empty() || !applied.lost_tags.is_empty();
-    let told = loud || applied.stopped.is_some();
+    let told = loud || applied.error.is_some();
     // No listing before the first deletion had what a change during a deletion reveals.
     let last = oracle.seen(&there);
     let known = &oracle.known | &case.known(&last);
@@ -1082,7 +1082,7 @@ fn check(case: &Case, outcome: Outcome) -> usize {
     }
     if case.troubles.is_empty() && case.event.is_none() {
         assert_eq!(gone, oracle.all(), "{case:#?}");
-        assert!(applied.stopped.is_none(), "{applied:#?} of {case:#?}");
+        assert!(applied.error.is_none(), "{applied:#?} of {case:#?}");
     }
     gone.len()
 }

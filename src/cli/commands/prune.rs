@@ -362,8 +362,8 @@ impl Job {
         let work = apply::run(run, &self.backend, &mut tell);
         let applied = cx.services.wait_with(work, || progress.describe())?;
         let lost = applied.lost(&self.image.name, self.image.restores);
-        let begun = applied.begun;
-        self.image.refusal = lost.or_else(|| applied.stopped.clone());
+        let begun = applied.has_started;
+        self.image.refusal = lost.or_else(|| applied.error.clone());
         self.image.applied = Some(applied);
         Ok(begun)
     }

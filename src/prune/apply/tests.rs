@@ -1,5 +1,4 @@
-//! Carrying out a plan against a package whose every response is scripted: what is requested, in
-//! which order, and what is reported.
+//! Applies a plan to a package with scripted responses, and checks the order of requests and the report.
 
 use std::{
     cell::RefCell,
@@ -21,7 +20,7 @@ pub(in crate::prune) fn digest(name: &str) -> Digest {
     Digest::of(name.as_bytes())
 }
 
-/// Versions with a tag of their own name each, and every one of another day.
+/// Versions with different dates, each with its name as the tag.
 pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let version = |name: &&str| Version {
@@ -40,7 +39,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
             .collect(),
         dates: dates.collect(),
         clock: Clock {
-            local: now,
+            here: now,
             server: Some(now),
         },
         dangling: Vec::new(),
@@ -49,7 +48,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
 
 /// A package with the pending versions `pending-b` and `pending-a`, the oldest first, and `kept`.
 struct Scripted {
-    looks: HashMap<Digest, CurrentState>,
+    states: HashMap<Digest, CurrentState>,
     deletions: HashMap<Digest, Result<Deletion, Error>>,
     gone: HashMap<Digest, Result<bool, Error>>,
     afterwards: Result<Listing, Error>,
@@ -60,7 +59,7 @@ const A: &str = "pending-a";
 const B: &str = "pending-b";
 pub(in crate::prune) const ALL: [&str; 3] = ["kept", A, B];
 
-/// Rules by which the two pending versions may go, and `kept` is protected.
+/// Rules that allow the deletion of both pending versions and protect `kept`.
 pub(in crate::prune) fn prune() -> Prune {
     Prune {
         backend: PruneBackend::Auto,
@@ -74,15 +73,15 @@ pub(in crate::prune) fn prune() -> Prune {
 }
 
 impl Scripted {
-    /// Every deletion goes well, and afterwards these versions are listed.
-    fn new(afterwards: &[&str]) -> Self {
+    /// Every deletion succeeds, and the final listing contains these versions.
+    fn new(remaining: &[&str]) -> Self {
         let all = listing(&ALL);
         let versions = all.versions.iter().filter(|version| {
             let listed = |name: &&str| digest(name) == version.digest;
-            afterwards.iter().any(listed)
+            remaining.iter().any(listed)
         });
         Self {
-            looks: HashMap::new(),
+            states: HashMap::new(),
             deletions: HashMap::new(),
             gone: HashMap::new(),
             afterwards: Ok(Listing {
@@ -93,8 +92,8 @@ impl Scripted {
         }
     }
 
-    fn look(mut self, name: &str, now: CurrentState) -> Self {
-        self.looks.insert(digest(name), now);
+    fn state(mut self, name: &str, now: CurrentState) -> Self {
+        self.states.insert(digest(name), now);
         self
     }
 
@@ -103,7 +102,7 @@ impl Scripted {
         self
     }
 
-    fn answers_gone(mut self, name: &str, answer: Result<bool, Error>) -> Self {
+    fn is_gone_result(mut self, name: &str, answer: Result<bool, Error>) -> Self {
         self.gone.insert(digest(name), answer);
         self
     }
@@ -122,7 +121,7 @@ impl Scripted {
         self.calls.borrow_mut().push(call);
     }
 
-    /// The outcome, every step, and every call.
+    /// Returns the report, all events and all calls.
     fn run(&self) -> (Applied, Vec<String>, Vec<String>) {
         let prune = prune();
         let rules = Rules {
@@ -158,12 +157,12 @@ impl Scripted {
 }
 
 impl Package for Scripted {
-    async fn again(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
-        self.calls.borrow_mut().push("again".to_owned());
+    async fn relist(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
+        self.calls.borrow_mut().push("list".to_owned());
         Ok(first.clone())
     }
 
-    async fn afterwards(
+    async fn list_after_deletion(
         &self,
         _: &Listing,
         keep: &[Version],
@@ -173,15 +172,15 @@ impl Package for Scripted {
             .iter()
             .map(|version| version.tags[0].as_str())
             .collect();
-        let call = format!("afterwards {}", keep.join(" "));
+        let call = format!("verify {}", keep.join(" "));
         self.calls.borrow_mut().push(call);
         self.afterwards.clone()
     }
 
-    async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
-        self.note("look", version);
-        let now = self.looks.get(&version.digest);
-        Ok(now.cloned().unwrap_or(CurrentState::Same))
+    async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
+        self.note("read", version);
+        let now = self.states.get(&version.digest);
+        Ok(now.cloned().unwrap_or(CurrentState::Unchanged))
     }
 
     async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
@@ -194,7 +193,7 @@ impl Package for Scripted {
         self.gone.get(&version.digest).cloned().unwrap_or(Ok(true))
     }
 
-    fn grant(&self) -> &'static str {
+    fn missing_permission(&self) -> &'static str {
         "grant it"
     }
 }
@@ -206,27 +205,27 @@ fn names(candidates: &[Candidate]) -> Vec<&str> {
     tags.map(Tag::as_str).collect()
 }
 
-fn stopped(applied: &Applied) -> Option<(&'static str, Class)> {
-    let stopped = applied.stopped.as_ref()?;
-    Some((stopped.code.as_str(), stopped.class))
+fn error_of(applied: &Applied) -> Option<(&'static str, Class)> {
+    let error = applied.error.as_ref()?;
+    Some((error.code.as_str(), error.class))
 }
 
-fn no_answer() -> Error {
+fn no_response() -> Error {
     Error::new(Class::Unavailable, Code::UNAVAILABLE, "no answer")
 }
 
 #[test]
-fn each_version_is_read_again_before_its_deletion_and_the_listing_last() {
+fn version_is_read_again_before_its_deletion() {
     let (applied, steps, calls) = Scripted::new(&["kept"]).run();
     assert_eq!(
         calls,
         [
-            "again",
-            "look pending-b",
+            "list",
+            "read pending-b",
             "delete pending-b",
-            "look pending-a",
+            "read pending-a",
             "delete pending-a",
-            "afterwards kept"
+            "verify kept"
         ]
     );
     assert_eq!(
@@ -239,118 +238,133 @@ fn each_version_is_read_again_before_its_deletion_and_the_listing_last() {
         ]
     );
     assert_eq!(
-        (names(&applied.deleted), stopped(&applied)),
+        (names(&applied.deleted), error_of(&applied)),
         (vec![B, A], None)
     );
     assert_eq!((applied.missing.len(), applied.lost_tags.len()), (0, 0));
 }
 
 #[test]
-fn a_change_before_the_first_deletion_ends_the_run_with_nothing_asked_for() {
+fn change_before_first_deletion_stops_the_run() {
     let changed = CurrentState::Changed("its tags are gone".to_owned());
-    let (applied, steps, calls) = Scripted::new(&ALL).look(B, changed).run();
-    assert!(!applied.begun);
-    assert_eq!(stopped(&applied), Some(("changed", Class::Unavailable)));
+    let (applied, steps, calls) = Scripted::new(&ALL).state(B, changed).run();
+    assert!(!applied.has_started);
+    assert_eq!(error_of(&applied), Some(("changed", Class::Unavailable)));
     assert_eq!(steps, ["next pending-b"]);
-    assert_eq!(calls, ["again", "look pending-b"]);
+    assert_eq!(calls, ["list", "read pending-b"]);
 }
 
 #[test]
-fn a_version_that_another_process_deleted_is_skipped() {
+fn version_deleted_by_another_process_is_skipped() {
     for scripted in [
-        Scripted::new(&["kept"]).look(B, CurrentState::Gone),
-        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Missing)),
+        Scripted::new(&["kept"]).state(B, CurrentState::Missing),
+        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Gone)),
     ] {
         let (applied, steps, _) = scripted.run();
         assert_eq!(steps[..2], ["next pending-b", "skipped pending-b"]);
         assert_eq!(
-            (names(&applied.gone), names(&applied.deleted)),
+            (names(&applied.deleted_elsewhere), names(&applied.deleted)),
             (vec![B], vec![A])
         );
-        assert_eq!(stopped(&applied), None);
+        assert_eq!(error_of(&applied), None);
     }
 }
 
 #[test]
-fn a_refused_deletion_is_not_reported_as_possibly_done() {
+fn refused_deletion_is_not_reported_as_unverified() {
     let refused = || Scripted::new(&ALL).deletion(B, Ok(Deletion::Refused("no".to_owned())));
     for scripted in [refused(), refused().unlisted()] {
         let (applied, steps, calls) = scripted.run();
         assert_eq!(steps, ["next pending-b"]);
-        // The reason to stop is the first one, whatever comes after it.
-        assert_eq!(stopped(&applied), Some(("deletion_refused", Class::Denied)));
+        // The first error is reported.
+        assert_eq!(
+            error_of(&applied),
+            Some(("deletion_refused", Class::Denied))
+        );
         assert_eq!(names(&applied.deleted), [] as [&str; 0]);
-        assert_eq!(calls[3], "afterwards kept");
+        assert_eq!(calls[3], "verify kept");
     }
 }
 
 #[test]
-fn a_deletion_without_an_answer_is_decided_by_the_listing() {
-    let lost_answers = |afterwards: &[&str]| {
+fn deletion_without_response_is_verified_by_listing() {
+    let lost_responses = |afterwards: &[&str]| {
         [
-            Scripted::new(afterwards).deletion(B, Err(no_answer())),
-            Scripted::new(afterwards).answers_gone(B, Err(no_answer())),
+            Scripted::new(afterwards).deletion(B, Err(no_response())),
+            Scripted::new(afterwards).is_gone_result(B, Err(no_response())),
         ]
     };
-    for scripted in lost_answers(&["kept", A]) {
+    for scripted in lost_responses(&["kept", A]) {
         let (applied, steps, calls) = scripted.run();
         assert_eq!(steps, ["next pending-b", "deleted pending-b"]);
         assert_eq!(names(&applied.deleted), [B]);
-        assert_eq!(stopped(&applied), Some(("unavailable", Class::Unavailable)));
-        assert_eq!(calls[3], "afterwards kept pending-b");
+        assert_eq!(
+            error_of(&applied),
+            Some(("unavailable", Class::Unavailable))
+        );
+        assert_eq!(calls[3], "verify kept pending-b");
     }
-    for scripted in lost_answers(&ALL) {
+    for scripted in lost_responses(&ALL) {
         let (applied, steps, _) = scripted.run();
         assert_eq!(steps, ["next pending-b"]);
         assert_eq!(names(&applied.deleted), [] as [&str; 0]);
-        assert_eq!(stopped(&applied), Some(("unavailable", Class::Unavailable)));
+        assert_eq!(
+            error_of(&applied),
+            Some(("unavailable", Class::Unavailable))
+        );
     }
-    for scripted in lost_answers(&ALL) {
+    for scripted in lost_responses(&ALL) {
         let (applied, steps, _) = scripted.unlisted().run();
         assert_eq!(steps, ["next pending-b", "unverified pending-b"]);
         assert_eq!(names(&applied.deleted), [] as [&str; 0]);
-        assert_eq!(stopped(&applied), Some(("unavailable", Class::Unavailable)));
+        assert_eq!(
+            error_of(&applied),
+            Some(("unavailable", Class::Unavailable))
+        );
     }
 }
 
 #[test]
-fn a_version_that_is_listed_after_its_deletion_was_not_deleted() {
+fn version_that_remains_listed_is_not_reported_deleted() {
     let (applied, ..) = Scripted::new(&["kept", B]).run();
     assert_eq!(
-        stopped(&applied),
+        error_of(&applied),
         Some(("deletion_unverified", Class::Unavailable))
     );
     assert_eq!(names(&applied.deleted), [A]);
 }
 
 #[test]
-fn a_version_that_can_be_read_after_its_deletion_was_not_deleted() {
-    let (applied, steps, _) = Scripted::new(&ALL).answers_gone(B, Ok(false)).run();
+fn version_that_remains_readable_is_not_reported_deleted() {
+    let (applied, steps, _) = Scripted::new(&ALL).is_gone_result(B, Ok(false)).run();
     assert_eq!(
-        stopped(&applied),
+        error_of(&applied),
         Some(("deletion_unverified", Class::Unavailable))
     );
     assert_eq!(steps, ["next pending-b"]);
-    let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Missing));
-    let (applied, steps, _) = gone.answers_gone(B, Ok(false)).run();
-    assert_eq!(stopped(&applied), Some(("deletion_refused", Class::Denied)));
-    assert_eq!(applied.stopped.unwrap().help.as_deref(), Some("grant it"));
+    let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Gone));
+    let (applied, steps, _) = gone.is_gone_result(B, Ok(false)).run();
+    assert_eq!(
+        error_of(&applied),
+        Some(("deletion_refused", Class::Denied))
+    );
+    assert_eq!(applied.error.unwrap().help.as_deref(), Some("grant it"));
     assert_eq!(steps, ["next pending-b"]);
 }
 
 #[test]
-fn a_listing_that_cannot_be_verified_stops_a_run_that_went_well() {
+fn failed_final_listing_is_an_error() {
     let (applied, ..) = Scripted::new(&["kept"]).unlisted().run();
-    let stopped = applied.stopped.unwrap();
+    let error = applied.error.unwrap();
     assert_eq!(
-        stopped.message,
+        error.message,
         "cannot verify that protected versions still exist: no listing"
     );
     assert_eq!(names(&applied.deleted), [B, A]);
 }
 
 #[test]
-fn a_missing_protected_version_is_reported_with_the_way_back() {
+fn missing_protected_version_is_reported_with_restore_command() {
     let (applied, ..) = Scripted::new(&[]).run();
     assert_eq!(applied.missing[0].digest, digest("kept"));
     assert_eq!(applied.lost_tags, [Tag::parse("kept").unwrap()]);

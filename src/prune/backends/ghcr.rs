@@ -1,9 +1,8 @@
-//! GitHub's container registry: versions come from the packages API and are deleted there;
-//! manifests are read from the registry.
+//! GitHub's container registry: the packages API lists and deletes versions, and the registry serves
+//! manifests.
 //!
-//! What refers to what is only read if something may be deleted at all. Then every manifest is: one
-//! that is missing although its version was listed shows that the listing was overtaken, or that
-//! the tag dangles.
+//! Manifests are only read if a version may be deleted, and then all of them. If the manifest of a
+//! listed version is missing, the package changed during the listing or the tag is dangling.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +14,7 @@ use crate::{
     oci::{Digest, Manifest, TagOrDigest, Verified},
     prune::{
         Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, date,
-        eligible,
+        is_eligible,
     },
     registry::{Deletion, Source},
     untrusted::short,
@@ -29,7 +28,7 @@ pub struct Ghcr {
 }
 
 impl Ghcr {
-    /// `source`: where manifests are read from.
+    /// Creates the backend. `source` serves the manifests.
     pub fn new(package: Package, source: Source) -> Self {
         Self { package, source }
     }
@@ -41,7 +40,7 @@ impl Ghcr {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing versions", None);
-        let versions = self.package.versions(&|done| progress.at(done)).await?;
+        let versions = self.package.versions(&|done| progress.set(done)).await?;
         let clock = versions.clock;
         let mut dates = HashMap::new();
         for version in &versions.all {
@@ -67,7 +66,7 @@ impl Ghcr {
         };
         let any = versions
             .iter()
-            .any(|version| old(version) && eligible(version, guards, rules.prune));
+            .any(|version| old(version) && is_eligible(version, guards, rules.prune));
         let mut listing = Listing {
             versions,
             nodes: HashMap::new(),
@@ -98,7 +97,7 @@ impl Ghcr {
         manifests::nested(&self.source, listing, progress).await
     }
 
-    /// Reads what versions refer to; hands back those whose manifest the registry does not have.
+    /// Reads the references of versions, and returns the versions without a manifest.
     async fn manifests(
         &self,
         versions: &[Version],
@@ -112,7 +111,9 @@ impl Ghcr {
         let mut missing = Vec::new();
         manifests::read(&self.source, wants, progress, |version, found| {
             match found {
-                Some(found) => drop(nodes.insert(version.digest, Node::of(&found.value))),
+                Some(found) => {
+                    drop(nodes.insert(version.digest, Node::from_manifest(&found.value)))
+                }
                 None => missing.push(version.clone()),
             }
             Ok(())
@@ -121,10 +122,11 @@ impl Ghcr {
         Ok(missing)
     }
 
-    /// Reads a version and its manifest once more: a version that GitHub still lists, with tags and
-    /// without a manifest, dangles. Any other shows that the listing was overtaken.
+    /// Reads a version and its manifest again. If the version still has tags and no manifest, it is
+    /// dangling; otherwise, the package changed during the listing.
     async fn confirm_dangling(&self, version: &Version) -> Result<(), Error> {
-        let listed = !version.tags.is_empty() && self.look(version).await? == CurrentState::Same;
+        let listed = !version.tags.is_empty()
+            && self.current_state(version).await? == CurrentState::Unchanged;
         if listed && self.manifest(version).await?.is_none() {
             return Ok(());
         }
@@ -141,10 +143,9 @@ impl Ghcr {
         self.source.manifest(&want, None).await
     }
 
-    /// The listing as it is now, as far as the newest pages show it: those up to the first that has
-    /// a version of `first`. Versions that are new are read with what they refer to; of those that
-    /// are known it has the tags of now.
-    pub(super) async fn again(
+    /// Updates the listing `first` from the newest pages, up to the first page with a known version. New
+    /// versions are read with their references; known versions get their current tags.
+    pub(super) async fn relist(
         &self,
         first: &Listing,
         progress: &Progress,
@@ -156,8 +157,8 @@ impl Ghcr {
         let rows = listed(rows.all, first);
         let mut now: HashMap<Option<u64>, Version> =
             rows.iter().map(|row| (row.id, row.clone())).collect();
-        // What is missing among those that were listed again is gone, unless versions of one date
-        // changed places.
+        // A known version that is missing from these pages was deleted, unless versions with equal dates
+        // were reordered.
         let last = first
             .versions
             .iter()
@@ -169,7 +170,9 @@ impl Ghcr {
         };
         let mut gone = HashSet::new();
         for version in &first.versions[..end] {
-            if !now.contains_key(&version.id) && self.look(version).await? == CurrentState::Gone {
+            if !now.contains_key(&version.id)
+                && self.current_state(version).await? == CurrentState::Missing
+            {
                 gone.insert(version.id);
             }
         }
@@ -200,16 +203,15 @@ impl Ghcr {
         Ok(listing)
     }
 
-    /// The whole listing after the last deletion. Of `keep`, versions whose manifest is missing are
-    /// left out.
-    pub(super) async fn afterwards(
+    /// Lists the package after the last deletion. Versions of `keep` without a manifest are omitted.
+    pub(super) async fn list_after_deletion(
         &self,
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing versions again", None);
-        let rows = self.package.versions(&|done| progress.at(done)).await?;
+        let rows = self.package.versions(&|done| progress.set(done)).await?;
         let clock = rows.clock;
         let mut versions = listed(rows.all, before);
         let mut nodes = before.nodes.clone();
@@ -237,18 +239,18 @@ impl Ghcr {
         Ok(listing)
     }
 
-    /// Puts back a version that was deleted in the last thirty days.
+    /// Restores a version that was deleted in the last thirty days.
     pub async fn restore(&self, id: u64) -> Result<Version, Error> {
         Ok(version(self.package.restore(id).await?))
     }
 
-    pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
+    pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         let Some(id) = version.id else {
             return Ok(CurrentState::Changed("it has no ID".to_owned()));
         };
         Ok(match self.package.version(id).await?.map(self::version) {
-            None => CurrentState::Gone,
-            Some(now) if now == *version => CurrentState::Same,
+            None => CurrentState::Missing,
+            Some(now) if now == *version => CurrentState::Unchanged,
             Some(now) if now.digest != version.digest => {
                 CurrentState::Changed(format!("it is {} now", now.digest))
             }
@@ -273,8 +275,8 @@ impl Ghcr {
         self.package.delete(id).await
     }
 
-    /// Whether the registry has no such manifest any more, or GitHub no such version: the registry
-    /// may serve what was deleted for a while.
+    /// Whether the registry has no such manifest or GitHub has no such version. The registry may serve a
+    /// deleted manifest for a while.
     pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
         if self.manifest(version).await?.is_none() {
             return Ok(true);
@@ -286,7 +288,7 @@ impl Ghcr {
     }
 }
 
-/// The versions of a listing, without those that were found dangling before.
+/// The versions of a listing without the known dangling ones.
 fn listed(rows: Vec<PackageVersion>, before: &Listing) -> Vec<Version> {
     let dangles = |version: &Version| before.dangling.iter().any(|tag| tag.id == version.id);
     let mut versions: Vec<_> = rows.into_iter().map(version).collect();

@@ -1,4 +1,4 @@
-//! Concurrent reads of many manifests, each requested once.
+//! Reads manifests concurrently.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -13,7 +13,7 @@ use crate::{
 /// The number of concurrent requests.
 pub(super) const AT_ONCE: usize = 8;
 
-/// The manifests that `wants` name, handed over one by one as they come; the first error ends it.
+/// Reads the manifests in `wants` and passes each to the callback, in order. Stops at the first error.
 pub(super) async fn read<W: Clone>(
     source: &Source,
     wants: Vec<(W, TagOrDigest)>,
@@ -32,14 +32,14 @@ pub(super) async fn read<W: Clone>(
     Ok(())
 }
 
-/// Reads the indexes below indexes, until it is known of each what it refers to.
+/// Reads nested indexes until the entries of all are known.
 pub(super) async fn nested(
     source: &Source,
     listing: &mut Listing,
     progress: &Progress,
 ) -> Result<(), Error> {
     loop {
-        let unread = listing.unread();
+        let unread = listing.unread_indexes();
         if unread.is_empty() {
             return Ok(());
         }
@@ -56,7 +56,9 @@ pub(super) async fn nested(
                 )
                 .help("cannot determine its parts, so nothing is deleted")
             })?;
-            listing.nodes.insert(digest, Node::of(&found.value));
+            listing
+                .nodes
+                .insert(digest, Node::from_manifest(&found.value));
             Ok(())
         })
         .await?;

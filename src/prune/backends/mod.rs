@@ -1,7 +1,7 @@
-//! How versions are listed and deleted: by the OCI distribution API, or by GitHub's packages API.
+//! Lists and deletes versions with the OCI distribution API or GitHub's packages API.
 //!
-//! Both hand over a [`Listing`] and carry out what [`super::apply`] asks for; what may be deleted
-//! is not decided here.
+//! Both backends return a [`Listing`] and delete the versions that [`super::apply`] requests. They
+//! decide nothing.
 
 mod ghcr;
 mod manifests;
@@ -27,14 +27,13 @@ pub enum Backend {
     Ghcr(Box<Ghcr>),
 }
 
-/// The first pause before a deletion is read again that does not show yet; each further one is
-/// twice as long.
-const PAUSE: Duration = Duration::from_millis(100);
-/// After a pause of this length a version that is still there counts as not deleted.
+/// The first pause before a delayed deletion is verified again. Each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// A version that still exists after this pause was not deleted.
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Backend {
-    /// Lists every version, with the data to judge them.
+    /// Lists all versions with the data that `judge` needs.
     pub async fn list(
         &self,
         guards: &Guards,
@@ -47,7 +46,7 @@ impl Backend {
         }
     }
 
-    /// Whether anything can be deleted at all, as far as that can be determined without deleting.
+    /// Checks that deletion is supported, as far as possible without a deletion.
     pub async fn deletes(&self) -> Result<(), Error> {
         match self {
             Self::Registry(registry) => registry.deletes().await,
@@ -55,36 +54,36 @@ impl Backend {
         }
     }
 
-    /// Whether a version that was deleted can be restored by its number.
+    /// Whether a deleted version can be restored by its ID.
     pub fn restores(&self) -> bool {
         matches!(self, Self::Ghcr(_))
     }
 }
 
 impl Package for Backend {
-    async fn again(&self, first: &Listing, progress: &Progress) -> Result<Listing, Error> {
+    async fn relist(&self, first: &Listing, progress: &Progress) -> Result<Listing, Error> {
         match self {
-            Self::Registry(registry) => registry.again(first, &[], progress).await,
-            Self::Ghcr(ghcr) => ghcr.again(first, progress).await,
+            Self::Registry(registry) => registry.relist(first, &[], progress).await,
+            Self::Ghcr(ghcr) => ghcr.relist(first, progress).await,
         }
     }
 
-    async fn afterwards(
+    async fn list_after_deletion(
         &self,
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
     ) -> Result<Listing, Error> {
         match self {
-            Self::Registry(registry) => registry.again(before, keep, progress).await,
-            Self::Ghcr(ghcr) => ghcr.afterwards(before, keep, progress).await,
+            Self::Registry(registry) => registry.relist(before, keep, progress).await,
+            Self::Ghcr(ghcr) => ghcr.list_after_deletion(before, keep, progress).await,
         }
     }
 
-    async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
+    async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         match self {
-            Self::Registry(registry) => registry.look(version).await,
-            Self::Ghcr(ghcr) => ghcr.look(version).await,
+            Self::Registry(registry) => registry.current_state(version).await,
+            Self::Ghcr(ghcr) => ghcr.current_state(version).await,
         }
     }
 
@@ -96,7 +95,7 @@ impl Package for Backend {
     }
 
     async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
-        let mut pause = PAUSE;
+        let mut pause = FIRST_PAUSE;
         loop {
             let gone = match self {
                 Self::Registry(registry) => registry.is_gone(version).await?,
@@ -110,7 +109,7 @@ impl Package for Backend {
         }
     }
 
-    fn grant(&self) -> &'static str {
+    fn missing_permission(&self) -> &'static str {
         match self {
             Self::Registry(_) => {
                 "the registry hides deletions that it does not permit: grant the credentials the \
@@ -130,7 +129,7 @@ mod tests {
     use super::Progress;
 
     #[test]
-    fn progress_begins_anew_with_each_listing() {
+    fn progress_restarts_with_each_listing() {
         let progress = Progress::default();
         progress.begin("reading tags", Some(3));
         progress.step();
@@ -138,7 +137,7 @@ mod tests {
         assert_eq!(progress.describe(), "reading tags: 2 of 3");
         progress.begin("listing tags", None);
         assert_eq!(progress.describe(), "listing tags");
-        progress.at(7);
+        progress.set(7);
         assert_eq!(progress.describe(), "listing tags: 7");
     }
 }

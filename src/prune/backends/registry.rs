@@ -1,7 +1,7 @@
-//! Plain registries: tags are all that can be listed, and a manifest is deleted by its digest, with
-//! every tag that names it.
+//! Plain registries: only tags can be listed, and a manifest is deleted by its digest, with all of its
+//! tags.
 //!
-//! A config or an annotation gives the age of a version. It is read only for versions that may be
+//! The config or an annotation contains the date of a version. It is only read for versions that may be
 //! candidates.
 
 use std::{
@@ -19,23 +19,22 @@ use crate::{
     oci::{Descriptor, Digest, Manifest, Tag, TagOrDigest},
     prune::{
         Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
-        date, eligible, judge,
+        date, is_eligible, judge,
     },
     registry::{Deletion, Remote, Source},
 };
 
-/// The annotation that says when something was made (OCI image specification, "Pre-Defined
-/// Annotation Keys").
+/// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
 const CREATED: &str = "org.opencontainers.image.created";
-/// Configs that say when an image was made.
+/// The media types of configs with a creation date.
 const CONFIGS: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 ];
 
-/// The maximum number of digests in text that are requested.
+/// The maximum number of requests for digests in tracked files.
 const MOST_NAMED: usize = 2_000;
-/// Files with such digests that are named in a message.
+/// The maximum number of files in the message about these digests.
 const FILES_SHOWN: usize = 10;
 
 /// The number of dates read at once if all known dates are equal.
@@ -46,24 +45,24 @@ const SOME: usize = 16;
 pub struct Registry {
     remote: Remote,
     source: Source,
-    /// The tags of which it is known what they name.
+    /// The tags with known digests.
     known: RefCell<BTreeSet<Tag>>,
 }
 
-/// The age that a manifest states.
+/// The sources of the date of a manifest.
 struct ManifestAge {
     annotation: Option<String>,
     config: Option<Descriptor>,
 }
 
-/// A repository as it is being read.
+/// The data of a repository while it is read.
 struct RepositoryReader {
     listing: Listing,
     said: HashMap<Digest, ManifestAge>,
 }
 
 impl Registry {
-    /// Nothing is sent yet.
+    /// Creates the backend without a request.
     pub fn new(remote: Remote) -> Self {
         let source = Source::Remote(remote.clone());
         Self {
@@ -97,7 +96,7 @@ impl Registry {
         let may_go: Vec<Digest> = {
             let versions = reading.listing.versions.iter();
             versions
-                .filter(|version| eligible(version, guards, rules.prune))
+                .filter(|version| is_eligible(version, guards, rules.prune))
                 .map(|version| version.digest)
                 .collect()
         };
@@ -119,8 +118,8 @@ impl Registry {
         Ok(reading.listing)
     }
 
-    /// Asks for everything that text names behind `sha256:` and that the listing lacks: an untagged
-    /// index appears nowhere else.
+    /// Requests the unlisted digests that tracked files contain after `sha256:`. An untagged index
+    /// appears nowhere else.
     async fn named(
         &self,
         guards: &Guards,
@@ -129,7 +128,7 @@ impl Registry {
     ) -> Result<(), Error> {
         let unlisted: BTreeSet<Digest> = guards
             .text
-            .behind_algorithm()
+            .with_algorithm()
             .filter(|digest| !reading.listing.nodes.contains_key(digest))
             .collect();
         if unlisted.len() > MOST_NAMED {
@@ -137,7 +136,7 @@ impl Registry {
                 "tracked files name {} digests after sha256: that {} does not list; repin requests at most {MOST_NAMED}: {}",
                 unlisted.len(),
                 self.source,
-                guards.text.files_of(&unlisted, FILES_SHOWN)
+                guards.text.describe_files(&unlisted, FILES_SHOWN)
             );
             let hint =
                 "run prune in a repository without these files, which are probably lock files";
@@ -147,9 +146,9 @@ impl Registry {
         manifests::nested(&self.source, &mut reading.listing, progress).await
     }
 
-    /// The current listing: tags and what they name, what `before` has without a tag, and the
-    /// versions of `keep` that still exist, with or without a tag.
-    pub(super) async fn again(
+    /// Lists the repository again: the current tags, the untagged versions of `before`, and the versions
+    /// of `keep` that still exist, tagged or not.
+    pub(super) async fn relist(
         &self,
         before: &Listing,
         keep: &[Version],
@@ -184,8 +183,8 @@ impl Registry {
         Ok(reading.listing)
     }
 
-    /// Lists and reads once more the tags that were listed without a manifest. Those that are
-    /// listed again without one are dangling; any other shows a listing that changes.
+    /// Lists and reads the tags without a manifest again. If nothing changed, they are dangling;
+    /// otherwise, the repository changed during the listing.
     async fn dangling(&self, missing: Vec<Tag>) -> Result<Vec<Dangling>, Error> {
         if missing.is_empty() {
             return Ok(Vec::new());
@@ -212,7 +211,7 @@ impl Registry {
         Ok(dangling)
     }
 
-    /// The digest of each tag: one request for each tag. Also returns the tags without a manifest.
+    /// Resolves each tag with one request. Returns the tags without a manifest.
     async fn tagged(
         &self,
         names: Vec<Tag>,
@@ -247,7 +246,7 @@ impl Registry {
         Ok(missing)
     }
 
-    /// Versions fetched by digest because they have no tag; missing ones are left out.
+    /// Reads untagged versions by digest. Missing ones are omitted.
     async fn untagged(
         &self,
         asked: BTreeSet<Digest>,
@@ -273,7 +272,7 @@ impl Registry {
         .await
     }
 
-    /// When `wanted` and what they consist of were made, as far as they say so.
+    /// Reads the dates of `wanted` and of their entries.
     async fn dates(
         &self,
         wanted: Vec<Digest>,
@@ -302,7 +301,7 @@ impl Registry {
                 .filter_map(|digest| reading.listing.nodes.get(digest));
             let children = children
                 .flat_map(|node| &node.children)
-                .filter(|child| !child.attestation);
+                .filter(|child| !child.is_attestation);
             let mut next: Vec<_> = children.map(|child| child.digest).collect();
             next.retain(|digest| wanted.insert(*digest));
             fresh = next;
@@ -327,7 +326,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The later of what annotation and config say; nothing where one of them cannot be understood.
+    /// The later date of annotation and config; `None` if one of them is malformed.
     async fn made(&self, message: &ManifestAge) -> Result<Option<SystemTime>, Error> {
         let config = match &message.config {
             Some(config) => self.source.config(config).await?.value.created,
@@ -342,8 +341,8 @@ impl Registry {
             .and_then(|dates| dates.into_iter().max()))
     }
 
-    /// If every date known so far is the same, others are read until one differs: what was built at
-    /// one time is no sign of wrong dates, but a package in which all is of one time is.
+    /// If all known dates are equal, reads more dates until one differs. Equal dates of some versions may
+    /// be one build, but equal dates of all versions are unreliable.
     async fn doubtful_dates(
         &self,
         reading: &mut RepositoryReader,
@@ -360,13 +359,13 @@ impl Registry {
                 .listing
                 .versions
                 .iter()
-                .filter_map(|version| reading.listing.made(version.digest));
+                .filter_map(|version| reading.listing.created(version.digest));
             if dates.collect::<BTreeSet<_>>().len() != 1 {
                 return Ok(());
             }
             let listing = &reading.listing;
             let unknown = some.iter().copied().filter(|digest| {
-                !listing.dates.contains_key(digest) && listing.made(*digest).is_none()
+                !listing.dates.contains_key(digest) && listing.created(*digest).is_none()
             });
             let unknown: Vec<_> = unknown.collect();
             self.dates(unknown, reading, progress).await?;
@@ -374,8 +373,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Requests the deletion of a digest that cannot exist: of a text that is not a manifest. A
-    /// registry that supports deletion answers that it is missing.
+    /// Requests the deletion of a digest that no manifest has. A registry that supports deletion returns
+    /// 404.
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(nothing).await? {
@@ -388,9 +387,9 @@ impl Registry {
         }
     }
 
-    /// Its own tags, and those that are new, are read again. That a tag which named something else
-    /// was moved to it in the meantime cannot be requested without asking for every tag.
-    pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
+    /// Reads the tags of the version and all new tags. A known tag that moved to the version is not
+    /// detected, because this would require a request for every tag.
+    pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
             .tags_with_clock()
@@ -409,9 +408,9 @@ impl Registry {
                 if found.digest == version.digest {
                     return Ok(CurrentState::Changed(format!("{tag} resolves to it too")));
                 }
-                // What an index within it consists of is not asked for: it might be this.
-                let needs = |child: &Child| child.index || child.digest == version.digest;
-                if Node::of(&found.value).children.iter().any(needs) {
+                // The entries of a nested index are not read: the version may be one of them.
+                let needs = |child: &Child| child.is_index || child.digest == version.digest;
+                if Node::from_manifest(&found.value).children.iter().any(needs) {
                     return Ok(CurrentState::Changed(format!(
                         "{tag} is new, and an index that may need it"
                     )));
@@ -432,8 +431,8 @@ impl Registry {
             }
         }
         Ok(match there {
-            0 => CurrentState::Gone,
-            all if all == version.tags.len() => CurrentState::Same,
+            0 => CurrentState::Missing,
+            all if all == version.tags.len() => CurrentState::Unchanged,
             _ => CurrentState::Changed("some of its tags are gone".to_owned()),
         })
     }
@@ -450,7 +449,7 @@ impl Registry {
         self.remote.delete(version.digest).await
     }
 
-    /// Whether no manifest has its digest any more.
+    /// Whether the manifest no longer exists.
     pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
         let want = TagOrDigest::Digest(version.digest);
         Ok(self.source.manifest(&want, None).await?.is_none())
@@ -473,6 +472,8 @@ impl RepositoryReader {
                 config,
             },
         );
-        self.listing.nodes.insert(digest, Node::of(manifest));
+        self.listing
+            .nodes
+            .insert(digest, Node::from_manifest(manifest));
     }
 }

@@ -1,4 +1,4 @@
-//! Which differences between two listings stop a run, and which are reported after it.
+//! Differences between listings that stop a run, or are reported after it.
 
 use super::*;
 use crate::{
@@ -14,7 +14,7 @@ fn tag(name: &str) -> Tag {
     Tag::parse(name).unwrap()
 }
 
-/// What a change of the listing leads to before the first deletion.
+/// Checks a changed listing before the first deletion.
 fn before(change: impl FnOnce(&mut Listing)) -> Result<(), String> {
     let prune = prune();
     let rules = Rules {
@@ -26,11 +26,11 @@ fn before(change: impl FnOnce(&mut Listing)) -> Result<(), String> {
     let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
     let mut now = first.clone();
     change(&mut now);
-    unchanged(&plan, &first, &now, &guards, &rules).map_err(|refusal| refusal.message)
+    check_unchanged(&plan, &first, &now, &guards, &rules).map_err(|refusal| refusal.message)
 }
 
-/// What a change of the listing leads to after both pending versions were deleted.
-fn after(change: impl FnOnce(&mut Listing)) -> Finding {
+/// Compares a changed listing after the deletion of both pending versions.
+fn after(change: impl FnOnce(&mut Listing)) -> Differences {
     let prune = prune();
     let rules = Rules {
         prune: &prune,
@@ -43,7 +43,7 @@ fn after(change: impl FnOnce(&mut Listing)) -> Finding {
     now.versions
         .retain(|version| version.digest == digest("kept"));
     change(&mut now);
-    finding(&plan, &first, &now, &rules, plan.order(), &[])
+    compare(&plan, &first, &now, &rules, plan.order(), &[])
 }
 
 fn version<'l>(listing: &'l mut Listing, name: &str) -> &'l mut Version {
@@ -60,13 +60,13 @@ fn remove(listing: &mut Listing, name: &str) {
         .retain(|version| version.digest != digest(name));
 }
 
-/// Adds an index of these, created now.
+/// Adds an index with these entries and the current date.
 fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
     let Clock { local: here, .. } = listing.clock;
     let child = |(part, attestation): &(&str, bool)| Child {
         digest: digest(part),
-        index: false,
-        attestation: *attestation,
+        is_index: false,
+        is_attestation: *attestation,
     };
     let node = Node {
         children: parts.iter().map(child).collect(),
@@ -87,13 +87,13 @@ fn refused(result: Result<(), String>, expected: &str) {
 }
 
 #[test]
-fn what_would_have_refused_the_first_listing_refuses_the_second() {
+fn second_listing_is_judged_like_the_first() {
     let refused = before(|listing| {
         let Clock { local: here, .. } = listing.clock;
         let child = Child {
             digest: digest("unread"),
-            index: true,
-            attestation: false,
+            is_index: true,
+            is_attestation: false,
         };
         let node = Node {
             children: vec![child],
@@ -112,7 +112,7 @@ fn what_would_have_refused_the_first_listing_refuses_the_second() {
 }
 
 #[test]
-fn before_the_first_deletion_a_deleted_candidate_is_tolerated() {
+fn only_missing_candidates_are_tolerated_before_deletion() {
     assert_eq!(before(|_| {}), Ok(()));
     assert_eq!(before(|now| remove(now, "pending-a")), Ok(()));
     let gone = before(|now| remove(now, "kept"));
@@ -132,7 +132,7 @@ fn before_the_first_deletion_a_deleted_candidate_is_tolerated() {
 }
 
 #[test]
-fn a_manifest_that_is_missing_now_stops_unless_it_was_missing_or_is_deleted() {
+fn new_dangling_tag_stops_the_run() {
     let dangling = |tags: &'static [&str]| {
         before(|now| {
             let all = tags.iter().map(|name| Dangling {
@@ -147,7 +147,7 @@ fn a_manifest_that_is_missing_now_stops_unless_it_was_missing_or_is_deleted() {
         dangling(&["pending-a", "pending-lost"]),
         "lists tag pending-lost",
     );
-    // One that was missing before says nothing about another.
+    // An old dangling tag does not excuse a new one.
     let lost = |name| Dangling {
         tag: tag(name),
         id: None,
@@ -161,17 +161,17 @@ fn a_manifest_that_is_missing_now_stops_unless_it_was_missing_or_is_deleted() {
     };
     let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
     let mut now = first.clone();
-    assert_eq!(lost_manifests(&plan, &first, &now).ok(), Some(()));
+    assert_eq!(check_dangling_tags(&plan, &first, &now).ok(), Some(()));
     now.dangling.push(lost("pending-new"));
-    let refusal = lost_manifests(&plan, &first, &now).unwrap_err();
+    let refusal = check_dangling_tags(&plan, &first, &now).unwrap_err();
     assert!(refusal.message.contains("lists tag pending-new"));
 }
 
 #[test]
-fn afterwards_what_was_protected_or_is_needed_is_missing() {
+fn missing_protected_or_needed_versions_are_reported() {
     let fine = after(|_| {});
-    assert!(fine.missing.is_empty() && fine.lost_tags.is_empty() && fine.still.is_empty());
-    assert_eq!(fine.surprise, None);
+    assert!(fine.missing.is_empty() && fine.lost_tags.is_empty() && fine.remaining.is_empty());
+    assert_eq!(fine.error, None);
     let gone = after(|now| remove(now, "kept"));
     assert_eq!(gone.missing[0].digest, digest("kept"));
     assert_eq!(gone.lost_tags, [tag("kept")]);
@@ -185,11 +185,11 @@ fn afterwards_what_was_protected_or_is_needed_is_missing() {
     let attestation = after(|now| index(now, "new", &[("pending-a", true)]));
     assert!(attestation.missing.is_empty());
     let retagged = after(|now| version(now, "kept").tags.push(tag("new")));
-    assert!(retagged.surprise.is_some() && retagged.missing.is_empty());
+    assert!(retagged.error.is_some() && retagged.missing.is_empty());
 }
 
 #[test]
-fn a_candidate_that_goes_without_being_deleted_is_a_surprise() {
+fn candidate_that_vanishes_without_deletion_is_an_error() {
     let prune = prune();
     let rules = Rules {
         prune: &prune,
@@ -198,31 +198,31 @@ fn a_candidate_that_goes_without_being_deleted_is_a_surprise() {
     };
     let (first, guards) = (listing(&ALL), Guards::default());
     let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
-    let (asked, rest) = plan.order().split_at(1);
+    let (requested, rest) = plan.order().split_at(1);
     let mut now = first.clone();
     now.versions
         .retain(|version| version.digest == digest("kept"));
-    let found = finding(&plan, &first, &now, &rules, asked, &[]);
-    let surprise = found.surprise.unwrap().message;
-    let says = format!("of {} is gone", rest[0].version.digest);
-    assert!(surprise.contains(&says), "{surprise}");
+    let found = compare(&plan, &first, &now, &rules, requested, &[]);
+    let message = found.error.unwrap().message;
+    let expected = format!("of {} is gone", rest[0].version.digest);
+    assert!(message.contains(&expected), "{message}");
     assert!(found.lost_tags.is_empty() && found.missing.is_empty());
 }
 
 #[test]
-fn a_deleted_version_is_still_listed_only_under_its_own_number() {
+fn version_pushed_again_has_a_new_id() {
     let again = |id| {
         after(|now| {
             index(now, "pending-a", &[]);
             version(now, "pending-a").id = id;
         })
     };
-    assert_eq!(again(None).still, HashSet::from([digest("pending-a")]));
-    assert!(again(Some(7)).still.is_empty());
+    assert_eq!(again(None).remaining, HashSet::from([digest("pending-a")]));
+    assert!(again(Some(7)).remaining.is_empty());
 }
 
 #[test]
-fn a_tag_of_a_protected_version_that_goes_is_lost_whatever_its_name() {
+fn missing_tag_of_protected_version_is_lost() {
     let first = |listing: &mut Listing| version(listing, "kept").tags = vec![tag("pending-too")];
     let prune = prune();
     let rules = Rules {
@@ -242,6 +242,6 @@ fn a_tag_of_a_protected_version_that_goes_is_lost_whatever_its_name() {
         .versions
         .retain(|version| version.digest == digest("kept"));
     version(&mut after, "kept").tags.clear();
-    let found = finding(&plan, &before, &after, &rules, plan.order(), &[]);
+    let found = compare(&plan, &before, &after, &rules, plan.order(), &[]);
     assert_eq!(found.lost_tags, [tag("pending-too")]);
 }

@@ -1,5 +1,5 @@
-//! The branches and tags that the remote has now, their objects, and which of them are promote and
-//! rollback branches.
+//! The current branches and tags of the remotes, their objects, and the promotion and rollback branches
+//! among them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -16,7 +16,7 @@ use crate::{
 const BRANCHES: &str = "refs/heads/";
 /// The prefix of a tag's full name.
 const TAGS: &str = "refs/tags/";
-/// How often a reference that moves while it is fetched is requested again.
+/// The maximum number of fetches of a reference that moves during the fetch.
 const ROUNDS: usize = 4;
 
 /// A branch or a tag of a remote.
@@ -28,12 +28,12 @@ pub(super) struct TipName {
 }
 
 impl TipName {
-    /// The branch; `None` for a tag.
+    /// The name of the branch; `None` for a tag.
     pub(super) fn branch(&self) -> Option<&str> {
         self.reference.strip_prefix(BRANCHES)
     }
 
-    /// Where files of it are.
+    /// The location of its files.
     pub(super) fn place(&self) -> String {
         let remote = &self.remote;
         match self.reference.strip_prefix(TAGS) {
@@ -60,7 +60,7 @@ pub(super) struct Branches {
     pub(super) tips: Tips,
 }
 
-/// How a configuration calls its branches, and the tags of its revisions.
+/// A configuration's names of branches and of the tags of revisions.
 #[derive(Debug)]
 struct BranchNames {
     branch: Template,
@@ -69,7 +69,7 @@ struct BranchNames {
 }
 
 impl Branches {
-    /// Reads them. `stated`: the default branch that CI states.
+    /// Reads the branches and tags. `stated` is the default branch according to CI.
     pub(super) fn read(git: Git, config: &Config, stated: Option<&str>) -> Result<Self, Error> {
         let history = git.promoted_branch(&BranchSources {
             configured: config.provenance.branch.as_deref(),
@@ -77,7 +77,7 @@ impl Branches {
             ci: stated,
         })?;
         let (remote, name) = git.remote_of(&history)?;
-        // Pull requests may come from another remote than history.
+        // Pull requests may use another remote than promote history.
         let remotes = git.remotes()?.into_iter();
         let remotes = remotes
             .filter(|name| *name == remote || name == "origin")
@@ -89,19 +89,19 @@ impl Branches {
             namings: Vec::from(namings(config)),
             tips: Tips::new(),
         };
-        let default = branches.ask()?.remove(&remote);
+        let default = branches.list()?.remove(&remote);
         let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
         let base = configured.or(default);
         branches.bases.extend(base.map(|base| (remote, base)));
-        branches.learn_namings(config)?;
+        branches.add_past_namings(config)?;
         branches.fetch()?;
-        // Not before, since a base may move while branches are fetched.
+        // Checked last, because a base may move while branches are fetched.
         branches.check_bases()?;
         Ok(branches)
     }
 
-    /// Takes in what the remotes have now; the default branch of each that says it.
-    fn ask(&mut self) -> Result<BTreeMap<String, String>, Error> {
+    /// Lists the current references of the remotes. Returns the default branch of each, if stated.
+    fn list(&mut self) -> Result<BTreeMap<String, String>, Error> {
         let mut defaults = BTreeMap::new();
         self.tips.clear();
         for remote in &self.remotes {
@@ -115,24 +115,24 @@ impl Branches {
         Ok(defaults)
     }
 
-    /// Whether the clone's history is that of the remote.
+    /// Refuses a clone whose bases differ from the remote.
     fn check_bases(&self) -> Result<(), Error> {
         for (remote, base) in &self.bases {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
-            let there = self.tips.get(&TipName {
+            let remote_tip = self.tips.get(&TipName {
                 remote: remote.clone(),
                 reference: format!("{BRANCHES}{base}"),
             });
-            if there != Some(&tip) {
-                return Err(behind(remote, base, &tip, there));
+            if remote_tip != Some(&tip) {
+                return Err(outdated(remote, base, &tip, remote_tip));
             }
         }
         Ok(())
     }
 
-    /// How promote and rollback branches were ever called by a configuration of the bases: those
-    /// that are open bear the names of their time.
-    fn learn_namings(&mut self, config: &Config) -> Result<(), Error> {
+    /// Adds the branch names of every past configuration of the bases, because an open branch has the
+    /// name of its time.
+    fn add_past_namings(&mut self, config: &Config) -> Result<(), Error> {
         let Ok(path) = RelPath::parse(config.file_name()) else {
             return Ok(());
         };
@@ -152,14 +152,14 @@ impl Branches {
         let mut failed: Option<GitError> = None;
         for round in 0..ROUNDS {
             if round > 0 {
-                self.ask()?;
+                self.list()?;
             }
             let tips: Vec<ObjectId> = self.tips.values().copied().collect();
             let missing: HashSet<ObjectId> = self.git.missing(&tips)?.into_iter().collect();
             if missing.is_empty() {
                 return Ok(());
             }
-            // Once may be a race; twice is certain.
+            // The first failure may be a race with an update of the remote.
             if let Some(error) = failed.take().filter(|_| round > 1) {
                 return Err(error.into());
             }
@@ -180,11 +180,11 @@ impl Branches {
             .collect()
     }
 
-    /// The branches and tags that are new or moved since the last time, with their objects here.
-    /// One that the set is promoted to, or that a promote or a rollback is proposed on, refuses.
+    /// Lists and fetches the branches and tags that are new or have moved. Refuses if a base, or a
+    /// promotion or rollback branch, is among them.
     pub(super) fn again(&mut self) -> Result<Tips, Error> {
         let before = std::mem::take(&mut self.tips);
-        self.ask()?;
+        self.list()?;
         self.fetch()?;
         let gone = self.bases.iter().find(|(remote, base)| {
             !self.tips.contains_key(&TipName {
@@ -210,7 +210,7 @@ impl Branches {
         }
     }
 
-    /// Whether sets are promoted to a branch, or proposed on it.
+    /// Whether a branch is a base or a promotion or rollback branch.
     pub(super) fn is_watched(&self, name: &TipName) -> bool {
         name.branch().is_some_and(|branch| {
             self.bases
@@ -219,8 +219,8 @@ impl Branches {
         })
     }
 
-    /// The tags of the revision that a branch is for, by the current template and as they were made
-    /// by whoever called it so.
+    /// The tags of the revision of a branch, by the current template and by those of past
+    /// configurations.
     pub(super) fn tags_of(&self, name: &TipName, current: &Revisions) -> BTreeSet<Tag> {
         let Some(branch) = name.branch() else {
             return BTreeSet::new();
@@ -238,11 +238,11 @@ pub(super) fn moving() -> Error {
     Error::new(Class::Unavailable, Code::BASE_MOVED, message).help("run the command again")
 }
 
-fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -> Error {
-    let there = there.map_or_else(|| "missing".to_owned(), ObjectId::short);
+fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&ObjectId>) -> Error {
+    let remote_tip = remote_tip.map_or_else(|| "missing".to_owned(), ObjectId::short);
     let message = format!(
-        "{remote}/{base} is at {} in this clone, but at {there} on the remote",
-        here.short()
+        "{remote}/{base} is at {} in this clone, but at {remote_tip} on the remote",
+        local.short()
     );
     Error::new(Class::Unavailable, Code::BASE_BEHIND, message)
         .help(format!("fetch it: git fetch {remote}"))
@@ -257,7 +257,7 @@ fn namings(config: &Config) -> [BranchNames; 2] {
 }
 
 impl BranchNames {
-    /// The revision that a branch of this name is for.
+    /// The revision in the name of a branch.
     fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
         self.branch
             .revision_in(branch, &self.name)
@@ -278,7 +278,7 @@ mod tests {
     use crate::{config::parse, error::SourceText};
 
     #[test]
-    fn branch_without_revision_is_not_a_promote_branch() {
+    fn branch_without_revision_is_no_promotion_branch() {
         let text =
             "version: 1\nname: set\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 1 }\n";
         let source = SourceText {

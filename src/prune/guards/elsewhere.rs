@@ -1,10 +1,10 @@
-//! Other repositories that pin the same images: what the text at their heads names, and what was
-//! ever pinned there.
+//! Other repositories that pin the same images: the digests in files at their heads, and every digest
+//! that was ever pinned there.
 //!
-//! Each is fetched in full into a scratch repository. Of history the first-parent lines count, by
-//! every configuration that ever existed there and by the current `files`. If a configuration
-//! cannot be read, its files and images are unknown: then every digest of every file next to it
-//! counts.
+//! Each repository is fetched completely into a scratch repository. Its first-parent history is read
+//! according to every past configuration and to the current `files`. If a configuration cannot be
+//! read, its files and images are unknown, so every digest in the files of its directory is
+//! protected.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -27,15 +27,15 @@ use crate::{
     prune::Text,
 };
 
-/// Where references of the other repository are kept in the scratch one.
-const KEPT: &str = "refs/repin/";
+/// The prefix of the fetched references in the scratch repository.
+const REFS: &str = "refs/repin/";
 
-/// Another repository, and how it is reached.
+/// Another repository and its access.
 #[derive(Clone)]
 pub struct ExternalRepository {
     /// The configuration.
     pub entry: AlsoPinned,
-    /// Its location and its token.
+    /// The URL and the token.
     pub remote: Remote,
     /// An empty directory for fetched objects.
     pub scratch: PathBuf,
@@ -45,11 +45,11 @@ pub struct ExternalRepository {
 #[derive(Debug, Default)]
 pub(super) struct ForeignProtection {
     pub(super) text: Text,
-    /// Digests that were ever pinned, and where.
+    /// The digests that were ever pinned, with their locations.
     pub(super) pinned: BTreeMap<Digest, String>,
 }
 
-/// Another repository, as far as it was read.
+/// A fetched repository and the references that were read.
 pub(super) struct ForeignRepository {
     at: ExternalRepository,
     git: Git,
@@ -65,11 +65,11 @@ impl ForeignRepository {
         })
     }
 
-    /// Fetches, and reads what changed since the last time.
+    /// Fetches the repository, and reads the references that changed since the last call.
     pub(super) fn read(&mut self, config: &Config) -> Result<ForeignProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
-        let now = self.git.tips_below(KEPT).map_err(unreadable)?;
+        let now = self.git.tips_below(REFS).map_err(unreadable)?;
         let new: BTreeMap<String, ObjectId> = now
             .into_iter()
             .filter(|(name, tip)| self.tips.get(name) != Some(tip))
@@ -92,11 +92,11 @@ impl ForeignRepository {
         Ok(found)
     }
 
-    /// Brings along all history of the branches that count, without a filter.
+    /// Fetches the complete history of the configured branches.
     fn fetch(&self) -> Result<(), GitError> {
         let options = [
             "-q",
-            // Otherwise git leaves out what a shallow repository cannot hand over whole.
+            // Without this option, git silently skips incomplete references of a shallow repository.
             "--update-shallow",
             "--no-tags",
             "--no-write-fetch-head",
@@ -106,10 +106,10 @@ impl ForeignRepository {
         let refspecs: Vec<String> = match &self.at.entry.branches {
             Some(branches) => branches
                 .iter()
-                .map(|name| format!("+refs/heads/{name}:{KEPT}heads/{name}"))
+                .map(|name| format!("+refs/heads/{name}:{REFS}heads/{name}"))
                 .collect(),
             None => ["heads", "tags"]
-                .map(|kind| format!("+refs/{kind}/*:{KEPT}{kind}/*"))
+                .map(|kind| format!("+refs/{kind}/*:{REFS}{kind}/*"))
                 .to_vec(),
         };
         let mut args: Vec<&str> = options.to_vec();
@@ -213,19 +213,19 @@ fn branch(name: &str) -> &str {
     name.strip_prefix("heads/").unwrap_or(name)
 }
 
-/// Which files of another repository hold pins, and of which repositories.
+/// The files of another repository that contain pins, and the pinned repositories.
 struct Rules {
-    /// Directories, `/` at their ends, and what counts beneath them.
+    /// Directories, with a trailing `/`, and the globs of the files below them.
     globs: Vec<(Vec<u8>, Globs)>,
     repositories: HashSet<Repository>,
     /// Configurations with places, and their directories.
     placed: Vec<(Vec<u8>, Config)>,
-    /// Directories whose configuration could not be read once.
+    /// Directories with an unreadable configuration.
     unknown: Vec<Vec<u8>>,
 }
 
 impl Rules {
-    /// Every configuration that ever existed there, and the current one.
+    /// Reads every past configuration, and adds the current one.
     fn read(
         git: &Git,
         files: &BTreeMap<Vec<u8>, BTreeSet<ObjectId>>,
@@ -278,8 +278,8 @@ impl Rules {
         })
     }
 
-    /// Whether it is not known what a file pins: then every digest in it protects. So does every
-    /// one in a file that a place searches.
+    /// Whether the pins of a file are unknown, or places search the file. Then every digest in it is
+    /// protected.
     fn is_unknown(&self, path: &[u8]) -> bool {
         let looks = |(directory, config): &(Vec<u8>, Config)| {
             let path = path
@@ -293,7 +293,7 @@ impl Rules {
             || self.placed.iter().any(looks)
     }
 
-    /// Reads the digests that a content pins.
+    /// Returns a function that reads the pinned digests in a content of any size.
     fn scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {

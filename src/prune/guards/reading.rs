@@ -1,5 +1,4 @@
-//! Reading the digests that files name: those that git tracks in the work tree, and those of
-//! commits.
+//! Reads the digests in the tracked files of the work tree and in the files of commits.
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +17,10 @@ use crate::{
     prune::Text,
 };
 
-/// The location of files of the work tree.
-const HERE: &str = "in the work tree";
+/// The location of files in the work tree.
+const IN_WORK_TREE: &str = "in the work tree";
 
-/// Makes mentions of a content of any size, if it names a digest.
+/// Returns a function that reads the digests in a content of any size.
 pub(super) fn reader()
 -> impl FnMut(&mut dyn Read) -> io::Result<Option<Vec<Mention>>> + Send + 'static {
     let mut buffer = Vec::new();
@@ -31,7 +30,7 @@ pub(super) fn reader()
     }
 }
 
-/// What the files name that git tracks anywhere in the work tree, and those that `files` matches,
+/// Adds the digests in the tracked files of the work tree, and in the files that `files` matches,
 /// tracked or not.
 pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(), Error> {
     let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_iter().collect();
@@ -45,14 +44,14 @@ pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(
             continue;
         };
         if let Some(found) = file(&mut top, &path, &mut buffer)? {
-            text.add(path.as_bytes(), HERE, &found);
+            text.add(path.as_bytes(), IN_WORK_TREE, &found);
         }
     }
     Ok(())
 }
 
-/// The digests that a file names; `None` if it is no longer a regular file. A symbolic link is not
-/// followed: what it leads to counts by itself, if git tracks it.
+/// The digests in a file; `None` if it is no longer a regular file. A symbolic link is not followed: its
+/// target is read itself if git tracks it.
 fn file(
     tree: &mut OpenDirectory,
     path: &RelPath,
@@ -67,8 +66,8 @@ fn file(
     })
 }
 
-/// What the files of commits name, each content read once. `tips` are the commits, and where each
-/// is (`on main of origin`).
+/// Adds the digests in the files of commits, and reads each content once. `tips` are the commits with
+/// their locations, such as `on main of origin`.
 pub(super) fn commits(
     git: &Git,
     tips: &[(ObjectId, String)],

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use super::*;
 use crate::{
@@ -33,7 +33,7 @@ fn prune() -> Prune {
     }
 }
 
-/// A package with a version of another day that nothing is about.
+/// A package with an unrelated version.
 struct Package(Listing, Guards);
 
 impl Package {
@@ -69,12 +69,12 @@ impl Package {
     fn index(mut self, name: &str, children: &[(&str, bool)]) -> Self {
         let child = |(name, attestation): &(&str, bool)| Child {
             digest: digest(name),
-            index: self
+            is_index: self
                 .0
                 .nodes
                 .get(&digest(name))
                 .is_some_and(|node| !node.children.is_empty()),
-            attestation: *attestation,
+            is_attestation: *attestation,
         };
         let children = children.iter().map(child).collect();
         self.0.nodes.insert(
@@ -99,31 +99,31 @@ impl Package {
         )
     }
 
-    /// The names among these that may go.
-    fn go<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
+    /// The names of the versions that may be deleted.
+    fn deletable<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
         let judged = self.judged(&prune());
         assert_eq!(judged.refusal, None);
-        let goes = |name: &&&str| {
+        let is_deletable = |name: &&&str| {
             judged
                 .candidates
                 .iter()
                 .any(|candidate| candidate.version.digest == digest(name))
         };
-        names.iter().filter(goes).copied().collect()
+        names.iter().filter(is_deletable).copied().collect()
     }
 }
 
 #[test]
-fn the_bound_of_age_is_itself_too_young() {
+fn minimum_age_is_exclusive() {
     let package = Package::new()
         .version("a", &["pending-a"], Some(14))
         .version("b", &["pending-b"], Some(15));
-    assert_eq!(package.go(&["a", "b"]), ["b"]);
+    assert_eq!(package.deletable(&["a", "b"]), ["b"]);
     assert_eq!(package.judged(&prune()).young, 1);
 }
 
 #[test]
-fn reason_names_what_a_version_lacks() {
+fn reason_distinguishes_untagged_and_pending() {
     let package = Package::new()
         .version("a", &["pending-a"], Some(20))
         .version("b", &[], Some(30));
@@ -141,7 +141,7 @@ fn reason_names_what_a_version_lacks() {
 }
 
 #[test]
-fn an_index_goes_before_the_parts_of_an_index_that_is_no_version() {
+fn outer_index_is_deleted_before_nested_entries() {
     let package = Package::new()
         .version("leaf", &["pending-leaf"], Some(60))
         .index("inner", &[("leaf", false)])
@@ -154,7 +154,7 @@ fn an_index_goes_before_the_parts_of_an_index_that_is_no_version() {
 }
 
 #[test]
-fn an_index_is_as_old_as_its_youngest_child_that_runs() {
+fn index_is_as_old_as_its_youngest_platform() {
     let package = || {
         let parts = Package::new()
             .version("old", &[], Some(30))
@@ -162,19 +162,19 @@ fn an_index_is_as_old_as_its_youngest_child_that_runs() {
             .version("none", &[], None);
         parts.version("i", &["pending-i"], Some(40))
     };
-    let with = |children: &[(&str, bool)]| package().index("i", children).go(&["i"]);
+    let with = |children: &[(&str, bool)]| package().index("i", children).deletable(&["i"]);
     assert_eq!(with(&[("old", false)]), ["i"]);
     assert_eq!(with(&[("old", false), ("new", false)]), [] as [&str; 0]);
     assert_eq!(with(&[("old", false), ("none", false)]), [] as [&str; 0]);
     assert_eq!(with(&[("old", false), ("absent", false)]), [] as [&str; 0]);
-    // What builders put beside the platforms says nothing about when those were built.
+    // The date of an attestation is irrelevant.
     assert_eq!(with(&[("old", false), ("none", true)]), ["i"]);
     // The index itself was pushed later.
     let later = Package::new()
         .version("old", &[], Some(30))
         .version("i", &["pending-i"], Some(1));
     assert_eq!(
-        later.index("i", &[("old", false)]).go(&["i"]),
+        later.index("i", &[("old", false)]).deletable(&["i"]),
         [] as [&str; 0]
     );
 }
@@ -187,14 +187,14 @@ fn parts_of_a_kept_index_are_kept_at_any_depth() {
         .index("inner", &[("leaf", false)])
         .version("outer", &["v1"], Some(30))
         .index("outer", &[("inner", false)]);
-    assert_eq!(package.go(&["leaf", "inner"]), [] as [&str; 0]);
-    // The index in between need not be a version.
+    assert_eq!(package.deletable(&["leaf", "inner"]), [] as [&str; 0]);
+    // The inner index need not be a version.
     let mut hidden = package;
     hidden
         .0
         .versions
         .retain(|version| version.digest != digest("inner"));
-    assert_eq!(hidden.go(&["leaf"]), [] as [&str; 0]);
+    assert_eq!(hidden.deletable(&["leaf"]), [] as [&str; 0]);
     hidden.0.nodes.remove(&digest("inner"));
     assert_eq!(hidden.judged(&prune()).refusal.unwrap().code, Code::LISTING);
 }
@@ -227,9 +227,9 @@ fn referrers_of_kept_versions_are_kept() {
     };
     package.0.nodes.insert(digest("note"), subject("other"));
     package.0.nodes.insert(digest("more"), subject("note"));
-    assert_eq!(package.go(&["note", "more"]), [] as [&str; 0]);
+    assert_eq!(package.deletable(&["note", "more"]), [] as [&str; 0]);
     package.0.nodes.insert(digest("note"), subject("nobody"));
-    assert_eq!(package.go(&["note", "more"]), ["note", "more"]);
+    assert_eq!(package.deletable(&["note", "more"]), ["note", "more"]);
 }
 
 #[test]
@@ -237,13 +237,13 @@ fn pinned_digest_without_a_version_protects_its_parts() {
     let mut package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))
         .index("gone", &[("leaf", false)]);
-    assert_eq!(package.go(&["leaf"]), ["leaf"]);
+    assert_eq!(package.deletable(&["leaf"]), ["leaf"]);
     package.1.history.insert(digest("gone"));
-    assert_eq!(package.go(&["leaf"]), [] as [&str; 0]);
+    assert_eq!(package.deletable(&["leaf"]), [] as [&str; 0]);
 }
 
 #[test]
-fn digest_in_text_without_a_version_protects_what_belongs_to_it() {
+fn unlisted_index_in_text_protects_its_entries() {
     let names: Vec<String> = (0..20).map(|at| format!("leaf {at}")).collect();
     let leaves: Vec<_> = names.iter().map(|name| (name.as_str(), false)).collect();
     let package = |mentioned: &str| {
@@ -262,10 +262,10 @@ fn digest_in_text_without_a_version_protects_what_belongs_to_it() {
         package
     };
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    assert_eq!(package("nothing").go(&names[..3]), names[..3]);
+    assert_eq!(package("nothing").deletable(&names[..3]), names[..3]);
     let with_text = package("gone");
-    assert_eq!(with_text.go(&names), [] as [&str; 0]);
-    // In the order of the listing.
+    assert_eq!(with_text.deletable(&names), [] as [&str; 0]);
+    // The protected versions are in the order of the listing.
     let judged = with_text.judged(&prune());
     let protected = judged.protected.iter().map(|kept| kept.version.digest);
     let listed = with_text.0.versions[1..]
@@ -277,20 +277,22 @@ fn digest_in_text_without_a_version_protects_what_belongs_to_it() {
 #[test]
 fn few_equal_dates_are_not_suspicious() {
     let two = Package::new().version("a", &["pending-a"], Some(99));
-    assert_eq!(two.go(&["a"]), ["a"]);
+    assert_eq!(two.deletable(&["a"]), ["a"]);
     let three = two.version("b", &["pending-b"], Some(99));
     assert_eq!(
         three.judged(&prune()).refusal.unwrap().code,
         Code::TIMESTAMPS
     );
     assert_eq!(
-        three.version("c", &["pending-c"], Some(98)).go(&["a"]),
+        three
+            .version("c", &["pending-c"], Some(98))
+            .deletable(&["a"]),
         ["a"]
     );
 }
 
 #[test]
-fn a_placeholder_for_a_date_does_not_differ_from_a_date() {
+fn placeholder_is_no_different_date() {
     let mut package = Package::new()
         .version("a", &["pending-a"], Some(99))
         .version("b", &["pending-b"], Some(99))
@@ -305,17 +307,17 @@ fn a_placeholder_for_a_date_does_not_differ_from_a_date() {
             "{placeholder}"
         );
     }
-    // Three equal placeholders are not equal dates; the versions are kept.
+    // Equal placeholders are not equal dates. Their versions are kept.
     let mut none = Package::new().version("a", &["pending-a"], Some(30));
     for name in ["x", "y", "z"] {
         none = none.version(name, &[&format!("pending-{name}")], None);
         none.0.dates.insert(digest(name), SystemTime::UNIX_EPOCH);
     }
-    assert_eq!(none.go(&["a", "x", "y", "z"]), ["a"]);
+    assert_eq!(none.deletable(&["a", "x", "y", "z"]), ["a"]);
 }
 
 #[test]
-fn a_dangling_tag_warns_unless_it_is_kept_or_not_pending() {
+fn only_unprotected_pending_tags_may_dangle() {
     let dangling = |tag: &str| {
         let mut package = Package::new().version("a", &["pending-a"], Some(30));
         let tag = Tag::parse(tag).unwrap();
@@ -323,7 +325,7 @@ fn a_dangling_tag_warns_unless_it_is_kept_or_not_pending() {
         package
     };
     let package = dangling("pending-x");
-    assert_eq!(package.go(&["a"]), ["a"]);
+    assert_eq!(package.deletable(&["a"]), ["a"]);
     let warnings = package.judged(&prune()).warnings;
     assert!(
         warnings.len() == 1 && warnings[0].code == Code::TAG_DANGLING,
@@ -347,18 +349,18 @@ fn a_dangling_tag_warns_unless_it_is_kept_or_not_pending() {
 }
 
 #[test]
-fn by_the_earlier_clock_nothing_is_older_than_it_is() {
+fn ages_are_computed_from_the_earlier_clock() {
     let mut package = Package::new().version("a", &["pending-a"], Some(14));
     package.0.clock.server = Some(now() + Duration::from_secs(200));
-    assert_eq!(package.go(&["a"]), [] as [&str; 0]);
+    assert_eq!(package.deletable(&["a"]), [] as [&str; 0]);
     package.0.clock = Clock {
         local: now() + Duration::from_secs(200),
         server: Some(now()),
     };
-    assert_eq!(package.go(&["a"]), [] as [&str; 0]);
+    assert_eq!(package.deletable(&["a"]), [] as [&str; 0]);
     package.0.clock.server = None;
-    assert_eq!(package.go(&["a"]), ["a"]);
-    // Five minutes apart is the most.
+    assert_eq!(package.deletable(&["a"]), ["a"]);
+    // The maximum difference is five minutes.
     package.0.clock.server = Some(now() + Duration::from_secs(500));
     assert_eq!(package.judged(&prune()).refusal, None);
     package.0.clock.server = Some(now() + Duration::from_secs(501));
@@ -366,7 +368,7 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
 }
 
 #[test]
-fn a_date_may_be_five_minutes_ahead_and_no_more() {
+fn date_may_be_five_minutes_ahead() {
     let mut package = Package::new().version("a", &["pending-a"], Some(20));
     let ahead = |seconds| now() + Duration::from_secs(seconds);
     package.0.dates.insert(digest("a"), ahead(300));
@@ -378,7 +380,7 @@ fn a_date_may_be_five_minutes_ahead_and_no_more() {
 }
 
 #[test]
-fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
+fn cycle_of_tags_is_refused() {
     let every = Prune {
         tags: regex::Regex::new("^(pending-|sha256-)").unwrap(),
         ..prune()
@@ -410,7 +412,7 @@ fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
 }
 
 #[test]
-fn listing_without_tags_is_reported_where_pinned_versions_exist() {
+fn versions_without_any_tag_are_reported() {
     let codes = |package: &Package| -> Vec<&str> {
         let warnings = package.judged(&prune()).warnings;
         warnings

@@ -21,7 +21,7 @@ pub(crate) struct Scene {
 /// The date this many days before the test began.
 pub(crate) fn days_ago(days: u64) -> String {
     static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
-    date::show(*NOW - Duration::from_secs(days * 86_400))
+    date::format(*NOW - Duration::from_secs(days * 86_400))
 }
 
 impl Scene {
