@@ -87,8 +87,8 @@ impl ExtraProtection {
     }
 }
 
-/// The largest file that is scanned in a commit's tree, in bytes.
-const LARGEST: u64 = 64 * 1024 * 1024;
+/// The maximum size of a scanned file in a commit, in bytes.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// Gathers the protection of each image, in the order of the configuration. `places` are the sources of
 /// the images: the pins of one image protect the others from the same source. `elsewhere` are the
@@ -100,29 +100,29 @@ pub fn gather(
     elsewhere: &[ExternalRepository],
 ) -> Result<(Vec<Guards>, Protection), Error> {
     let git = Git::open(&config.root)?;
-    is_whole(&git)?;
-    let mut gathering = ProtectionReader {
+    check_complete_clone(&git)?;
+    let mut reader = ProtectionReader {
         config,
         guards: vec![Guards::default(); config.images.len()],
     };
-    let found = gathering.files(&WorkTree::new(&config.root), config, "in the work tree")?;
-    no_refused(&found)?;
-    counted(config, &found)?;
+    let found = reader.add_files(&WorkTree::new(&config.root), config, "in the work tree")?;
+    check_refused(&found)?;
+    check_counts(config, &found)?;
     let branches = Branches::read(git, config, stated)?;
     for (remote, base) in &branches.bases {
-        gathering.history(&branches.git, &format!("{remote}/{base}"))?;
+        reader.add_history(&branches.git, &format!("{remote}/{base}"))?;
     }
     for (name, tip) in &branches.tips {
         if branches.is_watched(name) {
-            gathering.commit(&branches.git, tip, &name.place())?;
+            reader.add_commit(&branches.git, tip, &name.place())?;
             let branch = name.branch().unwrap_or_default();
-            gathering.revision(branches.tags_of(name, &config.revision), branch);
+            reader.add_revision(branches.tags_of(name, &config.revision), branch);
         }
     }
     let mut text = Text::default();
     reading::work_tree(&branches.git, config, &mut text)?;
     read_tips(&branches.git, &branches.tips, &mut text)?;
-    let mut guards = shared(&gathering.guards, config, places);
+    let mut guards = shared(&reader.guards, config, places);
     let mut others = Vec::new();
     for at in elsewhere {
         let mut other = ForeignRepository::open(at)?;
@@ -137,13 +137,13 @@ pub fn gather(
     for guards in &mut guards {
         guards.text = Arc::clone(&text);
     }
-    let watch = Protection {
+    let protection = Protection {
         config: config.clone(),
         branches,
         others,
         text,
     };
-    Ok((guards, watch))
+    Ok((guards, protection))
 }
 
 impl Protection {
@@ -176,7 +176,7 @@ impl Protection {
 }
 
 /// Refuses a shallow or partial clone.
-fn is_whole(git: &Git) -> Result<(), Error> {
+fn check_complete_clone(git: &Git) -> Result<(), Error> {
     if git.is_shallow() {
         let message = "this clone is shallow, so it does not show what was ever promoted";
         let hint =
@@ -196,7 +196,7 @@ fn is_whole(git: &Git) -> Result<(), Error> {
 }
 
 /// Refuses a wrong number of pins, because a missing pin may be in a file that is not scanned.
-fn counted(config: &Config, found: &Found) -> Result<(), Error> {
+fn check_counts(config: &Config, found: &Found) -> Result<(), Error> {
     let wrong: Vec<_> = config
         .images
         .iter()
@@ -218,7 +218,7 @@ fn counted(config: &Config, found: &Found) -> Result<(), Error> {
 
 /// Refuses an ambiguous entry, because its pin is unknown. At the heads of branches, its digest is
 /// protected as text.
-fn no_refused(found: &Found) -> Result<(), Error> {
+fn check_refused(found: &Found) -> Result<(), Error> {
     let Some(refused) = found.refused.first() else {
         return Ok(());
     };
@@ -270,7 +270,12 @@ struct ProtectionReader<'c> {
 
 impl ProtectionReader<'_> {
     /// Reads the pins in `files` according to `config`.
-    fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Error> {
+    fn add_files(
+        &mut self,
+        files: &dyn Files,
+        config: &Config,
+        place: &str,
+    ) -> Result<Found, Error> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
             .hazards
@@ -300,47 +305,46 @@ impl ProtectionReader<'_> {
                 .help("narrow the `files` of one of the two places"));
         }
         for pin in found.pins() {
-            let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
             self.guards[pin.what.image]
                 .pins
                 .entry(pin.what.digest)
-                .or_insert_with(told);
+                .or_insert_with(|| format!("{place} ({}:{})", pin.file, pin.what.line));
         }
         Ok(found)
     }
 
     /// Reads the pins in the tree of a commit according to its own and the current configuration.
-    fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
-        let mut each = vec![self.config.clone()];
+    fn add_commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
+        let mut configs = vec![self.config.clone()];
         match commit_config(git, commit, self.config)? {
-            CommitConfig::Config(own) => each.push(Config {
+            CommitConfig::Config(own) => configs.push(Config {
                 images: self.config.images.clone(),
                 ..*own
             }),
             CommitConfig::Today => {}
-            CommitConfig::Unreadable(why) => {
+            CommitConfig::Unreadable(reason) => {
                 let message = format!(
-                    "cannot determine what is pinned {place}: its configuration cannot be read: {why}"
+                    "cannot determine what is pinned {place}: its configuration cannot be read: {reason}"
                 );
                 return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                     .help("fix the configuration there"));
             }
         }
-        for config in each {
-            let at = git.files_at(commit, &config.scanned, LARGEST)?;
-            if let Some(path) = at.too_large {
+        for config in configs {
+            let tree = git.files_at(commit, &config.scanned, MAX_FILE)?;
+            if let Some(path) = tree.too_large {
                 let message =
                     format!("cannot determine what is pinned {place}: {path} has more than 64 MiB");
                 return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                     .help("remove it from `files:`"));
             }
-            self.files(&at.files, &config, place)?;
+            self.add_files(&tree.files, &config, place)?;
         }
         Ok(())
     }
 
     /// Adds the tags of the revision of a promotion or rollback branch.
-    fn revision(&mut self, tags: BTreeSet<Tag>, branch: &str) {
+    fn add_revision(&mut self, tags: BTreeSet<Tag>, branch: &str) {
         for tag in tags {
             for guards in &mut self.guards {
                 guards
@@ -353,28 +357,21 @@ impl ProtectionReader<'_> {
 
     /// Adds every digest that was ever pinned on a branch, and the tags of the revisions that were
     /// promoted there.
-    fn history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
+    fn add_history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
         let mut config = self.config.clone();
         config.provenance.branch = Some(branch.to_owned());
         let history = History::read(git, &config)?;
         let tags = history.claimed_tags();
-        let placed = history.in_places().iter();
-        let placed: Vec<_> = placed
-            .map(|digest| {
-                (
-                    *digest,
-                    format!("in a file of a place in the history of {branch}"),
-                )
-            })
-            .collect();
         for (ever_pinned, guards) in history.ever_pinned().into_iter().zip(&mut self.guards) {
             guards.history.extend(ever_pinned);
-            let told = |revision: &_| format!("that {branch} promoted ({revision})");
-            let tags = tags
-                .iter()
-                .map(|(tag, revision)| (tag.clone(), told(*revision)));
-            guards.tags.extend(tags);
-            guards.others.extend(placed.iter().cloned());
+            for (tag, revision) in &tags {
+                let evidence = format!("that {branch} promoted ({revision})");
+                guards.tags.insert(tag.clone(), evidence);
+            }
+            for digest in history.in_places() {
+                let location = format!("in a file of a place in the history of {branch}");
+                guards.others.insert(*digest, location);
+            }
         }
         Ok(())
     }

@@ -44,29 +44,29 @@ impl Ghcr {
         let clock = versions.clock;
         let mut dates = HashMap::new();
         for version in &versions.all {
-            let made = date::parse(&version.created).ok_or_else(|| {
-                let shown = short(&version.created, 50);
+            let date = date::parse(&version.created).ok_or_else(|| {
+                let text = short(&version.created, 50);
                 Error::new(
                     Class::Unavailable,
                     Code::LISTING,
                     format!(
-                        "version {} was created at `{shown}`, which is not a date",
+                        "version {} was created at `{text}`, which is not a date",
                         version.id
                     ),
                 )
             })?;
-            dates.insert(version.digest, made);
+            dates.insert(version.digest, date);
         }
         let versions: Vec<_> = versions.all.into_iter().map(version).collect();
-        let old = |version: &Version| {
+        let is_old = |version: &Version| {
             let age = dates
                 .get(&version.digest)
-                .and_then(|made| clock.earlier().duration_since(*made).ok());
+                .and_then(|date| clock.earlier().duration_since(*date).ok());
             age.is_some_and(|age| age > rules.older_than)
         };
-        let any = versions
+        let has_candidate = versions
             .iter()
-            .any(|version| old(version) && is_eligible(version, guards, rules.prune));
+            .any(|version| is_old(version) && is_eligible(version, guards, rules.prune));
         let mut listing = Listing {
             versions,
             nodes: HashMap::new(),
@@ -74,16 +74,20 @@ impl Ghcr {
             clock,
             dangling: Vec::new(),
         };
-        if any {
-            self.relations(&mut listing, progress).await?;
+        if has_candidate {
+            self.read_references(&mut listing, progress).await?;
         }
         Ok(listing)
     }
 
-    async fn relations(&self, listing: &mut Listing, progress: &Progress) -> Result<(), Error> {
+    async fn read_references(
+        &self,
+        listing: &mut Listing,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         progress.begin("reading manifests", Some(listing.versions.len()));
         let missing = self
-            .manifests(&listing.versions, &mut listing.nodes, progress)
+            .read_manifests(&listing.versions, &mut listing.nodes, progress)
             .await?;
         for version in missing {
             self.confirm_dangling(&version).await?;
@@ -98,7 +102,7 @@ impl Ghcr {
     }
 
     /// Reads the references of versions, and returns the versions without a manifest.
-    async fn manifests(
+    async fn read_manifests(
         &self,
         versions: &[Version],
         nodes: &mut HashMap<Digest, Node>,
@@ -125,9 +129,9 @@ impl Ghcr {
     /// Reads a version and its manifest again. If the version still has tags and no manifest, it is
     /// dangling; otherwise, the package changed during the listing.
     async fn confirm_dangling(&self, version: &Version) -> Result<(), Error> {
-        let listed = !version.tags.is_empty()
+        let is_listed = !version.tags.is_empty()
             && self.current_state(version).await? == CurrentState::Unchanged;
-        if listed && self.manifest(version).await?.is_none() {
+        if is_listed && self.manifest(version).await?.is_none() {
             return Ok(());
         }
         let message = format!(
@@ -153,24 +157,24 @@ impl Ghcr {
         progress.begin("listing the newest versions again", None);
         let known: HashSet<u64> = first.versions.iter().filter_map(|known| known.id).collect();
         let rows = self.package.newest(|id| known.contains(&id)).await?;
-        let (clock, whole) = (rows.clock, rows.whole);
+        let (clock, is_complete) = (rows.clock, rows.whole);
         let rows = listed(rows.all, first);
-        let mut now: HashMap<Option<u64>, Version> =
+        let mut current: HashMap<Option<u64>, Version> =
             rows.iter().map(|row| (row.id, row.clone())).collect();
         // A known version that is missing from these pages was deleted, unless versions with equal dates
         // were reordered.
         let last = first
             .versions
             .iter()
-            .rposition(|version| now.contains_key(&version.id));
-        let end = if whole {
+            .rposition(|version| current.contains_key(&version.id));
+        let end = if is_complete {
             first.versions.len()
         } else {
             last.unwrap_or_default()
         };
         let mut gone = HashSet::new();
         for version in &first.versions[..end] {
-            if !now.contains_key(&version.id)
+            if !current.contains_key(&version.id)
                 && self.current_state(version).await? == CurrentState::Missing
             {
                 gone.insert(version.id);
@@ -182,7 +186,7 @@ impl Ghcr {
         let mut versions: Vec<Version> = fresh.collect();
         let mut nodes = first.nodes.clone();
         if let Some(missing) = self
-            .manifests(&versions, &mut nodes, progress)
+            .read_manifests(&versions, &mut nodes, progress)
             .await?
             .first()
         {
@@ -192,7 +196,7 @@ impl Ghcr {
             .versions
             .iter()
             .filter(|version| !gone.contains(&version.id));
-        versions.extend(kept.map(|version| now.remove(&version.id).unwrap_or(version.clone())));
+        versions.extend(kept.map(|version| current.remove(&version.id).unwrap_or(version.clone())));
         let mut listing = Listing {
             versions,
             nodes,
@@ -220,14 +224,14 @@ impl Ghcr {
             .filter(|version| !nodes.contains_key(&version.digest));
         let unknown: Vec<Version> = unknown.cloned().collect();
         if let Some(missing) = self
-            .manifests(&unknown, &mut nodes, progress)
+            .read_manifests(&unknown, &mut nodes, progress)
             .await?
             .first()
         {
             return Err(unreadable(missing));
         }
         progress.begin("reading protected versions", Some(keep.len()));
-        let missing = self.manifests(keep, &mut nodes, progress).await?;
+        let missing = self.read_manifests(keep, &mut nodes, progress).await?;
         versions.retain(|version| !missing.iter().any(|lost| lost.digest == version.digest));
         let mut listing = Listing {
             versions,

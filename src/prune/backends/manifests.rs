@@ -11,23 +11,23 @@ use crate::{
 };
 
 /// The number of concurrent requests.
-pub(super) const AT_ONCE: usize = 8;
+pub(super) const MAX_REQUESTS: usize = 8;
 
 /// Reads the manifests in `wants` and passes each to the callback, in order. Stops at the first error.
-pub(super) async fn read<W: Clone>(
+pub(super) async fn read<K: Clone>(
     source: &Source,
-    wants: Vec<(W, TagOrDigest)>,
+    wants: Vec<(K, TagOrDigest)>,
     progress: &Progress,
-    mut each: impl FnMut(W, Option<Verified<Manifest>>) -> Result<(), Error>,
+    mut on_manifest: impl FnMut(K, Option<Verified<Manifest>>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let asked = stream::iter(wants).map(|(what, want)| async move {
-        let found = source.manifest(&want, None).await;
+    let requests = stream::iter(wants).map(|(key, reference)| async move {
+        let manifest = source.manifest(&reference, None).await;
         progress.step();
-        found.map(|found| (what, found))
+        manifest.map(|manifest| (key, manifest))
     });
-    let mut asked = std::pin::pin!(asked.buffered(AT_ONCE));
-    while let Some((what, found)) = asked.try_next().await? {
-        each(what, found)?;
+    let mut responses = std::pin::pin!(requests.buffered(MAX_REQUESTS));
+    while let Some((key, manifest)) = responses.try_next().await? {
+        on_manifest(key, manifest)?;
     }
     Ok(())
 }

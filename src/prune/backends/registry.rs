@@ -25,20 +25,20 @@ use crate::{
 };
 
 /// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
-const CREATED: &str = "org.opencontainers.image.created";
+const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
 /// The media types of configs with a creation date.
-const CONFIGS: [&str; 2] = [
+const CONFIG_TYPES: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 ];
 
 /// The maximum number of requests for digests in tracked files.
-const MOST_NAMED: usize = 2_000;
+const MAX_MENTIONED: usize = 2_000;
 /// The maximum number of files in the message about these digests.
-const FILES_SHOWN: usize = 10;
+const MAX_FILES: usize = 10;
 
 /// The number of dates read at once if all known dates are equal.
-const SOME: usize = 16;
+const DATES_PER_ROUND: usize = 16;
 
 /// A repository of a plain registry.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct Registry {
 }
 
 /// The sources of the date of a manifest.
-struct ManifestAge {
+struct DateSource {
     annotation: Option<String>,
     config: Option<Descriptor>,
 }
@@ -58,7 +58,7 @@ struct ManifestAge {
 /// The data of a repository while it is read.
 struct RepositoryReader {
     listing: Listing,
-    said: HashMap<Digest, ManifestAge>,
+    date_sources: HashMap<Digest, DateSource>,
 }
 
 impl Registry {
@@ -79,8 +79,8 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
-        let tags = self.remote.tags_with_clock().await?;
-        let mut reading = RepositoryReader {
+        let tags = self.remote.tags_at().await?;
+        let mut reader = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
                 nodes: HashMap::new(),
@@ -88,62 +88,62 @@ impl Registry {
                 clock: tags.clock,
                 dangling: Vec::new(),
             },
-            said: HashMap::new(),
+            date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
-        let missing = self.tagged(names, &mut reading, progress).await?;
-        reading.listing.dangling = self.dangling(missing).await?;
-        let may_go: Vec<Digest> = {
-            let versions = reading.listing.versions.iter();
-            versions
-                .filter(|version| is_eligible(version, guards, rules.prune))
-                .map(|version| version.digest)
-                .collect()
-        };
-        let mut asked: BTreeSet<Digest> = if may_go.is_empty() {
+        let missing = self.read_tags(names, &mut reader, progress).await?;
+        reader.listing.dangling = self.dangling(missing).await?;
+        let eligible: Vec<Digest> = reader
+            .listing
+            .versions
+            .iter()
+            .filter(|version| is_eligible(version, guards, rules.prune))
+            .map(|version| version.digest)
+            .collect();
+        let mut unread: BTreeSet<Digest> = if eligible.is_empty() {
             guards.pins.keys().copied().collect()
         } else {
             guards.pinned()
         };
-        asked.retain(|digest| !reading.listing.nodes.contains_key(digest));
-        self.untagged(asked, &mut reading, progress).await?;
-        if !may_go.is_empty() {
-            manifests::nested(&self.source, &mut reading.listing, progress).await?;
-            self.dates(may_go, &mut reading, progress).await?;
-            if !judge(&reading.listing, guards, rules).candidates.is_empty() {
-                self.named(guards, &mut reading, progress).await?;
+        unread.retain(|digest| !reader.listing.nodes.contains_key(digest));
+        self.read_untagged(unread, &mut reader, progress).await?;
+        if !eligible.is_empty() {
+            manifests::nested(&self.source, &mut reader.listing, progress).await?;
+            self.read_dates(eligible, &mut reader, progress).await?;
+            if !judge(&reader.listing, guards, rules).candidates.is_empty() {
+                self.read_mentioned(guards, &mut reader, progress).await?;
             }
-            self.doubtful_dates(&mut reading, progress).await?;
+            self.find_different_date(&mut reader, progress).await?;
         }
-        Ok(reading.listing)
+        Ok(reader.listing)
     }
 
     /// Requests the unlisted digests that tracked files contain after `sha256:`. An untagged index
     /// appears nowhere else.
-    async fn named(
+    async fn read_mentioned(
         &self,
         guards: &Guards,
-        reading: &mut RepositoryReader,
+        reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         let unlisted: BTreeSet<Digest> = guards
             .text
             .with_algorithm()
-            .filter(|digest| !reading.listing.nodes.contains_key(digest))
+            .filter(|digest| !reader.listing.nodes.contains_key(digest))
             .collect();
-        if unlisted.len() > MOST_NAMED {
+        if unlisted.len() > MAX_MENTIONED {
             let message = format!(
-                "tracked files name {} digests after sha256: that {} does not list; repin requests at most {MOST_NAMED}: {}",
+                "tracked files name {} digests after sha256: that {} does not list; repin requests at most {MAX_MENTIONED}: {}",
                 unlisted.len(),
                 self.source,
-                guards.text.describe_files(&unlisted, FILES_SHOWN)
+                guards.text.describe_files(&unlisted, MAX_FILES)
             );
             let hint =
                 "run prune in a repository without these files, which are probably lock files";
             return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
-        self.untagged(unlisted, reading, progress).await?;
-        manifests::nested(&self.source, &mut reading.listing, progress).await
+        self.read_untagged(unlisted, reader, progress).await?;
+        manifests::nested(&self.source, &mut reader.listing, progress).await
     }
 
     /// Lists the repository again: the current tags, the untagged versions of `before`, and the versions
@@ -155,32 +155,35 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags again", None);
-        let tags = self.remote.tags_with_clock().await?;
-        let mut reading = RepositoryReader {
+        let tags = self.remote.tags_at().await?;
+        let mut reader = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
                 clock: tags.clock,
                 dangling: Vec::new(),
                 ..before.clone()
             },
-            said: HashMap::new(),
+            date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
-        let missing = self.tagged(names, &mut reading, progress).await?;
+        let missing = self.read_tags(names, &mut reader, progress).await?;
         let dangling = missing.into_iter().map(|tag| Dangling { tag, id: None });
-        reading.listing.dangling = dangling.collect();
-        let tagged: BTreeSet<Digest> = reading
+        reader.listing.dangling = dangling.collect();
+        let tagged: BTreeSet<Digest> = reader
             .listing
             .versions
             .iter()
             .map(|version| version.digest)
             .collect();
         let untagged = before.versions.iter().filter(|known| known.tags.is_empty());
-        let asked = untagged.chain(keep).map(|version| version.digest);
-        let asked = asked.filter(|digest| !tagged.contains(digest)).collect();
-        self.untagged(asked, &mut reading, progress).await?;
-        manifests::nested(&self.source, &mut reading.listing, progress).await?;
-        Ok(reading.listing)
+        let unread = untagged
+            .chain(keep)
+            .map(|version| version.digest)
+            .filter(|digest| !tagged.contains(digest))
+            .collect();
+        self.read_untagged(unread, &mut reader, progress).await?;
+        manifests::nested(&self.source, &mut reader.listing, progress).await?;
+        Ok(reader.listing)
     }
 
     /// Lists and reads the tags without a manifest again. If nothing changed, they are dangling;
@@ -189,16 +192,11 @@ impl Registry {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        let tags = self
-            .remote
-            .tags_with_clock()
-            .await?
-            .tags
-            .unwrap_or_default();
+        let tags = self.remote.tags_at().await?.tags.unwrap_or_default();
         let tags: BTreeSet<Tag> = tags.into_iter().collect();
         let mut dangling = Vec::new();
         for tag in missing {
-            if !tags.contains(&tag) || self.names(&tag).await?.is_some() {
+            if !tags.contains(&tag) || self.resolve(&tag).await?.is_some() {
                 let message = format!(
                     "{}:{tag} was listed without a manifest, and is no longer listed",
                     self.source
@@ -212,10 +210,10 @@ impl Registry {
     }
 
     /// Resolves each tag with one request. Returns the tags without a manifest.
-    async fn tagged(
+    async fn read_tags(
         &self,
         names: Vec<Tag>,
-        reading: &mut RepositoryReader,
+        reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<Vec<Tag>, Error> {
         self.known.borrow_mut().extend(names.iter().cloned());
@@ -231,13 +229,13 @@ impl Registry {
                 missing.push(tag);
                 return Ok(());
             };
-            reading.take_in(found.digest, &found.value);
+            reader.add_manifest(found.digest, &found.value);
             versions.entry(found.digest).or_default().push(tag);
             Ok(())
         })
         .await?;
         for (digest, tags) in versions {
-            reading.listing.versions.push(Version {
+            reader.listing.versions.push(Version {
                 id: None,
                 digest,
                 tags,
@@ -247,21 +245,21 @@ impl Registry {
     }
 
     /// Reads untagged versions by digest. Missing ones are omitted.
-    async fn untagged(
+    async fn read_untagged(
         &self,
-        asked: BTreeSet<Digest>,
-        reading: &mut RepositoryReader,
+        digests: BTreeSet<Digest>,
+        reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let wants: Vec<_> = asked
+        let wants: Vec<_> = digests
             .into_iter()
             .map(|digest| (digest, TagOrDigest::Digest(digest)))
             .collect();
         progress.begin("reading untagged digests", Some(wants.len()));
         manifests::read(&self.source, wants, progress, |digest, found| {
             if let Some(found) = found {
-                reading.take_in(digest, &found.value);
-                reading.listing.versions.push(Version {
+                reader.add_manifest(digest, &found.value);
+                reader.listing.versions.push(Version {
                     id: None,
                     digest,
                     tags: Vec::new(),
@@ -273,10 +271,10 @@ impl Registry {
     }
 
     /// Reads the dates of `wanted` and of their entries.
-    async fn dates(
+    async fn read_dates(
         &self,
         wanted: Vec<Digest>,
-        reading: &mut RepositoryReader,
+        reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
@@ -284,21 +282,21 @@ impl Registry {
         while !fresh.is_empty() {
             let unread = fresh
                 .iter()
-                .filter(|digest| !reading.said.contains_key(digest));
+                .filter(|digest| !reader.date_sources.contains_key(digest));
             let unread: Vec<_> = unread
                 .map(|digest| (*digest, TagOrDigest::Digest(*digest)))
                 .collect();
             progress.begin("reading platforms", Some(unread.len()));
             manifests::read(&self.source, unread, progress, |digest, found| {
                 if let Some(found) = found {
-                    reading.take_in(digest, &found.value);
+                    reader.add_manifest(digest, &found.value);
                 }
                 Ok(())
             })
             .await?;
             let children = fresh
                 .iter()
-                .filter_map(|digest| reading.listing.nodes.get(digest));
+                .filter_map(|digest| reader.listing.nodes.get(digest));
             let children = children
                 .flat_map(|node| &node.children)
                 .filter(|child| !child.is_attestation);
@@ -306,69 +304,72 @@ impl Registry {
             next.retain(|digest| wanted.insert(*digest));
             fresh = next;
         }
-        let said: Vec<_> = wanted
+        let sources: Vec<_> = wanted
             .iter()
-            .filter_map(|digest| Some((*digest, reading.said.get(digest)?)))
+            .filter_map(|digest| Some((*digest, reader.date_sources.get(digest)?)))
             .collect();
-        progress.begin("reading configs", Some(said.len()));
-        let dates = stream::iter(said).map(|(digest, said)| async move {
-            let made = self.made(said).await;
+        progress.begin("reading configs", Some(sources.len()));
+        let dates = stream::iter(sources).map(|(digest, source)| async move {
+            let date = self.read_date(source).await;
             progress.step();
-            made.map(|made| (digest, made))
+            date.map(|date| (digest, date))
         });
-        let dates: Vec<(Digest, Option<SystemTime>)> =
-            dates.buffered(manifests::AT_ONCE).try_collect().await?;
-        reading.listing.dates.extend(
+        let dates: Vec<(Digest, Option<SystemTime>)> = dates
+            .buffered(manifests::MAX_REQUESTS)
+            .try_collect()
+            .await?;
+        reader.listing.dates.extend(
             dates
                 .into_iter()
-                .filter_map(|(digest, made)| Some((digest, made?))),
+                .filter_map(|(digest, date)| Some((digest, date?))),
         );
         Ok(())
     }
 
     /// The later date of annotation and config; `None` if one of them is malformed.
-    async fn made(&self, message: &ManifestAge) -> Result<Option<SystemTime>, Error> {
-        let config = match &message.config {
+    async fn read_date(&self, source: &DateSource) -> Result<Option<SystemTime>, Error> {
+        let config = match &source.config {
             Some(config) => self.source.config(config).await?.value.created,
             None => None,
         };
-        let all = [message.annotation.as_ref(), config.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|text| date::parse(text));
-        Ok(all
-            .collect::<Option<Vec<_>>>()
-            .and_then(|dates| dates.into_iter().max()))
+        let mut latest = None;
+        for text in source.annotation.iter().chain(&config) {
+            let Some(date) = date::parse(text) else {
+                return Ok(None);
+            };
+            latest = latest.max(Some(date));
+        }
+        Ok(latest)
     }
 
     /// If all known dates are equal, reads more dates until one differs. Equal dates of some versions may
     /// be one build, but equal dates of all versions are unreliable.
-    async fn doubtful_dates(
+    async fn find_different_date(
         &self,
-        reading: &mut RepositoryReader,
+        reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let rest: Vec<Digest> = reading
+        let digests: Vec<Digest> = reader
             .listing
             .versions
             .iter()
             .map(|version| version.digest)
             .collect();
-        for some in rest.chunks(SOME) {
-            let dates = reading
+        for batch in digests.chunks(DATES_PER_ROUND) {
+            let dates = reader
                 .listing
                 .versions
                 .iter()
-                .filter_map(|version| reading.listing.created(version.digest));
+                .filter_map(|version| reader.listing.created(version.digest));
             if dates.collect::<BTreeSet<_>>().len() != 1 {
                 return Ok(());
             }
-            let listing = &reading.listing;
-            let unknown = some.iter().copied().filter(|digest| {
+            let listing = &reader.listing;
+            let unknown = batch.iter().copied().filter(|digest| {
                 !listing.dates.contains_key(digest) && listing.created(*digest).is_none()
             });
             let unknown: Vec<_> = unknown.collect();
-            self.dates(unknown, reading, progress).await?;
+            self.read_dates(unknown, reader, progress).await?;
         }
         Ok(())
     }
@@ -376,11 +377,11 @@ impl Registry {
     /// Requests the deletion of a digest that no manifest has. A registry that supports deletion returns
     /// 404.
     pub(super) async fn deletes(&self) -> Result<(), Error> {
-        let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
-        match self.remote.delete(nothing).await? {
-            Deletion::Missing | Deletion::MissingAfterAttempt | Deletion::Deleted => Ok(()),
-            Deletion::Refused(said) => {
-                let message = format!("{} does not delete: {said}", self.remote);
+        let absent = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
+        match self.remote.delete(absent).await? {
+            Deletion::Gone | Deletion::GoneAfterAttempt | Deletion::Deleted => Ok(()),
+            Deletion::Refused(reason) => {
+                let message = format!("{} does not delete: {reason}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
                 Err(Error::new(Class::Denied, Code::DELETION_DISABLED, message).help(hint))
             }
@@ -392,7 +393,7 @@ impl Registry {
     pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
-            .tags_with_clock()
+            .tags_at()
             .await?
             .tags
             .unwrap_or_default()
@@ -418,10 +419,10 @@ impl Registry {
             }
             self.known.borrow_mut().insert(tag);
         }
-        let mut there = 0;
+        let mut remaining = 0;
         for tag in &version.tags {
-            match self.names(tag).await? {
-                Some(digest) if digest == version.digest => there += 1,
+            match self.resolve(tag).await? {
+                Some(digest) if digest == version.digest => remaining += 1,
                 Some(other) => {
                     return Ok(CurrentState::Changed(format!(
                         "{tag} now resolves to {other}"
@@ -430,14 +431,14 @@ impl Registry {
                 None => {}
             }
         }
-        Ok(match there {
+        Ok(match remaining {
             0 => CurrentState::Missing,
             all if all == version.tags.len() => CurrentState::Unchanged,
             _ => CurrentState::Changed("some of its tags are gone".to_owned()),
         })
     }
 
-    async fn names(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
+    async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         Ok(self
             .source
             .manifest(&TagOrDigest::Tag(tag.clone()), None)
@@ -457,18 +458,18 @@ impl Registry {
 }
 
 impl RepositoryReader {
-    fn take_in(&mut self, digest: Digest, manifest: &Manifest) {
+    fn add_manifest(&mut self, digest: Digest, manifest: &Manifest) {
         let (annotations, config) = match manifest {
             Manifest::Image(image) => (&image.annotations, Some(&image.config)),
             Manifest::Index(index) => (&index.annotations, None),
         };
         let config = config
-            .filter(|config| CONFIGS.contains(&config.media_type.as_str()))
+            .filter(|config| CONFIG_TYPES.contains(&config.media_type.as_str()))
             .cloned();
-        self.said.insert(
+        self.date_sources.insert(
             digest,
-            ManifestAge {
-                annotation: annotations.get(CREATED).cloned(),
+            DateSource {
+                annotation: annotations.get(CREATED_ANNOTATION).cloned(),
                 config,
             },
         );
