@@ -186,7 +186,7 @@ async fn check_shared(
     if shared.repository == source.to_string() {
         return Ok(());
     }
-    source.has(blob).await
+    source.check_layer(blob).await
 }
 
 /// The layers of a platform, each with the digest of its uncompressed bytes.

@@ -166,12 +166,12 @@ async fn delete(
     let is_gone = package.is_gone(version).await?;
     applied.unverified.pop();
     match (deletion, is_gone) {
-        (Deletion::Gone, true) => applied.skip(candidate, on_event),
+        (Deletion::Missing, true) => applied.skip(candidate, on_event),
         (_, true) => {
             on_event(DeletionEvent::Deleted(candidate));
             applied.deleted.push(candidate.clone());
         }
-        (Deletion::Gone | Deletion::GoneAfterAttempt, false) => {
+        (Deletion::Missing | Deletion::MissingAfterAttempt, false) => {
             let message = format!(
                 "{} is not deleted: the registry answered 404, but the version still exists",
                 version.digest

@@ -266,7 +266,7 @@ fn missing_tags_warning(listing: &Listing) -> Vec<Warning> {
 }
 
 fn check_clocks(listing: &Listing) -> Option<Error> {
-    let difference = listing.clock.apart()?;
+    let difference = listing.clock.difference()?;
     if difference <= CLOCK_TOLERANCE {
         return None;
     }

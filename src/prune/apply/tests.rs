@@ -39,7 +39,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
             .collect(),
         dates: dates.collect(),
         clock: Clock {
-            here: now,
+            local: now,
             server: Some(now),
         },
         dangling: Vec::new(),
@@ -258,7 +258,7 @@ fn change_before_first_deletion_stops_the_run() {
 fn version_deleted_by_another_process_is_skipped() {
     for scripted in [
         Scripted::new(&["kept"]).state(B, CurrentState::Missing),
-        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Gone)),
+        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Missing)),
     ] {
         let (applied, steps, _) = scripted.run();
         assert_eq!(steps[..2], ["next pending-b", "skipped pending-b"]);
@@ -342,7 +342,7 @@ fn version_that_remains_readable_is_not_reported_deleted() {
         Some(("deletion_unverified", Class::Unavailable))
     );
     assert_eq!(steps, ["next pending-b"]);
-    let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Gone));
+    let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Missing));
     let (applied, steps, _) = gone.is_gone_result(B, Ok(false)).run();
     assert_eq!(
         error_of(&applied),

@@ -79,7 +79,7 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
-        let tags = self.remote.tags_at().await?;
+        let tags = self.remote.tags_with_clock().await?;
         let mut reader = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
@@ -155,7 +155,7 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags again", None);
-        let tags = self.remote.tags_at().await?;
+        let tags = self.remote.tags_with_clock().await?;
         let mut reader = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
@@ -192,7 +192,12 @@ impl Registry {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        let tags = self.remote.tags_at().await?.tags.unwrap_or_default();
+        let tags = self
+            .remote
+            .tags_with_clock()
+            .await?
+            .tags
+            .unwrap_or_default();
         let tags: BTreeSet<Tag> = tags.into_iter().collect();
         let mut dangling = Vec::new();
         for tag in missing {
@@ -379,7 +384,7 @@ impl Registry {
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let absent = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(absent).await? {
-            Deletion::Gone | Deletion::GoneAfterAttempt | Deletion::Deleted => Ok(()),
+            Deletion::Missing | Deletion::MissingAfterAttempt | Deletion::Deleted => Ok(()),
             Deletion::Refused(reason) => {
                 let message = format!("{} does not delete: {reason}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
@@ -393,7 +398,7 @@ impl Registry {
     pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
-            .tags_at()
+            .tags_with_clock()
             .await?
             .tags
             .unwrap_or_default()
