@@ -146,13 +146,13 @@ fn owner_and_attributes_stay() {
         ]
         .concat()
     };
-    const NO_ID: u32 = u32::MAX;
+    let no_id = u32::MAX;
     let list = [
-        acl_entry(1, 6, NO_ID),
+        acl_entry(1, 6, no_id),
         acl_entry(2, 4, 1234),
-        acl_entry(4, 4, NO_ID),
-        acl_entry(16, 4, NO_ID),
-        acl_entry(32, 0, NO_ID),
+        acl_entry(4, 4, no_id),
+        acl_entry(16, 4, no_id),
+        acl_entry(32, 0, no_id),
     ]
     .concat();
     let list = [&2u32.to_le_bytes()[..], &list].concat();

@@ -103,14 +103,12 @@ fn resolve_id(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserEr
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
         return name.parse().map_err(|_| UserError::Shape(name.to_owned()));
     }
-    let content = match tree.find(file.as_bytes()).map(|found| &found.inode.kind) {
-        Some(FileType::File(Some(content))) => content,
-        _ => {
-            return Err(UserError::NoFile {
-                name: name.to_owned(),
-                file,
-            });
-        }
+    let found = tree.find(file.as_bytes());
+    let Some(FileType::File(Some(content))) = found.map(|found| &found.inode.kind) else {
+        return Err(UserError::NoFile {
+            name: name.to_owned(),
+            file,
+        });
     };
     for line in content.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b':');

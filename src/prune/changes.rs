@@ -183,9 +183,8 @@ pub(super) fn compare(
             Some(found) if found.id == version.id => {
                 differences.remaining.insert(version.digest);
             }
-            Some(_) => {}
             None if needed.contains(&version.digest) => differences.missing.push(version.clone()),
-            None => {}
+            Some(_) | None => {}
         }
     }
     differences

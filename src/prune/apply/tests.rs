@@ -102,7 +102,7 @@ impl Scripted {
         self
     }
 
-    fn is_gone_result(mut self, name: &str, answer: Result<bool, Error>) -> Self {
+    fn with_gone_result(mut self, name: &str, answer: Result<bool, Error>) -> Self {
         self.gone.insert(digest(name), answer);
         self
     }
@@ -291,7 +291,7 @@ fn deletion_without_response_is_verified_by_listing() {
     let lost_responses = |afterwards: &[&str]| {
         [
             Scripted::new(afterwards).deletion(B, Err(no_response())),
-            Scripted::new(afterwards).is_gone_result(B, Err(no_response())),
+            Scripted::new(afterwards).with_gone_result(B, Err(no_response())),
         ]
     };
     for scripted in lost_responses(&["kept", A]) {
@@ -336,14 +336,14 @@ fn version_that_remains_listed_is_not_reported_deleted() {
 
 #[test]
 fn version_that_remains_readable_is_not_reported_deleted() {
-    let (applied, steps, _) = Scripted::new(&ALL).is_gone_result(B, Ok(false)).run();
+    let (applied, steps, _) = Scripted::new(&ALL).with_gone_result(B, Ok(false)).run();
     assert_eq!(
         error_of(&applied),
         Some(("deletion_unverified", Class::Unavailable))
     );
     assert_eq!(steps, ["next pending-b"]);
     let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Missing));
-    let (applied, steps, _) = gone.is_gone_result(B, Ok(false)).run();
+    let (applied, steps, _) = gone.with_gone_result(B, Ok(false)).run();
     assert_eq!(
         error_of(&applied),
         Some(("deletion_refused", Class::Denied))

@@ -116,7 +116,7 @@ impl Ghcr {
         manifests::read(&self.source, wants, progress, |version, found| {
             match found {
                 Some(found) => {
-                    drop(nodes.insert(version.digest, Node::from_manifest(&found.value)))
+                    nodes.insert(version.digest, Node::from_manifest(&found.value));
                 }
                 None => missing.push(version.clone()),
             }

@@ -266,7 +266,7 @@ fn silence_is_tried_again_and_a_drip_is_not() {
     let head = b"HTTP/1.1 200 X\r\nContent-Length: 200\r\n\r\n".to_vec();
     let drip = Reaction::Drip(head, Duration::from_millis(100));
     let failed = failing_at_each_kind(&drip, |settings| {
-        settings.document_timeout = Duration::from_secs(3)
+        settings.document_timeout = Duration::from_secs(3);
     });
     for (kind, error, count) in failed {
         assert!(
