@@ -2,7 +2,7 @@
 //!
 //! A whole pin is `REPOSITORY[:TAG]@sha256:<64 lowercase hex>` with exactly the repository of an image.
 //! The text around it is not parsed, so a pin in a comment is a pin. A split pin is a digest that does
-//! not directly follow its repository: [`places`] finds these where the configuration allows them.
+//! not directly follow its repository: `places` finds these where the configuration allows them.
 //! A replacement keeps every other byte of a file. Whether the pins are right is decided in `checks`.
 //!
 //! [`find()`] is the only search through the files of a configuration; a file of a past commit is
