@@ -1,67 +1,20 @@
 //! What `repin --version` says of a build, and where the build script takes it from.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
 use crate::support::world::{git, world};
 
+#[path = "../../build/commit.rs"]
+mod commit;
+
+use commit::built_from;
+
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// The build script, run as cargo runs it.
-struct Script {
-    dir: tempfile::TempDir,
-}
-
-impl Script {
-    fn compiled() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
-        let status = Command::new("rustc")
-            .args(["--edition=2024", "-o"])
-            .arg(dir.path().join("script"))
-            .arg(source)
-            .status();
-        assert!(status.unwrap().success());
-        Self { dir }
-    }
-
-    /// A directory of sources.
-    fn sources(&self, name: &str) -> PathBuf {
-        let root = self.dir.path().join(name);
-        fs::create_dir_all(root.join("src")).unwrap();
-        fs::write(root.join("src/main.rs"), "fn main() {}\n").unwrap();
-        root
-    }
-
-    /// The commit that a build in `root` is said to be of, and every line.
-    fn runs(&self, root: &Path, profile: &str, given: &str) -> (String, String) {
-        let output = Command::new(self.dir.path().join("script"))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .envs([
-                ("PROFILE", profile),
-                ("REPIN_COMMIT", given),
-                ("TARGET", "t"),
-            ])
-            .env("CARGO_MANIFEST_DIR", root)
-            .current_dir(root)
-            .output()
-            .unwrap();
-        assert!(output.status.success());
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            text.contains("cargo::rustc-env=REPIN_BUILD_TARGET=t\n"),
-            "{text}"
-        );
-        let mut lines = text.lines();
-        let commit =
-            lines.find_map(|line| line.strip_prefix("cargo::rustc-env=REPIN_BUILD_COMMIT="));
-        (commit.unwrap().to_owned(), text)
-    }
+/// A directory of sources.
+fn write_sources(root: &Path) {
+    fs::create_dir_all(root.join("src")).unwrap();
+    fs::write(root.join("src/main.rs"), "fn main() {}\n").unwrap();
 }
 
 #[test]
@@ -77,10 +30,11 @@ fn version_names_the_commit_and_the_target() {
 
 #[test]
 fn a_given_commit_counts_first_and_a_packaged_one_needs_no_git() {
-    let script = Script::compiled();
-    let root = script.sources("crate");
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write_sources(root);
     let info = format!("{{\n  \"git\": {{\n    \"sha1\": \"{COMMIT}\"\n  }}\n}}");
-    let commit = |given| script.runs(&root, "release", given).0;
+    let commit = |given| built_from(root, given, true).commit;
     assert_eq!([commit(""), commit("main")], ["unknown"; 2]);
     fs::write(root.join(".cargo_vcs_info.json"), &info).unwrap();
     assert_eq!(commit(""), COMMIT);
@@ -93,26 +47,32 @@ fn a_given_commit_counts_first_and_a_packaged_one_needs_no_git() {
 
 #[test]
 fn only_a_release_build_in_its_own_repository_asks_git() {
-    let script = Script::compiled();
-    let root = script.sources("repository");
-    git(&root, &["init", "-q", "-b", "main"]);
-    git(&root, &["add", "-A"]);
-    git(&root, &["commit", "-q", "-m", "first"]);
-    let head = git(&root, &["rev-parse", "HEAD"]);
-    let (commit, lines) = script.runs(&root, "release", "");
-    assert_eq!(commit, head);
-    // After a commit, and after a change of the sources, cargo asks again.
-    for watched in [".git/HEAD\n", ".git/logs/HEAD\n", "=src\n"] {
-        assert!(lines.contains(watched), "{lines}");
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write_sources(root);
+    git(root, &["init", "-q", "-b", "main"]);
+    git(root, &["add", "-A"]);
+    git(root, &["commit", "-q", "-m", "first"]);
+    let head = git(root, &["rev-parse", "HEAD"]);
+    let built = built_from(root, "", true);
+    assert_eq!(built.commit, head);
+    // After a commit, and after a change of the sources, cargo runs the script again.
+    for input in [
+        root.join(".git/HEAD"),
+        root.join(".git/logs/HEAD"),
+        "src".into(),
+    ] {
+        assert!(built.inputs.contains(&input), "{:?}", built.inputs);
     }
     // A development build is the same before and after a commit.
-    let (commit, lines) = script.runs(&root, "debug", "");
-    assert_eq!(commit, "unknown");
-    assert!(!lines.contains(".git"), "{lines}");
+    let built = built_from(root, "", false);
+    assert_eq!(built.commit, "unknown");
+    assert!(built.inputs.is_empty(), "{:?}", built.inputs);
     fs::write(root.join("src/main.rs"), "fn main() { todo!() }\n").unwrap();
-    let (commit, _) = script.runs(&root, "release", "");
-    assert_eq!(commit, format!("{head}, modified"));
+    let built = built_from(root, "", true);
+    assert_eq!(built.commit, format!("{head}, modified"));
     // Sources in the repository of something else.
-    let inner = script.sources("repository/vendor/repin");
-    assert_eq!(script.runs(&inner, "release", "").0, "unknown");
+    let inner = root.join("vendor/repin");
+    write_sources(&inner);
+    assert_eq!(built_from(&inner, "", true).commit, "unknown");
 }
