@@ -1,8 +1,4 @@
 //! `repin.fleet-close/1`: what became of the open pull requests of a set.
-#![expect(
-    missing_docs,
-    reason = "the fields of the document are described in docs/json.md"
-)]
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

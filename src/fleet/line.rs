@@ -2,10 +2,6 @@
 //!
 //! A report is never an input of a run: resuming looks at the forge. Lines are read here as text of
 //! somebody else's, for what they say alone.
-#![expect(
-    missing_docs,
-    reason = "the fields of the document are described in docs/json.md"
-)]
 
 use std::collections::BTreeMap;
 

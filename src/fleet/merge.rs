@@ -3,10 +3,6 @@
 //! Of several lines about one repository the last counts, in the order of the files and within each,
 //! but a repository that was not begun never replaces one that was. Lines of another list, set or
 //! revision are refused.
-#![expect(
-    missing_docs,
-    reason = "the fields of the document are described in docs/json.md"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

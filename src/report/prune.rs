@@ -1,8 +1,4 @@
 //! The findings and deletions of a prune, as a document, as text and as Markdown.
-#![expect(
-    missing_docs,
-    reason = "the fields of the document are described in docs/json.md"
-)]
 
 use std::fmt::Write as _;
 

@@ -1,8 +1,4 @@
 //! The documents of the commands around a pull request.
-#![expect(
-    missing_docs,
-    reason = "the fields of the documents are described in docs/json.md"
-)]
 
 use serde::Serialize;
 
