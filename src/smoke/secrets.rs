@@ -123,7 +123,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn overlapping_occurrences_are_mask() {
+    fn overlapping_occurrences_are_masked() {
         assert_eq!(mask(&["tok"], "a tok, tok"), "a ###, ###");
         assert_eq!(mask(&["aba"], "xababax"), "x#####x");
         assert_eq!(mask(&["abc", "cde"], "abcde"), "#####");
@@ -131,7 +131,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn encoded_forms_are_mask() {
+    fn encoded_forms_are_masked() {
         // `user:s3cret!` in an Authorization header, and `s3cret!` in a form.
         assert_eq!(
             mask(&["s3cret!"], "Basic dXNlcjpzM2NyZXQh."),
