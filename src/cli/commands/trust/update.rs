@@ -57,6 +57,13 @@ struct Inventory {
     used: Vec<Used>,
 }
 
+/// The values of --mirror and --root. They are read before the lock is taken: a wrong argument must not
+/// finish or undo an interrupted run.
+struct Overrides {
+    mirror: Option<Url>,
+    first: Option<Vec<u8>>,
+}
+
 /// The repository to read, and the document that its chain of root documents begins with.
 struct Origin {
     instance: BuiltIn,
@@ -75,6 +82,7 @@ struct Fetched {
 pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
+    let overrides = Overrides::read(args, cx)?;
     let mut session = None;
     if apply {
         let mut locked = lock(&config, "trust update", &cx.services)?;
@@ -83,7 +91,7 @@ pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Er
     }
     let mut inventory = Inventory::read(&config, args, cx)?;
     let instances = instances(&inventory);
-    let origins = origins(&instances, args, cx)?;
+    let origins = origins(&instances, &overrides)?;
     let fetched = fetch(origins, &config, cx)?;
 
     let mut document = TrustUpdateDocument {
@@ -128,6 +136,26 @@ pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Er
         document.written = true;
     }
     Ok(report(&document, errors, &config, cx))
+}
+
+impl Overrides {
+    fn read(args: &args::TrustUpdate, cx: &Context) -> Result<Self, Errors> {
+        if (args.mirror.is_some() || args.root.is_some()) && args.names.len() != 1 {
+            let error = Error::input(Code::USAGE, "--mirror and --root require exactly one NAME");
+            return Err(error.help("add `sigstore` or `github`").into());
+        }
+        let mirror = match &args.mirror {
+            Some(mirror) => Some(repository(mirror)?),
+            None => None,
+        };
+        let first = match &args.root {
+            Some(path) => Some(first_document(
+                &cx.services.environment.directory().join(path),
+            )?),
+            None => None,
+        };
+        Ok(Self { mirror, first })
+    }
 }
 
 impl Inventory {
@@ -264,17 +292,17 @@ impl Inventory {
 
 impl RootFile {
     /// The content with the current documents: one document as it was fetched, or one on each line.
-    fn content(&self) -> Vec<u8> {
+    fn content(&self) -> String {
         let is_jsonl = self.path.as_path().extension() == Some("jsonl".as_ref());
         if let ([document], false) = (self.documents.as_slice(), is_jsonl) {
-            return document.clone().into_bytes();
+            return document.clone();
         }
         let mut content = String::new();
         for document in &self.documents {
             content.push_str(&on_one_line(document));
             content.push('\n');
         }
-        content.into_bytes()
+        content
     }
 }
 
@@ -307,23 +335,15 @@ fn instances(inventory: &Inventory) -> Vec<BuiltIn> {
 }
 
 /// The repositories to read.
-fn origins(
-    instances: &[BuiltIn],
-    args: &args::TrustUpdate,
-    cx: &Context,
-) -> Result<Vec<Origin>, Errors> {
-    if (args.mirror.is_some() || args.root.is_some()) && args.names.len() != 1 {
-        let error = Error::input(Code::USAGE, "--mirror and --root require exactly one NAME");
-        return Err(error.help("add `sigstore` or `github`").into());
-    }
+fn origins(instances: &[BuiltIn], overrides: &Overrides) -> Result<Vec<Origin>, Errors> {
     let mut origins = Vec::new();
     for instance in instances {
-        let url = match &args.mirror {
-            Some(mirror) => repository(mirror)?,
+        let url = match &overrides.mirror {
+            Some(mirror) => mirror.clone(),
             None => repository(instance.repository())?,
         };
-        let first = match &args.root {
-            Some(path) => first_document(&cx.services.environment.directory().join(path))?,
+        let first = match &overrides.first {
+            Some(document) => document.clone(),
             None => instance.first_root_document().into(),
         };
         let instance = *instance;
@@ -460,7 +480,7 @@ fn write_files(
         let Some(old) = file.old.clone() else {
             continue;
         };
-        let new = file.content();
+        let new = file.content().into_bytes();
         changes.push(FileChange {
             path: file.path.clone(),
             pins: 0,
@@ -477,8 +497,7 @@ fn write_files(
     {
         let path = config.root.join(file.path.as_path());
         let target = Target::new(&path, cx.services.environment.directory())?;
-        let text = String::from_utf8_lossy(&file.content()).into_owned();
-        write::put(&target, &text, false)?;
+        write::put(&target, &file.content(), false)?;
     }
     Ok(())
 }
