@@ -13,7 +13,7 @@ use crate::{code::Code, config::RelPath, error::Class, files::Hazard};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another run holds the lock of this root. Nothing was changed.
-    #[error("another run of repin holds the lock {}{}", lock.display(), colon_and(holder.as_deref()))]
+    #[error("another run of repin holds the lock {}{}", lock.display(), describe_holder(holder.as_deref()))]
     Locked {
         /// The lock file.
         lock: PathBuf,
@@ -182,7 +182,7 @@ fn describe_foreign_content(recovery: &Recovery) -> String {
     text.trim_end_matches(';').to_owned()
 }
 
-fn colon_and(holder: Option<&str>) -> String {
+fn describe_holder(holder: Option<&str>) -> String {
     holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
 

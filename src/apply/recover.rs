@@ -168,7 +168,8 @@ fn remove_known_copies(
     for copy in files.iter().flat_map(|file| &file.copies) {
         if copy.content != Content::Other {
             let name = copy.path.as_path().file_name();
-            let name = name.and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.and_then(|name| name.to_str());
+            let name = name.expect("the name of a copy is ASCII");
             root.directory_of(&copy.path)?.remove(name)?;
         }
     }
