@@ -74,12 +74,14 @@ pub fn read_pinned_reference(
         };
         for item in items {
             let path = match &item.value {
-                Value::Scalar { text, .. } if !item.is_null() => from.path.replace("{}", text),
-                _ => String::new(),
+                Value::Scalar { text, .. } if !item.is_null() => {
+                    Some(from.path.replace("{}", text))
+                }
+                _ => None,
             };
-            if RelPath::parse(&path).is_err() {
+            let Some(path) = path.filter(|path| RelPath::parse(path).is_ok()) else {
                 return Err(file.error(item.span, "expected a name that can be part of a path"));
-            }
+            };
             paths.push(path);
         }
     }
