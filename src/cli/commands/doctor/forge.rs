@@ -80,14 +80,14 @@ pub(super) fn connect(
         }
     };
     let held = match connection::token(&target.api, git, &cx.services.environment) {
-        Ok(Access::Granted(held)) => held,
-        without => {
+        Ok(Access::Granted(held)) => Ok(held),
+        Ok(Access::NoToken(reason)) => Err(missing(&reason, skip)),
+        Err(errors) => Err(DoctorRow::errors(Code::TOKEN, &errors)),
+    };
+    let held = match held {
+        Ok(held) => held,
+        Err(token) => {
             let forge = format!("{}, not queried: no token", shown(&target));
-            let token = match without {
-                Ok(Access::NoToken(reason)) => missing(&reason, skip),
-                Err(errors) => DoctorRow::errors(Code::TOKEN, &errors),
-                Ok(Access::Granted(_)) => Vec::new(),
-            };
             return unavailable(vec![DoctorRow::skip(Code::FORGE, forge)], token);
         }
     };
