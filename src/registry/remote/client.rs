@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 
 use super::{request_error::RequestError, settings::Settings};
 use crate::{
+    error::Error,
     http::{Call, Client, Deadline, Policy, REGISTRIES, Reply, Transport},
     untrusted::Secrets,
 };
@@ -47,6 +48,13 @@ impl RegistryClient {
             .send(call, until)
             .await
             .map_err(|failure| RequestError::from_failure(&failure, &self.secrets))
+    }
+
+    /// The error for the document `name`. Redacts the secrets of the run, which a server may repeat:
+    /// every error passes through here.
+    pub(super) fn error(&self, error: RequestError, name: &str) -> Error {
+        let reason = self.secrets.redact(&error.reason);
+        RequestError { reason, ..error }.about(name)
     }
 
     /// A status and the error message in the body, safe to show.

@@ -113,10 +113,9 @@ impl Registries {
     /// it does not exist, which object stores report as 403.
     pub async fn document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, Error> {
         let name = address::redacted(&url);
-        self.fetch_document(url, max).await.map_err(|error| {
-            let reason = self.0.client.secrets.redact(&error.reason);
-            RequestError { reason, ..error }.about(&name)
-        })
+        self.fetch_document(url, max)
+            .await
+            .map_err(|error| self.0.client.error(error, &name))
     }
 
     async fn fetch_document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, RequestError> {
@@ -407,10 +406,8 @@ impl Remote {
         }
     }
 
-    /// Redacts the secrets of the run, which a server may repeat. Every error passes through here.
     fn error(&self, error: RequestError, name: &str) -> Error {
-        let reason = self.shared.client.secrets.redact(&error.reason);
-        RequestError { reason, ..error }.about(name)
+        self.shared.client.error(error, name)
     }
 }
 
