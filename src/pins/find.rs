@@ -224,3 +224,50 @@ impl FromIterator<Located<Pin>> for Found {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        config,
+        error::SourceText,
+        files::{Snapshot, WorkTree},
+    };
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// The threads that read a work tree find what one thread finds, in the same order.
+    #[test]
+    fn threads_find_the_same_as_one_thread() {
+        let lines = [
+            format!("image: ghcr.io/acme/fix:v1@sha256:{HEX}\n"),
+            format!("image: ghcr.io/acme/fix@sha256:{}\n", &HEX[1..]),
+            format!("image: ghcr.io/acme/other@sha256:{HEX}\n"),
+            "image: ghcr.io/acme/fix:v1\n".to_owned(),
+            "no image\n".to_owned(),
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        let mut snapshot = Snapshot::default();
+        for number in 0..300 {
+            let name = format!("f{number:03}.yml");
+            let text = lines[number % lines.len()].repeat(number % 3 + 1);
+            fs::write(directory.path().join(&name), &text).unwrap();
+            snapshot.insert(RelPath::parse(&name).unwrap(), text.into_bytes());
+        }
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: "version: 1\nfiles: ['**/*.yml']\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n".into(),
+        };
+        let config = config::parse(&source, directory.path()).unwrap();
+        let one = find(&snapshot, &config).unwrap();
+        let several = find(&WorkTree::new(directory.path()), &config).unwrap();
+        assert_eq!(one.pins().len(), 120);
+        assert_eq!(one.pins(), several.pins());
+        assert_eq!(one.malformed, several.malformed);
+        assert_eq!(one.tag_references, several.tag_references);
+        assert_eq!(one.other_digests, several.other_digests);
+        assert_eq!(one.files, several.files);
+    }
+}

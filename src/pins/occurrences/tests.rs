@@ -33,9 +33,11 @@ images:
     config::parse(&source, Path::new("/root")).unwrap()
 }
 
-/// Every digest in a text.
+/// Every digest in a text: the same, whether the text is read in blocks or as a whole.
 fn digests(finder: &OccurrenceFinder, text: &[u8]) -> Vec<Occurrence> {
-    finder.digests(text, &mut Vec::new(), |_, _| true).unwrap()
+    let found = finder.digests(text, &mut Vec::new(), |_, _| true).unwrap();
+    assert_eq!(finder.other_digests(text, &[]), found);
+    found
 }
 
 /// The occurrences in a text, one in each line.
