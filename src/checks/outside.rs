@@ -89,7 +89,7 @@ pub fn outside(
     checks
 }
 
-/// The image that a occurrence pins, and the evidence; `None` for a digest by itself.
+/// The image that an occurrence pins, and the evidence; `None` for a digest by itself.
 fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usize, String)> {
     let (file, digest) = (&occurrence.file, &occurrence.what.digest);
     match &occurrence.what.kind {

@@ -19,6 +19,7 @@ use crate::{
 
 /// The maximum size of a configuration, in bytes.
 const CONFIG_MAX: u64 = 1024 * 1024;
+
 /// The configurations beneath the root, among the files of a tree.
 pub(super) fn configurations(files: &[&RelPath]) -> Vec<RelPath> {
     let is_nested = |path: &&&RelPath| {
