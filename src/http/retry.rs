@@ -4,14 +4,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use reqwest::{
+    StatusCode, Url,
+    header::{HeaderMap, RETRY_AFTER},
+};
+
 use super::{
     Deadline, Limits, Policy, RetryAdvice, WaitReason,
     clock::server_time,
     error_body::{self, GraphqlError},
-};
-use reqwest::{
-    StatusCode, Url,
-    header::{HeaderMap, RETRY_AFTER},
 };
 
 /// The reason that there is no further attempt.
