@@ -40,7 +40,9 @@ pub fn documents(input: &[u8]) {
         for type_ in INDEX_TYPES.into_iter().chain(document::MANIFEST_TYPES) {
             let same = type_ == found.media_type;
             assert!(
-                same || !index || read(input, &tag, Some(type_), None).is_none() || !says(input)
+                same || !index
+                    || read(input, &tag, Some(type_), None).is_none()
+                    || !declares_type(input)
             );
         }
         same(input, &found.value);
@@ -49,7 +51,7 @@ pub fn documents(input: &[u8]) {
 }
 
 /// Whether a document declares its type.
-fn says(input: &[u8]) -> bool {
+fn declares_type(input: &[u8]) -> bool {
     let value: Value = serde_json::from_slice(input).unwrap();
     value["mediaType"].is_string()
 }
@@ -130,8 +132,8 @@ impl<'de> serde::de::Visitor<'de> for Visitor {
     }
 }
 
-/// A descriptor as the second reader sees it.
-fn seen(descriptor: &Loose) -> [Option<String>; 2] {
+/// The digest and media type that the second reader finds in a descriptor.
+fn digest_and_type(descriptor: &Loose) -> [Option<String>; 2] {
     let Loose::Object(entries) = descriptor else {
         return [None, None];
     };
@@ -147,12 +149,13 @@ fn same(input: &[u8], manifest: &Manifest) {
         panic!("a manifest that is no object");
     };
     let list = |key: &str| match get(&entries, key) {
-        Some(Loose::List(items)) => Some(items.iter().map(seen).collect::<Vec<_>>()),
+        Some(Loose::List(items)) => Some(items.iter().map(digest_and_type).collect::<Vec<_>>()),
         _ => None,
     };
     let ours = |descriptors: &[Descriptor]| {
-        let seen = |d: &Descriptor| [Some(d.digest.to_string()), Some(d.media_type.clone())];
-        Some(descriptors.iter().map(seen).collect::<Vec<_>>())
+        let digest_and_type =
+            |d: &Descriptor| [Some(d.digest.to_string()), Some(d.media_type.clone())];
+        Some(descriptors.iter().map(digest_and_type).collect::<Vec<_>>())
     };
     match manifest {
         Manifest::Index(index) => {
@@ -161,9 +164,9 @@ fn same(input: &[u8], manifest: &Manifest) {
         }
         Manifest::Image(image) => {
             assert_eq!(list("layers"), ours(&image.layers));
-            let config = get(&entries, "config").map(seen);
+            let config = get(&entries, "config").map(digest_and_type);
             assert_eq!(
-                config.map(|seen| vec![seen]),
+                config.map(|config| vec![config]),
                 ours(std::slice::from_ref(&image.config))
             );
             assert!(get(&entries, "manifests").is_none());
@@ -185,7 +188,7 @@ fn config(input: &[u8]) {
     assert!(document::config(input, &descriptor(size, Digest::of(b"other")), WHAT).is_err());
     assert!(text(input).is_some());
     let Loose::Object(entries) = serde_json::from_slice(input).unwrap() else {
-        // An array can stand for an object only where nobody else reads it so.
+        // serde also reads a struct from an array, which other readers refuse.
         panic!("a config that is no object");
     };
     let text_of = |entries: &Entries, key: &str| match get(entries, key) {

@@ -97,7 +97,7 @@ fn redacted(secret: &str, text: &str) {
     secrets.hide(secret);
     let message = format!("{text}{secret}{text}");
     let shown = secrets.redact(&message);
-    // Stars take a secret's place; a secret of stars cannot be told from them.
+    // Stars replace a secret; a secret of stars cannot be distinguished from them.
     if !secret.contains('*') {
         assert!(!shown.contains(secret), "{shown:?}");
     }

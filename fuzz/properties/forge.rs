@@ -171,14 +171,15 @@ pub fn forge(input: &[u8]) {
             .runtime
             .block_on(ask(forge, &world.package, *question));
         if let Err(error) = asked {
-            told(&error);
+            check_error(&error);
         }
         assert!(world.script.lock().unwrap().asked <= ENDLESS);
     });
 }
 
-/// An error that is safe to show: it does not contain the token and has a bounded length.
-fn told(error: &Error) {
+/// Checks that an error is safe to show: it has neither the token nor hidden characters, and a bounded
+/// length.
+fn check_error(error: &Error) {
     let shown = format!("{error} {:?}", error.help);
     assert!(!shown.contains(TOKEN), "{shown}");
     assert!(shown.len() < 4_000, "{shown}");

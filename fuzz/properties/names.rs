@@ -76,7 +76,7 @@ pub fn references(input: &[u8]) {
             assert_eq!(canonical.canonical(), reference.repository.canonical());
         }
         (Err(_), None) => {}
-        (parsed, expected) => panic!("{text:?}: {parsed:?}, and the grammar says {expected:?}"),
+        (parsed, expected) => panic!("{text:?}: {parsed:?}, and the grammar expects {expected:?}"),
     }
     assert_eq!(
         Repository::parse(text).is_ok(),
@@ -161,8 +161,8 @@ fn marker(revision: &str, before: &str) {
 fn rendered(revision: &str, name: &str, template: &str) {
     let document = document(revision, name);
     let own = body::render(&document, &body::Beside::default(), None).unwrap();
-    held(&own, revision);
-    // A template that loops is its author's; what takes long or much finds nothing here.
+    check_body(&own, revision);
+    // The author of a template is responsible for its loops; costly templates only slow the search.
     let costly = [
         "for",
         "macro",
@@ -180,11 +180,11 @@ fn rendered(revision: &str, name: &str, template: &str) {
         return;
     }
     if let Ok(body) = body::render(&document, &body::Beside::default(), Some(template)) {
-        held(&body, revision);
+        check_body(&body, revision);
     }
 }
 
-fn held(body: &str, revision: &str) {
+fn check_body(body: &str, revision: &str) {
     assert!(body.chars().count() <= body::MAX);
     let found = Marker::find(body).unwrap();
     assert_eq!(

@@ -68,8 +68,8 @@ pub fn trust(input: &[u8]) {
             assert!(refused, "{judged:?}");
             continue;
         }
-        // Nobody is trusted, and what verifies is what the authority signed, whatever was altered
-        // around it.
+        // No signer is trusted, and only the content that the authority signed verifies, whatever was
+        // altered around it.
         assert_eq!(judged.standing, Standing::Untrusted);
         let hex = subject.digest.hex();
         match candidate {

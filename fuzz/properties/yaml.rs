@@ -57,7 +57,7 @@ pub fn configuration(input: &[u8]) {
                 }
             }
         }
-        Err(errors) => told(text, &errors),
+        Err(errors) => check_errors(text, &errors),
     }
 }
 
@@ -73,7 +73,7 @@ fn nodes(text: &str, node: &yaml::Node, depth: usize) {
     spans(text, node.span.start, node.span.end);
     match &node.value {
         yaml::Value::Scalar { text: value, plain } => {
-            // A plain scalar on one line says what stands there.
+            // The text of a plain scalar on one line is its bytes.
             let there = &text[node.span.start..node.span.end];
             if *plain && !there.contains(['\n', '\r']) && !there.is_empty() {
                 assert_eq!(there.trim_end(), value);
@@ -98,7 +98,7 @@ fn spans(text: &str, start: usize, end: usize) {
 }
 
 /// Checks that every error has a location that can be shown.
-fn told(text: &str, errors: &[Error]) {
+fn check_errors(text: &str, errors: &[Error]) {
     assert!(!errors.is_empty());
     for error in errors {
         assert!(!error.message.is_empty());
@@ -139,13 +139,13 @@ pub fn contracts(input: &[u8]) {
                     .all(|(name, _)| name == "agents")
             );
         }
-        Err(errors) => told(text(input).unwrap_or_default(), &errors),
+        Err(errors) => check_errors(text(input).unwrap_or_default(), &errors),
     }
     if let Ok(found) = Enumeration::from_json("listing", input, &kinds) {
         let again = Enumeration::from_json("listing", found.to_json().as_bytes(), &kinds).unwrap();
         assert_eq!(again, found);
     }
-    // Any names are written so that they are read back as they were, and are met by themselves.
+    // A contract that is written for any names is parsed to the same names, and they satisfy it.
     let names = String::from_utf8_lossy(input);
     let mut names = names.split('\n').filter(|name| !name.is_empty());
     let found = Enumeration {

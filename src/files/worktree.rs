@@ -1,5 +1,4 @@
-//! Files of the work tree: those that the globs match, never outside the root, never through a
-//! symlink.
+//! The files of a work tree that globs match, none of them outside the root or through a symlink.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -47,36 +46,35 @@ impl Ignored {
         self.paths.insert(path.as_path().to_owned());
     }
 
-    /// Whether it is empty.
+    /// Whether nothing is ignored.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    fn holds(&self, path: &Path) -> bool {
+    fn contains(&self, path: &Path) -> bool {
         self.paths.contains(path)
     }
 }
 
-/// What the globs match.
+/// The matches of globs.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Regular files, sorted by the bytes of their paths.
     pub files: Vec<RelPath>,
-    /// Matches that must not be touched, sorted likewise.
+    /// Matches that must not be changed, sorted in the same way.
     pub hazards: Vec<(RelPath, Hazard)>,
 }
 
-/// Why a matched file cannot be changed safely.
+/// The reason why a matched file cannot be changed safely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Hazard {
     /// Following it could leave the root, and replacing it would lose the link.
     #[error("it is a symbolic link")]
     Symlink,
-    /// A device, a socket, a named pipe.
+    /// A device, a socket or a named pipe.
     #[error("it is not a regular file")]
     Special,
-    /// Another name of the same file would silently keep the old content, or silently get the new
-    /// one.
+    /// The other name of the file would keep the old content, or get the new one, without notice.
     #[error("it has {0} hard links: another name shares its content")]
     HardLink(u64),
 }
@@ -117,7 +115,7 @@ impl WorkTree {
         }
     }
 
-    /// The same work tree without what is `ignored`: that is never listed.
+    /// The same work tree without the ignored files, which are never listed.
     #[must_use]
     pub fn without(self, ignored: Ignored) -> Self {
         Self {
@@ -126,7 +124,7 @@ impl WorkTree {
         }
     }
 
-    /// For files listed by another component.
+    /// Opens the root, for files that another component listed.
     pub(crate) fn beneath(&self) -> Result<OpenDirectory, ReadError> {
         OpenDirectory::new(&self.root).map_err(|error| ReadError {
             path: self.root.display().to_string(),
@@ -134,21 +132,21 @@ impl WorkTree {
         })
     }
 
-    /// The directory itself.
+    /// The root directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Lists what `globs` match. `.git` and `.repin` directories and names that begin with
-    /// `.repin-` are never entered or listed, nor is what [`WorkTree::without`] leaves out.
+    /// Lists the files that `globs` match. `.git` and `.repin` directories, names that begin with
+    /// `.repin-`, and the files that [`WorkTree::without`] leaves out are never entered or listed.
     pub fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         self.list_by(globs, |entry| {
             entry.metadata().ok().and_then(|of| hard_link(&of))
         })
     }
 
-    /// The same for a caller that opens every file, and so learns what else it is: hard links are
-    /// no hazards yet.
+    /// The same for a caller that opens every file and detects hard links then: they are not
+    /// reported as hazards.
     pub(crate) fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
         self.list_by(globs, |_| None)
     }
@@ -159,7 +157,7 @@ impl WorkTree {
         regular: impl Fn(&DirEntry) -> Option<Hazard>,
     ) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
-        // None of these directories lies in another one, so that nothing comes twice.
+        // None of these directories is inside another one, so no file is listed twice.
         for directory in self.starts(globs)? {
             self.walk(&directory, globs, &mut |path, entry| {
                 let kind = entry.file_type();
@@ -180,8 +178,8 @@ impl WorkTree {
         Ok(listing)
     }
 
-    /// The directories that must be walked: those that the globs spell out, without those inside
-    /// another one.
+    /// The directories that must be walked: the literal directories of the globs, without those
+    /// inside another one.
     fn starts(&self, globs: &Globs) -> Result<Vec<PathBuf>, ReadError> {
         let directories: BTreeSet<PathBuf> = globs.literal_directories().collect();
         let outermost = |directory: &&PathBuf| {
@@ -193,7 +191,7 @@ impl WorkTree {
         for directory in directories.iter().filter(outermost) {
             let ignored = directory
                 .ancestors()
-                .any(|directory| self.ignored.holds(directory));
+                .any(|directory| self.ignored.contains(directory));
             if !ignored && self.is_plain_directory(directory)? {
                 starts.push(directory.clone());
             }
@@ -201,8 +199,8 @@ impl WorkTree {
         Ok(starts)
     }
 
-    /// Whether every component of `directory` is a directory, none a symlink and none one that is
-    /// never entered. One that cannot be looked at is an error: what it holds is not nothing.
+    /// Whether every component of `directory` is a directory that may be entered, and no symlink. A
+    /// component that cannot be examined is an error, because it may contain matches.
     fn is_plain_directory(&self, directory: &Path) -> Result<bool, ReadError> {
         let mut path = self.root.clone();
         for component in directory.components() {
@@ -246,7 +244,7 @@ impl WorkTree {
         builder.filter_entry(move |entry| {
             let listed = || {
                 let path = entry.path().strip_prefix(&root);
-                ignored.is_empty() || !path.is_ok_and(|path| ignored.holds(path))
+                ignored.is_empty() || !path.is_ok_and(|path| ignored.contains(path))
             };
             entry.depth() == 0 || !is_reserved(entry.file_name().as_encoded_bytes()) && listed()
         });
@@ -298,14 +296,14 @@ impl WorkTree {
         Ok(())
     }
 
-    /// Whether there is a regular file at a path, not through a symlink.
+    /// Whether a regular file exists at a path, not through a symlink.
     pub(super) fn has_file(&self, path: &Path) -> bool {
         let above = path.parent().unwrap_or(Path::new(""));
         self.is_plain_directory(above).unwrap_or_default()
             && std::fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_file())
     }
 
-    /// The whole content of a file.
+    /// Reads a whole file.
     pub fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
@@ -321,7 +319,7 @@ impl Listing {
     fn add(&mut self, path: RelPath, hazard: Option<Hazard>) {
         match hazard {
             None => self.files.push(path),
-            // A hard-linked file is scanned anyway: its pins count, only changing it is refused.
+            // A hard-linked file is still searched: its pins count, but it must not be changed.
             Some(hazard @ Hazard::HardLink(_)) => {
                 self.files.push(path.clone());
                 self.hazards.push((path, hazard));
@@ -371,7 +369,7 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
     name == b".git" || name == b".repin" || name.starts_with(b".repin-")
 }
 
-/// An error of walking `directory` beneath `root`.
+/// The error of a walk through `directory` beneath `root`.
 pub(super) fn walk_error(root: &Path, directory: &Path, error: ignore::Error) -> ReadError {
     let place = match &error {
         ignore::Error::WithDepth { err, .. } => path_of(err),
@@ -382,7 +380,7 @@ pub(super) fn walk_error(root: &Path, directory: &Path, error: ignore::Error) ->
     let error = error
         .into_io_error()
         .unwrap_or_else(|| io::Error::other("the directory cannot be listed"));
-    // Its own text has the path once more, from the root of the file system.
+    // The text of the error repeats the path, from the root of the file system.
     let error = match error.kind() {
         kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => io::Error::from(kind),
         _ => error,
@@ -528,7 +526,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let list = |glob: &str| WorkTree::new(dir.path()).list(&Globs::parse([glob]).unwrap());
         assert!(list("nowhere/*.yml").unwrap().files.is_empty());
-        // No file system has such a name, and none says that it is simply not there.
+        // The name is too long for every file system, which is not reported as a missing file.
         assert!(list(&format!("{}/*.yml", "x".repeat(300))).is_err());
     }
 
