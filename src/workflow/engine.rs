@@ -12,7 +12,7 @@
 use super::{
     Contracts, Services, SiteHistory, Stop, Unconfigured,
     contracts::{self, ContractsThen},
-    images,
+    globs, images,
     request::Request,
     site::Site,
     smoke::SmokeStage,
@@ -20,8 +20,8 @@ use super::{
     trust::{self, Trust},
 };
 use crate::{
-    checks::{Approved, Counted, Grounded, TrustedImages},
-    config::Operation,
+    checks::{Approved, Check, Counted, Grounded, TrustedImages},
+    config::{Config, Operation},
     history::Hold,
     pins::Found,
     plan::Plan,
@@ -77,7 +77,9 @@ pub(super) fn plan(
     rows: &mut [ImageRow],
 ) -> Result<Planned, Stop> {
     let smoke = SmokeStage::prepare(&site.config, unconfigured, services)?;
-    let counted = count(request, Some(standards.contracts), site, rows)?;
+    let (found, checks) = site.pins(request.operation)?;
+    let contracts = Some(standards.contracts);
+    let counted = count(request, contracts, &site.config, found, checks, rows)?;
     let history = site.history(services);
     warn_of_hold(request, &history, services);
     let verification = Verification::Now {
@@ -88,15 +90,17 @@ pub(super) fn plan(
     judge(request, counted, &history, verification, site, rows)
 }
 
-/// Counts the pins of a site. The contracts of a promotion must be satisfiable.
+/// Counts the pins of a site; `further`: the checks of its files. The contracts of a promotion must be
+/// satisfiable.
 pub(super) fn count<'c>(
     request: &'c Request,
     contracts: Option<&Contracts>,
-    site: &'c Site,
+    config: &'c Config,
+    found: Found,
+    mut further: Vec<Check>,
     rows: &mut [ImageRow],
 ) -> Result<CountedSet<'c>, Stop> {
-    let config = &site.config;
-    let (found, mut further) = site.pins(request.operation)?;
+    globs::places_differ(config, &found)?;
     if let (Operation::Promotion, Some(contracts)) = (request.operation, contracts) {
         further.extend(contracts.failures(config));
     }

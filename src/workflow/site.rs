@@ -153,7 +153,6 @@ impl Site {
                 (found, outside)
             }
         };
-        super::globs::places_differ(config, &found)?;
         let mut checks = checks::unmatched(config, &found);
         if self.reads_every_file() {
             checks.extend(checks::outside(config, &found, &outside, operation));

@@ -79,6 +79,9 @@ fn each_repository_has_its_own_outcome() {
         );
         let lines = fleet.lines("out.jsonl");
         assert_eq!(lines[6]["checks"][0]["code"], "pin_count");
+        // A refused line contains the pins.
+        assert!(lines[6]["pins"].as_u64().unwrap() < 6, "{}", lines[6]);
+        assert!(lines[6]["to"].is_object(), "{}", lines[6]);
         assert_eq!(
             (&lines[0]["pins"], &lines[0]["shards"]),
             (&json!(6), &json!(1))

@@ -187,8 +187,9 @@ impl Walk<'_> {
     ) -> Result<(Planned, PlanDocument), Report> {
         let (request, config) = (&self.set_request, &site.config);
         let mut rows = images::declared(config);
-        let counted = engine::count(request, None, site, &mut rows)?;
-        *facts = self.facts(member, &counted.found);
+        let (found, checks) = site.pins(request.operation)?;
+        *facts = self.facts(member, &found);
+        let counted = engine::count(request, None, config, found, checks, &mut rows)?;
         images::trust(&mut rows, self.set, &member.images);
 
         // A change that is not needed, or that is proposed already, costs no request for history.
