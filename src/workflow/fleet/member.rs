@@ -183,12 +183,17 @@ impl Member {
     }
 
     /// Its last pull request of the set, if that is closed and not merged.
+    pub(super) fn last_closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
+        let last = self.pulls_of(marker).pop()?;
+        (last.state == PullState::Closed).then_some(last)
+    }
+
+    /// Its only pull request of the set, if that is closed and not merged.
     pub(super) fn closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
-        let pulls = self.pulls_of(marker);
-        let last = pulls.last().copied()?;
         // Of several, the last may be a closed duplicate.
-        let is_closed = pulls.len() == 1 && last.state == PullState::Closed && !is_moving(last);
-        is_closed.then_some(last)
+        let is_only = self.pulls_of(marker).len() == 1;
+        self.last_closed_pull(marker)
+            .filter(|pull| is_only && !is_moving(pull))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     judge::Prepared,
     member::Member,
     outcome::Report,
-    standing::line,
+    standing::{closed_by_person, line},
     walk::{PendingReason, pending},
 };
 use crate::{
@@ -171,14 +171,16 @@ impl Walk<'_> {
 
     /// The report of a pull request that was not opened.
     async fn failed(&self, member: &Member, forge: &dyn Forge, error: Error) -> Report {
-        if error.class == Class::Refused {
-            match self.closed_by_person(member, forge).await {
-                Ok(Some(report)) => return report,
-                Err(error) => return error.into(),
-                Ok(None) => {}
-            }
+        if error.class != Class::Refused {
+            return error.into();
         }
-        error.into()
+        // Of several pull requests, the refusal concerns the last one.
+        let closed = member.last_closed_pull(&self.marker());
+        match closed_by_person(forge, closed).await {
+            Ok(Some(report)) => report,
+            Ok(None) => error.into(),
+            Err(outage) => outage.into(),
+        }
     }
 }
 

@@ -39,22 +39,7 @@ impl Walk<'_> {
             let pull = line(pull, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
         }
-        self.closed_by_person(member, &*head.forge).await
-    }
-
-    /// The report of a repository whose pull request a person closed.
-    pub(super) async fn closed_by_person(
-        &self,
-        member: &Member,
-        forge: &dyn Forge,
-    ) -> Result<Option<Report>, Error> {
-        let Some(pull) = member.closed_pull(&self.marker()) else {
-            return Ok(None);
-        };
-        Ok(match closing(forge, pull.number).await? {
-            Closing::Superseded { .. } => None,
-            Closing::ByPerson => Some(closed(pull).with_pull(line(pull, "closed"))),
-        })
+        closed_by_person(&*head.forge, member.closed_pull(&marker)).await
     }
 
     /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
@@ -72,6 +57,18 @@ impl Walk<'_> {
         let in_state = self.request.open.is_none_or(|state| state == pull.draft);
         labeled && !merges && on_head && in_state && pull.head_exists && !is_moving(pull)
     }
+}
+
+/// The report of a closed pull request, if a person closed it.
+pub(super) async fn closed_by_person(
+    forge: &dyn Forge,
+    pull: Option<&Pull>,
+) -> Result<Option<Report>, Error> {
+    let Some(pull) = pull else { return Ok(None) };
+    Ok(match closing(forge, pull.number).await? {
+        Closing::Superseded { .. } => None,
+        Closing::ByPerson => Some(closed(pull).with_pull(line(pull, "closed"))),
+    })
 }
 
 /// Whether the branch is the base with exactly these contents.
