@@ -76,6 +76,7 @@ use crate::{
     code::Code,
     config::{Config, Operation},
     error::{Class, Error, Errors},
+    files::{Files, WorkTree},
     plan::PlanError,
     report::{
         body, diff,
@@ -163,6 +164,10 @@ fn attempt(
         Opened::Site(site) => *site,
         Opened::Stopped(stop) => {
             let request = goal.checked(config)?;
+            // A malformed file of the configuration is an error even if the run is skipped.
+            let files = WorkTree::new(&config.root);
+            template(config, &files)?;
+            read_standards(request.operation, config, &files, services)?;
             let document = document::unplanned(&request, config, images::declared(config));
             let carried = CarriedPull::stopped(Done::Nothing, stop);
             return Ok(Attempt::ended(config.clone(), document, carried));
@@ -170,7 +175,7 @@ fn attempt(
     };
     site.config.counts_pins()?;
     let request = goal.checked(&site.config)?;
-    let template = template(&site)?;
+    let template = template(&site.config, site.files())?;
     let mut rows = images::declared(&site.config);
     let planned = plan_of(&request, &site, unconfigured, services, &mut rows)?;
     let unplanned = document::unplanned(&request, &site.config, rows);
@@ -205,17 +210,8 @@ fn plan_of(
     services: &Services,
     rows: &mut [ImageRow],
 ) -> Result<Result<Planned, Stop>, Errors> {
-    let config = &site.config;
-    let prefix = services.environment.path_to(&config.root);
-    let contracts = Contracts::read(config, site.files(), &prefix);
-    if request.operation == Operation::Promotion {
-        contracts.well_formed(config)?;
-    }
-    let trust = Trust::read(config, site.files())?;
-    trust::since_exists(config)?;
-    if let Some(trust) = &trust {
-        trust.warn_of_old_roots(services);
-    }
+    let (contracts, trust) =
+        read_standards(request.operation, &site.config, site.files(), services)?;
     let standards = Standards {
         contracts: &contracts,
         trust: trust.as_ref(),
@@ -228,6 +224,26 @@ fn plan_of(
         services,
         rows,
     ))
+}
+
+/// Reads the standards of the images: the contracts, and the policy of signers with its keys and roots.
+fn read_standards<'c>(
+    operation: Operation,
+    config: &'c Config,
+    files: &dyn Files,
+    services: &Services,
+) -> Result<(Contracts, Option<Trust<'c>>), Errors> {
+    let prefix = services.environment.path_to(&config.root);
+    let contracts = Contracts::read(config, files, &prefix);
+    if operation == Operation::Promotion {
+        contracts.well_formed(config)?;
+    }
+    let trust = Trust::read(config, files)?;
+    trust::since_exists(config)?;
+    if let Some(trust) = &trust {
+        trust.warn_of_old_roots(services);
+    }
+    Ok((contracts, trust))
 }
 
 impl Attempt {
@@ -243,8 +259,8 @@ impl Attempt {
 }
 
 /// Reads the template of the body.
-fn template(site: &Site) -> Result<Option<Template>, Errors> {
-    let Some(path) = &site.config.report.template else {
+fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Errors> {
+    let Some(path) = &config.report.template else {
         return Ok(None);
     };
     let unreadable = |reason: String| {
@@ -252,7 +268,7 @@ fn template(site: &Site) -> Result<Option<Template>, Errors> {
         Errors::from(error.help("correct `report.template`, or make the file readable"))
     };
     let mut bytes = Vec::new();
-    let opened = site.files().open(path).map_err(|error| error.error);
+    let opened = files.open(path).map_err(|error| error.error);
     opened
         .and_then(|file| file.take(body::TEMPLATE_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;
