@@ -1,6 +1,6 @@
 //! A plan on its way to a pull request: the branch, its commit, its pull request, and the merge.
 
-use super::{OpenRequest, site::BranchHead};
+use super::{OpenRequest, engine::Planned, site::BranchHead};
 use crate::{
     code::Code,
     config::{Config, Operation},
@@ -14,7 +14,6 @@ use crate::{
     },
     report::json::PlanDocument,
     untrusted::plain,
-    workflow::engine::Planned,
 };
 
 /// A plan and the branch that receives it.
