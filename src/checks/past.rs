@@ -546,6 +546,8 @@ mod tests {
                     suffice,
                 };
                 let checks = judged(order, hold, None, extent);
+                let codes: Vec<_> = checks.iter().map(|check| check.code).collect();
+                assert_eq!(codes, [Code::REVISION_ORDER, Code::ROLLED_BACK]);
                 for check in checks.iter().filter(|check| check.status == Fail) {
                     let help = check.help.as_deref().unwrap();
                     assert!(
@@ -600,9 +602,15 @@ mod tests {
             codes(older(), unreadable),
             [fail(Code::REVISION_ORDER), fail(Code::ROLLED_BACK)]
         );
-        let check = judged(Order::Same, Hold::Free, unreadable, extent).remove(1);
-        let help = check.help.unwrap();
-        assert!(help.ends_with("promote in a clone with --force-after-rollback"));
+        let passed = judged(Order::Same, Hold::Free, None, extent);
+        assert!(passed.iter().all(|check| check.help.is_none()));
+        let failed = judged(older(), Hold::Free, unreadable, extent);
+        let helps: Vec<_> = failed.iter().map(|check| check.help.as_deref()).collect();
+        let expected = [
+            "promote a newer build, or promote in a clone with --allow-older",
+            "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback",
+        ];
+        assert_eq!(helps, expected.map(Some));
     }
 
     #[test]

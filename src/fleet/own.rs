@@ -287,7 +287,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
             (vec!["deps".to_owned()], vec!["ci".to_owned()], true)
         );
         assert_eq!(forge.repository.as_deref(), Some("acme/web"));
-        assert!(found.ignored_keys.is_empty());
+        assert!(found.ignored_keys.is_empty() && found.ignored_policies.is_empty());
     }
 
     #[test]

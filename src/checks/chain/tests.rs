@@ -93,7 +93,13 @@ fn set_with_a_verdict_on_each_image_is_approved() {
     let approved = not_older(&config, &revision).trusted(set(true, Status::Pass), &unknown);
     let approved = approved.unwrap();
     assert_eq!(approved.pinned_digests(&config), pinned());
-    assert_eq!(approved.images().len(), 3);
+    let digests: Vec<_> = approved
+        .images()
+        .iter()
+        .map(|image| image.facts.as_ref().unwrap().digest)
+        .collect();
+    let names: [&[u8]; 3] = [b"a", b"b", b"base"];
+    assert_eq!(digests, names.map(Digest::of));
     let codes: Vec<_> = approved
         .checks()
         .iter()
@@ -121,6 +127,9 @@ fn missing_or_failed_verdict_stops_the_chain() {
     let incomplete = stopped(set(false, Status::Pass));
     let error = incomplete.outages[0].to_string();
     assert!(error.contains("no verdict on the image `base`"), "{error}");
+    let mut fewer = set(true, Status::Pass);
+    fewer.images.pop();
+    assert_eq!(stopped(fewer).outages.len(), 1);
     let failed = stopped(set(true, Status::Fail));
     assert!(failed.outages.is_empty());
     // An empty repository lacks its pins before anything else is judged.
