@@ -128,6 +128,23 @@ fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
 }
 
 #[test]
+fn last_of_several_closed_pull_requests_counts() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(fast(kind, 2).trouble(1, Trouble::Closed));
+        {
+            let mut store = fleet.forge.store(1);
+            let mut second = store.pulls[0].clone();
+            second.number = store.number();
+            store.pulls.push(second);
+        }
+        assert_eq!(promoted(&fleet, &[]), 1, "{kind:?}");
+        let expected = ["created 0", "closed_by_person 1"];
+        let lines = fleet.read("out.jsonl");
+        assert_eq!(fleet.outcomes("out.jsonl"), expected, "{kind:?} {lines}");
+    }
+}
+
+#[test]
 fn pull_request_is_the_repositorys_own() {
     let fleet = Fleet::new(fast(Kind::Github, 2));
     {

@@ -254,6 +254,20 @@ fn a_root_below_the_repositorys_top_is_found_there() {
 }
 
 #[test]
+fn skipped_run_reports_an_unreadable_template() {
+    let (world, fake) = hosted(Kind::Github, "labels: [ci]");
+    let config = world.read("repin.yaml");
+    let with_template = config.replace("report: {", "report: { template: missing.j2,");
+    assert_ne!(with_template, config);
+    world.write("repin.yaml", with_template);
+    let mut skip = promote(REV_B).to_vec();
+    skip.extend(["--if-unconfigured", "skip"]);
+    let ran = world.run(&skip).exits(2);
+    assert_eq!(ran.json()["errors"][0]["code"], "template");
+    assert_eq!(fake.asked(), [] as [String; 0]);
+}
+
+#[test]
 fn without_a_token_nothing_is_asked() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
