@@ -131,7 +131,7 @@ impl Merging for Github {
                 self.http.clean(&error.message),
             )),
             // "Can't disable auto-merge for this pull request": since none is scheduled, or since it
-            // may not be cancelled.
+            // may not be canceled.
             Some(_) if !self.is_scheduled(pull).await? => Ok(false),
             Some(error) => Err(Error::about(
                 Class::Refused,
