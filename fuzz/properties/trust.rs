@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     config::Verify,
     oci::Digest,
-    trust::{Attached, BuiltIn, CosignLayer, Policy, PublicKey, Root, Standing, Subject},
+    trust::{Attachment, BuiltIn, CosignLayer, Policy, PolicyResult, PublicKey, Root, Subject},
 };
 
 static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::nobody);
@@ -48,7 +48,7 @@ pub fn trust(input: &[u8]) {
         revision: COMMIT,
         now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
     };
-    let mut candidates = vec![Attached::Bundle(input.to_vec())];
+    let mut candidates = vec![Attachment::Bundle(input.to_vec())];
     // The first line is the payload, each further one an annotation.
     let mut lines = input.split(|byte| *byte == b'\n');
     let payload = lines.next().unwrap_or_default().to_vec();
@@ -57,29 +57,29 @@ pub fn trust(input: &[u8]) {
         Some((name.to_owned(), value.replace("\\n", "\n")))
     });
     let annotations: BTreeMap<String, String> = annotations.collect();
-    candidates.push(Attached::Cosign(CosignLayer {
+    candidates.push(Attachment::Cosign(CosignLayer {
         payload,
         annotations,
     }));
     for candidate in &candidates {
-        let judged = POLICY.judge(candidate, subject);
-        if judged.proof.is_none() {
-            let refused = matches!(judged.standing, Standing::Invalid(_));
-            assert!(refused, "{judged:?}");
+        let verdict = POLICY.evaluate(candidate, subject);
+        if verdict.proof.is_none() {
+            let refused = matches!(verdict.result, PolicyResult::Invalid(_));
+            assert!(refused, "{verdict:?}");
             continue;
         }
         // No signer is trusted, and only the content that the authority signed verifies, whatever was
         // altered around it.
-        assert_eq!(judged.standing, Standing::Untrusted);
+        assert_eq!(verdict.result, PolicyResult::Untrusted);
         let hex = subject.digest.hex();
         match candidate {
-            Attached::Bundle(bundle) => {
+            Attachment::Bundle(bundle) => {
                 let statement = statement(bundle);
                 assert_eq!(statement["subject"][0]["digest"]["sha256"], hex);
                 let built = &statement["predicate"]["buildDefinition"]["resolvedDependencies"][0];
                 assert_eq!(built["digest"]["gitCommit"], COMMIT);
             }
-            Attached::Cosign(layer) => {
+            Attachment::Cosign(layer) => {
                 let payload: Value = serde_json::from_slice(&layer.payload).unwrap();
                 let digest = &payload["critical"]["image"]["docker-manifest-digest"];
                 assert_eq!(*digest, format!("sha256:{hex}"));
@@ -89,7 +89,7 @@ pub fn trust(input: &[u8]) {
     if let Ok(roots) = Root::parse("root", input) {
         assert!(!roots.is_empty());
         for root in roots {
-            root.age();
+            root.summary();
         }
     }
     if let Ok(key) = PublicKey::parse(input) {

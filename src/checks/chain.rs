@@ -1,5 +1,5 @@
-//! The chain of checks that ends in an approved set: stages in order, cheapest first. A stage is
-//! judged as a whole; if a check failed or could not be judged, the chain stops there.
+//! The chain of checks that ends in an approved set: stages in order, cheapest first. Every check of
+//! a stage runs; the chain stops after a stage with a failed check or an outage.
 //!
 //! ```text
 //! pins ─► history ─┬─► tags ─► signatures ─► contents ─► smoke ─► Approved
@@ -7,23 +7,24 @@
 //!                      tags ─► signatures ─► contents ─► smoke ─► VerifiedSet
 //! ```
 //!
-//! Each stage takes the value of the previous one. Only a chain that judged pins and history, and whose
-//! images were verified by itself or by a document with a checked hash, ends in an [`Approved`], and a
-//! plan follows from nothing else. A set by itself ends in a [`VerifiedSet`].
+//! Each stage takes the value of the previous one. Only a chain that checked pins and history, with
+//! images that were verified by the chain or are listed in a document with a checked hash, ends in an
+//! [`Approved`], which every plan requires. A set that is verified without a repository ends in a
+//! [`VerifiedSet`].
 
 mod images;
 mod trusted;
 
 pub use images::{
-    ByItself, Contents, Examination, ImagePlatform, Images, Scope, SetAlone, Signatures, Smoke,
+    Contents, ImagePlatform, Images, NoHistory, Scope, SetVerification, Signatures, Smoke, Stage,
     Tags,
 };
 
 pub use trusted::{Expectation, TrustedImage, TrustedImages, TrustedSet};
 
 use super::{
-    Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,
-    past::{Extent, hold_by_content, order_and_hold, provenance, provenance_by_content},
+    Check, Code, HistoryFacts, Overrides, Resolution, Status, agreement, any_failed, counts,
+    history::{Extent, hold_by_content, order_and_hold, provenance, provenance_by_content},
 };
 use crate::{
     config::{Config, Image},
@@ -37,45 +38,46 @@ use crate::{
 /// A chain whose pins were counted.
 #[derive(Debug)]
 pub struct Counted<'c> {
-    so_far: SoFar<'c>,
+    state: ChainState<'c>,
 }
 
-/// A chain whose set has the required history, as far as its revision shows.
+/// A chain whose history was checked by the revision of the set.
 #[derive(Debug)]
-pub struct Grounded<'c> {
-    so_far: SoFar<'c>,
-    ground: Ground,
+pub struct HistoryChecked<'c> {
+    state: ChainState<'c>,
+    verdict: HistoryVerdict,
 }
 
-/// The history of a set.
+/// The verdict of history on a revision.
 #[derive(Debug)]
-pub enum Ground {
+pub enum HistoryVerdict {
     /// A promotion: the set is not older than the current one.
     NotOlder {
-        /// The refusals that the caller overrides.
-        overruled: Overruled,
-        /// The commits of the history; `None`: the revision is held, so its digests need not be judged.
-        judge_digests: Option<Extent>,
+        overrides: Overrides,
+        /// The extent of the history in which to look up the digests; `None`: the revision is held, or
+        /// no history is available.
+        digest_extent: Option<Extent>,
     },
-    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests decide.
+    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests are
+    /// looked up.
     Promoted(Option<Promoted>),
 }
 
-/// History, asked for a set by its digests.
-pub trait ByDigests {
+/// Lookups of sets in history by their digests.
+pub trait DigestHistory {
     /// Whether a rollback undid the set with these digests.
-    fn held(&self, digests: &Digests) -> Hold<'_>;
+    fn hold(&self, digests: &Digests) -> Hold<'_>;
 
     /// The commit that pinned these digests together.
     fn provenance(&self, digests: &Digests) -> Provenance;
 }
 
-/// The stage at which a chain stopped, with its reasons.
+/// The checks of a chain that stopped.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Every check up to and including that stage.
+    /// The checks up to and including the last stage.
     pub checks: Vec<Check>,
-    /// The errors that left something unjudged.
+    /// The errors that prevented checks.
     pub outages: Vec<Error>,
 }
 
@@ -87,7 +89,7 @@ pub struct Approved {
     checks: Vec<Check>,
 }
 
-/// A set whose images passed every stage that concerns images alone.
+/// A set whose images passed every stage about images.
 #[derive(Debug)]
 pub struct VerifiedSet {
     revision: Revision,
@@ -100,22 +102,22 @@ pub struct VerifiedSet {
 pub struct ApprovedImage {
     /// The tag of the revision.
     pub tag: Tag,
-    /// The resolved image; `None` only for an image without pins in a rollback, where that warns.
+    /// The resolved image; `None` only for an image without pins in a rollback, with a warning.
     pub facts: Option<ImageFacts>,
 }
 
-/// The checks of the stages so far.
+/// The set and the checks of the completed stages.
 #[derive(Debug)]
-struct SoFar<'c> {
+struct ChainState<'c> {
     config: &'c Config,
     revision: &'c Revision,
     checks: Vec<Check>,
 }
 
-/// The checks of a stage, and the errors that left something unjudged.
-type Judged = (Vec<Check>, Vec<Error>);
+/// The checks of a stage, and the errors that prevented checks.
+type StageResult = (Vec<Check>, Vec<Error>);
 
-impl<'c> SoFar<'c> {
+impl<'c> ChainState<'c> {
     fn new(config: &'c Config, revision: &'c Revision) -> Self {
         Self {
             config,
@@ -124,11 +126,11 @@ impl<'c> SoFar<'c> {
         }
     }
 
-    /// Adds a stage; stops if a check failed or could not be judged.
-    fn stage(mut self, (stage, outages): Judged) -> Result<Self, Stopped> {
-        let stop = any_failed(&stage) || !outages.is_empty();
-        self.checks.extend(stage);
-        if stop {
+    /// Adds a stage; stops if a check failed or could not run.
+    fn stage(mut self, (checks, outages): StageResult) -> Result<Self, Stopped> {
+        let must_stop = any_failed(&checks) || !outages.is_empty();
+        self.checks.extend(checks);
+        if must_stop {
             Err(Stopped {
                 checks: self.checks,
                 outages,
@@ -165,41 +167,51 @@ impl<'c> Counted<'c> {
         let mut checks = counts(config, found);
         checks.extend(agreement(config, found, Status::Warn));
         checks.extend(further);
-        let so_far = SoFar::new(config, revision).stage((checks, Vec::new()))?;
-        Ok(Self { so_far })
+        let state = ChainState::new(config, revision).stage((checks, Vec::new()))?;
+        Ok(Self { state })
     }
 
     /// Stops because the facts of the next stage could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
-        self.so_far.stop(outage)
+        self.state.stop(outage)
     }
 
     /// The second stage of a promotion: the build is not older and not held.
-    pub fn not_older(self, past: &Past<'_>, overruled: Overruled) -> Result<Grounded<'c>, Stopped> {
-        let judged = order_and_hold(self.so_far.revision, past, overruled);
-        let so_far = self.so_far.stage(judged)?;
-        let ground = Ground::NotOlder {
-            overruled,
-            judge_digests: past.extent_unless_held(),
+    pub fn not_older(
+        self,
+        facts: &HistoryFacts<'_>,
+        overrides: Overrides,
+    ) -> Result<HistoryChecked<'c>, Stopped> {
+        let result = order_and_hold(self.state.revision, facts, overrides);
+        let verdict = HistoryVerdict::NotOlder {
+            overrides,
+            digest_extent: facts.extent_unless_held(),
         };
-        Ok(Grounded { so_far, ground })
+        Ok(HistoryChecked {
+            state: self.state.stage(result)?,
+            verdict,
+        })
     }
 
     /// The second stage of a rollback: the set was promoted.
-    pub fn promoted(self, found: &Provenance, extent: Extent) -> Result<Grounded<'c>, Stopped> {
-        let (config, revision) = (self.so_far.config, self.so_far.revision);
-        let judged = provenance(config, revision, found, extent);
-        let so_far = self.so_far.stage(judged)?;
+    pub fn promoted(
+        self,
+        found: &Provenance,
+        extent: Extent,
+    ) -> Result<HistoryChecked<'c>, Stopped> {
+        let result = provenance(self.state.config, self.state.revision, found, extent);
         let promoted = match found {
             Provenance::Found(promoted) => Some(promoted.clone()),
             _ => None,
         };
-        let ground = Ground::Promoted(promoted);
-        Ok(Grounded { so_far, ground })
+        Ok(HistoryChecked {
+            state: self.state.stage(result)?,
+            verdict: HistoryVerdict::Promoted(promoted),
+        })
     }
 }
 
-impl Ground {
+impl HistoryVerdict {
     /// The promoted set, if this is a rollback and a commit is known.
     pub fn promoted(&self) -> Option<&Promoted> {
         match self {
@@ -208,22 +220,22 @@ impl Ground {
         }
     }
 
-    /// Judges the set by its digests, where its revision did not decide.
-    fn judge_digests(
+    /// Looks up the set by its digests, unless its revision decided.
+    fn check_digests(
         &mut self,
         revision: &Revision,
         digests: &Digests,
-        history: &dyn ByDigests,
-    ) -> Judged {
+        history: &dyn DigestHistory,
+    ) -> StageResult {
         let (mut checks, mut outages) = (Vec::new(), Vec::new());
         match self {
             Self::NotOlder {
-                overruled,
-                judge_digests,
+                overrides,
+                digest_extent,
             } => {
-                if let Some(extent) = *judge_digests {
-                    let hold = history.held(digests);
-                    let is_forced = overruled.rolled_back;
+                if let Some(extent) = *digest_extent {
+                    let hold = history.hold(digests);
+                    let is_forced = overrides.rolled_back;
                     checks.extend(hold_by_content(revision, &hold, is_forced, extent));
                 }
             }
@@ -242,33 +254,33 @@ impl Ground {
     }
 }
 
-impl<'c> Grounded<'c> {
+impl<'c> HistoryChecked<'c> {
     /// The promoted set, if this is a rollback and a commit records its revision.
     pub fn promoted(&self) -> Option<&Promoted> {
-        self.ground.promoted()
+        self.verdict.promoted()
     }
 
     /// The stage of tags, with one resolution for each image of the configuration, in order.
     pub fn resolved(
         self,
         resolutions: &[Resolution],
-        history: &dyn ByDigests,
-    ) -> Result<Images<'c, Ground, Tags>, Stopped> {
-        let (so_far, mut ground) = (self.so_far, self.ground);
-        let (mut checks, mut outages) = images::judge_tags(&so_far, resolutions, &ground);
+        history: &dyn DigestHistory,
+    ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
+        let Self { state, mut verdict } = self;
+        let (mut checks, mut outages) = images::check_tags(&state, resolutions, &verdict);
         let images = images::resolved_images(resolutions);
-        // The digests of a rollback prove something only if every tag has the right one.
+        // The digests of a rollback are looked up only if every tag has the right one.
         let is_complete = outages.is_empty() && !any_failed(&checks);
-        if is_complete || matches!(ground, Ground::NotOlder { .. }) {
-            let digests = pinned_digests(so_far.config, &images);
-            let (further, unjudged) = ground.judge_digests(so_far.revision, &digests, history);
-            checks.extend(further);
-            outages.extend(unjudged);
+        if is_complete || matches!(verdict, HistoryVerdict::NotOlder { .. }) {
+            let digests = pinned_digests(state.config, &images);
+            let by_digests = verdict.check_digests(state.revision, &digests, history);
+            checks.extend(by_digests.0);
+            outages.extend(by_digests.1);
         }
         Ok(Images::new(
-            so_far.stage((checks, outages))?,
+            state.stage((checks, outages))?,
             images,
-            ground,
+            verdict,
         ))
     }
 }
@@ -286,8 +298,8 @@ fn pinned_digests(config: &Config, images: &[ApprovedImage]) -> Digests {
     digests
 }
 
-/// The checks of an image that is deployed nowhere: they only warn.
-fn warn_only(image: &Image, (mut checks, outages): Judged) -> Judged {
+/// Turns failures and outages of an image that is deployed nowhere into warnings and skips.
+fn warn_only(image: &Image, (mut checks, outages): StageResult) -> StageResult {
     for check in &mut checks {
         if check.status == Status::Fail {
             check.status = Status::Warn;
@@ -301,7 +313,6 @@ fn warn_only(image: &Image, (mut checks, outages): Judged) -> Judged {
 }
 
 impl Approved {
-    /// The revision of the set.
     pub fn revision(&self) -> &Revision {
         &self.revision
     }
@@ -311,7 +322,6 @@ impl Approved {
         &self.images
     }
 
-    /// Every check of the chain.
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
@@ -323,7 +333,6 @@ impl Approved {
 }
 
 impl VerifiedSet {
-    /// The revision of the set.
     pub fn revision(&self) -> &Revision {
         &self.revision
     }
@@ -333,7 +342,6 @@ impl VerifiedSet {
         &self.images
     }
 
-    /// Every check of the chain.
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }

@@ -1,10 +1,11 @@
 //! Verdicts on the contents of one platform of an image, by its inventory and its contract.
 //!
-//! Combines the findings of `hygiene` and `contract`, and adds a pass for everything without one.
+//! Combines the findings of `hygiene` and `contract`, and adds a pass for each code without a
+//! finding.
 
 use std::collections::HashSet;
 
-use super::{Check, Code, Status, any_failed, contract, hygiene};
+use super::{Check, Code, Status, contract, hygiene};
 use crate::{
     config::{Inventory, number},
     error::Error,
@@ -14,39 +15,34 @@ use crate::{
 
 /// A contract with the bytes of its file.
 #[derive(Debug)]
-pub struct Held {
-    /// The file's bytes, which the copy in the image must equal.
+pub struct ContractFile {
     pub bytes: Vec<u8>,
     /// The contract, or the problems that make it unusable.
     pub contract: Result<contract::Contract, Vec<Error>>,
-    /// Warnings about the file.
     pub warnings: Vec<Check>,
 }
 
-/// Whether a contract that is not met stops a chain.
+/// The status of a contract or a policy that is not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Force {
-    /// An unmet contract fails.
-    Decides,
-    /// An unmet contract warns, because it was not in force when the set was promoted.
-    Warns,
+pub enum Enforcement {
+    Fail,
+    /// Only a warning, because the rule was not in force when the set was promoted.
+    Warn,
 }
 
-/// The inventory and the contract that an image is compared with.
+/// The inventory and the contract that an image must satisfy.
 #[derive(Debug)]
 pub struct Standard<'s> {
-    /// The inventory in force.
     pub inventory: &'s Inventory,
-    /// Whether hygiene is judged; otherwise only the contract counts.
+    /// Whether hygiene is checked in addition to the contract.
     pub hygiene: bool,
-    /// The contract, if there is one.
-    pub contract: Option<(&'s Held, Force)>,
+    pub contract: Option<(&'s ContractFile, Enforcement)>,
     /// The bytes that the copy of the contract in the image must equal.
     pub copy: Option<&'s [u8]>,
 }
 
-impl Held {
-    /// Reads the contract in the file `name` for the kinds of `inventory`.
+impl ContractFile {
+    /// Parses the contract in the file `name` for the kinds of `inventory`.
     pub fn parse(name: &str, bytes: Vec<u8>, inventory: Option<&Inventory>) -> Self {
         let kinds = inventory.map_or(&[][..], |inventory| &inventory.kinds);
         match contract::parse(name, &bytes, kinds) {
@@ -79,10 +75,12 @@ impl Held {
             .filter(|problem| !asserts_nothing(problem.code))
     }
 
-    /// The checks that fail because the contract is unusable.
+    /// A failed check for each problem that makes the contract unusable.
     pub fn failures(&self) -> Vec<Check> {
-        let check = |problem: &Error| Check::new(problem.code, Status::Fail, problem.to_string());
-        self.problems().iter().map(check).collect()
+        self.problems()
+            .iter()
+            .map(|problem| Check::new(problem.code, Status::Fail, problem.to_string()))
+            .collect()
     }
 
     fn problems(&self) -> &[Error] {
@@ -90,12 +88,11 @@ impl Held {
     }
 }
 
-/// Whether a problem's code is that of a readable contract that asserts nothing.
 fn asserts_nothing(code: Code) -> bool {
     [Code::EXPECTED_YAML_EMPTY, Code::EXPECTED_YAML_NO_ASSERTIONS].contains(&code)
 }
 
-/// Every check of the contents of one platform of the image called `image`.
+/// Checks the contents of one platform of the image called `image`.
 pub fn contents(
     standard: &Standard<'_>,
     image: &str,
@@ -111,36 +108,41 @@ pub fn contents(
     } else if let Err(unknown) = &found {
         checks.extend(unknown.iter().cloned());
     }
-    if let Some((held, force)) = standard.contract {
-        let mut against = held.warnings.clone();
-        against.extend(held.failures());
-        if let (Ok(contract), Ok(found)) = (&held.contract, &found) {
-            against.extend(contract::check(contract, found));
+    if let Some((file, enforcement)) = standard.contract {
+        let mut of_contract = file.warnings.clone();
+        of_contract.extend(file.failures());
+        if let (Ok(contract), Ok(found)) = (&file.contract, &found) {
+            of_contract.extend(contract::check(contract, found));
         }
-        checks.extend(against.into_iter().map(|check| forced(check, force)));
+        if enforcement == Enforcement::Warn {
+            of_contract = of_contract.into_iter().map(downgraded).collect();
+        }
+        checks.extend(of_contract);
     }
-    if let (true, Some(path), None) = (
-        standard.hygiene,
-        &standard.inventory.embedded_contract,
-        standard.copy,
-    ) {
+    if standard.hygiene
+        && standard.copy.is_none()
+        && let Some(path) = &standard.inventory.embedded_contract
+    {
         let detail = "no contract is configured to compare the copy in the image with";
         checks.push(
             Check::new(Code::EMBEDDED_CONTRACT_MISMATCH, Status::Skip, detail).item(path.as_str()),
         );
     }
-    let passed = looked_at(standard, facts, contents, found.as_ref().ok());
-    let told: HashSet<Code> = checks.iter().map(|check| check.code).collect();
-    let passed = passed.into_iter().filter(|(code, _)| !told.contains(code));
-    checks.extend(passed.map(|(code, detail)| Check::new(code, Status::Pass, detail)));
+    let reported: HashSet<Code> = checks.iter().map(|check| check.code).collect();
+    for (code, detail) in passes(standard, facts, contents, found.as_ref().ok()) {
+        if !reported.contains(&code) {
+            checks.push(Check::new(code, Status::Pass, detail));
+        }
+    }
     checks
         .into_iter()
         .map(|check| check.image(image).platform(&facts.platform))
         .collect()
 }
 
-fn forced(check: Check, force: Force) -> Check {
-    if force == Force::Decides || !any_failed(std::slice::from_ref(&check)) {
+/// A failed check of the current contract as a warning.
+fn downgraded(check: Check) -> Check {
+    if check.status != Status::Fail {
         return check;
     }
     let detail = format!(
@@ -154,8 +156,8 @@ fn forced(check: Check, force: Force) -> Check {
     }
 }
 
-/// Each code that was judged, with the evidence if nothing is wrong.
-fn looked_at(
+/// The code of each check that was made, with its detail if it passed.
+fn passes(
     standard: &Standard<'_>,
     facts: &PlatformFacts,
     contents: &Contents,
@@ -163,29 +165,19 @@ fn looked_at(
 ) -> Vec<(Code, String)> {
     let inventory = standard.inventory;
     let mut codes = Vec::new();
-    if let (true, Ok(listing)) = (standard.hygiene, &contents.listing) {
-        codes.extend(files(inventory, listing));
+    if standard.hygiene {
+        if let Ok(listing) = &contents.listing {
+            codes.extend(file_passes(inventory, listing));
+        }
+        if let Some(found) = found {
+            codes.extend(kind_passes(inventory, found));
+        }
     }
-    if let (true, Some(found)) = (standard.hygiene, found) {
-        codes.extend(names(inventory, found));
-    }
-    if let (
-        Some((
-            Held {
-                contract: Ok(contract),
-                ..
-            },
-            Force::Decides,
-        )),
-        Some(_),
-    ) = (standard.contract, found)
+    if let Some((file, Enforcement::Fail)) = standard.contract
+        && let (Ok(contract), Some(_)) = (&file.contract, found)
     {
-        let count =
-            |names: &contract::Names| names.iter().map(|(_, names)| names.len()).sum::<usize>();
-        let (must, must_not) = (
-            count(&contract.must_contain),
-            count(&contract.must_not_contain),
-        );
+        let must = count(&contract.must_contain);
+        let must_not = count(&contract.must_not_contain);
         if must > 0 {
             codes.push((
                 Code::INVENTORY_MUST_CONTAIN_MISSING,
@@ -212,21 +204,23 @@ fn looked_at(
                 format!("{path} equals the contract"),
             ));
         }
-        let entries = format!(
-            "none of {} looks like a secret",
-            number(facts.config.env.len(), "variable")
-        );
-        codes.push((Code::ENV_SECRET, entries));
+        let variables = number(facts.config.env.len(), "variable");
+        codes.push((
+            Code::ENV_SECRET,
+            format!("none of {variables} looks like a secret"),
+        ));
     }
     codes
 }
 
-fn files(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
+fn count(names: &contract::Names) -> usize {
+    names.iter().map(|(_, names)| names.len()).sum()
+}
+
+fn file_passes(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
     let mut codes = Vec::new();
-    let (files, directories) = (
-        number(listing.files.len(), "file"),
-        number(listing.directories.len(), "directory"),
-    );
+    let files = number(listing.files.len(), "file");
+    let directories = number(listing.directories.len(), "directory");
     if listing.inaccessible.is_empty() {
         codes.push((
             Code::ENUMERATION_EMPTY,
@@ -255,23 +249,21 @@ fn files(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
     codes
 }
 
-fn names(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)> {
+fn kind_passes(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)> {
     let mut codes = Vec::new();
     if !inventory.kinds.is_empty() {
-        let count = |(kind, names): &(String, std::collections::BTreeSet<String>)| {
-            format!("{kind} {}", names.len())
-        };
-        let counts: Vec<_> = found.kinds.iter().map(count).collect();
+        let kinds = found.kinds.iter();
+        let counts: Vec<_> = kinds
+            .map(|(kind, names)| format!("{kind} {}", names.len()))
+            .collect();
         codes.push((Code::KINDS_ALL_EMPTY, counts.join(", ")));
     }
-    let wanted = inventory.kinds.iter().filter(|kind| kind.non_empty).count();
-    if wanted > 0 {
+    let required = inventory.kinds.iter().filter(|kind| kind.non_empty).count();
+    if required > 0 {
+        let kinds = number(required, "kind");
         codes.push((
             Code::KIND_EMPTY,
-            format!(
-                "{} with `non_empty`, each with names",
-                number(wanted, "kind")
-            ),
+            format!("{kinds} with `non_empty`, each with names"),
         ));
     }
     codes

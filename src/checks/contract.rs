@@ -1,10 +1,10 @@
-//! Contracts (`expected.yaml`): parsed strictly, compared with the contents of an image, written
-//! from them.
+//! Contracts (`expected.yaml`): parsed strictly, compared with the contents of an image, and
+//! generated from them.
 //!
-//! A malformed contract gives problems with places and no verdict. The codes `expected_yaml_empty`
-//! and `expected_yaml_no_assertions` stand for a contract that asserts nothing.
+//! A malformed contract yields problems with places and no verdict. The codes `expected_yaml_empty`
+//! and `expected_yaml_no_assertions` report a contract without assertions.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{Check, Code, Status};
 use crate::{
@@ -27,13 +27,11 @@ const MAX: usize = 1024 * 1024;
 /// The names that an image must contain, and those that it must not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contract {
-    /// Exact names by kind, in the order of the file.
     pub must_contain: Names,
-    /// The names that must be absent.
     pub must_not_contain: Names,
 }
 
-/// Kinds with the names that a contract lists.
+/// Exact names by kind, in the order of the file.
 pub type Names = Vec<(String, BTreeSet<String>)>;
 
 /// The problem of a contract that cannot be read.
@@ -47,8 +45,8 @@ pub fn not_found(name: &str, reason: &str) -> Error {
     )
 }
 
-/// Reads a contract for the configured kinds; warnings come with it. All problems are reported at
-/// once.
+/// Parses a contract for the configured kinds and returns it with warnings, or reports every
+/// problem.
 pub fn parse(
     name: &str,
     bytes: &[u8],
@@ -162,7 +160,7 @@ impl Reader<'_> {
                 .iter()
                 .filter_map(|(kind, list)| self.kind(section, kind, list))
                 .collect(),
-            // An empty section asserts nothing; the caller judges the whole.
+            // `parse` refuses a contract with only empty sections.
             _ if node.is_null() => Vec::new(),
             _ => {
                 let message = format!(
@@ -201,16 +199,16 @@ impl Reader<'_> {
         ))
     }
 
-    fn names(&mut self, at: &str, list: &Node) -> BTreeSet<String> {
+    fn names(&mut self, key: &str, list: &Node) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         let Value::List(items) = &list.value else {
             if list.is_null() {
-                self.warn(at, "lists nothing");
+                self.warn(key, "lists nothing");
             } else {
                 self.report(
                     Code::EXPECTED_YAML_INVALID_TYPE,
                     list.span,
-                    format!("`{at}` must be a list of names: write `[…]`"),
+                    format!("`{key}` must be a list of names: write `[…]`"),
                 );
             }
             return names;
@@ -219,15 +217,15 @@ impl Reader<'_> {
             match &item.value {
                 Value::Scalar { text, .. } if !item.is_null() => {
                     if text.is_empty() {
-                        self.warn(at, "has an empty name, which asserts nothing");
+                        self.warn(key, "has an empty name, which asserts nothing");
                     } else if !names.insert(text.clone()) {
-                        self.warn(at, &format!("lists `{text}` more than once"));
+                        self.warn(key, &format!("lists `{text}` more than once"));
                     }
                 }
                 _ => self.report(
                     Code::EXPECTED_YAML_INVALID_TYPE,
                     item.span,
-                    format!("`{at}` must contain only names"),
+                    format!("`{key}` must contain only names"),
                 ),
             }
         }
@@ -235,12 +233,12 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, code: Code, key: &Key, known: &[&str]) {
-        let what = if code == Code::EXPECTED_YAML_UNKNOWN_KIND {
+        let message = if code == Code::EXPECTED_YAML_UNKNOWN_KIND {
             "unknown kind"
         } else {
             "unknown key"
         };
-        let problem = problem(code, what).at(self.gather.place(key.span, ""));
+        let problem = problem(code, message).at(self.gather.place(key.span, ""));
         let hint = match nearest(&key.text, known) {
             _ if known.is_empty() => {
                 "the configuration declares no kinds: add them under `inventory.kinds`".to_owned()
@@ -256,88 +254,76 @@ impl Reader<'_> {
             .push(problem(code, message).at(self.gather.place(span, "")));
     }
 
-    fn warn(&mut self, at: &str, what: &str) {
+    fn warn(&mut self, key: &str, defect: &str) {
         let warning = Check::new(
             Code::EXPECTED_YAML_INVALID_TYPE,
             Status::Warn,
-            format!("`{at}` {what}"),
+            format!("`{key}` {defect}"),
         );
-        self.warnings.push(warning.item(at));
+        self.warnings.push(warning.item(key));
     }
 }
 
 /// Every violation, in the order of the kinds: missing names first, then forbidden ones.
 pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
-    let listed = |names: &Names, kind: &str| -> BTreeSet<String> {
-        names
-            .iter()
-            .find(|(name, _)| name == kind)
-            .map(|(_, names)| names.clone())
-            .unwrap_or_default()
-    };
     let mut findings = Vec::new();
+    let mut fail = |code, kind: &str, name: &str, detail: String| {
+        let check = Check::new(code, Status::Fail, detail);
+        findings.push(check.item(format!("{kind}/{name}")));
+    };
     for (kind, names) in &found.kinds {
-        let has = |name: &String| names.contains(name);
-        for name in listed(&contract.must_contain, kind)
-            .into_iter()
-            .filter(|name| !has(name))
-        {
-            let detail = format!("`{name}` is missing from `{kind}`, but the contract requires it");
-            findings.push(
-                Check::new(Code::INVENTORY_MUST_CONTAIN_MISSING, Status::Fail, detail)
-                    .item(format!("{kind}/{name}")),
-            );
+        for name in names_of(&contract.must_contain, kind) {
+            if !names.contains(name) {
+                let detail =
+                    format!("`{name}` is missing from `{kind}`, but the contract requires it");
+                fail(Code::INVENTORY_MUST_CONTAIN_MISSING, kind, name, detail);
+            }
         }
-        for name in listed(&contract.must_not_contain, kind)
-            .into_iter()
-            .filter(has)
-        {
-            let detail = format!("`{name}` is in `{kind}`, but the contract forbids it");
-            findings.push(
-                Check::new(
-                    Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT,
-                    Status::Fail,
-                    detail,
-                )
-                .item(format!("{kind}/{name}")),
-            );
+        for name in names_of(&contract.must_not_contain, kind) {
+            if names.contains(name) {
+                let detail = format!("`{name}` is in `{kind}`, but the contract forbids it");
+                fail(Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT, kind, name, detail);
+            }
         }
     }
     findings
 }
 
-/// A contract that asserts everything found, to start from.
-pub fn write(found: &Enumeration) -> String {
-    let mut lines = vec![if found.kinds.is_empty() {
-        format!("{MUST}: {{}}")
-    } else {
-        format!("{MUST}:")
-    }];
-    for (kind, names) in &found.kinds {
-        lines.push(format!(
-            "  {}:{}",
-            scalar(kind),
-            if names.is_empty() { " []" } else { "" }
-        ));
-        lines.extend(names.iter().map(|name| format!("    - {}", scalar(name))));
-    }
-    lines.join("\n") + "\n"
+fn names_of<'n>(names: &'n Names, kind: &str) -> impl Iterator<Item = &'n String> {
+    let section = names.iter().find(|(name, _)| name == kind);
+    section.into_iter().flat_map(|(_, names)| names)
 }
 
-/// `text` as a YAML scalar that every reader takes for this string: plain only where that is
+/// A contract that asserts every name that was found.
+pub fn write(found: &Enumeration) -> String {
+    if found.kinds.is_empty() {
+        return format!("{MUST}: {{}}\n");
+    }
+    let mut text = format!("{MUST}:\n");
+    for (kind, names) in &found.kinds {
+        let empty = if names.is_empty() { " []" } else { "" };
+        let _ = writeln!(text, "  {}:{empty}", scalar(kind));
+        for name in names {
+            let _ = writeln!(text, "    - {}", scalar(name));
+        }
+    }
+    text
+}
+
+/// `text` as a YAML scalar that every parser reads as this string: plain only if that is
 /// unambiguous.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && !WORDS.contains(&text.to_ascii_lowercase().as_str());
-    if plain {
+    if is_plain {
         return text.to_owned();
     }
     let quoted: String = text.chars().map(quoted).collect();
-    // A runner takes `##[` for a command wherever it stands.
+    // A runner treats `##[` as a command anywhere in a line.
     format!("\"{}\"", quoted.replace("##[", "##\\u005b"))
 }
 
@@ -345,8 +331,8 @@ fn scalar(text: &str) -> String {
 fn quoted(c: char) -> String {
     match c {
         '"' | '\\' => format!("\\{c}"),
-        // Among them is what is not printable in YAML 1.2, or taken for line breaks or a byte order
-        // mark.
+        // Hidden characters include those that YAML 1.2 does not print or treats as line breaks or
+        // a byte order mark.
         c if is_hidden(c) || c == '\u{a0}' => match u32::from(c) {
             code @ ..=0xffff => format!("\\u{code:04x}"),
             code => format!("\\U{code:08x}"),

@@ -1,4 +1,4 @@
-//! Verdicts on how far a pinned reference lags behind.
+//! Verdicts on the age of pinned references.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use crate::freshness::Distance;
 /// The state of a pinned reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nothing relevant changed, or only recently.
+    /// No relevant commit, or only recent ones.
     Fresh,
-    /// Something relevant changed longer ago than allowed.
+    /// A relevant commit is older than allowed.
     Stale,
     /// The branch's head is older than the pinned commit.
     Ahead,
 }
 
 impl State {
-    /// The word of the documents.
+    /// The word in JSON documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -26,7 +26,7 @@ impl State {
     }
 }
 
-/// The state, with a reason where there is one.
+/// The state, with the reason unless it is fresh.
 pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) {
     let (Some(commits), Some(gap)) = (distance.commits, distance.gap) else {
         let reason = "the repository does not contain this commit: its history was rewritten, or the pinned name is wrong";
@@ -34,30 +34,19 @@ pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) 
     };
     if gap < 0 {
         let days = days(-gap);
-        return (
-            State::Ahead,
-            Some(format!(
-                "the branch's head is {days} older than the pinned commit"
-            )),
-        );
+        let reason = format!("the branch's head is {days} older than the pinned commit");
+        return (State::Ahead, Some(reason));
     }
-    let over = gap.unsigned_abs() > max_gap.as_secs();
-    if commits > 0 && over {
-        let commits = if commits == 1 {
-            "1 commit".to_owned()
-        } else {
-            format!("{commits} commits")
-        };
-        let most = days(i64::try_from(max_gap.as_secs()).unwrap_or(i64::MAX));
-        return (
-            State::Stale,
-            Some(format!(
-                "{commits} in {}, at most {most} allowed",
-                days(gap)
-            )),
-        );
+    if commits == 0 || gap.unsigned_abs() <= max_gap.as_secs() {
+        return (State::Fresh, None);
     }
-    (State::Fresh, None)
+    let plural = if commits == 1 { "" } else { "s" };
+    let most = days(i64::try_from(max_gap.as_secs()).unwrap_or(i64::MAX));
+    let reason = format!(
+        "{commits} commit{plural} in {}, at most {most} allowed",
+        days(gap)
+    );
+    (State::Stale, Some(reason))
 }
 
 /// Whole days of a gap in seconds, rounded down.
@@ -95,15 +84,15 @@ mod tests {
     #[test]
     fn stale_needs_both_commits_and_time() {
         assert_eq!(state(0, 0), State::Fresh);
-        assert_eq!(state(9, 14 * DAY), State::Fresh, "just as long as may be");
-        assert_eq!(state(0, 900 * DAY), State::Fresh, "nothing that matters");
+        assert_eq!(state(9, 14 * DAY), State::Fresh, "exactly the maximum");
+        assert_eq!(state(0, 900 * DAY), State::Fresh, "no relevant commit");
         assert_eq!(state(1, 14 * DAY + 1), State::Stale);
         assert_eq!(state(0, -1), State::Ahead);
         assert_eq!(state(5, -90 * DAY), State::Ahead);
     }
 
     #[test]
-    fn a_commit_that_is_gone_is_stale() {
+    fn missing_commit_is_stale() {
         let head = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
         let (state, reason) = judge(
             &Distance {
@@ -118,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_whole_and_a_negative_one_is_never_none() {
+    fn days_are_rounded_down() {
         for (gap, days) in [
             (0, 0),
             (DAY - 1, 0),

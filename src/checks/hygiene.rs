@@ -1,7 +1,4 @@
-//! Hygiene: the rules for every image, whatever its contract lists.
-//!
-//! Judges the contents of one platform of an image, and its config. Contracts are judged by
-//! `contract`.
+//! Hygiene: the rules for the contents and the config of every image, independent of its contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +13,10 @@ mod secrets;
 
 pub use secrets::env_secrets;
 
-/// How many paths with the same defect are listed; the rest is counted.
-const NAMED: usize = 20;
+/// The maximum number of listed paths with the same defect; further ones are counted.
+const MAX_LISTED: usize = 20;
 
-/// The findings about the contents of an image. `contract` is the local one, if the image has one.
+/// The findings about the contents of an image. `contract`: the local one, if the image has one.
 pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>) -> Vec<Check> {
     let mut findings = match enumerate(inventory, contents) {
         Ok(found) => kinds(inventory, &found),
@@ -33,7 +30,7 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
             .iter()
             .filter(|file| file.is_unreadable)
             .collect();
-        findings.extend(each(&unreadable, Code::UNREADABLE, |file| {
+        findings.extend(per_file(&unreadable, Code::UNREADABLE, |file| {
             let user = inventory.user.as_deref().unwrap_or_default();
             format!("user {user} cannot read this file (mode {:04o})", file.mode)
         }));
@@ -44,13 +41,13 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
         &contents.embedded_contract,
         contract,
     ) {
-        findings.extend(copy(path, embedded, contract));
+        findings.extend(embedded_copy(path, embedded, contract));
     }
     findings
 }
 
-/// The names of each kind, or the reasons why they are unknown. Only what the configured user can
-/// see counts, so a directory that is closed to that user leaves them unknown.
+/// The names of each kind, or the reasons why they are unknown. Only files that the configured user
+/// can list count, so a directory that is closed to that user makes the names unknown.
 pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumeration, Vec<Check>> {
     let listing = match &contents.listing {
         Ok(listing) => listing,
@@ -66,9 +63,9 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
         let user = inventory.user.as_deref().unwrap_or_default();
         let detail =
             format!("user {user} cannot list or enter this directory, so its contents are unknown");
-        let paths = listing.inaccessible.iter().map(|path| lossy(path));
+        let paths = listing.inaccessible.iter();
         return Err(paths
-            .map(|path| fail(Code::UNREADABLE, path, detail.clone()))
+            .map(|path| fail(Code::UNREADABLE, lossy(path), detail.clone()))
             .collect());
     }
     if listing.files.is_empty() {
@@ -101,118 +98,105 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
     Ok(found)
 }
 
-/// Warnings about an enumeration or the layers that it was made from.
+/// Warnings about an enumeration and the layers that it comes from.
 pub fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<Check> {
-    let twice = |duplicate: &Duplicate| {
-        let detail = format!(
-            "duplicate entry in layer {}; the last one counts",
-            duplicate.layer
-        );
-        Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(lossy(&duplicate.path))
+    let mut warnings = Vec::new();
+    let mut warn = |item: String, detail: String| {
+        warnings.push(Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(item));
     };
-    let strange = found
-        .into_iter()
-        .flat_map(|found| &found.not_utf8)
-        .map(|(path, name)| {
-            let detail = format!(
-                "the path {} is not UTF-8; malformed bytes are listed as U+FFFD",
-                path.escape_ascii()
-            );
-            Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(name)
-        });
-    contents
-        .duplicates
-        .iter()
-        .map(twice)
-        .chain(strange)
-        .collect()
+    for Duplicate { layer, path } in &contents.duplicates {
+        let detail = format!("duplicate entry in layer {layer}; the last one counts");
+        warn(lossy(path), detail);
+    }
+    for (path, name) in found.into_iter().flat_map(|found| &found.not_utf8) {
+        let path = path.escape_ascii();
+        let detail = format!("the path {path} is not UTF-8; malformed bytes are listed as U+FFFD");
+        warn(name.clone(), detail);
+    }
+    warnings
 }
 
 fn kinds(inventory: &Inventory, found: &Enumeration) -> Vec<Check> {
-    let wanted = inventory.kinds.iter().filter(|kind| kind.non_empty);
-    let empty = wanted.filter(|kind| found.names(&kind.name).is_none_or(BTreeSet::is_empty));
-    let finding = |name: &String| {
-        fail(
-            Code::KIND_EMPTY,
-            name.clone(),
-            format!("the image contains no `{name}`"),
-        )
-    };
-    empty.map(|kind| finding(&kind.name)).collect()
-}
-
-fn required(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
-    let there = |glob: &&crate::config::Glob| {
-        listing
-            .files
-            .iter()
-            .any(|file| glob.matches(file.as_path()))
-    };
-    let missing = inventory.required_files.iter().filter(|glob| !there(glob));
-    let detail = format!("no file under `{}` matches this pattern", inventory.root);
-    missing
-        .map(|glob| {
-            fail(
-                Code::REQUIRED_FILE_MISSING,
-                glob.as_str().to_owned(),
-                detail.clone(),
-            )
-        })
-        .collect()
-}
-
-fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
-    let wrong = |items: &[File], wanted: Option<u32>, what: &str| {
-        let Some(wanted) = wanted else {
-            return Vec::new();
-        };
-        let wrong: Vec<_> = items
-            .iter()
-            .filter(|item| u32::from(item.mode) != wanted)
-            .collect();
-        each(&wrong, Code::MODE_UNEXPECTED, |item| {
-            format!("{what} with mode {:04o}, expected {wanted:04o}", item.mode)
-        })
-    };
-    let mut findings = wrong(
-        &listing.directories,
-        inventory.directory_mode,
-        "a directory",
-    );
-    findings.extend(wrong(&listing.files, inventory.file_mode, "a file"));
+    let mut findings = Vec::new();
+    for kind in &inventory.kinds {
+        if kind.non_empty && found.names(&kind.name).is_none_or(BTreeSet::is_empty) {
+            let detail = format!("the image contains no `{}`", kind.name);
+            findings.push(fail(Code::KIND_EMPTY, &kind.name, detail));
+        }
+    }
     findings
 }
 
-fn each(items: &[&File], code: Code, detail: impl Fn(&File) -> String) -> Vec<Check> {
-    let shown = |file: &File| {
-        if file.path.is_empty() {
+fn required(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
+    let mut findings = Vec::new();
+    for glob in &inventory.required_files {
+        let mut files = listing.files.iter();
+        if !files.any(|file| glob.matches(file.as_path())) {
+            let detail = format!("no file under `{}` matches this pattern", inventory.root);
+            findings.push(fail(Code::REQUIRED_FILE_MISSING, glob.as_str(), detail));
+        }
+    }
+    findings
+}
+
+fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
+    let mut findings = Vec::new();
+    for (files, expected, noun) in [
+        (
+            &listing.directories,
+            inventory.directory_mode,
+            "a directory",
+        ),
+        (&listing.files, inventory.file_mode, "a file"),
+    ] {
+        let Some(expected) = expected else { continue };
+        let wrong: Vec<_> = files
+            .iter()
+            .filter(|file| u32::from(file.mode) != expected)
+            .collect();
+        findings.extend(per_file(&wrong, Code::MODE_UNEXPECTED, |file| {
+            format!(
+                "{noun} with mode {:04o}, expected {expected:04o}",
+                file.mode
+            )
+        }));
+    }
+    findings
+}
+
+/// A finding for each file, up to [`MAX_LISTED`], and one with the number of further files.
+fn per_file(files: &[&File], code: Code, detail: impl Fn(&File) -> String) -> Vec<Check> {
+    let mut findings = Vec::new();
+    for file in files.iter().take(MAX_LISTED) {
+        let path = if file.path.is_empty() {
             ".".to_owned()
         } else {
             lossy(&file.path)
-        }
-    };
-    let named = items
-        .iter()
-        .take(NAMED)
-        .map(|file| fail(code, shown(file), detail(file)));
-    let rest = items.len().saturating_sub(NAMED);
-    let rest = (rest > 0).then(|| Check::new(code, Status::Fail, format!("and {rest} more")));
-    named.chain(rest).collect()
+        };
+        findings.push(fail(code, path, detail(file)));
+    }
+    let further = files.len().saturating_sub(MAX_LISTED);
+    if further > 0 {
+        findings.push(Check::new(
+            code,
+            Status::Fail,
+            format!("and {further} more"),
+        ));
+    }
+    findings
 }
 
-/// One finding for each path, however many layers contain it.
-fn forbidden(shipped: &[ForbiddenFile]) -> Vec<Check> {
+/// One finding for each path, with the layers that contain it.
+fn forbidden(files: &[ForbiddenFile]) -> Vec<Check> {
     let mut by_path: BTreeMap<&[u8], Vec<&ForbiddenFile>> = BTreeMap::new();
-    for file in shipped {
+    for file in files {
         by_path.entry(&file.path).or_default().push(file);
     }
-    let finding = |(path, files): (&[u8], Vec<&ForbiddenFile>)| {
-        let layers: Vec<_> = files.iter().map(|file| file.layer.to_string()).collect();
-        let layers = format!(
-            "layer{} {}",
-            if layers.len() == 1 { "" } else { "s" },
-            layers.join(", ")
-        );
+    let mut findings = Vec::new();
+    for (path, files) in by_path {
+        let plural = if files.len() == 1 { "" } else { "s" };
+        let numbers: Vec<_> = files.iter().map(|file| file.layer.to_string()).collect();
+        let layers = format!("layer{plural} {}", numbers.join(", "));
         let detail = if files.iter().any(|file| file.is_visible) {
             format!("this file is forbidden; it is in {layers}")
         } else {
@@ -220,33 +204,26 @@ fn forbidden(shipped: &[ForbiddenFile]) -> Vec<Check> {
                 "this file is forbidden; it still ships in {layers}, although a later entry hides or replaces it"
             )
         };
-        fail(
-            Code::FORBIDDEN_FILE_PRESENT,
-            format!("/{}", lossy(path)),
-            detail,
-        )
-    };
-    by_path.into_iter().map(finding).collect()
+        let path = format!("/{}", lossy(path));
+        findings.push(fail(Code::FORBIDDEN_FILE_PRESENT, path, detail));
+    }
+    findings
 }
 
-fn copy(path: &str, embedded: &EmbeddedContract, contract: &[u8]) -> Option<Check> {
+/// The finding that the copy of the contract in the image differs from the local contract.
+fn embedded_copy(path: &str, embedded: &EmbeddedContract, contract: &[u8]) -> Option<Check> {
     let detail = match embedded {
         EmbeddedContract::Content(content) if **content == *contract => return None,
         EmbeddedContract::Content(content) => {
-            let lines = |text: &[u8]| {
-                text.split(|byte| *byte == b'\n')
-                    .map(<[u8]>::to_vec)
-                    .collect::<Vec<_>>()
-            };
-            let (local, shipped) = (lines(contract), lines(content));
-            let same = local
-                .iter()
-                .zip(&shipped)
-                .take_while(|(local, shipped)| local == shipped)
+            let is_newline = |byte: &u8| *byte == b'\n';
+            let equal = contract
+                .split(is_newline)
+                .zip(content.split(is_newline))
+                .take_while(|(local, embedded)| local == embedded)
                 .count();
             format!(
                 "the copy in the image differs from the contract from line {} on",
-                same + 1
+                equal + 1
             )
         }
         EmbeddedContract::Other => "the copy in the image differs from the contract".to_owned(),
@@ -255,11 +232,7 @@ fn copy(path: &str, embedded: &EmbeddedContract, contract: &[u8]) -> Option<Chec
         }
         EmbeddedContract::NotAFile => "the copy in the image is not a regular file".to_owned(),
     };
-    Some(fail(
-        Code::EMBEDDED_CONTRACT_MISMATCH,
-        path.to_owned(),
-        detail,
-    ))
+    Some(fail(Code::EMBEDDED_CONTRACT_MISMATCH, path, detail))
 }
 
 fn fail(code: Code, item: impl Into<String>, detail: impl Into<String>) -> Check {

@@ -1,16 +1,16 @@
-//! Checks: judging facts, with evidence. Pure functions from facts to [`Check`]s, and the chains
-//! that they make up.
+//! Checks: pure functions from facts to verdicts with evidence, and the chains of stages that they
+//! form.
 //!
-//! Nothing is gathered here: a stage's facts come in, its checks go out, and the chain says whether
-//! to go on.
+//! Facts are gathered by their callers. A stage takes facts and returns checks, and the chain stops
+//! after a failed stage.
 
 mod chain;
 mod contents;
 pub mod contract;
 pub mod freshness;
+mod history;
 pub mod hygiene;
 mod outside;
-mod past;
 mod pins;
 mod policy;
 mod remote;
@@ -22,64 +22,63 @@ mod verified;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::code::Code;
 pub use chain::{
-    Approved, ApprovedImage, ByDigests, ByItself, Contents, Counted, Examination, Expectation,
-    Ground, Grounded, ImagePlatform, Images, Scope, SetAlone, Signatures, Smoke, Stopped, Tags,
-    TrustedImage, TrustedImages, TrustedSet, VerifiedSet,
+    Approved, ApprovedImage, Contents, Counted, DigestHistory, Expectation, HistoryChecked,
+    HistoryVerdict, ImagePlatform, Images, NoHistory, Scope, SetVerification, Signatures, Smoke,
+    Stage, Stopped, Tags, TrustedImage, TrustedImages, TrustedSet, VerifiedSet,
 };
-pub use contents::{Force, Held, Standard, contents};
-pub use outside::{no_match, of_tree, outside, unmatched, unpinned};
-pub use past::{Extent, Overruled, Past, pinned_now, without_history};
+pub use contents::{ContractFile, Enforcement, Standard, contents};
+pub use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
+pub use outside::{no_match_message, outside, tree_checks, unmatched_globs, unpinned};
 pub use pins::{agreement, counts, found_twice, version_comments};
 pub use policy::{policy_unknown, policy_weakened};
-pub use remote::{Pinned, Tagged, claims, provenance_warns};
+pub use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
 pub use set::{Expected, Resolution, Target, required_labels, resolved, shared_digests};
 pub use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub use smoke::smoke;
-pub use trust::{Examined, configured, reason};
+pub use trust::{DigestSignatures, candidate_reason};
 pub use verified::{LogRow, VerifiedRow};
 
-use crate::{code::Kind, error::Error};
+use crate::{
+    code::{Code, Kind},
+    error::Error,
+};
 
-/// One thing that was verified about one image or the repository.
+/// A verdict about one image or the repository.
 ///
-/// Serialises as an entry of `checks` in the JSON documents.
+/// Serializes as an entry of `checks` in the JSON documents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was verified.
     pub code: Code,
-    /// The image's name; `None`: it is about the repository.
+    /// The image's name; `None`: the check is about the repository.
     pub image: Option<String>,
-    /// The platform; `None`: it is about all of them, or none.
+    /// `None`: the check is about every platform, or about none.
     pub platform: Option<String>,
-    /// The part of the image or tree that it is about: a path, a label, a name.
+    /// The part of the image or tree: a path, a label, a name.
     pub item: Option<String>,
-    /// Its status.
     pub status: Status,
     /// The evidence, on one line.
     pub detail: String,
-    /// What to do about it, if it failed or if that is not obvious.
+    /// The remedy, if the check failed or the remedy is not obvious.
     pub help: Option<String>,
-    /// The evidence without the parts that differ between images, if several images may share it.
+    /// The evidence without the parts that differ between images, if multiple images may share it.
     #[serde(skip)]
     pub cause: Option<String>,
-    /// Places in files, for annotations and people.
+    /// Places in files, for annotations and tables.
     #[serde(skip)]
     pub places: Vec<FilePlace>,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It holds.
     Pass,
-    /// It does not; the chain stops after this stage.
+    /// The chain stops after this stage.
     Fail,
-    /// It does not, and that is for a person to weigh.
+    /// A problem that a reviewer must weigh; the chain continues.
     Warn,
-    /// It could not run, for the reason in the detail.
+    /// The check could not run, for the reason in the detail.
     Skip,
 }
 
@@ -95,7 +94,7 @@ pub struct FilePlace {
 }
 
 impl Check {
-    /// A check about the repository. One that failed has the help of its code.
+    /// A check about the repository. A failed check has the help of its code.
     pub fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
         debug_assert_eq!(code.explanation().kind, Kind::Check, "{code}");
         Self {
@@ -111,35 +110,33 @@ impl Check {
         }
     }
 
-    /// The same check about an image.
     #[must_use]
     pub fn image(mut self, name: &str) -> Self {
         self.image = Some(name.to_owned());
         self
     }
 
-    /// The same check about one platform.
     #[must_use]
     pub fn platform(mut self, platform: &impl ToString) -> Self {
         self.platform = Some(platform.to_string());
         self
     }
 
-    /// The same check about one thing within the image or tree.
+    /// Sets the part of the image or tree that the check is about.
     #[must_use]
     pub fn item(mut self, item: impl Into<String>) -> Self {
         self.item = Some(item.into());
         self
     }
 
-    /// The same check with help of its own.
+    /// Replaces the help of the code.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The same check with help of its own, if there is any.
+    /// Replaces the help of the code, if `help` is given.
     #[must_use]
     pub fn with_help(self, help: Option<&str>) -> Self {
         match help {
@@ -148,14 +145,14 @@ impl Check {
         }
     }
 
-    /// The same check with the cause that it may share with checks of other images.
+    /// Sets the cause that checks of other images may share.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// The evidence, preceded by its subject if it does not name it.
+    /// The evidence, preceded by its item unless it contains the item.
     pub fn describe(&self) -> String {
         match &self.item {
             Some(item) if !self.detail.contains(item.as_str()) => {
@@ -167,16 +164,15 @@ impl Check {
 
     /// A failed check as an error, for a command without a document of checks.
     pub fn as_error(&self) -> Error {
-        let subject = [&self.image, &self.platform];
-        let subject: Vec<_> = subject.into_iter().flatten().map(String::as_str).collect();
+        let subjects = [&self.image, &self.platform].into_iter().flatten();
+        let subjects: Vec<_> = subjects.map(String::as_str).collect();
         Error {
-            subject: (!subject.is_empty()).then(|| subject.join(" ")),
+            subject: (!subjects.is_empty()).then(|| subjects.join(" ")),
             help: self.help.clone(),
             ..Error::failed(self.code, self.describe())
         }
     }
 
-    /// The same check with its places.
     #[must_use]
     pub fn places(mut self, places: Vec<FilePlace>) -> Self {
         self.places = places;
@@ -185,7 +181,7 @@ impl Check {
 }
 
 impl Status {
-    /// The word of the documents.
+    /// The word in JSON documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -196,7 +192,6 @@ impl Status {
     }
 }
 
-/// Whether any of them failed.
 pub fn any_failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.status == Status::Fail)
 }
@@ -206,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_of_a_check_names_its_image_and_platform() {
+    fn error_of_a_check_contains_image_and_platform() {
         let check = Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned elsewhere").help("do it");
         let subject = |check: &Check| check.as_error().subject;
         assert_eq!(subject(&check), None);

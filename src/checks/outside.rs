@@ -4,25 +4,25 @@ use std::collections::HashMap;
 
 use super::{Check, Code, FilePlace, Status, agreement, counts};
 use crate::{
-    config::{Config, Glob, Globs, Operation, OutsidePolicy, PinPlace, number},
+    config::{Config, Glob, Globs, Operation, OutsidePolicy, number},
     files::Snapshot,
     oci::Digest,
     outside::{Outside, Unreadable},
-    pins::{Found, Located, Occurrence, OccurrenceKind, TagReference},
+    pins::{Found, Located, Occurrence, OccurrenceKind},
 };
 
-/// Judges a work tree without a registry: counts, agreement, digests outside the pins, and loose
-/// references.
-pub fn of_tree(config: &Config, found: &Found, beside: &Outside) -> Vec<Check> {
+/// The checks of a work tree that need no registry: counts, agreement, digests outside the pins,
+/// unpinned references and undeclared images.
+pub fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Check> {
     let mut checks = counts(config, found);
     checks.extend(agreement(config, found, Status::Fail));
-    checks.extend(outside(config, found, beside, Operation::Promotion));
-    checks.extend(loose(config, beside, found));
+    checks.extend(outside(config, found, digests, Operation::Promotion));
+    checks.extend(unpinned_and_undeclared(config, digests, found));
     checks
 }
 
-/// Judges digests outside the counted pins, by the policy of the configuration; before a rollback they
-/// only warn.
+/// Checks digests outside the counted pins by the policy of the configuration; before a rollback
+/// they only warn.
 pub fn outside(
     config: &Config,
     found: &Found,
@@ -38,58 +38,60 @@ pub fn outside(
         Operation::Promotion => pin_status,
         Operation::Rollback => Status::Warn,
     };
-    let pins = found.pins().iter();
-    let images: HashMap<Digest, usize> = pins
-        .rev()
-        .map(|pin| (pin.what.digest, pin.what.image))
-        .collect();
+    let mut images: HashMap<Digest, usize> = HashMap::new();
+    for pin in found.pins() {
+        images.entry(pin.what.digest).or_insert(pin.what.image);
+    }
     let mut checks: Vec<Check> = outside
         .unread
         .iter()
         .map(|unread| unread_check(unread, pin_status))
         .collect();
     for occurrence in &outside.occurrences {
+        let Occurrence {
+            digest,
+            line,
+            digest_column,
+            ..
+        } = occurrence.what;
         if let Some((image, detail)) = pin_detail(config, occurrence) {
-            let check = Check::new(Code::PIN_OUTSIDE, pin_status, detail);
-            checks.push(reported(
-                check.image(&config.images[image].name),
-                occurrence,
-            ));
+            let check =
+                Check::new(Code::PIN_OUTSIDE, pin_status, detail).image(&config.images[image].name);
+            checks.push(at_occurrence(check, occurrence));
             continue;
         }
-        let image = images.get(&occurrence.what.digest);
-        let check = Check::new(
-            Code::DIGEST_OUTSIDE,
-            digest_status,
-            digest_detail(config, image.copied(), &occurrence.what),
-        );
-        let check = match image {
-            Some(image) => check.image(&config.images[*image].name),
-            None => check,
-        };
-        let what = &occurrence.what;
-        checks.push(at(
-            check,
-            occurrence.file.to_string(),
-            what.line,
-            what.digest_column,
-        ));
+        let image = images.get(&digest).map(|image| &config.images[*image].name);
+        let detail = digest_detail(image, &occurrence.what);
+        let mut check = Check::new(Code::DIGEST_OUTSIDE, digest_status, detail);
+        check.image = image.cloned();
+        let file = occurrence.file.to_string();
+        checks.push(at_place(check, file, line, digest_column));
     }
-    let files = number(outside.files, "file");
-    let mut pass = |code: Code, what: &str| {
-        if outside.unread.is_empty() && checks.iter().all(|check| check.code != code) {
-            checks.push(Check::new(code, Status::Pass, format!("{what} in {files}")));
-        }
-    };
-    pass(Code::PIN_OUTSIDE, "no image is pinned outside `files`");
-    pass(
-        Code::DIGEST_OUTSIDE,
-        "no pinned digest occurs outside a counted pin",
-    );
+    if outside.unread.is_empty() {
+        let passes = [
+            (Code::PIN_OUTSIDE, "no image is pinned outside `files`"),
+            (
+                Code::DIGEST_OUTSIDE,
+                "no pinned digest occurs outside a counted pin",
+            ),
+        ];
+        add_passes(&mut checks, &passes, outside.files);
+    }
     checks
 }
 
-/// The image that an occurrence pins, and the evidence; `None` for a digest by itself.
+/// Adds a pass for each code without a check.
+fn add_passes(checks: &mut Vec<Check>, passes: &[(Code, &str)], files: usize) {
+    let files = number(files, "file");
+    for (code, fact) in passes {
+        if checks.iter().all(|check| check.code != *code) {
+            let detail = format!("{fact} in {files}");
+            checks.push(Check::new(*code, Status::Pass, detail));
+        }
+    }
+}
+
+/// The image that an occurrence pins, and the evidence; `None` for a digest without a repository.
 fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usize, String)> {
     let (file, digest) = (&occurrence.file, &occurrence.what.digest);
     match &occurrence.what.kind {
@@ -131,16 +133,14 @@ fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usiz
     }
 }
 
-fn digest_detail(config: &Config, image: Option<usize>, occurrence: &Occurrence) -> String {
+fn digest_detail(image: Option<&String>, occurrence: &Occurrence) -> String {
     let digest = &occurrence.digest;
     let pinned = image.map_or_else(String::new, |image| {
-        format!(", to which `{}` is pinned,", config.images[image].name)
+        format!(", to which `{image}` is pinned,")
     });
     match &occurrence.kind {
         OccurrenceKind::SameOwner(repository) => {
-            format!(
-                "{digest}{pinned} occurs behind {repository}: it is neither counted nor changed"
-            )
+            format!("{digest}{pinned} occurs after {repository}: it is neither counted nor changed")
         }
         _ => format!(
             "{digest}{pinned} occurs outside a counted pin: it is neither counted nor changed"
@@ -153,90 +153,86 @@ fn unread_check(unread: &Unreadable, status: Status) -> Check {
         Some(file) => format!("cannot read {file}: {}", unread.reason),
         None => unread.reason.clone(),
     };
-    let check = match &unread.hint {
+    let mut check = match &unread.hint {
         Some(hint) if status == Status::Fail => {
             Check::new(Code::PIN_OUTSIDE, status, detail).help(hint)
         }
         Some(hint) => Check::new(Code::PIN_OUTSIDE, status, format!("{detail}; {hint}")),
         None => Check::new(Code::PIN_OUTSIDE, status, detail),
     };
-    match &unread.file {
-        Some(file) => check.item(file),
-        None => check,
-    }
+    check.item.clone_from(&unread.file);
+    check
 }
 
-fn reported(check: Check, occurrence: &Located<Occurrence>) -> Check {
-    let (line, column) = (occurrence.what.line, occurrence.what.column);
-    at(check, occurrence.file.to_string(), line, column)
+fn at_occurrence(check: Check, occurrence: &Located<Occurrence>) -> Check {
+    let Occurrence { line, column, .. } = occurrence.what;
+    at_place(check, occurrence.file.to_string(), line, column)
 }
 
-fn at(check: Check, file: String, line: usize, column: usize) -> Check {
+fn at_place(check: Check, file: String, line: usize, column: usize) -> Check {
     let place = FilePlace { file, line, column };
     check.item(place.to_string()).places(vec![place])
 }
 
-/// A warning for each reference by tag alone.
+/// A warning for each reference without a digest.
 pub fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
-    let warning = |one: &Located<TagReference>| {
+    let mut checks = Vec::new();
+    for Located { file, what } in &found.tag_references {
         let detail = format!(
             "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",
-            one.what.tag
+            what.tag
         );
         let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)
-            .image(&config.images[one.what.image].name);
-        at(check, one.file.to_string(), one.what.line, one.what.column)
-    };
-    found.tag_references.iter().map(warning).collect()
+            .image(&config.images[what.image].name);
+        checks.push(at_place(check, file.to_string(), what.line, what.column));
+    }
+    checks
 }
 
-/// Judges references by tag alone and undeclared images, in the counted files.
-fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
-    let undeclared = |one: &Located<Occurrence>| {
-        let OccurrenceKind::SameOwner(repository) = &one.what.kind else {
-            return None;
-        };
-        let detail = format!(
-            "{repository} is pinned to {}, but no image declares this repository",
-            one.what.digest
-        );
-        let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
-        Some(reported(check, one))
-    };
+/// Warns about references without a digest and undeclared images in the counted files.
+fn unpinned_and_undeclared(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     let mut checks = unpinned(config, found);
-    checks.extend(outside.undeclared.iter().filter_map(undeclared));
-    let files = number(found.files.len(), "file");
-    for (code, what) in [
+    for occurrence in &outside.undeclared {
+        if let OccurrenceKind::SameOwner(repository) = &occurrence.what.kind {
+            let detail = format!(
+                "{repository} is pinned to {}, but no image declares this repository",
+                occurrence.what.digest
+            );
+            let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
+            checks.push(at_occurrence(check, occurrence));
+        }
+    }
+    let passes = [
         (Code::IMAGE_UNPINNED, "no image is referenced by tag alone"),
         (
             Code::IMAGE_UNDECLARED,
             "every pinned repository of the same owners is declared",
         ),
-    ] {
-        if checks.iter().all(|check| check.code != code) {
-            checks.push(Check::new(code, Status::Pass, format!("{what} in {files}")));
-        }
-    }
+    ];
+    add_passes(&mut checks, &passes, found.files.len());
     checks
 }
 
-/// A warning for each glob of `files` that matches nothing.
-pub fn unmatched(config: &Config, found: &Found) -> Vec<Check> {
-    let warning = |glob: &Glob| {
-        Check::new(Code::PIN_COUNT, Status::Warn, no_match(config, glob)).item(glob.as_str())
-    };
-    found.unmatched.iter().map(warning).collect()
+/// A warning for each glob of `files` that matches no file.
+pub fn unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
+    let globs = found.unmatched.iter();
+    globs
+        .map(|glob| {
+            let detail = no_match_message(config, glob);
+            Check::new(Code::PIN_COUNT, Status::Warn, detail).item(glob.as_str())
+        })
+        .collect()
 }
 
-/// The message about a glob of `files`, or of a place, that matches nothing.
-pub fn no_match(config: &Config, glob: &Glob) -> String {
-    let lists = |place: &&PinPlace| {
-        let own = place.files.iter().flat_map(Globs::included);
-        own.into_iter().any(|own| own.at() == glob.at())
-    };
-    let key = config.places.iter().find(lists).map_or_else(
-        || "files".to_owned(),
-        |place| format!("places.{}.files", place.name),
-    );
+/// The message about a glob of `files`, or of a place, that matches no file.
+pub fn no_match_message(config: &Config, glob: &Glob) -> String {
+    let mut key = "files".to_owned();
+    for place in &config.places {
+        let mut globs = place.files.iter().flat_map(Globs::included);
+        if globs.any(|included| included.at() == glob.at()) {
+            key = format!("places.{}.files", place.name);
+            break;
+        }
+    }
     format!("{key}: \"{}\" matches no file", glob.as_str())
 }

@@ -1,5 +1,5 @@
-//! Verdicts on a scan of the files: counts, well-formed digests, files that can be changed safely,
-//! agreement.
+//! Verdicts on the pins that were found: counts, well-formed digests, agreement, and files that can be
+//! changed safely.
 
 use std::fmt::Write as _;
 
@@ -8,47 +8,53 @@ use crate::{
     config::{Config, Image, few, number},
     error::Error,
     oci::Tag,
-    pins::{Found, Located, Malformed, Pin, Refused, Twice, VersionComment},
+    pins::{Found, Located, Malformed, Pin, Refused},
     untrusted::plain,
 };
 
-/// How many places a detail lists before it only counts the rest.
-const LISTED: usize = 20;
+/// The maximum number of places in a detail; further ones are counted.
+const MAX_LISTED: usize = 20;
 
 /// Checks that counts are exact, digests well-formed and files safe to change.
 pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = hazards(found);
-    for (at, image) in config.images.iter().enumerate() {
-        let pins: Vec<_> = found.pins_of(at).collect();
-        let malformed: Vec<_> = found.malformed_of(at).collect();
-        let refused: Vec<_> = found.refused_of(at).collect();
-        let uncounted = !malformed.is_empty() || !refused.is_empty();
-        checks.push(count(image, &pins, uncounted, found.files.len()));
+    for (index, image) in config.images.iter().enumerate() {
+        let pins: Vec<_> = found.pins_of(index).collect();
+        let malformed: Vec<_> = found.malformed_of(index).collect();
+        let refused: Vec<_> = found.refused_of(index).collect();
+        let has_uncounted = !malformed.is_empty() || !refused.is_empty();
+        checks.push(count(image, &pins, has_uncounted, found.files.len()));
         checks.extend(unsupported(config, image, &malformed, &refused));
     }
-    let nobodys = found.refused.iter().filter(|one| one.what.image.is_none());
-    checks.extend(nobodys.map(|one| refusal(config, one)));
+    for refused in &found.refused {
+        if refused.what.image.is_none() {
+            checks.push(refusal(config, refused));
+        }
+    }
     checks.extend(managed(config, found));
     checks.extend(version_comments(config, found, &|pin| pin.tag.clone()));
     checks
 }
 
-/// Digests that two places find, an error of the configuration each.
+/// An error for each digest that two places find.
 pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
-    let error = |one: &Located<Twice>| {
-        let [first, second] = one.what.places.map(|at| &config.places[at]);
+    let mut errors = Vec::new();
+    for Located { file, what } in &found.twice {
+        let [first, second] = what.places.map(|index| &config.places[index]);
         let message = format!(
-            "{}:{}:{}: the places `{}` and `{}` both find this digest, which would count twice",
-            one.file, one.what.line, one.what.column, first.name, second.name
+            "{file}:{}:{}: the places `{}` and `{}` both find this digest, which would count twice",
+            what.line, what.column, first.name, second.name
         );
-        Error::input(Code::CONFIG, message)
-            .at(config.place(second.at, ""))
-            .help("narrow the `files` of one of the two places")
-    };
-    found.twice.iter().map(error).collect()
+        errors.push(
+            Error::input(Code::CONFIG, message)
+                .at(config.place(second.at, ""))
+                .help("narrow the `files` of one of the two places"),
+        );
+    }
+    errors
 }
 
-/// Entries that a controller writes, too.
+/// Warnings about entries that a controller may also write.
 fn managed(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for pin in found.pins() {
@@ -71,55 +77,54 @@ fn managed(config: &Config, found: &Found) -> Vec<Check> {
     checks
 }
 
-/// Compares the comments that name a version with the tag that `named` gives for their pin.
+/// Compares the version comments of pins with the tags that `tag_of` returns.
 pub fn version_comments(
     config: &Config,
     found: &Found,
-    named: &dyn Fn(&Pin) -> Option<Tag>,
+    tag_of: &dyn Fn(&Pin) -> Option<Tag>,
 ) -> Vec<Check> {
     let images = 0..config.images.len();
     images
-        .filter_map(|at| version_comments_of(config, found, at, named))
+        .filter_map(|image| version_comments_of(config, found, image, tag_of))
         .collect()
 }
 
-/// The same of one image; a pin for which `named` gives no tag is left out.
+/// Compares the version comments of one image. A pin without a tag is skipped.
 pub(super) fn version_comments_of(
     config: &Config,
     found: &Found,
-    at: usize,
-    named: &dyn Fn(&Pin) -> Option<Tag>,
+    image: usize,
+    tag_of: &dyn Fn(&Pin) -> Option<Tag>,
 ) -> Option<Check> {
-    let compared = found.pins_of(at).filter_map(|pin| {
-        let comment = pin.what.comment.as_deref()?;
-        Some((pin, comment, named(&pin.what)?))
-    });
-    let compared: Vec<_> = compared.collect();
-    let others: Vec<_> = compared
-        .iter()
-        .filter(|(_, comment, tag)| comment.tag != *tag)
-        .collect();
-    let (_, _, tag) = compared.first()?;
+    let mut compared = 0;
+    let mut differing = Vec::new();
+    let mut first_tag = None;
+    for pin in found.pins_of(image) {
+        if let (Some(comment), Some(tag)) = (&pin.what.comment, tag_of(&pin.what)) {
+            compared += 1;
+            if comment.tag != tag {
+                differing.push((pin, comment, tag.clone()));
+            }
+            first_tag.get_or_insert(tag);
+        }
+    }
+    let tag = first_tag?;
     let check = |status, detail| {
-        Check::new(Code::VERSION_COMMENT, status, detail).image(&config.images[at].name)
+        Check::new(Code::VERSION_COMMENT, status, detail).image(&config.images[image].name)
     };
-    let Some((_, comment, _)) = others.first() else {
-        let detail = format!(
-            "{} after the digest: {tag}",
-            number(compared.len(), "comment")
-        );
+    let Some((_, comment, _)) = differing.first() else {
+        let detail = format!("{} after the digest: {tag}", number(compared, "comment"));
         return Some(check(Status::Pass, detail));
     };
-    let mention = |(pin, comment, tag): &&(&Located<Pin>, &VersionComment, Tag)| {
-        format!("{} names {}, not {tag}", place_of(pin), comment.tag)
-    };
-    let shown = others.iter().map(mention);
+    let mentions = differing
+        .iter()
+        .map(|(pin, comment, tag)| format!("{} names {}, not {tag}", place_of(pin), comment.tag));
     let detail = format!(
         "{}: {}",
-        number(others.len(), "out-of-date comment"),
-        few(shown, LISTED)
+        number(differing.len(), "out-of-date comment"),
+        few(mentions, MAX_LISTED)
     );
-    let places: Vec<_> = others.iter().map(|(pin, ..)| place_of(pin)).collect();
+    let places: Vec<_> = differing.iter().map(|(pin, ..)| place_of(pin)).collect();
     let help = if comment.moves {
         "the next promote or rollback writes the tag into the comment"
     } else {
@@ -130,10 +135,12 @@ pub(super) fn version_comments_of(
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
 pub fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
-    let images = config.images.iter().enumerate();
-    images
-        .filter_map(|(at, image)| agrees(image, &found.pins_of(at).collect::<Vec<_>>(), otherwise))
-        .collect()
+    let mut checks = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        let pins: Vec<_> = found.pins_of(index).collect();
+        checks.extend(agreement_of(image, &pins, otherwise));
+    }
+    checks
 }
 
 fn hazards(found: &Found) -> Vec<Check> {
@@ -144,22 +151,22 @@ fn hazards(found: &Found) -> Vec<Check> {
         );
         return vec![Check::new(Code::FILE_UNSAFE, Status::Pass, detail)];
     }
-    let hazard = |(path, hazard): &(crate::config::RelPath, crate::files::Hazard)| {
+    let mut checks = Vec::new();
+    for (path, hazard) in &found.hazards {
         let place = FilePlace {
             file: path.to_string(),
             line: 1,
             column: 1,
         };
         let detail = format!("cannot change {path} safely: {hazard}");
-        Check::new(Code::FILE_UNSAFE, Status::Fail, detail)
-            .item(path.to_string())
-            .places(vec![place])
-    };
-    found.hazards.iter().map(hazard).collect()
+        let check = Check::new(Code::FILE_UNSAFE, Status::Fail, detail);
+        checks.push(check.item(path.to_string()).places(vec![place]));
+    }
+    checks
 }
 
-/// Compares the number of pins with the declared one. `uncounted`: some are malformed or refused.
-fn count(image: &Image, pins: &[&Located<Pin>], uncounted: bool, files: usize) -> Check {
+/// Compares the number of pins with the declared one. `has_uncounted`: some are malformed or refused.
+fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usize) -> Check {
     let declared = image.pins;
     let places: Vec<_> = pins.iter().map(|pin| place_of(pin)).collect();
     if pins.len() == declared {
@@ -181,10 +188,10 @@ fn count(image: &Image, pins: &[&Located<Pin>], uncounted: bool, files: usize) -
         let _ = write!(
             detail,
             ": {}",
-            few(places.iter().map(ToString::to_string), LISTED)
+            few(places.iter().map(ToString::to_string), MAX_LISTED)
         );
     }
-    let help = if uncounted {
+    let help = if has_uncounted {
         "first correct what pin_unsupported reports: it does not count as a pin".to_owned()
     } else if pins.len() < declared {
         format!(
@@ -206,7 +213,7 @@ fn count(image: &Image, pins: &[&Located<Pin>], uncounted: bool, files: usize) -
         .places(places)
 }
 
-/// A refused entry, with its place and the reader that would disagree.
+/// The failure of a refused entry.
 fn refusal(config: &Config, refused: &Located<Refused>) -> Check {
     let place = FilePlace {
         file: refused.file.to_string(),
@@ -237,26 +244,25 @@ fn unsupported(
         );
         return vec![check.image(&image.name)];
     }
-    let check = |found: &&Located<Malformed>| {
+    let mut checks = Vec::new();
+    for Located { file, what } in malformed {
         let place = FilePlace {
-            file: found.file.to_string(),
-            line: found.what.line,
-            column: found.what.column,
+            file: file.to_string(),
+            line: what.line,
+            column: what.column,
         };
-        let text = plain(&found.what.text);
+        let text = plain(&what.text);
         let detail = format!(
             "{place}: malformed digest in `{text}`, expected sha256:<64 lowercase hex digits>"
         );
-        Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail)
-            .image(&image.name)
-            .item(found.file.to_string())
-            .places(vec![place])
-    };
-    let refused = refused.iter().map(|one| refusal(config, one));
-    malformed.iter().map(check).chain(refused).collect()
+        let check = Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail).image(&image.name);
+        checks.push(check.item(file.to_string()).places(vec![place]));
+    }
+    checks.extend(refused.iter().map(|refused| refusal(config, refused)));
+    checks
 }
 
-fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Check> {
+fn agreement_of(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Check> {
     let first = pins.first()?;
     if pins.iter().all(|pin| pin.what.digest == first.what.digest) {
         let detail = format!(
@@ -266,13 +272,13 @@ fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Ch
         );
         return Some(Check::new(Code::PIN_DISAGREE, Status::Pass, detail).image(&image.name));
     }
-    let shown = pins
+    let mentions = pins
         .iter()
         .map(|pin| format!("{} at {}", pin.what.digest.short(), place_of(pin)));
     let detail = format!(
         "the pins of `{}` disagree: {}",
         image.name,
-        few(shown, LISTED)
+        few(mentions, MAX_LISTED)
     );
     let places = pins.iter().map(|pin| place_of(pin)).collect();
     Some(
@@ -282,7 +288,6 @@ fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Ch
     )
 }
 
-/// The place of a pin, for annotations and people.
 pub(super) fn place_of(pin: &Located<Pin>) -> FilePlace {
     FilePlace {
         file: pin.file.to_string(),

@@ -1,94 +1,101 @@
-//! Whether the policy of a change requires less than that of the base branch.
+//! Detects a change whose signature policy requires less than the policy of the base branch.
 
 use std::collections::BTreeSet;
 
 use super::{Check, Code, Status};
 use crate::config::{
-    CommitBinding, Config, IdentityRule, LogRule, RootKind, Runner, SignedSubject, Signer,
-    SignerIdentity, SubjectName, Triggers, Verify,
+    CommitBinding, Config, IdentityRule, LogRule, Runner, SignedSubject, Signer, SignerIdentity,
+    SubjectName, Triggers, Verify,
 };
 
-/// The warning that `here` requires less than the configuration of the branch `base_name`; `None` if
-/// it does not. `replaced`: keys and roots whose files differ.
+/// A warning if `changed` requires less than the configuration `base` of the branch `base_name`.
+/// `replaced`: keys and roots whose files differ.
 pub fn policy_weakened(
     base_name: &str,
     base: &Config,
-    here: &Config,
+    changed: &Config,
     replaced: &[String],
 ) -> Option<Check> {
-    let keys = weakened(base, here, replaced);
+    let keys = weakened_keys(base, changed, replaced);
     if keys.is_empty() {
         return None;
     }
-    let keys: Vec<_> = keys.into_iter().collect();
-    let detail = format!("weaker than on {base_name}: {}", keys.join(", "));
+    let list = Vec::from_iter(keys).join(", ");
+    let detail = format!("weaker than on {base_name}: {list}");
     Some(Check::new(Code::POLICY_WEAKENED, Status::Warn, detail))
 }
 
-/// The comparison could not be made.
+/// A skipped comparison with the base branch.
 pub fn policy_unknown(reason: &str) -> Check {
     let detail = format!("cannot compare the policy with the base branch: {reason}");
     Check::new(Code::POLICY_WEAKENED, Status::Skip, detail)
 }
 
 /// The keys that require less than those of the base.
-fn weakened(base: &Config, here: &Config, replaced: &[String]) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
+fn weakened_keys(base: &Config, changed: &Config, replaced: &[String]) -> BTreeSet<String> {
     let Some(old) = &base.verify else {
-        return keys;
+        return BTreeSet::new();
     };
-    let Some(new) = &here.verify else {
-        keys.insert("verify".to_owned());
-        return keys;
+    let Some(new) = &changed.verify else {
+        return ["verify".to_owned()].into();
     };
-    let mut weaker = |is_weaker: bool, key: String| {
-        if is_weaker {
-            keys.insert(key);
-        }
-    };
-    let is_subset = |new: &[String], old: &[String]| new.iter().all(|one| old.contains(one));
-    let omitted = old.require.iter().any(|kind| !new.require.contains(kind));
-    weaker(omitted, "verify.require".to_owned());
-    let same_types = is_subset(&new.predicate_types, &old.predicate_types);
-    weaker(!same_types, "verify.predicate_types".to_owned());
-    // The index, and with it the list of its platforms, is no longer signed.
-    let of_platforms =
-        old.subject == SignedSubject::Pinned && new.subject == SignedSubject::Platforms;
-    weaker(of_platforms, "verify.subject".to_owned());
-    let any_name =
-        old.subject_name == SubjectName::Repository && new.subject_name == SubjectName::Any;
-    weaker(any_name, "verify.subject_name".to_owned());
-    let roots: Vec<_> = old.trusted_roots.iter().map(|root| &root.kind).collect();
-    let is_new = |kind: &RootKind| !roots.contains(&kind);
-    let new_root = new.trusted_roots.iter().any(|root| is_new(&root.kind));
-    weaker(new_root, "verify.trusted_roots".to_owned());
-    let since = |verify: &Verify| verify.since.as_ref().map(|since| since.commit.clone());
-    let is_later = since(new).is_some() && since(new) != since(old);
-    weaker(is_later, "verify.since".to_owned());
-    for (at, signer) in new.signers.iter().enumerate() {
+    let mut keys: BTreeSet<String> = weakened_verify(old, new)
+        .into_iter()
+        .map(|key| format!("verify.{key}"))
+        .collect();
+    for (index, signer) in new.signers.iter().enumerate() {
         for key in loosened_signer(signer, &old.signers) {
-            weaker(true, format!("verify.signers[{at}]{key}"));
+            keys.insert(format!("verify.signers[{index}]{key}"));
         }
     }
     for path in replaced {
-        weaker(true, format!("{path} (replaced)"));
+        keys.insert(format!("{path} (replaced)"));
     }
-    for then in &base.images {
-        let Some(now) = here.images.iter().find(|image| image.name == then.name) else {
-            weaker(true, format!("images.{}", then.name));
+    for old in &base.images {
+        let name = &old.name;
+        let Some(new) = changed.images.iter().find(|image| image.name == *name) else {
+            keys.insert(format!("images.{name}"));
             continue;
         };
-        let moved = now.repository != then.repository;
-        weaker(moved, format!("images.{}.repository", now.name));
-        let known = then.signed_repositories();
-        let further = now.signed_as.iter().any(|name| !known.contains(name));
-        weaker(further, format!("images.{}.signed_as", now.name));
+        if new.repository != old.repository {
+            keys.insert(format!("images.{name}.repository"));
+        }
+        let signed = old.signed_repositories();
+        if new.signed_as.iter().any(|name| !signed.contains(name)) {
+            keys.insert(format!("images.{name}.signed_as"));
+        }
     }
     keys
 }
 
-/// The keys of a signer that allow more than every signer of the base; a signer that the base does
-/// not have is one as a whole.
+/// The keys under `verify`, other than signers, that require less.
+fn weakened_verify(old: &Verify, new: &Verify) -> Vec<&'static str> {
+    let omits_kind = old.require.iter().any(|kind| !new.require.contains(kind));
+    let has_new_type = (new.predicate_types.iter()).any(|kind| !old.predicate_types.contains(kind));
+    // The index, and with it the list of its platforms, is no longer signed.
+    let omits_index =
+        old.subject == SignedSubject::Pinned && new.subject == SignedSubject::Platforms;
+    let allows_any_name =
+        old.subject_name == SubjectName::Repository && new.subject_name == SubjectName::Any;
+    let roots: Vec<_> = old.trusted_roots.iter().map(|root| &root.kind).collect();
+    let has_new_root = (new.trusted_roots.iter()).any(|root| !roots.contains(&&root.kind));
+    let since = |verify: &Verify| verify.since.as_ref().map(|since| since.commit.clone());
+    let has_new_start = since(new).is_some() && since(new) != since(old);
+    [
+        (omits_kind, "require"),
+        (has_new_type, "predicate_types"),
+        (omits_index, "subject"),
+        (allows_any_name, "subject_name"),
+        (has_new_root, "trusted_roots"),
+        (has_new_start, "since"),
+    ]
+    .into_iter()
+    .filter_map(|(is_weaker, key)| is_weaker.then_some(key))
+    .collect()
+}
+
+/// The keys of a signer that allow more than every signer of the base. The key of a signer that the
+/// base does not have is empty.
 fn loosened_signer(signer: &Signer, base: &[Signer]) -> Vec<&'static str> {
     let loosened = base.iter().filter_map(|other| loosened(signer, other));
     loosened.min_by_key(Vec::len).unwrap_or_else(|| vec![""])
@@ -97,7 +104,7 @@ fn loosened_signer(signer: &Signer, base: &[Signer]) -> Vec<&'static str> {
 /// The keys of a signer that allow more than `base`; `None` if it is another signer.
 fn loosened(signer: &Signer, base: &Signer) -> Option<Vec<&'static str>> {
     let mut keys = Vec::new();
-    let is_looser = |now: Runner, then: Runner| now == Runner::Any && then != Runner::Any;
+    let is_looser = |new: Runner, old: Runner| new == Runner::Any && old != Runner::Any;
     match (&signer.who, &base.who) {
         (
             SignerIdentity::Workflow {
@@ -108,28 +115,24 @@ fn loosened(signer: &Signer, base: &Signer) -> Option<Vec<&'static str>> {
                 runner,
             },
             SignerIdentity::Workflow {
-                workflow: then,
+                workflow: old_workflow,
                 git_ref: old_ref,
                 source_ref: old_source_ref,
                 issuer: old_issuer,
                 runner: old_runner,
             },
         ) => {
-            if workflow != then || issuer != old_issuer {
+            if workflow != old_workflow || issuer != old_issuer {
                 return None;
             }
-            let differs =
-                |now: &Option<String>, then: &Option<String>| then.is_some() && now != then;
-            keys.extend(differs(git_ref, old_ref).then_some(".ref"));
-            let effective = |source_ref: &Option<String>, git_ref: &Option<String>| {
-                source_ref.clone().or_else(|| git_ref.clone())
-            };
-            let source_refs = (
-                effective(source_ref, git_ref),
-                effective(old_source_ref, old_ref),
-            );
-            let loose = differs(&source_refs.0, &source_refs.1) && !keys.contains(&".ref");
-            keys.extend(loose.then_some(".source_ref"));
+            // Without `source_ref`, the source must have the workflow's ref.
+            let effective = source_ref.as_ref().or(git_ref.as_ref());
+            let old_effective = old_source_ref.as_ref().or(old_ref.as_ref());
+            if old_ref.is_some() && git_ref != old_ref {
+                keys.push(".ref");
+            } else if old_effective.is_some() && effective != old_effective {
+                keys.push(".source_ref");
+            }
             keys.extend(is_looser(*runner, *old_runner).then_some(".runner"));
         }
         (
@@ -139,12 +142,12 @@ fn loosened(signer: &Signer, base: &Signer) -> Option<Vec<&'static str>> {
                 runner,
             },
             SignerIdentity::Certificate {
-                identity: then,
+                identity: old_identity,
                 issuer: old_issuer,
                 runner: old_runner,
             },
         ) => {
-            if issuer != old_issuer || !is_within(identity, then) {
+            if issuer != old_issuer || !is_within(identity, old_identity) {
                 return None;
             }
             keys.extend(is_looser(*runner, *old_runner).then_some(".runner"));
@@ -152,12 +155,12 @@ fn loosened(signer: &Signer, base: &Signer) -> Option<Vec<&'static str>> {
         (
             SignerIdentity::Key { path, log, .. },
             SignerIdentity::Key {
-                path: then,
+                path: old_path,
                 log: old_log,
                 ..
             },
         ) => {
-            if path != then {
+            if path != old_path {
                 return None;
             }
             let is_unlogged = *log == LogRule::Off && *old_log == LogRule::Required;
@@ -169,26 +172,31 @@ fn loosened(signer: &Signer, base: &Signer) -> Option<Vec<&'static str>> {
     Some(keys)
 }
 
-/// The keys of every kind of signer that allow more than those of `base`.
+/// The keys common to all kinds of signers that allow more than those of `base`.
 fn loosened_restrictions(signer: &Signer, base: &Signer) -> Vec<&'static str> {
     let mut keys = Vec::new();
-    keys.extend((!allows_no_more(&signer.trigger, &base.trigger)).then_some(".trigger"));
-    let commit = base.commit != CommitBinding::Off && signer.commit != base.commit;
-    keys.extend(commit.then_some(".commit"));
-    let source = base.source.is_some() && signer.source != base.source;
-    keys.extend(source.then_some(".source"));
+    if !allows_no_more(&signer.trigger, &base.trigger) {
+        keys.push(".trigger");
+    }
+    if base.commit != CommitBinding::Off && signer.commit != base.commit {
+        keys.push(".commit");
+    }
+    if base.source.is_some() && signer.source != base.source {
+        keys.push(".source");
+    }
     let is_listed = |name: &String| base.images.contains(name);
-    let images = !base.images.is_empty()
-        && (signer.images.is_empty() || !signer.images.iter().all(is_listed));
-    keys.extend(images.then_some(".images"));
+    if !base.images.is_empty() && (signer.images.is_empty() || !signer.images.iter().all(is_listed))
+    {
+        keys.push(".images");
+    }
     keys
 }
 
 fn is_within(identity: &IdentityRule, base: &IdentityRule) -> bool {
     match (identity, base) {
-        (IdentityRule::Exact(now), IdentityRule::Exact(then)) => now == then,
-        (IdentityRule::Exact(now), IdentityRule::Pattern(then)) => then.is_match(now),
-        (IdentityRule::Pattern(now), IdentityRule::Pattern(then)) => now.as_str() == then.as_str(),
+        (IdentityRule::Exact(new), IdentityRule::Exact(old)) => new == old,
+        (IdentityRule::Exact(new), IdentityRule::Pattern(old)) => old.is_match(new),
+        (IdentityRule::Pattern(new), IdentityRule::Pattern(old)) => new.as_str() == old.as_str(),
         (IdentityRule::Pattern(_), IdentityRule::Exact(_)) => false,
     }
 }
@@ -221,12 +229,14 @@ mod tests {
 
     const IMAGES: &str = "a: { repository: r.example/a, pins: 1 }";
 
-    fn keys(base: &str, here: &str) -> Vec<String> {
-        let of = |policy: &str| match policy {
+    fn keys(base: &str, changed: &str) -> Vec<String> {
+        let config = |policy: &str| match policy {
             "" => config("", IMAGES),
             policy => config(&format!("verify: {{ {policy} }}"), IMAGES),
         };
-        weakened(&of(base), &of(here), &[]).into_iter().collect()
+        weakened_keys(&config(base), &config(changed), &[])
+            .into_iter()
+            .collect()
     }
 
     /// A policy of the base, one of a change, and the key that requires less.
@@ -336,14 +346,14 @@ mod tests {
 
     #[test]
     fn weaker_keys_are_listed() {
-        for (base, here, expected) in WEAKER {
-            assert_eq!(keys(base, here), [*expected], "{base} -> {here}");
+        for (base, changed, expected) in WEAKER {
+            assert_eq!(keys(base, changed), [*expected], "{base} -> {changed}");
         }
     }
 
     #[test]
-    fn policy_that_is_as_strict_is_not_reported() {
-        for (base, here) in [
+    fn equally_strict_policy_is_not_reported() {
+        for (base, changed) in [
             ("", ""),
             ("", "signers: [{ W }]"),
             ("signers: [{ W }]", "signers: [{ W }]"),
@@ -380,29 +390,22 @@ mod tests {
                 "signers: [{ W }]",
             ),
         ] {
-            assert_eq!(keys(base, here), [""; 0], "{base} -> {here}");
+            assert_eq!(keys(base, changed), [""; 0], "{base} -> {changed}");
         }
     }
 
     #[test]
-    fn images_keep_their_names_and_repositories() {
-        let of = |images: &str| config("verify: { signers: [{ W }] }", images);
+    fn changed_images_are_listed() {
+        let config = |images: &str| config("verify: { signers: [{ W }] }", images);
         let b = "b: { repository: r.example/b, pins: 1 }";
-        let base = of(&format!("{IMAGES}, {b}"));
-        let keys = |images: &str| {
-            weakened(&base, &of(images), &[])
-                .into_iter()
-                .collect::<Vec<_>>()
-        };
+        let base = config(&format!("{IMAGES}, {b}"));
+        let keys = |images: &str| Vec::from_iter(weakened_keys(&base, &config(images), &[]));
         assert_eq!(keys(IMAGES), ["images.b"]);
         let other = "b: { repository: r.example/c, signed_as: [r.example/b], pins: 1 }";
         assert_eq!(keys(&format!("{IMAGES}, {other}")), ["images.b.repository"]);
         let copy = "b: { repository: r.example/b, signed_as: [r.example/c], pins: 1 }";
         assert_eq!(keys(&format!("{IMAGES}, {copy}")), ["images.b.signed_as"]);
-        let replaced = weakened(&base, &base, &["root.json".to_owned()]);
-        assert_eq!(
-            replaced.into_iter().collect::<Vec<_>>(),
-            ["root.json (replaced)"]
-        );
+        let replaced = weakened_keys(&base, &base, &["root.json".to_owned()]);
+        assert_eq!(Vec::from_iter(replaced), ["root.json (replaced)"]);
     }
 }

@@ -1,9 +1,9 @@
-//! Verdicts of `check --remote`: whether the pinned set matches its tags, labels and history.
+//! Verdicts of `check --remote`: the pinned set compared with its tags, labels and history.
 
 use super::{
     Check, Code, FilePlace, Status,
     pins::{place_of, version_comments_of},
-    set::{digest_mismatch, platforms, shown, tag_missing},
+    set::{digest_mismatch, excerpt, platforms, tag_missing},
 };
 use crate::{
     config::{Config, Image},
@@ -16,7 +16,7 @@ use crate::{
 
 /// A pinned image and its resolved digest.
 #[derive(Debug)]
-pub struct Pinned {
+pub struct PinnedImage {
     /// The index of the image in the configuration.
     pub image: usize,
     /// The digest of all its pins.
@@ -25,43 +25,48 @@ pub struct Pinned {
     pub found: Result<Option<ImageFacts>, Error>,
 }
 
-/// The digest that the revision's tag of a pinned image names; `None` if the tag does not exist.
-pub type Tagged = Result<Option<Digest>, Error>;
+/// The digest that the revision's tag of a pinned image resolves to; `None` if the tag does not exist.
+pub type TagDigest = Result<Option<Digest>, Error>;
 
-/// The checks of the pinned digests, the errors that left some unjudged, and the revision that all
-/// of them claim.
-pub fn claims(
+/// The checks of the pinned digests, the errors that prevented checks, and the revision in all of
+/// their labels.
+pub fn pinned_images(
     config: &Config,
-    pinned: &[Pinned],
+    pinned: &[PinnedImage],
     found: &Found,
 ) -> (Vec<Check>, Vec<Error>, Option<Revision>) {
     let (mut checks, mut outages, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
-    for one in pinned {
-        let image = &config.images[one.image];
+    for pinned in pinned {
+        let image = &config.images[pinned.image];
         let check = |code, status, detail: String| {
             let check = Check::new(code, status, detail).image(&image.name);
             if status == Status::Fail {
-                check.places(places(found, one.image))
+                check.places(places(found, pinned.image))
             } else {
                 check
             }
         };
-        match &one.found {
+        match &pinned.found {
             Ok(Some(facts)) => {
-                let exists = format!("{} exists", one.digest);
-                checks.push(check(Code::DIGEST_MISSING, Status::Pass, exists));
+                let detail = format!("{} exists", pinned.digest);
+                checks.push(check(Code::DIGEST_MISSING, Status::Pass, detail));
                 checks.extend(platforms(&image.name, facts));
                 let revision = labels(config, facts, &check, &mut checks);
-                let tag = revision.as_ref();
-                let tag = tag.and_then(|revision| config.revision.tag.tag(revision).ok());
-                // What stands beside the digest is compared without a registry.
-                let named = |pin: &Pin| pin.tag.is_none().then(|| tag.clone()).flatten();
-                checks.extend(version_comments_of(config, found, one.image, &named));
+                let tag = match &revision {
+                    Some(revision) => config.revision.tag.tag(revision).ok(),
+                    None => None,
+                };
+                // A pin with a tag is compared with that tag, without a registry.
+                let tag_of = |pin: &Pin| match pin.tag {
+                    Some(_) => None,
+                    None => tag.clone(),
+                };
+                checks.extend(version_comments_of(config, found, pinned.image, &tag_of));
                 revisions.push((&image.name, revision));
             }
             Ok(None) => {
                 let repository = &image.repository;
-                let absence = repository.absence(format!("{repository}@{}", one.digest));
+                let absence = repository.absence(format!("{repository}@{}", pinned.digest));
                 checks.push(
                     check(Code::DIGEST_MISSING, Status::Fail, absence.detail)
                         .cause("the pinned digest does not exist")
@@ -80,11 +85,11 @@ pub fn claims(
             }
         }
     }
-    let revision = agreed(&revisions, &mut checks);
+    let revision = common_revision(&revisions, &mut checks);
     (checks, outages, revision)
 }
 
-/// The revision that an image's label names on every platform.
+/// The revision in an image's labels, if all platforms have the same.
 fn labels(
     config: &Config,
     facts: &ImageFacts,
@@ -109,7 +114,7 @@ fn labels(
             ),
             (None, Some(value)) => (
                 Status::Fail,
-                format!("{label} is `{}`, which is not a revision", shown(value)),
+                format!("{label} is `{}`, which is not a revision", excerpt(value)),
             ),
             (None, None) => (Status::Fail, format!("{label} is missing")),
         };
@@ -120,46 +125,51 @@ fn labels(
         );
         revisions.extend(parsed);
     }
-    let whole = revisions.len() == facts.platforms.len()
+    let is_complete = revisions.len() == facts.platforms.len()
         && revisions.iter().all(|revision| *revision == revisions[0]);
-    whole.then(|| revisions.swap_remove(0))
+    is_complete.then(|| revisions.swap_remove(0))
 }
 
-/// The one revision of all images, if each has one and they agree.
-fn agreed(revisions: &[(&String, Option<Revision>)], checks: &mut Vec<Check>) -> Option<Revision> {
-    let mut known = revisions
-        .iter()
-        .filter_map(|(name, revision)| Some((name, revision.as_ref()?)));
-    let (_, first) = known.next()?;
-    if known.clone().all(|(_, revision)| revision == first) {
+/// The revision of all images, if each has one and they agree.
+fn common_revision(
+    revisions: &[(&String, Option<Revision>)],
+    checks: &mut Vec<Check>,
+) -> Option<Revision> {
+    let mut known = Vec::new();
+    for (name, revision) in revisions {
+        if let Some(revision) = revision {
+            known.push((name, revision));
+        }
+    }
+    let (_, first) = known.first()?;
+    if known.iter().all(|(_, revision)| revision == first) {
         checks.push(Check::new(
             Code::SET_DISAGREE,
             Status::Pass,
             format!("every label names {first}"),
         ));
-        return revisions
-            .iter()
-            .all(|(_, revision)| revision.is_some())
-            .then(|| first.clone());
+        let is_complete = known.len() == revisions.len();
+        return is_complete.then(|| (*first).clone());
     }
-    let shown = revisions
+    let list: Vec<_> = known
         .iter()
-        .filter_map(|(name, revision)| Some(format!("{name}: {}", revision.as_ref()?)));
+        .map(|(name, revision)| format!("{name}: {revision}"))
+        .collect();
     let detail = format!(
         "the pinned images have different revisions: {}",
-        shown.collect::<Vec<_>>().join(", ")
+        list.join(", ")
     );
     checks.push(Check::new(Code::SET_DISAGREE, Status::Fail, detail));
     None
 }
 
-impl Pinned {
-    /// Judges whether the revision's tag still names the pinned digest.
-    pub fn tagged(
+impl PinnedImage {
+    /// Checks that the revision's tag resolves to the pinned digest.
+    pub fn check_tag(
         &self,
         image: &Image,
         tag: &Tag,
-        named: &Tagged,
+        resolved: &TagDigest,
         found: &Found,
     ) -> (Check, Option<Error>) {
         let name = format!("{}:{tag}", image.repository);
@@ -167,7 +177,7 @@ impl Pinned {
             |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
         let fail =
             |code, detail| check(code, Status::Fail, detail).places(places(found, self.image));
-        match named {
+        match resolved {
             Ok(Some(digest)) if *digest == self.digest => (
                 check(
                     Code::DIGEST_MISMATCH,
@@ -201,8 +211,8 @@ impl Pinned {
     }
 }
 
-/// Judges the provenance of the pinned set. Missing provenance only warns, because the change of an
-/// open promote is not on the branch yet.
+/// Checks the provenance of the pinned set. Missing provenance only warns, because the change of an
+/// open promotion is not on the branch yet.
 pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, String>) -> Check {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
     match provenance {

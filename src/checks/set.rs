@@ -1,6 +1,6 @@
-//! Verdicts on each image of a set in its source: tag, digest, manifest, labels, platforms.
+//! Verdicts on the resolved images of a set: tag, digest, manifest, labels, platforms.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use super::{Check, Code, Status};
 use crate::{
@@ -14,15 +14,14 @@ use crate::{
 /// The tag to resolve for one image, and the expected digest.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The tag to resolve.
     pub tag: Tag,
-    /// The digest that the tag must name, if one is known.
+    /// The digest that the tag must resolve to, if it is known.
     pub expected: Option<Expected>,
-    /// The digests that are pinned now, each once.
+    /// The distinct digests that are pinned now.
     pub pinned: Vec<Digest>,
 }
 
-/// A digest that a tag must name, with its origin.
+/// A digest that a tag must resolve to, with its origin.
 #[derive(Debug, Clone)]
 pub enum Expected {
     /// The build reported it, by `--digest`.
@@ -34,7 +33,6 @@ pub enum Expected {
 /// The result of resolving one image's tag.
 #[derive(Debug)]
 pub struct Resolution {
-    /// The tag and the expected digest.
     pub target: Target,
     /// The resolved image; `None` if the tag does not exist.
     pub found: Result<Option<ImageFacts>, Error>,
@@ -42,10 +40,9 @@ pub struct Resolution {
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
 
-/// The platforms of a digest that would be replaced.
 type OldPlatforms = Result<Vec<Platform>, Error>;
 
-/// The checks of one image, and the error that left it unjudged.
+/// The checks of one image, or the error that prevented them.
 pub fn resolved(
     config: &Config,
     image: &Image,
@@ -89,26 +86,20 @@ pub fn resolved(
     ];
     checks.extend(digest(image, &resolution.target, facts));
     checks.extend(platforms(&image.name, facts));
-    checks.extend(
-        facts
-            .platforms
-            .iter()
-            .map(|platform| label(config, image, revision, platform)),
-    );
-    let required = config
-        .inventory_of(image)
-        .map_or(&[][..], |inventory| &inventory.required_labels);
-    checks.extend(
-        facts
-            .platforms
-            .iter()
-            .flat_map(|platform| required_labels(required, &image.name, platform)),
-    );
+    for platform in &facts.platforms {
+        checks.push(revision_label(config, image, revision, platform));
+    }
+    if let Some(inventory) = config.inventory_of(image) {
+        for platform in &facts.platforms {
+            let required = &inventory.required_labels;
+            checks.extend(required_labels(required, &image.name, platform));
+        }
+    }
     checks.extend(lost_platforms(&image.name, resolution, facts));
     (checks, None)
 }
 
-/// Whether the tag names the expected digest; `None`: none is expected.
+/// Compares the digest of a tag with the expected one; `None` if no digest is expected.
 pub(super) fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
     let (expected, origin) = match target.expected.as_ref()? {
         Expected::HandedOver(digest) => (*digest, "--digest expects".to_owned()),
@@ -146,7 +137,12 @@ pub(super) fn digest_mismatch(tag: &Tag) -> String {
     format!("tag `{tag}` does not resolve to the expected digest")
 }
 
-fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFacts) -> Check {
+fn revision_label(
+    config: &Config,
+    image: &Image,
+    revision: &Revision,
+    facts: &PlatformFacts,
+) -> Check {
     let label = &config.revision.label;
     let found = facts.config.labels.get(label);
     let (status, detail) = match found {
@@ -155,7 +151,7 @@ fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFa
         }
         Some(found) => (
             Status::Fail,
-            format!("{label} is `{}`, expected `{revision}`", shown(found)),
+            format!("{label} is `{}`, expected `{revision}`", excerpt(found)),
         ),
         None => (
             Status::Fail,
@@ -175,35 +171,30 @@ pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) 
             .image(image)
             .platform(&facts.platform)
     };
-    let absent = |label: &&String| {
-        facts
-            .config
-            .labels
-            .get(*label)
-            .is_none_or(|value| value.trim().is_empty())
-    };
-    let missing: Vec<_> = required.iter().filter(absent).collect();
-    if missing.is_empty() && !required.is_empty() {
-        return vec![check(
-            Status::Pass,
-            format!("{} required labels are present", required.len()),
-        )];
+    let mut failures = Vec::new();
+    for label in required {
+        let value = facts.config.labels.get(label);
+        if value.is_none_or(|value| value.trim().is_empty()) {
+            let detail = format!("{label} is missing or empty");
+            failures.push(check(Status::Fail, detail).item(label));
+        }
     }
-    let fail = |label: &&String| {
-        check(Status::Fail, format!("{label} is missing or empty")).item(label.as_str())
-    };
-    missing.iter().map(fail).collect()
+    if failures.is_empty() && !required.is_empty() {
+        let detail = format!("{} required labels are present", required.len());
+        return vec![check(Status::Pass, detail)];
+    }
+    failures
 }
 
-/// The failures where the platforms of an index are not those of its images, or where one occurs
-/// twice: engines choose an image by the index alone.
+/// The failures if the platforms of an index differ from those of its images, or are duplicate:
+/// container engines select an image by the index only.
 pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
     let fail = |code, platform: &Platform, detail: String| {
         let check = Check::new(code, Status::Fail, detail).image(image);
         check.platform(platform)
     };
     let mut checks = Vec::new();
-    for (at, found) in facts.platforms.iter().enumerate() {
+    for (index, found) in facts.platforms.iter().enumerate() {
         let (listed, config) = (&found.platform, &found.config.platform);
         if !listed.matches_config(config) {
             let detail = format!(
@@ -212,11 +203,12 @@ pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
             );
             checks.push(fail(Code::PLATFORM_MISMATCH, listed, detail));
         }
-        let mut earlier = facts.platforms[..at].iter();
-        if let Some(twin) = earlier.find(|one| one.platform.normalized() == listed.normalized()) {
+        let mut earlier = facts.platforms[..index].iter();
+        let duplicate = earlier.find(|other| other.platform.normalized() == listed.normalized());
+        if let Some(duplicate) = duplicate {
             let detail = format!(
                 "the index lists {} for {} and {} for {listed}",
-                twin.digest, twin.platform, found.digest
+                duplicate.digest, duplicate.platform, found.digest
             );
             checks.push(fail(Code::PLATFORM_DUPLICATE, listed, detail));
         }
@@ -224,20 +216,24 @@ pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
     checks
 }
 
-/// Checks that no two images of the set have one digest: one of the two tags was moved, or one image
-/// has two names. It is a failure with `verify`, unless `signed_as` of one image lists the other's
-/// repository. An image with `pins: 0` is deployed nowhere and may equal another one.
+/// Checks that no two images of the set have the same digest: one of the two tags was moved, or one
+/// image has two names. It is a failure with `verify`, unless `signed_as` of one image lists the
+/// other's repository. An image with `pins: 0` is deployed nowhere and may equal another one.
 pub fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
-    let is_deployed = |at: usize| config.images[at].pins > 0 || config.fleet.is_some();
-    let digests = digests.iter().filter(|(at, _)| is_deployed(*at));
-    let digests: Vec<_> = digests.copied().collect();
     let mut checks = Vec::new();
-    for (at, (later, digest)) in digests.iter().enumerate() {
-        let earlier = digests[..at].iter().find(|(_, other)| other == digest);
-        let Some((earlier, _)) = earlier else {
+    let mut first_images: HashMap<Digest, &Image> = HashMap::new();
+    for (image, digest) in digests {
+        let later = &config.images[*image];
+        if later.pins == 0 && config.fleet.is_none() {
             continue;
+        }
+        let earlier = match first_images.entry(*digest) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                entry.insert(later);
+                continue;
+            }
         };
-        let (earlier, later) = (&config.images[*earlier], &config.images[*later]);
         let is_declared = earlier.signed_as.contains(&later.repository)
             || later.signed_as.contains(&earlier.repository);
         let status = if config.verify.is_some() && !is_declared {
@@ -272,12 +268,11 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
                         format!("no platform of {} is lost", digest.short()),
                     ));
                 }
-                let warn = |platform: &&Platform| {
+                for platform in lost {
                     let detail = format!("{digest} has {platform}, but {} does not", facts.digest);
                     let cause = format!("the new image lacks {platform}");
-                    check(Status::Warn, detail).platform(*platform).cause(cause)
-                };
-                checks.extend(lost.iter().map(warn));
+                    checks.push(check(Status::Warn, detail).platform(platform).cause(cause));
+                }
             }
             Err(error) => checks.push(check(
                 Status::Skip,
@@ -289,6 +284,6 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
 }
 
 /// External text on one line, escaped and shortened.
-pub(super) fn shown(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     short(text, 200)
 }

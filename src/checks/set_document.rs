@@ -1,6 +1,6 @@
-//! `repin.set/1`: a verified set as a file, the same bytes each time.
+//! `repin.set/1`: a verified set as a file with reproducible bytes.
 //!
-//! It contains no time and no name of a machine: two runs that verified the same images against the
+//! The document contains no time and no host name: two runs that verified the same images against the
 //! same configuration write the same file, so its hash identifies both.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use crate::{
 /// Names by kind.
 type Kinds = BTreeMap<String, BTreeSet<String>>;
 
-/// `repin.set/1`: a verified set.
+/// The document `repin.set/1`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SetDocument {
     pub schema: String,
@@ -30,7 +30,6 @@ pub struct SetDocument {
     pub config_sha256: String,
 }
 
-/// One image of a verified set.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SetImage {
     pub name: String,
@@ -45,7 +44,6 @@ pub struct SetImage {
 
 /// A verified set, with the further evidence about its images.
 pub struct VerifiedImages {
-    /// The set.
     pub set: VerifiedSet,
     /// The signatures and attestations of each image, in the order of the configuration.
     pub verified: Vec<Vec<VerifiedRow>>,
@@ -54,26 +52,26 @@ pub struct VerifiedImages {
 }
 
 impl SetDocument {
-    /// Its schema.
     pub const SCHEMA: &str = "repin.set/1";
 
     /// The document of a set that was verified against the configuration with the hash
     /// `config_sha256`.
     pub fn new(found: VerifiedImages, config: &Config, config_sha256: Digest) -> Self {
-        let images = config.images.iter().zip(found.set.images());
-        let mut rows = Vec::new();
+        let mut images = Vec::new();
         let mut inventory = BTreeMap::new();
-        for ((at, (image, resolved)), verified) in images.enumerate().zip(found.verified) {
+        let resolved = found.set.images().iter().zip(found.verified);
+        for (index, (resolved, verified)) in resolved.enumerate() {
             let Some(facts) = &resolved.facts else {
                 continue;
             };
-            rows.push(row(config, image, resolved, facts, verified));
-            inventory.extend(contained(at, facts, &found.kinds));
+            let image = &config.images[index];
+            images.push(set_image(config, image, resolved, facts, verified));
+            inventory.extend(names_by_digest(index, facts, &found.kinds));
         }
         Self {
             schema: Self::SCHEMA.to_owned(),
             revision: found.set.revision().to_string(),
-            images: rows,
+            images,
             checks: found.set.checks().to_vec(),
             inventory,
             config_sha256: config_sha256.hex(),
@@ -89,52 +87,53 @@ impl SetDocument {
     }
 }
 
-fn row(
+fn set_image(
     config: &Config,
     image: &Image,
     resolved: &ApprovedImage,
     facts: &ImageFacts,
     mut verified: Vec<VerifiedRow>,
 ) -> SetImage {
-    // Registries list what is attached to an image in any order.
+    // Registries list referrers in any order.
     verified.sort_by_cached_key(|row| serde_json::to_string(row).unwrap_or_default());
+    let label = &config.revision.label;
     let platforms = facts.platforms.iter();
-    let platforms =
-        platforms.map(|platform| ResolvedPlatform::of(platform, &config.revision.label));
     SetImage {
         name: image.name.clone(),
         repository: image.repository.to_string(),
         tag: resolved.tag.to_string(),
         digest: facts.digest.to_string(),
         media_type: facts.media_type.clone(),
-        platforms: platforms.collect(),
+        platforms: platforms
+            .map(|platform| ResolvedPlatform::new(platform, label))
+            .collect(),
         labels: resolve::reported_labels(facts, &config.report.labels),
         verified,
     }
 }
 
-/// The names in an image by its digest; by the digests of its platforms where those differ.
-fn contained(
+/// The names in an image by its digest, or by the digests of its platforms if their names differ.
+fn names_by_digest(
     image: usize,
     facts: &ImageFacts,
     kinds: &BTreeMap<ImagePlatform, Enumeration>,
 ) -> Vec<(String, Kinds)> {
-    let platforms = facts.platforms.iter().enumerate();
-    let listed = platforms.filter_map(|(platform, facts)| {
-        let found = kinds.get(&ImagePlatform { image, platform })?;
-        let names = found.kinds.iter().cloned().collect();
-        Some((facts.digest.to_string(), names))
-    });
-    let listed: Vec<(String, Kinds)> = listed.collect();
-    match listed.first() {
-        Some((_, first)) if listed.iter().all(|(_, names)| names == first) => {
+    let mut platforms: Vec<(String, Kinds)> = Vec::new();
+    for (platform, facts) in facts.platforms.iter().enumerate() {
+        if let Some(found) = kinds.get(&ImagePlatform { image, platform }) {
+            let names = found.kinds.iter().cloned().collect();
+            platforms.push((facts.digest.to_string(), names));
+        }
+    }
+    match platforms.first() {
+        Some((_, first)) if platforms.iter().all(|(_, names)| names == first) => {
             vec![(facts.digest.to_string(), first.clone())]
         }
-        _ => listed,
+        _ => platforms,
     }
 }
 
-/// One platform of a resolution.
+/// One platform of a resolved image.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ResolvedPlatform {
     pub platform: String,
@@ -143,8 +142,8 @@ pub struct ResolvedPlatform {
 }
 
 impl ResolvedPlatform {
-    /// A platform, with its revision by the label `label`.
-    pub fn of(facts: &PlatformFacts, label: &str) -> Self {
+    /// The revision is the value of `label`.
+    pub fn new(facts: &PlatformFacts, label: &str) -> Self {
         Self {
             platform: facts.platform.to_string(),
             digest: facts.digest.to_string(),

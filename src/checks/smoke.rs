@@ -1,42 +1,42 @@
-//! Verdicts on the run of the smoke command: it ran, and it exited with 0.
+//! Verdicts on the run of the smoke command.
 
 use super::{Check, Code, Status};
 use crate::{
     config::Smoke,
     error::{Class, Error},
-    smoke::{EngineName, Outcome, SmokeReport},
+    smoke::{Outcome, SmokeReport},
     untrusted::tail,
 };
 
-/// How much of a command's output a detail shows, in columns; the end is kept.
-const OUTPUT_SHOWN: usize = 800;
-/// How much of an engine's error a detail shows.
-const ERROR_SHOWN: usize = 400;
+/// The maximum length of a command's output in a detail, in columns; its end is printed.
+const OUTPUT_MAX: usize = 800;
+/// The maximum length of an engine's error in a detail.
+const ERROR_MAX: usize = 400;
 
-/// The checks of one image, and the error that left it unjudged.
-pub fn smoke(config: &Smoke, image: &str, smoked: &SmokeReport) -> Result<Vec<Check>, Error> {
+/// The checks of one image, or the error that prevented them.
+pub fn smoke(config: &Smoke, image: &str, report: &SmokeReport) -> Result<Vec<Check>, Error> {
     let check = |code, status, detail: String| {
         let check = Check::new(code, status, detail).image(image);
-        if let Some(platform) = &smoked.platform {
+        if let Some(platform) = &report.platform {
             check.platform(platform)
         } else {
             check
         }
     };
-    let (status, code, detail) = verdict(config, image, smoked)?;
+    let (status, code, detail) = verdict(config, image, report)?;
     let mut checks = Vec::new();
     if code == Code::SMOKE_FAILED {
-        // Without the engine's name, so that reports depend on the machine as little as possible.
+        // The engine's name is omitted, so that reports depend on the machine as little as possible.
         checks.push(check(
             Code::SMOKE_UNAVAILABLE,
             Status::Pass,
             "a container engine ran the command".to_owned(),
         ));
     }
-    if let Some(container) = &smoked.unremoved_container {
+    if let Some(container) = &report.unremoved_container {
         let detail = format!(
             "a container could not be removed: {}",
-            tail(container, ERROR_SHOWN)
+            tail(container, ERROR_MAX)
         );
         checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Warn, detail));
     }
@@ -47,49 +47,56 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &SmokeReport) -> Result<Vec<Ch
 fn verdict(
     config: &Smoke,
     image: &str,
-    smoked: &SmokeReport,
+    report: &SmokeReport,
 ) -> Result<(Status, Code, String), Error> {
-    let command = shown(&config.command);
+    let command = quoted_command(&config.command);
     let unavailable = if config.skip_when_unavailable {
         Status::Skip
     } else {
         Status::Fail
     };
-    Ok(match &smoked.outcome {
+    Ok(match &report.outcome {
         Outcome::Passed { .. } => (
             Status::Pass,
             Code::SMOKE_FAILED,
-            format!("{command} exited with 0{}", not_run(smoked)),
+            format!("{command} exited with 0{}", platforms_not_run(report)),
         ),
         Outcome::Failed {
             exit,
             output,
             engine,
         } => {
-            let exit = exit.map(|exit| format!("exited with {exit}"));
-            let how = exit.unwrap_or_else(|| format!("did not finish: a signal ended {engine}"));
+            let failure = match exit {
+                Some(exit) => format!("exited with {exit}"),
+                None => format!("did not finish: a signal ended {engine}"),
+            };
             (
                 Status::Fail,
                 Code::SMOKE_FAILED,
-                format!("{command} {how}{}", printed(output)),
+                format!("{command} {failure}{}", end_of_output(output)),
             )
         }
         Outcome::TimedOut { output, .. } => {
             let detail = format!(
                 "{command} was killed after {:?}{}",
                 config.timeout,
-                printed(output)
+                end_of_output(output)
             );
             (Status::Fail, Code::SMOKE_FAILED, detail)
         }
         Outcome::Unavailable(errors) => {
-            let detail = format!("no container engine could run {command}: {}", each(errors));
+            let errors: Vec<_> = errors
+                .iter()
+                .map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_MAX)))
+                .collect();
+            let errors = errors.join("; ");
+            let detail = format!("no container engine could run {command}: {errors}");
             (unavailable, Code::SMOKE_UNAVAILABLE, detail)
         }
         Outcome::NoPlatform { machine } => {
             let detail = format!(
                 "the image has no platform for this machine ({machine}){}",
-                not_run(smoked)
+                platforms_not_run(report)
             );
             (unavailable, Code::SMOKE_UNAVAILABLE, detail)
         }
@@ -104,36 +111,29 @@ fn verdict(
     })
 }
 
-fn each(errors: &[(EngineName, String)]) -> String {
-    let each = errors
-        .iter()
-        .map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_SHOWN)));
-    each.collect::<Vec<_>>().join("; ")
-}
-
-fn not_run(smoked: &SmokeReport) -> String {
-    if smoked.other_platforms.is_empty() {
+fn platforms_not_run(report: &SmokeReport) -> String {
+    if report.other_platforms.is_empty() {
         return String::new();
     }
-    let others: Vec<_> = smoked
+    let others: Vec<_> = report
         .other_platforms
         .iter()
         .map(ToString::to_string)
         .collect();
-    format!("; not run: {}", tail(&others.join(", "), ERROR_SHOWN))
+    format!("; not run: {}", tail(&others.join(", "), ERROR_MAX))
 }
 
-fn printed(output: &str) -> String {
+fn end_of_output(output: &str) -> String {
     let output = output.trim();
     if output.is_empty() {
         " and printed nothing".to_owned()
     } else {
-        format!(": {}", tail(output, OUTPUT_SHOWN))
+        format!(": {}", tail(output, OUTPUT_MAX))
     }
 }
 
-fn shown(command: &[String]) -> String {
-    let words: Vec<_> = command.iter().map(|word| tail(word, ERROR_SHOWN)).collect();
+fn quoted_command(command: &[String]) -> String {
+    let words: Vec<_> = command.iter().map(|word| tail(word, ERROR_MAX)).collect();
     if words.is_empty() {
         "the image's own command".to_owned()
     } else {
@@ -146,9 +146,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{config::Engine, oci::Platform};
+    use crate::{config::Engine, oci::Platform, smoke::EngineName};
 
-    fn judged(
+    fn result(
         outcome: Outcome,
         skip_when_unavailable: bool,
         unremoved_container: Option<&str>,
@@ -170,13 +170,13 @@ mod tests {
             os_version: None,
         };
         let unremoved_container = unremoved_container.map(str::to_owned);
-        let smoked = SmokeReport {
+        let report = SmokeReport {
             platform: Some(platform),
             other_platforms: Vec::new(),
             outcome,
             unremoved_container,
         };
-        let (checks, error) = match smoke(&config, "app", &smoked) {
+        let (checks, error) = match smoke(&config, "app", &report) {
             Ok(checks) => (checks, None),
             Err(error) => (Vec::new(), Some(error)),
         };
@@ -197,13 +197,13 @@ mod tests {
     fn each_outcome_has_its_code_and_status() {
         let engine = EngineName::Podman;
         let ran = "smoke_unavailable pass: a container engine ran the command\n";
-        let of = |outcome: Outcome, skip| judged(outcome, skip, None).0;
+        let lines = |outcome: Outcome, skip| result(outcome, skip, None).0;
         assert_eq!(
-            of(Outcome::Passed { engine }, false),
+            lines(Outcome::Passed { engine }, false),
             format!("{ran}smoke_failed pass: `--version` exited with 0")
         );
         let failed = |exit, output: &str| {
-            of(
+            lines(
                 Outcome::Failed {
                     engine,
                     exit,
@@ -220,7 +220,7 @@ mod tests {
             failed(None, "x"),
             format!("{ran}smoke_failed fail: `--version` did not finish: a signal ended podman: x")
         );
-        let timed_out = of(
+        let timed_out = lines(
             Outcome::TimedOut {
                 engine,
                 output: "a\nb\n".to_owned(),
@@ -239,19 +239,20 @@ mod tests {
         };
         let detail = "no container engine could run `--version`: podman: x; docker: y\\n";
         assert_eq!(
-            of(unavailable(), false),
+            lines(unavailable(), false),
             format!("smoke_unavailable fail: {detail}")
         );
         assert_eq!(
-            of(unavailable(), true),
+            lines(unavailable(), true),
             format!("smoke_unavailable skip: {detail}")
         );
     }
 
     #[test]
-    fn a_command_is_shown_in_words() {
-        assert_eq!(shown(&[]), "the image's own command");
-        assert_eq!(shown(&["a".to_owned(), "b c".to_owned()]), "`a b c`");
+    fn command_is_quoted() {
+        assert_eq!(quoted_command(&[]), "the image's own command");
+        let command = ["a".to_owned(), "b c".to_owned()];
+        assert_eq!(quoted_command(&command), "`a b c`");
     }
 
     #[test]
@@ -259,15 +260,15 @@ mod tests {
         let broken = Error::unavailable("blob", "short");
         for outcome in [Outcome::Interrupted, Outcome::UnreadableLayout(broken)] {
             assert_eq!(
-                judged(outcome, true, None),
+                result(outcome, true, None),
                 (String::new(), Some(Class::Unavailable))
             );
         }
     }
 
     #[test]
-    fn a_container_that_stays_is_said_also_beside_a_pass() {
-        let (lines, _) = judged(
+    fn unremoved_container_warns_after_a_pass() {
+        let (lines, _) = result(
             Outcome::Passed {
                 engine: EngineName::Docker,
             },
@@ -283,9 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn long_output_is_shown_from_its_end() {
+    fn long_output_is_cut_at_its_start() {
         let output = format!("{}end", "x".repeat(5000));
-        let (lines, _) = judged(
+        let (lines, _) = result(
             Outcome::Failed {
                 engine: EngineName::Podman,
                 exit: Some(1),

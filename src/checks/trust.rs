@@ -1,20 +1,22 @@
-//! Verdicts on signatures and attestations: what was found for a digest, against what is required.
+//! Verdicts on signatures and attestations: the candidates that were found for a digest, compared with
+//! the policy.
 
-use super::{Check, Code, Force, Status};
+use super::{Check, Code, Enforcement, Status};
 use crate::{
     config::{Requirement, SubjectName, Verify},
     error::Error,
     oci::{Digest, Platform, Repository},
     trust::{
-        Binding, Candidate, Certificate, Examination, Judged, Proof, RootGap, SignedName, Standing,
+        Binding, Candidate, Certificate, PolicyResult, Proof, RootGap, SearchResult, SignedName,
+        Verdict,
     },
     untrusted::plain,
 };
 
-/// The most candidates that a detail names.
-const SHOWN: usize = 8;
+/// The maximum number of candidates in a detail.
+const MAX_LISTED: usize = 8;
 
-const PUSH: &str = "push what the build signs to the registry, beside the image: `push-to-registry: true` of \
+const PUSH: &str = "push what the build signs to the registry, next to the image: `push-to-registry: true` of \
                     actions/attest, or `cosign attest`";
 const OLD_ROOT: &str = "the trusted root may be older than the signature: `repin trust update` shows the current one, and \
                         `repin trust update --apply` writes it (for GitHub also \
@@ -25,43 +27,45 @@ const OTHER_CHECKOUT: &str = "build the revision itself: a workflow may have che
 const NO_NAME: &str = "`cosign sign` of version 3 signs a digest without a repository: require an attestation, whose \
                        subject has a name, or accept any name with `verify.subject_name: any`";
 
-/// A digest that was looked up, and what for.
+/// The signatures and attestations of an image's digest.
 #[derive(Debug, Clone, Copy)]
-pub struct Examined<'e> {
+pub struct DigestSignatures<'e> {
     /// The image's name.
     pub image: &'e str,
-    /// Its repository.
     pub repository: &'e Repository,
-    /// The platform, where each has signatures of its own.
+    /// The platform, if each platform has its own signatures.
     pub platform: Option<&'e Platform>,
-    /// The digest.
     pub digest: Digest,
-    /// What was found.
-    pub found: &'e Examination,
+    pub found: &'e SearchResult,
 }
 
-impl Examined<'_> {
-    /// The verdict: one check, with a warning for each binding that the policy does without, or the
-    /// errors that prevented it.
-    pub fn verdict(&self, verify: &Verify, force: Force) -> Result<Vec<Check>, Vec<Error>> {
-        let winners: Option<Vec<&Candidate>> = (verify.require.iter())
-            .map(|kind| self.winner(*kind))
-            .collect();
-        if let Some(winners) = winners {
-            let shown: Vec<_> = winners.iter().map(|winner| won(winner)).collect();
-            let passed = self.check(Code::SIGNATURE_MISSING, Status::Pass, shown.join("; "));
+impl DigestSignatures<'_> {
+    /// One check, with a warning for each binding that the policy waives, or the errors that prevented
+    /// it.
+    pub fn verdict(
+        &self,
+        verify: &Verify,
+        enforcement: Enforcement,
+    ) -> Result<Vec<Check>, Vec<Error>> {
+        let proven = self.proven(verify);
+        if proven.len() == verify.require.len() {
+            let list: Vec<_> = proven
+                .iter()
+                .map(|(_, candidate)| describe_proven(candidate))
+                .collect();
+            let passed = self.check(Code::SIGNATURE_MISSING, Status::Pass, list.join("; "));
             let mut checks = vec![passed];
-            checks.extend(self.without_commit(&winners));
-            checks.extend(self.without_name(verify, &winners));
+            checks.extend(self.unbound_commits(&proven));
+            checks.extend(self.unbound_names(verify, &proven));
             return Ok(checks);
         }
-        // What could not be read may have been the one that is missing.
+        // The missing candidate may be among those that could not be read.
         if !self.found.faults.is_empty() {
             return Err(self.found.faults.clone());
         }
-        let status = match force {
-            Force::Decides => Status::Fail,
-            Force::Warns => Status::Warn,
+        let status = match enforcement {
+            Enforcement::Fail => Status::Fail,
+            Enforcement::Warn => Status::Warn,
         };
         let (code, detail) = self.failure(verify);
         let check = self.check(code, status, detail);
@@ -72,53 +76,59 @@ impl Examined<'_> {
     }
 
     /// The warning that a signer's commit is not compared.
-    fn without_commit(&self, winners: &[&Candidate]) -> Option<Check> {
-        let is_unbound =
-            |winner: &&&Candidate| winner.judged.standing == Standing::Satisfies(Binding::Unbound);
-        let shown: Vec<_> = winners
-            .iter()
-            .filter(is_unbound)
-            .map(|one| won(one))
-            .collect();
-        let cause = "a signer has `commit: off`: the commit is not bound";
-        let check = self.check(Code::COMMIT_UNBOUND, Status::Warn, shown.join("; "));
-        (!shown.is_empty()).then(|| check.cause(cause))
+    fn unbound_commits(&self, proven: &[(Requirement, &Candidate)]) -> Option<Check> {
+        let mut list = Vec::new();
+        for (_, candidate) in proven {
+            if candidate.verdict.result == PolicyResult::Satisfied(Binding::Unbound) {
+                list.push(describe_proven(candidate));
+            }
+        }
+        if list.is_empty() {
+            return None;
+        }
+        let check = self.check(Code::COMMIT_UNBOUND, Status::Warn, list.join("; "));
+        Some(check.cause("a signer has `commit: off`: the commit is not bound"))
     }
 
     /// The warning that the name in statements is not compared.
-    fn without_name(&self, verify: &Verify, winners: &[&Candidate]) -> Option<Check> {
-        let shown = winners.iter().map(|winner| {
-            let name = match &winner.judged.signed_name {
+    fn unbound_names(
+        &self,
+        verify: &Verify,
+        proven: &[(Requirement, &Candidate)],
+    ) -> Option<Check> {
+        if verify.subject_name != SubjectName::Any {
+            return None;
+        }
+        let cause = "`subject_name: any`: the repository in signatures is not compared";
+        let mut parts = vec![cause.to_owned()];
+        for (_, candidate) in proven {
+            let name = match &candidate.verdict.signed_name {
                 SignedName::Own(name) | SignedName::Other(name) => plain(name),
                 SignedName::Absent => "no repository".to_owned(),
             };
-            format!("{} refers to {name}", winner.blob)
-        });
-        let detail = shown.collect::<Vec<_>>().join("; ");
-        let cause = "`subject_name: any`: the repository in signatures is not compared";
-        let check = self.check(
-            Code::ATTESTATION_UNBOUND,
-            Status::Warn,
-            format!("{cause}; {detail}"),
-        );
-        (verify.subject_name == SubjectName::Any).then(|| check.cause(cause))
+            parts.push(format!("{} refers to {name}", candidate.blob));
+        }
+        let check = self.check(Code::ATTESTATION_UNBOUND, Status::Warn, parts.join("; "));
+        Some(check.cause(cause))
     }
 
-    /// What proves one of the required kinds, the first that was found.
-    fn winner(&self, kind: Requirement) -> Option<&Candidate> {
-        let satisfies = |candidate: &&Candidate| {
-            let judged = &candidate.judged;
-            judged.kind == Some(kind) && matches!(judged.standing, Standing::Satisfies(_))
-        };
-        self.found.candidates.iter().find(satisfies)
+    /// The first candidate that proves a required kind.
+    fn proof_of(&self, kind: Requirement) -> Option<&Candidate> {
+        self.found.candidates.iter().find(|candidate| {
+            let verdict = &candidate.verdict;
+            verdict.kind == Some(kind) && matches!(verdict.result, PolicyResult::Satisfied(_))
+        })
     }
 
-    /// What proves each of the required kinds.
-    pub fn winners(&self, verify: &Verify) -> Vec<(Requirement, &Candidate)> {
-        let require = verify.require.iter();
-        require
-            .filter_map(|kind| Some((*kind, self.winner(*kind)?)))
-            .collect()
+    /// The required kinds that are proven, each with its candidate.
+    pub fn proven(&self, verify: &Verify) -> Vec<(Requirement, &Candidate)> {
+        let mut proven = Vec::new();
+        for kind in &verify.require {
+            if let Some(candidate) = self.proof_of(*kind) {
+                proven.push((*kind, candidate));
+            }
+        }
+        proven
     }
 
     fn check(&self, code: Code, status: Status, detail: String) -> Check {
@@ -129,89 +139,104 @@ impl Examined<'_> {
         }
     }
 
-    /// The code that applies first, and the evidence.
+    /// The first code that applies, and the evidence.
     fn failure(&self, verify: &Verify) -> (Code, String) {
         let candidates = &self.found.candidates;
-        let any =
-            |test: fn(&Standing) -> bool| candidates.iter().any(|one| test(&one.judged.standing));
-        let missing: Vec<_> = (verify.require.iter())
-            .filter(|kind| self.winner(**kind).is_none())
-            .collect();
-        let words: Vec<_> = missing.iter().map(|kind| kind.as_str()).collect();
-        let (code, what) = if candidates.is_empty() {
-            let what = format!(
-                "neither a signature nor an attestation of {} was found",
-                self.digest
-            );
-            (Code::SIGNATURE_MISSING, what)
-        } else if !any(|standing| !matches!(standing, Standing::Invalid(_))) {
+        let results = || candidates.iter().map(|candidate| &candidate.verdict.result);
+        let has_valid = results().any(|result| !matches!(result, PolicyResult::Invalid(_)));
+        let has_signed = results()
+            .any(|result| !matches!(result, PolicyResult::Invalid(_) | PolicyResult::Untrusted));
+        let (code, reason) = if candidates.is_empty() {
+            let digest = self.digest;
+            let reason = format!("neither a signature nor an attestation of {digest} was found");
+            (Code::SIGNATURE_MISSING, reason)
+        } else if !has_valid {
             let code = match self.root_gap() {
                 Some(RootGap::Log) => Code::LOG_UNKNOWN,
                 Some(RootGap::Authority) => Code::AUTHORITY_UNKNOWN,
                 Some(RootGap::Period) | None => Code::SIGNATURE_INVALID,
             };
             (code, "nothing that was found verifies".to_owned())
-        } else if !any(|standing| !matches!(standing, Standing::Invalid(_) | Standing::Untrusted)) {
+        } else if !has_signed {
             (
                 Code::SIGNER_UNTRUSTED,
                 "no configured signer signed it".to_owned(),
             )
         } else {
-            // The kind that is furthest from the policy decides.
-            let least = missing.iter().map(|kind| self.progress(**kind)).min();
-            match least.unwrap_or(Progress::Nothing) {
-                Progress::Nothing => {
-                    let what = format!("no {} that counts was found", words.join(" and no "));
-                    (Code::ATTESTATION_MISSING, what)
-                }
-                Progress::NoImage => (
-                    Code::ATTESTATION_UNBOUND,
-                    format!(
-                        "it does not refer to {}, but to a digest only",
-                        self.repository
-                    ),
-                ),
-                Progress::OtherImage => (
-                    Code::ATTESTATION_OTHER_IMAGE,
-                    format!("it was made for another image than {}", self.repository),
-                ),
-                Progress::OtherCommit => (
-                    Code::COMMIT_MISMATCH,
-                    "it was made for another commit".to_owned(),
-                ),
-            }
+            self.unproven_kind(verify)
         };
-        let shown = candidates.iter().take(SHOWN).map(named);
-        let mut parts: Vec<_> = std::iter::once(what).chain(shown).collect();
-        let more = candidates.len().saturating_sub(SHOWN) + self.found.unread;
+        let mut parts = vec![reason];
+        for candidate in candidates.iter().take(MAX_LISTED) {
+            let reason = candidate_reason(&candidate.verdict);
+            parts.push(format!("{}: {reason}", candidate.blob));
+        }
+        let more = candidates.len().saturating_sub(MAX_LISTED) + self.found.unread;
         if more > 0 {
             parts.push(format!("{more} more"));
         }
         (code, parts.join("; "))
     }
 
-    /// How far the candidates of a kind that a configured signer made came.
-    fn progress(&self, kind: Requirement) -> Progress {
-        let of_kind = self.found.candidates.iter().map(|one| &one.judged);
-        let of_kind = of_kind.filter(|judged| judged.kind == Some(kind));
-        let reached = of_kind.map(|judged| match judged.standing {
-            Standing::NoImage => Progress::NoImage,
-            Standing::OtherImage => Progress::OtherImage,
-            Standing::OtherCommit(_) => Progress::OtherCommit,
-            Standing::Invalid(_)
-            | Standing::Untrusted
-            | Standing::OtherKind
-            | Standing::Satisfies(_) => Progress::Nothing,
-        });
-        reached.max().unwrap_or(Progress::Nothing)
+    /// The code and the reason if configured signers signed, but a required kind is not proven. The
+    /// kind that is furthest from the policy decides.
+    fn unproven_kind(&self, verify: &Verify) -> (Code, String) {
+        let mut missing = Vec::new();
+        for kind in &verify.require {
+            if self.proof_of(*kind).is_none() {
+                missing.push(*kind);
+            }
+        }
+        let least = missing.iter().map(|kind| self.progress(*kind)).min();
+        match least.unwrap_or(Progress::Nothing) {
+            Progress::Nothing => {
+                let words: Vec<_> = missing.iter().map(|kind| kind.as_str()).collect();
+                let reason = format!("no {} that counts was found", words.join(" and no "));
+                (Code::ATTESTATION_MISSING, reason)
+            }
+            Progress::NoImage => (
+                Code::ATTESTATION_UNBOUND,
+                format!(
+                    "it does not refer to {}, but to a digest only",
+                    self.repository
+                ),
+            ),
+            Progress::OtherImage => (
+                Code::ATTESTATION_OTHER_IMAGE,
+                format!("it was made for another image than {}", self.repository),
+            ),
+            Progress::OtherCommit => (
+                Code::COMMIT_MISMATCH,
+                "it was made for another commit".to_owned(),
+            ),
+        }
     }
 
-    /// What the trusted roots lack for the candidate that came closest.
+    /// The most progress of a configured signer's candidates of a kind.
+    fn progress(&self, kind: Requirement) -> Progress {
+        let mut most = Progress::Nothing;
+        for Candidate { verdict, .. } in &self.found.candidates {
+            if verdict.kind != Some(kind) {
+                continue;
+            }
+            most = most.max(match verdict.result {
+                PolicyResult::NoImage => Progress::NoImage,
+                PolicyResult::OtherImage => Progress::OtherImage,
+                PolicyResult::OtherCommit(_) => Progress::OtherCommit,
+                PolicyResult::Invalid(_)
+                | PolicyResult::Untrusted
+                | PolicyResult::OtherKind
+                | PolicyResult::Satisfied(_) => Progress::Nothing,
+            });
+        }
+        most
+    }
+
+    /// The gap in the trusted roots for the candidate that is closest to a root.
     fn root_gap(&self) -> Option<RootGap> {
         let candidates = self.found.candidates.iter();
         candidates
-            .filter_map(|one| match &one.judged.standing {
-                Standing::Invalid(refusal) => refusal.gap,
+            .filter_map(|candidate| match &candidate.verdict.result {
+                PolicyResult::Invalid(refusal) => refusal.gap,
                 _ => None,
             })
             .max()
@@ -229,86 +254,80 @@ impl Examined<'_> {
     }
 }
 
-/// How far candidates by a configured signer came, from the least.
+/// The progress of a configured signer's candidates toward the policy, from the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
-    /// None is of the required kind.
+    /// No candidate is of the required kind.
     Nothing,
-    /// It refers to no repository.
+    /// The candidate refers to no repository.
     NoImage,
-    /// It refers to another repository.
+    /// The candidate refers to another repository.
     OtherImage,
-    /// It was made for another commit.
+    /// The candidate was made for another commit.
     OtherCommit,
 }
 
-/// A candidate that meets the policy, in words.
-fn won(candidate: &Candidate) -> String {
-    let Judged {
+/// The kind, the signer and the commit of a candidate that meets the policy.
+fn describe_proven(candidate: &Candidate) -> String {
+    let Verdict {
         kind,
         proof,
-        standing,
+        result,
         ..
-    } = &candidate.judged;
-    let what = kind.map_or("signature", Requirement::as_str);
-    let who = proof.as_ref().map_or_else(String::new, signer);
-    let commit = if *standing == Standing::Satisfies(Binding::Bound) {
+    } = &candidate.verdict;
+    let kind = kind.map_or("signature", Requirement::as_str);
+    let signer = proof.as_ref().map_or_else(String::new, signer);
+    let commit = if *result == PolicyResult::Satisfied(Binding::Bound) {
         "made for this revision"
     } else {
         "the commit is not bound (`commit: off`)"
     };
-    format!("{what} {} by {who}, {commit}", candidate.blob)
+    format!("{kind} {} by {signer}, {commit}", candidate.blob)
 }
 
-/// Who signed, in a few words.
+/// The identity or the key of a signer.
 fn signer(proof: &Proof) -> String {
-    let identity = proof
-        .certificate
-        .as_ref()
-        .and_then(|found| found.identity.as_ref());
-    match (identity, proof.key) {
-        (Some(identity), _) => plain(identity),
-        (None, Some(key)) => format!("key {key}"),
-        (None, None) => "(unknown)".to_owned(),
+    if let Some(certificate) = &proof.certificate
+        && let Some(identity) = &certificate.identity
+    {
+        return plain(identity);
+    }
+    match proof.key {
+        Some(key) => format!("key {key}"),
+        None => "(unknown)".to_owned(),
     }
 }
 
-/// A candidate that does not meet the policy, with the reason.
-fn named(candidate: &Candidate) -> String {
-    let judged = &candidate.judged;
-    format!("{}: {}", candidate.blob, reason(judged))
-}
-
-/// Why a candidate does not meet the policy, or that it does.
-pub fn reason(judged: &Judged) -> String {
-    let kind = || {
-        let predicate = judged
-            .predicate_type
-            .as_deref()
-            .unwrap_or("a payload of cosign");
-        plain(predicate)
-    };
-    match &judged.standing {
-        Standing::Invalid(refusal) => plain(&refusal.why),
-        Standing::Untrusted => judged.proof.as_ref().map_or_else(String::new, configured),
-        Standing::OtherKind => format!("its predicate is {}, which does not count", kind()),
-        Standing::OtherImage => match &judged.signed_name {
+/// The result of comparing a candidate with the policy, in words.
+pub fn candidate_reason(verdict: &Verdict) -> String {
+    match &verdict.result {
+        PolicyResult::Invalid(refusal) => plain(&refusal.reason),
+        PolicyResult::Untrusted => match &verdict.proof {
+            Some(proof) => configured_signer(proof),
+            None => String::new(),
+        },
+        PolicyResult::OtherKind => {
+            let predicate = verdict.predicate_type.as_deref();
+            let predicate = plain(predicate.unwrap_or("a payload of cosign"));
+            format!("its predicate is {predicate}, which does not count")
+        }
+        PolicyResult::OtherImage => match &verdict.signed_name {
             SignedName::Own(name) | SignedName::Other(name) => {
                 format!("it refers to {}", plain(name))
             }
             SignedName::Absent => "it refers to no repository".to_owned(),
         },
-        Standing::NoImage => "it refers to no repository".to_owned(),
-        Standing::OtherCommit(why) => plain(why),
-        Standing::Satisfies(Binding::Bound) => "it meets the policy".to_owned(),
-        Standing::Satisfies(Binding::Unbound) => {
+        PolicyResult::NoImage => "it refers to no repository".to_owned(),
+        PolicyResult::OtherCommit(reason) => plain(reason),
+        PolicyResult::Satisfied(Binding::Bound) => "it meets the policy".to_owned(),
+        PolicyResult::Satisfied(Binding::Unbound) => {
             "it meets the policy; the commit is not bound".to_owned()
         }
     }
 }
 
-/// The signer that was found, in the form in which it would be configured.
-pub fn configured(proof: &Proof) -> String {
+/// The signer of a proof, in the form of the configuration.
+fn configured_signer(proof: &Proof) -> String {
     let Some(certificate) = &proof.certificate else {
         let key = proof.key.map_or_else(String::new, |key| key.to_string());
         return format!("signed by the key {key}");
@@ -322,30 +341,28 @@ pub fn configured(proof: &Proof) -> String {
         runner,
         ..
     } = certificate;
-    let identity = identity.as_deref().unwrap_or_default();
-    let mut parts = match certificate.workflow() {
-        Some((workflow, git_ref)) => vec![("workflow", workflow), ("ref", git_ref)],
-        None => vec![("identity", identity)],
+    let mut parts = Vec::new();
+    let mut add = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            parts.push(format!("{key}: {}", plain(value)));
+        }
     };
-    let git_ref = certificate.workflow().map(|(_, git_ref)| git_ref);
-    let source_ref = &source_ref
-        .clone()
-        .filter(|found| git_ref.is_some_and(|it| it != found));
-    let rest = [
-        ("issuer", issuer),
-        ("source", source),
-        ("source_ref", source_ref),
-        ("runner", runner),
-        ("trigger", trigger),
-    ];
-    parts.extend(
-        rest.iter()
-            .filter_map(|(key, value)| Some((*key, value.as_deref()?))),
-    );
-    let parts = parts
-        .iter()
-        .map(|(key, value)| format!("{key}: {}", plain(value)));
-    format!("signed by {{ {} }}", parts.collect::<Vec<_>>().join(", "))
+    let workflow = certificate.workflow();
+    if let Some((workflow, git_ref)) = workflow {
+        add("workflow", Some(workflow));
+        add("ref", Some(git_ref));
+    } else {
+        add("identity", Some(identity.as_deref().unwrap_or_default()));
+    }
+    add("issuer", issuer.as_deref());
+    add("source", source.as_deref());
+    // Without `source_ref`, the source must have the workflow's ref.
+    if workflow.is_some_and(|(_, git_ref)| source_ref.as_deref() != Some(git_ref)) {
+        add("source_ref", source_ref.as_deref());
+    }
+    add("runner", runner.as_deref());
+    add("trigger", trigger.as_deref());
+    format!("signed by {{ {} }}", parts.join(", "))
 }
 
 #[cfg(test)]
@@ -353,9 +370,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signer_is_shown_as_it_would_be_configured() {
+    fn signer_is_printed_as_in_the_configuration() {
         let by = |identity: &str| {
-            configured(&Proof {
+            configured_signer(&Proof {
                 root: None,
                 certificate: Some(Certificate {
                     identity: Some(identity.to_owned()),
@@ -375,12 +392,12 @@ mod tests {
             by("https://forge.example/a/b.yml@refs/heads/main"),
             "signed by { workflow: https://forge.example/a/b.yml, ref: refs/heads/main, issuer: https://issuer.example }"
         );
-        // The address of a person is no workflow.
+        // An e-mail address is not a workflow.
         assert_eq!(
             by("ann@people.example"),
             "signed by { identity: ann@people.example, issuer: https://issuer.example }"
         );
-        // Nor is a file whose name contains `@` the workflow before it.
+        // A file name that contains `@` is not another workflow.
         assert_eq!(
             by("https://forge.example/a/b.yml@x.yml@refs/heads/main"),
             "signed by { identity: https://forge.example/a/b.yml@x.yml@refs/heads/main, issuer: https://issuer.example }"

@@ -1,12 +1,12 @@
-//! The evidence that an image is trusted, as documents contain it.
+//! The evidence that an image is trusted, as in JSON documents.
 
 use serde::{Deserialize, Serialize};
 
-use super::Examined;
+use super::DigestSignatures;
 use crate::{
     config::{Requirement, Verify},
     oci::Revision,
-    trust::{Binding, Candidate, Standing},
+    trust::{Binding, Candidate, PolicyResult},
 };
 
 /// The evidence that one digest of an image is trusted.
@@ -37,25 +37,29 @@ pub struct LogRow {
 }
 
 impl VerifiedRow {
-    /// The evidence for each required kind that is met.
-    pub fn of(examined: &Examined<'_>, verify: &Verify, revision: &Revision) -> Vec<Self> {
-        let winners = examined.winners(verify).into_iter();
-        let row =
-            |(kind, winner): (Requirement, &Candidate)| Self::won(examined, kind, winner, revision);
-        winners.filter_map(row).collect()
+    /// A row for each required kind that is met.
+    pub fn rows(
+        signatures: &DigestSignatures<'_>,
+        verify: &Verify,
+        revision: &Revision,
+    ) -> Vec<Self> {
+        let proven = signatures.proven(verify).into_iter();
+        proven
+            .filter_map(|(kind, candidate)| Self::new(signatures, kind, candidate, revision))
+            .collect()
     }
 
-    fn won(
-        examined: &Examined<'_>,
+    fn new(
+        signatures: &DigestSignatures<'_>,
         kind: Requirement,
-        winner: &Candidate,
+        candidate: &Candidate,
         revision: &Revision,
     ) -> Option<Self> {
-        let judged = &winner.judged;
-        let proof = judged.proof.as_ref()?;
+        let verdict = &candidate.verdict;
+        let proof = verdict.proof.as_ref()?;
         let certificate = proof.certificate.as_ref();
-        let commit_bound = judged.standing == Standing::Satisfies(Binding::Bound);
-        // What was compared may be the predicate's commit.
+        let commit_bound = verdict.result == PolicyResult::Satisfied(Binding::Bound);
+        // A bound commit may come from the predicate instead of the certificate.
         let commit = if commit_bound {
             Some(revision.to_string())
         } else {
@@ -63,10 +67,10 @@ impl VerifiedRow {
         };
         Some(Self {
             require: kind.as_str().to_owned(),
-            subject: examined.digest.to_string(),
-            platform: examined.platform.map(ToString::to_string),
-            bundle: winner.blob.to_string(),
-            predicate_type: judged.predicate_type.clone(),
+            subject: signatures.digest.to_string(),
+            platform: signatures.platform.map(ToString::to_string),
+            bundle: candidate.blob.to_string(),
+            predicate_type: verdict.predicate_type.clone(),
             signer: certificate.and_then(|found| found.identity.clone()),
             issuer: certificate.and_then(|found| found.issuer.clone()),
             source: certificate.and_then(|found| found.source.clone()),

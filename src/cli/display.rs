@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::{
-    checks::{Code, FilePlace},
-    config::Config,
-    error::Error,
-    report::causes::Cause,
+    checks::FilePlace, code::Code, config::Config, error::Error, report::causes::Cause,
     untrusted::plain,
 };
 

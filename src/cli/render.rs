@@ -11,7 +11,8 @@ use super::{
     output::Output,
 };
 use crate::{
-    checks::{Check, Code, Status},
+    checks::{Check, Status},
+    code::Code,
     config::{Config, number},
     error::Errors,
     report::{

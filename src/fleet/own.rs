@@ -5,7 +5,8 @@
 //! read from the environment is the fleet's alone. Nothing here reads a file or asks a server.
 
 use crate::{
-    checks::{Check, Code, Status},
+    checks::{Check, Status},
+    code::Code,
     config::{
         self, Config, Forge, Globs, Image, ImageInventory, Outside, OutsidePolicy, OwnPolicy,
         Report, Template,

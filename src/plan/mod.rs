@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    checks::{Approved, ApprovedImage, Check, Code, Status},
+    checks::{Approved, ApprovedImage, Check, Status},
+    code::Code,
     config::{Config, RelPath, number},
     files::{Files, ReadError, Snapshot},
     oci::Digest,

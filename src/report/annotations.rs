@@ -2,7 +2,8 @@
 
 use super::causes::{Cause, by_cause};
 use crate::{
-    checks::{Check, Code, Status},
+    checks::{Check, Status},
+    code::Code,
     config::Config,
     untrusted::workflow::{Commands, Level, Place},
 };

@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use super::{causes::by_cause, json::PlanDocument};
 use crate::{
-    checks::{Code, Status},
+    checks::Status,
+    code::Code,
     history::Entry,
     pull_request::{Marker, MarkerKind},
     untrusted::markdown,

@@ -2,7 +2,10 @@
 //!
 //! Only people and annotations see causes; documents list every check.
 
-use crate::checks::{Check, Code, FilePlace, Status};
+use crate::{
+    checks::{Check, FilePlace, Status},
+    code::Code,
+};
 
 /// At least one check; all with the same code, status and cause.
 #[derive(Debug)]

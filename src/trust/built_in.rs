@@ -1,11 +1,11 @@
-//! The trusted roots that come with the program: snapshots of the release, and the first root documents
-//! of the TUF repositories that have the current ones. The files are from an Apache-2.0 package.
+//! The built-in trusted roots: snapshots at the time of the release, and the first root documents of
+//! the TUF repositories with the current roots. The files are from an Apache-2.0 package.
 //!
-//! `scripts/roots` renews them from the published package that carries them.
+//! `scripts/roots` updates them from the published package.
 
 use super::Root;
 
-/// A trusted root that is built in.
+/// A built-in trusted root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuiltIn {
     /// Sigstore's public instance.
@@ -14,13 +14,13 @@ pub enum BuiltIn {
     GitHub,
 }
 
-/// The package that the snapshots were taken from.
+/// The package that contains the snapshots.
 pub const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1";
-/// When it was published.
+/// The publication date of the package.
 pub const BUILT_IN_DATE: &str = "2026-10-23";
 
 impl BuiltIn {
-    /// As it is configured.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sigstore => "sigstore",
@@ -36,7 +36,7 @@ impl BuiltIn {
         }
     }
 
-    /// The root document of that repository, with which the chain of its root documents begins.
+    /// The first in the chain of root documents of the TUF repository.
     pub fn first_root_document(self) -> &'static str {
         match self {
             Self::Sigstore => include_str!("roots/sigstore.tuf.json"),
@@ -44,7 +44,7 @@ impl BuiltIn {
         }
     }
 
-    /// The snapshot, as it was published.
+    /// The snapshot.
     pub fn document(self) -> &'static str {
         match self {
             Self::Sigstore => include_str!("roots/sigstore.json"),
@@ -54,9 +54,9 @@ impl BuiltIn {
 }
 
 impl Root {
-    /// A root that comes with the program. An error is a snapshot that this release cannot read.
-    pub fn built_in(which: BuiltIn) -> Result<Self, String> {
-        let mut roots = Self::parse(which.as_str(), which.document().as_bytes())?;
+    /// Parses a built-in root. An error means that the snapshot has an unsupported format.
+    pub fn built_in(root: BuiltIn) -> Result<Self, String> {
+        let mut roots = Self::parse(root.as_str(), root.document().as_bytes())?;
         roots.pop().ok_or_else(|| "it is empty".to_owned())
     }
 }

@@ -1,8 +1,8 @@
 //! Signatures of older cosign versions: a layer and its annotations, converted into a bundle.
 //!
 //! The payload is the layer; signature, certificates and log entry are its annotations (cosign,
-//! `specs/SIGNATURE_SPEC.md`). The log entry has a signed promise and no inclusion proof, which only
-//! a converted bundle may lack.
+//! `specs/SIGNATURE_SPEC.md`). The log entry has a signed promise instead of the inclusion proof that
+//! every other bundle must have.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sigstore_verify::types::Bundle;
 
-use super::{bundle::BYTES_MAX, bundle::WellFormed, claim::Claim, json};
+use super::{bundle::BYTES_MAX, bundle::ParsedBundle, claim::Claim, json};
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
@@ -21,35 +21,33 @@ const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
-/// The most certificates of a chain.
+/// The maximum length of a chain.
 const CERTIFICATES_MAX: usize = 8;
 
 /// A layer of a `.sig` image.
 #[derive(Debug, Clone)]
 pub struct CosignLayer {
-    /// Its bytes.
     pub payload: Vec<u8>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
 
 impl CosignLayer {
-    /// As a bundle.
-    pub(super) fn converted(&self) -> Result<WellFormed, String> {
+    pub(super) fn to_bundle(&self) -> Result<ParsedBundle, String> {
         if self.payload.len() > BYTES_MAX {
             return Err("the payload has more than 4 MiB".to_owned());
         }
         let claim = Claim::of_payload(&self.payload)?;
-        let signature = self.annotation(SIGNATURE);
-        let signature = signature.ok_or("malformed signature: the annotation is missing")?;
-        let entry = self.annotation(BUNDLE).map(entry).transpose()?;
-        let stamp = self.annotation(TIMESTAMP).map(timestamp).transpose()?;
-        // Version 0.1 demands a promise, which a signature with a timestamp alone does not have.
+        let Some(signature) = self.annotation(SIGNATURE) else {
+            return Err("malformed signature: the annotation is missing".to_owned());
+        };
+        let entry = self.annotation(BUNDLE).map(log_entry).transpose()?;
+        let timestamp = self.annotation(TIMESTAMP).map(timestamp).transpose()?;
+        // Version 0.1 requires a promise, which a signature with only a timestamp does not have.
         let version = if entry.is_some() { "0.1" } else { "0.2" };
         let mut material = self.key_or_certificates()?;
         material["tlogEntries"] = entry.into_iter().collect();
-        let stamps: Vec<Value> = stamp.into_iter().collect();
-        material["timestampVerificationData"] = json!({ "rfc3161Timestamps": stamps });
+        let timestamps = Vec::from_iter(timestamp);
+        material["timestampVerificationData"] = json!({ "rfc3161Timestamps": timestamps });
         let hash = STANDARD.encode(Sha256::digest(&self.payload));
         let bundle = json!({
             "mediaType": format!("application/vnd.dev.sigstore.bundle+json;version={version}"),
@@ -61,9 +59,9 @@ impl CosignLayer {
         });
         let bundle: Bundle = serde_json::from_value(bundle)
             .map_err(|error| format!("malformed signature: {error}"))?;
-        Ok(WellFormed {
+        Ok(ParsedBundle {
             bundle,
-            converted: true,
+            is_converted: true,
             message: self.payload.clone(),
             claim,
         })
@@ -78,19 +76,18 @@ impl CosignLayer {
         let Some(leaf) = self.annotation(CERTIFICATE) else {
             return Ok(json!({ "publicKey": { "hint": "" } }));
         };
-        let mut certificates = certificates(leaf)?;
-        if certificates.len() != 1 {
+        let mut chain = certificates(leaf)?;
+        if chain.len() != 1 {
             return Err("malformed signature: not exactly one certificate".to_owned());
         }
-        certificates.extend(
-            self.annotation(CHAIN)
-                .map_or(Ok(Vec::new()), self::certificates)?,
-        );
-        let certificates = certificates
-            .into_iter()
-            .map(|raw| json!({ "rawBytes": raw }));
-        let certificates: Vec<Value> = certificates.collect();
-        Ok(json!({ "x509CertificateChain": { "certificates": certificates } }))
+        if let Some(issuers) = self.annotation(CHAIN) {
+            chain.extend(certificates(issuers)?);
+        }
+        let chain: Vec<Value> = chain
+            .iter()
+            .map(|certificate| json!({ "rawBytes": certificate }))
+            .collect();
+        Ok(json!({ "x509CertificateChain": { "certificates": chain } }))
     }
 }
 
@@ -113,8 +110,8 @@ fn certificates(pem: &str) -> Result<Vec<String>, String> {
 }
 
 /// The log entry of the annotation `bundle`.
-fn entry(text: &str) -> Result<Value, String> {
-    let malformed = |what: &str| format!("malformed log entry: {what}");
+fn log_entry(text: &str) -> Result<Value, String> {
+    let malformed = |defect: &str| format!("malformed log entry: {defect}");
     let bundle = json::unique(text.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
     let payload = &bundle["Payload"];
     let number = |key: &str| {
@@ -144,9 +141,10 @@ fn entry(text: &str) -> Result<Value, String> {
 
 /// The timestamp of the annotation `rfc3161timestamp`.
 fn timestamp(text: &str) -> Result<Value, String> {
-    let stamp =
+    let document =
         json::unique(text.as_bytes()).map_err(|error| format!("malformed timestamp: {error}"))?;
-    let stamp = stamp["SignedRFC3161Timestamp"].as_str();
-    let stamp = stamp.ok_or("malformed timestamp: it is missing")?;
-    Ok(json!({ "signedTimestamp": stamp }))
+    match document["SignedRFC3161Timestamp"].as_str() {
+        Some(timestamp) => Ok(json!({ "signedTimestamp": timestamp })),
+        None => Err("malformed timestamp: it is missing".to_owned()),
+    }
 }

@@ -12,10 +12,9 @@ use crate::oci::Digest;
 
 /// An authority or a log of a trusted root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its kind.
-    pub kind: EntryKind,
-    /// Its subject or its URL.
+pub struct RootEntry {
+    pub kind: RootEntryKind,
+    /// The subject or the URL.
     pub name: String,
     /// The digest of its certificate, or the ID of the log.
     pub id: String,
@@ -25,9 +24,8 @@ pub struct Entry {
     pub until: Option<String>,
 }
 
-/// A kind of authority or log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EntryKind {
+pub enum RootEntryKind {
     /// Issues the certificates of signers.
     CertificateAuthority,
     /// Records signatures.
@@ -41,20 +39,16 @@ pub enum EntryKind {
 /// A difference between two roots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Its kind.
     pub kind: ChangeKind,
-    /// The entry of the new root; of the old one if it was removed.
-    pub entry: Entry,
+    /// The entry of the new root, or of the old root if it was removed.
+    pub entry: RootEntry,
     /// The entry of the old root, if its validity differs.
-    pub before: Option<Entry>,
+    pub before: Option<RootEntry>,
 }
 
-/// A kind of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Only the new root has the entry.
     Added,
-    /// Only the old root has the entry.
     Removed,
     /// The new root trusts the entry for a shorter time.
     Ended,
@@ -62,8 +56,8 @@ pub enum ChangeKind {
     Extended,
 }
 
-impl EntryKind {
-    /// The word of the documents.
+impl RootEntryKind {
+    /// The word in JSON documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CertificateAuthority => "certificate_authority",
@@ -75,7 +69,7 @@ impl EntryKind {
 }
 
 impl ChangeKind {
-    /// The word of the documents.
+    /// The word in JSON documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -85,31 +79,30 @@ impl ChangeKind {
         }
     }
 
-    /// Whether an older root would differ like this: roots only grow, and validity only ends.
+    /// Whether the change indicates an older root: updates of a root only add entries and end their
+    /// validity.
     pub fn is_rollback(self) -> bool {
         matches!(self, Self::Removed | Self::Extended)
     }
 }
 
-/// An entry with its validity as times. Two roots have the same entry if all of its key material is
-/// equal.
-struct Listed {
-    entry: Entry,
+struct EntryWithValidity {
+    entry: RootEntry,
     valid: Option<TimeRange>,
 }
 
-/// The kind, the key material, and the number of earlier entries with the same material.
-type Key = (EntryKind, Vec<u8>, usize);
+/// The kind, the key material, and the number of earlier entries with the same material. Two roots
+/// have the same entry if all of its key material is equal.
+type Key = (RootEntryKind, Vec<u8>, usize);
 
 /// The differences from one root to another, in the order of kinds.
 pub fn difference(old: &Root, new: &Root) -> Vec<Change> {
-    let mut before = listed(&old.trusted);
+    let mut before = entries(&old.trusted);
     let mut changes = Vec::new();
-    for (key, Listed { entry, valid }) in listed(&new.trusted) {
+    for (key, EntryWithValidity { entry, valid }) in entries(&new.trusted) {
         let Some(old) = before.remove(&key) else {
-            let kind = ChangeKind::Added;
             changes.push(Change {
-                kind,
+                kind: ChangeKind::Added,
                 entry,
                 before: None,
             });
@@ -133,10 +126,10 @@ pub fn difference(old: &Root, new: &Root) -> Vec<Change> {
 }
 
 impl Root {
-    /// Whether two roots list the same authority or log, and so belong to one instance.
+    /// Whether two roots belong to one instance: both list the same authority or log.
     pub fn shares_entry(&self, other: &Self) -> bool {
-        let others = listed(&other.trusted);
-        listed(&self.trusted)
+        let others = entries(&other.trusted);
+        entries(&self.trusted)
             .keys()
             .any(|key| others.contains_key(key))
     }
@@ -161,7 +154,7 @@ fn validity_change(old: Option<TimeRange>, new: Option<TimeRange>) -> ChangeKind
     }
 }
 
-fn listed(root: &TrustedRoot) -> BTreeMap<Key, Listed> {
+fn entries(root: &TrustedRoot) -> BTreeMap<Key, EntryWithValidity> {
     let mut entries = BTreeMap::new();
     for authority in &root.certificate_authorities {
         let CertificateAuthority {
@@ -174,7 +167,7 @@ fn listed(root: &TrustedRoot) -> BTreeMap<Key, Listed> {
         let name = [&subject.organization, &subject.common_name];
         add_authority(
             &mut entries,
-            EntryKind::CertificateAuthority,
+            RootEntryKind::CertificateAuthority,
             name,
             Some(uri),
             cert_chain
@@ -195,7 +188,7 @@ fn listed(root: &TrustedRoot) -> BTreeMap<Key, Listed> {
         let name = [&subject.organization, &subject.common_name];
         add_authority(
             &mut entries,
-            EntryKind::TimestampAuthority,
+            RootEntryKind::TimestampAuthority,
             name,
             uri.as_ref(),
             cert_chain
@@ -206,11 +199,11 @@ fn listed(root: &TrustedRoot) -> BTreeMap<Key, Listed> {
         );
     }
     let logs = root.tlogs.iter().map(|log| {
-        let kind = EntryKind::TransparencyLog;
+        let kind = RootEntryKind::TransparencyLog;
         (kind, &log.base_url, &log.log_id, &log.public_key)
     });
     let certificate_logs = root.ctlogs.iter().map(|log| {
-        let kind = EntryKind::CertificateLog;
+        let kind = RootEntryKind::CertificateLog;
         (kind, &log.base_url, &log.log_id, &log.public_key)
     });
     for (kind, url, id, key) in logs.chain(certificate_logs) {
@@ -222,29 +215,30 @@ fn listed(root: &TrustedRoot) -> BTreeMap<Key, Listed> {
 }
 
 fn add_authority<'r>(
-    entries: &mut BTreeMap<Key, Listed>,
-    kind: EntryKind,
+    entries: &mut BTreeMap<Key, EntryWithValidity>,
+    kind: RootEntryKind,
     subject: [&Option<String>; 2],
     uri: Option<&String>,
     chain: impl Iterator<Item = &'r [u8]>,
     valid: Option<TimeRange>,
 ) {
     let chain: Vec<&[u8]> = chain.collect();
-    let names = subject.into_iter().flatten().map(String::as_str);
-    let names: Vec<&str> = names.chain(uri.map(String::as_str)).collect();
+    let names: Vec<&str> = (subject.into_iter().flatten().chain(uri))
+        .map(String::as_str)
+        .collect();
     let id = Digest::of(chain.first().copied().unwrap_or_default()).to_string();
     add(entries, kind, names.join(", "), id, chain.concat(), valid);
 }
 
 fn add(
-    entries: &mut BTreeMap<Key, Listed>,
-    kind: EntryKind,
+    entries: &mut BTreeMap<Key, EntryWithValidity>,
+    kind: RootEntryKind,
     name: String,
     id: String,
     material: Vec<u8>,
     valid: Option<TimeRange>,
 ) {
-    let entry = Entry {
+    let entry = RootEntry {
         kind,
         name,
         id,
@@ -255,5 +249,5 @@ fn add(
     while entries.contains_key(&key) {
         key.2 += 1;
     }
-    entries.insert(key, Listed { entry, valid });
+    entries.insert(key, EntryWithValidity { entry, valid });
 }

@@ -1,14 +1,14 @@
-//! JSON in which every key is unique: two readers cannot understand it differently.
+//! JSON with unique keys, which has one meaning for every parser.
 //!
-//! Parsers differ in which of two equal keys they keep, and a signature covers both. Depth is bounded
-//! by the parser.
+//! Parsers differ in the value that they use for a duplicate key, and a signature covers both values.
+//! The parser bounds the depth.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The document in `bytes`; an error if it is not JSON or has a key twice.
+/// Parses a document; a duplicate key is an error.
 pub(super) fn unique(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Unique>(bytes).map(|unique| unique.0)
 }
@@ -71,7 +71,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         while let Some(key) = entries.next_key::<String>()? {
             let Unique(value) = entries.next_value()?;
             if map.contains_key(&key) {
-                return Err(A::Error::custom("a key is there twice"));
+                return Err(A::Error::custom("duplicate key"));
             }
             map.insert(key, value);
         }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_there_once_at_every_depth() {
+    fn duplicate_key_is_refused_at_every_depth() {
         for text in [
             "null",
             "[1,-2,0.5,true]",
@@ -99,7 +99,7 @@ mod tests {
             r#"{"a":1,"\u0061":2}"#,
         ] {
             let error = unique(text.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains("twice"), "{text}: {error}");
+            assert!(error.contains("duplicate key"), "{text}: {error}");
         }
         assert!(unique("[".repeat(100_000).as_bytes()).is_err());
         assert!(unique(b"{} {}").is_err());

@@ -1,4 +1,4 @@
-//! Public keys of signers: PEM in, of a kind that is strong enough.
+//! Public keys of signers: parsed from PEM, with a sufficiently strong algorithm.
 
 use sigstore_verify::{
     crypto::{KeyAlgorithm, VerificationKey, validate_raw_public_key, verify_signature},
@@ -6,12 +6,11 @@ use sigstore_verify::{
 };
 
 use super::{
-    bundle::WellFormed,
+    bundle::ParsedBundle,
     proof::{Proof, Refusal},
 };
 use crate::oci::Digest;
 
-/// The public key of a signer.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
     pub(super) der: DerPublicKey,
@@ -19,7 +18,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a PEM text (`PUBLIC KEY`); the error says what is wrong with it.
+    /// Parses a PEM text (`PUBLIC KEY`).
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         super::provider::install();
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
@@ -47,15 +46,15 @@ impl PublicKey {
         Ok(Self { der, algorithm })
     }
 
-    /// Verifies a bundle by this key alone: whoever signed it did so at any time, and nothing
-    /// recorded it. The verifier demands a log entry or a timestamp, so it is not asked.
-    pub(super) fn verify_unlogged(&self, checked: &WellFormed) -> Result<Proof, Refusal> {
-        let (signature, scheme) = match &checked.bundle.content {
+    /// Verifies only the signature by this key: the signing time is unknown, and the signature is not
+    /// logged. The verifier requires a log entry or a timestamp, so it is not used.
+    pub(super) fn verify_unlogged(&self, parsed: &ParsedBundle) -> Result<Proof, Refusal> {
+        let (signature, scheme) = match &parsed.bundle.content {
             SignatureContent::DsseEnvelope(envelope) => (
                 &envelope.signature.sig,
                 Ok(self.algorithm.default_signing_scheme()),
             ),
-            // Cosign signs payloads by way of SHA-256, whatever the key.
+            // Cosign hashes payloads with SHA-256 for every key.
             SignatureContent::MessageSignature(message) => (
                 &message.signature,
                 self.algorithm
@@ -64,7 +63,7 @@ impl PublicKey {
             _ => return Err(Refusal::new("an unknown kind of content")),
         };
         scheme
-            .and_then(|scheme| verify_signature(&self.der, &checked.message, signature, scheme))
+            .and_then(|scheme| verify_signature(&self.der, &parsed.message, signature, scheme))
             .map_err(|error| Refusal::new(error.to_string()))?;
         Ok(Proof {
             root: None,
@@ -75,7 +74,7 @@ impl PublicKey {
         })
     }
 
-    /// The SHA-256 of its DER form.
+    /// The SHA-256 of the DER form.
     pub fn digest(&self) -> Digest {
         Digest::of(self.der.as_bytes())
     }

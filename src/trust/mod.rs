@@ -1,35 +1,35 @@
 //! Signatures and attestations: bytes in, verdict out.
 //!
-//! A candidate is a bundle, or a signature by an older cosign, that is attached to an image (`find`).
-//! It is refused where its form allows two readings (`bundle`), verified within one trusted root
-//! ([`Root`]), and held against the signers of the configuration ([`Policy`]). Verification contacts
-//! no server: the roots are files or built in. Only `tuf` fetches roots, for `repin trust update`. The
-//! verifier is sigstore-verify; this module is the only one that knows it.
+//! A candidate is a bundle, or a signature by an older cosign, that is attached to an image (`search`).
+//! It is refused if its form is ambiguous (`bundle`), verified within one trusted root ([`Root`]), and
+//! compared with the signers of the configuration ([`Policy`]). Verification contacts no server: the
+//! roots are files or built in. Only `tuf` fetches roots, for `repin trust update`. Only this module
+//! uses the verifier, sigstore-verify.
 
-mod authority;
 mod built_in;
 mod bundle;
 mod claim;
 mod cosign;
 mod difference;
-mod find;
 mod json;
 mod key;
 mod policy;
 mod proof;
 mod provider;
 mod root;
+mod search;
 mod tuf;
+mod unknown_authority;
 
 pub use built_in::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn};
 pub use claim::SignedName;
 pub use cosign::CosignLayer;
-pub use difference::{Change, ChangeKind, Entry, EntryKind, difference};
-pub use find::{Candidate, Examination, Search, examine};
+pub use difference::{Change, RootEntry, difference};
 pub use key::PublicKey;
-pub use policy::{Attached, Binding, Judged, Policy, Standing, Subject};
+pub use policy::{Attachment, Binding, Policy, PolicyResult, Subject, Verdict};
 pub use proof::{Certificate, LogEntry, Proof, Refusal, RootGap};
-pub use root::{Root, RootAge};
+pub use root::{Root, RootSummary};
+pub use search::{Candidate, SearchExtent, SearchResult, search};
 pub use tuf::{Mirror, current_root};
 
 #[cfg(test)]

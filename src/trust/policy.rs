@@ -1,13 +1,13 @@
-//! The policy: one candidate, held against every signer of the configuration.
+//! The policy: compares one candidate with every signer of the configuration.
 //!
-//! A candidate is well-formed, about the digest, verified, of a kind that counts, by a configured
-//! signer, and made for the revision, or it stops at one of these ([`Standing`]). Signers are
-//! compared with what the verified certificate says, each value whole.
+//! A candidate must be well-formed, about the digest, verified, of a kind that counts, by a configured
+//! signer, and made for the revision; [`PolicyResult`] is the first condition that it does not meet.
+//! Signers are compared with whole values of the verified certificate.
 
 use std::time::SystemTime;
 
 use super::{
-    bundle::WellFormed,
+    bundle::ParsedBundle,
     claim::{BuiltCommit, Claim, SignedName},
     cosign::CosignLayer,
     key::PublicKey,
@@ -22,176 +22,173 @@ use crate::{
     oci::{Digest, Repository},
 };
 
-/// The predicate that is a signature by cosign.
+/// The predicate type of a signature by cosign.
 const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The policy of a run, with the keys and roots that it names.
+/// The policy of a run, with its keys and roots.
 #[derive(Debug)]
 pub struct Policy<'c> {
-    /// As it is configured.
     pub verify: &'c Verify,
-    /// The key of each signer that is one, in the order of the signers.
+    /// The key of each signer, in the order of the signers; `None` if a signer has no key.
     pub keys: Vec<Option<PublicKey>>,
     /// The roots, in the order of the configuration.
     pub roots: Vec<Root>,
 }
 
-/// What a candidate is held against.
+/// The image that a candidate must be about.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'s> {
     /// The name of the image.
     pub image: &'s str,
-    /// The repositories that a statement about it may refer to.
+    /// The repositories to which a statement may refer.
     pub repositories: &'s [Repository],
     /// The digest that must be signed.
     pub digest: Digest,
-    /// The revision that it must have been made for.
+    /// The revision that must have been built.
     pub revision: &'s str,
     /// The time; later signatures are refused.
     pub now: SystemTime,
 }
 
-/// What was attached to an image.
+/// The bytes of a candidate.
 #[derive(Debug, Clone)]
-pub enum Attached {
-    /// A bundle.
+pub enum Attachment {
     Bundle(Vec<u8>),
     /// A signature by an older cosign.
     Cosign(CosignLayer),
 }
 
-/// What became of one candidate.
+/// The verdict on a candidate.
 #[derive(Debug, Clone)]
-pub struct Judged {
+pub struct Verdict {
     /// The type of the predicate; `None` for payloads of cosign and malformed bundles.
     pub predicate_type: Option<String>,
-    /// What it is, where its form allowed to tell.
+    /// `None` for malformed bundles and predicates that do not count.
     pub kind: Option<Requirement>,
-    /// The repository that it refers to.
+    /// The repository to which the candidate refers.
     pub signed_name: SignedName,
-    /// What was verified, if it was.
+    /// `None` if the candidate does not verify.
     pub proof: Option<Proof>,
-    /// How far it came.
-    pub standing: Standing,
+    pub result: PolicyResult,
 }
 
-/// How far a candidate came.
+/// The first condition that a candidate does not meet, or the success.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It is malformed, about another digest, or does not verify.
+pub enum PolicyResult {
+    /// The candidate is malformed, about another digest, or does not verify.
     Invalid(Refusal),
-    /// It verifies, but no configured signer made it.
+    /// The candidate verifies, but is not by a configured signer.
     Untrusted,
-    /// A configured signer made it, but it is neither a signature nor an attestation that counts.
+    /// A configured signer signed a predicate that does not count.
     OtherKind,
-    /// A configured signer made it for another repository.
+    /// A configured signer signed it for another repository.
     OtherImage,
-    /// A configured signer made it, but it refers to no repository.
+    /// A configured signer signed it, but it refers to no repository.
     NoImage,
-    /// Everything but the commit; the reason.
+    /// Every condition but the commit is met; the reason.
     OtherCommit(String),
-    /// It meets the policy.
-    Satisfies(Binding),
+    Satisfied(Binding),
 }
 
 /// Whether a commit is bound to the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binding {
-    /// It equals the revision.
+    /// The commit equals the revision.
     Bound,
-    /// `commit: off`.
+    /// The signer has `commit: off`.
     Unbound,
 }
 
 impl Policy<'_> {
-    /// Judges what was attached to the subject.
-    pub fn judge(&self, attached: &Attached, subject: Subject<'_>) -> Judged {
-        let checked = match attached {
-            Attached::Bundle(bytes) => WellFormed::read(bytes),
-            Attached::Cosign(layer) => layer.converted(),
+    /// Compares a candidate with the policy.
+    pub fn evaluate(&self, attachment: &Attachment, subject: Subject<'_>) -> Verdict {
+        let parsed = match attachment {
+            Attachment::Bundle(bytes) => ParsedBundle::parse(bytes),
+            Attachment::Cosign(layer) => layer.to_bundle(),
         };
-        match checked {
-            Ok(checked) => self.well_formed(&checked, subject),
-            Err(why) => Judged {
+        match parsed {
+            Ok(parsed) => self.evaluate_bundle(&parsed, subject),
+            Err(reason) => Verdict {
                 predicate_type: None,
                 kind: None,
                 signed_name: SignedName::Absent,
                 proof: None,
-                standing: Standing::Invalid(Refusal::new(why)),
+                result: PolicyResult::Invalid(Refusal::new(reason)),
             },
         }
     }
 
-    fn well_formed(&self, checked: &WellFormed, subject: Subject<'_>) -> Judged {
-        let kind = self.kind(&checked.claim);
-        let signed_name = (checked.claim).repository_of(subject.digest, subject.repositories);
-        let judged = |proof, standing| Judged {
-            predicate_type: checked.claim.predicate_type.clone(),
+    fn evaluate_bundle(&self, parsed: &ParsedBundle, subject: Subject<'_>) -> Verdict {
+        let kind = self.kind(&parsed.claim);
+        let signed_name = (parsed.claim).repository_of(subject.digest, subject.repositories);
+        let verdict = |proof, result| Verdict {
+            predicate_type: parsed.claim.predicate_type.clone(),
             kind,
             signed_name: signed_name.clone(),
             proof,
-            standing,
+            result,
         };
-        if !checked.claim.is_about(subject.digest) {
-            let why = format!("it is not about {}", subject.digest);
-            return judged(None, Standing::Invalid(Refusal::new(why)));
+        if !parsed.claim.is_about(subject.digest) {
+            let reason = format!("it is not about {}", subject.digest);
+            return verdict(None, PolicyResult::Invalid(Refusal::new(reason)));
         }
-        let proven = if checked.has_key() {
-            self.by_key(checked, subject)
+        let proven = if parsed.has_key() {
+            self.verify_by_key(parsed, subject)
         } else {
-            self.by_certificate(checked, subject)
+            self.verify_by_certificate(parsed, subject)
         };
         let (proof, signers) = match proven {
             Ok(proven) => proven,
-            Err(refusal) => return judged(None, Standing::Invalid(refusal)),
+            Err(refusal) => return verdict(None, PolicyResult::Invalid(refusal)),
         };
         if signers.is_empty() {
-            return judged(Some(proof), Standing::Untrusted);
+            return verdict(Some(proof), PolicyResult::Untrusted);
         }
         let any_name = self.verify.subject_name == SubjectName::Any;
-        let standing = match &signed_name {
-            _ if kind.is_none() => Standing::OtherKind,
-            SignedName::Other(_) if !any_name => Standing::OtherImage,
-            SignedName::Absent if !any_name => Standing::NoImage,
-            _ => commit(&signers, &checked.claim, &proof, subject.revision),
+        let result = match &signed_name {
+            _ if kind.is_none() => PolicyResult::OtherKind,
+            SignedName::Other(_) if !any_name => PolicyResult::OtherImage,
+            SignedName::Absent if !any_name => PolicyResult::NoImage,
+            _ => commit_result(&signers, &parsed.claim, &proof, subject.revision),
         };
-        judged(Some(proof), standing)
+        verdict(Some(proof), result)
     }
 
-    /// What a claim counts as.
+    /// The requirement that a claim can satisfy.
     fn kind(&self, claim: &Claim) -> Option<Requirement> {
-        match claim.predicate_type.as_deref() {
-            None | Some(COSIGN_SIGN) => Some(Requirement::Signature),
-            Some(other) => {
-                let counts = self.verify.predicate_types.iter().any(|kind| kind == other);
-                counts.then_some(Requirement::Attestation)
+        match claim.predicate_type.as_ref() {
+            None => Some(Requirement::Signature),
+            Some(predicate) if predicate == COSIGN_SIGN => Some(Requirement::Signature),
+            Some(predicate) if self.verify.predicate_types.contains(predicate) => {
+                Some(Requirement::Attestation)
             }
+            Some(_) => None,
         }
     }
 
-    /// The proof of the first root in which a certificate verifies, and the signers whose it is.
-    fn by_certificate(
+    /// The proof of the first root in which the certificate verifies, and the signers that match it.
+    fn verify_by_certificate(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         subject: Subject<'_>,
     ) -> Result<(Proof, Vec<&Signer>), Refusal> {
-        let verify = |root: &Root| root.verify_certificate(checked, subject.digest, subject.now);
+        let verify = |root: &Root| root.verify_certificate(parsed, subject.digest, subject.now);
         let proof = first_proof(self.roots.iter().map(verify))?;
-        let signers = self.verify.signers.iter();
-        let signers = match &proof.certificate {
-            Some(certificate) => signers
-                .filter(|signer| signs(signer, subject.image))
-                .filter(|signer| is_of(certificate, signer, subject.revision))
-                .collect(),
-            None => Vec::new(),
-        };
+        let mut signers = Vec::new();
+        if let Some(certificate) = &proof.certificate {
+            for signer in &self.verify.signers {
+                if signs(signer, subject.image) && matches(certificate, signer, subject.revision) {
+                    signers.push(signer);
+                }
+            }
+        }
         Ok((proof, signers))
     }
 
     /// The proof by the first key that verifies, and the signers with that key.
-    fn by_key(
+    fn verify_by_key(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         subject: Subject<'_>,
     ) -> Result<(Proof, Vec<&Signer>), Refusal> {
         let mut refusal = Refusal::new("it is by a key, and `signers` lists none");
@@ -201,26 +198,28 @@ impl Policy<'_> {
                 continue;
             };
             let verified = match log {
-                LogRule::Off => key.verify_unlogged(checked),
+                LogRule::Off => key.verify_unlogged(parsed),
                 LogRule::Required => {
                     let verify =
-                        |root: &Root| root.verify_key(checked, subject.digest, key, subject.now);
+                        |root: &Root| root.verify_key(parsed, subject.digest, key, subject.now);
                     first_proof(self.roots.iter().map(verify))
                 }
             };
             match verified {
                 Ok(proof) => {
                     let (_, signers) = proven.get_or_insert((proof, Vec::new()));
-                    signers.extend(signs(signer, subject.image).then_some(signer));
+                    if signs(signer, subject.image) {
+                        signers.push(signer);
+                    }
                 }
-                Err(why) => refusal = why,
+                Err(key_refusal) => refusal = key_refusal,
             }
         }
         proven.ok_or(refusal)
     }
 }
 
-/// The first proof, or the refusal of the root that is most likely the one of the signature.
+/// The first proof, or the refusal of the root that is most likely the signature's.
 fn first_proof(proofs: impl Iterator<Item = Result<Proof, Refusal>>) -> Result<Proof, Refusal> {
     let mut closest: Option<Refusal> = None;
     for proof in proofs {
@@ -242,12 +241,12 @@ fn signs(signer: &Signer, image: &str) -> bool {
     signer.images.is_empty() || signer.images.iter().any(|name| name == image)
 }
 
-/// Whether a verified certificate is a signer's.
-fn is_of(certificate: &Certificate, signer: &Signer, revision: &str) -> bool {
+/// Whether a verified certificate matches a signer.
+fn matches(certificate: &Certificate, signer: &Signer, revision: &str) -> bool {
     let Some(identity) = certificate.identity.as_deref() else {
         return false;
     };
-    let (named, issuer, runner) = match &signer.who {
+    let (is_identity, issuer, runner) = match &signer.who {
         SignerIdentity::Workflow {
             workflow,
             git_ref,
@@ -256,92 +255,102 @@ fn is_of(certificate: &Certificate, signer: &Signer, revision: &str) -> bool {
             runner,
         } => {
             let with_revision = |git_ref: &String| git_ref.replace("{revision}", revision);
-            let named = match git_ref.as_ref().map(with_revision) {
+            let is_workflow = match git_ref.as_ref().map(with_revision) {
                 Some(git_ref) => identity == format!("{workflow}@{git_ref}"),
                 None => (certificate.workflow()).is_some_and(|(name, _)| name == workflow),
             };
             let expected = source_ref.as_ref().or(git_ref.as_ref()).map(with_revision);
-            let from_ref = match (expected, &certificate.source_ref) {
+            let is_source_ref = match (expected, &certificate.source_ref) {
                 (Some(expected), Some(found)) => *found == expected,
                 // The ref in the identity is that of the source, unless another repository calls the
                 // workflow.
                 (Some(_), None) => {
-                    source_ref.is_none() && !is_called(workflow, signer.source.as_deref())
+                    source_ref.is_none() && !is_foreign(workflow, signer.source.as_deref())
                 }
                 (None, _) => true,
             };
-            (named && from_ref, issuer, runner)
+            (is_workflow && is_source_ref, issuer, runner)
         }
         SignerIdentity::Certificate {
             identity: rule,
             issuer,
             runner,
         } => {
-            let named = match rule {
+            let is_identity = match rule {
                 IdentityRule::Exact(exact) => identity == exact,
                 IdentityRule::Pattern(pattern) => pattern.is_match(identity),
             };
-            (named, issuer, runner)
+            (is_identity, issuer, runner)
         }
         SignerIdentity::Key { .. } => return false,
     };
     let source = signer.source.as_ref();
-    let runner = match runner {
+    let is_runner = match runner {
         Runner::Any => true,
         Runner::GitHubHosted => certificate.runner.as_deref() == Some("github-hosted"),
     };
-    named
-        && runner
+    is_identity
+        && is_runner
         && signer.trigger.allow(certificate.trigger.as_deref())
         && certificate.issuer.as_ref() == Some(issuer)
         && source.is_none_or(|source| certificate.source.as_ref() == Some(source))
 }
 
-/// Whether a workflow belongs to another repository than the one that is built: it is reusable.
-fn is_called(workflow: &str, source: Option<&str>) -> bool {
-    source.is_some_and(|source| {
-        let rest = workflow.strip_prefix(source.trim_end_matches('/'));
-        !rest.is_some_and(|rest| rest.starts_with('/'))
-    })
-}
-
-/// Whether what was signed was made for the revision, by the word of any of the signers; one that
-/// binds a commit goes before one that does not.
-fn commit(signers: &[&Signer], claim: &Claim, proof: &Proof, revision: &str) -> Standing {
-    let named = |signer: &Signer| match signer.commit {
-        CommitBinding::Off => None,
-        CommitBinding::Certificate => Some(certified(proof)),
-        CommitBinding::Predicate => Some(predicate(claim, signer)),
+/// Whether a reusable workflow belongs to another repository than the source.
+fn is_foreign(workflow: &str, source: Option<&str>) -> bool {
+    let Some(source) = source else {
+        return false;
     };
-    let named: Vec<_> = signers.iter().filter_map(|signer| named(signer)).collect();
-    if named.iter().any(|commit| commit.as_deref() == Ok(revision)) {
-        return Standing::Satisfies(Binding::Bound);
-    }
-    let unbound = signers
-        .iter()
-        .any(|signer| signer.commit == CommitBinding::Off);
-    match named.into_iter().next() {
-        Some(found) if !unbound => {
-            let found = found.map_or_else(
-                |why| why,
-                |commit| format!("it was made for commit {commit}"),
-            );
-            Standing::OtherCommit(format!("{found}; the revision is {revision}"))
-        }
-        _ => Standing::Satisfies(Binding::Unbound),
+    match workflow.strip_prefix(source.trim_end_matches('/')) {
+        Some(path) => !path.starts_with('/'),
+        None => true,
     }
 }
 
-/// The commit that a certificate says was built.
-fn certified(proof: &Proof) -> Result<String, String> {
+/// Compares the commit with the revision, for each signer. A signer that binds the commit takes
+/// precedence over one that does not.
+fn commit_result(
+    signers: &[&Signer],
+    claim: &Claim,
+    proof: &Proof,
+    revision: &str,
+) -> PolicyResult {
+    let mut is_unbound = false;
+    let mut mismatch = None;
+    for signer in signers {
+        let commit = match signer.commit {
+            CommitBinding::Off => {
+                is_unbound = true;
+                continue;
+            }
+            CommitBinding::Certificate => certificate_commit(proof),
+            CommitBinding::Predicate => predicate_commit(claim, signer),
+        };
+        let reason = match commit {
+            Ok(commit) if commit == revision => return PolicyResult::Satisfied(Binding::Bound),
+            Ok(commit) => format!("it was made for commit {commit}"),
+            Err(reason) => reason,
+        };
+        mismatch.get_or_insert(reason);
+    }
+    match mismatch {
+        Some(reason) if !is_unbound => {
+            PolicyResult::OtherCommit(format!("{reason}; the revision is {revision}"))
+        }
+        _ => PolicyResult::Satisfied(Binding::Unbound),
+    }
+}
+
+/// The built commit in a certificate.
+fn certificate_commit(proof: &Proof) -> Result<String, String> {
     let certificate = proof.certificate.as_ref();
     certificate
         .and_then(|certificate| certificate.commit.clone())
         .ok_or_else(|| "the certificate names no commit".to_owned())
 }
 
-/// The commit that a statement says was built from a signer's source.
-fn predicate(claim: &Claim, signer: &Signer) -> Result<String, String> {
+/// The built commit of a signer's source in a statement.
+fn predicate_commit(claim: &Claim, signer: &Signer) -> Result<String, String> {
     let Some(source) = &signer.source else {
         return Err("the signer has no source".to_owned());
     };

@@ -1,19 +1,18 @@
-//! What a verified bundle proves, or why it does not verify.
+//! The proof of a verified bundle, or the refusal of one that does not verify.
 
 use sigstore_verify::{CertificateError, Error, TimestampError};
 
 use crate::oci::Digest;
 
-/// Why a bundle does not verify.
+/// The reason for which a bundle does not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What is wrong.
-    pub why: String,
-    /// What the trusted root lacks; `None` if a newer root would not help.
+    pub reason: String,
+    /// The missing entry of the trusted root; `None` if a newer root would not help.
     pub gap: Option<RootGap>,
 }
 
-/// What a trusted root lacks, the most likely reason of several roots last.
+/// A missing entry of a trusted root, ordered by the likelihood that the root is the signature's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RootGap {
     /// The authority that issued the certificate.
@@ -24,33 +23,31 @@ pub enum RootGap {
     Period,
 }
 
-/// What a verified bundle proves.
+/// The verified facts about a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// The root in which it verified; `None` for a key without a log.
+    /// The name of the root; `None` for a key without a log.
     pub root: Option<String>,
-    /// The certificate, if it is not by a key.
     pub certificate: Option<Certificate>,
-    /// The digest of the key, if it is by one.
+    /// The digest of the key, for a signature by a key.
     pub key: Option<Digest>,
-    /// When it was signed, by the log or the timestamp authority (RFC 3339).
+    /// The signing time according to the log or the timestamp authority (RFC 3339).
     pub time: Option<String>,
     /// The first log entry.
     pub log: Option<LogEntry>,
 }
 
-/// What a verified certificate says.
+/// The claims of a verified certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Whose it is.
     pub identity: Option<String>,
-    /// Who vouched for the identity.
+    /// The identity provider.
     pub issuer: Option<String>,
     /// The repository that was built.
     pub source: Option<String>,
     /// The commit that was built.
     pub commit: Option<String>,
-    /// The ref from which it was built.
+    /// The ref that was built.
     pub source_ref: Option<String>,
     /// The event that started the build.
     pub trigger: Option<String>,
@@ -61,15 +58,14 @@ pub struct Certificate {
 /// An entry of a transparency log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
-    /// The log.
+    /// The URL of the log.
     pub url: String,
-    /// The index of the entry.
     pub index: u64,
 }
 
 impl Certificate {
-    /// The workflow and its ref, if the identity is one. A ref begins with `refs/` or is a commit, so
-    /// that a file whose name contains `@` is never taken for another one.
+    /// The workflow and its ref, if the identity is a workflow. A ref starts with `refs/` or is a
+    /// commit, so a file name that contains `@` cannot imitate another workflow.
     pub fn workflow(&self) -> Option<(&str, &str)> {
         let (workflow, git_ref) = self.identity.as_deref()?.split_once('@')?;
         let is_ref = match git_ref.strip_prefix("refs/") {
@@ -81,27 +77,27 @@ impl Certificate {
 }
 
 impl Refusal {
-    pub(super) fn new(why: impl Into<String>) -> Self {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
         Self {
-            why: why.into(),
+            reason: reason.into(),
             gap: None,
         }
     }
 
-    pub(super) fn of(error: &Error) -> Self {
+    pub(super) fn from_error(error: &Error) -> Self {
         let is_outside_period = matches!(
             error,
             Error::Certificate(CertificateError::NoValidAuthority { .. })
                 | Error::Timestamp(TimestampError::OutsideAuthorityValidity { .. })
         );
         Self {
-            why: error.to_string(),
+            reason: error.to_string(),
             gap: is_outside_period.then_some(RootGap::Period),
         }
     }
 
-    /// How likely the root is the one of the signature: a root that lacks its authority or its log is
-    /// probably another instance's.
+    /// The likelihood that the root is the signature's: a root without its authority or its log
+    /// probably belongs to another instance.
     pub(super) fn rank(&self) -> u8 {
         match self.gap {
             Some(RootGap::Authority) => 0,

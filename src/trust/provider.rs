@@ -1,9 +1,9 @@
-//! Cryptography for the verifier: ring, which TLS uses already.
+//! Cryptography for the verifier by ring, which TLS uses already.
 //!
-//! The verifier asks its provider to check a signature over a hash, which ring cannot do: it hashes
-//! the message itself. The message is therefore kept in a scope around each verification
-//! ([`with_message`]); a hash that is not the message's is refused, and so is any without a scope.
-//! The provider is process-wide and installed once. It only verifies.
+//! The verifier checks signatures over a hash, which ring cannot do: it hashes the message itself.
+//! Each verification therefore has a scope with the message ([`with_message`]); the hash of another
+//! message is refused, and so is every hash outside a scope. The provider is process-wide and
+//! installed once. It only verifies.
 
 use std::cell::RefCell;
 
@@ -23,19 +23,18 @@ thread_local! {
 #[derive(Debug)]
 struct Ring;
 
-/// A hash that is being computed.
 struct Hash(digest::Context);
 
-/// Ends a scope, also where the work inside it panics.
+/// Clears the message when it is dropped, so that a panic ends the scope.
 struct Scope;
 
-/// Installs the provider, once however often it is called.
+/// Installs the provider, unless it is already installed.
 pub(super) fn install() {
-    // An error is a provider that is installed already: this one, since no other exists.
+    // An error means that this provider, the only one, is already installed.
     let _ = install_default_provider(&Ring);
 }
 
-/// Does `work`, during which a signature over the hash of `message` can be verified.
+/// Runs `work`, which can verify signatures over the hash of `message`.
 pub(super) fn with_message<T>(message: &[u8], work: impl FnOnce() -> T) -> T {
     MESSAGE.with(|slot| slot.replace(Some(message.to_vec())));
     let _scope = Scope;
@@ -84,11 +83,14 @@ impl CryptoProvider for Ring {
     ) -> Result<()> {
         let unsupported = || Error::UnsupportedAlgorithm(scheme.name().to_owned());
         let hashing = hashing(scheme.hash_algorithm().ok_or_else(unsupported)?)?;
-        let message = MESSAGE.with(|slot| slot.borrow().clone());
-        let message = message.filter(|message| digest::digest(hashing, message).as_ref() == hash);
-        let message = message
-            .ok_or_else(|| Error::Verification("the signed message is unknown".to_owned()))?;
-        self.verify_raw(scheme, key, &message, signature)
+        match MESSAGE.with(|slot| slot.borrow().clone()) {
+            Some(message) if digest::digest(hashing, &message).as_ref() == hash => {
+                self.verify_raw(scheme, key, &message, signature)
+            }
+            _ => Err(Error::Verification(
+                "the signed message is unknown".to_owned(),
+            )),
+        }
     }
 }
 
@@ -128,12 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_verified_only_inside_the_scope_of_its_message() {
-        let chance = SystemRandom::new();
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &chance).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.as_ref(), &chance)
-            .unwrap();
-        let signed = key.sign(&chance, b"message").unwrap();
+    fn hash_is_verified_only_in_the_scope_of_its_message() {
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random)
+                .unwrap();
+        let signed = key.sign(&random, b"message").unwrap();
         let hash = digest::digest(&digest::SHA256, b"message");
         let verify = |hash: &[u8]| {
             let public = key.public_key().as_ref();
@@ -148,7 +151,7 @@ mod tests {
         let other = digest::digest(&digest::SHA256, b"other");
         assert!(with_message(b"message", || verify(other.as_ref())).is_err());
         assert!(with_message(b"other", || verify(hash.as_ref())).is_err());
-        // The scope before has ended.
+        // Outside a scope.
         assert!(verify(hash.as_ref()).is_err());
     }
 }

@@ -1,9 +1,10 @@
-//! Trusted roots: the authorities and logs whose word counts, and bundles verified within one.
+//! Trusted roots: trusted authorities and logs, and the verification of bundles within one root.
 //!
-//! Nothing is mixed between roots. What a bundle must hold follows from the root and never from
-//! what the bundle lacks: a root with logs demands a log entry with its inclusion proof, one without
-//! demands a timestamp, one with certificate transparency logs demands their promise in the
-//! certificate. Nothing is fetched, and no clock decides but to refuse times in the future.
+//! A bundle is verified with the authorities and logs of a single root. The root determines the
+//! required evidence, whatever the bundle contains: a root with logs requires a log entry with its
+//! inclusion proof, a root without logs requires a timestamp, and a root with certificate transparency
+//! logs requires their promise in the certificate. Verification sends no requests, and uses the clock
+//! only to refuse times in the future.
 
 use std::{fmt, time::SystemTime};
 
@@ -11,72 +12,75 @@ use sigstore_verify::{
     PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
     crypto::parse_certificate_info,
     trust_root::TrustedRoot,
-    types::{Artifact, Bundle, DerCertificate, Sha256Hash, TimeRange, TransparencyLogEntry},
+    types::{Artifact, Bundle, DerCertificate, Sha256Hash, TimeRange},
 };
 
 use super::{
-    bundle::WellFormed,
+    bundle::ParsedBundle,
     key::PublicKey,
     proof::{Certificate, LogEntry, Proof, Refusal},
     provider,
 };
 use crate::oci::Digest;
 
-/// One trusted root.
+/// A trusted root.
 pub struct Root {
-    /// As it is configured.
+    /// The name in the configuration.
     pub name: String,
     pub(super) trusted: TrustedRoot,
     verifier: Verifier,
 }
 
-/// Whose word counts in a root, and until when.
+/// The numbers of authorities and logs of a trusted root, and the ends of their validity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootAge {
-    /// How many certificate authorities it has.
+pub struct RootSummary {
+    /// The number of certificate authorities.
     pub authorities: usize,
-    /// How many transparency logs.
+    /// The number of transparency logs.
     pub logs: usize,
-    /// How many timestamp authorities.
+    /// The number of timestamp authorities.
     pub timestamp_authorities: usize,
-    /// The end of the youngest certificate that issues signing certificates.
+    /// The last end of a certificate authority.
     pub signing_until: Option<SystemTime>,
-    /// The end of the youngest certificate that stamps.
-    pub stamping_until: Option<SystemTime>,
+    /// The last end of a timestamp authority.
+    pub timestamping_until: Option<SystemTime>,
 }
 
-impl RootAge {
-    /// The end that comes first.
+impl RootSummary {
+    /// The earlier of the two ends.
     pub fn until(&self) -> Option<SystemTime> {
-        let ends = [self.signing_until, self.stamping_until];
+        let ends = [self.signing_until, self.timestamping_until];
         ends.into_iter().flatten().min()
     }
 }
 
 impl Root {
-    /// Reads a `trusted_root.json`, or each line of a `.jsonl`; at least one root.
+    /// Parses a `trusted_root.json`, or each line of a `.jsonl`, into at least one root.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Self>, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        // A document may take many lines; several documents take one line each.
-        let whole = match super::json::unique(bytes) {
-            Ok(document) => return Ok(vec![Self::of(name, document)?]),
+        // A single document may have many lines; multiple documents have one line each.
+        let file_error = match super::json::unique(bytes) {
+            Ok(document) => return Ok(vec![Self::from_document(name, document)?]),
             Err(error) => error,
         };
         let mut roots = Vec::new();
-        for (at, line) in text.lines().enumerate() {
+        for (index, line) in text.lines().enumerate() {
             if line.trim().is_empty() {
                 continue;
             }
-            let document = super::json::unique(line.as_bytes());
-            // The parser's own message may contain text of the file.
-            let document = document.map_err(|error| {
-                let (line, column) = match at {
-                    0 => (whole.line(), whole.column()),
-                    _ => (at + 1, error.column()),
-                };
-                format!("it is not a trusted root: line {line}, column {column}")
-            })?;
-            roots.push(Self::of(name, document)?);
+            match super::json::unique(line.as_bytes()) {
+                Ok(document) => roots.push(Self::from_document(name, document)?),
+                // The message of the parser is omitted, because it may contain text of the file.
+                Err(error) => {
+                    let (line, column) = match index {
+                        0 => (file_error.line(), file_error.column()),
+                        _ => (index + 1, error.column()),
+                    };
+                    return Err(format!(
+                        "it is not a trusted root: line {line}, column {column}"
+                    ));
+                }
+            }
         }
         if roots.is_empty() {
             return Err("it is empty".to_owned());
@@ -84,15 +88,18 @@ impl Root {
         Ok(roots)
     }
 
-    fn of(name: &str, document: serde_json::Value) -> Result<Self, String> {
+    fn from_document(name: &str, document: serde_json::Value) -> Result<Self, String> {
         provider::install();
         let trusted: TrustedRoot = serde_json::from_value(document)
             .map_err(|_| "it is not a trusted root (`application/vnd.dev.sigstore.trustedroot`)")?;
-        let nobody = trusted.certificate_authorities.is_empty()
+        let is_empty = trusted.certificate_authorities.is_empty()
             && trusted.tlogs.is_empty()
             && trusted.timestamp_authorities.is_empty();
-        if nobody {
-            return Err("it trusts nobody: no authority and no log".to_owned());
+        if is_empty {
+            return Err(
+                "it lists no certificate authority, no transparency log and no timestamp authority"
+                    .to_owned(),
+            );
         }
         let verifier = Verifier::new(&trusted).map_err(|error| error.to_string())?;
         Ok(Self {
@@ -105,21 +112,21 @@ impl Root {
     /// Verifies a bundle with a certificate, about `subject`.
     pub(super) fn verify_certificate(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         subject: Digest,
         now: SystemTime,
     ) -> Result<Proof, Refusal> {
-        self.certificate_proof(checked, subject, now)
-            .map_err(|refusal| self.unknown_signer(&checked.bundle).unwrap_or(refusal))
+        self.certificate_proof(parsed, subject, now)
+            .map_err(|refusal| self.unknown_signer(&parsed.bundle).unwrap_or(refusal))
     }
 
     fn certificate_proof(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         subject: Digest,
         now: SystemTime,
     ) -> Result<Proof, Refusal> {
-        self.demand(checked)?;
+        self.check_evidence(parsed)?;
         let mut policy = VerificationPolicy::any_identity();
         if self.trusted.tlogs.is_empty() {
             policy = policy.skip_tlog_unsafe();
@@ -127,15 +134,15 @@ impl Root {
         if self.trusted.ctlogs.is_empty() {
             policy = policy.skip_sct();
         }
-        let result = provider::with_message(&checked.message, || {
+        let result = provider::with_message(&parsed.message, || {
             self.verifier
-                .verify(artifact(checked, subject), &checked.bundle, &policy)
-        });
-        let result = result.map_err(|error| Refusal::of(&error))?;
-        let info = result
-            .certificate()
-            .filter(|_| result.certificate_verified());
-        let info = info.ok_or_else(|| Refusal::new("its certificate was not verified"))?;
+                .verify(artifact(parsed, subject), &parsed.bundle, &policy)
+        })
+        .map_err(|error| Refusal::from_error(&error))?;
+        let info = match result.certificate() {
+            Some(info) if result.certificate_verified() => info,
+            _ => return Err(Refusal::new("its certificate was not verified")),
+        };
         let claims = &info.ci_claims;
         let certificate = Certificate {
             identity: info.identity.as_ref().map(ToString::to_string),
@@ -147,103 +154,98 @@ impl Root {
                 .or_else(|| claims.deprecated_github.workflow_trigger.clone()),
             runner: claims.runner_environment.clone(),
         };
-        self.proof(checked, &result, now, Some(certificate), None)
+        self.proof(parsed, &result, now, Some(certificate), None)
     }
 
     /// Verifies a bundle by a key, about `subject`.
     pub(super) fn verify_key(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         subject: Digest,
         key: &PublicKey,
         now: SystemTime,
     ) -> Result<Proof, Refusal> {
-        self.key_proof(checked, subject, key, now)
-            .map_err(|refusal| self.unknown_log(&checked.bundle).unwrap_or(refusal))
+        self.key_proof(parsed, subject, key, now)
+            .map_err(|refusal| self.unknown_log(&parsed.bundle).unwrap_or(refusal))
     }
 
     fn key_proof(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         subject: Digest,
         key: &PublicKey,
         now: SystemTime,
     ) -> Result<Proof, Refusal> {
-        self.demand(checked)?;
+        self.check_evidence(parsed)?;
         let mut policy = PublicKeyVerificationPolicy::new(key.der.clone());
         if self.trusted.tlogs.is_empty() {
             policy = policy.skip_tlog_unsafe();
         }
-        let result = provider::with_message(&checked.message, || {
+        let result = provider::with_message(&parsed.message, || {
             self.verifier
-                .verify(artifact(checked, subject), &checked.bundle, &policy)
-        });
-        let result = result.map_err(|error| Refusal::of(&error))?;
-        self.proof(checked, &result, now, None, Some(key.digest()))
+                .verify(artifact(parsed, subject), &parsed.bundle, &policy)
+        })
+        .map_err(|error| Refusal::from_error(&error))?;
+        self.proof(parsed, &result, now, None, Some(key.digest()))
     }
 
-    /// What this root demands of every bundle, and the verifier only of some.
-    fn demand(&self, checked: &WellFormed) -> Result<(), Refusal> {
-        let material = &checked.bundle.verification_material;
+    /// Requires the evidence that the verifier requires of some bundles only.
+    fn check_evidence(&self, parsed: &ParsedBundle) -> Result<(), Refusal> {
+        let material = &parsed.bundle.verification_material;
         if self.trusted.tlogs.is_empty() {
-            let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
-            return if stamps.is_empty() {
-                Err(Refusal::new(
-                    "the timestamp is missing, which a root without logs demands",
-                ))
-            } else {
-                Ok(())
-            };
+            let timestamps = &material.timestamp_verification_data.rfc3161_timestamps;
+            if timestamps.is_empty() {
+                return Err(Refusal::new(
+                    "the timestamp is missing, which a root without logs requires",
+                ));
+            }
+            return Ok(());
         }
         if material.tlog_entries.is_empty() {
             return Err(Refusal::new(
-                "the log entry is missing, which the root demands",
+                "the log entry is missing, which the root requires",
             ));
         }
-        let proven = |entry: &TransparencyLogEntry| {
-            if checked.converted {
+        for entry in &material.tlog_entries {
+            let has_proof = if parsed.is_converted {
                 entry.inclusion_promise.is_some()
             } else {
                 entry.inclusion_proof.is_some()
+            };
+            if !has_proof {
+                return Err(Refusal::new("a log entry is without its inclusion proof"));
             }
-        };
-        if material.tlog_entries.iter().all(proven) {
-            Ok(())
-        } else {
-            Err(Refusal::new("a log entry is without its inclusion proof"))
         }
+        Ok(())
     }
 
-    /// Whose word counts, and until when.
-    pub fn age(&self) -> RootAge {
-        let signing = self.trusted.certificate_authorities.iter();
-        let signing = signing.map(|authority| {
-            let certificates = authority.cert_chain.certificates.first();
-            end(
-                certificates.map(|entry| &entry.raw_bytes),
-                authority.valid_for,
-            )
+    pub fn summary(&self) -> RootSummary {
+        let TrustedRoot {
+            certificate_authorities,
+            timestamp_authorities,
+            tlogs,
+            ..
+        } = &self.trusted;
+        let signing = certificate_authorities.iter().filter_map(|authority| {
+            let certificate = authority.cert_chain.certificates.first()?;
+            end(&certificate.raw_bytes, authority.valid_for)
         });
-        let stamping = self.trusted.timestamp_authorities.iter();
-        let stamping = stamping.map(|authority| {
-            let certificates = authority.cert_chain.certificates.first();
-            end(
-                certificates.map(|entry| &entry.raw_bytes),
-                authority.valid_for,
-            )
+        let timestamping = timestamp_authorities.iter().filter_map(|authority| {
+            let certificate = authority.cert_chain.certificates.first()?;
+            end(&certificate.raw_bytes, authority.valid_for)
         });
-        RootAge {
-            authorities: self.trusted.certificate_authorities.len(),
-            logs: self.trusted.tlogs.len(),
-            timestamp_authorities: self.trusted.timestamp_authorities.len(),
-            signing_until: signing.flatten().max(),
-            stamping_until: stamping.flatten().max(),
+        RootSummary {
+            authorities: certificate_authorities.len(),
+            logs: tlogs.len(),
+            timestamp_authorities: timestamp_authorities.len(),
+            signing_until: signing.max(),
+            timestamping_until: timestamping.max(),
         }
     }
 
     fn proof(
         &self,
-        checked: &WellFormed,
+        parsed: &ParsedBundle,
         result: &VerificationResult,
         now: SystemTime,
         certificate: Option<Certificate>,
@@ -263,18 +265,15 @@ impl Root {
             certificate,
             key,
             time: times.iter().min().map(ToString::to_string),
-            log: self.log_entry(&checked.bundle),
+            log: self.log_entry(&parsed.bundle),
         })
     }
 
-    /// The first log entry, where it is of a log that the root knows.
+    /// The first log entry, if the root lists its log.
     fn log_entry(&self, bundle: &Bundle) -> Option<LogEntry> {
         let entry = bundle.verification_material.tlog_entries.first()?;
-        let log = self
-            .trusted
-            .tlogs
-            .iter()
-            .find(|log| log.log_id == entry.log_id)?;
+        let mut logs = self.trusted.tlogs.iter();
+        let log = logs.find(|log| log.log_id == entry.log_id)?;
         Some(LogEntry {
             url: log.base_url.clone(),
             index: entry.log_index.get(),
@@ -288,18 +287,20 @@ impl fmt::Debug for Root {
     }
 }
 
-/// When an authority ends: its certificate, or its window in the root, whichever is first.
-fn end(certificate: Option<&DerCertificate>, window: Option<TimeRange>) -> Option<SystemTime> {
-    let info = parse_certificate_info(certificate?).ok()?;
-    let ends = [Some(info.not_after), window.and_then(|window| window.end)];
+/// The end of an authority: of its certificate or of its validity in the root, whichever is first.
+fn end(certificate: &DerCertificate, validity: Option<TimeRange>) -> Option<SystemTime> {
+    let info = parse_certificate_info(certificate).ok()?;
+    let ends = [
+        Some(info.not_after),
+        validity.and_then(|validity| validity.end),
+    ];
     ends.into_iter().flatten().min().map(SystemTime::from)
 }
 
-/// What was signed, as the verifier takes it: a statement is about a digest, a converted signature
-/// is over its payload.
-fn artifact(checked: &WellFormed, subject: Digest) -> Artifact<'_> {
-    if checked.converted {
-        return Artifact::Blob(&checked.message);
+/// The signed artifact: the payload of a converted signature, or the subject's digest of a statement.
+fn artifact(parsed: &ParsedBundle, subject: Digest) -> Artifact<'_> {
+    if parsed.is_converted {
+        return Artifact::Blob(&parsed.message);
     }
     Sha256Hash::new(subject.bytes()).into()
 }

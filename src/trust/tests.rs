@@ -1,4 +1,4 @@
-//! Each rule of the module against candidates of an authority of our own, and against real bundles
+//! Each rule of the module, with candidates of a test authority and real bundles
 //! (`testdata/sigstore`).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,7 +27,7 @@ mod conformance;
 mod real;
 mod shapes;
 
-/// The predicate of a signature by cosign.
+/// The predicate type of a signature by cosign.
 const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 const OTHER: &str = "2222222222222222222222222222222222222222";
@@ -47,7 +47,7 @@ fn at(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap())
 }
 
-/// A policy that is as configured in a few words, and its verdicts.
+/// A policy and its verdicts.
 struct Rules {
     verify: Verify,
     keys: Vec<Option<PublicKey>>,
@@ -125,7 +125,7 @@ impl Rules {
         Self { roots, ..self }
     }
 
-    fn judge(&self, attached: &Attached) -> Judged {
+    fn evaluate(&self, attachment: &Attachment) -> Verdict {
         let roots = self.roots.iter();
         let policy = Policy {
             verify: &self.verify,
@@ -134,8 +134,8 @@ impl Rules {
                 .flat_map(|root| Root::parse("root.json", root.to_string().as_bytes()).unwrap())
                 .collect(),
         };
-        policy.judge(
-            attached,
+        policy.evaluate(
+            attachment,
             Subject {
                 image: "app",
                 repositories: &repositories(),
@@ -146,27 +146,27 @@ impl Rules {
         )
     }
 
-    fn of(&self, bundle: &Value) -> Standing {
-        self.judge(&Attached::Bundle(bundle.to_string().into_bytes()))
-            .standing
+    fn result(&self, bundle: &Value) -> PolicyResult {
+        self.evaluate(&Attachment::Bundle(bundle.to_string().into_bytes()))
+            .result
     }
 
-    /// Why a bundle is invalid.
+    /// The reason for which a bundle is invalid.
     #[track_caller]
-    fn invalid(&self, bundle: &Value) -> String {
-        match self.of(bundle) {
-            Standing::Invalid(refusal) => refusal.why,
+    fn refusal(&self, bundle: &Value) -> String {
+        match self.result(bundle) {
+            PolicyResult::Invalid(refusal) => refusal.reason,
             other => panic!("{other:?}"),
         }
     }
 
-    fn cosign(&self, signing: &Signing, payload: &[u8], key: Option<&str>) -> Judged {
-        self.judge(&layer(signing, payload, key))
+    fn cosign(&self, signing: &Signing, payload: &[u8], key: Option<&str>) -> Verdict {
+        self.evaluate(&layer(signing, payload, key))
     }
 }
 
-fn layer(signing: &Signing, payload: &[u8], key: Option<&str>) -> Attached {
-    Attached::Cosign(CosignLayer {
+fn layer(signing: &Signing, payload: &[u8], key: Option<&str>) -> Attachment {
+    Attachment::Cosign(CosignLayer {
         payload: payload.to_vec(),
         annotations: signing.annotations(payload, key).into_iter().collect(),
     })
@@ -176,15 +176,15 @@ fn build() -> Value {
     provenance(IMAGE, &digest().hex(), COMMIT)
 }
 
-const BOUND: Standing = Standing::Satisfies(Binding::Bound);
-const UNBOUND: Standing = Standing::Satisfies(Binding::Unbound);
+const BOUND: PolicyResult = PolicyResult::Satisfied(Binding::Bound);
+const UNBOUND: PolicyResult = PolicyResult::Satisfied(Binding::Unbound);
 
-/// The certificate in a bundle, which may be replaced.
+/// The certificate in a bundle.
 fn certificate(bundle: &mut Value) -> &mut Value {
     &mut bundle["verificationMaterial"]["certificate"]["rawBytes"]
 }
 
-/// A bundle whose certificate is these bytes.
+/// A bundle with these bytes as its certificate.
 fn with_certificate(der: &[u8]) -> Value {
     let mut bundle = Signing::of(COMMIT).bundle(&build());
     *certificate(&mut bundle) = json!(STANDARD.encode(der));
@@ -197,31 +197,31 @@ fn certificates_that_recurse_are_refused() {
     for _ in 0..10_000 {
         nested = authority::der::tlv(0x30, &nested);
     }
-    rules().invalid(&with_certificate(&nested));
-    // Within a certificate, too: as one more extension.
+    rules().refusal(&with_certificate(&nested));
+    // As an extension of a certificate.
     let mut whole = Signing::of(COMMIT).certificate();
     whole.extend(&nested);
-    rules().invalid(&with_certificate(&whole));
-    // And without an end.
+    rules().refusal(&with_certificate(&whole));
+    // Without an end.
     for endless in [
         &[0x30, 0x80][..],
         &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
         &[0x3f],
     ] {
-        rules().invalid(&with_certificate(&endless.repeat(10_000)));
+        rules().refusal(&with_certificate(&endless.repeat(10_000)));
     }
 }
 
 #[test]
-fn certificates_with_odd_times_are_refused() {
+fn certificates_with_malformed_times_are_refused() {
     let mut bundle = Signing::of(COMMIT).bundle(&build());
-    assert_eq!(rules().of(&bundle), BOUND);
+    assert_eq!(rules().result(&bundle), BOUND);
     let der = STANDARD
         .decode(certificate(&mut bundle).as_str().unwrap())
         .unwrap();
-    let time = der.windows(2).position(|tag| tag == [0x17, 13]);
-    let time = time.expect("a UTCTime of 13 bytes") + 2;
-    for odd in [
+    let tag = der.windows(2).position(|tag| tag == [0x17, 13]);
+    let time = tag.expect("a UTCTime of 13 bytes") + 2;
+    for malformed in [
         "991332250000Z",
         "000000000000Z",
         "240230000000Z",
@@ -233,20 +233,20 @@ fn certificates_with_odd_times_are_refused() {
         "zzzzzzzzzzzzz",
     ] {
         let mut changed = der.clone();
-        changed[time..time + 13].copy_from_slice(odd.as_bytes());
+        changed[time..time + 13].copy_from_slice(malformed.as_bytes());
         *certificate(&mut bundle) = json!(STANDARD.encode(changed));
-        rules().invalid(&bundle);
+        rules().refusal(&bundle);
     }
 }
 
 #[test]
 fn attestation_by_the_workflow_for_the_revision_satisfies() {
     let bundle = Signing::of(COMMIT).bundle(&build());
-    let judged = rules().judge(&Attached::Bundle(bundle.to_string().into_bytes()));
-    assert_eq!(judged.standing, BOUND);
-    assert_eq!(judged.kind, Some(Requirement::Attestation));
-    assert_eq!(judged.predicate_type.as_deref(), Some(SLSA));
-    let proof = judged.proof.unwrap();
+    let verdict = rules().evaluate(&Attachment::Bundle(bundle.to_string().into_bytes()));
+    assert_eq!(verdict.result, BOUND);
+    assert_eq!(verdict.kind, Some(Requirement::Attestation));
+    assert_eq!(verdict.predicate_type.as_deref(), Some(SLSA));
+    let proof = verdict.proof.unwrap();
     assert_eq!(
         proof,
         Proof {
@@ -271,80 +271,80 @@ fn attestation_by_the_workflow_for_the_revision_satisfies() {
 }
 
 #[test]
-fn certificate_is_by_the_authority_for_signing_code_and_promised_to_the_log() {
+fn certificate_requires_authority_usage_and_log_promise() {
     let with = |change: fn(&mut Signing)| {
         let mut signing = Signing::of(COMMIT);
         change(&mut signing);
-        rules().invalid(&signing.bundle(&build()))
+        rules().refusal(&signing.bundle(&build()))
     };
-    let why = with(|signing| signing.ca = "stranger");
-    assert!(why.contains("unknown certificate authority"), "{why}");
-    let why = with(|signing| signing.usage = "1.3.6.1.5.5.7.3.1");
-    assert!(why.contains("certificate chain"), "{why}");
-    let why = with(|signing| signing.ct = None);
-    assert!(why.contains("missing SCT"), "{why}");
-    let why = with(|signing| signing.ct = Some("stranger"));
+    let reason = with(|signing| signing.ca = "stranger");
+    assert!(reason.contains("unknown certificate authority"), "{reason}");
+    let reason = with(|signing| signing.usage = "1.3.6.1.5.5.7.3.1");
+    assert!(reason.contains("certificate chain"), "{reason}");
+    let reason = with(|signing| signing.ct = None);
+    assert!(reason.contains("missing SCT"), "{reason}");
+    let reason = with(|signing| signing.ct = Some("stranger"));
     let unknown = "unknown certificate transparency log";
-    assert!(why.starts_with(unknown), "{why}");
+    assert!(reason.starts_with(unknown), "{reason}");
 }
 
 #[test]
-fn root_without_transparency_of_certificates_demands_no_promise() {
+fn root_without_certificate_logs_requires_no_promise() {
     let mut signing = Signing::of(COMMIT);
     signing.ct = None;
     let mut root = root();
     root["ctlogs"] = json!([]);
     assert_eq!(
-        rules().roots(vec![root]).of(&signing.bundle(&build())),
+        rules().roots(vec![root]).result(&signing.bundle(&build())),
         BOUND
     );
 }
 
 #[test]
-fn root_with_logs_demands_an_entry_with_its_proof() {
-    let stamped = Signing {
+fn root_with_logs_requires_an_entry_with_its_proof() {
+    let timestamped = Signing {
         stamp: Some("tsa"),
         ..Signing::of(COMMIT)
     };
-    assert_eq!(rules().of(&stamped.bundle(&build())), BOUND);
+    assert_eq!(rules().result(&timestamped.bundle(&build())), BOUND);
     let unlogged = Signing {
         log: None,
-        ..stamped.clone()
+        ..timestamped.clone()
     };
-    let why = rules().invalid(&unlogged.bundle(&build()));
-    assert!(why.contains("the log entry is missing"), "{why}");
+    let reason = rules().refusal(&unlogged.bundle(&build()));
+    assert!(reason.contains("the log entry is missing"), "{reason}");
     let stranger = Signing {
         log: Some("stranger"),
-        ..stamped.clone()
+        ..timestamped.clone()
     };
-    rules().invalid(&stranger.bundle(&build()));
+    rules().refusal(&stranger.bundle(&build()));
 
     let change = |path: &str, value: Value| {
-        let mut bundle = stamped.bundle(&build());
+        let mut bundle = timestamped.bundle(&build());
         *bundle
             .pointer_mut(&format!("/verificationMaterial/tlogEntries/0{path}"))
             .unwrap() = value;
-        rules().invalid(&bundle)
+        rules().refusal(&bundle)
     };
-    let why = change("/inclusionProof", Value::Null);
-    assert!(why.contains("without its inclusion proof"), "{why}");
+    let reason = change("/inclusionProof", Value::Null);
+    assert!(reason.contains("without its inclusion proof"), "{reason}");
     let hash = STANDARD.encode([7; 32]);
-    let why = change("/inclusionProof/hashes", json!([hash]));
-    assert!(why.contains("inclusion proof"), "{why}");
-    let bundle = stamped.bundle(&build());
-    let note = &bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["checkpoint"];
-    let note = note["envelope"]
+    let reason = change("/inclusionProof/hashes", json!([hash]));
+    assert!(reason.contains("inclusion proof"), "{reason}");
+    let bundle = timestamped.bundle(&build());
+    let entry = &bundle["verificationMaterial"]["tlogEntries"][0];
+    let checkpoint = entry["inclusionProof"]["checkpoint"]["envelope"]
         .as_str()
         .unwrap()
         .replace("log.example - 1", "log.example - 2");
-    let why = change("/inclusionProof/checkpoint/envelope", json!(note));
-    assert!(why.contains("checkpoint"), "{why}");
-    let why = change("/integratedTime", json!((NOW + 1).to_string()));
-    assert!(why.contains("promise"), "{why}");
+    let reason = change("/inclusionProof/checkpoint/envelope", json!(checkpoint));
+    assert!(reason.contains("checkpoint"), "{reason}");
+    let reason = change("/integratedTime", json!((NOW + 1).to_string()));
+    assert!(reason.contains("promise"), "{reason}");
 }
 
 #[test]
-fn every_entry_needs_its_proof() {
+fn every_log_entry_requires_its_proof() {
     let mut bundle = Signing::of(COMMIT).bundle(&build());
     let entries = bundle["verificationMaterial"]["tlogEntries"]
         .as_array_mut()
@@ -352,24 +352,24 @@ fn every_entry_needs_its_proof() {
     let mut second = entries[0].clone();
     second["inclusionProof"] = Value::Null;
     entries.push(second);
-    let why = rules().invalid(&bundle);
-    assert!(why.contains("without its inclusion proof"), "{why}");
+    let reason = rules().refusal(&bundle);
+    assert!(reason.contains("without its inclusion proof"), "{reason}");
 }
 
 #[test]
-fn an_entry_is_about_these_bytes() {
+fn log_entry_of_another_bundle_is_refused() {
     let mut bundle = Signing::of(COMMIT).bundle(&build());
-    let mut twin = provenance(IMAGE, &digest().hex(), OTHER);
-    twin["subject"][0]["name"] = json!("twin");
-    let other = Signing::of(COMMIT).bundle(&twin);
+    let mut statement = provenance(IMAGE, &digest().hex(), OTHER);
+    statement["subject"][0]["name"] = json!("other");
+    let other = Signing::of(COMMIT).bundle(&statement);
     bundle["verificationMaterial"]["tlogEntries"] =
         other["verificationMaterial"]["tlogEntries"].clone();
-    let why = rules().invalid(&bundle);
-    assert!(why.contains("does not match"), "{why}");
+    let reason = rules().refusal(&bundle);
+    assert!(reason.contains("does not match"), "{reason}");
 }
 
 #[test]
-fn root_without_logs_demands_a_timestamp_by_its_authority() {
+fn root_without_logs_requires_a_timestamp() {
     let private = || rules().roots(vec![root_without_logs()]);
     let signing = |stamp| Signing {
         log: None,
@@ -377,25 +377,25 @@ fn root_without_logs_demands_a_timestamp_by_its_authority() {
         stamp,
         ..Signing::of(COMMIT)
     };
-    let judged = private().judge(&Attached::Bundle(
+    let verdict = private().evaluate(&Attachment::Bundle(
         signing(Some("tsa"))
             .bundle(&build())
             .to_string()
             .into_bytes(),
     ));
-    assert_eq!(judged.standing, BOUND);
-    let proof = judged.proof.unwrap();
+    assert_eq!(verdict.result, BOUND);
+    let proof = verdict.proof.unwrap();
     assert_eq!(proof.time.as_deref(), Some("2024-06-01T12:00:00Z"));
     assert_eq!(proof.log, None);
-    let why = private().invalid(&signing(None).bundle(&build()));
-    assert!(why.contains("timestamp is missing"), "{why}");
-    private().invalid(&signing(Some("stranger")).bundle(&build()));
-    // A logged bundle is none of such a root's: its log is unknown.
-    private().invalid(&Signing::of(COMMIT).bundle(&build()));
+    let reason = private().refusal(&signing(None).bundle(&build()));
+    assert!(reason.contains("timestamp is missing"), "{reason}");
+    private().refusal(&signing(Some("stranger")).bundle(&build()));
+    // The log of a logged bundle is unknown.
+    private().refusal(&Signing::of(COMMIT).bundle(&build()));
 }
 
 #[test]
-fn time_that_no_authority_covers_hints_at_an_old_root() {
+fn time_outside_validity_is_a_period_gap() {
     let mut old = root_without_logs();
     old["timestampAuthorities"][0]["validFor"]["end"] = json!("2024-05-01T00:00:00Z");
     let signing = Signing {
@@ -405,12 +405,12 @@ fn time_that_no_authority_covers_hints_at_an_old_root() {
         ..Signing::of(COMMIT)
     };
     let bundle = signing.bundle(&build());
-    let refusal = |roots| match rules().roots(roots).of(&bundle) {
-        Standing::Invalid(refusal) => refusal,
+    let refusal = |roots| match rules().roots(roots).result(&bundle) {
+        PolicyResult::Invalid(refusal) => refusal,
         other => panic!("{other:?}"),
     };
     assert_eq!(refusal(vec![old.clone()]).gap, Some(RootGap::Period));
-    // The reason goes before that of a root that has nothing to do with it.
+    // It takes precedence over the reason of an unrelated root.
     assert_eq!(
         refusal(vec![old.clone(), root()]).gap,
         Some(RootGap::Period)
@@ -425,8 +425,8 @@ fn time_that_no_authority_covers_hints_at_an_old_root() {
 fn unknown_authority_and_log_are_identified() {
     let refusal = |signing: &Signing, roots| {
         let bundle = signing.bundle(&build());
-        match rules().roots(roots).of(&bundle) {
-            Standing::Invalid(refusal) => (refusal.gap, refusal.why),
+        match rules().roots(roots).result(&bundle) {
+            PolicyResult::Invalid(refusal) => (refusal.gap, refusal.reason),
             other => panic!("{other:?}"),
         }
     };
@@ -443,18 +443,18 @@ fn unknown_authority_and_log_are_identified() {
         log: Some("stranger"),
         ..Signing::of(COMMIT)
     };
-    let (gap, why) = refusal(&other_log, vec![root()]);
+    let (gap, reason) = refusal(&other_log, vec![root()]);
     assert_eq!(gap, Some(RootGap::Log));
     let id = STANDARD.encode(Key::named("stranger").id());
-    assert!(why.starts_with("unknown transparency log "), "{why}");
-    assert!(why.ends_with(&format!("({id})")), "{why}");
-    // The root that lacks less decides, in any order.
+    assert!(reason.starts_with("unknown transparency log "), "{reason}");
+    assert!(reason.ends_with(&format!("({id})")), "{reason}");
+    // The root with the smaller gap decides, in any order.
     let mut stranger = root();
     stranger["certificateAuthorities"] = json!([]);
     for roots in [[root(), stranger.clone()], [stranger, root()]] {
         assert_eq!(refusal(&other_log, roots.to_vec()).0, Some(RootGap::Log));
     }
-    // Control: a bundle of a known authority and log that does not verify.
+    // Control: an invalid bundle of a known authority and log.
     let altered = Signing {
         usage: "1.3.6.1.5.5.7.3.1",
         ..Signing::of(COMMIT)
@@ -477,33 +477,35 @@ fn first_root_documents_are_signed_by_their_keys() {
 }
 
 #[test]
-fn nothing_is_mixed_between_roots() {
-    // One root has the authority and no logs, the other the logs and no authority.
-    let mut logs = root();
-    logs["certificateAuthorities"] = json!([]);
+fn authority_and_log_must_be_of_one_root() {
+    let mut only_logs = root();
+    only_logs["certificateAuthorities"] = json!([]);
     let bundle = Signing::of(COMMIT).bundle(&build());
-    let split = rules().roots(vec![root_without_logs(), logs.clone()]);
-    split.invalid(&bundle);
-    assert_eq!(rules().roots(vec![logs, root()]).of(&bundle), BOUND);
+    let split = rules().roots(vec![root_without_logs(), only_logs.clone()]);
+    split.refusal(&bundle);
+    assert_eq!(
+        rules().roots(vec![only_logs, root()]).result(&bundle),
+        BOUND
+    );
 }
 
 #[test]
 fn times_in_the_future_are_refused() {
     let mut early = rules();
     early.now = at(NOW - 1);
-    let why = early.invalid(&Signing::of(COMMIT).bundle(&build()));
-    assert!(why.contains("in the future"), "{why}");
+    let reason = early.refusal(&Signing::of(COMMIT).bundle(&build()));
+    assert!(reason.contains("in the future"), "{reason}");
     early.now = at(NOW);
-    assert_eq!(early.of(&Signing::of(COMMIT).bundle(&build())), BOUND);
+    assert_eq!(early.result(&Signing::of(COMMIT).bundle(&build())), BOUND);
 }
 
 #[test]
-fn bundles_with_two_meanings_are_malformed() {
+fn ambiguous_bundles_are_malformed() {
     let bundle = || Signing::of(COMMIT).bundle(&build());
     let mut two = bundle();
     two["messageSignature"] = json!({ "signature": "AA==" });
-    let why = rules().invalid(&two);
-    assert!(why.contains("kind of content"), "{why}");
+    let reason = rules().refusal(&two);
+    assert!(reason.contains("kind of content"), "{reason}");
     let chain = json!({ "certificates": [bundle()["verificationMaterial"]["certificate"]] });
     for (kind, value) in [
         ("publicKey", json!({ "hint": "" })),
@@ -511,31 +513,31 @@ fn bundles_with_two_meanings_are_malformed() {
     ] {
         let mut two = bundle();
         two["verificationMaterial"][kind] = value;
-        let why = rules().invalid(&two);
-        assert!(why.contains("kind of key"), "{why}");
+        let reason = rules().refusal(&two);
+        assert!(reason.contains("kind of key"), "{reason}");
     }
     let twice = bundle().to_string().replacen(
         "\"dsseEnvelope\":",
         "\"dsseEnvelope\":{\"payload\":\"\",\"payloadType\":\"\",\"signatures\":[]},\"dsseEnvelope\":",
         1,
     );
-    let judged = rules().judge(&Attached::Bundle(twice.into_bytes()));
-    let Standing::Invalid(refusal) = judged.standing else {
-        panic!("{judged:?}");
+    let verdict = rules().evaluate(&Attachment::Bundle(twice.into_bytes()));
+    let PolicyResult::Invalid(refusal) = verdict.result else {
+        panic!("{verdict:?}");
     };
-    assert!(refusal.why.contains("twice"), "{refusal:?}");
+    assert!(refusal.reason.contains("duplicate key"), "{refusal:?}");
 }
 
 #[test]
-fn bundles_have_few_entries_and_limited_size() {
+fn bundles_with_many_entries_or_bytes_are_refused() {
     let mut many = Signing {
         stamp: Some("tsa"),
         ..Signing::of(COMMIT)
     }
     .bundle(&build());
     let repeat = |list: &mut Value, count: usize| {
-        let one = list[0].clone();
-        *list = vec![one; count].into();
+        let entry = list[0].clone();
+        *list = vec![entry; count].into();
     };
     let material = &mut many["verificationMaterial"];
     repeat(&mut material["tlogEntries"], 8);
@@ -543,17 +545,17 @@ fn bundles_have_few_entries_and_limited_size() {
         &mut material["timestampVerificationData"]["rfc3161Timestamps"],
         8,
     );
-    assert_eq!(rules().of(&many), BOUND);
+    assert_eq!(rules().result(&many), BOUND);
     let mut entries = many.clone();
     repeat(&mut entries["verificationMaterial"]["tlogEntries"], 9);
-    let why = rules().invalid(&entries);
-    assert!(why.contains("more than 8 log entries"), "{why}");
+    let reason = rules().refusal(&entries);
+    assert!(reason.contains("more than 8 log entries"), "{reason}");
     repeat(
         &mut many["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"],
         9,
     );
-    let why = rules().invalid(&many);
-    assert!(why.contains("more than 8 timestamps"), "{why}");
+    let reason = rules().refusal(&many);
+    assert!(reason.contains("more than 8 timestamps"), "{reason}");
 
     let mut large = Signing::of(COMMIT)
         .bundle(&build())
@@ -561,44 +563,44 @@ fn bundles_have_few_entries_and_limited_size() {
         .into_bytes();
     large.resize(4 << 20, b' ');
     assert_eq!(
-        rules().judge(&Attached::Bundle(large.clone())).standing,
+        rules().evaluate(&Attachment::Bundle(large.clone())).result,
         BOUND
     );
     large.push(b' ');
-    let judged = rules().judge(&Attached::Bundle(large));
+    let verdict = rules().evaluate(&Attachment::Bundle(large));
     assert!(
-        matches!(judged.standing, Standing::Invalid(_)),
-        "{judged:?}"
+        matches!(verdict.result, PolicyResult::Invalid(_)),
+        "{verdict:?}"
     );
 }
 
 #[test]
-fn old_bundle_with_a_promise_alone_is_malformed() {
+fn old_bundle_with_only_a_promise_is_refused() {
     let mut bundle = Signing::of(COMMIT).bundle(&build());
     bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.1");
-    assert_eq!(rules().of(&bundle), BOUND);
+    assert_eq!(rules().result(&bundle), BOUND);
     bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"] = Value::Null;
-    let why = rules().invalid(&bundle);
-    assert!(why.contains("without its inclusion proof"), "{why}");
+    let reason = rules().refusal(&bundle);
+    assert!(reason.contains("without its inclusion proof"), "{reason}");
 }
 
 #[test]
-fn statement_is_about_the_digest_and_signed() {
+fn statement_must_be_signed_and_about_the_digest() {
     let other = provenance(IMAGE, &Digest::of(b"another").hex(), COMMIT);
-    let why = rules().invalid(&Signing::of(COMMIT).bundle(&other));
-    assert!(why.contains("not about"), "{why}");
+    let reason = rules().refusal(&Signing::of(COMMIT).bundle(&other));
+    assert!(reason.contains("not about"), "{reason}");
 
     let mut bundle = Signing::of(COMMIT).bundle(&other);
     bundle["dsseEnvelope"]["payload"] = json!(STANDARD.encode(build().to_string()));
-    let why = rules().invalid(&bundle);
-    assert!(why.contains("signature"), "{why}");
+    let reason = rules().refusal(&bundle);
+    assert!(reason.contains("signature"), "{reason}");
 
     let mut many = build();
     let subject = many["subject"][0].clone();
     let mut subjects = vec![json!({ "digest": { "sha256": "0".repeat(64) } }); 999];
     subjects.push(subject);
     many["subject"] = subjects.into();
-    assert_eq!(rules().of(&Signing::of(COMMIT).bundle(&many)), BOUND);
+    assert_eq!(rules().result(&Signing::of(COMMIT).bundle(&many)), BOUND);
 }
 
 #[test]
@@ -607,16 +609,19 @@ fn message_signatures_are_not_about_images() {
     let signature = bundle["dsseEnvelope"]["signatures"][0]["sig"].clone();
     bundle["messageSignature"] = json!({ "signature": signature });
     bundle.as_object_mut().unwrap().remove("dsseEnvelope");
-    let why = rules().invalid(&bundle);
-    assert!(why.contains("not a statement"), "{why}");
+    let reason = rules().refusal(&bundle);
+    assert!(reason.contains("not a statement"), "{reason}");
 }
 
 #[test]
-fn signer_matches_whole_in_each_value() {
+fn signer_must_match_in_each_whole_value() {
     let stranger = |change: fn(&mut Signing)| {
         let mut signing = Signing::of(COMMIT);
         change(&mut signing);
-        assert_eq!(rules().of(&signing.bundle(&build())), Standing::Untrusted);
+        assert_eq!(
+            rules().result(&signing.bundle(&build())),
+            PolicyResult::Untrusted
+        );
     };
     stranger(|signing| signing.identity = format!("{WORKFLOW}@refs/heads/main2"));
     stranger(|signing| signing.identity = format!("{WORKFLOW}@refs/heads/mai"));
@@ -630,7 +635,7 @@ fn signer_matches_whole_in_each_value() {
 }
 
 #[test]
-fn reference_may_be_any_or_hold_the_revision() {
+fn ref_may_be_any_or_contain_the_revision() {
     let with_ref = |git_ref: Option<&str>| {
         let mut signer = workflow();
         let SignerIdentity::Workflow {
@@ -639,7 +644,7 @@ fn reference_may_be_any_or_hold_the_revision() {
             ..
         } = &mut signer.who
         else {
-            unreachable!("it is a workflow");
+            unreachable!("the signer is a workflow");
         };
         *rule = git_ref.map(str::to_owned);
         *runner = Runner::Any;
@@ -652,21 +657,21 @@ fn reference_may_be_any_or_hold_the_revision() {
         signing.runner = Some("self-hosted".to_owned());
         signing.bundle(&build())
     };
-    assert_eq!(with_ref(None).of(&at("refs/heads/any@thing")), BOUND);
+    assert_eq!(with_ref(None).result(&at("refs/heads/any@thing")), BOUND);
     let mut other = Signing::of(COMMIT);
     other.identity = "https://github.com/acme/runtime/.github/workflows/x.yml@refs/x".to_owned();
     let other = other.bundle(&build());
-    assert_eq!(with_ref(None).of(&other), Standing::Untrusted);
+    assert_eq!(with_ref(None).result(&other), PolicyResult::Untrusted);
     let tagged = with_ref(Some("refs/tags/{revision}"));
-    assert_eq!(tagged.of(&at(&format!("refs/tags/{COMMIT}"))), BOUND);
+    assert_eq!(tagged.result(&at(&format!("refs/tags/{COMMIT}"))), BOUND);
     assert_eq!(
-        tagged.of(&at(&format!("refs/tags/{OTHER}"))),
-        Standing::Untrusted
+        tagged.result(&at(&format!("refs/tags/{OTHER}"))),
+        PolicyResult::Untrusted
     );
 }
 
 #[test]
-fn identity_is_exact_or_matches_a_pattern_whole() {
+fn identity_is_exact_or_matches_the_whole_pattern() {
     let by = |identity: IdentityRule| {
         rules().signers(vec![Signer {
             who: SignerIdentity::Certificate {
@@ -681,57 +686,64 @@ fn identity_is_exact_or_matches_a_pattern_whole() {
         }])
     };
     let bundle = Signing::by("release@acme.example").bundle(&build());
-    let exact = |text: &str| by(IdentityRule::Exact(text.to_owned())).of(&bundle);
+    let exact = |text: &str| by(IdentityRule::Exact(text.to_owned())).result(&bundle);
     assert_eq!(exact("release@acme.example"), UNBOUND);
-    assert_eq!(exact("elease@acme.example"), Standing::Untrusted);
+    assert_eq!(exact("elease@acme.example"), PolicyResult::Untrusted);
     let pattern = |text: &str| by(IdentityRule::Pattern(regex::Regex::new(text).unwrap()));
-    assert_eq!(pattern("^(?:[a-z]+@acme\\.example)$").of(&bundle), UNBOUND);
     assert_eq!(
-        pattern("^(?:[a-z]+@acme)$").of(&bundle),
-        Standing::Untrusted
+        pattern("^(?:[a-z]+@acme\\.example)$").result(&bundle),
+        UNBOUND
+    );
+    assert_eq!(
+        pattern("^(?:[a-z]+@acme)$").result(&bundle),
+        PolicyResult::Untrusted
     );
 }
 
 #[test]
-fn commit_of_the_certificate_equals_the_revision() {
-    let Standing::OtherCommit(why) = rules().of(&Signing::of(OTHER).bundle(&build())) else {
+fn certificate_commit_must_equal_the_revision() {
+    let PolicyResult::OtherCommit(reason) = rules().result(&Signing::of(OTHER).bundle(&build()))
+    else {
         panic!("the commit was not compared");
     };
-    assert!(why.contains(OTHER) && why.contains(COMMIT), "{why}");
+    assert!(
+        reason.contains(OTHER) && reason.contains(COMMIT),
+        "{reason}"
+    );
     let mut none = Signing::of(COMMIT);
     none.commit = None;
-    let standing = rules().of(&none.bundle(&build()));
-    assert!(matches!(standing, Standing::OtherCommit(_)), "{standing:?}");
+    let result = rules().result(&none.bundle(&build()));
+    assert!(matches!(result, PolicyResult::OtherCommit(_)), "{result:?}");
 }
 
 #[test]
-fn commit_of_the_predicate_equals_the_revision() {
+fn predicate_commit_must_equal_the_revision() {
     let signer = || Signer {
         commit: CommitBinding::Predicate,
         ..workflow()
     };
     let rules = || rules().signers(vec![signer()]);
-    // The certificate's commit does not count then.
-    assert_eq!(rules().of(&Signing::of(OTHER).bundle(&build())), BOUND);
+    // The certificate's commit is not compared.
+    assert_eq!(rules().result(&Signing::of(OTHER).bundle(&build())), BOUND);
     let other = provenance(IMAGE, &digest().hex(), OTHER);
-    let standing = rules().of(&Signing::of(COMMIT).bundle(&other));
-    assert!(matches!(standing, Standing::OtherCommit(_)), "{standing:?}");
-    let judged = rules().cosign(&Signing::of(COMMIT), &payload(IMAGE, &digest().hex()), None);
-    let Standing::OtherCommit(why) = judged.standing else {
-        panic!("{judged:?}");
+    let result = rules().result(&Signing::of(COMMIT).bundle(&other));
+    assert!(matches!(result, PolicyResult::OtherCommit(_)), "{result:?}");
+    let verdict = rules().cosign(&Signing::of(COMMIT), &payload(IMAGE, &digest().hex()), None);
+    let PolicyResult::OtherCommit(reason) = verdict.result else {
+        panic!("{verdict:?}");
     };
-    assert!(why.contains("no predicate"), "{why}");
+    assert!(reason.contains("no predicate"), "{reason}");
 }
 
 #[test]
-fn signer_that_binds_the_commit_goes_before_one_that_does_not() {
+fn signer_that_binds_the_commit_takes_precedence() {
     let off = Signer {
         commit: CommitBinding::Off,
         ..workflow()
     };
     let both = rules().signers(vec![off, workflow()]);
-    assert_eq!(both.of(&Signing::of(COMMIT).bundle(&build())), BOUND);
-    assert_eq!(both.of(&Signing::of(OTHER).bundle(&build())), UNBOUND);
+    assert_eq!(both.result(&Signing::of(COMMIT).bundle(&build())), BOUND);
+    assert_eq!(both.result(&Signing::of(OTHER).bundle(&build())), UNBOUND);
 }
 
 #[test]
@@ -741,15 +753,15 @@ fn signer_of_another_image_does_not_count() {
         ..workflow()
     };
     let bundle = Signing::of(COMMIT).bundle(&build());
-    assert_eq!(rules().signers(vec![of("app")]).of(&bundle), BOUND);
+    assert_eq!(rules().signers(vec![of("app")]).result(&bundle), BOUND);
     assert_eq!(
-        rules().signers(vec![of("ap")]).of(&bundle),
-        Standing::Untrusted
+        rules().signers(vec![of("ap")]).result(&bundle),
+        PolicyResult::Untrusted
     );
 }
 
 #[test]
-fn other_predicates_are_neither_signature_nor_attestation() {
+fn other_predicates_do_not_count() {
     let sbom = statement(
         IMAGE,
         &digest().hex(),
@@ -757,40 +769,41 @@ fn other_predicates_are_neither_signature_nor_attestation() {
         &json!({}),
     );
     assert_eq!(
-        rules().of(&Signing::of(COMMIT).bundle(&sbom)),
-        Standing::OtherKind
+        rules().result(&Signing::of(COMMIT).bundle(&sbom)),
+        PolicyResult::OtherKind
     );
     let signature = statement(IMAGE, &digest().hex(), COSIGN_SIGN, &json!({}));
     let bundle = Signing::of(COMMIT).bundle(&signature);
-    let judged = rules().judge(&Attached::Bundle(bundle.to_string().into_bytes()));
-    assert_eq!(judged.kind, Some(Requirement::Signature));
-    assert_eq!(judged.standing, BOUND);
+    let verdict = rules().evaluate(&Attachment::Bundle(bundle.to_string().into_bytes()));
+    assert_eq!(verdict.kind, Some(Requirement::Signature));
+    assert_eq!(verdict.result, BOUND);
 }
 
 #[test]
-fn key_counts_if_it_is_listed_and_recorded() {
+fn key_must_be_listed_and_its_signature_logged() {
     let listed = |log| rules().signers(vec![key(log, CommitBinding::Predicate)]);
     let logged = Signing::of("").bundle_by_key(&build(), "signer");
-    let judged = listed(LogRule::Required).judge(&Attached::Bundle(logged.to_string().into()));
-    assert_eq!(judged.standing, BOUND);
+    let verdict =
+        listed(LogRule::Required).evaluate(&Attachment::Bundle(logged.to_string().into()));
+    assert_eq!(verdict.result, BOUND);
     let public = PublicKey::parse(Key::named("signer").pem().as_bytes()).unwrap();
-    assert_eq!(judged.proof.unwrap().key, Some(public.digest()));
+    assert_eq!(verdict.proof.unwrap().key, Some(public.digest()));
 
     let stranger = Signing::of("").bundle_by_key(&build(), "stranger");
-    listed(LogRule::Required).invalid(&stranger);
-    listed(LogRule::Off).invalid(&stranger);
-    let why = rules().invalid(&logged);
-    assert!(why.contains("lists none"), "{why}");
+    listed(LogRule::Required).refusal(&stranger);
+    listed(LogRule::Off).refusal(&stranger);
+    let reason = rules().refusal(&logged);
+    assert!(reason.contains("lists none"), "{reason}");
 
     let mut unlogged = Signing::of("");
     unlogged.log = None;
     let unlogged = unlogged.bundle_by_key(&build(), "signer");
-    listed(LogRule::Required).invalid(&unlogged);
-    assert_eq!(listed(LogRule::Off).of(&unlogged), BOUND);
+    listed(LogRule::Required).refusal(&unlogged);
+    assert_eq!(listed(LogRule::Off).result(&unlogged), BOUND);
     let mut forged = unlogged;
     let other = provenance(IMAGE, &digest().hex(), OTHER).to_string();
     forged["dsseEnvelope"]["payload"] = json!(STANDARD.encode(other));
-    listed(LogRule::Off).invalid(&forged);
+    listed(LogRule::Off).refusal(&forged);
 }
 
 #[test]
@@ -803,14 +816,14 @@ fn key_with_a_timestamp_counts_in_a_root_without_logs() {
         stamp,
         ..Signing::of("")
     };
-    let by_key = |stamp| listed.of(&signing(stamp).bundle_by_key(&build(), "signer"));
+    let by_key = |stamp| listed.result(&signing(stamp).bundle_by_key(&build(), "signer"));
     assert_eq!(by_key(Some("tsa")), UNBOUND);
-    assert!(matches!(by_key(None), Standing::Invalid(_)));
-    assert!(matches!(by_key(Some("stranger")), Standing::Invalid(_)));
+    assert!(matches!(by_key(None), PolicyResult::Invalid(_)));
+    assert!(matches!(by_key(Some("stranger")), PolicyResult::Invalid(_)));
 }
 
 #[test]
-fn keys_are_public_strong_and_well_formed() {
+fn private_weak_and_malformed_keys_are_refused() {
     assert!(PublicKey::parse(Key::named("signer").pem().as_bytes()).is_ok());
     for text in [
         "",
@@ -819,30 +832,30 @@ fn keys_are_public_strong_and_well_formed() {
         assert!(PublicKey::parse(text.as_bytes()).is_err(), "{text}");
     }
     let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    let why = PublicKey::parse(private.as_bytes()).unwrap_err();
-    assert!(why.contains("private key"), "{why}");
-    // RSA of 1024 bits.
+    let reason = PublicKey::parse(private.as_bytes()).unwrap_err();
+    assert!(reason.contains("private key"), "{reason}");
+    // RSA with 1024 bits.
     let modulus = authority::der::tlv(2, &[&[0], &[0xc5; 128][..]].concat());
     let raw = authority::der::sequence(&[modulus, authority::der::integer(65537)]);
     let algorithm = [authority::der::oid("1.2.840.113549.1.1.1"), vec![5, 0]];
     let algorithm = authority::der::sequence(&algorithm);
     let weak = authority::der::sequence(&[algorithm, authority::der::bits(&raw)]);
-    let why = PublicKey::parse(authority::pem("PUBLIC KEY", &weak).as_bytes()).unwrap_err();
-    assert!(why.contains("1024"), "{why}");
+    let reason = PublicKey::parse(authority::pem("PUBLIC KEY", &weak).as_bytes()).unwrap_err();
+    assert!(reason.contains("1024"), "{reason}");
 }
 
 #[test]
 fn signature_of_an_older_cosign_is_converted() {
     let payload = payload(IMAGE, &digest().hex());
-    let judged = rules().cosign(&Signing::of(COMMIT), &payload, None);
-    assert_eq!(judged.standing, BOUND);
-    assert_eq!(judged.kind, Some(Requirement::Signature));
-    assert_eq!(judged.predicate_type, None);
-    assert_eq!(judged.proof.unwrap().log.unwrap().index, 1001);
+    let verdict = rules().cosign(&Signing::of(COMMIT), &payload, None);
+    assert_eq!(verdict.result, BOUND);
+    assert_eq!(verdict.kind, Some(Requirement::Signature));
+    assert_eq!(verdict.predicate_type, None);
+    assert_eq!(verdict.proof.unwrap().log.unwrap().index, 1001);
 
     let listed = |log| rules().signers(vec![key(log, CommitBinding::Off)]);
     let by_key =
-        |rules: Rules, signing: &Signing, key| rules.cosign(signing, &payload, Some(key)).standing;
+        |rules: Rules, signing: &Signing, key| rules.cosign(signing, &payload, Some(key)).result;
     let logged = Signing::of("");
     let mut unlogged = logged.clone();
     unlogged.log = None;
@@ -856,45 +869,45 @@ fn signature_of_an_older_cosign_is_converted() {
         (LogRule::Required, &logged, "stranger"),
         (LogRule::Off, &unlogged, "stranger"),
     ] {
-        let standing = by_key(listed(log), signing, key);
-        assert!(matches!(standing, Standing::Invalid(_)), "{log:?} {key}");
+        let result = by_key(listed(log), signing, key);
+        assert!(matches!(result, PolicyResult::Invalid(_)), "{log:?} {key}");
     }
-    // Without a log, by a timestamp.
-    let stamped = Signing {
+    // With a timestamp instead of a log.
+    let timestamped = Signing {
         log: None,
         ct: None,
         stamp: Some("tsa"),
         ..Signing::of(COMMIT)
     };
     let private = rules().roots(vec![root_without_logs()]);
-    assert_eq!(private.cosign(&stamped, &payload, None).standing, BOUND);
+    assert_eq!(private.cosign(&timestamped, &payload, None).result, BOUND);
 }
 
 #[test]
 fn altered_signature_of_an_older_cosign_is_invalid() {
-    let good = payload(IMAGE, &digest().hex());
+    let valid = payload(IMAGE, &digest().hex());
     let altered = |change: &dyn Fn(&mut CosignLayer)| {
-        let Attached::Cosign(mut layer) = layer(&Signing::of(COMMIT), &good, None) else {
-            unreachable!("it is a layer");
+        let Attachment::Cosign(mut layer) = layer(&Signing::of(COMMIT), &valid, None) else {
+            unreachable!("the attachment is a layer");
         };
         change(&mut layer);
-        match rules().judge(&Attached::Cosign(layer)).standing {
-            Standing::Invalid(refusal) => refusal.why,
+        match rules().evaluate(&Attachment::Cosign(layer)).result {
+            PolicyResult::Invalid(refusal) => refusal.reason,
             other => panic!("{other:?}"),
         }
     };
     altered(&|layer| layer.payload.push(b' '));
-    let why = altered(&|layer| layer.payload.resize((4 << 20) + 1, b' '));
-    assert!(why.contains("more than 4 MiB"), "{why}");
+    let reason = altered(&|layer| layer.payload.resize((4 << 20) + 1, b' '));
+    assert!(reason.contains("more than 4 MiB"), "{reason}");
     let (leaf, chain) = (
         "dev.sigstore.cosign/certificate",
         "dev.sigstore.cosign/chain",
     );
-    let why = altered(&|layer| {
+    let reason = altered(&|layer| {
         let both = layer.annotations[leaf].clone() + &layer.annotations[chain];
         layer.annotations.insert(leaf.to_owned(), both);
     });
-    assert!(why.contains("exactly one certificate"), "{why}");
+    assert!(reason.contains("exactly one certificate"), "{reason}");
     altered(&|layer| layer.payload = payload(IMAGE, &Digest::of(b"another").hex()));
     for name in [
         "dev.cosignproject.cosign/signature",
@@ -905,22 +918,22 @@ fn altered_signature_of_an_older_cosign_is_invalid() {
         altered(&|layer| drop(layer.annotations.insert(name.to_owned(), "x".to_owned())));
     }
     let bundle = "dev.sigstore.cosign/bundle";
-    let why = altered(&|layer| {
+    let reason = altered(&|layer| {
         let text = layer.annotations.get_mut(bundle).unwrap();
         *text = text.replace(&NOW.to_string(), &(NOW + 1).to_string());
     });
-    assert!(why.contains("promise"), "{why}");
+    assert!(reason.contains("promise"), "{reason}");
 }
 
 #[test]
-fn roots_are_one_document_or_one_a_line() {
+fn root_file_has_one_document_or_one_per_line() {
     let lines = format!("{}\n\n{}\n", root(), root_without_logs());
     assert_eq!(Root::parse("r.jsonl", lines.as_bytes()).unwrap().len(), 2);
     let pretty = serde_json::to_string_pretty(&root()).unwrap();
     assert_eq!(Root::parse("r.json", pretty.as_bytes()).unwrap().len(), 1);
-    let mut nobody = root();
+    let mut empty = root();
     for list in ["certificateAuthorities", "tlogs", "timestampAuthorities"] {
-        nobody[list] = json!([]);
+        empty[list] = json!([]);
     }
     for text in [
         "",
@@ -928,7 +941,7 @@ fn roots_are_one_document_or_one_a_line() {
         "{}",
         "x",
         &format!("{}\nx", root()),
-        &nobody.to_string(),
+        &empty.to_string(),
     ] {
         assert!(Root::parse("r", text.as_bytes()).is_err(), "{text}");
     }
@@ -938,7 +951,7 @@ fn roots_are_one_document_or_one_a_line() {
     assert!(Root::parse("r", twice.as_bytes()).is_err());
 }
 
-/// A candidate of the fuzz target.
+/// The path of a candidate of the fuzz target.
 fn candidate(name: &str) -> std::path::PathBuf {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/trust");
     directory.join(name)
@@ -948,8 +961,8 @@ fn candidate(name: &str) -> std::path::PathBuf {
 fn candidates_of_the_fuzz_target_verify() {
     for name in ["own-bundle", "own-timestamp"] {
         let bundle = std::fs::read(candidate(name)).unwrap();
-        let judged = rules().judge(&Attached::Bundle(bundle));
-        assert_eq!(judged.standing, BOUND, "{name}");
+        let verdict = rules().evaluate(&Attachment::Bundle(bundle));
+        assert_eq!(verdict.result, BOUND, "{name}");
     }
 }
 
@@ -958,17 +971,17 @@ fn candidates_of_the_fuzz_target_verify() {
 fn write_fuzz_corpus() {
     let write = |name: &str, text: String| std::fs::write(candidate(name), text).unwrap();
     let logged = Signing::of(COMMIT);
-    let stamped = Signing {
+    let timestamped = Signing {
         stamp: Some("tsa"),
         ..Signing::of(COMMIT)
     };
     write("own-bundle", logged.bundle(&build()).to_string());
-    write("own-timestamp", stamped.bundle(&build()).to_string());
+    write("own-timestamp", timestamped.bundle(&build()).to_string());
     write(
         "own-key",
         logged.bundle_by_key(&build(), "signer").to_string(),
     );
-    // The form that the target reads: the payload, and an annotation on each further line.
+    // The format of the target: the payload, and an annotation on each further line.
     for (name, key) in [("own-cosign", None), ("own-cosign-key", Some("signer"))] {
         let payload = payload(IMAGE, &digest().hex());
         let mut text = String::from_utf8(payload.clone()).unwrap();
@@ -980,18 +993,18 @@ fn write_fuzz_corpus() {
     }
 }
 
-/// How a bundle by the workflow is judged after a change of the signing.
-fn signed_with(change: impl FnOnce(&mut Signing)) -> Standing {
+/// The result for a bundle by the workflow after a change of the signing.
+fn signed_with(change: impl FnOnce(&mut Signing)) -> PolicyResult {
     let mut signing = Signing::of(COMMIT);
     change(&mut signing);
-    rules().of(&signing.bundle(&build()))
+    rules().result(&signing.bundle(&build()))
 }
 
 #[test]
 fn statement_must_refer_to_the_repository() {
     let of = |rules: &Rules, name: &str| {
         let statement = provenance(name, &digest().hex(), COMMIT);
-        rules.of(&Signing::of(COMMIT).bundle(&statement))
+        rules.result(&Signing::of(COMMIT).bundle(&statement))
     };
     for name in [
         "ghcr.io/acme/app",
@@ -1011,20 +1024,23 @@ fn statement_must_refer_to_the_repository() {
         "pkg:docker/ghcr.io/acme/app",
         "ghcr.io/acme/app ",
     ] {
-        assert_eq!(of(&rules(), name), Standing::OtherImage, "{name}");
+        assert_eq!(of(&rules(), name), PolicyResult::OtherImage, "{name}");
     }
     for name in ["", "_"] {
-        assert_eq!(of(&rules(), name), Standing::NoImage, "{name}");
+        assert_eq!(of(&rules(), name), PolicyResult::NoImage, "{name}");
     }
     let mut any = rules();
     any.verify.subject_name = SubjectName::Any;
     for name in ["acme/other", "", "_"] {
         assert_eq!(of(&any, name), BOUND, "{name}");
     }
-    // The commit still counts.
+    // The commit is still compared.
     let other = provenance("", &digest().hex(), OTHER);
-    let judged = any.of(&Signing::of(OTHER).bundle(&other));
-    assert!(matches!(judged, Standing::OtherCommit(_)), "{judged:?}");
+    let verdict = any.result(&Signing::of(OTHER).bundle(&other));
+    assert!(
+        matches!(verdict, PolicyResult::OtherCommit(_)),
+        "{verdict:?}"
+    );
 }
 
 #[test]
@@ -1036,18 +1052,18 @@ fn payload_must_refer_to_the_repository() {
     };
     let of = |rules: &Rules, name: &str| {
         let payload = payload(name, &digest().hex());
-        rules.cosign(&Signing::of(COMMIT), &payload, None).standing
+        rules.cosign(&Signing::of(COMMIT), &payload, None).result
     };
     assert_eq!(of(&rules(), IMAGE), BOUND);
     assert_eq!(of(&rules(), "ghcr.io/acme/app:v1"), BOUND);
-    assert_eq!(of(&rules(), "ghcr.io/acme/other"), Standing::OtherImage);
-    assert_eq!(of(&rules(), ""), Standing::NoImage);
-    // Cosign 3 signs a digest alone.
+    assert_eq!(of(&rules(), "ghcr.io/acme/other"), PolicyResult::OtherImage);
+    assert_eq!(of(&rules(), ""), PolicyResult::NoImage);
+    // Cosign 3 signs only a digest.
     let bundle = Signing::of(COMMIT).bundle(&authority::cosign_signature(&digest().hex()));
-    assert_eq!(rules().of(&bundle), Standing::NoImage);
+    assert_eq!(rules().result(&bundle), PolicyResult::NoImage);
     let mut any = rules();
     any.verify.subject_name = SubjectName::Any;
-    assert_eq!(any.of(&bundle), BOUND);
+    assert_eq!(any.result(&bundle), BOUND);
     assert_eq!(of(&any, "ghcr.io/acme/other"), BOUND);
 }
 
@@ -1064,7 +1080,7 @@ fn builds_for_pull_requests_are_untrusted_by_default() {
         assert_eq!(with(event), BOUND, "{event:?}");
     }
     for event in ["pull_request_target", "workflow_run"] {
-        assert_eq!(with(Some(event)), Standing::Untrusted, "{event}");
+        assert_eq!(with(Some(event)), PolicyResult::Untrusted, "{event}");
     }
     let listed = |event: Option<&str>| {
         let signer = Signer {
@@ -1075,16 +1091,18 @@ fn builds_for_pull_requests_are_untrusted_by_default() {
             trigger: event.map(str::to_owned),
             ..Signing::of(COMMIT)
         };
-        rules().signers(vec![signer]).of(&signing.bundle(&build()))
+        rules()
+            .signers(vec![signer])
+            .result(&signing.bundle(&build()))
     };
     assert_eq!(listed(Some("push")), BOUND);
     assert_eq!(listed(Some("workflow_run")), BOUND);
-    assert_eq!(listed(Some("schedule")), Standing::Untrusted);
-    assert_eq!(listed(None), Standing::Untrusted);
+    assert_eq!(listed(Some("schedule")), PolicyResult::Untrusted);
+    assert_eq!(listed(None), PolicyResult::Untrusted);
 }
 
 #[test]
-fn source_ref_must_match_too() {
+fn source_ref_must_match() {
     const SHARED: &str = "https://github.com/acme/workflows/.github/workflows/build.yml";
     let of = |workflow: &str, git_ref: &str, expected: Option<&str>, source_ref: Option<&str>| {
         let signer = Signer {
@@ -1102,20 +1120,31 @@ fn source_ref_must_match_too() {
             source_ref: source_ref.map(str::to_owned),
             ..Signing::of(COMMIT)
         };
-        rules().signers(vec![signer]).of(&signing.bundle(&build()))
+        rules()
+            .signers(vec![signer])
+            .result(&signing.bundle(&build()))
     };
     let (main, fork, tag) = ("refs/heads/main", "refs/heads/fork", "refs/tags/v1");
     assert_eq!(of(SHARED, main, None, Some(main)), BOUND);
-    assert_eq!(of(SHARED, main, None, Some(fork)), Standing::Untrusted);
-    assert_eq!(of(SHARED, main, None, None), Standing::Untrusted);
-    // A workflow of the same repository can be called from another branch, too.
-    assert_eq!(of(WORKFLOW, main, None, Some(fork)), Standing::Untrusted);
+    assert_eq!(of(SHARED, main, None, Some(fork)), PolicyResult::Untrusted);
+    assert_eq!(of(SHARED, main, None, None), PolicyResult::Untrusted);
+    // A workflow of the same repository can also be called from another branch.
+    assert_eq!(
+        of(WORKFLOW, main, None, Some(fork)),
+        PolicyResult::Untrusted
+    );
     assert_eq!(of(WORKFLOW, main, None, None), BOUND);
-    // One that is called by its tag.
+    // A workflow that is called by its tag.
     assert_eq!(of(SHARED, tag, Some(main), Some(main)), BOUND);
-    assert_eq!(of(SHARED, tag, Some(main), Some(fork)), Standing::Untrusted);
-    assert_eq!(of(SHARED, tag, None, Some(main)), Standing::Untrusted);
-    assert_eq!(of(WORKFLOW, main, Some(main), None), Standing::Untrusted);
+    assert_eq!(
+        of(SHARED, tag, Some(main), Some(fork)),
+        PolicyResult::Untrusted
+    );
+    assert_eq!(of(SHARED, tag, None, Some(main)), PolicyResult::Untrusted);
+    assert_eq!(
+        of(WORKFLOW, main, Some(main), None),
+        PolicyResult::Untrusted
+    );
 }
 
 #[test]
@@ -1132,7 +1161,7 @@ fn file_name_with_an_at_sign_is_another_workflow() {
             identity: format!("{WORKFLOW}@{rest}"),
             ..Signing::of(COMMIT)
         };
-        rules.of(&signing.bundle(&build()))
+        rules.result(&signing.bundle(&build()))
     };
     for rest in [
         "refs/heads/main",
@@ -1149,7 +1178,10 @@ fn file_name_with_an_at_sign_is_another_workflow() {
         "@refs/heads/main",
         "x@0123456789012345678901234567890123456789",
     ] {
-        assert_eq!(of(without_ref(), rest), Standing::Untrusted, "{rest}");
+        assert_eq!(of(without_ref(), rest), PolicyResult::Untrusted, "{rest}");
     }
-    assert_eq!(of(rules(), "evil.yml@refs/heads/main"), Standing::Untrusted);
+    assert_eq!(
+        of(rules(), "evil.yml@refs/heads/main"),
+        PolicyResult::Untrusted
+    );
 }

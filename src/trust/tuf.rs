@@ -20,7 +20,7 @@ use crate::{
     untrusted::plain,
 };
 
-/// The file of a repository that is the trusted root.
+/// The name of the trusted root in a repository.
 const TARGET: &str = "trusted_root.json";
 /// The maximum size of a trusted root, in bytes, as for a configured file.
 const TARGET_MAX: u64 = 4 << 20;
@@ -36,7 +36,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// The repository at `base`, whose path ends in `/`.
+    /// The repository at `base`, a URL that ends in `/`.
     pub fn new(registries: Registries, base: Url) -> Self {
         Self { registries, base }
     }
@@ -62,7 +62,8 @@ impl Repository for Mirror {
     }
 }
 
-/// Fetches the current trusted root of a repository, verified from `first` on.
+/// Fetches the current trusted root of a repository, verified by the chain of root documents that
+/// starts with `first`.
 pub async fn current_root(mirror: Mirror, first: &[u8], now: SystemTime) -> Result<Vec<u8>, Error> {
     provider::install();
     let repository = redacted(&mirror.base);
@@ -78,7 +79,7 @@ pub async fn current_root(mirror: Mirror, first: &[u8], now: SystemTime) -> Resu
     fetch.await.map_err(|error| problem(&error, &repository))
 }
 
-/// The failed request, or the reason for metadata that cannot be trusted.
+/// The error of the failed request, or of metadata that cannot be trusted.
 fn problem(error: &sigstore_tuf::Error, repository: &str) -> Error {
     let source = error.source();
     if let Some(request) = source.and_then(|source| source.downcast_ref::<Error>()) {

@@ -10,7 +10,7 @@ use super::{
     site::{BranchHead, Opened, Site, Target},
 };
 use crate::{
-    checks::{Approved, Overruled, Status},
+    checks::{Approved, Overrides, Status},
     code::Code,
     config::{Config, Operation},
     error::{Class, Error, Errors},
@@ -134,7 +134,7 @@ pub fn candidate(
         Operation::Promotion => Goal::Promote {
             revision,
             digests: Vec::new(),
-            overruled: Overruled::default(),
+            overrides: Overrides::default(),
         },
     };
     site.config.counts_pins()?;

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::{
-    checks::{self, Check, Code, Standard, Status},
+    checks::{self, Check, Standard, Status},
+    code::Code,
     config::Inventory,
     error::Error,
     inventory::{self, Contents, Enumeration, ImageLayers, LayerCache, ReadingProgress},

@@ -11,7 +11,9 @@ use super::{
     contents::{self, Subject},
 };
 use crate::{
-    checks::{self, Check, Force, Held, ImagePlatform, Images, Scope, Signatures, Standard},
+    checks::{
+        self, Check, ContractFile, Enforcement, ImagePlatform, Images, Scope, Signatures, Standard,
+    },
     code::Code,
     config::{Config, Image, Inventory, RelPath},
     error::{Error, Errors},
@@ -26,14 +28,14 @@ const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
 
 /// The current contracts, in the order of the images.
 pub struct Contracts {
-    held: Vec<Option<Held>>,
+    held: Vec<Option<ContractFile>>,
     /// The inventory if none is configured.
     nothing: Inventory,
 }
 
 /// The contracts of the commit that promoted a set, in the order of the configured images.
 pub(super) struct ContractsThen {
-    held: Vec<Option<Held>>,
+    held: Vec<Option<ContractFile>>,
     own: Option<Box<Config>>,
 }
 
@@ -49,10 +51,10 @@ impl Contracts {
         let held = |image: &Image, path: &RelPath| {
             let name = format!("{directory}{path}");
             match read(path) {
-                Ok(bytes) => Held::parse(&name, bytes, config.inventory_of(image)),
+                Ok(bytes) => ContractFile::parse(&name, bytes, config.inventory_of(image)),
                 Err(error) => {
                     let error: std::io::Error = error;
-                    Held::not_found(&name, &error.to_string())
+                    ContractFile::not_found(&name, &error.to_string())
                 }
             }
         };
@@ -71,7 +73,7 @@ impl Contracts {
     /// returns all problems of all contracts, each once even if several images share a contract.
     pub fn well_formed(&self, config: &Config) -> Result<(), Errors> {
         let mut told = HashSet::new();
-        let malformed = self.held.iter().flatten().flat_map(Held::malformed);
+        let malformed = self.held.iter().flatten().flat_map(ContractFile::malformed);
         let mut problems: Vec<Error> = malformed
             .filter(|problem| told.insert((problem.code, problem.to_string())))
             .cloned()
@@ -98,8 +100,8 @@ impl Contracts {
     /// The failed checks of contracts that assert nothing.
     pub fn failures(&self, config: &Config) -> Vec<Check> {
         let images = config.images.iter().zip(&self.held);
-        let of_image = |(image, held): (&Image, &Option<Held>)| {
-            let failures = held.iter().flat_map(Held::failures);
+        let of_image = |(image, held): (&Image, &Option<ContractFile>)| {
+            let failures = held.iter().flat_map(ContractFile::failures);
             failures
                 .map(|check| check.image(&image.name))
                 .collect::<Vec<_>>()
@@ -109,10 +111,10 @@ impl Contracts {
 
     /// The standards of a promote for each image.
     pub fn standards<'s>(&'s self, config: &'s Config) -> Vec<Vec<Standard<'s>>> {
-        let standard = |image: &'s Image, held: &'s Option<Held>| {
+        let standard = |image: &'s Image, held: &'s Option<ContractFile>| {
             let contract = held.as_ref();
             let copy = contract.map(|held| held.bytes.as_slice());
-            let contract = contract.map(|held| (held, Force::Decides));
+            let contract = contract.map(|held| (held, Enforcement::Fail));
             self.standard(config.inventory_of(image), contract, copy)
         };
         let images = config.images.iter().zip(&self.held);
@@ -129,21 +131,23 @@ impl Contracts {
         then: &'s ContractsThen,
     ) -> Vec<Vec<Standard<'s>>> {
         let theirs = then.own.as_deref().unwrap_or(config);
-        let of_image = |image: &'s Image, current: &'s Option<Held>, then: &'s Option<Held>| {
+        let of_image = |image: &'s Image,
+                        current: &'s Option<ContractFile>,
+                        then: &'s Option<ContractFile>| {
             let kinds_then = image_then(theirs, image)
                 .map_or(theirs.inventory.as_ref(), |then| theirs.inventory_of(then));
             let copy = then.as_ref().map(|then| then.bytes.as_slice());
             let deciding = then.as_ref().map(|then| Standard {
                 inventory: kinds_then.unwrap_or(&self.nothing),
                 hygiene: false,
-                contract: Some((then, Force::Decides)),
+                contract: Some((then, Enforcement::Fail)),
                 copy: None,
             });
             // An identical contract is not reported twice.
             let current = current
                 .as_ref()
                 .filter(|current| copy != Some(current.bytes.as_slice()));
-            let current = current.map(|current| (current, Force::Warns));
+            let current = current.map(|current| (current, Enforcement::Warn));
             let current = self.standard(config.inventory_of(image), current, copy);
             current.into_iter().chain(deciding).collect()
         };
@@ -158,7 +162,7 @@ impl Contracts {
     fn standard<'s>(
         &'s self,
         configured: Option<&'s Inventory>,
-        contract: Option<(&'s Held, Force)>,
+        contract: Option<(&'s ContractFile, Enforcement)>,
         copy: Option<&'s [u8]>,
     ) -> Option<Standard<'s>> {
         let inventory = configured.unwrap_or(&self.nothing);
@@ -196,7 +200,7 @@ impl ContractsThen {
                 let held = config
                     .images
                     .iter()
-                    .map(|_| Some(Held::not_found(&name, &reason)))
+                    .map(|_| Some(ContractFile::not_found(&name, &reason)))
                     .collect();
                 return Ok(Self { held, own: None });
             }
@@ -228,16 +232,16 @@ fn contract_of(
     commit: &ObjectId,
     path: &RelPath,
     inventory: Option<&Inventory>,
-) -> Result<Held, Error> {
+) -> Result<ContractFile, Error> {
     let name = format!("{path} of commit {}", commit.short());
     Ok(
         match git
             .file(commit, path, CONTRACT_MAX)
             .map_err(|error| Error::from(&error))?
         {
-            TreeFile::Content(bytes) => Held::parse(&name, bytes, inventory),
-            TreeFile::Absent => Held::not_found(&name, "the file does not exist"),
-            TreeFile::TooLarge => Held::not_found(&name, "larger than 1 MiB"),
+            TreeFile::Content(bytes) => ContractFile::parse(&name, bytes, inventory),
+            TreeFile::Absent => ContractFile::not_found(&name, "the file does not exist"),
+            TreeFile::TooLarge => ContractFile::not_found(&name, "larger than 1 MiB"),
         },
     )
 }
@@ -254,7 +258,7 @@ pub(super) fn verify_contents<'c, G: Scope>(
 ) -> Result<(Images<'c, G, checks::Contents>, KindsOfPlatforms), Stop> {
     let mut kinds = KindsOfPlatforms::new();
     let mut stage = images.contents(standards);
-    let places: Vec<_> = stage.open().collect();
+    let places: Vec<_> = stage.pending().collect();
     if !places.is_empty() {
         let sources = services.sources_of_images(config)?;
         let mut subjects = Vec::new();

@@ -8,7 +8,8 @@ use super::{
     request::Request,
 };
 use crate::{
-    checks::{self, Check, Code, Status},
+    checks::{self, Check, Status},
+    code::Code,
     config::Config,
     error::{Class, Error, Errors},
     plan::FileChange,

@@ -20,7 +20,7 @@ use super::{
     trust::{self, Trust},
 };
 use crate::{
-    checks::{Approved, Check, Counted, Grounded, TrustedImages},
+    checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
     config::{Config, Operation},
     history::Hold,
     pins::Found,
@@ -166,10 +166,10 @@ fn ground<'c>(
     history: &SiteHistory,
     found: &Found,
     site: &Site,
-) -> Result<Grounded<'c>, Stop> {
+) -> Result<HistoryChecked<'c>, Stop> {
     Ok(match request.operation {
         Operation::Promotion => match history.past(&site.config, &request.revision, found) {
-            Ok(past) => chain.not_older(&past, request.overruled)?,
+            Ok(past) => chain.not_older(&past, request.overrides)?,
             Err(outage) => return Err(chain.stop(outage).into()),
         },
         Operation::Rollback => match history.promoted() {
@@ -207,7 +207,7 @@ struct Verifying<'v> {
 impl Verifying<'_> {
     fn images(
         &self,
-        chain: Grounded<'_>,
+        chain: HistoryChecked<'_>,
         found: &Found,
         rows: &mut [ImageRow],
     ) -> Result<Approved, Stop> {
@@ -217,14 +217,14 @@ impl Verifying<'_> {
         images::resolve(rows, &resolutions, config);
         let images = chain.resolved(&resolutions, self.history)?;
 
-        let force = match trust::force_of(config, &images, self.history) {
-            Ok(force) => force,
+        let enforcement = match trust::enforcement_of(config, &images, self.history) {
+            Ok(enforcement) => enforcement,
             Err(outage) => return Err(images.stop(outage).into()),
         };
         let revision = &self.request.revision;
         let trust = self.standards.trust;
         let (images, evidence) =
-            trust::verify_signatures(images, trust, config, revision, force, services)?;
+            trust::verify_signatures(images, trust, config, revision, enforcement, services)?;
         images::verify(rows, evidence);
 
         let current = self.standards.contracts;

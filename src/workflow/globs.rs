@@ -49,7 +49,7 @@ fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Errors> {
         return Ok(());
     }
     let problem = |glob: &Glob| {
-        let mut problem = Error::input(Code::CONFIG, checks::no_match(config, glob))
+        let mut problem = Error::input(Code::CONFIG, checks::no_match_message(config, glob))
             .at(config.place(glob.at(), ""))
             .help("correct or remove the glob");
         problem.notes.extend(left_out(config, glob));

@@ -5,7 +5,7 @@
 
 use super::{Environment, Services, ci};
 use crate::{
-    checks::{self, ByDigests, Extent, Past},
+    checks::{self, DigestHistory, Extent, HistoryFacts},
     config::Config,
     error::Error,
     git::{Branch, BranchSources, Git, GitError, ObjectId},
@@ -195,23 +195,23 @@ impl SiteHistory {
         config: &Config,
         revision: &Revision,
         found: &Found,
-    ) -> Result<Past<'_>, Error> {
+    ) -> Result<HistoryFacts<'_>, Error> {
         let Known { history, origin } = match &self.0 {
             Ok(known) => known,
             Err(error) => {
-                let absent = checks::without_history(error).map(Past::Absent);
+                let absent = checks::no_history_reason(error).map(HistoryFacts::Absent);
                 return absent.ok_or_else(|| Error::from(error));
             }
         };
         let order = match origin {
             Origin::Forge { order, .. } => order.clone(),
             Origin::Clone { git, .. } => {
-                let pinned = checks::pinned_now(config, found);
+                let pinned = checks::current_digests(config, found);
                 let order = history.order(git, revision, &pinned);
                 order.map_err(|error| Error::from(&error))?
             }
         };
-        Ok(Past::Known {
+        Ok(HistoryFacts::Known {
             order,
             hold: history.held(revision),
             blind_spot: history.blind_spot_of(revision),
@@ -222,13 +222,13 @@ impl SiteHistory {
     /// The revision of the current set, if history records it.
     pub(super) fn current_revision(&self, config: &Config, found: &Found) -> Option<String> {
         let known = self.0.as_ref().ok()?;
-        let digests = checks::pinned_now(config, found);
+        let digests = checks::current_digests(config, found);
         known.history.revision_of(&digests).map(ToString::to_string)
     }
 }
 
-impl ByDigests for SiteHistory {
-    fn held(&self, digests: &Digests) -> Hold<'_> {
+impl DigestHistory for SiteHistory {
+    fn hold(&self, digests: &Digests) -> Hold<'_> {
         match &self.0 {
             Ok(known) => known.history.held_set(digests),
             Err(_) => Hold::Free,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Unconfigured, revision::revision};
 use crate::{
-    checks::{Expected, Overruled, Target},
+    checks::{Expected, Overrides, Target},
     config::{Config, Image, Operation},
     error::{Errors, usage},
     forge::State,
@@ -23,7 +23,7 @@ pub enum Goal {
         /// `NAME=DIGEST`: the digest that the build of an image reported.
         digests: Vec<String>,
         /// The refusals that the caller overrides.
-        overruled: Overruled,
+        overrides: Overrides,
     },
     /// A set that was in production before.
     Rollback {
@@ -77,7 +77,7 @@ pub(super) struct Request {
     pub(super) tag: Tag,
     /// The digests that builds reported, by image; a rollback has none.
     digests: BTreeMap<String, Digest>,
-    pub(super) overruled: Overruled,
+    pub(super) overrides: Overrides,
 }
 
 impl Goal {
@@ -91,13 +91,13 @@ impl Goal {
 
     /// Checks the arguments before the first request.
     pub(super) fn checked(&self, config: &Config) -> Result<Request, Errors> {
-        let (text, digests, overruled) = match self {
-            Self::Rollback { revision } => (revision, BTreeMap::new(), Overruled::default()),
+        let (text, digests, overrides) = match self {
+            Self::Rollback { revision } => (revision, BTreeMap::new(), Overrides::default()),
             Self::Promote {
                 revision,
                 digests,
-                overruled,
-            } => (revision, handed_over(digests, config)?, *overruled),
+                overrides,
+            } => (revision, handed_over(digests, config)?, *overrides),
         };
         let (revision, tag) = revision(config, text)?;
         Ok(Request {
@@ -105,7 +105,7 @@ impl Goal {
             revision,
             tag,
             digests,
-            overruled,
+            overrides,
         })
     }
 }
@@ -118,7 +118,7 @@ impl Request {
             revision: revision.clone(),
             tag: tag.clone(),
             digests: BTreeMap::new(),
-            overruled: Overruled::default(),
+            overrides: Overrides::default(),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     http::{ServerTime, SharedDeadline, Transport},
     oci::{Digest, Tag},
     registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
-    trust::Examination,
+    trust::SearchResult,
 };
 
 /// How long a command that changes nothing waits for a forge.
@@ -47,7 +47,7 @@ pub struct Services {
     tags: RefCell<HashMap<(String, Tag), ImageFacts>>,
     /// What was found attached to digests, by digest and policy: a run looks each up once, however
     /// often it plans.
-    examined: RefCell<HashMap<String, Rc<Examination>>>,
+    examined: RefCell<HashMap<String, Rc<SearchResult>>>,
     /// The policies whose roots were warned of.
     policies: RefCell<HashSet<Digest>>,
     runtime: OnceCell<Runtime>,
@@ -127,12 +127,12 @@ impl Services {
     }
 
     /// What was found attached to a digest in this run.
-    pub(super) fn examined(&self, key: &str) -> Option<Rc<Examination>> {
+    pub(super) fn examined(&self, key: &str) -> Option<Rc<SearchResult>> {
         self.examined.borrow().get(key).cloned()
     }
 
     /// Remembers what is attached to a digest.
-    pub(super) fn remember_examined(&self, key: String, found: &Rc<Examination>) {
+    pub(super) fn remember_examined(&self, key: String, found: &Rc<SearchResult>) {
         self.examined.borrow_mut().insert(key, Rc::clone(found));
     }
 

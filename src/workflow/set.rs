@@ -8,7 +8,7 @@ use super::{
     trust::{self, Trust},
 };
 use crate::{
-    checks::{Check, Force, SetAlone, SetDocument, Target, VerifiedImages},
+    checks::{Check, Enforcement, SetDocument, SetVerification, Target, VerifiedImages},
     code::Code,
     config::Config,
     error::{Class, Error, Errors},
@@ -82,7 +82,7 @@ fn chain(
     services: &Services,
 ) -> Result<VerifiedImages, Stop> {
     let smoke = SmokeStage::prepare(config, Unconfigured::Fails, services)?;
-    let chain = SetAlone::new(config, revision, contracts.failures(config))?;
+    let chain = SetVerification::new(config, revision, contracts.failures(config))?;
     let target = |_| Target {
         tag: tag.clone(),
         expected: None,
@@ -92,7 +92,7 @@ fn chain(
     let resolutions = tags::resolve(config, targets, services)?;
     let images = chain.resolved(&resolutions)?;
     let (images, verified) =
-        trust::verify_signatures(images, trust, config, revision, Force::Decides, services)?;
+        trust::verify_signatures(images, trust, config, revision, Enforcement::Fail, services)?;
     let standards = contracts.standards(config);
     let (images, kinds) = contracts::verify_contents(images, config, &standards, services)?;
     let images = smoke.run(images, config, services)?;

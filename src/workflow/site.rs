@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     apply::Session,
-    checks::{self, Check, Code, Status},
+    checks::{self, Check, Status},
+    code::Code,
     config::{self, Config, Operation, RelPath, Verify},
     error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
@@ -153,7 +154,7 @@ impl Site {
                 (found, outside)
             }
         };
-        let mut checks = checks::unmatched(config, &found);
+        let mut checks = checks::unmatched_globs(config, &found);
         if self.reads_every_file() {
             checks.extend(checks::outside(config, &found, &outside, operation));
         } else {

@@ -46,7 +46,7 @@ impl SmokeStage {
         services: &Services,
     ) -> Result<Images<'c, G, Smoke>, Stop> {
         let mut stage = images.smoke();
-        let places: Vec<_> = stage.open().collect();
+        let places: Vec<_> = stage.pending().collect();
         if let (Some(smoke), Some(secrets), false) =
             (&config.smoke, &self.secrets, places.is_empty())
         {

@@ -14,7 +14,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Services, SiteHistory, Stop};
 use crate::{
     checks::{
-        self, Examined, Force, Ground, ImagePlatform, Images, Scope, Signatures, Tags, VerifiedRow,
+        self, DigestSignatures, Enforcement, HistoryVerdict, ImagePlatform, Images, Scope,
+        Signatures, Tags, VerifiedRow,
     },
     code::Code,
     config::{Config, Image, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
@@ -25,8 +26,8 @@ use crate::{
     oci::{Digest, Platform, Repository, Revision},
     registry::{Source, resolve::ImageFacts},
     trust::{
-        self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Examination, Policy, PublicKey, Root,
-        Search, Subject,
+        self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Policy, PublicKey, Root, SearchExtent,
+        SearchResult, Subject,
     },
     untrusted::plain,
 };
@@ -102,7 +103,7 @@ impl<'c> Trust<'c> {
         digest: Digest,
         revision: &str,
         services: &Services,
-    ) -> Examination {
+    ) -> SearchResult {
         let subject = Subject {
             image,
             repositories,
@@ -110,7 +111,7 @@ impl<'c> Trust<'c> {
             revision,
             now: (services.environment.clock)(),
         };
-        trust::examine(source, &self.policy, subject, Search::Everything).await
+        trust::search(source, &self.policy, subject, SearchExtent::All).await
     }
 
     /// Finds and judges what is attached to a digest; each is looked up once in a run.
@@ -121,7 +122,7 @@ impl<'c> Trust<'c> {
         digest: Digest,
         revision: &Revision,
         services: &Services,
-    ) -> Rc<Examination> {
+    ) -> Rc<SearchResult> {
         let repositories = image.signed_repositories();
         let names: Vec<_> = repositories.iter().map(Repository::canonical).collect();
         let names = names.join(" ");
@@ -140,7 +141,8 @@ impl<'c> Trust<'c> {
             revision: &revision,
             now: (services.environment.clock)(),
         };
-        let found = trust::examine(source, &self.policy, subject, Search::UntilMet).await;
+        let found =
+            trust::search(source, &self.policy, subject, SearchExtent::UntilSatisfied).await;
         let found = Rc::new(found);
         services.remember_examined(key, &found);
         found
@@ -153,7 +155,7 @@ impl<'c> Trust<'c> {
         wanted: &[Wanted<'_>],
         revision: &Revision,
         services: &Services,
-    ) -> Result<Vec<Rc<Examination>>, Errors> {
+    ) -> Result<Vec<Rc<SearchResult>>, Errors> {
         let sources = services.sources_of_images(config)?;
         let examine = |wanted: &Wanted<'_>| {
             let (source, image) = (&sources[wanted.image], &config.images[wanted.image]);
@@ -203,18 +205,18 @@ impl Trust<'_> {
 }
 
 fn line_of(root: &Root, now: SystemTime) -> RootLine {
-    let age = root.age();
+    let summary = root.summary();
     let built_in = ["sigstore", "github"].contains(&root.name.as_str());
     let source = if built_in {
         format!(" (built in, from {BUILT_IN_SOURCE}, {BUILT_IN_DATE})")
     } else {
         String::new()
     };
-    let until = age.until();
+    let until = summary.until();
     let end = until.map_or_else(String::new, |end| format!(", until {}", day(end)));
     let detail = format!(
         "{}{source}: certificate authorities: {}, logs: {}, timestamp authorities: {}{end}",
-        root.name, age.authorities, age.logs, age.timestamp_authorities
+        root.name, summary.authorities, summary.logs, summary.timestamp_authorities
     );
     let released = date(BUILT_IN_DATE);
     let old = built_in && released.is_some_and(|released| released + FRESH < now);
@@ -325,7 +327,7 @@ pub(super) fn verify_signatures<'c, G: Scope>(
     trust: Option<&Trust<'_>>,
     config: &'c Config,
     revision: &Revision,
-    force: Force,
+    enforcement: Enforcement,
     services: &Services,
 ) -> Result<(Images<'c, G, Signatures>, Evidence), Stop> {
     let mut evidence: Evidence = config.images.iter().map(|_| Vec::new()).collect();
@@ -334,7 +336,7 @@ pub(super) fn verify_signatures<'c, G: Scope>(
         return Ok((stage.finish()?, evidence));
     };
     let verify = trust.policy.verify;
-    let places: Vec<_> = stage.open().collect();
+    let places: Vec<_> = stage.pending().collect();
     let wanted = |place: &ImagePlatform| {
         let facts = stage.facts(place.image)?;
         Some(wanted(verify, place.image, place.platform, facts))
@@ -344,8 +346,8 @@ pub(super) fn verify_signatures<'c, G: Scope>(
     let mut verdicts = Vec::new();
     for (wanted, found) in wanted.iter().zip(&found) {
         let examined = examined(config, wanted, found);
-        evidence[wanted.image].extend(VerifiedRow::of(&examined, verify, revision));
-        verdicts.push(examined.verdict(verify, force));
+        evidence[wanted.image].extend(VerifiedRow::rows(&examined, verify, revision));
+        verdicts.push(examined.verdict(verify, enforcement));
     }
     for (place, verdict) in places.into_iter().zip(verdicts) {
         stage.record(place, verdict);
@@ -359,7 +361,7 @@ pub fn pinned(
     config: &Config,
     images: &[(usize, ImageFacts)],
     revision: &Revision,
-    force: Force,
+    enforcement: Enforcement,
     services: &Services,
 ) -> Result<(Vec<checks::Check>, Vec<Error>), Errors> {
     let verify = trust.policy.verify;
@@ -374,7 +376,7 @@ pub fn pinned(
     let found = trust.examine_all(config, &wanted, revision, services)?;
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
     for (wanted, found) in wanted.iter().zip(&found) {
-        match examined(config, wanted, found).verdict(verify, force) {
+        match examined(config, wanted, found).verdict(verify, enforcement) {
             Ok(found) => checks.extend(found),
             Err(errors) => outages.extend(errors),
         }
@@ -397,9 +399,9 @@ fn wanted<'f>(verify: &Verify, image: usize, platform: usize, facts: &'f ImageFa
 fn examined<'e>(
     config: &'e Config,
     wanted: &Wanted<'e>,
-    found: &'e Rc<Examination>,
-) -> Examined<'e> {
-    Examined {
+    found: &'e Rc<SearchResult>,
+) -> DigestSignatures<'e> {
+    DigestSignatures {
         image: &config.images[wanted.image].name,
         repository: &config.images[wanted.image].repository,
         platform: wanted.platform,
@@ -436,18 +438,18 @@ pub fn since_exists(config: &Config) -> Result<(), Errors> {
 
 /// Whether signatures decide on a set: one that was promoted up to `since` may be unsigned, if these
 /// are the digests that its commit pinned.
-pub fn force(
+pub fn enforcement(
     config: &Config,
     promoted: Option<&Promoted>,
     digests: &Digests,
     git: Option<&Git>,
-) -> Result<Force, Error> {
+) -> Result<Enforcement, Error> {
     let since = config
         .verify
         .as_ref()
         .and_then(|verify| verify.since.as_ref());
     let (Some(since), Some(promoted), Some(git)) = (since, promoted, git) else {
-        return Ok(Force::Decides);
+        return Ok(Enforcement::Fail);
     };
     let pinned = config.images.iter().filter(|image| image.pins > 0);
     let same = |name: &String| {
@@ -455,13 +457,13 @@ pub fn force(
         then.is_some() && then == digests.get(name)
     };
     if !pinned.map(|image| &image.name).all(same) {
-        return Ok(Force::Decides);
+        return Ok(Enforcement::Fail);
     }
     let outage = |error| Error::from(&error);
     let commit = git.commit_named(&since.commit).map_err(outage)?;
     let before = commit.map(|commit| git.is_ancestor(&promoted.contracts, &commit));
     if before.transpose().map_err(outage)?.unwrap_or_default() {
-        return Ok(Force::Warns);
+        return Ok(Enforcement::Warn);
     }
     if git.is_shallow() {
         let why =
@@ -469,19 +471,19 @@ pub fn force(
         let error = Error::unavailable("git history", why);
         return Err(error.help("fetch the history: git fetch --unshallow"));
     }
-    Ok(Force::Decides)
+    Ok(Enforcement::Fail)
 }
 
 /// Whether signatures decide on the set of a promotion or a rollback.
-pub(super) fn force_of(
+pub(super) fn enforcement_of(
     config: &Config,
-    images: &Images<'_, Ground, Tags>,
+    images: &Images<'_, HistoryVerdict, Tags>,
     history: &SiteHistory,
-) -> Result<Force, Error> {
+) -> Result<Enforcement, Error> {
     let Some(promoted) = images.promoted() else {
-        return Ok(Force::Decides);
+        return Ok(Enforcement::Fail);
     };
-    force(config, Some(promoted), &images.digests(), history.git())
+    enforcement(config, Some(promoted), &images.digests(), history.git())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use proptest::prelude::*;
 use repin::{
     checks::{
-        Approved, ByDigests, Counted, Ground, Images, Overruled, Past, Resolution, Status, Tags,
-        Target,
+        Approved, Counted, DigestHistory, HistoryFacts, HistoryVerdict, Images, Overrides,
+        Resolution, Status, Tags, Target,
     },
     config::{self, Config},
     error::SourceText,
@@ -95,7 +95,7 @@ fn resolved<'c>(
     config: &'c Config,
     revision: &'c Revision,
     found: &Found,
-) -> Images<'c, Ground, Tags> {
+) -> Images<'c, HistoryVerdict, Tags> {
     let tag = config.revision.tag.tag(revision).unwrap();
     let resolution = |name: &&str| Resolution {
         target: Target {
@@ -110,7 +110,7 @@ fn resolved<'c>(
     let chain = Counted::new(config, revision, found, Vec::new())
         .unwrap_or_else(|stopped| panic!("{stopped:?}"));
     let chain = chain
-        .not_older(&Past::Absent("no git".into()), Overruled::default())
+        .not_older(&HistoryFacts::Absent("no git".into()), Overrides::default())
         .unwrap();
     chain.resolved(&resolutions, &NoHistory).unwrap()
 }
@@ -118,8 +118,8 @@ fn resolved<'c>(
 /// A repository without git.
 struct NoHistory;
 
-impl ByDigests for NoHistory {
-    fn held(&self, _: &Digests) -> Hold<'_> {
+impl DigestHistory for NoHistory {
+    fn hold(&self, _: &Digests) -> Hold<'_> {
         Hold::Free
     }
 
@@ -150,7 +150,7 @@ fn unchecked_content_is_not_approved() {
     config.inventory = Some(repin::config::Inventory::default());
     let images = resolved(&config, &revision, &found);
     let mut stage = images.signatures().finish().unwrap().contents(&[]);
-    let open: Vec<_> = stage.open().collect();
+    let open: Vec<_> = stage.pending().collect();
     let indices: Vec<_> = open.iter().map(|at| (at.image, at.platform)).collect();
     assert_eq!(indices, [(0, 0), (1, 0), (2, 0)]);
     for place in &open[1..] {

@@ -39,7 +39,7 @@ fn verdict(name: &str, status: Status) -> Check {
     Check::new(Code::REVISION_LABEL, status, "as expected").image(name)
 }
 
-/// A trusted set; the image `base` lacks its verdict unless `is_complete`.
+/// A trusted set, without a verdict on the image `base` unless `is_complete`.
 fn set(is_complete: bool, first: Status) -> TrustedImages {
     let mut checks = vec![verdict("a", first), verdict("b", Status::Pass)];
     if is_complete {
@@ -48,17 +48,17 @@ fn set(is_complete: bool, first: Status) -> TrustedImages {
     TrustedImages::example(vec![image(b"a"), image(b"b"), image(b"base")], checks)
 }
 
-/// The digests of the images that must be pinned.
+/// The digests of the images with pins.
 fn pinned() -> Digests {
     let digest = |name: &str| (name.to_owned(), Digest::of(name.as_bytes()));
     ["a", "b"].map(digest).into()
 }
 
-/// A history that knows no set by its digests.
-struct Unknown(Provenance);
+/// A history without a hold, with this provenance for every set.
+struct FakeHistory(Provenance);
 
-impl ByDigests for Unknown {
-    fn held(&self, digests: &Digests) -> Hold<'_> {
+impl DigestHistory for FakeHistory {
+    fn hold(&self, digests: &Digests) -> Hold<'_> {
         assert_eq!(*digests, pinned());
         Hold::Free
     }
@@ -69,12 +69,12 @@ impl ByDigests for Unknown {
     }
 }
 
-/// A promotion's chain after history; its counts are not judged here.
-fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> Grounded<'c> {
+/// A promotion's chain after history, without counted pins.
+fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'c> {
     let chain = Counted {
-        so_far: SoFar::new(config, revision),
+        state: ChainState::new(config, revision),
     };
-    let past = Past::Known {
+    let facts = HistoryFacts::Known {
         order: Order::Same,
         hold: Hold::Free,
         blind_spot: None,
@@ -83,15 +83,16 @@ fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> Grounded<'c> {
             suffice: false,
         },
     };
-    chain.not_older(&past, Overruled::default()).unwrap()
+    chain.not_older(&facts, Overrides::default()).unwrap()
 }
 
 #[test]
 fn set_with_a_verdict_on_each_image_is_approved() {
     let (config, revision) = (config(), revision());
-    let unknown = Unknown(Provenance::Never);
-    let approved = not_older(&config, &revision).trusted(set(true, Status::Pass), &unknown);
-    let approved = approved.unwrap();
+    let history = FakeHistory(Provenance::Never);
+    let approved = not_older(&config, &revision)
+        .trusted(set(true, Status::Pass), &history)
+        .unwrap();
     assert_eq!(approved.pinned_digests(&config), pinned());
     let digests: Vec<_> = approved
         .images()
@@ -119,10 +120,10 @@ fn set_with_a_verdict_on_each_image_is_approved() {
 #[test]
 fn missing_or_failed_verdict_stops_the_chain() {
     let (config, revision) = (config(), revision());
-    let unknown = Unknown(Provenance::Never);
+    let history = FakeHistory(Provenance::Never);
     let stopped = |set| {
         let chain = not_older(&config, &revision);
-        chain.trusted(set, &unknown).unwrap_err()
+        chain.trusted(set, &history).unwrap_err()
     };
     let incomplete = stopped(set(false, Status::Pass));
     let error = incomplete.outages[0].to_string();
@@ -132,12 +133,12 @@ fn missing_or_failed_verdict_stops_the_chain() {
     assert_eq!(stopped(fewer).outages.len(), 1);
     let failed = stopped(set(true, Status::Fail));
     assert!(failed.outages.is_empty());
-    // An empty repository lacks its pins before anything else is judged.
+    // The first stage refuses a repository without pins.
     assert!(Counted::new(&config, &revision, &Found::default(), Vec::new()).is_err());
 }
 
 #[test]
-fn rollback_requires_the_digests_that_were_pinned_then() {
+fn rollback_requires_the_digests_of_the_promotion() {
     let (config, revision) = (config(), revision());
     let chain = |promoted: Option<&[u8]>| {
         let promoted = promoted.map(|b| Promoted {
@@ -149,13 +150,13 @@ fn rollback_requires_the_digests_that_were_pinned_then() {
                 .into(),
             contracts: ObjectId::parse(&[b'a'; 40]).unwrap(),
         });
-        Grounded {
-            so_far: SoFar::new(&config, &revision),
-            ground: Ground::Promoted(promoted),
+        HistoryChecked {
+            state: ChainState::new(&config, &revision),
+            verdict: HistoryVerdict::Promoted(promoted),
         }
     };
     let trusted = |promoted, provenance| {
-        chain(promoted).trusted(set(true, Status::Pass), &Unknown(provenance))
+        chain(promoted).trusted(set(true, Status::Pass), &FakeHistory(provenance))
     };
     assert!(trusted(Some(b"b"), Provenance::Never).is_ok());
     let stopped = trusted(Some(b"other"), Provenance::Never).unwrap_err();
@@ -166,7 +167,7 @@ fn rollback_requires_the_digests_that_were_pinned_then() {
         .map(|check| (check.code, check.image.as_deref()))
         .collect();
     assert_eq!(failed, [(Code::DIGEST_MISMATCH, Some("b"))]);
-    // Without a title, the digests decide.
+    // Without a recorded revision, the set is looked up by its digests.
     let stopped = trusted(None, Provenance::Never).unwrap_err();
     let is_by_content = |check: &Check| check.code == Code::PROVENANCE_CONTENT;
     assert!(stopped.checks.iter().any(is_by_content));

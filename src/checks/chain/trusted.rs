@@ -1,14 +1,14 @@
 //! A set that another run verified, trusted by the hash of its document.
 //!
-//! The hash comes from the job that verified the set, and is all that is trusted: the file may have
-//! been anywhere. A [`TrustedSet`] replaces requests to a registry.
+//! The hash comes from the job that verified the set. The file itself is not trusted: it may have
+//! passed through any storage. A [`TrustedSet`] replaces requests to a registry.
 
-use super::{Approved, ApprovedImage, ByDigests, Grounded, Stopped, pinned_digests};
+use super::{Approved, ApprovedImage, DigestHistory, HistoryChecked, Stopped, pinned_digests};
 use crate::{
     checks::{
         Check, Code, Expected, SetDocument, SetImage, Status, Target, any_failed, set::digest,
     },
-    config::Config,
+    config::{Config, Image},
     error::Error,
     history::Promoted,
     oci::{Digest, Revision, Tag},
@@ -18,11 +18,10 @@ use crate::{
 /// The properties that a trusted set must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'e> {
-    /// The hash of its file.
+    /// The hash of the document.
     pub sha256: Digest,
-    /// The hash of the configuration that it was verified against.
+    /// The hash of the configuration that the set was verified against.
     pub config_sha256: Digest,
-    /// Its revision.
     pub revision: &'e Revision,
 }
 
@@ -37,29 +36,30 @@ pub struct TrustedSet {
 /// One image of a trusted set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedImage {
-    /// The tag of the revision.
     pub tag: Tag,
     /// The digest that the tag resolved to.
     pub digest: Digest,
 }
 
 impl TrustedSet {
-    /// Reads the file `name` of a set; refuses any but the expected one before it is parsed.
-    pub fn read(
+    /// Parses the document in the file `name`, after its hash was compared.
+    pub fn parse(
         name: &str,
         bytes: &[u8],
         expected: &Expectation<'_>,
         config: &Config,
     ) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::input(Code::FLEET_SET, format!("{name}: {reason}"));
-        let found = Digest::of(bytes);
-        if found != expected.sha256 {
-            let (found, wanted) = (found.hex(), expected.sha256.hex());
-            return Err(wrong(format!("its SHA-256 is {found}, expected {wanted}")));
+        let refuse = |reason: String| Error::input(Code::FLEET_SET, format!("{name}: {reason}"));
+        let sha256 = Digest::of(bytes);
+        if sha256 != expected.sha256 {
+            let (found, expected) = (sha256.hex(), expected.sha256.hex());
+            return Err(refuse(format!(
+                "its SHA-256 is {found}, expected {expected}"
+            )));
         }
         let document: SetDocument =
-            serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        let pairs = [
+            serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        for (key, found, expected) in [
             ("schema", document.schema.as_str(), SetDocument::SCHEMA),
             ("revision", &document.revision, expected.revision.as_str()),
             (
@@ -67,19 +67,19 @@ impl TrustedSet {
                 &document.config_sha256,
                 &expected.config_sha256.hex(),
             ),
-        ];
-        if let Some((key, found, wanted)) = pairs.iter().find(|(_, found, wanted)| found != wanted)
-        {
-            return Err(wrong(format!("`{key}` is {found}, expected {wanted}")));
+        ] {
+            if found != expected {
+                return Err(refuse(format!("`{key}` is {found}, expected {expected}")));
+            }
         }
         if any_failed(&document.checks) {
-            return Err(wrong("one of its checks failed".to_owned()));
+            return Err(refuse("one of its checks failed".to_owned()));
         }
-        let images = images(&document, config).map_err(wrong)?;
+        let images = images(&document, config).map_err(refuse)?;
         Ok(Self {
             document,
             images,
-            sha256: expected.sha256,
+            sha256,
         })
     }
 
@@ -88,28 +88,29 @@ impl TrustedSet {
         &self.images
     }
 
-    /// The images of a repository, in the order of its configuration `own`; `places`: where each is
-    /// among the fleet's.
-    pub fn images_of(&self, places: &[usize]) -> Vec<ApprovedImage> {
-        let image = |at: &usize| {
-            let (image, row) = (&self.images[*at], &self.document.images[*at]);
-            ApprovedImage {
+    /// The images of a repository, in the order of its configuration. `indices` are their indices in
+    /// the fleet's configuration.
+    pub fn images_of(&self, indices: &[usize]) -> Vec<ApprovedImage> {
+        let mut images = Vec::new();
+        for index in indices {
+            let (image, row) = (&self.images[*index], &self.document.images[*index]);
+            images.push(ApprovedImage {
                 tag: image.tag.clone(),
                 facts: Some(ImageFacts {
                     digest: image.digest,
                     media_type: row.media_type.clone(),
                     platforms: Vec::new(),
                 }),
-            }
-        };
-        places.iter().map(image).collect()
+            });
+        }
+        images
     }
 
-    /// The images of a repository with their checks, by the names that they have in `own`.
-    pub fn trusted_images(&self, places: &[usize], own: &Config) -> TrustedImages {
+    /// The images of a repository with their checks, by their names in its configuration `own`.
+    pub fn trusted_images(&self, indices: &[usize], own: &Config) -> TrustedImages {
         let mut checks = Vec::new();
-        for (at, image) in places.iter().zip(&own.images) {
-            let name = &self.document.images[*at].name;
+        for (index, image) in indices.iter().zip(&own.images) {
+            let name = &self.document.images[*index].name;
             for check in &self.document.checks {
                 if check.image.as_ref() == Some(name) {
                     let set = self.sha256.hex();
@@ -122,17 +123,16 @@ impl TrustedSet {
             }
         }
         TrustedImages {
-            images: self.images_of(places),
+            images: self.images_of(indices),
             checks,
         }
     }
 
-    /// The hash of its file.
+    /// The hash of the document.
     pub fn sha256(&self) -> Digest {
         self.sha256
     }
 
-    /// The document.
     pub fn document(&self) -> &SetDocument {
         &self.document
     }
@@ -141,19 +141,22 @@ impl TrustedSet {
 /// The images of one repository that another run verified.
 #[derive(Debug)]
 pub struct TrustedImages {
-    /// The images, in the order of the repository's configuration.
-    pub(super) images: Vec<ApprovedImage>,
-    /// Their checks, with the names of that configuration.
+    /// In the order of the repository's configuration.
+    images: Vec<ApprovedImage>,
+    /// The checks, with the names of that configuration.
     checks: Vec<Check>,
 }
 
 impl TrustedImages {
-    /// The checks of the images, or an error if the set lacks the verdict on one of them.
-    pub(super) fn evidence(&self, config: &Config) -> Result<Vec<Check>, Error> {
-        for (at, image) in config.images.iter().enumerate() {
-            let found = self.images.get(at).and_then(|image| image.facts.as_ref());
-            let is_judged = |check: &Check| check.image.as_ref() == Some(&image.name);
-            if found.is_none() || !self.checks.iter().any(is_judged) {
+    /// The checks of the images, or an error if an image has no verdict.
+    fn evidence(&self, config: &Config) -> Result<Vec<Check>, Error> {
+        for (index, image) in config.images.iter().enumerate() {
+            let facts = self
+                .images
+                .get(index)
+                .and_then(|image| image.facts.as_ref());
+            let is_verdict = |check: &Check| check.image.as_ref() == Some(&image.name);
+            if facts.is_none() || !self.checks.iter().any(is_verdict) {
                 let reason = format!("it has no verdict on the image `{}`", image.name);
                 return Err(Error::unavailable("the set", reason));
             }
@@ -167,70 +170,75 @@ impl TrustedImages {
     }
 }
 
-impl Grounded<'_> {
-    /// The last stage with a set that was verified before: in a rollback it must be the one that was
-    /// pinned then.
-    pub fn trusted(self, set: TrustedImages, history: &dyn ByDigests) -> Result<Approved, Stopped> {
-        let (so_far, mut ground) = (self.so_far, self.ground);
-        let (mut checks, mut outages) = match set.evidence(so_far.config) {
+impl HistoryChecked<'_> {
+    /// The last stage with a set that another run verified. A rollback requires the digests that were
+    /// pinned by the promotion.
+    pub fn trusted(
+        self,
+        set: TrustedImages,
+        history: &dyn DigestHistory,
+    ) -> Result<Approved, Stopped> {
+        let Self { state, mut verdict } = self;
+        let (mut checks, mut outages) = match set.evidence(state.config) {
             Ok(evidence) => (evidence, Vec::new()),
             Err(outage) => (Vec::new(), vec![outage]),
         };
-        if let Some(promoted) = ground.promoted() {
-            checks.extend(same_digests(so_far.config, &set.images, promoted));
+        if let Some(promoted) = verdict.promoted() {
+            checks.extend(promoted_digests(state.config, &set.images, promoted));
         }
-        let digests = pinned_digests(so_far.config, &set.images);
-        let (further, unjudged) = ground.judge_digests(so_far.revision, &digests, history);
-        checks.extend(further);
-        outages.extend(unjudged);
+        let digests = pinned_digests(state.config, &set.images);
+        let by_digests = verdict.check_digests(state.revision, &digests, history);
+        checks.extend(by_digests.0);
+        outages.extend(by_digests.1);
         checks.push(Check::new(
             Code::PLATFORM_LOST,
             Status::Skip,
-            "the platforms of the pinned digests were not compared: a repository of a fleet asks no registry",
+            "the platforms of the pinned digests were not compared: a repository of a fleet queries no registry",
         ));
-        let so_far = so_far.stage((checks, outages))?;
-        Ok(so_far.approved(set.images))
+        let state = state.stage((checks, outages))?;
+        Ok(state.approved(set.images))
     }
 }
 
-/// The checks that a trusted set has the digests that a commit pinned.
-fn same_digests(config: &Config, images: &[ApprovedImage], promoted: &Promoted) -> Vec<Check> {
+/// Compares the digests of a trusted set with those that its promotion pinned.
+fn promoted_digests(config: &Config, images: &[ApprovedImage], promoted: &Promoted) -> Vec<Check> {
     let mut checks = Vec::new();
     for (image, found) in config.images.iter().zip(images) {
-        let then = promoted.images.get(&image.name).filter(|_| image.pins > 0);
-        let (Some(then), Some(facts)) = (then, &found.facts) else {
-            continue;
-        };
-        let target = Target {
-            tag: found.tag.clone(),
-            expected: Some(Expected::PinnedBy(promoted.commit.short(), *then)),
-            pinned: Vec::new(),
-        };
-        checks.extend(digest(image, &target, facts));
+        if image.pins > 0
+            && let Some(pinned) = promoted.images.get(&image.name)
+            && let Some(facts) = &found.facts
+        {
+            let target = Target {
+                tag: found.tag.clone(),
+                expected: Some(Expected::PinnedBy(promoted.commit.short(), *pinned)),
+                pinned: Vec::new(),
+            };
+            checks.extend(digest(image, &target, facts));
+        }
     }
     checks
 }
 
 /// The images of the document, which must be those of the configuration.
 fn images(document: &SetDocument, config: &Config) -> Result<Vec<TrustedImage>, String> {
-    let declared = config.images.iter();
-    let declared: Vec<_> = declared
-        .map(|image| (image.name.clone(), image.repository.to_string()))
-        .collect();
-    let listed = document.images.iter();
-    let listed: Vec<_> = listed
-        .map(|image| (image.name.clone(), image.repository.clone()))
-        .collect();
-    if declared != listed {
+    let is_declared = |(listed, declared): (&SetImage, &Image)| {
+        listed.name == declared.name && listed.repository == declared.repository.to_string()
+    };
+    let pairs = document.images.iter().zip(&config.images);
+    if document.images.len() != config.images.len() || !pairs.map(is_declared).all(|same| same) {
         return Err("its images are not those of the configuration".to_owned());
     }
-    let image = |image: &SetImage| {
-        let tag = Tag::parse(&image.tag).map_err(|error| format!("{}: {error}", image.name))?;
-        let digest = image.digest.parse();
-        let digest = digest.map_err(|error| format!("{}: {error}", image.name))?;
-        Ok(TrustedImage { tag, digest })
-    };
-    document.images.iter().map(image).collect()
+    let mut images = Vec::new();
+    for SetImage {
+        name, tag, digest, ..
+    } in &document.images
+    {
+        images.push(TrustedImage {
+            tag: Tag::parse(tag).map_err(|error| format!("{name}: {error}"))?,
+            digest: digest.parse().map_err(|error| format!("{name}: {error}"))?,
+        });
+    }
+    Ok(images)
 }
 
 #[cfg(test)]
@@ -276,42 +284,42 @@ mod tests {
         })
     }
 
-    fn read(bytes: &[u8], sha256: Digest) -> Result<TrustedSet, Error> {
+    fn parse(bytes: &[u8], sha256: Digest) -> Result<TrustedSet, Error> {
         let revision = Pattern::parse("[a-c]+").unwrap().revision("abc").unwrap();
         let expected = Expectation {
             sha256,
             config_sha256: Digest::from_hex(&"5".repeat(64)).unwrap(),
             revision: &revision,
         };
-        TrustedSet::read("set.json", bytes, &expected, &config())
+        TrustedSet::parse("set.json", bytes, &expected, &config())
     }
 
     #[test]
-    fn set_is_read_as_it_was_written() {
+    fn set_document_round_trips() {
         let bytes = set().to_string().into_bytes();
-        let believed = read(&bytes, Digest::of(&bytes)).unwrap();
-        assert_eq!(serde_json::to_value(believed.document()).unwrap(), set());
-        let image = &believed.images()[0];
+        let trusted = parse(&bytes, Digest::of(&bytes)).unwrap();
+        assert_eq!(serde_json::to_value(trusted.document()).unwrap(), set());
+        let image = &trusted.images()[0];
         assert_eq!(image.digest.to_string(), set()["images"][0]["digest"]);
         assert_eq!(image.tag.as_str(), "abc");
     }
 
     #[test]
-    fn no_byte_of_a_set_can_be_changed() {
+    fn changed_set_document_is_refused() {
         let bytes = set().to_string().into_bytes();
         let sha256 = Digest::of(&bytes);
-        for at in 0..bytes.len() {
+        for offset in 0..bytes.len() {
             let mut changed = bytes.clone();
-            changed[at] ^= 1;
-            let error = read(&changed, sha256).unwrap_err();
+            changed[offset] ^= 1;
+            let error = parse(&changed, sha256).unwrap_err();
             assert_eq!((error.code, error.class.exit_code()), (Code::FLEET_SET, 2));
             assert!(error.message.contains("its SHA-256 is"), "{error}");
         }
-        assert!(read(&[bytes.as_slice(), b"\n"].concat(), sha256).is_err());
+        assert!(parse(&[bytes.as_slice(), b"\n"].concat(), sha256).is_err());
     }
 
     #[test]
-    fn set_of_something_else_is_refused_even_with_its_own_hash() {
+    fn other_set_is_refused_with_its_own_hash() {
         for (pointer, value, reason) in [
             ("/schema", json!("repin.other"), "`schema` is repin.other"),
             ("/revision", json!("abb"), "`revision` is abb, expected abc"),
@@ -339,7 +347,7 @@ mod tests {
             let mut other = set();
             *other.pointer_mut(pointer).unwrap() = value;
             let bytes = other.to_string().into_bytes();
-            let error = read(&bytes, Digest::of(&bytes)).unwrap_err();
+            let error = parse(&bytes, Digest::of(&bytes)).unwrap_err();
             assert!(error.message.contains(reason), "{pointer}: {error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Which checks an image of one platform has: those that fail, and those that were made and passed.
+//! The checks of an image with one platform.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ embedded_contract: /e.yaml";
 const CONTRACT: &str =
     "must_contain: { agents: [ops] }\nmust_not_contain: { agents: [dev], skills: [a] }\n";
 
-/// Of the length that the layers of tests keep.
+/// Has the length of the contents that the layers of tests retain.
 const COPY: &str = "twenty bytes of text";
 
 fn clean() -> Archive {
@@ -70,25 +70,25 @@ pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
     }
 }
 
-/// What an image is compared with: hygiene or not, its contract, and the copy.
+/// The standard of an image.
 struct Case<'c> {
     block: &'c str,
     hygiene: bool,
-    contract: Option<(&'c str, Force)>,
+    contract: Option<(&'c str, Enforcement)>,
     copy: bool,
 }
 
 /// `status code item: detail` of every check.
 fn checks(case: &Case<'_>, archive: Archive) -> Vec<String> {
     let inventory = inventory(case.block);
-    let held = case.contract.map(|(text, force)| {
-        let held = Held::parse("c.yaml", text.as_bytes().to_vec(), Some(&inventory));
-        (held, force)
+    let contract = case.contract.map(|(text, enforcement)| {
+        let file = ContractFile::parse("c.yaml", text.as_bytes().to_vec(), Some(&inventory));
+        (file, enforcement)
     });
     let standard = Standard {
         inventory: &inventory,
         hygiene: case.hygiene,
-        contract: held.as_ref().map(|(held, force)| (held, *force)),
+        contract: contract.as_ref().map(|(file, status)| (file, *status)),
         copy: case.copy.then_some(COPY.as_bytes()),
     };
     let gathered = gather(&layers(&[archive]), &inventory).unwrap();
@@ -111,7 +111,7 @@ fn checks(case: &Case<'_>, archive: Archive) -> Vec<String> {
 const WHOLE: Case<'_> = Case {
     block: BLOCK,
     hygiene: true,
-    contract: Some((CONTRACT, Force::Decides)),
+    contract: Some((CONTRACT, Enforcement::Fail)),
     copy: true,
 };
 
@@ -136,7 +136,7 @@ fn every_check_of_a_clean_image_is_reported_once() {
 }
 
 #[test]
-fn only_what_is_configured_is_checked() {
+fn only_configured_rules_are_checked() {
     let bare = Case {
         block: "root: /r",
         contract: None,
@@ -165,7 +165,7 @@ fn only_what_is_configured_is_checked() {
 }
 
 #[test]
-fn an_image_without_a_contract_has_no_copy_to_compare() {
+fn embedded_copy_is_skipped_without_a_contract() {
     let without = Case {
         contract: None,
         copy: false,
@@ -187,7 +187,7 @@ fn an_image_without_a_contract_has_no_copy_to_compare() {
 }
 
 #[test]
-fn a_contract_by_itself_is_all_that_is_checked() {
+fn only_the_contract_is_checked_without_hygiene() {
     let contract_only = Case {
         hygiene: false,
         copy: false,
@@ -203,7 +203,7 @@ fn a_contract_by_itself_is_all_that_is_checked() {
     assert_eq!(
         checks(
             &Case {
-                contract: Some(("must_contain: { agents: [ops] }", Force::Decides)),
+                contract: Some(("must_contain: { agents: [ops] }", Enforcement::Fail)),
                 ..contract_only
             },
             clean()
@@ -213,14 +213,14 @@ fn a_contract_by_itself_is_all_that_is_checked() {
     assert_eq!(
         checks(
             &Case {
-                contract: Some(("must_not_contain: { skills: [a] }", Force::Decides)),
+                contract: Some(("must_not_contain: { skills: [a] }", Enforcement::Fail)),
                 ..contract_only
             },
             clean()
         ),
         ["pass inventory_must_not_contain_present: none of 1 name is present"]
     );
-    // Without an enumeration nothing was compared, whatever the contract lists.
+    // Without an enumeration, the contract is not compared and does not pass.
     assert_eq!(
         checks(&contract_only, Archive::new().directory("r")),
         ["fail enumeration_empty: no file under `/r`"]
@@ -242,7 +242,7 @@ fn an_empty_root_is_reported_once() {
 }
 
 #[test]
-fn contents_of_an_unreadable_directory_are_not_reported_as_readable() {
+fn unreadable_directory_has_no_pass_for_its_contents() {
     let archive = clean().directory_of_mode("r/closed", 0o700);
     let found = checks(&WHOLE, archive);
     assert!(
@@ -252,11 +252,11 @@ fn contents_of_an_unreadable_directory_are_not_reported_as_readable() {
 }
 
 #[test]
-fn a_contract_of_today_warns_where_it_would_fail() {
+fn unmet_later_contract_only_warns() {
     let current = |contract| Case {
         hygiene: false,
         copy: false,
-        contract: Some((contract, Force::Warns)),
+        contract: Some((contract, Enforcement::Warn)),
         ..WHOLE
     };
     assert_eq!(
@@ -265,7 +265,7 @@ fn a_contract_of_today_warns_where_it_would_fail() {
             "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is the current contract, which was not in force when the set was promoted"
         ]
     );
-    // A warning stays as it is.
+    // A warning is unchanged.
     assert_eq!(
         checks(
             &current("must_contain: { agents: [ops], skills: }"),

@@ -1,4 +1,4 @@
-//! Contracts: what is refused, with its place, and what a verdict names.
+//! Contracts: problems with their places, and violations.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn kinds() -> Vec<Kind> {
     inventory(KINDS).kinds
 }
 
-fn good(text: &str) -> (Contract, Vec<String>) {
+fn accepted(text: &str) -> (Contract, Vec<String>) {
     let (contract, warnings) = parse("e.yaml", text.as_bytes(), &kinds()).unwrap();
     (
         contract,
@@ -23,9 +23,9 @@ fn good(text: &str) -> (Contract, Vec<String>) {
 }
 
 /// `code line:column message` of every problem.
-fn bad(text: &str) -> Vec<String> {
+fn refused(text: &str) -> Vec<String> {
     let problems = parse("e.yaml", text.as_bytes(), &kinds()).unwrap_err();
-    let shown = |problem: Error| {
+    let line = |problem: Error| {
         assert!(problem.help.is_some() || problem.code != Code::EXPECTED_YAML_EMPTY);
         let (line, column) = problem
             .place
@@ -38,7 +38,7 @@ fn bad(text: &str) -> Vec<String> {
         place.map_or(0, |place| place.span.start)
     });
     assert!(starts.is_sorted(), "{text}");
-    problems.into_iter().map(shown).collect()
+    problems.into_iter().map(line).collect()
 }
 
 fn found(kinds: &[(&str, &[&str])]) -> Enumeration {
@@ -54,15 +54,14 @@ fn found(kinds: &[(&str, &[&str])]) -> Enumeration {
 }
 
 fn findings(contract: &str, found: &Enumeration) -> Vec<String> {
-    let shown = |finding: Check| format!("{} {}", finding.code, finding.item.unwrap());
-    check(&good(contract).0, found)
+    check(&accepted(contract).0, found)
         .into_iter()
-        .map(shown)
+        .map(|finding| format!("{} {}", finding.code, finding.item.unwrap()))
         .collect()
 }
 
 #[test]
-fn an_image_that_has_what_is_asked_passes() {
+fn image_that_meets_the_contract_passes() {
     let image = found(&[
         ("agents", &["code-writer", "ops"]),
         ("skills", &["git"]),
@@ -73,7 +72,7 @@ fn an_image_that_has_what_is_asked_passes() {
 }
 
 #[test]
-fn every_violation_is_named_in_the_order_of_the_kinds() {
+fn violations_are_listed_in_the_order_of_kinds() {
     let image = found(&[
         ("agents", &["ops", "old"]),
         ("skills", &[]),
@@ -90,7 +89,7 @@ fn every_violation_is_named_in_the_order_of_the_kinds() {
             "inventory_must_not_contain_present plugins/x"
         ]
     );
-    let two = "must_contain: {agents: [ops, gone]}\nmust_not_contain: {agents: [old]}";
+    let two = "must_contain: {agents: [ops, absent]}\nmust_not_contain: {agents: [old]}";
     assert_eq!(findings(two, &image).len(), 2);
 }
 
@@ -116,10 +115,10 @@ fn names_are_exact() {
 }
 
 #[test]
-fn a_contract_without_assertions_accepts_nothing() {
+fn contract_without_assertions_is_refused() {
     for empty in ["", "\n", "# comment\n", "---\n", "null\n"] {
         assert_eq!(
-            bad(empty),
+            refused(empty),
             ["expected_yaml_empty 1:1 the contract is empty"],
             "{empty:?}"
         );
@@ -133,23 +132,23 @@ fn a_contract_without_assertions_accepts_nothing() {
         "must_contain: {agents: [\"\"]}",
     ] {
         let expected = "expected_yaml_no_assertions 1:1 the contract asserts nothing: it would accept every image";
-        assert_eq!(bad(nothing), [expected], "{nothing:?}");
+        assert_eq!(refused(nothing), [expected], "{nothing:?}");
     }
 }
 
 #[test]
 fn malformed_contract_is_reported_with_its_location() {
-    assert!(bad("must_contain: [\n")[0].starts_with("expected_yaml_parse_failed "));
-    assert!(bad("must_contain: {agents: *x}\n")[0].starts_with("expected_yaml_parse_failed "));
+    assert!(refused("must_contain: [\n")[0].starts_with("expected_yaml_parse_failed "));
+    assert!(refused("must_contain: {agents: *x}\n")[0].starts_with("expected_yaml_parse_failed "));
     assert_eq!(
-        bad("must_contain: {agents: [a]}\nmust_contain: {agents: [b]}\n"),
+        refused("must_contain: {agents: [a]}\nmust_contain: {agents: [b]}\n"),
         ["expected_yaml_parse_failed 2:1 the key is a duplicate: first defined on line 1"]
     );
     assert_eq!(
-        bad("must_contain:\n  agents: [a]\n  agents: [b]\n"),
+        refused("must_contain:\n  agents: [a]\n  agents: [b]\n"),
         ["expected_yaml_parse_failed 3:3 the key is a duplicate: first defined on line 2"]
     );
-    assert!(bad("must_contain: {agents: [a]}\n---\nx: y\n")[0].contains("second document"));
+    assert!(refused("must_contain: {agents: [a]}\n---\nx: y\n")[0].contains("second document"));
     let problems = parse("e.yaml", b"must_contain: {agents: [\xff]}", &kinds()).unwrap_err();
     assert_eq!(problems[0].code, Code::EXPECTED_YAML_PARSE_FAILED);
     assert_eq!(
@@ -163,7 +162,7 @@ fn malformed_contract_is_reported_with_its_location() {
 }
 
 #[test]
-fn everything_that_was_not_meant_is_reported_at_once() {
+fn every_problem_is_reported_at_once() {
     let text = "must_contain:
   agents: ops
   skill: [git]
@@ -175,7 +174,7 @@ must_not_contain:
 must_contian: {}
 ";
     assert_eq!(
-        bad(text),
+        refused(text),
         [
             "expected_yaml_invalid_type 2:11 `must_contain.agents` must be a list of names: write `[…]`",
             "expected_yaml_unknown_kind 3:3 unknown kind",
@@ -193,7 +192,7 @@ must_contian: {}
         ("must_contain: [a]", "1:15"),
         ("must_contain: x", "1:15"),
     ] {
-        let problems = bad(text);
+        let problems = refused(text);
         assert!(
             problems.len() == 1
                 && problems[0].starts_with(&format!("expected_yaml_invalid_type {at} ")),
@@ -215,8 +214,9 @@ must_contian: {}
 
 #[test]
 fn empty_and_repeated_names_warn() {
-    let (contract, warnings) =
-        good("must_contain:\n  agents: [a, '', a]\n  skills:\nmust_not_contain: {plugins: [x]}\n");
+    let (contract, warnings) = accepted(
+        "must_contain:\n  agents: [a, '', a]\n  skills:\nmust_not_contain: {plugins: [x]}\n",
+    );
     assert_eq!(contract.must_contain[0].1.len(), 1);
     assert_eq!(
         warnings,
@@ -229,18 +229,18 @@ fn empty_and_repeated_names_warn() {
 }
 
 #[test]
-fn a_contract_may_be_as_large_as_the_limit_and_no_larger() {
+fn contract_above_the_size_limit_is_refused() {
     let start = "must_contain: { agents: [a] }\n#";
     let text = format!("{start}{}", "x".repeat(MAX - start.len()));
-    assert_eq!(good(&text).0.must_contain.len(), 1);
+    assert_eq!(accepted(&text).0.must_contain.len(), 1);
     assert_eq!(
-        bad(&(text + "x")),
+        refused(&(text + "x")),
         ["expected_yaml_parse_failed 0:0 the contract e.yaml is larger than 1 MiB"]
     );
 }
 
 #[test]
-fn characters_that_cannot_be_seen_are_written_as_escapes() {
+fn invisible_characters_are_escaped() {
     assert_eq!(scalar("a\u{a0}b"), r#""a\u00a0b""#);
     assert_eq!(scalar("a\u{202e}b"), r#""a\u202eb""#);
     assert_eq!(scalar("a\u{e0041}b"), r#""a\U000e0041b""#);
@@ -248,7 +248,7 @@ fn characters_that_cannot_be_seen_are_written_as_escapes() {
 }
 
 #[test]
-fn a_contract_to_start_from_is_readable() {
+fn generated_contract_accepts_its_image() {
     let image = found(&[
         ("agents", &["ops", "yes", "a b", "012", "null"]),
         ("skills", &[]),
@@ -266,7 +266,7 @@ fn a_contract_to_start_from_is_readable() {
     - p.q-r_s
 ";
     assert_eq!(write(&image), text);
-    assert_eq!(check(&good(text).0, &image), []);
+    assert_eq!(check(&accepted(text).0, &image), []);
     assert_eq!(write(&found(&[])), "must_contain: {}\n");
 }
 

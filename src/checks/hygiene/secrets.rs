@@ -1,9 +1,9 @@
-//! Environment variables that look like secrets, by name or by value; values are never shown.
+//! Environment variables that look like secrets, by name or by value; values are never printed.
 
 use super::{Check, Code, fail};
 use crate::untrusted::has_credential;
 
-/// Last words of the names of secrets, alone or as a suffix (`PGPASSWORD`).
+/// Last words of the names of secrets, whole or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [
     "TOKEN",
     "SECRET",
@@ -14,7 +14,7 @@ const ENDINGS: [&str; 7] = [
     "CREDENTIALS",
 ];
 
-/// Last two words of such names.
+/// Words that make a following `KEY` the name of a secret.
 const KEYS: [&str; 7] = [
     "API",
     "ACCESS",
@@ -27,22 +27,23 @@ const KEYS: [&str; 7] = [
 
 /// A finding for each entry `NAME=VALUE` of an image's config that looks like a secret.
 pub fn env_secrets(env: &[String]) -> Vec<Check> {
-    let finding = |entry: &String| {
+    let mut findings = Vec::new();
+    for entry in env {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         let reason = if has_credential(value) {
             "the value has the form of a token, a private key or a URL with a password"
-        } else if names_a_secret(name) && could_be_a_secret(value) {
+        } else if is_secret_name(name) && may_be_secret(value) {
             "the name is that of a secret, and the value is not empty"
         } else {
-            return None;
+            continue;
         };
         let detail = format!("{reason}; anyone who can pull the image can read it");
-        Some(fail(Code::ENV_SECRET, name.to_owned(), detail))
-    };
-    env.iter().filter_map(finding).collect()
+        findings.push(fail(Code::ENV_SECRET, name, detail));
+    }
+    findings
 }
 
-fn names_a_secret(name: &str) -> bool {
+fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
     let mut words = upper.rsplit('_').filter(|word| !word.is_empty());
     match (words.next(), words.next()) {
@@ -53,13 +54,13 @@ fn names_a_secret(name: &str) -> bool {
     }
 }
 
-/// Not nothing, a switch, a reference to another variable or a file's path.
-fn could_be_a_secret(value: &str) -> bool {
+/// Excludes empty values, switches, references to other variables and paths.
+fn may_be_secret(value: &str) -> bool {
     let value = value.trim();
-    let switch = [
+    let switches = [
         "", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1",
     ];
-    !switch.contains(&value.to_ascii_lowercase().as_str())
+    !switches.contains(&value.to_ascii_lowercase().as_str())
         && !value.starts_with('$')
         && !value.starts_with('/')
 }

@@ -1,5 +1,3 @@
-//! Hygiene: each defect of an image, from layers to findings.
-
 use super::*;
 use crate::{
     inventory::{gather, tests::inventory},
@@ -10,21 +8,25 @@ fn a() -> Archive {
     Archive::new()
 }
 
-/// `code item: detail` of everything that is found.
+/// `code item: detail` of each finding.
 fn findings(archives: &[Archive], block: &str) -> Vec<String> {
-    against(archives, block, None)
+    findings_with_contract(archives, block, None)
 }
 
-fn against(archives: &[Archive], block: &str, contract: Option<&[u8]>) -> Vec<String> {
+fn findings_with_contract(
+    archives: &[Archive],
+    block: &str,
+    contract: Option<&[u8]>,
+) -> Vec<String> {
     let inventory = inventory(block);
     let contents = gather(&layers(archives), &inventory).unwrap();
     check(&inventory, &contents, contract)
         .into_iter()
-        .map(shown)
+        .map(line)
         .collect()
 }
 
-fn shown(finding: Check) -> String {
+fn line(finding: Check) -> String {
     assert_eq!(finding.status, Status::Fail);
     format!(
         "{} {}: {}",
@@ -53,13 +55,13 @@ embedded_contract: /e.yaml";
         .file("e.yaml", "twenty bytes of text")
         .file(".netrc", "")];
     assert_eq!(
-        against(&archives, block, Some(b"twenty bytes of text")),
+        findings_with_contract(&archives, block, Some(b"twenty bytes of text")),
         NONE
     );
 }
 
 #[test]
-fn an_inventory_that_cannot_be_made_says_why() {
+fn failed_enumeration_reports_its_reason() {
     let block = "root: /r\nuser: \"7\"\nkinds: {agents: {paths: ['^agents/(.+)']}, skills: {paths: ['^s/(.+)']}}";
     assert_eq!(
         findings(&[a()], block),
@@ -94,7 +96,7 @@ fn an_inventory_that_cannot_be_made_says_why() {
 }
 
 #[test]
-fn each_defect_is_named() {
+fn each_defect_is_reported() {
     let block = "root: /r
 user: \"1001\"
 kinds: { agents: { paths: ['^agents/([^/]+)\\.md$'] }, skills: { paths: ['^skills/([^/]+)/'], non_empty: true } }
@@ -131,8 +133,8 @@ modes: { directories: \"0755\", files: \"0644\" }";
 
 #[test]
 fn many_files_with_one_defect_are_counted() {
-    let archive = (0..25).fold(a(), |archive, at| {
-        archive.file_of_mode(&format!("r/{at:02}"), 0o600)
+    let archive = (0..25).fold(a(), |archive, number| {
+        archive.file_of_mode(&format!("r/{number:02}"), 0o600)
     });
     let found = findings(&[archive], "root: /r\nmodes: {files: \"0644\"}");
     assert_eq!(
@@ -142,7 +144,7 @@ fn many_files_with_one_defect_are_counted() {
 }
 
 #[test]
-fn defects_are_found_even_where_the_names_can_t_be_told() {
+fn forbidden_files_are_found_without_an_enumeration() {
     let block = "root: /r\nuser: \"7\"\nforbidden_files: [.netrc]";
     let found = findings(
         &[a().directory_of_mode("r/d", 0o700).file("r/d/.netrc", "")],
@@ -153,78 +155,78 @@ fn defects_are_found_even_where_the_names_can_t_be_told() {
 }
 
 #[test]
-fn the_copy_of_the_contract_has_to_be_equal() {
+fn embedded_contract_must_equal_the_local_one() {
     let block = "embedded_contract: /e.yaml";
-    let ours = b"a: one\nb: two\nc: three\n";
+    let local = b"a: one\nb: two\nc: three\n";
     let found = |archive: Archive| {
         let inventory = inventory(block);
-        let want = crate::inventory::content_filter(&inventory, &[ours.len() as u64]);
+        let filter = crate::inventory::content_filter(&inventory, &[local.len() as u64]);
         let bytes = archive.end();
         let digest = crate::oci::Digest::of(&bytes);
-        let layer = crate::layers::LayerDescriptor {
+        let descriptor = crate::layers::LayerDescriptor {
             digest,
             size: bytes.len() as u64,
             encoding: crate::layers::Encoding::Plain,
             diff_id: digest,
         };
         let budget = crate::layers::Budget::new(1 << 20);
-        let layer = crate::layers::read_layer(&*bytes, &layer, &want, &budget).unwrap();
+        let layer = crate::layers::read_layer(&*bytes, &descriptor, &filter, &budget).unwrap();
         let contents = gather([&layer], &inventory).unwrap();
-        check(&inventory, &contents, Some(ours))
+        check(&inventory, &contents, Some(local))
             .into_iter()
-            .map(shown)
+            .map(line)
             .collect::<Vec<_>>()
     };
-    let full = |detail: &str| vec![format!("embedded_contract_mismatch /e.yaml: {detail}")];
-    let with = |file: Archive| file.file("x", "");
-    assert_eq!(found(with(a().file("e.yaml", ours))), NONE);
+    let finding = |detail: &str| vec![format!("embedded_contract_mismatch /e.yaml: {detail}")];
+    let image = || a().file("x", "");
+    assert_eq!(found(image().file("e.yaml", local)), NONE);
     assert_eq!(
-        found(with(a().file("other", ours).hardlink("e.yaml", "other"))),
+        found(image().file("other", local).hardlink("e.yaml", "other")),
         NONE
     );
-    let differs = full("the copy in the image differs from the contract from line 2 on");
+    let differs = finding("the copy in the image differs from the contract from line 2 on");
     assert_eq!(
-        found(with(a().file("e.yaml", "a: one\nb: twi\nc: three\n"))),
+        found(image().file("e.yaml", "a: one\nb: twi\nc: three\n")),
         differs
     );
-    assert_eq!(found(with(a().file("e.yaml", "a: one\n"))), differs);
-    let unequal = full("the copy in the image differs from the contract");
+    assert_eq!(found(image().file("e.yaml", "a: one\n")), differs);
+    let unequal = finding("the copy in the image differs from the contract");
     assert_eq!(
-        found(with(a().file("other", "short").hardlink("e.yaml", "other"))),
+        found(image().file("other", "short").hardlink("e.yaml", "other")),
         unequal
     );
     assert_eq!(
-        found(with(a())),
-        full("the image has no copy of the contract at this path")
+        found(image()),
+        finding("the image has no copy of the contract at this path")
     );
     assert_eq!(
-        found(with(a().directory("e.yaml"))),
-        full("the copy in the image is not a regular file")
+        found(image().directory("e.yaml")),
+        finding("the copy in the image is not a regular file")
     );
 }
 
 #[test]
-fn oddities_of_an_image_warn() {
+fn duplicate_and_malformed_paths_warn() {
     let inventory = inventory("root: /r\nkinds: {agents: {paths: ['^(.+)$']}}");
     let archives = [a().file(b"r/\xff", "").file("r/f", "").file("r/f", "")];
     let contents = gather(&layers(&archives), &inventory).unwrap();
     let found = enumerate(&inventory, &contents).unwrap();
-    let warned = warnings(&contents, Some(&found));
-    assert!(warned.iter().all(|finding| finding.status == Status::Warn));
-    let items: Vec<_> = warned
+    let warnings = warnings(&contents, Some(&found));
+    assert!(warnings.iter().all(|check| check.status == Status::Warn));
+    let items: Vec<_> = warnings
         .iter()
         .filter_map(|finding| finding.item.as_deref())
         .collect();
     assert_eq!(items, ["r/f", "agents/�"]);
 }
 
-/// Put together here, so that nobody's scanner takes this file for a leak.
+/// Concatenated at run time, so that no secret scanner reports this file.
 fn token(parts: &[&str]) -> String {
     parts.concat()
 }
 
 #[test]
-fn environment_entries_that_look_like_secrets_are_named_without_their_value() {
+fn secret_variables_are_reported_without_their_values() {
     let secrets = [
         "GITHUB_TOKEN=hunter2hunter2",
         "CLAUDE_CODE_OAUTH_TOKEN=x",

@@ -1,4 +1,4 @@
-//! What `check --remote` reports about pinned digests: status, places, and what could not be judged.
+//! Verdicts of `check --remote`: status, places and outages.
 
 use std::{path::Path, sync::Arc};
 
@@ -42,11 +42,11 @@ fn pins() -> Found {
 }
 
 /// An image whose platforms have these labels.
-#[expect(clippy::unnecessary_wraps, reason = "the type of `Pinned::found`")]
-fn labelled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
-    let platforms = labels.iter().enumerate().map(|(at, label)| {
+#[expect(clippy::unnecessary_wraps, reason = "the type of `PinnedImage::found`")]
+fn labeled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
+    let platforms = labels.iter().enumerate().map(|(index, label)| {
         let mut facts = platform_facts(&[]);
-        facts.platform.architecture = format!("cpu{at}");
+        facts.platform.architecture = format!("cpu{index}");
         facts.config.platform = facts.platform.clone();
         let labels = label.map(|label| ("rev".to_owned(), label.to_owned()));
         facts.config.labels.extend(labels);
@@ -60,17 +60,17 @@ fn labelled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
 }
 
 /// `status code image @lines` of each check, the number of outages, and the revision.
-fn judged(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize, Option<String>) {
+fn results(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize, Option<String>) {
     let pinned: Vec<_> = found
         .into_iter()
         .enumerate()
-        .map(|(image, found)| Pinned {
+        .map(|(image, found)| PinnedImage {
             image,
             digest: digest('a'),
             found,
         })
         .collect();
-    let (checks, outages, revision) = claims(&config(), &pinned, &pins());
+    let (checks, outages, revision) = pinned_images(&config(), &pinned, &pins());
     let lines = checks.iter().map(line).collect();
     (
         lines,
@@ -91,7 +91,7 @@ fn line(check: &Check) -> String {
 
 #[test]
 fn only_failed_checks_have_places() {
-    let both = judged([labelled(&[Some("beef")]), labelled(&[Some("beef")])]);
+    let both = results([labeled(&[Some("beef")]), labeled(&[Some("beef")])]);
     let expected = [
         "pass digest_missing api []",
         "pass revision_label api []",
@@ -101,7 +101,7 @@ fn only_failed_checks_have_places() {
     ];
     assert_eq!(both.0, expected);
     assert_eq!((both.1, both.2.as_deref()), (0, Some("beef")));
-    let one = judged([Ok(None), labelled(&[None])]);
+    let one = results([Ok(None), labeled(&[None])]);
     let expected = [
         "fail digest_missing api [1]",
         "pass digest_missing web []",
@@ -114,10 +114,10 @@ fn only_failed_checks_have_places() {
 }
 
 #[test]
-fn an_unavailable_digest_is_an_outage_and_an_ambiguous_one_fails() {
+fn unavailable_digest_is_an_outage_and_ambiguous_one_fails() {
     let unavailable = Error::unavailable("x.y/api", "no answer");
     let ambiguous = Error::about(Class::Ambiguous, "x.y/web", "two media types");
-    let (lines, outages, revision) = judged([Err(unavailable), Err(ambiguous)]);
+    let (lines, outages, revision) = results([Err(unavailable), Err(ambiguous)]);
     let expected = [
         "skip digest_missing api []",
         "fail manifest_ambiguous web [2]",
@@ -127,21 +127,21 @@ fn an_unavailable_digest_is_an_outage_and_an_ambiguous_one_fails() {
 }
 
 #[test]
-fn one_revision_needs_every_platform_of_every_image() {
-    let beef = || labelled(&[Some("beef"), Some("beef")]);
-    let revision = |first, second| judged([first, second]).2;
+fn revision_requires_every_platform_of_every_image() {
+    let beef = || labeled(&[Some("beef"), Some("beef")]);
+    let revision = |first, second| results([first, second]).2;
     assert_eq!(revision(beef(), beef()).as_deref(), Some("beef"));
     for other in [
-        labelled(&[Some("beef"), None]),
-        labelled(&[Some("beef"), Some("dead")]),
-        labelled(&[Some("beef"), Some("none")]),
-        labelled(&[Some("dead"), Some("dead")]),
-        labelled(&[None, None]),
+        labeled(&[Some("beef"), None]),
+        labeled(&[Some("beef"), Some("dead")]),
+        labeled(&[Some("beef"), Some("none")]),
+        labeled(&[Some("dead"), Some("dead")]),
+        labeled(&[None, None]),
     ] {
         assert_eq!(revision(beef(), other.clone()), None);
         assert_eq!(revision(other, beef()), None);
     }
-    let (lines, ..) = judged([labelled(&[Some("beef"), Some("dead")]), Ok(None)]);
+    let (lines, ..) = results([labeled(&[Some("beef"), Some("dead")]), Ok(None)]);
     let expected = [
         "pass digest_missing api []",
         "pass revision_label api []",
@@ -149,47 +149,47 @@ fn one_revision_needs_every_platform_of_every_image() {
         "fail digest_missing web [2]",
     ];
     assert_eq!(lines, expected);
-    let (lines, ..) = judged([beef(), labelled(&[Some("dead")])]);
+    let (lines, ..) = results([beef(), labeled(&[Some("dead")])]);
     assert_eq!(lines.last().unwrap(), "fail set_disagree - []");
 }
 
 #[test]
-fn a_tag_that_names_something_else_or_nothing_fails() {
-    let pinned = Pinned {
+fn moved_or_missing_tag_fails() {
+    let pinned = PinnedImage {
         image: 1,
         digest: digest('a'),
         found: Ok(None),
     };
     let config = config();
-    let judged = |named: Tagged| {
+    let result = |resolved: TagDigest| {
         let tag = Tag::parse("beef").unwrap();
-        let (check, outage) = pinned.tagged(&config.images[1], &tag, &named, &pins());
+        let (check, outage) = pinned.check_tag(&config.images[1], &tag, &resolved, &pins());
         (line(&check), outage.is_some())
     };
-    let fails = |text: &str| (text.to_owned(), false);
+    let verdict = |text: &str| (text.to_owned(), false);
     assert_eq!(
-        judged(Ok(Some(digest('a')))),
-        fails("pass digest_mismatch web []")
+        result(Ok(Some(digest('a')))),
+        verdict("pass digest_mismatch web []")
     );
     assert_eq!(
-        judged(Ok(Some(digest('b')))),
-        fails("fail digest_mismatch web [2]")
+        result(Ok(Some(digest('b')))),
+        verdict("fail digest_mismatch web [2]")
     );
-    assert_eq!(judged(Ok(None)), fails("fail tag_missing web [2]"));
+    assert_eq!(result(Ok(None)), verdict("fail tag_missing web [2]"));
     assert_eq!(
-        judged(Err(Error::about(Class::Ambiguous, "x", "y"))),
-        fails("fail manifest_ambiguous web [2]")
+        result(Err(Error::about(Class::Ambiguous, "x", "y"))),
+        verdict("fail manifest_ambiguous web [2]")
     );
-    for kind in [Class::Unavailable, Class::Denied] {
+    for class in [Class::Unavailable, Class::Denied] {
         assert_eq!(
-            judged(Err(Error::about(kind, "x", "y"))),
+            result(Err(Error::about(class, "x", "y"))),
             ("skip digest_mismatch web []".to_owned(), true)
         );
     }
 }
 
 #[test]
-fn missing_provenance_of_what_is_pinned_warns() {
+fn missing_provenance_of_the_pinned_set_warns() {
     let revision = config().revision.pattern.revision("beef").unwrap();
     let status = |provenance| provenance_warns(&revision, &provenance).status;
     assert_eq!(status(Ok(Provenance::Never)), Status::Warn);

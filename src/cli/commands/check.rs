@@ -2,7 +2,7 @@
 //! the pinned set must also match its tags, labels and history.
 
 use crate::{
-    checks::{self, Check, Pinned, Tagged},
+    checks::{self, Check, PinnedImage, TagDigest},
     cli::{context::Context, exit::Exit, format::Format, github::StepFiles, render},
     config::{Config, number},
     error::{Class, Error, Errors},
@@ -39,7 +39,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     globs::all_match(&config, &found)?;
     globs::places_differ(&config, &found)?;
     let outside = tree.search(&config, &found, Scope::Counted);
-    let mut verdict = checks::of_tree(&config, &found, &outside);
+    let mut verdict = checks::tree_checks(&config, &found, &outside);
     // A tree that fails by itself is not compared with a registry.
     let asked = if remote && !checks::any_failed(&verdict) {
         ask(&config, trust.as_ref(), &found, cx)?
@@ -112,7 +112,7 @@ fn ask(
         let source = &sources[*at];
         async move {
             let found = resolve::resolve(source, &TagOrDigest::Digest(*digest)).await;
-            Pinned {
+            PinnedImage {
                 image: *at,
                 digest: *digest,
                 found,
@@ -125,7 +125,7 @@ fn ask(
         .collect();
     let services = &cx.services;
     let pinned = services.wait_for_all("reading the pinned images", &images, asked)?;
-    let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
+    let (mut verdict, mut outages, revision) = checks::pinned_images(config, &pinned, found);
     let known = revision.filter(|_| outages.is_empty());
     let tag = known.and_then(|revision| {
         let tag = config.revision.tag.tag(&revision).ok()?;
@@ -148,9 +148,9 @@ fn ask(
                 .map(|found| found.map(|found| found.digest))
         }
     });
-    let named: Vec<Tagged> = services.wait_for_all("resolving tags", &images, tags)?;
+    let named: Vec<TagDigest> = services.wait_for_all("resolving tags", &images, tags)?;
     for (pinned, named) in pinned.iter().zip(&named) {
-        let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
+        let (check, outage) = pinned.check_tag(&config.images[pinned.image], &tag, named, found);
         verdict.push(check);
         outages.extend(outage);
     }
@@ -174,7 +174,7 @@ fn ask(
 fn signed(
     trust: &Trust<'_>,
     config: &Config,
-    pinned: &[Pinned],
+    pinned: &[PinnedImage],
     revision: &Revision,
     history: &SiteHistory,
     cx: &Context,
@@ -192,13 +192,13 @@ fn signed(
         Ok(Provenance::Found(promoted)) => Some(promoted),
         _ => None,
     };
-    let force = match trust::force(config, promoted, &digests, history.git()) {
-        Ok(force) => force,
+    let enforcement = match trust::enforcement(config, promoted, &digests, history.git()) {
+        Ok(enforcement) => enforcement,
         Err(outage) => return Ok((Vec::new(), vec![outage])),
     };
-    let facts = |one: &'_ Pinned| Some((one.image, one.found.as_ref().ok()?.clone()?));
+    let facts = |one: &'_ PinnedImage| Some((one.image, one.found.as_ref().ok()?.clone()?));
     let images: Vec<_> = pinned.iter().filter_map(facts).collect();
-    trust::pinned(trust, config, &images, revision, force, &cx.services)
+    trust::pinned(trust, config, &images, revision, enforcement, &cx.services)
 }
 
 /// What was checked, and the errors that left something unjudged.

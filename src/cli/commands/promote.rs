@@ -1,7 +1,7 @@
 //! `repin promote`: move every pin of the set to one verified revision.
 
 use crate::{
-    checks::Overruled,
+    checks::Overrides,
     cli::{args, change, context::Context, exit::Exit},
     error::Errors,
     workflow::Goal,
@@ -11,7 +11,7 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
     let goal = Goal::Promote {
         revision: args.revision.clone(),
         digests: args.digest.clone(),
-        overruled: Overruled {
+        overrides: Overrides {
             older: args.allow_older,
             rolled_back: args.force_after_rollback,
         },

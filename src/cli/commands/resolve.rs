@@ -74,7 +74,7 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
 fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> ResolvedImage {
     let label = &config.revision.label;
     let platforms = facts.platforms.iter();
-    let platforms = platforms.map(|platform| ResolvedPlatform::of(platform, label));
+    let platforms = platforms.map(|platform| ResolvedPlatform::new(platform, label));
     ResolvedImage {
         name: image.name.clone(),
         repository: image.repository.to_string(),

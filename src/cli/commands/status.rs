@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     apply,
-    checks::{self, Check, Code, Status},
+    checks::{self, Check, Status},
     cli::{
         context::Context,
         exit::Exit,
         format::{Format, Volume},
     },
+    code::Code,
     config::Config,
     error::Errors,
     history::{self, Digests, Entry, HeldSet},
@@ -39,8 +40,8 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let found = pins::find(tree.files(), &config)?;
     globs::places_differ(&config, &found)?;
     let outside = tree.search(&config, &found, Scope::Counted);
-    let mut checks = checks::unmatched(&config, &found);
-    checks.extend(checks::of_tree(&config, &found, &outside));
+    let mut checks = checks::unmatched_globs(&config, &found);
+    checks.extend(checks::tree_checks(&config, &found, &outside));
     let gathered = SiteHistory::of_work_tree(&config, &cx.services);
     let mut read = Reading::of_tree(&config, &found, &checks);
     let history = match gathered.on_this_line() {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    checks::{Check, Code},
+    checks::Check,
+    code::Code,
     config::Operation,
     report::json::{FileRow, ImageRow},
 };

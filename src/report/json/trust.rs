@@ -9,7 +9,7 @@ use crate::{
     checks,
     config::Requirement,
     oci::{Digest, Platform},
-    trust::{Candidate, Examination, SignedName, Standing},
+    trust::{Candidate, PolicyResult, SearchResult, SignedName},
     untrusted::plain,
 };
 
@@ -58,7 +58,7 @@ impl TrustImage {
         name: &str,
         platform: Option<&Platform>,
         digest: Digest,
-        found: &Examination,
+        found: &SearchResult,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -72,13 +72,13 @@ impl TrustImage {
 
 impl TrustCandidate {
     fn of(candidate: &Candidate) -> Self {
-        let judged = &candidate.judged;
-        let proof = judged.proof.as_ref();
+        let verdict = &candidate.verdict;
+        let proof = verdict.proof.as_ref();
         let certificate = proof.and_then(|proof| proof.certificate.as_ref());
         Self {
             bundle: candidate.blob.to_string(),
-            kind: judged.kind.map(Requirement::as_str),
-            predicate_type: judged.predicate_type.clone(),
+            kind: verdict.kind.map(Requirement::as_str),
+            predicate_type: verdict.predicate_type.clone(),
             signer: certificate.and_then(|found| found.identity.clone()),
             issuer: certificate.and_then(|found| found.issuer.clone()),
             source: certificate.and_then(|found| found.source.clone()),
@@ -88,15 +88,15 @@ impl TrustCandidate {
             runner: certificate.and_then(|found| found.runner.clone()),
             key: proof.and_then(|proof| Some(proof.key?.to_string())),
             root: proof.and_then(|proof| proof.root.clone()),
-            subject_name: match &judged.signed_name {
+            subject_name: match &verdict.signed_name {
                 SignedName::Own(name) | SignedName::Other(name) if proof.is_some() => {
                     Some(name.clone())
                 }
                 _ => None,
             },
             verified: proof.is_some(),
-            satisfies: matches!(judged.standing, Standing::Satisfies(_)),
-            reason: checks::reason(judged),
+            satisfies: matches!(verdict.result, PolicyResult::Satisfied(_)),
+            reason: checks::candidate_reason(verdict),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ErrorRow;
 use crate::{
     config::number,
-    trust::{Change, Entry},
+    trust::{Change, RootEntry},
     untrusted::plain,
 };
 
@@ -47,7 +47,7 @@ pub struct RootChange {
 impl RootChange {
     /// A difference as a row.
     pub fn of(change: &Change) -> Self {
-        let Entry {
+        let RootEntry {
             kind,
             name,
             id,

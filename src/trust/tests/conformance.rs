@@ -1,8 +1,8 @@
 //! Bundles of other projects: sigstore-conformance, GitHub's CLI and sigstore-go.
 //!
-//! `scripts/conformance` runs [`suites`]; reasons for differences stand in
-//! `scripts/conformance.yaml`. repin reads statements alone, but most cases sign a file: their
-//! signatures are put before the same verification by this module.
+//! `scripts/conformance` runs [`suites`]; `scripts/conformance.yaml` lists the reasons for differences.
+//! repin accepts only statements, but most cases sign a file: this module passes their signatures to
+//! the same verification.
 
 use std::{
     fs,
@@ -16,15 +16,15 @@ use super::*;
 use crate::{
     conformance::{Case, directories, report},
     trust::{
-        bundle::{self, WellFormed},
+        bundle::{self, ParsedBundle},
         claim::Claim,
         proof::Proof,
     },
 };
 
-/// What a bundle is verified against.
+/// The expected subject and signer of a bundle.
 struct Verification {
-    /// The file that was signed, or that a statement is about; without it, its digest alone.
+    /// The file that is signed, or that a statement is about; `None`: only its digest is used.
     file: Option<Vec<u8>>,
     digest: Digest,
     roots: Vec<Root>,
@@ -32,38 +32,37 @@ struct Verification {
 }
 
 impl Verification {
-    fn of(&self, bytes: &[u8]) -> Result<Proof, String> {
-        let parsed = bundle::bundle(bytes)?;
-        let checked = match parsed.content {
-            SignatureContent::MessageSignature(_) => WellFormed {
-                bundle: parsed,
-                converted: false,
+    fn verify(&self, bytes: &[u8]) -> Result<Proof, String> {
+        let bundle = bundle::parse(bytes)?;
+        let parsed = match bundle.content {
+            SignatureContent::MessageSignature(_) => ParsedBundle {
+                bundle,
+                is_converted: false,
                 message: self.file.clone().unwrap_or_default(),
-                claim: about(self.digest),
+                claim: claim_about(self.digest),
             },
-            _ => WellFormed::read(bytes)?,
+            _ => ParsedBundle::parse(bytes)?,
         };
-        if !checked.claim.is_about(self.digest) {
-            return Err("it is about something else".to_owned());
+        if !parsed.claim.is_about(self.digest) {
+            return Err("it is about another digest".to_owned());
         }
         let now = SystemTime::now();
-        let verify = |root: &Root| match &self.key {
-            Some(key) => root.verify_key(&checked, self.digest, key, now),
-            None => root.verify_certificate(&checked, self.digest, now),
-        };
-        let mut why = "no root".to_owned();
+        let mut reason = "no root".to_owned();
         for root in &self.roots {
-            match verify(root) {
+            let result = match &self.key {
+                Some(key) => root.verify_key(&parsed, self.digest, key, now),
+                None => root.verify_certificate(&parsed, self.digest, now),
+            };
+            match result {
                 Ok(proof) => return Ok(proof),
-                Err(refusal) => why = refusal.why,
+                Err(refusal) => reason = refusal.reason,
             }
         }
-        Err(why)
+        Err(reason)
     }
 }
 
-/// A claim about a digest.
-fn about(digest: Digest) -> Claim {
+fn claim_about(digest: Digest) -> Claim {
     let payload = json!({ "critical": {
         "type": "cosign container image signature",
         "image": { "docker-manifest-digest": digest.to_string() },
@@ -81,14 +80,14 @@ fn roots(path: &Path) -> Result<Vec<Root>, String> {
 fn case(name: String, must_pass: bool, found: &Result<Proof, String>) -> Case {
     let difference = match found {
         Ok(_) if !must_pass => Some("is accepted".to_owned()),
-        Err(why) if must_pass => Some(format!("is refused: {why}")),
+        Err(reason) if must_pass => Some(format!("is refused: {reason}")),
         _ => None,
     };
     Case { name, difference }
 }
 
-/// The directories of sigstore-conformance (`test/assets/bundle-verify/README.md`): each once with
-/// the file and once with its digest alone.
+/// The directories of sigstore-conformance (`test/assets/bundle-verify/README.md`): each with the file
+/// and with only its digest.
 fn bundle_verify(assets: &Path) -> Vec<Case> {
     let beacon = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/\
                   .github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
@@ -118,7 +117,7 @@ fn bundle_verify(assets: &Path) -> Vec<Case> {
                     roots: roots(&directory.join("trusted_root.json"))?,
                     key: key.map(|key| PublicKey::parse(&key)).transpose()?,
                 };
-                let proof = verification.of(&bundle)?;
+                let proof = verification.verify(&bundle)?;
                 let signer = proof.certificate.as_ref();
                 let signer =
                     signer.map(|found| (found.identity.as_deref(), found.issuer.as_deref()));
@@ -135,9 +134,9 @@ fn bundle_verify(assets: &Path) -> Vec<Case> {
     cases
 }
 
-/// Bundles in a directory, each about the first digest of its statement, within all of the roots.
-/// The name of a file says whether it must be refused.
-fn loose(directory: &Path, known: &[PathBuf], refused: &[&str]) -> Vec<Case> {
+/// Bundles in a directory, each verified for the first digest of its statement, with all of the roots.
+/// A bundle must be refused if its file name contains a part of `refused`.
+fn bundles_in(directory: &Path, known: &[PathBuf], refused: &[&str]) -> Vec<Case> {
     let mut cases = Vec::new();
     let is_bundle = |path: &Path| {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -146,8 +145,8 @@ fn loose(directory: &Path, known: &[PathBuf], refused: &[&str]) -> Vec<Case> {
     for path in entries(directory, is_bundle) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let one = serde_json::from_str::<Value>(&text).is_ok();
-        let bundles: Vec<&str> = if one {
+        let is_document = serde_json::from_str::<Value>(&text).is_ok();
+        let bundles: Vec<&str> = if is_document {
             vec![&text]
         } else {
             text.lines().collect()
@@ -167,7 +166,7 @@ fn loose(directory: &Path, known: &[PathBuf], refused: &[&str]) -> Vec<Case> {
                     roots: all,
                     key: None,
                 };
-                verification.of(bundle.as_bytes())
+                verification.verify(bundle.as_bytes())
             });
             let must_pass = !refused.iter().any(|part| name.contains(part));
             cases.push(case(format!("{name}/{}", number + 1), must_pass, &found));
@@ -176,15 +175,16 @@ fn loose(directory: &Path, known: &[PathBuf], refused: &[&str]) -> Vec<Case> {
     cases
 }
 
-/// The first digest that a bundle's statement is about.
+/// The first digest in a bundle's statement.
 fn subject(bundle: &str) -> Result<Digest, String> {
     let bundle: Value = serde_json::from_str(bundle).map_err(|error| error.to_string())?;
-    let payload = bundle["dsseEnvelope"]["payload"].as_str();
-    let payload = payload.ok_or("it is no statement")?;
-    let statement = STANDARD
+    let Some(payload) = bundle["dsseEnvelope"]["payload"].as_str() else {
+        return Err("it is not a statement".to_owned());
+    };
+    let payload = STANDARD
         .decode(payload)
         .map_err(|error| error.to_string())?;
-    let statement: Value = serde_json::from_slice(&statement).map_err(|error| error.to_string())?;
+    let statement: Value = serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
     let hex = statement["subject"][0]["digest"]["sha256"].as_str();
     hex.and_then(|hex| Digest::from_hex(hex).ok())
         .ok_or_else(|| "its subject has no SHA-256".to_owned())
@@ -209,12 +209,12 @@ fn suites() {
         let data = directory.join("pkg/cmd/attestation/test/data");
         if data.is_dir() {
             let root = data.join("trusted_root.json");
-            report("cli", &loose(&data, &[root], &["missing", "invalid"]));
+            report("cli", &bundles_in(&data, &[root], &["missing", "invalid"]));
         }
         let data = directory.join("pkg/testing/data");
         if data.join("bundles").is_dir() {
             let roots = entries(&data.join("trusted-roots"), Path::is_file);
-            let cases = loose(&data.join("bundles"), &roots, &["2sigs"]);
+            let cases = bundles_in(&data.join("bundles"), &roots, &["2sigs"]);
             report("sigstore-go", &cases);
         }
     }

@@ -1,4 +1,4 @@
-//! Real bundles, which published packages ship (`testdata/sigstore/README.md`).
+//! Real bundles from published packages (`testdata/sigstore/README.md`).
 
 use super::*;
 
@@ -9,10 +9,10 @@ fn bundle(name: &str) -> Vec<u8> {
     std::fs::read(directory.join(name)).unwrap()
 }
 
-/// Judges a bundle with the digest that it is about, by a policy that trusts anyone.
-fn judge(name: &str, roots: Vec<Root>, predicate: &str, digest: &str) -> Judged {
+/// The verdict on a bundle by a policy that trusts every workflow.
+fn evaluate(name: &str, roots: Vec<Root>, predicate: &str, digest: &str) -> Verdict {
     let mut rules = rules();
-    // They are about files, not images.
+    // The statements are about files, not images.
     rules.verify.subject_name = SubjectName::Any;
     rules.verify.predicate_types = vec![predicate.to_owned()];
     rules.verify.signers = vec![Signer {
@@ -38,7 +38,7 @@ fn judge(name: &str, roots: Vec<Root>, predicate: &str, digest: &str) -> Judged 
         revision: COMMIT,
         now: at(1_795_000_000),
     };
-    policy.judge(&Attached::Bundle(bundle(name)), subject)
+    policy.evaluate(&Attachment::Bundle(bundle(name)), subject)
 }
 
 const CONDA_DIGEST: &str = "54303491a8418fbed24344b513546182c29b43bf282ceb433af65e2299f9271f";
@@ -48,12 +48,12 @@ fn staging() -> Vec<Root> {
 }
 
 #[test]
-fn bundle_of_the_public_instance_verifies_within_its_built_in_root() {
+fn public_bundle_verifies_within_the_built_in_root() {
     let name = "conda-attestation.sigstore.json";
     let sigstore = || vec![Root::built_in(BuiltIn::Sigstore).unwrap()];
-    let judged = judge(name, sigstore(), CONDA, CONDA_DIGEST);
-    assert_eq!(judged.standing, UNBOUND);
-    let proof = judged.proof.unwrap();
+    let verdict = evaluate(name, sigstore(), CONDA, CONDA_DIGEST);
+    assert_eq!(verdict.result, UNBOUND);
+    let proof = verdict.proof.unwrap();
     assert_eq!(proof.root.as_deref(), Some("sigstore"));
     assert_eq!(proof.log.unwrap().url, "https://rekor.sigstore.dev");
     assert!(proof.certificate.unwrap().commit.is_some());
@@ -63,10 +63,10 @@ fn bundle_of_the_public_instance_verifies_within_its_built_in_root() {
         (staging(), CONDA_DIGEST),
         (sigstore(), &"0".repeat(64)),
     ] {
-        let judged = judge(name, roots, CONDA, digest);
+        let verdict = evaluate(name, roots, CONDA, digest);
         assert!(
-            matches!(judged.standing, Standing::Invalid(_)),
-            "{judged:?}"
+            matches!(verdict.result, PolicyResult::Invalid(_)),
+            "{verdict:?}"
         );
     }
 }
@@ -74,45 +74,45 @@ fn bundle_of_the_public_instance_verifies_within_its_built_in_root() {
 #[test]
 fn entries_of_the_second_log_verify_with_a_timestamp() {
     let slsa = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
-    for (name, predicate, digest, standing) in [
+    for (name, predicate, digest, result) in [
         (
             "conda-attestation-rekor2.sigstore.json",
             CONDA,
             CONDA_DIGEST,
-            // Its signer is not that of the policy.
-            Standing::Untrusted,
+            // The signer is not the policy's.
+            PolicyResult::Untrusted,
         ),
         ("slsa-staging-rekor2.sigstore.json", SLSA, slsa, UNBOUND),
     ] {
-        let judged = judge(name, staging(), predicate, digest);
-        assert_eq!(judged.standing, standing, "{name}");
-        assert!(judged.proof.unwrap().time.is_some());
-        let judged = judge(name, staging(), predicate, &"0".repeat(64));
+        let verdict = evaluate(name, staging(), predicate, digest);
+        assert_eq!(verdict.result, result, "{name}");
+        assert!(verdict.proof.unwrap().time.is_some());
+        let verdict = evaluate(name, staging(), predicate, &"0".repeat(64));
         assert!(
-            matches!(judged.standing, Standing::Invalid(_)),
-            "{judged:?}"
+            matches!(verdict.result, PolicyResult::Invalid(_)),
+            "{verdict:?}"
         );
     }
 }
 
 #[test]
 fn real_authority_and_log_are_identified() {
-    let gap = |name, roots| match judge(name, roots, CONDA, CONDA_DIGEST).standing {
-        Standing::Invalid(refusal) => (refusal.gap, refusal.why),
+    let gap = |name, roots| match evaluate(name, roots, CONDA, CONDA_DIGEST).result {
+        PolicyResult::Invalid(refusal) => (refusal.gap, refusal.reason),
         other => panic!("{other:?}"),
     };
-    // The authority of the staging instance has the name of the public one, and another key.
+    // The authority of the staging instance has the name of the public one, but another key.
     let name = "conda-attestation.sigstore.json";
-    let (missing, why) = gap(name, staging());
+    let (missing, reason) = gap(name, staging());
     assert_eq!(missing, Some(RootGap::Authority));
     let expected = "unknown certificate authority CN=sigstore-intermediate,O=sigstore.dev (key dfd3e9cf56241196f9a8d8e92855a2c62e18643f)";
-    assert_eq!(why, expected);
+    assert_eq!(reason, expected);
     let mut old: Value = serde_json::from_slice(&bundle("staging_root.json")).unwrap();
     let logs = old["tlogs"].as_array_mut().unwrap();
     logs.retain(|log| !log["baseUrl"].as_str().unwrap().contains("log2025"));
     let old = Root::parse("old", old.to_string().as_bytes()).unwrap();
-    let (missing, why) = gap("conda-attestation-rekor2.sigstore.json", old);
+    let (missing, reason) = gap("conda-attestation-rekor2.sigstore.json", old);
     assert_eq!(missing, Some(RootGap::Log));
     let expected = "unknown transparency log log2025";
-    assert!(why.starts_with(expected), "{why}");
+    assert!(reason.starts_with(expected), "{reason}");
 }

@@ -1,5 +1,5 @@
-//! The shapes of signatures as GitHub's action and cosign write them, one stored example of each, made
-//! by our own authority (`testdata/sigstore/shapes`).
+//! The forms of signatures that GitHub's action and cosign write, with a stored example of each, signed
+//! by the test authority (`testdata/sigstore/shapes`).
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -15,21 +15,16 @@ fn path(name: &str) -> PathBuf {
     directory.join("testdata/sigstore/shapes").join(name)
 }
 
-/// Judges a stored example for the repository `own`.
-fn judge(name: &str, own: &str) -> Standing {
+/// The result for a stored example and the repository `own`.
+fn result(name: &str, own: &str) -> PolicyResult {
     let bytes = fs::read(path(name)).unwrap();
     let document: Value = serde_json::from_slice(&bytes).unwrap();
-    let attached = match document["payload"].as_str() {
-        Some(payload) => {
-            let annotations = document["annotations"].clone();
-            let annotations: BTreeMap<String, String> =
-                serde_json::from_value(annotations).unwrap();
-            Attached::Cosign(CosignLayer {
-                payload: payload.as_bytes().to_vec(),
-                annotations,
-            })
-        }
-        None => Attached::Bundle(bytes),
+    let attachment = match document["payload"].as_str() {
+        Some(payload) => Attachment::Cosign(CosignLayer {
+            payload: payload.as_bytes().to_vec(),
+            annotations: serde_json::from_value(document["annotations"].clone()).unwrap(),
+        }),
+        None => Attachment::Bundle(bytes),
     };
     let rules = rules();
     let policy = Policy {
@@ -44,7 +39,7 @@ fn judge(name: &str, own: &str) -> Standing {
         revision: COMMIT,
         now: rules.now,
     };
-    policy.judge(&attached, subject).standing
+    policy.evaluate(&attachment, subject).result
 }
 
 #[test]
@@ -55,15 +50,15 @@ fn stored_shapes_refer_to_their_repository() {
         ("cosign-3-attest.json", "acme/app"),
         ("cosign-2-sign.json", "docker.io/acme/app"),
     ] {
-        assert_eq!(judge(name, own), BOUND, "{name}");
+        assert_eq!(result(name, own), BOUND, "{name}");
         assert_eq!(
-            judge(name, "ghcr.io/acme/other"),
-            Standing::OtherImage,
+            result(name, "ghcr.io/acme/other"),
+            PolicyResult::OtherImage,
             "{name}"
         );
     }
     for name in ["cosign-3-sign.json", "cosign-1-sign.json"] {
-        assert_eq!(judge(name, IMAGE), Standing::NoImage, "{name}");
+        assert_eq!(result(name, IMAGE), PolicyResult::NoImage, "{name}");
     }
 }
 

@@ -257,7 +257,7 @@ impl Walk<'_> {
         }
         let recent = self.reader.recent(&member.name, &member.state.head, &files);
         let history = read_history(&recent.await?, member, head)?;
-        let pinned = history.revision_of(&checks::pinned_now(config, found));
+        let pinned = history.revision_of(&checks::current_digests(config, found));
         let order = match (self.request.operation, pinned) {
             (Operation::Promotion, Some(pinned)) => {
                 let orders = &self.orders;

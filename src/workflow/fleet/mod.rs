@@ -212,7 +212,7 @@ impl SetRules<'_> {
             config_sha256: self.config_sha256,
             revision: self.revision,
         };
-        TrustedSet::read(&file.name, &file.bytes, &expected, self.config)
+        TrustedSet::parse(&file.name, &file.bytes, &expected, self.config)
     }
 }
 

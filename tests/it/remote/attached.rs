@@ -14,7 +14,7 @@ use repin::{
     error::{Class, Span},
     oci::Digest,
     registry::Source,
-    trust::{self, Examination, Policy, Root, Search, Standing, Subject},
+    trust::{self, Policy, PolicyResult, Root, SearchExtent, SearchResult, Subject},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -114,7 +114,7 @@ fn verify(require: &[Requirement]) -> Verify {
     }
 }
 
-async fn examine(source: &Source, require: &[Requirement], search: Search) -> Examination {
+async fn examine(source: &Source, require: &[Requirement], search: SearchExtent) -> SearchResult {
     let verify = verify(require);
     let policy = Policy {
         verify: &verify,
@@ -129,20 +129,25 @@ async fn examine(source: &Source, require: &[Requirement], search: Search) -> Ex
         revision: COMMIT,
         now,
     };
-    trust::examine(source, &policy, subject, search).await
+    trust::search(source, &policy, subject, search).await
 }
 
 /// Looks for an attestation at a registry.
-async fn at(fake: &Fake) -> Examination {
+async fn at(fake: &Fake) -> SearchResult {
     let source = source(settings(&[]), &fake.host(), "team/app");
-    examine(&source, &[Requirement::Attestation], Search::UntilMet).await
+    examine(
+        &source,
+        &[Requirement::Attestation],
+        SearchExtent::UntilSatisfied,
+    )
+    .await
 }
 
-fn won(examination: &Examination) -> usize {
-    let satisfies = |standing: &Standing| matches!(standing, Standing::Satisfies(_));
+fn won(examination: &SearchResult) -> usize {
+    let satisfies = |result: &PolicyResult| matches!(result, PolicyResult::Satisfied(_));
     let candidates = examination.candidates.iter();
     candidates
-        .filter(|one| satisfies(&one.judged.standing))
+        .filter(|one| satisfies(&one.verdict.result))
         .count()
 }
 
@@ -195,7 +200,12 @@ async fn old_signatures_cost_three_requests_before_the_payload() {
     attach::signatures(&world.layout, IMAGE, &image().to_string(), &signings);
     let fake = world.served(|_| None);
     let source = source(settings(&[]), &fake.host(), "team/app");
-    let found = examine(&source, &[Requirement::Signature], Search::UntilMet).await;
+    let found = examine(
+        &source,
+        &[Requirement::Signature],
+        SearchExtent::UntilSatisfied,
+    )
+    .await;
     assert_eq!((won(&found), found.candidates.len()), (1, 2));
     let log = fake.log();
     assert!(
@@ -216,7 +226,7 @@ async fn real_registry_lists_by_tag() {
     registry.push_layout("team/app", world.path()).await;
     let source = source(settings(&[]), &registry.host, "team/app");
     let both = [Requirement::Attestation, Requirement::Signature];
-    let found = examine(&source, &both, Search::UntilMet).await;
+    let found = examine(&source, &both, SearchExtent::UntilSatisfied).await;
     assert_eq!((won(&found), found.faults.len()), (2, 0), "{found:?}");
 }
 
@@ -227,7 +237,7 @@ async fn layout_lists_by_subject_and_by_tags() {
     let found = examine(
         &one.in_layout(),
         &[Requirement::Attestation],
-        Search::UntilMet,
+        SearchExtent::UntilSatisfied,
     )
     .await;
     assert_eq!((won(&found), found.faults.len()), (1, 0), "{found:?}");
@@ -239,7 +249,7 @@ async fn layout_lists_by_subject_and_by_tags() {
     let found = examine(
         &two.in_layout(),
         &[Requirement::Attestation],
-        Search::Everything,
+        SearchExtent::All,
     )
     .await;
     assert_eq!((won(&found), found.faults.len()), (2, 0), "{found:?}");
@@ -248,7 +258,7 @@ async fn layout_lists_by_subject_and_by_tags() {
     let found = examine(
         &nothing.in_layout(),
         &[Requirement::Attestation],
-        Search::UntilMet,
+        SearchExtent::UntilSatisfied,
     )
     .await;
     assert_eq!(
@@ -323,11 +333,11 @@ async fn unnamed_entries_come_after_bundles_and_others_never() {
     attach::list(&world.layout, &[&sbom, &unnamed, &world.built(COMMIT)]);
     let fake = world.served(|_| None);
     let source = source(settings(&[]), &fake.host(), "team/app");
-    let found = examine(&source, &[Requirement::Attestation], Search::Everything).await;
+    let found = examine(&source, &[Requirement::Attestation], SearchExtent::All).await;
     assert_eq!(found.candidates.len(), 2);
     assert!(matches!(
-        found.candidates[0].judged.standing,
-        Standing::Satisfies(_)
+        found.candidates[0].verdict.result,
+        PolicyResult::Satisfied(_)
     ));
     assert_eq!(fake.count(&sbom.manifest), 0);
 }

@@ -148,7 +148,7 @@ fn remote(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
 
 /// An error of git: a skipped line if a promotion can continue without history, a failure otherwise.
 fn trouble(code: Code, error: &GitError) -> DoctorRow {
-    match checks::without_history(error) {
+    match checks::no_history_reason(error) {
         Some(reason) => DoctorRow::skip(
             code,
             format!(

@@ -16,7 +16,7 @@ use crate::{
     pins::Found,
     registry::{Source, resolve},
     report::starter::StarterSigner,
-    trust::{Candidate, Certificate, Examination, SignedName},
+    trust::{Candidate, Certificate, SearchResult, SignedName},
     workflow::{Services, trust::Trust},
 };
 
@@ -133,7 +133,7 @@ async fn builders(
         revision,
         services,
     );
-    let Examination {
+    let SearchResult {
         candidates, faults, ..
     } = found.await;
     let builders: BTreeSet<_> = candidates
@@ -148,8 +148,8 @@ async fn builders(
 
 /// The workflow of a verified attestation that was made for the revision.
 fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
-    let judged = &candidate.judged;
-    let proof = judged.proof.as_ref()?;
+    let verdict = &candidate.verdict;
+    let proof = verdict.proof.as_ref()?;
     let certificate = proof.certificate.as_ref()?;
     let (workflow, git_ref) = certificate.workflow()?;
     let Certificate {
@@ -162,12 +162,12 @@ fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
         ..
     } = certificate.clone();
     let is_workflow = workflow.starts_with("https://");
-    let is_named = matches!(judged.signed_name, SignedName::Own(_));
+    let is_named = matches!(verdict.signed_name, SignedName::Own(_));
     // The proposal has the default triggers, and `ref` is also compared with the source's.
     let is_triggered = Triggers::Trusted.allow(trigger.as_deref());
     let is_branch = git_ref.starts_with("refs/heads/")
         && source_ref.is_none_or(|source_ref| source_ref == git_ref);
-    let counts = judged.kind == Some(Requirement::Attestation) && commit? == revision;
+    let counts = verdict.kind == Some(Requirement::Attestation) && commit? == revision;
     (is_workflow && is_named && is_triggered && counts).then_some(StarterSigner {
         workflow: workflow.to_owned(),
         git_ref: is_branch.then(|| git_ref.to_owned()),

@@ -50,7 +50,7 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
 /// A digest that is malformed is neither a pin nor none, so no count would be true.
 fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     let failed = checks::counts(config, found).into_iter().filter(|check| {
-        check.status == checks::Status::Fail && check.code != checks::Code::PIN_COUNT
+        check.status == checks::Status::Fail && check.code != crate::code::Code::PIN_COUNT
     });
     let errors: Vec<_> = failed
         .map(|check| Error {

@@ -2,8 +2,9 @@
 
 use super::report;
 use crate::{
-    checks::{self, Check, Code, Standard, Status, any_failed, required_labels},
+    checks::{Check, Standard, Status, any_failed, required_labels},
     cli::{context::Context, exit::Exit},
+    code::Code,
     config::{Config, Image},
     error::{Class, Error, Errors},
     files::WorkTree,
@@ -233,7 +234,7 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
 
 fn unread(image: &str, error: &Error) -> Check {
     Check::new(
-        checks::Code::ENUMERATION_FAILED,
+        crate::code::Code::ENUMERATION_FAILED,
         Status::Skip,
         error.to_string(),
     )

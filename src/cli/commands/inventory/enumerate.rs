@@ -3,7 +3,7 @@
 
 use super::subject::{self, Subject};
 use crate::{
-    checks::{self, Check, contract, hygiene},
+    checks::{Check, contract, hygiene},
     cli::{args::OfImage, context::Context, exit::Exit, format::Format, render},
     config::{Inventory, few},
     error::{Class, Error, Errors},
@@ -100,7 +100,11 @@ fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<
                 "{}: {first} and {platform} contain different names: {difference}",
                 subject.name
             );
-            let problem = Error::new(Class::Failed, checks::Code::ENUMERATION_FAILED, message);
+            let problem = Error::new(
+                Class::Failed,
+                crate::code::Code::ENUMERATION_FAILED,
+                message,
+            );
             let hint =
                 "choose one platform with --platform, or build all platforms with the same names";
             return Err(Errors::from(problem.help(hint)));

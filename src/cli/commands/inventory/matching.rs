@@ -8,8 +8,9 @@ use std::{
 
 use super::{report, subject};
 use crate::{
-    checks::{Check, Code, Held, Status, any_failed, contract},
+    checks::{Check, ContractFile, Status, any_failed, contract},
     cli::{context::Context, exit::Exit},
+    code::Code,
     config::Inventory,
     error::{Class, Error, Errors},
     inventory::Enumeration,
@@ -76,11 +77,11 @@ fn as_check(problem: &Error) -> Check {
     Check::new(problem.code, Status::Fail, problem.to_string())
 }
 
-fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> Held {
+fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> ContractFile {
     let name = path.display().to_string();
     match read(directory, path) {
-        Ok(bytes) => Held::parse(&name, bytes, Some(inventory)),
-        Err(error) => Held::not_found(&name, &error.to_string()),
+        Ok(bytes) => ContractFile::parse(&name, bytes, Some(inventory)),
+        Err(error) => ContractFile::not_found(&name, &error.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `repin trust show`: every signature and attestation of an image, and what the policy makes of it.
 //!
 //! Without a `verify` block nobody is trusted, and what verifies within the built-in roots is shown
-//! as it would be configured. Nothing is judged: the exit is 0 whatever is found.
+//! as it would be configured. Nothing is verdict: the exit is 0 whatever is found.
 
 use futures_util::future;
 
@@ -15,7 +15,7 @@ use crate::{
     pins,
     registry::{Source, resolve},
     report::json::{ErrorRow, TrustDocument, TrustImage},
-    trust::Examination,
+    trust::SearchResult,
     workflow::trust::Trust,
 };
 
@@ -170,7 +170,7 @@ async fn examine(
     config: &Config,
     trust: &Trust<'_>,
     cx: &Context,
-) -> Result<Vec<(TrustImage, Examination)>, Error> {
+) -> Result<Vec<(TrustImage, SearchResult)>, Error> {
     let Some(facts) = resolve::resolve(&wanted.source, &wanted.want).await? else {
         return Ok(Vec::new());
     };

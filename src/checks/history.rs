@@ -1,36 +1,34 @@
 //! Verdicts on history: the set of a promotion must not be older than the pinned one or rolled back, and
 //! the set of a rollback must have been promoted. History may be complete, partial or absent.
 
-use super::{Check, Code, Status, set::shown};
+use super::{Check, Code, Status, set::excerpt};
 use crate::{
     config::Config,
     error::Error,
     git::GitError,
-    history::{self, Digests, Hold, NoOrder, Order, Provenance, Unreadable},
-    oci::Revision,
+    history::{Digests, Gap, Hold, NoOrder, Order, Provenance, Unreadable},
+    oci::{Digest, Revision},
+    pins::Found,
     untrusted::plain,
 };
 
-/// The facts from history about the revision to promote.
+/// The facts from history about a revision to promote.
 #[derive(Debug)]
-pub enum Past<'h> {
+pub enum HistoryFacts<'h> {
     /// No history is available, for this reason.
     Absent(String),
-    /// History is available.
     Known {
         /// The order of the revision and the currently pinned one.
         order: Order,
-        /// Whether a rollback undid the set.
         hold: Hold<'h>,
         /// A commit with unknown content that may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
-        /// The commits that were read.
         extent: Extent,
     },
 }
 
-impl Past<'_> {
-    /// The commits of the history, unless there is none, or a rollback undid the revision's set.
+impl HistoryFacts<'_> {
+    /// The extent, unless history is absent or the revision is held.
     pub(super) fn extent_unless_held(&self) -> Option<Extent> {
         match self {
             Self::Absent(_)
@@ -43,88 +41,86 @@ impl Past<'_> {
     }
 }
 
-/// The commits from which a history was read.
+/// The commits that a history covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Those of a clone, which can be completed if it is shallow.
+    /// The commits of a clone, which can be completed if it is shallow.
     Clone,
-    /// The last ones that a forge lists. A fact that they do not show is refused.
+    /// The last commits that a forge lists. A fact that they do not contain is refused.
     LastCommits {
-        /// Whether they show when the current set became current.
+        /// Whether they contain the promotion of the current set.
         show_beginning: bool,
-        /// Whether the fleet accepts facts that they do not show.
+        /// Whether the fleet accepts facts that they do not contain.
         suffice: bool,
     },
 }
 
-/// The verdicts of history that the caller overrules.
+/// Refusals of history that the user overrides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overruled {
+pub struct Overrides {
     /// An older build may be promoted.
     pub older: bool,
     /// A held set may be promoted.
     pub rolled_back: bool,
 }
 
-/// The remedy for facts that the last commits do not show.
+/// The remedy for facts that the last commits do not contain.
 const IN_A_CLONE: &str = "promote this repository in a clone, or set `fleet.history: recent`";
 
-/// A fact that history does not show: the check of a fleet, or the error of a shallow clone.
-struct Gap<'g> {
+/// A fact that the available history does not contain.
+struct UnknownFact<'f> {
     code: Code,
-    /// The unknown fact, for a clone.
-    unknown: &'g str,
+    /// The fact, for a clone.
+    fact: &'f str,
     /// The reason, for the last commits of a forge.
-    reason: &'g str,
-    /// The flag that overrules it, if it was given.
-    overruled_by: Option<&'g str>,
+    reason: &'f str,
+    /// The flag that overrides the refusal, if it was given.
+    overridden_by: Option<&'f str>,
 }
 
-impl Gap<'_> {
-    fn judge(&self, extent: Extent) -> Result<Check, Error> {
-        let (status, detail) = match (extent, self.overruled_by) {
-            (Extent::Clone, Some(flag)) => (
-                Status::Warn,
-                format!(
-                    "cannot determine {}: the clone is shallow; {flag}",
-                    self.unknown
-                ),
-            ),
-            (Extent::Clone, None) => return Err(shallow(self.unknown)),
+impl UnknownFact<'_> {
+    /// The check of a fleet, or the error of a shallow clone.
+    fn check(&self, extent: Extent) -> Result<Check, Error> {
+        let check = |status, detail| Check::new(self.code, status, detail);
+        match (extent, self.overridden_by) {
+            (Extent::Clone, None) => Err(shallow(self.fact)),
+            (Extent::Clone, Some(flag)) => {
+                let fact = self.fact;
+                let detail = format!("cannot determine {fact}: the clone is shallow; {flag}");
+                Ok(check(Status::Warn, detail))
+            }
             (Extent::LastCommits { suffice: true, .. }, _) => {
-                (Status::Skip, self.reason.to_owned())
+                Ok(check(Status::Skip, self.reason.to_owned()))
             }
             (Extent::LastCommits { suffice: false, .. }, _) => {
-                let check = Check::new(self.code, Status::Fail, self.reason);
-                return Ok(check.help(IN_A_CLONE));
+                Ok(check(Status::Fail, self.reason.to_owned()).help(IN_A_CLONE))
             }
-        };
-        Ok(Check::new(self.code, status, detail))
+        }
     }
 }
 
-/// Judges order and hold of `revision`.
+/// Checks order and hold of `revision`.
 pub(super) fn order_and_hold(
     revision: &Revision,
-    past: &Past<'_>,
-    overruled: Overruled,
+    facts: &HistoryFacts<'_>,
+    overrides: Overrides,
 ) -> (Vec<Check>, Vec<Error>) {
-    let (order, hold, blind_spot, extent) = match past {
-        Past::Absent(reason) => {
-            let warn = |code, fact| {
-                let detail = format!("cannot determine whether {fact}: {reason}");
-                Check::new(code, Status::Warn, detail)
-            };
-            let checks = vec![
-                warn(
+    let (order, hold, blind_spot, extent) = match facts {
+        HistoryFacts::Absent(reason) => {
+            let unknown = [
+                (
                     Code::REVISION_ORDER,
                     "this build is older than the pinned one",
                 ),
-                warn(Code::ROLLED_BACK, "this set was rolled back"),
+                (Code::ROLLED_BACK, "this set was rolled back"),
             ];
-            return (checks, Vec::new());
+            let checks = unknown.map(|(code, fact)| {
+                let detail = format!("cannot determine whether {fact}: {reason}");
+                Check::new(code, Status::Warn, detail)
+            });
+            return (checks.into(), Vec::new());
         }
-        Past::Known {
+        HistoryFacts::Known {
             order,
             hold,
             blind_spot,
@@ -132,31 +128,31 @@ pub(super) fn order_and_hold(
         } => (order, hold, blind_spot, *extent),
     };
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
-    for judged in [
-        judge_order(revision, order, overruled.older, extent),
-        judge_hold(revision, hold, overruled.rolled_back, extent),
+    for result in [
+        check_order(revision, order, overrides.older, extent),
+        check_hold(revision, hold, overrides.rolled_back, extent),
     ] {
-        match judged {
+        match result {
             Ok(check) => checks.push(check),
             Err(outage) => outages.push(outage),
         }
     }
     if let Some(unreadable) = blind_spot {
-        // A pass of the hold was given without knowledge of that commit.
+        // The hold passed without knowledge of that commit.
         checks.retain(|check| check.code != Code::ROLLED_BACK || check.status != Status::Pass);
-        checks.push(judge_unreadable(unreadable, overruled.rolled_back, extent));
+        checks.push(check_unreadable(unreadable, overrides.rolled_back, extent));
     }
     (checks, outages)
 }
 
-/// Judges a commit with unknown content: it may have promoted the set and rolled it back.
-fn judge_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -> Check {
+/// Checks a commit with unknown content: it may have promoted the set and rolled it back.
+fn check_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -> Check {
     let reason = unreadable.reason();
     let detail = format!(
         "cannot read commit {} of {}, which may have rolled this set back: {}",
         unreadable.commit,
         unreadable.date,
-        shown(&reason)
+        excerpt(&reason)
     );
     if is_allowed {
         let detail = format!("{detail}; allowed by --force-after-rollback");
@@ -175,19 +171,19 @@ fn judge_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -
     Check::new(Code::ROLLED_BACK, Status::Fail, detail).help(help)
 }
 
-fn judge_order(
+fn check_order(
     revision: &Revision,
     order: &Order,
     is_allowed: bool,
     extent: Extent,
 ) -> Result<Check, Error> {
-    const UNKNOWN: &str = "whether this build is older";
+    const FACT: &str = "whether this build is older";
     let check = |status, detail: String| Check::new(Code::REVISION_ORDER, status, detail);
-    let gap = |reason| Gap {
+    let unknown = |reason| UnknownFact {
         code: Code::REVISION_ORDER,
-        unknown: UNKNOWN,
+        fact: FACT,
         reason,
-        overruled_by: is_allowed.then_some("allowed by --allow-older"),
+        overridden_by: is_allowed.then_some("allowed by --allow-older"),
     };
     Ok(match order {
         Order::Same => check(Status::Pass, "the revision is pinned now".to_owned()),
@@ -205,18 +201,19 @@ fn judge_order(
             }
         }
         Order::Unknown(NoOrder::Shallow) => {
-            gap("the recent commits do not record the revision of the pinned set").judge(extent)?
+            unknown("the recent commits do not record the revision of the pinned set")
+                .check(extent)?
         }
         Order::Unknown(NoOrder::NotInSource { pinned, repository }) => {
             let detail = format!(
-                "cannot determine {UNKNOWN} than {pinned}, which is pinned now: one of both is not a \
+                "cannot determine {FACT} than {pinned}, which is pinned now: one of both is not a \
                  commit of {repository}"
             );
-            gap(&detail).judge(extent)?
+            unknown(&detail).check(extent)?
         }
         Order::Unknown(NoOrder::NoSource { pinned }) => {
             let detail = format!(
-                "cannot determine {UNKNOWN} than {pinned}, which is pinned now: `fleet.source` is not \
+                "cannot determine {FACT} than {pinned}, which is pinned now: `fleet.source` is not \
                  configured"
             );
             check(Status::Fail, detail)
@@ -226,7 +223,7 @@ fn judge_order(
     })
 }
 
-fn judge_hold(
+fn check_hold(
     revision: &Revision,
     hold: &Hold<'_>,
     is_forced: bool,
@@ -261,19 +258,19 @@ fn judge_hold(
                 .to_owned(),
         ),
         (Hold::Shallow, extent) => {
-            let gap = Gap {
+            let unknown = UnknownFact {
                 code: Code::ROLLED_BACK,
-                unknown: "whether a rollback undid this set",
+                fact: "whether a rollback undid this set",
                 reason: "the recent commits do not show when the current set began, so an older \
                          rollback of this set may be among those before",
-                overruled_by: is_forced.then_some("forced by --force-after-rollback"),
+                overridden_by: is_forced.then_some("forced by --force-after-rollback"),
             };
-            gap.judge(extent)?
+            unknown.check(extent)?
         }
     })
 }
 
-/// Judges the hold of a set that history knows by its digests only.
+/// Checks the hold of a set by its digests; `None` if history contains no hold.
 pub(super) fn hold_by_content(
     revision: &Revision,
     hold: &Hold<'_>,
@@ -281,22 +278,20 @@ pub(super) fn hold_by_content(
     extent: Extent,
 ) -> Option<Check> {
     match hold {
-        Hold::Held { .. } => judge_hold(revision, hold, is_forced, extent).ok(),
-        // The verdict by revision already reports that no rollback is known.
+        Hold::Held { .. } => check_hold(revision, hold, is_forced, extent).ok(),
+        // The check by revision reports these results.
         Hold::Free | Hold::Shallow => None,
     }
 }
 
-fn shallow(unknown: &str) -> Error {
-    // The same message for every question, so that one shallow clone is reported once.
-    Error::unavailable(
-        format!("cannot determine {unknown}"),
-        "the clone is shallow",
-    )
-    .help("fetch the history: git fetch --unshallow")
+fn shallow(fact: &str) -> Error {
+    // All facts share the message, so that one shallow clone is reported once.
+    Error::unavailable(format!("cannot determine {fact}"), "the clone is shallow")
+        .help("fetch the history: git fetch --unshallow")
 }
 
-/// Judges whether a set was promoted. A set without a title is judged by its digests later.
+/// Checks that a set was promoted. The stage of tags looks up a set without a recorded revision by
+/// its digests.
 pub(super) fn provenance(
     config: &Config,
     revision: &Revision,
@@ -332,11 +327,10 @@ pub(super) fn provenance(
             vec![content(Status::Fail, detail.to_owned())]
         }
         (Provenance::Lacks { commit, gaps }, _) => {
-            let at = commit.short();
-            let mut checks = vec![title(Status::Pass, format!("commit {at} promoted the set"))];
-            for gap in gaps {
-                checks.push(content(Status::Fail, lacking(&at, gap)).about(&at, gap));
-            }
+            let commit = commit.short();
+            let detail = format!("commit {commit} promoted the set");
+            let mut checks = vec![title(Status::Pass, detail)];
+            checks.extend(gaps.iter().map(|gap| check_gap(&commit, gap)));
             checks
         }
         (Provenance::Shallow, Extent::Clone) => {
@@ -352,57 +346,46 @@ pub(super) fn provenance(
     (checks, Vec::new())
 }
 
-fn lacking(commit: &str, gap: &history::Gap) -> String {
+/// The failure that the commit of a promotion does not pin a whole set.
+fn check_gap(commit: &str, gap: &Gap) -> Check {
+    let fail = |detail| Check::new(Code::PROVENANCE_CONTENT, Status::Fail, detail);
+    let cause = format!("commit {commit} does not pin the whole set");
     match gap {
-        history::Gap::NotPinned(image) => {
-            format!("commit {commit} does not pin `{image}`, which the current set contains")
+        Gap::NotPinned(image) => {
+            let detail =
+                format!("commit {commit} does not pin `{image}`, which the current set contains");
+            fail(detail).image(image).cause(cause)
         }
-        history::Gap::Mixed(image, digests) => {
-            let digests: Vec<_> = digests.iter().map(crate::oci::Digest::short).collect();
-            format!(
-                "commit {commit} pins `{image}` to several digests: {}",
-                digests.join(", ")
-            )
+        Gap::Mixed(image, digests) => {
+            let digests: Vec<_> = digests.iter().map(Digest::short).collect();
+            let digests = digests.join(", ");
+            let detail = format!("commit {commit} pins `{image}` to several digests: {digests}");
+            fail(detail).image(image).cause(cause)
         }
-        history::Gap::Unreadable(why) => format!(
+        Gap::Unreadable(reason) => fail(format!(
             "cannot read the configuration of commit {commit}: {}",
-            plain(why)
-        ),
+            plain(reason)
+        )),
     }
 }
 
-impl Check {
-    fn about(self, commit: &str, gap: &history::Gap) -> Self {
-        match gap {
-            history::Gap::NotPinned(image) | history::Gap::Mixed(image, _) => self
-                .image(image)
-                .cause(format!("commit {commit} does not pin the whole set")),
-            history::Gap::Unreadable(_) => self,
-        }
-    }
-}
-
-/// Judges whether the digests that the tags name were pinned together, for sets without a title.
+/// Checks that a commit pinned the digests of the tags together, for a set without a recorded
+/// revision.
 pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>) {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_CONTENT, status, detail);
     match found {
         Provenance::Found(promoted) => {
-            let at = format!("commit {} of {}", promoted.commit.short(), promoted.date);
-            (
-                check(
-                    Status::Pass,
-                    format!("{at} pins exactly the digests that the tags resolve to"),
-                ),
-                None,
-            )
+            let detail = format!(
+                "commit {} of {} pins exactly the digests that the tags resolve to",
+                promoted.commit.short(),
+                promoted.date
+            );
+            (check(Status::Pass, detail), None)
         }
-        Provenance::Shallow => {
-            let why = "the clone is shallow".to_owned();
-            (
-                check(Status::Skip, why),
-                Some(shallow("whether this set was pinned before")),
-            )
-        }
+        Provenance::Shallow => (
+            check(Status::Skip, "the clone is shallow".to_owned()),
+            Some(shallow("whether this set was pinned before")),
+        ),
         _ => {
             let detail =
                 "no commit on the promoted branch pinned the digests that the tags resolve to now";
@@ -411,10 +394,10 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
     }
 }
 
-/// The reason why no history is available, if the repository never had any, which is not a failure.
-pub fn without_history(error: &GitError) -> Option<String> {
+/// The reason for missing history, unless `error` is a failure to read existing history.
+pub fn no_history_reason(error: &GitError) -> Option<String> {
     match error {
-        // A report names no directory of the machine that made it.
+        // A report contains no directory of the machine.
         GitError::NotARepository(_) => Some("the root is not in a git repository".to_owned()),
         GitError::NoWorkTree(_) => {
             Some("the root is not in the work tree of a git repository".to_owned())
@@ -424,18 +407,17 @@ pub fn without_history(error: &GitError) -> Option<String> {
     }
 }
 
-/// The digests that are pinned now, of the images whose pins agree.
-pub fn pinned_now(config: &Config, found: &crate::pins::Found) -> Digests {
-    let images = config
-        .images
-        .iter()
-        .enumerate()
-        .filter(|(_, image)| image.pins > 0);
-    let one = |(at, image): (usize, &crate::config::Image)| match found.digests_of(at).as_slice() {
-        [digest] => Some((image.name.clone(), *digest)),
-        _ => None,
-    };
-    images.filter_map(one).collect()
+/// The current digests of the images with agreeing pins.
+pub fn current_digests(config: &Config, found: &Found) -> Digests {
+    let mut digests = Digests::new();
+    for (index, image) in config.images.iter().enumerate() {
+        if image.pins > 0
+            && let [digest] = found.digests_of(index).as_slice()
+        {
+            digests.insert(image.name.clone(), *digest);
+        }
+    }
+    digests
 }
 
 #[cfg(test)]
@@ -447,12 +429,12 @@ mod tests {
         config::{RelPath, parse},
         error::SourceText,
         git::ObjectId,
-        oci::{Digest, Pattern},
-        pins::{Found, Located, Pin},
+        oci::Pattern,
+        pins::{Located, Pin},
     };
 
     #[test]
-    fn pinned_now_omits_images_without_pins_or_with_different_pins() {
+    fn current_digests_omit_images_without_agreeing_pins() {
         let text = "version: 1\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 2 }\n  b: { repository: x.y/b, pins: 2 }\n  c: { repository: x.y/c, pins: 0 }\n";
         let source = SourceText {
             name: "repin.yaml".into(),
@@ -475,11 +457,11 @@ mod tests {
         let pins = [(0, "x"), (0, "x"), (1, "x"), (1, "y"), (2, "x")];
         let found: Found = pins.map(pin).into_iter().collect();
         let expected = Digests::from([("a".to_owned(), Digest::of(b"x"))]);
-        assert_eq!(pinned_now(&config, &found), expected);
+        assert_eq!(current_digests(&config, &found), expected);
     }
 
     #[test]
-    fn a_set_without_promotion_lacks_a_title_only_if_titles_are_required() {
+    fn set_without_promotion_fails_by_the_required_provenance() {
         for (required, code) in [
             ("[title, content]", Code::PROVENANCE_TITLE),
             ("[content]", Code::PROVENANCE_CONTENT),
@@ -508,19 +490,19 @@ mod tests {
         Pattern::parse("[a-z]+").unwrap().revision(text).unwrap()
     }
 
-    fn judged(
+    fn promotion_checks(
         order: Order,
         hold: Hold<'_>,
         blind_spot: Option<&Unreadable>,
         extent: Extent,
     ) -> Vec<Check> {
-        let past = Past::Known {
+        let facts = HistoryFacts::Known {
             order,
             hold,
             blind_spot,
             extent,
         };
-        let (checks, outages) = order_and_hold(&word("new"), &past, Overruled::default());
+        let (checks, outages) = order_and_hold(&word("new"), &facts, Overrides::default());
         assert!(outages.is_empty());
         checks
     }
@@ -545,7 +527,7 @@ mod tests {
                     show_beginning,
                     suffice,
                 };
-                let checks = judged(order, hold, None, extent);
+                let checks = promotion_checks(order, hold, None, extent);
                 let codes: Vec<_> = checks.iter().map(|check| check.code).collect();
                 assert_eq!(codes, [Code::REVISION_ORDER, Code::ROLLED_BACK]);
                 for check in checks.iter().filter(|check| check.status == Fail) {
@@ -561,7 +543,7 @@ mod tests {
             assert_eq!(statuses(shallow(), Hold::Shallow, true), [gap, Pass]);
             assert_eq!(statuses(elsewhere(), Hold::Free, true), [gap, Pass]);
             assert_eq!(statuses(Order::Same, Hold::Shallow, false), [Pass, gap]);
-            // These are known, or the fleet must say more.
+            // These facts are known, or the configuration of the fleet is incomplete.
             assert_eq!(statuses(no_source(), Hold::Free, true), [Fail, Pass]);
             assert_eq!(statuses(older(), Hold::Free, true), [Fail, Pass]);
             assert_eq!(statuses(not_recorded(), Hold::Free, true), [Skip, Pass]);
@@ -576,9 +558,10 @@ mod tests {
             suffice: true,
         };
         let codes = |order, blind_spot| {
-            let checks = judged(order, Hold::Free, blind_spot, extent).into_iter();
-            let codes: Vec<_> = checks.map(|check| (check.code, check.status)).collect();
-            codes
+            promotion_checks(order, Hold::Free, blind_spot, extent)
+                .iter()
+                .map(|check| (check.code, check.status))
+                .collect::<Vec<_>>()
         };
         let older = || Order::Older {
             pinned: word("old"),
@@ -602,9 +585,9 @@ mod tests {
             codes(older(), unreadable),
             [fail(Code::REVISION_ORDER), fail(Code::ROLLED_BACK)]
         );
-        let passed = judged(Order::Same, Hold::Free, None, extent);
+        let passed = promotion_checks(Order::Same, Hold::Free, None, extent);
         assert!(passed.iter().all(|check| check.help.is_none()));
-        let failed = judged(older(), Hold::Free, unreadable, extent);
+        let failed = promotion_checks(older(), Hold::Free, unreadable, extent);
         let helps: Vec<_> = failed.iter().map(|check| check.help.as_deref()).collect();
         let expected = [
             "promote a newer build, or promote in a clone with --allow-older",
@@ -614,20 +597,20 @@ mod tests {
     }
 
     #[test]
-    fn set_that_recent_commits_do_not_show_is_not_promoted() {
+    fn promotion_beyond_the_available_commits_does_not_pass() {
         let source = SourceText {
             name: "repin.yaml".into(),
             text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n".into(),
         };
         let config = parse(&source, Path::new("/")).unwrap();
-        let judged = |extent| provenance(&config, &word("new"), &Provenance::Shallow, extent);
-        let (checks, outages) = judged(Extent::LastCommits {
+        let result = |extent| provenance(&config, &word("new"), &Provenance::Shallow, extent);
+        let (checks, outages) = result(Extent::LastCommits {
             show_beginning: true,
             suffice: true,
         });
         assert_eq!(checks[0].status, Status::Fail);
         assert!(outages.is_empty());
-        let (checks, outages) = judged(Extent::Clone);
+        let (checks, outages) = result(Extent::Clone);
         assert!(checks.is_empty());
         assert_eq!(outages.len(), 1);
     }

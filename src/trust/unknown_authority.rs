@@ -1,7 +1,7 @@
 //! The authorities and logs of a bundle that a trusted root does not list.
 //!
-//! Only bundles that were refused are inspected, for the reason: nothing here permits anything. An
-//! authority is known by the identifier of its key; its name does not change with its key.
+//! Only refused bundles are inspected, to report the reason. An authority is identified by the
+//! identifier of its key, because a new key does not change its name.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sigstore_verify::types::{
@@ -33,25 +33,27 @@ impl Root {
     /// The refusal of a log entry by a log that this root does not list.
     pub(super) fn unknown_log(&self, bundle: &Bundle) -> Option<Refusal> {
         let material = &bundle.verification_material;
-        let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
+        let timestamps = &material.timestamp_verification_data.rfc3161_timestamps;
         // A root without logs relies on timestamps.
-        if self.trusted.tlogs.is_empty() && !stamps.is_empty() {
+        if self.trusted.tlogs.is_empty() && !timestamps.is_empty() {
             return None;
         }
-        let is_unknown = |entry: &&TransparencyLogEntry| {
+        let entry = material.tlog_entries.iter().find(|entry| {
             let mut logs = self.trusted.tlogs.iter();
             !logs.any(|log| log.log_id == entry.log_id)
-        };
-        let entry = material.tlog_entries.iter().find(is_unknown)?;
+        })?;
         let id = shortened(&entry.log_id.key_id.to_string());
-        let log = origin(entry).map_or(id.clone(), |origin| format!("{origin} ({id})"));
+        let log = match origin(entry) {
+            Some(origin) => format!("{origin} ({id})"),
+            None => id,
+        };
         Some(Refusal {
-            why: format!("unknown transparency log {log}"),
+            reason: format!("unknown transparency log {log}"),
             gap: Some(RootGap::Log),
         })
     }
 
-    /// The refusal of a certificate that only logs recorded which this root does not list.
+    /// The refusal of a certificate that is recorded only in logs that this root does not list.
     fn unknown_certificate_log(&self, certificate: &Certificate) -> Option<Refusal> {
         let (_, list) = certificate
             .tbs_certificate
@@ -68,30 +70,31 @@ impl Root {
         }
         let id = unknown.filter(|_| !self.trusted.ctlogs.is_empty())?;
         Some(Refusal {
-            why: format!("unknown certificate transparency log ({id})"),
+            reason: format!("unknown certificate transparency log ({id})"),
             gap: Some(RootGap::Log),
         })
     }
 
     fn unknown_authority(&self, presented: &[Certificate]) -> Option<Refusal> {
-        let authorities = self.trusted.certificate_authorities.iter();
-        let authorities: Vec<Certificate> = authorities
-            .flat_map(|authority| &authority.cert_chain.certificates)
-            .filter_map(|entry| parsed(&entry.raw_bytes))
-            .collect();
-        let is_known = presented.iter().any(|certificate| {
-            let mut authorities = authorities.iter();
-            authorities.any(|authority| may_have_issued(authority, certificate))
-        });
-        if is_known {
-            return None;
+        for authority in &self.trusted.certificate_authorities {
+            for entry in &authority.cert_chain.certificates {
+                if let Some(issuer) = parsed(&entry.raw_bytes)
+                    && presented
+                        .iter()
+                        .any(|issued| may_have_issued(&issuer, issued))
+                {
+                    return None;
+                }
+            }
         }
         let issued = presented.first()?;
         let name = shortened(&issued.tbs_certificate.issuer.to_string());
-        let key = issuing_key(issued)
-            .map_or_else(String::new, |key| format!(" (key {})", hex::encode(key)));
+        let key = match issuing_key(issued) {
+            Some(key) => format!(" (key {})", hex::encode(key)),
+            None => String::new(),
+        };
         Some(Refusal {
-            why: format!("unknown certificate authority {name}{key}"),
+            reason: format!("unknown certificate authority {name}{key}"),
             gap: Some(RootGap::Authority),
         })
     }
@@ -119,7 +122,7 @@ fn may_have_issued(authority: &Certificate, certificate: &Certificate) -> bool {
         return false;
     }
     match (key_of(authority), issuing_key(certificate)) {
-        (Some(own), Some(named)) => own == named,
+        (Some(authority_key), Some(issuing_key)) => authority_key == issuing_key,
         _ => true,
     }
 }
@@ -146,7 +149,7 @@ fn key_of(authority: &Certificate) -> Option<Vec<u8>> {
     Some(extension.0.as_bytes().to_vec())
 }
 
-/// The name that a log has in the first line of its checkpoint.
+/// The name of a log, from the first line of its checkpoint.
 fn origin(entry: &TransparencyLogEntry) -> Option<String> {
     let checkpoint = &entry.inclusion_proof.as_ref()?.checkpoint;
     let line = checkpoint.envelope().lines().next()?;

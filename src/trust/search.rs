@@ -1,0 +1,211 @@
+//! The search for candidates: signatures and attestations that are attached to a digest.
+//!
+//! The search reads the referrers that the source lists, then the tag of older cosign versions. It
+//! ends when the policy is met, so that the usual case costs three requests. The types in a listing
+//! only order its entries: an entry is a candidate if its own manifest has the form of one. A failed
+//! request is a fault, which counts only if the policy is not met otherwise.
+
+use super::{
+    cosign::CosignLayer,
+    policy::{Attachment, Policy, PolicyResult, Subject, Verdict},
+};
+use crate::{
+    error::Error,
+    oci::{Descriptor, Digest, Manifest, TagOrDigest},
+    registry::{self, Source},
+};
+
+/// The maximum number of candidates of a digest, including the layers of a `.sig` image.
+const CANDIDATES_MAX: usize = 32;
+/// The prefix of the types of bundles, in all versions.
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
+/// The type that cosign gives entries under the fallback tag.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// A payload of an older cosign version.
+const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+
+/// The candidates to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchExtent {
+    /// Candidates until the policy is met.
+    UntilSatisfied,
+    All,
+}
+
+/// The candidates of a digest.
+#[derive(Debug, Clone, Default)]
+pub struct SearchResult {
+    pub candidates: Vec<Candidate>,
+    /// The errors of failed requests.
+    pub faults: Vec<Error>,
+    /// The number of candidates beyond the maximum.
+    pub unread: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The digest of the bundle or the payload.
+    pub blob: Digest,
+    pub verdict: Verdict,
+}
+
+struct Search<'s> {
+    source: &'s Source,
+    policy: &'s Policy<'s>,
+    subject: Subject<'s>,
+    extent: SearchExtent,
+    /// The number of candidates so far.
+    count: usize,
+    result: SearchResult,
+}
+
+/// Finds the candidates of the subject and evaluates the policy for each.
+pub async fn search(
+    source: &Source,
+    policy: &Policy<'_>,
+    subject: Subject<'_>,
+    extent: SearchExtent,
+) -> SearchResult {
+    let mut search = Search {
+        source,
+        policy,
+        subject,
+        extent,
+        count: 0,
+        result: SearchResult::default(),
+    };
+    search.bundles().await;
+    if !search.is_finished() {
+        search.signatures().await;
+    }
+    search.result
+}
+
+impl SearchResult {
+    /// Whether every required kind is proven.
+    fn meets(&self, policy: &Policy<'_>) -> bool {
+        policy.verify.require.iter().all(|kind| {
+            self.candidates.iter().any(|Candidate { verdict, .. }| {
+                verdict.kind == Some(*kind) && matches!(verdict.result, PolicyResult::Satisfied(_))
+            })
+        })
+    }
+}
+
+impl Search<'_> {
+    fn is_finished(&self) -> bool {
+        self.extent == SearchExtent::UntilSatisfied && self.result.meets(self.policy)
+    }
+
+    /// Counts a candidate, and returns whether it may be read.
+    fn count_candidate(&mut self) -> bool {
+        self.count += 1;
+        let may_read = self.count <= CANDIDATES_MAX;
+        self.result.unread += usize::from(!may_read);
+        may_read
+    }
+
+    async fn bundles(&mut self) {
+        let mut entries = match self.source.referrers(self.subject.digest).await {
+            Ok(entries) => entries,
+            Err(error) => return self.result.faults.push(error),
+        };
+        entries.retain(|entry| rank(entry.artifact_type.as_deref()).is_some());
+        entries.sort_by_key(|entry| rank(entry.artifact_type.as_deref()));
+        for entry in entries {
+            if !self.count_candidate() {
+                continue;
+            }
+            match self.bundle(&entry).await {
+                Ok(None) => {}
+                Ok(Some(candidate)) => self.result.candidates.push(candidate),
+                Err(error) => self.result.faults.push(error),
+            }
+            if self.is_finished() {
+                return;
+            }
+        }
+    }
+
+    /// The bundle of a listed manifest; `None` if the manifest does not have the form of one.
+    async fn bundle(&self, entry: &Descriptor) -> Result<Option<Candidate>, Error> {
+        let want = TagOrDigest::Digest(entry.digest);
+        let Some(found) = self.source.manifest(&want, Some(&entry.media_type)).await? else {
+            return Err(Error::unavailable(
+                format!("{}{want}", self.source),
+                "it is listed as attached to the image, but it is missing",
+            ));
+        };
+        let Manifest::Image(manifest) = found.value else {
+            return Ok(None);
+        };
+        let subject = manifest.subject.as_ref().map(|subject| subject.digest);
+        let [layer] = manifest.layers.as_slice() else {
+            return Ok(None);
+        };
+        let is_bundle = rank(manifest.artifact_type.as_deref()).is_some()
+            && layer.media_type.starts_with(BUNDLE);
+        if !is_bundle || subject != Some(self.subject.digest) {
+            return Ok(None);
+        }
+        let bytes = self.source.blob(layer).await?;
+        Ok(Some(
+            self.candidate(layer.digest, &Attachment::Bundle(bytes)),
+        ))
+    }
+
+    async fn signatures(&mut self) {
+        let layers = match self.signature_layers().await {
+            Ok(layers) => layers,
+            Err(error) => return self.result.faults.push(error),
+        };
+        for layer in layers {
+            if !self.count_candidate() {
+                continue;
+            }
+            match self.source.blob(&layer).await {
+                Ok(payload) => {
+                    let attachment = Attachment::Cosign(CosignLayer {
+                        payload,
+                        annotations: layer.annotations,
+                    });
+                    let candidate = self.candidate(layer.digest, &attachment);
+                    self.result.candidates.push(candidate);
+                }
+                Err(error) => self.result.faults.push(error),
+            }
+            if self.is_finished() {
+                return;
+            }
+        }
+    }
+
+    /// The layers with signatures in the image that older cosign versions tag.
+    async fn signature_layers(&self) -> Result<Vec<Descriptor>, Error> {
+        let tag = registry::attached_tag(self.subject.digest, ".sig")?;
+        let found = self.source.manifest(&TagOrDigest::Tag(tag), None).await?;
+        let Some(Manifest::Image(manifest)) = found.map(|found| found.value) else {
+            return Ok(Vec::new());
+        };
+        let mut layers = manifest.layers;
+        layers.retain(|layer| layer.media_type == PAYLOAD);
+        Ok(layers)
+    }
+
+    fn candidate(&self, blob: Digest, attachment: &Attachment) -> Candidate {
+        Candidate {
+            blob,
+            verdict: self.policy.evaluate(attachment, self.subject),
+        }
+    }
+}
+
+/// The order in which to read a manifest of this type: declared bundles, then unspecified types;
+/// `None` if it is not a bundle.
+fn rank(artifact_type: Option<&str>) -> Option<u8> {
+    match artifact_type {
+        Some(declared) if declared.starts_with(BUNDLE) => Some(0),
+        None | Some("" | EMPTY) => Some(1),
+        Some(_) => None,
+    }
+}
