@@ -8,7 +8,7 @@
 
 use std::io::BufReader;
 
-use super::log::{Commit, FIELD, LogParser};
+use super::log::{Commit, LogParser, MAX_FIELD};
 
 fn commits(mut parser: LogParser<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
     let mut all = Vec::new();
@@ -29,15 +29,17 @@ pub fn git_log(input: &[u8]) {
         (read_again(&whole), end)
     );
     for commit in &whole {
-        let fields = [commit.said.subject(), commit.trailers.as_slice()];
+        let fields = [commit.info.subject(), commit.trailers.as_slice()];
         assert!(
             fields
                 .iter()
-                .all(|field| field.len() <= FIELD && !field.contains(&0))
+                .all(|field| field.len() <= MAX_FIELD && !field.contains(&0))
         );
         for change in &commit.changes {
             assert!(
-                !change.path.is_empty() && change.path.len() < FIELD && !change.path.contains(&0)
+                !change.path.is_empty()
+                    && change.path.len() < MAX_FIELD
+                    && !change.path.contains(&0)
             );
         }
     }
@@ -62,13 +64,13 @@ fn read_again(commits: &[Commit]) -> Vec<Commit> {
             "{}\0{}\0{} {}\0",
             commit.id,
             parents.join(" "),
-            commit.said.date(),
-            commit.said.author()
+            commit.info.date(),
+            commit.info.author()
         );
         text.extend(
             [
                 head.as_bytes(),
-                commit.said.subject(),
+                commit.info.subject(),
                 b"\0",
                 &commit.trailers,
                 b"\0",

@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     error::Error,
     git::GitError,
-    history::{Digests, Gap, Hold, NoOrder, Order, Provenance, Unreadable},
+    history::{Digests, Gap, Hold, Order, Provenance, UnknownOrder, Unreadable},
     oci::{Digest, Revision},
     pins::Found,
     untrusted::plain,
@@ -200,18 +200,18 @@ fn check_order(
                     .help("promote a newer build, or promote in a clone with --allow-older"),
             }
         }
-        Order::Unknown(NoOrder::Shallow) => {
+        Order::Unknown(UnknownOrder::Shallow) => {
             unknown("the recent commits do not record the revision of the pinned set")
                 .check(extent)?
         }
-        Order::Unknown(NoOrder::NotInSource { pinned, repository }) => {
+        Order::Unknown(UnknownOrder::NotInSource { pinned, repository }) => {
             let detail = format!(
                 "cannot determine {FACT} than {pinned}, which is pinned now: one of both is not a \
                  commit of {repository}"
             );
             unknown(&detail).check(extent)?
         }
-        Order::Unknown(NoOrder::NoSource { pinned }) => {
+        Order::Unknown(UnknownOrder::NoSource { pinned }) => {
             let detail = format!(
                 "cannot determine {FACT} than {pinned}, which is pinned now: `fleet.source` is not \
                  configured"
@@ -326,7 +326,7 @@ pub(super) fn provenance(
             let detail = "no commit on the promoted branch pins a whole set";
             vec![content(Status::Fail, detail.to_owned())]
         }
-        (Provenance::Lacks { commit, gaps }, _) => {
+        (Provenance::Incomplete { commit, gaps }, _) => {
             let commit = commit.short();
             let detail = format!("commit {commit} promoted the set");
             let mut checks = vec![title(Status::Pass, detail)];
@@ -511,16 +511,16 @@ mod tests {
     fn fleet_refuses_unknown_facts_unless_recent_commits_suffice() {
         use Status::{Fail, Pass, Skip};
         let pinned = || word("old");
-        let shallow = || Order::Unknown(NoOrder::Shallow);
+        let shallow = || Order::Unknown(UnknownOrder::Shallow);
         let elsewhere = || {
-            Order::Unknown(NoOrder::NotInSource {
+            Order::Unknown(UnknownOrder::NotInSource {
                 pinned: pinned(),
                 repository: "acme/runtime".to_owned(),
             })
         };
-        let no_source = || Order::Unknown(NoOrder::NoSource { pinned: pinned() });
+        let no_source = || Order::Unknown(UnknownOrder::NoSource { pinned: pinned() });
         let older = || Order::Older { pinned: pinned() };
-        let not_recorded = || Order::Unknown(NoOrder::NotInHistory);
+        let not_recorded = || Order::Unknown(UnknownOrder::NotInHistory);
         for (suffice, gap) in [(false, Fail), (true, Skip)] {
             let statuses = |order, hold, show_beginning| {
                 let extent = Extent::LastCommits {

@@ -16,7 +16,7 @@ use crate::{
     code::Code,
     config::{self, Config},
     git::Git,
-    history::{Entry, History},
+    history::{History, HistoryEntry},
     report::dates,
     untrusted::plain,
     workflow::Environment,
@@ -72,7 +72,7 @@ pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, codes)
 }
 
-fn sets(current: &OsStr, wanted: fn(&Entry) -> bool) -> Vec<CompletionCandidate> {
+fn sets(current: &OsStr, wanted: fn(&HistoryEntry) -> bool) -> Vec<CompletionCandidate> {
     let mut seen = HashSet::new();
     let entries = history().unwrap_or_default();
     let candidates = entries
@@ -92,11 +92,11 @@ fn sets(current: &OsStr, wanted: fn(&Entry) -> bool) -> Vec<CompletionCandidate>
 
 /// The sets on the line of `HEAD`, newest first: which branch counts may be for the remote to say,
 /// and a completion asks no remote.
-fn history() -> Option<Vec<Entry>> {
+fn history() -> Option<Vec<HistoryEntry>> {
     let config = configuration()?;
     let git = Git::open(&config.root).ok()?;
     let head = git.head().ok()?;
-    Some(History::of_branch(&git, &config, head).ok()?.listed())
+    Some(History::of_branch(&git, &config, head).ok()?.all_entries())
 }
 
 fn configuration() -> Option<Config> {

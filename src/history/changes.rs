@@ -1,4 +1,4 @@
-//! The files with pins that each entry's commit changed.
+//! The files with pins that the commit of each entry changed.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,43 +14,41 @@ use crate::git::ObjectId;
 /// A file with pins, before and after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedFile {
-    /// The path beneath the root.
+    /// The path under the root.
     pub path: Arc<[u8]>,
-    /// Its content before; `None` if it was not there.
+    /// The old content; `None` if the file is new.
     pub old: Option<ObjectId>,
-    /// Its content after; `None` if it is no longer there.
+    /// The new content; `None` if the file was deleted.
     pub new: Option<ObjectId>,
 }
 
 impl History {
-    /// For each entry's commit, the files that hold pins before or after it, and that it changed; in
-    /// git's order, that of the bytes of their paths. A file that only a change of the configuration
-    /// brought in is left
-    /// out: whether the commit changed it is unknown.
+    /// For the commit of each entry, the changed files with pins before or after it, ordered by path as
+    /// in git. A file that only a change of the configuration added is omitted: whether the commit
+    /// changed it is unknown.
     pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
-        let blobs = self.known.contents.pins.keys();
+        let blobs = self.facts.blobs.pins.keys();
         let with_pins: HashSet<ObjectId> = blobs.map(|blob| blob.id).collect();
+        let has_pins = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
         let mut changed = HashMap::new();
-        let mut events = self.events.all.iter().map(|event| event.at).peekable();
-        for (at, commit) in self.known.commits.iter().enumerate() {
-            let found = follow(&mut files, &commit.content);
-            if events.next_if_eq(&at).is_some() {
-                let pinned = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
-                let found = found.into_iter();
-                let found = found.filter(|file| pinned(&file.old) || pinned(&file.new));
-                changed.insert(commit.id, found.collect());
+        let mut events = self.events.all.iter().map(|event| event.index).peekable();
+        for (index, commit) in self.facts.commits.iter().enumerate() {
+            let mut changes = apply(&mut files, &commit.content);
+            if events.next_if_eq(&index).is_some() {
+                changes.retain(|file| has_pins(&file.old) || has_pins(&file.new));
+                changed.insert(commit.id, changes);
             }
         }
         changed
     }
 }
 
-/// Goes on to the next commit, and returns what it changed.
-fn follow(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<ChangedFile> {
+/// Applies a commit to the files, and returns its changes.
+fn apply(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<ChangedFile> {
     let mut found = Vec::new();
     match content {
-        Content::Unreadable(..) => {}
+        Content::Unknown(..) => {}
         Content::Changed(changes) => {
             for (path, blob) in changes {
                 let new = blob.map(|blob| blob.id);
@@ -66,18 +64,16 @@ fn follow(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<Ch
             }
         }
         Content::All(_, all) => {
-            let first = files.is_empty();
-            let old = std::mem::take(files);
-            *files = all
-                .iter()
-                .map(|(path, blob)| (Arc::clone(path), blob.id))
-                .collect();
+            let old_files = std::mem::take(files);
+            for (path, blob) in all {
+                files.insert(Arc::clone(path), blob.id);
+            }
             for (path, id) in files.iter() {
-                let before = old.get(path).copied();
-                if before.is_some() || first {
+                let old = old_files.get(path).copied();
+                if old.is_some() || old_files.is_empty() {
                     found.push(ChangedFile {
                         path: Arc::clone(path),
-                        old: before,
+                        old,
                         new: Some(*id),
                     });
                 }

@@ -1,19 +1,17 @@
-//! What commits say about themselves: which set they promoted, by their title or by the trailer
-//! `Repin-Set`.
+//! Claims of commits to have promoted a revision, by their title or by the trailer `Repin-Set`.
 //!
-//! Only claims: whether the content bears them out is for `line` and `provenance`.
+//! `line` and `provenance` compare the claims with the contents.
 
 use crate::{
     config::{Config, Template},
     oci::{Pattern, Revision},
 };
 
-/// The titles of promotes: by the current configuration, and by every configuration that was in
-/// force on the line.
+/// The titles of promotions, by the current configuration and by every configuration of the line.
 #[derive(Debug)]
 pub(super) struct Titles {
-    known: Vec<(Template, String)>,
-    /// How a revision became a tag.
+    /// Each title template with the name of its configuration.
+    titles: Vec<(Template, String)>,
     tags: Vec<Template>,
     pattern: Pattern,
 }
@@ -21,30 +19,30 @@ pub(super) struct Titles {
 impl Titles {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            known: vec![(config.promote.title.clone(), config.name.clone())],
+            titles: vec![(config.promote.title.clone(), config.name.clone())],
             tags: vec![config.revision.tag.clone()],
             pattern: config.revision.pattern.clone(),
         }
     }
 
-    /// Recognises the titles of another configuration, too.
-    pub(super) fn learn(&mut self, config: &Config) {
+    /// Adds the titles of another configuration.
+    pub(super) fn add(&mut self, config: &Config) {
         let title = (config.promote.title.clone(), config.name.clone());
-        if !self.known.contains(&title) {
-            self.known.push(title);
+        if !self.titles.contains(&title) {
+            self.titles.push(title);
         }
         if !self.tags.contains(&config.revision.tag) {
             self.tags.push(config.revision.tag.clone());
         }
     }
 
-    /// The tag templates: of the current configuration, and of every past one that was read.
+    /// The tag templates of all configurations.
     pub(super) fn into_tags(self) -> Vec<Template> {
         self.tags
     }
 
-    /// The revisions that a commit with this subject and these trailer values claims; the title's
-    /// first.
+    /// The revisions that a commit with this subject and these trailer values claims. The revision in
+    /// the title is first.
     pub(super) fn claims(&self, subject: &[u8], trailers: &[u8]) -> Vec<Revision> {
         let mut claims = Vec::new();
         let mut claim = |text: &str| {
@@ -55,46 +53,51 @@ impl Titles {
             }
         };
         if let Ok(subject) = std::str::from_utf8(subject) {
-            let subject = subject.trim_end();
-            let exact = without_number(subject).into_iter().chain([subject]);
-            for text in exact {
-                self.known
-                    .iter()
-                    .filter_map(|(title, name)| title.revision_in(text, name))
-                    .for_each(&mut claim);
+            for text in title_forms(subject.trim_end()) {
+                for (title, name) in &self.titles {
+                    if let Some(revision) = title.revision_in(text, name) {
+                        claim(revision);
+                    }
+                }
             }
         }
-        for value in trailers
-            .split(|b| *b == b'\n')
-            .filter_map(|value| std::str::from_utf8(value).ok())
-        {
-            claim(value.trim());
+        for value in trailers.split(|byte| *byte == b'\n') {
+            if let Ok(value) = std::str::from_utf8(value) {
+                claim(value.trim());
+            }
         }
         claims
     }
 }
 
-/// The subject without the ` (#N)` that forges put behind the title of a squash merge.
-pub(super) fn without_number(subject: &str) -> Option<&str> {
-    let (title, number) = subject.strip_suffix(')')?.rsplit_once(" (#")?;
-    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(title)
+/// The subject without the ` (#N)` that forges append to the title of a squash merge, and as it is.
+pub(super) fn title_forms(subject: &str) -> impl Iterator<Item = &str> {
+    strip_number(subject).into_iter().chain([subject])
 }
 
-/// The number of the pull request in the subject of a commit that a forge made of it: `TITLE (#N)`
-/// of a squash merge, `Merge pull request #N from HEAD` of GitHub's merge commits, `Merge pull
-/// request 'TITLE' (#N) from HEAD into BASE` of Gitea's and Forgejo's.
+fn strip_number(subject: &str) -> Option<&str> {
+    let (title, number) = subject.strip_suffix(')')?.rsplit_once(" (#")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(title)
+}
+
+/// The number of the pull request in the subject of a merge by a forge: `TITLE (#N)` of a squash
+/// merge, `Merge pull request #N from HEAD` of GitHub's merge commits, `Merge pull request 'TITLE'
+/// (#N) from HEAD into BASE` of Gitea's and Forgejo's.
 pub(super) fn pull_request(subject: &[u8]) -> Option<u64> {
     let subject = std::str::from_utf8(subject).ok()?.trim_end();
     let number = match subject.strip_prefix("Merge pull request ") {
         Some(merge) => match merge.strip_prefix('#') {
-            Some(rest) => rest.split_once(" from ")?.0,
-            // The title may contain anything, so the last number before a source branch counts.
+            Some(number) => number.split_once(" from ")?.0,
+            // The title may contain such a number, so the last one before a source branch counts.
             None => merge.rsplit_once(") from ")?.0.rsplit_once("' (#")?.1,
         },
         None => subject.strip_suffix(')')?.rsplit_once(" (#")?.1,
     };
-    let digits = number.bytes().all(|b| b.is_ascii_digit());
-    number.parse().ok().filter(|number| digits && *number > 0)
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse().ok().filter(|number| *number > 0)
 }
 
 #[cfg(test)]
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_counts_exactly_or_with_a_number_behind_it() {
+    fn title_counts_exactly_or_followed_by_a_number() {
         assert_eq!(claims("promote: images @beef", ""), ["beef"]);
         assert_eq!(claims("promote: images @beef (#12)", ""), ["beef"]);
         for other in [
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn pull_requests_are_numbered_as_forges_write_them() {
+    fn pull_request_number_is_read_from_forge_titles() {
         let number = |subject: &str| pull_request(subject.as_bytes());
         assert_eq!(number("promote: images @beef (#12)"), Some(12));
         assert_eq!(number("Merge pull request #7 from acme/auto/x"), Some(7));
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_count_one_by_one() {
+    fn each_trailer_is_a_claim() {
         assert_eq!(claims("chore", "beef"), ["beef"]);
         assert_eq!(
             claims("promote: images @beef", "beef\ncafe"),
@@ -188,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn non_text_bytes_claim_nothing() {
+    fn subject_that_is_not_utf8_claims_nothing() {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
         assert_eq!(titles.claims(b"promote: images @beef\xff", b"\xff"), []);
     }
 
     #[test]
-    fn a_number_is_never_part_of_a_revision() {
+    fn pull_request_number_is_not_part_of_a_revision() {
         let titles = Titles::new(&config("images", ".+"));
         assert_eq!(
             titles.claims(b"promote: images @beef (#1)", b"")[0].as_str(),
@@ -203,10 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn titles_of_older_configurations_count_once_they_are_known() {
+    fn titles_of_added_configurations_count() {
         let mut titles = Titles::new(&config("images", "[a-f]{4}"));
         assert_eq!(titles.claims(b"promote: old @beef", b""), []);
-        titles.learn(&config("old", "[0-9]"));
+        titles.add(&config("old", "[0-9]"));
         assert_eq!(titles.claims(b"promote: old @beef", b"").len(), 1);
         assert_eq!(titles.claims(b"promote: old @1", b""), []);
     }

@@ -1,49 +1,46 @@
-//! What happened along the line: which commits brought a set, and whether by a promote, a rollback
-//! or by hand.
+//! The changes of the set along the line: promotions, rollbacks and manual changes.
 //!
-//! Pure: sets by number in, events out. The rules are those in the documentation of the module
-//! above.
+//! Pure: indices of sets in, events out. The documentation of the parent module contains the rules.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Kind, sets::Set};
 use crate::oci::{Digest, Revision};
 
-/// One commit of the line, as far as it matters here.
+/// The set and the claims of one commit of the line.
 #[derive(Debug, Clone)]
 pub(super) struct Point {
-    /// The number of its set; `None` if its content cannot be read.
+    /// The index of the set; `None` if the content is unknown.
     pub(super) set: Option<usize>,
-    /// If its content cannot be read: the digests of images that were found in it anyway.
-    pub(super) glimpsed: Vec<(usize, Digest)>,
-    /// The revisions that it, or what it merged, claims to promote.
+    /// The digests of images that were found in unknown content.
+    pub(super) partial_pins: Vec<(usize, Digest)>,
+    /// The revisions that the commit, or a commit that it merged, claims to promote.
     pub(super) claims: Vec<Revision>,
-    /// Whether its title says that it is a rollback, where what came before the line is not known.
-    pub(super) returns: bool,
+    /// Whether the title is that of a rollback, if earlier commits are unknown.
+    pub(super) has_rollback_title: bool,
 }
 
 /// A change of the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
-    /// The place of the commit in the line.
-    pub(super) at: usize,
+    /// The index of the commit in the line.
+    pub(super) index: usize,
     pub(super) kind: Kind,
     pub(super) revision: Option<Revision>,
     pub(super) set: usize,
 }
 
-/// Everything that happened.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    /// Oldest first.
+    /// All events, oldest first.
     pub(super) all: Vec<Event>,
-    /// The sets that are held, each with the place in `all` of the rollback that undid it.
+    /// The held sets, each with the index in `all` of the rollback that undid it.
     pub(super) held: HashMap<usize, usize>,
-    /// The place in the line of the last newer set: what came before it holds nothing any more.
-    pub(super) newest: Option<usize>,
+    /// The index in the line of the last newer set, which ended every earlier hold.
+    pub(super) last_newer: Option<usize>,
     /// The revisions that each set was promoted as.
     pub(super) revisions: Vec<Vec<Revision>>,
-    /// The position in the line at which each set first became current.
+    /// The index in the line at which each set first became current.
     pub(super) first: Vec<Option<usize>>,
 }
 
@@ -51,18 +48,16 @@ struct Fold<'s> {
     sets: &'s [Set],
     events: Events,
     /// The sets in the order in which they became current.
-    came: Vec<usize>,
-    /// The last position of each set in `came`.
+    sequence: Vec<usize>,
+    /// The last position of each set in `sequence`.
     last: Vec<Option<usize>>,
-    /// The digests that each image had, when all of its pins agreed, or in a commit whose content
-    /// cannot be read.
+    /// The digests that each image had when all of its pins agreed, or in unknown content.
     digests: Vec<HashSet<Digest>>,
 }
 
-/// Goes along the line, oldest commit first. `cut`: what came before it is not known.
-pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
+/// Finds the events of the line, oldest commit first. `is_truncated`: earlier commits are unknown.
+pub(super) fn events(line: &[Point], sets: &[Set], is_truncated: bool) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
-    let digests = vec![HashSet::new(); images];
     let mut fold = Fold {
         sets,
         events: Events {
@@ -70,117 +65,117 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
             first: vec![None; sets.len()],
             ..Events::default()
         },
-        came: Vec::new(),
+        sequence: Vec::new(),
         last: vec![None; sets.len()],
-        digests,
+        digests: vec![HashSet::new(); images],
     };
-    let mut unknown = cut;
-    for (at, point) in line.iter().enumerate() {
+    let mut is_first_unknown = is_truncated;
+    for (index, point) in line.iter().enumerate() {
         let Some(set) = point.set else {
-            for (image, digest) in &point.glimpsed {
-                if let Some(had) = fold.digests.get_mut(*image) {
-                    had.insert(*digest);
+            for (image, digest) in &point.partial_pins {
+                if let Some(digests) = fold.digests.get_mut(*image) {
+                    digests.insert(*digest);
                 }
             }
             continue;
         };
-        let was_unknown = std::mem::take(&mut unknown);
-        let unchanged = match fold.came.last() {
+        let is_unchanged = match fold.sequence.last() {
             Some(last) => *last == set,
             None => sets[set].is_empty(),
         };
-        if unchanged {
-            fold.recorded(set, &point.claims);
+        // Whether the first readable commit of a truncated line introduced its set is unknown, unless
+        // it claims the revision.
+        let is_introduced = !(is_first_unknown && point.claims.is_empty());
+        is_first_unknown = false;
+        if is_unchanged {
+            fold.record_revision(set, &point.claims);
             continue;
         }
-        // Whether the first known commit introduced its set is unknown, unless its message records
-        // it.
-        if !(was_unknown && point.claims.is_empty()) {
-            fold.event(at, set, point);
+        if is_introduced {
+            fold.add_event(index, set, point);
         }
-        fold.in_place(at, set);
+        fold.make_current(index, set);
     }
     fold.events
 }
 
 impl Fold<'_> {
-    fn event(&mut self, at: usize, set: usize, point: &Point) {
+    fn add_event(&mut self, index: usize, set: usize, point: &Point) {
         let (content, claims) = (&self.sets[set], &point.claims);
-        let before = self.last[set].map(|before| before + 1);
-        // A set that was current before the line undid all of the line.
-        let undone = before.or(point.returns.then_some(0));
-        let undone = undone.filter(|_| !content.is_empty());
+        // The start in `sequence` of the undone sets. A rollback to a set before the line undid the
+        // whole line.
+        let undone = match self.last[set] {
+            _ if content.is_empty() => None,
+            Some(last) => Some(last + 1),
+            None => point.has_rollback_title.then_some(0),
+        };
         let kind = match undone {
             Some(_) => Kind::Rollback,
             None if claims.is_empty() || content.is_empty() || content.is_mixed() => Kind::Manual,
             None => Kind::Promote,
         };
-        let known = &mut self.events.revisions[set];
+        let revisions = &mut self.events.revisions[set];
         match kind {
-            Kind::Promote => known.extend_from_slice(claims),
-            Kind::Rollback if known.is_empty() => known.extend(claims.first().cloned()),
+            Kind::Promote => revisions.extend_from_slice(claims),
+            Kind::Rollback if revisions.is_empty() => revisions.extend(claims.first().cloned()),
             Kind::Rollback | Kind::Manual => {}
         }
-        let revision = known.first().cloned();
-        match undone {
-            Some(first) => {
-                let by = self.events.all.len();
-                let undone = self.came[first..]
-                    .iter()
-                    .filter(|undone| !self.sets[**undone].is_empty());
-                self.events.held.extend(undone.map(|undone| (*undone, by)));
-                self.events.held.remove(&set);
+        let revision = revisions.first().cloned();
+        if let Some(start) = undone {
+            let rollback = self.events.all.len();
+            for undone in &self.sequence[start..] {
+                if !self.sets[*undone].is_empty() {
+                    self.events.held.insert(*undone, rollback);
+                }
             }
-            None if self.is_newer(set) => {
-                self.events.held.clear();
-                self.events.newest = Some(at);
-            }
-            None => {}
+            self.events.held.remove(&set);
+        } else if self.is_newer(set) {
+            self.events.held.clear();
+            self.events.last_newer = Some(index);
         }
         self.events.all.push(Event {
-            at,
+            index,
             kind,
             revision,
             set,
         });
     }
 
-    /// A commit that leaves the set as it is and records its revision, as the adoption of repin does.
-    /// It counts once: a set whose revision is known keeps it, and several claims name none.
-    fn recorded(&mut self, set: usize, claims: &[Revision]) {
+    /// Records the revision of a set that a commit claims without changing it, as the adoption of
+    /// repin does. A known revision is not replaced, and multiple claims are ambiguous.
+    fn record_revision(&mut self, set: usize, claims: &[Revision]) {
         let content = &self.sets[set];
         let [revision] = claims else { return };
         if content.is_empty() || content.is_mixed() {
             return;
         }
-        let known = &mut self.events.revisions[set];
-        if !known.is_empty() {
+        let revisions = &mut self.events.revisions[set];
+        if !revisions.is_empty() {
             return;
         }
-        known.push(revision.clone());
-        // The last event is the one that made this set current, if its beginning is known.
+        revisions.push(revision.clone());
+        // The last event made this set current, unless the start of the set is unknown.
         if let Some(last) = self.events.all.last_mut() {
             last.revision = Some(revision.clone());
         }
     }
 
-    /// Whether the set moves an image that was pinned before to a digest that it never had: a set
-    /// that only adds or drops images, or mixes what was there, is no newer one.
+    /// Whether the set moves an image that was pinned before to a digest that it never had. A set
+    /// that only adds or removes images, or mixes older digests, is not newer.
     fn is_newer(&self, set: usize) -> bool {
-        let had = self.digests.iter().enumerate();
-        had.filter(|(_, had)| !had.is_empty()).any(|(image, had)| {
-            self.sets[set]
-                .digest(image)
-                .is_some_and(|digest| !had.contains(&digest))
+        let mut images = self.digests.iter().enumerate();
+        images.any(|(image, digests)| {
+            let digest = self.sets[set].digest(image);
+            !digests.is_empty() && digest.is_some_and(|digest| !digests.contains(&digest))
         })
     }
 
-    fn in_place(&mut self, at: usize, set: usize) {
-        self.last[set] = Some(self.came.len());
-        self.came.push(set);
-        self.events.first[set].get_or_insert(at);
-        for (image, had) in self.digests.iter_mut().enumerate() {
-            had.extend(self.sets[set].digest(image));
+    fn make_current(&mut self, index: usize, set: usize) {
+        self.last[set] = Some(self.sequence.len());
+        self.sequence.push(set);
+        self.events.first[set].get_or_insert(index);
+        for (image, digests) in self.digests.iter_mut().enumerate() {
+            digests.extend(self.sets[set].digest(image));
         }
     }
 }

@@ -17,8 +17,8 @@ const END: &str = "an end within a commit";
 /// values of the trailer, one in each line. `-z` adds the NUL after the last field.
 const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
 
-/// Options that exclude the influence of the user's configuration.
-const PLAIN: &[&str] = &[
+/// Options that override the user's configuration.
+const COMMON_OPTIONS: &[&str] = &[
     "-z",
     "--encoding=UTF-8",
     "--no-color",
@@ -30,7 +30,7 @@ const PLAIN: &[&str] = &[
 
 /// Compares each commit with its first parent only, and the first commit with the empty tree. Lists
 /// every commit, whether or not it changed a file of the pathspecs.
-const CHANGES: &[&str] = &[
+const CHANGE_OPTIONS: &[&str] = &[
     "--first-parent",
     "--reverse",
     "--sparse",
@@ -44,22 +44,21 @@ const CHANGES: &[&str] = &[
     "--no-relative",
 ];
 
-/// The maximum length of a field in bytes: a longer field is neither a path nor one of repin's titles.
-pub(super) const FIELD: usize = 64 * 1024;
+/// The maximum length of a field in bytes. A longer field cannot be a path or a title of repin.
+pub(super) const MAX_FIELD: usize = 64 * 1024;
 
-/// One commit, as printed by `git log`.
+/// A commit that `git log` prints.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) id: ObjectId,
     pub(super) parents: Parents,
-    pub(super) said: Said,
+    pub(super) info: CommitInfo,
     /// The values of `Repin-Set` trailers, one in each line.
     pub(super) trailers: Vec<u8>,
     /// The changes since the first parent, within the pathspecs.
     pub(super) changes: Vec<Change>,
 }
 
-/// The parents of a commit: most have one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parents {
     pub(super) first: Option<ObjectId>,
@@ -68,44 +67,41 @@ pub(super) struct Parents {
 
 /// The date, the author and the subject of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
-    /// `DATE AUTHOR`, then the subject: one allocation, since a history has many commits.
+pub(super) struct CommitInfo {
+    /// `DATE AUTHOR`, then the subject, in one allocation, because a history has many commits.
     text: Box<[u8]>,
-    /// The offset of the author's name.
-    author: usize,
-    /// The offset of the subject.
-    subject: usize,
+    author_start: usize,
+    subject_start: usize,
 }
 
 impl Parents {
-    /// All parents in their order.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &ObjectId> {
         self.first.iter().chain(&self.others)
     }
 }
 
-impl Said {
+impl CommitInfo {
     pub(super) fn new(date: &str, author: &str, subject: &[u8]) -> Self {
-        let who = format!("{date} {author}");
+        let prefix = format!("{date} {author}");
         Self {
-            author: date.len() + 1,
-            subject: who.len(),
-            text: [who.as_bytes(), subject].concat().into(),
+            author_start: date.len() + 1,
+            subject_start: prefix.len(),
+            text: [prefix.as_bytes(), subject].concat().into(),
         }
     }
 
     /// ISO 8601.
     pub(super) fn date(&self) -> String {
-        String::from_utf8_lossy(&self.text[..self.author - 1]).into_owned()
+        String::from_utf8_lossy(&self.text[..self.author_start - 1]).into_owned()
     }
 
     pub(super) fn author(&self) -> String {
-        String::from_utf8_lossy(&self.text[self.author..self.subject]).into_owned()
+        String::from_utf8_lossy(&self.text[self.author_start..self.subject_start]).into_owned()
     }
 
     /// The first paragraph on one line.
     pub(super) fn subject(&self) -> &[u8] {
-        &self.text[self.subject..]
+        &self.text[self.subject_start..]
     }
 }
 
@@ -113,7 +109,7 @@ impl Said {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) path: Vec<u8>,
-    /// The new content; `None` if it is no longer a regular file.
+    /// The new content; `None` if the path is no longer a regular file.
     pub(super) blob: Option<ObjectId>,
 }
 
@@ -131,7 +127,7 @@ impl Log {
         revisions: impl IntoIterator<Item = String>,
         paths: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, GitError> {
-        let options = [PLAIN, options, &[FORMAT, "--end-of-options"]].concat();
+        let options = [COMMON_OPTIONS, options, &[FORMAT, "--end-of-options"]].concat();
         let mut args: Vec<OsString> = options.iter().map(Into::into).collect();
         args.extend(revisions.into_iter().map(Into::into));
         args.push("--".into());
@@ -164,22 +160,27 @@ impl Log {
     }
 }
 
-/// The first-parent line up to `tip`, oldest first, with the changes beneath `directories` (paths of the
-/// repository; an empty one is all of it).
-pub(super) fn line(git: &Git, tip: &ObjectId, directories: &[Vec<u8>]) -> Result<Log, GitError> {
+/// The first-parent line up to `tip`, oldest first, with the changes under `directories` (paths in the
+/// repository; an empty path selects every file).
+pub(super) fn first_parent_line(
+    git: &Git,
+    tip: &ObjectId,
+    directories: &[Vec<u8>],
+) -> Result<Log, GitError> {
     let paths = directories
         .iter()
         .map(|directory| OsString::from_vec([b":(top,literal)", directory.as_slice()].concat()));
-    Log::start(git, CHANGES, [tip.to_string()], paths)
+    Log::start(git, CHANGE_OPTIONS, [tip.to_string()], paths)
 }
 
-/// The first-parent lines up to `tips`, each commit once, with all changes.
-pub(super) fn lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
-    Log::start(git, CHANGES, tips.iter().map(ToString::to_string), [])
+/// The distinct commits of the first-parent lines up to `tips`, with all changes.
+pub(super) fn first_parent_lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+    let tips = tips.iter().map(ToString::to_string);
+    Log::start(git, CHANGE_OPTIONS, tips, [])
 }
 
-/// The commits that `tip` reaches and `old` does not, without their changes, in any order.
-pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitError> {
+/// The commits that are reachable from `tip` but not from `old`, without their changes, in any order.
+pub(super) fn commits_between(git: &Git, old: &ObjectId, tip: &ObjectId) -> Result<Log, GitError> {
     Log::start(
         git,
         &["--no-patch"],
@@ -190,7 +191,7 @@ pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitE
 
 /// Parses the output of `git log`.
 pub(super) struct LogParser<R> {
-    from: R,
+    reader: R,
     /// The last field.
     field: Vec<u8>,
     /// A buffer for the text of a commit.
@@ -198,9 +199,9 @@ pub(super) struct LogParser<R> {
 }
 
 impl<R: BufRead> LogParser<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(super) fn new(reader: R) -> Self {
         Self {
-            from,
+            reader,
             field: Vec::new(),
             text: Vec::new(),
         }
@@ -211,9 +212,9 @@ impl<R: BufRead> LogParser<R> {
         if self.peek()?.is_none() {
             return Ok(None);
         }
-        let id = parsed(self.field()?)?;
-        let words = self.field()?.split(|b| *b == b' ');
-        let mut parents = words.filter(|word| !word.is_empty()).map(parsed);
+        let id = object_id(self.field()?)?;
+        let words = self.field()?.split(|byte| *byte == b' ');
+        let mut parents = words.filter(|word| !word.is_empty()).map(object_id);
         let parents = Parents {
             first: parents.next().transpose()?,
             others: parents.collect::<Result<_, _>>()?,
@@ -221,29 +222,29 @@ impl<R: BufRead> LogParser<R> {
         let mut text = mem::take(&mut self.text);
         text.clear();
         text.extend_from_slice(String::from_utf8_lossy(self.field()?).as_bytes());
-        // A date contains no blank.
-        let author = memchr::memchr(b' ', &text).unwrap_or_else(|| {
+        // A date contains no space.
+        let date_end = memchr::memchr(b' ', &text).unwrap_or_else(|| {
             text.push(b' ');
             text.len() - 1
         });
-        let (author, subject) = (author + 1, text.len());
+        let subject_start = text.len();
         text.extend_from_slice(self.field()?);
-        let said = Said {
+        let info = CommitInfo {
             text: text.as_slice().into(),
-            author,
-            subject,
+            author_start: date_end + 1,
+            subject_start,
         };
         self.text = text;
         let trailers = self.field()?.to_vec();
         let mut changes = Vec::new();
-        // An object id starts with neither.
+        // An object id starts with another byte.
         while matches!(self.peek()?, Some(b'\n' | b':')) {
             changes.push(self.change()?);
         }
         Ok(Some(Commit {
             id,
             parents,
-            said,
+            info,
             trailers,
             changes,
         }))
@@ -251,34 +252,33 @@ impl<R: BufRead> LogParser<R> {
 
     /// `:OLDMODE NEWMODE OLDID NEWID STATUS`, a NUL, and the path (git-diff, "Raw output format").
     fn change(&mut self) -> Result<Change, GitError> {
-        let head = self.field()?;
-        let mut words = head.split(|b| *b == b' ');
-        let regular = matches!(words.nth(1), Some(b"100644" | b"100755" | b"100664"));
-        let id = parsed(words.nth(1).unwrap_or_default())?;
+        let mut words = self.field()?.split(|byte| *byte == b' ');
+        let is_regular = matches!(words.nth(1), Some(b"100644" | b"100755" | b"100664"));
+        let id = object_id(words.nth(1).unwrap_or_default())?;
         let path = self.field()?.to_vec();
-        if path.is_empty() || path.len() == FIELD {
+        if path.is_empty() || path.len() == MAX_FIELD {
             return Err(malformed("a malformed path"));
         }
         Ok(Change {
             path,
-            blob: regular.then_some(id),
+            blob: is_regular.then_some(id),
         })
     }
 
     fn peek(&mut self) -> Result<Option<u8>, GitError> {
-        let buffer = self.from.fill_buf().map_err(|error| GitError::Io {
+        let buffer = self.reader.fill_buf().map_err(|error| GitError::Io {
             command: COMMAND,
             error,
         })?;
         Ok(buffer.first().copied())
     }
 
-    /// The bytes up to the next NUL, cut at [`FIELD`].
+    /// The bytes up to the next NUL, truncated at [`MAX_FIELD`].
     fn field(&mut self) -> Result<&[u8], GitError> {
         let field = &mut self.field;
         field.clear();
         loop {
-            let buffer = self.from.fill_buf().map_err(|error| GitError::Io {
+            let buffer = self.reader.fill_buf().map_err(|error| GitError::Io {
                 command: COMMAND,
                 error,
             })?;
@@ -287,9 +287,9 @@ impl<R: BufRead> LogParser<R> {
             }
             let end = memchr::memchr(0, buffer);
             let part = &buffer[..end.unwrap_or(buffer.len())];
-            field.extend_from_slice(&part[..part.len().min(FIELD - field.len())]);
-            let used = part.len() + usize::from(end.is_some());
-            self.from.consume(used);
+            field.extend_from_slice(&part[..part.len().min(MAX_FIELD - field.len())]);
+            let consumed = part.len() + usize::from(end.is_some());
+            self.reader.consume(consumed);
             if end.is_some() {
                 return Ok(&self.field);
             }
@@ -297,7 +297,7 @@ impl<R: BufRead> LogParser<R> {
     }
 }
 
-fn parsed(text: &[u8]) -> Result<ObjectId, GitError> {
+fn object_id(text: &[u8]) -> Result<ObjectId, GitError> {
     ObjectId::parse(text).ok_or_else(|| malformed("a malformed object id"))
 }
 

@@ -12,20 +12,14 @@ use crate::{
     oci::Revision,
 };
 
-/// A merge on the first-parent line.
-#[derive(Debug)]
-pub(super) struct Merge {
-    pub(super) parents: Parents,
-}
-
 /// The claims of the commits that one merge merged.
 #[derive(Debug, Default)]
 pub(super) struct MergedClaims {
     /// The claimed revisions, those of the newest commits first, possibly repeated.
     pub(super) claims: Vec<Revision>,
-    /// Whether a shallow clone ends among these commits: then some may be missing, and others may belong
-    /// to an older merge.
-    pub(super) cut: bool,
+    /// Whether a shallow clone ends in these commits: some may be missing, and others may belong to an
+    /// older merge.
+    pub(super) is_truncated: bool,
 }
 
 struct Node {
@@ -33,28 +27,24 @@ struct Node {
     claims: Vec<Revision>,
 }
 
-/// Finds the claims of each merge with one `git log` for all merges, which are listed oldest first.
-///
-/// `line` contains every commit of the first-parent line that ends at `tip`.
+/// Finds the claims of each merge with one `git log` for all merges. `merges` are the parents of each
+/// merge, oldest first; `line` contains every commit of the first-parent line up to `tip`.
 pub(super) fn merged_claims(
     git: &Git,
-    merges: &[Merge],
+    merges: &[&Parents],
     tip: &ObjectId,
     line: impl IntoIterator<Item = ObjectId>,
     titles: &Titles,
 ) -> Result<Vec<MergedClaims>, GitError> {
-    let Some(oldest) = merges
-        .first()
-        .and_then(|merge| merge.parents.first.as_ref())
-    else {
+    let Some(oldest) = merges.first().and_then(|merge| merge.first.as_ref()) else {
         return Ok(Vec::new());
     };
     // The first parent of a merge reaches the line before it and the commits of older merges: all
     // commits that were visited before.
     let mut visited: HashSet<ObjectId> = line.into_iter().collect();
     let mut nodes = HashMap::new();
-    log::all(git, tip, oldest)?.each(|commit| {
-        let claims = titles.claims(commit.said.subject(), &commit.trailers);
+    log::commits_between(git, oldest, tip)?.each(|commit| {
+        let claims = titles.claims(commit.info.subject(), &commit.trailers);
         nodes.insert(
             commit.id,
             Node {
@@ -73,19 +63,19 @@ pub(super) fn merged_claims(
 /// Visits the merged commits depth first, so that the newest commits of each parent come first.
 fn claims_of(
     git: &Git,
-    merge: &Merge,
+    merge: &Parents,
     nodes: &HashMap<ObjectId, Node>,
     visited: &mut HashSet<ObjectId>,
 ) -> MergedClaims {
     let mut merged = MergedClaims::default();
-    let mut next: Vec<&ObjectId> = merge.parents.others.iter().rev().collect();
+    let mut next: Vec<&ObjectId> = merge.others.iter().rev().collect();
     while let Some(id) = next.pop() {
         // A commit that is not in the log is reachable from the first parent of the oldest merge.
         let Some(node) = nodes.get(id) else { continue };
         if !visited.insert(*id) {
             continue;
         }
-        merged.cut |= git.is_boundary(id);
+        merged.is_truncated |= git.is_boundary(id);
         merged.claims.extend_from_slice(&node.claims);
         next.extend(node.parents.iter().rev());
     }

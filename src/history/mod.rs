@@ -1,46 +1,48 @@
-//! Reads sets from git history: which were current, how they became current, and which are
-//! available for rollback.
+//! Reads sets from git history: the sets that were current, the commits that made them current, and
+//! the sets that are available for rollback.
 //!
-//! Data in (a repository, the current configuration), data out; nothing is judged, printed or
-//! changed here. One `git log` along the first-parent line of the remote-tracking branch, one `git
-//! cat-file --batch` for the contents, and, only where that line has merges, one more `git log` for
-//! the titles that they brought along.
+//! The input is a repository and the current configuration; the output is data for `checks`. The
+//! history is read by one `git log` along the first-parent line of the remote-tracking branch, one
+//! `git cat-file --batch` for the blobs, and, if that line has merges, one more `git log` for the
+//! titles of the merged commits.
 //!
-//! **Content.** A commit's content is what its tree pins, read with its own configuration (at the
+//! **Content.** A commit's content is the pins of its tree, read with its own configuration (at the
 //! current path; the current configuration if that file is missing or a symlink): its globs and its
 //! places, and those of its images whose repository is still configured. Files are those that the
-//! work tree would list: regular ones, no symlinks, no submodules. Images that now have `pins: 0` do
+//! work tree would list: regular files, no symlinks, no submodules. Images that now have `pins: 0` do
 //! not count. A configuration that cannot be read, a refused entry of a place, or a matched file of
-//! more than 16 MiB makes the commit's content unknown: it makes no set and no provenance, and the
-//! next commit is compared with the last readable one. It may have been a rollback, until a later set
-//! is current. Every digest that its changed files pin still counts as seen: a later set is not newer
+//! more than 16 MiB makes the commit's content unknown: the commit has no set and no provenance, and
+//! the next commit is compared with the last readable one. It may have been a rollback, until a later
+//! set is current. The digests that its changed files pin still count: a later set is not newer
 //! because of such a digest.
 //!
-//! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and
-//! how often does not matter. It is *whole* if every currently configured image with `pins` above 0
-//! has exactly one digest.
+//! **Sets.** A set contains the distinct digests of each image, independent of their locations and
+//! number. It is *whole* if every currently configured image with `pins` above 0 has exactly one
+//! digest.
 //!
-//! **Entries** are the commits of the line whose set differs from the one before, by content:
-//! - *rollback*: the set was current earlier on the line, and another one after it (also for a `git
-//!   revert`, and for a promote forced after a rollback). The sets in between were undone by it:
+//! **Entries** are the commits of the line whose set differs from the previous one, by content:
+//! - *rollback*: the set was current earlier on the line, and then another set was (also for a `git
+//!   revert`, and for a promotion forced after a rollback). The rollback undid the sets in between:
 //!   they are *held*.
 //! - *promote*: the set was never current before, each of its images has one digest, and the
-//!   commit, or one that it merged, claims a revision: by the current promote title or that of a
-//!   configuration of the line, exactly or followed by ` (#N)`, or by a trailer `Repin-Set`. Claims
-//!   count whatever the content was before the merge.
-//! - *manual*: everything else. Its revision is unknown until a later commit that leaves the set as it
-//!   is claims exactly one, as the commit does that adopts repin.
+//!   commit, or a commit that it merged, claims a revision: by the current promotion title or that of
+//!   a configuration of the line, exactly or followed by ` (#N)`, or by a trailer `Repin-Set`. A claim
+//!   counts for every content before the merge.
+//! - *manual*: every other change. Its revision is unknown until a later commit with the same set
+//!   claims exactly one revision, as the commit that adopts repin does.
 //!
-//! A rollback has the revision that its set was promoted as, else the one that it claims itself.
+//! A rollback has the revision that its set was promoted as, or else the one that it claims.
 //!
-//! **Holds.** A set that becomes current by a rollback is no longer held; and every hold ends with
-//! a *newer* set: one that was never current before and moves an image to a digest that it never
-//! had. Adding or dropping an image, or mixing older digests, ends nothing.
+//! **Holds.** A hold ends if the set becomes current again by a rollback, or with a *newer* set: one
+//! that was never current before and moves an image to a digest that it never had. Adding or
+//! removing an image, or mixing older digests, ends no hold.
 //!
-//! **Shallow clones.** Commits above the boundary are evidence if nothing below could change the
-//! result: the latest provenance, a hold. Absence proves nothing. For a merge with a truncated
-//! side, the merged commits are unknown.
+//! **Shallow clones.** Commits above the boundary prove a fact if no commit below could change it:
+//! the latest provenance, a hold. They do not prove absence. For a merge with a truncated side, the
+//! merged commits are unknown.
 
+mod blobs;
+mod build_order;
 mod changes;
 mod claims;
 #[cfg(any(test, fuzzing))]
@@ -49,10 +51,8 @@ pub(crate) mod fuzzing;
 mod line;
 mod log;
 mod merged;
-mod order;
+mod path_history;
 mod provenance;
-mod readings;
-mod recent;
 mod sets;
 mod unreadable;
 mod walk;
@@ -62,12 +62,12 @@ use std::{
     sync::OnceLock,
 };
 
+use blobs::{Readings, ScannedBlobs};
 use claims::Titles;
 use line::{Event, Events, Point};
-use readings::{Contents, Readings};
 use serde::Serialize;
 use sets::{Set, Sets};
-use walk::{Content, Unknown, Visited};
+use walk::{Content, LineCommit, UnknownContent};
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
@@ -76,26 +76,25 @@ use crate::{
     pins::Finder,
 };
 
-pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
+pub(crate) use walk::{MAX_CONFIG_SIZE, parse as parse_config};
 
+pub use build_order::{Order, UnknownOrder};
 pub use changes::ChangedFile;
-pub use order::{NoOrder, Order};
+pub use path_history::{MissingBlob, PathCommit, PathHistory};
 pub use provenance::{Gap, HeldSet, Hold, Promoted, Provenance};
-pub use recent::{CommitShown, ContentMissing, RecentLine};
 pub use unreadable::Unreadable;
 
-/// Image names and the digest that all pins of each have.
+/// The digest of each image whose pins agree, by name.
 pub type Digests = BTreeMap<String, Digest>;
 
-/// How a set became current.
+/// The kind of a change of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A set that was never current before, with a title or trailer that names its revision.
+    /// The set was never current before, and a title or trailer claims its revision.
     Promote,
-    /// Back to a set that was current earlier.
+    /// The set was current earlier.
     Rollback,
-    /// Any other change.
     Manual,
 }
 
@@ -109,7 +108,7 @@ impl Kind {
         }
     }
 
-    /// Its name, as documents and pages have it.
+    /// The word in tables and pages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Promote => Operation::Promotion.as_str(),
@@ -121,36 +120,33 @@ impl Kind {
 
 /// A commit that changed the set; serialized as an entry of `repin.history/1`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
-    /// How the set became current, by content.
+pub struct HistoryEntry {
     pub kind: Kind,
-    /// Which set, where that is known.
+    /// The revision of the set, if it is known.
     pub revision: Option<Revision>,
     /// The commit on the first-parent line.
     pub commit: ObjectId,
-    /// When it was committed (ISO 8601), by the committer's clock.
+    /// The committer date (ISO 8601).
     pub date: String,
-    /// Its author's name, as it is.
+    /// The author's name, not escaped.
     pub author: String,
-    /// Its subject, as it is: with control characters, and U+FFFD for what is not UTF-8.
+    /// The subject, not escaped, with U+FFFD for bytes that are not UTF-8.
     pub subject: String,
-    /// The number of the pull request that its subject names, in the form in which a forge writes it.
+    /// The number of the pull request in the subject, in the form that a forge writes.
     pub pull_request: Option<u64>,
-    /// The digest of each image whose pins all agreed.
     pub images: Digests,
     /// Whether this is the current set at the branch's tip.
     pub current: bool,
     /// Whether the set is available for rollback, according to git.
     pub can_roll_back: bool,
-    /// Why its content, and with it the set, is unknown; `None` if it is known.
+    /// The reason for which the content, and with it the set, is unknown.
     #[serde(skip)]
     pub unreadable: Option<String>,
 }
 
-impl Entry {
-    /// What people read about how the set became current: of a commit that cannot be read, nothing
-    /// is known.
-    pub fn shown_kind(&self) -> &'static str {
+impl HistoryEntry {
+    /// The kind in tables and pages; `unreadable` for a commit with unknown content.
+    pub fn kind_name(&self) -> &'static str {
         if self.unreadable.is_some() {
             "unreadable"
         } else {
@@ -159,36 +155,34 @@ impl Entry {
     }
 }
 
-/// Everything learnt from the first-parent line of one branch.
+/// The history of sets on the first-parent line of one branch.
 #[derive(Debug)]
 pub struct History {
-    /// The branch that was read.
     pub branch: Branch,
-    /// Commits that had to be left out.
+    /// The commits with unknown content.
     pub unreadable: Vec<Unreadable>,
-    /// Whether the clone is too shallow to know all of the line and of what it merged; `git fetch
-    /// --unshallow` fixes it.
+    /// Whether commits of the line or merged commits are missing in the clone.
     pub shallow: bool,
     config: Config,
-    known: Known,
-    /// The commits that claim each revision, as places in the line, oldest first.
+    facts: LineFacts,
+    /// The indices of the commits that claim each revision, oldest first.
     claimed: HashMap<Revision, Vec<usize>>,
     events: Events,
-    /// One entry for each event, newest first; made by the first call of [`History::entries`].
-    entries: OnceLock<Vec<Entry>>,
+    /// One entry for each event, newest first; computed by the first call of [`History::entries`].
+    entries: OnceLock<Vec<HistoryEntry>>,
 }
 
-/// What was gathered about the commits of the line, oldest first.
+/// The commits of the line, oldest first, and the facts about them.
 #[derive(Debug, Default)]
-struct Known {
-    commits: Vec<Visited>,
-    /// For each commit, its set and the claims of what it merged behind its own.
-    line: Vec<Point>,
-    /// The commits that may have merged more, or less, than is known, as places in the line.
+struct LineFacts {
+    commits: Vec<LineCommit>,
+    /// The set and the claims of each commit; claims of merged commits follow its own.
+    points: Vec<Point>,
+    /// The indices of the commits whose merged commits are not known for certain.
     doubtful: BTreeSet<usize>,
     sets: Vec<Set>,
-    contents: Contents,
-    /// How a revision became a tag, by every configuration of the line.
+    blobs: ScannedBlobs,
+    /// The tag templates of every configuration of the line.
     tags: Vec<Template>,
 }
 
@@ -217,38 +211,43 @@ impl History {
             &mut objects,
             &readings,
         )?;
-        let contents = readings.into_contents(objects.finish()?);
-        let mut found = sets::sets(&commits, &contents, config);
-        for (at, (path, why)) in &found.refused {
+        let blobs = readings.into_blobs(objects.finish()?);
+        let mut found = sets::find_sets(&commits, &blobs, config);
+        for (index, (path, reason)) in &found.refused {
             let file = String::from_utf8_lossy(path).into_owned();
-            let why = format!("{file}:{why}").into();
-            let file = Some(file);
-            let why = Box::new(Unknown { file, why });
-            commits[*at].content = Content::Unreadable(why, Vec::new());
+            let unknown = UnknownContent {
+                reason: format!("{file}:{reason}").into(),
+                file: Some(file),
+            };
+            commits[*index].content = Content::Unknown(Box::new(unknown), Vec::new());
         }
-        let cut = |commit: &Visited| git.is_boundary(&commit.id);
-        let mut doubtful = (0..commits.len()).filter(|at| cut(&commits[*at])).collect();
-        let line = points(git, &commits, &mut found, &titles, &mut doubtful)?;
-        let known = Known {
+        let mut doubtful = BTreeSet::new();
+        for (index, commit) in commits.iter().enumerate() {
+            if git.is_boundary(&commit.id) {
+                doubtful.insert(index);
+            }
+        }
+        let points = points(git, &commits, &mut found, &titles, &mut doubtful)?;
+        let facts = LineFacts {
             commits,
-            line,
+            points,
             doubtful,
-            sets: found.all,
-            contents,
+            sets: found.distinct,
+            blobs,
             tags: titles.into_tags(),
         };
-        Ok(Self::of(branch, config.clone(), known))
+        Ok(Self::from_facts(branch, config.clone(), facts))
     }
 
-    fn of(branch: Branch, config: Config, known: Known) -> Self {
-        let cut = known.doubtful.contains(&0);
-        let events = line::events(&known.line, &known.sets, cut);
-        let shallow = !known.doubtful.is_empty();
-        let unreadable = unreadable::all(&known, config.file_name());
+    fn from_facts(branch: Branch, config: Config, facts: LineFacts) -> Self {
+        let is_truncated = facts.doubtful.contains(&0);
+        let events = line::events(&facts.points, &facts.sets, is_truncated);
+        let shallow = !facts.doubtful.is_empty();
+        let unreadable = unreadable::unreadable_commits(&facts, config.file_name());
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
-        for (at, point) in known.line.iter().enumerate() {
+        for (index, point) in facts.points.iter().enumerate() {
             for revision in &point.claims {
-                claimed.entry(revision.clone()).or_default().push(at);
+                claimed.entry(revision.clone()).or_default().push(index);
             }
         }
         Self {
@@ -256,7 +255,7 @@ impl History {
             unreadable,
             shallow,
             config,
-            known,
+            facts,
             claimed,
             events,
             entries: OnceLock::new(),
@@ -264,183 +263,176 @@ impl History {
     }
 
     /// Every commit that changed the set, newest first.
-    pub fn entries(&self) -> &[Entry] {
-        let entry = |event| self.entry(event);
-        self.entries
-            .get_or_init(|| self.events.all.iter().rev().map(entry).collect())
+    pub fn entries(&self) -> &[HistoryEntry] {
+        self.entries.get_or_init(|| {
+            let events = self.events.all.iter().rev();
+            events.map(|event| self.entry(event)).collect()
+        })
     }
 
     /// Every commit that changed the set or whose content is unknown, newest first.
-    pub fn listed(&self) -> Vec<Entry> {
-        let unread = self.unreadable.iter().map(|unread| {
-            let commit = &self.known.commits[unread.at];
-            let entry = Entry {
+    pub fn all_entries(&self) -> Vec<HistoryEntry> {
+        let mut entries = Vec::new();
+        for (event, entry) in self.events.all.iter().rev().zip(self.entries()) {
+            entries.push((event.index, entry.clone()));
+        }
+        for unreadable in &self.unreadable {
+            let commit = &self.facts.commits[unreadable.index];
+            let entry = HistoryEntry {
                 kind: Kind::Manual,
                 revision: None,
-                commit: unread.commit,
-                date: unread.date.clone(),
-                author: commit.said.author(),
-                subject: String::from_utf8_lossy(commit.said.subject()).into_owned(),
-                pull_request: claims::pull_request(commit.said.subject()),
+                commit: unreadable.commit,
+                date: unreadable.date.clone(),
+                author: commit.info.author(),
+                subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
+                pull_request: claims::pull_request(commit.info.subject()),
                 images: Digests::new(),
                 current: false,
                 can_roll_back: false,
-                unreadable: Some(unread.reason()),
+                unreadable: Some(unreadable.reason()),
             };
-            (unread.at, entry)
-        });
-        let events = self.events.all.iter().rev().map(|event| event.at);
-        let known = events.zip(self.entries().iter().cloned());
-        let mut all: Vec<_> = known.chain(unread).collect();
-        all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        all.into_iter().map(|(_, entry)| entry).collect()
+            entries.push((unreadable.index, entry));
+        }
+        entries.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+        entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// What going back to the set with these digests undoes, newest first: the entries after the
-    /// last one that had them. `None` if no entry had them.
-    pub fn since(&self, digests: &Digests) -> Option<&[Entry]> {
+    /// The entries that a rollback to the set with these digests undoes, newest first; `None` if no
+    /// entry has them.
+    pub fn entries_since(&self, digests: &Digests) -> Option<&[HistoryEntry]> {
         let entries = self.entries();
         let last = entries.iter().position(|entry| entry.images == *digests)?;
         Some(&entries[..last])
     }
 
-    /// For each image, in the order of the configuration, every digest in a matched file of any commit of
-    /// the line, whatever else was wrong with that commit.
-    pub fn ever_pinned(&self) -> Vec<BTreeSet<Digest>> {
-        let mut ever = vec![BTreeSet::new(); self.config.images.len()];
-        let blobs = self.known.contents.pins.values();
-        for (image, digest) in blobs.flat_map(|blob| &blob.pins) {
-            ever[*image].insert(*digest);
+    /// Every digest of each image in a matched file of any commit of the line, also of commits with
+    /// unknown content, in the order of the configuration.
+    pub fn pinned_digests(&self) -> Vec<BTreeSet<Digest>> {
+        let mut digests = vec![BTreeSet::new(); self.config.images.len()];
+        for blob in self.facts.blobs.pins.values() {
+            for (image, digest) in &blob.pins {
+                digests[*image].insert(*digest);
+            }
         }
-        ever
+        digests
     }
 
     /// Every digest in a file that a place searches, by the current configuration or that of the
     /// commit, in any commit of the line.
-    pub fn in_places(&self) -> &BTreeSet<Digest> {
-        &self.known.contents.in_places
+    pub fn place_digests(&self) -> &BTreeSet<Digest> {
+        &self.facts.blobs.place_digests
     }
 
-    /// The tags of every revision that a commit of the line, or what it merged, claims to promote;
+    /// The tags of every revision that a commit of the line, or a merged commit, claims to promote;
     /// by the current tag template and that of every configuration of the line.
     pub fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
-        let all = self
-            .claimed
-            .keys()
-            .flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
-        // A text that is not a tag names nothing that could be protected.
-        all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision)))
-            .collect()
+        let mut tags = BTreeMap::new();
+        for revision in self.claimed.keys() {
+            for template in &self.facts.tags {
+                // An invalid tag cannot exist, so it needs no protection.
+                if let Ok(tag) = template.tag(revision) {
+                    tags.insert(tag, revision);
+                }
+            }
+        }
+        tags
     }
 
-    fn entry(&self, event: &Event) -> Entry {
-        let commit = &self.known.commits[event.at];
-        let set = &self.known.sets[event.set];
-        let in_place = self.set_in_place();
-        Entry {
+    fn entry(&self, event: &Event) -> HistoryEntry {
+        let commit = &self.facts.commits[event.index];
+        let set = &self.facts.sets[event.set];
+        let is_last = (self.events.all.last()).is_some_and(|last| last.index == event.index);
+        HistoryEntry {
             kind: event.kind,
             revision: event.revision.clone(),
             commit: commit.id,
-            date: commit.said.date(),
-            author: commit.said.author(),
-            subject: String::from_utf8_lossy(commit.said.subject()).into_owned(),
-            pull_request: claims::pull_request(commit.said.subject()),
+            date: commit.info.date(),
+            author: commit.info.author(),
+            subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
+            pull_request: claims::pull_request(commit.info.subject()),
             images: set.digests(&self.config),
-            current: !set.is_empty()
-                && self
-                    .events
-                    .all
-                    .last()
-                    .is_some_and(|last| last.at == event.at),
-            can_roll_back: in_place != Some(event.set) && self.can_go_back(event),
+            current: !set.is_empty() && is_last,
+            can_roll_back: self.current_set() != Some(event.set) && self.is_available(event),
             unreadable: None,
         }
     }
 
-    fn can_go_back(&self, event: &Event) -> bool {
+    /// Whether the set of an event has the provenance that a rollback requires.
+    fn is_available(&self, event: &Event) -> bool {
         if !self.config.provenance.require_title {
             return self.is_whole(event.set);
         }
-        let provenance = event
-            .revision
-            .as_ref()
-            .map(|revision| self.provenance(revision));
-        let images = self.known.sets[event.set].digests(&self.config);
-        matches!(provenance, Some(Provenance::Found(promoted)) if promoted.images == images)
+        let Some(revision) = &event.revision else {
+            return false;
+        };
+        let images = self.facts.sets[event.set].digests(&self.config);
+        matches!(self.provenance(revision), Provenance::Found(promoted) if promoted.images == images)
     }
 
-    /// The last set that could be read.
-    fn set_in_place(&self) -> Option<usize> {
-        self.known.line.iter().rev().find_map(|point| point.set)
+    /// The last known set.
+    fn current_set(&self) -> Option<usize> {
+        self.facts.points.iter().rev().find_map(|point| point.set)
     }
 
     /// Whether each configured image that must be pinned has one digest.
     fn is_whole(&self, set: usize) -> bool {
-        let images = self.config.images.iter().enumerate();
-        images
-            .filter(|(_, image)| image.pins > 0)
-            .all(|(at, _)| self.known.sets[set].digest(at).is_some())
+        let mut images = self.config.images.iter().enumerate();
+        images.all(|(index, image)| image.pins == 0 || self.facts.sets[set].digest(index).is_some())
     }
 }
 
-/// Puts sets and claims together; merges get the claims of what they merged behind their own.
+/// Combines sets and claims; the claims of merged commits follow those of their merge.
 fn points(
     git: &Git,
-    commits: &[Visited],
+    commits: &[LineCommit],
     found: &mut Sets,
     titles: &Titles,
     doubtful: &mut BTreeSet<usize>,
 ) -> Result<Vec<Point>, GitError> {
-    let mut line: Vec<Point> = Vec::with_capacity(commits.len());
+    let mut points: Vec<Point> = Vec::with_capacity(commits.len());
     let mut merges = Vec::new();
-    for (at, (commit, set)) in commits.iter().zip(&found.of).enumerate() {
-        line.push(Point {
+    let mut parents = Vec::new();
+    for (index, (commit, set)) in commits.iter().zip(&found.by_commit).enumerate() {
+        points.push(Point {
             set: *set,
-            glimpsed: found.glimpsed.remove(&at).unwrap_or_default(),
+            partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
             claims: commit.claims.clone(),
-            returns: false,
+            has_rollback_title: false,
         });
         if !commit.parents.others.is_empty() {
-            merges.push(at);
+            merges.push(index);
+            parents.push(&commit.parents);
         }
     }
-    let sides: Vec<_> = merges
-        .iter()
-        .map(|at| merged::Merge {
-            parents: commits[*at].parents.clone(),
-        })
-        .collect();
     let Some(tip) = commits.last() else {
-        return Ok(line);
+        return Ok(points);
     };
-    let of_merges = merged::merged_claims(
-        git,
-        &sides,
-        &tip.id,
-        commits.iter().map(|commit| commit.id),
-        titles,
-    )?;
-    for (at, of_merge) in merges.into_iter().zip(of_merges) {
-        doubtful.extend(of_merge.cut.then_some(at));
-        for claim in of_merge.claims {
-            if !line[at].claims.contains(&claim) {
-                line[at].claims.push(claim);
+    let line = commits.iter().map(|commit| commit.id);
+    let merged = merged::merged_claims(git, &parents, &tip.id, line, titles)?;
+    for (index, merged) in merges.into_iter().zip(merged) {
+        if merged.is_truncated {
+            doubtful.insert(index);
+        }
+        let claims = &mut points[index].claims;
+        for claim in merged.claims {
+            if !claims.contains(&claim) {
+                claims.push(claim);
             }
         }
     }
-    Ok(line)
+    Ok(points)
 }
 
-/// Passes on every content that a file had in any commit of the first-parent lines up to `tips`:
-/// its path from the top of the repository, and the object.
-pub(crate) fn contents(
+/// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and
+/// with the path of the file in the repository.
+pub(crate) fn each_blob(
     git: &Git,
     tips: &[ObjectId],
     mut each: impl FnMut(&[u8], ObjectId),
 ) -> Result<(), GitError> {
-    // So many fit on a command line.
-    for some in tips.chunks(1_000) {
-        log::lines(git, some)?.each(|commit| {
+    // The length of a command line is limited.
+    for tips in tips.chunks(1_000) {
+        log::first_parent_lines(git, tips)?.each(|commit| {
             for change in commit.changes {
                 if let Some(blob) = change.blob {
                     each(&change.path, blob);
@@ -452,14 +444,14 @@ pub(crate) fn contents(
     Ok(())
 }
 
-/// The configuration that a commit is read with.
+/// The configuration with which a commit is read.
 #[derive(Debug)]
 pub enum CommitConfig {
-    /// Its own.
+    /// The commit's own configuration.
     Config(Box<Config>),
-    /// The commit has no configuration, so the current one counts.
-    Today,
-    /// It cannot be read, for this reason.
+    /// The current configuration, because the commit has none.
+    Current,
+    /// The commit's configuration cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -470,10 +462,10 @@ pub fn commit_config(
     current_config: &Config,
 ) -> Result<CommitConfig, GitError> {
     let Ok(path) = RelPath::parse(current_config.file_name()) else {
-        return Ok(CommitConfig::Today);
+        return Ok(CommitConfig::Current);
     };
-    Ok(match git.file(commit, &path, LARGEST_CONFIG)? {
-        TreeFile::Absent => CommitConfig::Today,
+    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
+        TreeFile::Absent => CommitConfig::Current,
         TreeFile::TooLarge => CommitConfig::Unreadable(walk::TOO_LARGE.to_owned()),
         TreeFile::Content(bytes) => match parse_config(bytes, current_config) {
             Ok(config) => CommitConfig::Config(Box::new(config)),

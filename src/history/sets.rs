@@ -1,4 +1,4 @@
-//! What each commit of the line pins, as sets that can be compared.
+//! The sets of the commits of the line.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     Digests,
-    readings::{Blob, BlobPins, Contents, Scanned},
-    walk::{Content, FilePath, Rules, Visited},
+    blobs::{Blob, BlobPins, PinList, ScannedBlobs},
+    walk::{Content, FilePath, LineCommit, Rules},
 };
 use crate::{config::Config, oci::Digest};
 
@@ -18,7 +18,6 @@ use crate::{config::Config, oci::Digest};
 pub(super) struct Set(pub(super) Arc<[Vec<Digest>]>);
 
 impl Set {
-    /// The set of these digests, by image.
     pub(super) fn new(mut images: Vec<Vec<Digest>>) -> Self {
         for digests in &mut images {
             digests.sort_unstable();
@@ -27,7 +26,7 @@ impl Set {
         Self(images.into())
     }
 
-    /// Whether nothing is pinned at all.
+    /// Whether no image is pinned.
     pub(super) fn is_empty(&self) -> bool {
         self.0.iter().all(Vec::is_empty)
     }
@@ -37,123 +36,124 @@ impl Set {
         self.0.iter().any(|digests| digests.len() > 1)
     }
 
-    /// The digest that all pins of an image have.
+    /// The digest of an image whose pins agree.
     pub(super) fn digest(&self, image: usize) -> Option<Digest> {
         let digests = self.0.get(image)?;
         digests.first().copied().filter(|_| digests.len() == 1)
     }
 
-    /// The digest of each image whose pins all agree, by name.
     pub(super) fn digests(&self, config: &Config) -> Digests {
-        let named = config.images.iter().enumerate();
-        named
-            .filter_map(|(at, image)| Some((image.name.clone(), self.digest(at)?)))
+        let images = config.images.iter().enumerate();
+        images
+            .filter_map(|(index, image)| Some((image.name.clone(), self.digest(index)?)))
             .collect()
     }
 }
 
 /// The sets of a line.
 pub(super) struct Sets {
-    /// Each set once.
-    pub(super) all: Vec<Set>,
-    /// For each commit, the place of its set in `all`; `None` where its configuration cannot be
-    /// read.
-    pub(super) of: Vec<Option<usize>>,
-    /// For each commit whose configuration cannot be read, the digests that its changed files pin.
-    pub(super) glimpsed: HashMap<usize, Scanned>,
-    /// For each commit with a file of a place that is refused, that file, and where and why.
+    pub(super) distinct: Vec<Set>,
+    /// The index in `distinct` of the set of each commit; `None` if the content is unknown.
+    pub(super) by_commit: Vec<Option<usize>>,
+    /// The digests that the changed files of commits with unknown content pin, by commit.
+    pub(super) partial_pins: HashMap<usize, PinList>,
+    /// The file with a refused entry, with the location and the reason, by commit.
     pub(super) refused: HashMap<usize, (FilePath, Arc<str>)>,
 }
 
-/// Tells what each commit of the line pins; `contents` are those that hold pins.
-pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Sets {
-    let scanned = &contents.pins;
+/// Finds the set of each commit of the line.
+pub(super) fn find_sets(line: &[LineCommit], blobs: &ScannedBlobs, config: &Config) -> Sets {
     let mut sets = Sets {
-        all: Vec::new(),
-        of: Vec::with_capacity(line.len()),
-        glimpsed: HashMap::new(),
+        distinct: Vec::new(),
+        by_commit: Vec::with_capacity(line.len()),
+        partial_pins: HashMap::new(),
         refused: HashMap::new(),
     };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
-    let mut reached = None;
-    for commit in line {
-        if let Content::Unreadable(_, blobs) = &commit.content {
-            let pinned = blobs.iter().filter_map(|blob| scanned.get(blob));
-            let pinned = pinned.flat_map(|found| &found.pins).copied().collect();
-            sets.glimpsed.insert(sets.of.len(), pinned);
-            sets.of.push(None);
+    let mut current = None;
+    for (index, commit) in line.iter().enumerate() {
+        let has_changed = tree.apply(&commit.content, &blobs.pins);
+        let is_unknown = matches!(commit.content, Content::Unknown(..));
+        let refused = tree.refused.first_key_value();
+        if !is_unknown && refused.is_none() {
+            // A refused file is one of the files, so its correction is a change.
+            if has_changed {
+                let set = tree.set(config);
+                current = Some(*numbers.entry(set.clone()).or_insert_with(|| {
+                    sets.distinct.push(set);
+                    sets.distinct.len() - 1
+                }));
+            }
+            sets.by_commit.push(current);
             continue;
         }
-        let changed = tree.follow(&commit.content, scanned);
-        if let Some((path, why)) = tree.refused() {
-            let pinned = touched(&commit.content)
-                .filter_map(|blob| scanned.get(&blob))
-                .flat_map(|found| &found.pins);
-            sets.glimpsed
-                .insert(sets.of.len(), pinned.copied().collect());
-            sets.refused
-                .insert(sets.of.len(), (Arc::clone(path), Arc::clone(why)));
-            sets.of.push(None);
-            continue;
+        if let Some((path, reason)) = refused
+            && !is_unknown
+        {
+            let refused = (Arc::clone(path), Arc::clone(reason));
+            sets.refused.insert(index, refused);
         }
-        // A refused file is among the files, so its repair is a change.
-        if changed {
-            let set = tree.set(config);
-            reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
-                sets.all.push(set);
-                sets.all.len() - 1
-            }));
+        let mut pins = PinList::new();
+        for blob in changed_blobs(&commit.content) {
+            if let Some(found) = blobs.pins.get(&blob) {
+                pins.extend_from_slice(&found.pins);
+            }
         }
-        sets.of.push(reached);
+        sets.partial_pins.insert(index, pins);
+        sets.by_commit.push(None);
     }
     sets
 }
 
-/// The contents that a commit brought.
-fn touched(content: &Content) -> Box<dyn Iterator<Item = Blob> + '_> {
+/// The blobs that a commit added.
+fn changed_blobs(content: &Content) -> Vec<Blob> {
     match content {
-        Content::Changed(files) => Box::new(files.iter().filter_map(|(_, blob)| *blob)),
-        Content::All(_, files) => Box::new(files.iter().map(|(_, blob)| *blob)),
-        Content::Unreadable(_, blobs) => Box::new(blobs.iter().copied()),
+        Content::Changed(files) => files.iter().filter_map(|(_, blob)| *blob).collect(),
+        Content::All(_, files) => files.iter().map(|(_, blob)| *blob).collect(),
+        Content::Unknown(_, blobs) => blobs.clone(),
     }
 }
 
-/// The matched files that hold pins, at the commit reached.
+/// The matched files with pins at a commit.
 #[derive(Default)]
 struct Tree<'s> {
     files: BTreeMap<FilePath, &'s BlobPins>,
-    /// Those of them that are refused.
+    /// The refused files, each with the location and the reason.
     refused: BTreeMap<FilePath, Arc<str>>,
     rules: Option<Arc<Rules>>,
 }
 
 impl<'s> Tree<'s> {
-    /// Goes on to the next commit; whether a file with pins came, changed or went.
-    fn follow(&mut self, content: &Content, scanned: &'s HashMap<Blob, BlobPins>) -> bool {
+    /// Applies a commit. Returns whether it added, changed or removed a file with pins.
+    fn apply(&mut self, content: &Content, pins: &'s HashMap<Blob, BlobPins>) -> bool {
         match content {
-            Content::Unreadable(..) => false,
+            Content::Unknown(..) => false,
             Content::All(rules, files) => {
                 *self = Self {
                     rules: Some(Arc::clone(rules)),
                     ..Self::default()
                 };
                 for (path, blob) in files {
-                    self.put(path, scanned.get(blob));
+                    self.replace(path, pins.get(blob));
                 }
                 true
             }
-            Content::Changed(files) => files.iter().fold(false, |changed, (path, blob)| {
-                let found = blob.and_then(|blob| scanned.get(&blob));
-                self.put(path, found) || changed
-            }),
+            Content::Changed(files) => {
+                let mut has_changed = false;
+                for (path, blob) in files {
+                    let found = blob.and_then(|blob| pins.get(&blob));
+                    has_changed |= self.replace(path, found);
+                }
+                has_changed
+            }
         }
     }
 
-    /// Replaces or removes a file; whether one with pins came, changed or went.
-    fn put(&mut self, path: &FilePath, found: Option<&'s BlobPins>) -> bool {
+    /// Replaces or removes a file. Returns whether the old or the new file has other pins.
+    fn replace(&mut self, path: &FilePath, found: Option<&'s BlobPins>) -> bool {
         match found.and_then(|found| found.refused.clone()) {
-            Some(why) => self.refused.insert(Arc::clone(path), why),
+            Some(reason) => self.refused.insert(Arc::clone(path), reason),
             None => self.refused.remove(path),
         };
         match found {
@@ -162,23 +162,17 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// A file that is refused, and where and why.
-    fn refused(&self) -> Option<(&FilePath, &Arc<str>)> {
-        self.refused.iter().next()
-    }
-
     fn set(&self, config: &Config) -> Set {
-        let mut set = vec![Vec::new(); config.images.len()];
-        let counts = |image: usize| {
-            config.images[image].pins > 0
-                && self.rules.as_ref().is_some_and(|rules| rules.images[image])
+        let mut images = vec![Vec::new(); config.images.len()];
+        let Some(rules) = &self.rules else {
+            return Set::new(images);
         };
         for (image, digest) in self.files.values().flat_map(|found| &found.pins) {
-            if counts(*image) {
-                set[*image].push(*digest);
+            if config.images[*image].pins > 0 && rules.images[*image] {
+                images[*image].push(*digest);
             }
         }
-        Set::new(set)
+        Set::new(images)
     }
 }
 
@@ -187,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_count_once_and_in_any_order() {
+    fn equal_sets_have_the_same_distinct_digests() {
         let [a, b] = ["a", "b"].map(|text| Digest::of(text.as_bytes()));
         let set = Set::new(vec![vec![b, a, b]]);
         assert_eq!(set, Set::new(vec![vec![a, b]]));

@@ -1,25 +1,22 @@
-//! Commits whose content is unknown: which they are, and until when they may hide a rollback.
+//! Commits with unknown content, which may hide a rollback until a later set is current.
 
 use super::{
-    History, Known,
-    line::Event,
-    walk::{Content, Unknown},
+    History, LineFacts,
+    walk::{Content, UnknownContent},
 };
 use crate::{git::ObjectId, oci::Revision};
 
-/// A commit whose content is unknown, since its own configuration cannot be read.
+/// The first of consecutive commits whose content is unknown for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The first commit of the line that has this configuration.
     pub commit: ObjectId,
-    /// When it was committed (ISO 8601).
+    /// The committer date (ISO 8601).
     pub date: String,
-    /// The configuration's path beneath the root.
+    /// The path under the root of the configuration or of a file with a refused entry.
     pub file: String,
-    /// What is wrong with the configuration.
-    pub why: String,
-    /// Its place in the line.
-    pub(super) at: usize,
+    pub problem: String,
+    /// The index of the commit in the line.
+    pub(super) index: usize,
 }
 
 impl Unreadable {
@@ -30,94 +27,94 @@ impl Unreadable {
             commit,
             date: String::new(),
             file: "repin.yaml".to_owned(),
-            why: "it is not UTF-8".to_owned(),
-            at: 0,
+            problem: "it is not UTF-8".to_owned(),
+            index: 0,
         }
     }
 
-    /// The file, and what is wrong with it.
+    /// The problem, with its file.
     pub fn reason(&self) -> String {
-        // A problem with a place names its file itself.
-        let placed = self.why.strip_prefix(&self.file);
-        if placed.is_some_and(|rest| rest.starts_with(':')) {
-            self.why.clone()
+        // A problem with a location already contains the file.
+        let location = self.problem.strip_prefix(&self.file);
+        if location.is_some_and(|rest| rest.starts_with(':')) {
+            self.problem.clone()
         } else {
-            format!("{}: {}", self.file, self.why)
+            format!("{}: {}", self.file, self.problem)
         }
     }
 }
 
 impl History {
-    /// The latest commit that may have rolled a set back unseen: its content is unknown, and no
-    /// later set is current.
+    /// The latest commit with unknown content, unless a later set is current. It may have rolled a set
+    /// back.
     pub fn blind_spot(&self) -> Option<&Unreadable> {
         let last = self.unreadable.last()?;
-        (!self.is_replaced_since(last.at)).then_some(last)
+        (!self.is_replaced_since(last.index)).then_some(last)
     }
 
-    /// The commit that may have rolled back the set of `revision` unseen: the blind spot, or a
-    /// commit with unknown content that claims to promote this revision.
+    /// The commit with unknown content that may have rolled back the set of `revision`: the blind spot,
+    /// or a commit that claims to promote this revision.
     pub fn blind_spot_of(&self, revision: &Revision) -> Option<&Unreadable> {
         self.blind_spot()
-            .or_else(|| self.unread_promotion(revision))
+            .or_else(|| self.unreadable_promotion(revision))
     }
 
-    /// Whether another set became current after the commit at `at`, which cannot be read. The set of
-    /// the first commit that can be read again counts only if it is a newer set: otherwise it may
-    /// have become current unseen.
-    fn is_replaced_since(&self, at: usize) -> bool {
+    /// Whether another set became current after the commit at `index`, which has unknown content. The
+    /// set of the next readable commit counts only if it is a newer set: otherwise an unreadable commit
+    /// may have made it current.
+    fn is_replaced_since(&self, index: usize) -> bool {
+        if self.has_newer_set_since(index) {
+            return true;
+        }
         let later = self.events.all.iter().rev();
-        let mut later = later.take_while(|event| event.at > at);
-        let is_set = |event: &Event| {
-            let set = &self.known.sets[event.set];
-            !set.is_empty() && !set.is_mixed()
-        };
-        self.has_newer_set_since(at)
-            || later.any(|event| self.known.line[event.at - 1].set.is_some() && is_set(event))
+        later.take_while(|event| event.index > index).any(|event| {
+            let set = &self.facts.sets[event.set];
+            let is_previous_known = self.facts.points[event.index - 1].set.is_some();
+            is_previous_known && !set.is_empty() && !set.is_mixed()
+        })
     }
 
-    fn has_newer_set_since(&self, at: usize) -> bool {
-        self.events.newest.is_some_and(|newest| newest > at)
+    fn has_newer_set_since(&self, index: usize) -> bool {
+        self.events.last_newer.is_some_and(|newer| newer > index)
     }
 
     /// The commit with unknown content that claims to promote `revision`, unless a newer set or this
-    /// revision itself is known to have become current later.
-    fn unread_promotion(&self, revision: &Revision) -> Option<&Unreadable> {
+    /// revision became current later.
+    fn unreadable_promotion(&self, revision: &Revision) -> Option<&Unreadable> {
         let mut claiming = self.claimed.get(revision)?.iter().rev().copied();
-        let at = claiming.find(|at| self.known.line[*at].set.is_none())?;
-        let promoted_later = self
-            .events
-            .all
-            .iter()
-            .any(|event| event.at > at && event.revision.as_ref() == Some(revision));
-        if promoted_later || self.has_newer_set_since(at) {
+        let index = claiming.find(|index| self.facts.points[*index].set.is_none())?;
+        let mut events = self.events.all.iter();
+        let is_promoted_later =
+            events.any(|event| event.index > index && event.revision.as_ref() == Some(revision));
+        if is_promoted_later || self.has_newer_set_since(index) {
             return None;
         }
-        self.unreadable.iter().rev().find(|unread| unread.at <= at)
+        let mut unreadable = self.unreadable.iter().rev();
+        unreadable.find(|unreadable| unreadable.index <= index)
     }
 }
 
-/// The first commit of each stretch that cannot be read.
-pub(super) fn all(known: &Known, file: &str) -> Vec<Unreadable> {
+/// The first of each group of consecutive commits with unknown content. `file` is the configuration.
+pub(super) fn unreadable_commits(facts: &LineFacts, file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
-    let mut before: Option<&Unknown> = None;
-    for (at, commit) in known.commits.iter().enumerate() {
-        let why = match &commit.content {
-            Content::Unreadable(why, _) => Some(&**why),
+    let mut previous: Option<&UnknownContent> = None;
+    for (index, commit) in facts.commits.iter().enumerate() {
+        let unknown = match &commit.content {
+            Content::Unknown(unknown, _) => Some(&**unknown),
             Content::Changed(_) | Content::All(..) => None,
         };
-        if let Some(why) = why
-            && before != Some(why)
+        if let Some(unknown) = unknown
+            && previous != Some(unknown)
         {
             found.push(Unreadable {
                 commit: commit.id,
-                date: commit.said.date(),
-                file: why.file.clone().unwrap_or_else(|| file.to_owned()),
-                why: why.why.to_string(),
-                at,
+                date: commit.info.date(),
+                file: unknown.file.clone().unwrap_or_else(|| file.to_owned()),
+                problem: unknown.reason.to_string(),
+                index,
             });
         }
-        before = why;
+        previous = unknown;
     }
     found
 }
@@ -127,12 +124,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_of_an_unreadable_commit_names_its_file_once() {
-        let reason = |why: &str| {
+    fn reason_contains_the_file_once() {
+        let reason = |problem: &str| {
             let commit = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-            let unreadable = Unreadable::example(commit);
-            let why = why.to_owned();
-            Unreadable { why, ..unreadable }.reason()
+            let problem = problem.to_owned();
+            let example = Unreadable::example(commit);
+            Unreadable { problem, ..example }.reason()
         };
         assert_eq!(reason("it is not UTF-8"), "repin.yaml: it is not UTF-8");
         assert_eq!(reason("repin.yaml:3:1: no"), "repin.yaml:3:1: no");

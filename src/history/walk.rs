@@ -1,10 +1,9 @@
-//! Following the files that count along the first-parent line, commit by commit, from what `git
-//! log` says has changed.
+//! Walks the first-parent line and collects the matched files of each commit from the changes that
+//! `git log` prints.
 //!
-//! No tree is read: the first commit of the line lists everything, and each later one what it
-//! changed. The walk follows the directories that the current globs spell out; if a commit's own
-//! configuration names other directories, the walk restarts with those too, so that nothing is
-//! missed.
+//! No tree is read: the first commit of the line lists every file, and each later commit its changes.
+//! The walk reads the literal directories of the current globs; if a commit's own configuration uses
+//! other directories, the walk restarts with these in addition.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -16,9 +15,9 @@ use std::{
 };
 
 use super::{
+    blobs::{Blob, PinList, Readings},
     claims::Titles,
-    log::{self, Parents, Said},
-    readings::{Blob, Readings, Scanned},
+    log::{self, CommitInfo, Parents},
 };
 use crate::{
     config::{self, CHART, Config, Globs, PinPlace, PlaceKind, RelPath, above_templates},
@@ -29,84 +28,78 @@ use crate::{
     pins::FileScanner,
 };
 
-/// The largest configuration, in bytes; the same as in the work tree.
-pub(crate) const LARGEST_CONFIG: u64 = 1024 * 1024;
-/// Said of a larger one.
+/// The maximum size of a configuration, in bytes, as in the work tree.
+pub(crate) const MAX_CONFIG_SIZE: u64 = 1024 * 1024;
 pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
-/// With more directories than this, the whole tree is followed instead.
-const MOST_DIRECTORIES: usize = 64;
+/// The maximum number of directories; beyond it, the whole tree is read.
+const MAX_DIRECTORIES: usize = 64;
 
-/// A path beneath the root.
+/// A path under the root.
 pub(super) type FilePath = Arc<[u8]>;
 
-/// One commit of the line.
+/// A commit of the line.
 #[derive(Debug)]
-pub(super) struct Visited {
+pub(super) struct LineCommit {
     pub(super) id: ObjectId,
     pub(super) parents: Parents,
-    pub(super) said: Said,
-    /// What the commit itself claims.
+    pub(super) info: CommitInfo,
+    /// The claims of the commit itself.
     pub(super) claims: Vec<Revision>,
     pub(super) content: Content,
 }
 
-/// The outcome of the matched files.
+/// The matched files of a commit.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// These changed; `None`: no longer there as a regular file.
+    /// The changed files; `None`: the path is no longer a regular file.
     Changed(Vec<(FilePath, Option<Blob>)>),
-    /// The rules changed: these are all.
+    /// All files, because the rules changed.
     All(Arc<Rules>, Vec<(FilePath, Blob)>),
-    /// It is not known, for this reason; these contents changed that any configuration which is known
-    /// may take for pinned files.
-    Unreadable(Box<Unknown>, Vec<Blob>),
+    /// Unknown, for this reason, with the changed blobs that a known configuration matches.
+    Unknown(Box<UnknownContent>, Vec<Blob>),
 }
 
-/// Why a commit's content is not known.
+/// The reason for which a commit's content is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unknown {
-    /// The file of a place that is refused; `None`: the commit's own configuration cannot be read.
+pub(super) struct UnknownContent {
+    /// The file with a refused entry; `None`: the commit's own configuration cannot be read.
     pub(super) file: Option<String>,
-    pub(super) why: Arc<str>,
+    pub(super) reason: Arc<str>,
 }
 
-/// What a configuration says about which bytes are pins.
+/// The rules of a configuration for finding pins.
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Globs,
     scanner: FileScanner,
-    /// The places and what they depend on, for telling these rules from others.
+    /// The places and the settings that they depend on, to compare rules.
     places: String,
     /// Whether directories of charts matter.
-    charts: bool,
-    /// For each currently configured image, whether this configuration has it: by its repository,
-    /// since a digest is one of a repository.
+    has_charts: bool,
+    /// Whether this configuration has each currently configured image, by its repository, because a
+    /// digest belongs to a repository.
     pub(super) images: Vec<bool>,
 }
 
 impl Rules {
     fn new(config: &Config, current: &Config) -> Self {
-        let has = |image: &config::Image| {
-            config
-                .images
-                .iter()
-                .any(|other| other.repository == image.repository)
-        };
-        let repositories: Vec<_> = current
-            .images
-            .iter()
-            .map(|image| image.repository.clone())
-            .collect();
-        let by_name = |place: &PinPlace| {
+        let mut repositories = Vec::new();
+        let mut has_image = Vec::new();
+        for image in &current.images {
+            let mut images = config.images.iter();
+            has_image.push(images.any(|other| other.repository == image.repository));
+            repositories.push(image.repository.clone());
+        }
+        let depends_on_charts = |place: &PinPlace| {
             place.files.is_none()
                 && matches!(place.kind, PlaceKind::Helm { .. } | PlaceKind::Keys(_))
         };
         Self {
             globs: config.scanned.clone(),
             scanner: FileScanner::of(config, &repositories),
-            places: places_of(config),
-            charts: config.places.iter().any(by_name),
-            images: current.images.iter().map(has).collect(),
+            places: places_key(config),
+            has_charts: config.places.iter().any(depends_on_charts),
+            images: has_image,
         }
     }
 
@@ -114,7 +107,7 @@ impl Rules {
         self.globs.matches(Path::new(OsStr::from_bytes(path)))
     }
 
-    fn same(&self, other: &Self) -> bool {
+    fn is_equal(&self, other: &Self) -> bool {
         self.images == other.images
             && self.globs.texts() == other.globs.texts()
             && self.places == other.places
@@ -123,14 +116,14 @@ impl Rules {
     fn directories(&self) -> impl Iterator<Item = PathBuf> {
         let directories = self.globs.literal_directories();
         directories.map(|directory| match above_templates(&directory) {
-            Some(above) if self.charts => above.to_owned(),
+            Some(above) if self.has_charts => above.to_owned(),
             _ => directory,
         })
     }
 }
 
-/// The places of a configuration, without their positions in its text.
-fn places_of(config: &Config) -> String {
+/// The places of a configuration, without their locations in its text.
+fn places_key(config: &Config) -> String {
     let mut text = String::new();
     for place in &config.places {
         let files = place.files.as_ref().map(Globs::texts);
@@ -155,26 +148,24 @@ fn places_of(config: &Config) -> String {
     text
 }
 
-/// What is the same for every commit of the walk.
 struct Walk<'a> {
     git: &'a Git,
     config: &'a Config,
     /// The configuration's path in the repository.
     config_path: Vec<u8>,
     current: Arc<Rules>,
-    objects: &'a mut Objects<Scanned>,
+    objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
-    /// The contents that were requested.
-    asked: HashSet<Blob>,
+    requested: HashSet<Blob>,
     titles: &'a mut Titles,
     parsed: HashMap<ObjectId, OwnRules>,
 }
 
-/// What a commit's own configuration makes of it.
+/// The rules of a commit's own configuration.
 #[derive(Clone)]
 enum OwnRules {
     Known(Arc<Rules>),
-    /// The configuration cannot be read, and why.
+    /// The configuration cannot be read, for this reason.
     Unreadable(Arc<str>),
 }
 
@@ -187,29 +178,29 @@ impl OwnRules {
     }
 }
 
-/// What is known after each commit.
+/// The state after a commit.
 #[derive(Default)]
 struct WalkState {
-    /// Every regular file beneath the followed directories.
+    /// Every regular file under the read directories.
     files: BTreeMap<FilePath, ObjectId>,
-    /// The configuration's content, if it is there.
+    /// The blob of the commit's own configuration.
     own: Option<ObjectId>,
-    /// The rules of that configuration, once they were read.
+    /// The rules of that configuration, once it is parsed.
     own_rules: Option<OwnRules>,
-    /// The rules of the commit before; `None` before the first, and after one that cannot be read.
+    /// The rules of the last commit; `None` before the first commit and after unknown content.
     rules: Option<Arc<Rules>>,
 }
 
-/// Walks the line that ends in `tip`, oldest commit first. Every content that may hold pins is
-/// asked for on the way, and `titles` learns those of every configuration.
+/// Walks the line that ends in `tip`, oldest commit first. Requests every blob that may contain pins,
+/// and adds the titles of every configuration to `titles`.
 pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
     config: &Config,
     titles: &mut Titles,
-    objects: &mut Objects<Scanned>,
+    objects: &mut Objects<PinList>,
     readings: &Readings,
-) -> Result<Vec<Visited>, GitError> {
+) -> Result<Vec<LineCommit>, GitError> {
     let current = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
     let mut walk = Walk {
@@ -219,133 +210,150 @@ pub(super) fn walk(
         current,
         objects,
         readings,
-        asked: HashSet::new(),
+        requested: HashSet::new(),
         titles,
         parsed: HashMap::new(),
     };
     let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
     loop {
-        if directories.len() > MOST_DIRECTORIES {
+        if directories.len() > MAX_DIRECTORIES {
             directories = BTreeSet::from([PathBuf::new()]);
         }
-        let line = walk.once(tip, &directories)?;
-        let rules = walk.parsed.values().filter_map(OwnRules::known);
-        let wanted = rules.flat_map(|rules| rules.directories());
-        let missed: BTreeSet<_> = wanted
-            .filter(|w| !directories.iter().any(|directory| w.starts_with(directory)))
-            .collect();
-        if missed.is_empty() {
+        let line = walk.read_line(tip, &directories)?;
+        let mut missing = BTreeSet::new();
+        for rules in walk.parsed.values().filter_map(OwnRules::known) {
+            for directory in rules.directories() {
+                if !directories.iter().any(|read| directory.starts_with(read)) {
+                    missing.insert(directory);
+                }
+            }
+        }
+        if missing.is_empty() {
             return Ok(line);
         }
-        directories.extend(missed);
+        directories.extend(missing);
     }
 }
 
 impl Walk<'_> {
-    fn once(
+    fn read_line(
         &mut self,
         tip: &ObjectId,
         directories: &BTreeSet<PathBuf>,
-    ) -> Result<Vec<Visited>, GitError> {
-        let whole =
-            |directory: &PathBuf| [self.git.prefix(), directory.as_os_str().as_bytes()].concat();
-        let pathspecs: Vec<_> = directories
-            .iter()
-            .map(whole)
-            .chain([self.config_path.clone()])
-            .collect();
+    ) -> Result<Vec<LineCommit>, GitError> {
+        let mut paths = Vec::new();
+        for directory in directories {
+            paths.push([self.git.prefix(), directory.as_os_str().as_bytes()].concat());
+        }
+        paths.push(self.config_path.clone());
         let mut line = Vec::new();
-        let mut reached = WalkState::default();
-        log::line(self.git, tip, &pathspecs)?.each(|commit| {
-            line.push(self.visit(commit, &mut reached)?);
+        let mut state = WalkState::default();
+        log::first_parent_line(self.git, tip, &paths)?.each(|commit| {
+            line.push(self.visit(commit, &mut state)?);
             Ok(())
         })?;
         Ok(line)
     }
 
-    fn visit(&mut self, commit: log::Commit, reached: &mut WalkState) -> Result<Visited, GitError> {
-        let mut touched = Vec::new();
+    fn visit(
+        &mut self,
+        commit: log::Commit,
+        state: &mut WalkState,
+    ) -> Result<LineCommit, GitError> {
+        let mut changes = Vec::new();
         for change in commit.changes {
             if change.path == self.config_path {
-                reached.own = change.blob;
-                reached.own_rules = None;
+                state.own = change.blob;
+                state.own_rules = None;
             }
             let Some(path) = change.path.strip_prefix(self.git.prefix()) else {
                 continue;
             };
-            if path.split(|b| *b == b'/').any(is_reserved) {
+            if path.split(|byte| *byte == b'/').any(is_reserved) {
                 continue;
             }
             let path = FilePath::from(path);
             match change.blob {
-                Some(blob) => reached.files.insert(Arc::clone(&path), blob),
-                None => reached.files.remove(&path),
+                Some(blob) => state.files.insert(Arc::clone(&path), blob),
+                None => state.files.remove(&path),
             };
-            touched.push((path, change.blob));
+            changes.push((path, change.blob));
         }
-        let rules = match &reached.own_rules {
+        let rules = match &state.own_rules {
             Some(rules) => rules.clone(),
-            None => reached.own_rules.insert(self.rules(reached.own)?).clone(),
+            None => state.own_rules.insert(self.rules(state.own)?).clone(),
         };
         let content = match rules {
-            OwnRules::Unreadable(why) => {
-                let why = Box::new(Unknown { file: None, why });
-                // It makes no set, but what it pinned by any rules that are known was pinned all
-                // the same.
-                let counted = touched.iter().filter(|(path, _)| self.may_count(path));
-                let blob = |(path, id): &(FilePath, Option<ObjectId>)| {
-                    Some(self.blob(&self.current, path, (*id)?, reached))
-                };
-                let blobs: Vec<_> = counted.filter_map(blob).collect();
-                blobs.iter().try_for_each(|blob| self.ask(*blob))?;
-                Content::Unreadable(why, blobs)
-            }
-            OwnRules::Known(rules) => self.content(&rules, &touched, reached),
+            OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
+            OwnRules::Known(rules) => self.content(&rules, &changes, state),
         };
-        for (path, id) in &touched {
-            // Files that a current place searches protect their digests from being pruned.
+        for (path, id) in &changes {
+            // `prune` protects the digests in files that a current place searches.
             if let Some(id) = id {
-                let blob = self.blob(&self.current, path, *id, reached);
+                let blob = self.blob(&self.current, path, *id, state);
                 if blob.reading.is_some() {
-                    self.ask(blob)?;
+                    self.request(blob)?;
                 }
             }
         }
         match &content {
             Content::Changed(files) => {
-                files
-                    .iter()
-                    .filter_map(|(_, blob)| *blob)
-                    .try_for_each(|blob| self.ask(blob))?;
+                for blob in files.iter().filter_map(|(_, blob)| *blob) {
+                    self.request(blob)?;
+                }
             }
-            Content::All(_, files) => files.iter().try_for_each(|(_, blob)| self.ask(*blob))?,
-            Content::Unreadable(..) => reached.rules = None,
+            Content::All(_, files) => {
+                for (_, blob) in files {
+                    self.request(*blob)?;
+                }
+            }
+            Content::Unknown(_, blobs) => {
+                for blob in blobs {
+                    self.request(*blob)?;
+                }
+                state.rules = None;
+            }
         }
-        let claims = self.titles.claims(commit.said.subject(), &commit.trailers);
-        let log::Commit {
-            id, parents, said, ..
-        } = commit;
-        Ok(Visited {
-            id,
-            parents,
-            said,
+        let claims = self.titles.claims(commit.info.subject(), &commit.trailers);
+        Ok(LineCommit {
+            id: commit.id,
+            parents: commit.parents,
+            info: commit.info,
             claims,
             content,
         })
     }
 
-    /// Whether the current configuration or that of a visited commit matches this path.
-    fn may_count(&self, path: &[u8]) -> bool {
-        let known = self.parsed.values().filter_map(OwnRules::known);
-        self.current.matches(path) || known.into_iter().any(|rules| rules.matches(path))
+    /// Unknown content, with the changed blobs: their pins by a known configuration count as pinned.
+    fn unknown_content(
+        &self,
+        reason: Arc<str>,
+        changes: &[(FilePath, Option<ObjectId>)],
+        state: &WalkState,
+    ) -> Content {
+        let mut blobs = Vec::new();
+        for (path, id) in changes {
+            if let Some(id) = id
+                && self.is_matched(path)
+            {
+                blobs.push(self.blob(&self.current, path, *id, state));
+            }
+        }
+        Content::Unknown(Box::new(UnknownContent { file: None, reason }), blobs)
     }
 
-    /// A content at a path, as these rules read it.
-    fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, reached: &WalkState) -> Blob {
+    /// Whether the current configuration or that of a visited commit matches a path.
+    fn is_matched(&self, path: &[u8]) -> bool {
+        let mut known = self.parsed.values().filter_map(OwnRules::known);
+        self.current.matches(path) || known.any(|rules| rules.matches(path))
+    }
+
+    /// A blob at a path, with its reading by these rules.
+    fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, state: &WalkState) -> Blob {
         if rules.places.is_empty() {
             return Blob { id, reading: None };
         }
-        let exists = |path: &Path| reached.files.contains_key(path.as_os_str().as_bytes());
+        let exists = |path: &Path| state.files.contains_key(path.as_os_str().as_bytes());
         let places = RelPath::new(Path::new(OsStr::from_bytes(path)))
             .map(|path| rules.scanner.places_of(&path, &exists))
             .unwrap_or_default();
@@ -353,40 +361,44 @@ impl Walk<'_> {
         Blob { id, reading }
     }
 
-    /// What changed for the pins, under `rules`; `reached` continues with them.
+    /// The content of a commit with these rules, which become those of the state.
     fn content(
         &self,
         rules: &Arc<Rules>,
-        touched: &[(FilePath, Option<ObjectId>)],
-        reached: &mut WalkState,
+        changes: &[(FilePath, Option<ObjectId>)],
+        state: &mut WalkState,
     ) -> Content {
-        let before = reached.rules.replace(Arc::clone(rules));
-        // A chart that comes or goes makes other files templates, or values.
-        let charts = rules.charts && touched.iter().any(|(path, _)| is_chart(path));
-        let same = before.is_some_and(|before| Arc::ptr_eq(&before, rules) || before.same(rules));
-        if same && !charts {
-            let matched = touched.iter().filter(|(path, _)| rules.matches(path));
-            let changed = matched.map(|(path, id)| {
-                let blob = id.map(|id| self.blob(rules, path, id, reached));
-                (Arc::clone(path), blob)
-            });
-            return Content::Changed(changed.collect());
+        let old_rules = state.rules.replace(Arc::clone(rules));
+        // A new or deleted chart turns other files into templates or values.
+        let has_chart_change = rules.has_charts && changes.iter().any(|(path, _)| is_chart(path));
+        let has_same_rules =
+            old_rules.is_some_and(|old| Arc::ptr_eq(&old, rules) || old.is_equal(rules));
+        if has_same_rules && !has_chart_change {
+            let mut changed = Vec::new();
+            for (path, id) in changes {
+                if rules.matches(path) {
+                    let blob = id.map(|id| self.blob(rules, path, id, state));
+                    changed.push((Arc::clone(path), blob));
+                }
+            }
+            return Content::Changed(changed);
         }
-        let matched = reached.files.iter().filter(|(path, _)| rules.matches(path));
-        let matched = matched.map(|(path, id)| {
-            let blob = self.blob(rules, path, *id, reached);
-            (Arc::clone(path), blob)
-        });
-        Content::All(Arc::clone(rules), matched.collect())
+        let mut files = Vec::new();
+        for (path, id) in &state.files {
+            if rules.matches(path) {
+                let blob = self.blob(rules, path, *id, state);
+                files.push((Arc::clone(path), blob));
+            }
+        }
+        Content::All(Arc::clone(rules), files)
     }
 
-    fn ask(&mut self, blob: Blob) -> Result<(), GitError> {
-        if self.asked.insert(blob) {
-            self.readings.want(blob);
-            self.objects.ask(blob.id)
-        } else {
-            Ok(())
+    fn request(&mut self, blob: Blob) -> Result<(), GitError> {
+        if !self.requested.insert(blob) {
+            return Ok(());
         }
+        self.readings.request(blob);
+        self.objects.ask(blob.id)
     }
 
     /// The rules of a commit's own configuration; the current rules if it has none.
@@ -397,29 +409,27 @@ impl Walk<'_> {
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
         }
-        let parsed = match self
-            .objects
-            .blob(blob, LARGEST_CONFIG)?
-            .map(|bytes| parse(bytes, self.config))
-        {
+        let rules = match self.objects.blob(blob, MAX_CONFIG_SIZE)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
-            Some(Err(reason)) => OwnRules::Unreadable(reason.into()),
-            Some(Ok(config)) => {
-                self.titles.learn(&config);
-                OwnRules::Known(Arc::new(Rules::new(&config, self.config)))
-            }
+            Some(bytes) => match parse(bytes, self.config) {
+                Err(reason) => OwnRules::Unreadable(reason.into()),
+                Ok(config) => {
+                    self.titles.add(&config);
+                    OwnRules::Known(Arc::new(Rules::new(&config, self.config)))
+                }
+            },
         };
-        self.parsed.insert(blob, parsed.clone());
-        Ok(parsed)
+        self.parsed.insert(blob, rules.clone());
+        Ok(rules)
     }
 }
 
-/// Whether a path is that of a file that makes its directory a chart.
+/// Whether a path is that of a chart's metadata.
 fn is_chart(path: &[u8]) -> bool {
     path.rsplit(|byte| *byte == b'/').next() == Some(CHART.as_bytes())
 }
 
-/// Reads a past configuration as if it were at the current root.
+/// Parses a past configuration as if it were at the current root.
 pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText {

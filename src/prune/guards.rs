@@ -321,7 +321,7 @@ impl ProtectionReader<'_> {
                 images: self.config.images.clone(),
                 ..*own
             }),
-            CommitConfig::Today => {}
+            CommitConfig::Current => {}
             CommitConfig::Unreadable(reason) => {
                 let message = format!(
                     "cannot determine what is pinned {place}: its configuration cannot be read: {reason}"
@@ -362,13 +362,13 @@ impl ProtectionReader<'_> {
         config.provenance.branch = Some(branch.to_owned());
         let history = History::read(git, &config)?;
         let tags = history.claimed_tags();
-        for (ever_pinned, guards) in history.ever_pinned().into_iter().zip(&mut self.guards) {
+        for (ever_pinned, guards) in history.pinned_digests().into_iter().zip(&mut self.guards) {
             guards.history.extend(ever_pinned);
             for (tag, revision) in &tags {
                 let evidence = format!("that {branch} promoted ({revision})");
                 guards.tags.insert(tag.clone(), evidence);
             }
-            for digest in history.in_places() {
+            for digest in history.place_digests() {
                 let location = format!("in a file of a place in the history of {branch}");
                 guards.others.insert(*digest, location);
             }

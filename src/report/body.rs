@@ -16,7 +16,7 @@ use super::{causes::by_cause, json::PlanDocument};
 use crate::{
     checks::Status,
     code::Code,
-    history::Entry,
+    history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
     untrusted::markdown,
 };
@@ -74,7 +74,7 @@ pub struct Undone {
 
 impl Undone {
     /// An entry of history.
-    pub fn of(entry: &Entry) -> Self {
+    pub fn of(entry: &HistoryEntry) -> Self {
         let revision = entry.revision.as_ref().map(ToString::to_string);
         Self {
             revision,

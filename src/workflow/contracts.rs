@@ -194,7 +194,7 @@ impl ContractsThen {
         let commit = &promoted.contracts;
         let own = match commit_config(git, commit, config).map_err(|error| Error::from(&error))? {
             CommitConfig::Config(own) => Some(own),
-            CommitConfig::Today => None,
+            CommitConfig::Current => None,
             CommitConfig::Unreadable(reason) => {
                 let name = format!("{} of commit {}", config.file_name(), commit.short());
                 let held = config

@@ -148,7 +148,7 @@ pub(super) fn judge(
         }
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
-        let undone = known.since(&approved.pinned_digests(config));
+        let undone = known.entries_since(&approved.pinned_digests(config));
         beside.undone = undone.unwrap_or_default().iter().map(Undone::of).collect();
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
@@ -183,7 +183,7 @@ fn ground<'c>(
 fn warn_of_hold(request: &Request, history: &SiteHistory, services: &Services) {
     // The absence of history is reported by its stage.
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted())
-        && let Hold::Held { rollback, .. } = known.held(&request.revision)
+        && let Hold::Held { rollback, .. } = known.hold(&request.revision)
     {
         services.console.warn(&format!(
             "set {} was rolled back by commit {} on {}: this returns to it",

@@ -213,7 +213,7 @@ impl SiteHistory {
         };
         Ok(HistoryFacts::Known {
             order,
-            hold: history.held(revision),
+            hold: history.hold(revision),
             blind_spot: history.blind_spot_of(revision),
             extent: self.extent(),
         })
@@ -230,7 +230,7 @@ impl SiteHistory {
 impl DigestHistory for SiteHistory {
     fn hold(&self, digests: &Digests) -> Hold<'_> {
         match &self.0 {
-            Ok(known) => known.history.held_set(digests),
+            Ok(known) => known.history.hold_of_set(digests),
             Err(_) => Hold::Free,
         }
     }

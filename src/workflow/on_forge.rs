@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Errors},
     forge::{Forge, Pull},
     git::Git,
-    history::Entry,
+    history::HistoryEntry,
     pull_request::of_set::{self, CurrentCommit, PullRequestOfSet},
 };
 
@@ -26,7 +26,7 @@ pub struct OnForge {
 pub fn look(
     config: &Config,
     git: Option<&Git>,
-    current: Option<&Entry>,
+    current: Option<&HistoryEntry>,
     services: &Services,
 ) -> Result<Access<OnForge>, Errors> {
     // A checkout that names another forge than its base must not get the token.
@@ -44,7 +44,7 @@ pub fn look(
 async fn read(
     forge: &dyn Forge,
     config: &Config,
-    current: Option<&Entry>,
+    current: Option<&HistoryEntry>,
 ) -> Result<OnForge, Error> {
     let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
     let base = match configured {
@@ -65,7 +65,7 @@ async fn read(
     })
 }
 
-fn commit_of(entry: &Entry) -> CurrentCommit<'_> {
+fn commit_of(entry: &HistoryEntry) -> CurrentCommit<'_> {
     CurrentCommit {
         commit: &entry.commit,
         number: entry.pull_request,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     git::{Git, GitError, ObjectId},
-    history::{ChangedFile, Entry, History},
+    history::{ChangedFile, History, HistoryEntry},
     report::{diff, page::SetDiff},
 };
 
@@ -19,7 +19,7 @@ const ALL_DIFFS: usize = 4 * 1024 * 1024;
 pub fn set_diffs(
     git: &Git,
     history: &History,
-    entries: &[Entry],
+    entries: &[HistoryEntry],
 ) -> Result<HashMap<ObjectId, SetDiff>, GitError> {
     let changed = history.changed_files();
     let mut objects = git.objects(|_| Ok(None::<()>))?;

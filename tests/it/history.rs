@@ -7,7 +7,7 @@ use repin::{
     files::Files as _,
     git::{Git, GitError, TreeFile},
     history::{
-        CommitConfig, Digests, Gap, History, Hold, Kind, NoOrder, Order, Promoted, Provenance,
+        CommitConfig, Digests, Gap, History, Hold, Kind, Order, Promoted, Provenance, UnknownOrder,
         commit_config,
     },
     oci::Revision,
@@ -61,7 +61,7 @@ impl ParseDigest for String {
 /// The entries, newest first: kind, the build's letter, `*` for the current one, `<` for one that
 /// can be gone back to.
 fn told(history: &History) -> Vec<String> {
-    let one = |entry: &repin::history::Entry| {
+    let one = |entry: &repin::history::HistoryEntry| {
         let kind = match entry.kind {
             Kind::Promote => "promote",
             Kind::Rollback => "rollback",
@@ -90,7 +90,7 @@ fn found(history: &History, build: char) -> Promoted {
 }
 
 fn is_held(history: &History, build: char) -> bool {
-    matches!(history.held(&revision(build)), Hold::Held { .. })
+    matches!(history.hold(&revision(build)), Hold::Held { .. })
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_history_can_be_handed_from_thread_to_thread() {
 #[track_caller]
 fn pinned_of_fix<const N: usize>(history: &History, builds: [char; N]) {
     // The configuration has the images `review` and `fix`.
-    let [_, digests] = &history.ever_pinned()[..] else {
+    let [_, digests] = &history.pinned_digests()[..] else {
         panic!("another number of images")
     };
     let digests: Vec<_> = digests.iter().map(repin::oci::Digest::hex).collect();
@@ -447,7 +447,7 @@ fn an_image_that_the_set_did_not_have_is_named() {
     repo.publish();
     let history = history(&repo);
     for (letter, commit) in [('a', a), ('b', b)] {
-        let Provenance::Lacks {
+        let Provenance::Incomplete {
             commit: lacking,
             gaps,
         } = history.provenance(&revision(letter))
@@ -470,7 +470,7 @@ fn disagreeing_pins_are_not_content() {
         .commit(title('a'));
     repo.publish();
     let history = history(&repo);
-    let Provenance::Lacks { gaps, .. } = history.provenance(&revision('a')) else {
+    let Provenance::Incomplete { gaps, .. } = history.provenance(&revision('a')) else {
         panic!()
     };
     assert!(
@@ -535,7 +535,7 @@ fn a_revert_is_a_rollback_and_holds_what_it_undid() {
     let Hold::Held {
         rollback,
         undone: held,
-    } = undone.held(&revision('b'))
+    } = undone.hold(&revision('b'))
     else {
         panic!()
     };
@@ -546,9 +546,9 @@ fn a_revert_is_a_rollback_and_holds_what_it_undid() {
         ),
         (revert, b)
     );
-    assert!(matches!(undone.held_set(&build('b')), Hold::Held { .. }));
-    assert!(matches!(undone.held(&revision('a')), Hold::Free));
-    assert_eq!(undone.since(&build('b')).unwrap().len(), 1);
+    assert!(matches!(undone.hold_of_set(&build('b')), Hold::Held { .. }));
+    assert!(matches!(undone.hold(&revision('a')), Hold::Free));
+    assert_eq!(undone.entries_since(&build('b')).unwrap().len(), 1);
     repo.promote('c');
     repo.publish();
     assert!(!is_held(&history(&repo), 'b'));
@@ -628,7 +628,7 @@ fn commit_without_configuration_uses_the_current_one() {
     assert_eq!(found(&history, 'a').commit.to_string(), a);
     assert!(matches!(
         commit_config(&git, &found(&history, 'a').commit, &config_of(&repo)).unwrap(),
-        CommitConfig::Today
+        CommitConfig::Current
     ));
 }
 
@@ -661,7 +661,7 @@ fn a_configuration_that_can_not_be_read_hides_its_commits_and_no_others() {
     repo.publish();
     let history = history(&repo);
     assert_eq!(told(&history), ["manual - *", "promote a <"]);
-    let Provenance::Lacks { gaps, .. } = history.provenance(&revision('b')) else {
+    let Provenance::Incomplete { gaps, .. } = history.provenance(&revision('b')) else {
         panic!()
     };
     assert!(
@@ -930,12 +930,12 @@ fn shallow_clone_reports_what_is_unknown() {
         history.provenance_of(&build('b')),
         Provenance::Found(_)
     ));
-    assert!(matches!(history.held(&revision('a')), Hold::Shallow));
+    assert!(matches!(history.hold(&revision('a')), Hold::Shallow));
     clone.git(&["fetch", "-q", "--unshallow"]);
     let whole = history_in(clone.path());
     assert!(!whole.shallow);
     assert_eq!(found(&whole, 'a').images, build('a'));
-    assert!(matches!(whole.held(&revision('a')), Hold::Free));
+    assert!(matches!(whole.hold(&revision('a')), Hold::Free));
 }
 
 #[test]
@@ -1024,17 +1024,20 @@ fn a_late_build_is_an_ancestor_of_what_is_pinned() {
     );
     assert_eq!(order(&repo.head(), 'b'), Order::NotOlder { pinned });
     assert_eq!(order(&late, 'b'), Order::Same);
-    assert_eq!(order(&early, 'c'), Order::Unknown(NoOrder::NotInHistory));
+    assert_eq!(
+        order(&early, 'c'),
+        Order::Unknown(UnknownOrder::NotInHistory)
+    );
     assert_eq!(
         order(&repo::revision('d'), 'b'),
-        Order::Unknown(NoOrder::NoCommit(revision('d')))
+        Order::Unknown(UnknownOrder::NoCommit(revision('d')))
     );
     for odd in [
         "-h", "--help", "HEAD", "HEAD@{1}", "main", "v1..v2", ":/early",
     ] {
         assert_eq!(
             order(odd, 'b'),
-            Order::Unknown(NoOrder::NoCommit(revision_text(odd))),
+            Order::Unknown(UnknownOrder::NoCommit(revision_text(odd))),
             "{odd}"
         );
     }
@@ -1071,9 +1074,9 @@ fn in_a_shallow_clone_no_order_is_not_newer() {
     };
     assert_eq!(
         order(&early),
-        Order::Unknown(NoOrder::NoCommit(revision_text(&early)))
+        Order::Unknown(UnknownOrder::NoCommit(revision_text(&early)))
     );
-    assert_eq!(order(&clone.head()), Order::Unknown(NoOrder::Shallow));
+    assert_eq!(order(&clone.head()), Order::Unknown(UnknownOrder::Shallow));
 }
 
 // Branches, and what can be wrong around git.
@@ -1568,7 +1571,7 @@ fn file_that_no_configuration_matches_counts_for_nothing() {
     let history = history(&repo);
     pinned_of_fix(&history, ['a', 'b', 'c', 'd', 'e']);
     // No place searches any of them.
-    assert!(history.in_places().is_empty());
+    assert!(history.place_digests().is_empty());
 }
 
 #[test]
@@ -1581,7 +1584,7 @@ fn digest_in_a_file_of_a_current_place_is_known_from_before_the_place() {
     repo.publish();
     let history = history(&repo);
     let known = ['b', 'e'].map(|build| digits("fix", build).parse_digest());
-    assert_eq!(*history.in_places(), known.into());
+    assert_eq!(*history.place_digests(), known.into());
     pinned_of_fix(&history, ['a', 'b', 'e']);
 }
 
@@ -1594,7 +1597,7 @@ fn image_with_zero_pins_is_not_named_as_missing() {
         .remove(".github/workflows/fix.yml")
         .commit(title('a'));
     repo.publish();
-    let Provenance::Lacks { gaps, .. } = history(&repo).provenance(&revision('a')) else {
+    let Provenance::Incomplete { gaps, .. } = history(&repo).provenance(&revision('a')) else {
         panic!()
     };
     assert_eq!(gaps, [Gap::NotPinned("fix".into())]);

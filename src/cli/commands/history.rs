@@ -22,7 +22,7 @@ use crate::{
     },
     config::Config,
     error::{Error, Errors, usage},
-    history::{self, Entry},
+    history::{self, HistoryEntry},
     oci::Revision,
     report::{
         dates, page,
@@ -38,7 +38,7 @@ use crate::{
 #[derive(Serialize)]
 struct Document<'e> {
     schema: &'static str,
-    entries: Vec<&'e Entry>,
+    entries: Vec<&'e HistoryEntry>,
 }
 
 /// The width that the table keeps to.
@@ -105,7 +105,7 @@ fn page(
     history: &history::History,
     limit: Option<NonZero<usize>>,
 ) -> Result<String, Errors> {
-    let mut listed = history.listed();
+    let mut listed = history.all_entries();
     let total = listed.len();
     listed.truncate(limit.map_or(usize::MAX, NonZero::get));
     let git = gathered.git();
@@ -146,8 +146,8 @@ fn warn(history: &history::History, cx: &mut Context) {
 
 /// Prints the sets, and warns of what is missing among them.
 pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx: &mut Context) {
-    let listed = history.listed();
-    let entries: Vec<&Entry> = listed
+    let listed = history.all_entries();
+    let entries: Vec<&HistoryEntry> = listed
         .iter()
         .take(limit.map_or(usize::MAX, NonZero::get))
         .collect();
@@ -183,7 +183,7 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
 }
 
 /// Entries as a table that fits into [`COLUMNS`].
-fn short(entries: &[&Entry]) -> String {
+fn short(entries: &[&HistoryEntry]) -> String {
     let heading = ["", "KIND", "REVISION", "COMMIT", "DATE"].map(str::to_owned);
     let revisions = entries.iter().filter_map(|entry| entry.revision.as_ref());
     let revisions = revisions.map(Revision::as_str).collect();
@@ -191,7 +191,7 @@ fn short(entries: &[&Entry]) -> String {
         .chain(entries.iter().map(|entry| {
             vec![
                 mark(entry).to_owned(),
-                entry.shown_kind().to_owned(),
+                entry.kind_name().to_owned(),
                 short_revision(entry, &revisions),
                 entry.commit.short(),
                 dates::day(&entry.date),
@@ -213,15 +213,15 @@ fn short(entries: &[&Entry]) -> String {
 }
 
 /// The entry's revision, as short as it can be among `listed`.
-fn short_revision(entry: &Entry, listed: &BTreeSet<&str>) -> String {
+fn short_revision(entry: &HistoryEntry, listed: &BTreeSet<&str>) -> String {
     let revision = entry.revision.as_ref().map(Revision::as_str);
     revision.map_or_else(|| "-".to_owned(), |revision| abbreviated(revision, listed))
 }
 
-fn mark(entry: &Entry) -> &'static str {
+fn mark(entry: &HistoryEntry) -> &'static str {
     match entry {
-        Entry { current: true, .. } => "*",
-        Entry {
+        HistoryEntry { current: true, .. } => "*",
+        HistoryEntry {
             can_roll_back: true,
             ..
         } => "<",
@@ -230,13 +230,13 @@ fn mark(entry: &Entry) -> &'static str {
 }
 
 /// Entries as a table in which nothing is cut, with their digests.
-fn whole(entries: &[&Entry]) -> String {
+fn whole(entries: &[&HistoryEntry]) -> String {
     let heading = [
         "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
     ]
     .map(str::to_owned)
     .to_vec();
-    let row = |entry: &&Entry| {
+    let row = |entry: &&HistoryEntry| {
         let digests = entry
             .images
             .iter()
@@ -244,7 +244,7 @@ fn whole(entries: &[&Entry]) -> String {
         let revision = entry.revision.as_ref().map(ToString::to_string);
         vec![
             mark(entry).to_owned(),
-            entry.shown_kind().to_owned(),
+            entry.kind_name().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
             entry.date.clone(),
@@ -260,13 +260,13 @@ fn whole(entries: &[&Entry]) -> String {
 
 /// Entries as blocks for a terminal of so many columns, in which nothing is cut: each digest has a
 /// line of its own.
-fn blocks(entries: &[&Entry], columns: usize) -> String {
+fn blocks(entries: &[&HistoryEntry], columns: usize) -> String {
     let mut lines = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         if at > 0 {
             lines.push(String::new());
         }
-        let head = format!("{:<1}  {}  {}", mark(entry), entry.shown_kind(), entry.date);
+        let head = format!("{:<1}  {}  {}", mark(entry), entry.kind_name(), entry.date);
         lines.extend(wrapped(&head, columns));
         let revision = entry.revision.as_ref().map(Revision::as_str);
         let revision = revision.unwrap_or("-");

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     error::{Class, Error, Errors},
     git::Git,
-    history::Entry,
+    history::HistoryEntry,
     oci::Revision,
     workflow::{Goal, Intent, SiteHistory},
 };
@@ -79,8 +79,8 @@ fn without_target(
 ) -> Result<Exit, Errors> {
     let gathered = SiteHistory::of_work_tree(config, &cx.services);
     let history = gathered.promoted().map_err(|error| Errors::from(&error))?;
-    let available = |entry: &&Entry| entry.can_roll_back;
-    let sets: Vec<&Entry> = history.entries().iter().filter(available).collect();
+    let available = |entry: &&HistoryEntry| entry.can_roll_back;
+    let sets: Vec<&HistoryEntry> = history.entries().iter().filter(available).collect();
     if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
         return Err(shallow());
     }
@@ -105,7 +105,7 @@ fn shallow() -> Errors {
     Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
 
-fn missing(sets: &[&Entry]) -> Errors {
+fn missing(sets: &[&HistoryEntry]) -> Errors {
     let message = match sets {
         [] => "`--to` is missing, and no set is available for rollback",
         _ => "`--to` is missing: name one of these sets by its revision",

@@ -15,7 +15,7 @@ use crate::{
     code::Code,
     config::Config,
     error::Errors,
-    history::{self, Digests, Entry, HeldSet},
+    history::{self, Digests, HeldSet, HistoryEntry},
     oci::Revision,
     outside::{Scope, TrackedTree},
     pins::{self, Found},
@@ -144,7 +144,7 @@ impl Reading {
             head: None,
         });
         document.holds = history.holds().iter().map(hold_row).collect();
-        let listed = history.listed();
+        let listed = history.all_entries();
         let since = listed.iter().take_while(|entry| !entry.current);
         let unreadable = since.filter_map(|entry| {
             Some(UnreadableRow {
@@ -204,7 +204,7 @@ impl Reading {
         &mut self,
         config: &Config,
         gathered: &SiteHistory,
-        current: Option<&Entry>,
+        current: Option<&HistoryEntry>,
         cx: &Context,
     ) {
         const WHAT: &str = "pull_requests";
@@ -262,11 +262,11 @@ impl Reading {
 }
 
 /// The entry of the current set.
-fn current(history: &history::History) -> Option<&Entry> {
+fn current(history: &history::History) -> Option<&HistoryEntry> {
     history.entries().first().filter(|entry| entry.current)
 }
 
-fn set_row(entry: &Entry) -> SetRow {
+fn set_row(entry: &HistoryEntry) -> SetRow {
     SetRow {
         revision: entry.revision.as_ref().map(ToString::to_string),
         kind: entry.kind.as_str(),

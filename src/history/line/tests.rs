@@ -1,4 +1,4 @@
-//! Hand-written lines of sets, and random ones compared with a naive implementation of the rules.
+//! Hand-written lines of sets, and random lines compared with a naive implementation of the rules.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::{
     error::SourceText,
     git::{Branch, ObjectId},
     history::{
-        Entry, History, Hold, Known, Provenance,
-        log::{Parents, Said},
-        walk::{Content, Visited},
+        History, HistoryEntry, Hold, LineFacts, Provenance,
+        log::{CommitInfo, Parents},
+        walk::{Content, LineCommit},
     },
 };
 
@@ -28,8 +28,8 @@ fn revision(text: &str) -> Revision {
         .unwrap()
 }
 
-/// Images by blanks, the digests of each by commas: `a b` is one of each, `a,b -` two of the first
-/// and none of the second.
+/// A set with its images separated by spaces and the digests of each by commas: `a b` is one digest of
+/// each image, `a,b -` two of the first and none of the second.
 fn set(text: &str) -> Set {
     let digests = |image: &str| {
         image
@@ -42,7 +42,8 @@ fn set(text: &str) -> Set {
 }
 
 fn config(images: usize) -> Config {
-    let image = |at: usize| format!("  i{at}: {{ repository: r.example/i{at}, pins: 1 }}\n");
+    let image =
+        |index: usize| format!("  i{index}: {{ repository: r.example/i{index}, pins: 1 }}\n");
     let images: String = (0..images).map(image).collect();
     let text = format!("version: 1\nfiles: [x]\nrevision: {{ pattern: '.' }}\nimages:\n{images}");
     crate::config::parse(
@@ -55,60 +56,58 @@ fn config(images: usize) -> Config {
     .unwrap()
 }
 
-fn id(at: usize) -> ObjectId {
-    ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap()
+fn id(number: usize) -> ObjectId {
+    ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
 }
 
-/// A history of commits that have the set and, behind `@`, claim the revisions given: `a a@A`.
+/// A history of commits with a set and, after `@`, the claimed revisions: `a a@A`.
 fn history(commits: &[&str]) -> History {
     history_since(commits, false)
 }
 
-/// The same, where the clone may begin with the first commit.
-fn history_since(commits: &[&str], cut: bool) -> History {
-    let mut known = Known::default();
-    for (at, commit) in commits.iter().enumerate() {
+/// A history, of a shallow clone if `is_truncated`.
+fn history_since(commits: &[&str], is_truncated: bool) -> History {
+    let mut facts = LineFacts::default();
+    for (index, commit) in commits.iter().enumerate() {
         let (content, claims) = commit.split_once('@').unwrap_or((commit, ""));
         let content = set(content);
-        let number = known
-            .sets
-            .iter()
-            .position(|other| *other == content)
-            .unwrap_or_else(|| {
-                known.sets.push(content);
-                known.sets.len() - 1
-            });
+        let known = facts.sets.iter().position(|other| *other == content);
+        let number = known.unwrap_or_else(|| {
+            facts.sets.push(content);
+            facts.sets.len() - 1
+        });
         let claims: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
-        known.line.push(Point {
-            returns: false,
+        facts.points.push(Point {
+            has_rollback_title: false,
             set: Some(number),
-            glimpsed: Vec::new(),
+            partial_pins: Vec::new(),
             claims: claims.clone(),
         });
-        known.commits.push(Visited {
-            id: id(at),
+        facts.commits.push(LineCommit {
+            id: id(index),
             parents: Parents::default(),
-            said: Said::new("", "", b""),
+            info: CommitInfo::new("", "", b""),
             claims,
             content: Content::Changed(Vec::new()),
         });
     }
-    known.doubtful = cut.then_some(0).into_iter().collect();
-    let images = known.sets[0].0.len();
-    History::of(
+    if is_truncated {
+        facts.doubtful.insert(0);
+    }
+    let images = facts.sets[0].0.len();
+    History::from_facts(
         Branch {
             name: "origin/main".into(),
             tip: id(0),
         },
         config(images),
-        known,
+        facts,
     )
 }
 
-/// The entries in the order in which they happened: kind, revision, whether the set is available
-/// for rollback.
+/// The entries, oldest first: kind, revision, and `<` if the set is available for rollback.
 fn summary(history: &History) -> Vec<String> {
-    let one = |entry: &Entry| {
+    let line = |entry: &HistoryEntry| {
         let kind = entry.kind.as_str();
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
         format!(
@@ -116,15 +115,15 @@ fn summary(history: &History) -> Vec<String> {
             if entry.can_roll_back { " <" } else { "" }
         )
     };
-    history.entries().iter().rev().map(one).collect()
+    history.entries().iter().rev().map(line).collect()
 }
 
 fn is_held(history: &History, name: &str) -> bool {
-    matches!(history.held(&revision(name)), Hold::Held { .. })
+    matches!(history.hold(&revision(name)), Hold::Held { .. })
 }
 
 #[test]
-fn a_rollback_is_known_by_its_content_alone() {
+fn rollback_is_detected_by_its_content() {
     let history = history(&["a a@A", "b b@B", "b b", "a a"]);
     assert_eq!(
         summary(&history),
@@ -135,9 +134,9 @@ fn a_rollback_is_known_by_its_content_alone() {
 }
 
 #[test]
-fn a_hold_names_the_rollback_and_what_it_undid() {
+fn hold_contains_the_rollback_and_the_undone_entry() {
     let history = history(&["a a@A", "b b@B", "c c@C", "a a"]);
-    let Hold::Held { rollback, undone } = history.held(&revision("B")) else {
+    let Hold::Held { rollback, undone } = history.hold(&revision("B")) else {
         panic!()
     };
     assert_eq!((rollback.commit, undone.unwrap().commit), (id(3), id(1)));
@@ -145,7 +144,7 @@ fn a_hold_names_the_rollback_and_what_it_undid() {
 }
 
 #[test]
-fn holds_are_listed_by_their_rollback_and_newer_sets_first() {
+fn holds_are_listed_by_rollback_and_newest_first() {
     let commits = [
         "a a@A", "b b@B", "c c@C", "d d@D", "e e@E", "f f@F", "c c", "a a",
     ];
@@ -159,7 +158,7 @@ fn holds_are_listed_by_their_rollback_and_newer_sets_first() {
 }
 
 #[test]
-fn a_newer_set_ends_the_hold() {
+fn newer_set_ends_the_hold() {
     let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
     assert!(!is_held(&history, "B"));
     assert_eq!(
@@ -169,7 +168,7 @@ fn a_newer_set_ends_the_hold() {
 }
 
 #[test]
-fn going_forward_again_ends_the_hold_of_that_set_and_holds_the_other() {
+fn repeated_promotion_moves_the_hold_to_the_other_set() {
     let history = history(&["a a@A", "b b@B", "a a@A", "b b@B"]);
     assert_eq!(
         summary(&history),
@@ -179,17 +178,16 @@ fn going_forward_again_ends_the_hold_of_that_set_and_holds_the_other() {
 }
 
 #[test]
-fn an_image_that_is_added_by_hand_does_not_end_the_hold() {
-    let grown = history(&["a -@A", "b -@B", "a -", "a x"]);
-    assert!(is_held(&grown, "B"));
-    // Neither does a mixture of older digests.
+fn added_image_or_mixed_set_does_not_end_the_hold() {
+    let added = history(&["a -@A", "b -@B", "a -", "a x"]);
+    assert!(is_held(&added, "B"));
     let mixed = history(&["a a@A", "b b@B", "a a", "b a"]);
     assert!(is_held(&mixed, "B"));
     assert_eq!(summary(&mixed)[3], "manual -");
 }
 
 #[test]
-fn disagreeing_pins_are_not_a_promoted_set() {
+fn set_with_disagreeing_pins_is_not_promoted() {
     let history = history(&["a a@A", "a,b b@B", "b b@B"]);
     assert_eq!(summary(&history), ["promote A <", "manual -", "promote B"]);
     assert_eq!(history.entries()[1].images.len(), 1);
@@ -202,13 +200,13 @@ fn set_without_a_configured_image_is_not_available_for_rollback() {
 }
 
 #[test]
-fn of_a_revision_that_was_promoted_twice_the_latest_content_counts() {
+fn latest_content_of_a_revision_counts() {
     let history = history(&["a a@A", "b b@A", "c c@C"]);
     assert_eq!(summary(&history), ["promote A", "promote A <", "promote C"]);
 }
 
 #[test]
-fn pins_that_vanish_and_come_back_undo_nothing() {
+fn removed_and_restored_pins_hold_no_set() {
     let history = history(&["a a@A", "- -", "a a", "b b@B", "- -", "a a"]);
     assert_eq!(
         summary(&history)[..3],
@@ -216,7 +214,7 @@ fn pins_that_vanish_and_come_back_undo_nothing() {
     );
     assert!(is_held(&history, "B"));
     assert!(
-        events(&history.known.line[..3], &history.known.sets, false)
+        events(&history.facts.points[..3], &history.facts.sets, false)
             .held
             .is_empty()
     );
@@ -224,33 +222,34 @@ fn pins_that_vanish_and_come_back_undo_nothing() {
 }
 
 #[test]
-fn a_rollback_says_which_revision_it_went_back_to_where_nothing_else_does() {
-    let by_hand = history(&["a a", "b b@B", "a a@A"]);
-    assert_eq!(summary(&by_hand), ["manual -", "promote B <", "rollback A"]);
-    // What promoted it knows better.
+fn claim_of_a_rollback_is_used_without_a_promotion() {
+    let manual = history(&["a a", "b b@B", "a a@A"]);
+    assert_eq!(summary(&manual), ["manual -", "promote B <", "rollback A"]);
+    // The claim of the promotion takes precedence.
     let promoted = history(&["a a@A", "b b@B", "a a@Z"]);
     assert_eq!(summary(&promoted)[2], "rollback A");
-    assert!(!promoted.known.sets.is_empty());
-    let events = events(&promoted.known.line, &promoted.known.sets, false);
+    assert!(!promoted.facts.sets.is_empty());
+    let events = events(&promoted.facts.points, &promoted.facts.sets, false);
     assert_eq!(events.revisions[0], [revision("A")]);
 }
 
 #[test]
-fn a_commit_that_leaves_the_set_as_it_is_records_its_revision() {
+fn claim_without_a_change_records_the_revision() {
     let adopted = history(&["a a", "a a@A", "b b@B"]);
     assert_eq!(summary(&adopted), ["manual A <", "promote B"]);
     let digests = [("i0".to_owned(), digest("a"))].into();
     assert_eq!(adopted.revision_of(&digests), Some(&revision("A")));
-    // After a rollback to it by hand, too.
+    // After a manual rollback.
     let back = history(&["a a", "b b@B", "a a", "a a@A"]);
     assert_eq!(summary(&back), ["manual -", "promote B <", "rollback A"]);
-    // The set keeps that revision when it comes back.
+    // The revision remains after a rollback to the set.
     let again = history(&["a a", "a a@A", "b b@B", "a a"]);
     assert_eq!(summary(&again), ["manual A", "promote B <", "rollback A"]);
     // A set without pins has no revision.
     let empty = history(&["- -@Z", "- -@Z", "a a@A", "- -"]);
     assert_eq!(summary(&empty), ["promote A <", "manual -"]);
-    // What promoted it knows better; two claims name no revision; a mixture is no set of one.
+    // The claim of the promotion takes precedence, two claims are ambiguous, and a mixed set has no
+    // revision.
     for (line, expected) in [
         (["a a@A", "a a@Z", "b b@B"], "promote A <"),
         (["a a", "a a@AZ", "b b@B"], "manual -"),
@@ -261,7 +260,7 @@ fn a_commit_that_leaves_the_set_as_it_is_records_its_revision() {
 }
 
 #[test]
-fn a_set_that_lacks_an_image_or_mixes_digests_agrees_with_no_digests() {
+fn incomplete_or_mixed_set_agrees_with_no_digests() {
     let digests: crate::history::Digests = [("i0", "a"), ("i1", "b")]
         .map(|(image, build)| (image.to_owned(), digest(build)))
         .into();
@@ -272,18 +271,21 @@ fn a_set_that_lacks_an_image_or_mixes_digests_agrees_with_no_digests() {
             Provenance::Never,
             "{other}"
         );
-        assert!(matches!(history.held_set(&digests), Hold::Free), "{other}");
+        assert!(
+            matches!(history.hold_of_set(&digests), Hold::Free),
+            "{other}"
+        );
     }
     let history = history(&["x y", "a b", "x y"]);
     let found = history.provenance_of(&digests);
     assert!(matches!(found, Provenance::Found(_)), "{found:?}");
-    assert!(matches!(history.held_set(&digests), Hold::Held { .. }));
+    assert!(matches!(history.hold_of_set(&digests), Hold::Held { .. }));
     let other = [("i0", "a"), ("i1", "c")].map(|(image, build)| (image.to_owned(), digest(build)));
-    assert!(matches!(history.held_set(&other.into()), Hold::Free));
+    assert!(matches!(history.hold_of_set(&other.into()), Hold::Free));
 }
 
 #[test]
-fn digests_have_the_revision_of_no_mixed_set() {
+fn digests_do_not_have_the_revision_of_a_mixed_set() {
     let digests = [("i1".to_owned(), digest("b"))].into();
     let mixed = history(&["a,c b", "x y", "a,c b@R"]);
     assert_eq!(mixed.entries()[0].revision, Some(revision("R")));
@@ -293,7 +295,7 @@ fn digests_have_the_revision_of_no_mixed_set() {
 }
 
 #[test]
-fn the_set_that_a_shallow_clone_begins_with_was_pinned() {
+fn first_set_of_a_shallow_clone_has_provenance() {
     let digests = |builds: [&str; 2]| {
         ["i0", "i1"]
             .iter()
@@ -314,33 +316,36 @@ fn the_set_that_a_shallow_clone_begins_with_was_pinned() {
 }
 
 #[test]
-fn a_branch_without_pins_has_no_current_set() {
+fn branch_without_pins_has_no_current_set() {
     let emptied = history(&["a a@A", "- -"]);
     assert_eq!(summary(&emptied), ["promote A <", "manual -"]);
     assert!(history(&["- -", "- -"]).entries().is_empty());
 }
 
 #[test]
-fn first_set_of_a_truncated_line_has_no_author() {
+fn first_set_of_a_truncated_line_requires_a_claim() {
     let history = history(&["a a", "b b@B", "a a"]);
-    let events = events(&history.known.line, &history.known.sets, true);
+    let events = events(&history.facts.points, &history.facts.sets, true);
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Rollback]);
     assert_eq!(events.held.len(), 1);
-    // Unless it says so.
+    // With a claim.
     let history = self::history(&["a a@A", "b b@B"]);
-    let events = self::events(&history.known.line, &history.known.sets, true);
+    let events = self::events(&history.facts.points, &history.facts.sets, true);
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Promote]);
 }
 
 #[test]
-fn the_revision_of_a_set_is_that_of_the_images_in_common() {
+fn revision_is_found_by_the_common_images() {
     let history = history(&["a a@A", "b b@B", "b x"]);
-    let named =
-        |r: &str, i1: &str| [("i0".to_owned(), digest(r)), ("i1".to_owned(), digest(i1))].into();
-    assert_eq!(history.revision_of(&named("a", "a")), Some(&revision("A")));
-    assert_eq!(history.revision_of(&named("b", "x")), None);
+    let digests =
+        |i0: &str, i1: &str| [("i0".to_owned(), digest(i0)), ("i1".to_owned(), digest(i1))].into();
+    assert_eq!(
+        history.revision_of(&digests("a", "a")),
+        Some(&revision("A"))
+    );
+    assert_eq!(history.revision_of(&digests("b", "x")), None);
     assert_eq!(
         history.revision_of(&[("i0".to_owned(), digest("b"))].into()),
         Some(&revision("B"))
@@ -348,7 +353,7 @@ fn the_revision_of_a_set_is_that_of_the_images_in_common() {
     assert_eq!(history.revision_of(&super::super::Digests::new()), None);
 }
 
-/// The rules again, each read off the whole line at once.
+/// A naive implementation, in which each rule reads the whole line.
 mod oracle {
     use super::*;
 
@@ -422,7 +427,7 @@ mod oracle {
 
 proptest! {
     #[test]
-    fn kinds_holds_and_targets_agree_with_the_rules_read_naively(
+    fn entries_and_holds_equal_the_naive_implementation(
         picks in proptest::collection::vec((0..7_usize, proptest::option::of(0..4_usize)), 1..24)
     ) {
         let sets = ["- -", "a a", "b b", "c c", "a -", "a,b b", "a b"];
@@ -448,7 +453,7 @@ proptest! {
             prop_assert_eq!(entry.can_roll_back, back && changes[at].set != *tip);
             prop_assert_eq!(entry.current, at + 1 == changes.len() && !tip.is_empty());
         }
-        for (number, content) in history.known.sets.iter().enumerate() {
+        for (number, content) in history.facts.sets.iter().enumerate() {
             let held = history.events.held.contains_key(&number);
             prop_assert_eq!(held, oracle::held(&changes, content, &line), "{:?}", content);
         }

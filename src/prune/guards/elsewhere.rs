@@ -21,7 +21,7 @@ use crate::{
     error::{Class, Error},
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects, Remote},
-    history::{self, LARGEST_CONFIG, parse_config},
+    history::{self, MAX_CONFIG_SIZE, parse_config},
     oci::{Digest, Repository},
     pins::{Finder, mentions, read_whole},
     prune::Text,
@@ -173,7 +173,7 @@ impl ForeignRepository {
         found: &mut ForeignProtection,
     ) -> Result<(), Error> {
         let mut files: BTreeMap<Vec<u8>, BTreeSet<ObjectId>> = BTreeMap::new();
-        history::contents(&self.git, tips, |path, blob| {
+        history::each_blob(&self.git, tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
         })?;
         let rules = Rules::read(&self.git, &files, config)?;
@@ -253,7 +253,7 @@ impl Rules {
             let directory = path[..path.len() - name.len()].to_vec();
             for blob in blobs {
                 let parsed = objects
-                    .blob(*blob, LARGEST_CONFIG)?
+                    .blob(*blob, MAX_CONFIG_SIZE)?
                     .and_then(|bytes| parse_config(bytes, config).ok());
                 match parsed {
                     Some(then) => {

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::Config,
     git::ObjectId,
-    history::{Entry, History},
+    history::{History, HistoryEntry},
     untrusted::plain,
 };
 
@@ -37,7 +37,7 @@ pub struct Facts<'f> {
     /// The history.
     pub history: &'f History,
     /// The entries to list, newest first.
-    pub listed: &'f [Entry],
+    pub listed: &'f [HistoryEntry],
     /// How many there are beyond a limit.
     pub total: usize,
     /// What each entry's commit changed.

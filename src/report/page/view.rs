@@ -8,7 +8,7 @@ use super::{Facts, SCRIPT, STYLE, SetDiff, source_hash};
 use crate::{
     config::number,
     git::ObjectId,
-    history::{Digests, Entry, HeldSet, History, Kind},
+    history::{Digests, HeldSet, History, HistoryEntry, Kind},
     oci::Revision,
     report::{
         dates::{between, shown},
@@ -112,13 +112,13 @@ struct Relations<'f> {
     listed: HashSet<ObjectId>,
     held: HashSet<ObjectId>,
     /// For each commit whose set a rollback undid, that rollback.
-    undone: HashMap<ObjectId, &'f Entry>,
+    undone: HashMap<ObjectId, &'f HistoryEntry>,
     /// For each rollback, the entry whose set it brought back.
-    back: HashMap<ObjectId, &'f Entry>,
+    back: HashMap<ObjectId, &'f HistoryEntry>,
     /// For each entry with a known set, the next newer one.
-    next: HashMap<ObjectId, &'f Entry>,
+    next: HashMap<ObjectId, &'f HistoryEntry>,
     /// For each entry, the one before.
-    before: HashMap<ObjectId, &'f Entry>,
+    before: HashMap<ObjectId, &'f HistoryEntry>,
 }
 
 impl Page {
@@ -203,7 +203,7 @@ impl<'f> Relations<'f> {
     }
 
     /// Which rollback undid which entries, and what it brought back.
-    fn rollbacks(&mut self, entries: &'f [Entry]) {
+    fn rollbacks(&mut self, entries: &'f [HistoryEntry]) {
         // The latest entry so far with these digests, by its place; entries come oldest first.
         let mut last: HashMap<&Digests, usize> = HashMap::new();
         for (at, entry) in entries.iter().enumerate().rev() {
@@ -218,7 +218,7 @@ impl<'f> Relations<'f> {
         }
     }
 
-    fn link(&self, entry: &Entry) -> EntryLink {
+    fn link(&self, entry: &HistoryEntry) -> EntryLink {
         EntryLink {
             id: id(entry),
             text: entry.commit.short(),
@@ -228,7 +228,7 @@ impl<'f> Relations<'f> {
         }
     }
 
-    fn set(&self, entry: &Entry) -> SetOfPage {
+    fn set(&self, entry: &HistoryEntry) -> SetOfPage {
         let commit = entry.commit;
         let revision = entry.revision.as_ref().map(Revision::as_str);
         let (mut diff, mut files, mut without_diff) = (None, String::new(), None);
@@ -241,12 +241,12 @@ impl<'f> Relations<'f> {
             None => {}
         }
         let live = self.next.get(&commit);
-        let link = |entry: &&Entry| self.link(entry);
+        let link = |entry: &&HistoryEntry| self.link(entry);
         let number = entry.pull_request;
         let address = self.facts.pull_requests.zip(number);
         SetOfPage {
             id: id(entry),
-            kind: entry.shown_kind(),
+            kind: entry.kind_name(),
             revision: revision.map(ToOwned::to_owned),
             short_revision: revision.map_or_else(String::new, |revision| {
                 abbreviated(revision, &self.revisions)
@@ -273,7 +273,7 @@ impl<'f> Relations<'f> {
         }
     }
 
-    fn images(&self, entry: &Entry) -> Vec<ImageOfSet> {
+    fn images(&self, entry: &HistoryEntry) -> Vec<ImageOfSet> {
         if entry.unreadable.is_some() {
             return Vec::new();
         }
@@ -315,6 +315,6 @@ impl DiffRun {
     }
 }
 
-fn id(entry: &Entry) -> String {
+fn id(entry: &HistoryEntry) -> String {
     format!("set-{}", entry.commit.short())
 }

@@ -19,7 +19,7 @@ use crate::{
     fleet::FleetOutcome,
     forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
     git::{Branch, ObjectId},
-    history::{CommitShown, History, NoOrder, Order, RecentLine},
+    history::{History, Order, PathCommit, PathHistory, UnknownOrder},
     pins::Found,
     plan::Plan,
     pull_request::{Base, Marker, MarkerKind},
@@ -263,8 +263,8 @@ impl Walk<'_> {
                 let orders = &self.orders;
                 orders.order(&*self.reader, self.revision, pinned).await?
             }
-            _ if history.shallow => Order::Unknown(NoOrder::Shallow),
-            _ => Order::Unknown(NoOrder::NotInHistory),
+            _ if history.shallow => Order::Unknown(UnknownOrder::Shallow),
+            _ => Order::Unknown(UnknownOrder::NotInHistory),
         };
         let suffice = self.rules.history == FleetHistory::Recent;
         Ok(SiteHistory::of_last_commits(history, order, suffice))
@@ -285,7 +285,7 @@ fn read_history(
     };
     let mut commits = Vec::new();
     for commit in &recent.commits {
-        commits.push(CommitShown {
+        commits.push(PathCommit {
             id: id(&commit.id)?,
             date: &commit.date,
             author: &commit.author,
@@ -293,21 +293,21 @@ fn read_history(
             files: &commit.files,
         });
     }
-    let contents = |id: &str| {
+    let blob = |id: &str| {
         let older = recent.contents.get(id).map(Vec::as_slice);
         older.or_else(|| head.base.blob(id))
     };
-    let line = RecentLine {
+    let line = PathHistory {
         branch: Branch {
             name: member.state.base.clone(),
             tip: id(&member.state.head.commit)?,
         },
         commits,
-        whole: recent.whole,
-        contents: &contents,
+        is_complete: recent.whole,
+        blob: &blob,
         exists: &|path: &Path| head.files.has_chart(path),
         own_rollbacks: &member.own_rollbacks,
     };
-    History::of_recent(&member.config, &line)
+    History::from_path_history(&member.config, &line)
         .map_err(|missing| Error::unavailable(what(), missing.to_string()).into())
 }

@@ -8,7 +8,7 @@ use crate::{
     config::Fleet,
     error::Error,
     forge::fleet::{FleetReader, RepositoryName},
-    history::{NoOrder, Order},
+    history::{Order, UnknownOrder},
     oci::{Revision, is_hex},
     pull_request::reconcile::RevisionAge,
 };
@@ -44,7 +44,7 @@ impl Orders {
             return Ok(Order::Same);
         }
         let Some(source) = &self.source else {
-            return Ok(Order::Unknown(NoOrder::NoSource { pinned }));
+            return Ok(Order::Unknown(UnknownOrder::NoSource { pinned }));
         };
         let older = self
             .is_ancestor(reader, revision.as_str(), pinned.as_str())
@@ -52,7 +52,7 @@ impl Orders {
         Ok(match older {
             Some(true) => Order::Older { pinned },
             Some(false) => Order::NotOlder { pinned },
-            None => Order::Unknown(NoOrder::NotInSource {
+            None => Order::Unknown(UnknownOrder::NotInSource {
                 pinned,
                 repository: source.to_string(),
             }),

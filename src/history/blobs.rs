@@ -1,14 +1,14 @@
 //! The pins of the blobs of past commits.
 //!
 //! The pins of a file to which places apply depend on the configuration of its commit, so one blob may
-//! be read several times, once for each configuration. git sends the blobs while the walk continues, and
-//! the thread that receives them takes the readings of each from here.
+//! have a reading for each configuration. git sends the blobs while the walk continues, and the thread
+//! that receives them looks up the readings of each in [`Readings`].
 
 use std::{
     collections::{BTreeSet, HashMap},
     io::{self, Read},
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -17,8 +17,8 @@ use crate::{
     pins::{FilePlaces, FileScanner, Finder, Scan, mentions, read_whole},
 };
 
-/// The pins of one blob: the index of the image and the digest, sorted, each once.
-pub(super) type Scanned = Vec<(usize, Digest)>;
+/// The distinct pins of one blob: the index of the image and the digest, sorted.
+pub(super) type PinList = Vec<(usize, Digest)>;
 
 /// A blob with its reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,22 +28,22 @@ pub(super) struct Blob {
     pub(super) reading: Option<usize>,
 }
 
-/// The pins of a blob, or the reason why they are unknown.
+/// The pins of a blob, and the reason if they are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct BlobPins {
-    pub(super) pins: Scanned,
-    /// The location and the reason of a refused entry (`LINE:COLUMN: reason`), or the reason why the blob
-    /// cannot be read.
+    pub(super) pins: PinList,
+    /// The location and the reason of a refused entry (`LINE:COLUMN: reason`), or the reason for which the
+    /// blob cannot be read.
     pub(super) refused: Option<Arc<str>>,
 }
 
 /// The pins of all blobs.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
-    /// Blobs without pins are left out.
+pub(super) struct ScannedBlobs {
+    /// The pins of each blob, except blobs without pins.
     pub(super) pins: HashMap<Blob, BlobPins>,
     /// Every digest in a blob to which a place applies, or that is too large.
-    pub(super) in_places: BTreeSet<Digest>,
+    pub(super) place_digests: BTreeSet<Digest>,
 }
 
 /// The readings of a walk, shared with the thread that receives the blobs.
@@ -55,10 +55,10 @@ pub(super) struct Readings {
 #[derive(Default)]
 struct Shared {
     /// The readings of the requested blobs.
-    wanted: HashMap<ObjectId, Vec<Option<usize>>>,
+    requested: HashMap<ObjectId, Vec<Option<usize>>>,
     numbers: HashMap<(String, FilePlaces), usize>,
     readings: Vec<(FileScanner, FilePlaces)>,
-    contents: Contents,
+    blobs: ScannedBlobs,
 }
 
 impl Readings {
@@ -73,7 +73,7 @@ impl Readings {
         if places.is_empty() {
             return None;
         }
-        let shared = &mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &mut *self.lock();
         let next = shared.readings.len();
         let number = shared
             .numbers
@@ -86,68 +86,73 @@ impl Readings {
     }
 
     /// Adds a reading for a blob that is about to be requested.
-    pub(super) fn want(&self, blob: Blob) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.wanted.entry(blob.id).or_default().push(blob.reading);
+    pub(super) fn request(&self, blob: Blob) {
+        let mut shared = self.lock();
+        let readings = shared.requested.entry(blob.id).or_default();
+        readings.push(blob.reading);
     }
 
     /// Returns the function that reads the received blobs.
     pub(super) fn reader(
         &self,
         finder: Finder,
-    ) -> impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<Scanned>> + Send + 'static {
+    ) -> impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<PinList>> + Send + 'static {
         let readings = self.clone();
         let mut buffer = Vec::new();
         move |id, content| {
-            let wanted = readings.take(id);
-            if wanted.is_empty() {
+            let requested = readings.take_requested(id);
+            if requested.is_empty() {
                 return Ok(None);
             }
-            let places: Vec<_> = wanted.iter().copied().flatten().collect();
             match read_whole(&mut *content, &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     // The pins are unknown, so every digest may be one.
                     let whole = buffer.as_slice().chain(content);
-                    readings.add_mentions(whole)?;
-                    for reading in wanted {
-                        readings.refuse(Blob { id: *id, reading }, &error);
+                    readings.add_place_digests(whole)?;
+                    for reading in requested {
+                        readings.add_too_large(Blob { id: *id, reading }, &error);
                     }
                     return Ok(None);
                 }
-                read => read?,
+                result => result?,
             }
-            for (number, (scanner, places)) in places.iter().zip(readings.scanners(&places)) {
+            let numbers: Vec<_> = requested.iter().copied().flatten().collect();
+            for (number, (scanner, places)) in numbers.iter().zip(readings.scanners(&numbers)) {
                 let reading = Some(*number);
                 readings.add(Blob { id: *id, reading }, &scanner.scan(&buffer, &places));
             }
-            if !places.is_empty() {
-                readings.add_mentions(buffer.as_slice())?;
+            if !numbers.is_empty() {
+                readings.add_place_digests(buffer.as_slice())?;
             }
-            let plain = wanted
-                .contains(&None)
-                .then(|| scanned(&finder.scan(&buffer)));
-            Ok(plain.filter(|found| !found.is_empty()))
+            if !requested.contains(&None) {
+                return Ok(None);
+            }
+            let pins = pin_list(&finder.scan(&buffer));
+            Ok((!pins.is_empty()).then_some(pins))
         }
     }
 
     /// The pins of all blobs; `plain` are those of blobs to which no place applies.
-    pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut contents = mem::take(&mut shared.contents);
-        contents.pins.extend(plain.into_iter().map(|(id, pins)| {
+    pub(super) fn into_blobs(self, plain: HashMap<ObjectId, PinList>) -> ScannedBlobs {
+        let mut blobs = mem::take(&mut self.lock().blobs);
+        for (id, pins) in plain {
             let refused = None;
-            (Blob { id, reading: None }, BlobPins { pins, refused })
-        }));
-        contents
+            let blob = Blob { id, reading: None };
+            blobs.pins.insert(blob, BlobPins { pins, refused });
+        }
+        blobs
     }
 
-    fn take(&self, id: &ObjectId) -> Vec<Option<usize>> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.wanted.remove(id).unwrap_or_default()
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_requested(&self, id: &ObjectId) -> Vec<Option<usize>> {
+        self.lock().requested.remove(id).unwrap_or_default()
     }
 
     fn scanners(&self, numbers: &[usize]) -> Vec<(FileScanner, FilePlaces)> {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.lock();
         numbers
             .iter()
             .map(|number| shared.readings[*number].clone())
@@ -156,48 +161,41 @@ impl Readings {
 
     fn add(&self, blob: Blob, scan: &Scan) {
         let refused = scan.refused.first().map(|refused| {
-            let (line, column, why) = (refused.line, refused.column, &refused.why);
-            format!("{line}:{column}: {why}").into()
+            let (line, column, reason) = (refused.line, refused.column, &refused.why);
+            format!("{line}:{column}: {reason}").into()
         });
-        let pins = scanned(scan);
-        if pins.is_empty() && refused.is_none() {
-            return;
+        let pins = pin_list(scan);
+        if !pins.is_empty() || refused.is_some() {
+            let mut shared = self.lock();
+            shared.blobs.pins.insert(blob, BlobPins { pins, refused });
         }
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared
-            .contents
-            .pins
-            .insert(blob, BlobPins { pins, refused });
     }
 
-    /// Adds a blob that is too large.
-    fn refuse(&self, blob: Blob, error: &io::Error) {
+    fn add_too_large(&self, blob: Blob, error: &io::Error) {
         let refused = BlobPins {
-            pins: Scanned::new(),
+            pins: PinList::new(),
             refused: Some(format!(" {error}").into()),
         };
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.contents.pins.insert(blob, refused);
+        self.lock().blobs.pins.insert(blob, refused);
     }
 
-    fn add_mentions(&self, content: impl Read) -> io::Result<()> {
+    fn add_place_digests(&self, content: impl Read) -> io::Result<()> {
         let mentions = mentions(content, &mut Vec::new())?;
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let digests = mentions.iter().map(|mention| mention.digest);
-        shared.contents.in_places.extend(digests);
+        self.lock().blobs.place_digests.extend(digests);
         Ok(())
     }
 }
 
-fn scanned(scan: &Scan) -> Scanned {
-    let mut found: Scanned = scan
+fn pin_list(scan: &Scan) -> PinList {
+    let mut pins: PinList = scan
         .pins
         .iter()
         .map(|pin| (pin.image, pin.digest))
         .collect();
-    found.sort_unstable();
-    found.dedup();
-    found
+    pins.sort_unstable();
+    pins.dedup();
+    pins
 }
 
 #[cfg(test)]
@@ -222,8 +220,8 @@ places:
         Digest::from_hex(&digit.to_string().repeat(64)).unwrap()
     }
 
-    fn id(at: usize) -> ObjectId {
-        ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap()
+    fn id(number: usize) -> ObjectId {
+        ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
     }
 
     #[test]
@@ -244,12 +242,12 @@ places:
         assert_eq!(readings.number("a", &scanner, FilePlaces::default()), None);
 
         let mut reader = readings.reader(Finder::new(&config.images));
-        let mut read = |at: usize, wanted: &[Option<usize>], text: &str| {
-            for reading in wanted {
-                let (id, reading) = (id(at), *reading);
-                readings.want(Blob { id, reading });
+        let mut read = |number: usize, requested: &[Option<usize>], text: &str| {
+            for reading in requested {
+                let (id, reading) = (id(number), *reading);
+                readings.request(Blob { id, reading });
             }
-            reader(&id(at), &mut text.as_bytes()).unwrap()
+            reader(&id(number), &mut text.as_bytes()).unwrap()
         };
         let (a, b, c) = (digest('a'), digest('b'), digest('c'));
         let text = format!("a: r.example/fix@{b}\nfix: {{ digest: '{a}' }}\n");
@@ -258,7 +256,7 @@ places:
             read(1, &[Some(0), None, Some(1)], &text),
             Some(vec![(0, b)])
         );
-        // The second request found nothing left to read.
+        // The requests of a blob are served once.
         assert_eq!(read(1, &[], &text), None);
         assert_eq!(read(2, &[Some(1)], &text), None);
         let whole = format!("r.example/fix@{a} {c}");
@@ -266,12 +264,10 @@ places:
         assert_eq!(read(4, &[Some(0)], &twice), None);
         assert_eq!(read(5, &[Some(0), None], "fix: {}"), None);
 
-        let contents = readings.clone().into_contents(HashMap::new());
-        let pins = |at, reading| {
-            let found = contents.pins.get(&Blob {
-                id: id(at),
-                reading,
-            });
+        let blobs = readings.clone().into_blobs(HashMap::new());
+        let pins = |number, reading| {
+            let id = id(number);
+            let found = blobs.pins.get(&Blob { id, reading });
             found.map(|found| (found.pins.clone(), found.refused.is_some()))
         };
         let both = Some((vec![(0, a), (0, b)], false));
@@ -280,7 +276,7 @@ places:
             [(); 3].map(|()| both.clone())
         );
         assert_eq!(pins(4, Some(0)), Some((Vec::new(), true)));
-        assert_eq!(contents.pins.len(), 4);
-        assert_eq!(contents.in_places, BTreeSet::from([a, b]));
+        assert_eq!(blobs.pins.len(), 4);
+        assert_eq!(blobs.place_digests, BTreeSet::from([a, b]));
     }
 }
