@@ -204,22 +204,6 @@ impl Context {
     }
 }
 
-/// The error of a name that no image has; `what` names the option.
-pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), Errors> {
-    if config.image(name).is_some() {
-        return Ok(());
-    }
-    let known: Vec<_> = config
-        .images
-        .iter()
-        .map(|image| image.name.as_str())
-        .collect();
-    Err(usage(format!(
-        "{what}unknown image `{name}`; configured: {}",
-        known.join(", ")
-    )))
-}
-
 fn no_config(directory: &Path) -> Errors {
     let message = format!(
         "{FILE_NAME} not found in {} or any directory above it",

@@ -22,7 +22,7 @@ use crate::{
         table::{Align, aligned},
     },
     untrusted::plain,
-    workflow::{Done, Finished, Intent, Options},
+    workflow::{Effect, Intent, Options, RunResult},
 };
 
 /// How people see what changes.
@@ -48,7 +48,7 @@ impl Shown {
 
 /// Shows the result of a run in the chosen format.
 pub(super) fn finished(
-    finished: &Finished,
+    finished: &RunResult,
     options: &Options,
     shown: Shown,
     cx: &mut Context,
@@ -76,7 +76,7 @@ pub(super) fn finished(
     }
 }
 
-fn print_human(finished: &Finished, options: &Options, shown: Shown, output: &mut Output) {
+fn print_human(finished: &RunResult, options: &Options, shown: Shown, output: &mut Output) {
     let document = &finished.document;
     output.print(table(document));
     print_checks(&document.checks, &finished.config, output);
@@ -95,7 +95,7 @@ fn print_human(finished: &Finished, options: &Options, shown: Shown, output: &mu
     }
 }
 
-fn print_github(finished: &Finished, options: &Options, output: &mut Output) {
+fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
     let document = &finished.document;
     let annotations = annotations::checks(&document.checks, &finished.config, &output.directory);
     output.annotate(&annotations);
@@ -214,7 +214,7 @@ fn table(document: &PlanDocument) -> String {
 }
 
 /// The closing line: what was done, and what may be done next.
-fn closing(finished: &Finished, options: &Options) -> String {
+fn closing(finished: &RunResult, options: &Options) -> String {
     let document = &finished.document;
     let pins: usize = document.files.iter().map(|file| file.pins).sum();
     let count = format!(
@@ -238,17 +238,17 @@ fn closing(finished: &Finished, options: &Options) -> String {
     if let (false, Some(skip)) = (failed, skipped) {
         return format!("skipped: {}", plain(&skip.detail));
     }
-    match &finished.done {
-        Done::Committed(id) => format!(
+    match &finished.effect {
+        Effect::Committed(id) => format!(
             "\ncommitted: {count}, as {}; publish the commit with: git push",
             id.short()
         ),
-        Done::Applied => format!(
+        Effect::Applied => format!(
             "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
             plain(&document.title),
             plain(&document.revision)
         ),
-        Done::Begun if failed => "the pull request is incomplete; run the command again".to_owned(),
+        Effect::Begun if failed => "the pull request is incomplete; run the command again".to_owned(),
         _ if failed => "nothing was changed".to_owned(),
         _ if !document.changed && options.intent == (Intent::Apply { commit: true }) => {
             "\nnothing to do: every pin is already at this revision; nothing was committed; run `git status` \
@@ -258,7 +258,7 @@ fn closing(finished: &Finished, options: &Options) -> String {
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()
         }
-        Done::Rehearsed => {
+        Effect::PullRequestShown => {
             let branch = plain(&document.branch);
             format!(
                 "\ndry run: nothing was changed; the pull request of {branch} would change {count}"

@@ -44,10 +44,10 @@ pub(super) fn watch(
     let ending = Arc::new(AtomicBool::new(false));
     let begun = Arc::clone(&ending);
     let report = move |event: &Event<'_>| match event {
-        Event::Waits => stderr.write(
+        Event::Wait => stderr.write(
             "interrupted: waiting for the current step to end; interrupt again to end now\n",
         ),
-        Event::Ends {
+        Event::Exit {
             signal,
             changed,
             printed,

@@ -44,32 +44,26 @@ fn variable(text: &str) -> Result<String, String> {
     }
 }
 
-/// Tokens for the forge (docs/forges.md, "Token"); each also with `_FILE`.
-pub const FORGE_TOKENS: [&str; 4] = [
-    "REPIN_FORGE_TOKEN",
-    "GITHUB_TOKEN",
-    "GH_TOKEN",
-    "GITEA_TOKEN",
+/// The variables with a token for the forge (docs/forges.md, "Token"), each with the one for a file.
+pub const FORGE_TOKENS: [[&str; 2]; 4] = [
+    ["REPIN_FORGE_TOKEN", "REPIN_FORGE_TOKEN_FILE"],
+    ["GITHUB_TOKEN", "GITHUB_TOKEN_FILE"],
+    ["GH_TOKEN", "GH_TOKEN_FILE"],
+    ["GITEA_TOKEN", "GITEA_TOKEN_FILE"],
 ];
 
-/// Variables with the credentials of the job: a configuration cannot pass them on, and child
+/// The variables with the credentials of the job: a configuration cannot pass them on, and child
 /// processes that need none do not receive them.
-pub const JOB_SECRETS: [&str; 14] = [
-    "REPIN_FORGE_TOKEN",
-    "REPIN_FORGE_TOKEN_FILE",
-    "GITHUB_TOKEN",
-    "GITHUB_TOKEN_FILE",
-    "GH_TOKEN",
-    "GH_TOKEN_FILE",
-    "GITEA_TOKEN",
-    "GITEA_TOKEN_FILE",
-    "FORGEJO_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_URL",
-    "ACTIONS_RUNTIME_TOKEN",
-    "CI_JOB_TOKEN",
-    "DOCKER_AUTH_CONFIG",
-];
+pub fn job_secrets() -> impl Iterator<Item = &'static str> {
+    FORGE_TOKENS.into_iter().flatten().chain([
+        "FORGEJO_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_RUNTIME_TOKEN",
+        "CI_JOB_TOKEN",
+        "DOCKER_AUTH_CONFIG",
+    ])
+}
 
 /// The name of a variable whose value is handed on: to another repository's server, or to a
 /// container. Whoever may edit the configuration must not receive what the job holds for itself.
@@ -77,12 +71,11 @@ fn handed_on(g: &ErrorCollector) -> impl Fn(&str) -> Result<String, String> {
     let of_the_past = g.is_of_the_past();
     move |text| {
         let name = text.to_ascii_uppercase();
-        let plain = name.strip_suffix("_FILE").unwrap_or(&name);
-        let belongs = if FORGE_TOKENS.contains(&plain) {
+        let belongs = if FORGE_TOKENS.as_flattened().contains(&name.as_str()) {
             "is a token for the forge"
         } else if name == "DOCKER_AUTH_CONFIG" {
             "holds credentials for registries"
-        } else if name.starts_with("ACTIONS_") || JOB_SECRETS.contains(&name.as_str()) {
+        } else if name.starts_with("ACTIONS_") || job_secrets().any(|secret| secret == name) {
             "belongs to the job"
         } else {
             return variable(text);

@@ -30,11 +30,11 @@ use crate::{
 pub(crate) use beneath::{OpenDirectory, Unopened};
 pub use blocks::{
     AlsoPinned, CHART, CommentPolicy, CommitBinding, Engine, FORGE_TOKENS, Fleet, FleetHistory,
-    Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, JOB_SECRETS, KUSTOMIZATIONS,
-    KeysRule, Kind, LogRule, MergeMethod, OwnPolicy, Owner, PathsFrom, PinPlace, PlaceKind, Prune,
-    PruneBackend, Requirement, RootKind, RootSource, Runner, Sign, SignedSubject, Signer,
-    SignerIdentity, Since, Smoke, Step, SubjectName, Triggers, Verify, WhenUnconfigured,
-    above_templates, is_owner_name, looking_into,
+    Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, KUSTOMIZATIONS, KeysRule, Kind,
+    LogRule, MergeMethod, OwnPolicy, Owner, PathsFrom, PinPlace, PlaceKind, Prune, PruneBackend,
+    Requirement, RootKind, RootSource, Runner, Sign, SignedSubject, Signer, SignerIdentity, Since,
+    Smoke, Step, SubjectName, Triggers, Verify, WhenUnconfigured, above_templates, is_owner_name,
+    job_secrets, looking_into,
 };
 pub use checked::{
     ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,

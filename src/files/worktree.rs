@@ -17,7 +17,7 @@ use ignore::{DirEntry, WalkBuilder};
 
 use super::{OpenFile, Visitor};
 use crate::{
-    config::{Globs, OpenDirectory, RelPath},
+    config::{Glob, Globs, OpenDirectory, RelPath},
     error::{Error, Errors},
 };
 
@@ -316,6 +316,19 @@ impl WorkTree {
 }
 
 impl Listing {
+    /// The globs that match neither a file nor a hazard.
+    pub fn unmatched(&self, globs: &Globs) -> Vec<Glob> {
+        let mut unmatched = globs.included();
+        let hazards = self.hazards.iter().map(|(path, _)| path);
+        for path in self.files.iter().chain(hazards) {
+            if unmatched.is_empty() {
+                break;
+            }
+            unmatched.retain(|glob| !glob.matches(path.as_path()));
+        }
+        unmatched.into_iter().cloned().collect()
+    }
+
     fn add(&mut self, path: RelPath, hazard: Option<Hazard>) {
         match hazard {
             None => self.files.push(path),

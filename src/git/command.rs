@@ -27,7 +27,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{GitError, location::Location};
-use crate::config::JOB_SECRETS;
+use crate::config::job_secrets;
 
 /// Variables that redirect git, or change the meaning of what it is asked or answers.
 const SCRUBBED: &[&str] = &[
@@ -271,7 +271,7 @@ pub(super) fn prepare(program: &OsStr, place: &Location, mode: Mode) -> Command 
 
 /// Removes the tokens of the job from the environment of a process that needs none.
 pub(super) fn remove_job_secrets(command: &mut Command) {
-    for name in JOB_SECRETS {
+    for name in job_secrets() {
         command.env_remove(name);
     }
 }

@@ -126,16 +126,8 @@ impl Search<'_> {
 impl Found {
     /// The result for a listing whose files are not searched yet.
     fn new(listing: Listing, config: &Config) -> Self {
-        let mut unmatched = config.scanned.included();
-        let hazards = listing.hazards.iter().map(|(path, _)| path);
-        for path in listing.files.iter().chain(hazards) {
-            if unmatched.is_empty() {
-                break;
-            }
-            unmatched.retain(|glob| !glob.matches(path.as_path()));
-        }
         Self {
-            unmatched: unmatched.into_iter().cloned().collect(),
+            unmatched: listing.unmatched(&config.scanned),
             hazards: listing.hazards,
             files: listing.files,
             ..Self::default()

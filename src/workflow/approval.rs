@@ -1,13 +1,12 @@
-//! What permits `wait` to merge a pull request: the set that its branch belongs to, approved again by
-//! this run, or two configured branches.
+//! The permission of `wait` to merge a pull request: the set of its branch, approved again by this run,
+//! or two configured branches.
 //!
 //! The marker in the text only finds the candidate. The set is verified as its promotion or rollback
 //! would verify it now: with the configuration and the files of the base branch, and with tags that
 //! are resolved in this run.
 
 use super::{
-    Goal, Intent, Services, Stop, Unconfigured, images, kept_moving, plan_of,
-    site::{BranchHead, Opened, Site, Target},
+    Goal, Services, Stop, Unconfigured, base_kept_moving, image_rows, plan, site::BranchSite,
 };
 use crate::{
     checks::{Approved, Overrides, Status},
@@ -24,29 +23,23 @@ use crate::{
     untrusted::plain,
 };
 
-/// What a pull request is, as far as its merge is concerned.
+/// A pull request that may be merged.
 pub enum Candidate {
     /// It has no marker, so repin does not merge it.
     Unmarked,
-    /// Its marker or its branch is that of a set, and it must not be merged, for this reason.
+    /// It has the marker or the branch of a set, and must not be merged, for this reason.
     Refused(Error),
     /// Its set could not be verified, for this reason.
     Unverified(Error),
     /// It merges one configured branch into another.
-    Branches {
-        /// The source branch.
-        from: String,
-        /// The target branch.
-        to: String,
-    },
+    Branches { from: String, to: String },
     /// It moves the pins to a set that this run approved.
     Set(Box<ApprovedPull>),
 }
 
 /// A set that this run approved for a pull request.
 pub struct ApprovedPull {
-    config: Config,
-    head: Box<BranchHead>,
+    site: BranchSite,
     approved: Approved,
     branch: String,
 }
@@ -56,13 +49,12 @@ impl Candidate {
     /// approved with it.
     pub fn gates(&self, config: &Config) -> Vec<String> {
         let config = match self {
-            Self::Set(set) => &set.config,
+            Self::Set(set) => &set.site.config,
             _ => config,
         };
         config.forge_or_default().gates
     }
 
-    /// What permits the merge.
     pub fn permission(&self) -> Option<Permission<'_>> {
         match self {
             Self::Unmarked | Self::Refused(_) | Self::Unverified(_) => None,
@@ -75,16 +67,17 @@ impl Candidate {
 impl ApprovedPull {
     fn permission(&self) -> Permission<'_> {
         Permission::Set(ApprovedSet {
-            config: &self.config,
+            config: &self.site.config,
             approved: &self.approved,
-            base: &self.head.base,
-            prefix: &self.head.prefix,
+            base: &self.site.head.base,
+            prefix: &self.site.head.prefix,
             branch: &self.branch,
         })
     }
 }
 
-/// Determines what permits the merge of an open pull request.
+/// Determines whether an open pull request may be merged. The base branch is read from the forge, and
+/// nothing is changed.
 pub fn candidate(
     pull: &Pull,
     config: &Config,
@@ -107,16 +100,8 @@ pub fn candidate(
         MarkerKind::Branch => return branches_of(pull, config, forge, services),
         MarkerKind::Set(operation) => operation,
     };
-    // Nothing is changed, and the base branch is read from the forge.
-    let intent = Intent::ShowPullRequest;
-    let opened = Site::open(config, operation, intent, Unconfigured::Fails, services)?;
-    let Opened::Site(site) = opened else {
-        return Ok(Candidate::Unmarked);
-    };
-    let Target::Branch(head, _) = &site.target else {
-        return Ok(Candidate::Unmarked);
-    };
-    let Some(found) = of_set(pull.clone(), &site.config) else {
+    let site = BranchSite::open(config, None, services)?.granted()?;
+    let Some(pull_of_set) = of_set(pull.clone(), &site.config) else {
         let reason = format!(
             "its marker ({} {}) does not belong to its branch {}: the configuration gives another one",
             operation.as_str(),
@@ -125,11 +110,11 @@ pub fn candidate(
         );
         return Ok(Candidate::Refused(refused(pull, reason)));
     };
-    if let Some(reason) = wrong_branches(pull, &pull.head, &head.base.branch) {
+    if let Some(reason) = wrong_branches(pull, &pull.head, &site.head.base.branch) {
         return Ok(Candidate::Refused(refused(pull, reason)));
     }
-    let revision = found.revision.to_string();
-    let goal = match found.operation {
+    let revision = pull_of_set.revision.to_string();
+    let goal = match pull_of_set.operation {
         Operation::Rollback => Goal::Rollback { revision },
         Operation::Promotion => Goal::Promote {
             revision,
@@ -138,20 +123,17 @@ pub fn candidate(
         },
     };
     site.config.counts_pins()?;
-    let request = goal.checked(&site.config)?;
-    let mut rows = images::declared(&site.config);
-    let planned = plan_of(&request, &site, Unconfigured::Fails, services, &mut rows)?;
-    let Site { config, target } = *site;
-    match (planned, target) {
-        (Ok(planned), Target::Branch(head, _)) => Ok(Candidate::Set(Box::new(ApprovedPull {
-            config,
-            head,
+    let request = goal.request(&site.config)?;
+    let mut rows = image_rows::declared(&site.config);
+    let planned = plan(&request, &site, Unconfigured::Fails, services, &mut rows)?;
+    Ok(match planned {
+        Ok(planned) => Candidate::Set(Box::new(ApprovedPull {
+            site,
             approved: planned.approved,
             branch: pull.head.clone(),
-        }))),
-        (Ok(_), Target::WorkTree(..)) => Ok(Candidate::Unmarked),
-        (Err(stop), _) => Ok(Candidate::Unverified(unverified(pull, &goal, stop))),
-    }
+        })),
+        Err(stop) => Candidate::Unverified(unverified(pull, &goal, stop)),
+    })
 }
 
 fn branches_of(
@@ -160,13 +142,12 @@ fn branches_of(
     forge: &dyn Forge,
     services: &Services,
 ) -> Result<Candidate, Errors> {
-    let (from, to) = (pull.head.clone(), pull.base.clone());
     let configured = config.forge_or_default();
-    let between = BranchPair {
-        from: &from,
-        to: &to,
+    let pair = BranchPair {
+        from: &pull.head,
+        to: &pull.base,
     };
-    let work = branches::unconfigured(forge, between, &configured);
+    let work = branches::unconfigured(forge, pair, &configured);
     Ok(match services.wait(work, "reading the default branch")?? {
         Some(branch) => {
             let reason = format!(
@@ -175,12 +156,14 @@ fn branches_of(
             );
             Candidate::Refused(refused(pull, reason))
         }
-        None => Candidate::Branches { from, to },
+        None => Candidate::Branches {
+            from: pull.head.clone(),
+            to: pull.base.clone(),
+        },
     })
 }
 
-/// The error for a set that was not verified, with the checks that failed and the errors that left
-/// something unjudged.
+/// The error for a set that was not verified, with the failed checks and the errors.
 fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
     let (checks, errors) = match stop {
         Stop::Chain(stopped) => (stopped.checks, stopped.outages),
@@ -189,7 +172,7 @@ fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
             let error = Error::new(Class::Denied, Code::DENIED, reason);
             (Vec::new(), vec![error])
         }
-        Stop::BaseMoved => (Vec::new(), kept_moving().into_iter().collect()),
+        Stop::BaseMoved => (Vec::new(), base_kept_moving().into_iter().collect()),
         Stop::Errors(errors) => (Vec::new(), errors.into_iter().collect()),
     };
     let message = format!(

@@ -1,25 +1,25 @@
-//! The forge that receives a pull request: the one that the base branch's configuration names.
+//! The forge that receives a pull request: the one in the base branch's configuration.
 //!
-//! Under `--pr` the base branch's configuration counts, and it is read from the forge that the work
-//! tree's names. A work tree that names another one, such as the checkout of a pull request, must
-//! get neither the token nor a branch. What the clone knows about the base is checked before the
-//! first request, and what the forge reports about it before the first write.
+//! With `--pr` the base branch's configuration counts. It is read from the forge that the work tree's
+//! configuration names, so a work tree that names another one, such as the checkout of a pull request,
+//! must receive neither the token nor a branch. The base branches in the clone are compared before the
+//! first request, and the configuration that the forge returns before the first write.
 
 use super::{Services, ci};
 use crate::{
     code::Code,
-    config::{self, Config, Forge as Configured, RelPath},
+    config::{self, Config, FILE_NAME, Forge as Configured, RelPath},
     error::{Error, Errors, SourceText},
     forge::Target,
-    git::{BranchSources, Git, ObjectId, TreeFile},
+    git::{Branch, BranchSources, Git, ObjectId, TreeFile},
 };
 
-/// The largest configuration that is read, in bytes.
+/// The maximum size of a configuration, in bytes.
 const CONFIG_MAX: u64 = 1024 * 1024;
 
-/// Checks that no base branch in the clone names another forge than the work tree: neither the
-/// branch that the work tree's configuration names nor the default branch.
-pub(super) fn known_here(
+/// Checks that the base branches in the clone name the forge of the work tree: the branch that the work
+/// tree's configuration names, and the default branch.
+pub(super) fn check_known_bases(
     local: &Config,
     git: Option<&Git>,
     services: &Services,
@@ -27,41 +27,39 @@ pub(super) fn known_here(
     let Some(git) = git else {
         return Ok(());
     };
-    for (name, tip) in bases(local, git, services) {
-        // What cannot be read says nothing here; the forge's own answer is compared, too.
-        if let Some(base) = config_at(local, git, &tip) {
-            same(local, &base, &name, Some(git))?;
+    for branch in bases(local, git, services) {
+        // An unreadable configuration proves nothing; that of the forge is compared later.
+        if let Ok(Some(base)) = config_at(local, git, &branch.tip) {
+            check_same(local, &base, &branch.name, Some(git))?;
         }
     }
     Ok(())
 }
 
-/// Checks that the base's configuration and the work tree's name the same forge.
-pub(super) fn same(
+/// Checks that the configurations of the base branch and of the work tree name the same forge.
+pub(super) fn check_same(
     local: &Config,
     base: &Config,
     branch: &str,
     git: Option<&Git>,
 ) -> Result<(), Errors> {
-    let (Some(here), Some(there)) = (&local.forge, &base.forge) else {
+    let (Some(local), Some(base)) = (&local.forge, &base.forge) else {
         return Ok(());
     };
     let origin = git.and_then(|git| git.origin().ok().flatten());
     let target = |forge: &Configured| Target::resolve(forge, origin.as_deref());
-    let (here, there) = (target(here), target(there));
-    if here == there {
+    let (local, base) = (target(local), target(base));
+    if local == base {
         return Ok(());
     }
-    let shown = |target: Result<Target, _>| {
-        target.map_or_else(
-            |_| "an unknown forge".to_owned(),
-            |target| format!("{}/{} at {}", target.owner, target.name, target.api),
-        )
+    let describe = |target: Result<Target, _>| match target {
+        Ok(target) => format!("{}/{} at {}", target.owner, target.name, target.api),
+        Err(_) => "an unknown forge".to_owned(),
     };
     let message = format!(
         "`forge` in the work tree names {}, but on {branch} it names {}",
-        shown(here),
-        shown(there)
+        describe(local),
+        describe(base)
     );
     Err(Errors::from(Error::input(Code::CONFIG, message).help(
         "run repin in a checkout of the base branch; a change of `forge` takes effect once it is merged there and fetched",
@@ -69,34 +67,48 @@ pub(super) fn same(
 }
 
 /// The base branches that this clone has, without any request.
-pub(super) fn bases(local: &Config, git: &Git, services: &Services) -> Vec<(String, ObjectId)> {
+pub(super) fn bases(local: &Config, git: &Git, services: &Services) -> Vec<Branch> {
     let stated = ci::default_branch(&services.environment, Some(git));
     let base = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
-    let named = [base, stated.as_deref()].into_iter().flatten();
-    let named = named.filter_map(|name| {
+    let mut branches = Vec::new();
+    for name in [base, stated.as_deref()].into_iter().flatten() {
         let sources = BranchSources {
             base: Some(name),
             ..BranchSources::default()
         };
-        git.promoted_branch(&sources).ok()
-    });
-    let mut known: Vec<_> = named
-        .chain(git.known_default().ok().flatten())
-        .map(|branch| (branch.name, branch.tip))
-        .collect();
-    known.dedup();
-    known
+        branches.extend(git.promoted_branch(&sources).ok());
+    }
+    branches.extend(git.known_default().ok().flatten());
+    branches.dedup();
+    branches
 }
 
-/// The configuration at a commit, as far as it can be read.
-fn config_at(local: &Config, git: &Git, tip: &ObjectId) -> Option<Config> {
-    let path = RelPath::parse(local.file_name()).ok()?;
-    let TreeFile::Content(bytes) = git.file(tip, &path, CONFIG_MAX).ok()? else {
-        return None;
-    };
-    let source = SourceText {
-        name: local.file_name().to_owned(),
-        text: String::from_utf8(bytes).ok()?.into(),
-    };
-    config::parse_past(&source, &local.root).ok()
+/// The configuration at a commit, or the reason why it is unusable; `None` if the commit has none. A
+/// file with the default name counts if the work tree has none: the change may rename it.
+pub(super) fn config_at(
+    local: &Config,
+    git: &Git,
+    commit: &ObjectId,
+) -> Result<Option<Config>, String> {
+    let mut names = vec![local.file_name()];
+    if !local.root.join(FILE_NAME).exists() {
+        names.push(FILE_NAME);
+    }
+    for name in names {
+        let path = RelPath::parse(name).map_err(|error| error.to_string())?;
+        let file = git.file(commit, &path, CONFIG_MAX);
+        let bytes = match file.map_err(|error| error.to_string())? {
+            TreeFile::Content(bytes) => bytes,
+            TreeFile::Absent => continue,
+            TreeFile::TooLarge => return Err(format!("{name} has more than 1 MiB")),
+        };
+        let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
+        let source = SourceText {
+            name: name.to_owned(),
+            text: text.into(),
+        };
+        let parsed = config::parse_past(&source, &local.root);
+        return Ok(Some(parsed.map_err(|_| format!("{name} is invalid"))?));
+    }
+    Ok(None)
 }

@@ -1,4 +1,4 @@
-//! What CI states about the repository that it runs for.
+//! The repository that a CI job runs for, as the job's environment describes it.
 
 use std::{fs::File, io::Read};
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use super::Environment;
 use crate::git::{Git, HostedRepository};
 
-/// The largest event that is read, in bytes; GitHub limits payloads to 25 MB.
+/// The maximum size of an event, in bytes. GitHub limits payloads to 25 MB.
 const EVENT_MAX: u64 = 32 * 1024 * 1024;
 
-/// A webhook's payload, as far as it matters here (GitHub, Gitea and Forgejo alike).
+/// The used part of a webhook's payload, which is the same on GitHub, Gitea and Forgejo.
 #[derive(Deserialize)]
 struct Event {
     repository: Option<Repository>,
@@ -22,31 +22,34 @@ struct Repository {
     full_name: Option<String>,
 }
 
-/// The default branch of the repository at `origin`, as CI states it: in the event that started a
-/// workflow (`GITHUB_EVENT_PATH`), or in `CI_DEFAULT_BRANCH`.
+/// The default branch of the repository at `origin`, from the event that started a workflow
+/// (`GITHUB_EVENT_PATH`) or from `CI_DEFAULT_BRANCH`.
 ///
-/// A job may check out other repositories than its own, so an event that names another repository
-/// than `origin` does not count. Nor does an event that cannot be read: the remote is queried
-/// instead.
+/// A job may check out other repositories than its own, so an event of another repository than
+/// `origin` is ignored. An unreadable event is ignored too: the remote is queried instead.
 pub fn default_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
-    let github = || {
-        let repository = event(environment)?.repository?;
-        Some((repository.default_branch?, repository.full_name))
-    };
-    let gitlab = || {
-        let text = |name| Some(environment.filled(name)?.to_str()?.to_owned());
-        Some((text("CI_DEFAULT_BRANCH")?, text("CI_PROJECT_PATH")))
-    };
-    let mut stated = [github(), gitlab()].into_iter().flatten().peekable();
-    stated.peek()?;
+    let mut candidates = Vec::new();
+    if let Some(repository) = event(environment).and_then(|event| event.repository)
+        && let Some(branch) = repository.default_branch
+    {
+        candidates.push((branch, repository.full_name));
+    }
+    let gitlab = |name| Some(environment.filled(name)?.to_str()?.to_owned());
+    if let Some(branch) = gitlab("CI_DEFAULT_BRANCH") {
+        candidates.push((branch, gitlab("CI_PROJECT_PATH")));
+    }
+    if candidates.is_empty() {
+        return None;
+    }
     let origin = git.and_then(|git| HostedRepository::parse(&git.origin().ok().flatten()?));
     let origin = origin.map(|origin| format!("{}/{}", origin.owner, origin.name));
-    let is_origin = |of: &Option<String>| match (of, &origin) {
-        (Some(of), Some(origin)) => of.eq_ignore_ascii_case(origin),
+    let is_origin = |name: &Option<String>| match (name, &origin) {
+        (Some(name), Some(origin)) => name.eq_ignore_ascii_case(origin),
         _ => true,
     };
-    stated
-        .find(|(branch, of)| !branch.is_empty() && is_origin(of))
+    candidates
+        .into_iter()
+        .find(|(branch, name)| !branch.is_empty() && is_origin(name))
         .map(|(branch, _)| branch)
 }
 

@@ -1,4 +1,4 @@
-//! Committing an applied plan: exactly its files, with the title and the trailer that history reads.
+//! The commit of an applied plan: exactly its files, with the title and the trailer that history reads.
 
 use std::path::Path;
 
@@ -12,21 +12,20 @@ use crate::{
     untrusted::{plain, shell},
 };
 
-/// The most files that a command to finish names.
+/// The most files in a suggested command.
 const FILES_SHOWN: usize = 20;
 
-/// The repository to commit in, if the commit could be made and would hold the plan alone.
+/// Opens the repository, and checks that the commit can be made and would contain only the plan.
 pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<Git, Errors> {
-    let unread = |error: GitError| Errors::from(Error::from(&error));
+    let outage = |error: GitError| Errors::from(Error::from(&error));
     let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
-    let git = Git::open(&config.root).map_err(unread)?;
-    match git.commit_obstacle(&paths).map_err(unread)? {
+    let git = Git::open(&config.root).map_err(outage)?;
+    match git.commit_obstacle(&paths).map_err(outage)? {
         None => Ok(git),
         Some(obstacle) => Err(obstructed(obstacle)),
     }
 }
 
-/// Commits the files that were changed.
 pub(super) fn commit(
     git: &Git,
     root: &Path,
@@ -52,14 +51,12 @@ pub(super) fn commit(
                 "a hook of this repository changed the commit: {difference}; HEAD was set back"
             ),
         )),
-        Ok(Committed::Kept(id, difference)) => {
-            let what = format!("a hook of this repository changed commit {id}: {difference}");
-            Err(doubtful(&what))
-        }
-        Ok(Committed::Unverified(error)) => {
-            let what = format!("the commit may have been made, but cannot be verified: {error}");
-            Err(doubtful(&what))
-        }
+        Ok(Committed::Kept(id, difference)) => Err(doubtful(&format!(
+            "a hook of this repository changed commit {id}: {difference}"
+        ))),
+        Ok(Committed::Unverified(error)) => Err(doubtful(&format!(
+            "the commit may have been made, but cannot be verified: {error}"
+        ))),
         Err(error) => Err(uncommitted(root, &plan, &error.to_string())),
     }
 }
@@ -86,7 +83,7 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
     })
 }
 
-/// The files were changed, and nothing was committed.
+/// The error for changed files without a commit.
 fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
     let message = format!(
         "the files were changed, but nothing was committed: {}",
@@ -110,9 +107,9 @@ fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
     Errors::from(error)
 }
 
-/// The files were changed, and `HEAD` may name a commit that differs from the plan.
-fn doubtful(what: &str) -> Errors {
-    let message = format!("the files were changed; {}", plain(what));
+/// The error for changed files and a commit that may differ from the plan.
+fn doubtful(problem: &str) -> Errors {
+    let message = format!("the files were changed; {}", plain(problem));
     let help =
         "inspect the commit with `git show`, then amend it or undo it: git reset --soft HEAD~1";
     Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))

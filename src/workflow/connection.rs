@@ -1,4 +1,4 @@
-//! The forge of a run, and the token for its requests.
+//! The connection to the forge of a run, and the token for its requests.
 
 use std::{ffi::OsStr, fs::File, io::Read};
 
@@ -22,17 +22,14 @@ const TOKEN_MAX: u64 = 64 * 1024;
 
 /// Access that needs a token.
 pub enum Access<T> {
-    /// The token is set.
     Granted(T),
-    /// The token is missing; names the variables that were checked, and those set for another
-    /// server.
+    /// The token is missing. The reason lists the variables, and those that are set for another server.
     NoToken(String),
 }
 
-/// What a missing token or secret means for a run.
+/// The effect of a missing token or secret on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unconfigured {
-    /// The run fails.
     Fails,
     /// The run is skipped, and succeeds.
     Skips,
@@ -43,22 +40,20 @@ impl<T> Access<T> {
     pub fn granted(self) -> Result<T, Errors> {
         match self {
             Self::Granted(value) => Ok(value),
-            Self::NoToken(reason) => Err(no_token(&reason)),
+            Self::NoToken(reason) => Err(no_token_error(&reason)),
         }
     }
 }
 
-/// A token and its origin.
 pub struct Credential {
-    /// The token.
     pub token: Token,
-    /// The variable that contains it, or the file that the variable names.
+    /// The variable that contains the token, or the file that the variable names.
     pub origin: String,
-    /// Variables that are set for another server.
-    pub passed_over: Vec<String>,
+    /// The variables that are set for another server, with the reasons.
+    pub ignored: Vec<String>,
 }
 
-/// The forge that the configuration names.
+/// Connects to the configured forge. Nothing is requested.
 pub fn connect(
     config: &Config,
     git: Option<&Git>,
@@ -72,33 +67,29 @@ pub fn connect(
     };
     let target = target(configured, git)?;
     Ok(match token(&target.api, git, &services.environment)? {
-        Access::Granted(found) => {
-            Access::Granted(open(&target, found.token, configured, services)?)
+        Access::Granted(credential) => {
+            Access::Granted(open(&target, credential.token, configured, services)?)
         }
         Access::NoToken(reason) => Access::NoToken(reason),
     })
 }
 
-/// The configured forge and its repository.
+/// The address of the configured forge and its repository.
 pub fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
     Target::resolve(configured, origin.as_deref())
         .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
 }
 
-/// A client of the forge with this token; sends nothing yet.
+/// Creates a client of the forge. Nothing is requested.
 pub fn open(
     target: &Target,
     token: Token,
     configured: &Configured,
     services: &Services,
 ) -> Result<Box<dyn Forge>, Errors> {
-    Ok(client(
-        target,
-        token,
-        configured,
-        settings(&target.api, services)?,
-    )?)
+    let settings = settings(&target.api, services)?;
+    Ok(client(target, token, configured, settings)?)
 }
 
 fn client(
@@ -116,15 +107,15 @@ fn client(
     })
 }
 
-/// A reader of many repositories of the configured forge, whose requests begin when `pace` lets them;
-/// sends nothing yet.
+/// Creates a reader of many repositories of the configured forge, limited to `pace`. Nothing is
+/// requested.
 pub fn fleet_reader(
     configured: &Configured,
     git: Option<&Git>,
     pace: Option<Pace>,
     services: &Services,
 ) -> Result<Access<Box<dyn FleetReader>>, Errors> {
-    Ok(match FleetForge::of(configured, git, pace, services)? {
+    Ok(match FleetForge::new(configured, git, pace, services)? {
         Access::Granted(forge) => Access::Granted(forge.reader()?),
         Access::NoToken(reason) => Access::NoToken(reason),
     })
@@ -139,8 +130,8 @@ pub struct FleetForge {
 }
 
 impl FleetForge {
-    /// The configured forge, where requests begin when `pace` lets them; sends nothing yet.
-    pub fn of(
+    /// The configured forge, with requests limited to `pace`. Nothing is requested.
+    pub fn new(
         configured: &Configured,
         git: Option<&Git>,
         pace: Option<Pace>,
@@ -150,7 +141,7 @@ impl FleetForge {
         let (kind, api) = Target::api(configured, origin.as_deref())
             .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))?;
         let token = match token(&api, git, &services.environment)? {
-            Access::Granted(found) => found.token,
+            Access::Granted(credential) => credential.token,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let settings = Settings {
@@ -165,7 +156,6 @@ impl FleetForge {
         }))
     }
 
-    /// A reader of its repositories.
     pub fn reader(&self) -> Result<Box<dyn FleetReader>, Error> {
         let (token, settings) = (self.token.clone(), self.settings.clone());
         Ok(match self.kind {
@@ -174,7 +164,7 @@ impl FleetForge {
         })
     }
 
-    /// One of its repositories, as `configured` says how to merge and sign.
+    /// Creates a client of one repository, with the merge method and signing of `configured`.
     pub fn repository(
         &self,
         name: &RepositoryName,
@@ -194,15 +184,15 @@ impl FleetForge {
 /// The settings of the forge's client in this run.
 pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Errors> {
     Ok(Settings {
-        progress: services.progress(),
+        progress: services.stall_timeout(),
         attempts: services.attempts(),
-        time: services.forge_time.clone(),
+        time: services.forge_deadline.clone(),
         pause_listener: services.console.pause_listener(),
         ..Settings::new(services.client(api)?, services.environment.clock)
     })
 }
 
-/// Like `open`, but a missing token is an error unless the run may be skipped.
+/// Connects like [`connect`], but a missing token is an error unless the run may be skipped.
 pub fn connect_or_skip(
     config: &Config,
     unconfigured: Unconfigured,
@@ -210,104 +200,106 @@ pub fn connect_or_skip(
 ) -> Result<Access<Box<dyn Forge>>, Errors> {
     let git = Git::discover(&config.root).map_err(Error::from)?;
     match connect(config, git.as_ref(), services)? {
-        Access::NoToken(reason) if unconfigured == Unconfigured::Fails => Err(no_token(&reason)),
+        Access::NoToken(reason) if unconfigured == Unconfigured::Fails => {
+            Err(no_token_error(&reason))
+        }
         access => Ok(access),
     }
 }
 
 /// The error for a missing token without `--if-unconfigured skip`.
-pub fn no_token(reason: &str) -> Errors {
+pub fn no_token_error(reason: &str) -> Errors {
     let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
     Errors::from(Error::new(Class::Denied, Code::DENIED, reason).help(hint))
 }
 
-/// The first token that is set for the server of `api`; each variable also with `_FILE`, which
-/// names a file. A token for another server counts as missing and is not read.
+/// Reads the first token that is set for the server of `api`, from a variable or from the file in its
+/// variable with `_FILE`. A token for another server counts as missing and is not read.
 pub fn token(
     api: &Url,
     git: Option<&Git>,
     environment: &Environment,
 ) -> Result<Access<Credential>, Errors> {
     let audience = audience(git, environment)?;
-    let mut passed_over = Vec::new();
-    for variable in FORGE_TOKENS {
-        for (name, is_file) in [
-            (variable.to_owned(), false),
-            (format!("{variable}_FILE"), true),
-        ] {
-            let Some(value) = environment.filled(&name) else {
+    let mut ignored = Vec::new();
+    for [variable, file_variable] in FORGE_TOKENS {
+        for name in [variable, file_variable] {
+            let Some(value) = environment.filled(name) else {
                 continue;
             };
             if let Err(reason) = audience.check(variable, api) {
-                passed_over.push(format!("{name} is set, but {reason}"));
+                ignored.push(format!("{name} is set, but {reason}"));
                 continue;
             }
+            let is_file = name == file_variable;
             return Ok(Access::Granted(Credential {
-                token: read_token(&name, value, is_file, environment)?,
+                token: read_token(name, value, is_file, environment)?,
                 origin: if is_file {
                     format!("the file that {name} names")
                 } else {
-                    name
+                    name.to_owned()
                 },
-                passed_over,
+                ignored,
             }));
         }
     }
-    Ok(Access::NoToken(if passed_over.is_empty() {
-        none_set()
+    Ok(Access::NoToken(if ignored.is_empty() {
+        no_variable_set()
     } else {
         let host = host_of(api);
-        format!("no token is set for {host}: {}", passed_over.join("; "))
+        format!("no token is set for {host}: {}", ignored.join("; "))
     }))
 }
 
-/// The first variable that is set, whichever server it is for.
-pub fn first_set(environment: &Environment) -> Option<String> {
-    let names = FORGE_TOKENS.iter();
-    let mut names = names.flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]);
+/// The first variable that is set, for any server.
+pub fn first_set_variable(environment: &Environment) -> Option<&'static str> {
+    let mut names = FORGE_TOKENS.into_iter().flatten();
     names.find(|name| environment.filled(name).is_some())
 }
 
-/// The variables that were checked, if none is set.
-pub fn none_set() -> String {
+/// The message if no variable for a token is set.
+pub fn no_variable_set() -> String {
+    let names = FORGE_TOKENS.map(|[variable, _]| variable);
     format!(
         "no token is set: none of {}, nor any with _FILE",
-        FORGE_TOKENS.join(", ")
+        names.join(", ")
     )
 }
 
-/// The evidence for which server a job's tokens are.
+/// The evidence for the server of the job's tokens.
 fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Errors> {
-    let api = environment.filled("GITHUB_API_URL");
-    let api = api.map(|text| {
+    let mut job_api = None;
+    if let Some(text) = environment.filled("GITHUB_API_URL") {
         let url = text.to_str().and_then(|text| Url::parse(text).ok());
-        url.filter(Url::has_host)
-            .ok_or_else(|| usage("GITHUB_API_URL must be a URL with a host"))
-    });
+        job_api = url.filter(Url::has_host);
+        if job_api.is_none() {
+            return Err(usage("GITHUB_API_URL must be a URL with a host"));
+        }
+    }
     Ok(Audience {
-        job_api: api.transpose()?,
+        job_api,
         origin: git.and_then(|git| git.origin().ok().flatten()),
     })
 }
 
-/// The token in a variable, or in the file that it names.
+/// Reads the token in a variable, or in the file that the variable names.
 fn read_token(
     name: &str,
     value: &OsStr,
     is_file: bool,
     environment: &Environment,
 ) -> Result<Token, Errors> {
-    let wrong = |reason: String| usage(format!("{name} does not hold a token: {reason}"));
+    let malformed = |reason: String| usage(format!("{name} does not hold a token: {reason}"));
+    let mut content = String::new();
     let text = if is_file {
-        let mut text = String::new();
         let file = File::open(environment.directory().join(value));
-        let read = file.and_then(|file| file.take(TOKEN_MAX).read_to_string(&mut text));
-        read.map_err(|error| wrong(format!("cannot read the file: {error}")))?;
-        text
+        file.and_then(|file| file.take(TOKEN_MAX).read_to_string(&mut content))
+            .map_err(|error| malformed(format!("cannot read the file: {error}")))?;
+        &content
     } else {
-        let text = value.to_str();
-        text.ok_or_else(|| wrong("not UTF-8".to_owned()))?
-            .to_owned()
+        value
+            .to_str()
+            .ok_or_else(|| malformed("not UTF-8".to_owned()))?
     };
-    Token::parse(&text).map_err(|error| wrong(error.to_string()))
+    Token::parse(text).map_err(|error| malformed(error.to_string()))
 }

@@ -1,10 +1,9 @@
 //! The result of a run, as its document (`repin.plan/1`).
 
 use super::{
-    Stop,
+    Stop, base_kept_moving,
     engine::Planned,
-    kept_moving,
-    publish::{CarriedPull, Done},
+    execution::{Effect, Execution},
     request::Request,
 };
 use crate::{
@@ -19,48 +18,43 @@ use crate::{
     },
 };
 
-/// The result of a run.
-pub struct Finished {
-    /// The configuration that counted.
+pub struct RunResult {
+    /// The configuration at the site.
     pub config: Config,
-    /// The findings, decisions and actions.
     pub document: PlanDocument,
-    /// What was done.
-    pub done: Done,
-    /// The reason why the run stopped early.
+    pub effect: Effect,
+    /// The errors that stopped the run.
     pub errors: Option<Errors>,
 }
 
-impl Finished {
-    /// Why the run failed, if it did.
+impl RunResult {
+    /// The class of the failure; `None` if the run succeeded.
     pub fn class(&self) -> Option<Class> {
         let failed = checks::any_failed(&self.document.checks).then_some(Class::Failed);
         let errors = self.errors.as_ref().map(Errors::class);
         failed.into_iter().chain(errors).reduce(Class::worse)
     }
 
-    /// A run that did some or all of what was requested.
-    pub(super) fn new(config: Config, document: PlanDocument, carried: CarriedPull) -> Self {
-        let CarriedPull { done, stop } = carried;
-        let mut finished = Self {
+    pub(super) fn new(config: Config, document: PlanDocument, execution: Execution) -> Self {
+        let mut result = Self {
             config,
             document,
             errors: None,
-            done,
+            effect: execution.effect,
         };
-        match &finished.done {
-            Done::Applied | Done::Committed(_) => finished.document.applied = true,
-            Done::Opened(pull) => finished.document.pull_request = Some(pull.clone()),
-            Done::Nothing | Done::Rehearsed | Done::Begun => {}
+        match &result.effect {
+            Effect::Applied | Effect::Committed(_) => result.document.applied = true,
+            Effect::Opened(pull) => result.document.pull_request = Some(pull.clone()),
+            Effect::Nothing | Effect::PullRequestShown | Effect::Begun => {}
         }
-        if let Some(stop) = stop {
-            finished.stopped(stop);
+        if let Some(stop) = execution.stop {
+            result.add_stop(stop);
         }
-        finished
+        result
     }
 
-    /// Adds the reason why the run stopped to its document.
-    fn stopped(&mut self, stop: Stop) {
+    /// Adds the reason why the run stopped early.
+    fn add_stop(&mut self, stop: Stop) {
         let document = &mut self.document;
         self.errors = match stop {
             Stop::Chain(stopped) => {
@@ -76,7 +70,7 @@ impl Finished {
                 document.checks.push(check);
                 None
             }
-            Stop::BaseMoved => Some(kept_moving()),
+            Stop::BaseMoved => Some(base_kept_moving()),
             Stop::Errors(errors) => Some(errors),
         };
         document.error = self.errors.as_ref().and_then(worst);
@@ -113,14 +107,14 @@ pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> PlanDocumen
     PlanDocument {
         approved: true,
         changed: !changes.is_empty(),
-        files: changes.iter().map(FileRow::of).collect(),
+        files: changes.iter().map(file_row).collect(),
         checks: checks.chain(planned.plan.checks()).cloned().collect(),
         ..unplanned
     }
 }
 
-/// The body of the pull request.
-pub(super) fn body(
+/// Renders the body of the pull request.
+pub(super) fn render_body(
     document: &PlanDocument,
     beside: &Beside,
     template: Option<&Template>,
@@ -138,32 +132,36 @@ pub(super) fn body(
     })
 }
 
-/// The template of the body.
 pub(super) struct Template {
     pub(super) name: String,
     pub(super) text: String,
 }
 
-/// The errors of the class that decides, as one.
+/// The errors that determine the exit code, as one row.
 fn worst(errors: &Errors) -> Option<ErrorRow> {
-    let class = errors.class();
-    let causes = errors.by_cause();
-    let rows = causes
-        .iter()
-        .filter(|error| error.class.exit_code() == class.exit_code());
-    rows.map(ErrorRow::of).reduce(|mut all, row| {
-        all.message = format!("{}; {}", all.message, row.message);
-        all
-    })
+    let exit_code = errors.class().exit_code();
+    let mut worst: Option<ErrorRow> = None;
+    for error in errors.by_cause() {
+        if error.class.exit_code() != exit_code {
+            continue;
+        }
+        let row = ErrorRow::of(&error);
+        worst = Some(match worst {
+            None => row,
+            Some(first) => ErrorRow {
+                message: format!("{}; {}", first.message, row.message),
+                ..first
+            },
+        });
+    }
+    worst
 }
 
-impl FileRow {
-    pub(super) fn of(change: &FileChange) -> Self {
-        Self {
-            path: change.path.to_string(),
-            pins: change.pins,
-            old_sha256: change.old_sha256.hex(),
-            new_sha256: change.new_sha256.hex(),
-        }
+fn file_row(change: &FileChange) -> FileRow {
+    FileRow {
+        path: change.path.to_string(),
+        pins: change.pins,
+        old_sha256: change.old_sha256.hex(),
+        new_sha256: change.new_sha256.hex(),
     }
 }

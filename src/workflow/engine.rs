@@ -5,19 +5,20 @@
 //!                          └─► a set that another run verified ─────────┘
 //! ```
 //!
-//! A stage gathers its facts just before they are judged, so that a typo costs no request. Promotion and
-//! rollback differ in what history must prove, and in the standards of the images. The engine changes
-//! nothing.
+//! A stage gathers its facts just before it judges them, so that a typo costs no request. Promotion and
+//! rollback differ in the facts that history must prove and in the standards of the images. The engine
+//! changes nothing.
 
 use super::{
     Contracts, Services, SiteHistory, Stop, Unconfigured,
-    contracts::{self, ContractsThen},
-    globs, images,
+    contracts::{self, PastContracts},
+    image_rows, pin_rules,
     request::Request,
+    signatures,
     site::Site,
     smoke::SmokeStage,
     tags,
-    trust::{self, Trust},
+    trust::Trust,
 };
 use crate::{
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
@@ -40,7 +41,6 @@ pub(super) struct Planned {
     pub(super) beside: Beside,
 }
 
-/// A set with counted pins.
 pub(super) struct CountedSet<'c> {
     chain: Counted<'c>,
     pub(super) found: Found,
@@ -66,20 +66,20 @@ pub(super) enum Verification<'v> {
     Before(TrustedImages),
 }
 
-/// Takes a set through every stage at a site with a clone. `rows` receives what is known about the
-/// images, also if a stage stops the run.
+/// Takes a set through every stage at a site with a clone. `rows` receives the facts about the images,
+/// even if a stage stops the run.
 pub(super) fn plan(
     request: &Request,
     standards: &Standards<'_>,
-    site: &Site,
+    site: &dyn Site,
     unconfigured: Unconfigured,
     services: &Services,
     rows: &mut [ImageRow],
 ) -> Result<Planned, Stop> {
-    let smoke = SmokeStage::prepare(&site.config, unconfigured, services)?;
+    let smoke = SmokeStage::prepare(site.config(), unconfigured, services)?;
     let (found, checks) = site.pins(request.operation)?;
     let contracts = Some(standards.contracts);
-    let counted = count(request, contracts, &site.config, found, checks, rows)?;
+    let counted = count(request, contracts, site.config(), found, checks, rows)?;
     let history = site.history(services);
     warn_of_hold(request, &history, services);
     let verification = Verification::Now {
@@ -90,7 +90,7 @@ pub(super) fn plan(
     judge(request, counted, &history, verification, site, rows)
 }
 
-/// Counts the pins of a site; `further`: the checks of its files. The contracts of a promotion must be
+/// Counts the pins of a site. `further`: the checks of its files. The contracts of a promotion must be
 /// satisfiable.
 pub(super) fn count<'c>(
     request: &'c Request,
@@ -100,11 +100,11 @@ pub(super) fn count<'c>(
     mut further: Vec<Check>,
     rows: &mut [ImageRow],
 ) -> Result<CountedSet<'c>, Stop> {
-    globs::places_differ(config, &found)?;
+    pin_rules::check_places(config, &found)?;
     if let (Operation::Promotion, Some(contracts)) = (request.operation, contracts) {
         further.extend(contracts.failures(config));
     }
-    images::count(rows, config, &found);
+    image_rows::add_pins(rows, config, &found);
     let chain = Counted::new(config, &request.revision, &found, further)?;
     Ok(CountedSet { chain, found })
 }
@@ -115,12 +115,12 @@ pub(super) fn judge(
     counted: CountedSet<'_>,
     history: &SiteHistory,
     verification: Verification<'_>,
-    site: &Site,
+    site: &dyn Site,
     rows: &mut [ImageRow],
 ) -> Result<Planned, Stop> {
     let CountedSet { chain, found } = counted;
-    let config = &site.config;
-    let grounded = ground(chain, request, history, &found, site)?;
+    let config = site.config();
+    let grounded = ground(chain, request, history, &found, config)?;
     let mut beside = Beside {
         revision_now: history.current_revision(config, &found),
         ..Beside::default()
@@ -132,15 +132,15 @@ pub(super) fn judge(
             smoke,
             services,
         } => {
-            let verified = Verifying {
+            let verifier = ImageVerifier {
                 request,
                 standards,
                 smoke,
                 history,
-                site,
+                config,
                 services,
             };
-            let approved = verified.images(grounded, &found, rows)?;
+            let approved = verifier.verify(grounded, &found, rows)?;
             if request.operation == Operation::Rollback {
                 beside.labels_now = tags::current_labels(config, &found, services)?;
             }
@@ -159,24 +159,25 @@ pub(super) fn judge(
     })
 }
 
-/// The stage of history.
 fn ground<'c>(
     chain: Counted<'c>,
     request: &Request,
     history: &SiteHistory,
     found: &Found,
-    site: &Site,
+    config: &Config,
 ) -> Result<HistoryChecked<'c>, Stop> {
-    Ok(match request.operation {
-        Operation::Promotion => match history.past(&site.config, &request.revision, found) {
-            Ok(past) => chain.not_older(&past, request.overrides)?,
-            Err(outage) => return Err(chain.stop(outage).into()),
+    let revision = &request.revision;
+    let grounded = match request.operation {
+        Operation::Promotion => match history.past(config, revision, found) {
+            Ok(past) => chain.not_older(&past, request.overrides),
+            Err(outage) => Err(chain.stop(outage)),
         },
         Operation::Rollback => match history.promoted() {
-            Ok(known) => chain.promoted(&known.provenance(&request.revision), history.extent())?,
-            Err(outage) => return Err(chain.stop(outage).into()),
+            Ok(known) => chain.promoted(&known.provenance(revision), history.extent()),
+            Err(outage) => Err(chain.stop(outage)),
         },
-    })
+    };
+    Ok(grounded?)
 }
 
 /// Warns of a rollback to a set that a rollback undid.
@@ -194,38 +195,41 @@ fn warn_of_hold(request: &Request, history: &SiteHistory, services: &Services) {
     }
 }
 
-/// The verification of a set's images by this run.
-struct Verifying<'v> {
+/// Verifies the images of a set in this run.
+struct ImageVerifier<'v> {
     request: &'v Request,
     standards: &'v Standards<'v>,
     smoke: &'v SmokeStage,
     history: &'v SiteHistory,
-    site: &'v Site,
+    config: &'v Config,
     services: &'v Services,
 }
 
-impl Verifying<'_> {
-    fn images(
+impl ImageVerifier<'_> {
+    fn verify(
         &self,
         chain: HistoryChecked<'_>,
         found: &Found,
         rows: &mut [ImageRow],
     ) -> Result<Approved, Stop> {
-        let (config, services) = (&self.site.config, self.services);
+        let (config, services) = (self.config, self.services);
         let targets = self.request.targets(config, found, chain.promoted());
-        let resolutions = tags::resolve(config, targets, services)?;
-        images::resolve(rows, &resolutions, config);
+        let resolutions = tags::resolve_tags(config, targets, services)?;
+        image_rows::add_digests(rows, &resolutions, config);
         let images = chain.resolved(&resolutions, self.history)?;
 
-        let enforcement = match trust::enforcement_of(config, &images, self.history) {
+        let (promoted, git) = (images.promoted(), self.history.git());
+        let enforcement =
+            signatures::signature_enforcement(config, promoted, &images.digests(), git);
+        let enforcement = match enforcement {
             Ok(enforcement) => enforcement,
             Err(outage) => return Err(images.stop(outage).into()),
         };
         let revision = &self.request.revision;
         let trust = self.standards.trust;
         let (images, evidence) =
-            trust::verify_signatures(images, trust, config, revision, enforcement, services)?;
-        images::verify(rows, evidence);
+            signatures::verify_signatures(images, trust, config, revision, enforcement, services)?;
+        image_rows::add_evidence(rows, evidence);
 
         let current = self.standards.contracts;
         let (images, _) = match self.request.operation {
@@ -234,11 +238,11 @@ impl Verifying<'_> {
                 contracts::verify_contents(images, config, &standards, services)?
             }
             Operation::Rollback => {
-                let then = match ContractsThen::read(self.history, config, images.promoted()) {
-                    Ok(then) => then,
+                let past = match PastContracts::read(self.history, config, images.promoted()) {
+                    Ok(past) => past,
                     Err(outage) => return Err(images.stop(outage).into()),
                 };
-                let standards = current.standards_then(config, &then);
+                let standards = current.rollback_standards(config, &past);
                 contracts::verify_contents(images, config, &standards, services)?
             }
         };

@@ -1,7 +1,7 @@
 //! The history of a site: complete, partial or absent.
 //!
-//! A clone has the history of the branch that counts, unless it is shallow. A forge alone shows the
-//! last commits that changed the files with pins. Where there is no history, the reason is kept.
+//! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
+//! commits that changed the files with pins. If the history is absent, the error explains why.
 
 use super::{Environment, Services, ci};
 use crate::{
@@ -17,28 +17,25 @@ use crate::{
 /// The head of the branch whose history counts, as the forge reports it.
 #[derive(Clone)]
 pub(super) struct HeadOnForge {
-    /// The branch's name.
     pub(super) branch: String,
-    /// The commit's name.
     pub(super) commit: String,
 }
 
-/// The history of one site.
-pub struct SiteHistory(Result<Known, GitError>);
+pub struct SiteHistory(Result<Commits, GitError>);
 
-/// The step as a terminal shows it: reading a long history takes seconds.
+/// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
 
-struct Known {
+/// The commits of a history, and their origin.
+struct Commits {
     history: history::History,
     origin: Origin,
 }
 
-/// Where a history was read.
 enum Origin {
     Clone {
         git: Git,
-        standing: Standing,
+        role: BranchRole,
     },
     /// The last commits that a forge lists.
     Forge {
@@ -49,26 +46,28 @@ enum Origin {
     },
 }
 
-/// The commits that are read.
-pub struct Line {
-    /// The branch, and the commit at its tip.
+/// The branch whose history is read.
+pub struct HistoryBranch {
     pub branch: Branch,
-    /// What its commits are evidence of.
-    pub standing: Standing,
+    pub role: BranchRole,
 }
 
-/// What a line of commits is evidence of.
+/// The evidence that a branch can give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It is the line that counts.
+pub enum BranchRole {
+    /// Its commits promote sets and roll them back.
     Promoted,
-    /// It is the line of `HEAD`, because the repository has no remote: a set that it rolled back is
-    /// held, but no set on it was promoted.
+    /// It is `HEAD` of a repository without a remote: a set that it rolled back is held, but no set on
+    /// it was promoted.
     Local,
 }
 
-/// The commits that count in the repository of `config`.
-pub fn line(git: &Git, config: &Config, environment: &Environment) -> Result<Line, GitError> {
+/// Finds the branch whose history is read in the repository of `config`.
+pub fn history_branch(
+    git: &Git,
+    config: &Config,
+    environment: &Environment,
+) -> Result<HistoryBranch, GitError> {
     let stated = ci::default_branch(environment, Some(git));
     let forge = config.forge.as_ref();
     let sources = BranchSources {
@@ -77,52 +76,53 @@ pub fn line(git: &Git, config: &Config, environment: &Environment) -> Result<Lin
         ci: stated.as_deref(),
     };
     match git.promoted_branch(&sources) {
-        Ok(branch) => Ok(Line {
+        Ok(branch) => Ok(HistoryBranch {
             branch,
-            standing: Standing::Promoted,
+            role: BranchRole::Promoted,
         }),
-        Err(GitError::NoRemote) => Ok(Line {
+        Err(GitError::NoRemote) => Ok(HistoryBranch {
             branch: git.head()?,
-            standing: Standing::Local,
+            role: BranchRole::Local,
         }),
         Err(error) => Err(error),
     }
 }
 
-/// The commits up to the head of a branch on the forge, which is fetched if it is missing.
-fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> {
-    let branch = &head.branch;
+/// The branch up to its head on the forge, which is fetched if it is missing.
+fn fetched_branch(git: &Git, head: &HeadOnForge) -> Result<(Git, HistoryBranch), GitError> {
     let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
         command: "fetch",
         what: "a malformed commit id as the head on the forge",
     })?;
-    let git = git.with_commit(&tip, branch)?;
-    let name = branch.clone();
-    let (branch, standing) = (Branch { name, tip }, Standing::Promoted);
-    Ok((git, Line { branch, standing }))
+    let git = git.with_commit(&tip, &head.branch)?;
+    let name = head.branch.clone();
+    let branch = HistoryBranch {
+        branch: Branch { name, tip },
+        role: BranchRole::Promoted,
+    };
+    Ok((git, branch))
 }
 
 fn read(
     config: &Config,
     head: Option<&HeadOnForge>,
     environment: &Environment,
-) -> Result<Known, GitError> {
-    let git = Git::open(&config.root)?;
-    let (git, line) = if let Some(head) = head {
-        line_of_head(&git, head)?
-    } else {
-        let line = line(&git, config, environment)?;
-        (git, line)
+) -> Result<Commits, GitError> {
+    let clone = Git::open(&config.root)?;
+    let (git, HistoryBranch { branch, role }) = match head {
+        Some(head) => fetched_branch(&clone, head)?,
+        None => {
+            let branch = history_branch(&clone, config, environment)?;
+            (clone, branch)
+        }
     };
-    let history = history::History::of_branch(&git, config, line.branch)?;
-    let standing = line.standing;
-    let origin = Origin::Clone { git, standing };
-    Ok(Known { history, origin })
+    let history = history::History::of_branch(&git, config, branch)?;
+    let origin = Origin::Clone { git, role };
+    Ok(Commits { history, origin })
 }
 
 impl SiteHistory {
-    /// Reads the history of the branch that counts in the clone around the root: up to `head`, if the
-    /// forge reported it.
+    /// Reads the history in the clone around the root, up to `head` if the forge reported it.
     pub(super) fn of_clone(
         config: &Config,
         head: Option<&HeadOnForge>,
@@ -132,42 +132,36 @@ impl SiteHistory {
         Self(read(config, head, &services.environment))
     }
 
-    /// Reads the history of the branch that counts for the work tree.
     pub fn of_work_tree(config: &Config, services: &Services) -> Self {
         Self::of_clone(config, None, services)
     }
 
-    /// The history that the last commits on a forge show, with the order of the promoted revision and
-    /// the pinned one. `suffice`: whether the fleet accepts facts that these commits do not show.
+    /// The history in the last commits of a branch on a forge. `order`: that of the promoted revision
+    /// and the pinned one. `suffice`: whether the fleet accepts facts that these commits do not show.
     pub(super) fn of_last_commits(history: history::History, order: Order, suffice: bool) -> Self {
         let origin = Origin::Forge { order, suffice };
-        Self(Ok(Known { history, origin }))
+        Self(Ok(Commits { history, origin }))
     }
 
     /// The history of promoted sets, or the error that explains its absence.
     pub fn promoted(&self) -> Result<&history::History, Error> {
-        match &self.0 {
-            Ok(Known {
-                origin:
-                    Origin::Clone {
-                        standing: Standing::Local,
-                        ..
-                    },
-                ..
-            }) => Err(Error::from(&GitError::NoRemote)),
-            Ok(known) => Ok(&known.history),
-            Err(error) => Err(Error::from(error)),
+        let commits = self.0.as_ref().map_err(Error::from)?;
+        if let Origin::Clone { role, .. } = &commits.origin
+            && *role == BranchRole::Local
+        {
+            return Err(Error::from(&GitError::NoRemote));
         }
+        Ok(&commits.history)
     }
 
-    /// The history, also that of `HEAD` in a repository without a remote, or the error that explains
-    /// its absence.
-    pub fn on_this_line(&self) -> Result<&history::History, Error> {
-        let known = self.0.as_ref().map_err(Error::from)?;
-        Ok(&known.history)
+    /// The history, including that of `HEAD` in a repository without a remote, or the error that
+    /// explains its absence.
+    pub fn promoted_or_local(&self) -> Result<&history::History, Error> {
+        let commits = self.0.as_ref().map_err(Error::from)?;
+        Ok(&commits.history)
     }
 
-    /// The clone that it was read from.
+    /// The clone; `None` for a forge without a clone.
     pub fn git(&self) -> Option<&Git> {
         match self.0.as_ref().ok()?.origin {
             Origin::Clone { ref git, .. } => Some(git),
@@ -175,10 +169,10 @@ impl SiteHistory {
         }
     }
 
-    /// The commits that were read.
+    /// How much of the history was read.
     pub(super) fn extent(&self) -> Extent {
         match &self.0 {
-            Ok(Known {
+            Ok(Commits {
                 history,
                 origin: Origin::Forge { suffice, .. },
             }) => Extent::LastCommits {
@@ -196,8 +190,8 @@ impl SiteHistory {
         revision: &Revision,
         found: &Found,
     ) -> Result<HistoryFacts<'_>, Error> {
-        let Known { history, origin } = match &self.0 {
-            Ok(known) => known,
+        let Commits { history, origin } = match &self.0 {
+            Ok(commits) => commits,
             Err(error) => {
                 let absent = checks::no_history_reason(error).map(HistoryFacts::Absent);
                 return absent.ok_or_else(|| Error::from(error));
@@ -221,22 +215,25 @@ impl SiteHistory {
 
     /// The revision of the current set, if history records it.
     pub(super) fn current_revision(&self, config: &Config, found: &Found) -> Option<String> {
-        let known = self.0.as_ref().ok()?;
+        let commits = self.0.as_ref().ok()?;
         let digests = checks::current_digests(config, found);
-        known.history.revision_of(&digests).map(ToString::to_string)
+        commits
+            .history
+            .revision_of(&digests)
+            .map(ToString::to_string)
     }
 }
 
 impl DigestHistory for SiteHistory {
     fn hold(&self, digests: &Digests) -> Hold<'_> {
         match &self.0 {
-            Ok(known) => known.history.hold_of_set(digests),
+            Ok(commits) => commits.history.hold_of_set(digests),
             Err(_) => Hold::Free,
         }
     }
 
     fn provenance(&self, digests: &Digests) -> Provenance {
-        let Ok(Known { history, origin }) = &self.0 else {
+        let Ok(Commits { history, origin }) = &self.0 else {
             return Provenance::Never;
         };
         match (history.provenance_of(digests), origin) {

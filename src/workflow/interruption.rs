@@ -1,9 +1,8 @@
-//! The end of a run by a signal: what it has changed so far, and which step must end first.
+//! The interruption of a run by a signal: the changes so far, and the step that is completed first.
 //!
-//! The steps of a run record here what they change. The command line receives the signals, passes
-//! them to [`Interruption::request`], and ends the process when [`Event::Ends`] is reported. The
-//! report happens under the lock that every record takes, so "nothing was changed" stays true until
-//! the process is gone.
+//! The steps of a run record their changes here. The command line receives the signals, passes them to
+//! [`Interruption::request`], and ends the process when [`Event::Exit`] is reported. The report takes the
+//! same lock as every record, so "nothing was changed" remains true until the process exits.
 
 use std::{
     sync::{
@@ -13,26 +12,25 @@ use std::{
     thread,
 };
 
-/// What a run reports if it ends before it has changed anything.
+/// The report of a run that ends before its first change.
 const NOTHING: &str = "nothing was changed";
 
-/// What a signal leads to.
+/// The effect of a signal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'e> {
-    /// The current step ends first; another signal ends the run at once.
-    Waits,
+    /// The current step is completed first; another signal ends the run at once.
+    Wait,
     /// The process must end now.
-    Ends {
-        /// The number of the signal.
+    Exit {
         signal: i32,
-        /// What was changed, as a sentence without its full stop.
+        /// The changes, as a sentence without its full stop.
         changed: &'e str,
         /// Whether a part of the result may have been printed.
         printed: bool,
     },
 }
 
-/// What is known about the end of a run by a signal.
+/// The state of a run for an interruption by a signal.
 pub struct Interruption {
     state: Mutex<State>,
     /// Set as soon as a signal arrives, possibly before [`Interruption::request`] is called.
@@ -48,8 +46,8 @@ struct State {
 }
 
 impl Interruption {
-    /// Of a run that has changed nothing; `report` receives what signals lead to, and does not return
-    /// from [`Event::Ends`].
+    /// The state of a run that has changed nothing. `report` receives the effects of signals, and does not
+    /// return from [`Event::Exit`].
     pub fn new(report: Box<dyn Fn(&Event<'_>) + Send + Sync>) -> Self {
         let state = State {
             changed: NOTHING.to_owned(),
@@ -69,13 +67,13 @@ impl Interruption {
         Arc::clone(&self.requested)
     }
 
-    /// Records what is reported from now on, before it is changed.
+    /// Records the report for a signal from now on. The call precedes the change.
     pub fn changes(&self, changed: impl Into<String>) {
         self.state().changed = changed.into();
     }
 
-    /// Begins a step that a first signal lets end: `midway` is reported if a second one does not, or
-    /// if the step fails.
+    /// Begins a step that is completed after a first signal. `midway` is reported after a second signal,
+    /// and if the step fails.
     pub fn step(&self, midway: impl Into<String>) -> Step<'_> {
         let mut state = self.state();
         state.steps += 1;
@@ -83,25 +81,25 @@ impl Interruption {
         Step(self)
     }
 
-    /// Begins a step that changes nothing and that a first signal lets end.
+    /// Begins a step that changes nothing and is completed after a first signal.
     pub fn harmless_step(&self) -> Step<'_> {
         let changed = self.state().changed.clone();
         self.step(changed)
     }
 
-    /// A signal arrived.
     pub fn request(&self, signal: i32) {
         self.requested.store(true, Ordering::SeqCst);
         let mut state = self.state();
-        let again = state.signal.replace(signal).is_some();
-        if state.steps == 0 || again {
-            self.end(&state, signal);
+        let is_repeated = state.signal.replace(signal).is_some();
+        if state.steps == 0 || is_repeated {
+            self.exit(&state, signal);
         } else {
-            (self.report)(&Event::Waits);
+            (self.report)(&Event::Wait);
         }
     }
 
-    /// Before a part of the result is printed: a run that is about to end by a signal prints none.
+    /// Must be called before a part of the result is printed. It does not return if a signal is about to
+    /// end the run.
     pub fn before_result(&self) {
         let mut state = self.state();
         if self.requested.load(Ordering::SeqCst) && state.steps == 0 {
@@ -114,8 +112,8 @@ impl Interruption {
         state.printed = true;
     }
 
-    fn end(&self, state: &State, signal: i32) {
-        (self.report)(&Event::Ends {
+    fn exit(&self, state: &State, signal: i32) {
+        (self.report)(&Event::Exit {
             signal,
             changed: &state.changed,
             printed: state.printed,
@@ -127,7 +125,7 @@ impl Interruption {
     }
 }
 
-/// A step that a first signal lets end.
+/// A step that is completed after a first signal.
 #[must_use]
 pub struct Step<'i>(&'i Interruption);
 
@@ -143,7 +141,7 @@ impl Drop for Step<'_> {
         let mut state = self.0.state();
         state.steps -= 1;
         if let (0, Some(signal)) = (state.steps, state.signal) {
-            self.0.end(&state, signal);
+            self.0.exit(&state, signal);
         }
     }
 }
@@ -152,7 +150,7 @@ impl Drop for Step<'_> {
 mod tests {
     use super::*;
 
-    /// An interruption, and what it reported.
+    /// An interruption, and its reports.
     fn recorded() -> (Interruption, Arc<Mutex<Vec<String>>>) {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&reports);
@@ -160,10 +158,10 @@ mod tests {
         (Interruption::new(Box::new(report)), reports)
     }
 
-    fn ends(signal: i32, changed: &str, printed: bool) -> String {
+    fn exit(signal: i32, changed: &str, printed: bool) -> String {
         format!(
             "{:?}",
-            Event::Ends {
+            Event::Exit {
                 signal,
                 changed,
                 printed
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_reports_what_was_changed_last() {
+    fn signal_reports_the_last_change() {
         let (interruption, reports) = recorded();
         interruption.request(2);
         interruption.changes("one version was deleted");
@@ -181,50 +179,50 @@ mod tests {
         assert_eq!(
             *reports,
             [
-                ends(2, NOTHING, false),
-                ends(15, "one version was deleted", false)
+                exit(2, NOTHING, false),
+                exit(15, "one version was deleted", false)
             ]
         );
     }
 
     #[test]
-    fn a_first_signal_lets_a_step_end_and_a_second_one_does_not() {
+    fn only_a_second_signal_interrupts_a_step() {
         let (interruption, reports) = recorded();
         let step = interruption.step("files may have changed");
         interruption.request(2);
-        assert_eq!(*reports.lock().unwrap(), ["Waits"]);
+        assert_eq!(*reports.lock().unwrap(), ["Wait"]);
         interruption.request(2);
         assert_eq!(
             reports.lock().unwrap()[1],
-            ends(2, "files may have changed", false)
+            exit(2, "files may have changed", false)
         );
         step.done("2 files were changed");
         assert_eq!(
             reports.lock().unwrap()[2],
-            ends(2, "2 files were changed", false)
+            exit(2, "2 files were changed", false)
         );
     }
 
     #[test]
-    fn a_step_without_a_signal_ends_quietly() {
+    fn step_without_a_signal_reports_nothing() {
         let (interruption, reports) = recorded();
         interruption.step("files may have changed").done("done");
         drop(interruption.harmless_step());
         assert!(reports.lock().unwrap().is_empty());
         interruption.before_result();
         interruption.request(15);
-        assert_eq!(*reports.lock().unwrap(), [ends(15, "done", true)]);
+        assert_eq!(*reports.lock().unwrap(), [exit(15, "done", true)]);
     }
 
     #[test]
-    fn a_failed_step_reports_what_it_may_have_changed() {
+    fn failed_step_reports_possible_changes() {
         let (interruption, reports) = recorded();
         let step = interruption.step("files may have changed");
         interruption.request(15);
         drop(step);
         assert_eq!(
             reports.lock().unwrap()[1],
-            ends(15, "files may have changed", false)
+            exit(15, "files may have changed", false)
         );
     }
 }

@@ -2,74 +2,74 @@
 //! of a run.
 //!
 //! [`run`] takes a [`Goal`] through the engine and returns the result; the command line parses the
-//! arguments and prints. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
-//! reads the process's environment: it comes in as an [`Environment`].
+//! arguments and prints. This module prints nothing: messages during a run go to a [`Console`]. It does
+//! not read the environment of the process either: the command line passes an [`Environment`].
 
 mod approval;
-pub mod backends;
 mod base_forge;
 pub mod base_policy;
 pub mod ci;
-pub mod closing;
 mod commit;
 pub mod connection;
 mod console;
-pub mod contents;
 mod contracts;
 mod document;
 mod engine;
 mod environment;
+mod execution;
 pub mod fleet;
-pub mod globs;
+mod forge_overview;
 mod history;
-mod images;
+pub mod image_contents;
+mod image_rows;
 mod interruption;
-pub mod on_forge;
-mod panics;
+pub mod pin_rules;
+pub mod prune_backend;
 mod publication;
-mod publish;
-pub mod pulls;
+pub mod pull_limit;
 mod repositories;
 mod request;
 mod revision;
 mod services;
 mod session;
-mod set;
 pub mod set_diffs;
 mod settings;
+pub mod signatures;
 mod site;
 mod smoke;
 mod tags;
 pub mod trust;
+mod verified_set;
 
 use std::{fs, io::Read as _, path::Path};
 
 pub use approval::{Candidate, candidate};
 pub use connection::{
-    Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token,
+    Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token_error,
 };
 pub use console::{Console, Progress};
 pub use contracts::Contracts;
-pub use document::Finished;
+pub use document::RunResult;
 use document::Template;
 use engine::{Planned, Standards};
 pub use environment::{Environment, Terminals};
-pub use history::{Line, SiteHistory, Standing, line};
+use execution::Execution;
+pub use execution::{Effect, warn_of_silent_checks};
+pub use forge_overview::{ForgeOverview, forge_overview};
+pub use history::{BranchRole, HistoryBranch, SiteHistory, history_branch};
 pub use interruption::{Event, Interruption};
-pub use publication::{not_scheduled, not_yet};
-use publish::CarriedPull;
-pub use publish::{Done, warn_of_silent_checks};
-pub use repositories::{OtherRepository, scratch};
+pub use publication::{merge_pending_warning, merge_refused_error};
+pub use repositories::{OtherRepository, temporary_directory};
 use request::Request;
-pub use request::{Goal, Intent, OpenRequest, Options, configured};
+pub use request::{Goal, Intent, OpenRequest, Options, check_image_name};
 pub use revision::revision;
 pub use services::Services;
 pub use session::{lock, warn_if_interrupted};
-pub use set::{SetVerdict, verified_set};
 pub use settings::parse_mappings;
-use site::{Opened, Site};
-pub use tags::resolve;
+use site::{BranchSite, Site, WorkTreeChange, WorkTreeSite};
+pub use tags::resolve_tags;
 use trust::Trust;
+pub use verified_set::{SetVerdict, verified_set};
 
 use crate::{
     checks::{Check, Stopped},
@@ -89,15 +89,14 @@ const ATTEMPTS: usize = 3;
 
 /// The reason why a run stopped early.
 enum Stop {
-    /// A stage of the chain.
+    /// A stage of the chain refused the set.
     Chain(Stopped),
-    /// The planner's count.
+    /// The planner counted other pins.
     Count(Vec<Check>),
     /// A token or a secret is missing, and the run may be skipped.
     Unconfigured(String),
-    /// The base branch has moved since the plan was made.
+    /// The base branch moved after it was read.
     BaseMoved,
-    /// Anything else.
     Errors(Errors),
 }
 
@@ -129,89 +128,114 @@ pub fn run(
     options: &Options,
     config: &Config,
     services: &Services,
-) -> Result<Finished, Errors> {
-    goal.checked(config)?;
+) -> Result<RunResult, Errors> {
+    goal.request(config)?;
     for _ in 1..ATTEMPTS {
-        if let Attempt::Finished(finished) = attempt(goal, options, config, services)? {
-            return Ok(finished);
+        let (config, document, execution) = attempt(goal, options, config, services)?;
+        if !matches!(execution.stop, Some(Stop::BaseMoved)) {
+            return Ok(RunResult::new(config, document, execution));
         }
         services
             .console
             .note("note: the base branch moved during the run; planning again");
     }
-    match attempt(goal, options, config, services)? {
-        Attempt::Finished(finished) | Attempt::BaseMoved(finished) => Ok(finished),
-    }
+    let (config, document, execution) = attempt(goal, options, config, services)?;
+    Ok(RunResult::new(config, document, execution))
 }
 
-/// How one attempt ended.
-enum Attempt {
-    /// It is the result of the run.
-    Finished(Finished),
-    /// The base branch has moved since the plan was made.
-    BaseMoved(Finished),
-}
-
+/// Plans the change and carries it out once. Returns the configuration at the site, the document and the
+/// effect.
 fn attempt(
     goal: &Goal,
     options: &Options,
     config: &Config,
     services: &Services,
-) -> Result<Attempt, Errors> {
-    let (intent, unconfigured) = (options.intent, options.unconfigured);
-    let opened = Site::open(config, goal.operation(), intent, unconfigured, services)?;
-    let mut site = match opened {
-        Opened::Site(site) => *site,
-        Opened::Stopped(stop) => {
-            let request = goal.checked(config)?;
+) -> Result<(Config, PlanDocument, Execution), Errors> {
+    let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
+    let mut site = match open_site(goal.operation(), options, config, services)? {
+        Ok(site) => site,
+        Err(stop) => {
+            let request = goal.request(config)?;
             // A malformed file of the configuration is an error even if the run is skipped.
             let files = WorkTree::new(&config.root);
             template(config, &files)?;
             read_standards(request.operation, config, &files, services)?;
-            let document = document::unplanned(&request, config, images::declared(config));
-            let carried = CarriedPull::stopped(Done::Nothing, stop);
-            return Ok(Attempt::ended(config.clone(), document, carried));
+            let document = document::unplanned(&request, config, image_rows::declared(config));
+            return Ok((config.clone(), document, stopped(stop)));
         }
     };
-    site.config.counts_pins()?;
-    let request = goal.checked(&site.config)?;
-    let template = template(&site.config, site.files())?;
-    let mut rows = images::declared(&site.config);
-    let planned = plan_of(&request, &site, unconfigured, services, &mut rows)?;
-    let unplanned = document::unplanned(&request, &site.config, rows);
+    let config = site.config().clone();
+    config.counts_pins()?;
+    let request = goal.request(&config)?;
+    let template = template(&config, site.files())?;
+    let mut rows = image_rows::declared(&config);
+    let planned = plan(&request, &*site, options.unconfigured, services, &mut rows)?;
+    let unplanned = document::unplanned(&request, &config, rows);
     let planned = match planned {
         Ok(planned) => planned,
-        Err(stop) => {
-            let carried = CarriedPull::stopped(Done::Nothing, stop);
-            return Ok(Attempt::ended(site.config, unplanned, carried));
-        }
+        Err(stop) => return Ok((config, unplanned, stopped(stop))),
     };
     let mut document = document::planned(unplanned, &planned);
     document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
-    let body = document::body(&document, &planned.beside, template.as_ref());
-    let written = body.and_then(|body| {
+    let body = document::render_body(&document, &planned.beside, template.as_ref());
+    let body = body.and_then(|body| {
         write_files(options, document.diff_bytes(), &body, services)?;
-        document.body = Some(body);
-        Ok(())
+        Ok(body)
     });
-    let carried = match written {
-        Ok(()) => publish::carry_out(&document, &planned, &mut site, services),
-        Err(errors) => CarriedPull::stopped(Done::Nothing, errors.into()),
+    let execution = match body {
+        Ok(body) => {
+            document.body = Some(body);
+            site.carry_out(&planned, &document, services)
+        }
+        Err(errors) => stopped(errors.into()),
     };
-    Ok(Attempt::ended(site.config, document, carried))
+    Ok((config, document, execution))
 }
 
-/// Takes a set through the engine; an error means that the configuration or a file that it refers to
-/// is malformed.
-fn plan_of(
+/// Opens the site that the run requires: the work tree, or the base branch on the forge. A run that
+/// changes the work tree takes its lock and recovers from an interrupted run before any file is read.
+fn open_site(
+    operation: Operation,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<Result<Box<dyn Site>, Stop>, Errors> {
+    let open = match options.intent {
+        Intent::Show => {
+            warn_if_interrupted(config, &*services.console);
+            return Ok(Ok(Box::new(WorkTreeSite::new(config, None))));
+        }
+        Intent::Apply { commit } => {
+            return Ok(match session::begin(config, operation.as_str(), services) {
+                Ok(session) => {
+                    let change = WorkTreeChange { session, commit };
+                    Ok(Box::new(WorkTreeSite::new(config, Some(change))))
+                }
+                Err(errors) => Err(errors.into()),
+            });
+        }
+        Intent::ShowPullRequest => None,
+        Intent::OpenPullRequest(request) => Some(request),
+    };
+    match BranchSite::open(config, open, services)? {
+        Access::NoToken(reason) if options.unconfigured == Unconfigured::Skips => {
+            Ok(Err(Stop::Unconfigured(reason)))
+        }
+        access => Ok(Ok(Box::new(access.granted()?))),
+    }
+}
+
+/// Reads the standards and takes a set through the engine. Returns an error if the configuration or a
+/// file that it refers to is malformed.
+fn plan(
     request: &Request,
-    site: &Site,
+    site: &dyn Site,
     unconfigured: Unconfigured,
     services: &Services,
     rows: &mut [ImageRow],
 ) -> Result<Result<Planned, Stop>, Errors> {
     let (contracts, trust) =
-        read_standards(request.operation, &site.config, site.files(), services)?;
+        read_standards(request.operation, site.config(), site.files(), services)?;
     let standards = Standards {
         contracts: &contracts,
         trust: trust.as_ref(),
@@ -226,7 +250,7 @@ fn plan_of(
     ))
 }
 
-/// Reads the standards of the images: the contracts, and the policy of signers with its keys and roots.
+/// Reads the standards of the images: the contracts, and the policy with its keys and roots.
 fn read_standards<'c>(
     operation: Operation,
     config: &'c Config,
@@ -239,26 +263,13 @@ fn read_standards<'c>(
         contracts.well_formed(config)?;
     }
     let trust = Trust::read(config, files)?;
-    trust::since_exists(config)?;
+    signatures::check_since(config)?;
     if let Some(trust) = &trust {
         trust.warn_of_old_roots(services);
     }
     Ok((contracts, trust))
 }
 
-impl Attempt {
-    fn ended(config: Config, document: PlanDocument, carried: CarriedPull) -> Self {
-        let moved = matches!(carried.stop, Some(Stop::BaseMoved));
-        let finished = Finished::new(config, document, carried);
-        if moved {
-            Self::BaseMoved(finished)
-        } else {
-            Self::Finished(finished)
-        }
-    }
-}
-
-/// Reads the template of the body.
 fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Errors> {
     let Some(path) = &config.report.template else {
         return Ok(None);
@@ -280,7 +291,7 @@ fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Erro
     Ok(Some(Template { name, text }))
 }
 
-/// Writes the files that the caller named; output for standard output is printed at the end.
+/// Writes the files of the options. Output for standard output (`-`) is printed at the end.
 fn write_files(
     options: &Options,
     diff: &[u8],
@@ -302,7 +313,7 @@ fn write_files(
     Ok(())
 }
 
-fn kept_moving() -> Errors {
+fn base_kept_moving() -> Errors {
     let message = format!(
         "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
     );

@@ -1,4 +1,4 @@
-//! A plan on its way to a pull request: the branch, its commit, its pull request, and the merge.
+//! The publication of a plan on a forge: the branch, its commit, the pull request and the merge.
 
 use super::{OpenRequest, engine::Planned, site::BranchHead};
 use crate::{
@@ -27,16 +27,16 @@ pub(super) struct Publication<'p> {
 }
 
 /// The result of a request to merge a pull request.
-pub(super) enum Scheduled {
-    /// The pull request is merged, or will be: a note.
-    Yes(String),
-    /// It cannot be scheduled yet: a warning.
+pub(super) enum MergeSchedule {
+    /// The pull request is merged or will be merged, with a note for the user.
+    Scheduled(String),
+    /// The merge cannot be scheduled yet, with a warning for the user.
     NotYet(String),
 }
 
 impl Publication<'_> {
-    /// Reconciles the branch, its commit and the pull request with the plan. A promotion closes the older
-    /// pull requests of the set, if that is configured.
+    /// Reconciles the branch, its commit and the pull request with the plan. If configured, a promotion
+    /// closes the older pull requests of the set.
     pub(super) async fn open(&self, rivals: &dyn Rivals) -> Result<Outcome, Error> {
         let Self {
             config,
@@ -73,7 +73,7 @@ impl Publication<'_> {
         &self,
         number: u64,
         url: &str,
-    ) -> Result<Option<Scheduled>, Errors> {
+    ) -> Result<Option<MergeSchedule>, Errors> {
         let configured = self.config.forge_or_default();
         if !configured.auto_merge || self.request.state == State::Draft {
             return Ok(None);
@@ -87,19 +87,19 @@ impl Publication<'_> {
         });
         let (forge, gates) = (&*self.head.forge, &configured.gates);
         let attempt = merging::schedule_new(forge, number, gates, &permission).await?;
-        scheduled(attempt, number, url).map(Some)
+        merge_schedule(attempt, number, url).map(Some)
     }
 }
 
 /// The result of an attempt to schedule the merge of a new pull request.
-fn scheduled(attempt: MergeAttempt, number: u64, url: &str) -> Result<Scheduled, Errors> {
+fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<MergeSchedule, Errors> {
     let name = format!("pull request #{number} ({url})");
     let merge = match attempt {
         MergeAttempt::Merge(merge) => merge,
         MergeAttempt::Refused(error) => return Err(error.into()),
         MergeAttempt::Lagging => {
             let reason = "the pull request was closed, or its branch changed, during the run";
-            return Err(not_scheduled(&name, reason));
+            return Err(merge_refused_error(&name, reason));
         }
     };
     let outcome = match merge {
@@ -111,23 +111,25 @@ fn scheduled(attempt: MergeAttempt, number: u64, url: &str) -> Result<Scheduled,
         Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
         Merge::Merged => "was merged: its gates had already passed".to_owned(),
         Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
-            return Ok(Scheduled::NotYet(not_yet(number, &reason)));
+            return Ok(MergeSchedule::NotYet(merge_pending_warning(
+                number, &reason,
+            )));
         }
-        Merge::Refused(reason) => return Err(not_scheduled(&name, &reason)),
+        Merge::Refused(reason) => return Err(merge_refused_error(&name, &reason)),
     };
-    Ok(Scheduled::Yes(format!("note: {name} {outcome}")))
+    Ok(MergeSchedule::Scheduled(format!("note: {name} {outcome}")))
 }
 
-/// The message for a merge that cannot be scheduled yet.
-pub fn not_yet(number: u64, reason: &str) -> String {
+/// The warning about a merge that cannot be scheduled yet.
+pub fn merge_pending_warning(number: u64, reason: &str) -> String {
     let reason = plain(reason);
     format!(
         "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
     )
 }
 
-/// The error for a requested merge that cannot be scheduled; `name`: the pull request.
-pub fn not_scheduled(name: &str, reason: &str) -> Errors {
+/// The error for a requested merge that cannot be scheduled. `name`: the pull request.
+pub fn merge_refused_error(name: &str, reason: &str) -> Errors {
     let problem = Error::failed(
         Code::CONFLICT,
         format!("{name} is open, but its merge cannot be scheduled: {reason}"),

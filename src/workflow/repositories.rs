@@ -1,4 +1,4 @@
-//! Other repositories that a configuration names, and the tokens for them.
+//! Other repositories in a configuration, and the tokens for them.
 
 use std::path::PathBuf;
 
@@ -11,20 +11,18 @@ use crate::{
     git::{Login, Remote},
 };
 
-/// Another repository, as configured.
 pub struct OtherRepository<'c> {
-    /// Its name in messages.
+    /// The key of the configuration, for messages.
     pub key: String,
     /// A URL or a path.
     pub repository: &'c str,
-    /// The variable that contains the token.
     pub token_env: Option<&'c str>,
 }
 
 impl OtherRepository<'_> {
-    /// Its location, with the token of its variable.
-    pub fn reach(&self, config: &Config, services: &Services) -> Result<Access<Remote>, Errors> {
-        let url = located(self.repository, config);
+    /// The URL of the repository, with the token from its variable.
+    pub fn remote(&self, config: &Config, services: &Services) -> Result<Access<Remote>, Errors> {
+        let url = resolved_url(self.repository, config);
         let Some(name) = self.token_env else {
             return Ok(Access::Granted(Remote { url, login: None }));
         };
@@ -44,21 +42,21 @@ impl OtherRepository<'_> {
     }
 }
 
-/// An empty directory for fetched objects; removed when dropped.
-pub fn scratch(services: &Services) -> Result<tempfile::TempDir, Errors> {
+/// Creates an empty directory for fetched objects, which is removed when dropped.
+pub fn temporary_directory(services: &Services) -> Result<tempfile::TempDir, Errors> {
     let directory = services
         .environment
         .filled("TMPDIR")
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let made = tempfile::Builder::new()
+    tempfile::Builder::new()
         .prefix("repin-")
-        .tempdir_in(directory);
-    made.map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))
+        .tempdir_in(directory)
+        .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))
 }
 
-/// A path is relative to the root, as every path of the configuration; URLs and `host:path` stay as
-/// they are (git-clone).
-fn located(repository: &str, config: &Config) -> String {
+/// Resolves a path relative to the root, like every path of the configuration. URLs and `host:path`
+/// remain unchanged (git-clone).
+fn resolved_url(repository: &str, config: &Config) -> String {
     let is_url = repository.contains("://");
     let is_host = repository
         .split_once(':')

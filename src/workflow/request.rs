@@ -1,4 +1,4 @@
-//! The request to `promote` or `rollback`: as typed, and checked against a configuration.
+//! The request of `promote` or `rollback`: as typed, and parsed with a configuration.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -16,7 +16,6 @@ use crate::{
 /// The requested set, as typed.
 #[derive(Debug, Clone)]
 pub enum Goal {
-    /// A set that was built.
     Promote {
         /// The commit that its images were built from.
         revision: String,
@@ -25,52 +24,41 @@ pub enum Goal {
         /// The refusals that the caller overrides.
         overrides: Overrides,
     },
-    /// A set that was in production before.
-    Rollback {
-        /// Its revision.
-        revision: String,
-    },
+    /// To a set that was current before.
+    Rollback { revision: String },
 }
 
 /// The change that a run may make, and the other files that it writes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The change that it may make.
     pub intent: Intent,
-    /// The meaning of a missing token or secret.
     pub unconfigured: Unconfigured,
-    /// The file for the diff.
     pub diff_file: Option<PathBuf>,
-    /// The file for the pull request body.
+    /// The file for the body of the pull request.
     pub body_file: Option<PathBuf>,
 }
 
 /// The change that a run may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
-    /// None: it shows the change of the work tree.
+    /// None; the change of the work tree is shown.
     Show,
-    /// It changes the work tree.
     Apply {
-        /// Whether the change is committed.
         commit: bool,
     },
-    /// None: it shows the pull request that would be opened.
+    /// None; the pull request is shown.
     ShowPullRequest,
-    /// It opens a pull request.
     OpenPullRequest(OpenRequest),
 }
 
 /// The permission to open a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenRequest {
-    /// The state in which it is opened.
     pub state: State,
-    /// Whether a pull request that a person closed is reopened.
+    /// Whether a pull request that a user closed is reopened.
     pub reopen: bool,
 }
 
-/// A goal that was checked against a configuration.
 pub(super) struct Request {
     pub(super) operation: Operation,
     pub(super) revision: Revision,
@@ -81,7 +69,6 @@ pub(super) struct Request {
 }
 
 impl Goal {
-    /// The command.
     pub(super) fn operation(&self) -> Operation {
         match self {
             Self::Promote { .. } => Operation::Promotion,
@@ -89,15 +76,15 @@ impl Goal {
         }
     }
 
-    /// Checks the arguments before the first request.
-    pub(super) fn checked(&self, config: &Config) -> Result<Request, Errors> {
+    /// Parses the arguments. Nothing is requested from a server.
+    pub(super) fn request(&self, config: &Config) -> Result<Request, Errors> {
         let (text, digests, overrides) = match self {
             Self::Rollback { revision } => (revision, BTreeMap::new(), Overrides::default()),
             Self::Promote {
                 revision,
                 digests,
                 overrides,
-            } => (revision, handed_over(digests, config)?, *overrides),
+            } => (revision, parse_digests(digests, config)?, *overrides),
         };
         let (revision, tag) = revision(config, text)?;
         Ok(Request {
@@ -111,7 +98,7 @@ impl Goal {
 }
 
 impl Request {
-    /// The request of a fleet, which overrules nothing.
+    /// The request of a fleet, which overrides no refusal.
     pub(super) fn of_fleet(operation: Operation, revision: &Revision, tag: &Tag) -> Self {
         Self {
             operation,
@@ -152,8 +139,8 @@ impl Request {
     }
 }
 
-/// Checks that a name is one of a configured image; `origin` names where it was typed.
-pub fn configured(config: &Config, name: &str, origin: &str) -> Result<(), Errors> {
+/// Checks that an image with this name is configured. `origin`: the prefix of the message.
+pub fn check_image_name(config: &Config, name: &str, origin: &str) -> Result<(), Errors> {
     if config.image(name).is_some() {
         return Ok(());
     }
@@ -164,14 +151,14 @@ pub fn configured(config: &Config, name: &str, origin: &str) -> Result<(), Error
     )))
 }
 
-/// The digests that builds reported, by image.
-fn handed_over(texts: &[String], config: &Config) -> Result<BTreeMap<String, Digest>, Errors> {
+/// Parses the digests that builds reported, `NAME=DIGEST`.
+fn parse_digests(texts: &[String], config: &Config) -> Result<BTreeMap<String, Digest>, Errors> {
     let mut digests = BTreeMap::new();
     for text in texts {
         let (name, digest) = text
             .split_once('=')
             .ok_or_else(|| usage(format!("--digest {text}: expected NAME=DIGEST")))?;
-        configured(config, name, "--digest: ")?;
+        check_image_name(config, name, "--digest: ")?;
         let digest = Digest::parse_input(digest)
             .map_err(|error| usage(format!("--digest {name}: {error}")))?;
         let former = digests.insert(name.to_owned(), digest);

@@ -8,28 +8,30 @@ use crate::{
     oci::{Revision, Tag, is_hex},
 };
 
-/// How many digits an abbreviated commit may have (gitrevisions(7), `<sha1>`: at least 4).
+/// The number of digits of an abbreviated commit (gitrevisions(7), `<sha1>`: at least 4).
 const DIGITS: std::ops::RangeInclusive<usize> = 4..=40;
 
-/// The revision that `text` names, and its tag. A text that matches `revision.pattern` as a whole is
-/// taken literally; otherwise hex digits name a commit of the clone, never a reference, and anything
-/// else can be `HEAD` or a tag.
+/// Resolves the argument to a revision and its tag. A text that matches `revision.pattern` is the revision
+/// itself. Other hex digits abbreviate a commit of the clone and never name a reference; any other text is
+/// `HEAD` or a tag.
 pub fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
     let pattern = &config.revision.pattern;
     let revision = match pattern.revision(text) {
         Ok(revision) => revision,
         Err(mismatch) => {
             let commit = commit(config, text, &mismatch.to_string())?;
-            let expanded = pattern.revision(&commit.to_string());
-            expanded.map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?
+            pattern
+                .revision(&commit.to_string())
+                .map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?
         }
     };
-    let tag = config.revision.tag.tag(&revision);
-    let tag = tag.map_err(|error| malformed(error.to_string()))?;
-    Ok((revision, tag))
+    match config.revision.tag.tag(&revision) {
+        Ok(tag) => Ok((revision, tag)),
+        Err(error) => Err(malformed(error.to_string())),
+    }
 }
 
-/// The commit that `text` names in the clone around the root.
+/// Resolves `text` to a commit of the clone around the root.
 fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Errors> {
     let is_abbreviated = DIGITS.contains(&text.len()) && is_hex(text.as_bytes());
     let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
@@ -41,16 +43,16 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
             "{mismatch}; expanding it needs a git repository"
         )));
     };
-    let unread = |error| match error {
+    let failed = |error| match error {
         GitError::Unborn => malformed(format!("{mismatch}; this clone has no commit")),
         error => Errors::from(Error::from(&error)),
     };
     let commits = if is_abbreviated {
-        git.commits_named(text).map_err(unread)?
+        git.commits_named(text).map_err(failed)?
     } else if text == "HEAD" {
-        vec![git.head().map_err(unread)?.tip]
+        vec![git.head().map_err(failed)?.tip]
     } else {
-        let tagged = git.commit_of_tag(text).map_err(unread)?;
+        let tagged = git.commit_of_tag(text).map_err(failed)?;
         tagged.into_iter().collect()
     };
     match commits.as_slice() {
@@ -61,7 +63,7 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
         [] => Err(malformed(format!(
             "{mismatch}; this clone has no tag `{text}`"
         ))),
-        several => Err(ambiguous(text, several)),
+        commits => Err(ambiguous(text, commits)),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn begin(
     Ok(session)
 }
 
-/// Takes the lock of the work tree. Another process that finds it taken names this one.
+/// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.
 pub fn lock(config: &Config, command: &str, services: &Services) -> Result<Session, apply::Error> {
     let started = OffsetDateTime::from((services.environment.clock)()).format(&Rfc3339);
     let holder = format!(

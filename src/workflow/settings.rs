@@ -1,6 +1,6 @@
 //! The settings of registry and forge clients, read from variables.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use super::environment::Environment;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     registry::{self, Settings},
 };
 
-/// The settings of the run; malformed input is reported before the first request.
+/// The settings for registries. Malformed input is reported before the first request.
 pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> {
     let lookup = |name: &str| environment.variable(name).cloned();
     let mut settings = Settings::new(
@@ -19,24 +19,23 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
         environment.clock,
     );
     if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {
-        let parsed = duration::parse(&text.to_string_lossy()).map_err(|error| error.to_string());
-        let positive = parsed.and_then(|limit| match limit {
-            Duration::ZERO => Err("must be longer than 0s".to_owned()),
-            limit => Ok(limit),
-        });
-        settings.stall_timeout =
-            positive.map_err(|reason| usage(format!("REPIN_HTTP_TIMEOUT: {reason}")))?;
+        let timeout = duration::parse(&text.to_string_lossy())
+            .map_err(|error| usage(format!("REPIN_HTTP_TIMEOUT: {error}")))?;
+        if timeout.is_zero() {
+            return Err(usage("REPIN_HTTP_TIMEOUT: must be longer than 0s"));
+        }
+        settings.stall_timeout = timeout;
     }
     settings.ca_file = environment
         .filled("REPIN_CA_FILE")
         .map(|file| environment.directory().join(file));
-    // Reads the certificates, so that every command reports an invalid file.
+    // The client reads the certificates, so that every command reports an invalid file.
     registry::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
     Ok(settings)
 }
 
-/// The total time limit for requests to forges.
-pub(super) fn forge_time(environment: &Environment) -> Result<SharedDeadline, Errors> {
+/// The deadline for all requests to forges.
+pub(super) fn forge_deadline(environment: &Environment) -> Result<SharedDeadline, Errors> {
     const NAME: &str = "REPIN_DEADLINE";
     let length = match environment.filled(NAME) {
         Some(text) => duration::parse(&text.to_string_lossy())
@@ -46,7 +45,7 @@ pub(super) fn forge_time(environment: &Environment) -> Result<SharedDeadline, Er
     Ok(SharedDeadline::new(length, NAME))
 }
 
-/// The mappings of `REPIN_SOURCES`, one a line.
+/// The mappings of `REPIN_SOURCES`, one per line.
 pub(super) fn mappings(environment: &Environment) -> Result<Vec<Mapping>, Errors> {
     let text = match environment.filled("REPIN_SOURCES") {
         Some(value) => value
@@ -58,13 +57,15 @@ pub(super) fn mappings(environment: &Environment) -> Result<Vec<Mapping>, Errors
     parse_mappings(lines, environment.directory(), "REPIN_SOURCES")
 }
 
-/// Parses mappings as typed; `origin` names their origin in errors.
+/// Parses mappings. `origin`: the option or variable, for errors.
 pub fn parse_mappings<'t>(
     texts: impl Iterator<Item = &'t str>,
     directory: &Path,
     origin: &str,
 ) -> Result<Vec<Mapping>, Errors> {
-    let mapping =
-        |text| Mapping::parse(text, directory).map_err(|error| usage(format!("{origin}: {error}")));
-    texts.map(mapping).collect()
+    texts
+        .map(|text| {
+            Mapping::parse(text, directory).map_err(|error| usage(format!("{origin}: {error}")))
+        })
+        .collect()
 }

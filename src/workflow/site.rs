@@ -2,13 +2,15 @@
 //!
 //! A site provides the files with pins, the history that judges the set, and the place that receives
 //! the plan. There are three: the work tree with its clone, the head of a branch on a forge with the
-//! clone around the root, and the head of a branch on a forge alone, as fleets have it.
+//! clone around the root, and the head of a branch on a forge without a clone, as in a fleet.
 
 use std::collections::HashMap;
 
 use super::{
-    Access, Intent, OpenRequest, Services, SiteHistory, Stop, Unconfigured, base_forge, connect,
-    history::HeadOnForge, session,
+    Access, OpenRequest, Services, SiteHistory, base_forge, connect,
+    engine::Planned,
+    execution::{self, Execution},
+    history::HeadOnForge,
 };
 use crate::{
     apply::Session,
@@ -22,32 +24,55 @@ use crate::{
     outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
+    report::json::PlanDocument,
 };
 
 /// The maximum size of a content that is read from a local clone, in bytes.
 const LOCAL_MAX: u64 = 64 * 1024 * 1024;
 
 /// Where a set is promoted.
-pub(super) struct Site {
-    /// The configuration that counts there.
-    pub(super) config: Config,
-    pub(super) target: Target,
+pub(super) trait Site {
+    /// The configuration at the site.
+    fn config(&self) -> &Config;
+
+    fn files(&self) -> &dyn Files;
+
+    /// Finds the pins, and checks the files as a whole: references outside the counted pins, and globs
+    /// that match nothing.
+    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors>;
+
+    fn history(&self, services: &Services) -> SiteHistory;
+
+    /// Carries out a plan, if the run may make a change.
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution;
 }
 
-/// The place that receives a plan, with the change that the run may make.
-pub(super) enum Target {
-    /// The work tree. `None`: the plan is only shown.
-    WorkTree(WorkTree, Option<WorkTreeChange>),
-    /// A branch on a forge. `None`: the pull request is only shown.
-    Branch(Box<BranchHead>, Option<OpenRequest>),
+/// The work tree, with the clone around it.
+pub(super) struct WorkTreeSite {
+    config: Config,
+    files: WorkTree,
+    /// `None`: the plan is only shown.
+    change: Option<WorkTreeChange>,
 }
 
 /// The permission to change the work tree.
 pub(super) struct WorkTreeChange {
     /// The lock.
     pub(super) session: Session,
-    /// Whether the change is committed.
     pub(super) commit: bool,
+}
+
+/// The head of a branch on a forge.
+pub(super) struct BranchSite {
+    pub(super) config: Config,
+    pub(super) head: BranchHead,
+    /// `None`: the pull request is only shown.
+    pub(super) open: Option<OpenRequest>,
 }
 
 /// The head of the branch that receives pull requests.
@@ -61,124 +86,125 @@ pub(super) struct BranchHead {
     pub(super) history: Option<HeadOnForge>,
 }
 
-/// The result of an attempt to open a site.
-pub(super) enum Opened {
-    Site(Box<Site>),
-    /// The lock is taken, or the token is missing and the run may be skipped.
-    Stopped(Stop),
+impl WorkTreeSite {
+    pub(super) fn new(config: &Config, change: Option<WorkTreeChange>) -> Self {
+        Self {
+            config: config.clone(),
+            files: WorkTree::new(&config.root),
+            change,
+        }
+    }
 }
 
-impl Site {
-    /// Opens the site that `intent` requires: the work tree, or the base branch on the forge, which is
-    /// read each time because it may have moved. A run that changes the work tree takes its lock and
-    /// recovers from an interrupted run before any file is read.
-    pub(super) fn open(
-        config: &Config,
-        operation: Operation,
-        intent: Intent,
-        unconfigured: Unconfigured,
-        services: &Services,
-    ) -> Result<Opened, Errors> {
-        let open = match intent {
-            Intent::Show => {
-                session::warn_if_interrupted(config, &*services.console);
-                return Ok(Self::work_tree(config, None));
-            }
-            Intent::Apply { commit } => {
-                return Ok(match session::begin(config, operation.as_str(), services) {
-                    Ok(session) => {
-                        let change = WorkTreeChange { session, commit };
-                        Self::work_tree(config, Some(change))
-                    }
-                    Err(errors) => Opened::Stopped(errors.into()),
-                });
-            }
-            Intent::ShowPullRequest => None,
-            Intent::OpenPullRequest(request) => Some(request),
-        };
-        let git = Git::discover(&config.root).map_err(Error::from)?;
-        base_forge::known_here(config, git.as_ref(), services)?;
-        let forge = match connect(config, git.as_ref(), services)? {
-            Access::NoToken(reason) if unconfigured == Unconfigured::Skips => {
-                return Ok(Opened::Stopped(Stop::Unconfigured(reason)));
-            }
-            access => access.granted()?,
-        };
-        let reading = read(config, git.as_ref(), forge);
-        let (config, head) = services.wait(reading, "reading the base branch")??;
-        let target = Target::Branch(Box::new(head), open);
-        Ok(Opened::Site(Box::new(Self { config, target })))
+impl Site for WorkTreeSite {
+    fn config(&self) -> &Config {
+        &self.config
     }
 
-    fn work_tree(config: &Config, change: Option<WorkTreeChange>) -> Opened {
-        let target = Target::WorkTree(WorkTree::new(&config.root), change);
-        let config = config.clone();
-        Opened::Site(Box::new(Self { config, target }))
+    fn files(&self) -> &dyn Files {
+        &self.files
     }
 
-    pub(super) fn files(&self) -> &dyn Files {
-        match &self.target {
-            Target::WorkTree(files, _) => files,
-            Target::Branch(head, _) => &head.files,
-        }
-    }
-
-    /// The history in the clone.
-    pub(super) fn history(&self, services: &Services) -> SiteHistory {
-        let head = match &self.target {
-            Target::WorkTree(..) => None,
-            Target::Branch(head, _) => head.history.as_ref(),
-        };
-        SiteHistory::of_clone(&self.config, head, services)
-    }
-
-    /// The pins of the files, and the checks of the files as a whole: references outside the counted
-    /// pins, and globs that match nothing.
-    pub(super) fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
+    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
-        let (found, outside) = match &self.target {
-            Target::WorkTree(..) => {
-                let tree = TrackedTree::open(config);
-                let found = pins::find(tree.files(), config)?;
-                let outside = tree.search(config, &found, Scope::Counted);
-                (found, outside)
-            }
-            Target::Branch(head, _) => {
-                let found = pins::find(&head.files, config)?;
-                let outside = if head.history.is_some() {
-                    let (commit, branch) = (&head.base.head.commit, &head.base.branch);
-                    outside::commit(config, commit, branch, &found)
-                } else {
-                    outside::Outside::default()
-                };
-                (found, outside)
-            }
-        };
-        let mut checks = checks::unmatched_globs(config, &found);
-        if self.reads_every_file() {
-            checks.extend(checks::outside(config, &found, &outside, operation));
-        } else {
-            checks.extend([Code::PIN_OUTSIDE, Code::DIGEST_OUTSIDE].map(not_searched));
-        }
-        if operation == Operation::Promotion {
-            checks.extend(checks::unpinned(config, &found));
-        }
+        let tree = TrackedTree::open(config);
+        let found = pins::find(tree.files(), config)?;
+        let outside = tree.search(config, &found, Scope::Counted);
+        let outside = checks::outside(config, &found, &outside, operation);
+        let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))
     }
 
-    /// Whether the site has more files than those that `files` matches.
-    fn reads_every_file(&self) -> bool {
-        match &self.target {
-            Target::WorkTree(..) => true,
-            Target::Branch(head, _) => head.history.is_some(),
-        }
+    fn history(&self, services: &Services) -> SiteHistory {
+        SiteHistory::of_work_tree(&self.config, services)
+    }
+
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        execution::in_work_tree(
+            &self.config,
+            self.change.as_mut(),
+            planned,
+            document,
+            services,
+        )
     }
 }
 
-/// A check of the whole repository that did not run.
-fn not_searched(code: Code) -> Check {
-    let reason = "a fleet reads no files but those that `files` matches";
-    Check::new(code, Status::Skip, reason)
+impl BranchSite {
+    /// Reads the base branch from the forge. It is read for each plan because it may have moved.
+    pub(super) fn open(
+        config: &Config,
+        open: Option<OpenRequest>,
+        services: &Services,
+    ) -> Result<Access<Self>, Errors> {
+        let git = Git::discover(&config.root).map_err(Error::from)?;
+        base_forge::check_known_bases(config, git.as_ref(), services)?;
+        let forge = match connect(config, git.as_ref(), services)? {
+            Access::Granted(forge) => forge,
+            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+        };
+        let work = read(config, git.as_ref(), forge);
+        let (config, head) = services.wait(work, "reading the base branch")??;
+        Ok(Access::Granted(Self { config, head, open }))
+    }
+}
+
+impl Site for BranchSite {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn files(&self) -> &dyn Files {
+        &self.head.files
+    }
+
+    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
+        let (config, base) = (&self.config, &self.head.base);
+        let found = pins::find(&self.head.files, config)?;
+        let outside = if self.head.history.is_some() {
+            let outside = outside::commit(config, &base.head.commit, &base.branch, &found);
+            checks::outside(config, &found, &outside, operation)
+        } else {
+            let reason = "a fleet reads no files but those that `files` matches";
+            let skip = |code| Check::new(code, Status::Skip, reason);
+            vec![skip(Code::PIN_OUTSIDE), skip(Code::DIGEST_OUTSIDE)]
+        };
+        let checks = checks_of_files(config, &found, outside, operation);
+        Ok((found, checks))
+    }
+
+    fn history(&self, services: &Services) -> SiteHistory {
+        SiteHistory::of_clone(&self.config, self.head.history.as_ref(), services)
+    }
+
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        execution::as_pull_request(self, planned, document, services)
+    }
+}
+
+/// The checks of the files as a whole. `outside`: those of references outside the counted pins.
+fn checks_of_files(
+    config: &Config,
+    found: &Found,
+    outside: Vec<Check>,
+    operation: Operation,
+) -> Vec<Check> {
+    let mut checks = checks::unmatched_globs(config, found);
+    checks.extend(outside);
+    if operation == Operation::Promotion {
+        checks.extend(checks::unpinned(config, found));
+    }
+    checks
 }
 
 /// Reads the configuration and the files of the base branch's head.
@@ -195,18 +221,18 @@ async fn read(
     let mut base = Base::read(&*forge, branch).await?;
     let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
 
-    // What the local configuration needs is likely what the base's needs: then one round of
-    // requests gets it all.
-    let mut paths = base.paths(&prefix, &local.scanned, &named(local));
+    // The files that the local configuration needs are likely those that the base's needs. Then one
+    // round of requests is enough.
+    let mut paths = base.paths(&prefix, &local.scanned, &listed_files(local));
     paths.push(path.clone());
-    let mut alike = alike(local, &base, &prefix, &paths);
-    let mut at_hand = |id: &str| alike.remove(id).or_else(|| content(&mut objects, id));
-    base.fetch(&*forge, &paths, &mut at_hand).await?;
+    let mut same = unchanged_contents(local, &base, &prefix, &paths);
+    let mut local_content = |id: &str| same.remove(id).or_else(|| content(&mut objects, id));
+    base.fetch(&*forge, &paths, &mut local_content).await?;
     let config = parse(local, &base, &path)?;
-    base_forge::same(local, &config, &base.branch, git)?;
+    base_forge::check_same(local, &config, &base.branch, git)?;
     let history = history_of(&*forge, &base, &config).await?;
-    let paths = base.paths(&prefix, &config.scanned, &named(&config));
-    base.fetch(&*forge, &paths, &mut at_hand).await?;
+    let paths = base.paths(&prefix, &config.scanned, &listed_files(&config));
+    base.fetch(&*forge, &paths, &mut local_content).await?;
     let files = base.snapshot(&prefix);
     let head = BranchHead {
         forge,
@@ -218,24 +244,26 @@ async fn read(
     Ok((config, head))
 }
 
-/// The branch whose history counts, and its head on the forge: the base branch, unless
-/// `provenance.branch` names another one.
+/// The branch whose history counts, and its head on the forge: the branch that
+/// `provenance.branch` names, or else the base branch.
 async fn history_of(
     forge: &dyn Forge,
     base: &Base,
     config: &Config,
 ) -> Result<HeadOnForge, Errors> {
-    let named = config.provenance.branch.as_deref();
-    let named = named.map(|branch| branch.split_once('/').map_or(branch, |(_, name)| name));
-    let Some(other) = named.filter(|name| *name != base.branch) else {
+    let configured = config.provenance.branch.as_deref();
+    let name = configured.map_or(base.branch.as_str(), |branch| {
+        branch.split_once('/').map_or(branch, |(_, name)| name)
+    });
+    if name == base.branch {
         return Ok(HeadOnForge {
             branch: base.branch.clone(),
             commit: base.head.commit.clone(),
         });
-    };
-    let head = forge.branch(other).await?.ok_or_else(|| {
+    }
+    let head = forge.branch(name).await?.ok_or_else(|| {
         let message = format!(
-            "{} has no branch {other}, which `provenance.branch` names",
+            "{} has no branch {name}, which `provenance.branch` names",
             base.repo.full_name
         );
         let file = config.file_name();
@@ -243,50 +271,57 @@ async fn history_of(
         Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(hint))
     })?;
     Ok(HeadOnForge {
-        branch: other.to_owned(),
+        branch: name.to_owned(),
         commit: head.commit,
     })
 }
 
 /// The contents of files that are the same in the work tree and on the base branch, by their ids.
-fn alike(local: &Config, base: &Base, prefix: &str, paths: &[String]) -> HashMap<String, Vec<u8>> {
+fn unchanged_contents(
+    local: &Config,
+    base: &Base,
+    prefix: &str,
+    paths: &[String],
+) -> HashMap<String, Vec<u8>> {
     let tree = WorkTree::new(&local.root);
     let same = |path: &String| {
         let id = &base.tree.entries.get(path)?.id;
-        let content = tree
-            .read(&RelPath::parse(path.strip_prefix(prefix)?).ok()?)
-            .ok()?;
+        let path = RelPath::parse(path.strip_prefix(prefix)?).ok()?;
+        let content = tree.read(&path).ok()?;
         (blob_id(&content, id) == *id).then(|| (id.clone(), content))
     };
     paths.iter().filter_map(same).collect()
 }
 
-/// Files that the configuration names one by one.
-fn named(config: &Config) -> Vec<RelPath> {
-    let contracts = config
-        .images
-        .iter()
-        .filter_map(|image| image.contract.clone());
-    let verify = config.verify.iter();
-    let verified = verify.flat_map(Verify::files).cloned();
-    let template = config.report.template.clone();
-    contracts.chain(template).chain(verified).collect()
+/// The files that the configuration lists one by one.
+fn listed_files(config: &Config) -> Vec<RelPath> {
+    let mut files = Vec::new();
+    for image in &config.images {
+        files.extend(image.contract.clone());
+    }
+    files.extend(config.report.template.clone());
+    if let Some(verify) = &config.verify {
+        files.extend(Verify::files(verify).cloned());
+    }
+    files
 }
 
 fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
-    let shown = format!("{} ({path})", base.branch);
-    let fail = |reason: &str| {
+    let name = format!("{} ({path})", base.branch);
+    let unusable = |reason: &str| {
         let problem = Error::input(
             Code::CONFIG,
-            format!("the base branch's head has no usable configuration: {shown} {reason}"),
+            format!("the base branch's head has no usable configuration: {name} {reason}"),
         );
         Errors::from(problem.help(format!("merge {} into the base branch first", local.file)))
     };
-    let content = base.content(path).ok_or_else(|| fail("does not exist"))?;
-    let text = std::str::from_utf8(content).map_err(|_| fail("is not UTF-8"))?;
+    let content = base
+        .content(path)
+        .ok_or_else(|| unusable("does not exist"))?;
+    let text = std::str::from_utf8(content).map_err(|_| unusable("is not UTF-8"))?;
     let source = SourceText {
-        name: shown,
         text: text.into(),
+        name,
     };
     Ok(Config {
         file: local.file.clone(),
@@ -297,13 +332,10 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
 /// A content from the local clone's objects; after the first missing object the clone is not used
 /// again.
 fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
-    let found = objects
-        .as_mut()?
-        .blob(ObjectId::parse(id.as_bytes())?, LOCAL_MAX)
-        .ok()
-        .flatten();
-    if found.is_none() {
+    let id = ObjectId::parse(id.as_bytes())?;
+    let content = objects.as_mut()?.blob(id, LOCAL_MAX).ok().flatten();
+    if content.is_none() {
         *objects = None;
     }
-    found
+    content
 }

@@ -12,13 +12,13 @@ use crate::{
     smoke::{self, EngineContext, ImageLocation, Request, Secrets, SmokeReport},
 };
 
-/// What the smoke command needs, gathered before the first request.
+/// The stage of the smoke command, with its secrets.
 pub(super) struct SmokeStage {
     secrets: Option<Secrets>,
 }
 
 impl SmokeStage {
-    /// Finds the secrets; a missing one stops the run before it begins.
+    /// Finds the secrets before the first request. A missing secret stops the run.
     pub(super) fn prepare(
         config: &Config,
         unconfigured: Unconfigured,
@@ -27,7 +27,8 @@ impl SmokeStage {
         let Some(smoke) = &config.smoke else {
             return Ok(Self { secrets: None });
         };
-        match Secrets::from_variables(&smoke.env, &services.environment.for_engine(config)) {
+        let variables = services.environment.for_engine(config);
+        match Secrets::from_variables(&smoke.env, &variables) {
             Ok(secrets) => Ok(Self {
                 secrets: Some(secrets),
             }),
@@ -46,14 +47,13 @@ impl SmokeStage {
         services: &Services,
     ) -> Result<Images<'c, G, Smoke>, Stop> {
         let mut stage = images.smoke();
-        let places: Vec<_> = stage.pending().collect();
-        if let (Some(smoke), Some(secrets), false) =
-            (&config.smoke, &self.secrets, places.is_empty())
+        let open: Vec<_> = stage.pending().collect();
+        if let (Some(smoke), Some(secrets), false) = (&config.smoke, &self.secrets, open.is_empty())
         {
             // A signal stops the container, then the program.
             let _step = services.interruption.harmless_step();
             let sources = services.sources(config)?;
-            for place in places {
+            for place in open {
                 let Some(facts) = stage.facts(place.image) else {
                     continue;
                 };

@@ -1,16 +1,18 @@
 //! Resolution of tags and pinned digests: all repositories concurrently, each tag once in a run.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use futures_util::future;
 
 use super::{
     Services,
-    pulls::{self, Pull},
+    pull_limit::{ManifestPull, check_pull_limit},
 };
 use crate::{
     checks::{Resolution, Target},
     config::Config,
     error::Errors,
-    oci::TagOrDigest,
+    oci::{Tag, TagOrDigest},
     pins::Found,
     registry::{
         Source,
@@ -19,46 +21,83 @@ use crate::{
     report::body::Labels,
 };
 
-/// Resolves every image's tag concurrently; the results are in the order of the configuration.
-pub fn resolve(
+/// The images that tags resolved to in this run. A plan that is made again uses the same images.
+#[derive(Default)]
+pub(super) struct TagCache(RefCell<HashMap<TagKey, ImageFacts>>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct TagKey {
+    /// The name of the source.
+    source: String,
+    tag: Tag,
+}
+
+impl TagKey {
+    fn new(source: &Source, tag: &Tag) -> Self {
+        Self {
+            source: source.to_string(),
+            tag: tag.clone(),
+        }
+    }
+}
+
+impl TagCache {
+    fn get(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
+        self.0.borrow().get(&TagKey::new(source, tag)).cloned()
+    }
+
+    fn insert(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
+        let key = TagKey::new(source, tag);
+        self.0.borrow_mut().insert(key, facts.clone());
+    }
+}
+
+/// Resolves every image's tag concurrently. The results are in the order of the configuration.
+pub fn resolve_tags(
     config: &Config,
     targets: Vec<Target>,
     services: &Services,
 ) -> Result<Vec<Resolution>, Errors> {
     let sources = services.sources_of_images(config)?;
-    let pulls = sources.iter().zip(&targets);
-    let pulls: Vec<_> = pulls
-        .map(|(source, target)| pulls_of(source, target, services))
+    let cache = &services.resolved_tags;
+    let pulls: Vec<_> = sources
+        .iter()
+        .zip(&targets)
+        .map(|(source, target)| required_pulls(source, target, cache))
         .collect();
-    pulls::within_limit(config, &sources, &pulls, services)?;
+    check_pull_limit(config, &sources, &pulls, services)?;
     let work = sources.iter().zip(targets).map(|(source, target)| {
-        let known = services.resolved_tag(source, &target.tag);
+        let known = cache.get(source, &target.tag);
         resolution(source, target, known)
     });
     let names = config.image_names();
     let resolutions = services.wait_for_all("resolving tags", &names, work)?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Some(facts)) = &resolution.found {
-            services.remember_tag(source, &resolution.target.tag, facts);
+            cache.insert(source, &resolution.target.tag, facts);
         }
     }
     Ok(resolutions)
 }
 
-/// The manifests that the resolution of a tag requests.
-fn pulls_of(source: &Source, target: &Target, services: &Services) -> Vec<Pull> {
-    let tag = services.resolved_tag(source, &target.tag).is_none();
-    let tag = tag.then(|| Pull {
-        want: TagOrDigest::Tag(target.tag.clone()),
-        requests: 1,
-        with_platforms: true,
-    });
-    let replaced = target.pinned.iter().map(|digest| Pull {
-        want: TagOrDigest::Digest(*digest),
-        requests: 1,
-        with_platforms: false,
-    });
-    tag.into_iter().chain(replaced).collect()
+/// The manifests that the resolution of a target requests.
+fn required_pulls(source: &Source, target: &Target, cache: &TagCache) -> Vec<ManifestPull> {
+    let mut pulls = Vec::new();
+    if cache.get(source, &target.tag).is_none() {
+        pulls.push(ManifestPull {
+            reference: TagOrDigest::Tag(target.tag.clone()),
+            requests: 1,
+            with_platforms: true,
+        });
+    }
+    for digest in &target.pinned {
+        pulls.push(ManifestPull {
+            reference: TagOrDigest::Digest(*digest),
+            requests: 1,
+            with_platforms: false,
+        });
+    }
+    pulls
 }
 
 async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) -> Resolution {
@@ -68,13 +107,13 @@ async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) 
     };
     let mut old_platforms = Vec::new();
     if let Ok(Some(facts)) = &found {
-        let replaced = target.pinned.iter().copied();
-        let replaced: Vec<_> = replaced.filter(|digest| *digest != facts.digest).collect();
-        let platforms = replaced
+        let mut old_digests = target.pinned.clone();
+        old_digests.retain(|digest| *digest != facts.digest);
+        let platforms = old_digests
             .iter()
             .map(|digest| resolve::platforms_of(source, *digest));
         let platforms = future::join_all(platforms).await;
-        old_platforms = replaced.into_iter().zip(platforms).collect();
+        old_platforms = old_digests.into_iter().zip(platforms).collect();
     }
     Resolution {
         target,
@@ -83,7 +122,7 @@ async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) 
     }
 }
 
-/// The reported labels of the current digests, for each image that could be read.
+/// The reported labels of the pinned images. An image that cannot be read has none.
 pub(super) fn current_labels(
     config: &Config,
     found: &Found,
@@ -94,8 +133,8 @@ pub(super) fn current_labels(
     }
     let sources = services.sources_of_images(config)?;
     let images = config.images.iter().zip(&sources).enumerate();
-    let work = images.map(|(at, (image, source))| async move {
-        let digest = *found.digests_of(at).first()?;
+    let work = images.map(|(index, (image, source))| async move {
+        let digest = *found.digests_of(index).first()?;
         let facts = resolve::resolve(source, &TagOrDigest::Digest(digest))
             .await
             .ok()??;

@@ -1,30 +1,26 @@
-//! The stage of signatures and attestations: keys and roots of the policy, what is attached to each
-//! digest, and the evidence.
+//! The policy of a run: its keys and trusted roots, and the signatures and attestations of digests.
 //!
 //! Without a `verify` block nothing is read and nothing is requested.
 
 use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
     io::{self, Read as _},
     rc::Rc,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Services, SiteHistory, Stop};
+use super::Services;
 use crate::{
-    checks::{
-        self, DigestSignatures, Enforcement, HistoryVerdict, ImagePlatform, Images, Scope,
-        Signatures, Tags, VerifiedRow,
-    },
     code::Code,
-    config::{Config, Image, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
+    config::{Config, Image, RelPath, RootKind, SignerIdentity, Verify},
     error::{Error, Errors, Span},
     files::Files,
-    git::Git,
-    history::{Digests, Promoted},
     oci::{Digest, Platform, Repository, Revision},
-    registry::{Source, resolve::ImageFacts},
+    registry::Source,
     trust::{
         self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Policy, PublicKey, Root, SearchExtent,
         SearchResult, Subject,
@@ -32,27 +28,50 @@ use crate::{
     untrusted::plain,
 };
 
-/// The largest key or root, in bytes.
+/// The maximum size of a key or a root, in bytes.
 pub(super) const MATERIAL_MAX: u64 = 4 << 20;
 
-/// The policy of a run, and what makes it equal to another.
 pub struct Trust<'c> {
-    /// The policy.
     pub policy: Policy<'c>,
-    /// The digest of the policy, its keys and its roots.
-    id: Digest,
+    id: PolicyId,
 }
 
-/// A digest to look up.
-struct Wanted<'w> {
-    image: usize,
-    platform: Option<&'w Platform>,
+/// The texts that determine a policy.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct PolicyId {
+    config: Arc<str>,
+    /// The digests of the files with keys and roots.
+    files: Vec<Digest>,
+}
+
+/// The examinations of this run, and the warnings about roots. A plan that is made again repeats neither.
+#[derive(Default)]
+pub(super) struct TrustCache {
+    examinations: RefCell<HashMap<ExaminationKey, Rc<SearchResult>>>,
+    warnings: RefCell<HashSet<String>>,
+}
+
+/// The subject of an examination. The configuration in the policy determines the source of the image and
+/// the repositories that it may be signed for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ExaminationKey {
+    policy: PolicyId,
+    image: String,
     digest: Digest,
+    revision: Revision,
+}
+
+/// A digest that must be signed.
+pub(super) struct SignedDigest<'d> {
+    /// The index of the image in the configuration.
+    pub(super) image: usize,
+    pub(super) platform: Option<&'d Platform>,
+    pub(super) digest: Digest,
 }
 
 impl<'c> Trust<'c> {
-    /// Reads the keys and roots of the configuration from the files that the run works on; `None`
-    /// without a `verify` block. Every problem is in the error.
+    /// Reads the keys and roots of the configuration from the files of the site. `None` without a
+    /// `verify` block. The error lists all problems.
     pub fn read(config: &'c Config, files: &dyn Files) -> Result<Option<Self>, Errors> {
         let verify = config.verify.as_ref();
         verify
@@ -60,32 +79,36 @@ impl<'c> Trust<'c> {
             .transpose()
     }
 
-    /// The same of a policy, whose places are those of the configuration.
+    /// Reads the keys and roots of a policy whose places are those of the configuration.
     pub fn of(verify: &'c Verify, config: &Config, files: &dyn Files) -> Result<Self, Errors> {
         let mut material = Material {
             config,
             files,
-            read: format!("{verify:?}").into_bytes(),
+            digests: Vec::new(),
             problems: Vec::new(),
         };
-        let keys = verify.signers.iter().map(|signer| match &signer.who {
-            SignerIdentity::Key { path, at, .. } => material.key(path, *at),
-            _ => None,
-        });
-        let keys = keys.collect();
-        let roots = (verify.trusted_roots.iter()).flat_map(|root| {
-            let name = root.name.as_str();
-            match &root.kind {
+        let mut keys = Vec::new();
+        for signer in &verify.signers {
+            keys.push(match &signer.who {
+                SignerIdentity::Key { path, at, .. } => material.key(path, *at),
+                SignerIdentity::Workflow { .. } | SignerIdentity::Certificate { .. } => None,
+            });
+        }
+        let mut roots = Vec::new();
+        for root in &verify.trusted_roots {
+            roots.extend(match &root.kind {
                 RootKind::Sigstore => material.built_in(BuiltIn::Sigstore, root.at),
                 RootKind::GitHub => material.built_in(BuiltIn::GitHub, root.at),
-                RootKind::File(path) => material.root(name, path, root.at),
-            }
-        });
-        let roots = roots.collect();
+                RootKind::File(path) => material.roots(&root.name, path, root.at),
+            });
+        }
         if !material.problems.is_empty() {
             return Err(material.problems.into());
         }
-        let id = Digest::of(&material.read);
+        let id = PolicyId {
+            config: Arc::clone(&config.source.text),
+            files: material.digests,
+        };
         let policy = Policy {
             verify,
             keys,
@@ -94,8 +117,8 @@ impl<'c> Trust<'c> {
         Ok(Self { policy, id })
     }
 
-    /// Finds and judges all that is attached to a digest, whether the policy is met or not.
-    pub async fn everything(
+    /// Finds and judges everything that is attached to a digest, even after the policy is satisfied.
+    pub async fn examine_everything(
         &self,
         source: &Source,
         image: &str,
@@ -114,8 +137,27 @@ impl<'c> Trust<'c> {
         trust::search(source, &self.policy, subject, SearchExtent::All).await
     }
 
-    /// Finds and judges what is attached to a digest; each is looked up once in a run.
-    pub async fn examine(
+    /// Finds and judges the signatures of digests, in their order. `config`: the configuration that the
+    /// policy was read from.
+    pub(super) fn examine(
+        &self,
+        config: &Config,
+        digests: &[SignedDigest<'_>],
+        revision: &Revision,
+        services: &Services,
+    ) -> Result<Vec<Rc<SearchResult>>, Errors> {
+        let sources = services.sources_of_images(config)?;
+        let (mut work, mut names) = (Vec::new(), Vec::new());
+        for digest in digests {
+            let (source, image) = (&sources[digest.image], &config.images[digest.image]);
+            work.push(self.examine_once(source, image, digest.digest, revision, services));
+            names.push(image.name.as_str());
+        }
+        services.wait_for_all("reading signatures", &names, work)
+    }
+
+    /// Finds and judges the signatures of a digest, once in a run.
+    async fn examine_once(
         &self,
         source: &Source,
         image: &Image,
@@ -123,88 +165,67 @@ impl<'c> Trust<'c> {
         revision: &Revision,
         services: &Services,
     ) -> Rc<SearchResult> {
-        let repositories = image.signed_repositories();
-        let names: Vec<_> = repositories.iter().map(Repository::canonical).collect();
-        let names = names.join(" ");
-        let key = format!(
-            "{source}@{digest} {revision} {} {names} {}",
-            image.name, self.id
-        );
-        if let Some(known) = services.examined(&key) {
-            return known;
+        let cache = &services.trust_cache.examinations;
+        let key = ExaminationKey {
+            policy: self.id.clone(),
+            image: image.name.clone(),
+            digest,
+            revision: revision.clone(),
+        };
+        if let Some(known) = cache.borrow().get(&key) {
+            return Rc::clone(known);
         }
-        let revision = revision.to_string();
         let subject = Subject {
             image: &image.name,
-            repositories: &repositories,
+            repositories: &image.signed_repositories(),
             digest,
-            revision: &revision,
+            revision: revision.as_str(),
             now: (services.environment.clock)(),
         };
-        let found =
+        let examination =
             trust::search(source, &self.policy, subject, SearchExtent::UntilSatisfied).await;
-        let found = Rc::new(found);
-        services.remember_examined(key, &found);
-        found
-    }
-
-    /// Looks up several digests at once, in their order.
-    fn examine_all(
-        &self,
-        config: &Config,
-        wanted: &[Wanted<'_>],
-        revision: &Revision,
-        services: &Services,
-    ) -> Result<Vec<Rc<SearchResult>>, Errors> {
-        let sources = services.sources_of_images(config)?;
-        let examine = |wanted: &Wanted<'_>| {
-            let (source, image) = (&sources[wanted.image], &config.images[wanted.image]);
-            self.examine(source, image, wanted.digest, revision, services)
-        };
-        let work: Vec<_> = wanted.iter().map(examine).collect();
-        let name = |wanted: &Wanted<'_>| config.images[wanted.image].name.as_str();
-        let names: Vec<_> = wanted.iter().map(name).collect();
-        services.wait_for_all("reading signatures", &names, work)
+        let examination = Rc::new(examination);
+        cache.borrow_mut().insert(key, Rc::clone(&examination));
+        examination
     }
 }
 
-/// How long before the end of a root's authorities a warning comes.
-const ENDING: Duration = Duration::from_secs(60 * 86_400);
-/// How long the built-in roots are taken for fresh.
-const FRESH: Duration = Duration::from_secs(120 * 86_400);
+/// The time before the end of a root's authorities in which a warning is shown.
+const EXPIRY_NOTICE: Duration = Duration::from_secs(60 * 86_400);
+/// The age after which the built-in roots are outdated.
+const BUILT_IN_MAX_AGE: Duration = Duration::from_secs(120 * 86_400);
 
-/// A trusted root of the policy, described.
 pub struct RootLine {
     /// Its source, its authorities and their end.
     pub detail: String,
-    /// What is about to go wrong.
+    /// The warning if the root expires soon or is outdated.
     pub warning: Option<String>,
 }
 
 impl Trust<'_> {
-    /// Each trusted root, in the order of the configuration.
+    /// Describes the trusted roots, in the order of the configuration.
     pub fn roots(&self, now: SystemTime) -> Vec<RootLine> {
         self.policy
             .roots
             .iter()
-            .map(|root| line_of(root, now))
+            .map(|root| describe(root, now))
             .collect()
     }
 
-    /// Warns of roots that are about to end, once in a run.
+    /// Warns of outdated roots and of roots that expire soon, once in a run.
     pub fn warn_of_old_roots(&self, services: &Services) {
-        if !services.first_policy(self.id) {
-            return;
-        }
+        let mut known = services.trust_cache.warnings.borrow_mut();
         for line in self.roots((services.environment.clock)()) {
-            if let Some(warning) = line.warning {
+            if let Some(warning) = line.warning
+                && known.insert(warning.clone())
+            {
                 services.console.warn(&plain(&warning));
             }
         }
     }
 }
 
-fn line_of(root: &Root, now: SystemTime) -> RootLine {
+fn describe(root: &Root, now: SystemTime) -> RootLine {
     let summary = root.summary();
     let built_in = ["sigstore", "github"].contains(&root.name.as_str());
     let source = if built_in {
@@ -219,14 +240,15 @@ fn line_of(root: &Root, now: SystemTime) -> RootLine {
         root.name, summary.authorities, summary.logs, summary.timestamp_authorities
     );
     let released = date(BUILT_IN_DATE);
-    let old = built_in && released.is_some_and(|released| released + FRESH < now);
+    let is_outdated =
+        built_in && released.is_some_and(|released| released + BUILT_IN_MAX_AGE < now);
     let warning = match until {
-        Some(end) if end < now + ENDING => Some(format!(
+        Some(end) if end < now + EXPIRY_NOTICE => Some(format!(
             "the trusted root {} covers signatures until {}: renew it (repin trust update)",
             root.name,
             day(end)
         )),
-        _ if old => Some(format!(
+        _ if is_outdated => Some(format!(
             "the built-in trusted root {} is of {BUILT_IN_DATE}: update repin, or configure a file (repin trust update --apply)",
             root.name
         )),
@@ -248,39 +270,46 @@ fn date(text: &str) -> Option<SystemTime> {
         .map(SystemTime::from)
 }
 
-/// The files of a policy while they are read.
+/// Reads the keys and roots of a policy.
 struct Material<'m> {
     config: &'m Config,
     files: &'m dyn Files,
-    /// All that was read, and the policy itself.
-    read: Vec<u8>,
+    /// The digests of the files that were read.
+    digests: Vec<Digest>,
     problems: Vec<Error>,
 }
 
 impl Material<'_> {
     fn key(&mut self, path: &RelPath, at: Span) -> Option<PublicKey> {
         let bytes = self.file(path, at)?;
-        let key = PublicKey::parse(&bytes);
-        key.map_err(|why| self.problem(format!("cannot use the key {path}: {why}"), at))
-            .ok()
+        match PublicKey::parse(&bytes) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                self.problem(format!("cannot use the key {path}: {error}"), at);
+                None
+            }
+        }
     }
 
-    fn root(&mut self, name: &str, path: &RelPath, at: Span) -> Vec<Root> {
+    fn roots(&mut self, name: &str, path: &RelPath, at: Span) -> Vec<Root> {
         let Some(bytes) = self.file(path, at) else {
             return Vec::new();
         };
-        Root::parse(name, &bytes).unwrap_or_else(|why| {
-            self.problem(format!("cannot use the trusted root {path}: {why}"), at);
-            Vec::new()
-        })
+        match Root::parse(name, &bytes) {
+            Ok(roots) => roots,
+            Err(error) => {
+                self.problem(format!("cannot use the trusted root {path}: {error}"), at);
+                Vec::new()
+            }
+        }
     }
 
-    fn built_in(&mut self, which: BuiltIn, at: Span) -> Vec<Root> {
-        match Root::built_in(which) {
+    fn built_in(&mut self, instance: BuiltIn, at: Span) -> Vec<Root> {
+        match Root::built_in(instance) {
             Ok(root) => vec![root],
-            Err(why) => {
-                let name = which.as_str();
-                self.problem(format!("cannot use the built-in root {name}: {why}"), at);
+            Err(error) => {
+                let name = instance.as_str();
+                self.problem(format!("cannot use the built-in root {name}: {error}"), at);
                 Vec::new()
             }
         }
@@ -289,7 +318,7 @@ impl Material<'_> {
     fn file(&mut self, path: &RelPath, at: Span) -> Option<Vec<u8>> {
         match read_material(self.files, path) {
             Ok(bytes) => {
-                self.read.extend(&bytes);
+                self.digests.push(Digest::of(&bytes));
                 Some(bytes)
             }
             Err(error) => {
@@ -317,175 +346,6 @@ pub fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The evidence for each image, in the order of the configuration.
-type Evidence = Vec<Vec<VerifiedRow>>;
-
-/// The stage of signatures: the digest of every image, or of each of its platforms. The evidence is
-/// for each image, in the order of the configuration.
-pub(super) fn verify_signatures<'c, G: Scope>(
-    images: Images<'c, G, Tags>,
-    trust: Option<&Trust<'_>>,
-    config: &'c Config,
-    revision: &Revision,
-    enforcement: Enforcement,
-    services: &Services,
-) -> Result<(Images<'c, G, Signatures>, Evidence), Stop> {
-    let mut evidence: Evidence = config.images.iter().map(|_| Vec::new()).collect();
-    let mut stage = images.signatures();
-    let Some(trust) = trust else {
-        return Ok((stage.finish()?, evidence));
-    };
-    let verify = trust.policy.verify;
-    let places: Vec<_> = stage.pending().collect();
-    let wanted = |place: &ImagePlatform| {
-        let facts = stage.facts(place.image)?;
-        Some(wanted(verify, place.image, place.platform, facts))
-    };
-    let wanted: Vec<Wanted<'_>> = places.iter().filter_map(wanted).collect();
-    let found = trust.examine_all(config, &wanted, revision, services)?;
-    let mut verdicts = Vec::new();
-    for (wanted, found) in wanted.iter().zip(&found) {
-        let examined = examined(config, wanted, found);
-        evidence[wanted.image].extend(VerifiedRow::rows(&examined, verify, revision));
-        verdicts.push(examined.verdict(verify, enforcement));
-    }
-    for (place, verdict) in places.into_iter().zip(verdicts) {
-        stage.record(place, verdict);
-    }
-    Ok((stage.finish()?, evidence))
-}
-
-/// The verdicts on pinned digests: checks, and the errors that left some unjudged.
-pub fn pinned(
-    trust: &Trust<'_>,
-    config: &Config,
-    images: &[(usize, ImageFacts)],
-    revision: &Revision,
-    enforcement: Enforcement,
-    services: &Services,
-) -> Result<(Vec<checks::Check>, Vec<Error>), Errors> {
-    let verify = trust.policy.verify;
-    let mut wanted = Vec::new();
-    for (image, facts) in images {
-        let places = match verify.subject {
-            SignedSubject::Pinned => 1,
-            SignedSubject::Platforms => facts.platforms.len(),
-        };
-        wanted.extend((0..places).map(|platform| self::wanted(verify, *image, platform, facts)));
-    }
-    let found = trust.examine_all(config, &wanted, revision, services)?;
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
-    for (wanted, found) in wanted.iter().zip(&found) {
-        match examined(config, wanted, found).verdict(verify, enforcement) {
-            Ok(found) => checks.extend(found),
-            Err(errors) => outages.extend(errors),
-        }
-    }
-    Ok((checks, outages))
-}
-
-fn wanted<'f>(verify: &Verify, image: usize, platform: usize, facts: &'f ImageFacts) -> Wanted<'f> {
-    let of_platform = match verify.subject {
-        SignedSubject::Pinned => None,
-        SignedSubject::Platforms => facts.platforms.get(platform),
-    };
-    Wanted {
-        image,
-        platform: of_platform.map(|platform| &platform.platform),
-        digest: of_platform.map_or(facts.digest, |platform| platform.digest),
-    }
-}
-
-fn examined<'e>(
-    config: &'e Config,
-    wanted: &Wanted<'e>,
-    found: &'e Rc<SearchResult>,
-) -> DigestSignatures<'e> {
-    DigestSignatures {
-        image: &config.images[wanted.image].name,
-        repository: &config.images[wanted.image].repository,
-        platform: wanted.platform,
-        digest: wanted.digest,
-        found,
-    }
-}
-
-/// Whether `since` names a commit, where that can be determined.
-pub fn since_exists(config: &Config) -> Result<(), Errors> {
-    let since = config
-        .verify
-        .as_ref()
-        .and_then(|verify| verify.since.as_ref());
-    let Some(since) = since else { return Ok(()) };
-    let unknown = || {
-        let message = format!(
-            "`since` names no commit of this repository: {}",
-            since.commit
-        );
-        Errors::from(Error::input(Code::CONFIG, message).at(config.place(since.at, "")))
-    };
-    let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
-        return Err(unknown());
-    };
-    let known = git
-        .commit_named(&since.commit)
-        .map_err(|error| Error::from(&error))?;
-    if known.is_none() && !git.is_shallow() {
-        return Err(unknown());
-    }
-    Ok(())
-}
-
-/// Whether signatures decide on a set: one that was promoted up to `since` may be unsigned, if these
-/// are the digests that its commit pinned.
-pub fn enforcement(
-    config: &Config,
-    promoted: Option<&Promoted>,
-    digests: &Digests,
-    git: Option<&Git>,
-) -> Result<Enforcement, Error> {
-    let since = config
-        .verify
-        .as_ref()
-        .and_then(|verify| verify.since.as_ref());
-    let (Some(since), Some(promoted), Some(git)) = (since, promoted, git) else {
-        return Ok(Enforcement::Fail);
-    };
-    let pinned = config.images.iter().filter(|image| image.pins > 0);
-    let same = |name: &String| {
-        let then = promoted.images.get(name);
-        then.is_some() && then == digests.get(name)
-    };
-    if !pinned.map(|image| &image.name).all(same) {
-        return Ok(Enforcement::Fail);
-    }
-    let outage = |error| Error::from(&error);
-    let commit = git.commit_named(&since.commit).map_err(outage)?;
-    let before = commit.map(|commit| git.is_ancestor(&promoted.contracts, &commit));
-    if before.transpose().map_err(outage)?.unwrap_or_default() {
-        return Ok(Enforcement::Warn);
-    }
-    if git.is_shallow() {
-        let why =
-            "cannot determine whether the set was promoted before `since`: the clone is shallow";
-        let error = Error::unavailable("git history", why);
-        return Err(error.help("fetch the history: git fetch --unshallow"));
-    }
-    Ok(Enforcement::Fail)
-}
-
-/// Whether signatures decide on the set of a promotion or a rollback.
-pub(super) fn enforcement_of(
-    config: &Config,
-    images: &Images<'_, HistoryVerdict, Tags>,
-    history: &SiteHistory,
-) -> Result<Enforcement, Error> {
-    let Some(promoted) = images.promoted() else {
-        return Ok(Enforcement::Fail);
-    };
-    enforcement(config, Some(promoted), &images.digests(), history.git())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -494,14 +354,14 @@ mod tests {
     fn built_in_roots_are_fresh_for_120_days() {
         let root = Root::built_in(BuiltIn::Sigstore).unwrap();
         let released = date(BUILT_IN_DATE).unwrap();
-        let after = |days: u64| line_of(&root, released + Duration::from_secs(days * 86_400));
+        let after = |days: u64| describe(&root, released + Duration::from_secs(days * 86_400));
         assert_eq!(after(120).warning, None);
         let warning = after(121).warning.unwrap();
         assert!(warning.contains("update repin"), "{warning}");
-        // A file is its owner's to renew.
+        // The age of a file is not limited.
         let mut file = Root::built_in(BuiltIn::Sigstore).unwrap();
         "root.json".clone_into(&mut file.name);
         let later = released + Duration::from_secs(121 * 86_400);
-        assert_eq!(line_of(&file, later).warning, None);
+        assert_eq!(describe(&file, later).warning, None);
     }
 }

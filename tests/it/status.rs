@@ -1,5 +1,7 @@
 //! `repin status`: one screen, one document, and an exit code that says whether everything was read.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -433,20 +435,22 @@ fn the_forge_confirms_the_pull_request_of_the_commit_and_shows_a_stale_clone() {
 
 #[test]
 fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
-    let (world, fake) = hosted(Kind::Github, "base: main");
-    let other = Fake::start(Kind::Github);
-    let world = world.with_git();
-    world.replace("repin.yaml", &fake.api(), &other.api());
-    let found = document(&world, &["status"], 2);
-    assert_eq!(found["pull_requests"], Value::Null);
-    let reason = found["not_read"][0]["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("`forge` in the work tree names"),
-        "{reason}"
-    );
-    assert_eq!(other.asked(), [] as [String; 0]);
-    assert_eq!(fake.asked(), [] as [String; 0]);
-    assert_eq!(found["set"]["kind"], "manual");
+    for name in ["repin.yaml", "repin.renamed.yaml"] {
+        let (world, fake) = hosted(Kind::Github, "base: main");
+        let other = Fake::start(Kind::Github);
+        let world = world.with_git();
+        world.replace("repin.yaml", &fake.api(), &other.api());
+        fs::rename(world.path("repin.yaml"), world.path(name)).unwrap();
+        let found = document(&world, &["--config", name, "status"], 2);
+        assert_eq!(found["pull_requests"], Value::Null);
+        let reason = found["not_read"][0]["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("`forge` in the work tree names"),
+            "{reason}"
+        );
+        assert_eq!(other.asked(), [] as [String; 0]);
+        assert_eq!(fake.asked(), [] as [String; 0]);
+    }
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl TrustedSet {
 #[derive(Debug)]
 pub struct TrustedImages {
     /// In the order of the repository's configuration.
-    images: Vec<ApprovedImage>,
+    pub(super) images: Vec<ApprovedImage>,
     /// The checks, with the names of that configuration.
     checks: Vec<Check>,
 }

@@ -14,9 +14,10 @@ use crate::{
     registry::resolve,
     report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
-        self, SiteHistory, base_policy, globs,
-        pulls::Pull,
-        trust::{self, Trust},
+        SiteHistory, base_policy, pin_rules,
+        pull_limit::{ManifestPull, check_pull_limit},
+        signatures,
+        trust::Trust,
         warn_if_interrupted,
     },
 };
@@ -30,14 +31,14 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     warn_if_interrupted(&config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
     let trust = Trust::read(&config, &files)?;
-    trust::since_exists(&config)?;
+    signatures::check_since(&config)?;
     if let Some(trust) = trust.as_ref().filter(|_| remote) {
         trust.warn_of_old_roots(&cx.services);
     }
     let tree = TrackedTree::open(&config);
     let found = pins::find(tree.files(), &config)?;
-    globs::all_match(&config, &found)?;
-    globs::places_differ(&config, &found)?;
+    pin_rules::check_globs(&config, &found)?;
+    pin_rules::check_places(&config, &found)?;
     let outside = tree.search(&config, &found, Scope::Counted);
     let mut verdict = checks::tree_checks(&config, &found, &outside);
     // A tree that fails by itself is not compared with a registry.
@@ -49,7 +50,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     verdict.extend(checks::shared_digests(&config, &pinned(&config, &found)));
     verdict.extend(asked.checks);
     if remote {
-        verdict.extend(base_policy::compared(&config, &files, &cx.services));
+        verdict.extend(base_policy::warnings(&config, &files, &cx.services));
     }
     let verdict = Verdict {
         found,
@@ -79,11 +80,11 @@ struct Asked {
 }
 
 /// The manifests that the checks of the pinned digests request, for each image.
-fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<Pull>> {
-    let mut pulls: Vec<Vec<Pull>> = config.images.iter().map(|_| Vec::new()).collect();
+fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<ManifestPull>> {
+    let mut pulls: Vec<Vec<ManifestPull>> = config.images.iter().map(|_| Vec::new()).collect();
     for (at, digest) in wanted {
-        pulls[*at].push(Pull {
-            want: TagOrDigest::Digest(*digest),
+        pulls[*at].push(ManifestPull {
+            reference: TagOrDigest::Digest(*digest),
             // Once by its digest, and once by the revision's tag.
             requests: 2,
             with_platforms: true,
@@ -107,7 +108,7 @@ fn ask(
 ) -> Result<Asked, Errors> {
     let sources = cx.services.sources_of_images(config)?;
     let wanted = pinned(config, found);
-    workflow::pulls::within_limit(config, &sources, &pulls(config, &wanted), &cx.services)?;
+    check_pull_limit(config, &sources, &pulls(config, &wanted), &cx.services)?;
     let asked = wanted.iter().map(|(at, digest)| {
         let source = &sources[*at];
         async move {
@@ -192,13 +193,14 @@ fn signed(
         Ok(Provenance::Found(promoted)) => Some(promoted),
         _ => None,
     };
-    let enforcement = match trust::enforcement(config, promoted, &digests, history.git()) {
-        Ok(enforcement) => enforcement,
-        Err(outage) => return Ok((Vec::new(), vec![outage])),
-    };
+    let enforcement =
+        match signatures::signature_enforcement(config, promoted, &digests, history.git()) {
+            Ok(enforcement) => enforcement,
+            Err(outage) => return Ok((Vec::new(), vec![outage])),
+        };
     let facts = |one: &'_ PinnedImage| Some((one.image, one.found.as_ref().ok()?.clone()?));
     let images: Vec<_> = pinned.iter().filter_map(facts).collect();
-    trust::pinned(trust, config, &images, revision, enforcement, &cx.services)
+    signatures::verify_pinned(trust, config, &images, revision, enforcement, &cx.services)
 }
 
 /// What was checked, and the errors that left something unjudged.

@@ -40,7 +40,7 @@ const TOLERANCE: Duration = Duration::from_secs(300);
 const NO_CONFIG: &str = "requires a valid configuration";
 
 pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Errors> {
-    cx.services.wait_less();
+    cx.services.shorten_waits();
     let skip = args.if_unconfigured.is_some();
     let rows = match cx.load() {
         Ok(config) => diagnose(&config, skip, cx)?,

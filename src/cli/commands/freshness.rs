@@ -22,7 +22,7 @@ use crate::{
     git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
     untrusted::plain,
-    workflow::{Access, OtherRepository, connect_or_skip, scratch},
+    workflow::{Access, OtherRepository, connect_or_skip, temporary_directory},
 };
 
 /// Where issues are kept.
@@ -200,7 +200,7 @@ impl Run<'_> {
             repository: &entry.repository,
             token_env: entry.token_env.as_deref(),
         };
-        match other.reach(self.config, &cx.services)? {
+        match other.remote(self.config, &cx.services)? {
             Access::Granted(remote) => Ok(remote),
             Access::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
             Access::NoToken(why) => {
@@ -218,7 +218,7 @@ impl Run<'_> {
         pinned: PinnedReference,
         cx: &Context,
     ) -> Result<Distance, Stopped> {
-        let scratch = scratch(&cx.services)?;
+        let scratch = temporary_directory(&cx.services)?;
         let (path, remote, branch) = (
             scratch.path().to_owned(),
             remote.clone(),

@@ -67,7 +67,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
         .map(|hosted| hosted.owner.as_str());
     let guess = groups::guess(&discovery.repositories, owner);
     let chosen = choose(&discovery, &guess, cx)?;
-    cx.services.wait_less();
+    cx.services.shorten_waits();
     let services = &cx.services;
     let mut draft = Draft::new(
         &tree,
@@ -118,7 +118,7 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
     let mut remark = None;
     let taken = if guess.sure {
         vec![0]
-    } else if cx.services.environment.can_ask() && cx.output.format == Format::Human {
+    } else if cx.services.environment.can_prompt() && cx.output.format == Format::Human {
         ask::which(&guess.groups, &discovery.repositories, &cx.output)?
     } else {
         let first = &guess.groups[0].owner;

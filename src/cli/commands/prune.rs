@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::{
     cli::{
         args::{self, PruneAction},
-        context::{Context, configured},
+        context::Context,
         exit::Exit,
         format::Format,
         github::StepFiles,
@@ -30,7 +30,10 @@ use crate::{
         plain,
         workflow::{Commands, Level},
     },
-    workflow::{Access, OtherRepository, backends, ci, globs, no_token, scratch},
+    workflow::{
+        Access, OtherRepository, check_image_name, ci, no_token_error, pin_rules,
+        prune_backend::prune_backend, temporary_directory,
+    },
 };
 
 /// An image of the run, with its backend.
@@ -73,7 +76,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     }
     let armed = cx.armed(args.apply, args.dry_run)?;
     let config = cx.load()?;
-    globs::all_match_in_work_tree(&config)?;
+    pin_rules::check_globs_of_work_tree(&config)?;
     let rules = rules(args, block(&config)?)?;
     let chosen = chosen(&args.image, &config)?;
     let mut step = if cx.output.format == Format::Github {
@@ -100,7 +103,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
             report(&images, false, &mut step, cx)?;
             return Ok(Exit::Done);
         }
-        Access::NoToken(reason) => return Err(no_token(&reason)),
+        Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
     let run = Run {
         config: &config,
@@ -148,7 +151,7 @@ fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Errors> 
 /// The indices of the named images, or of all.
 fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
     for name in names {
-        configured(config, name, "--image: ")?;
+        check_image_name(config, name, "--image: ")?;
     }
     let all = config.images.iter().enumerate();
     Ok(all
@@ -162,7 +165,7 @@ fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Access<Vec<Jo
     let mut jobs = Vec::new();
     for at in chosen {
         let image = &config.images[*at];
-        let backend = match backends::backend(config, image, &cx.services)? {
+        let backend = match prune_backend(config, image, &cx.services)? {
             Access::Granted(backend) => backend,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
@@ -190,11 +193,11 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
             repository: &entry.repository,
             token_env: entry.token_env.as_deref(),
         };
-        let remote = match other.reach(config, &cx.services)? {
+        let remote = match other.remote(config, &cx.services)? {
             Access::Granted(remote) => remote,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
-        let directory = scratch(&cx.services)?;
+        let directory = temporary_directory(&cx.services)?;
         let at = ExternalRepository {
             entry: entry.clone(),
             remote,
@@ -299,7 +302,7 @@ const DELETING: &str = "versions were deleted: those that the lines above name, 
 fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
     let mut begun = false;
     // What was read before takes nothing of the deletions' time.
-    cx.services.forge_time.restart();
+    cx.services.forge_deadline.restart();
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
         begun |= job.apply(rules, cx)?;
         if job.image.refusal.is_some() {

@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
         pinned: Vec::new(),
     };
     let targets = config.images.iter().map(target).collect();
-    let resolutions = workflow::resolve(&config, targets, &cx.services)?;
+    let resolutions = workflow::resolve_tags(&config, targets, &cx.services)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument {
         schema: "repin.resolve/1",

@@ -14,14 +14,14 @@ use crate::{
         wrap::{indented, indented_words},
     },
     untrusted::{plain, width},
-    workflow::warn_if_interrupted,
+    workflow::{pin_rules, warn_if_interrupted},
 };
 
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
     let found = pins::find(&git::work_tree(&config), &config)?;
-    crate::workflow::globs::places_differ(&config, &found)?;
+    pin_rules::check_places(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),
         Format::Sarif => {

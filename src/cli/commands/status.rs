@@ -27,24 +27,21 @@ use crate::{
         },
         status::{self, View},
     },
-    workflow::{
-        Access, SiteHistory, globs,
-        on_forge::{self, OnForge},
-    },
+    workflow::{Access, ForgeOverview, SiteHistory, forge_overview, pin_rules},
 };
 
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
-    cx.services.wait_less();
+    cx.services.shorten_waits();
     let config = cx.load()?;
     let tree = TrackedTree::open(&config);
     let found = pins::find(tree.files(), &config)?;
-    globs::places_differ(&config, &found)?;
+    pin_rules::check_places(&config, &found)?;
     let outside = tree.search(&config, &found, Scope::Counted);
     let mut checks = checks::unmatched_globs(&config, &found);
     checks.extend(checks::tree_checks(&config, &found, &outside));
     let gathered = SiteHistory::of_work_tree(&config, &cx.services);
     let mut read = Reading::of_tree(&config, &found, &checks);
-    let history = match gathered.on_this_line() {
+    let history = match gathered.promoted_or_local() {
         Ok(history) => Some(history),
         Err(error) => {
             read.failed("history", &Errors::from(error));
@@ -211,7 +208,7 @@ impl Reading {
         if config.forge.is_none() {
             return self.without(WHAT, "the configuration has no `forge` block", None);
         }
-        match on_forge::look(config, gathered.git(), current, &cx.services) {
+        match forge_overview(config, gathered.git(), current, &cx.services) {
             Ok(Access::NoToken(reason)) => {
                 let hint = "set REPIN_FORGE_TOKEN to a token that may read pull requests";
                 self.without(WHAT, reason, Some(hint));
@@ -221,7 +218,7 @@ impl Reading {
         }
     }
 
-    fn seen(&mut self, seen: OnForge) {
+    fn seen(&mut self, seen: ForgeOverview) {
         let document = &mut self.document;
         document.pull_requests = Some(seen.open.iter().map(open_row).collect());
         if let Some(branch) = &mut document.branch

@@ -31,7 +31,9 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         merge_commit: None,
         dispatched,
     };
-    cx.services.forge_time.replace(args.timeout, "--timeout");
+    cx.services
+        .forge_deadline
+        .replace(args.timeout, "--timeout");
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(why) => {

@@ -3,19 +3,19 @@
 use super::{
     Walk,
     outcome::Report,
+    panics::catch,
     surveys::{Absent, state_of, survey_of},
 };
 use crate::{
     code::Code,
     config::{self, Config, FILE_NAME, Template, WhenUnconfigured},
-    error::{Class, Error, Errors, SourceText},
+    error::{Error, Errors, SourceText},
     fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
     forge::{
         Pull, PullState,
         fleet::{ConfigFile, RepositoryName, RepositoryState, Survey},
     },
     pull_request::{Marker, reconcile::is_moving},
-    workflow::panics::caught,
 };
 
 /// A repository that takes part.
@@ -29,13 +29,12 @@ pub(super) struct Member {
     pub(super) own_rollbacks: Template,
     /// For each of its images, the index in the fleet's configuration.
     pub(super) images: Vec<usize>,
-    /// The branch of its pull request.
     pub(super) branch: String,
 }
 
 impl Walk<'_> {
-    /// Surveys repositories; a second time if their own configuration gives the pull request another
-    /// branch.
+    /// Surveys repositories, and those again whose own configuration names another branch for the pull
+    /// request.
     pub(super) async fn survey(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<Report>>> {
         let branch = self.branch(self.fleet);
         let requests: Vec<_> = entries
@@ -48,30 +47,25 @@ impl Walk<'_> {
             .zip(surveys)
             .map(|(entry, survey)| self.member(entry, survey))
             .collect();
-        let other = |member: &Result<Member, _>| {
-            member.as_ref().is_ok_and(|member| member.branch != branch)
-        };
-        let again: Vec<usize> = (0..members.len())
-            .filter(|at| other(&members[*at]))
-            .collect();
-        let requests: Vec<_> = again
-            .iter()
-            .filter_map(|at| {
-                let member = members[*at].as_ref().ok()?;
-                Some(survey_of(&entries[*at], &member.branch))
-            })
-            .collect();
+        let (mut indices, mut requests) = (Vec::new(), Vec::new());
+        for (index, member) in members.iter().enumerate() {
+            if let Ok(member) = member
+                && member.branch != branch
+            {
+                indices.push(index);
+                requests.push(survey_of(&entries[index], &member.branch));
+            }
+        }
         let surveys = self.reader_surveys(&requests).await;
-        for ((at, request), survey) in again.into_iter().zip(&requests).zip(surveys) {
-            let member = self.member(&entries[at], survey);
-            members[at] = member.and_then(|member| {
-                if member.branch == request.branch {
-                    return Ok(member);
+        for ((index, request), survey) in indices.into_iter().zip(&requests).zip(surveys) {
+            members[index] = match self.member(&entries[index], survey) {
+                Ok(member) if member.branch != request.branch => {
+                    let subject = format!("reading {}", member.name);
+                    let reason = "its configuration changed while it was read";
+                    Err(Box::new(Error::unavailable(subject, reason).into()))
                 }
-                let what = format!("reading {}", member.name);
-                let reason = "its configuration changed while it was read";
-                Err(Box::new(Error::unavailable(what, reason).into()))
-            });
+                member => member,
+            };
         }
         members
     }
@@ -82,12 +76,12 @@ impl Walk<'_> {
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
-        let member = caught(|| self.uncaught_member(entry, survey));
+        let member = catch(|| self.surveyed_member(entry, survey));
         member.unwrap_or_else(|error| Err(Box::new(error.into())))
     }
 
-    fn uncaught_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
-        let absent = |absent| Box::new(self.left_out(absent));
+    fn surveyed_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
+        let absent = |absent| Box::new(self.absent(absent));
         let state = state_of(entry, survey).map_err(absent)?;
         let text = match &state.config {
             ConfigFile::Text(text) => text,
@@ -101,25 +95,24 @@ impl Walk<'_> {
             }
         };
         let own = self
-            .own(entry, text)
+            .own_config(entry, text)
             .map_err(|errors| Box::new(errors.into()))?;
-        let member = Listed {
+        let listed = Listed {
             repository: &entry.repository,
             base: &state.base,
         };
-        let obeyed = obeyed(self.fleet, own, member).map_err(|refusal| Box::new(refusal.into()))?;
         let ObeyedConfig {
             config,
             own_rollbacks,
             images,
             ignored_policies,
             ignored_keys,
-        } = obeyed;
+        } = obeyed(self.fleet, own, listed).map_err(|refusal| Box::new(refusal.into()))?;
         let note = |key: &str| format!("{}: `{key}` is ignored in a fleet", entry.repository);
         for key in &ignored_policies {
             self.note(&note(key), &note(key));
         }
-        // A list of a thousand repositories gets one note for each key.
+        // One note for each key, even for a thousand repositories.
         for key in &ignored_keys {
             self.note(key, &note(key));
         }
@@ -133,16 +126,14 @@ impl Walk<'_> {
         })
     }
 
-    /// Parses the repository's own configuration.
-    fn own(&self, entry: &ListEntry, text: &str) -> Result<Config, Errors> {
+    fn own_config(&self, entry: &ListEntry, text: &str) -> Result<Config, Errors> {
         let source = SourceText {
             name: format!("{}: {FILE_NAME}", entry.repository),
             text: text.into(),
         };
-        let own = config::parse(&source, &self.fleet.root)?;
         let own = Config {
             file: FILE_NAME.to_owned(),
-            ..own
+            ..config::parse(&source, &self.fleet.root)?
         };
         own.counts_pins().map_err(|error| Error {
             message: format!("{}: {}", entry.repository, error.message),
@@ -153,7 +144,7 @@ impl Walk<'_> {
     }
 
     /// The report of a repository that takes no part.
-    fn left_out(&self, absent: Absent) -> Report {
+    fn absent(&self, absent: Absent) -> Report {
         let (outcome, problem) = match absent {
             Absent::Unconfigured(problem) => (FleetOutcome::Unconfigured, problem),
             Absent::Archived(problem) => (FleetOutcome::Archived, problem),
@@ -168,32 +159,36 @@ impl Walk<'_> {
 }
 
 impl Member {
-    /// The pull requests with its branch and the marker of the set, the newest last.
+    /// The pull requests of the branch with the marker of the set, the newest last.
     fn pulls_of<'m>(&'m self, marker: &Marker) -> Vec<&'m Pull> {
-        let all = self.state.pulls.iter();
-        let found = all.filter(|pull| Marker::find(&pull.body).as_ref() == Some(marker));
-        found.collect()
+        let mut pulls = Vec::new();
+        for pull in &self.state.pulls {
+            if Marker::find(&pull.body).as_ref() == Some(marker) {
+                pulls.push(pull);
+            }
+        }
+        pulls
     }
 
-    /// Its open pull requests of the set.
     pub(super) fn open_pulls<'m>(&'m self, marker: &Marker) -> Vec<&'m Pull> {
         let mut pulls = self.pulls_of(marker);
         pulls.retain(|pull| pull.state == PullState::Open);
         pulls
     }
 
-    /// Its last pull request of the set, if that is closed and not merged.
+    /// The last pull request of the set, if it is closed and not merged.
     pub(super) fn last_closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
         let last = self.pulls_of(marker).pop()?;
         (last.state == PullState::Closed).then_some(last)
     }
 
-    /// Its only pull request of the set, if that is closed and not merged.
+    /// The only pull request of the set, if it is closed and not merged. If there are more, the last may be
+    /// a closed duplicate.
     pub(super) fn closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
-        // Of several, the last may be a closed duplicate.
-        let is_only = self.pulls_of(marker).len() == 1;
-        self.last_closed_pull(marker)
-            .filter(|pull| is_only && !is_moving(pull))
+        match self.pulls_of(marker).as_slice() {
+            [pull] if pull.state == PullState::Closed && !is_moving(pull) => Some(pull),
+            _ => None,
+        }
     }
 }
 
@@ -204,13 +199,4 @@ impl From<Disobeyed> for Report {
             Disobeyed::Refused(errors) => Self::failed(errors),
         }
     }
-}
-
-/// The report of a pull request that a person closed.
-pub(super) fn closed(pull: &Pull) -> Report {
-    let what = format!("pull request #{} ({})", pull.number, pull.url);
-    let reason = "it was closed without being merged, and repin does not reopen it by itself";
-    let problem = Error::about(Class::Refused, what, reason);
-    let problem = problem.help("ask who closed the pull request, or reopen it by hand");
-    Report::done(FleetOutcome::ClosedByPerson).because(problem)
 }

@@ -1,4 +1,4 @@
-//! One set for many repositories: each becomes a site for the engine, without a clone, and gets its pull
+//! One set for many repositories: each becomes a site for the engine, without a clone, and receives a pull
 //! request if requested.
 //!
 //! ```text
@@ -6,17 +6,18 @@
 //!                                                                 └─► one after another: pull request
 //! ```
 //!
-//! The set is verified once, so no repository causes a request to a registry. Reading is batched and
-//! judges nothing; at most four repositories are read at once. Nothing is written meanwhile, and pull
-//! requests are opened in the order of the list. The failure of one repository never ends the work on
-//! another.
+//! The set is verified once, so no repository causes a request to a registry. Reads are batched and
+//! decide nothing; at most four repositories are read concurrently. Pull requests are opened in the order
+//! of the list, never during reads. The failure of one repository never ends the work on another.
 
-mod judge;
+pub mod close;
+mod existing_pull;
 mod member;
 mod open;
-mod order;
 mod outcome;
-mod standing;
+mod panics;
+mod plan;
+mod source_order;
 mod surveys;
 mod walk;
 
@@ -25,7 +26,7 @@ use std::{
     collections::HashSet,
 };
 
-use super::{Access, FleetForge, Services, SetVerdict, request::Request, revision, verified_set};
+use super::{FleetForge, Services, SetVerdict, request::Request, revision, verified_set};
 use crate::{
     checks::{Check, Expectation, TrustedSet},
     code::Code,
@@ -38,43 +39,39 @@ use crate::{
     http::{Pace, Shard},
     oci::{Digest, Revision},
 };
-use order::Orders;
-pub(super) use surveys::{Absent, state_of, survey_of, surveys};
+use source_order::SourceOrder;
 
-/// Repositories that are read and judged at a time.
-pub(super) const AT_ONCE: usize = 4;
+/// The maximum number of repositories that are read concurrently.
+const CONCURRENT: usize = 4;
 
 /// The document of a set, and its expected hash.
 #[derive(Debug, Clone)]
 pub struct SetFile {
     /// The name of the file, for messages.
     pub name: String,
-    /// Its content.
     pub bytes: Vec<u8>,
-    /// The hash that the job reported which verified the set.
+    /// The hash from the job that verified the set.
     pub sha256: Digest,
 }
 
 /// The request to make a set current in a part of a fleet.
 #[derive(Debug)]
 pub struct FleetRequest {
-    /// The operation.
     pub operation: Operation,
     /// The revision, as typed.
     pub revision: String,
-    /// The repositories to work on, in the order of the list.
+    /// The repositories of the shard, in the order of the list.
     pub repositories: Vec<ListEntry>,
     /// The hash of the whole list.
     pub list_sha256: Digest,
-    /// The part of the fleet.
     pub shard: Shard,
     /// The document of a verified set; without it, the set is verified first.
     pub set: Option<SetFile>,
-    /// The state in which pull requests are opened; `None` to open none.
+    /// The state of new pull requests; `None` to open none.
     pub open: Option<State>,
-    /// New pull requests per minute, of all shards.
+    /// The maximum number of new pull requests per minute, of all shards.
     pub pace: u32,
-    /// The most new pull requests.
+    /// The maximum number of new pull requests.
     pub limit: Option<usize>,
     /// The number of failures after which no further repository is begun.
     pub max_failures: Option<usize>,
@@ -82,13 +79,11 @@ pub struct FleetRequest {
 
 /// The result of the work on a part of a fleet.
 pub enum FleetRun {
-    /// Every repository has an outcome.
     Finished(Box<FleetDocument>),
-    /// The set was refused.
     Refused {
         /// Every check up to and including the stage that refused it.
         checks: Vec<Check>,
-        /// The errors that left something unjudged.
+        /// The errors that prevented checks.
         outages: Vec<Error>,
     },
 }
@@ -108,22 +103,21 @@ struct Walk<'w> {
     set_request: Request,
     forge: &'w FleetForge,
     reader: Box<dyn FleetReader>,
-    orders: Orders,
+    source_order: SourceOrder,
     pace: Pace,
     services: &'w Services,
     counts: Counts,
 }
 
-/// The counts of a run so far.
 #[derive(Default)]
 struct Counts {
     /// New pull requests, or those that a dry run would open.
     opened: Cell<usize>,
     failures: Cell<usize>,
     done: Cell<usize>,
-    /// Requests about several repositories, which count for the next line.
+    /// Requests about multiple repositories, which count for the next line.
     shared: Cell<u64>,
-    /// The subjects of notes that were printed: a repository that is planned again repeats none.
+    /// The subjects of printed notes. A repository that is planned again repeats none.
     noted: RefCell<HashSet<String>>,
 }
 
@@ -150,23 +144,26 @@ pub fn run(
         revision: &revision,
     };
     // A document with another hash is refused before any request.
-    let given = request.set.as_ref();
-    let given = given.map(|file| expected.trust(file)).transpose()?;
+    let trusted = match &request.set {
+        Some(file) => Some(expected.trust(file)?),
+        None => None,
+    };
     let timer = services.environment.pacing.clone();
     let pace = Pace::new(request.shard, request.pace, timer);
     let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
-    let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
-    let forge = Access::granted(forge)?;
-    let set = match given {
+    let forge =
+        FleetForge::new(&configured, git.as_ref(), Some(pace.clone()), services)?.granted()?;
+    let set = match trusted {
         Some(set) => set,
         None => match verified_set(config, revision.as_str(), services)? {
             SetVerdict::Refused { checks, outages } => {
                 return Ok(FleetRun::Refused { checks, outages });
             }
             SetVerdict::Verified(document) => {
-                let bytes = document.bytes();
-                let bytes = bytes.map_err(|error| Errors::io(error.to_string()))?;
+                let bytes = document
+                    .bytes()
+                    .map_err(|error| Errors::io(error.to_string()))?;
                 expected.trust(&SetFile {
                     name: "the set".to_owned(),
                     sha256: Digest::of(&bytes),
@@ -176,7 +173,7 @@ pub fn run(
         },
     };
     // The verification of the set does not shorten the time of the fleet.
-    services.forge_time.restart();
+    services.forge_deadline.restart();
     let run = ShardRun {
         revision: revision.to_string(),
         list_sha256: request.list_sha256.hex(),
@@ -188,7 +185,7 @@ pub fn run(
         request,
         fleet: config,
         reader: forge.reader()?,
-        orders: Orders::of(&rules),
+        source_order: SourceOrder::new(&rules),
         rules,
         set: &set,
         revision: &revision,

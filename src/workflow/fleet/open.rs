@@ -1,13 +1,13 @@
-//! Pull requests, one after another, in the order of the list.
+//! Opens the pull requests, one after another in the order of the list.
 
 use async_trait::async_trait;
 
 use super::{
     Walk,
-    judge::Prepared,
+    existing_pull::{closed_pull_report, pull_line},
     member::Member,
     outcome::Report,
-    standing::{closed_by_person, line},
+    plan::Prepared,
     walk::{PendingReason, pending},
 };
 use crate::{
@@ -18,15 +18,14 @@ use crate::{
     pull_request::reconcile::{Change, Outcome, PullRequestResult, RevisionAge, Rivals},
     untrusted::plain,
     workflow::{
-        ATTEMPTS, kept_moving,
-        publication::{Publication, Scheduled},
-        publish::promotion_branch,
-        site::Target,
+        ATTEMPTS, base_kept_moving,
+        execution::promotion_branch,
+        publication::{MergeSchedule, Publication},
     },
 };
 
 /// The result of an attempt to open a pull request.
-enum Opened {
+enum Attempt {
     Done(Box<Report>),
     /// The base branch moved, so the plan is outdated. `begun`: whether the pull request may be open.
     BaseMoved {
@@ -37,66 +36,65 @@ enum Opened {
 impl Walk<'_> {
     /// Opens the repository's pull request, or reports what would be opened.
     pub(super) async fn conclude(&self, entry: &ListEntry, mut prepared: Prepared) -> Report {
-        // Whether this run opened the pull request and then found that the base had moved.
+        // Whether an earlier attempt of this run opened the pull request.
         let mut is_new = false;
         for _ in 0..ATTEMPTS {
             // Without pull requests, a finished plan is reported even after the deadline.
             if let Some(reason) = self.pending_reason()
                 && (self.request.open.is_some() || reason == PendingReason::Limit)
             {
-                return pending(reason).about(prepared.facts);
+                return pending(reason).with_pins(prepared.pins);
             }
-            let facts = prepared.facts.clone();
+            let pins = prepared.pins.clone();
             let open = prepared.member.open_pulls(&self.marker()).pop().cloned();
-            let Target::Branch(head, Some(request)) = &prepared.site.target else {
+            let Some(request) = prepared.site.open else {
                 self.count(open.is_none());
-                let report = Report::done(FleetOutcome::Planned).about(facts);
+                let report = Report::done(FleetOutcome::Planned).with_pins(pins);
                 return match open {
-                    Some(pull) => report.with_pull(line(&pull, "open")),
+                    Some(pull) => report.with_pull(pull_line(&pull, "open")),
                     None => report,
                 };
             };
-            let deadline = self.services.forge_time.deadline();
+            let deadline = self.services.forge_deadline.deadline();
             if open.is_none() && !self.pace.wait_for_pull_request(deadline).await {
-                return pending(PendingReason::Deadline).about(facts);
+                return pending(PendingReason::Deadline).with_pins(pins);
             }
             let publication = Publication {
                 config: &prepared.site.config,
-                head,
+                head: &prepared.site.head,
                 planned: &prepared.planned,
                 document: &prepared.document,
-                request: *request,
+                request,
             };
             match Box::pin(self.open(&publication, &prepared.member, is_new)).await {
-                Opened::Done(report) => {
+                Attempt::Done(report) => {
                     // A pull request that did not exist before counts, also if another run opened it.
                     self.count(open.is_none() && report.pull_request.is_some() || is_new);
-                    return report.about(facts);
+                    return report.with_pins(pins);
                 }
-                Opened::BaseMoved { begun } => {
+                Attempt::BaseMoved { begun } => {
                     self.services.console.note(&format!(
                         "note: {}: the base branch moved; planning again",
                         entry.repository
                     ));
                     is_new |= begun && open.is_none();
-                    match Box::pin(self.again(entry)).await {
+                    match Box::pin(self.prepare_again(entry)).await {
                         Ok(next) => prepared = next,
                         Err(report) => return *report,
                     }
                 }
             }
         }
-        Report::from(kept_moving()).about(prepared.facts)
+        Report::from(base_kept_moving()).with_pins(prepared.pins)
     }
 
-    /// Counts a new pull request.
     fn count(&self, is_new: bool) {
         self.counts
             .opened
             .set(self.counts.opened.get() + usize::from(is_new));
     }
 
-    async fn open(&self, publication: &Publication<'_>, member: &Member, is_new: bool) -> Opened {
+    async fn open(&self, publication: &Publication<'_>, member: &Member, is_new: bool) -> Attempt {
         self.services.interruption.changes(format!(
             "{} pull requests were opened; that of {} may be incomplete; run the same command again",
             self.counts.opened.get(),
@@ -106,36 +104,33 @@ impl Walk<'_> {
             walk: self,
             config: publication.config,
         };
-        let mut standing = match publication.open(&rivals).await {
-            Ok(Outcome::Stands(standing)) => *standing,
-            Ok(Outcome::BaseMoved { begun }) => return Opened::BaseMoved { begun },
+        let mut pull = match publication.open(&rivals).await {
+            Ok(Outcome::Stands(pull)) => *pull,
+            Ok(Outcome::BaseMoved { begun }) => return Attempt::BaseMoved { begun },
             Err(error) => {
-                let report = self.failed(member, &*publication.head.forge, error);
-                return Opened::Done(Box::new(report.await));
+                let report = self.failure_report(member, &*publication.head.forge, error);
+                return Attempt::Done(Box::new(report.await));
             }
         };
         if is_new {
-            standing.change = Change::Created;
+            pull.change = Change::Created;
         }
-        self.warn(member, &standing);
-        let trouble = match standing.trouble.take() {
+        self.print_messages(member, &pull);
+        let trouble = match pull.trouble.take() {
             Some(error) => Some(error.into()),
-            None => self
-                .schedule_merge(publication, member, &standing)
-                .await
-                .err(),
+            None => self.schedule_merge(publication, member, &pull).await.err(),
         };
-        let report = Report::done(match standing.change {
+        let report = Report::done(match pull.change {
             Change::Created => FleetOutcome::Created,
             Change::Updated => FleetOutcome::Updated,
             Change::Unchanged => FleetOutcome::Unchanged,
         });
         let report = report.with_pull(LinePullRequest {
-            number: standing.number,
-            url: standing.url,
-            state: standing.change.as_str().to_owned(),
+            number: pull.number,
+            url: pull.url,
+            state: pull.change.as_str().to_owned(),
         });
-        Opened::Done(Box::new(match trouble {
+        Attempt::Done(Box::new(match trouble {
             Some(errors) => report.because(errors),
             None => report,
         }))
@@ -146,37 +141,37 @@ impl Walk<'_> {
         &self,
         publication: &Publication<'_>,
         member: &Member,
-        standing: &PullRequestResult,
+        pull: &PullRequestResult,
     ) -> Result<(), Errors> {
-        let merge = publication.schedule_merge(standing.number, &standing.url);
-        if let Some(Scheduled::NotYet(warning)) = merge.await? {
+        let merge = publication.schedule_merge(pull.number, &pull.url);
+        if let Some(MergeSchedule::NotYet(warning)) = merge.await? {
             let console = &self.services.console;
             console.warn(&format!("{}: {warning}", member.name));
         }
         Ok(())
     }
 
-    fn warn(&self, member: &Member, standing: &PullRequestResult) {
+    fn print_messages(&self, member: &Member, pull: &PullRequestResult) {
         let (console, name) = (&self.services.console, &member.name);
-        for warning in &standing.warnings {
+        for warning in &pull.warnings {
             console.warn(&format!("{name}: {}", plain(warning)));
         }
-        for number in &standing.superseded {
+        for number in &pull.superseded {
             console.note(&format!(
                 "note: {name}: pull request #{number} was closed: #{} supersedes it",
-                standing.number
+                pull.number
             ));
         }
     }
 
     /// The report of a pull request that was not opened.
-    async fn failed(&self, member: &Member, forge: &dyn Forge, error: Error) -> Report {
+    async fn failure_report(&self, member: &Member, forge: &dyn Forge, error: Error) -> Report {
         if error.class != Class::Refused {
             return error.into();
         }
         // Of several pull requests, the refusal concerns the last one.
         let closed = member.last_closed_pull(&self.marker());
-        match closed_by_person(forge, closed).await {
+        match closed_pull_report(forge, closed).await {
             Ok(Some(report)) => report,
             Ok(None) => error.into(),
             Err(outage) => outage.into(),
@@ -184,7 +179,7 @@ impl Walk<'_> {
     }
 }
 
-/// Other revisions of a repository's set, whose ages follow from ancestry in the source.
+/// Other revisions of a repository's set. Ancestry in the source gives their ages.
 struct RivalsInSource<'r> {
     walk: &'r Walk<'r>,
     config: &'r Config,
@@ -198,7 +193,9 @@ impl Rivals for RivalsInSource<'_> {
 
     async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
         let walk = self.walk;
-        let reader = &*walk.reader;
-        walk.orders.age(reader, revision, walk.revision).await
+        let age = walk
+            .source_order
+            .age(&*walk.reader, revision, walk.revision);
+        age.await
     }
 }

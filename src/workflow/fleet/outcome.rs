@@ -9,51 +9,49 @@ use crate::{
     fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, deciding},
     plan::PlanError,
     report::json::ErrorRow,
-    workflow::{Stop, kept_moving},
+    workflow::{Stop, base_kept_moving},
 };
 
-/// The outcome of a repository.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) outcome: FleetOutcome,
     /// The role that must act; `None` if no action is needed.
     pub(super) class: Option<Class>,
-    pub(super) facts: Facts,
+    pub(super) pins: PinFacts,
     pub(super) pull_request: Option<LinePullRequest>,
     checks: Vec<LineCheck>,
     error: Option<ErrorRow>,
 }
 
-/// The pins of a repository.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
-    pub(super) pins: Option<u64>,
-    /// Repository of an image, and its digest.
+pub(super) struct PinFacts {
+    pub(super) count: Option<u64>,
+    /// The pinned digests by repository.
     pub(super) from: Option<BTreeMap<String, String>>,
+    /// The digests of the set by repository.
     pub(super) to: Option<BTreeMap<String, String>>,
 }
 
-/// The cost of a repository.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Spent {
+pub(super) struct Cost {
     pub(super) requests: u64,
     pub(super) seconds: f64,
 }
 
 impl Report {
-    /// A repository that needs no action.
+    /// The report of a repository that needs no action.
     pub(super) fn done(outcome: FleetOutcome) -> Self {
         Self {
             outcome,
             class: None,
-            facts: Facts::default(),
+            pins: PinFacts::default(),
             pull_request: None,
             checks: Vec::new(),
             error: None,
         }
     }
 
-    /// A repository with an error that decides its outcome.
+    /// The report of a repository whose outcome follows from errors.
     pub(super) fn failed(errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
         let limited = errors.iter().all(|error| error.class == Class::Limited);
@@ -71,7 +69,7 @@ impl Report {
         Self::done(outcome).because(errors)
     }
 
-    /// A repository with failed checks.
+    /// The report of a repository with failed checks.
     pub(super) fn refused(checks: &[Check]) -> Self {
         Self {
             class: Some(Class::Failed),
@@ -80,7 +78,7 @@ impl Report {
         }
     }
 
-    /// The same with an error and its class.
+    /// Adds an error that requires action.
     pub(super) fn because(self, errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
         Self {
@@ -90,7 +88,7 @@ impl Report {
         }
     }
 
-    /// The same with an error that needs no action.
+    /// Adds an error that requires no action.
     pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
         Self {
             error: deciding(&error.into()),
@@ -98,12 +96,10 @@ impl Report {
         }
     }
 
-    /// The same with its pins.
-    pub(super) fn about(self, facts: Facts) -> Self {
-        Self { facts, ..self }
+    pub(super) fn with_pins(self, pins: PinFacts) -> Self {
+        Self { pins, ..self }
     }
 
-    /// The same with its pull request.
     pub(super) fn with_pull(self, pull: LinePullRequest) -> Self {
         Self {
             pull_request: Some(pull),
@@ -111,21 +107,20 @@ impl Report {
         }
     }
 
-    /// The row of a report.
-    pub(super) fn row(self, repository: &str, shard: u64, spent: Spent) -> FleetRow {
+    pub(super) fn row(self, repository: &str, shard: u64, cost: Cost) -> FleetRow {
         FleetRow {
             repository: repository.to_owned(),
             shard,
             outcome: self.outcome,
             exit: self.class.map_or(0, Class::exit_code),
-            pins: self.facts.pins,
-            from: self.facts.from,
-            to: self.facts.to,
+            pins: self.pins.count,
+            from: self.pins.from,
+            to: self.pins.to,
             pull_request: self.pull_request,
             checks: self.checks,
             error: self.error,
-            requests: spent.requests,
-            seconds: spent.seconds,
+            requests: cost.requests,
+            seconds: cost.seconds,
         }
     }
 }
@@ -162,7 +157,7 @@ impl From<Stop> for Report {
             Stop::Unconfigured(reason) => {
                 Self::failed(Error::new(Class::Denied, Code::DENIED, reason))
             }
-            Stop::BaseMoved => Self::failed(kept_moving()),
+            Stop::BaseMoved => Self::failed(base_kept_moving()),
             Stop::Errors(errors) => Self::failed(errors),
         }
     }
@@ -173,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn class_of_an_error_decides_the_outcome_and_the_exit() {
+    fn error_class_decides_outcome_and_exit_code() {
         for (class, outcome, exit) in [
             (Class::Failed, FleetOutcome::Refused, 1),
             (Class::Refused, FleetOutcome::Refused, 1),
@@ -184,7 +179,7 @@ mod tests {
             (Class::Conflict, FleetOutcome::ForeignCommit, 5),
         ] {
             let report = Report::failed(Error::about(class, "it", "failed"));
-            let row = report.row("acme/web", 2, Spent::default());
+            let row = report.row("acme/web", 2, Cost::default());
             assert_eq!((row.outcome, row.exit), (outcome, exit), "{class:?}");
             assert!(row.error.unwrap().message.contains("it: failed"));
         }

@@ -1,8 +1,8 @@
-//! Surveys many repositories with few requests, and sorts out those that take no part.
+//! Surveys of many repositories with few requests. Repositories that cannot take part are sorted out.
 
 use futures_util::future::join_all;
 
-use super::AT_ONCE;
+use super::CONCURRENT;
 use crate::{
     code::Code,
     config::FILE_NAME,
@@ -12,19 +12,17 @@ use crate::{
 };
 
 /// The reason why a repository of the list takes no part.
-pub(in crate::workflow) enum Absent {
+pub(super) enum Absent {
     /// It has no configuration. The fleet decides whether this is an error.
     Unconfigured(Error),
     /// It is archived. The fleet decides whether this is an error.
     Archived(Error),
-    /// It was renamed.
     Moved(Error),
     /// It cannot be read, or its line of the list is wrong.
     Failed(Error),
 }
 
 impl Absent {
-    /// A repository without a configuration, for this reason.
     pub(super) fn unconfigured(entry: &ListEntry, reason: &str) -> Self {
         let message = format!("{} has no configuration: {reason}", entry.repository);
         let help = "add a repin.yaml to the repository, or take it off the list";
@@ -33,10 +31,7 @@ impl Absent {
 }
 
 /// The state of a repository that takes part.
-pub(in crate::workflow) fn state_of(
-    entry: &ListEntry,
-    survey: Survey,
-) -> Result<RepositoryState, Absent> {
+pub(super) fn state_of(entry: &ListEntry, survey: Survey) -> Result<RepositoryState, Absent> {
     let name = &entry.repository;
     Err(match survey {
         Survey::Present(state) => return Ok(*state),
@@ -61,14 +56,11 @@ pub(in crate::workflow) fn state_of(
     })
 }
 
-/// Surveys repositories: as many in one request as the forge permits, with several requests at a time.
-pub(in crate::workflow) async fn surveys(
-    reader: &dyn FleetReader,
-    requests: &[SurveyRequest],
-) -> Vec<Survey> {
+/// Surveys repositories, with as many in one request as the forge permits and concurrent requests.
+pub(super) async fn surveys(reader: &dyn FleetReader, requests: &[SurveyRequest]) -> Vec<Survey> {
     let mut surveys = Vec::new();
     let parts: Vec<_> = requests.chunks(reader.at_once().max(1)).collect();
-    for parts in parts.chunks(AT_ONCE) {
+    for parts in parts.chunks(CONCURRENT) {
         let all = join_all(parts.iter().map(|part| reader.survey(part))).await;
         surveys.extend(all.into_iter().flatten());
     }
@@ -76,7 +68,7 @@ pub(in crate::workflow) async fn surveys(
 }
 
 /// The request for the state of a repository and of its pull request from `branch`.
-pub(in crate::workflow) fn survey_of(entry: &ListEntry, branch: &str) -> SurveyRequest {
+pub(super) fn survey_of(entry: &ListEntry, branch: &str) -> SurveyRequest {
     SurveyRequest {
         repository: entry.name(),
         base: entry.base.clone(),

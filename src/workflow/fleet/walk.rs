@@ -1,5 +1,5 @@
-//! Walks through the list: repositories are surveyed in batches, their contents are read in groups, and
-//! four of them are judged at a time.
+//! The walk through the list: repositories are surveyed in batches, their contents are read in groups, and
+//! four of them are planned concurrently.
 
 use std::mem;
 
@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{
-    AT_ONCE, Recorder, Walk,
-    judge::{Listed, Prepared},
+    CONCURRENT, Recorder, Walk,
     member::Member,
-    outcome::{Report, Spent},
+    outcome::{Cost, Report},
+    panics::catch_async,
+    plan::{Listed, Prepared},
     surveys::surveys,
 };
 use crate::{
@@ -19,33 +20,29 @@ use crate::{
     fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},
     forge::fleet::{Contents, Survey, SurveyRequest},
     http::count_requests,
-    workflow::panics::caught_async,
 };
 
-/// Repositories that are surveyed together before pull requests are opened: the last of a batch wait for
-/// the others, and their heads may move.
-const BEFORE_OPENING: usize = 25;
-/// Files in the listings of a group.
+/// The maximum number of repositories in a batch if pull requests are opened. The last ones wait for the
+/// others, and their heads may move.
+const BATCH_BEFORE_OPENING: usize = 25;
+/// The number of listed files that completes a group.
 const GROUP_FILES: usize = 100_000;
-/// Bytes in the matched files of a group.
+/// The size of matched files that completes a group, in bytes.
 const GROUP_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The reason why no further repository is begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingReason {
-    /// The deadline passed.
     Deadline,
-    /// The limit of new pull requests is reached.
     Limit,
-    /// The maximum number of failures is reached.
     Failures,
 }
 
-/// A repository in one of the steps, with its cost so far.
+/// A repository in one of the steps, with its cost.
 pub(super) struct Work<T> {
     entry: ListEntry,
-    spent: Spent,
-    /// The result of the last step, or the report.
+    cost: Cost,
+    /// The result of the last step, or the final report.
     step: Result<T, Box<Report>>,
 }
 
@@ -68,23 +65,23 @@ impl<T> Work<T> {
     fn new(entry: ListEntry, step: Result<T, Box<Report>>) -> Self {
         Self {
             entry,
-            spent: Spent::default(),
+            cost: Cost::default(),
             step,
         }
     }
 
-    /// Takes the next step, unless the repository has a report already.
+    /// Takes the next step, unless the repository already has a report.
     async fn then<U>(
         self,
         next: impl AsyncFnOnce(&ListEntry, T) -> Result<U, Box<Report>>,
     ) -> Work<U> {
-        let Self { entry, spent, step } = self;
-        let begun = Instant::now();
+        let Self { entry, cost, step } = self;
+        let start = Instant::now();
         let (step, requests) = match step {
-            // The futures are large, and several run concurrently.
-            Ok(known) => {
-                let caught = caught_async(Box::pin(next(&entry, known)));
-                let (output, requests) = count_requests(caught).await;
+            Ok(input) => {
+                // The futures are large, and several run concurrently.
+                let work = catch_async(Box::pin(next(&entry, input)));
+                let (output, requests) = count_requests(work).await;
                 let step = output.unwrap_or_else(|error| Err(Box::new(error.into())));
                 (step, requests)
             }
@@ -92,9 +89,9 @@ impl<T> Work<T> {
         };
         Work {
             entry,
-            spent: Spent {
-                requests: spent.requests + requests,
-                seconds: spent.seconds + begun.elapsed().as_secs_f64(),
+            cost: Cost {
+                requests: cost.requests + requests,
+                seconds: cost.seconds + start.elapsed().as_secs_f64(),
             },
             step,
         }
@@ -116,7 +113,7 @@ impl Group {
 }
 
 impl Walk<'_> {
-    /// Works on every repository. The rows are in the order of the list.
+    /// Works on every repository, in the order of the list.
     pub(super) fn run(
         &self,
         run: &ShardRun,
@@ -152,62 +149,66 @@ impl Walk<'_> {
                 .collect();
             let mut group = Group::default();
             while !works.is_empty() {
-                let some = works.drain(..works.len().min(AT_ONCE));
-                let listed = some.map(|work| work.then(async |_, member| self.list(member).await));
+                let members = works.drain(..works.len().min(CONCURRENT));
+                let listed =
+                    members.map(|work| work.then(async |_, member| self.list(member).await));
                 for work in join_all(listed).await {
                     group.add(work);
                 }
                 if group.is_full() {
-                    Box::pin(self.group(mem::take(&mut group), ledger)).await?;
+                    Box::pin(self.finish_group(mem::take(&mut group), ledger)).await?;
                 }
             }
-            Box::pin(self.group(group, ledger)).await?;
+            Box::pin(self.finish_group(group, ledger)).await?;
         }
         Ok(())
     }
 
     /// The number of repositories that are surveyed together.
     fn batch_size(&self) -> usize {
-        let at_once = self.reader.at_once().max(AT_ONCE);
+        let size = self.reader.at_once().max(CONCURRENT);
         match self.request.open {
-            Some(_) => at_once.min(BEFORE_OPENING),
-            None => at_once,
+            Some(_) => size.min(BATCH_BEFORE_OPENING),
+            None => size,
         }
     }
 
-    /// Surveys repositories.
     pub(super) async fn reader_surveys(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
         self.shared(surveys(&*self.reader, requests)).await
     }
 
-    /// Counts requests about several repositories.
+    /// Counts requests about multiple repositories.
     pub(super) async fn shared<T>(&self, work: impl Future<Output = T>) -> T {
         let (output, requests) = count_requests(work).await;
         self.counts.shared.set(self.counts.shared.get() + requests);
         output
     }
 
-    async fn group(&self, group: Group, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
-        let listed = group
-            .works
-            .iter()
-            .filter_map(|work| work.step.as_ref().ok());
-        let mut contents = self.read(&listed.collect::<Vec<_>>()).await.into_iter();
-        let with_contents = |work: Work<Listed>| {
-            let read = work.step.is_ok().then(|| contents.next()).flatten();
-            (work, read.unwrap_or_else(|| Ok(Contents::new())))
-        };
-        let mut works: Vec<_> = group.works.into_iter().map(with_contents).collect();
+    /// Reads the contents of a group, and plans and finishes its repositories.
+    async fn finish_group(&self, group: Group, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
+        let mut listed = Vec::new();
+        for work in &group.works {
+            listed.extend(&work.step);
+        }
+        let mut contents = self.read(&listed).await.into_iter();
+        let mut works = Vec::new();
+        for work in group.works {
+            let contents = match &work.step {
+                Ok(_) => contents.next(),
+                Err(_) => None,
+            };
+            works.push((work, contents.unwrap_or_else(|| Ok(Contents::new()))));
+        }
         while !works.is_empty() {
-            let some = works.drain(..works.len().min(AT_ONCE));
+            let next = works.drain(..works.len().min(CONCURRENT));
             let reason = self.pending_reason();
-            let judged = some.map(|(work, contents)| {
+            let prepared = next.map(|(work, contents)| {
                 work.then(async |_, listed| match reason {
                     Some(reason) => Err(Box::new(pending(reason))),
-                    None => self.judge(listed, contents).await,
+                    None => self.prepare(listed, contents).await,
                 })
             });
-            for work in join_all(judged).await {
+            for work in join_all(prepared).await {
                 self.finish(work, ledger).await?;
             }
         }
@@ -219,52 +220,47 @@ impl Walk<'_> {
         let work = work.then(async |entry, prepared| Ok(self.conclude(entry, prepared).await));
         let Work {
             entry,
-            mut spent,
+            mut cost,
             step,
         } = work.await;
         let report = step.unwrap_or_else(|report| *report);
-        spent.requests += self.counts.shared.take();
-        spent.seconds = (spent.seconds * 1000.0).round() / 1000.0;
+        cost.requests += self.counts.shared.take();
+        cost.seconds = (cost.seconds * 1000.0).round() / 1000.0;
         self.counts.done.set(self.counts.done.get() + 1);
-        let failed = report.class.is_some() && report.outcome != FleetOutcome::Pending;
-        if failed {
+        if report.class.is_some() && report.outcome != FleetOutcome::Pending {
             self.counts.failures.set(self.counts.failures.get() + 1);
         }
-        let row = report.row(&entry.repository, ledger.run.shard, spent);
+        let row = report.row(&entry.repository, ledger.run.shard, cost);
         let line = ledger.run.line(row);
         (ledger.record)(&line)?;
         ledger.rows.push(line.row);
         Ok(())
     }
 
-    /// The reason why no further repository is begun; `None` to go on.
+    /// The reason why no further repository is begun; `None` to continue.
     pub(super) fn pending_reason(&self) -> Option<PendingReason> {
-        let reached = |most: Option<usize>, count: usize| most.is_some_and(|most| count >= most);
-        if reached(self.request.max_failures, self.counts.failures.get()) {
+        let is_reached = |most: Option<usize>, count: usize| most.is_some_and(|most| count >= most);
+        if is_reached(self.request.max_failures, self.counts.failures.get()) {
             Some(PendingReason::Failures)
-        } else if self.services.forge_time.deadline().is_over() {
+        } else if self.services.forge_deadline.deadline().is_over() {
             Some(PendingReason::Deadline)
-        } else if reached(self.request.limit, self.counts.opened.get()) {
+        } else if is_reached(self.request.limit, self.counts.opened.get()) {
             Some(PendingReason::Limit)
         } else {
             None
         }
     }
 
-    /// Reads and judges a repository again, after its base branch moved.
-    pub(super) async fn again(&self, entry: &ListEntry) -> Result<Prepared, Box<Report>> {
+    /// Reads and plans a repository again, after its base branch moved.
+    pub(super) async fn prepare_again(&self, entry: &ListEntry) -> Result<Prepared, Box<Report>> {
         let mut members = self.survey(std::slice::from_ref(entry)).await;
-        let member = members
+        let member: Result<Member, _> = members
             .pop()
-            .unwrap_or_else(|| Err(Box::new(pending(PendingReason::Deadline))))?;
-        self.read_and_judge(member).await
-    }
-
-    async fn read_and_judge(&self, member: Member) -> Result<Prepared, Box<Report>> {
-        let listed = self.list(member).await?;
+            .unwrap_or_else(|| Err(Box::new(pending(PendingReason::Deadline))));
+        let listed = self.list(member?).await?;
         let contents = self.read(&[&listed]).await.pop();
         let contents = contents.unwrap_or_else(|| Ok(Contents::new()));
-        self.judge(listed, contents).await
+        self.prepare(listed, contents).await
     }
 
     /// Prints one note about each subject.

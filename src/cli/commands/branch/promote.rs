@@ -151,13 +151,13 @@ fn outcome(offered: &OpenedPromotion, cx: &Context) -> Outcome {
         ),
         Some(Merge::Merged) => ("merged", "is merged".to_owned()),
         Some(Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason)) => {
-            let warning = workflow::not_yet(offered.pull.number, reason);
+            let warning = workflow::merge_pending_warning(offered.pull.number, reason);
             cx.services.console.warn(&warning);
             ("open", "is open".to_owned())
         }
     };
     let fault = match &offered.merge {
-        Some(Merge::Refused(reason)) => Some(workflow::not_scheduled(&pull, reason)),
+        Some(Merge::Refused(reason)) => Some(workflow::merge_refused_error(&pull, reason)),
         _ => None,
     };
     Outcome {

@@ -15,7 +15,7 @@ use crate::{
     http::{ServerTime, address::host_of},
     pins::Found,
     report::doctor::DoctorRow,
-    workflow::{Access, connection, no_token},
+    workflow::{Access, connection, no_token_error},
 };
 
 /// The lines that need a response from the forge.
@@ -69,12 +69,12 @@ pub(super) fn connect(
     let target = match connection::target(configured, git) {
         Ok(target) => target,
         Err(errors) => {
-            let token = match connection::first_set(&cx.services.environment) {
+            let token = match connection::first_set_variable(&cx.services.environment) {
                 Some(name) => vec![DoctorRow::skip(
                     Code::TOKEN,
                     format!("{name} is set, not tested: no server is configured"),
                 )],
-                None => missing(&connection::none_set(), skip),
+                None => missing(&connection::no_variable_set(), skip),
             };
             return unavailable(DoctorRow::errors(Code::FORGE, &errors), token);
         }
@@ -106,7 +106,7 @@ pub(super) fn connect(
     Connection::Ready(Box::new(Ready {
         forge,
         origin: held.origin,
-        passed_over: held.passed_over,
+        passed_over: held.ignored,
         target,
         base: configured.base.clone(),
         waits_for_checks: configured.waits_for_checks(),
@@ -121,7 +121,7 @@ fn missing(reason: &str, skip: bool) -> Vec<DoctorRow> {
     if skip {
         vec![DoctorRow::skip(Code::TOKEN, reason)]
     } else {
-        DoctorRow::errors(Code::TOKEN, &no_token(reason))
+        DoctorRow::errors(Code::TOKEN, &no_token_error(reason))
     }
 }
 

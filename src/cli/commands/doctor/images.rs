@@ -9,7 +9,7 @@ use crate::{
     pins::Found,
     registry::Source,
     report::doctor::DoctorRow,
-    workflow::pulls::PULL_HELP,
+    workflow::pull_limit::PULL_HELP,
 };
 
 const MISSING: &str =

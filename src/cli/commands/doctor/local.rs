@@ -17,10 +17,7 @@ use crate::{
     pins::{self, Found},
     report::doctor::DoctorRow,
     smoke::{self, EngineContext},
-    workflow::{
-        self, Line, Standing,
-        trust::{self, Trust},
-    },
+    workflow::{self, BranchRole, HistoryBranch, signatures, trust::Trust},
 };
 
 pub(super) fn configuration(config: &Config) -> DoctorRow {
@@ -60,7 +57,7 @@ pub(super) fn repository(
         }
     };
     let branch = config.map(|config| {
-        let line = workflow::line(&git, config, &cx.services.environment);
+        let line = workflow::history_branch(&git, config, &cx.services.environment);
         (config, line)
     });
     let rows = [
@@ -72,7 +69,7 @@ pub(super) fn repository(
 }
 
 /// The configuration, and the branch that its history is read from.
-type Branch<'c> = (&'c Config, Result<Line, GitError>);
+type Branch<'c> = (&'c Config, Result<HistoryBranch, GitError>);
 
 fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     let version = match git.version() {
@@ -128,7 +125,7 @@ fn remote(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
         Some((_, Err(error))) => return trouble(Code::REMOTE, error),
         Some((_, Ok(line))) => line,
     };
-    if line.standing != Standing::Promoted {
+    if line.role != BranchRole::Promoted {
         let reason = format!(
             "{}; a promote reads the history of HEAD, a rollback is refused",
             GitError::NoRemote
@@ -259,7 +256,7 @@ pub(super) fn roots(config: &Config, cx: &Context) -> Vec<DoctorRow> {
         return vec![DoctorRow::not_configured(code, "verify")];
     }
     let read = Trust::read(config, &WorkTree::new(&config.root));
-    let trust = match read.and_then(|trust| trust::since_exists(config).map(|()| trust)) {
+    let trust = match read.and_then(|trust| signatures::check_since(config).map(|()| trust)) {
         Ok(trust) => trust,
         Err(errors) => return DoctorRow::errors(code, &errors),
     };

@@ -8,7 +8,7 @@ use crate::{
     fleet::{CloseDocument, CloseOutcome, close_summary, close_table},
     report::annotations::with_help,
     untrusted::{plain, workflow::Commands},
-    workflow::closing::{self, CloseRequest},
+    workflow::fleet::close::{self, CloseRequest},
 };
 
 pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Errors> {
@@ -23,7 +23,7 @@ pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Err
         list: &list,
         apply: args.apply,
     };
-    let document = closing::run(&request, &config, &cx.services)?;
+    let document = close::run(&request, &config, &cx.services)?;
     if document.count(CloseOutcome::Closed) > 0 {
         let interruption = &cx.services.interruption;
         interruption

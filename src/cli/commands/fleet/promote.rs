@@ -64,7 +64,7 @@ fn run(
         max_failures: part.max_failures.map(Into::into),
     };
     if let Some(deadline) = part.deadline {
-        cx.services.forge_time.replace(deadline, "--deadline");
+        cx.services.forge_deadline.replace(deadline, "--deadline");
     }
     let mut step = match cx.output.format {
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),

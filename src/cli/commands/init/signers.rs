@@ -125,7 +125,7 @@ async fn builders(
     let revision = facts.label(&config.revision.label);
     let image = &config.images[at];
     let repositories = image.signed_repositories();
-    let found = trust.everything(
+    let found = trust.examine_everything(
         source,
         &image.name,
         &repositories,

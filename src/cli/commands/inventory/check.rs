@@ -18,8 +18,8 @@ use crate::{
     },
     report::json::InventoryImage,
     workflow::{
-        self, Contracts, configured,
-        contents::{self, Subject},
+        self, Contracts, check_image_name,
+        image_contents::{self, PlatformSource},
     },
 };
 
@@ -90,7 +90,7 @@ fn asked<'c>(
     revision: Option<&str>,
 ) -> Result<Vec<Asked<'c>>, Errors> {
     for name in names {
-        configured(config, name, "")?;
+        check_image_name(config, name, "")?;
     }
     let tag = revision
         .map(|revision| workflow::revision(config, revision))
@@ -149,8 +149,8 @@ fn verdicts(
     cx: &Context,
 ) -> Result<(Vec<InventoryImage>, Vec<Error>), Errors> {
     let subjects = asked.iter().flat_map(|asked| {
-        let subject = |facts| Subject {
-            name: asked.name,
+        let subject = |facts| PlatformSource {
+            image: asked.name,
             source: &sources[asked.at],
             facts,
         };
@@ -161,7 +161,7 @@ fn verdicts(
     });
     let subjects = subjects.collect::<Vec<_>>();
     let reading = ReadingProgress::default();
-    let work = contents::verdicts(&subjects, &reading);
+    let work = image_contents::check(&subjects, &reading);
     let read = cx.services.wait_with(work, || reading.describe())?;
     let mut verdicts = read.into_iter();
     let (mut rows, mut outages) = (Vec::new(), Vec::new());

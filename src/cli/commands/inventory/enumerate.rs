@@ -9,7 +9,7 @@ use crate::{
     error::{Class, Error, Errors},
     inventory::{ENUMERATION_SCHEMA, Enumeration, ReadingProgress},
     report::json::{ContractDocument, EnumerationDocument},
-    workflow::contents,
+    workflow::image_contents,
 };
 
 /// How a listing is printed.
@@ -52,8 +52,8 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
     let subjects: Vec<_> = subject
         .platforms
         .iter()
-        .map(|facts| contents::Subject {
-            name: &subject.name,
+        .map(|facts| image_contents::PlatformSource {
+            image: &subject.name,
             source: &subject.source,
             facts,
         })
@@ -64,7 +64,7 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
         Ok((found, warnings))
     };
     let reading = ReadingProgress::default();
-    let work = contents::contents(&subjects, inventory, &reading, listed);
+    let work = image_contents::read(&subjects, inventory, &reading, listed);
     let listed = cx.services.wait_with(work, || reading.describe())?;
     listed.map_err(|error| Errors::from(&error))
 }

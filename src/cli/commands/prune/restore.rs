@@ -7,7 +7,7 @@ use crate::{
     prune::{Version, backends::Backend},
     report::prune::RestoreDocument,
     untrusted::plain,
-    workflow::{Access, backends, no_token},
+    workflow::{Access, no_token_error, prune_backend::prune_backend},
 };
 
 pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors> {
@@ -18,14 +18,14 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
     let [at] = at.as_slice() else {
         return Ok(Exit::Because(Class::Input));
     };
-    let backend = match backends::backend(&config, &config.images[*at], &cx.services)? {
+    let backend = match prune_backend(&config, &config.images[*at], &cx.services)? {
         Access::Granted(backend) => backend,
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
             cx.output.note(&format!("skipped: {reason}"));
             report(args, armed, None, cx);
             return Ok(Exit::Done);
         }
-        Access::NoToken(reason) => return Err(no_token(&reason)),
+        Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
     let Backend::Ghcr(package) = backend else {
         let problem = Error::input(

@@ -183,7 +183,7 @@ async fn examine(
     };
     let mut shown = Vec::new();
     for (platform, digest) in subjects {
-        let everything = trust.everything(
+        let everything = trust.examine_everything(
             &wanted.source,
             &wanted.name,
             &wanted.signed,

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Credentials, HelperResult, Secret, SecretKind, Secrets};
-use crate::{config::JOB_SECRETS, registry::remote::MESSAGE_MAX};
+use crate::{config::job_secrets, registry::remote::MESSAGE_MAX};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const STDOUT_MAX: u64 = 64 * 1024;
@@ -67,7 +67,7 @@ pub(super) async fn get_within(
     if let Some(path) = path {
         command.env("PATH", path);
     }
-    for name in JOB_SECRETS {
+    for name in job_secrets() {
         command.env_remove(name);
     }
     let mut child = command

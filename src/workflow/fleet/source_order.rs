@@ -13,43 +13,43 @@ use crate::{
     pull_request::reconcile::RevisionAge,
 };
 
-/// The fewest digits of an abbreviated commit (gitrevisions(7)).
-const DIGITS: usize = 4;
+/// The minimum number of digits of an abbreviated commit (gitrevisions(7)).
+const DIGITS_MIN: usize = 4;
 
-/// The known order of builds.
-pub(super) struct Orders {
+/// The order of revisions in the source repository.
+pub(super) struct SourceOrder {
     source: Option<RepositoryName>,
-    /// Whether the first is an ancestor of the second. Locked during a request, so that no pair is
-    /// requested twice.
+    /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
+    /// no pair is requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
 }
 
-impl Orders {
-    pub(super) fn of(rules: &Fleet) -> Self {
+impl SourceOrder {
+    pub(super) fn new(rules: &Fleet) -> Self {
         Self {
             source: rules.source.as_deref().and_then(RepositoryName::parse),
             known: Mutex::default(),
         }
     }
 
-    /// The order of `revision` and the revision that is pinned now.
+    /// The order of `revision` and the pinned revision.
     pub(super) async fn order(
         &self,
         reader: &dyn FleetReader,
         revision: &Revision,
         pinned: &Revision,
     ) -> Result<Order, Error> {
-        let pinned = pinned.clone();
-        if *revision == pinned {
+        if revision == pinned {
             return Ok(Order::Same);
         }
+        let pinned = pinned.clone();
         let Some(source) = &self.source else {
             return Ok(Order::Unknown(UnknownOrder::NoSource { pinned }));
         };
-        let older = self
+        let is_older = self
             .is_ancestor(reader, revision.as_str(), pinned.as_str())
             .await?;
-        Ok(match older {
+        Ok(match is_older {
             Some(true) => Order::Older { pinned },
             Some(false) => Order::NotOlder { pinned },
             None => Order::Unknown(UnknownOrder::NotInSource {
@@ -67,15 +67,13 @@ impl Orders {
         revision: &Revision,
     ) -> Result<RevisionAge, Error> {
         let ours = revision.as_str();
-        Ok(
-            if self.is_ancestor(reader, ours, other).await? == Some(true) {
-                RevisionAge::Newer
-            } else if self.is_ancestor(reader, other, ours).await? == Some(true) {
-                RevisionAge::Older
-            } else {
-                RevisionAge::Unknown
-            },
-        )
+        if self.is_ancestor(reader, ours, other).await? == Some(true) {
+            return Ok(RevisionAge::Newer);
+        }
+        if self.is_ancestor(reader, other, ours).await? == Some(true) {
+            return Ok(RevisionAge::Older);
+        }
+        Ok(RevisionAge::Unknown)
     }
 
     async fn is_ancestor(
@@ -84,22 +82,21 @@ impl Orders {
         older: &str,
         newer: &str,
     ) -> Result<Option<bool>, Error> {
-        // Other names could be a branch or a tag.
-        let commit = |name: &str| name.len() >= DIGITS && is_hex(name.as_bytes());
-        let Some(source) = self
-            .source
-            .as_ref()
-            .filter(|_| commit(older) && commit(newer))
-        else {
+        let Some(source) = &self.source else {
             return Ok(None);
         };
+        // Other names could be a branch or a tag.
+        let is_commit = |name: &str| name.len() >= DIGITS_MIN && is_hex(name.as_bytes());
+        if !is_commit(older) || !is_commit(newer) {
+            return Ok(None);
+        }
         let mut known = self.known.lock().await;
         let key = [older.to_owned(), newer.to_owned()];
-        if let Some(known) = known.get(&key) {
-            return Ok(*known);
+        if let Some(is_ancestor) = known.get(&key) {
+            return Ok(*is_ancestor);
         }
-        let found = reader.is_ancestor(source, older, newer).await?;
-        known.insert(key, found);
-        Ok(found)
+        let is_ancestor = reader.is_ancestor(source, older, newer).await?;
+        known.insert(key, is_ancestor);
+        Ok(is_ancestor)
     }
 }

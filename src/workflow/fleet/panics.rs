@@ -9,17 +9,17 @@ use std::{
 
 use crate::error::Error;
 
-/// The result of `work`; an internal error if it panics. The panic is also reported on standard
-/// error, as every panic is.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+/// Does the work, and returns an internal error if it panics. The panic is also reported on standard error,
+/// like every panic.
+pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     // The work of one repository shares counters and memory with the others, and both stay valid.
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::internal())
 }
 
-/// The same for a future.
-pub(super) async fn caught_async<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+/// Does asynchronous work, and returns an internal error if it panics.
+pub(super) async fn catch_async<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let mut work = pin!(work);
-    poll_fn(|context| match caught(|| work.as_mut().poll(context)) {
+    poll_fn(|context| match catch(|| work.as_mut().poll(context)) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
         Err(error) => Poll::Ready(Err(error)),
@@ -34,9 +34,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn panic_of_one_is_an_internal_error_of_that_one() {
+    async fn panic_is_an_error_of_one_repository() {
         let one = |number: u32| {
-            caught_async(async move {
+            catch_async(async move {
                 tokio::task::yield_now().await;
                 assert_ne!(number, 1, "one panics");
                 number
@@ -44,6 +44,6 @@ mod tests {
         };
         let results = join_all((0..3).map(one)).await;
         assert_eq!(results, [Ok(0), Err(Error::internal()), Ok(2)]);
-        assert_eq!(caught(|| 1), Ok(1));
+        assert_eq!(catch(|| 1), Ok(1));
     }
 }

@@ -1,4 +1,4 @@
-//! What the forge shows of a configuration's sets, for a command that only reads.
+//! The sets of a configuration on the forge, for a command that only reads.
 
 use super::{Access, Services, base_forge, connect};
 use crate::{
@@ -10,27 +10,26 @@ use crate::{
     pull_request::of_set::{self, CurrentCommit, PullRequestOfSet},
 };
 
-/// What the forge shows.
-pub struct OnForge {
-    /// The base branch, and its head.
+/// The base branch and the pull requests of sets.
+pub struct ForgeOverview {
     pub base: String,
-    /// The commit at its head; `None` if the branch is missing.
+    /// The commit at the head of the base branch; `None` if the branch is missing.
     pub head: Option<String>,
-    /// The open pull requests of sets for the base.
+    /// The open pull requests of sets for the base branch.
     pub open: Vec<PullRequestOfSet>,
     /// The merged pull request that made the current set current.
     pub merged: Result<Option<Pull>, Error>,
 }
 
-/// Reads what the configured forge shows; `current` is the entry of the current set.
-pub fn look(
+/// Reads the overview from the configured forge. `current`: the entry of the current set.
+pub fn forge_overview(
     config: &Config,
     git: Option<&Git>,
     current: Option<&HistoryEntry>,
     services: &Services,
-) -> Result<Access<OnForge>, Errors> {
-    // A checkout that names another forge than its base must not get the token.
-    base_forge::known_here(config, git, services)?;
+) -> Result<Access<ForgeOverview>, Errors> {
+    // A checkout that names another forge than its base must not receive the token.
+    base_forge::check_known_bases(config, git, services)?;
     let forge = match connect(config, git, services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
@@ -45,7 +44,7 @@ async fn read(
     forge: &dyn Forge,
     config: &Config,
     current: Option<&HistoryEntry>,
-) -> Result<OnForge, Error> {
+) -> Result<ForgeOverview, Error> {
     let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
     let base = match configured {
         Some(base) => base,
@@ -57,7 +56,7 @@ async fn read(
         Some(entry) => of_set::merged(forge, config, commit_of(entry)).await,
         None => Ok(None),
     };
-    Ok(OnForge {
+    Ok(ForgeOverview {
         base,
         head,
         open,

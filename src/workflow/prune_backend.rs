@@ -14,37 +14,36 @@ use crate::{
     registry::Source,
 };
 
-/// The registry whose distribution API does not delete.
+/// The registry whose distribution API cannot delete.
 const GHCR: &str = "ghcr.io";
 
-/// The backend of an image.
-pub fn backend(
+pub fn prune_backend(
     config: &Config,
     image: &Image,
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
-    let wrong = |reason: String| Errors::from(Error::input(Code::SOURCE, reason));
+    let unusable = |reason: String| Errors::from(Error::input(Code::SOURCE, reason));
     let sources = services.sources(config)?;
     let source = sources
         .source(&image.repository)
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| unusable(error.to_string()))?;
     let chosen = config
         .prune
         .as_ref()
         .map_or(PruneBackend::Auto, |prune| prune.backend);
-    let elsewhere = matches!(
+    let has_mirror = matches!(
         sources.mapping(&image.repository),
         Some((Where::Registry(_), _))
     );
-    // A mirror in place of ghcr.io is pruned like any registry, unless a forge says whom to ask.
-    let is_github = image.repository.host() == GHCR && !(elsewhere && config.forge.is_none());
+    // A mirror of ghcr.io is pruned like any registry, unless a forge is configured.
+    let is_github = image.repository.host() == GHCR && (!has_mirror || config.forge.is_some());
     match (chosen, source) {
         (PruneBackend::Ghcr, source) => github(config, image, source, services),
         (PruneBackend::Auto, source) if is_github => github(config, image, source, services),
         (_, Source::Remote(remote)) => Ok(Access::Granted(Backend::Registry(Box::new(
             Registry::new(remote),
         )))),
-        (_, Source::Layout(layout)) => Err(wrong(format!(
+        (_, Source::Layout(layout)) => Err(unusable(format!(
             "{} is read from the image layout {layout}, which cannot be pruned",
             image.name
         ))),
@@ -73,7 +72,7 @@ fn github(
     let origin = git.as_ref().and_then(|git| git.origin().ok().flatten());
     let hint = "set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
-        // An address that does not tell: only one kind has this API.
+        // The kind cannot be determined from the address, and only GitHub has this API.
         Some(forge) if forge.kind == ForgeKind::Auto && forge.url.is_some() => {
             let github = Forge {
                 kind: ForgeKind::Github,
@@ -91,12 +90,12 @@ fn github(
             hint,
         ));
     }
-    let held = match token(&api, git.as_ref(), &services.environment)? {
-        Access::Granted(held) => held,
+    let credential = match token(&api, git.as_ref(), &services.environment)? {
+        Access::Granted(credential) => credential,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let settings = settings(&api, services)?;
-    let package = Package::new(api, owner, name, held.token, settings)?;
+    let package = Package::new(api, owner, name, credential.token, settings)?;
     Ok(Access::Granted(Backend::Ghcr(Box::new(Ghcr::new(
         package, source,
     )))))

@@ -1,5 +1,4 @@
-//! One repository of a fleet as a site: its files, its history as far as the forge shows it, and its
-//! plan.
+//! One repository of a fleet as a site: its files, the last commits of its history, and its plan.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,12 +7,12 @@ use futures_util::future::join_all;
 use super::{
     Walk,
     member::Member,
-    outcome::{Facts, Report},
+    outcome::{PinFacts, Report},
 };
 use crate::{
     checks,
     code::Code,
-    config::{Config, FleetHistory, Operation, RelPath},
+    config::{FleetHistory, Operation, RelPath},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
     fleet::FleetOutcome,
@@ -28,39 +27,39 @@ use crate::{
     workflow::{
         OpenRequest, SiteHistory, document,
         engine::{self, Planned, Verification},
-        images,
-        site::{BranchHead, Site, Target},
+        image_rows,
+        site::{BranchHead, BranchSite, Site},
     },
 };
 
-/// The most files that a repository's configuration may match.
-const FILES: usize = 200;
-/// The most bytes that they may have.
-const BYTES: u64 = 16 * 1024 * 1024;
+/// The maximum number of files that a repository's configuration may match.
+const FILES_MAX: usize = 200;
+/// The maximum size of these files, in bytes.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A repository whose files were listed.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) member: Member,
     pub(super) listing: FileListing,
-    /// The matched files, and the names of their contents.
+    /// The matched files, and the ids of their contents.
     files: BTreeMap<String, String>,
-    /// How many bytes they have, as far as the forge reports it.
+    /// The sum of the sizes that the forge reports.
     pub(super) bytes: u64,
 }
 
 /// A repository whose plan was approved.
 pub(super) struct Prepared {
     pub(super) member: Member,
-    pub(super) site: Site,
+    pub(super) site: BranchSite,
     pub(super) planned: Planned,
     /// The plan's document, with the body of the pull request.
     pub(super) document: PlanDocument,
-    pub(super) facts: Facts,
+    pub(super) pins: PinFacts,
 }
 
 impl Walk<'_> {
-    /// Lists a repository's files; more than a fleet reads refuse it.
+    /// Lists the files of a repository. A repository with too many files is refused.
     pub(super) async fn list(&self, member: Member) -> Result<Listed, Box<Report>> {
         let (name, head) = (&member.name, &member.state.head);
         let listing = self.reader.files(name, head).await;
@@ -77,26 +76,25 @@ impl Walk<'_> {
                 "the forge's list of its files is incomplete".to_owned(),
             ));
         }
-        let entries = listing.tree.entries.iter();
-        let matched = entries.filter(|(path, entry)| {
-            let path = RelPath::parse(path).ok();
-            entry.is_file()
-                && path.is_some_and(|path| Snapshot::lists(&member.config.scanned, &path))
-        });
-        let files: BTreeMap<String, String> = matched
-            .map(|(path, entry)| (path.clone(), entry.id.clone()))
-            .collect();
-        if files.len() > FILES {
+        let (mut files, mut bytes) = (BTreeMap::new(), 0);
+        for (path, entry) in &listing.tree.entries {
+            if entry.is_file()
+                && let Ok(parsed) = RelPath::parse(path)
+                && Snapshot::lists(&member.config.scanned, &parsed)
+            {
+                bytes += listing.sizes.get(&entry.id).unwrap_or(&0);
+                files.insert(path.clone(), entry.id.clone());
+            }
+        }
+        if files.len() > FILES_MAX {
             let count = files.len();
             return Err(refused(format!(
-                "its `files` match {count} files, more than {FILES}"
+                "its `files` match {count} files, more than {FILES_MAX}"
             )));
         }
-        let sizes = files.values().filter_map(|id| listing.sizes.get(id));
-        let bytes = sizes.sum();
-        if bytes > BYTES {
+        if bytes > BYTES_MAX {
             return Err(refused(format!(
-                "its `files` have {bytes} bytes, more than {BYTES}"
+                "its `files` have {bytes} bytes, more than {BYTES_MAX}"
             )));
         }
         Ok(Listed {
@@ -107,27 +105,30 @@ impl Walk<'_> {
         })
     }
 
-    /// Reads the contents of matched files: of all repositories at once where the forge can.
+    /// Reads the contents of the matched files, with one request for all repositories if the forge
+    /// supports that.
     pub(super) async fn read(&self, listed: &[&Listed]) -> Vec<Result<Contents, Error>> {
-        let request = |listed: &&Listed| ContentRequest {
-            repository: listed.member.name.clone(),
-            commit: listed.member.state.head.commit.clone(),
-            files: listed.files.clone(),
-        };
-        let requests: Vec<_> = listed.iter().map(request).collect();
+        let requests: Vec<_> = listed
+            .iter()
+            .map(|listed| ContentRequest {
+                repository: listed.member.name.clone(),
+                commit: listed.member.state.head.commit.clone(),
+                files: listed.files.clone(),
+            })
+            .collect();
         let work = async {
             if self.reader.at_once() > 1 {
                 return self.reader.contents(&requests).await;
             }
-            let each = requests.iter().map(std::slice::from_ref);
-            let all = join_all(each.map(|request| self.reader.contents(request)));
-            all.await.into_iter().flatten().collect()
+            let requests = requests.iter().map(std::slice::from_ref);
+            let contents = requests.map(|request| self.reader.contents(request));
+            join_all(contents).await.into_iter().flatten().collect()
         };
         self.shared(work).await
     }
 
-    /// Judges a repository and plans its change.
-    pub(super) async fn judge(
+    /// Opens the site of a repository and plans its change.
+    pub(super) async fn prepare(
         &self,
         listed: Listed,
         contents: Result<Contents, Error>,
@@ -138,28 +139,29 @@ impl Walk<'_> {
             listing,
             ..
         } = listed;
-        // Gitea does not name the tree of a commit.
+        // Gitea does not report the tree of a commit.
         if member.state.head.tree.is_empty() {
             member.state.head.tree.clone_from(&listing.tree.id);
         }
         let base = Base::surveyed(&member.state, &member.branch, listing.tree, contents);
-        let site = self.site(&member, base);
-        let site = site.map_err(|error| Box::new(error.into()))?;
-        let mut facts = Facts::default();
-        match self.plan(&member, &site, &mut facts).await {
+        let site = self
+            .site(&member, base)
+            .map_err(|error| Box::new(error.into()))?;
+        let mut pins = PinFacts::default();
+        match self.plan(&member, &site, &mut pins).await {
             Ok((planned, document)) => Ok(Prepared {
                 member,
                 site,
                 planned,
                 document,
-                facts,
+                pins,
             }),
-            Err(report) => Err(Box::new(report.about(facts))),
+            Err(report) => Err(Box::new(report.with_pins(pins))),
         }
     }
 
     /// The site of a repository: its base branch on the forge, without a clone.
-    fn site(&self, member: &Member, base: Base) -> Result<Site, Error> {
+    fn site(&self, member: &Member, base: Base) -> Result<BranchSite, Error> {
         let config = member.config.clone();
         let head = BranchHead {
             forge: self
@@ -174,42 +176,38 @@ impl Walk<'_> {
             state,
             reopen: false,
         });
-        let target = Target::Branch(Box::new(head), open);
-        Ok(Site { config, target })
+        Ok(BranchSite { config, head, open })
     }
 
-    /// Takes the set through the engine.
     async fn plan(
         &self,
         member: &Member,
-        site: &Site,
-        facts: &mut Facts,
+        site: &BranchSite,
+        pins: &mut PinFacts,
     ) -> Result<(Planned, PlanDocument), Report> {
         let (request, config) = (&self.set_request, &site.config);
-        let mut rows = images::declared(config);
+        let mut rows = image_rows::declared(config);
         let (found, checks) = site.pins(request.operation)?;
-        *facts = self.facts(member, &found);
+        *pins = self.pin_facts(member, &found);
         let counted = engine::count(request, None, config, found, checks, &mut rows)?;
-        images::trust(&mut rows, self.set, &member.images);
+        image_rows::add_trusted_set(&mut rows, self.set, &member.images);
 
-        // A change that is not needed, or that is proposed already, costs no request for history.
+        // A change that is not needed or already proposed costs no request for history.
         let images = self.set.images_of(&member.images);
         let contents = Plan::preview(&images, config, site.files(), &counted.found)?;
         if contents.is_empty() {
             return Err(Report::done(FleetOutcome::Current));
         }
-        let Target::Branch(head, _) = &site.target else {
-            return Err(Error::internal().into());
-        };
-        if let Some(report) = self.settled(member, head, &contents).await? {
+        let report = self.existing_pull_report(member, &site.head, &contents);
+        if let Some(report) = report.await? {
             return Err(report);
         }
-        let history = self.history(member, head, config, &counted.found).await?;
+        let history = self.history(member, site, &counted.found).await?;
         let verification = Verification::Before(self.set.trusted_images(&member.images, config));
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = document::unplanned(request, config, rows);
         let mut document = document::planned(unplanned, &planned);
-        let body = document::body(&document, &planned.beside, None)?;
+        let body = document::render_body(&document, &planned.beside, None)?;
         document.body = Some(format!("{body}\nRepin-Set: {}\n", self.revision));
         Ok((planned, document))
     }
@@ -223,31 +221,32 @@ impl Walk<'_> {
     }
 
     /// The pinned digests and those of the set.
-    fn facts(&self, member: &Member, found: &Found) -> Facts {
+    fn pin_facts(&self, member: &Member, found: &Found) -> PinFacts {
         let (mut from, mut to) = (BTreeMap::new(), BTreeMap::new());
         let set = self.set.images();
-        for (at, (image, place)) in member.config.images.iter().zip(&member.images).enumerate() {
+        let images = member.config.images.iter().zip(&member.images);
+        for (index, (image, index_in_set)) in images.enumerate() {
             let repository = image.repository.to_string();
-            if let [digest] = found.digests_of(at).as_slice() {
+            if let [digest] = found.digests_of(index).as_slice() {
                 from.insert(repository.clone(), digest.to_string());
             }
-            to.insert(repository, set[*place].digest.to_string());
+            to.insert(repository, set[*index_in_set].digest.to_string());
         }
-        Facts {
-            pins: Some(found.pins().len() as u64),
+        PinFacts {
+            count: Some(found.pins().len() as u64),
             from: Some(from),
             to: Some(to),
         }
     }
 
-    /// The history that the last commits show which changed the files with pins.
+    /// Reads the history from the last commits that changed the files with pins.
     async fn history(
         &self,
         member: &Member,
-        head: &BranchHead,
-        config: &Config,
+        site: &BranchSite,
         found: &Found,
     ) -> Result<SiteHistory, Report> {
+        let (config, head) = (&site.config, &site.head);
         let mut files = BTreeMap::new();
         for pin in found.pins() {
             let path = pin.file.to_string();
@@ -260,8 +259,10 @@ impl Walk<'_> {
         let pinned = history.revision_of(&checks::current_digests(config, found));
         let order = match (self.request.operation, pinned) {
             (Operation::Promotion, Some(pinned)) => {
-                let orders = &self.orders;
-                orders.order(&*self.reader, self.revision, pinned).await?
+                let order = self
+                    .source_order
+                    .order(&*self.reader, self.revision, pinned);
+                order.await?
             }
             _ if history.shallow => Order::Unknown(UnknownOrder::Shallow),
             _ => Order::Unknown(UnknownOrder::NotInHistory),
@@ -271,22 +272,23 @@ impl Walk<'_> {
     }
 }
 
-/// The history that the last commits show.
 fn read_history(
     recent: &RecentHistory,
     member: &Member,
     head: &BranchHead,
 ) -> Result<History, Errors> {
-    let what = || format!("reading the recent history of {}", member.name);
-    let id = |name: &str| {
-        let malformed =
-            || Error::unavailable(what(), format!("malformed commit id {}", plain(name)));
-        ObjectId::parse(name.as_bytes()).ok_or_else(malformed)
+    let outage = |reason: String| {
+        let subject = format!("reading the recent history of {}", member.name);
+        Error::unavailable(subject, reason)
+    };
+    let parse_id = |id: &str| {
+        ObjectId::parse(id.as_bytes())
+            .ok_or_else(|| outage(format!("malformed commit id {}", plain(id))))
     };
     let mut commits = Vec::new();
     for commit in &recent.commits {
         commits.push(PathCommit {
-            id: id(&commit.id)?,
+            id: parse_id(&commit.id)?,
             date: &commit.date,
             author: &commit.author,
             message: &commit.message,
@@ -300,7 +302,7 @@ fn read_history(
     let line = PathHistory {
         branch: Branch {
             name: member.state.base.clone(),
-            tip: id(&member.state.head.commit)?,
+            tip: parse_id(&member.state.head.commit)?,
         },
         commits,
         is_complete: recent.whole,
@@ -309,5 +311,5 @@ fn read_history(
         own_rollbacks: &member.own_rollbacks,
     };
     History::from_path_history(&member.config, &line)
-        .map_err(|missing| Error::unavailable(what(), missing.to_string()).into())
+        .map_err(|missing| outage(missing.to_string()).into())
 }

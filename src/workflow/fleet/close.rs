@@ -1,17 +1,17 @@
-//! Closing the open pull requests of a set in the repositories of a list.
+//! Closes the open pull requests of a set in the repositories of a list.
 //!
-//! Repositories are surveyed in batches; only a pull request that is found costs more requests. What is
-//! repin's follows from the marker in the text and from the branch that the repository's own
-//! configuration leads to, as everywhere. Of that configuration nothing else counts, so one that a
-//! promote would refuse does not keep a pull request open.
+//! Repositories are surveyed in batches; only a pull request that is found costs more requests. A pull
+//! request belongs to repin if it has the marker and the branch that the repository's own configuration
+//! gives. The rest of that configuration is ignored, so a configuration that a promotion would refuse
+//! does not prevent closing.
 
 use std::collections::BTreeSet;
 
 use super::{
-    FleetForge, Services,
-    fleet::{AT_ONCE, Absent, state_of, survey_of, surveys},
-    panics::{caught, caught_async},
+    CONCURRENT, FleetForge, Services,
+    panics::{catch, catch_async},
     revision,
+    surveys::{Absent, state_of, survey_of, surveys},
 };
 use crate::{
     code::Code,
@@ -31,18 +31,16 @@ use crate::{
     pull_request::{Marker, MarkerKind, withdraw},
 };
 
-/// Pull requests that are closed in a minute. Each gets a comment, and 500 contents an hour are
-/// allowed (GitHub REST API, "Rate limits").
-const CLOSINGS: u32 = 8;
+/// The maximum number of pull requests that are closed per minute. Each receives a comment, and GitHub
+/// allows 500 new contents per hour (GitHub REST API, "Rate limits").
+const CLOSINGS_PER_MINUTE: u32 = 8;
 
-/// The request to close pull requests.
 #[derive(Debug)]
 pub struct CloseRequest<'r> {
     /// The revision of the set, as typed.
     pub revision: &'r str,
-    /// The repositories.
     pub list: &'r FleetList,
-    /// Whether they are closed, or only shown.
+    /// Whether the pull requests are closed or only shown.
     pub apply: bool,
 }
 
@@ -51,8 +49,8 @@ struct Member {
     state: RepositoryState,
     config: Config,
     pulls: Vec<(Operation, Pull)>,
-    /// The branches whose pull requests the survey did not show completely.
-    unknown: bool,
+    /// Whether the survey omitted pull requests.
+    is_incomplete: bool,
 }
 
 struct Closing<'c> {
@@ -67,8 +65,7 @@ struct Closing<'c> {
     services: &'c Services,
 }
 
-/// Closes the open pull requests of a set, or shows which would be closed. An error means that
-/// nothing was begun.
+/// Closes the open pull requests of a set, or only shows them. An error means that nothing was begun.
 pub fn run(
     request: &CloseRequest<'_>,
     config: &Config,
@@ -82,13 +79,13 @@ pub fn run(
             number: 0,
             count: 1,
         },
-        CLOSINGS,
+        CLOSINGS_PER_MINUTE,
         timer,
     );
     let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
-    let forge = FleetForge::of(&configured, git.as_ref(), Some(pace.clone()), services)?;
-    let forge = forge.granted()?;
+    let forge =
+        FleetForge::new(&configured, git.as_ref(), Some(pace.clone()), services)?.granted()?;
     let closing = Closing {
         request,
         fleet: config,
@@ -116,25 +113,23 @@ pub fn run(
 impl Closing<'_> {
     async fn rows(&self) -> Vec<CloseRow> {
         let mut rows = Vec::new();
-        let at_once = self.reader.at_once().max(AT_ONCE);
-        for entries in self.request.list.entries.chunks(at_once) {
-            if self.services.forge_time.deadline().is_over() {
-                let late = self.late();
-                rows.extend(
-                    entries
-                        .iter()
-                        .map(|entry| CloseRow::failed(&entry.repository, None, &late)),
-                );
+        let batch = self.reader.at_once().max(CONCURRENT);
+        for entries in self.request.list.entries.chunks(batch) {
+            if self.services.forge_deadline.deadline().is_over() {
+                let error = self.deadline_error();
+                for entry in entries {
+                    rows.push(CloseRow::failed(&entry.repository, None, &error));
+                }
                 continue;
             }
             for (entry, member) in entries.iter().zip(self.members(entries).await) {
                 match member {
-                    Ok(member) => {
-                        let closed = caught_async(self.close_all(entry, member)).await;
-                        rows.extend(closed.unwrap_or_else(|error| {
-                            vec![CloseRow::failed(&entry.repository, None, &error)]
-                        }));
-                    }
+                    Ok(member) => match catch_async(self.close_all(entry, member)).await {
+                        Ok(closed) => rows.extend(closed),
+                        Err(error) => {
+                            rows.push(CloseRow::failed(&entry.repository, None, &error));
+                        }
+                    },
                     Err(row) => rows.push(*row),
                 }
             }
@@ -142,8 +137,8 @@ impl Closing<'_> {
         rows
     }
 
-    fn late(&self) -> Error {
-        let allowed = self.services.forge_time.describe();
+    fn deadline_error(&self) -> Error {
+        let allowed = self.services.forge_deadline.describe();
         Error::about(
             Class::Limited,
             "closing pull requests",
@@ -152,8 +147,8 @@ impl Closing<'_> {
         .help("run the command again; REPIN_DEADLINE=5h gives it more time")
     }
 
-    /// Surveys repositories: the branch that the fleet's configuration leads to, and then those
-    /// branches that their own configurations lead to besides.
+    /// Surveys repositories: first the branch in the fleet's configuration, then the other branches in
+    /// their own configurations.
     async fn members(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<CloseRow>>> {
         let common = self.branch(&self.fleet.promote, self.fleet);
         let requests: Vec<_> = entries
@@ -166,23 +161,24 @@ impl Closing<'_> {
             .zip(found)
             .map(|(entry, survey)| self.member(entry, survey))
             .collect();
-        let mut more = Vec::new();
-        for (at, member) in members.iter().enumerate() {
+        let (mut indices, mut requests) = (Vec::new(), Vec::new());
+        for (index, member) in members.iter().enumerate() {
             let Ok(member) = member else { continue };
             let branches = self.branches(&member.config).map(|(_, branch)| branch);
-            let branches: BTreeSet<String> = branches.into_iter().collect();
-            for branch in branches.iter().filter(|branch| **branch != common) {
-                more.push((at, survey_of(&entries[at], branch)));
+            for branch in BTreeSet::from(branches) {
+                if branch != common {
+                    indices.push(index);
+                    requests.push(survey_of(&entries[index], &branch));
+                }
             }
         }
-        let requests: Vec<_> = more.iter().map(|(_, request)| request.clone()).collect();
         let found = surveys(&*self.reader, &requests).await;
-        for ((at, _), survey) in more.iter().zip(found) {
-            let known = &mut members[*at];
-            match (known.as_mut(), self.member(&entries[*at], survey)) {
+        for (index, survey) in indices.into_iter().zip(found) {
+            let known = &mut members[index];
+            match (known.as_mut(), self.member(&entries[index], survey)) {
                 (Ok(known), Ok(member)) => {
                     known.pulls.extend(member.pulls);
-                    known.unknown |= member.unknown;
+                    known.is_incomplete |= member.is_incomplete;
                 }
                 (Ok(_), Err(row)) => *known = Err(row),
                 (Err(_), _) => {}
@@ -195,8 +191,8 @@ impl Closing<'_> {
         names.branch.render(&self.revision, &config.name)
     }
 
-    /// The operations that move pins to the set, and the branches of their pull requests: a rollback of
-    /// the fleet is named by the fleet, one of the repository by its own configuration.
+    /// The operations that move pins to the set, and the branches of their pull requests. A rollback of the
+    /// fleet has the branch of the fleet's configuration, one of the repository that of its own.
     fn branches(&self, config: &Config) -> [(Operation, String); 3] {
         [
             (Operation::Promotion, &config.promote),
@@ -206,7 +202,7 @@ impl Closing<'_> {
         .map(|(operation, names)| (operation, self.branch(names, config)))
     }
 
-    /// The operation of a pull request of the set, if it is one.
+    /// The operation of a pull request of the set; `None` for another pull request.
     fn operation(&self, config: &Config, base: &str, pull: &Pull) -> Option<Operation> {
         let marker = Marker::find(&pull.body)?;
         let MarkerKind::Set(operation) = marker.kind else {
@@ -219,61 +215,62 @@ impl Closing<'_> {
     }
 
     fn open_pulls(&self, config: &Config, base: &str, pulls: Vec<Pull>) -> Vec<(Operation, Pull)> {
-        let open = pulls.into_iter();
-        let open = open.filter(|pull| pull.state == PullState::Open);
-        open.filter_map(|pull| Some((self.operation(config, base, &pull)?, pull)))
-            .collect()
+        let mut open = Vec::new();
+        for pull in pulls {
+            if pull.state == PullState::Open
+                && let Some(operation) = self.operation(config, base, &pull)
+            {
+                open.push((operation, pull));
+            }
+        }
+        open
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
-        let member = caught(|| self.uncaught_member(entry, survey));
+        let member = catch(|| self.surveyed_member(entry, survey));
         member.unwrap_or_else(|error| {
             Err(Box::new(CloseRow::failed(&entry.repository, None, &error)))
         })
     }
 
-    fn uncaught_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
-        let name = &entry.repository;
-        let failed = |error: &Error| Err(Box::new(CloseRow::failed(name, None, error)));
-        let absent = |why| Box::new(self.left_out(entry, why));
-        let mut state = state_of(entry, survey).map_err(absent)?;
-        let config = match self.own(entry, &state.config) {
-            Ok(config) => config,
-            Err(error) => return failed(&error),
-        };
+    fn surveyed_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
+        let mut state =
+            state_of(entry, survey).map_err(|absent| Box::new(self.absent_row(entry, absent)))?;
+        let config = self
+            .own_config(entry, &state.config)
+            .map_err(|error| Box::new(CloseRow::failed(&entry.repository, None, &error)))?;
         let pulls = std::mem::take(&mut state.pulls);
         Ok(Member {
             pulls: self.open_pulls(&config, &state.base, pulls),
-            unknown: !state.all_pulls,
+            is_incomplete: !state.all_pulls,
             config,
             state,
         })
     }
 
-    /// The repository's own configuration; the fleet's where it has none any more.
-    fn own(&self, entry: &ListEntry, file: &ConfigFile) -> Result<Config, Error> {
+    /// The repository's own configuration, or the fleet's if the repository has none.
+    fn own_config(&self, entry: &ListEntry, file: &ConfigFile) -> Result<Config, Error> {
         let unusable =
-            |why: &str| Error::input(Code::CONFIG, format!("cannot read {FILE_NAME}: {why}"));
+            |reason: &str| Error::input(Code::CONFIG, format!("cannot read {FILE_NAME}: {reason}"));
         let text = match file {
             ConfigFile::Text(text) => text,
             ConfigFile::Missing => return Ok(self.fleet.clone()),
-            ConfigFile::Unusable(why) => return Err(unusable(why)),
+            ConfigFile::Unusable(reason) => return Err(unusable(reason)),
         };
         let source = SourceText {
             name: format!("{}: {FILE_NAME}", entry.repository),
             text: text.as_str().into(),
         };
-        let parsed = config::parse(&source, &self.fleet.root);
-        parsed.map_err(|errors| {
+        config::parse(&source, &self.fleet.root).map_err(|errors| {
             let first = errors.into_iter().next();
             first.unwrap_or_else(|| unusable("it is malformed"))
         })
     }
 
-    /// A repository that takes no part.
-    fn left_out(&self, entry: &ListEntry, why: Absent) -> CloseRow {
+    /// The row of a repository that takes no part.
+    fn absent_row(&self, entry: &ListEntry, absent: Absent) -> CloseRow {
         let row = |outcome| CloseRow::done(&entry.repository, outcome, None);
-        let (outcome, problem) = match why {
+        let (outcome, problem) = match absent {
             Absent::Unconfigured(problem) => (CloseOutcome::Unconfigured, problem),
             Absent::Archived(problem) => (CloseOutcome::Archived, problem),
             Absent::Moved(problem) => return row(CloseOutcome::Moved).because(&problem),
@@ -295,15 +292,15 @@ impl Closing<'_> {
         };
         let mut rows = Vec::new();
         for (kind, pull) in &member.pulls {
-            let shown = Some(ClosedPull {
+            let closed = Some(ClosedPull {
                 number: pull.number,
                 url: pull.url.clone(),
                 kind: *kind,
             });
             rows.push(match self.close(&*writer, &member, pull).await {
                 Ok(CloseOutcome::None) => CloseRow::done(name, CloseOutcome::None, None),
-                Ok(outcome) => CloseRow::done(name, outcome, shown),
-                Err(error) => CloseRow::failed(name, shown, &error),
+                Ok(outcome) => CloseRow::done(name, outcome, closed),
+                Err(error) => CloseRow::failed(name, closed, &error),
             });
         }
         rows
@@ -315,11 +312,11 @@ impl Closing<'_> {
         entry: &ListEntry,
         member: &mut Member,
     ) -> Result<Option<Box<dyn Forge>>, Error> {
-        if member.pulls.is_empty() && !member.unknown {
+        if member.pulls.is_empty() && !member.is_incomplete {
             return Ok(None);
         }
         let writer = self.forge.repository(&entry.name(), &self.configured)?;
-        if member.unknown {
+        if member.is_incomplete {
             let open = writer.pulls(Pulls::Open).await?;
             member.pulls = self.open_pulls(&member.config, &member.state.base, open);
         }
@@ -337,9 +334,9 @@ impl Closing<'_> {
             withdraw::permits(writer, pull, &only_pins).await?;
             return Ok(CloseOutcome::Open);
         }
-        let deadline = self.services.forge_time.deadline();
+        let deadline = self.services.forge_deadline.deadline();
         if !self.pace.wait_for_pull_request(deadline).await {
-            return Err(self.late());
+            return Err(self.deadline_error());
         }
         let repo = &member.state.repo;
         let closed = withdraw::close(writer, repo, pull.number, &only_pins).await?;

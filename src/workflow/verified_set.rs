@@ -1,11 +1,9 @@
-//! A set by itself, verified once: the stages of images, for repositories that judge pins and history
-//! themselves.
+//! The verification of a set on its own: the stages of images, for repositories that check pins and
+//! history themselves.
 
 use super::{
-    Contracts, Services, Stop, Unconfigured, contracts, kept_moving, revision,
-    smoke::SmokeStage,
-    tags,
-    trust::{self, Trust},
+    Contracts, Services, Stop, Unconfigured, base_kept_moving, contracts, revision, signatures,
+    smoke::SmokeStage, tags, trust::Trust,
 };
 use crate::{
     checks::{Check, Enforcement, SetDocument, SetVerification, Target, VerifiedImages},
@@ -17,20 +15,18 @@ use crate::{
     oci::{Revision, Tag},
 };
 
-/// What became of a set.
+/// The result of the verification of a set.
 pub enum SetVerdict {
-    /// It passed every stage.
     Verified(Box<SetDocument>),
-    /// A stage stopped it.
     Refused {
         /// Every check up to and including that stage.
         checks: Vec<Check>,
-        /// The errors that left something unjudged.
+        /// The errors that prevented checks.
         outages: Vec<Error>,
     },
 }
 
-/// Verifies the set of a revision: the images that the configuration names, as a promote would.
+/// Verifies the set of a revision like a promotion: all configured images.
 pub fn verified_set(
     config: &Config,
     revision: &str,
@@ -45,7 +41,7 @@ pub fn verified_set(
         trust.warn_of_old_roots(services);
     }
     let identity = config_sha256(config, &files)?;
-    match chain(
+    match verify_images(
         config,
         &revision,
         &tag,
@@ -53,8 +49,8 @@ pub fn verified_set(
         trust.as_ref(),
         services,
     ) {
-        Ok(found) => {
-            let document = SetDocument::new(found, config, identity);
+        Ok(images) => {
+            let document = SetDocument::new(images, config, identity);
             Ok(SetVerdict::Verified(Box::new(document)))
         }
         Err(Stop::Chain(stopped)) => Ok(SetVerdict::Refused {
@@ -69,11 +65,11 @@ pub fn verified_set(
         Err(Stop::Unconfigured(reason)) => {
             Err(Error::new(Class::Denied, Code::DENIED, reason).into())
         }
-        Err(Stop::BaseMoved) => Err(kept_moving()),
+        Err(Stop::BaseMoved) => Err(base_kept_moving()),
     }
 }
 
-fn chain(
+fn verify_images(
     config: &Config,
     revision: &Revision,
     tag: &Tag,
@@ -83,16 +79,22 @@ fn chain(
 ) -> Result<VerifiedImages, Stop> {
     let smoke = SmokeStage::prepare(config, Unconfigured::Fails, services)?;
     let chain = SetVerification::new(config, revision, contracts.failures(config))?;
-    let target = |_| Target {
+    let target = Target {
         tag: tag.clone(),
         expected: None,
         pinned: Vec::new(),
     };
-    let targets = config.images.iter().map(target).collect();
-    let resolutions = tags::resolve(config, targets, services)?;
+    let targets = vec![target; config.images.len()];
+    let resolutions = tags::resolve_tags(config, targets, services)?;
     let images = chain.resolved(&resolutions)?;
-    let (images, verified) =
-        trust::verify_signatures(images, trust, config, revision, Enforcement::Fail, services)?;
+    let (images, verified) = signatures::verify_signatures(
+        images,
+        trust,
+        config,
+        revision,
+        Enforcement::Fail,
+        services,
+    )?;
     let standards = contracts.standards(config);
     let (images, kinds) = contracts::verify_contents(images, config, &standards, services)?;
     let images = smoke.run(images, config, services)?;

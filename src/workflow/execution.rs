@@ -1,19 +1,19 @@
-//! Carries out a plan: in the work tree, or as a pull request.
+//! The execution of a plan: in the work tree, or as a pull request.
 
 use async_trait::async_trait;
 
 use super::{
     Services, Stop, commit,
     engine::Planned,
-    publication::{Publication, Scheduled},
-    site::{Site, Target},
+    publication::{MergeSchedule, Publication},
+    site::{BranchSite, WorkTreeChange},
 };
 use crate::{
     apply,
     config::{Config, Forge as Configured, number},
     error::{Error, Errors},
     forge::{ANOTHER_TOKEN, Ability, Forge},
-    git::{Git, ObjectId},
+    git::{Git, GitError, ObjectId},
     plan::FileChange,
     pull_request::reconcile::{Outcome, RevisionAge, Rivals},
     report::json::{PlanDocument, PullRequest},
@@ -40,78 +40,104 @@ pub fn warn_of_silent_checks(
     Ok(())
 }
 
-/// What a run did.
 #[derive(Debug, Clone)]
-pub enum Done {
-    /// Nothing was changed.
+pub enum Effect {
     Nothing,
-    /// Nothing was changed; it would have opened a pull request.
-    Rehearsed,
-    /// The work tree was changed.
+    /// Nothing was changed; with `--pr` the run would open a pull request.
+    PullRequestShown,
     Applied,
     /// The work tree was changed, and the change was committed.
     Committed(ObjectId),
     /// A pull request was begun and is not complete.
     Begun,
-    /// A pull request is open.
     Opened(PullRequest),
 }
 
-/// What was done with a plan, and what stopped the rest.
-pub(super) struct CarriedPull {
-    pub(super) done: Done,
+/// The effect of a run on a site, and the reason why it stopped early.
+pub(super) struct Execution {
+    pub(super) effect: Effect,
     pub(super) stop: Option<Stop>,
 }
 
-/// Carries out the plan, if the site permits a change.
-pub(super) fn carry_out(
-    document: &PlanDocument,
+impl Execution {
+    fn complete(effect: Effect) -> Self {
+        Self { effect, stop: None }
+    }
+
+    pub(super) fn stopped(effect: Effect, stop: Stop) -> Self {
+        let stop = Some(stop);
+        Self { effect, stop }
+    }
+
+    /// The pull request is incomplete. `begun`: whether a part of it is visible.
+    fn incomplete(begun: bool, stop: Stop) -> Self {
+        let effect = if begun {
+            Effect::Begun
+        } else {
+            Effect::Nothing
+        };
+        Self::stopped(effect, stop)
+    }
+}
+
+/// Applies a plan to the work tree, and commits it if requested.
+pub(super) fn in_work_tree(
+    config: &Config,
+    change: Option<&mut WorkTreeChange>,
     planned: &Planned,
-    site: &mut Site,
+    document: &PlanDocument,
     services: &Services,
-) -> CarriedPull {
+) -> Execution {
     let changes = planned.plan.changes();
-    let config = &site.config;
-    match &mut site.target {
-        Target::WorkTree(_, None) => CarriedPull::complete(Done::Nothing),
-        Target::Branch(_, None) => CarriedPull::complete(Done::Rehearsed),
-        Target::WorkTree(_, Some(_)) | Target::Branch(_, Some(_)) if changes.is_empty() => {
-            CarriedPull::complete(Done::Nothing)
-        }
-        Target::WorkTree(_, Some(change)) => {
+    match change {
+        Some(change) if !changes.is_empty() => {
             let session = &mut change.session;
             if change.commit {
-                committed(session, changes, document, config, services)
+                apply_and_commit(session, changes, document, config, services)
             } else {
-                applied(session, changes, services)
+                apply_files(session, changes, services)
             }
         }
-        Target::Branch(head, Some(request)) => {
+        _ => Execution::complete(Effect::Nothing),
+    }
+}
+
+/// Proposes a plan for a branch, if the run may open a pull request.
+pub(super) fn as_pull_request(
+    site: &BranchSite,
+    planned: &Planned,
+    document: &PlanDocument,
+    services: &Services,
+) -> Execution {
+    match site.open {
+        None => Execution::complete(Effect::PullRequestShown),
+        Some(_) if planned.plan.changes().is_empty() => Execution::complete(Effect::Nothing),
+        Some(request) => {
             let publication = Publication {
-                config,
-                head,
+                config: &site.config,
+                head: &site.head,
                 planned,
                 document,
-                request: *request,
+                request,
             };
-            published(&publication, services)
+            publish(&publication, services)
         }
     }
 }
 
-/// Applies the plan and commits it; nothing is written where the commit could not be made.
-fn committed(
+/// Applies the plan and commits it. Nothing is written if the commit cannot be made.
+fn apply_and_commit(
     session: &mut apply::Session,
     changes: &[FileChange],
     document: &PlanDocument,
     config: &Config,
     services: &Services,
-) -> CarriedPull {
+) -> Execution {
     let git = match commit::ready(config, changes) {
         Ok(git) => git,
-        Err(errors) => return CarriedPull::stopped(Done::Nothing, errors.into()),
+        Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
     };
-    let applied = applied(session, changes, services);
+    let applied = apply_files(session, changes, services);
     if applied.stop.is_some() {
         return applied;
     }
@@ -122,18 +148,18 @@ fn committed(
     match commit::commit(&git, &config.root, changes, document) {
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
-            CarriedPull::complete(Done::Committed(id))
+            Execution::complete(Effect::Committed(id))
         }
-        Err(errors) => CarriedPull::stopped(Done::Applied, errors.into()),
+        Err(errors) => Execution::stopped(Effect::Applied, errors.into()),
     }
 }
 
-/// Applies the plan. A first signal lets all files be exchanged.
-fn applied(
+/// Applies the plan. After a first signal, the exchange of the files is still completed.
+fn apply_files(
     session: &mut apply::Session,
     changes: &[FileChange],
     services: &Services,
-) -> CarriedPull {
+) -> Execution {
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
@@ -144,76 +170,60 @@ fn applied(
     match session.apply(changes) {
         Ok(()) => {
             step.done(written);
-            CarriedPull::complete(Done::Applied)
+            Execution::complete(Effect::Applied)
         }
         Err(error @ apply::Error::Uncleared { .. }) => {
             step.done(written);
-            CarriedPull::stopped(Done::Applied, Errors::from(error).into())
+            Execution::stopped(Effect::Applied, Errors::from(error).into())
         }
-        Err(error) => CarriedPull::stopped(Done::Nothing, Errors::from(error).into()),
-    }
-}
-
-impl CarriedPull {
-    fn complete(done: Done) -> Self {
-        Self { done, stop: None }
-    }
-
-    pub(super) fn stopped(done: Done, stop: Stop) -> Self {
-        let stop = Some(stop);
-        Self { done, stop }
-    }
-
-    /// The pull request is incomplete; `begun`: whether a part of it is visible.
-    fn incomplete(begun: bool, stop: Stop) -> Self {
-        Self::stopped(if begun { Done::Begun } else { Done::Nothing }, stop)
+        Err(error) => Execution::stopped(Effect::Nothing, Errors::from(error).into()),
     }
 }
 
 /// Opens the pull request of a plan, and schedules its merge.
-fn published(publication: &Publication<'_>, services: &Services) -> CarriedPull {
-    let standing = match opened(publication, services) {
-        Ok(Outcome::Stands(standing)) => standing,
+fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
+    let pull = match open(publication, services) {
+        Ok(Outcome::Stands(pull)) => pull,
         Ok(Outcome::BaseMoved { begun }) => {
-            return CarriedPull::incomplete(begun, Stop::BaseMoved);
+            return Execution::incomplete(begun, Stop::BaseMoved);
         }
-        Err(errors) => return CarriedPull::incomplete(errors.begun(), errors.into()),
+        Err(errors) => return Execution::incomplete(errors.begun(), errors.into()),
     };
     services.interruption.changes(format!(
         "pull request #{} is open ({})",
-        standing.number,
-        plain(&standing.url)
+        pull.number,
+        plain(&pull.url)
     ));
-    for warning in &standing.warnings {
-        services.console.warn(warning);
+    for warning in &pull.warnings {
+        services.console.warn(&plain(warning));
     }
-    for number in &standing.superseded {
+    for number in &pull.superseded {
         services.console.note(&format!(
             "note: pull request #{number} was closed: this pull request supersedes it"
         ));
     }
-    let merge = match standing.trouble {
+    let merge = match pull.trouble {
         Some(error) => Err(error.into()),
-        None => schedule_merge(publication, standing.number, &standing.url, services),
+        None => schedule_merge(publication, pull.number, &pull.url, services),
     };
-    CarriedPull {
-        done: Done::Opened(PullRequest {
-            number: standing.number,
-            url: standing.url,
-            state: standing.change.as_str(),
+    Execution {
+        effect: Effect::Opened(PullRequest {
+            number: pull.number,
+            url: pull.url,
+            state: pull.change.as_str(),
         }),
         stop: merge.err().map(Stop::Errors),
     }
 }
 
 /// Reconciles the branch, its commit and the pull request with the plan.
-fn opened(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
+fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
     let (config, document) = (publication.config, publication.document);
     if let Some(configured) = &config.forge {
         warn_of_silent_checks(&*publication.head.forge, configured, services)?;
     }
-    // The stages before, such as a smoke test, must not shorten the time for writes.
-    services.forge_time.restart();
+    // Earlier stages, such as a smoke test, must not shorten the time for writes.
+    services.forge_deadline.restart();
     services.interruption.changes(format!(
         "the branch {} and its pull request may be incomplete; run the command again",
         plain(&document.branch)
@@ -231,14 +241,14 @@ fn schedule_merge(
 ) -> Result<(), Errors> {
     let work = publication.schedule_merge(number, url);
     match services.wait(work, "scheduling the merge")?? {
-        Some(Scheduled::Yes(note)) => services.console.note(&note),
-        Some(Scheduled::NotYet(warning)) => services.console.warn(&warning),
+        Some(MergeSchedule::Scheduled(note)) => services.console.note(&note),
+        Some(MergeSchedule::NotYet(warning)) => services.console.warn(&warning),
         None => {}
     }
     Ok(())
 }
 
-/// Other revisions of the set, whose ages follow from ancestry in the clone.
+/// Other revisions of the set. Ancestry in the clone gives their ages.
 struct RivalsInClone<'r> {
     config: &'r Config,
     document: &'r PlanDocument,
@@ -256,22 +266,26 @@ impl Rivals for RivalsInClone<'_> {
 }
 
 impl RivalsInClone<'_> {
-    fn age_in_clone(&self, revision: &str) -> Option<RevisionAge> {
-        let git = Git::open(&self.config.root).ok()?;
-        let commit = |name: &str| git.commit_named(name).ok().flatten();
-        let (ours, theirs) = (commit(&self.document.revision)?, commit(revision)?);
-        let is_ancestor = |old, new| git.is_ancestor(old, new).unwrap_or_default();
-        Some(if is_ancestor(&ours, &theirs) {
-            RevisionAge::Newer
-        } else if is_ancestor(&theirs, &ours) {
-            RevisionAge::Older
-        } else {
-            RevisionAge::Unknown
-        })
+    fn age_in_clone(&self, revision: &str) -> Result<RevisionAge, GitError> {
+        let Some(git) = Git::discover(&self.config.root)? else {
+            return Ok(RevisionAge::Unknown);
+        };
+        let ours = git.commit_named(&self.document.revision)?;
+        let theirs = git.commit_named(revision)?;
+        let (Some(ours), Some(theirs)) = (ours, theirs) else {
+            return Ok(RevisionAge::Unknown);
+        };
+        if git.is_ancestor(&ours, &theirs)? {
+            return Ok(RevisionAge::Newer);
+        }
+        if git.is_ancestor(&theirs, &ours)? {
+            return Ok(RevisionAge::Older);
+        }
+        Ok(RevisionAge::Unknown)
     }
 }
 
-/// The branch that the pull request of another revision has; `None` for a malformed revision.
+/// The branch for the pull request of another revision; `None` for a malformed revision.
 pub(super) fn promotion_branch(config: &Config, revision: &str) -> Option<String> {
     let revision = config.revision.pattern.revision(revision).ok()?;
     Some(config.promote.branch.render(&revision, &config.name))

@@ -1,5 +1,5 @@
-//! Docker Hub's limit of pulls, compared with the needs of a run before the run begins: at the limit,
-//! every request would be refused for hours.
+//! Docker Hub's limit of pulls, compared with the pulls of a run before the run begins. At the limit,
+//! Docker Hub refuses every request for hours.
 
 use std::collections::HashSet;
 
@@ -12,21 +12,18 @@ use crate::{
     registry::{Remote, Source},
 };
 
-/// The remedy for an exhausted limit.
 pub const PULL_HELP: &str = "log in to Docker Hub (200 pulls in 6 hours for a personal account, 100 without one), wait \
                              until the limit is reset, or read the images from a mirror (`sources`)";
 
-/// A manifest that a run requests.
-pub struct Pull {
-    /// The tag or the digest.
-    pub want: TagOrDigest,
+pub struct ManifestPull {
+    pub reference: TagOrDigest,
     /// The number of requests for the manifest itself.
     pub requests: u64,
     /// Whether the manifests of its platforms are requested too.
     pub with_platforms: bool,
 }
 
-/// The result for the manifests of one image.
+/// The pulls that one image needs, and those that Docker Hub still allows.
 #[derive(Default)]
 struct Estimate {
     needed: u64,
@@ -35,10 +32,10 @@ struct Estimate {
 
 /// Refuses a run that needs more pulls than Docker Hub still allows. `pulls`: for each image of the
 /// configuration, the manifests that the run requests. Other registries receive no request.
-pub fn within_limit(
+pub fn check_pull_limit(
     config: &Config,
     sources: &[Source],
-    pulls: &[Vec<Pull>],
+    pulls: &[Vec<ManifestPull>],
     services: &Services,
 ) -> Result<(), Errors> {
     let images = config.images.iter().zip(sources).zip(pulls);
@@ -57,29 +54,32 @@ pub fn within_limit(
     let names: Vec<_> = on_hub.iter().map(|(name, ..)| *name).collect();
     let work = on_hub
         .iter()
-        .map(|(_, remote, pulls)| estimated(remote, pulls));
+        .map(|(_, remote, pulls)| estimate(remote, pulls));
     let estimates = services.wait_for_all("reading Docker Hub's limit", &names, work)?;
-    let needed: u64 = estimates.iter().map(|one| one.needed).sum();
-    let remaining = estimates.iter().filter_map(|one| one.remaining).min();
+    let needed: u64 = estimates.iter().map(|estimate| estimate.needed).sum();
+    let remaining = estimates
+        .iter()
+        .filter_map(|estimate| estimate.remaining)
+        .min();
     match remaining {
         Some(remaining) if remaining < needed => Err(exceeded(remaining, needed).into()),
         _ => Ok(()),
     }
 }
 
-/// A failed request is not reported here: the run repeats it and reports its failure.
-async fn estimated(remote: &Remote, pulls: &[Pull]) -> Estimate {
+/// Estimates the pulls of one image. A failed request is ignored: the run repeats it and reports its
+/// failure.
+async fn estimate(remote: &Remote, pulls: &[ManifestPull]) -> Estimate {
     let mut estimate = Estimate::default();
     let mut counted: HashSet<Digest> = HashSet::new();
     for pull in pulls {
-        let Ok(found) = remote.estimate(&pull.want).await else {
+        let Ok(found) = remote.estimate(&pull.reference).await else {
             continue;
         };
-        let smaller = [estimate.remaining, found.pulls]
+        estimate.remaining = [estimate.remaining, found.pulls]
             .into_iter()
             .flatten()
             .min();
-        estimate.remaining = smaller;
         if let Some(digest) = found.digest
             && counted.insert(digest)
         {

@@ -1,0 +1,106 @@
+//! Repositories whose existing pull request decides the outcome: it is in the planned state, or a user
+//! closed it.
+//!
+//! If the only parent of the branch is the base's head, the run that created the branch checked the
+//! history.
+
+use std::collections::BTreeMap;
+
+use super::{Walk, member::Member, outcome::Report};
+use crate::{
+    config::RelPath,
+    error::{Class, Error},
+    fleet::{FleetOutcome, LinePullRequest},
+    forge::{Forge, Pull, State, blob_id},
+    pull_request::{
+        Base,
+        reconcile::{Closing, closing, is_moving},
+        trailer,
+    },
+    workflow::site::BranchHead,
+};
+
+impl Walk<'_> {
+    /// The report of a repository whose pull request is in the planned state or was closed by a user.
+    /// `contents`: the planned contents of the files.
+    pub(super) async fn existing_pull_report(
+        &self,
+        member: &Member,
+        head: &BranchHead,
+        contents: &BTreeMap<RelPath, Vec<u8>>,
+    ) -> Result<Option<Report>, Error> {
+        let marker = self.marker();
+        if let [pull] = member.open_pulls(&marker).as_slice()
+            && self.is_in_requested_state(member, pull)
+            && has_contents(member, &head.base, contents)
+        {
+            let pull = pull_line(pull, "unchanged");
+            return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
+        }
+        closed_pull_report(&*head.forge, member.closed_pull(&marker)).await
+    }
+
+    /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
+    fn is_in_requested_state(&self, member: &Member, pull: &Pull) -> bool {
+        let configured = member.config.forge_or_default();
+        let labels = &configured.labels;
+        let has_label = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
+        let needs_merge = configured.auto_merge && self.request.open == Some(State::Ready);
+        let branch = member.state.branch.as_ref();
+        let is_on_head = branch.is_some_and(|branch| {
+            branch.commit.id == pull.head_commit
+                && branch.commit.parents == [member.state.head.commit.clone()]
+                && trailer(&branch.commit.message) == Some(self.revision.as_str())
+        });
+        let has_state = self.request.open.is_none_or(|state| state == pull.draft);
+        has_label && !needs_merge && is_on_head && has_state && pull.head_exists && !is_moving(pull)
+    }
+}
+
+/// The report of a closed pull request, unless repin closed it in favor of another one.
+pub(super) async fn closed_pull_report(
+    forge: &dyn Forge,
+    pull: Option<&Pull>,
+) -> Result<Option<Report>, Error> {
+    let Some(pull) = pull else { return Ok(None) };
+    Ok(match closing(forge, pull.number).await? {
+        Closing::Superseded { .. } => None,
+        Closing::ByPerson => Some(closed(pull)),
+    })
+}
+
+/// Whether the tree of the branch is that of the base with exactly these contents.
+fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u8>>) -> bool {
+    let mut changed = BTreeMap::new();
+    for (path, content) in contents {
+        let path = path.to_string();
+        if let Some(entry) = base.tree.entries.get(&path) {
+            let id = blob_id(content, &entry.id);
+            changed.insert(path, id);
+        }
+    }
+    match (base.tree.id_with(&changed), &member.state.branch) {
+        (Some(planned), Some(branch)) => branch.tree == planned,
+        _ => false,
+    }
+}
+
+/// The report of a pull request that a user closed.
+fn closed(pull: &Pull) -> Report {
+    let subject = format!("pull request #{} ({})", pull.number, pull.url);
+    let reason = "it was closed without being merged, and repin does not reopen it by itself";
+    let problem = Error::about(Class::Refused, subject, reason)
+        .help("ask who closed the pull request, or reopen it by hand");
+    Report::done(FleetOutcome::ClosedByPerson)
+        .because(problem)
+        .with_pull(pull_line(pull, "closed"))
+}
+
+/// The row of a pull request in a line.
+pub(super) fn pull_line(pull: &Pull, state: &str) -> LinePullRequest {
+    LinePullRequest {
+        number: pull.number,
+        url: pull.url.clone(),
+        state: state.to_owned(),
+    }
+}

@@ -1,0 +1,131 @@
+//! The contents of images: read from their layers, and checked one image at a time.
+
+use std::collections::HashSet;
+
+use crate::{
+    checks::{self, Check, Standard, Status},
+    code::Code,
+    config::Inventory,
+    error::Error,
+    inventory::{self, Contents, Enumeration, ImageLayers, LayerCache, ReadingProgress},
+    layers::ContentFilter,
+    registry::{Source, resolve::PlatformFacts},
+};
+
+/// One platform of an image, and the source of its layers.
+pub struct PlatformSource<'s> {
+    /// The image's name in checks.
+    pub image: &'s str,
+    pub source: &'s Source,
+    pub facts: &'s PlatformFacts,
+}
+
+/// The verdict on the contents of one platform.
+pub struct ContentVerdict {
+    pub checks: Vec<Check>,
+    /// The names by kind, if an inventory has kinds and the contents could be listed.
+    pub kinds: Option<Enumeration>,
+}
+
+impl PlatformSource<'_> {
+    fn describe(&self) -> String {
+        format!("{} {}", self.image, self.facts.platform)
+    }
+}
+
+/// Checks each platform against its standards. A layer that several platforms share is read once.
+pub async fn check(
+    platforms: &[(PlatformSource<'_>, &[Standard<'_>])],
+    reading: &ReadingProgress,
+) -> Vec<Result<ContentVerdict, Error>> {
+    let filter = platforms
+        .iter()
+        .flat_map(|(_, standards)| standards.iter())
+        .map(content_filter)
+        .reduce(ContentFilter::or)
+        .unwrap_or_default();
+    let facts = platforms.iter().map(|(platform, _)| platform.facts);
+    let mut cache = LayerCache::new(filter, facts);
+    let mut verdicts = Vec::new();
+    for (index, (platform, standards)) in platforms.iter().enumerate() {
+        reading.begin(&platform.describe(), index, platforms.len());
+        let layers = cache.read(platform.source, platform.facts, reading).await;
+        verdicts.push(layers.and_then(|layers| verdict(platform, standards, &layers)));
+    }
+    verdicts
+}
+
+/// Reads the contents of each platform and passes them to `convert` one at a time, so that they can be
+/// dropped before the next are read.
+pub async fn read<T>(
+    platforms: &[PlatformSource<'_>],
+    inventory: &Inventory,
+    reading: &ReadingProgress,
+    convert: impl Fn(Contents) -> T,
+) -> Result<Vec<T>, Error> {
+    let mut cache = LayerCache::new(
+        inventory::content_filter(inventory, &[]),
+        platforms.iter().map(|platform| platform.facts),
+    );
+    let mut converted = Vec::new();
+    for (index, platform) in platforms.iter().enumerate() {
+        reading.begin(&platform.describe(), index, platforms.len());
+        let layers = cache.read(platform.source, platform.facts, reading).await?;
+        converted.push(convert(gather(platform, &layers, inventory)?));
+    }
+    Ok(converted)
+}
+
+fn content_filter(standard: &Standard<'_>) -> ContentFilter {
+    let length = standard.copy.map(|copy| copy.len() as u64);
+    inventory::content_filter(standard.inventory, length.as_slice())
+}
+
+fn verdict(
+    platform: &PlatformSource<'_>,
+    standards: &[Standard<'_>],
+    layers: &ImageLayers,
+) -> Result<ContentVerdict, Error> {
+    let (mut checks, mut kinds) = (Vec::new(), None);
+    for standard in standards {
+        let contents = gather(platform, layers, standard.inventory)?;
+        if kinds.is_none() && !standard.inventory.kinds.is_empty() {
+            kinds = checks::hygiene::enumerate(standard.inventory, &contents).ok();
+        }
+        checks.extend(checks::contents(
+            standard,
+            platform.image,
+            platform.facts,
+            &contents,
+        ));
+    }
+    // A finding of two standards is reported once. A check that one of them fails does not pass.
+    let not_passed: HashSet<Code> = checks
+        .iter()
+        .filter(|check| check.status != Status::Pass)
+        .map(|check| check.code)
+        .collect();
+    let mut known = HashSet::new();
+    checks.retain(|check| {
+        let is_new = known.insert((
+            check.code,
+            check.status.as_str(),
+            check.item.clone(),
+            check.detail.clone(),
+        ));
+        is_new && (check.status != Status::Pass || !not_passed.contains(&check.code))
+    });
+    Ok(ContentVerdict { checks, kinds })
+}
+
+fn gather(
+    platform: &PlatformSource<'_>,
+    layers: &ImageLayers,
+    inventory: &Inventory,
+) -> Result<Contents, Error> {
+    let layers = layers.iter().map(AsRef::as_ref);
+    inventory::gather(layers, inventory).map_err(|error| {
+        let image = format!("{}@{}", platform.source, platform.facts.digest);
+        Error::unavailable(image, error.to_string())
+    })
+}
