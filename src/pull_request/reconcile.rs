@@ -37,7 +37,7 @@ pub trait Rivals {
 }
 
 /// The age of a revision relative to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RevisionAge {
     /// History shows that it is older.
     Older,
@@ -45,6 +45,8 @@ pub enum RevisionAge {
     Newer,
     /// History does not show it.
     Unknown,
+    /// History could not be read, for this reason.
+    Unreadable(String),
 }
 
 /// The pull request that is wanted.

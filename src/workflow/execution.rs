@@ -261,7 +261,12 @@ impl Rivals for RivalsInClone<'_> {
     }
 
     async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
-        Ok(self.age_in_clone(revision).unwrap_or(RevisionAge::Unknown))
+        Ok(match self.age_in_clone(revision) {
+            Ok(age) => age,
+            Err(error) => RevisionAge::Unreadable(format!(
+                "cannot determine whether revision {revision} is older: {error}"
+            )),
+        })
     }
 }
 

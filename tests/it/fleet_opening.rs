@@ -145,7 +145,7 @@ impl Process {
         &self,
         number: usize,
         planned: &Planned,
-        age: RevisionAge,
+        age: &'static RevisionAge,
     ) -> Result<Outcome, Error> {
         let marker = marker("x");
         let rivals = OfOneAge {
@@ -170,7 +170,7 @@ impl Process {
     }
 
     async fn opened(&self, planned: &Planned) -> PullRequestResult {
-        match self.open(0, planned, RevisionAge::Unknown).await.unwrap() {
+        match self.open(0, planned, &RevisionAge::Unknown).await.unwrap() {
             Outcome::Stands(standing) => *standing,
             Outcome::BaseMoved { .. } => panic!("the base moved"),
         }
@@ -274,7 +274,7 @@ async fn a_new_pull_request_costs_few_requests() {
         let before = process.forge.log().len();
         assert!(before * 100 <= COUNT * plan, "{kind:?} {before}");
         for (number, planned) in planned.iter().enumerate() {
-            let outcome = process.open(number, planned, RevisionAge::Unknown).await;
+            let outcome = process.open(number, planned, &RevisionAge::Unknown).await;
             let Outcome::Stands(standing) = outcome.unwrap() else {
                 panic!("the base moved")
             };
@@ -329,7 +329,7 @@ async fn what_people_did_since_the_survey_is_left_alone() {
         let planned = process.plan(1).await.remove(0);
         let theirs = [("src/part0/file0.txt", "mine\n")];
         let head = process.forge.store(0).push(BRANCH, "fix: by hand", &theirs);
-        let failed = process.open(0, &planned, RevisionAge::Unknown).await;
+        let failed = process.open(0, &planned, &RevisionAge::Unknown).await;
         let error = failed.unwrap_err();
         assert_eq!(error.class, Class::Conflict, "{kind:?} {error}");
         assert!(error.message.contains(&head), "{kind:?} {error}");
@@ -354,7 +354,7 @@ async fn what_people_did_since_the_survey_is_left_alone() {
             if since {
                 close().await;
             }
-            let failed = process.open(0, &planned, RevisionAge::Unknown).await;
+            let failed = process.open(0, &planned, &RevisionAge::Unknown).await;
             let error = failed.unwrap_err();
             assert_eq!(error.class, Class::Refused, "{kind:?} {error}");
             assert!(error.message.contains("was closed without being merged"));
@@ -385,7 +385,7 @@ async fn a_closed_pull_request_that_a_survey_does_not_show_stays_closed() {
             }
         }
         let planned = process.plan(1).await.remove(0);
-        let failed = process.open(0, &planned, RevisionAge::Unknown).await;
+        let failed = process.open(0, &planned, &RevisionAge::Unknown).await;
         let error = failed.unwrap_err();
         assert_eq!(error.class, Class::Refused, "{kind:?} {error}");
         assert!(error.message.contains("was closed without being merged"));
@@ -399,7 +399,7 @@ async fn what_the_token_may_not_write_is_refused_before_anything_is_written() {
         let process = Process::new(kind, 1);
         process.forge.store(0).push = Some(false);
         let planned = process.plan(1).await.remove(0);
-        let failed = process.open(0, &planned, RevisionAge::Unknown).await;
+        let failed = process.open(0, &planned, &RevisionAge::Unknown).await;
         let error = failed.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
         assert_eq!(process.writes(), [""; 0], "{kind:?}");
@@ -417,7 +417,7 @@ async fn a_base_that_moved_since_the_survey_is_planned_again() {
                 let text = store.content("main", path) + "# more\n";
                 store.push("main", "another change", &[(path, &text)]);
             }
-            let outcome = process.open(0, &planned, RevisionAge::Unknown).await;
+            let outcome = process.open(0, &planned, &RevisionAge::Unknown).await;
             let Outcome::BaseMoved { .. } = outcome.unwrap() else {
                 panic!("{kind:?} {path}: the base is as it was")
             };
@@ -446,7 +446,10 @@ async fn of_two_sets_at_once_the_newer_one_stays() {
             if since {
                 other().await;
             }
-            let outcome = process.open(0, &planned, RevisionAge::Newer).await.unwrap();
+            let outcome = process
+                .open(0, &planned, &RevisionAge::Newer)
+                .await
+                .unwrap();
             let Outcome::Stands(standing) = outcome else {
                 panic!("{kind:?}: the base moved")
             };
@@ -464,7 +467,10 @@ async fn of_two_sets_at_once_the_newer_one_stays() {
         process.forge.store(0).pulls.push(pull(1, "y", true));
         process.forge.store(0).number();
         let planned = process.plan(1).await.remove(0);
-        let outcome = process.open(0, &planned, RevisionAge::Older).await.unwrap();
+        let outcome = process
+            .open(0, &planned, &RevisionAge::Older)
+            .await
+            .unwrap();
         let Outcome::Stands(standing) = outcome else {
             panic!("{kind:?}: the base moved")
         };

@@ -39,7 +39,7 @@ pub struct Ask {
     pub labels: bool,
     pub auto_merge: bool,
     /// The age of every other revision.
-    pub age: RevisionAge,
+    pub age: &'static RevisionAge,
 }
 
 pub const ASK: Ask = Ask {
@@ -48,7 +48,7 @@ pub const ASK: Ask = Ask {
     reopen: false,
     labels: false,
     auto_merge: false,
-    age: RevisionAge::Unknown,
+    age: &RevisionAge::Unknown,
 };
 
 pub fn fake(kind: Kind) -> Fake {
@@ -152,7 +152,7 @@ pub fn only_revisions_differ(_: &str, old: &[u8], new: &[u8]) -> bool {
 /// Other revisions, all of one age.
 pub struct OfOneAge {
     pub branch: fn(&str) -> String,
-    pub age: RevisionAge,
+    pub age: &'static RevisionAge,
 }
 
 #[async_trait(?Send)]
@@ -162,7 +162,7 @@ impl Rivals for OfOneAge {
     }
 
     async fn age(&self, _: &str) -> Result<RevisionAge, Error> {
-        Ok(self.age)
+        Ok(self.age.clone())
     }
 }
 

@@ -632,7 +632,7 @@ async fn run_that_opens_nothing_leaves_an_older_revision_that_was_promoted_later
     for kind in KINDS {
         let fake = fake(kind);
         let ask = Ask {
-            age: RevisionAge::Older,
+            age: &RevisionAge::Older,
             ..ASK
         };
         let ours = promote(&fake, ask).await.unwrap().number;
@@ -649,7 +649,7 @@ async fn newer_revision_that_arrives_meanwhile_closes_ours_whatever_was_open_bef
         for meanwhile in [false, true] {
             let fake = fake(kind);
             let ask = Ask {
-                age: RevisionAge::Newer,
+                age: &RevisionAge::Newer,
                 ..ASK
             };
             push(&fake, "rev2");

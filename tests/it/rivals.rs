@@ -1,13 +1,13 @@
 //! The pull request machinery against forges that are as unkind as the real ones, as whole runs:
 //! races as scripted interleavings, refusals, servers that are too old.
 
-use std::process::Stdio;
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 
 use serde_json::Value;
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, PullRow, TOKEN, When, broken, error},
-    hosted::{A, FILES, GITEAS, SERVERS as KINDS, hosted, promote, publish, run},
+    hosted::{A, FILES, GITEAS, SERVERS as KINDS, hosted, promote, publish, run, run_with},
     world::{REV_A, REV_B, REV_C, World},
 };
 
@@ -433,6 +433,38 @@ fn an_older_revisions_pull_request_opened_at_the_same_time_is_superseded() {
         assert_eq!(document["pull_request"]["number"], open[0], "{kind:?}");
         assert_eq!(open.len(), 1, "{kind:?}");
         assert_ne!(open[0], number);
+    }
+}
+
+#[test]
+fn unreadable_ancestry_leaves_an_older_pull_request_open() {
+    // The control: both commits are readable, and neither is an ancestor of the other.
+    for (exit, open) in [(128, 2), (1, 1)] {
+        let (world, fake) = hosted(Kind::Gitea, "");
+        let mut world = world.with_git();
+        world.build(REV_C);
+        let head = world.commit("promote: test images");
+        world.push();
+        fake.store().name_head("main", &head);
+        let path = std::env::var("PATH").unwrap();
+        let script = format!(
+            "#!/bin/sh\nPATH='{path}'\ncase \"$*\" in\n\
+             *'cat-file'*{REV_B}*|*'cat-file'*{REV_C}*) exit 0;;\n\
+             *'--is-ancestor {REV_B} {REV_C}'|*'--is-ancestor {REV_C} {REV_B}') exit {exit};;\n\
+             esac\nexec git \"$@\"\n"
+        );
+        let programs = tempfile::tempdir().unwrap();
+        let program = programs.path().join("git");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{path}", programs.path().display());
+        let env = [("REPIN_FORGE_TOKEN", TOKEN), ("PATH", &*path)];
+        run_with(&world, &promote(REV_B), &env).exits(0);
+        let ran = run_with(&world, &promote(REV_C), &env).exits(0);
+        assert_eq!(fake.store().open_pulls().len(), open, "{}", ran.stderr);
+        let warning =
+            format!("was not closed: cannot determine whether revision {REV_B} is older: ");
+        assert_eq!(ran.stderr.contains(&warning), open == 2, "{}", ran.stderr);
     }
 }
 

@@ -45,6 +45,11 @@ impl Reconcile<'_> {
                 Some(RevisionAge::Older) => {}
                 Some(RevisionAge::Unknown) if is_earlier => {}
                 Some(RevisionAge::Newer | RevisionAge::Unknown) | None => continue,
+                Some(RevisionAge::Unreadable(reason)) => {
+                    let warning = format!("pull request #{} was not closed: {reason}", pull.number);
+                    standing.warnings.push(warning);
+                    continue;
+                }
             }
             match withdraw::permits(self.forge, pull, self.proposal.only_pins).await {
                 Ok(()) => {}
