@@ -20,8 +20,8 @@ pub fn policy_weakened(
     if keys.is_empty() {
         return None;
     }
-    let list = Vec::from_iter(keys).join(", ");
-    let detail = format!("weaker than on {base_name}: {list}");
+    let keys: Vec<_> = keys.into_iter().collect();
+    let detail = format!("weaker than on {base_name}: {}", keys.join(", "));
     Some(Check::new(Code::POLICY_WEAKENED, Status::Warn, detail))
 }
 
@@ -399,13 +399,14 @@ mod tests {
         let config = |images: &str| config("verify: { signers: [{ W }] }", images);
         let b = "b: { repository: r.example/b, pins: 1 }";
         let base = config(&format!("{IMAGES}, {b}"));
-        let keys = |images: &str| Vec::from_iter(weakened_keys(&base, &config(images), &[]));
+        let list = |keys: BTreeSet<String>| keys.into_iter().collect::<Vec<_>>();
+        let keys = |images: &str| list(weakened_keys(&base, &config(images), &[]));
         assert_eq!(keys(IMAGES), ["images.b"]);
         let other = "b: { repository: r.example/c, signed_as: [r.example/b], pins: 1 }";
         assert_eq!(keys(&format!("{IMAGES}, {other}")), ["images.b.repository"]);
         let copy = "b: { repository: r.example/b, signed_as: [r.example/c], pins: 1 }";
         assert_eq!(keys(&format!("{IMAGES}, {copy}")), ["images.b.signed_as"]);
         let replaced = weakened_keys(&base, &base, &["root.json".to_owned()]);
-        assert_eq!(Vec::from_iter(replaced), ["root.json (replaced)"]);
+        assert_eq!(list(replaced), ["root.json (replaced)"]);
     }
 }

@@ -46,7 +46,7 @@ impl CosignLayer {
         let version = if entry.is_some() { "0.1" } else { "0.2" };
         let mut material = self.key_or_certificates()?;
         material["tlogEntries"] = entry.into_iter().collect();
-        let timestamps = Vec::from_iter(timestamp);
+        let timestamps: Vec<Value> = timestamp.into_iter().collect();
         material["timestampVerificationData"] = json!({ "rfc3161Timestamps": timestamps });
         let hash = STANDARD.encode(Sha256::digest(&self.payload));
         let bundle = json!({

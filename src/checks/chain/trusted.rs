@@ -8,7 +8,7 @@ use crate::{
     checks::{
         Check, Code, Expected, SetDocument, SetImage, Status, Target, any_failed, set::digest,
     },
-    config::{Config, Image},
+    config::Config,
     error::Error,
     history::Promoted,
     oci::{Digest, Revision, Tag},
@@ -221,11 +221,11 @@ fn promoted_digests(config: &Config, images: &[ApprovedImage], promoted: &Promot
 
 /// The images of the document, which must be those of the configuration.
 fn images(document: &SetDocument, config: &Config) -> Result<Vec<TrustedImage>, String> {
-    let is_declared = |(listed, declared): (&SetImage, &Image)| {
+    let mut pairs = document.images.iter().zip(&config.images);
+    let are_declared = pairs.all(|(listed, declared)| {
         listed.name == declared.name && listed.repository == declared.repository.to_string()
-    };
-    let pairs = document.images.iter().zip(&config.images);
-    if document.images.len() != config.images.len() || !pairs.map(is_declared).all(|same| same) {
+    });
+    if !are_declared || document.images.len() != config.images.len() {
         return Err("its images are not those of the configuration".to_owned());
     }
     let mut images = Vec::new();
