@@ -59,8 +59,8 @@ pub fn read_pinned_reference(
     entry: &Freshness,
     files: &dyn Files,
 ) -> Result<PinnedReference, Error> {
-    let file = Document::read(&entry.file, files)?;
-    let node = file.value(&entry.pointer)?;
+    let file = Document::read(&entry.pinned.file, files)?;
+    let node = file.value(&entry.pinned.pointer)?;
     let name = match &node.value {
         Value::Scalar { text, .. } if !node.is_null() && check_branch(text).is_ok() => text.clone(),
         _ => return Err(file.error(node.span, "not a reference of a repository")),

@@ -16,7 +16,7 @@ use crate::{
     trust::{Attachment, BuiltIn, CosignLayer, Policy, PolicyResult, PublicKey, Root, Subject},
 };
 
-static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::nobody);
+static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::without_signers);
 /// The root of the authority that signed the corpus.
 const OWN: &str = include_str!("../../examples/trusted/trusted_root.json");
 /// Reading the roots takes longer than most inputs.

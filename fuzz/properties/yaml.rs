@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use super::text;
 use crate::{
     checks::contract,
-    config::{Kind, check_branch, parse, parse_past, yaml},
+    config::{Kind, MustNotContain, Operation, check_branch, parse, parse_past, yaml},
     error::{Error, SourceText},
     inventory::Enumeration,
     oci::Pattern,
@@ -46,7 +46,8 @@ pub fn configuration(input: &[u8]) {
                 }
             }
             if let Ok(revision) = Pattern::parse(".*").unwrap().revision(&"0a".repeat(20)) {
-                for naming in [&config.promote, &config.rollback] {
+                for operation in Operation::ALL {
+                    let naming = config.names(operation);
                     let branch = naming.branch.render(&revision, &config.name);
                     assert!(check_branch(&branch).is_ok(), "{branch}");
                     let title = naming.title.render(&revision, &config.name);
@@ -118,7 +119,10 @@ pub fn contracts(input: &[u8]) {
         must_not_contain,
         non_empty: false,
     };
-    let kinds = [kind("agents", true), kind("skills", false)];
+    let kinds = [
+        kind("agents", MustNotContain::Supported),
+        kind("skills", MustNotContain::Unsupported),
+    ];
     match contract::parse("expected.yaml", input, &kinds) {
         Ok((contract, _)) => {
             let sections = [&contract.must_contain, &contract.must_not_contain];

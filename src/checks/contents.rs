@@ -240,7 +240,12 @@ fn file_passes(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> 
             format!("each of {patterns} matches a file"),
         ));
     }
-    if inventory.directory_mode.or(inventory.file_mode).is_some() {
+    if inventory
+        .modes
+        .directories
+        .or(inventory.modes.files)
+        .is_some()
+    {
         codes.push((
             Code::MODE_UNEXPECTED,
             format!("{files} and {directories} have the expected modes"),

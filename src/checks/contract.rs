@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use super::{Check, Code, Status};
 use crate::{
     config::{
-        Kind,
-        raw::{ErrorCollector, nearest},
+        Kind, MustNotContain, nearest,
+        reader::ErrorCollector,
         yaml::{Key, Node, Value},
     },
     error::{Class, Error, SourceText, Span},
@@ -184,7 +184,7 @@ impl Reader<'_> {
             self.unknown(Code::EXPECTED_YAML_UNKNOWN_KIND, key, &known);
             return None;
         };
-        if section.text == MUST_NOT && !kind.must_not_contain {
+        if section.text == MUST_NOT && kind.must_not_contain == MustNotContain::Unsupported {
             let message = format!("`{MUST_NOT}` is not supported for `{}`", kind.name);
             let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message)
                 .at(self.gather.place(key.span, ""));

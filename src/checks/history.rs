@@ -312,7 +312,7 @@ pub(super) fn provenance(
             ]
         }
         (Provenance::ByContent, _) => Vec::new(),
-        (Provenance::Never, _) if config.provenance.require_title => {
+        (Provenance::Never, _) if config.provenance.requires_title() => {
             let detail =
                 format!("no commit on the promoted branch records a promotion of {revision}");
             let expected = config.promote.title.render(revision, &config.name);

@@ -144,10 +144,10 @@ fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
     for (files, expected, noun) in [
         (
             &listing.directories,
-            inventory.directory_mode,
+            inventory.modes.directories,
             "a directory",
         ),
-        (&listing.files, inventory.file_mode, "a file"),
+        (&listing.files, inventory.modes.files, "a file"),
     ] {
         let Some(expected) = expected else { continue };
         let wrong: Vec<_> = files

@@ -29,7 +29,7 @@ pub fn outside(
     outside: &Outside,
     operation: Operation,
 ) -> Vec<Check> {
-    let pin_status = match config.outside.policy {
+    let pin_status = match config.outside {
         OutsidePolicy::Ignore => return Vec::new(),
         OutsidePolicy::Warn => Status::Warn,
         OutsidePolicy::Refuse => Status::Fail,

@@ -2,7 +2,7 @@
 
 use super::{Check, Code, Status};
 use crate::{
-    config::Smoke,
+    config::{Smoke, WhenUnavailable},
     error::{Class, Error},
     smoke::{Outcome, SmokeReport},
     untrusted::tail,
@@ -50,7 +50,7 @@ fn verdict(
     report: &SmokeReport,
 ) -> Result<(Status, Code, String), Error> {
     let command = quoted_command(&config.command);
-    let unavailable = if config.skip_when_unavailable {
+    let unavailable = if config.when_unavailable == WhenUnavailable::Skip {
         Status::Skip
     } else {
         Status::Fail
@@ -161,7 +161,11 @@ mod tests {
             timeout: Duration::from_secs(60),
             engine: Engine::Auto,
             engine_args: Vec::new(),
-            skip_when_unavailable,
+            when_unavailable: if skip_when_unavailable {
+                WhenUnavailable::Skip
+            } else {
+                WhenUnavailable::Refuse
+            },
         };
         let platform = Platform {
             os: "linux".into(),

@@ -1,144 +1,155 @@
-//! The images of a set: `images`.
+//! The images of a set: the block `images`.
+
+use serde_json::{Value as Json, json};
 
 use super::{
-    blocks::{self, Inventory},
+    inventory::Inventory,
+    keys::{KeyType, Named, block, refined_type},
     path::RelPath,
-    raw::ErrorCollector,
+    reader::{ErrorCollector, Fields},
+    types::{is_name, name_schema},
     yaml::{Key, Node, Value},
 };
 use crate::{error::Span, oci::Repository};
 
-/// One image of the set.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Its name in messages, options and documents.
-    pub name: String,
-    /// Its repository.
-    pub repository: Repository,
-    /// Other repositories that a signature of it may refer to.
-    pub signed_as: Vec<Repository>,
-    /// How often it is pinned, exactly; 0: it is verified, and a pin of it is a failure.
-    pub pins: usize,
-    /// Where the number of pins is declared.
-    pub pins_at: Span,
-    /// The contract that its content must meet.
-    pub contract: Option<RelPath>,
-    /// What it must contain.
-    pub inventory: ImageInventory,
+block! {
+    /// An image of the set.
+    pub struct Image {
+        /// The repository, without tag and digest. Docker Hub's short names are accepted.
+        repository: Repository,
+        /// Other repositories that a signature of the image may refer to, such as the original of
+        /// a copy.
+        signed_as: Vec<Repository> = [],
+        /// Exact number of pins; required unless `fleet` is set. 0: the image is verified and
+        /// listed with the others, and a pin of it is a failure.
+        pins: PinCount,
+        /// The contract: a file that lists what the image must contain.
+        contract: Option<RelPath>,
+        /// For an image of another shape: `false` checks no content of it; a mapping with the keys
+        /// of `inventory` replaces the set's block for this image as a whole.
+        inventory: ImageInventory,
+    }
+    with |fields| {
+        /// The name in messages, options and documents.
+        name: String = fields.key.text.clone(),
+        /// The place of the number of pins, or of the name.
+        pins_at: Span = fields.node("pins").map_or(fields.key.span, |node| node.span),
+    }
 }
 
 impl Image {
-    /// The repositories that a signature of it may refer to. Where its bytes are read from
-    /// (`sources`) does not matter.
+    /// The repositories that a signature of the image may refer to. `sources` does not matter.
     pub fn signed_repositories(&self) -> Vec<Repository> {
         let own = std::iter::once(&self.repository);
         own.chain(&self.signed_as).cloned().collect()
     }
 }
 
-/// What an image must contain, if its shape differs from that of the set.
-#[derive(Debug, Clone, Default)]
-pub enum ImageInventory {
-    /// What the set's block says.
-    #[default]
-    OfSet,
-    /// Nothing is looked at.
-    None,
-    /// What its own block says, instead of the set's.
-    Own(Box<Inventory>),
-}
+impl Named for Image {
+    fn name_schema() -> Json {
+        name_schema()
+    }
 
-/// Whether each image must declare its number of pins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counts {
-    /// It must.
-    Required,
-    /// It may leave that to the repositories of a fleet.
-    Optional,
-}
-
-pub(super) fn images(g: &ErrorCollector, node: &Node, counts: Counts) -> Option<Vec<Image>> {
-    let fields = g.map(node)?;
-    let images: Vec<_> = fields
-        .entries()
-        .iter()
-        .map(|(key, value)| image(g, key, value, counts))
-        .collect();
-    let images: Option<Vec<Image>> = images.into_iter().collect();
-    let images = images?;
-    for (at, image) in images.iter().enumerate() {
-        if let Some(twin) = images[..at]
-            .iter()
-            .find(|other| other.repository == image.repository)
-        {
-            let span = fields.entries()[at].0.span;
-            g.report(
-                span,
-                format!(
-                    "`{}` and `{}` have the same repository, {}",
-                    twin.name, image.name, image.repository
-                ),
+    fn check_name(name: &Key, problems: &ErrorCollector) {
+        if !is_name(&name.text) {
+            problems.report(
+                name.span,
+                format!("`{}` is not a valid image name: letters, digits, `.`, `_` and `-`, not starting with `-`", name.text),
             );
         }
     }
+}
+
+/// The number of pins. A fleet's configuration may leave it to the repositories, and has 0 then.
+pub struct PinCount;
+refined_type!(PinCount => usize, {}, any_count, absent: 0);
+
+fn any_count(_: &usize, _: &Node, _: &ErrorCollector) -> bool {
+    true
+}
+
+/// The inventory of an image.
+#[derive(Debug, Clone)]
+pub enum ImageInventory {
+    /// The set's block.
+    OfSet,
+    /// Contents are not checked.
+    None,
+    /// A block that replaces the set's.
+    Own(Box<Inventory>),
+}
+
+impl KeyType for ImageInventory {
+    type Value = Self;
+
+    fn type_name() -> String {
+        "`false` or a mapping".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [{"enum": [false, null]}, Inventory::schema()]})
+    }
+
+    fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
+        match &node.value {
+            _ if node.is_null() => Some(Self::OfSet),
+            Value::Scalar { text, plain: true } if text == "false" => Some(Self::None),
+            Value::Map(_) => {
+                let own = Inventory::read(key, node, problems)?;
+                Some(Self::Own(Box::new(own)))
+            }
+            _ => problems.expected(
+                node,
+                "`false`, or a mapping that replaces the set's `inventory`",
+            ),
+        }
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::OfSet)
+    }
+}
+
+/// Reports an empty set, images without `pins`, sets without a pin, and a repository of two images.
+pub(super) fn check(images: Option<&[Image]>, is_fleet: bool, fields: &Fields<'_>) {
+    let problems = fields.problems;
+    let Some(Node {
+        value: Value::Map(entries),
+        span,
+    }) = fields.node("images")
+    else {
+        return;
+    };
+    for (key, node) in entries {
+        if !is_fleet
+            && let Value::Map(_) = &node.value
+            && let Some(image) = problems.fields(key, node)
+            && !image.has("pins")
+        {
+            image.report_missing("pins");
+        }
+    }
+    let Some(images) = images else { return };
+    for (number, image) in images.iter().enumerate() {
+        let mut others = images[..number].iter();
+        if let Some(twin) = others.find(|other| other.repository == image.repository) {
+            let (twin, image, repository) = (&twin.name, &image.name, &image.repository);
+            problems.report(
+                entries[number].0.span,
+                format!("`{twin}` and `{image}` have the same repository, {repository}"),
+            );
+        }
+    }
+    let are_declared = entries
+        .iter()
+        .all(|(_, node)| node.pointer("/pins").is_some());
     if images.is_empty() {
-        g.report(node.span, "`images` is empty");
-    } else if counts == Counts::Required && images.iter().all(|image| image.pins == 0) {
-        g.report_hint(
+        problems.report(*span, "`images` is empty");
+    } else if !is_fleet && are_declared && images.iter().all(|image| image.pins == 0) {
+        problems.report_hint(
             images[0].pins_at,
             "every image has `pins: 0`: there is nothing to promote",
             "declare how often each image is pinned",
         );
-    }
-    Some(images)
-}
-
-fn image(g: &ErrorCollector, key: &Key, node: &Node, counts: Counts) -> Option<Image> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
-        g.report(
-            key.span,
-            format!("`{}` is not a valid image name: letters, digits, `.`, `_` and `-`, not starting with `-`", key.text),
-        );
-    }
-    let fields = g.map(node)?;
-    let repository = fields.required("repository", |node| g.parsed(node, Repository::parse));
-    let signed_as = fields.or("signed_as", Vec::new(), |node| {
-        g.each(node, Repository::parse)
-    });
-    let count = |node: &Node| g.number(node).map(|pins| (pins, node.span));
-    let pins = match counts {
-        Counts::Required => fields.required("pins", count),
-        Counts::Optional => fields.or("pins", (0, key.span), count),
-    };
-    let contract = fields.optional("contract", |node| g.parsed(node, RelPath::parse));
-    let inventory = fields.or("inventory", ImageInventory::OfSet, |node| {
-        image_inventory(g, node)
-    });
-    fields.done();
-    let (pins, pins_at) = pins?;
-    Some(Image {
-        name: key.text.clone(),
-        repository: repository?,
-        signed_as: signed_as?,
-        pins,
-        pins_at,
-        contract: contract?,
-        inventory: inventory?,
-    })
-}
-
-/// `false`, a block that replaces the set's, or nothing.
-fn image_inventory(g: &ErrorCollector, node: &Node) -> Option<ImageInventory> {
-    if node.is_null() {
-        return Some(ImageInventory::OfSet);
-    }
-    match &node.value {
-        Value::Scalar { text, plain: true } if text == "false" => Some(ImageInventory::None),
-        Value::Map(_) => blocks::inventory(g, node).map(|own| ImageInventory::Own(Box::new(own))),
-        _ => g.expected(
-            node,
-            "`false`, or a mapping that replaces the set's `inventory`",
-        ),
     }
 }

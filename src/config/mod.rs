@@ -1,19 +1,29 @@
-//! The configuration file `repin.yaml`: found, read, checked.
+//! The configuration file `repin.yaml`: search, parser and rules.
 //!
-//! `yaml` makes a tree with places of the text, `raw` reads the tree and gathers problems,
-//! `checked` and `blocks` are what everything else sees. No environment and no command line here:
-//! those belong to `cli`.
+//! `yaml` parses the text into a tree with places, and `reader` reads values from the tree and
+//! collects problems. Each block declares its keys in its own file, by the macros of `keys`;
+//! `top_level` has the whole file. The command line and the environment belong to `cli`.
 
-mod beneath;
-mod blocks;
-mod checked;
 pub mod duration;
+mod fleet;
+mod forge;
+mod freshness;
 mod images;
+mod inventory;
+pub mod keys;
+mod open_directory;
 mod operation;
 mod path;
-pub mod raw;
+mod places;
+mod prune;
+pub mod reader;
+mod signers;
+mod smoke;
 mod sources;
 mod template;
+mod top_level;
+pub mod types;
+mod verify;
 pub mod yaml;
 
 use std::{
@@ -27,23 +37,30 @@ use crate::{
     error::{Error, SourceText},
 };
 
-pub(crate) use beneath::{OpenDirectory, Unopened};
-pub use blocks::{
-    AlsoPinned, CHART, CommentPolicy, CommitBinding, Engine, FORGE_TOKENS, Fleet, FleetHistory,
-    Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, KUSTOMIZATIONS, KeysRule, Kind,
-    LogRule, MergeMethod, OwnPolicy, Owner, PathsFrom, PinPlace, PlaceKind, Prune, PruneBackend,
-    Requirement, RootKind, RootSource, Runner, Sign, SignedSubject, Signer, SignerIdentity, Since,
-    Smoke, Step, SubjectName, Triggers, Verify, WhenUnconfigured, above_templates, is_owner_name,
-    job_secrets, looking_into,
-};
-pub use checked::{
-    ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
-};
+pub use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
+pub use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
+pub use freshness::{Freshness, Issue, PathsFrom, PinnedIn};
 pub use images::{Image, ImageInventory};
+pub use inventory::{Inventory, Kind, Modes, MustNotContain};
+pub(crate) use open_directory::{OpenDirectory, Unopened};
 pub use operation::Operation;
 pub use path::{Glob, Globs, PathError, RelPath, glob_regex};
+pub use places::{
+    CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
+    above_templates, places_of,
+};
+pub use prune::{AlsoPinned, Prune, PruneBackend};
+pub use reader::nearest;
+pub use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};
+pub use smoke::{Engine, Smoke, WhenUnavailable};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
 pub use template::{Template, TemplateError, check_branch};
+pub use top_level::{
+    ChangeNames, Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report,
+    Revisions, Rollback, parse, parse_past, reference, schema,
+};
+pub use types::{FORGE_TOKENS, job_secrets};
+pub use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify};
 
 /// The name that is looked for.
 pub const FILE_NAME: &str = "repin.yaml";

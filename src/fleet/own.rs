@@ -8,8 +8,8 @@ use crate::{
     checks::{Check, Status},
     code::Code,
     config::{
-        self, Config, Forge, Globs, Image, ImageInventory, Outside, OutsidePolicy, OwnPolicy,
-        Report, Template,
+        self, Config, Forge, Globs, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report,
+        Template,
     },
     error::Error,
 };
@@ -115,10 +115,8 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
             sync_targets: Vec::new(),
         }),
         // Digests outside need the whole tree.
-        outside: Outside {
-            policy: OutsidePolicy::Ignore,
-            ignore: Globs::default(),
-        },
+        outside: OutsidePolicy::Ignore,
+        outside_ignore: Globs::default(),
         // Images are the fleet's to judge, once.
         inventory: None,
         smoke: None,
@@ -162,10 +160,7 @@ fn own_policy(own: &Config) -> Vec<String> {
         ("verify", own.verify.is_some()),
         ("inventory", own.inventory.is_some()),
         ("smoke", own.smoke.is_some()),
-        (
-            "outside: refuse",
-            own.outside.policy == OutsidePolicy::Refuse,
-        ),
+        ("outside: refuse", own.outside == OutsidePolicy::Refuse),
     ];
     let blocks = blocks.into_iter().filter(|(_, is_set)| *is_set);
     let mut keys: Vec<String> = blocks.map(|(key, _)| key.to_owned()).collect();
@@ -194,7 +189,7 @@ fn ignored_keys(own: &Config) -> Vec<String> {
     };
     let keys = config::keys(own, &["forge", "report", "provenance"]);
     // A policy of its own, too.
-    let judged = |key: &str| key == "outside" && own.outside.policy == OutsidePolicy::Refuse;
+    let judged = |key: &str| key == "outside" && own.outside == OutsidePolicy::Refuse;
     let ignored = |key: &String| !(obeyed(key) || judged(key));
     keys.into_iter().filter(ignored).collect()
 }
@@ -383,7 +378,7 @@ outside: ignore
             assert!(found.ignored_keys.is_empty());
             let config = &found.config;
             assert!(config.verify.is_none() && config.inventory.is_none());
-            assert!(config.smoke.is_none() && config.outside.policy == OutsidePolicy::Ignore);
+            assert!(config.smoke.is_none() && config.outside == OutsidePolicy::Ignore);
         }
         let of_images = [
             ("pins: 2, contract: a.yaml }", "images.frontend.contract"),

@@ -16,7 +16,7 @@ use super::{
     location::Location,
 };
 use crate::{
-    config::{Config, RelPath},
+    config::{Config, IgnoredFiles, RelPath},
     files::{Ignored, WorkTree, is_reserved},
 };
 
@@ -95,7 +95,7 @@ pub(crate) fn is_in_repository(root: &Path) -> bool {
 
 /// The directories that `files:` and `places:` spell out, unless ignored files count as well.
 pub(crate) fn searched_directories(config: &Config) -> Vec<PathBuf> {
-    if config.ignored_files {
+    if config.files_ignored == IgnoredFiles::Include {
         Vec::new()
     } else {
         config.scanned.literal_directories().collect()

@@ -359,7 +359,7 @@ impl History {
 
     /// Whether the set of an event has the provenance that a rollback requires.
     fn is_available(&self, event: &Event) -> bool {
-        if !self.config.provenance.require_title {
+        if !self.config.provenance.requires_title() {
             return self.is_whole(event.set);
         }
         let Some(revision) = &event.revision else {

@@ -116,7 +116,7 @@ impl History {
 
     /// The provenance of `revision`: the latest commit that claims it and pins every configured image.
     pub fn provenance(&self, revision: &Revision) -> Provenance {
-        if !self.config.provenance.require_title {
+        if !self.config.provenance.requires_title() {
             let mut sets = self.facts.points.iter().filter_map(|point| point.set);
             return if sets.any(|set| self.is_whole(set)) {
                 Provenance::ByContent

@@ -130,7 +130,12 @@ fn places_key(config: &Config) -> String {
         let _ = write!(
             text,
             "{:?}",
-            (&place.name, &place.kind, files, place.comment)
+            (
+                &place.name,
+                &place.kind,
+                files,
+                config.comment_policy(place)
+            )
         );
     }
     if !text.is_empty() {

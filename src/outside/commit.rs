@@ -28,7 +28,7 @@ struct Entry {
 /// from `branch` of the remote.
 pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
     let mut outside = Outside::default();
-    if config.outside.policy == OutsidePolicy::Ignore {
+    if config.outside == OutsidePolicy::Ignore {
         return outside;
     }
     let Some(id) = ObjectId::parse(commit.as_bytes()) else {

@@ -154,7 +154,7 @@ impl TrackedTree {
     /// Searches for digests that are not pins; `found` are the pins of the same work tree.
     pub fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
         let mut outside = Outside::default();
-        if config.outside.policy == OutsidePolicy::Ignore {
+        if config.outside == OutsidePolicy::Ignore {
             search_files(&self.files, config, found, &[], &mut outside);
             return outside;
         }
@@ -325,5 +325,5 @@ impl Unreadable {
 
 /// Whether a file is searched for digests outside of pins.
 fn is_searched(layouts: &Layouts, config: &Config, path: &RelPath) -> bool {
-    !layouts.contains(path) && !config.outside.ignore.matches(path.as_path())
+    !layouts.contains(path) && !config.outside_ignore.matches(path.as_path())
 }

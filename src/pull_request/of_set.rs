@@ -55,7 +55,8 @@ pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
 
 /// Whether the configuration gives this branch to one of its sets.
 pub fn is_branch_of_set(config: &Config, branch: &str) -> bool {
-    [&config.promote, &config.rollback].iter().any(|names| {
+    Operation::ALL.into_iter().any(|operation| {
+        let names = config.names(operation);
         let revision = names.branch.revision_in(branch, &config.name);
         revision.is_some_and(|text| config.revision.pattern.revision(text).is_ok())
     })

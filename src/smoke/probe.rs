@@ -65,7 +65,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
     use super::*;
-    use crate::config::Engine;
+    use crate::config::{Engine, WhenUnavailable};
 
     fn smoke(engine: Engine) -> Smoke {
         Smoke {
@@ -76,7 +76,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             engine,
             engine_args: vec!["--root".to_owned(), "/r".to_owned()],
-            skip_when_unavailable: false,
+            when_unavailable: WhenUnavailable::Refuse,
         }
     }
 

@@ -10,7 +10,6 @@ use std::{
 
 use regex::Regex;
 use repin::code::{self, Code, Explanation, Kind};
-use serde_json::Value;
 use syn::{Fields, Item, ItemStruct};
 
 use crate::support::world::world;
@@ -406,53 +405,53 @@ fn commands_md_says_what_help_prints() {
     );
 }
 
-/// Every key of the schema with its default, as docs/configuration.md writes it: `*` for a name,
-/// `[]` for an item.
-fn keys(at: &Value, path: &str) -> BTreeMap<String, Option<Value>> {
-    let mut found = BTreeMap::new();
-    if let Some(properties) = at["properties"].as_object() {
-        for (key, below) in properties {
-            let path = format!("{path}{}{key}", if path.is_empty() { "" } else { "." });
-            found.insert(path.clone(), below.get("default").cloned());
-            found.extend(keys(below, &path));
+/// docs/configuration.md with generated rows: a comment before a table lists its keys, each for
+/// itself and for all keys in its value.
+fn configuration_md() -> String {
+    const HEAD: &str = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
+    let text = doc("configuration.md");
+    let mut rows = repin::config::reference();
+    let mut page = String::new();
+    for (number, section) in text.split("<!-- keys: ").enumerate() {
+        if number == 0 {
+            page.push_str(section);
+            continue;
+        }
+        let (keys, rest) = section.split_once(" -->\n").unwrap();
+        let _ = write!(page, "<!-- keys: {keys} -->\n{HEAD}");
+        for key in keys.split(' ') {
+            let is_within = |path: &str| {
+                let rest = path.strip_prefix(key);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            assert!(rows.iter().any(|(path, _)| is_within(path)), "{key}");
+            for (_, row) in rows.extract_if(.., |(path, _)| is_within(path)) {
+                page.push_str(&row);
+                page.push('\n');
+            }
+        }
+        let prose = rest.lines().skip_while(|line| line.starts_with('|'));
+        for line in prose {
+            page.push_str(line);
+            page.push('\n');
         }
     }
-    for (below, sign) in [("additionalProperties", ".*"), ("items", "[]")] {
-        if at[below].is_object() {
-            found.extend(keys(&at[below], &format!("{path}{sign}")));
-        }
-    }
-    found
+    assert!(rows.is_empty(), "docs/configuration.md lacks {rows:?}");
+    page
 }
 
+/// `UPDATE_DOCS=1` writes the file instead of comparing it.
 #[test]
-fn every_key_of_the_configuration_is_explained_with_its_default_and_no_other() {
-    let schema: Value = serde_json::from_str(include_str!("../../src/cli/schema.json")).unwrap();
-    let wanted = keys(&schema, "");
-    assert!(
-        wanted.contains_key("freshness[].paths_from[].path")
-            && wanted.contains_key("images.*.pins")
-    );
-    let text = doc("configuration.md");
-    let tables = text.split("\n## Environment").next().unwrap();
-    let told = rows(tables);
-    assert_eq!(
-        told.keys().collect::<Vec<_>>(),
-        wanted.keys().collect::<Vec<_>>()
-    );
-    for (key, default) in wanted {
-        let shown = match default {
-            None => continue,
-            Some(Value::Object(map)) if map.is_empty() => continue,
-            Some(Value::String(text)) => text,
-            Some(other) => other.to_string().replace(',', ", "),
-        };
-        assert!(
-            told[&key].contains(&format!("| `{shown}` |")),
-            "{key}: {shown} is not the default in {}",
-            told[&key]
-        );
+fn configuration_md_has_every_key() {
+    let expected = configuration_md();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs/configuration.md"), &expected).unwrap();
     }
+    assert!(
+        doc("configuration.md") == expected,
+        "the tables of docs/configuration.md differ from the declared keys; run: \
+         UPDATE_DOCS=1 cargo nextest run configuration_md_has_every_key"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The schema of repin.yaml and its parser know the same keys and the same defaults.
+//! The schema of repin.yaml and its parser have the same keys, rules and defaults.
 //!
-//! Values are compared as far as a schema can say them: whether a pattern compiles or a branch name
-//! suits git is the parser's to tell.
+//! A schema cannot express every rule for values: only the parser checks, for example, that a
+//! regular expression is well-formed.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::support::schema::Schema;
 
 fn schema() -> Value {
-    serde_json::from_str(include_str!("../../src/cli/schema.json")).unwrap()
+    config::schema()
 }
 
 fn validator() -> Schema {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use repin::{
-    config::Engine,
+    config::{Engine, WhenUnavailable},
     smoke::{EngineName, ImageLocation, Outcome},
 };
 
@@ -184,7 +184,7 @@ fn each_engine_reports_its_error() {
         bench.judged(&smoke),
         ("smoke_unavailable", "fail", detail.to_owned())
     );
-    smoke.skip_when_unavailable = true;
+    smoke.when_unavailable = WhenUnavailable::Skip;
     assert_eq!(
         bench.judged(&smoke),
         ("smoke_unavailable", "skip", detail.to_owned())

@@ -2,11 +2,10 @@
 
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
+    config,
     error::Errors,
     report::json::TextDocument,
 };
-
-const SCHEMA: &str = include_str!("../schema.json");
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub(in crate::cli) fn completions(
@@ -39,7 +38,8 @@ pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Errors> {
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Errors> {
-    print("schema", SCHEMA.as_bytes(), cx);
+    let text = format!("{:#}\n", config::schema());
+    print("schema", text.as_bytes(), cx);
     Ok(Exit::Done)
 }
 

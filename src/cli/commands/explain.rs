@@ -3,7 +3,7 @@
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
     code::Code,
-    config::raw::nearest,
+    config::nearest,
     error::{Error, Errors},
     report::explain::{ExplainDocument, list, text},
 };

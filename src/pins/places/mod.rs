@@ -35,7 +35,7 @@ use super::{
 use crate::{
     config::{
         CommentPolicy, Config, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, RelPath, Revisions,
-        looking_into,
+        places_of,
     },
     error::Span,
     oci::{Digest, Repository, Tag},
@@ -61,6 +61,8 @@ struct Rules {
     images: HashMap<Repository, usize>,
     /// The form of a revision; `None` before there is a configuration.
     revisions: Option<Revisions>,
+    /// The policy of places without their own.
+    comments: CommentPolicy,
 }
 
 /// The places that apply to one file.
@@ -147,6 +149,7 @@ impl FileScanner {
             images,
             revisions: Some(config.revision.clone()),
             files: config.files.clone(),
+            comments: config.comments,
         };
         Self {
             finder,
@@ -161,7 +164,7 @@ impl FileScanner {
         };
         let name = path.as_path().file_name().and_then(|name| name.to_str());
         FilePlaces {
-            numbers: looking_into(&rules.places, &rules.files, path.as_path(), exists),
+            numbers: places_of(&rules.places, &rules.files, path.as_path(), exists),
             kustomization: name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)),
         }
     }
@@ -201,7 +204,7 @@ impl StandardPlaces {
             at: Span { start: 0, end: 0 },
             kind,
             files: None,
-            comment: CommentPolicy::Keep,
+            comment: Some(CommentPolicy::Keep),
         };
         Self {
             rules: Rules {
@@ -351,7 +354,8 @@ impl File<'_> {
     }
 
     fn comments(&self, place: usize) -> CommentPolicy {
-        self.rules.places[place].comment
+        let own = self.rules.places[place].comment;
+        own.unwrap_or(self.rules.comments)
     }
 }
 

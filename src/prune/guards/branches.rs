@@ -249,8 +249,8 @@ fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&Obje
 }
 
 fn namings(config: &Config) -> [BranchNames; 2] {
-    [&config.promote, &config.rollback].map(|naming| BranchNames {
-        branch: naming.branch.clone(),
+    [&config.promote.branch, &config.rollback.branch].map(|branch| BranchNames {
+        branch: branch.clone(),
         name: config.name.clone(),
         revisions: config.revision.clone(),
     })

@@ -17,7 +17,7 @@ use std::{
 use super::reading::{self, reader};
 use crate::{
     code::Code,
-    config::{AlsoPinned, Config, FILE_NAME, Globs, RelPath},
+    config::{self, AlsoPinned, Config, FILE_NAME, Globs, RelPath},
     error::{Class, Error},
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects, Remote},
@@ -285,7 +285,10 @@ impl Rules {
             let path = path
                 .strip_prefix(directory.as_slice())
                 .map(OsStr::from_bytes);
-            path.is_some_and(|path| !config.places_of(Path::new(path), &|_| false).is_empty())
+            path.is_some_and(|path| {
+                !config::places_of(&config.places, &config.files, Path::new(path), &|_| false)
+                    .is_empty()
+            })
         };
         self.unknown
             .iter()

@@ -15,9 +15,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{
-        self, ChangeNames, Config, FILE_NAME, Forge as Configured, Operation, WhenUnconfigured,
-    },
+    config::{self, Config, FILE_NAME, Forge as Configured, Operation, Template, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
     fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
     forge::{
@@ -150,7 +148,7 @@ impl Closing<'_> {
     /// Surveys repositories: first the branch in the fleet's configuration, then the other branches in
     /// their own configurations.
     async fn members(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<CloseRow>>> {
-        let common = self.branch(&self.fleet.promote, self.fleet);
+        let common = self.branch(&self.fleet.promote.branch, self.fleet);
         let requests: Vec<_> = entries
             .iter()
             .map(|entry| survey_of(entry, &common))
@@ -187,19 +185,19 @@ impl Closing<'_> {
         members
     }
 
-    fn branch(&self, names: &ChangeNames, config: &Config) -> String {
-        names.branch.render(&self.revision, &config.name)
+    fn branch(&self, branch: &Template, config: &Config) -> String {
+        branch.render(&self.revision, &config.name)
     }
 
     /// The operations that move pins to the set, and the branches of their pull requests. A rollback of the
     /// fleet has the branch of the fleet's configuration, one of the repository that of its own.
     fn branches(&self, config: &Config) -> [(Operation, String); 3] {
         [
-            (Operation::Promotion, &config.promote),
-            (Operation::Rollback, &self.fleet.rollback),
-            (Operation::Rollback, &config.rollback),
+            (Operation::Promotion, &config.promote.branch),
+            (Operation::Rollback, &self.fleet.rollback.branch),
+            (Operation::Rollback, &config.rollback.branch),
         ]
-        .map(|(operation, names)| (operation, self.branch(names, config)))
+        .map(|(operation, branch)| (operation, self.branch(branch, config)))
     }
 
     /// The operation of a pull request of the set; `None` for another pull request.

@@ -15,7 +15,7 @@ use std::{
 
 use repin::{
     checks::{self, Check},
-    config::{Engine, Smoke},
+    config::{Engine, Smoke, WhenUnavailable},
     oci::{Repository, Tag, TagOrDigest},
     registry::{
         Layout as LayoutSource, Source,
@@ -45,7 +45,7 @@ pub fn command(words: &[&str]) -> Smoke {
         timeout: Duration::from_secs(60),
         engine: Engine::Auto,
         engine_args: Vec::new(),
-        skip_when_unavailable: false,
+        when_unavailable: WhenUnavailable::Refuse,
     }
 }
 

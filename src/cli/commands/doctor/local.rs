@@ -9,7 +9,7 @@ use crate::{
     checks,
     cli::context::Context,
     code::Code,
-    config::{Config, number},
+    config::{Config, WhenUnavailable, number},
     error::{Class, Error},
     files::WorkTree,
     git::{self, Git, GitError, HostedRepository},
@@ -212,7 +212,7 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
         return DoctorRow::pass(Code::ENGINE, detail);
     }
     let reason = format!("no container engine is usable: {}", reasons.join("; "));
-    if smoke.skip_when_unavailable {
+    if smoke.when_unavailable == WhenUnavailable::Skip {
         let reason = format!("{reason} (smoke.when_unavailable is skip)");
         return DoctorRow::skip(Code::ENGINE, reason);
     }

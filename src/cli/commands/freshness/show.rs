@@ -144,7 +144,7 @@ pub(super) fn text(entry: &Freshness, row: &FreshnessRow, now: &str) -> String {
         "{} is **{}**: `{}` pins {} of {}, whose branch {} is at {}.\n",
         code(&entry.name),
         row.state.unwrap_or_default(),
-        entry.file,
+        entry.pinned.file,
         known(row.pinned.as_ref()),
         code(&entry.repository),
         code(&entry.branch),

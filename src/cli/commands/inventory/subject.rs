@@ -3,7 +3,7 @@
 use crate::{
     cli::{args::OfImage, context::Context},
     code::Code,
-    config::{Config, Image, Inventory, raw::nearest},
+    config::{Config, Image, Inventory, nearest},
     error::{Class, Error, Errors, usage},
     git,
     oci::{Digest, Reference, Repository, TagOrDigest},

@@ -8,7 +8,7 @@ use futures_util::future;
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
     code::Code,
-    config::{Config, SignedSubject, Verify, raw::nearest},
+    config::{Config, SignedSubject, Verify, nearest},
     error::{Error, Errors},
     files::WorkTree,
     oci::{Digest, Platform, Reference, ReferenceError, Repository, TagOrDigest},
@@ -21,8 +21,8 @@ use crate::{
 
 pub(super) fn run(show: &args::TrustShow, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let nobody = Verify::nobody();
-    let verify = config.verify.as_ref().unwrap_or(&nobody);
+    let unconfigured = Verify::without_signers();
+    let verify = config.verify.as_ref().unwrap_or(&unconfigured);
     let files = WorkTree::new(&config.root);
     let trust = Trust::of(verify, &config, &files)?;
     let wanted = wanted(&config, &files, &show.subject, cx)?;

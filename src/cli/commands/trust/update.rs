@@ -163,7 +163,7 @@ impl Inventory {
     fn read(config: &Config, args: &args::TrustUpdate, cx: &Context) -> Result<Self, Errors> {
         let mut inventory = Self::default();
         let work_tree = WorkTree::new(&config.root);
-        let unconfigured = Verify::nobody();
+        let unconfigured = Verify::without_signers();
         let verify = config.verify.as_ref().unwrap_or(&unconfigured);
         let wanted: Vec<BuiltIn> = args.names.iter().map(|name| named(*name)).collect();
         let is_wanted = |instance: BuiltIn| wanted.is_empty() || wanted.contains(&instance);
@@ -534,7 +534,7 @@ fn report(
 /// already.
 fn next_line(document: &TrustUpdateDocument, config: &Config) -> Option<String> {
     let exists = |root: &&RootRow| !root.built_in || document.written && !root.current;
-    let unconfigured = Verify::nobody();
+    let unconfigured = Verify::without_signers();
     let verify = config.verify.as_ref().unwrap_or(&unconfigured);
     let before: Vec<&str> = (verify.trusted_roots.iter())
         .map(|source| source.name.as_str())

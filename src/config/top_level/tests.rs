@@ -1,6 +1,7 @@
 //! Tests of the configuration: defaults, and every mistake with its place.
 
 use super::*;
+use crate::config::WhenUnavailable;
 
 const MINIMAL: &str =
     "version: 1\nfiles: [a.yml]\nimages: { a: { repository: ghcr.io/acme/a, pins: 1 } }\n";
@@ -47,7 +48,7 @@ fn defaults_are_filled_in() {
     );
     assert!(
         config.promote.supersede
-            && config.provenance.require_title
+            && config.provenance.requires_title()
             && config.provenance.branch.is_none()
     );
     assert!(
@@ -75,7 +76,7 @@ fn defaults_are_filled_in() {
         (
             smoke.network,
             smoke.timeout.as_secs(),
-            smoke.skip_when_unavailable
+            smoke.when_unavailable == WhenUnavailable::Skip
         ),
         (false, 60, false)
     );

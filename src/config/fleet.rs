@@ -1,0 +1,50 @@
+//! One set for many repositories: the block `fleet`.
+
+use super::{
+    forge::OwnerName,
+    keys::{self, block, choices},
+};
+
+block! {
+    /// The rules for the repositories of a fleet.
+    pub struct Fleet {
+        /// The repository that the images are built from, as OWNER/NAME; its history orders builds.
+        source: Option<OwnerName>,
+        /// Whether a repository's recent commits must show when its current set began
+        /// (`required`), or are enough in any case (`recent`).
+        history: FleetHistory = "required",
+        /// Whether a repository without a configuration is left out (`skip`) or a failure
+        /// (`fail`).
+        when_unconfigured: WhenUnconfigured = "skip",
+        /// Whether a repository whose own configuration has `verify`, `inventory`, a contract,
+        /// `smoke` or `outside: refuse` is refused (`refuse`), or promoted without them (`ignore`).
+        own_policy: OwnPolicy = "refuse",
+    }
+}
+
+choices! {
+    pub enum FleetHistory {
+        Required = "required",
+        Recent = "recent",
+    }
+}
+
+choices! {
+    pub enum WhenUnconfigured {
+        Skip = "skip",
+        Fail = "fail",
+    }
+}
+
+choices! {
+    pub enum OwnPolicy {
+        Refuse = "refuse",
+        Ignore = "ignore",
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        keys::defaults::<Self>()
+    }
+}

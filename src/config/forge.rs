@@ -1,0 +1,154 @@
+//! Where pull requests are opened: the block `forge`.
+
+use std::marker::PhantomData;
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    keys::{self, KeyType, block, choices},
+    reader::ErrorCollector,
+    types::{Branch, Text, TextType, text_type},
+    yaml::{Key, Node},
+};
+
+block! {
+    /// The configured forge.
+    pub struct Forge {
+        /// Which forge; `auto` derives it from the remote.
+        kind: ForgeKind = "auto",
+        /// The base URL of its API (Gitea: with /api/v1); `auto` for public forges.
+        url: Auto<ApiUrl> = "auto",
+        /// The repository as OWNER/NAME; `auto` derives it from the remote.
+        repository: Auto<OwnerName> = "auto",
+        /// The base branch of pull requests. Absent: the repository's default branch.
+        base: Option<Branch>,
+        /// Labels of pull requests.
+        labels: Vec<Text> = [],
+        /// Status contexts that must pass.
+        gates: Vec<Text> = [],
+        /// Whether a pull request is merged automatically once its gates pass.
+        auto_merge: bool = false,
+        /// How a pull request is merged; `auto`: the first method that the base and the
+        /// repository allow.
+        merge_method: MergeMethod = "auto",
+        /// Whether GitHub signs commits if the base requires signatures.
+        sign: Sign = "auto",
+        /// Workflows to start after the merge if the forge does not start them itself.
+        dispatch: Vec<Text> = [],
+        /// Branches that `branch sync` may push to. With `auto_merge`, the source and the target
+        /// of `branch promote` must be in this list or be the base branch.
+        sync_targets: Vec<Branch> = [],
+    }
+}
+
+choices! {
+    pub enum ForgeKind {
+        Auto = "auto",
+        Github = "github",
+        /// Gitea or Forgejo.
+        Gitea = "gitea",
+    }
+}
+
+choices! {
+    pub enum MergeMethod {
+        Auto = "auto",
+        Merge = "merge",
+        Squash = "squash",
+        Rebase = "rebase",
+    }
+}
+
+choices! {
+    pub enum Sign {
+        /// The forge signs commits if the base requires signatures.
+        Auto = "auto",
+        Never = "never",
+    }
+}
+
+impl Forge {
+    /// Whether pull requests wait for checks: for `gates`, or to be merged automatically.
+    pub fn waits_for_checks(&self) -> bool {
+        self.auto_merge || !self.gates.is_empty()
+    }
+}
+
+impl Default for Forge {
+    fn default() -> Self {
+        keys::defaults::<Self>()
+    }
+}
+
+/// A text, or `auto`, which is `None`.
+pub struct Auto<T>(PhantomData<T>);
+
+impl<T: TextType> KeyType for Auto<T> {
+    type Value = Option<T::Value>;
+
+    fn type_name() -> String {
+        T::NAME.to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [{"const": "auto"}, <T as TextType>::schema()]})
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
+        problems.parsed(node, |text| match text {
+            "auto" => Ok(None),
+            _ => T::parse(text).map(Some),
+        })
+    }
+}
+
+pub struct ApiUrl;
+text_type!(
+    ApiUrl => String,
+    "text",
+    {"type": "string", "pattern": "^https?://[^@?#]+$"},
+    api_url
+);
+
+fn api_url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#']) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err(format!(
+            "`{text}` is not the base URL of an API: http[s]://HOST[/PATH], without user name and query"
+        )),
+    }
+}
+
+/// A repository of a forge.
+pub struct OwnerName;
+text_type!(
+    OwnerName => String,
+    "text",
+    {"type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$"},
+    owner_name
+);
+
+fn owner_name(text: &str) -> Result<String, String> {
+    if is_owner_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not OWNER/NAME"))
+    }
+}
+
+/// Whether a text is `OWNER/NAME`.
+pub fn is_owner_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    text.split_once('/')
+        .is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}

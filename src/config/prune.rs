@@ -1,0 +1,73 @@
+//! The deletion of old versions: the block `prune`.
+
+use std::time::Duration;
+
+use super::{
+    keys::{block, choices, refined_type},
+    reader::ErrorCollector,
+    types::{Branch, Remote, Variable},
+    yaml::Node,
+};
+
+block! {
+    /// The versions of images that may be deleted.
+    pub struct Prune {
+        /// How versions are listed and deleted; `auto` uses GitHub's packages API (`ghcr`) for
+        /// `ghcr.io`, unless `sources` redirects it and `forge` is absent, and the distribution API
+        /// (`registry`) for every other registry.
+        backend: PruneBackend = "auto",
+        /// A regular expression that every tag of a candidate must match.
+        tags: regex::Regex = "^pending-",
+        /// Minimum age of a candidate.
+        older_than: Duration = "14d",
+        /// Maximum number of candidates of an image; with more, nothing is deleted.
+        limit: usize = 50,
+        /// Regular expressions; a version with a tag that matches one is kept.
+        protect: Vec<regex::Regex> = ["^[0-9a-f]{40}$"],
+        /// Whether versions without any tag are candidates.
+        untagged: bool = false,
+        /// Other repositories that pin the images; every digest that they name or ever pinned is
+        /// kept.
+        also_pinned_in: Vec<AlsoPinned> = [],
+    }
+}
+
+block! {
+    /// Another repository that pins images.
+    #[derive(PartialEq, Eq)]
+    pub struct AlsoPinned {
+        /// The other repository: a URL without a password, or a path.
+        repository: Remote,
+        /// The branches that count. Absent: every branch, and the files of every tag.
+        branches: Option<Branches>,
+        /// The environment variable that contains the token for it; a forge token's name,
+        /// `ACTIONS_*` and `DOCKER_AUTH_CONFIG` are refused.
+        token_env: Option<Variable>,
+    }
+}
+
+choices! {
+    pub enum PruneBackend {
+        /// The backend depends on the registry's host.
+        Auto = "auto",
+        /// GitHub's packages API.
+        Ghcr = "ghcr",
+        /// The OCI distribution API.
+        Registry = "registry",
+    }
+}
+
+/// At least one branch.
+pub struct Branches;
+refined_type!(Branches => Vec<Branch>, {"minItems": 1}, check_branches);
+
+fn check_branches(branches: &[String], node: &Node, problems: &ErrorCollector) -> bool {
+    if branches.is_empty() {
+        problems.report_hint(
+            node.span,
+            "the list of branches is empty",
+            "leave `branches` out for every branch",
+        );
+    }
+    !branches.is_empty()
+}

@@ -1,0 +1,373 @@
+//! Typed reading of a YAML tree: every problem is collected with its place, and reading continues.
+//!
+//! A reader returns `None` after it has reported a problem, so a block is complete if and only if
+//! no problem was collected.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Display,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value as Json;
+
+use super::{
+    keys::{KeyType, default_node},
+    path::Globs,
+    yaml::{Key, Node, Value},
+};
+use crate::{
+    code::Code,
+    error::{Class, Error, Place, SourceText, Span},
+};
+
+/// Collects the problems of one file.
+pub struct ErrorCollector {
+    source: SourceText,
+    code: Code,
+    problems: RefCell<Vec<Error>>,
+    /// Whether messages may quote the text.
+    is_quoted: bool,
+    /// The number of globs in the lists that were read.
+    globs: Cell<usize>,
+    is_past: bool,
+    root: PathBuf,
+}
+
+/// The maximum number of globs in a list.
+const GLOBS_OF_LIST: usize = 1_000;
+/// The maximum number of globs in all lists together. Each path of a repository is compared with
+/// each glob, so lists in many blocks would take as long as one long list.
+const GLOBS_OF_FILE: usize = 5_000;
+
+impl ErrorCollector {
+    /// A collector for the file `source`, whose problems have `code`.
+    pub fn new(source: SourceText, code: Code) -> Self {
+        Self {
+            source,
+            code,
+            problems: RefCell::default(),
+            is_quoted: true,
+            globs: Cell::new(0),
+            is_past: false,
+            root: PathBuf::new(),
+        }
+    }
+
+    /// For a file that a configuration refers to: messages quote nothing of its text.
+    #[must_use]
+    pub fn unquoted(self) -> Self {
+        Self {
+            is_quoted: false,
+            ..self
+        }
+    }
+
+    /// For a configuration from history: it passes no variables on, so their names are not
+    /// restricted.
+    #[must_use]
+    pub(super) fn past(self) -> Self {
+        Self {
+            is_past: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_past(&self) -> bool {
+        self.is_past
+    }
+
+    /// For a configuration whose paths are relative to `root`.
+    #[must_use]
+    pub(super) fn with_root(self, root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            ..self
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn source(&self) -> &SourceText {
+        &self.source
+    }
+
+    /// Parses the whole text; `None` if it is malformed or empty.
+    pub fn tree(&self) -> Option<Node> {
+        let (root, errors) = super::yaml::parse(&self.source.text);
+        for error in errors {
+            let message = if self.is_quoted {
+                error.message
+            } else {
+                error.unquoted
+            };
+            self.report(error.span, message);
+        }
+        root.filter(|root| !root.is_null())
+    }
+
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
+    /// The collected problems, in the order of the file.
+    pub fn into_problems(self) -> Vec<Error> {
+        let mut errors = self.problems.into_inner();
+        errors.sort_by_key(|error| error.place.as_ref().map_or(0, |place| place.span.start));
+        errors
+    }
+
+    /// A place in this file.
+    pub fn place(&self, span: Span, label: &str) -> Place {
+        Place {
+            source: self.source.clone(),
+            span,
+            label: label.to_owned(),
+            quoted: self.is_quoted,
+        }
+    }
+
+    pub(super) fn report(&self, span: Span, message: impl Into<String>) {
+        let error = Error::new(Class::Input, self.code, message).at(self.place(span, ""));
+        self.problems.borrow_mut().push(error);
+    }
+
+    pub(super) fn report_hint(
+        &self,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let error = Error::new(Class::Input, self.code, message).at(self.place(span, ""));
+        self.problems.borrow_mut().push(error.help(hint));
+    }
+
+    pub(super) fn entries<'n>(&self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
+        match &node.value {
+            Value::Map(entries) => Some(entries),
+            _ => self.expected(node, "a mapping of keys to values"),
+        }
+    }
+
+    /// The fields of the mapping that is the value of `key`.
+    pub(super) fn fields<'n>(&'n self, key: &'n Key, node: &'n Node) -> Option<Fields<'n>> {
+        Some(Fields {
+            problems: self,
+            key,
+            span: node.span,
+            entries: self.entries(node)?,
+            known: RefCell::default(),
+        })
+    }
+
+    pub(super) fn list<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
+        match &node.value {
+            Value::List(items) => Some(items),
+            _ => self.expected(node, "a list"),
+        }
+    }
+
+    /// A scalar's text; a number is accepted as a string, null is not.
+    pub(super) fn string<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar { text, .. } if !node.is_null() => Some(text),
+            _ => self.expected(node, "a string"),
+        }
+    }
+
+    fn nonempty<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        let text = self.string(node)?;
+        if text.is_empty() {
+            self.expected(node, "a nonempty string")
+        } else {
+            Some(text)
+        }
+    }
+
+    /// Exactly `true` or `false`, unquoted.
+    pub(super) fn boolean(&self, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Scalar { text, plain: true } if text == "true" => Some(true),
+            Value::Scalar { text, plain: true } if text == "false" => Some(false),
+            _ => self.expected(node, "`true` or `false`"),
+        }
+    }
+
+    /// A decimal whole number, unquoted, up to a million.
+    pub(super) fn number(&self, node: &Node) -> Option<usize> {
+        match &node.value {
+            Value::Scalar { text, plain: true }
+                if text.bytes().all(|b| b.is_ascii_digit())
+                    && (text == "0" || !text.starts_with('0')) =>
+            {
+                match text.parse() {
+                    Ok(number) if number <= 1_000_000 => Some(number),
+                    _ => self.expected(node, "a whole number up to 1000000"),
+                }
+            }
+            Value::Scalar { plain: false, .. } => self.expected(node, "an unquoted whole number"),
+            _ => self.expected(node, "a whole number"),
+        }
+    }
+
+    /// Parses a nonempty scalar.
+    pub(super) fn parsed<T, E: Display>(
+        &self,
+        node: &Node,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(self.nonempty(node)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.report(node.span, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A list of globs. Every malformed one is reported.
+    pub(super) fn globs(&self, node: &Node) -> Option<Globs> {
+        let mut globs = Globs::default();
+        let mut is_well_formed = true;
+        for item in self.glob_items(node)? {
+            let parsed = self.parsed(item, |text| globs.add(text, item.span));
+            is_well_formed &= parsed.is_some();
+        }
+        is_well_formed.then_some(globs)
+    }
+
+    /// The items of a list of globs, whose number is limited.
+    pub(super) fn glob_items<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
+        let items = self.list(node)?;
+        let total = self.globs.get() + items.len();
+        self.globs.set(total);
+        let (found, most, scope) = if items.len() > GLOBS_OF_LIST {
+            (items.len(), GLOBS_OF_LIST, "a list")
+        } else if total > GLOBS_OF_FILE {
+            (total, GLOBS_OF_FILE, "all lists together")
+        } else {
+            return Some(items);
+        };
+        self.report_hint(
+            node.span,
+            format!("found {found} globs; the maximum in {scope} is {most}"),
+            "combine globs with `*`, `**` and `{a,b}`",
+        );
+        None
+    }
+
+    /// One of the named values.
+    pub(super) fn choice<T: Copy>(&self, node: &Node, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.string(node)?;
+        let found = choices.iter().find(|(name, _)| *name == text);
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let message = format!("expected one of {}, found `{text}`", quoted(&names));
+            self.report(node.span, message);
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    pub(super) fn expected<T>(&self, node: &Node, expected: &str) -> Option<T> {
+        let found = match &node.value {
+            Value::Map(_) => "a mapping".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Scalar { .. } if node.is_null() => "nothing".to_owned(),
+            Value::Scalar { text, .. } if text.is_empty() => "an empty string".to_owned(),
+            Value::Scalar { plain: false, .. } => "a quoted string".to_owned(),
+            Value::Scalar { text, .. } => format!("`{text}`"),
+        };
+        self.report(node.span, format!("expected {expected}, found {found}"));
+        None
+    }
+}
+
+/// The entries of a mapping with fixed keys. [`Fields::report_unknown`] reports those that were not
+/// read.
+pub struct Fields<'n> {
+    pub(super) problems: &'n ErrorCollector,
+    /// The key of the mapping.
+    pub(super) key: &'n Key,
+    pub(super) span: Span,
+    entries: &'n [(Key, Node)],
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'n> Fields<'n> {
+    /// The entry of `key`.
+    pub(super) fn entry(&self, key: &str) -> Option<&'n (Key, Node)> {
+        self.entries.iter().find(|(name, _)| name.text == key)
+    }
+
+    /// The value of `key`, unread.
+    pub(super) fn node(&self, key: &str) -> Option<&'n Node> {
+        self.entry(key).map(|(_, node)| node)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Reads the value of `key` or its default; `None` after a problem was reported.
+    pub(super) fn read<T: KeyType>(
+        &self,
+        key: &'static str,
+        default: Option<Json>,
+    ) -> Option<T::Value> {
+        self.known.borrow_mut().push(key);
+        if let Some((key, node)) = self.entry(key) {
+            return T::read(key, node, self.problems);
+        }
+        if let Some(default) = default {
+            return T::read(self.key, &default_node(&default, self.span), self.problems);
+        }
+        let absent = T::absent();
+        if absent.is_none() {
+            self.report_missing(key);
+        }
+        absent
+    }
+
+    pub(super) fn report_missing(&self, key: &str) {
+        self.report(format!("the key `{key}` is missing"));
+    }
+
+    /// Reports a problem of several keys at the start of the mapping.
+    pub(super) fn report(&self, message: impl Into<String>) {
+        let start = self.span.start;
+        self.problems.report(Span { start, end: start }, message);
+    }
+
+    /// Reports every key that was not read.
+    pub(super) fn report_unknown(&self) {
+        let known = self.known.borrow();
+        for (key, _) in self.entries {
+            if known.contains(&key.text.as_str()) {
+                continue;
+            }
+            let hint = match nearest(&key.text, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys: {}", quoted(&known)),
+            };
+            let message = format!("unknown key `{}`", key.text);
+            self.problems.report_hint(key.span, message, hint);
+        }
+    }
+}
+
+/// The known word that `word` probably misspells.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    similar::get_close_matches(word, known, 1, 0.7)
+        .first()
+        .copied()
+}
+
+fn quoted(names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

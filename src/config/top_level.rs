@@ -1,0 +1,569 @@
+//! The whole configuration: its keys, with their defaults filled in, and rules of several blocks.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    fleet::Fleet,
+    forge::Forge,
+    freshness::Freshness,
+    images::{self, Image, ImageInventory},
+    inventory::Inventory,
+    keys::{self, ByName, KeyType, block, choices, merged, refined_type},
+    operation::Operation,
+    path::{Globs, RelPath},
+    places::{self, CommentPolicy, PinPlace},
+    prune::Prune,
+    reader::{ErrorCollector, Fields},
+    smoke::Smoke,
+    sources::{Mapping, Prefix, Where, is_host},
+    template::Template,
+    types::{Branch, BranchTemplate, TagTemplate, Text, TitleTemplate, line_schema, text_type},
+    verify::{self, Verify},
+    yaml::{Key, Node},
+};
+use crate::{
+    code::Code,
+    error::{Error, Place, SourceText, Span},
+    oci::{Pattern, Revision},
+    untrusted::plain,
+};
+
+block! {
+    /// A configuration.
+    pub struct Config {
+        /// The version of this format.
+        version: Version,
+        /// The set's name, in titles.
+        name: Name = "images",
+        /// Required unless `fleet` is set, or `places` exist and each has its own `files`. Globs of
+        /// the files that are scanned. `*` and `?` stay within a directory, `**` crosses
+        /// directories, dot files match; a glob that begins with `!` excludes. A glob that matches
+        /// no file is an error. A match that is a symbolic link is refused.
+        files: Files,
+        /// Whether files that git ignores and does not track are scanned too: `include`, or
+        /// `exclude`.
+        files_ignored: IgnoredFiles = "exclude",
+        /// The comment after a digest: left unchanged (`keep`), or its single word is replaced with
+        /// the new tag (`tag`). After a whole reference only a word is replaced that has the shape
+        /// of `revision.tag`; for split pins, `places.*.comment` overrides.
+        comments: CommentPolicy = "keep",
+        /// What to do about an image pinned outside the counted pins, or a pinned digest on its
+        /// own, in any tracked file: `warn`, `refuse`, or `ignore`.
+        outside: OutsidePolicy = "warn",
+        /// Globs of files where both are expected, such as changelogs and lock files.
+        outside_ignore: Globs = [],
+        /// Where repositories are read from, by prefix of their name; the longest matching prefix
+        /// wins. Without a match, the registry in the repository name is used.
+        sources: Sources = {},
+        /// Token servers on another host that may receive a registry's credentials: registry to
+        /// token server, each a host with an optional port. Docker Hub's is built in.
+        realms: Realms = {},
+        /// Where split pins are: digests that are written apart from their repository. The key is
+        /// the place's name.
+        places: ByName<PinPlace> = {},
+        /// The form of a revision, and where an image records it.
+        revision: Revisions = {},
+        /// The images of the set, by the names that messages, options and documents use. At least
+        /// one must be pinned, and repositories must be distinct.
+        images: ByName<Image>,
+        /// What reports show.
+        report: Report = {},
+        /// What an image must contain. Absent: contents are not checked.
+        inventory: Option<Inventory>,
+        /// A command that must succeed in each image. Absent: nothing runs.
+        smoke: Option<Smoke>,
+        /// The signatures and attestations that every image must carry. Absent: none are looked
+        /// for.
+        verify: Option<Verify>,
+        /// What proves that a set was promoted.
+        provenance: Provenance = {},
+        /// How promotes are named.
+        promote: Promote = {},
+        /// How rollbacks are named.
+        rollback: Rollback = {},
+        /// Which versions of the images may be deleted. Absent: none.
+        prune: Option<Prune>,
+        /// References to other repositories, pinned in files, that should stay up to date.
+        freshness: Vec<Freshness> = [],
+        /// Where pull requests are opened. Absent: nowhere.
+        forge: Option<Forge>,
+        /// What holds for the repositories of a fleet. With it, `files` and `images.*.pins` may be
+        /// absent: each repository declares its own.
+        fleet: Option<Fleet>,
+    }
+    with |fields| {
+        /// The directory that every path is relative to.
+        root: PathBuf = fields.problems.root().to_owned(),
+        /// The text of the file, for places in it.
+        source: SourceText = fields.problems.source().clone(),
+        /// The name of the file, which is in the root.
+        file: String = file_name(fields.problems.source()),
+        /// All files that are scanned: those of `files` and of every place.
+        scanned: Globs = places::scanned(&files, &places),
+    }
+    rules |fields| {
+        let names = images.iter().flatten().map(|image| image.name.as_str());
+        let names: Vec<_> = names.collect();
+        check_files(fields);
+        images::check(images.as_deref(), fields.has("fleet"), fields);
+        if let Some(places) = &places {
+            if images.is_some() {
+                places::check_images(fields.problems, places, &names);
+            }
+            if !fields.has("fleet") && !fields.has("files") {
+                places::check_files(fields.problems, places);
+            }
+        }
+        if let (Some(Some(verify)), Some(node)) = (&verify, fields.node("verify")) {
+            verify::check_images(fields.problems, node.span, verify, &names);
+        }
+    }
+}
+
+block! {
+    /// The form of a revision, and its place in an image.
+    pub struct Revisions {
+        /// A regular expression for the whole revision.
+        pattern: Pattern = "[0-9a-f]{40}",
+        /// The tag of a revision.
+        tag: TagTemplate = "{revision}",
+        /// The label that must name the revision on every platform.
+        label: Text = "org.opencontainers.image.revision",
+    }
+}
+
+block! {
+    /// The contents of reports.
+    pub struct Report {
+        /// Labels shown for each image, in this order.
+        labels: Vec<Text> = [],
+        /// A Jinja template for the pull request body; its variables are the fields of
+        /// repin.plan/1.
+        template: Option<RelPath>,
+    }
+}
+
+block! {
+    /// The evidence that a set was promoted.
+    pub struct Provenance {
+        /// The remote-tracking branch whose history counts. Absent: `forge.base`, otherwise the
+        /// remote's default branch.
+        branch: Option<Branch>,
+        /// `content`: a commit pins the digests of the set. `title`: its title or trailer also
+        /// records the promotion.
+        require: RequiredEvidence = ["title", "content"],
+    }
+}
+
+block! {
+    /// The names of promotions on the forge.
+    pub struct Promote {
+        /// The branch of the pull request.
+        branch: BranchTemplate = "auto/runtime-promote-{revision}",
+        /// The title of commit and pull request; may also contain `{name}`.
+        title: TitleTemplate = "promote: {name} @{revision}",
+        /// Whether a newer promote closes the pull request of an older one.
+        supersede: bool = true,
+    }
+}
+
+block! {
+    /// The names of rollbacks on the forge.
+    pub struct Rollback {
+        /// The branch of the pull request.
+        branch: BranchTemplate = "auto/runtime-rollback-{revision}",
+        /// The title of commit and pull request; may also contain `{name}`.
+        title: TitleTemplate = "rollback: {name} @{revision}",
+    }
+}
+
+choices! {
+    pub enum IgnoredFiles {
+        Exclude = "exclude",
+        Include = "include",
+    }
+}
+
+choices! {
+    /// The verdict on digests in the tree that belong to no pin.
+    pub enum OutsidePolicy {
+        Warn = "warn",
+        Refuse = "refuse",
+        /// The tree is not searched.
+        Ignore = "ignore",
+    }
+}
+
+choices! {
+    pub enum Evidence {
+        Title = "title",
+        Content = "content",
+    }
+}
+
+impl Revisions {
+    /// The revision in a tag, if the tag has the form of one.
+    pub fn of_tag(&self, tag: &str) -> Option<Revision> {
+        let revision = self.tag.revision_in(tag, "")?;
+        self.pattern.revision(revision).ok()
+    }
+}
+
+impl Provenance {
+    /// Whether a commit's title or trailer must record the promotion, in addition to its content.
+    pub fn requires_title(&self) -> bool {
+        self.require.contains(&Evidence::Title)
+    }
+}
+
+/// The names of one kind of change.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeNames<'c> {
+    pub branch: &'c Template,
+    /// The title of the commit and of the pull request.
+    pub title: &'c Template,
+}
+
+/// Reads a configuration from its text; the errors are all problems that can be found.
+pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
+    read(ErrorCollector::new(source.clone(), Code::CONFIG).with_root(root))
+}
+
+/// Reads a configuration from history, for its files and pins: it passes no variables on, so their
+/// names are not restricted.
+pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
+    let problems = ErrorCollector::new(source.clone(), Code::CONFIG);
+    read(problems.with_root(root).past())
+}
+
+fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
+    let tree = problems.tree();
+    let span = Span { start: 0, end: 0 };
+    if tree.is_none() && !problems.has_problems() {
+        problems.report(span, "the configuration is empty");
+    }
+    let text = String::new();
+    let config = tree.and_then(|tree| Config::read(&Key { span, text }, &tree, &problems));
+    let errors = problems.into_problems();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(errors),
+    }
+}
+
+/// The JSON schema of a configuration.
+pub fn schema() -> Json {
+    let rules = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "repin.yaml",
+        "description": "The configuration of repin. Its directory is the root: every path in it \
+            is relative to the root and stays beneath it.",
+        "if": {"not": {"required": ["fleet"]}},
+        "then": {
+            "properties": {"images": {"additionalProperties": {"required": ["pins"]}}},
+            "if": {"not": {"required": ["files"]}},
+            "then": {
+                "required": ["places"],
+                "properties": {
+                    "places": {"minProperties": 1, "additionalProperties": {"required": ["files"]}},
+                },
+            },
+        },
+    });
+    let mut schema = merged(Config::schema(), &rules);
+    schema["properties"]["images"]["minProperties"] = json!(1);
+    schema["properties"]["places"]["allOf"] = json!([places::kinds_schema()]);
+    schema
+}
+
+/// The rows of docs/configuration.md, each with the path of its key.
+pub fn reference() -> Vec<(String, String)> {
+    keys::reference::<Config>()
+}
+
+/// Reports that `files` is missing; the repositories of a fleet and places can have their own.
+fn check_files(fields: &Fields<'_>) {
+    if !["files", "fleet", "places"]
+        .iter()
+        .any(|key| fields.has(key))
+    {
+        fields.report_missing("files");
+    }
+}
+
+/// The last part of the path in messages.
+fn file_name(source: &SourceText) -> String {
+    let name = Path::new(&source.name)
+        .file_name()
+        .and_then(|name| name.to_str());
+    name.unwrap_or(super::FILE_NAME).to_owned()
+}
+
+/// The version of the format.
+pub struct Version;
+
+impl KeyType for Version {
+    type Value = usize;
+
+    fn type_name() -> String {
+        "`1`".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"const": 1})
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<usize> {
+        let version = problems.number(node)?;
+        if version != 1 {
+            let message =
+                format!("version {version} is not supported: this release reads version 1");
+            problems.report(node.span, message);
+            return None;
+        }
+        Some(version)
+    }
+}
+
+/// The name of a set.
+pub struct Name;
+text_type!(Name => String, "text on one line", (line_schema()), name);
+
+fn name(text: &str) -> Result<String, &'static str> {
+    if text.contains(char::is_control) {
+        Err("the name contains a control character: it must be one line of text")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+text_type!(
+    Pattern => Pattern,
+    "regular expression",
+    {"type": "string", "minLength": 1},
+    Pattern::parse
+);
+
+/// The scanned files.
+pub struct Files;
+refined_type!(Files => Globs, {"minItems": 1}, check_globs, absent: Globs::default());
+
+fn check_globs(files: &Globs, node: &Node, problems: &ErrorCollector) -> bool {
+    let is_empty = files.included().is_empty();
+    if is_empty {
+        problems.report(node.span, "`files` is empty, so no pin can be found");
+    }
+    !is_empty
+}
+
+/// Evidence of a promotion, which includes its content.
+pub struct RequiredEvidence;
+refined_type!(
+    RequiredEvidence => Vec<Evidence>,
+    {"contains": {"const": "content"}},
+    check_evidence
+);
+
+fn check_evidence(evidence: &[Evidence], node: &Node, problems: &ErrorCollector) -> bool {
+    let has_content = evidence.contains(&Evidence::Content);
+    if !has_content {
+        problems.report_hint(
+            node.span,
+            "`content` is required: a title alone proves nothing",
+            "write [title, content] or [content]",
+        );
+    }
+    has_content
+}
+
+/// The schema of a mapping whose keys are registries or prefixes of repositories.
+fn by_registry_schema(description: &str, pattern: &str) -> Json {
+    json!({
+        "type": "object",
+        "propertyNames": {"minLength": 1, "maxLength": 255},
+        "additionalProperties": {
+            "description": description,
+            "type": "string",
+            "pattern": pattern,
+        },
+    })
+}
+
+/// Other locations of repositories.
+pub struct Sources;
+
+impl KeyType for Sources {
+    type Value = Vec<Mapping>;
+
+    fn type_name() -> String {
+        "mapping by name".to_owned()
+    }
+
+    fn schema() -> Json {
+        by_registry_schema(
+            "`oci:DIR` for OCI image layouts beneath a directory under the root, or \
+             `http[s]://HOST[:PORT][/PATH]` for a registry.",
+            r"^(oci:.+|https?://[^@?#%\\\s/][^@?#%\\\s]*)$",
+        )
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Vec<Mapping>> {
+        let place = |text: &str| source(text, problems.root());
+        let pairs = read_pairs(node, problems, Prefix::parse, place)?.into_iter();
+        let mapping = |(prefix, place)| Mapping { prefix, place };
+        Some(pairs.map(mapping).collect())
+    }
+}
+
+/// Reads a mapping whose keys and values are texts.
+fn read_pairs<K, V, E: Display>(
+    node: &Node,
+    problems: &ErrorCollector,
+    parse_key: impl Fn(&str) -> Result<K, E>,
+    parse_value: impl Fn(&str) -> Result<V, String>,
+) -> Option<Vec<(K, V)>> {
+    let mut pairs = Vec::new();
+    for (key, node) in problems.entries(node)? {
+        let key = match parse_key(&key.text) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                problems.report(key.span, error.to_string());
+                None
+            }
+        };
+        pairs.push(key.zip(problems.parsed(node, &parse_value)));
+    }
+    pairs.into_iter().collect()
+}
+
+/// A source of the configuration, whose directories are beneath `root`.
+fn source(text: &str, root: &Path) -> Result<Where, String> {
+    match text.strip_prefix("oci:") {
+        Some(".") => Ok(Where::Layouts(root.to_owned())),
+        Some(directory) => RelPath::parse(directory)
+            .map(|path| Where::Layouts(root.join(path.as_path())))
+            .map_err(|error| error.to_string()),
+        None => Where::parse(text, root).map_err(|error| error.to_string()),
+    }
+}
+
+/// Token servers by registry.
+pub struct Realms;
+
+impl KeyType for Realms {
+    type Value = BTreeMap<String, String>;
+
+    fn type_name() -> String {
+        "mapping by name".to_owned()
+    }
+
+    fn schema() -> Json {
+        by_registry_schema("The token server's host.", r"^[A-Za-z0-9.:\[\]-]+$")
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
+        let realms = read_pairs(node, problems, host, host)?;
+        Some(realms.into_iter().collect())
+    }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if is_host(text) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "`{}` is not a host name with an optional port",
+            plain(text)
+        ))
+    }
+}
+
+impl Config {
+    /// The names of the branch and the commit of an operation.
+    pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
+        let (branch, title) = match operation {
+            Operation::Promotion => (&self.promote.branch, &self.promote.title),
+            Operation::Rollback => (&self.rollback.branch, &self.rollback.title),
+        };
+        ChangeNames { branch, title }
+    }
+
+    /// The configured forge, or the defaults.
+    pub fn forge_or_default(&self) -> Forge {
+        self.forge.clone().unwrap_or_default()
+    }
+
+    /// Refuses the configuration of a fleet that leaves files and counts to its repositories.
+    pub fn counts_pins(&self) -> Result<(), Error> {
+        let no_files = self.scanned.included().is_empty();
+        if !no_files && self.images.iter().any(|image| image.pins > 0) {
+            return Ok(());
+        }
+        let lacks = if no_files {
+            "`files`"
+        } else {
+            "`pins` of any image"
+        };
+        let message = format!(
+            "{} describes a fleet and lacks {lacks}: this command works on one repository",
+            self.file
+        );
+        let hint = "use `repin set` with a fleet's configuration, or run this command with the configuration of one of its repositories";
+        Err(Error::input(Code::CONFIG, message).help(hint))
+    }
+
+    /// The names of the images, in the order of the configuration.
+    pub fn image_names(&self) -> Vec<&str> {
+        let names = self.images.iter().map(|image| image.name.as_str());
+        names.collect()
+    }
+
+    /// The policy for comments of a place.
+    pub fn comment_policy(&self, place: &PinPlace) -> CommentPolicy {
+        place.comment.unwrap_or(self.comments)
+    }
+
+    /// The inventory of an image.
+    pub fn inventory_of<'c>(&'c self, image: &'c Image) -> Option<&'c Inventory> {
+        match &image.inventory {
+            ImageInventory::OfSet => self.inventory.as_ref(),
+            ImageInventory::None => None,
+            ImageInventory::Own(own) => Some(own),
+        }
+    }
+
+    /// The image called `name`.
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.name == name)
+    }
+
+    /// The name of the configuration file, which is in the root.
+    pub fn file_name(&self) -> &str {
+        &self.file
+    }
+
+    /// The place of the number of pins of the image called `name`: line and column, from 1.
+    pub fn count_at(&self, name: &str) -> Option<(usize, usize)> {
+        let image = self.image(name)?;
+        Some(self.place(image.pins_at, "").line_column())
+    }
+
+    /// A place in the configuration file.
+    pub fn place(&self, span: Span, label: &str) -> Place {
+        Place {
+            source: self.source.clone(),
+            span,
+            label: label.to_owned(),
+            quoted: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

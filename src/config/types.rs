@@ -1,0 +1,358 @@
+//! The types of values that several blocks of the configuration have.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    duration,
+    keys::KeyType,
+    path::{Glob, Globs, RelPath},
+    reader::ErrorCollector,
+    template::{self, Template, TemplateError},
+    yaml::{Key, Node},
+};
+use crate::oci::{PatternError, Repository};
+
+/// A type of values that are written as one nonempty text.
+pub trait TextType {
+    type Value;
+    /// The name of the type in the reference.
+    const NAME: &'static str;
+
+    fn schema() -> Json;
+
+    fn parse(text: &str) -> Result<Self::Value, String>;
+}
+
+impl<T: TextType> KeyType for T {
+    type Value = T::Value;
+
+    fn type_name() -> String {
+        T::NAME.to_owned()
+    }
+
+    fn schema() -> Json {
+        <T as TextType>::schema()
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
+        problems.parsed(node, T::parse)
+    }
+}
+
+/// Makes `$type` a type of texts: its value, its name in the reference, its schema and its parser.
+macro_rules! text_type {
+    ($type:ty => $value:ty, $name:literal, $schema:tt, $parse:expr) => {
+        impl $crate::config::types::TextType for $type {
+            type Value = $value;
+            const NAME: &'static str = $name;
+
+            fn schema() -> serde_json::Value {
+                serde_json::json!($schema)
+            }
+
+            fn parse(text: &str) -> Result<$value, String> {
+                $parse(text).map_err(|error| error.to_string())
+            }
+        }
+    };
+}
+pub(super) use text_type;
+
+/// Any text.
+pub struct Text;
+text_type!(Text => String, "text", {"type": "string", "minLength": 1}, any_text);
+
+pub(super) fn any_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// A branch, by git's rules for names.
+pub struct Branch;
+text_type!(Branch => String, "branch", {
+    "type": "string",
+    "minLength": 1,
+    "pattern": "^[^-]",
+    "not": {"pattern": r"[\u0000-\u0020\u007f~^:?*\[\\]|\.\.|@\{|//|/$|^/"},
+}, branch);
+
+fn branch(text: &str) -> Result<String, TemplateError> {
+    template::check_branch(text)?;
+    Ok(text.to_owned())
+}
+
+/// A path beneath the root.
+pub(super) fn path_schema() -> Json {
+    json!({
+        "type": "string",
+        "minLength": 1,
+        "allOf": [{"not": {"pattern": "^/"}}, {"not": {"pattern": r"(^|/)\.\.(/|$)"}}],
+    })
+}
+
+text_type!(RelPath => RelPath, "path", (path_schema()), RelPath::parse);
+
+text_type!(Repository => Repository, "repository", {
+    "type": "string",
+    "maxLength": 255,
+    "pattern": r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$",
+}, Repository::parse);
+
+text_type!(
+    Duration => Duration,
+    "duration",
+    {"type": "string", "pattern": "^[0-9]+[dhms]$"},
+    duration::parse
+);
+
+text_type!(
+    regex::Regex => regex::Regex,
+    "regular expression",
+    {"type": "string", "minLength": 1},
+    regex
+);
+
+fn regex(text: &str) -> Result<regex::Regex, PatternError> {
+    regex::Regex::new(text).map_err(|error| PatternError::new(&error))
+}
+
+/// A place in a YAML or JSON file (RFC 6901).
+pub struct Pointer;
+text_type!(Pointer => String, "JSON pointer", {"type": "string", "pattern": "^/"}, pointer);
+
+fn pointer(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is not a JSON pointer (RFC 6901): it must start with `/`"
+        ))
+    }
+}
+
+/// A git remote, without a password.
+pub struct Remote;
+text_type!(
+    Remote => String,
+    "text",
+    {"type": "string", "minLength": 1, "pattern": "^[^-]"},
+    remote
+);
+
+fn remote(text: &str) -> Result<String, &'static str> {
+    let after_scheme = text.split_once("://").map(|(_, rest)| rest);
+    let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
+    if authority.is_some_and(|a| a.contains('@') && a.contains(':')) {
+        return Err("the URL must not contain a password: name a variable in `token_env`");
+    }
+    if text.starts_with('-') || text.contains(char::is_control) || text.contains("::") {
+        return Err("neither a URL nor a path");
+    }
+    Ok(text.to_owned())
+}
+
+/// The schema of a text on one line.
+pub(super) fn line_schema() -> Json {
+    json!({"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f]*$"})
+}
+
+fn template_schema() -> Json {
+    json!({"type": "string", "pattern": r"\{revision\}", "allOf": [line_schema()]})
+}
+
+/// The tag of a revision.
+pub struct TagTemplate;
+text_type!(
+    TagTemplate => Template,
+    "text with `{revision}`",
+    (template_schema()),
+    tag_template
+);
+
+fn tag_template(text: &str) -> Result<Template, TemplateError> {
+    Template::parse(text, false)
+}
+
+/// The branch of a change.
+pub struct BranchTemplate;
+text_type!(
+    BranchTemplate => Template,
+    "text with `{revision}`",
+    (template_schema()),
+    Template::branch
+);
+
+/// The title of a change.
+pub struct TitleTemplate;
+text_type!(
+    TitleTemplate => Template,
+    "text with `{revision}`",
+    (template_schema()),
+    title_template
+);
+
+fn title_template(text: &str) -> Result<Template, TemplateError> {
+    Template::parse(text, true)
+}
+
+impl KeyType for bool {
+    type Value = bool;
+
+    fn type_name() -> String {
+        "`true` or `false`".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "boolean"})
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<bool> {
+        problems.boolean(node)
+    }
+}
+
+impl KeyType for usize {
+    type Value = usize;
+
+    fn type_name() -> String {
+        "whole number, up to 1000000".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "integer", "minimum": 0, "maximum": 1_000_000})
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<usize> {
+        problems.number(node)
+    }
+}
+
+fn globs_schema() -> Json {
+    let mut glob = path_schema();
+    glob["maxLength"] = json!(4096);
+    json!({"type": "array", "maxItems": 1000, "items": glob})
+}
+
+/// Globs of which those that begin with `!` exclude.
+impl KeyType for Globs {
+    type Value = Globs;
+
+    fn type_name() -> String {
+        "list of globs".to_owned()
+    }
+
+    fn schema() -> Json {
+        globs_schema()
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Globs> {
+        problems.globs(node)
+    }
+}
+
+/// Globs that are used one by one.
+pub struct GlobList;
+
+impl KeyType for GlobList {
+    type Value = Vec<Glob>;
+
+    fn type_name() -> String {
+        Globs::type_name()
+    }
+
+    fn schema() -> Json {
+        globs_schema()
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Vec<Glob>> {
+        let items = problems.glob_items(node)?.iter();
+        let globs: Vec<_> = items
+            .map(|item| problems.parsed(item, Glob::parse))
+            .collect();
+        globs.into_iter().collect()
+    }
+}
+
+/// The schema of the name of an image or a place.
+pub(super) fn name_schema() -> Json {
+    json!({"pattern": "^[A-Za-z0-9._][A-Za-z0-9._-]*$"})
+}
+
+/// Whether a text can name an image or a place.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
+}
+
+/// The variables with a token for the forge (docs/forges.md, "Token"), each with the one for a file.
+pub const FORGE_TOKENS: [[&str; 2]; 4] = [
+    ["REPIN_FORGE_TOKEN", "REPIN_FORGE_TOKEN_FILE"],
+    ["GITHUB_TOKEN", "GITHUB_TOKEN_FILE"],
+    ["GH_TOKEN", "GH_TOKEN_FILE"],
+    ["GITEA_TOKEN", "GITEA_TOKEN_FILE"],
+];
+
+/// The variables with the credentials of the job: a configuration cannot pass them on, and child
+/// processes that need none do not receive them.
+pub fn job_secrets() -> impl Iterator<Item = &'static str> {
+    FORGE_TOKENS.into_iter().flatten().chain([
+        "FORGEJO_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_RUNTIME_TOKEN",
+        "CI_JOB_TOKEN",
+        "DOCKER_AUTH_CONFIG",
+    ])
+}
+
+/// The name of a variable whose value is passed to another repository's server or to a container.
+/// An author of the configuration must not receive the job's own credentials.
+pub struct Variable;
+
+impl KeyType for Variable {
+    type Value = String;
+
+    fn type_name() -> String {
+        "name of a variable".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<String> {
+        problems.parsed(node, |text| {
+            // A configuration from history passes nothing on.
+            if !problems.is_past() {
+                check_secret(text)?;
+            }
+            variable(text)
+        })
+    }
+}
+
+fn check_secret(text: &str) -> Result<(), String> {
+    let name = text.to_ascii_uppercase();
+    let reason = if FORGE_TOKENS.as_flattened().contains(&name.as_str()) {
+        "is a token for the forge"
+    } else if name == "DOCKER_AUTH_CONFIG" {
+        "holds credentials for registries"
+    } else if name.starts_with("ACTIONS_") || job_secrets().any(|secret| secret == name) {
+        "belongs to the job"
+    } else {
+        return Ok(());
+    };
+    Err(format!("`{text}` {reason}: use a separate variable"))
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if text.bytes().all(is_plain) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is not the name of an environment variable (write the name, not the value)"
+        ))
+    }
+}

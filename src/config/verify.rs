@@ -1,0 +1,246 @@
+//! The signatures and attestations that images must carry: the block `verify`.
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    keys::{KeyType, NonEmpty, block, choices},
+    path::RelPath,
+    reader::{ErrorCollector, Fields},
+    signers::{CommitBinding, Signer, SignerIdentity, report_commit},
+    types::{Text, path_schema},
+    yaml::{Key, Node},
+};
+use crate::{error::Span, oci::is_hex};
+
+block! {
+    /// The signatures and attestations that each image must carry.
+    pub struct Verify {
+        /// What must be there, each by any signer: a build `attestation`, a `signature`, or both.
+        require: NonEmpty<Requirement> = ["attestation"],
+        /// Who may have signed; any one suffices. Each is exactly one of `workflow`, `identity`,
+        /// `identity_pattern` and `key`, and every image needs one.
+        signers: NonEmpty<Signer>,
+        /// The types of statements that count as an attestation.
+        predicate_types: NonEmpty<Text> = ["https://slsa.dev/provenance/v1"],
+        /// What is signed: the `pinned` digest, or the manifest of each of its `platforms`.
+        subject: SignedSubject = "pinned",
+        /// The repository that a statement must refer to: the image's `repository` or one of its
+        /// `signed_as` (`repository`), or any and none (`any`), which every report says.
+        subject_name: SubjectName = "repository",
+        /// Whose certificates, logs and timestamps count: `sigstore` or `github`, both built in, or
+        /// files: a `trusted_root.json`, or a `.jsonl` with one a line.
+        trusted_roots: NonEmpty<RootSource> = ["sigstore"],
+        /// The full id of a commit: sets that were promoted up to it may be unsigned, which only
+        /// warns.
+        since: Since,
+    }
+    rules |fields| {
+        if require.as_deref() == Some(&[Requirement::Signature]) {
+            check_predicates(signers.as_deref().unwrap_or_default(), fields);
+        }
+    }
+}
+
+choices! {
+    #[derive(PartialOrd, Ord)]
+    pub enum Requirement {
+        /// A statement about the build.
+        Attestation = "attestation",
+        /// A signature by cosign.
+        Signature = "signature",
+    }
+}
+
+choices! {
+    /// The digests of an image that must be signed.
+    pub enum SignedSubject {
+        Pinned = "pinned",
+        /// The digest of each platform's manifest.
+        Platforms = "platforms",
+    }
+}
+
+choices! {
+    /// The repository that a statement must refer to.
+    pub enum SubjectName {
+        /// The image's repository, or one of `signed_as`.
+        Repository = "repository",
+        /// Any repository, or none.
+        Any = "any",
+    }
+}
+
+/// A trusted root.
+#[derive(Debug, Clone)]
+pub struct RootSource {
+    /// The text of the configuration.
+    pub name: String,
+    pub kind: RootKind,
+    pub at: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootKind {
+    /// Sigstore's public instance, built in.
+    Sigstore,
+    /// GitHub's instance for private repositories, built in.
+    GitHub,
+    /// A `trusted_root.json`, or a `.jsonl` with one a line.
+    File(RelPath),
+}
+
+impl KeyType for RootSource {
+    type Value = Self;
+
+    fn type_name() -> String {
+        "path".to_owned()
+    }
+
+    fn schema() -> Json {
+        path_schema()
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
+        let kind = problems.parsed(node, |text| match text {
+            "sigstore" => Ok(RootKind::Sigstore),
+            "github" => Ok(RootKind::GitHub),
+            path => RelPath::parse(path).map(RootKind::File),
+        })?;
+        Some(Self {
+            name: problems.string(node)?.to_owned(),
+            kind,
+            at: node.span,
+        })
+    }
+}
+
+/// The last commit whose promoted sets may be unsigned.
+#[derive(Debug, Clone)]
+pub struct Since {
+    /// The full id of the commit.
+    pub commit: String,
+    pub at: Span,
+}
+
+impl KeyType for Since {
+    type Value = Option<Self>;
+
+    fn type_name() -> String {
+        "text".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": ["string", "null"], "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$"})
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Option<Self>> {
+        if node.is_null() {
+            return Some(None);
+        }
+        let commit = problems.parsed(node, full_commit)?;
+        let at = node.span;
+        Some(Some(Self { commit, at }))
+    }
+
+    fn absent() -> Option<Option<Self>> {
+        Some(None)
+    }
+}
+
+fn full_commit(text: &str) -> Result<String, String> {
+    if matches!(text.len(), 40 | 64) && is_hex(text.as_bytes()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is not the full id of a commit (git rev-parse COMMIT)"
+        ))
+    }
+}
+
+impl Verify {
+    /// A policy without signers, within the built-in roots: it finds the identities that a first
+    /// policy can list.
+    pub fn without_signers() -> Self {
+        let built_in = |name: &str, kind| RootSource {
+            name: name.to_owned(),
+            kind,
+            at: Span { start: 0, end: 0 },
+        };
+        Self {
+            require: vec![Requirement::Attestation],
+            signers: Vec::new(),
+            predicate_types: vec![SLSA_PROVENANCE.to_owned()],
+            subject: SignedSubject::Pinned,
+            subject_name: SubjectName::Repository,
+            trusted_roots: vec![
+                built_in("sigstore", RootKind::Sigstore),
+                built_in("github", RootKind::GitHub),
+            ],
+            since: None,
+        }
+    }
+
+    /// The files of the policy: keys and roots.
+    pub fn files(&self) -> impl Iterator<Item = &RelPath> {
+        let keys = self.signers.iter().filter_map(|signer| match &signer.who {
+            SignerIdentity::Key { path, .. } => Some(path),
+            _ => None,
+        });
+        let roots = self
+            .trusted_roots
+            .iter()
+            .filter_map(|root| match &root.kind {
+                RootKind::File(path) => Some(path),
+                _ => None,
+            });
+        keys.chain(roots)
+    }
+}
+
+const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+
+/// Reports signers whose commit is that of a predicate, where only signatures are required.
+fn check_predicates(signers: &[Signer], fields: &Fields<'_>) {
+    for (number, signer) in signers.iter().enumerate() {
+        if signer.commit == CommitBinding::Predicate {
+            let node = fields.node("signers");
+            report_commit(
+                fields.problems,
+                node.and_then(|node| node.pointer(&format!("/{number}/commit"))),
+                "only signatures are required, and a signature has no predicate",
+            );
+        }
+    }
+}
+
+/// Reports signers of images that do not exist, and images without a signer.
+pub(super) fn check_images(
+    problems: &ErrorCollector,
+    span: Span,
+    verify: &Verify,
+    images: &[&str],
+) {
+    for signer in &verify.signers {
+        for name in signer
+            .images
+            .iter()
+            .filter(|name| !images.contains(&name.as_str()))
+        {
+            let known = images.join(", ");
+            problems.report_hint(
+                span,
+                format!("`{name}` in `images` of a signer is not an image"),
+                format!("known images: {known}"),
+            );
+        }
+    }
+    let signs = |signer: &Signer, image: &str| {
+        signer.images.is_empty() || signer.images.iter().any(|name| name == image)
+    };
+    for image in images {
+        if !verify.signers.iter().any(|signer| signs(signer, image)) {
+            let message = format!("no signer signs `{image}`");
+            problems.report_hint(span, message, "add it to `images` of a signer");
+        }
+    }
+}
