@@ -229,7 +229,7 @@ pub fn no_match_message(config: &Config, glob: &Glob) -> String {
     let mut key = "files".to_owned();
     for place in &config.places {
         let mut globs = place.files.iter().flat_map(Globs::included);
-        if globs.any(|included| included.at() == glob.at()) {
+        if globs.any(|included| included.span() == glob.span()) {
             key = format!("places.{}.files", place.name);
             break;
         }

@@ -47,7 +47,7 @@ pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
         );
         errors.push(
             Error::input(Code::CONFIG, message)
-                .at(config.place(second.at, ""))
+                .at(config.place(second.span, ""))
                 .help("narrow the `files` of one of the two places"),
         );
     }

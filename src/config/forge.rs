@@ -2,13 +2,13 @@
 
 use std::marker::PhantomData;
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{
-    keys::{self, KeyType, block, choices},
+    keys::{self, KeyType, Shape, block, choices},
     reader::ErrorCollector,
-    types::{Branch, Text, TextType, text_type},
-    yaml::{Key, Node},
+    types::{Branch, Text, text_type},
+    yaml::{Key, Node, Value},
 };
 
 block! {
@@ -83,22 +83,19 @@ impl Default for Forge {
 /// A text, or `auto`, which is `None`.
 pub struct Auto<T>(PhantomData<T>);
 
-impl<T: TextType> KeyType for Auto<T> {
+impl<T: KeyType> KeyType for Auto<T> {
     type Value = Option<T::Value>;
 
-    fn type_name() -> String {
-        T::NAME.to_owned()
+    fn shape() -> Shape {
+        let Shape { name, schema, .. } = T::shape();
+        Shape::new(&name, json!({"anyOf": [{"const": "auto"}, schema]}))
     }
 
-    fn schema() -> Json {
-        json!({"anyOf": [{"const": "auto"}, <T as TextType>::schema()]})
-    }
-
-    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
-        problems.parsed(node, |text| match text {
-            "auto" => Ok(None),
-            _ => T::parse(text).map(Some),
-        })
+    fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
+        match &node.value {
+            Value::Scalar { text, .. } if text == "auto" => Some(None),
+            _ => T::read(key, node, problems).map(Some),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     inventory::Inventory,
-    keys::{KeyType, Named, block, refined_type},
+    keys::{KeyType, Named, Shape, block, refined_type},
     path::RelPath,
     reader::{ErrorCollector, Fields},
     types::{is_name, name_schema},
@@ -82,12 +82,11 @@ pub enum ImageInventory {
 impl KeyType for ImageInventory {
     type Value = Self;
 
-    fn type_name() -> String {
-        "`false` or a mapping".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"anyOf": [{"enum": [false, null]}, Inventory::schema()]})
+    fn shape() -> Shape {
+        Shape::new(
+            "`false` or a mapping",
+            json!({"anyOf": [{"enum": [false, null]}, Inventory::shape().schema]}),
+        )
     }
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {

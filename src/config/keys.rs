@@ -7,7 +7,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    reader::ErrorCollector,
+    reader::{ErrorCollector, Fields},
     yaml::{Key, Node, Value},
 };
 use crate::{
@@ -15,35 +15,13 @@ use crate::{
     error::{SourceText, Span},
 };
 
-/// The type of a key: how its value is read and described.
+/// The type of a key.
 pub trait KeyType {
     /// The value in the program.
     type Value;
 
-    /// The name of the type in the reference, such as `duration`.
-    fn type_name() -> String;
-
-    /// The name of a list of this type in the reference.
-    fn list_name() -> String {
-        let name = Self::type_name();
-        if let Some(noun) = name.strip_prefix("name of a ") {
-            format!("list of names of {noun}s")
-        } else if let Some(stem) = name.strip_suffix("ry") {
-            format!("list of {stem}ries")
-        } else if name.ends_with("ch") {
-            format!("list of {name}es")
-        } else {
-            format!("list of {name}s")
-        }
-    }
-
-    /// The JSON schema of a value.
-    fn schema() -> Json;
-
-    /// The keys in a value, with their paths from it.
-    fn keys() -> Vec<Declaration> {
-        Vec::new()
-    }
+    /// The description of the type.
+    fn shape() -> Shape;
 
     /// Reads the value of `key`, or an item of its list; `None` after a problem was reported.
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value>;
@@ -54,16 +32,104 @@ pub trait KeyType {
     }
 }
 
+/// A type as the schema and the reference describe it.
+pub struct Shape {
+    /// The name in the reference, such as `duration`.
+    pub(super) name: String,
+    /// The name of a list of this type.
+    pub(super) list_name: String,
+    pub(super) schema: Json,
+    /// The keys in a value.
+    keys: Vec<Declaration>,
+}
+
+impl Shape {
+    pub(super) fn new(name: &str, schema: Json) -> Self {
+        let list_name = if let Some(noun) = name.strip_prefix("name of a ") {
+            format!("list of names of {noun}s")
+        } else if let Some(stem) = name.strip_suffix("ry") {
+            format!("list of {stem}ries")
+        } else if name.ends_with("ch") {
+            format!("list of {name}es")
+        } else {
+            format!("list of {name}s")
+        };
+        Self {
+            name: name.to_owned(),
+            list_name,
+            schema,
+            keys: Vec::new(),
+        }
+    }
+
+    /// One of these words.
+    pub(super) fn choice(words: &[&str]) -> Self {
+        let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+        let name = match quoted.split_last() {
+            Some((last, others)) if !others.is_empty() => {
+                format!("{} or {last}", others.join(", "))
+            }
+            _ => quoted.concat(),
+        };
+        Self {
+            list_name: format!("list: {name}"),
+            ..Self::new(&name, json!({"enum": words}))
+        }
+    }
+
+    /// A mapping with these keys and no other.
+    pub(super) fn mapping(keys: Vec<Declaration>) -> Self {
+        let mut schema = json!({"type": "object", "additionalProperties": false, "properties": {}});
+        let mut required = Vec::new();
+        for declaration in &keys {
+            let name = declaration.path.trim_start_matches('.');
+            let mut property = declaration.shape.schema.clone();
+            property["description"] = json!(declaration.sentence);
+            if let Some(default) = &declaration.default {
+                property["default"] = default.clone();
+            }
+            schema["properties"][name] = property;
+            if declaration.is_required {
+                required.push(name);
+            }
+        }
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        Self {
+            keys,
+            ..Self::new("mapping", schema)
+        }
+    }
+
+    /// A list of values of this type.
+    fn list(self) -> Self {
+        Self {
+            keys: within("[]", self.keys),
+            ..Self::new(
+                &self.list_name,
+                json!({"type": "array", "items": self.schema}),
+            )
+        }
+    }
+
+    /// The type with further rules in its schema.
+    pub(super) fn with(mut self, rules: &Json) -> Self {
+        for (name, rule) in rules.as_object().into_iter().flatten() {
+            self.schema[name] = rule.clone();
+        }
+        self
+    }
+}
+
 /// A key as the schema and the reference describe it.
 pub struct Declaration {
     /// The path from the value that contains the key: `.KEY`, `[].KEY` or `.*.KEY`.
     path: String,
-    type_name: String,
+    shape: Shape,
     default: Option<Json>,
     is_required: bool,
     sentence: String,
-    schema: Json,
-    keys: Vec<Declaration>,
 }
 
 impl Declaration {
@@ -71,20 +137,10 @@ impl Declaration {
     pub(super) fn new<T: KeyType>(key: &str, comment: &str, default: Option<Json>) -> Self {
         Self {
             path: format!(".{key}"),
-            type_name: T::type_name(),
+            shape: T::shape(),
             is_required: default.is_none() && T::absent().is_none(),
             default,
             sentence: comment.trim().to_owned(),
-            schema: T::schema(),
-            keys: T::keys(),
-        }
-    }
-
-    /// The same key from a value that contains its mapping at `prefix`.
-    fn within(self, prefix: &str) -> Self {
-        Self {
-            path: format!("{prefix}{}", self.path),
-            ..self
         }
     }
 
@@ -94,54 +150,62 @@ impl Declaration {
         let key = path.trim_start_matches('.').to_owned();
         let default = match &self.default {
             None if self.is_required => "required".to_owned(),
-            None => String::new(),
-            Some(Json::Object(_)) => String::new(),
+            None | Some(Json::Object(_)) => String::new(),
             Some(Json::String(text)) => format!("`{text}`"),
             Some(other) => format!("`{}`", other.to_string().replace(',', ", ")),
         };
-        let (type_name, sentence) = (&self.type_name, &self.sentence);
-        let row = format!("| `{key}` | {type_name} | {default} | {sentence} |");
+        let (name, sentence) = (&self.shape.name, &self.sentence);
+        let row = format!("| `{key}` | {name} | {default} | {sentence} |");
         rows.push((key, row));
-        for declaration in &self.keys {
+        for declaration in &self.shape.keys {
             declaration.add_rows(&path, rows);
         }
     }
+}
+
+/// Keys from a value that contains their mapping at `prefix`.
+fn within(prefix: &str, keys: Vec<Declaration>) -> Vec<Declaration> {
+    let within = |declaration: Declaration| Declaration {
+        path: format!("{prefix}{}", declaration.path),
+        ..declaration
+    };
+    keys.into_iter().map(within).collect()
 }
 
 /// The rows of the reference for the keys of `T`, in the order of their declaration, each with the
 /// path of its key.
 pub(super) fn reference<T: KeyType>() -> Vec<(String, String)> {
     let mut rows = Vec::new();
-    for declaration in T::keys() {
+    for declaration in T::shape().keys {
         declaration.add_rows("", &mut rows);
     }
     rows
 }
 
-/// The schema of a mapping with these keys and no other.
-pub(super) fn mapping_schema(keys: &[Declaration]) -> Json {
-    let mut schema = json!({"type": "object", "additionalProperties": false, "properties": {}});
-    let mut required = Vec::new();
-    for declaration in keys {
-        let name = declaration.path.trim_start_matches('.');
-        let mut property = declaration.schema.clone();
-        property["description"] = json!(declaration.sentence);
-        if let Some(default) = &declaration.default {
-            property["default"] = default.clone();
+impl Fields<'_> {
+    /// Reads the value of `key` or its default; `None` after a problem was reported.
+    pub(super) fn read<T: KeyType>(
+        &self,
+        key: &'static str,
+        default: Option<Json>,
+    ) -> Option<T::Value> {
+        self.add_known(key);
+        if let Some((key, node)) = self.entry(key) {
+            return T::read(key, node, self.problems);
         }
-        schema["properties"][name] = property;
-        if declaration.is_required {
-            required.push(name);
+        if let Some(default) = default {
+            return T::read(self.key, &default_node(&default, self.span), self.problems);
         }
+        let absent = T::absent();
+        if absent.is_none() {
+            self.report_missing(key);
+        }
+        absent
     }
-    if !required.is_empty() {
-        schema["required"] = json!(required);
-    }
-    schema
 }
 
 /// A default as a tree, with the place of the mapping that lacks the key.
-pub(super) fn default_node(default: &Json, span: Span) -> Node {
+fn default_node(default: &Json, span: Span) -> Node {
     let scalar = |text: String, plain| Value::Scalar { text, plain };
     let value = match default {
         Json::String(text) => scalar(text.clone(), false),
@@ -207,20 +271,14 @@ macro_rules! block {
         impl $crate::config::keys::KeyType for $name {
             type Value = Self;
 
-            fn type_name() -> String {
-                "mapping".to_owned()
-            }
-
-            fn keys() -> Vec<$crate::config::keys::Declaration> {
-                vec![$($crate::config::keys::Declaration::new::<$type>(
-                    stringify!($key).trim_start_matches("r#"),
-                    concat!($($sentence),+),
-                    $crate::config::keys::block!(@default $($default)?),
-                )),*]
-            }
-
-            fn schema() -> serde_json::Value {
-                $crate::config::keys::mapping_schema(&Self::keys())
+            fn shape() -> $crate::config::keys::Shape {
+                $crate::config::keys::Shape::mapping(vec![
+                    $($crate::config::keys::Declaration::new::<$type>(
+                        stringify!($key).trim_start_matches("r#"),
+                        concat!($($sentence),+),
+                        $crate::config::keys::block!(@default $($default)?),
+                    )),*
+                ])
             }
 
             fn read(
@@ -282,16 +340,8 @@ macro_rules! choices {
         impl $crate::config::keys::KeyType for $name {
             type Value = Self;
 
-            fn type_name() -> String {
-                $crate::config::keys::alternatives(&[$($word),+])
-            }
-
-            fn list_name() -> String {
-                format!("list: {}", Self::type_name())
-            }
-
-            fn schema() -> serde_json::Value {
-                serde_json::json!({"enum": [$($word),+]})
+            fn shape() -> $crate::config::keys::Shape {
+                $crate::config::keys::Shape::choice(&[$($word),+])
             }
 
             fn read(
@@ -306,16 +356,6 @@ macro_rules! choices {
 }
 pub(super) use choices;
 
-/// The words of a choice, such as `` `a`, `b` or `c` ``.
-pub(super) fn alternatives(words: &[&str]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
-    }
-}
-
 /// Makes `$type` the type `$base` with more rules: in the schema, and in a function that checks a
 /// value and reports its problems.
 macro_rules! refined_type {
@@ -323,14 +363,8 @@ macro_rules! refined_type {
         impl $crate::config::keys::KeyType for $type {
             type Value = <$base as $crate::config::keys::KeyType>::Value;
 
-            fn type_name() -> String {
-                <$base as $crate::config::keys::KeyType>::type_name()
-            }
-
-            fn schema() -> serde_json::Value {
-                let rules = serde_json::json!($schema);
-                let base = <$base as $crate::config::keys::KeyType>::schema();
-                $crate::config::keys::merged(base, &rules)
+            fn shape() -> $crate::config::keys::Shape {
+                <$base as $crate::config::keys::KeyType>::shape().with(&serde_json::json!($schema))
             }
 
             fn read(
@@ -350,28 +384,12 @@ macro_rules! refined_type {
 }
 pub(super) use refined_type;
 
-/// A schema with further rules.
-pub(super) fn merged(mut schema: Json, rules: &Json) -> Json {
-    for (name, rule) in rules.as_object().into_iter().flatten() {
-        schema[name] = rule.clone();
-    }
-    schema
-}
-
 /// A key that may be absent.
 impl<T: KeyType> KeyType for Option<T> {
     type Value = Option<T::Value>;
 
-    fn type_name() -> String {
-        T::type_name()
-    }
-
-    fn schema() -> Json {
-        T::schema()
-    }
-
-    fn keys() -> Vec<Declaration> {
-        T::keys()
+    fn shape() -> Shape {
+        T::shape()
     }
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
@@ -386,17 +404,8 @@ impl<T: KeyType> KeyType for Option<T> {
 impl<T: KeyType> KeyType for Vec<T> {
     type Value = Vec<T::Value>;
 
-    fn type_name() -> String {
-        T::list_name()
-    }
-
-    fn schema() -> Json {
-        json!({"type": "array", "items": T::schema()})
-    }
-
-    fn keys() -> Vec<Declaration> {
-        let keys = T::keys().into_iter();
-        keys.map(|declaration| declaration.within("[]")).collect()
+    fn shape() -> Shape {
+        T::shape().list()
     }
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
@@ -413,16 +422,8 @@ pub struct NonEmpty<T>(std::marker::PhantomData<T>);
 impl<T: KeyType> KeyType for NonEmpty<T> {
     type Value = Vec<T::Value>;
 
-    fn type_name() -> String {
-        T::list_name()
-    }
-
-    fn schema() -> Json {
-        json!({"type": "array", "minItems": 1, "items": T::schema()})
-    }
-
-    fn keys() -> Vec<Declaration> {
-        Vec::<T>::keys()
+    fn shape() -> Shape {
+        T::shape().list().with(&json!({"minItems": 1}))
     }
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
@@ -450,21 +451,17 @@ pub struct ByName<T>(std::marker::PhantomData<T>);
 impl<T: Named> KeyType for ByName<T> {
     type Value = Vec<T::Value>;
 
-    fn type_name() -> String {
-        "mapping by name".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({
+    fn shape() -> Shape {
+        let values = T::shape();
+        let schema = json!({
             "type": "object",
             "propertyNames": T::name_schema(),
-            "additionalProperties": T::schema(),
-        })
-    }
-
-    fn keys() -> Vec<Declaration> {
-        let keys = T::keys().into_iter();
-        keys.map(|declaration| declaration.within(".*")).collect()
+            "additionalProperties": values.schema,
+        });
+        Shape {
+            keys: within(".*", values.keys),
+            ..Shape::new("mapping by name", schema)
+        }
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {

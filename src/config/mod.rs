@@ -53,7 +53,7 @@ pub use prune::{AlsoPinned, Prune, PruneBackend};
 pub use reader::nearest;
 pub use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};
 pub use smoke::{Engine, Smoke, WhenUnavailable};
-pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
+pub use sources::{Endpoint, Mapping, MappingError, Prefix, SourceLocation};
 pub use template::{Template, TemplateError, check_branch};
 pub use top_level::{
     ChangeNames, Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report,
@@ -62,37 +62,31 @@ pub use top_level::{
 pub use types::{FORGE_TOKENS, job_secrets};
 pub use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify};
 
-/// The name that is looked for.
+/// The name of a configuration file.
 pub const FILE_NAME: &str = "repin.yaml";
 
-/// The largest configuration, in bytes.
-const MAX: u64 = 1024 * 1024;
-
-/// The name that is often meant and never read.
+/// A frequent misspelling of [`FILE_NAME`], which is never read.
 pub const MISSPELLED_NAME: &str = "repin.yml";
 
-/// The nearest `repin.yaml` in `directory` or above; a symlink is found too, and is not followed.
+/// The maximum size of a configuration, in bytes.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+/// Finds the nearest `repin.yaml` in `directory` or above. A symbolic link is found as well, so that
+/// it is refused and not skipped.
 pub fn find(directory: &Path) -> Option<PathBuf> {
-    directory
-        .ancestors()
-        .map(|directory| directory.join(FILE_NAME))
-        .find(|file| {
-            let found = file.symlink_metadata();
-            found.is_ok_and(|found| found.is_file() || found.is_symlink())
-        })
+    for directory in directory.ancestors() {
+        let file = directory.join(FILE_NAME);
+        let is_found = file
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_file() || metadata.is_symlink());
+        if is_found {
+            return Some(file);
+        }
+    }
+    None
 }
 
-/// How a configuration file was chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chosen {
-    /// By its path.
-    ByPath,
-    /// By [`find`].
-    BySearch,
-}
-
-/// Every `repin.yml` from `directory` upward, as far as the nearest `repin.yaml` is looked for:
-/// none of them is read.
+/// Finds each `repin.yml` from `directory` upward, up to the nearest `repin.yaml`.
 pub fn misspelled(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for directory in directory.ancestors() {
@@ -107,97 +101,95 @@ pub fn misspelled(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Reads and checks the configuration at `file`, which [`find`] found; its directory becomes the root.
-/// Messages call it `shown`.
-pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
-    read(file, shown, Chosen::BySearch)
+/// The reason that a configuration file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    /// [`find`] found it.
+    Search,
+    /// The user passed its path.
+    Path,
 }
 
-/// The same for a file that the user chose: outside a git repository, its path may lead anywhere.
-pub fn load_chosen(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
-    read(file, shown, Chosen::ByPath)
+/// Loads a configuration that [`find`] found; its directory becomes the root. `name` is its name in
+/// messages.
+pub fn load(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
+    load_file(file, name, Selection::Search)
 }
 
-fn read(file: &Path, shown: &str, chosen: Chosen) -> Result<Config, Vec<Error>> {
-    let wrong = |message: String| vec![Error::input(Code::CONFIG, message)];
-    let fail = |message: String| {
-        let hint = "check the path and its permissions, or write the file with `repin init`";
-        vec![Error::input(Code::CONFIG, message).help(hint)]
+/// Loads a configuration whose path the user passed. Outside a git repository, the path may contain
+/// links.
+pub fn load_chosen(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
+    load_file(file, name, Selection::Path)
+}
+
+fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Vec<Error>> {
+    let error = |message: String| vec![Error::input(Code::CONFIG, message)];
+    let help = |message: String, help: &str| vec![Error::input(Code::CONFIG, message).help(help)];
+    let check_path = "check the path and its permissions, or write the file with `repin init`";
+    let unreadable = |reason: Unopened| {
+        let message = format!("cannot read the configuration {name}: {reason}");
+        match reason {
+            Unopened::Special => error(format!("the configuration {name} is not a file")),
+            Unopened::Symlink | Unopened::NotADirectory => help(
+                message,
+                "replace the link by the file, or pass the file with --config",
+            ),
+            _ => help(message, check_path),
+        }
     };
-    let bytes = match open(file, chosen) {
-        Ok((opened, metadata)) if metadata.is_file() && metadata.len() <= MAX => {
-            let mut bytes = Vec::new();
-            opened
-                .take(MAX + 1)
-                .read_to_end(&mut bytes)
-                .map(|_| bytes)
-                .map_err(Unopened::Io)
-        }
-        Ok((_, metadata)) if metadata.is_file() => {
-            return Err(wrong(format!(
-                "the configuration {shown} is larger than 1 MiB"
-            )));
-        }
-        Ok(_) => Err(Unopened::Special),
-        Err(error) => Err(error),
+    let (opened, metadata) = open(file, selection).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unreadable(Unopened::Special));
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err(error(format!(
+            "the configuration {name} is larger than 1 MiB"
+        )));
+    }
+    let mut bytes = Vec::new();
+    opened
+        .take(MAX_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(Unopened::Io(error)))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let message = format!("the configuration {name} is not UTF-8 (from byte {offset} on)");
+        help(message, "save the file as UTF-8")
+    })?;
+    let absolute = std::path::absolute(file).map_err(|error| {
+        let message = format!("cannot determine the absolute path of {name}: {error}");
+        help(message, check_path)
+    })?;
+    let source = SourceText {
+        name: name.to_owned(),
+        text: text.into(),
     };
-    let bytes = bytes.map_err(|error| match error {
-        Unopened::Special => wrong(format!("the configuration {shown} is not a file")),
-        Unopened::Symlink | Unopened::NotADirectory => {
-            let hint = "replace the link by the file, or pass the file with --config";
-            let message = format!("cannot read the configuration {shown}: {error}");
-            vec![Error::input(Code::CONFIG, message).help(hint)]
-        }
-        error => fail(format!("cannot read the configuration {shown}: {error}")),
-    })?;
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        let message = format!("the configuration {shown} is not UTF-8 (from byte {at} on)");
-        vec![Error::input(Code::CONFIG, message).help("save the file as UTF-8")]
-    })?;
-    let absolute = std::path::absolute(file).map_err(|e| {
-        fail(format!(
-            "cannot determine the absolute path of {shown}: {e}"
-        ))
-    })?;
-    let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    parse(
-        &SourceText {
-            name: shown.to_owned(),
-            text: text.into(),
-        },
-        &root,
-    )
+    parse(&source, absolute.parent().unwrap_or(Path::new("/")))
 }
 
 /// Opens a configuration file. In a git repository, no link beneath the top of the work tree is
-/// followed: the tree may be that of a pull request.
-fn open(file: &Path, chosen: Chosen) -> Result<(File, Metadata), Unopened> {
+/// followed, because the tree may be that of a pull request.
+fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened> {
     let file = normalized(file).map_err(Unopened::Io)?;
-    let above = file.parent().unwrap_or(Path::new("/"));
-    let top = above
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let work_tree = directory
         .ancestors()
         .find(|directory| directory.join(".git").symlink_metadata().is_ok());
-    let top = match (top, chosen) {
-        (Some(top), _) => top,
-        (None, Chosen::BySearch) => above,
-        (None, Chosen::ByPath) => {
-            let opened = File::open(&file).and_then(|opened| {
-                let metadata = opened.metadata()?;
-                Ok((opened, metadata))
-            });
-            return opened.map_err(Unopened::Io);
+    let top = match (work_tree, selection) {
+        (Some(work_tree), _) => work_tree,
+        (None, Selection::Search) => directory,
+        (None, Selection::Path) => {
+            let opened = File::open(&file).map_err(Unopened::Io)?;
+            let metadata = opened.metadata().map_err(Unopened::Io)?;
+            return Ok((opened, metadata));
         }
     };
-    let path = file
-        .strip_prefix(top)
-        .ok()
-        .and_then(|path| RelPath::new(path).ok());
-    let mut directory = OpenDirectory::new(top).map_err(Unopened::Io)?;
-    directory.open(&path.ok_or(Unopened::Special)?)
+    let relative = file.strip_prefix(top).map_err(|_| Unopened::Special)?;
+    let path = RelPath::new(relative).map_err(|_| Unopened::Special)?;
+    OpenDirectory::new(top).map_err(Unopened::Io)?.open(&path)
 }
 
-/// An absolute path without `.` and `..`; a symlink before `..` is resolved.
+/// An absolute path without `.` and `..`; a symbolic link before `..` is resolved.
 fn normalized(path: &Path) -> io::Result<PathBuf> {
     let mut clean = PathBuf::from("/");
     for component in std::path::absolute(path)?.components() {
@@ -215,43 +207,13 @@ fn normalized(path: &Path) -> io::Result<PathBuf> {
     Ok(clean)
 }
 
-/// The keys that a configuration sets, in its order: those of `blocks` and of each image by their
-/// whole path, such as `forge.base` or `images.fix.pins`, all others by the first part of it.
-pub fn keys(config: &Config, blocks: &[&str]) -> Vec<String> {
-    let entries = |node: Option<yaml::Node>| match node.map(|node| node.value) {
-        Some(yaml::Value::Map(entries)) => entries,
-        _ => Vec::new(),
-    };
-    let below = |key: String, node| {
-        let below = entries(Some(node)).into_iter();
-        below.map(move |(name, node)| (format!("{key}.{}", name.text), node))
-    };
-    let mut keys = Vec::new();
-    for (key, node) in entries(yaml::parse(&config.source.text).0) {
-        if key.text == "images" {
-            let images = below(key.text, node);
-            keys.extend(
-                images
-                    .flat_map(|(image, node)| below(image, node))
-                    .map(|(key, _)| key),
-            );
-        } else if blocks.contains(&key.text.as_str()) {
-            keys.extend(below(key.text, node).map(|(key, _)| key));
-        } else {
-            keys.push(key.text);
-        }
-    }
-    keys
-}
-
-/// The first `most` names, and how many more there are, such as `a, b and 2 more`.
+/// The first `most` names and the number of the others, such as `a, b and 2 more`.
 pub fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize) -> String {
     let more = names.len().saturating_sub(most);
-    let shown: Vec<String> = names.take(most).map(Into::into).collect();
-    let shown = shown.join(", ");
+    let listed: Vec<String> = names.take(most).map(Into::into).collect();
     match more {
-        0 => shown,
-        _ => format!("{shown} and {more} more"),
+        0 => listed.join(", "),
+        _ => format!("{} and {more} more", listed.join(", ")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opening files beneath a directory, never through a symlink and never in `.git`.
+//! Opens files beneath a directory, never through a symbolic link and never in `.git`.
 //!
 //! Every file that git lists or that a configuration refers to is opened here. A path is walked one
 //! component at a time, as `apply` does: this is the guarantee of `openat2` with `BENEATH` and
@@ -27,7 +27,7 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Why a path does not lead to a regular file.
+/// The reason that a path does not lead to a regular file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unopened {
     #[error("the file does not exist")]
@@ -48,10 +48,10 @@ impl From<Errno> for Unopened {
     fn from(error: Errno) -> Self {
         match error {
             Errno::NOENT => Self::Missing,
-            // Linux reports ENOTDIR for a symlink where a directory is requested.
+            // Linux reports ENOTDIR if a directory is requested and found a symbolic link.
             Errno::NOTDIR => Self::NotADirectory,
             Errno::LOOP => Self::Symlink,
-            // A socket.
+            // The file is a socket.
             Errno::NXIO => Self::Special,
             error => Self::Io(error.into()),
         }
@@ -68,7 +68,7 @@ impl From<Unopened> for io::Error {
     }
 }
 
-/// A directory, open, and the one beneath it that was used last.
+/// An open directory, and the last used directory beneath it.
 #[derive(Debug)]
 pub(crate) struct OpenDirectory {
     root: OwnedFd,
@@ -76,7 +76,7 @@ pub(crate) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    /// Opens `root`, whose own symlinks are the caller's choice.
+    /// Opens `root`. Its own path may contain symbolic links.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let root = rustix::fs::open(root, DIRECTORY, Mode::empty())?;
         Ok(Self { root, last: None })
@@ -88,9 +88,8 @@ impl OpenDirectory {
         if path.components().any(|name| is_git(name.as_os_str())) {
             return Err(Unopened::GitDirectory);
         }
-        let above = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().unwrap_or_default();
-        let directory = self.directory(above)?;
+        let directory = self.directory(path.parent().unwrap_or(Path::new("")))?;
         let file = rustix::fs::openat(directory, name, FILE | OFlags::NOFOLLOW, Mode::empty())?;
         let file = File::from(file);
         let metadata = file.metadata().map_err(Unopened::Io)?;
@@ -101,8 +100,8 @@ impl OpenDirectory {
         }
     }
 
-    /// The same for a listed file; `None` if it is no longer a regular file, or its path leads through
-    /// a symlink by now.
+    /// Opens a listed file; `None` if it is no longer a regular file, or its path now contains a
+    /// symbolic link.
     pub(crate) fn open_listed(&mut self, path: &RelPath) -> io::Result<Option<(File, Metadata)>> {
         match self.open(path) {
             Ok(opened) => Ok(Some(opened)),
@@ -129,8 +128,8 @@ impl OpenDirectory {
     }
 }
 
-/// Whether a name is that of git's directory, in any case, or its short name on Windows: git checks
-/// out neither (`core.protectNTFS`), and a file system may take them for the same directory.
+/// Whether a name is `.git` in any case, or its short name on Windows. Git checks out neither
+/// (`core.protectNTFS`), and a file system may treat both as `.git`.
 fn is_git(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.eq_ignore_ascii_case(b".git") || name.eq_ignore_ascii_case(b"git~1")
@@ -143,21 +142,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_opened_through_a_symlink() {
+    fn symlinks_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let elsewhere = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         for file in ["a/b/c", "d"] {
             fs::write(dir.path().join(file), file).unwrap();
         }
-        fs::write(elsewhere.path().join("c"), "elsewhere").unwrap();
-        symlink(elsewhere.path(), dir.path().join("a/link")).unwrap();
+        fs::write(outside.path().join("c"), "outside").unwrap();
+        symlink(outside.path(), dir.path().join("a/link")).unwrap();
         symlink("../d", dir.path().join("a/d")).unwrap();
         let fifo = dir.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, fifo, Mode::RUSR).unwrap();
-        let mut beneath = OpenDirectory::new(dir.path()).unwrap();
+        let mut directory = OpenDirectory::new(dir.path()).unwrap();
         let mut size = |path: &str| {
-            let opened = beneath.open_listed(&RelPath::parse(path).unwrap()).unwrap();
+            let opened = directory
+                .open_listed(&RelPath::parse(path).unwrap())
+                .unwrap();
             opened.map(|(_, metadata)| metadata.len())
         };
         assert_eq!(size("a/b/c"), Some(5));
@@ -177,9 +178,9 @@ mod tests {
         }
         symlink("a", dir.path().join("link")).unwrap();
         symlink("a/config", dir.path().join("file")).unwrap();
-        let mut beneath = OpenDirectory::new(dir.path()).unwrap();
+        let mut directory = OpenDirectory::new(dir.path()).unwrap();
         let mut reason = |path: &str| {
-            let opened = beneath.open(&RelPath::parse(path).unwrap());
+            let opened = directory.open(&RelPath::parse(path).unwrap());
             opened.map_err(|error| error.to_string()).err()
         };
         assert_eq!(reason("a/config"), None);

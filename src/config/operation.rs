@@ -2,17 +2,16 @@
 
 use serde::{Serialize, Serializer};
 
-/// How a set becomes current.
+/// A way in which a set becomes current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
-    /// To a set that was built and never promoted.
+    /// The set was built and never promoted.
     Promotion,
-    /// To a set that was current before.
+    /// The set was current before.
     Rollback,
 }
 
 impl Operation {
-    /// Both operations.
     pub const ALL: [Self; 2] = [Self::Promotion, Self::Rollback];
 
     /// The name of the command, also in documents and in the text of pull requests.
@@ -25,7 +24,9 @@ impl Operation {
 
     /// The operation with this name.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == name)
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.as_str() == name)
     }
 }
 

@@ -10,36 +10,30 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::error::Span;
 
-/// A relative path that never leaves the directory it is relative to (symlinks aside: whoever opens
-/// it checks those).
+/// A relative path that never leaves its directory. Symbolic links are checked when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
 
-/// Why a text is not a path beneath the root.
+/// A path or glob that does not stay beneath the root, or is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// Begins at the file system's root.
     #[error("`{0}` is absolute: paths must be relative to the directory of the configuration")]
     Absolute(String),
-    /// Has a `..`.
     #[error("`{0}` leaves the directory of the configuration: `..` is not allowed")]
     Leaves(String),
-    /// Empty, or `.` alone, or with a NUL byte.
+    /// The path is empty, `.`, or has a NUL byte.
     #[error("`{0}` does not name a file")]
     Nothing(String),
-    /// The glob's own syntax.
     #[error("malformed glob `{0}`: {1}")]
     Glob(String, String),
-    /// More bytes than a glob may have.
     #[error("the glob has {0} bytes; the maximum is {max}", max = Glob::LONGEST)]
     LongGlob(usize),
-    /// More nested braces than a glob may have.
     #[error("the glob has {0} nested braces; the maximum is {max}", max = Glob::DEEPEST)]
     DeepGlob(usize),
 }
 
 impl RelPath {
-    /// Parses `text`; `./` is dropped.
+    /// Parses `text` and drops `./`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         if text.contains('\0') {
             return Err(PathError::Nothing(text.to_owned()));
@@ -47,7 +41,7 @@ impl RelPath {
         Self::new(Path::new(text))
     }
 
-    /// The same for a path that need not be UTF-8.
+    /// Checks a path that need not be UTF-8.
     pub fn new(path: &Path) -> Result<Self, PathError> {
         let text = || path.to_string_lossy().into_owned();
         let mut clean = PathBuf::new();
@@ -68,7 +62,6 @@ impl RelPath {
         }
     }
 
-    /// The path itself.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
@@ -80,7 +73,7 @@ impl RelPath {
 }
 
 impl fmt::Display for RelPath {
-    /// Bytes that are not UTF-8 are shown as U+FFFD.
+    /// Bytes that are not UTF-8 are displayed as U+FFFD.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0.display(), f)
     }
@@ -92,11 +85,11 @@ impl fmt::Display for RelPath {
 pub struct Glob {
     text: String,
     matcher: Regex,
-    at: Span,
+    span: Span,
 }
 
-/// Lists of globs: a path matches a list if one of its globs does, and none of those that begin with
-/// `!`; it matches the whole if it matches one of the lists.
+/// Lists of globs. A path matches a list if one of its globs matches and none that begins with `!`;
+/// it matches all lists together if it matches one of them.
 #[derive(Debug, Clone, Default)]
 pub struct Globs {
     include: Vec<Glob>,
@@ -111,7 +104,6 @@ impl Glob {
     /// The maximum number of nested braces.
     const DEEPEST: usize = 4;
 
-    /// Parses `text`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         if text.len() > Self::LONGEST {
             return Err(PathError::LongGlob(text.len()));
@@ -123,7 +115,7 @@ impl Glob {
         Self::parse_bounded(text)
     }
 
-    /// A glob that matches what `self` matches in every directory.
+    /// The same glob in every directory.
     pub fn anywhere(&self) -> Result<Self, PathError> {
         Self::parse_bounded(&format!("**/{}", self.text))
     }
@@ -149,36 +141,27 @@ impl Glob {
             Ok(matcher) => Ok(Self {
                 text: text.to_owned(),
                 matcher,
-                at: Span { start: 0, end: 0 },
+                span: Span { start: 0, end: 0 },
             }),
             Err(reason) => Err(PathError::Glob(text.to_owned(), reason)),
         }
     }
 
-    /// Whether the path matches.
     pub fn matches(&self, path: &Path) -> bool {
         self.matcher
             .is_match(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
     }
 
-    /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its location in the configuration; the start of the file for a glob from elsewhere.
-    pub fn at(&self) -> Span {
-        self.at
+    /// The place in the configuration; the start of the file for any other glob.
+    pub fn span(&self) -> Span {
+        self.span
     }
 
-    /// The same glob, standing at `at`.
-    #[must_use]
-    pub(super) fn standing_at(mut self, at: Span) -> Self {
-        self.at = at;
-        self
-    }
-
-    /// The directory that every match lies in, as far as it is spelled out: `.github/workflows` for
+    /// The literal beginning of the directories of all matches: `.github/workflows` for
     /// `.github/workflows/*.yml`.
     pub fn literal_directory(&self) -> PathBuf {
         let mut components: Vec<_> = self.text.split('/').collect();
@@ -228,16 +211,18 @@ fn brace_depth(text: &str) -> usize {
 
 impl Globs {
     /// Adds a glob; one that begins with `!` excludes.
-    pub fn add(&mut self, text: &str, at: Span) -> Result<(), PathError> {
+    pub fn add(&mut self, text: &str, span: Span) -> Result<(), PathError> {
         let (list, text) = match text.strip_prefix('!') {
             Some(text) => (&mut self.exclude, text),
             None => (&mut self.include, text),
         };
-        list.push(Glob::parse(text)?.standing_at(at));
+        list.push(Glob {
+            span,
+            ..Glob::parse(text)?
+        });
         Ok(())
     }
 
-    /// Parses a list of globs.
     pub fn parse<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Self, PathError> {
         let mut globs = Self::default();
         for text in texts {
@@ -246,23 +231,22 @@ impl Globs {
         Ok(globs)
     }
 
-    /// Adds another list, whose globs that begin with `!` exclude nothing from the others.
+    /// Adds another list. Its globs that begin with `!` exclude nothing from the others.
     pub fn add_list(&mut self, list: Self) {
         self.others.push(list);
     }
 
-    /// Whether the path matches.
     pub fn matches(&self, path: &Path) -> bool {
-        self.include.iter().any(|glob| glob.matches(path)) && !self.excludes_here(path)
+        self.include.iter().any(|glob| glob.matches(path)) && !self.excludes_in_list(path)
             || self.others.iter().any(|list| list.matches(path))
     }
 
-    /// Whether a glob that begins with `!` matches the path, which no list matches.
+    /// Whether a glob that begins with `!` matches a path that no list matches.
     pub fn excludes(&self, path: &Path) -> bool {
-        self.excludes_here(path) || self.others.iter().any(|list| list.excludes(path))
+        self.excludes_in_list(path) || self.others.iter().any(|list| list.excludes(path))
     }
 
-    fn excludes_here(&self, path: &Path) -> bool {
+    fn excludes_in_list(&self, path: &Path) -> bool {
         self.exclude.iter().any(|glob| glob.matches(path))
     }
 
@@ -272,7 +256,7 @@ impl Globs {
         self.include.iter().chain(others).collect()
     }
 
-    /// As they were written, those that begin with `!` last; an empty text before each further list.
+    /// The texts of the globs; those that begin with `!` are last. An empty text separates lists.
     pub fn texts(&self) -> Vec<String> {
         let excluded = self
             .exclude
@@ -280,19 +264,15 @@ impl Globs {
             .map(|glob| format!("!{}", glob.as_str()));
         let included = self.include.iter().map(|glob| glob.as_str().to_owned());
         let others = self.others.iter().flat_map(|list| {
-            // A separator that no glob can be, since each list excludes from itself alone.
+            // No glob is empty, so equal texts are equal lists.
             std::iter::once(String::new()).chain(list.texts())
         });
         included.chain(excluded).chain(others).collect()
     }
 
-    /// The directories that every match lies in, as far as they are spelled out.
+    /// The literal beginnings of the directories of all matches.
     pub fn literal_directories(&self) -> impl Iterator<Item = PathBuf> {
-        let included = self.included().into_iter();
-        included
-            .map(Glob::literal_directory)
-            .collect::<Vec<_>>()
-            .into_iter()
+        self.included().into_iter().map(Glob::literal_directory)
     }
 }
 
@@ -301,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_glob_with_an_exclamation_mark_excludes_wherever_it_stands() {
+    fn exclusion_applies_at_any_position() {
         let globs = Globs::parse(["!a/skip.yml", "**/*.yml", "!b/**"]).unwrap();
         for (path, matches) in [
             ("a/x.yml", true),
@@ -319,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_excludes_from_itself_alone() {
+    fn list_excludes_only_from_itself() {
         let mut globs = Globs::parse(["**/*.yml", "!a.yml"]).unwrap();
         globs.add_list(Globs::parse(["a.yml", "b/*", "!b/c.yml"]).unwrap());
         for (path, matches) in [
@@ -372,7 +352,7 @@ mod tests {
             (nested(4), None),
             (nested(5), Some(PathError::DeepGlob(5))),
             (nested(125), Some(PathError::DeepGlob(125))),
-            // A brace in a class, or after a backslash, opens and closes nothing.
+            // A brace in a class or after a backslash is literal.
             (format!("{}[{{][{{]", nested(4)), None),
             (format!("{}\\{{\\{{", nested(4)), None),
             (
@@ -396,7 +376,7 @@ mod tests {
         ] {
             assert_eq!(Glob::parse(&text).err(), error, "{text}");
         }
-        // The limits are those of the configuration, and not of a glob that is made from it.
+        // A glob that is derived from one of the configuration may be longer.
         assert!(Glob::parse(&"a".repeat(4096)).unwrap().anywhere().is_ok());
     }
 
@@ -429,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_begins_at_the_directory_that_is_spelled_out() {
+    fn literal_directory_ends_before_a_wildcard() {
         assert_eq!(
             Glob::parse(".github/workflows/*.yml")
                 .unwrap()

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::{
-    keys::{Declaration, KeyType, Named, block, choices, merged, refined_type},
+    keys::{KeyType, Named, Shape, block, choices, refined_type},
     path::Globs,
     reader::{ErrorCollector, Fields},
     types::{Text, is_name, name_schema, text_type},
@@ -19,7 +19,7 @@ pub struct PinPlace {
     /// The name in messages and documents.
     pub name: String,
     /// The span of the name in the configuration.
-    pub at: Span,
+    pub span: Span,
     pub kind: PlaceKind,
     /// The files that are searched; `None`: those of `files` that the kind recognizes by name.
     pub files: Option<Globs>,
@@ -218,20 +218,11 @@ fn check_keys(fields: &Fields<'_>) {
 impl KeyType for PinPlace {
     type Value = Self;
 
-    fn type_name() -> String {
-        PlaceKeys::type_name()
-    }
-
-    fn schema() -> Json {
-        let rules = json!({
+    fn shape() -> Shape {
+        PlaceKeys::shape().with(&json!({
             "if": {"properties": {"kind": {"const": "keys"}}, "required": ["kind"]},
             "then": keys_schema(),
-        });
-        merged(PlaceKeys::schema(), &rules)
-    }
-
-    fn keys() -> Vec<Declaration> {
-        PlaceKeys::keys()
+        }))
     }
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
@@ -264,7 +255,7 @@ impl KeyType for PinPlace {
         };
         Some(Self {
             name: key.text.clone(),
-            at: key.span,
+            span: key.span,
             kind,
             files: keys.files,
             comment,
@@ -337,12 +328,8 @@ struct Registry;
 impl KeyType for Registry {
     type Value = String;
 
-    fn type_name() -> String {
-        "text".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"type": "string"})
+    fn shape() -> Shape {
+        Shape::new("text", json!({"type": "string"}))
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<String> {
@@ -448,7 +435,7 @@ pub(super) fn check_files(problems: &ErrorCollector, places: &[PinPlace]) {
             place.name
         );
         problems.report_hint(
-            place.at,
+            place.span,
             message,
             "add `files` to the place, or to the configuration",
         );
@@ -466,7 +453,7 @@ pub(super) fn check_images(problems: &ErrorCollector, places: &[PinPlace], image
                 "`image: {name}` of the place `{}` is not an image",
                 place.name
             );
-            problems.report(place.at, message);
+            problems.report(place.span, message);
         }
     }
 }

@@ -9,10 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value as Json;
-
 use super::{
-    keys::{KeyType, default_node},
     path::Globs,
     yaml::{Key, Node, Value},
 };
@@ -284,8 +281,8 @@ impl ErrorCollector {
     }
 }
 
-/// The entries of a mapping with fixed keys. [`Fields::report_unknown`] reports those that were not
-/// read.
+/// The entries of a mapping with fixed keys. [`Fields::report_unknown`] reports those that are not
+/// declared.
 pub struct Fields<'n> {
     pub(super) problems: &'n ErrorCollector,
     /// The key of the mapping.
@@ -310,24 +307,9 @@ impl<'n> Fields<'n> {
         self.entry(key).is_some()
     }
 
-    /// Reads the value of `key` or its default; `None` after a problem was reported.
-    pub(super) fn read<T: KeyType>(
-        &self,
-        key: &'static str,
-        default: Option<Json>,
-    ) -> Option<T::Value> {
+    /// Marks `key` as a key of this mapping.
+    pub(super) fn add_known(&self, key: &'static str) {
         self.known.borrow_mut().push(key);
-        if let Some((key, node)) = self.entry(key) {
-            return T::read(key, node, self.problems);
-        }
-        if let Some(default) = default {
-            return T::read(self.key, &default_node(&default, self.span), self.problems);
-        }
-        let absent = T::absent();
-        if absent.is_none() {
-            self.report_missing(key);
-        }
-        absent
     }
 
     pub(super) fn report_missing(&self, key: &str) {
@@ -340,7 +322,7 @@ impl<'n> Fields<'n> {
         self.problems.report(Span { start, end: start }, message);
     }
 
-    /// Reports every key that was not read.
+    /// Reports every key that is not declared.
     pub(super) fn report_unknown(&self) {
         let known = self.known.borrow();
         for (key, _) in self.entries {

@@ -1,9 +1,9 @@
 //! The signers of images: the key `verify.signers`.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{
-    keys::{Declaration, KeyType, NonEmpty, block, choices, merged},
+    keys::{KeyType, NonEmpty, Shape, block, choices},
     path::RelPath,
     reader::{ErrorCollector, Fields},
     types::{Text, text_type},
@@ -48,7 +48,7 @@ pub enum SignerIdentity {
     Key {
         /// The file with the public key.
         path: RelPath,
-        at: Span,
+        span: Span,
         /// Whether a transparency log must have recorded the signature.
         log: LogRule,
     },
@@ -105,7 +105,7 @@ block! {
         images: Vec<Text> = [],
     }
     with |fields| {
-        key_at: Span = fields.node("key").map_or(fields.span, |node| node.span),
+        key_span: Span = fields.node("key").map_or(fields.span, |node| node.span),
     }
     rules |fields| {
         check_signer(fields, commit.flatten());
@@ -224,22 +224,13 @@ pub(super) fn report_commit(problems: &ErrorCollector, node: Option<&Node>, mess
 impl KeyType for Signer {
     type Value = Self;
 
-    fn type_name() -> String {
-        SignerKeys::type_name()
-    }
-
-    fn schema() -> Json {
-        let rules = json!({"oneOf": [
+    fn shape() -> Shape {
+        SignerKeys::shape().with(&json!({"oneOf": [
             {"required": ["workflow"]},
             {"required": ["identity", "issuer", "commit"]},
             {"required": ["identity_pattern", "issuer", "commit"]},
             {"required": ["key", "commit"]},
-        ]});
-        merged(SignerKeys::schema(), &rules)
-    }
-
-    fn keys() -> Vec<Declaration> {
-        SignerKeys::keys()
+        ]}))
     }
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
@@ -284,7 +275,7 @@ impl KeyType for Signer {
             (.., Some(pattern), _) => certificate(IdentityRule::Pattern(pattern), keys.issuer?),
             (.., key) => SignerIdentity::Key {
                 path: key?,
-                at: keys.key_at,
+                span: keys.key_span,
                 log: keys.log.unwrap_or(LogRule::Required),
             },
         };
@@ -302,7 +293,7 @@ impl KeyType for Signer {
 /// The repository of a workflow.
 fn repository_of(workflow: &str) -> Option<String> {
     // The scheme has two slashes of its own.
-    let host = workflow.find("://").map_or(0, |at| at + 3);
+    let host = workflow.find("://").map_or(0, |scheme| scheme + 3);
     let ends = REPOSITORY_ENDS.into_iter();
     let end = ends.filter_map(|end| workflow[host..].find(end)).min()?;
     Some(workflow[..host + end].to_owned())

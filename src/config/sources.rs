@@ -1,4 +1,4 @@
-//! Mappings from repository prefixes to where their bytes are read from.
+//! Mappings from prefixes of repositories to other locations of their images.
 
 use std::{
     fmt,
@@ -7,55 +7,49 @@ use std::{
 
 use crate::oci::{Repository, RepositoryError};
 
-/// Where repositories that begin with a prefix are read from.
+/// The location of the repositories with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// Repositories that the mapping is for.
     pub prefix: Prefix,
-    /// Where their bytes are.
-    pub place: Where,
+    pub location: SourceLocation,
 }
 
-/// Whole path segments that a repository's name begins with, the host first.
+/// The first segments of the names of repositories, beginning with the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
     text: String,
     segments: Vec<String>,
 }
 
-/// A place that image bytes come from.
+/// A location of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Where {
+pub enum SourceLocation {
     /// OCI image layouts under a directory.
     Layouts(PathBuf),
-    /// A registry.
     Registry(Endpoint),
 }
 
 /// A registry's address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Plain HTTP was requested by `http://`.
+    /// `http://` instead of `https://`.
     pub plain: bool,
-    /// Host with its port, if one is given.
+    /// The host, with its port if one is given.
     pub host: String,
-    /// The path before the rest of the repository's name; may be empty.
+    /// The path before the rest of the repository's name; can be empty.
     pub path: String,
 }
 
-/// Why a text is not a mapping.
+/// A malformed mapping.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// No `=`.
     #[error("expected PREFIX=WHERE, found `{0}`")]
     NoEquals(String),
-    /// The prefix is no beginning of a repository name.
     #[error("the prefix `{0}` is not a valid repository prefix: {1}")]
     Prefix(String, RepositoryError),
-    /// Neither a directory nor a URL.
     #[error("expected `oci:DIR` or `http[s]://HOST[:PORT][/PATH]`, found `{0}`")]
     Where(String),
-    /// A URL that says more than host and path.
+    /// A URL with more than scheme, host, port and path.
     #[error(
         "the URL may contain only a scheme, a host, a port and a path (no user name, query or fragment)"
     )]
@@ -63,19 +57,19 @@ pub enum MappingError {
 }
 
 impl Mapping {
-    /// Parses `PREFIX=WHERE`; a relative directory is relative to `base`.
+    /// Parses `PREFIX=WHERE`. A relative directory is relative to `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
-        let (prefix, place) = text
+        let (prefix, location) = text
             .split_once('=')
             .ok_or_else(|| MappingError::NoEquals(text.to_owned()))?;
         Ok(Self {
             prefix: Prefix::parse(prefix)?,
-            place: Where::parse(place, base)?,
+            location: SourceLocation::parse(location, base)?,
         })
     }
 
-    /// The mapping of the longest matching prefix, with the rest of the name behind it.
-    /// Of several equally long ones the first wins.
+    /// The mapping with the longest matching prefix, and the rest of the repository's name. The
+    /// first of several equally long prefixes wins.
     pub fn longest<'m>(
         mappings: impl IntoIterator<Item = &'m Self>,
         repository: &Repository,
@@ -96,12 +90,12 @@ impl Mapping {
 }
 
 impl Prefix {
-    /// Parses a host, or a host with path segments; without a host it is Docker Hub's.
+    /// Parses a host, or a host with path segments. Without a host, the prefix is of Docker Hub.
     pub fn parse(text: &str) -> Result<Self, MappingError> {
         let wrong = |error| MappingError::Prefix(text.to_owned(), error);
         let first = text.split('/').next().unwrap_or_default();
         let bare_host = first == text && (text == "localhost" || text.contains(['.', ':']));
-        // A host alone is not a repository: a path is put behind it so that it is checked as one.
+        // A host is not a repository, so a path is added for the check.
         let whole = if bare_host {
             format!("{text}/x")
         } else {
@@ -125,7 +119,7 @@ impl Prefix {
         })
     }
 
-    /// What of the repository's name follows the prefix; `None` if it does not begin with it.
+    /// The rest of the repository's name after the prefix; `None` without the prefix.
     pub fn rest_of(&self, repository: &Repository) -> Option<String> {
         let rest = |path: &str| {
             let name = std::iter::once(repository.host()).chain(path.split('/'));
@@ -142,8 +136,8 @@ impl Prefix {
     }
 }
 
-impl Where {
-    /// Parses a place; a relative directory is relative to `base`.
+impl SourceLocation {
+    /// Parses a location. A relative directory is relative to `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
         let wrong = || MappingError::Where(text.to_owned());
         if let Some(directory) = text.strip_prefix("oci:") {
@@ -192,7 +186,7 @@ fn check_host(host: &str) -> Option<()> {
             None => port.is_empty().then_some(()),
         };
     }
-    // `localhost/` makes a host of anything before the slash, so its grammar decides.
+    // A first segment without a dot or a port is not a host in a repository name.
     let with_dot = if host.contains(['.', ':']) {
         host.to_owned()
     } else {
@@ -207,7 +201,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-impl fmt::Display for Where {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Layouts(directory) => write!(f, "oci:{}", directory.display()),
@@ -270,14 +264,16 @@ mod tests {
             .collect();
         let (found, rest) = Mapping::longest(&mappings, &repository("ghcr.io/acme/app")).unwrap();
         assert_eq!(
-            (found.place.to_string().as_str(), rest.as_str()),
+            (found.location.to_string().as_str(), rest.as_str()),
             ("oci:/base/b", "app")
         );
     }
 
     #[test]
-    fn places_are_directories_or_plain_urls() {
-        let parse = |text| Where::parse(text, Path::new("/base")).map(|place| place.to_string());
+    fn location_is_a_directory_or_a_plain_url() {
+        let parse = |text| {
+            SourceLocation::parse(text, Path::new("/base")).map(|location| location.to_string())
+        };
         assert_eq!(
             parse("http://127.0.0.1:5000").as_deref(),
             Ok("http://127.0.0.1:5000/")

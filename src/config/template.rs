@@ -1,8 +1,8 @@
-//! Templates of the configuration: text with `{revision}` and `{name}`.
+//! Templates: texts with `{revision}` and `{name}`.
 
 use crate::oci::{Revision, Tag, TagError};
 
-/// Text with placeholders; checked when it is parsed.
+/// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -16,28 +16,23 @@ enum Part {
     Name,
 }
 
-/// Why a text is not a template.
+/// A malformed template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A placeholder that does not exist here.
     #[error("unknown placeholder `{{{0}}}`: expected {1}")]
     Unknown(String, &'static str),
-    /// A brace without its other half.
     #[error("a single `{0}`: placeholders are written `{{revision}}`")]
     Brace(char),
-    /// Two revisions would give the same text.
     #[error("`{{revision}}` is missing: two revisions would get the same text")]
     NoRevision,
-    /// A control character, such as a line break.
     #[error("the text contains a control character: it must be one line")]
     Control,
-    /// Not a branch name.
     #[error("`{0}` is not a valid branch name: {1}")]
     Branch(String, &'static str),
 }
 
 impl Template {
-    /// A one-line text with `{revision}` at least once, and `{name}` where `with_name` says so.
+    /// Parses a text on one line with `{revision}`, and with `{name}` if `with_name` allows it.
     pub fn parse(text: &str, with_name: bool) -> Result<Self, TemplateError> {
         if text.contains(char::is_control) {
             return Err(TemplateError::Control);
@@ -74,7 +69,7 @@ impl Template {
         }
     }
 
-    /// A template for a branch; what surrounds the revision must be right for a branch name
+    /// Parses the template of a branch; its own text must suit a branch name
     /// (git-check-ref-format).
     pub fn branch(text: &str) -> Result<Self, TemplateError> {
         let template = Self::parse(text, false)?;
@@ -87,13 +82,12 @@ impl Template {
         self.fill(revision.as_str(), name)
     }
 
-    /// The tag that a revision has.
+    /// The tag of a revision.
     pub fn tag(&self, revision: &Revision) -> Result<Tag, TagError> {
         Tag::parse(&self.fill(revision.as_str(), ""))
     }
 
-    /// The value of `{revision}` in `text`, if `text` is this template filled in for the set called
-    /// `name`.
+    /// The value of `{revision}`, if `text` is this template for the set called `name`.
     pub fn revision_in<'t>(&self, text: &'t str, name: &str) -> Option<&'t str> {
         let length = |part: &Part| match part {
             Part::Text(text) => text.len(),
@@ -112,7 +106,7 @@ impl Template {
         (self.fill(revision, name) == text).then_some(revision)
     }
 
-    /// As it was written.
+    /// The text of the configuration.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -127,24 +121,25 @@ impl Template {
     }
 }
 
-/// Checks a whole branch name against git's rules (git-check-ref-format, rules 1 to 10) and a
-/// leading `-`.
+/// Checks a branch name by git's rules (git-check-ref-format, rules 1 to 10), and that it does not
+/// begin with `-`.
 pub fn check_branch(name: &str) -> Result<(), TemplateError> {
-    let wrong = |reason| Err(TemplateError::Branch(name.to_owned(), reason));
+    let malformed = |reason| Err(TemplateError::Branch(name.to_owned(), reason));
     if name.starts_with('-') {
-        return wrong("it begins with `-`");
+        return malformed("it begins with `-`");
     }
     if name == "@" || name.contains("@{") || name.contains("..") {
-        return wrong("`@{`, `..` and a lone `@` have a special meaning in git");
+        return malformed("`@{`, `..` and a lone `@` have a special meaning in git");
     }
     if name.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c)) {
-        return wrong("a space, a control character or one of ~ ^ : ? * [ \\");
+        return malformed("a space, a control character or one of ~ ^ : ? * [ \\");
     }
-    // Git compares `.lock` with its case.
-    let component =
-        |c: &str| c.is_empty() || c.starts_with('.') || c.strip_suffix(".lock").is_some();
-    if name.split('/').any(component) || name.ends_with('.') {
-        return wrong("an empty part, or one that begins with `.` or ends with `.lock` or `.`");
+    // The case of `.lock` matters to git.
+    let is_malformed = |part: &str| {
+        part.is_empty() || part.starts_with('.') || part.strip_suffix(".lock").is_some()
+    };
+    if name.split('/').any(is_malformed) || name.ends_with('.') {
+        return malformed("an empty part, or one that begins with `.` or ends with `.lock` or `.`");
     }
     Ok(())
 }
@@ -173,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_could_not_work_is_refused() {
+    fn malformed_template_is_refused() {
         assert!(matches!(
             Template::parse("{rev}", true),
             Err(TemplateError::Unknown(..))
@@ -201,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filled_template_gives_its_revision_back() {
+    fn filled_template_contains_its_revision() {
         let title = Template::parse("promote: {name} @{revision}!", true).unwrap();
         assert_eq!(
             title.revision_in("promote: images @beef!", "images"),

@@ -14,18 +14,18 @@ use super::{
     freshness::Freshness,
     images::{self, Image, ImageInventory},
     inventory::Inventory,
-    keys::{self, ByName, KeyType, block, choices, merged, refined_type},
+    keys::{self, ByName, KeyType, Shape, block, choices, refined_type},
     operation::Operation,
     path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
     prune::Prune,
     reader::{ErrorCollector, Fields},
     smoke::Smoke,
-    sources::{Mapping, Prefix, Where, is_host},
+    sources::{Mapping, Prefix, SourceLocation, is_host},
     template::Template,
     types::{Branch, BranchTemplate, TagTemplate, Text, TitleTemplate, line_schema, text_type},
     verify::{self, Verify},
-    yaml::{Key, Node},
+    yaml::{Key, Node, Value},
 };
 use crate::{
     code::Code,
@@ -83,7 +83,7 @@ block! {
         verify: Option<Verify>,
         /// What proves that a set was promoted.
         provenance: Provenance = {},
-        /// How promotes are named.
+        /// How promotions are named.
         promote: Promote = {},
         /// How rollbacks are named.
         rollback: Rollback = {},
@@ -168,7 +168,7 @@ block! {
         branch: BranchTemplate = "auto/runtime-promote-{revision}",
         /// The title of commit and pull request; may also contain `{name}`.
         title: TitleTemplate = "promote: {name} @{revision}",
-        /// Whether a newer promote closes the pull request of an older one.
+        /// Whether a newer promotion closes the pull request of an older one.
         supersede: bool = true,
     }
 }
@@ -259,11 +259,11 @@ fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
 
 /// The JSON schema of a configuration.
 pub fn schema() -> Json {
-    let rules = json!({
+    let shape = Config::shape().with(&json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "repin.yaml",
-        "description": "The configuration of repin. Its directory is the root: every path in it \
-            is relative to the root and stays beneath it.",
+        "description": "The configuration of repin. Its directory is the root: every path in it is \
+            relative to the root and stays beneath it.",
         "if": {"not": {"required": ["fleet"]}},
         "then": {
             "properties": {"images": {"additionalProperties": {"required": ["pins"]}}},
@@ -275,8 +275,8 @@ pub fn schema() -> Json {
                 },
             },
         },
-    });
-    let mut schema = merged(Config::schema(), &rules);
+    }));
+    let mut schema = shape.schema;
     schema["properties"]["images"]["minProperties"] = json!(1);
     schema["properties"]["places"]["allOf"] = json!([places::kinds_schema()]);
     schema
@@ -311,12 +311,8 @@ pub struct Version;
 impl KeyType for Version {
     type Value = usize;
 
-    fn type_name() -> String {
-        "`1`".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"const": 1})
+    fn shape() -> Shape {
+        Shape::new("`1`", json!({"const": 1}))
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<usize> {
@@ -382,9 +378,9 @@ fn check_evidence(evidence: &[Evidence], node: &Node, problems: &ErrorCollector)
     has_content
 }
 
-/// The schema of a mapping whose keys are registries or prefixes of repositories.
-fn by_registry_schema(description: &str, pattern: &str) -> Json {
-    json!({
+/// A mapping whose keys are registries or prefixes of repositories.
+fn by_registry(description: &str, pattern: &str) -> Shape {
+    let schema = json!({
         "type": "object",
         "propertyNames": {"minLength": 1, "maxLength": 255},
         "additionalProperties": {
@@ -392,7 +388,8 @@ fn by_registry_schema(description: &str, pattern: &str) -> Json {
             "type": "string",
             "pattern": pattern,
         },
-    })
+    });
+    Shape::new("mapping by name", schema)
 }
 
 /// Other locations of repositories.
@@ -401,12 +398,8 @@ pub struct Sources;
 impl KeyType for Sources {
     type Value = Vec<Mapping>;
 
-    fn type_name() -> String {
-        "mapping by name".to_owned()
-    }
-
-    fn schema() -> Json {
-        by_registry_schema(
+    fn shape() -> Shape {
+        by_registry(
             "`oci:DIR` for OCI image layouts beneath a directory under the root, or \
              `http[s]://HOST[:PORT][/PATH]` for a registry.",
             r"^(oci:.+|https?://[^@?#%\\\s/][^@?#%\\\s]*)$",
@@ -414,9 +407,9 @@ impl KeyType for Sources {
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Vec<Mapping>> {
-        let place = |text: &str| source(text, problems.root());
-        let pairs = read_pairs(node, problems, Prefix::parse, place)?.into_iter();
-        let mapping = |(prefix, place)| Mapping { prefix, place };
+        let location = |text: &str| source_location(text, problems.root());
+        let pairs = read_pairs(node, problems, Prefix::parse, location)?.into_iter();
+        let mapping = |(prefix, location)| Mapping { prefix, location };
         Some(pairs.map(mapping).collect())
     }
 }
@@ -442,14 +435,14 @@ fn read_pairs<K, V, E: Display>(
     pairs.into_iter().collect()
 }
 
-/// A source of the configuration, whose directories are beneath `root`.
-fn source(text: &str, root: &Path) -> Result<Where, String> {
+/// A location in the configuration: its directories are beneath `root`.
+fn source_location(text: &str, root: &Path) -> Result<SourceLocation, String> {
     match text.strip_prefix("oci:") {
-        Some(".") => Ok(Where::Layouts(root.to_owned())),
+        Some(".") => Ok(SourceLocation::Layouts(root.to_owned())),
         Some(directory) => RelPath::parse(directory)
-            .map(|path| Where::Layouts(root.join(path.as_path())))
+            .map(|path| SourceLocation::Layouts(root.join(path.as_path())))
             .map_err(|error| error.to_string()),
-        None => Where::parse(text, root).map_err(|error| error.to_string()),
+        None => SourceLocation::parse(text, root).map_err(|error| error.to_string()),
     }
 }
 
@@ -459,12 +452,8 @@ pub struct Realms;
 impl KeyType for Realms {
     type Value = BTreeMap<String, String>;
 
-    fn type_name() -> String {
-        "mapping by name".to_owned()
-    }
-
-    fn schema() -> Json {
-        by_registry_schema("The token server's host.", r"^[A-Za-z0-9.:\[\]-]+$")
+    fn shape() -> Shape {
+        by_registry("The token server's host.", r"^[A-Za-z0-9.:\[\]-]+$")
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
@@ -538,6 +527,29 @@ impl Config {
         }
     }
 
+    /// The keys that the file sets, in its order: those of `blocks` and of each image with their
+    /// whole path, such as `forge.base` or `images.fix.pins`, all others with the first part of it.
+    pub fn written_keys(&self, blocks: &[&str]) -> Vec<String> {
+        let mut keys = Vec::new();
+        for (block, node) in entries(super::yaml::parse(&self.source.text).0) {
+            let block = block.text;
+            if block != "images" && !blocks.contains(&block.as_str()) {
+                keys.push(block);
+                continue;
+            }
+            for (key, node) in entries(Some(node)) {
+                let path = format!("{block}.{}", key.text);
+                if block == "images" {
+                    let keys_of_image = entries(Some(node)).into_iter();
+                    keys.extend(keys_of_image.map(|(key, _)| format!("{path}.{}", key.text)));
+                } else {
+                    keys.push(path);
+                }
+            }
+        }
+        keys
+    }
+
     /// The image called `name`.
     pub fn image(&self, name: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.name == name)
@@ -562,6 +574,13 @@ impl Config {
             label: label.to_owned(),
             quoted: true,
         }
+    }
+}
+
+fn entries(node: Option<Node>) -> Vec<(Key, Node)> {
+    match node.map(|node| node.value) {
+        Some(Value::Map(entries)) => entries,
+        _ => Vec::new(),
     }
 }
 

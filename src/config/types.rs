@@ -1,12 +1,12 @@
 //! The types of values that several blocks of the configuration have.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use serde_json::{Value as Json, json};
 
 use super::{
     duration,
-    keys::KeyType,
+    keys::{KeyType, Shape},
     path::{Glob, Globs, RelPath},
     reader::ErrorCollector,
     template::{self, Template, TemplateError},
@@ -14,46 +14,23 @@ use super::{
 };
 use crate::oci::{PatternError, Repository};
 
-/// A type of values that are written as one nonempty text.
-pub trait TextType {
-    type Value;
-    /// The name of the type in the reference.
-    const NAME: &'static str;
-
-    fn schema() -> Json;
-
-    fn parse(text: &str) -> Result<Self::Value, String>;
-}
-
-impl<T: TextType> KeyType for T {
-    type Value = T::Value;
-
-    fn type_name() -> String {
-        T::NAME.to_owned()
-    }
-
-    fn schema() -> Json {
-        <T as TextType>::schema()
-    }
-
-    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
-        problems.parsed(node, T::parse)
-    }
-}
-
-/// Makes `$type` a type of texts: its value, its name in the reference, its schema and its parser.
+/// Makes `$type` a type of nonempty texts: its value, its name in the reference, its schema and its
+/// parser.
 macro_rules! text_type {
     ($type:ty => $value:ty, $name:literal, $schema:tt, $parse:expr) => {
-        impl $crate::config::types::TextType for $type {
+        impl $crate::config::keys::KeyType for $type {
             type Value = $value;
-            const NAME: &'static str = $name;
 
-            fn schema() -> serde_json::Value {
-                serde_json::json!($schema)
+            fn shape() -> $crate::config::keys::Shape {
+                $crate::config::keys::Shape::new($name, serde_json::json!($schema))
             }
 
-            fn parse(text: &str) -> Result<$value, String> {
-                $parse(text).map_err(|error| error.to_string())
+            fn read(
+                _: &$crate::config::yaml::Key,
+                node: &$crate::config::yaml::Node,
+                problems: &$crate::config::reader::ErrorCollector,
+            ) -> Option<$value> {
+                problems.parsed(node, $parse)
             }
         }
     };
@@ -64,7 +41,7 @@ pub(super) use text_type;
 pub struct Text;
 text_type!(Text => String, "text", {"type": "string", "minLength": 1}, any_text);
 
-pub(super) fn any_text(text: &str) -> Result<String, String> {
+pub(super) fn any_text(text: &str) -> Result<String, Infallible> {
     Ok(text.to_owned())
 }
 
@@ -199,12 +176,8 @@ fn title_template(text: &str) -> Result<Template, TemplateError> {
 impl KeyType for bool {
     type Value = bool;
 
-    fn type_name() -> String {
-        "`true` or `false`".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"type": "boolean"})
+    fn shape() -> Shape {
+        Shape::new("`true` or `false`", json!({"type": "boolean"}))
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<bool> {
@@ -215,12 +188,11 @@ impl KeyType for bool {
 impl KeyType for usize {
     type Value = usize;
 
-    fn type_name() -> String {
-        "whole number, up to 1000000".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"type": "integer", "minimum": 0, "maximum": 1_000_000})
+    fn shape() -> Shape {
+        Shape::new(
+            "whole number, up to 1000000",
+            json!({"type": "integer", "minimum": 0, "maximum": 1_000_000}),
+        )
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<usize> {
@@ -238,12 +210,8 @@ fn globs_schema() -> Json {
 impl KeyType for Globs {
     type Value = Globs;
 
-    fn type_name() -> String {
-        "list of globs".to_owned()
-    }
-
-    fn schema() -> Json {
-        globs_schema()
+    fn shape() -> Shape {
+        Shape::new("list of globs", globs_schema())
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Globs> {
@@ -257,12 +225,8 @@ pub struct GlobList;
 impl KeyType for GlobList {
     type Value = Vec<Glob>;
 
-    fn type_name() -> String {
-        Globs::type_name()
-    }
-
-    fn schema() -> Json {
-        globs_schema()
+    fn shape() -> Shape {
+        Globs::shape()
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Vec<Glob>> {
@@ -313,12 +277,11 @@ pub struct Variable;
 impl KeyType for Variable {
     type Value = String;
 
-    fn type_name() -> String {
-        "name of a variable".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
+    fn shape() -> Shape {
+        Shape::new(
+            "name of a variable",
+            json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
+        )
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<String> {

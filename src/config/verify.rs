@@ -1,9 +1,9 @@
 //! The signatures and attestations that images must carry: the block `verify`.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{
-    keys::{KeyType, NonEmpty, block, choices},
+    keys::{KeyType, NonEmpty, Shape, block, choices},
     path::RelPath,
     reader::{ErrorCollector, Fields},
     signers::{CommitBinding, Signer, SignerIdentity, report_commit},
@@ -76,7 +76,7 @@ pub struct RootSource {
     /// The text of the configuration.
     pub name: String,
     pub kind: RootKind,
-    pub at: Span,
+    pub span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +92,8 @@ pub enum RootKind {
 impl KeyType for RootSource {
     type Value = Self;
 
-    fn type_name() -> String {
-        "path".to_owned()
-    }
-
-    fn schema() -> Json {
-        path_schema()
+    fn shape() -> Shape {
+        Shape::new("path", path_schema())
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
@@ -109,7 +105,7 @@ impl KeyType for RootSource {
         Some(Self {
             name: problems.string(node)?.to_owned(),
             kind,
-            at: node.span,
+            span: node.span,
         })
     }
 }
@@ -119,18 +115,17 @@ impl KeyType for RootSource {
 pub struct Since {
     /// The full id of the commit.
     pub commit: String,
-    pub at: Span,
+    pub span: Span,
 }
 
 impl KeyType for Since {
     type Value = Option<Self>;
 
-    fn type_name() -> String {
-        "text".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({"type": ["string", "null"], "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$"})
+    fn shape() -> Shape {
+        Shape::new(
+            "text",
+            json!({"type": ["string", "null"], "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$"}),
+        )
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Option<Self>> {
@@ -138,8 +133,8 @@ impl KeyType for Since {
             return Some(None);
         }
         let commit = problems.parsed(node, full_commit)?;
-        let at = node.span;
-        Some(Some(Self { commit, at }))
+        let span = node.span;
+        Some(Some(Self { commit, span }))
     }
 
     fn absent() -> Option<Option<Self>> {
@@ -164,7 +159,7 @@ impl Verify {
         let built_in = |name: &str, kind| RootSource {
             name: name.to_owned(),
             kind,
-            at: Span { start: 0, end: 0 },
+            span: Span { start: 0, end: 0 },
         };
         Self {
             require: vec![Requirement::Attestation],

@@ -1,8 +1,8 @@
 //! YAML text as a tree with byte spans.
 //!
-//! Scalars stay text: what a `012` or a `yes` means is for the reader of the value to say. Refused
-//! here, with their places: syntax errors, duplicate keys, keys that are no scalars, anchors,
-//! aliases, tags, directives, a second document, and nesting that no configuration needs.
+//! Scalars remain text, such as `012` or `yes`; the reader of a value interprets them. The parser
+//! refuses, with their places: syntax errors, duplicate keys, keys that are not scalars, anchors,
+//! aliases, tags, directives, a second document, and deep nesting.
 
 use std::collections::HashMap;
 
@@ -13,53 +13,45 @@ use crate::error::Span;
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// The bytes of the value (of a block mapping or list: of its first line's beginning up to its
-    /// end).
+    /// The bytes of the value; a block mapping or list begins with its first line.
     pub span: Span,
-    /// Its value.
     pub value: Value,
 }
 
-/// The three kinds of YAML values.
 #[derive(Debug, Clone)]
 pub enum Value {
-    /// A scalar's text, and whether it was written plain (without quotes or a block indicator).
     Scalar {
         /// The text after unquoting.
         text: String,
-        /// Plain style: only then can it be a number, a boolean or null.
+        /// Written without quotes or a block indicator. Only a plain scalar can be a number, a
+        /// boolean or null.
         plain: bool,
     },
-    /// A sequence.
     List(Vec<Node>),
-    /// A mapping, in the order of the file; keys are scalars and differ.
+    /// The entries in the order of the file. Keys are distinct.
     Map(Vec<(Key, Node)>),
 }
 
-/// A key of a mapping.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// Its place.
     pub span: Span,
-    /// Its text.
     pub text: String,
 }
 
-/// Something that is wrong with the text itself.
+/// A problem of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YamlError {
-    /// Where.
     pub span: Span,
-    /// What.
     pub message: String,
-    /// The same without text of the file; the parser's own messages contain none.
+    /// The message without text of the file.
     pub unquoted: String,
 }
 
-/// Nesting of collections, block or flow; deeper text is refused by the parser.
+/// The maximum nesting of collections, in block or flow style.
 const DEPTH: usize = 64;
 
-/// Parses one document; `None` if the text has none. Faults that leave a tree are all reported.
+/// Parses one document; `None` if the text has none. All problems are reported, up to a syntax
+/// error.
 pub fn parse(text: &str) -> (Option<Node>, Vec<YamlError>) {
     let options = granit_parser::options! {
         disallow_directives: true,
@@ -99,14 +91,14 @@ fn range(span: &granit_parser::Span, text: &str) -> Span {
     }
 }
 
-/// A collection whose end has not been seen.
+/// A collection whose end is not parsed yet.
 enum Open {
     List(usize, Vec<Node>),
     Map(usize, Mapping),
 }
 
-/// A mapping as it is read: its entries, where each key first occurs, and the key whose value comes
-/// next.
+/// A mapping without its end: its entries, the first place of each key, and a key without its
+/// value.
 #[derive(Default)]
 struct Mapping {
     entries: Vec<(Key, Node)>,
@@ -185,7 +177,7 @@ impl Builder<'_> {
             Some(Open::Map(start, mapping)) => (start, Value::Map(mapping.entries)),
             None => return,
         };
-        // The end event of a block collection lies behind the blank lines that follow it.
+        // The end event of a block collection is after the blank lines that follow it.
         let end = self.text[start..span.end.max(start)].trim_end().len() + start;
         self.node(Node {
             span: Span { start, end },
@@ -200,22 +192,22 @@ impl Builder<'_> {
             }
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, mapping)) => {
-                self.faults.extend(mapping.take(node, self.text));
+                self.faults.extend(mapping.add(node, self.text));
             }
         }
     }
 }
 
 impl Mapping {
-    /// Takes the next key or value; what is wrong with it is returned.
-    fn take(&mut self, node: Node, text: &str) -> Option<YamlError> {
+    /// Adds the next key or value, and returns its problem.
+    fn add(&mut self, node: Node, text: &str) -> Option<YamlError> {
         let span = node.span;
         if let Some(key) = self.pending.take() {
             let place = key.span;
-            let twin = self.first.insert(key.text.clone(), place);
+            let duplicate = self.first.insert(key.text.clone(), place);
             let name = key.text.clone();
             self.entries.push((key, node));
-            let first = twin?;
+            let first = duplicate?;
             let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..first.start]).count() + 1;
             return Some(YamlError {
                 span: place,
@@ -223,20 +215,20 @@ impl Mapping {
                 unquoted: format!("the key is a duplicate: first defined on line {line}"),
             });
         }
-        let word = if let Value::Scalar { text, .. } = node.value {
-            Some(text)
-        } else {
-            None
+        let (text, error) = match node.value {
+            Value::Scalar { text, .. } => (text, None),
+            _ => {
+                let message = "a key must be a plain word".to_owned();
+                let unquoted = message.clone();
+                let error = YamlError {
+                    span,
+                    message,
+                    unquoted,
+                };
+                (String::new(), Some(error))
+            }
         };
-        let error = word.is_none().then(|| YamlError {
-            span,
-            message: "a key must be a plain word".to_owned(),
-            unquoted: "a key must be a plain word".to_owned(),
-        });
-        self.pending = Some(Key {
-            span,
-            text: word.unwrap_or_default(),
-        });
+        self.pending = Some(Key { span, text });
         error
     }
 }
@@ -259,7 +251,7 @@ impl Node {
                     .iter()
                     .find(|(key, _)| key.text == token)
                     .map(|(_, value)| value),
-                Value::List(items) => token.parse::<usize>().ok().and_then(|at| items.get(at)),
+                Value::List(items) => items.get(token.parse::<usize>().ok()?),
                 Value::Scalar { .. } => None,
             }
         })
@@ -279,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_keeps_scalars_as_text_with_their_places() {
+    fn tree_has_scalars_as_text_with_places() {
         let text = "a: 012\nb: ['x', \"y\"]\nc:\n  d: yes\n\n";
         let (root, errors) = parse(text);
         assert!(errors.is_empty(), "{errors:?}");
@@ -295,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_yaml_is_refused_at_its_location() {
+    fn ambiguous_yaml_is_refused_at_its_place() {
         assert_eq!(
             faults("a: 1\na: 2\n"),
             ["5..6 the key `a` is a duplicate: first defined on line 1"]
@@ -330,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_an_error_and_not_a_crash() {
+    fn deep_nesting_is_an_error() {
         assert_eq!(faults(&"[".repeat(100_000)).len(), 1);
         assert_eq!(
             faults(
@@ -344,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_text_has_no_tree() {
+    fn empty_text_has_no_tree() {
         assert!(parse("").0.is_none());
         assert!(parse("# only a comment\n").0.is_none_or(|n| n.is_null()));
     }

@@ -8,8 +8,7 @@ use crate::{
     checks::{Check, Status},
     code::Code,
     config::{
-        self, Config, Forge, Globs, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report,
-        Template,
+        Config, Forge, Globs, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report, Template,
     },
     error::Error,
 };
@@ -187,7 +186,7 @@ fn ignored_keys(own: &Config) -> Vec<String> {
                 .any(|end| key.ends_with(end));
         of_image || OBEYED.contains(&key) || JUDGED.contains(&key)
     };
-    let keys = config::keys(own, &["forge", "report", "provenance"]);
+    let keys = own.written_keys(&["forge", "report", "provenance"]);
     // A policy of its own, too.
     let judged = |key: &str| key == "outside" && own.outside == OutsidePolicy::Refuse;
     let ignored = |key: &String| !(obeyed(key) || judged(key));

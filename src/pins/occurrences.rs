@@ -17,7 +17,7 @@ use super::{
     scan::{LONGEST, Pin, Reference},
 };
 use crate::{
-    config::{Config, Endpoint, Where},
+    config::{Config, Endpoint, SourceLocation},
     oci::{Digest, Repository, Tag},
 };
 
@@ -104,8 +104,8 @@ impl OccurrenceFinder {
         let mut names = HashMap::new();
         for (at, image) in config.images.iter().enumerate() {
             for mapping in &config.sources {
-                if let (Where::Registry(endpoint), Some(rest)) =
-                    (&mapping.place, mapping.prefix.rest_of(&image.repository))
+                if let (SourceLocation::Registry(endpoint), Some(rest)) =
+                    (&mapping.location, mapping.prefix.rest_of(&image.repository))
                     && let Ok(mirror) = Repository::parse(&mirror_of(endpoint, &rest))
                 {
                     names.entry(mirror).or_insert(Name::Mirror(at));

@@ -2,7 +2,7 @@
 
 use super::{Layout, Registries, Remote, Source, memory::MemoryLimit};
 use crate::{
-    config::{Mapping, Where},
+    config::{Mapping, SourceLocation},
     oci::Repository,
 };
 
@@ -36,12 +36,14 @@ impl Sources {
     /// The source of `repository`.
     pub fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {
-            Some((Where::Layouts(directory), rest)) => {
+            Some((SourceLocation::Layouts(directory), rest)) => {
                 let mut layout = Layout::new(directory.join(rest));
                 layout.memory = self.memory.clone();
                 return Ok(Source::Layout(layout));
             }
-            Some((Where::Registry(endpoint), rest)) => self.registries.mapped(endpoint, &rest),
+            Some((SourceLocation::Registry(endpoint), rest)) => {
+                self.registries.mapped(endpoint, &rest)
+            }
             None => self.registries.repository(repository),
         };
         let mut remote: Remote = remote.map_err(|reason| SourcesError {
@@ -54,11 +56,11 @@ impl Sources {
 
     /// The longest mapping of `repository` in the strongest layer that has one, and the rest of the
     /// repository's name.
-    pub fn mapping(&self, repository: &Repository) -> Option<(&Where, String)> {
+    pub fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
         let (mapping, rest) = self
             .layers
             .iter()
             .find_map(|layer| Mapping::longest(layer, repository))?;
-        Some((&mapping.place, rest))
+        Some((&mapping.location, rest))
     }
 }

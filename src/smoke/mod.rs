@@ -20,7 +20,7 @@ mod secrets;
 use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
 
 use crate::{
-    config::{Engine, Smoke, Where},
+    config::{Engine, Smoke, SourceLocation},
     error::Error,
     oci::{Platform, Repository},
     registry::resolve::{ImageFacts, PlatformFacts},
@@ -125,10 +125,13 @@ pub enum Outcome {
 impl ImageLocation {
     /// The location of `repository`, given its
     /// [`Sources::mapping`](crate::registry::Sources::mapping).
-    pub fn for_repository(repository: &Repository, mapping: Option<(&Where, String)>) -> Self {
+    pub fn for_repository(
+        repository: &Repository,
+        mapping: Option<(&SourceLocation, String)>,
+    ) -> Self {
         match mapping {
-            Some((Where::Layouts(directory), rest)) => Self::Layout(directory.join(rest)),
-            Some((Where::Registry(endpoint), rest)) => {
+            Some((SourceLocation::Layouts(directory), rest)) => Self::Layout(directory.join(rest)),
+            Some((SourceLocation::Registry(endpoint), rest)) => {
                 let mut parts = vec![endpoint.host.as_str(), &endpoint.path, &rest];
                 parts.retain(|part| !part.is_empty());
                 Self::Registry {
@@ -237,8 +240,12 @@ mod tests {
     use super::*;
 
     fn location(repository: &str, mapping: Option<(&str, &str)>) -> ImageLocation {
-        let mapping =
-            mapping.map(|(source, rest)| (Where::parse(source, Path::new("/base")).unwrap(), rest));
+        let mapping = mapping.map(|(source, rest)| {
+            (
+                SourceLocation::parse(source, Path::new("/base")).unwrap(),
+                rest,
+            )
+        });
         ImageLocation::for_repository(
             &Repository::parse(repository).unwrap(),
             mapping

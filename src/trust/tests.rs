@@ -79,7 +79,7 @@ fn key(log: LogRule, commit: CommitBinding) -> Signer {
     Signer {
         who: SignerIdentity::Key {
             path: RelPath::parse("cosign.pub").unwrap(),
-            at: span(),
+            span: span(),
             log,
         },
         trigger: Triggers::Any,
@@ -100,7 +100,7 @@ fn rules() -> Rules {
             trusted_roots: vec![RootSource {
                 name: "root.json".to_owned(),
                 kind: RootKind::File(RelPath::parse("root.json").unwrap()),
-                at: span(),
+                span: span(),
             }],
             since: None,
         },

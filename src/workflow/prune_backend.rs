@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{Config, Forge, ForgeKind, Image, PruneBackend, Where},
+    config::{Config, Forge, ForgeKind, Image, PruneBackend, SourceLocation},
     error::{Error, Errors},
     forge::{Kind, Package, Target},
     git::Git,
@@ -33,7 +33,7 @@ pub fn prune_backend(
         .map_or(PruneBackend::Auto, |prune| prune.backend);
     let has_mirror = matches!(
         sources.mapping(&image.repository),
-        Some((Where::Registry(_), _))
+        Some((SourceLocation::Registry(_), _))
     );
     // A mirror of ghcr.io is pruned like any registry, unless a forge is configured.
     let is_github = image.repository.host() == GHCR && (!has_mirror || config.forge.is_some());

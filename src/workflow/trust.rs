@@ -90,16 +90,16 @@ impl<'c> Trust<'c> {
         let mut keys = Vec::new();
         for signer in &verify.signers {
             keys.push(match &signer.who {
-                SignerIdentity::Key { path, at, .. } => material.key(path, *at),
+                SignerIdentity::Key { path, span, .. } => material.key(path, *span),
                 SignerIdentity::Workflow { .. } | SignerIdentity::Certificate { .. } => None,
             });
         }
         let mut roots = Vec::new();
         for root in &verify.trusted_roots {
             roots.extend(match &root.kind {
-                RootKind::Sigstore => material.built_in(BuiltIn::Sigstore, root.at),
-                RootKind::GitHub => material.built_in(BuiltIn::GitHub, root.at),
-                RootKind::File(path) => material.roots(&root.name, path, root.at),
+                RootKind::Sigstore => material.built_in(BuiltIn::Sigstore, root.span),
+                RootKind::GitHub => material.built_in(BuiltIn::GitHub, root.span),
+                RootKind::File(path) => material.roots(&root.name, path, root.span),
             });
         }
         if !material.problems.is_empty() {

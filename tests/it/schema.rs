@@ -194,7 +194,7 @@ fn meaning(config: &Value) -> String {
     } = parse(&config.to_string()).unwrap();
     // Places in the text of this block move with what stands above it.
     let verify = format!("{verify:?}");
-    let verify = regex::Regex::new("at: Span [^}]*}")
+    let verify = regex::Regex::new("span: Span [^}]*}")
         .unwrap()
         .replace_all(&verify, "");
     let blocks = (inventory, smoke, provenance, promote, rollback);

@@ -201,7 +201,7 @@ impl StandardPlaces {
     pub(super) fn new() -> Self {
         let place = |name: &str, kind| PinPlace {
             name: name.to_owned(),
-            at: Span { start: 0, end: 0 },
+            span: Span { start: 0, end: 0 },
             kind,
             files: None,
             comment: Some(CommentPolicy::Keep),

@@ -108,7 +108,7 @@ fn verify(require: &[Requirement]) -> Verify {
         trusted_roots: vec![RootSource {
             name: "root.json".to_owned(),
             kind: RootKind::File(RelPath::parse("root.json").unwrap()),
-            at,
+            span: at,
         }],
         since: None,
     }

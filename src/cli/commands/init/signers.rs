@@ -101,7 +101,7 @@ fn verify(config: &Config) -> Verify {
             verify.trusted_roots.push(RootSource {
                 name: name.to_owned(),
                 kind: RootKind::File(path),
-                at: Span { start: 0, end: 0 },
+                span: Span { start: 0, end: 0 },
             });
         }
     }
