@@ -1,4 +1,4 @@
-//! Tests of the configuration: defaults, and every mistake with its place.
+//! Tests of the whole configuration: defaults, and mistakes with their places.
 
 use super::*;
 use crate::config::WhenUnavailable;
@@ -16,9 +16,9 @@ fn parse_text(text: &str) -> Result<Config, Vec<Error>> {
     )
 }
 
-/// The problems of a text, one a line, with their places.
+/// The problems of a text with their places, one on each line.
 fn problems(text: &str) -> String {
-    let errors = parse_text(text).expect_err("it has to be refused");
+    let errors = parse_text(text).expect_err("the text is malformed");
     errors
         .iter()
         .map(ToString::to_string)
@@ -83,8 +83,8 @@ fn defaults_are_filled_in() {
 }
 
 #[test]
-fn each_mistake_is_named_with_its_place() {
-    for (line, says) in [
+fn each_mistake_has_its_place() {
+    for (line, message) in [
         ("nam: x", "4:1: unknown key `nam`"),
         (
             "name: a\nname: b",
@@ -178,15 +178,15 @@ fn each_mistake_is_named_with_its_place() {
         ("forge: { base: 'a b' }", "not a valid branch name"),
     ] {
         let found = problems(&format!("{MINIMAL}{line}\n"));
-        assert!(found.contains(says), "{line}\n{found}");
+        assert!(found.contains(message), "{line}\n{found}");
         assert!(found.starts_with("repin.yaml:"), "{line}\n{found}");
     }
 }
 
 #[test]
-fn the_required_parts_are_required() {
+fn required_keys_are_required() {
     assert_eq!(problems(""), "repin.yaml:1:1: the configuration is empty");
-    // A file that cannot be parsed is not also reported as empty.
+    // A file that cannot be parsed is not reported as empty.
     assert_eq!(problems("a: ["), "repin.yaml:1:4: unclosed bracket '['");
     assert!(problems("[a]").contains("expected a mapping"));
     assert!(problems("{").contains("repin.yaml:1:"));
@@ -211,7 +211,7 @@ fn the_required_parts_are_required() {
 }
 
 #[test]
-fn images_are_distinct_and_something_is_pinned() {
+fn images_are_distinct_and_pinned() {
     let images =
         |text: &str| MINIMAL.replace("{ a: { repository: ghcr.io/acme/a, pins: 1 } }", text);
     assert!(problems(&images("{}")).contains("`images` is empty"));
@@ -219,8 +219,8 @@ fn images_are_distinct_and_something_is_pinned() {
         problems(&images("{ a: { repository: ghcr.io/acme/a, pins: 0 } }"))
             .contains("every image has `pins: 0`")
     );
-    let twins = "{ a: { repository: nginx, pins: 1 }, b: { repository: docker.io/library/nginx, pins: 1 } }";
-    assert!(problems(&images(twins)).contains("`a` and `b` have the same repository"));
+    let duplicate = "{ a: { repository: nginx, pins: 1 }, b: { repository: docker.io/library/nginx, pins: 1 } }";
+    assert!(problems(&images(duplicate)).contains("`a` and `b` have the same repository"));
     assert!(
         problems(&images("{ -a: { repository: x, pins: 1 } }"))
             .contains("is not a valid image name")
@@ -246,7 +246,7 @@ fn images_are_distinct_and_something_is_pinned() {
 }
 
 #[test]
-fn all_problems_come_at_once_in_the_order_of_the_file() {
+fn all_problems_are_reported_in_file_order() {
     let found = problems("version: 3\nfiles: [/a, ../b]\nimages: { a: { pins: x } }\nnope: 1\n");
     let lines: Vec<_> = found
         .lines()
@@ -256,9 +256,49 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn mistakes_of_a_policy_are_named() {
+fn rules_of_several_keys_apply_despite_other_problems() {
     let workflow = "workflow: https://github.com/acme/app/.github/workflows/b.yml";
-    for (policy, says) in [
+    for (text, rule) in [
+        (
+            "images: { a: { repository: x, pins: 1 }, b: { repository: x, pins: 1 } }\nfiles: 1\n"
+                .to_owned(),
+            "`a` and `b` have the same repository",
+        ),
+        (
+            "images: { a: { repository: x }, b: { repository: 'X:1', pins: 1 } }\nfiles: [a]\n"
+                .to_owned(),
+            "the key `pins` is missing",
+        ),
+        (
+            format!("{MINIMAL}verify: {{ signers: [{{ {workflow}, ref: '{{', log: 'off' }}] }}\n"),
+            "`log` is only for signers with `key`",
+        ),
+        (
+            format!("{MINIMAL}places: {{ helm: {{ files: 1, registry: 'A B' }} }}\n"),
+            "`A B`",
+        ),
+        (
+            format!("{MINIMAL}places: {{ keys: {{ files: 1, digest: d, image: a }} }}\n"),
+            "the key `entry` is missing",
+        ),
+    ] {
+        let text = if text.starts_with("version") {
+            text
+        } else {
+            format!("version: 1\n{text}")
+        };
+        let found = problems(&text);
+        assert!(
+            found.contains(rule) && found.lines().count() > 1,
+            "{text}{found}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_of_a_policy_are_reported() {
+    let workflow = "workflow: https://github.com/acme/app/.github/workflows/b.yml";
+    for (policy, message) in [
         ("{}", "the key `signers` is missing"),
         ("signers: []", "`signers` is empty"),
         ("signers: [{}]", "exactly one of `workflow`, `identity`"),
@@ -342,13 +382,13 @@ fn mistakes_of_a_policy_are_named() {
     ] {
         let policy = policy.replace('W', workflow);
         let found = problems(&format!("{MINIMAL}verify: {{ {policy} }}\n"));
-        assert!(found.contains(says), "{policy}\n{found}");
+        assert!(found.contains(message), "{policy}\n{found}");
         assert!(found.starts_with("repin.yaml:4:"), "{policy}\n{found}");
     }
 }
 
 #[test]
-fn image_without_a_signer_is_a_mistake() {
+fn image_without_a_signer_is_refused() {
     let signer = "workflow: https://github.com/acme/app/.github/workflows/b.yml, images: [a]";
     let text = "version: 1\nfiles: [x]\nimages: { a: { repository: h.example/a, pins: 1 }, b: \
                 { repository: h.example/b, pins: 0 } }\n";
@@ -380,7 +420,7 @@ fn source_of_a_workflow_is_its_own_repository() {
 }
 
 #[test]
-fn an_image_has_the_inventory_of_the_set_its_own_or_none() {
+fn inventory_of_an_image_replaces_the_set() {
     let text = |own: &str| {
         format!(
             "version: 1\nfiles: [a.yml]\nimages: {{ a: {{ repository: r.example/a, pins: 1{own} }} }}\n\
