@@ -298,6 +298,7 @@ prune: {{}}
 forge: {{ kind: github, url: 'https://evil.example/api', repository: evil/evil, dispatch: [evil.yml], sync_targets: [main], sign: auto, merge_method: rebase }}
 fleet: {{ own_policy: ignore }}
 comments: tag
+places: {{ helm: {{}} }}
 revision: {{ tag: 'v{{revision}}' }}
 rollback: {{ title: 'back to {{revision}}' }}
 outside: ignore
@@ -320,6 +321,8 @@ outside: ignore
         assert!(forge.dispatch.is_empty() && forge.sync_targets.is_empty());
         assert_eq!(forge.sign, config::Sign::Never);
         assert_eq!(forge.merge_method, config::MergeMethod::Auto);
+        let place = config.comment_policy(&config.places[0]);
+        assert_eq!(place, config::CommentPolicy::Keep);
         // No command, contract or secret of either reaches the repository's plan.
         assert!(config.smoke.is_none() && config.verify.is_none() && config.inventory.is_none());
         let written = Config {
