@@ -148,7 +148,7 @@ pub fn check_since(config: &Config) -> Result<(), Errors> {
         since.commit
     );
     Err(Error::input(Code::CONFIG, message)
-        .at(config.place(since.at, ""))
+        .at(config.place(since.span, ""))
         .into())
 }
 
