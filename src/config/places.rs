@@ -120,7 +120,7 @@ block! {
         digest: Option<EntryKey>,
     }
     rules |fields| {
-        check_place(fields, kind.flatten());
+        check_place(fields, kind.flatten(), registry.as_ref().and_then(|text| text.as_deref()));
     }
 }
 
@@ -155,10 +155,16 @@ impl KindName {
     }
 }
 
-fn check_place(fields: &Fields<'_>, kind: Option<KindName>) {
+fn check_place(fields: &Fields<'_>, kind: Option<KindName>, registry: Option<&str>) {
     let (problems, name) = (fields.problems, &fields.key.text);
-    let Some(kind) = kind.or_else(|| KindName::of_place(name)) else {
-        if !fields.has("kind") {
+    let is_written = fields.has("kind");
+    let kind = if is_written {
+        kind
+    } else {
+        KindName::of_place(name)
+    };
+    let Some(kind) = kind else {
+        if !is_written {
             problems.report_hint(
                 fields.key.span,
                 format!("the key `kind` is missing: `{name}` is not the name of a kind"),
@@ -175,16 +181,17 @@ fn check_place(fields: &Fields<'_>, kind: Option<KindName>) {
             problems.report_hint(key.span, message, "remove it");
         }
     }
-    if let Some(node) = fields.node("registry")
-        && let Some(text) = problems.string(node)
-    {
-        let error = match kind {
-            KindName::Helm => helm_registry(text).err(),
-            KindName::Keys => entry_key(text).err(),
-            KindName::Kustomize | KindName::Marked => None,
-        };
-        if let Some(error) = error {
-            problems.report(node.span, error);
+    if let (Some(node), Some(text)) = (fields.node("registry"), registry) {
+        match kind {
+            KindName::Helm => {
+                if let Err(error) = helm_registry(text) {
+                    problems.report(node.span, error);
+                }
+            }
+            KindName::Keys => {
+                problems.parsed(node, entry_key);
+            }
+            KindName::Kustomize | KindName::Marked => {}
         }
     }
     if kind == KindName::Keys {

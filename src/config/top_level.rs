@@ -112,15 +112,20 @@ block! {
         let names: Vec<_> = names.collect();
         check_files(fields);
         images::check(images.as_deref(), fields.has("fleet"), fields);
-        if let Some(places) = &places {
-            if images.is_some() {
-                places::check_images(fields.problems, places, &names);
-            }
-            if !fields.has("fleet") && !fields.has("files") {
-                places::check_files(fields.problems, places);
-            }
+        if let Some(places) = &places
+            && images.is_some()
+        {
+            places::check_images(fields.problems, places, &names);
         }
-        if let (Some(Some(verify)), Some(node)) = (&verify, fields.node("verify")) {
+        if let Some(places) = &places
+            && !fields.has("fleet")
+            && !fields.has("files")
+        {
+            places::check_files(fields.problems, places);
+        }
+        if let (Some(Some(verify)), Some(node)) = (&verify, fields.node("verify"))
+            && images.is_some()
+        {
             verify::check_images(fields.problems, node.span, verify, &names);
         }
     }

@@ -296,6 +296,37 @@ fn rules_of_several_keys_apply_despite_other_problems() {
 }
 
 #[test]
+fn one_mistake_is_one_problem() {
+    for (text, problem) in [
+        (
+            "places: { helm: { kind: x, entry: /a } }",
+            "expected one of `kustomize`",
+        ),
+        (
+            "places: { helm: { registry: [a] } }",
+            "expected a string, found a list",
+        ),
+        (
+            "places: { keys: { entry: /a, kind: helm } }",
+            "`entry` does not apply",
+        ),
+        ("verify: { signers: [{}] }", "a signer is exactly one of"),
+        ("smoke: {}", "the key `command` is missing"),
+    ] {
+        let found = problems(&format!("{MINIMAL}{text}\n"));
+        assert!(found.contains(problem), "{found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+    // The images are unknown, so no signer signs an unknown one.
+    let images = "images: { a: { pins: 1 } }";
+    let signers = "{ key: k, commit: off, images: [a] }";
+    let found = problems(&format!(
+        "version: 1\nfiles: [a]\n{images}\nverify: {{ signers: [{signers}] }}\n"
+    ));
+    assert_eq!(found.lines().count(), 1, "{found}");
+}
+
+#[test]
 fn mistakes_of_a_policy_are_reported() {
     let workflow = "workflow: https://github.com/acme/app/.github/workflows/b.yml";
     for (policy, message) in [
