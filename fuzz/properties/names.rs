@@ -160,7 +160,7 @@ fn marker(revision: &str, before: &str) {
 /// values are.
 fn rendered(revision: &str, name: &str, template: &str) {
     let document = document(revision, name);
-    let own = body::render(&document, &body::Beside::default(), None).unwrap();
+    let own = body::render(&document, &body::TemplateContext::default(), None).unwrap();
     check_body(&own, revision);
     // The author of a template is responsible for its loops; costly templates only slow the search.
     let costly = [
@@ -179,7 +179,7 @@ fn rendered(revision: &str, name: &str, template: &str) {
     if costly.iter().any(|word| rest.contains(word)) {
         return;
     }
-    if let Ok(body) = body::render(&document, &body::Beside::default(), Some(template)) {
+    if let Ok(body) = body::render(&document, &body::TemplateContext::default(), Some(template)) {
         check_body(&body, revision);
     }
 }

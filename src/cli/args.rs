@@ -1,8 +1,7 @@
-//! Command-line arguments exactly as typed; what a run needs is derived from them in `context`.
+//! Command-line arguments exactly as typed. `context` derives the values for a run from them.
 
-mod after;
-mod doctor;
 mod fleet;
+mod forge;
 mod inventory;
 mod prune;
 mod trust;
@@ -16,13 +15,12 @@ use std::{
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 
-pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
-pub(super) use doctor::Doctor;
 pub(super) use fleet::{
-    Fleet, FleetClose, FleetList, FleetMerge, FleetPart, FleetPromote, FleetRollback, ShardChoice,
-    shard_of,
+    Fleet, FleetClose, FleetList, FleetMerge, FleetOptions, FleetPromote, FleetRollback,
+    ShardChoice, shard_of,
 };
-pub(super) use inventory::{Inventory, OfImage};
+pub(super) use forge::{Branch, BranchPromotion, Branches, Freshness, Gates, Wait};
+pub(super) use inventory::{ImageArgs, Inventory};
 pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
@@ -48,14 +46,14 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// Parses the arguments; the first is the program's name.
+    /// Parses the arguments; the first one is the name of the program.
     pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let sources = sources(&arguments);
         let mut command = help::arranged(Self::command());
         let matches = command.try_get_matches_from_mut(arguments)?;
         let mut cli =
             Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        // clap keeps only the last occurrence of a global option used before and after a subcommand.
+        // clap drops the first values of a global option that is given before and after a subcommand.
         if sources.len() > cli.global.source.len() {
             cli.global.source = sources;
         }
@@ -70,9 +68,9 @@ fn sources(arguments: &[OsString]) -> Vec<String> {
         .map(|text| text.to_string_lossy())
         .collect();
     let mut sources = Vec::new();
-    for (at, text) in texts.iter().enumerate() {
+    for (index, text) in texts.iter().enumerate() {
         if text == "--source" {
-            sources.extend(texts.get(at + 1).map(ToString::to_string));
+            sources.extend(texts.get(index + 1).map(ToString::to_string));
         } else if let Some(value) = text.strip_prefix("--source=") {
             sources.push(value.to_owned());
         }
@@ -151,7 +149,7 @@ pub(super) enum Command {
     /// Create a commented repin.yaml from the pins in the repository
     #[command(after_help = INIT)]
     Init(Init),
-    /// Show what is deployed, since when, by whom, and whether anything is off
+    /// Show the deployed set, its date and author, open pull requests, and problems
     #[command(after_help = STATUS)]
     Status,
     /// List every pin: file, line, column, image, digest
@@ -189,29 +187,29 @@ pub(super) enum Command {
     /// List the sets in git history, newest first
     #[command(after_help = HISTORY)]
     History(History),
-    /// List what images contain and check it against contracts
+    /// List the contents of images and check them against contracts
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
-    /// Show who signed images
+    /// Show the signatures of images, and update the trusted roots
     #[command(subcommand, after_help = trust::EXAMPLES)]
     Trust(Trust),
     /// Check that everything a run needs is available; changes nothing
-    #[command(after_help = doctor::EXAMPLES)]
+    #[command(after_help = DOCTOR)]
     Doctor(Doctor),
     /// Delete old image versions that were never pinned
     #[command(after_help = prune::EXAMPLES)]
     Prune(Prune),
     /// Report how far pinned references to other repositories lag behind
-    #[command(after_help = after::FRESHNESS)]
+    #[command(after_help = forge::FRESHNESS)]
     Freshness(Freshness),
     /// Show the required statuses of a commit
-    #[command(after_help = after::GATES)]
+    #[command(after_help = forge::GATES)]
     Gates(Gates),
     /// Wait for a pull request to be merged, then start the configured workflows
-    #[command(after_help = after::WAIT)]
+    #[command(after_help = forge::WAIT)]
     Wait(Wait),
     /// Move commits from one long-lived branch to another
-    #[command(subcommand, after_help = after::BRANCH)]
+    #[command(subcommand, after_help = forge::BRANCH)]
     Branch(Branch),
     /// Explain a code of a check or an error
     #[command(
@@ -244,9 +242,9 @@ pub(super) enum Command {
 }
 
 const INIT: &str = "\
-The images of one owner that are pinned by digest become the set: the owner of the git remote if it has any, otherwise the \
-most likely owner. On a terminal, repin asks when the choice is uncertain; otherwise it marks the choice in the file. An \
-existing file is overwritten only with --force; --update changes the counts in it and shows the difference.
+The pinned images of one owner become the set: the owner of the git remote, or otherwise the most likely owner. If the \
+choice is uncertain, repin prompts on a terminal; without a terminal, it marks the choice in the file. An existing file is \
+overwritten only with --force; --update changes the counts in it and shows the difference.
 
 Examples:
   repin init
@@ -254,16 +252,16 @@ Examples:
   repin init --dry-run true    # print the file instead of writing it";
 
 const HISTORY: &str = "\
-The page of --html is one file without links to other files and without requests: revisions, digests, who and when, \
-rollbacks, holds and diffs, as far as git knows them.
+The page of --html is one self-contained file, which sends no requests: revisions, digests, authors, dates, rollbacks, holds \
+and diffs, as recorded in git.
 
 Examples:
   repin history --limit 5
   repin history --html history.html";
 
 const STATUS: &str = "\
-The current set is read from git history, open pull requests from the forge if one is configured and a token is set. What \
-was not read is listed. Whatever is off, the exit code is 0; it is not 0 if something could not be read.
+The current set is read from git history. Open pull requests are read from the forge if a forge and a token are configured. \
+Information that was not read is listed. Problems do not change the exit code, 0; it is not 0 if reading failed.
 
 Examples:
   repin status
@@ -276,15 +274,23 @@ Example:
   repin inventory check --revision 4f2a…";
 
 const SET: &str = "\
-Every check of a promote that concerns images alone: tags, labels, signatures, contracts, smoke command. Pins and history are \
-those of a repository, and are not looked at. FILE has the same bytes each time, and its SHA-256, which is printed, stands for \
+Runs the checks of a promotion that concern only images: tags, labels, signatures, contracts, smoke command. Pins and history \
+belong to a repository and are not checked. Each run writes the same bytes to FILE; their SHA-256, which is printed, identifies \
 the whole set.
 
 Example:
   repin set --revision 4f2a… --out set.json";
 
+const DOCTOR: &str = "\
+Each check passes, fails or is skipped, with evidence and a hint. A check that would have to write is skipped, with the \
+reason. The exit code is that of the worst failure: the code with which the same cause ends a run.
+
+Examples:
+  repin doctor
+  repin doctor --format json | jq -r '.checks[] | select(.status == \"fail\") | .hint'";
+
 const PROMOTE: &str = "\
-Without --apply or --pr, this is a dry run: repin prints the table, the diff and the reports and changes no file of the \
+Without --apply or --pr, this is a dry run: repin prints the table, the diff and the reports, and changes no file of the \
 repository.
 
 Examples:
@@ -313,6 +319,13 @@ pub(super) struct Init {
     /// Count the pins of an existing file again, and change only its `pins:`
     #[arg(long)]
     pub(super) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Skip instead of failing when a token or secret is missing
+    #[arg(long, value_name = "WHAT")]
+    pub(super) if_unconfigured: Option<IfUnconfigured>,
 }
 
 #[derive(Debug, Args)]
@@ -345,8 +358,8 @@ pub(super) struct Promote {
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// Revision to roll back to, or its beginning; without it, repin lists the sets available for
-    /// rollback
+    /// Revision to roll back to, or its first characters; without it, repin lists the sets available
+    /// for rollback
     #[arg(
         short,
         long,
@@ -382,7 +395,7 @@ pub(super) struct Change {
     /// Open a pull request with the new pins against the head of the base branch
     #[arg(long, value_name = "STATE", conflicts_with = "apply")]
     pub(super) pr: Option<PullRequestState>,
-    /// Reopen the pull request even if someone closed it
+    /// Reopen the pull request even if a user closed it
     #[arg(long, requires = "pr")]
     pub(super) reopen: bool,
     /// Skip instead of failing when a token is missing
@@ -393,7 +406,7 @@ pub(super) struct Change {
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
     #[command(flatten)]
-    pub(super) changes: Changes,
+    pub(super) diff: DiffOptions,
     /// Write the diff to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) diff_file: Option<PathBuf>,
@@ -402,9 +415,9 @@ pub(super) struct Change {
     pub(super) body_file: Option<PathBuf>,
 }
 
-/// How what changes is shown.
+/// Options for the output of changes.
 #[derive(Debug, Clone, Copy, Args)]
-pub(super) struct Changes {
+pub(super) struct DiffOptions {
     /// List the changed files with their number of pins instead of the diff
     #[arg(long, conflicts_with = "no_diff")]
     pub(super) stat: bool,
@@ -416,9 +429,9 @@ pub(super) struct Changes {
 /// State in which a pull request is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum PullRequestState {
-    /// As a draft.
+    /// As a draft
     Draft,
-    /// Ready for review.
+    /// Ready for review
     Ready,
 }
 
@@ -431,10 +444,9 @@ impl From<PullRequestState> for State {
     }
 }
 
-/// What to do when a token or secret is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum IfUnconfigured {
-    /// Skip the run and report the reason.
+    /// Skip the run and report the reason
     Skip,
 }
 
@@ -457,18 +469,18 @@ pub(super) struct Recover {
     pub(super) dry_run: Option<bool>,
 }
 
-/// Proposes the revisions of sets.
+/// Completes the revisions of sets.
 pub(super) fn revisions() -> ArgValueCompleter {
     ArgValueCompleter::new(complete::revisions)
 }
 
-/// Proposes configured images.
+/// Completes the names of configured images.
 pub(super) fn images() -> ArgValueCompleter {
     ArgValueCompleter::new(complete::images)
 }
 
-/// Parses exactly `true`, `false`, or the empty string, which means `true`: a workflow input left
-/// empty changes nothing.
+/// Parses exactly `true`, `false`, or the empty string, which means `true`, so that an empty workflow input
+/// changes nothing.
 pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
     match text {
         "true" | "" => Ok(true),
@@ -477,7 +489,6 @@ pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Parses a whole number.
 pub(super) fn whole_number<T: std::str::FromStr<Err = ParseIntError>>(
     text: &str,
 ) -> Result<T, String> {
@@ -525,12 +536,12 @@ mod tests {
             })
         };
         for words in all {
-            for at in 1..=words.len() {
+            for index in 1..=words.len() {
                 let mut with = words.clone();
                 let globals = [
                     "--format", "json", "--color", "never", "-q", "--config", "x",
                 ];
-                with.splice(at..at, globals.map(str::to_owned));
+                with.splice(index..index, globals.map(str::to_owned));
                 assert_eq!(parse(&with), parse(&words), "{with:?}");
             }
         }
@@ -559,7 +570,7 @@ mod tests {
         }
         let words = ["repin", "--source", "a=oci:b", "scan", "--source=c=oci:d"];
         let cli = Cli::read(words.map(OsString::from).into()).unwrap();
-        assert_eq!(cli.global.source, ["a=oci:b", "c=oci:d"], "at both places");
+        assert_eq!(cli.global.source, ["a=oci:b", "c=oci:d"]);
     }
 
     #[test]

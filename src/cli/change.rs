@@ -1,19 +1,27 @@
-//! Runs a promotion or a rollback, and prints the result.
+//! A promotion or a rollback: runs it, and prints the table, the diff and the files for GitHub Actions.
 
 use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{
-        args::Change,
+        args::{Change, DiffOptions},
+        check_output::{print_checks, skip_and_warning_rows, tally},
         context::Context,
         exit::Exit,
         format::Format,
-        github::StepFiles,
-        render::{self, Shown},
+        output::Output,
+        step_files::StepFiles,
     },
-    config::Config,
+    code::Code,
+    config::{Config, number},
     error::{Errors, usage},
-    workflow::{self, Goal, Intent, Options},
+    report::{
+        body, github,
+        json::{ImageRow, PlanDocument},
+        layout::{Align, aligned},
+    },
+    untrusted::plain,
+    workflow::{self, Effect, Goal, Intent, Options, RunResult},
 };
 
 pub(super) fn run(
@@ -23,8 +31,8 @@ pub(super) fn run(
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
-    let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
-    if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
+    let is_printed = is_stdout(&change.diff_file) || is_stdout(&change.body_file);
+    if cx.output.format == Format::Json && is_printed {
         return Err(usage(
             "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
         ));
@@ -36,7 +44,7 @@ pub(super) fn run(
     if change.commit && !change.apply && change.dry_run != Some(false) {
         return Err(usage("--commit requires --apply"));
     }
-    if (change.changes.stat || change.changes.no_diff) && dash(&change.diff_file) {
+    if (change.diff.stat || change.diff.no_diff) && is_stdout(&change.diff_file) {
         return Err(usage(
             "--diff-file - prints the diff, which --stat and --no-diff leave out",
         ));
@@ -48,10 +56,243 @@ pub(super) fn run(
         body_file: change.body_file.clone(),
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
-    Ok(render::finished(
-        &finished,
-        &options,
-        Shown::of(change.changes),
-        cx,
-    ))
+    Ok(report(&finished, &options, change.diff, cx))
+}
+
+/// Whether an option names standard output.
+fn is_stdout(file: &Option<PathBuf>) -> bool {
+    file.as_deref() == Some(Path::new("-"))
+}
+
+fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut Context) -> Exit {
+    let exit = finished.class().map_or(Exit::Done, Exit::Failed);
+    match cx.output.format {
+        Format::Json => {
+            cx.output.print_json(&finished.document);
+            return exit;
+        }
+        Format::Github => print_github(finished, options, &mut cx.output),
+        Format::Human | Format::Sarif => print_text(finished, options, diff, &mut cx.output),
+    }
+    if let Some(errors) = &finished.errors {
+        cx.output.report_errors(errors);
+    }
+    cx.output.print_explain_hint();
+    cx.output.note(&conclusion(finished, options));
+    if cx.output.format != Format::Github {
+        return exit;
+    }
+    match write_step_files(&finished.document, options, cx) {
+        Ok(()) => exit,
+        Err(errors) => exit.worse(cx.output.report_errors(&errors)),
+    }
+}
+
+fn print_text(
+    finished: &RunResult,
+    options: &Options,
+    diff_options: DiffOptions,
+    output: &mut Output,
+) {
+    let document = &finished.document;
+    output.print(table(document));
+    print_checks(&document.checks, &finished.config, output);
+    let DiffOptions { stat, no_diff } = diff_options;
+    let diff = document.diff_bytes();
+    if !diff.is_empty() && !stat && !no_diff {
+        output.print("\n");
+        output.print_diff(diff, is_stdout(&options.diff_file));
+    }
+    if !diff.is_empty() && !no_diff {
+        output.print(format!("\n{}", files(document)));
+    }
+    if let Some(body) = &document.body
+        && is_stdout(&options.body_file)
+    {
+        output.print("\n");
+        output.print_body(body);
+    }
+}
+
+fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
+    let document = &finished.document;
+    let annotations = github::annotations(&document.checks, &finished.config, &output.directory);
+    output.annotate(&annotations);
+    let table = table(document);
+    let mut texts = vec![table.as_bytes()];
+    if is_stdout(&options.diff_file) {
+        texts.push(document.diff_bytes());
+    }
+    if is_stdout(&options.body_file) {
+        texts.extend(document.body.as_deref().map(str::as_bytes));
+    }
+    for text in texts {
+        if let Err(errors) = output.print_unparsed(text) {
+            output.report_errors(&errors);
+        }
+    }
+}
+
+/// The changed files with their number of pins.
+fn files(document: &PlanDocument) -> String {
+    let rows: Vec<_> = document
+        .files
+        .iter()
+        .map(|file| vec![number(file.pins, "pin"), plain(&file.path)])
+        .collect();
+    aligned(&[Align::Right, Align::Left], &rows)
+}
+
+fn write_step_files(
+    document: &PlanDocument,
+    options: &Options,
+    cx: &Context,
+) -> Result<(), Errors> {
+    let digests: serde_json::Map<String, serde_json::Value> = document
+        .images
+        .iter()
+        .map(|image| (image.name.clone(), image.to.clone().into()))
+        .collect();
+    let path = |file: &Option<PathBuf>| match file {
+        Some(file) => file.to_string_lossy().into_owned(),
+        None => String::new(),
+    };
+    let (number, url) = match &document.pull_request {
+        Some(pull) => (pull.number.to_string(), pull.url.clone()),
+        None => (String::new(), String::new()),
+    };
+    let mut files = StepFiles::open(&cx.services.environment)?;
+    files.outputs(&[
+        ("kind", document.kind.as_str().to_owned()),
+        ("revision", document.revision.clone()),
+        ("changed", document.changed.to_string()),
+        ("title", document.title.clone()),
+        ("branch", document.branch.clone()),
+        ("digests", serde_json::Value::Object(digests).to_string()),
+        ("body-file", path(&options.body_file)),
+        ("diff-file", path(&options.diff_file)),
+        ("pull-request", number),
+        ("pull-request-url", url),
+    ])?;
+    match &document.body {
+        Some(body) => files.summary(body),
+        None => files.summary(&body::refusal(document)),
+    }
+}
+
+fn table(document: &PlanDocument) -> String {
+    let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    let mut labels = Vec::new();
+    for image in &document.images {
+        rows.push(image_row(image, document));
+        for (label, value) in &image.labels {
+            let value = value.as_deref().unwrap_or("(absent)");
+            labels.push(vec![image.name.clone(), plain(label), plain(value)]);
+        }
+    }
+    let columns = [
+        Align::Left,
+        Align::Left,
+        Align::Left,
+        Align::Right,
+        Align::Left,
+        Align::Left,
+    ];
+    let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
+    for rows in [labels, skip_and_warning_rows(&document.checks)] {
+        if !rows.is_empty() {
+            text.push('\n');
+            text.push_str(&aligned(&[Align::Left; 3], &rows));
+        }
+    }
+    text
+}
+
+fn image_row(image: &ImageRow, document: &PlanDocument) -> Vec<String> {
+    let checks = document.checks.iter();
+    let from = match image.from.as_slice() {
+        [] => "-".to_owned(),
+        [one] => short(one),
+        several => format!("{} digests", several.len()),
+    };
+    let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
+    let platforms = if image.platforms.is_empty() {
+        "?".to_owned()
+    } else {
+        plain(&image.platforms.join(","))
+    };
+    vec![
+        image.name.clone(),
+        from,
+        to,
+        image.pins.to_string(),
+        platforms,
+        tally(checks.filter(|check| check.image.as_ref() == Some(&image.name))),
+    ]
+}
+
+fn short(digest: &str) -> String {
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
+}
+
+/// The last line: the change that was made, and the next step.
+fn conclusion(finished: &RunResult, options: &Options) -> String {
+    let document = &finished.document;
+    let pins: usize = document.files.iter().map(|file| file.pins).sum();
+    let count = format!(
+        "{} in {}",
+        number(pins, "pin"),
+        number(document.files.len(), "file")
+    );
+    if let Some(pull) = &document.pull_request {
+        return format!(
+            "\npull request #{} {}: {}",
+            pull.number,
+            pull.state,
+            plain(&pull.url)
+        );
+    }
+    let skipped = document
+        .checks
+        .iter()
+        .find(|check| check.code == Code::UNCONFIGURED);
+    let is_failed = finished.class().is_some();
+    if let (false, Some(skip)) = (is_failed, skipped) {
+        return format!("skipped: {}", plain(&skip.detail));
+    }
+    match &finished.effect {
+        Effect::Committed(id) => format!(
+            "\ncommitted: {count}, as {}; publish the commit with: git push",
+            id.short()
+        ),
+        Effect::Applied => format!(
+            "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
+            plain(&document.title),
+            plain(&document.revision)
+        ),
+        Effect::Begun if is_failed => {
+            "the pull request is incomplete; run the command again".to_owned()
+        }
+        _ if is_failed => "nothing was changed".to_owned(),
+        _ if !document.changed && options.intent == (Intent::Apply { commit: true }) => {
+            "\nnothing to do: every pin is already at this revision; nothing was committed; run `git status` \
+             to see whether the pins are committed"
+                .to_owned()
+        }
+        _ if !document.changed => {
+            "\nnothing to do: every pin is already at this revision".to_owned()
+        }
+        Effect::PullRequestShown => {
+            let branch = plain(&document.branch);
+            format!(
+                "\ndry run: nothing was changed; the pull request of {branch} would change {count}"
+            )
+        }
+        _ => format!("\ndry run: nothing was changed; --apply would change {count}"),
+    }
 }

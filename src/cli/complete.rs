@@ -1,8 +1,7 @@
-//! Completions that know the repository: the images of `repin.yaml`, and the sets of git history.
+//! Dynamic completions: the images of `repin.yaml`, and the sets in git history.
 //!
-//! A shell asks for them with `REPIN_COMPLETE` (see `docs/completions.md`). Only local files and git
-//! objects are read; where something is missing or malformed, nothing is proposed and nothing is
-//! reported, because a command line is being typed.
+//! A shell requests them with `REPIN_COMPLETE` (see `docs/completions.md`). Only local files and git objects
+//! are read. Errors are not reported, because the user is typing a command line.
 
 use std::{
     collections::HashSet,
@@ -22,27 +21,30 @@ use crate::{
     workflow::Environment,
 };
 
-/// The variable by which a shell asks.
+/// The variable with which a shell requests completions.
 const VARIABLE: &str = "REPIN_COMPLETE";
 
-/// Answers a shell; `None` if none asks.
-pub(super) fn answered(arguments: &[OsString], environment: &Environment) -> Option<ExitCode> {
+/// Prints completions if a shell requests them.
+pub(super) fn print_completions(
+    arguments: &[OsString],
+    environment: &Environment,
+) -> Option<ExitCode> {
     environment.filled(VARIABLE)?;
-    let answered = CompleteEnv::with_factory(super::command)
+    let completed = CompleteEnv::with_factory(super::command)
         .var(VARIABLE)
         .try_complete(arguments, Some(environment.directory()));
-    match answered {
+    match completed {
         Ok(true) => Some(ExitCode::SUCCESS),
         Ok(false) => None,
         Err(error) => {
-            // Nothing else can be told to a shell that cannot be answered.
+            // If standard error is closed too, the error cannot be reported.
             let _ = error.print();
             Some(ExitCode::from(2))
         }
     }
 }
 
-/// The images of the configuration.
+/// The configured images.
 pub(super) fn images(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(config) = configuration() else {
         return Vec::new();
@@ -51,7 +53,7 @@ pub(super) fn images(current: &OsStr) -> Vec<CompletionCandidate> {
         let help = plain(&image.repository.to_string());
         CompletionCandidate::new(&image.name).help(Some(help.into()))
     });
-    beginning(current, images)
+    with_prefix(current, images)
 }
 
 /// The sets that are available for rollback.
@@ -69,29 +71,27 @@ pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
     let codes = Code::all().map(|code| {
         CompletionCandidate::new(code.as_str()).help(Some(code.explanation().summary.into()))
     });
-    beginning(current, codes)
+    with_prefix(current, codes)
 }
 
-fn sets(current: &OsStr, wanted: fn(&HistoryEntry) -> bool) -> Vec<CompletionCandidate> {
-    let mut seen = HashSet::new();
+fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<CompletionCandidate> {
     let entries = history().unwrap_or_default();
-    let candidates = entries
-        .iter()
-        .filter(|entry| wanted(entry))
-        .filter_map(|entry| {
-            let revision = entry.revision.as_ref()?;
-            if !seen.insert(revision) {
-                return None;
-            }
+    let (mut revisions, mut candidates) = (HashSet::new(), Vec::new());
+    for entry in entries.iter().filter(|entry| is_wanted(entry)) {
+        let Some(revision) = &entry.revision else {
+            continue;
+        };
+        if revisions.insert(revision) {
             let help = plain(&format!("{} {}", dates::day(&entry.date), entry.subject));
-            Some(CompletionCandidate::new(revision.as_str()).help(Some(help.into())))
-        });
-    let candidates: Vec<_> = candidates.collect();
-    beginning(current, candidates.into_iter())
+            let candidate = CompletionCandidate::new(revision.as_str());
+            candidates.push(candidate.help(Some(help.into())));
+        }
+    }
+    with_prefix(current, candidates.into_iter())
 }
 
-/// The sets on the line of `HEAD`, newest first: which branch counts may be for the remote to say,
-/// and a completion asks no remote.
+/// The sets in the history of `HEAD`, newest first. The history of the default branch would require a
+/// request to the remote.
 fn history() -> Option<Vec<HistoryEntry>> {
     let config = configuration()?;
     let git = Git::open(&config.root).ok()?;
@@ -105,7 +105,7 @@ fn configuration() -> Option<Config> {
     config::load(&file, config::FILE_NAME).ok()
 }
 
-fn beginning(
+fn with_prefix(
     current: &OsStr,
     candidates: impl Iterator<Item = CompletionCandidate>,
 ) -> Vec<CompletionCandidate> {

@@ -1,5 +1,5 @@
-//! Standard error of a run: notes, warnings, and progress: a line that changes at a terminal, and else
-//! a line every ten seconds.
+//! Standard error of a run: notes, warnings and progress. On a terminal, progress is a line that is redrawn;
+//! otherwise, it is one line every ten seconds.
 
 use std::{
     io::{self, Write},
@@ -20,48 +20,46 @@ use crate::{
     workflow::{Console, Progress},
 };
 
-/// How often a wait is reported where nobody watches a line change.
-const BEAT: Duration = Duration::from_secs(10);
+/// The interval of progress reports without a terminal.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How standard error is written to.
 #[derive(Debug, Clone)]
 pub(super) struct StandardError {
     pub(super) format: Format,
     pub(super) volume: Volume,
-    pub(super) colour: bool,
-    /// Whether a person watches.
-    pub(super) progress: bool,
-    /// The line of progress that is shown now.
+    pub(super) color: bool,
+    /// Whether progress is a line that is redrawn.
+    pub(super) redraws: bool,
     pub(super) line: ProgressLine,
 }
 
-/// The line of progress at a terminal, if one is shown.
+/// The current line of progress on a terminal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProgressLine(Arc<Mutex<Option<ProgressBar>>>);
 
 impl ProgressLine {
-    fn shown(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clear(&self) {
-        if let Some(bar) = self.shown().take() {
+        if let Some(bar) = self.lock().take() {
             bar.finish_and_clear();
         }
     }
 }
 
 impl StandardError {
-    /// Writes text for people; a line of progress makes room.
+    /// Writes text, above the line of progress.
     pub(super) fn write(&self, text: &str) {
         let text = if self.format == Format::Github {
-            workflow::inert(text, self.colour)
+            workflow::inert(text, self.color)
         } else {
-            block(text, self.colour)
+            block(text, self.color)
         };
         // A closed standard error leaves no way to report that it is closed.
         let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
-        match &*self.line.shown() {
+        match &*self.line.lock() {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
@@ -88,17 +86,21 @@ impl Console for StandardError {
         if self.volume == Volume::Quiet {
             return None;
         }
-        if !self.progress {
-            return Some(Box::new(Heartbeat::start(self.clone(), message, BEAT)?));
+        if !self.redraws {
+            return Some(Box::new(Heartbeat::start(
+                self.clone(),
+                message,
+                HEARTBEAT,
+            )?));
         }
         let bar = ProgressBar::new_spinner().with_message(plain(message));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
-        // Known before it is drawn, so that a signal clears it in any case.
-        *self.line.shown() = Some(bar.clone());
+        // Registered before it is drawn, so that a signal can always clear it.
+        *self.line.lock() = Some(bar.clone());
         bar.enable_steady_tick(Duration::from_millis(100));
-        Some(Box::new(Turning {
+        Some(Box::new(Spinner {
             bar,
             line: self.line.clone(),
         }))
@@ -112,24 +114,24 @@ impl Console for StandardError {
 }
 
 /// A spinner that clears its line when it is dropped.
-struct Turning {
+struct Spinner {
     bar: ProgressBar,
     line: ProgressLine,
 }
 
-impl Progress for Turning {
+impl Progress for Spinner {
     fn set_message(&self, message: &str) {
         self.bar.set_message(plain(message));
     }
 }
 
-impl Drop for Turning {
+impl Drop for Spinner {
     fn drop(&mut self) {
         self.line.clear();
     }
 }
 
-/// Writes what a run waits for, again and again, until it is dropped.
+/// Writes a message at regular intervals until it is dropped.
 struct Heartbeat {
     message: Arc<Mutex<String>>,
     /// Dropped to end the thread.
@@ -138,16 +140,16 @@ struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// `None` if the system has no thread left: then nothing is reported.
-    fn start(stderr: StandardError, message: &str, beat: Duration) -> Option<Self> {
+    /// Returns `None` if the system cannot start a thread; progress is then not reported.
+    fn start(stderr: StandardError, message: &str, interval: Duration) -> Option<Self> {
         let message = Arc::new(Mutex::new(message.to_owned()));
         let (end, ended) = mpsc::channel();
         let current = Arc::clone(&message);
         let work = move || {
-            let begun = Instant::now();
-            while ended.recv_timeout(beat) == Err(RecvTimeoutError::Timeout) {
+            let start = Instant::now();
+            while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let message = current.lock().unwrap_or_else(PoisonError::into_inner);
-                let seconds = begun.elapsed().as_secs();
+                let seconds = start.elapsed().as_secs();
                 stderr.write(&format!("{} ({seconds} s)\n", plain(&message)));
             }
         };
@@ -171,7 +173,7 @@ impl Drop for Heartbeat {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // Nothing of it is left to report.
+            // A panic of the thread was already reported.
             let _ = thread.join();
         }
     }

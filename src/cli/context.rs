@@ -1,4 +1,4 @@
-//! What a command needs: arguments, environment and configuration file, turned into values once.
+//! The context of a command, from its arguments, the environment and the configuration file.
 
 use std::{
     cell::Cell,
@@ -10,7 +10,7 @@ use super::{
     args::{Change, Cli, Global, PullRequestState, strict_bool},
     format::Volume,
     output::Output,
-    requests, signals,
+    request_log, signals,
 };
 use crate::{
     code::Code,
@@ -22,19 +22,15 @@ use crate::{
     workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
 };
 
-/// The surroundings of a command.
 pub(super) struct Context {
-    /// Where results and messages go.
     pub(super) output: Output,
-    /// The services of a run.
     pub(super) services: Services,
     config: Option<PathBuf>,
-    /// The option that asked for a change, and what forbade it.
+    /// The option that requested a change, and the option or variable that forbids it.
     forbidden: Cell<Option<[&'static str; 2]>>,
 }
 
 impl Context {
-    /// Interprets the typed arguments.
     pub(super) fn new(cli: &Cli, environment: Environment) -> Result<Self, Errors> {
         let Global {
             config,
@@ -51,7 +47,7 @@ impl Context {
             _ => Volume::Requests,
         };
         if volume == Volume::Requests {
-            requests::show();
+            request_log::start();
         }
         let texts = source.iter().map(String::as_str);
         let mappings = parse_mappings(texts, environment.directory(), "--source")?;
@@ -67,38 +63,35 @@ impl Context {
         })
     }
 
-    /// Ends a run that was asked for a change and must not make one by stating what forbade it.
-    pub(super) fn name_what_forbade(&self) {
-        if let Some([asked, by]) = self.forbidden.get() {
-            let line = format!("`{asked}` changed nothing, because `{by}` forbids every change");
+    /// Notes that a requested change was not made because another option forbids it.
+    pub(super) fn note_forbidden_change(&self) {
+        if let Some([option, by]) = self.forbidden.get() {
+            let line = format!("`{option}` changed nothing, because `{by}` forbids every change");
             self.output.note(&line);
         }
     }
 
-    /// Reads the configuration given by `--config`, or the nearest one, of one repository.
+    /// Reads the configuration of `--config`, or the nearest one.
     pub(super) fn load(&mut self) -> Result<Config, Errors> {
         let config = self.load_any()?;
         config.counts_pins()?;
         Ok(config)
     }
 
-    /// Reads the configuration given by `--config`, or the nearest one; that of a fleet may leave
-    /// files and counts to its repositories.
+    /// Like [`Self::load`], but accepts a fleet's configuration, in which `files` and counts are optional.
     pub(super) fn load_any(&mut self) -> Result<Config, Errors> {
         let directory = self.services.environment.directory();
         let file = match &self.config {
             Some(file) => directory.join(file),
             None => config::find(directory).ok_or_else(|| no_config(directory))?,
         };
-        self.mention_misspelled(&file);
-        let shown = file
-            .strip_prefix(directory)
-            .map_or_else(|_| file.clone(), Path::to_owned);
+        self.warn_misspelled(&file);
+        let name = file.strip_prefix(directory).unwrap_or(&file);
         let load = match self.config {
             Some(_) => config::load_chosen,
             None => config::load,
         };
-        let config = load(&file, &shown.to_string_lossy())?;
+        let config = load(&file, &name.to_string_lossy())?;
         git::refuse_bare_root(&config.root).map_err(Error::from)?;
         self.output.directory = self.services.environment.path_to(&config.root);
         self.output.directories.root.clone_from(&config.root);
@@ -106,12 +99,12 @@ impl Context {
     }
 
     /// Warns about every `repin.yml`, which is never read.
-    fn mention_misspelled(&self, file: &Path) {
+    fn warn_misspelled(&self, file: &Path) {
         let directory = self.services.environment.directory();
-        let beside = file.file_name().is_some_and(|name| name == FILE_NAME);
+        let has_default_name = file.file_name().is_some_and(|name| name == FILE_NAME);
         let ignored = match (&self.config, file.parent()) {
             (None, _) => config::misspelled(directory),
-            (Some(_), Some(parent)) if beside => {
+            (Some(_), Some(parent)) if has_default_name => {
                 let file = parent.join(MISSPELLED_NAME);
                 if file.is_file() {
                     vec![file]
@@ -122,19 +115,15 @@ impl Context {
             (Some(_), _) => Vec::new(),
         };
         for ignored in ignored {
-            let shown = ignored
-                .strip_prefix(directory)
-                .unwrap_or(&ignored)
-                .display();
-            let shown = plain(&shown.to_string());
-            self.output.error_text(&format!(
-                "warning: {shown} is ignored: the configuration must be named {FILE_NAME}\n"
+            let name = ignored.strip_prefix(directory).unwrap_or(&ignored);
+            let name = plain(&name.display().to_string());
+            self.output.write_stderr(&format!(
+                "warning: {name} is ignored: the configuration must be named {FILE_NAME}\n"
             ));
         }
     }
 
-    /// The path of a configuration to write: the file given by `--config`, or `repin.yaml` in the
-    /// current directory.
+    /// The path of a new configuration: that of `--config`, or `repin.yaml` in the current directory.
     pub(super) fn new_config(&self) -> PathBuf {
         self.services
             .environment
@@ -142,64 +131,71 @@ impl Context {
             .join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
     }
 
-    /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid it.
+    /// The intent of a promotion or rollback; `REPIN_DRY_RUN` can only forbid changes.
     pub(super) fn intent(&self, change: &Change) -> Result<Intent, Errors> {
-        let armed = change.apply || change.dry_run == Some(false);
-        let asked = change.pr.map_or("--apply", |_| "--pr");
-        let asks = change.apply || change.pr.is_some();
-        let forbidden = self.forbids(asks.then_some(asked), change.dry_run)?;
+        let option = match change.pr {
+            Some(_) => Some("--pr"),
+            None => change.apply.then_some("--apply"),
+        };
+        let is_forbidden = self.is_forbidden(option, change.dry_run)?;
+        let applies = change.apply || change.dry_run == Some(false);
         Ok(match change.pr {
-            Some(_) if forbidden => Intent::ShowPullRequest,
+            Some(_) if is_forbidden => Intent::ShowPullRequest,
             Some(state) => Intent::OpenPullRequest(OpenRequest {
                 state: state.into(),
                 reopen: change.reopen,
             }),
-            None if armed && !forbidden => Intent::Apply {
+            None if applies && !is_forbidden => Intent::Apply {
                 commit: change.commit,
             },
             None => Intent::Show,
         })
     }
 
-    /// The state in which pull requests are opened; `None`: none was requested, or all changes are
+    /// The state of the pull requests to open; `None` if pull requests were not requested or all changes are
     /// forbidden.
-    pub(super) fn opens(&self, pr: Option<PullRequestState>) -> Result<Option<State>, Errors> {
-        let forbidden = self.forbids(pr.map(|_| "--pr"), None)?;
-        Ok(pr.map(State::from).filter(|_| !forbidden))
+    pub(super) fn pull_request_state(
+        &self,
+        pr: Option<PullRequestState>,
+    ) -> Result<Option<State>, Errors> {
+        let is_forbidden = self.is_forbidden(pr.map(|_| "--pr"), None)?;
+        Ok(pr.map(State::from).filter(|_| !is_forbidden))
     }
 
-    /// Whether a command may change anything, given `--apply` and `--dry-run`.
-    pub(super) fn armed(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Errors> {
-        let forbidden = self.forbids(apply.then_some("--apply"), dry_run)?;
-        Ok((apply || dry_run == Some(false)) && !forbidden)
+    /// Whether `--apply` and `--dry-run` allow changes.
+    pub(super) fn may_change(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Errors> {
+        let is_forbidden = self.is_forbidden(apply.then_some("--apply"), dry_run)?;
+        Ok((apply || dry_run == Some(false)) && !is_forbidden)
     }
 
-    /// Whether every change is forbidden; remembers it if an option `asked` for one.
-    fn forbids(&self, asked: Option<&'static str>, dry_run: Option<bool>) -> Result<bool, Errors> {
-        let forced = self.dry_run_forced()?;
-        let by = match (dry_run, forced) {
+    /// Whether every change is forbidden; records the `option` that requested a change.
+    fn is_forbidden(
+        &self,
+        option: Option<&'static str>,
+        dry_run: Option<bool>,
+    ) -> Result<bool, Errors> {
+        let is_forced = self.is_dry_run_forced()?;
+        let by = match (dry_run, is_forced) {
             (Some(true), _) => "--dry-run",
             (_, true) => "REPIN_DRY_RUN",
             _ => return Ok(false),
         };
-        self.forbidden.set(asked.map(|asked| [asked, by]));
+        self.forbidden.set(option.map(|option| [option, by]));
         Ok(true)
     }
 
     /// Whether `REPIN_DRY_RUN` forbids every change.
-    pub(super) fn dry_run_forced(&self) -> Result<bool, Errors> {
+    pub(super) fn is_dry_run_forced(&self) -> Result<bool, Errors> {
         let Some(value) = self.services.environment.variable("REPIN_DRY_RUN") else {
             return Ok(false);
         };
-        let strict = value
-            .to_str()
-            .ok_or_else(|| "not UTF-8".to_owned())
-            .and_then(strict_bool);
-        strict.map_err(|reason| {
-            usage(format!(
-                "REPIN_DRY_RUN is `{}`: {reason}",
-                plain(&value.to_string_lossy())
-            ))
+        let parsed = match value.to_str() {
+            Some(text) => strict_bool(text),
+            None => Err("not UTF-8".to_owned()),
+        };
+        parsed.map_err(|reason| {
+            let value = plain(&value.to_string_lossy());
+            usage(format!("REPIN_DRY_RUN is `{value}`: {reason}"))
         })
     }
 }

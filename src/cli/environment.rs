@@ -13,7 +13,7 @@ use crate::{
     workflow::{Environment, Terminals},
 };
 
-/// The environment of this process; an error if its current directory is gone.
+/// Reads the environment; an error if the current directory does not exist.
 pub fn environment() -> io::Result<Environment> {
     Ok(Environment {
         variables: env::vars_os().collect(),
@@ -30,7 +30,7 @@ pub fn environment() -> io::Result<Environment> {
     })
 }
 
-/// The width of the terminal at standard output. A terminal whose size nothing set reports 0.
+/// The width of the terminal at standard output. A terminal without a known size reports 0.
 fn columns() -> Option<usize> {
     let size = tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then(|| size.ws_col.into())

@@ -1,29 +1,26 @@
-//! How a run ends.
+//! The result of a run, which determines the exit code.
 
 use crate::error::{Class, Errors};
 
-/// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// Done, or nothing to do.
+    /// Success, or nothing to do.
     Done,
-    /// Not done; the class says who must act.
-    Because(Class),
+    Failed(Class),
 }
 
 impl Exit {
-    /// The exit code.
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Because(class) => class.exit_code(),
+            Self::Failed(class) => class.exit_code(),
         }
     }
 
-    /// The exit that decides if both apply.
+    /// The exit that determines the exit code if both apply.
     pub(super) fn worse(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Because(one), Self::Because(other)) => Self::Because(one.worse(other)),
+            (Self::Failed(one), Self::Failed(other)) => Self::Failed(one.worse(other)),
             (Self::Done, exit) | (exit, Self::Done) => exit,
         }
     }
@@ -31,6 +28,6 @@ impl Exit {
 
 impl From<&Errors> for Exit {
     fn from(errors: &Errors) -> Self {
-        Self::Because(errors.class())
+        Self::Failed(errors.class())
     }
 }

@@ -1,11 +1,11 @@
-//! How help is arranged: commands in groups, and the global options at the top level and in
-//! `repin help global` alone.
+//! The arrangement of the help: commands in groups, and the global options only at the top level and in
+//! `repin help global`.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, builder::StyledStr};
 
-/// The commands by when they are used. A test compares the list with the commands.
+/// The groups of commands. A test compares them with the existing commands.
 const GROUPS: [(&str, &[&str]); 3] = [
     (
         "Every day",
@@ -43,12 +43,12 @@ const GROUPS: [(&str, &[&str]); 3] = [
 
 const GLOBAL: &str = "Global options: repin help global";
 
-/// Whether the arguments, without the program's name, ask for the global options.
-pub(super) fn asks_for_global(arguments: &[std::ffi::OsString]) -> bool {
+/// Whether the arguments, without the name of the program, are `help global`.
+pub(super) fn is_global_help(arguments: &[std::ffi::OsString]) -> bool {
     arguments.len() == 2 && arguments[0] == "help" && arguments[1] == "global"
 }
 
-/// The command with its help arranged.
+/// Arranges the help of a command.
 pub(super) fn arranged(command: Command) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n{}\n{{options}}\n\n{}{{after-help}}",
@@ -61,11 +61,11 @@ pub(super) fn arranged(command: Command) -> Command {
             let global = arg.is_global_set();
             arg.hide(global)
         })
-        .mut_subcommands(noted)
+        .mut_subcommands(with_global_hint)
         .help_template(StyledStr::from(template))
 }
 
-/// The global options, as `repin help global` prints them.
+/// The output of `repin help global`.
 pub(super) fn global(command: &Command) -> StyledStr {
     let options: Vec<Arg> = command
         .get_arguments()
@@ -80,8 +80,8 @@ pub(super) fn global(command: &Command) -> StyledStr {
         .render_help()
 }
 
-/// A command, and those below it, with the way to the global options.
-fn noted(command: Command) -> Command {
+/// Refers to the global options in the help of a command and its subcommands.
+fn with_global_hint(command: Command) -> Command {
     let before = command.get_after_help().map(|help| help.ansi().to_string());
     let text = match before {
         Some(before) => format!("{before}\n\n{GLOBAL}"),
@@ -89,7 +89,7 @@ fn noted(command: Command) -> Command {
     };
     command
         .after_help(StyledStr::from(text))
-        .mut_subcommands(noted)
+        .mut_subcommands(with_global_hint)
 }
 
 fn groups(command: &Command) -> String {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn global_options_are_at_the_top_level_and_in_their_own_help_alone() {
+    fn global_options_are_listed_at_the_top_level_only() {
         let mut whole = arranged(command());
         whole.build();
         let top = whole.render_help().to_string();

@@ -1,26 +1,26 @@
 //! The command line: arguments and environment in, output and an exit code out.
 //!
-//! Only this module reads the environment, prints, and knows terminals. A command gathers, decides,
-//! acts and reports; it receives everything it needs in a `Context`.
+//! Only this module reads the environment, prints, and detects terminals. A command gathers, decides, acts
+//! and reports; its `Context` contains everything that it needs.
 
 mod args;
 mod change;
+mod check_output;
 mod commands;
 mod complete;
 mod console;
 mod context;
-mod display;
+mod diagnostics;
 mod environment;
 mod exit;
 mod format;
-mod github;
 mod help;
 mod output;
-mod render;
-mod requests;
-mod sarif;
+mod request_log;
 mod signals;
-mod write;
+mod source_locations;
+mod step_files;
+mod write_file;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -41,25 +41,24 @@ use exit::Exit;
 use format::Format;
 use output::Output;
 
-/// Runs the program with its arguments (the first is its name).
+/// Runs the program; the first argument is its name.
 pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
-    if let Some(exit) = complete::answered(&arguments, &environment) {
+    if let Some(exit) = complete::print_completions(&arguments, &environment) {
         return exit;
     }
-    // clap stops at the first wrong argument, so the format that its error is shown in is looked
-    // for beforehand.
-    let mut output = Output::early(&arguments, &environment);
+    // clap stops at the first wrong argument, so the format of its error is determined beforehand.
+    let mut output = Output::before_parsing(&arguments, &environment);
     let exit = match parse(arguments, &mut output) {
         Ok(cli) => match Context::new(&cli, environment) {
             Ok(mut context) => {
                 let exit = dispatch(cli.command, &mut context);
-                context.name_what_forbade();
+                context.note_forbidden_change();
                 let exit = context.output.finish(exit);
                 context.services.close();
                 exit
             }
-            Err(fault) => {
-                let exit = output.fault(&fault);
+            Err(errors) => {
+                let exit = output.report_errors(&errors);
                 output.finish(exit)
             }
         },
@@ -76,18 +75,16 @@ pub fn no_directory(error: &std::io::Error) -> ExitCode {
         std::io::stderr(),
         "error: cannot determine the current directory: {error}"
     );
-    ExitCode::from(Exit::Because(Class::Unavailable).code())
+    ExitCode::from(Exit::Failed(Class::Unavailable).code())
 }
 
 fn dispatch(command: Command, context: &mut Context) -> Exit {
-    let finds = matches!(command, Command::Scan | Command::Check { .. });
-    if context.output.format == Format::Sarif && !finds {
-        let error = Error::input(
-            Code::USAGE,
-            "`--format sarif` is for `check` and `scan` only",
-        );
-        let error = error.help("use --format json for the documents of other commands");
-        return context.output.fault(&error.into());
+    let has_sarif = matches!(command, Command::Scan | Command::Check { .. });
+    if context.output.format == Format::Sarif && !has_sarif {
+        let message = "`--format sarif` is for `check` and `scan` only";
+        let error = Error::input(Code::USAGE, message)
+            .help("use --format json for the documents of other commands");
+        return context.output.report_errors(&error.into());
     }
     let result = match command {
         Command::Init(args) => commands::init::run(&args, context),
@@ -114,27 +111,27 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Man => commands::documents::man(context),
         Command::Schema => commands::documents::schema(context),
     };
-    result.unwrap_or_else(|fault| context.output.fault(&fault))
+    result.unwrap_or_else(|errors| context.output.report_errors(&errors))
 }
 
 fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
-    if help::asks_for_global(arguments.get(1..).unwrap_or_default()) {
-        output.styled(&help::global(&command()));
+    if help::is_global_help(arguments.get(1..).unwrap_or_default()) {
+        output.print_styled(&help::global(&command()));
         return Err(Exit::Done);
     }
     Cli::read(arguments).map_err(|error| {
         if !error.use_stderr() {
-            output.help(&error);
+            output.print_help(&error);
             return Exit::Done;
         }
         if output.format == Format::Human {
-            output.usage(&error);
-            return Exit::Because(Class::Input);
+            output.print_usage_error(&error);
+            return Exit::Failed(Class::Input);
         }
         let message = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             "missing subcommand or argument".to_owned()
         } else {
-            // What is meant stands in the lines below, up to the usage.
+            // The message may have several lines, up to an empty line before the usage.
             let text = error.to_string();
             let lines: Vec<_> = text
                 .lines()
@@ -143,16 +140,16 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
                 .collect();
             lines.join(" ").trim_start_matches("error: ").to_owned()
         };
-        let help = match suggested(&error) {
+        let help = match suggestion(&error) {
             Some(near) => format!("did you mean `{near}`? See `repin --help`"),
             None => "see `repin --help`".to_owned(),
         };
-        output.fault(&Errors::from(Error::input(Code::USAGE, message).help(help)))
+        output.report_errors(&Errors::from(Error::input(Code::USAGE, message).help(help)))
     })
 }
 
-/// What was probably meant: a command, an option or a value.
-fn suggested(error: &clap::Error) -> Option<String> {
+/// The command, option or value that clap suggests.
+fn suggestion(error: &clap::Error) -> Option<String> {
     let kinds = [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,
@@ -160,13 +157,13 @@ fn suggested(error: &clap::Error) -> Option<String> {
     ];
     kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(near) => Some(near.clone()),
-        // The likeliest is the last.
+        // The last one is the most similar one.
         ContextValue::Strings(near) => near.last().cloned(),
         _ => None,
     })
 }
 
-/// The command line's own description, for completions and the manual page.
+/// The definition of the command line, for completions and the manual page.
 fn command() -> clap::Command {
     Cli::command()
 }

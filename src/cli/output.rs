@@ -1,9 +1,8 @@
 //! Standard output for results, and standard error for everything else.
 //!
-//! Every text of every command passes [`Output::door`]: a terminal never receives a hidden character,
-//! and with `--format github` neither stream carries a line that a runner would obey. Exact bytes go
-//! to a pipe, or to a runner between `stop-commands` markers. Only [`Output::annotate`] writes
-//! workflow commands, and only repin's own.
+//! [`Output::escaped`] escapes all text of all commands: a terminal never receives a hidden character, and
+//! with `--format github` a runner finds no workflow command in either stream. Exact bytes are written only to
+//! a pipe, or to a runner between `stop-commands` markers. Only [`Output::annotate`] writes workflow commands.
 
 use std::{
     borrow::Cow,
@@ -17,11 +16,11 @@ use serde::Serialize;
 
 use super::{
     console::{ProgressLine, StandardError},
-    display,
+    diagnostics,
     exit::Exit,
     format::{Format, Volume, When},
-    github,
-    sarif::{Directories, Locations},
+    source_locations::{Directories, SourceLocations},
+    step_files,
 };
 use crate::{
     checks::{Check, Status},
@@ -29,11 +28,11 @@ use crate::{
     config::Config,
     error::{Class, Error, Errors},
     report::{
-        annotations::with_help,
         causes::by_cause,
+        github::with_help,
         json::{ErrorDocument, ErrorRow},
+        layout::wrapped,
         sarif::{self, Findings},
-        wrap::wrapped,
     },
     untrusted::{
         self, block,
@@ -42,47 +41,46 @@ use crate::{
     workflow::{Console, Environment, Interruption},
 };
 
-/// Where standard output leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Destination {
-    /// A terminal, which obeys control characters.
+    /// A terminal, which interprets control characters.
     Terminal,
-    /// A file or another program, which may want every byte.
+    /// A file or another program, which may require the exact bytes.
     Pipe,
 }
 
-/// The two streams, and how they are written to.
+/// Standard output and standard error with their settings.
 pub(super) struct Output {
     pub(super) format: Format,
     pub(super) volume: Volume,
-    pub(super) colour: bool,
-    pub(super) error_colour: bool,
+    pub(super) color: bool,
+    pub(super) error_color: bool,
     stdout: Destination,
-    /// The width that results for people keep to; `None` without a terminal.
+    /// The width of results; `None` without a terminal.
     pub(super) columns: Option<usize>,
-    /// Whether progress is shown.
-    pub(super) progress: bool,
+    /// Whether progress is a line that is redrawn.
+    redraws: bool,
     line: ProgressLine,
-    /// Asked before a part of the result is printed.
+    /// Notified before a part of the result is printed.
     pub(super) interruption: Option<Arc<Interruption>>,
-    /// Leads from where annotations are read to the root; ends with `/` or is empty.
+    /// The path from the top of the repository to the root, for annotations; ends with `/` or is empty.
     pub(super) directory: String,
-    /// The directories that places are relative to.
+    /// The directories for relative paths of places.
     pub(super) directories: Directories,
-    /// The explained codes of the errors written so far, each once.
+    /// The codes of the errors that were reported.
     codes: Vec<Code>,
-    /// The first error of writing to standard output that is not a closed pipe.
-    broken: Option<io::Error>,
+    /// The first error of writing to standard output, except a closed pipe.
+    stdout_error: Option<io::Error>,
 }
 
 impl Output {
-    /// For errors before the arguments are parsed: only the format is read.
-    pub(super) fn early(arguments: &[OsString], environment: &Environment) -> Self {
+    /// The output for errors of the arguments: only the format is known.
+    pub(super) fn before_parsing(arguments: &[OsString], environment: &Environment) -> Self {
         let text: Vec<_> = arguments
             .iter()
             .map(|argument| argument.to_string_lossy())
             .collect();
-        let is = |format: &str| {
+        let is_given = |format: &str| {
             let joined = format!("--format={format}");
             text.iter().any(|argument| *argument == joined)
                 || text
@@ -90,9 +88,9 @@ impl Output {
                     .any(|pair| pair[0] == "--format" && pair[1] == format)
         };
         let format = match () {
-            () if is("json") => Format::Json,
-            () if is("github") => Format::Github,
-            () if is("sarif") => Format::Sarif,
+            () if is_given("json") => Format::Json,
+            () if is_given("github") => Format::Github,
+            () if is_given("sarif") => Format::Sarif,
             () => Format::Human,
         };
         Self::new(format, When::Auto, Volume::Normal, environment)
@@ -104,21 +102,21 @@ impl Output {
         volume: Volume,
         environment: &Environment,
     ) -> Self {
-        let wanted = |terminal: bool| match when {
+        let uses_color = |is_terminal: bool| match when {
             When::Always => true,
             When::Never => false,
             When::Auto => {
-                let dumb = environment
+                let is_dumb = environment
                     .variable("TERM")
                     .is_some_and(|term| term == "dumb");
-                terminal && !dumb && environment.filled("NO_COLOR").is_none()
+                is_terminal && !is_dumb && environment.filled("NO_COLOR").is_none()
             }
         };
         Self {
             format,
             volume,
-            colour: wanted(environment.terminals.stdout),
-            error_colour: wanted(environment.terminals.stderr),
+            color: uses_color(environment.terminals.stdout),
+            error_color: uses_color(environment.terminals.stderr),
             stdout: if environment.terminals.stdout {
                 Destination::Terminal
             } else {
@@ -128,8 +126,8 @@ impl Output {
                 .terminals
                 .columns
                 .filter(|_| format != Format::Github),
-            // A line that is redrawn and lines of the request log would overwrite one another.
-            progress: environment.terminals.stderr
+            // A redrawn line and the request log would overwrite each other.
+            redraws: environment.terminals.stderr
                 && environment
                     .filled("TERM")
                     .is_some_and(|term| term != "dumb")
@@ -143,61 +141,60 @@ impl Output {
                 root: environment.directory().to_owned(),
             },
             codes: Vec::new(),
-            broken: None,
+            stdout_error: None,
         }
     }
 
-    /// Writes a result.
+    /// Prints a result.
     pub(super) fn print(&mut self, text: impl AsRef<[u8]>) {
-        let text = self.door(text.as_ref());
+        let text = self.escaped(text.as_ref());
         self.write(&text);
     }
 
     /// Escapes a result as its destination requires.
-    fn door<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
-        let read = || String::from_utf8_lossy(text);
+    fn escaped<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let decoded = || String::from_utf8_lossy(text);
         match self.format {
-            Format::Github => workflow::inert(&read(), self.colour).into_bytes().into(),
+            Format::Github => workflow::inert(&decoded(), self.color).into_bytes().into(),
             _ if self.stdout == Destination::Terminal => {
-                block(&read(), self.colour).into_bytes().into()
+                block(&decoded(), self.color).into_bytes().into()
             }
             Format::Human | Format::Json | Format::Sarif => text.into(),
         }
     }
 
-    /// Writes annotations.
     pub(super) fn annotate(&mut self, commands: &Commands) {
         self.write(commands.to_string().as_bytes());
     }
 
-    /// Writes a result to a runner, byte by byte; fails if no random end marker can be made.
+    /// Prints a result to a runner without changes; fails if no random end marker can be created.
     pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Errors> {
-        let token = github::token()?;
-        let shown = if self.stdout == Destination::Terminal {
-            block(&String::from_utf8_lossy(text.as_ref()), self.colour)
+        let token = step_files::random_id()?;
+        let text = if self.stdout == Destination::Terminal {
+            block(&String::from_utf8_lossy(text.as_ref()), self.color)
                 .into_bytes()
                 .into()
         } else {
             Cow::Borrowed(text.as_ref())
         };
-        self.write(&workflow::unparsed(&shown, &token));
+        self.write(&workflow::unparsed(&text, &token));
         Ok(())
     }
 
-    /// Writes a diff: for people, or byte by byte to a pipe, where `git apply` may read it.
-    /// `wanted`: the caller asked for it on standard output, so a pipe gets no colour.
-    pub(super) fn print_diff(&mut self, diff: &[u8], wanted: bool) {
-        if self.stdout == Destination::Terminal || self.colour && !wanted {
-            self.print(display::diff(diff, self.colour));
+    /// Prints a diff: rendered for a terminal, or exactly to a pipe, for `git apply`. A diff that was requested
+    /// with `--diff-file -` has no color in a pipe.
+    pub(super) fn print_diff(&mut self, diff: &[u8], is_requested: bool) {
+        if self.stdout == Destination::Terminal || self.color && !is_requested {
+            self.print(diagnostics::diff(diff, self.color));
         } else {
             self.print(diff);
         }
     }
 
-    /// Writes the body of a pull request.
+    /// Prints the body of a pull request.
     pub(super) fn print_body(&mut self, body: &str) {
         if self.stdout == Destination::Terminal {
-            // Those are ours: foreign ones are escaped in a body. They would be shown here.
+            // These characters are repin's own, since foreign ones are escaped; a terminal would show them.
             self.print(body.replace('\u{200b}', ""));
         } else {
             self.print(body);
@@ -209,7 +206,7 @@ impl Output {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text).and_then(|()| stdout.flush());
         if let Err(error) = written {
-            self.failed(error);
+            self.record_write_error(error);
         }
     }
 
@@ -219,154 +216,163 @@ impl Output {
         }
     }
 
-    /// Notes that a result could not be written.
-    fn failed(&mut self, error: io::Error) {
-        // Whoever reads has seen enough; that is no reason to fail.
+    fn record_write_error(&mut self, error: io::Error) {
+        // A reader such as `head` may close the pipe early, which is not a failure.
         if error.kind() != io::ErrorKind::BrokenPipe {
-            self.broken.get_or_insert(error);
+            self.stdout_error.get_or_insert(error);
         }
     }
 
-    /// Writes a document.
-    pub(super) fn json(&mut self, document: &impl Serialize) {
+    pub(super) fn print_json(&mut self, document: &impl Serialize) {
         if self.format == Format::Github || self.stdout == Destination::Terminal {
             let mut text = Vec::new();
             match untrusted::json(document, &mut text) {
                 Ok(()) => self.print([text.as_slice(), b"\n"].concat()),
-                Err(error) => self.failed(error.into()),
+                Err(error) => self.record_write_error(error.into()),
             }
             return;
         }
-        // Escaped as it is: a large one need not be in memory as a whole.
+        // The serialization escapes hidden characters, so a large document need not be in memory.
         self.before_result();
         let mut stdout = BufWriter::new(io::stdout().lock());
-        let written = untrusted::json(document, &mut stdout).map_err(io::Error::from);
-        let written = written.and_then(|()| stdout.write_all(b"\n"));
-        if let Err(error) = written.and_then(|()| stdout.flush()) {
-            self.failed(error);
+        let written = untrusted::json(document, &mut stdout)
+            .map_err(io::Error::from)
+            .and_then(|()| stdout.write_all(b"\n"))
+            .and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            self.record_write_error(error);
         }
     }
 
-    /// Writes a log, and its errors for people.
-    pub(super) fn sarif(&mut self, findings: &Findings, errors: Option<&Errors>, exit: Exit) {
-        self.sarif_log(findings, errors, exit.code());
+    /// Prints a SARIF log, and its errors to standard error.
+    pub(super) fn print_sarif(&mut self, findings: &Findings, errors: Option<&Errors>, exit: Exit) {
+        self.print_sarif_log(findings, errors, exit.code());
         if let Some(errors) = errors {
-            self.problems(errors);
+            self.write_errors(errors);
         }
     }
 
-    /// Writes a log alone.
-    pub(super) fn sarif_log(&mut self, findings: &Findings, errors: Option<&Errors>, code: u8) {
-        let mut locations = Locations::new(self.directories.clone());
+    /// Prints only a SARIF log.
+    pub(super) fn print_sarif_log(
+        &mut self,
+        findings: &Findings,
+        errors: Option<&Errors>,
+        code: u8,
+    ) {
+        let mut locations = SourceLocations::new(self.directories.clone());
         let log = sarif::log(findings, errors, code, &mut locations);
-        self.json(&log);
+        self.print_json(&log);
     }
 
-    /// Standard error, with its format and colour.
     pub(super) fn stderr(&self) -> StandardError {
         StandardError {
             format: self.format,
             volume: self.volume,
-            colour: self.error_colour,
-            progress: self.progress,
+            color: self.error_color,
+            redraws: self.redraws,
             line: self.line.clone(),
         }
     }
 
-    /// Writes a message for people; nothing with `--quiet`.
+    /// Writes a message to standard error, unless `--quiet` is given.
     pub(super) fn note(&self, text: &str) {
         self.stderr().note(text);
     }
 
-    /// Writes a message for people in lines that fit the terminal of the result.
+    /// Writes a message to standard error, wrapped at the width of the terminal.
     pub(super) fn wrapped_note(&self, text: &str) {
         let columns = self.columns.unwrap_or(usize::MAX);
         self.note(&wrapped(text, columns).join("\n"));
     }
 
-    /// Writes a warning or an error for people.
-    pub(super) fn error_text(&self, text: &str) {
+    /// Writes a warning or an error.
+    pub(super) fn write_stderr(&self, text: &str) {
         self.stderr().write(text);
     }
 
-    /// Reports the errors that stopped a run.
-    pub(super) fn fault(&mut self, fault: &Errors) -> Exit {
-        // A signal that reaches the whole process group makes git fail, too: that is not the cause.
+    /// Reports the errors that stopped a run, in the chosen format.
+    pub(super) fn report_errors(&mut self, errors: &Errors) -> Exit {
+        // A signal to the process group also stops git. The signal is then reported, not the error of git.
         if let Some(interruption) = &self.interruption {
             interruption.before_result();
         }
         match self.format {
             Format::Json => {
-                let errors = fault.iter().map(ErrorRow::of).collect();
-                self.json(&ErrorDocument {
+                self.print_json(&ErrorDocument {
                     schema: "repin.error/1",
-                    exit: fault.class().exit_code(),
-                    errors,
+                    exit: errors.class().exit_code(),
+                    errors: errors.iter().map(ErrorRow::of).collect(),
                 });
             }
-            Format::Human => self.problems(fault),
-            Format::Sarif => self.sarif(&Findings::default(), Some(fault), Exit::from(fault)),
+            Format::Human => self.write_errors(errors),
+            Format::Sarif => {
+                self.print_sarif(&Findings::default(), Some(errors), Exit::from(errors))
+            }
             Format::Github => {
-                for error in fault.by_cause() {
+                for error in errors.by_cause() {
                     let row = ErrorRow::of(&error);
-                    let place = row.file.as_deref().zip(row.line).zip(row.column);
-                    let place = place.map(|((file, line), column)| Place { file, line, column });
+                    let place = match (&row.file, row.line, row.column) {
+                        (Some(file), Some(line), Some(column)) => {
+                            Some(Place { file, line, column })
+                        }
+                        _ => None,
+                    };
                     let message = with_help(&row.message, row.hint.as_deref());
                     self.annotate(&Commands::error(&row.code, &message, place));
                 }
-                self.problems(fault);
+                self.write_errors(errors);
             }
         }
-        Exit::from(fault)
+        Exit::from(errors)
     }
 
-    /// Reports errors beside a command's own document.
-    pub(super) fn fault_beside(&mut self, fault: &Errors) -> Exit {
+    /// Reports errors of a command that has already printed its document.
+    pub(super) fn report_errors_separately(&mut self, errors: &Errors) -> Exit {
         if self.format != Format::Json {
-            return self.fault(fault);
+            return self.report_errors(errors);
         }
-        self.problems(fault);
-        Exit::from(fault)
+        self.write_errors(errors);
+        Exit::from(errors)
     }
 
-    fn problems(&mut self, fault: &Errors) {
-        let causes = fault.by_cause();
-        for (at, error) in causes.iter().enumerate() {
-            // A remedy that several errors share is printed once, after the last of them.
+    fn write_errors(&mut self, errors: &Errors) {
+        let causes = errors.by_cause();
+        for (index, error) in causes.iter().enumerate() {
+            // A default remedy that several errors share is printed once, after the last of them.
             let remedy = error.remedy();
-            let repeated = causes[at + 1..]
-                .iter()
-                .any(|later| error.help.is_none() && later.remedy() == remedy);
-            self.problem(error, (!repeated).then_some(&*remedy));
+            let mut later = causes[index + 1..].iter();
+            let is_repeated = error.help.is_none() && later.any(|later| later.remedy() == remedy);
+            self.write_error(error, (!is_repeated).then_some(&*remedy));
         }
     }
 
-    /// Writes one error for people.
-    fn problem(&mut self, problem: &Error, help: Option<&str>) {
-        self.error_text(&display::problem(problem, help, self.error_colour));
-        self.reported(problem.code);
+    fn write_error(&mut self, error: &Error, help: Option<&str>) {
+        self.write_stderr(&diagnostics::error(error, help, self.error_color));
+        self.record_code(error.code);
     }
 
-    /// Records a reported code, so that [`Self::refer`] names its explanation.
-    pub(super) fn reported(&mut self, code: Code) {
+    /// Records a reported code for [`Self::print_explain_hint`].
+    pub(super) fn record_code(&mut self, code: Code) {
         if !self.codes.contains(&code) {
             self.codes.push(code);
         }
     }
 
-    /// Writes checks that failed or warn for people, each cause once.
-    pub(super) fn causes(&mut self, checks: &[Check], config: &Config) {
+    /// Writes failed checks and warnings to standard error, each cause once.
+    pub(super) fn print_causes(&mut self, checks: &[Check], config: &Config) {
         for cause in by_cause(checks) {
             match cause.status() {
-                Status::Fail => self.problem(&display::failed(&cause, config), cause.help()),
-                Status::Warn => self.error_text(&display::warning(&cause)),
+                Status::Fail => {
+                    self.write_error(&diagnostics::failed(&cause, config), cause.help())
+                }
+                Status::Warn => self.write_stderr(&diagnostics::warning(&cause)),
                 Status::Pass | Status::Skip => {}
             }
         }
     }
 
-    /// Names the command that explains the errors written so far, on a line of its own.
-    pub(super) fn refer(&mut self) {
+    /// Refers to `repin explain` for the reported errors.
+    pub(super) fn print_explain_hint(&mut self) {
         match std::mem::take(&mut self.codes).as_slice() {
             [] => {}
             [code] => self.note(&format!("for more: repin explain {code}")),
@@ -381,13 +387,13 @@ impl Output {
     }
 
     /// Prints clap's help or version.
-    pub(super) fn help(&mut self, help: &clap::Error) {
-        self.styled(&help.render());
+    pub(super) fn print_help(&mut self, help: &clap::Error) {
+        self.print_styled(&help.render());
     }
 
-    /// Prints text of clap.
-    pub(super) fn styled(&mut self, text: &StyledStr) {
-        let text = if self.colour {
+    /// Prints clap's text.
+    pub(super) fn print_styled(&mut self, text: &StyledStr) {
+        let text = if self.color {
             text.ansi().to_string()
         } else {
             text.to_string()
@@ -395,26 +401,25 @@ impl Output {
         self.print(text);
     }
 
-    /// Prints clap's error.
-    pub(super) fn usage(&self, error: &clap::Error) {
+    pub(super) fn print_usage_error(&self, error: &clap::Error) {
         let text = error.render();
-        let text = if self.error_colour {
+        let text = if self.error_color {
             text.ansi().to_string()
         } else {
             text.to_string()
         };
-        self.error_text(&text);
+        self.write_stderr(&text);
     }
 
-    /// The exit of a run whose results may not have been written.
+    /// Ends the output; a result that could not be written changes the exit.
     pub(super) fn finish(&mut self, exit: Exit) -> Exit {
-        self.refer();
-        match self.broken.take() {
+        self.print_explain_hint();
+        match self.stdout_error.take() {
             Some(error) => {
-                self.error_text(&format!(
+                self.write_stderr(&format!(
                     "error: cannot write to standard output: {error}\n"
                 ));
-                exit.worse(Exit::Because(Class::Unavailable))
+                exit.worse(Exit::Failed(Class::Unavailable))
             }
             None => exit,
         }

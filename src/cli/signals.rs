@@ -1,5 +1,5 @@
-//! Ctrl-C (SIGINT) and SIGTERM: what was changed is reported, then the process ends with 128 and the
-//! number of the signal.
+//! Ctrl-C (SIGINT) and SIGTERM: the changes are reported, then the process exits with 128 plus the number of
+//! the signal.
 
 use std::{
     io, process,
@@ -32,7 +32,7 @@ use crate::{
     workflow::{Environment, Event, Interruption},
 };
 
-/// Starts to receive signals; their reports have this format and color.
+/// Starts to receive signals.
 pub(super) fn watch(
     format: Format,
     color: When,
@@ -41,8 +41,8 @@ pub(super) fn watch(
 ) -> Result<Arc<Interruption>, Errors> {
     let output = Output::new(format, color, Volume::Normal, environment);
     let output = Mutex::new(output);
-    let ending = Arc::new(AtomicBool::new(false));
-    let begun = Arc::clone(&ending);
+    let is_ending = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&is_ending);
     let report = move |event: &Event<'_>| match event {
         Event::Wait => stderr.write(
             "interrupted: waiting for the current step to end; interrupt again to end now\n",
@@ -52,10 +52,10 @@ pub(super) fn watch(
             changed,
             printed,
         } => {
-            begun.store(true, Ordering::SeqCst);
+            ends.store(true, Ordering::SeqCst);
             stderr.clear();
             if let Ok(mut output) = output.lock() {
-                end(&mut output, *signal, changed, *printed);
+                report_end(&mut output, *signal, changed, *printed);
             }
             process::exit(128 + signal);
         }
@@ -63,9 +63,9 @@ pub(super) fn watch(
     let interruption = Arc::new(Interruption::new(Box::new(report)));
     let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
     for signal in [SIGINT, SIGTERM] {
-        // Once the end is reported, a signal waits for nothing: whoever reads may have stalled.
+        // A signal during the final report ends the process at once: its reader may have stalled.
         let code = 128 + signal;
-        flag::register_conditional_shutdown(signal, code, Arc::clone(&ending)).map_err(fail)?;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&is_ending)).map_err(fail)?;
         flag::register(signal, interruption.flag()).map_err(fail)?;
     }
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
@@ -81,14 +81,13 @@ pub(super) fn watch(
     Ok(interruption)
 }
 
-/// Reports the end of the run.
-fn end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
+fn report_end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
     let message = format!("interrupted; {changed}");
     let code = 128 + u8::try_from(signal).unwrap_or_default();
     match output.format {
         Format::Json | Format::Github | Format::Sarif if printed => {}
         Format::Json => {
-            output.json(&ErrorDocument {
+            output.print_json(&ErrorDocument {
                 schema: "repin.error/1",
                 exit: code,
                 errors: vec![ErrorRow {
@@ -104,12 +103,12 @@ fn end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
         }
         Format::Sarif => {
             let error = Error::new(Class::Unavailable, Code::INTERRUPTED, &message);
-            output.sarif_log(&Findings::default(), Some(&error.into()), code);
+            output.print_sarif_log(&Findings::default(), Some(&error.into()), code);
         }
         Format::Github => {
             output.annotate(&Commands::error(Code::INTERRUPTED.as_str(), &message, None));
         }
         Format::Human => {}
     }
-    output.error_text(&format!("{message}\n"));
+    output.write_stderr(&format!("{message}\n"));
 }

@@ -1,4 +1,4 @@
-//! The list of a fleet's repositories: one `owner/name[ base]` a line.
+//! The list of a fleet's repositories: one `owner/name[ base]` per line.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,40 +12,36 @@ use crate::{
     oci::Digest,
 };
 
-/// The most repositories of a list.
-const MOST: usize = 100_000;
+/// The maximum number of repositories in a list.
+const MAX: usize = 100_000;
 
-/// The repositories of a fleet, in the order of the list.
 #[derive(Debug)]
 pub struct FleetList {
-    /// Each repository once.
+    /// The repositories, in the order of the list.
     pub entries: Vec<ListEntry>,
     keys: HashSet<String>,
-    /// The hash of the file's bytes.
+    /// The hash of the file.
     pub sha256: Digest,
 }
 
-/// One repository of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListEntry {
     /// `owner/name`, as written.
     pub repository: String,
-    /// The base branch, if the list names one.
+    /// The base branch, if the list contains one.
     pub base: Option<String>,
 }
 
 impl ListEntry {
-    /// The repository as forges compare it.
+    /// The name for comparisons: forges ignore its case.
     pub fn key(&self) -> String {
         key(&self.repository)
     }
 
-    /// Its owner and its name.
     pub(crate) fn name(&self) -> RepositoryName {
-        RepositoryName::parse(&self.repository).expect("a list has names with an owner alone")
+        RepositoryName::parse(&self.repository).expect("`parse` accepts only OWNER/NAME")
     }
 
-    /// The line of the list.
     pub fn line(&self) -> String {
         match &self.base {
             Some(base) => format!("{} {base}", self.repository),
@@ -54,12 +50,12 @@ impl ListEntry {
     }
 }
 
-/// A repository's name as forges compare it.
+/// A repository's name for comparisons: forges ignore its case.
 pub(super) fn key(repository: &str) -> String {
     repository.to_ascii_lowercase()
 }
 
-/// The shard of `shards` that a repository belongs to, counted from 0.
+/// The shard that a repository belongs to, counted from 0.
 pub fn shard_of(repository: &str, shards: u64) -> u64 {
     let hash: [u8; 32] = Sha256::digest(key(repository)).into();
     let mut first = [0; 8];
@@ -68,8 +64,8 @@ pub fn shard_of(repository: &str, shards: u64) -> u64 {
 }
 
 impl FleetList {
-    /// Reads the list in the file `name`; every problem is in the error. Empty lines and lines that
-    /// begin with `#` are left out.
+    /// Parses the list in the file `name`, and reports every problem. Empty lines and lines that start
+    /// with `#` are ignored.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Vec<Error>> {
         let problem = |message: String| vec![Error::input(Code::FLEET_LIST, message)];
         let text =
@@ -81,7 +77,7 @@ impl FleetList {
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
         let mut seen = HashMap::new();
         let mut start = 0;
-        for (at, line) in text.split_inclusive('\n').enumerate() {
+        for (index, line) in text.split_inclusive('\n').enumerate() {
             let content = line.trim_end_matches(['\n', '\r']);
             let span = Span {
                 start,
@@ -91,22 +87,25 @@ impl FleetList {
             if content.trim().is_empty() || content.starts_with('#') {
                 continue;
             }
-            let entry = entry(content).and_then(|entry| match seen.insert(entry.key(), at + 1) {
-                Some(first) => Err(format!(
-                    "duplicate repository {} (first listed on line {first})",
-                    entry.repository
-                )),
-                None => Ok(entry),
-            });
-            match entry {
-                Ok(entry) => entries.push(entry),
-                Err(message) => problems.push(Error::input(Code::FLEET_LIST, message).at(Place {
-                    source: source.clone(),
-                    span,
-                    label: String::new(),
-                    quoted: true,
-                })),
-            }
+            let message = match parse_line(content) {
+                Ok(entry) => match seen.insert(entry.key(), index + 1) {
+                    Some(first) => format!(
+                        "duplicate repository {} (first listed on line {first})",
+                        entry.repository
+                    ),
+                    None => {
+                        entries.push(entry);
+                        continue;
+                    }
+                },
+                Err(message) => message,
+            };
+            problems.push(Error::input(Code::FLEET_LIST, message).at(Place {
+                source: source.clone(),
+                span,
+                label: String::new(),
+                quoted: true,
+            }));
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -114,8 +113,8 @@ impl FleetList {
         if entries.is_empty() {
             return Err(problem(format!("{name} lists no repository")));
         }
-        if entries.len() > MOST {
-            let message = format!("{name} lists more than {MOST} repositories");
+        if entries.len() > MAX {
+            let message = format!("{name} lists more than {MAX} repositories");
             return Err(problem(message));
         }
         Ok(Self {
@@ -125,13 +124,12 @@ impl FleetList {
         })
     }
 
-    /// Whether the list has the repository with this key.
-    pub fn has(&self, key: &str) -> bool {
+    pub fn contains(&self, key: &str) -> bool {
         self.keys.contains(key)
     }
 }
 
-fn entry(line: &str) -> Result<ListEntry, String> {
+fn parse_line(line: &str) -> Result<ListEntry, String> {
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let repository = words.next().unwrap_or_default().to_owned();
     if !is_owner_name(&repository) {
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn list_keeps_its_order_and_its_branches() {
+    fn list_preserves_order_and_base_branches() {
         let text = "# canaries\r\nacme/Web\r\n\nacme/api  release/2\nother/.github";
         let list = FleetList::parse("list.txt", text.as_bytes()).unwrap();
         let lines: Vec<_> = list.entries.iter().map(ListEntry::line).collect();
@@ -188,25 +186,25 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_bounded() {
+    fn list_length_is_limited() {
         let lines = |count: usize| {
-            let lines: Vec<_> = (0..count).map(|at| format!("a/{at}\n")).collect();
+            let lines: Vec<_> = (0..count).map(|n| format!("a/{n}\n")).collect();
             lines.concat()
         };
-        assert!(FleetList::parse("l", lines(MOST).as_bytes()).is_ok());
-        assert!(problems(&lines(MOST + 1)).contains("more than 100000"));
+        assert!(FleetList::parse("l", lines(MAX).as_bytes()).is_ok());
+        assert!(problems(&lines(MAX + 1)).contains("more than 100000"));
     }
 
     #[test]
-    fn shards_are_the_first_eight_bytes_of_the_hash_of_the_lower_case_name() {
-        // `printf acme/web | sha256sum` begins with these sixteen digits.
+    fn shard_is_a_hash_of_the_lowercase_name() {
+        // The first sixteen digits of `printf acme/web | sha256sum`.
         let first = u64::from_str_radix("86f279ce9c29f106", 16).unwrap();
         assert_eq!(shard_of("acme/web", u64::MAX), first % u64::MAX);
         assert_eq!(shard_of("Acme/WEB", 7), first % 7);
         assert_eq!(shard_of("acme/web", 1), 0);
         let mut sizes = [0_usize; 4];
-        for at in 0..4000 {
-            let shard = shard_of(&format!("acme/r{at}"), 4);
+        for n in 0..4000 {
+            let shard = shard_of(&format!("acme/r{n}"), 4);
             sizes[usize::try_from(shard).unwrap()] += 1;
         }
         assert!(

@@ -1,20 +1,24 @@
-//! One set for many repositories: the list of the repositories, the keys of their own configurations
-//! that are obeyed, and the reports of shards.
+//! One set for many repositories: the list of the repositories, the keys that a fleet accepts from their
+//! own configurations, and the reports of shards.
 //!
-//! Nothing here sends a request or writes a file: documents and verdicts only.
+//! This module sends no request and writes no file: it contains documents and verdicts only.
 
-mod close;
-mod identity;
-mod line;
+mod close_report;
+mod config_hash;
 mod list;
-mod merge;
-mod own;
-mod table;
+mod member_config;
+mod merged_report;
+mod report_line;
+mod report_table;
 
-pub use close::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, close_summary, close_table};
-pub use identity::config_sha256;
-pub use line::{FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun, deciding};
+pub use close_report::{
+    CloseDocument, CloseOutcome, CloseRow, ClosedPull, close_summary, close_table,
+};
+pub use config_hash::config_sha256;
 pub use list::{FleetList, ListEntry, shard_of};
-pub use merge::{FleetDocument, Merger};
-pub use own::{Disobeyed, Member, ObeyedConfig, obeyed};
-pub use table::{FleetCause, summary, table};
+pub use member_config::{Member, MemberConfig, MemberRefusal, member_config};
+pub use merged_report::{FleetDocument, Merger};
+pub use report_line::{
+    FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun, worst_errors,
+};
+pub use report_table::{FleetCause, summary, table};

@@ -1,8 +1,8 @@
 //! The body of a pull request, in Markdown, from the built-in template or the user's.
 //!
-//! Values are escaped as they are printed, so that a label cannot mention, link or break a table;
-//! `|safe` opts out, `|code` makes a code span, and `|verified` turns the code of a check into what a
-//! pass of it states. The variables are the fields of `repin.plan/1` without `body`.
+//! Values are escaped when they are printed, so that a label cannot mention a user, add a link or break a
+//! table. `|safe` disables this, `|code` makes a code span, and `|verified` replaces the code of a check by
+//! the statement that a passed check proves. The variables are the fields of `repin.plan/1` without `body`.
 
 use std::{collections::BTreeMap, fmt::Write as _, io};
 
@@ -26,7 +26,8 @@ pub const MAX: usize = 60_000;
 
 const TEMPLATE: &str = include_str!("body.md.j2");
 
-/// The steps that a custom template may take; a loop over a thousand values takes some ten thousand.
+/// The maximum number of steps of a custom template. A loop over a thousand values takes about ten
+/// thousand steps.
 const FUEL: u64 = 1_000_000;
 
 /// The maximum output of a custom template, in bytes.
@@ -39,19 +40,18 @@ pub const TEMPLATE_MAX: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct TemplateError {
-    /// The reason.
     pub message: String,
-    /// 1-based line of the template.
+    /// The line of the template, counted from 1.
     pub line: Option<usize>,
 }
 
-/// Values for the built-in template beside the document.
+/// The variables of the built-in template in addition to the document.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Beside {
-    /// The currently pinned revision, if history knows it.
-    pub revision_now: Option<String>,
+pub struct TemplateContext {
+    /// The currently pinned revision, if history contains it.
+    pub current_revision: Option<String>,
     /// The labels of the currently pinned images, by image.
-    pub labels_now: Labels,
+    pub current_labels: Labels,
     /// The sets that a rollback undoes, newest first.
     pub undone: Vec<Undone>,
 }
@@ -62,19 +62,16 @@ pub type Labels = BTreeMap<String, BTreeMap<String, Option<String>>>;
 /// A set that a rollback undoes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Undone {
-    /// Its revision, if it has one.
     pub revision: Option<String>,
     /// The short id of the commit that made the set current.
     pub commit: String,
-    /// The date of the commit (ISO 8601).
+    /// In ISO 8601.
     pub date: String,
-    /// The commit's subject.
     pub subject: String,
 }
 
 impl Undone {
-    /// An entry of history.
-    pub fn of(entry: &HistoryEntry) -> Self {
+    pub fn new(entry: &HistoryEntry) -> Self {
         let revision = entry.revision.as_ref().map(ToString::to_string);
         Self {
             revision,
@@ -85,42 +82,41 @@ impl Undone {
     }
 }
 
-/// The variables of templates.
 #[derive(Serialize)]
-struct View<'v> {
+struct Variables<'v> {
     #[serde(flatten)]
     document: &'v PlanDocument,
     #[serde(flatten)]
-    beside: &'v Beside,
+    context: &'v TemplateContext,
 }
 
-/// Renders the body; `template` is the user's own.
+/// Renders the body, from `template` or the built-in template.
 pub fn render(
     document: &PlanDocument,
-    beside: &Beside,
+    context: &TemplateContext,
     template: Option<&str>,
 ) -> Result<String, TemplateError> {
     let is_custom = template.is_some();
     let environment = environment(is_custom);
     let template = environment
         .template_from_str(template.unwrap_or(TEMPLATE))
-        .map_err(wrong)?;
+        .map_err(template_error)?;
     let output_max = if is_custom { OUTPUT_MAX } else { usize::MAX };
-    let text_of = |document: &PlanDocument| {
+    let render = |document: &PlanDocument| {
         let mut output = BoundedText::new(output_max);
-        let view = Value::from(Serde(&View { document, beside }));
-        let rendered = template.render_captured_to(view, &mut output).map(drop);
-        output.finish(rendered)
+        let variables = Value::from(Serde(&Variables { document, context }));
+        let rendered = template.render_captured_to(variables, &mut output);
+        output.finish(rendered.map(drop))
     };
     let marker = marker(document);
     let mut document = PlanDocument {
         body: None,
-        // Rendering copies every value, and the built-in template does not use this one.
+        // The built-in template does not use the diff, and rendering would copy it.
         diff: document.diff.clone().filter(|_| is_custom),
         ..document.clone()
     };
     let mut notices = Vec::new();
-    // The least important part is cut first, the checks last.
+    // Parts are cut in the order of their importance; the checks are the last.
     for step in [
         Cut::Nothing,
         Cut::Labels,
@@ -129,14 +125,14 @@ pub fn render(
         Cut::Details,
     ] {
         notices.extend(step.apply(&mut document));
-        let text = text_of(&document)?;
+        let text = render(&document)?;
         let body = assemble(&text, &notices, &marker);
         if body.chars().count() <= MAX {
             return Ok(body);
         }
     }
     notices.push("the end of this text");
-    let text = text_of(&document)?;
+    let text = render(&document)?;
     let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
     Ok(assemble(
         &text.chars().take(spare).collect::<String>(),
@@ -177,7 +173,7 @@ pub fn refusal(document: &PlanDocument) -> String {
     text
 }
 
-/// The hidden line by which a later run finds its own pull request.
+/// The hidden line with which a later run identifies its own pull request.
 pub fn marker(document: &PlanDocument) -> String {
     Marker {
         kind: MarkerKind::Set(document.kind),
@@ -237,18 +233,18 @@ impl Cut {
     }
 }
 
-/// The output of a template, up to a limit.
+/// The output of a template, with a maximum size.
 struct BoundedText {
     bytes: Vec<u8>,
-    most: usize,
+    max: usize,
     exceeded: bool,
 }
 
 impl BoundedText {
-    fn new(most: usize) -> Self {
+    fn new(max: usize) -> Self {
         Self {
             bytes: Vec::new(),
-            most,
+            max,
             exceeded: false,
         }
     }
@@ -259,8 +255,8 @@ impl BoundedText {
                 message: format!("the output exceeds {} MiB", OUTPUT_MAX >> 20),
                 line: error.line(),
             }),
-            Err(error) => Err(wrong(error)),
-            // The engine writes whole strings.
+            Err(error) => Err(template_error(error)),
+            // The engine writes complete strings.
             Ok(()) => Ok(String::from_utf8_lossy(&self.bytes).into_owned()),
         }
     }
@@ -268,7 +264,7 @@ impl BoundedText {
 
 impl io::Write for BoundedText {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + text.len() > self.most {
+        if self.bytes.len() + text.len() > self.max {
             self.exceeded = true;
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -281,13 +277,13 @@ impl io::Write for BoundedText {
     }
 }
 
-/// The engine, with limits for a template that is not our own.
-fn environment(limited: bool) -> Environment<'static> {
+/// Creates the template engine; a custom template has limits.
+fn environment(is_custom: bool) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown".into()));
-    environment.set_fuel(limited.then_some(FUEL));
-    environment.set_formatter(escaped);
+    environment.set_fuel(is_custom.then_some(FUEL));
+    environment.set_formatter(write_escaped);
     environment.add_filter("code", |value: &Value| {
         Value::from_safe_string(if value.is_none() {
             "?".to_owned()
@@ -301,31 +297,26 @@ fn environment(limited: bool) -> Environment<'static> {
     environment
 }
 
-fn escaped(
+fn write_escaped(
     out: &mut Output<'_>,
     _: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), minijinja::Error> {
-    let write =
-        |out: &mut Output<'_>, text: &str| out.write_str(text).map_err(minijinja::Error::from);
-    match value.kind() {
-        ValueKind::None => Ok(()),
-        _ if value.is_undefined() => {
-            Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError))
-        }
-        _ if value.is_safe() => write(out, &value.to_string()),
-        ValueKind::Bool | ValueKind::Number => write(out, &value.to_string()),
-        _ => write(out, &markdown::inline(&value.to_string())),
-    }
+    let text = match value.kind() {
+        ValueKind::None => return Ok(()),
+        _ if value.is_undefined() => return Err(ErrorKind::UndefinedError.into()),
+        ValueKind::Bool | ValueKind::Number => value.to_string(),
+        _ if value.is_safe() => value.to_string(),
+        _ => markdown::inline(&value.to_string()),
+    };
+    out.write_str(&text).map_err(minijinja::Error::from)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn wrong(error: minijinja::Error) -> TemplateError {
-    // The detail may contain text of the template, which may be any file of the work tree.
+fn template_error(error: minijinja::Error) -> TemplateError {
+    // The detail is omitted: it may quote the template, which may be any file of the work tree.
     let message = match error.kind() {
-        ErrorKind::OutOfFuel => {
-            format!("the template needs more than {FUEL} steps")
-        }
+        ErrorKind::OutOfFuel => format!("the template needs more than {FUEL} steps"),
         kind => kind.to_string(),
     };
     TemplateError {

@@ -8,16 +8,15 @@ use crate::{
     untrusted::markdown::code,
 };
 
-/// Commits that the text lists.
+/// The number of commits or gates that the text lists.
 const LISTED: usize = 50;
 
-/// The title.
 pub fn title(between: BranchPair<'_>) -> String {
     format!("promote: {} into {}", between.from, between.to)
 }
 
-/// The text, with the subjects of the commits (oldest first), the gates that have not passed, and
-/// the marker.
+/// The text of the pull request: the commits, the gates that have not passed, and the marker. `subjects`
+/// start with the oldest commit.
 pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate]) -> String {
     let count = if subjects.len() == 1 {
         "1 commit".to_owned()
@@ -36,8 +35,10 @@ pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate]) -> Str
     if subjects.len() > LISTED {
         let _ = writeln!(text, "- … and {} older ones", subjects.len() - LISTED);
     }
-    let waits = |gate: &&Gate| gate.state != GateState::Pass;
-    let pending: Vec<&Gate> = gates.iter().filter(waits).collect();
+    let pending: Vec<&Gate> = gates
+        .iter()
+        .filter(|gate| gate.state != GateState::Pass)
+        .collect();
     if !pending.is_empty() {
         let _ = writeln!(
             text,

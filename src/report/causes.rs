@@ -1,24 +1,27 @@
-//! Checks by cause: a cause that several images share is reported once and names them all.
+//! Checks grouped by cause: a cause that several images share is reported once and lists all of them.
 //!
-//! Only people and annotations see causes; documents list every check.
+//! Causes are for text and annotations; JSON documents list every check.
 
 use crate::{
     checks::{Check, FilePlace, Status},
     code::Code,
 };
 
-/// At least one check; all with the same code, status and cause.
+/// One or more checks with the same code, status and cause.
 #[derive(Debug)]
 pub struct Cause<'c> {
     first: &'c Check,
     others: Vec<&'c Check>,
 }
 
-/// The checks with each cause once, in the order in which the causes occur.
+/// Groups checks by cause, in the order of the first checks.
 pub fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
     let mut causes: Vec<Cause<'_>> = Vec::new();
     for check in checks {
-        match causes.iter_mut().find(|cause| alike(cause.first, check)) {
+        match causes
+            .iter_mut()
+            .find(|cause| have_same_cause(cause.first, check))
+        {
             Some(cause) => cause.others.push(check),
             None => causes.push(Cause {
                 first: check,
@@ -29,8 +32,8 @@ pub fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
     causes
 }
 
-/// Whether two checks have the same cause. Checks with locations share only a declared cause.
-fn alike(one: &Check, other: &Check) -> bool {
+/// Whether two checks have the same cause. Checks with places share only a declared cause.
+fn have_same_cause(one: &Check, other: &Check) -> bool {
     let same = match (&one.cause, &other.cause) {
         (Some(one), Some(other)) => one == other,
         (None, None) => {
@@ -43,29 +46,33 @@ fn alike(one: &Check, other: &Check) -> bool {
     same && (one.code, one.status, &one.help) == (other.code, other.status, &other.help)
 }
 
+/// The image and the platform of a check; empty if it concerns the repository.
+pub fn subject(check: &Check) -> String {
+    match (&check.image, &check.platform) {
+        (Some(image), Some(platform)) => format!("{image} {platform}"),
+        (Some(subject), None) | (None, Some(subject)) => subject.clone(),
+        (None, None) => String::new(),
+    }
+}
+
 impl<'c> Cause<'c> {
-    /// The only or the first check of the cause.
     pub fn first(&self) -> &'c Check {
         self.first
     }
 
-    /// What was verified.
     pub fn code(&self) -> Code {
         self.first.code
     }
 
-    /// Its status.
     pub fn status(&self) -> Status {
         self.first.status
     }
 
-    /// The images with their platforms, each once; empty if it is about the repository.
+    /// The images and platforms; empty if the cause concerns the repository.
     pub fn subject(&self) -> String {
         let mut subjects: Vec<String> = Vec::new();
         for check in self.checks() {
-            let parts = [&check.image, &check.platform];
-            let parts: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
-            let subject = parts.join(" ");
+            let subject = subject(check);
             if !subject.is_empty() && !subjects.contains(&subject) {
                 subjects.push(subject);
             }
@@ -73,7 +80,6 @@ impl<'c> Cause<'c> {
         subjects.join(", ")
     }
 
-    /// What was found.
     pub fn message(&self) -> String {
         match &self.first.cause {
             Some(cause) if !self.others.is_empty() => cause.clone(),
@@ -81,7 +87,7 @@ impl<'c> Cause<'c> {
         }
     }
 
-    /// The evidence of each image, if it differs.
+    /// The evidence of each image, if the images differ.
     pub fn evidence(&self) -> Vec<String> {
         let mut evidence: Vec<String> = Vec::new();
         for check in self.checks() {
@@ -96,12 +102,11 @@ impl<'c> Cause<'c> {
         evidence
     }
 
-    /// What to do about it.
     pub fn help(&self) -> Option<&'c str> {
         self.first.help.as_deref()
     }
 
-    /// The places to point at: all of one check, the first one of several.
+    /// The places of a single check, or the first place of several checks.
     pub fn places(&self) -> &'c [FilePlace] {
         let places = &self.first.places;
         if self.others.is_empty() {
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn checks_of_one_cause_are_reported_once_and_name_every_image() {
+    fn shared_cause_is_reported_once_with_every_image() {
         let other = Check::new(Code::REVISION_LABEL, Status::Fail, "label is absent").image("fix");
         let checks = [missing("review"), other, missing("fix"), missing("lint")];
         let causes = by_cause(&checks);
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_check_keeps_its_own_evidence() {
+    fn single_check_keeps_its_evidence() {
         let checks = [missing("review")];
         let cause = &by_cause(&checks)[0];
         assert_eq!(cause.message(), "ghcr.io/acme/review:r1 does not exist");
@@ -151,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_evidence_of_several_platforms_is_shown_once() {
+    fn equal_evidence_is_reported_once() {
         let label = |platform: &str| {
             Check::new(Code::REVISION_LABEL, Status::Fail, "label is absent")
                 .image("review")
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn another_status_help_or_place_is_another_cause() {
+    fn different_status_help_or_place_is_another_cause() {
         let warned = Check {
             status: Status::Warn,
             ..missing("fix")

@@ -1,4 +1,4 @@
-//! Dates of commits for people.
+//! Dates of commits as text.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +8,8 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// The units of a span, and from how many seconds on each is used: two of a unit say more than one
-/// of the next.
+/// Units of time: the least number of seconds for which a unit is used, its length and its name. Each unit
+/// is used from a count of two, which is more precise than one of the next unit.
 const UNITS: [(u64, u64, &str); 5] = [
     (730 * DAY, 365 * DAY, "year"),
     (60 * DAY, 30 * DAY, "month"),
@@ -18,14 +18,14 @@ const UNITS: [(u64, u64, &str); 5] = [
     (2 * MINUTE, MINUTE, "minute"),
 ];
 
-/// The day of a date.
+/// Shortens a date to the day.
 pub fn day(date: &str) -> String {
     let day = date.chars().take("YYYY-MM-DD".len()).collect::<String>();
     crate::untrusted::plain(&day)
 }
 
-/// A date to the minute, with its offset from UTC.
-pub fn shown(date: &str) -> String {
+/// Shortens a date to the minute, with its offset from UTC.
+pub fn to_minute(date: &str) -> String {
     match (date.get(..16), date.get(19..)) {
         (Some(minute), Some(offset)) if minute.as_bytes()[10] == b'T' => {
             let offset = if offset == "+00:00" { "Z" } else { offset };
@@ -35,7 +35,7 @@ pub fn shown(date: &str) -> String {
     }
 }
 
-/// How long ago a date was; `None` if it cannot be read.
+/// The age of a date; `None` if the date is malformed.
 pub fn ago(date: &str, now: SystemTime) -> Option<String> {
     Some(match now.duration_since(date::parse(date)?) {
         Ok(passed) if passed < Duration::from_secs(2 * MINUTE) => "just now".to_owned(),
@@ -44,7 +44,7 @@ pub fn ago(date: &str, now: SystemTime) -> Option<String> {
     })
 }
 
-/// The time from one date to another; `None` if one cannot be read, or the second is the earlier.
+/// The time between two dates; `None` if one is malformed, or the second is earlier.
 pub fn between(from: &str, to: &str) -> Option<String> {
     let passed = date::parse(to)?.duration_since(date::parse(from)?).ok()?;
     Some(span(passed))
@@ -52,8 +52,7 @@ pub fn between(from: &str, to: &str) -> Option<String> {
 
 fn span(passed: Duration) -> String {
     let seconds = passed.as_secs();
-    let unit = UNITS.iter().find(|(least, ..)| seconds >= *least);
-    match unit {
+    match UNITS.iter().find(|(least, ..)| seconds >= *least) {
         Some((_, unit, name)) => format!("{} {name}s", seconds / unit),
         None if seconds < MINUTE => "less than a minute".to_owned(),
         None => "1 minute".to_owned(),
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_have_the_unit_that_says_most() {
+    fn ages_use_the_most_precise_unit() {
         let now = date::parse("2026-11-21T09:00:00Z").unwrap();
         for (date, age) in [
             ("2026-11-21T08:59:01Z", "just now"),
@@ -104,10 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_shown_to_the_minute_with_their_offset() {
-        assert_eq!(shown("2026-11-20T14:02:11+01:00"), "2026-11-20 14:02+01:00");
-        assert_eq!(shown("2026-11-20T14:02:11Z"), "2026-11-20 14:02Z");
-        assert_eq!(shown("2026-11-20T14:02:11+00:00"), "2026-11-20 14:02Z");
-        assert_eq!(shown("no\u{1b}"), "no\\u{1b}");
+    fn dates_are_shortened_to_the_minute() {
+        assert_eq!(
+            to_minute("2026-11-20T14:02:11+01:00"),
+            "2026-11-20 14:02+01:00"
+        );
+        assert_eq!(to_minute("2026-11-20T14:02:11Z"), "2026-11-20 14:02Z");
+        assert_eq!(to_minute("2026-11-20T14:02:11+00:00"), "2026-11-20 14:02Z");
+        assert_eq!(to_minute("no\u{1b}"), "no\\u{1b}");
     }
 }

@@ -1,9 +1,9 @@
 //! Unified diffs that `git apply` and `patch -p1` accept, byte-exact.
 //!
-//! A plan replaces text within lines, so old and new have the same number of lines and comparing
-//! them one by one is the whole difference: linear, also for very large files. Two versions of a
-//! file from history may differ in any way: those are compared by the `similar` crate, as long as
-//! little enough differs. Grouping changes into hunks is that crate's, too.
+//! A plan replaces text within lines, so the old and new contents have the same number of lines, and a
+//! comparison line by line is complete and takes linear time. Two versions of a file from history may
+//! differ in any way: the `similar` crate compares them, unless too many lines differ. `similar` also groups
+//! the changes into hunks.
 
 use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
 
@@ -11,31 +11,31 @@ use crate::plan::FileChange;
 
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
-/// The same where many diffs stand on one page.
-const LITTLE_CONTEXT: usize = 1;
-/// With more differing lines than this on either side, all of them count as replaced: comparing
-/// takes time that grows with their square.
-const MOST_COMPARED: usize = 2_000;
+/// Lines of context in the history page, which contains many diffs.
+const HISTORY_CONTEXT: usize = 1;
+/// The maximum number of differing lines that are compared, because the time grows with their square. If
+/// more lines differ, all of them count as replaced.
+const COMPARED_MAX: usize = 2_000;
 
-/// The diff of all files, in their order.
 pub fn unified(changes: &[FileChange]) -> Vec<u8> {
-    let files = changes
-        .iter()
-        .map(|change| of_file(change.path.as_bytes(), &change.old, &change.new));
-    files.collect::<Vec<_>>().concat()
+    let mut out = Vec::new();
+    for change in changes {
+        out.extend(of_file(change.path.as_bytes(), &change.old, &change.new));
+    }
+    out
 }
 
-/// The diff of one file, in which text changes within lines.
+/// The diff of a file whose versions have the same number of lines.
 pub fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     header(&mut out, b"--- ", b"a/", path);
     header(&mut out, b"+++ ", b"b/", path);
     let (old, new) = (lines(old), lines(new));
-    hunks(&mut out, &old, &new, operations(&old, &new), CONTEXT);
+    hunks(&mut out, &old, &new, compare_lines(&old, &new), CONTEXT);
     out
 }
 
-/// Appends the diff of two versions of a file; `None`: there was none, or is none any more.
+/// Appends the diff of two versions of a file; `None` if the file is new or was deleted.
 pub fn of_versions(out: &mut Vec<u8>, path: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
     for (mark, side, content) in [(b"--- ", b"a/", old), (b"+++ ", b"b/", new)] {
         match content {
@@ -44,7 +44,7 @@ pub fn of_versions(out: &mut Vec<u8>, path: &[u8], old: Option<&[u8]>, new: Opti
         }
     }
     let [old, new] = [old, new].map(|content| lines(content.unwrap_or_default()));
-    hunks(out, &old, &new, compared(&old, &new), LITTLE_CONTEXT);
+    hunks(out, &old, &new, compare(&old, &new), HISTORY_CONTEXT);
 }
 
 fn header(out: &mut Vec<u8>, mark: &[u8], side: &[u8], path: &[u8]) {
@@ -57,8 +57,7 @@ fn header(out: &mut Vec<u8>, mark: &[u8], side: &[u8], path: &[u8]) {
         out.extend_from_slice(&quoted(&name));
     } else {
         out.extend_from_slice(&name);
-        // What follows a tab is no part of the name: without it, a reader may end the name at its
-        // first space.
+        // A tab marks the end of the name; otherwise, a parser may end the name at its first space.
         if name.contains(&b' ') {
             out.push(b'\t');
         }
@@ -66,8 +65,7 @@ fn header(out: &mut Vec<u8>, mark: &[u8], side: &[u8], path: &[u8]) {
     out.push(b'\n');
 }
 
-/// A name in the quotes that git and patch read: C escapes, octal for everything that is not
-/// printable ASCII.
+/// Quotes a name for git and patch: C escapes, and octal escapes for everything except printable ASCII.
 fn quoted(name: &[u8]) -> Vec<u8> {
     let mut out = vec![b'"'];
     for &byte in name {
@@ -93,7 +91,7 @@ fn hunks(out: &mut Vec<u8>, old: &[&[u8]], new: &[&[u8]], operations: Vec<DiffOp
         let old_range = first.old_range().start..last.old_range().end;
         let new_range = first.new_range().start..last.new_range().end;
         let range = |range: &std::ops::Range<usize>| match range.len() {
-            // An empty range is behind the line that it names.
+            // An empty range refers to the line before it.
             0 => format!("{},0", range.start),
             1 => format!("{}", range.start + 1),
             length => format!("{},{length}", range.start + 1),
@@ -102,17 +100,17 @@ fn hunks(out: &mut Vec<u8>, old: &[&[u8]], new: &[&[u8]], operations: Vec<DiffOp
             format!("@@ -{} +{} @@\n", range(&old_range), range(&new_range)).as_bytes(),
         );
         for operation in group {
-            if let DiffOp::Equal { old_index, len, .. } = operation {
-                old[old_index..old_index + len]
-                    .iter()
-                    .for_each(|text| line(out, b' ', text));
-            } else {
-                old[operation.old_range()]
-                    .iter()
-                    .for_each(|text| line(out, b'-', text));
-                new[operation.new_range()]
-                    .iter()
-                    .for_each(|text| line(out, b'+', text));
+            if let DiffOp::Equal { .. } = operation {
+                for text in &old[operation.old_range()] {
+                    line(out, b' ', text);
+                }
+                continue;
+            }
+            for text in &old[operation.old_range()] {
+                line(out, b'-', text);
+            }
+            for text in &new[operation.new_range()] {
+                line(out, b'+', text);
             }
         }
     }
@@ -126,13 +124,13 @@ fn line(out: &mut Vec<u8>, mark: u8, text: &[u8]) {
     }
 }
 
-/// Lines with their ends.
+/// Splits a file into lines with their line breaks.
 fn lines(content: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     let mut start = 0;
-    for at in memchr::memchr_iter(b'\n', content) {
-        lines.push(&content[start..=at]);
-        start = at + 1;
+    for end in memchr::memchr_iter(b'\n', content) {
+        lines.push(&content[start..=end]);
+        start = end + 1;
     }
     if start < content.len() {
         lines.push(&content[start..]);
@@ -140,15 +138,15 @@ fn lines(content: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// The difference of any two texts.
-fn compared(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
-    let alike = |one: &(&&[u8], &&[u8])| one.0 == one.1;
-    let start = old.iter().zip(new).take_while(alike).count();
+/// Compares any two texts.
+fn compare(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
+    let is_equal = |pair: &(&&[u8], &&[u8])| pair.0 == pair.1;
+    let start = old.iter().zip(new).take_while(is_equal).count();
     let (old_rest, new_rest) = (&old[start..], &new[start..]);
     let backward = old_rest.iter().rev().zip(new_rest.iter().rev());
-    let end = backward.take_while(alike).count();
+    let end = backward.take_while(is_equal).count();
     let (old_len, new_len) = (old_rest.len() - end, new_rest.len() - end);
-    if old_len.max(new_len) <= MOST_COMPARED {
+    if old_len.max(new_len) <= COMPARED_MAX {
         return capture_diff_slices(Algorithm::Myers, old, new);
     }
     let equal = |old_index, new_index, len| DiffOp::Equal {
@@ -168,17 +166,17 @@ fn compared(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     ]
 }
 
-/// Equal and replaced runs of lines.
-fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
+/// Compares two texts with the same number of lines.
+fn compare_lines(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     let mut operations = Vec::new();
     let mut start = 0;
     while start < old.len() {
-        let same = |at: usize| old.get(at) == new.get(at);
-        let equal = same(start);
+        let is_same = |index: usize| old.get(index) == new.get(index);
+        let is_equal = is_same(start);
         let len = (start..old.len())
-            .take_while(|at| same(*at) == equal)
+            .take_while(|index| is_same(*index) == is_equal)
             .count();
-        operations.push(if equal {
+        operations.push(if is_equal {
             DiffOp::Equal {
                 old_index: start,
                 new_index: start,

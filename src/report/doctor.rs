@@ -1,13 +1,14 @@
-//! The findings of `doctor` as a document, a table and a step summary. Nothing is examined here.
+//! The findings of `doctor` as a document, a table, annotations and a step summary.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{annotations::with_help, json::ErrorRow, wrap::indented};
+use super::{github::with_help, json::ErrorRow, layout::indented};
 use crate::{
     checks::Status,
     code::Code,
+    config::number,
     error::{Class, Error, Errors},
     untrusted::{
         markdown, plain,
@@ -15,31 +16,27 @@ use crate::{
     },
 };
 
-/// `repin.doctor/1`: whether everything a run needs is available. Its fields are described in
-/// `docs/json.md`.
+/// `repin.doctor/1`. `docs/json.md` describes its fields.
 #[derive(Debug, Serialize)]
 pub struct DoctorDocument {
-    /// The document's name.
     pub schema: &'static str,
-    /// The lines, in the order of the documentation.
+    /// In the order of the documentation.
     pub checks: Vec<DoctorRow>,
 }
 
-/// One line of a diagnosis.
+/// One line of the diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DoctorRow {
     /// One of the codes in `docs/doctor.md`.
     pub code: Code,
-    /// Pass, fail or skip.
     pub status: Status,
     /// The evidence, on one line.
     pub detail: String,
-    /// What to do.
     pub hint: Option<String>,
-    /// The missing block of the configuration that the line is about; people do not see the line.
+    /// The missing block of the configuration, for a line that is only printed with `-v`.
     #[serde(skip)]
     pub without: Option<&'static str>,
-    /// The class of a failure, which determines the exit.
+    /// The class of a failure, which determines the exit code.
     #[serde(skip)]
     pub class: Option<Class>,
 }
@@ -56,17 +53,15 @@ impl DoctorRow {
         }
     }
 
-    /// A line that passed.
     pub fn pass(code: Code, detail: impl Into<String>) -> Self {
         Self::new(code, Status::Pass, detail)
     }
 
-    /// A line that was skipped.
     pub fn skip(code: Code, detail: impl Into<String>) -> Self {
         Self::new(code, Status::Skip, detail)
     }
 
-    /// A line that is skipped because the configuration lacks the block `without`.
+    /// A line that is skipped because the configuration does not contain the block `without`.
     pub fn not_configured(code: Code, without: &'static str) -> Self {
         Self {
             without: Some(without),
@@ -74,7 +69,7 @@ impl DoctorRow {
         }
     }
 
-    /// A warning, which never changes the exit.
+    /// A warning, which does not change the exit code.
     pub fn warn(code: Code, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -82,7 +77,7 @@ impl DoctorRow {
         }
     }
 
-    /// A failure, with the class of its cause in any command.
+    /// A failure, with the class that the same cause has in other commands.
     pub fn fail(
         code: Code,
         class: Class,
@@ -96,8 +91,8 @@ impl DoctorRow {
         }
     }
 
-    /// An error that would stop another command, after the words `about`.
-    pub fn error(code: Code, about: &str, error: impl Into<Error>) -> Self {
+    /// An error that would stop another command; `prefix` precedes its message.
+    pub fn error(code: Code, prefix: &str, error: impl Into<Error>) -> Self {
         let error = error.into();
         let row = ErrorRow::of(&error);
         let place = match (row.file, row.line, row.column) {
@@ -107,62 +102,65 @@ impl DoctorRow {
         Self {
             hint: row.hint,
             class: Some(error.class),
-            ..Self::new(code, Status::Fail, format!("{about}{place}{}", row.message))
+            ..Self::new(
+                code,
+                Status::Fail,
+                format!("{prefix}{place}{}", row.message),
+            )
         }
     }
 
-    /// The errors that would stop another command, a line each.
+    /// The errors that would stop another command, with a line for each.
     pub fn errors(code: Code, errors: &Errors) -> Vec<Self> {
         let rows = errors.iter().cloned();
         rows.map(|error| Self::error(code, "", error)).collect()
     }
 }
 
-/// How many rows people see.
+/// The rows that are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// All.
+pub enum RowFilter {
     All,
-    /// Those that concern the configuration, and a line for the rest.
-    Concerned,
-    /// Those that failed.
+    /// The rows for configured parts, and one line for the others.
+    Configured,
     Failed,
 }
 
-/// The rows that people see, and what is left out of them because it is not configured.
-pub fn folded(rows: &[DoctorRow], shown: Shown) -> (Vec<DoctorRow>, Option<String>) {
-    let kept = |row: &&DoctorRow| match shown {
-        Shown::All => true,
-        Shown::Concerned => row.without.is_none(),
-        Shown::Failed => row.status == Status::Fail,
+/// Selects the rows to print, and summarizes the omitted rows of unconfigured parts in a line.
+pub fn filtered(rows: &[DoctorRow], filter: RowFilter) -> (Vec<DoctorRow>, Option<String>) {
+    let is_printed = |row: &&DoctorRow| match filter {
+        RowFilter::All => true,
+        RowFilter::Configured => row.without.is_none(),
+        RowFilter::Failed => row.status == Status::Fail,
     };
-    let kept: Vec<_> = rows.iter().filter(kept).cloned().collect();
-    let mut blocks: Vec<&str> = Vec::new();
+    let printed: Vec<_> = rows.iter().filter(is_printed).cloned().collect();
+    let (mut blocks, mut omitted) = (Vec::new(), 0);
     for block in rows.iter().filter_map(|row| row.without) {
+        let block = format!("`{block}`");
         if !blocks.contains(&block) {
             blocks.push(block);
         }
+        omitted += 1;
     }
-    let rest = rows.iter().filter(|row| row.without.is_some()).count();
-    let line = (shown == Shown::Concerned && rest > 0).then(|| {
-        let blocks: Vec<_> = blocks.iter().map(|block| format!("`{block}`")).collect();
-        let lines = if rest == 1 { "line" } else { "lines" };
-        format!(
-            "not configured: {} ({rest} {lines}, shown with -v)",
-            blocks.join(", ")
-        )
-    });
-    (kept, line)
+    if filter != RowFilter::Configured || omitted == 0 {
+        return (printed, None);
+    }
+    let line = format!(
+        "not configured: {} ({}, shown with -v)",
+        blocks.join(", "),
+        number(omitted, "line")
+    );
+    (printed, Some(line))
 }
 
 /// The width of a status and the blanks after it.
 const STATUS: usize = 6;
-/// The least width of a column of evidence; in a narrower terminal, evidence has lines of its own.
-const EVIDENCE: usize = 30;
+/// The minimum width of the column of evidence. In a narrower terminal, evidence is on separate lines.
+const EVIDENCE_MIN: usize = 30;
 
-/// Rows for people: status, code, evidence, and the help below, once for consecutive rows that
-/// share it. `paint` colors a status. `columns` is the width of the terminal; without it, each
-/// evidence and each help is one line.
+/// Rows as text: status, code and evidence, followed by the help, once for consecutive rows that share it.
+/// `paint` colors a status. `columns` is the width of the terminal; without it, each evidence and each help
+/// is one line.
 pub fn table(
     rows: &[DoctorRow],
     columns: Option<usize>,
@@ -174,7 +172,7 @@ pub fn table(
         .map(|row| row.code.as_str().len())
         .max()
         .unwrap_or(0);
-    let in_column = columns >= STATUS + width + 2 + EVIDENCE;
+    let in_column = columns >= STATUS + width + 2 + EVIDENCE_MIN;
     let indent = if in_column {
         STATUS + width + 2
     } else {
@@ -182,7 +180,7 @@ pub fn table(
     };
     let column = " ".repeat(indent);
     let mut text = String::new();
-    for (at, row) in rows.iter().enumerate() {
+    for (index, row) in rows.iter().enumerate() {
         let status = paint(row.status, row.status.as_str());
         let detail = indented(&plain(&row.detail), indent, columns);
         let mut lines = detail.iter().map(String::as_str).peekable();
@@ -198,9 +196,10 @@ pub fn table(
         for line in lines {
             let _ = writeln!(text, "{line}");
         }
-        let shared = |next: &DoctorRow| (next.code, &next.hint) == (row.code, &row.hint);
-        let repeated = rows.get(at + 1).is_some_and(shared);
-        if let (Some(hint), false) = (&row.hint, repeated) {
+        let is_repeated = rows
+            .get(index + 1)
+            .is_some_and(|next| (next.code, &next.hint) == (row.code, &row.hint));
+        if let (Some(hint), false) = (&row.hint, is_repeated) {
             for line in indented(&format!("help: {}", plain(hint)), indent, columns) {
                 text += &(line + "\n");
             }
@@ -210,7 +209,7 @@ pub fn table(
 }
 
 /// Failed rows as annotations of GitHub Actions.
-pub fn annotated(rows: &[DoctorRow]) -> Commands {
+pub fn annotations(rows: &[DoctorRow]) -> Commands {
     let mut commands = Commands::default();
     for row in rows.iter().filter(|row| row.status == Status::Fail) {
         let message = with_help(&row.detail, row.hint.as_deref());
@@ -219,7 +218,7 @@ pub fn annotated(rows: &[DoctorRow]) -> Commands {
     commands
 }
 
-/// Rows as a table in Markdown.
+/// The step summary, in Markdown.
 pub fn summary(rows: &[DoctorRow]) -> String {
     let mut text =
         "### repin doctor\n\n| | | evidence | what to do |\n| --- | --- | --- | --- |\n".to_owned();
@@ -266,30 +265,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_configured_is_one_line() {
+    fn unconfigured_parts_are_summarized() {
         let mut rows = rows();
         rows.push(DoctorRow::not_configured(Code::ENGINE, "smoke"));
         rows.push(DoctorRow::not_configured(Code::FORGE, "forge"));
         rows.push(DoctorRow::not_configured(Code::TOKEN, "forge"));
-        let codes = |shown| {
-            let (rows, line) = folded(&rows, shown);
+        let codes = |filter| {
+            let (rows, line) = filtered(&rows, filter);
             let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
             (codes.join(" "), line)
         };
         assert_eq!(
-            codes(Shown::All),
+            codes(RowFilter::All),
             ("lock repository engine forge token".to_owned(), None)
         );
         let line = "not configured: `smoke`, `forge` (3 lines, shown with -v)".to_owned();
         assert_eq!(
-            codes(Shown::Concerned),
+            codes(RowFilter::Configured),
             ("lock repository".to_owned(), Some(line))
         );
-        assert_eq!(codes(Shown::Failed), ("repository".to_owned(), None));
+        assert_eq!(codes(RowFilter::Failed), ("repository".to_owned(), None));
     }
 
     #[test]
-    fn help_that_consecutive_rows_share_is_shown_once() {
+    fn shared_help_is_printed_once() {
         let row = |detail| failure(Code::REGISTRY, detail, "log in");
         insta::assert_snapshot!(table(&[row("a"), row("b")], None, |_, word| word.to_owned()), @r"
         fail  registry  a
@@ -299,19 +298,19 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_wrapped_and_digests_are_whole() {
+    fn evidence_is_wrapped_and_digests_are_complete() {
         let digest = format!("sha256:{}", "1".repeat(64));
         let detail = format!("review: the registry of images lacks {digest} or hides it");
         let hint = "log in to the registry, then run it again";
         let rows = [failure(Code::REGISTRY, &detail, hint)];
-        let shown = |columns| table(&rows, Some(columns), |_, word| word.to_owned());
+        let wrapped = |columns| table(&rows, Some(columns), |_, word| word.to_owned());
         let lines = [
             "fail  registry  review: the registry of images lacks",
             &format!("         {digest}"),
             "                or hides it",
             "                help: log in to the registry, then run it again\n",
         ];
-        assert_eq!(shown(80), lines.join("\n"));
+        assert_eq!(wrapped(80), lines.join("\n"));
         let lines = [
             "fail  registry",
             "      review: the registry of images",
@@ -321,23 +320,23 @@ mod tests {
             "      help: log in to the registry, then",
             "      run it again\n",
         ];
-        assert_eq!(shown(40), lines.join("\n"));
-        let alone = DoctorRow {
+        assert_eq!(wrapped(40), lines.join("\n"));
+        let single = DoctorRow {
             detail: digest.clone(),
             hint: None,
             ..rows[0].clone()
         };
         assert_eq!(
-            table(&[alone], Some(80), |_, word| word.to_owned()),
+            table(&[single], Some(80), |_, word| word.to_owned()),
             format!("fail  registry\n         {digest}\n")
         );
     }
 
     #[test]
     fn annotations_and_summary_contain_no_commands() {
-        let annotated = annotated(&rows()).to_string();
+        let annotations = annotations(&rows()).to_string();
         assert_eq!(
-            annotated,
+            annotations,
             "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y%0Ahelp: fix 100%25%0Aof it\n"
         );
         let summary = summary(&rows());

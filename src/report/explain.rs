@@ -1,56 +1,43 @@
-//! What codes mean, as a document and as text for people.
+//! Explanations of codes, as a document and as text.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::table::{Align, aligned};
-use crate::code::{self, Code, Explanation};
+use super::layout::{Align, aligned, wrapped};
+use crate::code::{self, Code};
 
-/// The widest line of a text, in columns.
+/// The maximum width of a line, in columns.
 const WIDTH: usize = 80;
 
-/// `repin.explain/1`: what one code means, or the list of all codes. `docs/json.md` describes its
+/// `repin.explain/1`: the explanation of one code, or the list of all codes. `docs/json.md` describes its
 /// fields.
 #[derive(Debug, Default, Serialize)]
 pub struct ExplainDocument {
-    /// The document's name.
     pub schema: &'static str,
-    /// The requested code.
     pub code: Option<Code>,
-    /// `check`, `error` or `doctor`.
     pub kind: Option<&'static str>,
-    /// What is wrong, in one sentence.
     pub summary: Option<&'static str>,
-    /// What that means, and why repin refuses.
     pub meaning: Option<&'static str>,
-    /// What usually leads to it.
     pub causes: &'static [&'static str],
-    /// What to do.
     pub remedy: Option<&'static str>,
-    /// A command that helps.
     pub example: Option<&'static str>,
-    /// The exit codes of runs that end with it.
+    /// The exit codes of runs that report the code.
     pub exits: &'static [u8],
-    /// Every code, if none was requested.
+    /// Every code, if no code was requested.
     pub codes: Vec<ExplainRow>,
 }
 
-/// One code of the list.
 #[derive(Debug, Serialize)]
 pub struct ExplainRow {
-    /// The code.
     pub code: Code,
-    /// `check`, `error` or `doctor`.
     pub kind: &'static str,
-    /// What is wrong, in one sentence.
     pub summary: &'static str,
 }
 
 const SCHEMA: &str = "repin.explain/1";
 
 impl ExplainDocument {
-    /// The document about one code.
     pub fn one(code: Code) -> Self {
         let found = code.explanation();
         Self {
@@ -67,7 +54,6 @@ impl ExplainDocument {
         }
     }
 
-    /// The document that lists every code.
     pub fn list() -> Self {
         Self {
             schema: SCHEMA,
@@ -83,7 +69,7 @@ impl ExplainDocument {
     }
 }
 
-/// One code for people.
+/// The explanation of one code.
 pub fn text(code: Code) -> String {
     let found = code.explanation();
     let exits: Vec<_> = found.exits.iter().map(u8::to_string).collect();
@@ -104,37 +90,27 @@ pub fn text(code: Code) -> String {
     out
 }
 
-/// Every code with its summary, by subject.
+/// Every code with its summary, grouped by subject.
 pub fn list() -> String {
     let mut out = String::new();
     for (subject, section) in code::sections() {
-        let row = |found: &Explanation| vec![format!("  {}", found.code), found.summary.to_owned()];
-        let rows: Vec<_> = section.iter().map(row).collect();
+        let rows: Vec<_> = section
+            .iter()
+            .map(|found| vec![format!("  {}", found.code), found.summary.to_owned()])
+            .collect();
         let table = aligned(&[Align::Left; 2], &rows);
         let _ = write!(out, "{subject}:\n{table}\n");
     }
     out + "For one of them: repin explain CODE\n"
 }
 
-/// Text in lines of at most [`WIDTH`] columns, broken between words.
-fn paragraph(out: &mut String, first: &str, rest: &str, text: &str) {
-    let mut line = first.to_owned();
-    let mut empty = true;
-    for word in text.split(' ') {
-        if !empty && line.len() + 1 + word.len() > WIDTH {
-            out.push_str(&line);
-            out.push('\n');
-            rest.clone_into(&mut line);
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
+/// Wraps text at [`WIDTH`] columns; `first` starts the first line, and `others` start the following lines.
+fn paragraph(out: &mut String, first: &str, others: &str, text: &str) {
+    let mut indent = first;
+    for line in wrapped(text, WIDTH - first.len()) {
+        let _ = writeln!(out, "{indent}{line}");
+        indent = others;
     }
-    out.push_str(&line);
-    out.push('\n');
 }
 
 #[cfg(test)]
@@ -142,12 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_explanation_is_a_page_for_people() {
+    fn explanation_is_a_page() {
         insta::assert_snapshot!(text(Code::REVISION_ORDER));
     }
 
     #[test]
-    fn lines_of_every_page_are_short() {
+    fn pages_fit_into_80_columns() {
         for code in Code::all() {
             let example = code.explanation().example;
             let page = text(code);
@@ -159,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_a_line_for_each_code() {
+    fn list_has_a_line_for_each_code() {
         let list = list();
         for code in Code::all() {
             let line = list

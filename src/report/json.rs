@@ -1,18 +1,15 @@
-//! The JSON documents. Field names and shapes are public; every field is always there, `null` where
-//! it has no value.
-//!
-//! Each type is one document or a part of one; what its fields mean is written in `docs/json.md`.
+//! The JSON documents. Their fields are public and always present, with `null` for a missing value;
+//! `docs/json.md` describes them.
 
-mod after;
+mod forge;
 mod status;
 mod trust;
-mod trust_update;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
-pub use after::{
+pub use forge::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
 
@@ -20,8 +17,9 @@ pub use status::{
     BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument, UnreadableRow,
     WorkTreeRow,
 };
-pub use trust::{TrustCandidate, TrustDocument, TrustImage};
-pub use trust_update::{RootChange, RootRow, TrustUpdateDocument};
+pub use trust::{
+    RootChange, RootRow, TrustCandidate, TrustDocument, TrustImage, TrustUpdateDocument,
+};
 
 use crate::{
     checks::{Check, ResolvedPlatform, Status, VerifiedRow},
@@ -32,7 +30,7 @@ use crate::{
     pins::{Found, Located, Pin},
 };
 
-/// `repin.plan/1`: findings, decision and result of `promote` and `rollback`.
+/// `repin.plan/1`: the findings, the decision and the result of `promote` and `rollback`.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanDocument {
     pub schema: &'static str,
@@ -53,14 +51,14 @@ pub struct PlanDocument {
 }
 
 impl PlanDocument {
-    /// The diff; empty where there is no plan.
+    /// The diff; empty without a plan.
     pub fn diff_bytes(&self) -> &[u8] {
         self.diff.as_ref().map_or(&[], |diff| &diff.0)
     }
 }
 
-/// The bytes of a unified diff, shared because they may be many. Serialized as text, with U+FFFD for what is
-/// not UTF-8.
+/// A unified diff, shared because it may be large. It is serialized as text, with U+FFFD in place of bytes
+/// that are not UTF-8.
 #[derive(Debug, Clone)]
 pub struct Diff(pub Arc<Vec<u8>>);
 
@@ -70,7 +68,6 @@ impl Serialize for Diff {
     }
 }
 
-/// One image of a plan.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImageRow {
     pub name: String,
@@ -84,14 +81,13 @@ pub struct ImageRow {
     pub verified: Vec<VerifiedRow>,
 }
 
-/// What one place holds of an image.
+/// The number of an image's pins in one place.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlaceRow {
     pub place: String,
     pub found: usize,
 }
 
-/// One file of a plan.
 #[derive(Debug, Clone, Serialize)]
 pub struct FileRow {
     pub path: String,
@@ -100,7 +96,6 @@ pub struct FileRow {
     pub new_sha256: String,
 }
 
-/// The pull request that carries a plan.
 #[derive(Debug, Clone, Serialize)]
 pub struct PullRequest {
     pub number: u64,
@@ -108,7 +103,7 @@ pub struct PullRequest {
     pub state: &'static str,
 }
 
-/// `repin.init/1`: a first configuration, with its images and files.
+/// `repin.init/1`: the new configuration.
 #[derive(Debug, Serialize)]
 pub struct InitDocument {
     pub schema: &'static str,
@@ -122,7 +117,6 @@ pub struct InitDocument {
     pub diff: Option<String>,
 }
 
-/// One image of a first configuration.
 #[derive(Debug, Serialize)]
 pub struct InitImage {
     pub name: String,
@@ -130,7 +124,7 @@ pub struct InitImage {
     pub pins: usize,
 }
 
-/// One pinned repository that was left out.
+/// A pinned repository that is not part of the set.
 #[derive(Debug, Serialize)]
 pub struct InitOther {
     pub repository: String,
@@ -138,7 +132,7 @@ pub struct InitOther {
     pub reason: String,
 }
 
-/// `repin.scan/1`: every pin.
+/// `repin.scan/1`.
 #[derive(Debug, Serialize)]
 pub struct ScanDocument<'f> {
     pub schema: &'static str,
@@ -147,7 +141,6 @@ pub struct ScanDocument<'f> {
     pub malformed: Vec<ScanMalformed>,
 }
 
-/// One image of a scan.
 #[derive(Debug, Serialize)]
 pub struct ScanImage {
     pub name: String,
@@ -158,14 +151,13 @@ pub struct ScanImage {
     pub places: Vec<PlaceRow>,
 }
 
-/// The pins of a scan, each made into a row as it is written: there may be many.
+/// The pins of a scan. There may be many, so the rows are created during serialization.
 #[derive(Debug)]
 pub struct ScanPins<'f> {
     config: &'f Config,
     found: &'f Found,
 }
 
-/// One pin of a scan.
 #[derive(Debug, Serialize)]
 pub struct ScanPin<'f> {
     pub image: &'f str,
@@ -209,7 +201,7 @@ impl Serialize for ScanPins<'_> {
     }
 }
 
-/// One malformed pin of a scan, or one entry of a place that is refused.
+/// A malformed pin, or a refused entry of a place.
 #[derive(Debug, Serialize)]
 pub struct ScanMalformed {
     pub image: Option<String>,
@@ -220,7 +212,7 @@ pub struct ScanMalformed {
     pub text: String,
 }
 
-/// `repin.resolve/1`: the resolved tag of each image.
+/// `repin.resolve/1`.
 #[derive(Debug, Serialize)]
 pub struct ResolveDocument {
     pub schema: &'static str,
@@ -228,7 +220,6 @@ pub struct ResolveDocument {
     pub images: Vec<ResolvedImage>,
 }
 
-/// One image of a resolution.
 #[derive(Debug, Serialize)]
 pub struct ResolvedImage {
     pub name: String,
@@ -240,7 +231,7 @@ pub struct ResolvedImage {
     pub labels: BTreeMap<String, Option<String>>,
 }
 
-/// `repin.check/1`: the verdict on the current tree.
+/// `repin.check/1`.
 #[derive(Debug, Serialize)]
 pub struct CheckDocument {
     pub schema: &'static str,
@@ -248,7 +239,7 @@ pub struct CheckDocument {
     pub checks: Vec<Check>,
 }
 
-/// `repin.inventory/1`: the verdict on what images contain.
+/// `repin.inventory/1`.
 #[derive(Debug, Serialize)]
 pub struct InventoryDocument {
     pub schema: &'static str,
@@ -265,7 +256,7 @@ pub struct InventoryImage {
     pub checks: Vec<Check>,
 }
 
-/// `repin.enumeration/1`: the names that an image contains, by kind.
+/// `repin.enumeration/1`: the content of an image, by kind.
 #[derive(Debug, Serialize)]
 pub struct EnumerationDocument<'e> {
     pub schema: &'static str,
@@ -283,7 +274,7 @@ pub struct ContractDocument {
     pub content: String,
 }
 
-/// `repin.text/1`: a text that is generated from the program.
+/// `repin.text/1`: a generated text.
 #[derive(Debug, Serialize)]
 pub struct TextDocument {
     pub schema: &'static str,
@@ -299,7 +290,6 @@ pub struct ErrorDocument {
     pub errors: Vec<ErrorRow>,
 }
 
-/// One error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ErrorRow {
     pub code: String,
@@ -311,63 +301,60 @@ pub struct ErrorRow {
 }
 
 impl ErrorRow {
-    /// An error as a row.
-    pub fn of(problem: &Error) -> Self {
-        let place = problem
-            .place
-            .as_ref()
-            .map(|place| (place.source.name.clone(), place.line_column()));
-        let mut message = problem.text();
-        for note in &problem.notes {
+    pub fn of(error: &Error) -> Self {
+        let place = error.place.as_ref();
+        let line_column = place.map(|place| place.line_column());
+        let mut message = error.text();
+        for note in &error.notes {
             message.push_str("; ");
             message.push_str(note);
         }
         Self {
-            code: problem.code.to_string(),
+            code: error.code.to_string(),
             message,
-            file: place.as_ref().map(|(file, _)| file.clone()),
-            line: place.as_ref().map(|(_, (line, _))| *line),
-            column: place.as_ref().map(|(_, (_, column))| *column),
-            hint: Some(problem.remedy()),
+            file: place.map(|place| place.source.name.clone()),
+            line: line_column.map(|(line, _)| line),
+            column: line_column.map(|(_, column)| column),
+            hint: Some(error.remedy()),
         }
     }
 }
 
 impl PlaceRow {
-    /// How many pins of an image each place holds.
-    pub fn of(config: &Config, found: &Found, image: usize) -> Vec<Self> {
-        let held = |place: usize| {
-            let split = found
-                .pins_of(image)
-                .filter_map(|pin| pin.what.split.as_ref());
-            split.filter(|split| split.place == place).count()
-        };
-        let places = config.places.iter().enumerate();
-        places
-            .map(|(at, place)| Self {
+    /// A row for each place, with the number of the image's pins in it.
+    pub fn all(config: &Config, found: &Found, image: usize) -> Vec<Self> {
+        let mut rows: Vec<_> = config
+            .places
+            .iter()
+            .map(|place| Self {
                 place: place.name.clone(),
-                found: held(at),
+                found: 0,
             })
-            .collect()
+            .collect();
+        for pin in found.pins_of(image) {
+            if let Some(split) = &pin.what.split {
+                rows[split.place].found += 1;
+            }
+        }
+        rows
     }
 }
 
 impl<'f> ScanDocument<'f> {
-    /// The document of a scan.
     pub fn new(config: &'f Config, found: &'f Found) -> Self {
-        let name = |at: usize| config.images[at].name.clone();
-        let place = |at: usize| config.places[at].name.clone();
+        let name = |image: usize| config.images[image].name.clone();
+        let place = |place: usize| config.places[place].name.clone();
         let images = config
             .images
             .iter()
             .enumerate()
-            .map(|(at, image)| ScanImage {
+            .map(|(index, image)| ScanImage {
                 name: image.name.clone(),
                 repository: image.repository.to_string(),
                 expected: image.pins,
-                found: found.pins_of(at).count(),
-                digests: found.digests_of(at),
-                places: PlaceRow::of(config, found, at),
+                found: found.pins_of(index).count(),
+                digests: found.digests_of(index),
+                places: PlaceRow::all(config, found, index),
             });
         let malformed = found.malformed.iter().map(|malformed| ScanMalformed {
             image: Some(name(malformed.what.image)),
@@ -395,7 +382,6 @@ impl<'f> ScanDocument<'f> {
 }
 
 impl CheckDocument {
-    /// The document of a verdict.
     pub fn new(checks: Vec<Check>) -> Self {
         let clean = !checks.iter().any(|check| check.status == Status::Fail);
         Self {

@@ -1,6 +1,5 @@
-//! Reports: data in, text out. Nothing here reads, decides or prints.
+//! Reports: data in, text out. This module reads nothing, decides nothing and prints nothing.
 
-pub mod annotations;
 pub mod body;
 pub mod branch;
 pub mod causes;
@@ -8,13 +7,12 @@ pub mod dates;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+pub mod github;
+pub mod history_page;
 pub mod json;
-pub mod page;
+pub mod layout;
 pub mod prune;
 pub mod revision;
 pub mod sarif;
 pub mod starter;
 pub mod status;
-pub mod summary;
-pub mod table;
-pub mod wrap;

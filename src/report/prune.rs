@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::table::{Align, aligned};
+use super::layout::{Align, aligned};
 use crate::{
     code::Code,
     config::number,
@@ -14,30 +14,29 @@ use crate::{
     untrusted::{markdown, plain},
 };
 
-/// How many candidates or protected versions are listed before the rest is only counted.
-const SHOWN: usize = 20;
+/// The number of candidates or protected versions that are listed; the others are counted.
+const LISTED: usize = 20;
 
-/// One image of a run.
+/// The outcome of a run for one image.
 #[derive(Debug)]
-pub struct Image {
+pub struct ImageOutcome {
     pub name: String,
     pub repository: String,
     /// Whether a deleted version can be restored by its number.
     pub restores: bool,
-    pub judged: Option<PackageVerdict>,
+    pub verdict: Option<PackageVerdict>,
     pub applied: Option<Applied>,
-    /// The reason why nothing, or nothing more, is deleted.
+    /// The error that prevented or stopped the deletions.
     pub refusal: Option<Error>,
 }
 
-impl Image {
-    /// An image without any findings yet.
+impl ImageOutcome {
     pub fn new(name: &str, repository: String) -> Self {
         Self {
             name: name.to_owned(),
             repository,
             restores: false,
-            judged: None,
+            verdict: None,
             applied: None,
             refusal: None,
         }
@@ -52,14 +51,13 @@ pub struct PruneDocument {
     pub images: Vec<PruneImage>,
 }
 
-/// One image.
 #[derive(Debug, Serialize)]
 pub struct PruneImage {
     pub name: String,
     pub repository: String,
     pub listed: usize,
     pub candidates: Vec<PruneRow>,
-    pub protected: Vec<PruneKept>,
+    pub protected: Vec<ProtectedRow>,
     pub mixed: usize,
     pub young: usize,
     pub deleted: Vec<PruneRow>,
@@ -69,7 +67,7 @@ pub struct PruneImage {
     pub hint: Option<String>,
 }
 
-/// A version that may be deleted, or was.
+/// A version that was deleted or may be deleted.
 #[derive(Debug, Serialize)]
 pub struct PruneRow {
     pub digest: Digest,
@@ -79,16 +77,15 @@ pub struct PruneRow {
     pub version: Option<u64>,
 }
 
-/// A version that is protected.
 #[derive(Debug, Serialize)]
-pub struct PruneKept {
+pub struct ProtectedRow {
     pub digest: Digest,
     pub tags: Vec<String>,
     pub reason: String,
     pub version: Option<u64>,
 }
 
-/// A warning that refuses nothing.
+/// A warning, which prevents no deletion.
 #[derive(Debug, Serialize)]
 pub struct PruneWarning {
     pub code: Code,
@@ -107,8 +104,7 @@ pub struct RestoreDocument {
 }
 
 impl PruneDocument {
-    /// The document of a run.
-    pub fn new(images: &[Image], applied: bool) -> Self {
+    pub fn new(images: &[ImageOutcome], applied: bool) -> Self {
         Self {
             schema: "repin.prune/1",
             applied,
@@ -118,38 +114,29 @@ impl PruneDocument {
 }
 
 impl PruneImage {
-    fn new(image: &Image) -> Self {
-        let judged = image.judged.as_ref();
-        let kept = judged
-            .into_iter()
-            .flat_map(|judged| &judged.protected)
-            .map(|protected| PruneKept {
-                digest: protected.version.digest,
-                tags: tags(&protected.version),
-                reason: protected.reason.to_string(),
-                version: protected.version.id,
-            });
-        let deleted = image
-            .applied
-            .as_ref()
-            .into_iter()
-            .flat_map(|applied| &applied.deleted);
+    fn new(image: &ImageOutcome) -> Self {
+        let verdict = image.verdict.as_ref();
+        let protected = verdict.map_or(&[][..], |verdict| &verdict.protected);
+        let protected = protected.iter().map(|protected| ProtectedRow {
+            digest: protected.version.digest,
+            tags: tags(&protected.version),
+            reason: protected.reason.to_string(),
+            version: protected.version.id,
+        });
+        let warnings = warnings(image).iter().map(|warning| PruneWarning {
+            code: warning.code,
+            detail: warning.detail.clone(),
+        });
         Self {
             name: image.name.clone(),
             repository: image.repository.clone(),
-            listed: judged.map_or(0, |judged| judged.listed),
-            candidates: shown(image).iter().map(PruneRow::new).collect(),
-            protected: kept.collect(),
-            mixed: judged.map_or(0, |judged| judged.mixed),
-            young: judged.map_or(0, |judged| judged.young),
-            deleted: deleted.map(PruneRow::new).collect(),
-            warnings: warnings(image)
-                .iter()
-                .map(|warning| PruneWarning {
-                    code: warning.code,
-                    detail: warning.detail.clone(),
-                })
-                .collect(),
+            listed: verdict.map_or(0, |verdict| verdict.listed),
+            candidates: listed_candidates(image).iter().map(PruneRow::new).collect(),
+            protected: protected.collect(),
+            mixed: verdict.map_or(0, |verdict| verdict.mixed),
+            young: verdict.map_or(0, |verdict| verdict.young),
+            deleted: deleted(image).iter().map(PruneRow::new).collect(),
+            warnings: warnings.collect(),
             refused: image.refusal.as_ref().map(Error::text),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
             hint: image.refusal.as_ref().map(Error::remedy),
@@ -169,38 +156,36 @@ impl PruneRow {
     }
 }
 
-/// The warnings about an image.
-pub fn warnings(image: &Image) -> &[Warning] {
-    image
-        .judged
-        .as_ref()
-        .map_or(&[][..], |judged| &judged.warnings)
+pub fn warnings(image: &ImageOutcome) -> &[Warning] {
+    let verdict = image.verdict.as_ref();
+    verdict.map_or(&[][..], |verdict| &verdict.warnings)
+}
+
+fn deleted(image: &ImageOutcome) -> &[Candidate] {
+    let applied = image.applied.as_ref();
+    applied.map_or(&[][..], |applied| &applied.deleted)
 }
 
 fn tags(version: &Version) -> Vec<String> {
     version.tags.iter().map(ToString::to_string).collect()
 }
 
-/// The listed candidates: all of a plan, the first ones of a refusal.
-fn shown(image: &Image) -> &[Candidate] {
-    let all = image
-        .judged
-        .as_ref()
-        .map_or(&[][..], |judged| &judged.candidates);
-    let refused = image
-        .judged
-        .as_ref()
-        .is_some_and(|judged| judged.refusal.is_some());
-    if refused {
-        &all[..all.len().min(SHOWN)]
+/// The candidates to list: all of a plan, or the first ones of a refusal.
+fn listed_candidates(image: &ImageOutcome) -> &[Candidate] {
+    let Some(verdict) = &image.verdict else {
+        return &[];
+    };
+    let all = verdict.candidates.as_slice();
+    if verdict.refusal.is_some() {
+        &all[..all.len().min(LISTED)]
     } else {
         all
     }
 }
 
-/// Everything needed to undo a deletion, on one line.
-pub fn deletion(image: &Image, candidate: &Candidate) -> String {
-    let Image {
+/// The information that undoes a deletion, on one line.
+pub fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
+    let ImageOutcome {
         name,
         repository,
         restores,
@@ -230,39 +215,31 @@ pub fn deletion(image: &Image, candidate: &Candidate) -> String {
     line
 }
 
-/// An image for people; with `every`, nothing is cut.
-pub fn text(image: &Image, every: bool) -> String {
+/// The outcome for an image as text; `list_all` lists every protected version.
+pub fn text(image: &ImageOutcome, list_all: bool) -> String {
     let mut out = format!(
         "prune: {} ({})",
         plain(&image.name),
         plain(&image.repository)
     );
-    if let Some(judged) = &image.judged {
-        let _ = writeln!(out, ": {}", counts(judged));
-        let rows = shown(image).iter().map(|c| row(&c.version, &c.reason));
-        table(
-            &mut out,
-            "CANDIDATE",
-            rows.collect(),
-            judged.candidates.len(),
-        );
-        let most = if every { usize::MAX } else { SHOWN };
-        let rows = judged
-            .protected
-            .iter()
-            .take(most)
-            .map(|p| row(&p.version, &p.reason.to_string()));
-        table(
-            &mut out,
-            "PROTECTED",
-            rows.collect(),
-            judged.protected.len(),
-        );
-        if judged.mixed > 0 {
-            let _ = writeln!(out, "\n{}", mixed(judged.mixed));
-        }
-    } else {
-        out.push('\n');
+    let Some(verdict) = &image.verdict else {
+        return out + "\n";
+    };
+    let _ = writeln!(out, ": {}", counts(verdict));
+    let candidates: Vec<_> = listed_candidates(image)
+        .iter()
+        .map(|candidate| row(&candidate.version, &candidate.reason))
+        .collect();
+    table(&mut out, "CANDIDATE", candidates, verdict.candidates.len());
+    let protected: Vec<_> = verdict
+        .protected
+        .iter()
+        .take(if list_all { usize::MAX } else { LISTED })
+        .map(|protected| row(&protected.version, &protected.reason.to_string()))
+        .collect();
+    table(&mut out, "PROTECTED", protected, verdict.protected.len());
+    if verdict.mixed > 0 {
+        let _ = writeln!(out, "\n{}", mixed(verdict.mixed));
     }
     out
 }
@@ -276,33 +253,31 @@ fn row(version: &Version, reason: &str) -> Vec<String> {
     vec![version.digest.short(), plain(&tags), plain(reason)]
 }
 
-fn table(out: &mut String, heading: &str, mut rows: Vec<Vec<String>>, all: usize) {
+fn table(out: &mut String, heading: &str, mut rows: Vec<Vec<String>>, total: usize) {
     if rows.is_empty() {
         return;
     }
-    let left = all - rows.len();
+    let omitted = total - rows.len();
     rows.insert(0, [heading, "TAGS", "REASON"].map(str::to_owned).into());
     out.push('\n');
     out.push_str(&aligned(&[Align::Left; 3], &rows));
-    if left > 0 {
+    if omitted > 0 {
         let _ = writeln!(
             out,
-            "… and {left} more (--verbose and --format json list what is protected)"
+            "… and {omitted} more (--verbose and --format json list what is protected)"
         );
     }
 }
 
-fn counts(judged: &PackageVerdict) -> String {
-    let (listed, candidates) = (
-        number(judged.listed, "version"),
-        number(judged.candidates.len(), "candidate"),
-    );
+fn counts(verdict: &PackageVerdict) -> String {
     let mut text = format!(
-        "{listed}, {candidates}, {} protected",
-        judged.protected.len()
+        "{}, {}, {} protected",
+        number(verdict.listed, "version"),
+        number(verdict.candidates.len(), "candidate"),
+        verdict.protected.len()
     );
-    if judged.young > 0 {
-        let _ = write!(text, ", {} pending but too young", judged.young);
+    if verdict.young > 0 {
+        let _ = write!(text, ", {} pending but too young", verdict.young);
     }
     text
 }
@@ -319,8 +294,8 @@ fn mixed(count: usize) -> String {
     )
 }
 
-/// The run as a step summary.
-pub fn summary(images: &[Image], applied: bool) -> String {
+/// The step summary, in Markdown.
+pub fn summary(images: &[ImageOutcome], applied: bool) -> String {
     let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
     for image in images {
         let _ = write!(
@@ -329,14 +304,10 @@ pub fn summary(images: &[Image], applied: bool) -> String {
             markdown::inline(&image.name),
             markdown::code(&image.repository)
         );
-        if let Some(judged) = &image.judged {
-            let _ = write!(out, ": {}", counts(judged));
+        if let Some(verdict) = &image.verdict {
+            let _ = write!(out, ": {}", counts(verdict));
         }
-        let deleted = image
-            .applied
-            .as_ref()
-            .map_or(&[][..], |applied| &applied.deleted);
-        let _ = writeln!(out, ", {} deleted", deleted.len());
+        let _ = writeln!(out, ", {} deleted", deleted(image).len());
         if let Some(refusal) = &image.refusal {
             let help = markdown::inline(&refusal.remedy());
             let sign = if refusal.code == Code::SKIP {
@@ -363,17 +334,17 @@ pub fn summary(images: &[Image], applied: bool) -> String {
     out
 }
 
-fn summary_candidates(out: &mut String, image: &Image, applied: bool) {
-    let candidates = shown(image);
+fn summary_candidates(out: &mut String, image: &ImageOutcome, applied: bool) {
+    let candidates = listed_candidates(image);
     if !candidates.is_empty() {
-        let what = if applied {
+        let heading = if applied {
             "candidate"
         } else {
             "would be deleted"
         };
         let _ = writeln!(
             out,
-            "\n| {what} | tags | created | version |\n| --- | --- | --- | --- |"
+            "\n| {heading} | tags | created | version |\n| --- | --- | --- | --- |"
         );
     }
     for candidate in candidates {
@@ -395,27 +366,25 @@ fn summary_candidates(out: &mut String, image: &Image, applied: bool) {
     }
 }
 
-fn summary_protected(out: &mut String, image: &Image) {
-    let protected = image
-        .judged
-        .as_ref()
-        .map_or(&[][..], |judged| &judged.protected);
-    if !protected.is_empty() {
+fn summary_protected(out: &mut String, image: &ImageOutcome) {
+    let verdict = image.verdict.as_ref();
+    let protected = verdict.map_or(&[][..], |verdict| &verdict.protected);
+    if protected.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n<details><summary>{} protected</summary>\n\n| digest | tags | reason |\n| --- | --- | --- |",
+        protected.len()
+    );
+    for row in protected {
         let _ = writeln!(
             out,
-            "\n<details><summary>{} protected</summary>\n\n| digest | tags | reason |\n| --- | --- | --- |",
-            protected.len()
+            "| {} | {} | {} |",
+            markdown::code(&row.version.digest.short()),
+            markdown::code(&tags(&row.version).join(",")),
+            markdown::inline(&row.reason.to_string())
         );
-        for kept in protected {
-            let cells = [kept.version.digest.short(), tags(&kept.version).join(",")]
-                .map(|cell| markdown::code(&cell));
-            let _ = writeln!(
-                out,
-                "| {} | {} |",
-                cells.join(" | "),
-                markdown::inline(&kept.reason.to_string())
-            );
-        }
-        out.push_str("\n</details>\n");
     }
+    out.push_str("\n</details>\n");
 }

@@ -1,15 +1,14 @@
-//! SARIF 2.1.0: findings and errors of one run as one log.
+//! SARIF 2.1.0: the findings and errors of one run as one log.
 //!
-//! Locations come in as they are shown: paths from the top of the repository, columns in UTF-16 code
-//! units. Text of others is escaped for SARIF's messages; the characters that no reader may see are
-//! for whoever prints the log. A log is a function of its run: no clock, no host, no absolute path.
+//! Foreign text is escaped for messages of SARIF; the caller escapes hidden characters when it prints the
+//! log. The same run gives the same log, without the time, the host name or an absolute path.
 
 use std::{collections::HashMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{annotations::with_help, json::ErrorRow};
+use super::{causes::subject, github::with_help, json::ErrorRow};
 use crate::{
     checks::{Check, FilePlace, Status},
     code::{Code, Explanation},
@@ -22,44 +21,42 @@ use crate::{
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// The rule of a listed pin, which is no check.
+/// The rule of a listed pin, which is not a check.
 const PIN: &str = "pin";
 
 /// A location in a file of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// The path from the top of the repository, `/` between directories.
+    /// The path from the top of the repository, with `/` between directories.
     pub path: String,
-    /// 1-based.
+    /// Counted from 1.
     pub line: usize,
-    /// 1-based, in UTF-16 code units; `None`: the whole line.
+    /// Counted from 1, in UTF-16 code units; `None` for the whole line.
     pub column: Option<usize>,
 }
 
-/// Turns a place of the program into a location of the log; `None`: outside of the repository.
+/// Converts a place to a location of the log; `None` for a file outside of the repository.
 pub trait Locate {
-    /// The location of a place in a file beneath the root.
+    /// Converts a place in a file below the root.
     fn in_root(&mut self, place: &FilePlace) -> Option<Location>;
 
-    /// The location of an error's place, whose file is named as people see it.
-    fn shown(&mut self, place: &FilePlace) -> Option<Location>;
+    /// Converts the place of an error, whose path is relative to the current directory or the root.
+    fn of_error(&mut self, place: &FilePlace) -> Option<Location>;
 }
 
-/// One thing that a run found.
 #[derive(Debug)]
 pub struct Finding {
     rule: &'static str,
     level: &'static str,
     message: String,
-    /// The first is where the finding is, the others belong to it.
+    /// The location of the finding, followed by related locations.
     places: Vec<FilePlace>,
-    /// What the finding is about: keys and values.
-    about: Vec<(&'static str, String)>,
-    /// What stays the same while lines move.
+    properties: Vec<(&'static str, String)>,
+    /// The input of the fingerprint: values that do not change when lines move.
     identity: Vec<String>,
 }
 
-/// The findings of a run, and the rules that were looked at.
+/// The findings of a run, and the rules that were checked.
 #[derive(Debug, Default)]
 pub struct Findings {
     rules: Vec<&'static str>,
@@ -67,8 +64,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// The checks that did not pass. A check without a place points at the image in the
-    /// configuration, or at the configuration's first line.
+    /// The checks that did not pass. A check without a place gets that of its image in the configuration, or
+    /// the first line of the configuration.
     pub fn of_checks(config: &Config, checks: &[Check]) -> Self {
         let mut findings = Self::default();
         for check in checks {
@@ -84,33 +81,28 @@ impl Findings {
         findings
     }
 
-    /// Every pin, and what fails in the files themselves among `checks`.
+    /// Every pin, and the checks about malformed pins and unreadable files.
     pub fn of_scan(config: &Config, found: &Found, checks: &[Check]) -> Self {
-        let files = [Code::PIN_UNSUPPORTED, Code::FILE_UNSAFE];
-        let wrong = |check: &&Check| files.contains(&check.code);
-        let wrong: Vec<_> = checks.iter().filter(wrong).cloned().collect();
-        let mut findings = Self::of_checks(config, &wrong);
+        let codes = [Code::PIN_UNSUPPORTED, Code::FILE_UNSAFE];
+        let mut checks = checks.to_vec();
+        checks.retain(|check| codes.contains(&check.code));
+        let mut findings = Self::of_checks(config, &checks);
         findings.rule(PIN);
         for pin in found.pins() {
-            let image = &config.images[pin.what.image];
-            let tag = pin.what.tag.as_ref();
-            let tag = tag.map_or_else(String::new, |tag| format!(":{tag}"));
-            let file = pin.file.to_string();
-            let pointer = pin
-                .what
-                .split
-                .as_ref()
-                .and_then(|split| split.pointer.clone());
+            let (file, pin) = (pin.file.to_string(), &pin.what);
+            let image = &config.images[pin.image];
+            let tag = match &pin.tag {
+                Some(tag) => format!(":{tag}"),
+                None => String::new(),
+            };
+            let pointer = pin.split.as_ref().and_then(|split| split.pointer.clone());
             findings.found.push(Finding {
                 rule: PIN,
                 level: "none",
-                message: format!(
-                    "{}: {}{tag}@{}",
-                    image.name, image.repository, pin.what.digest
-                ),
-                about: vec![
+                message: format!("{}: {}{tag}@{}", image.name, image.repository, pin.digest),
+                properties: vec![
                     ("image", image.name.clone()),
-                    ("digest", pin.what.digest.to_string()),
+                    ("digest", pin.digest.to_string()),
                 ],
                 identity: vec![
                     image.name.clone(),
@@ -119,8 +111,8 @@ impl Findings {
                 ],
                 places: vec![FilePlace {
                     file,
-                    line: pin.what.line,
-                    column: pin.what.column,
+                    line: pin.line,
+                    column: pin.column,
                 }],
             });
         }
@@ -136,49 +128,50 @@ impl Findings {
 
 impl Finding {
     fn of_check(config: &Config, check: &Check, level: &'static str) -> Self {
-        let own = |place: &FilePlace| check.item.as_ref() != Some(&place.to_string());
-        let item = check.item.as_ref();
-        let item = item.filter(|_| check.places.iter().all(own));
+        // The locations contain an item that is a place.
+        let item = check.item.as_ref().filter(|item| {
+            let mut places = check.places.iter();
+            places.all(|place| place.to_string() != **item)
+        });
         let mut places = check.places.clone();
-        // A wrong count is corrected where it is declared.
+        // The remedy for a wrong count is at its declaration.
         if places.is_empty() || check.code == Code::PIN_COUNT {
-            places.insert(0, declared(config, check.image.as_deref()));
+            places.insert(0, declaration(config, check.image.as_deref()));
         }
-        let message = match (&check.cause, check.code) {
-            // The evidence also lists the places.
+        let mut message = match (&check.cause, check.code) {
+            // The evidence would repeat the places.
             (Some(cause), Code::PIN_COUNT) => cause.clone(),
             _ => check.describe(),
         };
-        let subject = [&check.image, &check.platform];
-        let subject: Vec<_> = subject.into_iter().flatten().map(String::as_str).collect();
-        let message = match subject.as_slice() {
-            [] => message,
-            subject => format!("{}: {message}", subject.join(" ")),
-        };
-        let about = [
+        let subject = subject(check);
+        if !subject.is_empty() {
+            message = format!("{subject}: {message}");
+        }
+        let mut properties = Vec::new();
+        let mut identity = vec![places[0].file.clone()];
+        for (key, value) in [
             ("image", check.image.as_ref()),
             ("platform", check.platform.as_ref()),
             ("item", item),
-        ];
-        let about = about.into_iter();
-        let about: Vec<_> = about
-            .filter_map(|(key, value)| Some((key, value?.clone())))
-            .collect();
-        let mut identity = vec![places[0].file.clone()];
-        identity.extend(about.iter().map(|(key, value)| format!("{key}={value}")));
+        ] {
+            if let Some(value) = value {
+                properties.push((key, value.clone()));
+                identity.push(format!("{key}={value}"));
+            }
+        }
         Self {
             rule: check.code.as_str(),
             level,
             message: with_help(&message, check.help.as_deref()),
             places,
-            about,
+            properties,
             identity,
         }
     }
 }
 
-/// Where an image is declared, or the beginning of the configuration.
-fn declared(config: &Config, image: Option<&str>) -> FilePlace {
+/// The declaration of an image's count, or the first line of the configuration.
+fn declaration(config: &Config, image: Option<&str>) -> FilePlace {
     let (line, column) = image
         .and_then(|name| config.count_at(name))
         .unwrap_or((1, 1));
@@ -197,7 +190,8 @@ pub fn log(
     locate: &mut dyn Locate,
 ) -> Value {
     let mut ordinals: HashMap<String, usize> = HashMap::new();
-    let mut result = |finding: &Finding| {
+    let mut results = Vec::new();
+    for finding in &findings.found {
         let key = format!("{}\0{}", finding.rule, finding.identity.join("\0"));
         let ordinal = ordinals.entry(key.clone()).or_default();
         *ordinal += 1;
@@ -214,9 +208,12 @@ pub fn log(
         } else {
             "fail"
         };
-        let about = finding.about.iter().cloned();
-        let about = about.map(|(key, value)| (key.to_owned(), Value::String(value)));
-        json!({
+        let properties: serde_json::Map<_, _> = finding
+            .properties
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Value::String(value.clone())))
+            .collect();
+        results.push(json!({
             "ruleId": finding.rule,
             "ruleIndex": index,
             "kind": kind,
@@ -225,10 +222,9 @@ pub fn log(
             "locations": first,
             "relatedLocations": others,
             "partialFingerprints": { "repinFinding/v1": fingerprint },
-            "properties": about.collect::<serde_json::Map<_, _>>(),
-        })
-    };
-    let results: Vec<_> = findings.found.iter().map(&mut result).collect();
+            "properties": properties,
+        }));
+    }
     let errors: Vec<_> = errors.into_iter().flatten().collect();
     let mut codes: Vec<&str> = Vec::new();
     for error in &errors {
@@ -273,7 +269,7 @@ fn notification(error: &Error, codes: &[&str], locate: &mut dyn Locate) -> Value
             column,
         }
     });
-    let located = place.and_then(|place| locate.shown(&place));
+    let located = place.and_then(|place| locate.of_error(&place));
     json!({
         "descriptor": {
             "id": row.code,
@@ -298,10 +294,10 @@ fn location(location: &Location) -> Value {
     })
 }
 
-/// A rule, as `repin explain` explains it.
+/// A rule, with the explanation of `repin explain`.
 fn descriptor(code: &str) -> Value {
     let Some(known) = Code::of(code) else {
-        let text = "An image of the configuration, pinned by digest. Listed, not judged.";
+        let text = "An image of the configuration, pinned by digest. Listed, not checked.";
         return json!({
             "id": code,
             "shortDescription": { "text": text },
@@ -325,7 +321,7 @@ fn descriptor(code: &str) -> Value {
     })
 }
 
-/// Causes and remedy; `quote` stands around commands.
+/// The causes and the remedy; `quote` encloses commands.
 fn help(found: &Explanation, quote: &str) -> String {
     let mut text = "Common causes:\n\n".to_owned();
     for cause in found.causes {
@@ -337,15 +333,15 @@ fn help(found: &Explanation, quote: &str) -> String {
     format!("{text}\nWhat to do: {remedy}\n\nExample: {quote}{example}{quote}")
 }
 
-/// Text as a message: braces are doubled, since they enclose placeholders (SARIF 2.1.0, 3.11.5), and
-/// no text of others becomes a link (3.11.6).
+/// Escapes text for a message: braces enclose placeholders (SARIF 2.1.0, 3.11.5), and brackets followed by
+/// a parenthesis form a link (3.11.6).
 fn message(text: &str) -> String {
     text.replace('{', "{{")
         .replace('}', "}}")
         .replace("](", "] (")
 }
 
-/// A path as a relative URI reference (RFC 3986): everything but unreserved characters is encoded.
+/// Encodes a path as a relative URI reference (RFC 3986).
 fn uri(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {

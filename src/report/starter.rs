@@ -1,13 +1,14 @@
-//! The text of a first configuration, with remarks for its reader.
+//! The text of a first configuration, with explanatory comments.
 //!
-//! Unused keys are included, commented out and with their defaults: `# ` begins a remark, and `#`
-//! directly before a key disables a setting. The caller decides the content.
+//! Unused keys are included with their defaults, but disabled: `# ` starts a remark, and `#` directly before
+//! a key disables a setting. The caller determines the content.
 
 use std::fmt::Write as _;
 
 use reqwest::Url;
 
 use crate::{
+    config::number,
     http::address::is_loopback,
     oci::Repository,
     untrusted::{code_points, is_hidden},
@@ -16,58 +17,48 @@ use crate::{
 /// The content of a first configuration.
 #[derive(Debug)]
 pub struct Starter<'s> {
-    /// The set's name; `None` is the default.
+    /// The set's name, if it is not the default.
     pub name: Option<String>,
     /// Globs.
     pub files: &'s [String],
-    /// Where split pins stand.
     pub places: Vec<StarterPlace>,
     /// Whether digests outside the pins are refused.
     pub refuses_outside: bool,
-    /// The set.
     pub images: Vec<StarterImage<'s>>,
-    /// Pattern and tag of revisions, if they differ from the defaults.
+    /// `None` for the defaults.
     pub revision: Option<StarterRevision>,
-    /// The repository on its forge.
     pub forge: Option<StarterForge>,
-    /// The remote's default branch, if known.
+    /// The remote's default branch.
     pub base: Option<String>,
-    /// Pinned repositories outside the set, with their number of pins and the reason.
+    /// Pinned repositories that are not part of the set.
     pub others: Vec<StarterOther<'s>>,
-    /// Who attested every image.
     pub signer: Option<StarterSigner>,
-    /// Remarks for a person to review, a line each.
+    /// Remarks for the user to review, one line each.
     pub remarks: Vec<String>,
 }
 
-/// An image.
 #[derive(Debug)]
 pub struct StarterImage<'s> {
-    /// Its name.
     pub name: &'s str,
-    /// Its repository.
     pub repository: &'s Repository,
-    /// Its number of pins.
     pub pins: usize,
 }
 
 /// A place of split pins.
 #[derive(Debug)]
 pub struct StarterPlace {
-    /// Its kind, which is its name.
+    /// The kind, which is also the name.
     pub kind: &'static str,
-    /// Globs; empty: all of its files are left out.
+    /// Globs; empty if all files are excluded.
     pub files: Vec<String>,
-    /// Files that are left out, and why, a line each.
-    pub left_out: Vec<String>,
+    /// The excluded files with the reasons, one line each.
+    pub excluded: Vec<String>,
 }
 
-/// Pattern and tag of revisions.
 #[derive(Debug)]
 pub struct StarterRevision {
-    /// The pattern of the whole.
     pub pattern: String,
-    /// The tag's template.
+    /// A template.
     pub tag: String,
 }
 
@@ -76,46 +67,41 @@ pub struct StarterRevision {
 pub struct StarterForge {
     /// `github` or `gitea`.
     pub kind: &'static str,
-    /// The API's base, if the kind does not imply it.
+    /// The base URL of the API, if the kind does not determine it.
     pub url: Option<String>,
     /// `owner/name`.
     pub repository: String,
-    /// Whether the kind is certain; a guess is commented out.
-    pub sure: bool,
+    /// A guessed kind is disabled.
+    pub is_certain: bool,
 }
 
 /// A workflow that attested every image.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StarterSigner {
-    /// The workflow, up to the `@` of its identity.
+    /// The identity up to its `@`.
     pub workflow: String,
-    /// The branch that follows, if it is one.
+    /// The ref of the identity, if it is a branch.
     pub git_ref: Option<String>,
-    /// Who vouched for the identity.
     pub issuer: String,
-    /// The repository that was built.
+    /// The repository of the build.
     pub source: String,
-    /// Whether it ran on a runner of GitHub.
+    /// Whether the workflow ran on a runner of GitHub.
     pub is_hosted: bool,
-    /// The trusted root in which it verified.
+    /// The trusted root that verifies the attestation.
     pub root: String,
 }
 
-/// An omitted repository.
+/// A pinned repository that is not part of the set.
 #[derive(Debug)]
 pub struct StarterOther<'s> {
-    /// The repository.
     pub repository: &'s Repository,
-    /// Its number of pins.
     pub pins: usize,
-    /// The reason.
     pub reason: String,
 }
 
-/// How many omitted repositories are listed.
+/// The number of other repositories that are listed.
 const LISTED: usize = 40;
 
-/// Renders it.
 pub fn text(starter: &Starter<'_>) -> String {
     let mut out = String::from(
         "# The images that repin promotes and rolls back together, and the files that pin them.\n\
@@ -125,7 +111,7 @@ pub fn text(starter: &Starter<'_>) -> String {
     if !starter.remarks.is_empty() {
         out.push_str("#\n# Review before committing:\n");
         for remark in &starter.remarks {
-            let _ = writeln!(out, "# - {}", one_line(remark));
+            let _ = writeln!(out, "# - {}", code_points(remark));
         }
     }
     out.push_str("\nversion: 1\n");
@@ -144,12 +130,12 @@ pub fn text(starter: &Starter<'_>) -> String {
     out
 }
 
-/// The sources, with the registry and owner of the first image as the example.
+/// The `sources` block, with the registry and owner of the first image as an example.
 fn sources(out: &mut String, starter: &Starter<'_>) {
     let first = starter.images.first();
-    let prefix = first.and_then(|image| image.repository.as_str().rsplit_once('/'));
-    let prefix = prefix.map_or("docker.io", |(prefix, _)| prefix);
-    // A registry on this machine speaks plain HTTP.
+    let parts = first.and_then(|image| image.repository.as_str().rsplit_once('/'));
+    let prefix = parts.map_or("docker.io", |(prefix, _)| prefix);
+    // A registry on this machine uses plain HTTP.
     let secure = format!("https://{prefix}");
     let plain = Url::parse(&secure).is_ok_and(|url| is_loopback(&url));
     let source = if plain {
@@ -250,12 +236,12 @@ fn places(out: &mut String, places: &[StarterPlace]) {
         for glob in &place.files {
             let _ = writeln!(out, "      - {}", quoted(glob));
         }
-        for line in &place.left_out {
+        for line in &place.excluded {
             let _ = writeln!(
                 out,
                 "    # Left out of `{}`: {}",
                 place.kind,
-                one_line(line)
+                code_points(line)
             );
         }
     }
@@ -297,13 +283,12 @@ fn images(out: &mut String, starter: &Starter<'_>) {
     }
     out.push_str("# Also pinned, but left out:\n");
     for other in starter.others.iter().take(LISTED) {
-        let times = if other.pins == 1 { "pin" } else { "pins" };
         let _ = writeln!(
             out,
-            "# - {} ({} {times}): {}",
+            "# - {} ({}): {}",
             other.repository,
-            other.pins,
-            one_line(&other.reason)
+            number(other.pins, "pin"),
+            code_points(&other.reason)
         );
     }
     if starter.others.len() > LISTED {
@@ -364,7 +349,7 @@ fn verify(out: &mut String, signer: Option<&StarterSigner>) {
 fn forge(out: &mut String, starter: &Starter<'_>) {
     let (mark, kind, url, repository) = match &starter.forge {
         Some(forge) => (
-            if forge.sure { "" } else { "#" },
+            if forge.is_certain { "" } else { "#" },
             forge.kind,
             forge.url.as_deref(),
             quoted(&forge.repository),
@@ -386,7 +371,7 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
     out.push_str("  #labels: []\n  #gates: []\n");
 }
 
-/// Text as one YAML scalar, quoted unless every reader of YAML takes it for a plain word.
+/// Formats text as a YAML scalar, quoted unless every YAML parser reads it as a plain string.
 fn quoted(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
@@ -406,13 +391,8 @@ fn quoted(text: &str) -> String {
             _ => out.push(c),
         }
     }
-    // A runner takes `##[` for a command wherever it stands.
+    // A runner interprets `##[` anywhere in a line as a command.
     out.replace("##[", "##\\u005b") + "\""
-}
-
-/// Text within a remark, with line ends and hidden characters escaped.
-fn one_line(text: &str) -> String {
-    code_points(text)
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
-//! The state of a set as one screen of 80 columns.
+//! The status of a set as one screen of 80 columns.
 
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
-    dates::{ago, shown},
-    json::{
-        BranchRow, HoldRow, MergedRow, NotRead, OpenRow, StatusDocument, UnreadableRow, WorkTreeRow,
-    },
+    dates::{ago, to_minute},
+    json::{BranchRow, MergedRow, NotRead, StatusDocument},
+    layout::{Align, aligned, wrapped},
     revision::abbreviated,
-    table::{Align, aligned},
-    wrap,
 };
 use crate::{
     checks::Check,
@@ -17,27 +14,25 @@ use crate::{
     untrusted::{padded, plain, short},
 };
 
-/// The width that the screen keeps to.
 const COLUMNS: usize = 80;
-/// How many digits of a commit are shown, as by `history`.
-const SHORT: usize = 10;
-/// Where the values begin.
+/// The number of digits of a commit id, as in `repin history`.
+const COMMIT_DIGITS: usize = 10;
+/// The width of the labels.
 const INDENT: usize = 14;
-/// How many rows of one kind are shown; the rest is counted.
-const ROWS: usize = 5;
+/// The number of rows of one kind that are listed; the others are counted.
+const LISTED: usize = 5;
 
-/// What the screen depends on beside the document.
+/// The settings of the screen.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'v> {
-    /// Now, for ages.
+    /// The current time, for ages.
     pub now: SystemTime,
-    /// The revisions that history knows, which an abbreviation must tell apart.
+    /// The known revisions, among which an abbreviation must be unique.
     pub revisions: &'v BTreeSet<&'v str>,
-    /// Whether every row is shown, and digests whole.
+    /// Whether every row and complete digests are printed.
     pub verbose: bool,
 }
 
-/// The document as one screen.
 pub fn screen(document: &StatusDocument, view: View<'_>) -> String {
     let mut screen = Screen {
         view,
@@ -46,16 +41,16 @@ pub fn screen(document: &StatusDocument, view: View<'_>) -> String {
     screen.set(document);
     screen.images(document);
     screen.holds(document);
-    screen.open(document);
+    screen.open_pull_requests(document);
     screen.checks("pins", &document.pins, "counted and in agreement");
     screen.checks("outside", &document.outside, "none");
     screen.checks("unpinned", &document.unpinned, "none");
-    screen.apply(document);
+    screen.interrupted_apply(document);
     for row in &document.not_read {
         screen.not_read(row);
     }
     screen.text.push('\n');
-    screen.text.push_str(&closing(document));
+    screen.text.push_str(&conclusion(document));
     screen.text
 }
 
@@ -65,22 +60,25 @@ struct Screen<'v> {
 }
 
 impl Screen<'_> {
-    /// Lines behind a label; lines that are too wide are wrapped, and words are never cut.
+    /// Writes lines after a label, wrapped at the width of the screen.
     fn row(&mut self, label: &str, lines: &[String]) {
         let mut label = label;
-        for line in lines.iter().flat_map(|line| wrapped(line)) {
+        for line in lines
+            .iter()
+            .flat_map(|line| wrapped(line, COLUMNS - INDENT))
+        {
             let blanks = padded(label, INDENT);
             let _ = writeln!(self.text, "{}", format!("{label}{blanks}{line}").trim_end());
             label = "";
         }
     }
 
-    /// At most [`ROWS`] of them, and how many more there are.
+    /// Writes at most [`LISTED`] lines, and the number of the others.
     fn rows(&mut self, label: &str, mut lines: Vec<String>, more: &str) {
-        if !self.view.verbose && lines.len() > ROWS {
-            let rest = lines.len() - ROWS;
-            lines.truncate(ROWS);
-            lines.push(format!("… {rest} more ({more})"));
+        if !self.view.verbose && lines.len() > LISTED {
+            let omitted = lines.len() - LISTED;
+            lines.truncate(LISTED);
+            lines.push(format!("… {omitted} more ({more})"));
         }
         self.row(label, &lines);
     }
@@ -97,33 +95,32 @@ impl Screen<'_> {
     fn set(&mut self, document: &StatusDocument) {
         let name = plain(&document.name);
         let Some(set) = &document.set else {
-            let what = match &document.branch {
+            let text = match &document.branch {
                 Some(branch) => format!(
                     "{name}: no commit on {} pins an image of the set",
                     plain(&branch.name)
                 ),
                 None => format!("{name}: unknown, since history was not read"),
             };
-            return self.row("set", &[what]);
+            return self.row("set", &[text]);
         };
         let revision = match &set.revision {
             Some(revision) => format!("{name} @{} ({})", self.revision(revision), set.kind),
             None => format!("{name}, revision not recorded ({})", set.kind),
         };
         self.row("set", &[revision]);
-        let since = format!("{}{}", shown(&set.date), self.age(&set.date));
+        let since = format!("{}{}", to_minute(&set.date), self.age(&set.date));
         self.row("since", &[since]);
-        let author = document.author.as_deref().unwrap_or_default();
-        let who = if author.is_empty() {
-            "unknown".to_owned()
-        } else {
-            short(author, COLUMNS - INDENT)
+        let author = match document.author.as_deref() {
+            None | Some("") => "unknown".to_owned(),
+            Some(author) => short(author, COLUMNS - INDENT),
         };
-        self.row("by", &[who]);
-        let branch = document.branch.as_ref();
-        let branch =
-            branch.map_or_else(String::new, |branch| format!(" on {}", plain(&branch.name)));
-        let commit = set.commit.get(..SHORT).unwrap_or(&set.commit);
+        self.row("by", &[author]);
+        let branch = match &document.branch {
+            Some(branch) => format!(" on {}", plain(&branch.name)),
+            None => String::new(),
+        };
+        let commit = short_commit(&set.commit);
         let subject = short(&set.subject, COLUMNS - INDENT - "…".len());
         self.row("commit", &[format!("{commit}{branch}"), subject]);
         let pull = match &document.pull_request {
@@ -135,55 +132,58 @@ impl Screen<'_> {
             None => "unknown".to_owned(),
         };
         self.row("pull request", &[pull]);
-        self.behind(document);
+        self.unknown_commits(document);
     }
 
-    /// Where the clone does not show what the forge or the branch has.
-    fn behind(&mut self, document: &StatusDocument) {
+    /// The commits that this clone or repin cannot read.
+    fn unknown_commits(&mut self, document: &StatusDocument) {
         if let Some(BranchRow {
             name,
             commit,
             head: Some(head),
-        }) = document.branch.as_ref().filter(|branch| branch.behind())
+        }) = document
+            .branch
+            .as_ref()
+            .filter(|branch| branch.is_outdated())
         {
-            let [commit, head] = [commit, head].map(|id| id.get(..SHORT).unwrap_or(id));
+            let (commit, head) = (short_commit(commit), short_commit(head));
             let text = format!(
                 "{} is at {commit} here, and at {head} on the forge: run git fetch",
                 plain(name)
             );
             self.row("behind", &[text]);
         }
-        let unreadable = |row: &UnreadableRow| {
-            let commit = row.commit.get(..SHORT).unwrap_or(&row.commit);
-            format!("{commit}: {}", plain(&row.reason))
-        };
-        let lines: Vec<_> = document.unreadable.iter().map(unreadable).collect();
+        let lines = document
+            .unreadable
+            .iter()
+            .map(|row| format!("{}: {}", short_commit(&row.commit), plain(&row.reason)))
+            .collect();
         self.rows("unreadable", lines, "repin history");
     }
 
     fn images(&mut self, document: &StatusDocument) {
         let digest = |text: &str| {
-            let shown = if self.view.verbose { 71 } else { 19 };
-            text.get(..shown).unwrap_or(text).to_owned()
+            let length = if self.view.verbose { 71 } else { 19 };
+            text.get(..length).unwrap_or(text).to_owned()
         };
         let mut rows = Vec::new();
         for row in &document.work_tree {
             let set = document.set.as_ref();
             let deployed = set.and_then(|set| set.images.get(&row.image));
-            let here = match row.digests.as_slice() {
+            let pinned = match row.digests.as_slice() {
                 [] => "-".to_owned(),
                 [one] => digest(one),
                 many => number(many.len(), "digest"),
             };
             let note = match row.current {
-                Some(false) => format!("work tree: {here}"),
+                Some(false) => format!("work tree: {pinned}"),
                 _ if row.expected == 0 => "not pinned".to_owned(),
                 _ => format!("{} of {}", row.pins, number(row.expected, "pin")),
             };
             let deployed = match deployed {
                 Some(deployed) => digest(deployed),
                 None if set.is_some() => "-".to_owned(),
-                None => here,
+                None => pinned,
             };
             rows.push(vec![short(&row.image, 30), deployed, note]);
         }
@@ -194,40 +194,40 @@ impl Screen<'_> {
 
     fn holds(&mut self, document: &StatusDocument) {
         if document.branch.is_none() {
-            // Which sets are held is unknown.
+            // The holds are unknown.
             return;
         }
-        let hold = |row: &HoldRow| {
-            let what = match &row.revision {
+        let mut lines = Vec::new();
+        for row in &document.holds {
+            let set = match &row.revision {
                 Some(revision) => self.revision(revision),
                 None => "a set of no known revision".to_owned(),
             };
-            let commit = row.commit.get(..SHORT).unwrap_or(&row.commit);
-            format!("{what}, rolled back by {commit}{}", self.age(&row.date))
-        };
-        let mut lines: Vec<_> = document.holds.iter().map(hold).collect();
+            let (commit, age) = (short_commit(&row.commit), self.age(&row.date));
+            lines.push(format!("{set}, rolled back by {commit}{age}"));
+        }
         if lines.is_empty() {
             lines.push("nothing".to_owned());
         }
         self.rows("held", lines, "repin status -v");
     }
 
-    fn open(&mut self, document: &StatusDocument) {
+    fn open_pull_requests(&mut self, document: &StatusDocument) {
         let Some(open) = &document.pull_requests else {
-            // The reason is among what was not read.
+            // `not_read` contains the reason.
             return;
         };
-        let open_row = |row: &OpenRow| {
+        let mut lines = Vec::new();
+        for row in open {
             let draft = if row.draft { " (draft)" } else { "" };
-            format!(
+            lines.push(format!(
                 "#{} {} {}{draft} {}",
                 row.number,
                 row.kind,
                 self.revision(&row.revision),
                 plain(&row.url)
-            )
-        };
-        let mut lines: Vec<_> = open.iter().map(open_row).collect();
+            ));
+        }
         if lines.is_empty() {
             lines.push("no pull request".to_owned());
         }
@@ -235,26 +235,29 @@ impl Screen<'_> {
     }
 
     fn checks(&mut self, label: &str, checks: &[Check], none: &str) {
-        let line = |check: &Check| {
-            let image = check.image.as_deref().map(|image| format!("{image}: "));
-            let image = image.unwrap_or_default();
-            match (&check.item, &check.cause) {
+        let mut lines = Vec::new();
+        for check in checks {
+            let image = match &check.image {
+                Some(image) => format!("{image}: "),
+                None => String::new(),
+            };
+            let line = match (&check.item, &check.cause) {
                 (Some(item), _) if !check.places.is_empty() => {
-                    plain(&format!("{item} ({image}{})", check.code))
+                    format!("{item} ({image}{})", check.code)
                 }
-                // The evidence may also list every place.
-                (_, Some(cause)) => plain(&format!("{image}{cause}")),
-                (_, None) => plain(&format!("{image}{}", check.describe())),
-            }
-        };
-        let mut lines: Vec<_> = checks.iter().map(line).collect();
+                // The evidence may list every place, which is too long.
+                (_, Some(cause)) => format!("{image}{cause}"),
+                (_, None) => format!("{image}{}", check.describe()),
+            };
+            lines.push(plain(&line));
+        }
         if lines.is_empty() {
             lines.push(none.to_owned());
         }
         self.rows(label, lines, "repin check");
     }
 
-    fn apply(&mut self, document: &StatusDocument) {
+    fn interrupted_apply(&mut self, document: &StatusDocument) {
         let line = match (&document.running, document.recovery) {
             (Some(running), _) => plain(running),
             (None, Some(state)) => {
@@ -284,58 +287,59 @@ impl Screen<'_> {
     }
 }
 
-/// What is off, in words.
-fn off(document: &StatusDocument) -> Vec<String> {
-    let mut off = Vec::new();
-    let mut add = |count: usize, noun: &str| {
+/// The problems, each as a count or a phrase.
+fn problems(document: &StatusDocument) -> Vec<String> {
+    let outside = document.outside.iter();
+    let unsearched = outside.filter(|check| check.places.is_empty()).count();
+    let images = document.work_tree.iter();
+    let differing = images.filter(|row| row.current == Some(false)).count();
+    let counts = [
+        (document.pins.len(), "pin problem"),
+        (document.outside.len() - unsearched, "outside digest"),
+        (unsearched, "unsearched file"),
+        (document.unpinned.len(), "unpinned reference"),
+        (differing, "differing image"),
+        (document.unreadable.len(), "unreadable commit"),
+    ];
+    let mut problems = Vec::new();
+    for (count, noun) in counts {
         if count > 0 {
-            off.push(number(count, noun));
+            problems.push(number(count, noun));
         }
-    };
-    let without_place = |check: &&Check| check.places.is_empty();
-    let unsearched = document.outside.iter().filter(without_place).count();
-    add(document.pins.len(), "pin problem");
-    add(document.outside.len() - unsearched, "outside digest");
-    add(unsearched, "unsearched file");
-    add(document.unpinned.len(), "unpinned reference");
-    let differ = |row: &&WorkTreeRow| row.current == Some(false);
-    let differing = document.work_tree.iter().filter(differ).count();
-    add(differing, "differing image");
-    add(document.unreadable.len(), "unreadable commit");
-    if document.branch.as_ref().is_some_and(BranchRow::behind) {
-        off.push("the clone is behind the forge".to_owned());
+    }
+    if document.branch.as_ref().is_some_and(BranchRow::is_outdated) {
+        problems.push("the clone is behind the forge".to_owned());
     }
     if document.interrupted {
-        off.push("an interrupted --apply".to_owned());
+        problems.push("an interrupted --apply".to_owned());
     }
     if document.running.is_some() {
-        off.push("another run at work".to_owned());
+        problems.push("a concurrent run".to_owned());
     }
-    off
+    problems
 }
 
-/// The last line: whether anything is off.
-fn closing(document: &StatusDocument) -> String {
-    let off = off(document);
-    let line = if !off.is_empty() {
-        format!("off: {}", off.join(", "))
+/// The last lines, with the overall result.
+fn conclusion(document: &StatusDocument) -> String {
+    let problems = problems(document);
+    let line = if !problems.is_empty() {
+        format!("not OK: {}", problems.join(", "))
     } else if document.not_read.is_empty() {
-        "nothing is off".to_owned()
+        "OK".to_owned()
     } else {
-        "nothing is off in what was read".to_owned()
+        "no problem found, but some information was not read".to_owned()
     };
-    let lines = wrap::wrapped(&line, COLUMNS);
-    lines.join("\n") + "\n"
+    wrapped(&line, COLUMNS).join("\n") + "\n"
 }
 
-fn wrapped(line: &str) -> Vec<String> {
-    wrap::wrapped(line, COLUMNS - INDENT)
+fn short_commit(id: &str) -> &str {
+    id.get(..COMMIT_DIGITS).unwrap_or(id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::json::SetRow;
+    use crate::report::json::{OpenRow, SetRow};
 
     fn document() -> StatusDocument {
         let set = SetRow {
@@ -371,7 +375,7 @@ mod tests {
         }
     }
 
-    fn shown(document: &StatusDocument, verbose: bool) -> String {
+    fn printed(document: &StatusDocument, verbose: bool) -> String {
         let view = View {
             now: crate::prune::date::parse("2026-11-21T14:02:11Z").unwrap(),
             revisions: &BTreeSet::new(),
@@ -381,39 +385,42 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_off_only_if_everything_was_read() {
+    fn status_is_ok_only_if_everything_was_read() {
         let mut document = document();
-        assert!(shown(&document, false).ends_with("\nnothing is off\n"));
+        assert!(printed(&document, false).ends_with("\nOK\n"));
         document.not_read.push(NotRead {
             what: "pull_requests",
             reason: "no token".to_owned(),
             hint: None,
         });
-        assert!(shown(&document, false).ends_with("\nnothing is off in what was read\n"));
-        document.branch.as_mut().unwrap().head = Some("d".repeat(40));
-        let text = shown(&document, false);
         assert!(
-            text.ends_with("\noff: the clone is behind the forge\n"),
+            printed(&document, false)
+                .ends_with("\nno problem found, but some information was not read\n")
+        );
+        document.branch.as_mut().unwrap().head = Some("d".repeat(40));
+        let text = printed(&document, false);
+        assert!(
+            text.ends_with("\nnot OK: the clone is behind the forge\n"),
             "{text}"
         );
     }
 
     #[test]
-    fn foreign_text_is_escaped_and_long_lists_are_counted() {
+    fn foreign_text_is_escaped_and_long_lists_cut() {
         let mut document = document();
-        let row = |at: u64| OpenRow {
-            number: at,
+        let row = |number: u64| OpenRow {
+            number,
             url: format!(
-                "https://forge.example/acme/flows/pull/{at}?{}",
+                "https://forge.example/acme/flows/pull/{number}?{}",
                 "x".repeat(60)
             ),
             kind: "promote",
-            revision: at.to_string().repeat(40),
+            revision: number.to_string().repeat(40),
             title: String::new(),
-            draft: at == 2,
+            draft: number == 2,
         };
         document.pull_requests = Some((1..=7).map(row).collect());
-        let text = shown(&document, false);
+        let text = printed(&document, false);
         assert!(
             text.contains("promote\\u{1b}[31m") && text.contains("A\\u{202e}nn"),
             "{text}"
@@ -423,8 +430,8 @@ mod tests {
             text.contains("… 2 more (repin status -v)\n") && !text.contains("#6"),
             "{text}"
         );
-        assert!(shown(&document, true).contains("#7 promote"));
-        // An address is never cut.
+        assert!(printed(&document, true).contains("#7 promote"));
+        // Addresses are complete.
         assert!(
             text.contains(&format!("pull/1?{}\n", "x".repeat(60))),
             "{text}"

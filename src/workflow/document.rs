@@ -13,7 +13,7 @@ use crate::{
     error::{Class, Error, Errors},
     plan::FileChange,
     report::{
-        body::{self, Beside},
+        body::{self, TemplateContext},
         json::{ErrorRow, FileRow, ImageRow, PlanDocument},
     },
 };
@@ -116,7 +116,7 @@ pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> PlanDocumen
 /// Renders the body of the pull request.
 pub(super) fn render_body(
     document: &PlanDocument,
-    beside: &Beside,
+    beside: &TemplateContext,
     template: Option<&Template>,
 ) -> Result<String, Errors> {
     let text = template.map(|template| template.text.as_str());

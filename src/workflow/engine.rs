@@ -27,7 +27,7 @@ use crate::{
     pins::Found,
     plan::Plan,
     report::{
-        body::{Beside, Undone},
+        body::{TemplateContext, Undone},
         json::ImageRow,
     },
     untrusted::plain,
@@ -38,7 +38,7 @@ pub(super) struct Planned {
     pub(super) approved: Approved,
     pub(super) plan: Plan,
     /// Facts that the pull request body shows in addition to the plan.
-    pub(super) beside: Beside,
+    pub(super) beside: TemplateContext,
 }
 
 pub(super) struct CountedSet<'c> {
@@ -121,9 +121,9 @@ pub(super) fn judge(
     let CountedSet { chain, found } = counted;
     let config = site.config();
     let grounded = ground(chain, request, history, &found, config)?;
-    let mut beside = Beside {
-        revision_now: history.current_revision(config, &found),
-        ..Beside::default()
+    let mut beside = TemplateContext {
+        current_revision: history.current_revision(config, &found),
+        ..TemplateContext::default()
     };
     let approved = match verification {
         Verification::Before(images) => grounded.trusted(images, history)?,
@@ -142,14 +142,14 @@ pub(super) fn judge(
             };
             let approved = verifier.verify(grounded, &found, rows)?;
             if request.operation == Operation::Rollback {
-                beside.labels_now = tags::current_labels(config, &found, services)?;
+                beside.current_labels = tags::current_labels(config, &found, services)?;
             }
             approved
         }
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
         let undone = known.entries_since(&approved.pinned_digests(config));
-        beside.undone = undone.unwrap_or_default().iter().map(Undone::of).collect();
+        beside.undone = undone.unwrap_or_default().iter().map(Undone::new).collect();
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
     Ok(Planned {

@@ -33,7 +33,7 @@ pub(super) fn add_pins(rows: &mut [ImageRow], config: &Config, found: &Found) {
         let digests = found.digests_of(index);
         row.from = digests.iter().map(Digest::to_string).collect();
         row.pins = found.pins_of(index).count();
-        row.places = PlaceRow::of(config, found, index);
+        row.places = PlaceRow::all(config, found, index);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     git::{Git, GitError, ObjectId, Objects},
     history::{ChangedFile, History, HistoryEntry},
-    report::{diff, page::SetDiff},
+    report::{diff, history_page::SetDiff},
 };
 
 /// The maximum size of a compared file, in bytes.

@@ -16,9 +16,9 @@ use crate::support::world::world;
 
 /// What serializes and is not a document: variables of the built-in templates.
 const INTERNAL: [&str; 10] = [
-    "Beside",
+    "TemplateContext",
     "Undone",
-    "View",
+    "Variables",
     "Page",
     "CurrentImage",
     "HeldItem",

@@ -172,7 +172,7 @@ fn what_is_off_is_shown_and_changes_no_exit_code() {
     for says in [
         "outside       docs/notes.md:1:1 (review: pin_outside)\n",
         "unpinned      .github/workflows/c.yml:1:8 (fix: image_unpinned)\n",
-        "\noff: 2 pin problems, 1 outside digest, 1 unpinned reference\n",
+        "\nnot OK: 2 pin problems, 1 outside digest, 1 unpinned reference\n",
     ] {
         assert!(ran.stdout.contains(says), "{says}: {}", ran.stdout);
     }
@@ -195,7 +195,7 @@ fn a_work_tree_with_another_set_is_shown_beside_the_deployed_one() {
     );
     assert!(
         ran.stdout
-            .contains("off: 1 pin problem, 2 differing images"),
+            .contains("not OK: 1 pin problem, 2 differing images"),
         "{}",
         ran.stdout
     );
@@ -229,7 +229,7 @@ fn an_interrupted_apply_and_a_running_one_are_told_apart() {
     let ran = world.run(&["status"]).exits(0);
     assert!(
         ran.stdout
-            .contains("off: 1 pin problem, an interrupted --apply\n"),
+            .contains("not OK: 1 pin problem, an interrupted --apply\n"),
         "{}",
         ran.stdout
     );
@@ -262,7 +262,7 @@ fn without_git_the_pins_are_shown_and_history_is_reported_as_not_read() {
     let digest = &world.digest("review", REV_A)[..19];
     assert!(ran.stdout.contains(digest), "{}", ran.stdout);
     assert!(
-        ran.stdout.ends_with("\noff: 1 pin problem\n"),
+        ran.stdout.ends_with("\nnot OK: 1 pin problem\n"),
         "{}",
         ran.stdout
     );
@@ -282,7 +282,7 @@ fn a_commit_that_cannot_be_read_since_the_current_set_is_shown() {
     let ran = world.run(&["status"]).exits(0);
     assert!(
         ran.stdout
-            .contains("off: 1 pin problem, 1 unreadable commit\n"),
+            .contains("not OK: 1 pin problem, 1 unreadable commit\n"),
         "{}",
         ran.stdout
     );

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use super::{PullRequestState, revisions, whole_number};
 use crate::{config::duration, http::Shard, oci::Digest};
 
-/// The most shards: more make nothing faster, since limits are the token's.
+/// The maximum number of shards. More would not be faster, because they share the limits of the token.
 const SHARDS_MAX: u32 = 100_000;
 
 pub(super) const EXAMPLES: &str = "\
@@ -18,8 +18,8 @@ Examples:
   repin fleet close --revision 4f2a… --list list.txt";
 
 const LIST: &str = "\
-Prints one owner/name a line, sorted. Archived repositories are left out, with a note. Requests go to the forge of the \
-configuration (forge.kind and forge.url), with its token.
+Prints one owner/name per line, sorted. Archived repositories are omitted, with a note. Requests are sent to the configured \
+forge (forge.kind and forge.url), with its token.
 
 Examples:
   repin fleet list --org acme --has repin.yaml > list.txt
@@ -27,18 +27,19 @@ Examples:
   repin fleet list --search 'org:acme language:go'";
 
 const MERGE: &str = "\
-Of several lines about one repository, the last counts, in the order of the files. Lines of another list, set or revision \
-are refused. The repositories that failed or are missing are written to failed.txt beside the first FILE. The exit code is \
-that of the repositories: 2 before 5 before 1 before 4 before 3; a missing repository is 3.
+If several lines are about one repository, the last one counts, in the order of the files. Lines of another list, set or \
+revision are refused. The repositories that failed or are missing are written to failed.txt next to the first FILE. The exit \
+code is the worst one of the repositories, in the order 2, 5, 1, 4, 3; a missing repository counts as 3.
 
 Example:
   repin fleet merge shard-*.jsonl --list list.txt";
 
 const PROMOTE: &str = "\
-Without --pr, this is a dry run. The set is verified once: by `repin set` before, with --set and --set-sha256, or else by this \
-process. Each repository's own repin.yaml says where its pins are and how many; everything else is the fleet's. The list's \
-order is kept, so canaries come first. The exit code is that of the repositories: 2 before 5 before 1 before 4 before 3; what \
-was not begun when the time was over is pending, and the same command goes on from there.
+Without --pr, this is a dry run. The set is verified once: by an earlier `repin set`, with --set and --set-sha256, or else by \
+this process. Each repository's own repin.yaml determines the places and the number of its pins; the fleet's configuration \
+determines everything else. Repositories are processed in the order of the list, so list canaries first. The exit code is \
+the worst one of the repositories, in the order 2, 5, 1, 4, 3. Repositories that were not reached before the deadline are \
+pending; run the same command again to continue.
 
 Examples:
   repin fleet promote --list list.txt --revision 4f2a… --limit 5               # a dry run of five
@@ -47,18 +48,18 @@ Examples:
     --shard auto --pr ready --deadline 5h --out shard.jsonl";
 
 const ROLLBACK: &str = "\
-Without --pr, this is a dry run. The recent commits of each repository must record the set as promoted, with the digests that \
-its tags still resolve to.
+Without --pr, this is a dry run. The recent commits of each repository must record the set as promoted, with the digests to \
+which its tags still resolve.
 
 Examples:
   repin fleet rollback --list list.txt --to 4f2a…
   repin fleet rollback --list list.txt --to 4f2a… --pr ready --out shard.jsonl";
 
 const CLOSE: &str = "\
-Without --apply, only shows which pull requests would be closed. A pull request to whose branch somebody else committed is left \
-open and named (exit 5). Branches stay, and a later `repin fleet promote` of the same set leaves closed pull requests closed. At \
-most 8 are closed in a minute; what was not begun when the time of REPIN_DEADLINE was over is pending (exit 3), and the same \
-command goes on from there.
+Without --apply, this is a dry run. A pull request whose branch contains foreign commits stays open and is reported (exit 5). \
+Branches are not deleted, and a later `repin fleet promote` of the same set does not reopen closed pull requests. At most 8 \
+pull requests are closed per minute; those that were not reached within REPIN_DEADLINE are pending (exit 3): run the same \
+command again to continue.
 
 Examples:
   repin fleet close --revision 4f2a… --list list.txt
@@ -66,19 +67,19 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Fleet {
-    /// List the repositories of an organization, or those that a search finds
+    /// List the repositories of an organization, or the results of a search
     #[command(after_help = LIST)]
     List(FleetList),
-    /// Move the pins of every repository of a list to one verified revision, by pull requests
+    /// Move the pins of every repository in a list to one verified revision, by pull requests
     #[command(after_help = PROMOTE)]
     Promote(FleetPromote),
-    /// Move the pins of every repository of a list back to a set that it had before
+    /// Move the pins of every repository in a list back to a previously promoted set
     #[command(after_help = ROLLBACK)]
     Rollback(FleetRollback),
-    /// Merge the reports of shards: totals, what failed and why, and failed.txt
+    /// Merge the reports of shards: totals, failures by cause, and failed.txt
     #[command(after_help = MERGE)]
     Merge(FleetMerge),
-    /// Close the open pull requests of a set that nobody else committed to
+    /// Close a set's open pull requests, unless they contain foreign commits
     #[command(after_help = CLOSE)]
     Close(FleetClose),
 }
@@ -86,13 +87,13 @@ pub(in crate::cli) enum Fleet {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["org", "search"])))]
 pub(in crate::cli) struct FleetList {
-    /// All repositories of this organization or person
+    /// All repositories of this organization or user
     #[arg(long, value_name = "ORG")]
     pub(in crate::cli) org: Option<String>,
-    /// Only those with this topic
+    /// Only repositories with this topic
     #[arg(long, value_name = "TOPIC", conflicts_with = "search")]
     pub(in crate::cli) topic: Option<String>,
-    /// Only those whose default branch has a file at this path
+    /// Only repositories whose default branch contains a file at this path
     #[arg(long, value_name = "PATH", conflicts_with = "search")]
     pub(in crate::cli) has: Option<String>,
     /// Repositories that the forge's search finds
@@ -105,14 +106,14 @@ pub(in crate::cli) struct FleetPromote {
     /// Commit that the images were built from
     #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
     pub(in crate::cli) revision: String,
-    /// Set that `repin set` wrote; then no registry is asked
+    /// Verified set, written by `repin set`; no registry is queried
     #[arg(long, value_name = "FILE", requires = "set_sha256")]
     pub(in crate::cli) set: Option<PathBuf>,
     /// SHA-256 of that file, as `repin set` printed it
     #[arg(long, value_name = "HEX", requires = "set", value_parser = sha256)]
     pub(in crate::cli) set_sha256: Option<Digest>,
     #[command(flatten)]
-    pub(in crate::cli) part: FleetPart,
+    pub(in crate::cli) options: FleetOptions,
 }
 
 #[derive(Debug, Args)]
@@ -121,22 +122,22 @@ pub(in crate::cli) struct FleetRollback {
     #[arg(short, long, value_name = "REV", allow_hyphen_values = true)]
     pub(in crate::cli) to: String,
     #[command(flatten)]
-    pub(in crate::cli) part: FleetPart,
+    pub(in crate::cli) options: FleetOptions,
 }
 
-/// Which repositories a process works on, and how.
+/// Options of `fleet promote` and `fleet rollback`.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct FleetPart {
-    /// List of the fleet: one `owner/name[ base]` a line
+pub(in crate::cli) struct FleetOptions {
+    /// List of the fleet: one `owner/name[ base]` per line
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) list: PathBuf,
-    /// Only those that are also in this list, such as failed.txt
+    /// Only repositories that are also in this list, such as failed.txt
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) only: Option<PathBuf>,
-    /// Only those of this owner
+    /// Only repositories of this owner
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) owner: Option<String>,
-    /// Only the repositories of shard K of N, counted from 0; auto: as the job's environment says
+    /// Only the repositories of shard K of N, counted from 0; auto: from the environment of the job
     #[arg(long, value_name = "K/N|auto", value_parser = shard)]
     pub(in crate::cli) shard: Option<ShardChoice>,
     /// Open pull requests in this state
@@ -145,39 +146,38 @@ pub(in crate::cli) struct FleetPart {
     /// Append a line for each repository to FILE
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) out: Option<PathBuf>,
-    /// Open at most N new pull requests; the rest is left pending
+    /// Open at most N new pull requests; the other repositories are pending
     #[arg(long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
     pub(in crate::cli) limit: Option<NonZero<usize>>,
-    /// Begin no further repository after N failures
+    /// Start no further repository after N failures
     #[arg(long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
     pub(in crate::cli) max_failures: Option<NonZero<usize>>,
-    /// New pull requests a minute, over all shards
+    /// New pull requests per minute, in all shards together
     #[arg(long, value_name = "N/m", value_parser = pace, default_value = "4/m")]
     pub(in crate::cli) pace: u32,
-    /// Begin no further repository after this time, and wait no longer for limits: 30m, 5h
-    /// [default: 15m, or as `REPIN_DEADLINE` says]
+    /// Start no further repository after this time, and wait no longer for limits: 30m, 5h
+    /// [default: `REPIN_DEADLINE`, or 15m]
     #[arg(long, value_name = "DURATION", value_parser = deadline)]
     pub(in crate::cli) deadline: Option<Duration>,
 }
 
-/// How a process learns its shard.
+/// The value of `--shard`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum ShardChoice {
-    /// From the variables of the engine that runs it.
+    /// From the environment of the job.
     Auto,
-    /// As typed.
-    Typed(Shard),
+    Given(Shard),
 }
 
 fn shard(text: &str) -> Result<ShardChoice, String> {
     if text == "auto" {
         return Ok(ShardChoice::Auto);
     }
-    let form = || "expected K/N, such as `0/4`, or `auto`".to_owned();
-    let (number, of) = text.split_once('/').ok_or_else(form)?;
-    let number: u32 = number.parse().map_err(|_| form())?;
-    let of: u32 = of.parse().map_err(|_| form())?;
-    shard_of(number, of).map(ShardChoice::Typed)
+    let (number, count) = text
+        .split_once('/')
+        .and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)))
+        .ok_or("expected K/N, such as `0/4`, or `auto`")?;
+    shard_of(number, count).map(ShardChoice::Given)
 }
 
 /// Shard `number` of `count`, counted from 0.
@@ -194,11 +194,10 @@ pub(in crate::cli) fn shard_of(number: u32, count: u32) -> Result<Shard, String>
 }
 
 fn pace(text: &str) -> Result<u32, String> {
-    let number = text
-        .strip_suffix("/m")
-        .and_then(|number| number.parse().ok());
-    let number = number.filter(|number| *number > 0);
-    number.ok_or_else(|| "expected a number of pull requests a minute, such as `4/m`".to_owned())
+    match text.strip_suffix("/m").map(str::parse) {
+        Some(Ok(number)) if number > 0 => Ok(number),
+        _ => Err("expected a number of pull requests per minute, such as `4/m`".to_owned()),
+    }
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {
@@ -225,7 +224,7 @@ pub(in crate::cli) struct FleetClose {
     /// Revision of the set
     #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
     pub(in crate::cli) revision: String,
-    /// List of the fleet: one `owner/name[ base]` a line
+    /// List of the fleet: one `owner/name[ base]` per line
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) list: PathBuf,
     /// Close them, each with a comment
@@ -240,11 +239,11 @@ mod tests {
     #[test]
     fn shards_and_paces_are_strict() {
         assert_eq!(shard("auto"), Ok(ShardChoice::Auto));
-        let typed = Shard {
+        let given = Shard {
             number: 2,
             count: 3,
         };
-        assert_eq!(shard("2/3"), Ok(ShardChoice::Typed(typed)));
+        assert_eq!(shard("2/3"), Ok(ShardChoice::Given(given)));
         for wrong in ["3/3", "0/0", "1", "a/3", "-1/3", "1/100001", "1/3/4", ""] {
             assert!(shard(wrong).is_err(), "{wrong}");
         }

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 pub(in crate::cli) enum Inventory {
     /// List the names of each kind in an image, as JSON
     #[command(after_help = "Example:\n  repin inventory enumerate review > enumeration.json")]
-    Enumerate(OfImage),
+    Enumerate(ImageArgs),
     /// Compare a listing of an image with a contract
     #[command(
         after_help = "Example:\n  repin inventory match --enumeration enumeration.json --expected expected.yaml"
@@ -23,7 +23,7 @@ pub(in crate::cli) enum Inventory {
     },
     /// Check images against their contracts and the configured rules for their content
     #[command(
-        after_help = "Example, before a promote:\n  repin inventory check --revision 4f2a…\nExample, for the pinned images:\n  repin inventory check review fix"
+        after_help = "Example, before a promotion:\n  repin inventory check --revision 4f2a…\nExample, for the pinned images:\n  repin inventory check review fix"
     )]
     Check {
         /// Names of configured images [default: all]
@@ -41,11 +41,11 @@ pub(in crate::cli) enum Inventory {
     },
     /// Print a starting contract that lists everything in an image
     #[command(after_help = "Example:\n  repin inventory init review > images/review/expected.yaml")]
-    Init(OfImage),
+    Init(ImageArgs),
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct OfImage {
+pub(in crate::cli) struct ImageArgs {
     /// Name of a configured image (its pinned digest is used), REPOSITORY:TAG or REPOSITORY@DIGEST
     #[arg(value_name = "IMAGE", add = super::images())]
     pub(in crate::cli) image: String,

@@ -6,9 +6,9 @@ use super::{IfUnconfigured, images, strict_bool, whole_number};
 
 pub(super) const EXAMPLES: &str = "\
 Without --apply, prune is a dry run, also in a scheduled job. Candidates are versions that are older than prune.older_than \
-and whose tags all match prune.tags. repin keeps every version whose digest appears in a tracked file of the work tree or of \
-any branch or tag of the remote, every version that promote history ever pinned, and every version that these require. If \
-protection cannot be determined completely, nothing is deleted.
+and whose tags all match prune.tags. repin protects every version whose digest occurs in a tracked file of the work tree or \
+of any branch or tag of the remote, every version that was ever promoted, and every version that these require. If the \
+protected versions cannot be determined completely, nothing is deleted.
 
 Examples:
   repin prune                                  # show candidates and protected versions
@@ -20,7 +20,7 @@ const RESTORE: &str = "\
 Example:
   repin prune restore --image review --version 123456 --apply   # ID from the log";
 
-// The options of `prune` itself conflict with `restore`; clap's rule would also reject global options.
+// The options of `prune` conflict with `restore`. The rule of clap would also reject global options.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Prune {
     #[command(subcommand)]
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Prune {
 }
 
 impl Prune {
-    /// Returns the first option of `prune` itself that was given.
+    /// Returns the first given option of `prune`.
     pub(in crate::cli) fn first_option(&self) -> Option<&'static str> {
         [
             ("--image", !self.image.is_empty()),

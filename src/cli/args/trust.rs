@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::after::Arm;
+use super::forge::ApplyOptions;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -13,7 +13,7 @@ Examples:
   repin trust show sha256:4f2a… --format json | jq '.images[].candidates[].signer'";
 
 const UPDATE: &str = "\
-Without --apply, this is a dry run: repin shows which authorities and logs were added or removed, and whose validity changed. \
+Without --apply, this is a dry run: repin shows the authorities and logs that were added, removed, or changed in validity. \
 A NAME is `sigstore` (Sigstore's public instance) or `github` (GitHub's instance for private repositories); without it, the \
 roots of verify.trusted_roots are updated, or both if there is no `verify`. A configured file is replaced; in place of a \
 built-in root, trusted_root.NAME.json is written next to the configuration. Only this command fetches trusted roots.
@@ -44,7 +44,7 @@ pub(in crate::cli) enum Instance {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TrustUpdate {
-    /// Instances whose roots are updated; default: those of the configuration
+    /// Instances to update [default: those of the configuration]
     #[arg(value_name = "NAME")]
     pub(in crate::cli) names: Vec<Instance>,
     /// Read the TUF repository of the one NAME from this URL
@@ -57,7 +57,7 @@ pub(in crate::cli) struct TrustUpdate {
     #[arg(long)]
     pub(in crate::cli) allow_removed: bool,
     #[command(flatten)]
-    pub(in crate::cli) arm: Arm,
+    pub(in crate::cli) options: ApplyOptions,
 }
 
 #[derive(Debug, Args)]

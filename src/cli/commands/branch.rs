@@ -1,12 +1,12 @@
-//! `repin branch`: merge one long-lived branch into another, by a pull request (`promote`) or by a
-//! push (`sync`).
+//! `repin branch`: merges one long-lived branch into another, with a pull request (`promote`) or a push
+//! (`sync`).
 
 mod promote;
 mod sync;
 
 use crate::{
     cli::{
-        args::{self, Between},
+        args::{self, Branches},
         context::Context,
         exit::Exit,
         format::Format,
@@ -18,46 +18,44 @@ use crate::{
 
 pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Errors> {
     match args {
-        args::Branch::Promote(asked) => promote::run(asked, cx),
-        args::Branch::Sync(between) => sync::run(between, cx),
+        args::Branch::Promote(args) => promote::run(args, cx),
+        args::Branch::Sync(branches) => sync::run(branches, cx),
     }
 }
 
-/// The typed names, checked as branch names.
-fn check(between: &Between) -> Result<(), Errors> {
-    for (flag, name) in [("--from", &between.from), ("--to", &between.to)] {
+/// Checks the names of the branches.
+fn check(branches: &Branches) -> Result<(), Errors> {
+    for (flag, name) in [("--from", &branches.from), ("--to", &branches.to)] {
         check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;
     }
-    if between.from == between.to {
-        return Err(usage(format!("--from and --to are both `{}`", between.to)));
+    if branches.from == branches.to {
+        return Err(usage(format!("--from and --to are both `{}`", branches.to)));
     }
     Ok(())
 }
 
-fn document(action: &'static str, between: &Between) -> BranchDocument {
-    let (from, to) = (between.from.clone(), between.to.clone());
+fn document(action: &'static str, branches: &Branches) -> BranchDocument {
     BranchDocument {
         schema: "repin.branch/1",
         action,
-        from,
-        to,
+        from: branches.from.clone(),
+        to: branches.to.clone(),
         state: "planned",
         pull_request: None,
         commit: None,
     }
 }
 
-/// Prints the document, or `line` for people, and the errors.
-fn report(document: &BranchDocument, line: &str, fault: Option<Errors>, cx: &mut Context) -> Exit {
+/// Prints the document or `line`, and the errors.
+fn report(document: &BranchDocument, line: &str, errors: Option<Errors>, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
-        cx.output.json(document);
+        cx.output.print_json(document);
     } else {
         cx.output
             .print(format!("{} → {}: {line}\n", document.from, document.to));
     }
-    let exit = fault.as_ref().map_or(Exit::Done, Exit::from);
-    if let Some(fault) = fault {
-        cx.output.fault_beside(&fault);
+    match errors {
+        Some(errors) => cx.output.report_errors_separately(&errors),
+        None => Exit::Done,
     }
-    exit
 }

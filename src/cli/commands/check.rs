@@ -1,9 +1,15 @@
-//! `repin check`: exact counts, well-formed digests, one digest for each image; with `--remote`,
-//! the pinned set must also match its tags, labels and history.
+//! `repin check`: checks that counts are exact, that digests are well-formed, and that each image has one
+//! digest; with `--remote`, also that the pinned set matches its tags, labels and history.
 
 use crate::{
     checks::{self, Check, PinnedImage, TagDigest},
-    cli::{context::Context, exit::Exit, format::Format, github::StepFiles, render},
+    cli::{
+        check_output::{print_checks, print_skipped},
+        context::Context,
+        exit::Exit,
+        format::Format,
+        step_files::StepFiles,
+    },
     config::{Config, number},
     error::{Class, Error, Errors},
     files::WorkTree,
@@ -12,7 +18,7 @@ use crate::{
     outside::{Scope, TrackedTree},
     pins::{self, Found},
     registry::resolve,
-    report::{annotations, json::CheckDocument, sarif::Findings, summary},
+    report::{github, json::CheckDocument, sarif::Findings},
     workflow::{
         SiteHistory, base_policy, pin_rules,
         pull_limit::{ManifestPull, check_pull_limit},
@@ -40,52 +46,52 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     pin_rules::check_globs(&config, &found)?;
     pin_rules::check_places(&config, &found)?;
     let outside = tree.search(&config, &found, Scope::Counted);
-    let mut verdict = checks::tree_checks(&config, &found, &outside);
-    // A tree that fails by itself is not compared with a registry.
-    let asked = if remote && !checks::any_failed(&verdict) {
-        ask(&config, trust.as_ref(), &found, cx)?
+    let mut all_checks = checks::tree_checks(&config, &found, &outside);
+    // A tree with failures is not compared with a registry.
+    let remote_checks = if remote && !checks::any_failed(&all_checks) {
+        check_remote(&config, trust.as_ref(), &found, cx)?
     } else {
-        Asked::default()
+        RemoteChecks::default()
     };
-    verdict.extend(checks::shared_digests(&config, &pinned(&config, &found)));
-    verdict.extend(asked.checks);
+    all_checks.extend(checks::shared_digests(&config, &pinned(&config, &found)));
+    all_checks.extend(remote_checks.checks);
     if remote {
-        verdict.extend(base_policy::warnings(&config, &files, &cx.services));
+        all_checks.extend(base_policy::warnings(&config, &files, &cx.services));
     }
     let verdict = Verdict {
         found,
-        checks: verdict,
-        outages: asked.outages,
-        revision: asked.revision,
+        checks: all_checks,
+        outages: remote_checks.outages,
+        revision: remote_checks.revision,
     };
     let exit = report(&config, &verdict, cx);
     let Some(step) = &mut step else {
         return Ok(exit);
     };
-    let text = summary::check(&config, &verdict.found, &verdict.checks, &verdict.outages);
+    let text = github::summary(&config, &verdict.found, &verdict.checks, &verdict.outages);
     match step.summary(&text) {
         Ok(()) => Ok(exit),
-        Err(errors) => Ok(exit.worse(cx.output.fault(&errors))),
+        Err(errors) => Ok(exit.worse(cx.output.report_errors(&errors))),
     }
 }
 
-/// What a source and history answered.
+/// The checks that require a source and history.
 #[derive(Default)]
-struct Asked {
+struct RemoteChecks {
     checks: Vec<Check>,
-    /// The errors that left something unjudged.
+    /// The errors that prevented checks.
     outages: Vec<Error>,
-    /// The revision that the labels of all images name.
+    /// The revision in the labels of all images.
     revision: Option<Revision>,
 }
 
 /// The manifests that the checks of the pinned digests request, for each image.
 fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<ManifestPull>> {
     let mut pulls: Vec<Vec<ManifestPull>> = config.images.iter().map(|_| Vec::new()).collect();
-    for (at, digest) in wanted {
-        pulls[*at].push(ManifestPull {
+    for (image, digest) in wanted {
+        pulls[*image].push(ManifestPull {
             reference: TagOrDigest::Digest(*digest),
-            // Once by its digest, and once by the revision's tag.
+            // One request by the digest, and one by the tag of the revision.
             requests: 2,
             with_platforms: true,
         });
@@ -93,28 +99,28 @@ fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<ManifestPull>> 
     pulls
 }
 
-/// The pinned images, by their index, with the digest of each.
+/// The indices of the pinned images, with the digest of each.
 fn pinned(config: &Config, found: &Found) -> Vec<(usize, Digest)> {
-    let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
-    (0..config.images.len()).filter_map(one).collect()
+    (0..config.images.len())
+        .filter_map(|image| Some((image, *found.digests_of(image).first()?)))
+        .collect()
 }
 
-/// The checks that need a source and history.
-fn ask(
+fn check_remote(
     config: &Config,
     trust: Option<&Trust<'_>>,
     found: &Found,
     cx: &Context,
-) -> Result<Asked, Errors> {
+) -> Result<RemoteChecks, Errors> {
     let sources = cx.services.sources_of_images(config)?;
     let wanted = pinned(config, found);
     check_pull_limit(config, &sources, &pulls(config, &wanted), &cx.services)?;
-    let asked = wanted.iter().map(|(at, digest)| {
-        let source = &sources[*at];
+    let requests = wanted.iter().map(|(image, digest)| {
+        let source = &sources[*image];
         async move {
             let found = resolve::resolve(source, &TagOrDigest::Digest(*digest)).await;
             PinnedImage {
-                image: *at,
+                image: *image,
                 digest: *digest,
                 found,
             }
@@ -122,57 +128,57 @@ fn ask(
     });
     let images: Vec<_> = wanted
         .iter()
-        .map(|(at, _)| config.images[*at].name.as_str())
+        .map(|(image, _)| config.images[*image].name.as_str())
         .collect();
     let services = &cx.services;
-    let pinned = services.wait_for_all("reading the pinned images", &images, asked)?;
-    let (mut verdict, mut outages, revision) = checks::pinned_images(config, &pinned, found);
+    let pinned = services.wait_for_all("reading the pinned images", &images, requests)?;
+    let (mut checks, mut outages, revision) = checks::pinned_images(config, &pinned, found);
     let known = revision.filter(|_| outages.is_empty());
-    let tag = known.and_then(|revision| {
-        let tag = config.revision.tag.tag(&revision).ok()?;
-        Some((revision, tag))
-    });
-    let Some((revision, tag)) = tag else {
-        return Ok(Asked {
-            checks: verdict,
+    let tag = known
+        .as_ref()
+        .and_then(|revision| config.revision.tag.tag(revision).ok());
+    let (Some(revision), Some(tag)) = (known, tag) else {
+        return Ok(RemoteChecks {
+            checks,
             outages,
             revision: None,
         });
     };
     let want = TagOrDigest::Tag(tag.clone());
-    let tags = pinned.iter().map(|pinned| {
+    let requests = pinned.iter().map(|pinned| {
         let (source, want) = (&sources[pinned.image], &want);
         async move {
-            source
-                .manifest(want, None)
-                .await
-                .map(|found| found.map(|found| found.digest))
+            let manifest = source.manifest(want, None).await?;
+            Ok(manifest.map(|manifest| manifest.digest))
         }
     });
-    let named: Vec<TagDigest> = services.wait_for_all("resolving tags", &images, tags)?;
-    for (pinned, named) in pinned.iter().zip(&named) {
-        let (check, outage) = pinned.check_tag(&config.images[pinned.image], &tag, named, found);
-        verdict.push(check);
+    let tagged: Vec<TagDigest> = services.wait_for_all("resolving tags", &images, requests)?;
+    for (pinned, tagged) in pinned.iter().zip(&tagged) {
+        let (check, outage) = pinned.check_tag(&config.images[pinned.image], &tag, tagged, found);
+        checks.push(check);
         outages.extend(outage);
     }
     let history = SiteHistory::of_work_tree(config, &cx.services);
-    let known = history.promoted().map(|known| known.provenance(&revision));
-    let shown = known.as_ref().map_err(ToString::to_string);
-    verdict.push(checks::provenance_warns(&revision, &shown.cloned()));
+    let provenance = match history.promoted() {
+        Ok(history) => Ok(history.provenance(&revision)),
+        Err(error) => Err(error.to_string()),
+    };
+    checks.push(checks::provenance_warns(&revision, &provenance));
     if let Some(trust) = trust {
-        let (further, unjudged) = signed(trust, config, &pinned, &revision, &history, cx)?;
-        verdict.extend(further);
-        outages.extend(unjudged);
+        let (signature_checks, errors) =
+            check_signatures(trust, config, &pinned, &revision, &history, cx)?;
+        checks.extend(signature_checks);
+        outages.extend(errors);
     }
-    Ok(Asked {
-        checks: verdict,
+    Ok(RemoteChecks {
+        checks,
         outages,
         revision: Some(revision),
     })
 }
 
-/// The checks of signatures and attestations of the pinned digests.
-fn signed(
+/// Checks the signatures and attestations of the pinned digests.
+fn check_signatures(
     trust: &Trust<'_>,
     config: &Config,
     pinned: &[PinnedImage],
@@ -180,13 +186,14 @@ fn signed(
     history: &SiteHistory,
     cx: &Context,
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
-    let digests = pinned.iter();
-    let digests = digests.map(|one| (config.images[one.image].name.clone(), one.digest));
-    let digests: Digests = digests.collect();
+    let digests: Digests = pinned
+        .iter()
+        .map(|pinned| (config.images[pinned.image].name.clone(), pinned.digest))
+        .collect();
     let provenance = history
         .promoted()
-        .map(|known| match known.provenance(revision) {
-            Provenance::ByContent => known.provenance_of(&digests),
+        .map(|history| match history.provenance(revision) {
+            Provenance::ByContent => history.provenance_of(&digests),
             found => found,
         });
     let promoted = match &provenance {
@@ -198,15 +205,17 @@ fn signed(
             Ok(enforcement) => enforcement,
             Err(outage) => return Ok((Vec::new(), vec![outage])),
         };
-    let facts = |one: &'_ PinnedImage| Some((one.image, one.found.as_ref().ok()?.clone()?));
-    let images: Vec<_> = pinned.iter().filter_map(facts).collect();
+    let images: Vec<_> = pinned
+        .iter()
+        .filter_map(|pinned| Some((pinned.image, pinned.found.as_ref().ok()?.clone()?)))
+        .collect();
     signatures::verify_pinned(trust, config, &images, revision, enforcement, &cx.services)
 }
 
-/// What was checked, and the errors that left something unjudged.
 struct Verdict {
     found: Found,
     checks: Vec<Check>,
+    /// The errors that prevented checks.
     outages: Vec<Error>,
     revision: Option<Revision>,
 }
@@ -214,14 +223,14 @@ struct Verdict {
 fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
     let (found, checks, outages) = (&verdict.found, &verdict.checks, &verdict.outages);
     let failed = if checks::any_failed(checks) {
-        Exit::Because(Class::Failed)
+        Exit::Failed(Class::Failed)
     } else {
         Exit::Done
     };
     let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
     let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
     if cx.output.format == Format::Json {
-        cx.output.json(&CheckDocument {
+        cx.output.print_json(&CheckDocument {
             clean: exit == Exit::Done,
             ..CheckDocument::new(checks.clone())
         });
@@ -229,25 +238,27 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
     }
     if cx.output.format == Format::Sarif {
         let findings = Findings::of_checks(config, checks);
-        cx.output.sarif(&findings, errors.as_ref(), exit);
-        cx.output.causes(checks, config);
-        render::print_skipped(checks, &mut cx.output);
+        cx.output.print_sarif(&findings, errors.as_ref(), exit);
+        cx.output.print_causes(checks, config);
+        print_skipped(checks, &mut cx.output);
         return exit;
     }
     if cx.output.format == Format::Github {
-        let annotations = annotations::checks(checks, config, &cx.output.directory);
+        let annotations = github::annotations(checks, config, &cx.output.directory);
         cx.output.annotate(&annotations);
     }
-    render::print_checks(checks, config, &mut cx.output);
-    render::print_skipped(checks, &mut cx.output);
+    print_checks(checks, config, &mut cx.output);
+    print_skipped(checks, &mut cx.output);
     if let Some(errors) = &errors {
-        cx.output.fault(errors);
+        cx.output.report_errors(errors);
     }
     if exit == Exit::Done {
-        let revision = verdict.revision.as_ref();
-        let at = revision.map_or_else(String::new, |revision| format!(" at revision {revision}"));
+        let suffix = match &verdict.revision {
+            Some(revision) => format!(" at revision {revision}"),
+            None => String::new(),
+        };
         cx.output.print(format!(
-            "OK: {} of {} in {}{at}\n",
+            "OK: {} of {} in {}{suffix}\n",
             number(found.pins().len(), "pin"),
             number(config.images.len(), "image"),
             number(found.files.len(), "file")

@@ -1,9 +1,8 @@
-//! `repin doctor`: check that everything a run needs is available; changes nothing.
+//! `repin doctor`: checks that everything that a run needs is available; changes nothing.
 //!
-//! Each line passes, fails or is skipped, with the evidence and the remedy. The modules return their
-//! lines; `report::doctor` renders them. A missing part is a line of its own and never ends the
-//! diagnosis. The exit is that of the worst line: the one with which the same cause ends any other
-//! command.
+//! Each line passes, fails or is skipped, with the evidence and the remedy. The submodules return lines;
+//! `report::doctor` renders them. A missing part gets a line and does not end the diagnosis. The exit code is
+//! that of the worst line: the code with which the same cause ends other commands.
 
 mod forge;
 mod images;
@@ -20,7 +19,7 @@ use crate::{
         context::Context,
         exit::Exit,
         format::{Format, Volume},
-        github::StepFiles,
+        step_files::StepFiles,
     },
     code::Code,
     config::Config,
@@ -29,14 +28,13 @@ use crate::{
     http::ServerTime,
     pins::Found,
     report::{
-        doctor::{self, DoctorDocument, DoctorRow, Shown},
-        wrap::wrapped,
+        doctor::{self, DoctorDocument, DoctorRow, RowFilter},
+        layout::wrapped,
     },
 };
 
-/// The largest difference of two clocks that leaves the ages of versions right.
+/// The maximum difference of two clocks. A larger one would give wrong ages of versions.
 const TOLERANCE: Duration = Duration::from_secs(300);
-/// The reason to skip a line that requires a valid configuration.
 const NO_CONFIG: &str = "requires a valid configuration";
 
 pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Errors> {
@@ -63,13 +61,13 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
     Ok(rows)
 }
 
-/// The lines that need no configuration, and the others as skipped.
+/// The lines that require no configuration; the others are skipped.
 fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
     let mut rows = DoctorRow::errors(Code::CONFIGURATION, errors);
     rows.push(DoctorRow::skip(Code::FILES, NO_CONFIG));
     let (_, lines) = local::repository(cx.services.environment.directory(), None, cx);
     rows.extend(lines);
-    let others = [
+    let local = [
         Code::LOCK,
         Code::JOURNAL,
         Code::ENGINE,
@@ -78,8 +76,8 @@ fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
         Code::FORGE,
         Code::TOKEN,
     ];
-    let others = others.into_iter().chain(forge::QUERIED);
-    for code in others.chain([Code::REGISTRY]) {
+    let queried = forge::QUERIED.into_iter().chain([Code::REGISTRY]);
+    for code in local.into_iter().chain(queried) {
         rows.push(DoctorRow::skip(code, NO_CONFIG));
     }
     rows.push(clock(&[]));
@@ -134,53 +132,50 @@ fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {
         );
     }
     let hosts: Vec<_> = clocks.iter().map(|(host, _)| host.as_str()).collect();
-    let hosts = hosts.join(", ");
-    DoctorRow::pass(
-        Code::CLOCK,
-        format!("at most {seconds} s apart from {hosts}"),
-    )
+    let detail = format!("at most {seconds} s apart from {}", hosts.join(", "));
+    DoctorRow::pass(Code::CLOCK, detail)
 }
 
 fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
     let classes = rows.iter().filter_map(|row| row.class);
-    let exit = classes.map(Exit::Because).fold(Exit::Done, Exit::worse);
+    let exit = classes.map(Exit::Failed).fold(Exit::Done, Exit::worse);
     match cx.output.format {
         Format::Json => {
-            cx.output.json(&DoctorDocument {
+            cx.output.print_json(&DoctorDocument {
                 schema: "repin.doctor/1",
                 checks: rows,
             });
             return Ok(exit);
         }
         Format::Human | Format::Sarif => {
-            let colour = cx.output.colour;
-            let shown = match cx.output.volume {
-                Volume::Quiet => Shown::Failed,
-                Volume::Normal => Shown::Concerned,
-                Volume::Verbose | Volume::Requests => Shown::All,
+            let color = cx.output.color;
+            let filter = match cx.output.volume {
+                Volume::Quiet => RowFilter::Failed,
+                Volume::Normal => RowFilter::Configured,
+                Volume::Verbose | Volume::Requests => RowFilter::All,
             };
-            let (rows, rest) = doctor::folded(&rows, shown);
+            let (rows, omitted) = doctor::filtered(&rows, filter);
             let columns = cx.output.columns;
             cx.output
                 .print(doctor::table(&rows, columns, |status, word| {
-                    paint(status, word, colour)
+                    paint(status, word, color)
                 }));
-            if let Some(rest) = rest {
-                let rest = wrapped(&rest, columns.unwrap_or(usize::MAX)).join("\n");
-                cx.output.print(format!("\n{rest}\n"));
+            if let Some(line) = omitted {
+                let line = wrapped(&line, columns.unwrap_or(usize::MAX)).join("\n");
+                cx.output.print(format!("\n{line}\n"));
             }
         }
         Format::Github => {
-            cx.output.annotate(&doctor::annotated(&rows));
+            cx.output.annotate(&doctor::annotations(&rows));
             let table = doctor::table(&rows, None, |_, word| word.to_owned());
             cx.output.print_unparsed(table)?;
             StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(&rows))?;
         }
     }
     for row in rows.iter().filter(|row| row.status == Status::Fail) {
-        cx.output.reported(row.code);
+        cx.output.record_code(row.code);
     }
-    cx.output.refer();
+    cx.output.print_explain_hint();
     let count = |status| rows.iter().filter(|row| row.status == status).count();
     cx.output.wrapped_note(&format!(
         "\n{} passed, {} failed, {} skipped; nothing was changed",
@@ -191,13 +186,13 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
     Ok(exit)
 }
 
-fn paint(status: Status, word: &str, colour: bool) -> String {
+fn paint(status: Status, word: &str, color: bool) -> String {
     let code = match status {
         Status::Pass => "32",
         Status::Fail => "31",
         Status::Warn | Status::Skip => "33",
     };
-    if colour {
+    if color {
         format!("\u{1b}[{code}m{word}\u{1b}[0m")
     } else {
         word.to_owned()

@@ -1,4 +1,4 @@
-//! `repin completions`, `repin man`, `repin schema`: documents generated from the program.
+//! `repin completions`, `repin man` and `repin schema`: generated documents.
 
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
@@ -21,7 +21,7 @@ pub(in crate::cli) fn completions(
 pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Errors> {
     let mut text = Vec::new();
     let mut root = crate::cli::command();
-    // Gives each command its full name, `repin-promote`, which its page is headed with.
+    // Gives each command its full name, such as `repin-promote`, for the title of its page.
     root.build();
     let commands = root
         .get_subcommands()
@@ -45,7 +45,7 @@ pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Errors> {
 
 fn print(name: &'static str, text: &[u8], cx: &mut Context) {
     if cx.output.format == Format::Json {
-        cx.output.json(&TextDocument {
+        cx.output.print_json(&TextDocument {
             schema: "repin.text/1",
             name,
             content: String::from_utf8_lossy(text).into_owned(),

@@ -1,4 +1,4 @@
-//! `repin explain`: what a code of a check or an error means, and what to do about it.
+//! `repin explain`: explains a code of a check or an error.
 
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
@@ -9,16 +9,16 @@ use crate::{
 };
 
 pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, Errors> {
-    let found = code
-        .map(|code| Code::of(code).ok_or_else(|| unknown(code)))
-        .transpose()?;
-    match (cx.output.format, found) {
-        (Format::Json, Some(found)) => cx.output.json(&ExplainDocument::one(found)),
-        (Format::Json, None) => cx.output.json(&ExplainDocument::list()),
-        (Format::Human | Format::Github | Format::Sarif, Some(found)) => {
-            cx.output.print(text(found));
-        }
-        (Format::Human | Format::Github | Format::Sarif, None) => cx.output.print(list()),
+    let code = match code {
+        Some(code) => Some(Code::of(code).ok_or_else(|| unknown(code))?),
+        None => None,
+    };
+    let is_json = cx.output.format == Format::Json;
+    match code {
+        Some(code) if is_json => cx.output.print_json(&ExplainDocument::one(code)),
+        None if is_json => cx.output.print_json(&ExplainDocument::list()),
+        Some(code) => cx.output.print(text(code)),
+        None => cx.output.print(list()),
     }
     Ok(Exit::Done)
 }

@@ -1,9 +1,9 @@
-//! `repin freshness`: report how far pinned references to other repositories lag behind, and keep
-//! one issue open while they do.
+//! `repin freshness`: reports how far pinned references to other repositories lag behind, and keeps one issue
+//! open for each stale reference.
 //!
-//! Each entry is judged independently of the others, and every finished run leaves a heartbeat.
+//! Entries are independent of each other, and every finished run prints a heartbeat.
 
-mod show;
+mod report;
 
 use std::time::SystemTime;
 
@@ -25,92 +25,95 @@ use crate::{
     workflow::{Access, OtherRepository, connect_or_skip, temporary_directory},
 };
 
-/// Where issues are kept.
+/// The tracking of issues.
 enum Issues {
-    /// Nowhere: a dry run, or no issue is configured.
-    Nowhere,
-    At(Box<dyn Forge>),
-    /// The token is missing, and `--if-unconfigured skip` accepts that.
+    /// A dry run, or no issue is configured.
+    Disabled,
+    Enabled(Box<dyn Forge>),
+    /// The token is missing, which `--if-unconfigured skip` accepts.
     Skipped(String),
 }
 
-/// The values that all entries share.
+/// The values that the entries share.
 struct Run<'a> {
     config: &'a Config,
     issues: Issues,
     simulate: bool,
     skip: bool,
-    /// The time of the check, for people.
+    /// The time of the check, as text.
     now: String,
 }
 
-/// The result of one entry.
-struct Checked {
+struct EntryResult {
     row: FreshnessRow,
     exit: Exit,
-    fault: Option<Errors>,
+    errors: Option<Errors>,
 }
 
-/// The reason why an entry was not judged.
-enum Stopped {
-    /// A token or a permission is missing, and `--if-unconfigured skip` accepts that.
+/// The reason why the check of an entry is incomplete.
+enum Incomplete {
+    /// A token or a permission is missing, which `--if-unconfigured skip` accepts.
     Unconfigured(String),
     Errors(Errors),
 }
 
-impl From<Errors> for Stopped {
-    fn from(fault: Errors) -> Self {
-        Self::Errors(fault)
+impl From<Errors> for Incomplete {
+    fn from(errors: Errors) -> Self {
+        Self::Errors(errors)
     }
 }
 
 pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Exit, Errors> {
-    let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
+    let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     if config.freshness.is_empty() {
-        let problem = Error::input(Code::CONFIG, "the configuration has no `freshness` block");
-        return Err(Errors::from(problem.help(
-            "add `freshness:` with the pinned reference and its repository",
-        )));
+        let error = Error::input(Code::CONFIG, "the configuration has no `freshness` block");
+        let help = "add `freshness:` with the pinned reference and its repository";
+        return Err(error.help(help).into());
     }
-    let skip = args.if_unconfigured.is_some();
-    let wanted = apply && config.freshness.iter().any(|entry| entry.issue.is_some());
-    let issues = match wanted
-        .then(|| connect_or_skip(&config, args.if_unconfigured.into(), &cx.services))
-        .transpose()?
-    {
-        None => Issues::Nowhere,
-        Some(Access::Granted(forge)) => {
-            cx.services
-                .wait(forge.supported(), "querying the forge's version")??;
-            Issues::At(forge)
-        }
-        Some(Access::NoToken(why)) => Issues::Skipped(why),
-    };
-    let now = httpdate::fmt_http_date(SystemTime::now());
     let run = Run {
         config: &config,
-        issues,
+        issues: issues(&config, args, apply, cx)?,
         simulate: args.simulate_stale == Some(true),
-        skip,
-        now,
+        skip: args.if_unconfigured.is_some(),
+        now: httpdate::fmt_http_date(SystemTime::now()),
     };
     let mut document = FreshnessDocument {
         schema: "repin.freshness/1",
         entries: Vec::new(),
     };
-    let (mut exit, mut faults) = (Exit::Done, Vec::new());
+    let (mut exit, mut errors) = (Exit::Done, Vec::new());
     for entry in &config.freshness {
-        let checked = run.check(entry, cx);
-        exit = exit.worse(checked.exit);
-        faults.extend(checked.fault);
-        document.entries.push(checked.row);
+        let result = run.check(entry, cx);
+        exit = exit.worse(result.exit);
+        errors.extend(result.errors);
+        document.entries.push(result.row);
     }
-    Ok(show::report(&document, &run.now, exit, &faults, cx))
+    Ok(report::report(&document, &run.now, exit, &errors, cx))
+}
+
+fn issues(
+    config: &Config,
+    args: &args::Freshness,
+    apply: bool,
+    cx: &Context,
+) -> Result<Issues, Errors> {
+    let mut entries = config.freshness.iter();
+    if !apply || entries.all(|entry| entry.issue.is_none()) {
+        return Ok(Issues::Disabled);
+    }
+    match connect_or_skip(config, args.if_unconfigured.into(), &cx.services)? {
+        Access::Granted(forge) => {
+            cx.services
+                .wait(forge.supported(), "querying the forge's version")??;
+            Ok(Issues::Enabled(forge))
+        }
+        Access::NoToken(reason) => Ok(Issues::Skipped(reason)),
+    }
 }
 
 impl Run<'_> {
-    fn check(&self, entry: &Freshness, cx: &Context) -> Checked {
+    fn check(&self, entry: &Freshness, cx: &Context) -> EntryResult {
         let mut row = FreshnessRow {
             name: entry.name.clone(),
             pinned: None,
@@ -121,80 +124,61 @@ impl Run<'_> {
             reason: None,
             issue: None,
         };
-        let stopped = match self.judged(entry, &mut row, cx) {
-            Ok(state) => match self.kept(entry, state, &mut row, cx) {
-                Ok(exit) => {
-                    return Checked {
-                        row,
-                        exit,
-                        fault: None,
-                    };
-                }
-                Err(stopped) => stopped,
-            },
-            Err(stopped) => stopped,
-        };
-        match stopped {
-            Stopped::Unconfigured(why) => {
-                // What was found out all the same is not lost.
-                let found = row
-                    .state
-                    .zip(row.reason.as_ref())
-                    .map(|(state, why)| format!("{state} ({why}), but "));
-                row.reason = Some(format!("{}{why}", found.unwrap_or_default()));
+        let checked = self
+            .state(entry, &mut row, cx)
+            .and_then(|state| self.update_issue(entry, state, &mut row, cx));
+        let (exit, errors) = match checked {
+            Ok(exit) => (exit, None),
+            Err(Incomplete::Unconfigured(reason)) => {
+                // The reason also contains the state, if it is known.
+                let found = match (row.state, &row.reason) {
+                    (Some(state), Some(reason)) => format!("{state} ({reason}), but "),
+                    _ => String::new(),
+                };
+                row.reason = Some(found + &reason);
                 row.state = Some("skipped");
-                Checked {
-                    row,
-                    exit: Exit::Done,
-                    fault: None,
-                }
+                (Exit::Done, None)
             }
-            Stopped::Errors(fault) => {
-                let first = fault.iter().next();
+            Err(Incomplete::Errors(errors)) => {
+                let first = errors.iter().next();
                 row.reason = row.reason.or_else(|| first.map(ToString::to_string));
-                Checked {
-                    row,
-                    exit: Exit::from(&fault),
-                    fault: Some(fault),
-                }
+                (Exit::from(&errors), Some(errors))
             }
-        }
+        };
+        EntryResult { row, exit, errors }
     }
 
-    /// The state of an entry.
-    fn judged(
+    /// Determines the state of an entry, and fills its row.
+    fn state(
         &self,
         entry: &Freshness,
         row: &mut FreshnessRow,
         cx: &Context,
-    ) -> Result<State, Stopped> {
+    ) -> Result<State, Incomplete> {
         let pinned = freshness::read_pinned_reference(entry, &WorkTree::new(&self.config.root))
             .map_err(Errors::from)?;
         row.pinned = Some(pinned.name.clone());
         let remote = self.remote(entry, cx)?;
         let distance = self.distance(entry, &remote, pinned, cx)?;
-        row.pinned = distance
-            .pinned
-            .as_ref()
-            .map(ToString::to_string)
-            .or(row.pinned.take());
+        if let Some(pinned) = &distance.pinned {
+            row.pinned = Some(pinned.to_string());
+        }
         row.head = Some(distance.head.to_string());
         row.commits = distance.commits;
         row.gap_days = distance.gap.map(verdict::whole_days);
-        let (mut state, mut reason) = verdict::judge(&distance, entry.max_gap);
-        if self.simulate {
-            (state, reason) = (
-                State::Stale,
-                Some("simulated by --simulate-stale".to_owned()),
-            );
-        }
+        let (state, reason) = if self.simulate {
+            let reason = "simulated by --simulate-stale";
+            (State::Stale, Some(reason.to_owned()))
+        } else {
+            verdict::judge(&distance, entry.max_gap)
+        };
         row.state = Some(state.as_str());
         row.reason = reason;
         Ok(state)
     }
 
     /// The other repository, with its token.
-    fn remote(&self, entry: &Freshness, cx: &Context) -> Result<Remote, Stopped> {
+    fn remote(&self, entry: &Freshness, cx: &Context) -> Result<Remote, Incomplete> {
         let other = OtherRepository {
             key: format!("freshness `{}`", entry.name),
             repository: &entry.repository,
@@ -202,11 +186,11 @@ impl Run<'_> {
         };
         match other.remote(self.config, &cx.services)? {
             Access::Granted(remote) => Ok(remote),
-            Access::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
-            Access::NoToken(why) => {
-                let problem = Error::new(Class::Denied, Code::DENIED, why)
+            Access::NoToken(reason) if self.skip => Err(Incomplete::Unconfigured(reason)),
+            Access::NoToken(reason) => {
+                let error = Error::new(Class::Denied, Code::DENIED, reason)
                     .help("set the variable, or pass --if-unconfigured skip if it may be missing");
-                Err(Errors::from(problem).into())
+                Err(Errors::from(error).into())
             }
         }
     }
@@ -217,7 +201,7 @@ impl Run<'_> {
         remote: &Remote,
         pinned: PinnedReference,
         cx: &Context,
-    ) -> Result<Distance, Stopped> {
+    ) -> Result<Distance, Incomplete> {
         let scratch = temporary_directory(&cx.services)?;
         let (path, remote, branch) = (
             scratch.path().to_owned(),
@@ -231,28 +215,26 @@ impl Run<'_> {
             .await
         };
         let message = format!("comparing {} with {}", entry.name, entry.branch);
-        let compared = cx.services.wait(work, &message)?;
-        let compared = compared
-            .map_err(|error| Errors::io(format!("the comparison was interrupted: {error}")))?;
-        compared.map_err(|trouble| self.stopped(entry, &trouble))
+        let result = cx.services.wait(work, &message)?;
+        result
+            .map_err(|error| Errors::io(format!("the comparison was interrupted: {error}")))?
+            .map_err(|error| self.incomplete(entry, &error))
     }
 
-    fn stopped(&self, entry: &Freshness, trouble: &FreshnessError) -> Stopped {
-        let what = format!("freshness `{}`: {}", entry.name, entry.repository);
-        let (class, why, hint) = match trouble {
+    fn incomplete(&self, entry: &Freshness, error: &FreshnessError) -> Incomplete {
+        let subject = format!("freshness `{}`: {}", entry.name, entry.repository);
+        let (class, reason, hint) = match error {
             FreshnessError::NoBranch => {
-                let why = format!("branch `{}` does not exist", entry.branch);
-                (Class::Input, why, "correct `branch`".to_owned())
+                let reason = format!("branch `{}` does not exist", entry.branch);
+                (Class::Input, reason, "correct `branch`".to_owned())
             }
             FreshnessError::Git(error @ GitError::Denied { .. }) if self.skip => {
-                return Stopped::Unconfigured(error.to_string());
+                return Incomplete::Unconfigured(error.to_string());
             }
             FreshnessError::Git(error @ GitError::Denied { .. }) => {
                 let hint = match &entry.token_env {
-                    Some(name) => {
-                        format!("let the token in {name} read that repository")
-                    }
-                    None => "name the variable that holds a token in `token_env`".to_owned(),
+                    Some(name) => format!("let the token in {name} read that repository"),
+                    None => "set `token_env` to the variable with the token".to_owned(),
                 };
                 (Class::Denied, error.to_string(), hint)
             }
@@ -262,67 +244,68 @@ impl Run<'_> {
             }
             FreshnessError::Git(error) => (Class::Unavailable, error.to_string(), error.hint()),
         };
-        Stopped::Errors(Error::about(class, what, why).help(hint).into())
+        Incomplete::Errors(Error::about(class, subject, reason).help(hint).into())
     }
 
-    /// Updates the issue, if one is configured; gives the final state of the entry.
-    fn kept(
+    /// Updates the issue, if one is configured, and returns the exit for the entry.
+    fn update_issue(
         &self,
         entry: &Freshness,
         state: State,
         row: &mut FreshnessRow,
         cx: &Context,
-    ) -> Result<Exit, Stopped> {
-        let alone = if state == State::Stale {
-            Exit::Because(Class::Failed)
+    ) -> Result<Exit, Incomplete> {
+        let without_issue = if state == State::Stale {
+            Exit::Failed(Class::Failed)
         } else {
             Exit::Done
         };
-        let (Some(wanted), fate) = (&entry.issue, fate(state)) else {
-            return Ok(alone);
+        let (Some(configured), action) = (&entry.issue, issue_action(state)) else {
+            return Ok(without_issue);
         };
         let forge = match &self.issues {
-            Issues::Nowhere => return Ok(alone),
-            Issues::Skipped(_) if fate != IssueAction::Open => return Ok(alone),
-            Issues::Skipped(why) => return Err(Stopped::Unconfigured(format!("no issue: {why}"))),
-            Issues::At(forge) => forge,
+            Issues::Disabled => return Ok(without_issue),
+            Issues::Skipped(_) if action != IssueAction::Open => return Ok(without_issue),
+            Issues::Skipped(reason) => {
+                return Err(Incomplete::Unconfigured(format!("no issue: {reason}")));
+            }
+            Issues::Enabled(forge) => forge,
         };
-        let text = show::text(entry, row, &self.now);
+        let text = report::issue_text(entry, row, &self.now);
         let wanted = IssueSpec {
-            title: &wanted.title,
+            title: &configured.title,
             text: &text,
-            labels: &wanted.labels,
-            fate,
+            labels: &configured.labels,
+            fate: action,
         };
         cx.services.interruption.changes(format!(
             "the issue `{}` may have been changed; run the command again",
             plain(wanted.title)
         ));
-        let kept = cx.services.wait(
-            tracking_issue::keep(&**forge, &wanted),
-            "updating the issue",
-        )?;
-        let kept = kept.map_err(|error| match error.class {
-            Class::Denied if self.skip => Stopped::Unconfigured(error.to_string()),
-            _ => Stopped::Errors(Errors::from(error)),
-        })?;
-        if let Some(kept) = kept {
-            for warning in &kept.warnings {
-                cx.output.error_text(&format!("warning: {warning}\n"));
+        let work = tracking_issue::keep(&**forge, &wanted);
+        let updated = cx
+            .services
+            .wait(work, "updating the issue")?
+            .map_err(|error| match error.class {
+                Class::Denied if self.skip => Incomplete::Unconfigured(error.to_string()),
+                _ => Incomplete::Errors(Errors::from(error)),
+            })?;
+        if let Some(updated) = updated {
+            for warning in &updated.warnings {
+                cx.output.write_stderr(&format!("warning: {warning}\n"));
             }
-            let (number, url) = (kept.issue.number, kept.issue.url);
             row.issue = Some(IssueRow {
-                number,
-                url,
-                state: kept.change,
+                number: updated.issue.number,
+                url: updated.issue.url,
+                state: updated.change,
             });
         }
         Ok(Exit::Done)
     }
 }
 
-/// The new state of the issue. A head older than the pin neither opens nor closes it.
-fn fate(state: State) -> IssueAction {
+/// The action on the issue. A head that is older than the pin neither opens nor closes it.
+fn issue_action(state: State) -> IssueAction {
     match state {
         State::Stale => IssueAction::Open,
         State::Ahead => IssueAction::Keep,

@@ -1,4 +1,4 @@
-//! `repin gates`: show the required statuses of a commit.
+//! `repin gates`: shows the required statuses of a commit.
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, output::Output},
@@ -9,17 +9,11 @@ use crate::{
     pull_request::branches,
     report::{
         json::{GateRow, GatesDocument},
-        table::{Align, aligned},
+        layout::{Align, aligned},
     },
     untrusted::{plain, workflow::Commands},
     workflow::{Access, connect_or_skip},
 };
-
-/// The required statuses of a commit.
-struct Found {
-    commit: String,
-    gates: Vec<Gate>,
-}
 
 pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Errors> {
     check_branch(&args.reference).map_err(|_| {
@@ -36,43 +30,45 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
     cx.services
         .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let found = cx.services.wait(
-        ask(&*forge, &configured, &args.reference),
-        "reading statuses",
-    )??;
-    let state = together(&found.gates);
+    let work = read(&*forge, &configured, &args.reference);
+    let (commit, gates) = cx.services.wait(work, "reading statuses")??;
+    let state = together(&gates);
     let document = GatesDocument {
         schema: "repin.gates/1",
         r#ref: args.reference.clone(),
-        commit: Some(found.commit),
+        commit: Some(commit),
         state: Some(state.as_str()),
-        gates: found.gates.iter().map(GateRow::of).collect(),
+        gates: gates.iter().map(GateRow::of).collect(),
     };
     if cx.output.format == Format::Json {
-        for gate in found.gates.iter().filter(|gate| gate.expired) {
+        for gate in gates.iter().filter(|gate| gate.expired) {
             let (context, detail) = (plain(&gate.context), gate.detail());
             cx.services.console.warn(&format!("{context} {detail}"));
         }
-        cx.output.json(&document);
+        cx.output.print_json(&document);
     } else {
-        cx.output.print(table(&found.gates));
-        annotate(&found.gates, &mut cx.output);
+        cx.output.print(table(&gates));
+        annotate(&gates, &mut cx.output);
     }
     Ok(match state {
         GateState::Pass => Exit::Done,
-        GateState::Pending => Exit::Because(Class::Unavailable),
-        GateState::Absent | GateState::Fail => Exit::Because(Class::Failed),
+        GateState::Pending => Exit::Failed(Class::Unavailable),
+        GateState::Absent | GateState::Fail => Exit::Failed(Class::Failed),
     })
 }
 
-async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Result<Found, Errors> {
-    let commit = forge.commit(reference).await?;
-    let commit = commit.ok_or_else(|| {
-        usage(format!(
+/// Reads the commit of a reference, and its required statuses.
+async fn read(
+    forge: &dyn Forge,
+    configured: &Configured,
+    reference: &str,
+) -> Result<(String, Vec<Gate>), Errors> {
+    let Some(commit) = forge.commit(reference).await? else {
+        return Err(usage(format!(
             "--ref: {} has no commit `{reference}`",
             forge.name()
-        ))
-    })?;
+        )));
+    };
     let base = match &configured.base {
         _ if !configured.gates.is_empty() => String::new(),
         Some(base) => base.clone(),
@@ -88,24 +84,22 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
     };
     if required.is_empty() {
         let reason =
-            format!("no status is required: {base} requires none, and `forge.gates` names none");
+            format!("no status is required: {base} requires none, and `forge.gates` is empty");
         return Err(Errors::from(Error::input(Code::CONFIG, reason).help(hint)));
     }
     let gates = read_gates(forge, &required, &commit).await?;
-    Ok(Found { commit, gates })
+    Ok((commit, gates))
 }
 
-/// The gates for people.
 pub(super) fn table(gates: &[Gate]) -> String {
     let mut rows = vec![["GATE", "STATE", "MORE"].map(str::to_owned).to_vec()];
-    let row = |gate: &Gate| {
-        vec![
+    for gate in gates {
+        rows.push(vec![
             plain(&gate.context),
             gate.state.as_str().to_owned(),
             plain(gate.detail()),
-        ]
-    };
-    rows.extend(gates.iter().map(row));
+        ]);
+    }
     aligned(&[Align::Left; 3], &rows)
 }
 
@@ -120,15 +114,14 @@ fn annotate(gates: &[Gate], output: &mut Output) {
 }
 
 fn skipped(args: &args::Gates, reason: &str, cx: &mut Context) -> Exit {
-    cx.output.error_text(&format!("skipped: {reason}\n"));
+    cx.output.write_stderr(&format!("skipped: {reason}\n"));
     if cx.output.format == Format::Json {
-        let (schema, r#ref, gates) = ("repin.gates/1", args.reference.clone(), Vec::new());
-        cx.output.json(&GatesDocument {
-            schema,
-            r#ref,
+        cx.output.print_json(&GatesDocument {
+            schema: "repin.gates/1",
+            r#ref: args.reference.clone(),
             commit: None,
             state: None,
-            gates,
+            gates: Vec::new(),
         });
     }
     Exit::Done

@@ -1,5 +1,5 @@
-//! `repin history`: the sets in git history, newest first; which one is current, and which are
-//! available for rollback; as a list or as a page.
+//! `repin history`: lists the sets in git history, newest first, with the current set and the sets available
+//! for rollback; as a list or as an HTML page.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,9 +8,8 @@ use std::{
     path::Path,
 };
 
-use serde::Serialize;
-
 use reqwest::Url;
+use serde::Serialize;
 
 use crate::{
     cli::{
@@ -18,17 +17,17 @@ use crate::{
         context::Context,
         exit::Exit,
         format::{Format, Volume},
-        write::{self, Target},
+        write_file::{self, TargetFile},
     },
     config::Config,
     error::{Error, Errors, usage},
     history::{self, HistoryEntry},
     oci::Revision,
     report::{
-        dates, page,
+        dates, history_page,
+        layout::{Align, aligned},
+        layout::{indented, wrapped},
         revision::abbreviated,
-        table::{Align, aligned},
-        wrap::{indented, wrapped},
     },
     untrusted::{self, padded, plain, width},
     workflow::{SiteHistory, connection, set_diffs::set_diffs},
@@ -41,25 +40,27 @@ struct Document<'e> {
     entries: Vec<&'e HistoryEntry>,
 }
 
-/// The width that the table keeps to.
+/// The maximum width of the table.
 const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
-    let dash = args.html.as_deref() == Some(Path::new("-"));
-    if dash && cx.output.format == Format::Json {
+    let is_stdout = args.html.as_deref() == Some(Path::new("-"));
+    if is_stdout && cx.output.format == Format::Json {
         return Err(usage(
             "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
         ));
     }
     let config = cx.load()?;
-    let gathered = SiteHistory::of_work_tree(&config, &cx.services);
-    let history = gathered.promoted().map_err(|error| Errors::from(&error))?;
+    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    let history = site_history
+        .promoted()
+        .map_err(|error| Errors::from(&error))?;
     let Some(file) = &args.html else {
         list(history, args.limit, cx);
         return Ok(Exit::Done);
     };
-    let text = page(&config, &gathered, history, args.limit)?;
-    if dash {
+    let text = page(&config, &site_history, history, args.limit)?;
+    if is_stdout {
         warn(history, cx);
         if cx.output.format == Format::Github {
             cx.output.print_unparsed(&text)?;
@@ -70,45 +71,45 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
     }
     let directory = cx.services.environment.directory();
     let path = directory.join(file);
-    let target = Target::new(&path, directory)?;
-    replaceable(&path, target.shown())?;
+    let target = TargetFile::new(&path, directory)?;
+    let name = plain(target.display_name());
+    check_replaceable(&path, target.display_name())?;
     let step = cx
         .services
         .interruption
-        .step(format!("{} may have been written", plain(target.shown())));
-    write::put(&target, &text, true)?;
-    step.done(format!("{} was written", plain(target.shown())));
+        .step(format!("{name} may have been written"));
+    write_file::write(&target, &text, true)?;
+    step.done(format!("{name} was written"));
     if cx.output.format == Format::Json {
         list(history, args.limit, cx);
     } else {
         warn(history, cx);
     }
-    cx.output.note(&format!("wrote {}", plain(target.shown())));
+    cx.output.note(&format!("wrote {name}"));
     Ok(Exit::Done)
 }
 
-/// Refuses a path that stands for something else: replacing `/dev/stdout` would harm every other
-/// program, and what a symlink leads to was not named.
-fn replaceable(path: &Path, shown: &str) -> Result<(), Errors> {
+/// Refuses devices and symlinks: replacing `/dev/stdout` would harm every other program, and a symlink would
+/// be replaced instead of its target.
+fn check_replaceable(path: &Path, display_name: &str) -> Result<(), Errors> {
     match fs::symlink_metadata(path) {
-        Ok(standing) if !standing.is_file() && !standing.is_dir() => Err(usage(format!(
-            "{shown} is not a regular file: name another file, or `-` for standard output"
+        Ok(existing) if !existing.is_file() && !existing.is_dir() => Err(usage(format!(
+            "{display_name} is not a regular file: name another file, or `-` for standard output"
         ))),
         _ => Ok(()),
     }
 }
 
-/// The page of the newest entries.
 fn page(
     config: &Config,
-    gathered: &SiteHistory,
+    site_history: &SiteHistory,
     history: &history::History,
     limit: Option<NonZero<usize>>,
 ) -> Result<String, Errors> {
     let mut listed = history.all_entries();
     let total = listed.len();
     listed.truncate(limit.map_or(usize::MAX, NonZero::get));
-    let git = gathered.git();
+    let git = site_history.git();
     let diffs = match git {
         Some(git) => set_diffs(git, history, &listed)
             .map_err(|error| Errors::from(Error::from(git.explained(error))))?,
@@ -117,7 +118,7 @@ fn page(
     let forge = config.forge.as_ref();
     let target = forge.and_then(|forge| connection::target(forge, git).ok());
     let pull_requests = target.and_then(|target| target.pull_request_pages());
-    let facts = page::Facts {
+    let facts = history_page::Facts {
         config,
         history,
         listed: &listed,
@@ -125,26 +126,26 @@ fn page(
         diffs: &diffs,
         pull_requests: pull_requests.as_ref().map(Url::as_str),
     };
-    page::html(facts).map_err(|error| Errors::io(format!("cannot make the page: {error}")))
+    history_page::html(facts).map_err(|error| Errors::io(format!("cannot make the page: {error}")))
 }
 
-/// Warns of the sets that are missing.
+/// Warns about unknown and missing sets.
 fn warn(history: &history::History, cx: &mut Context) {
     for unreadable in &history.unreadable {
-        cx.output.error_text(&format!(
+        cx.output.write_stderr(&format!(
             "warning: the set of commit {} is unknown: cannot read its configuration: {}\n",
             unreadable.commit.short(),
             plain(&unreadable.reason())
         ));
     }
     if history.shallow {
-        cx.output.error_text(
+        cx.output.write_stderr(
             "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
         );
     }
 }
 
-/// Prints the sets, and warns of what is missing among them.
+/// Prints the sets, with warnings about unknown and missing sets.
 pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx: &mut Context) {
     let listed = history.all_entries();
     let entries: Vec<&HistoryEntry> = listed
@@ -153,7 +154,7 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
         .collect();
     warn(history, cx);
     if cx.output.format == Format::Json {
-        cx.output.json(&Document {
+        cx.output.print_json(&Document {
             schema: "repin.history/1",
             entries,
         });
@@ -168,7 +169,7 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
         let table = if cx.output.volume >= Volume::Verbose {
             match cx.output.columns {
                 Some(columns) => blocks(&entries, columns),
-                None => whole(&entries),
+                None => complete(&entries),
             }
         } else {
             short(&entries)
@@ -182,40 +183,40 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
     }
 }
 
-/// Entries as a table that fits into [`COLUMNS`].
+/// A table of at most [`COLUMNS`] columns.
 fn short(entries: &[&HistoryEntry]) -> String {
     let heading = ["", "KIND", "REVISION", "COMMIT", "DATE"].map(str::to_owned);
-    let revisions = entries.iter().filter_map(|entry| entry.revision.as_ref());
-    let revisions = revisions.map(Revision::as_str).collect();
-    let rows: Vec<_> = std::iter::once(heading.to_vec())
-        .chain(entries.iter().map(|entry| {
-            vec![
-                mark(entry).to_owned(),
-                entry.kind_name().to_owned(),
-                short_revision(entry, &revisions),
-                entry.commit.short(),
-                dates::day(&entry.date),
-            ]
-        }))
+    let revisions: BTreeSet<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.revision.as_ref())
+        .map(Revision::as_str)
         .collect();
-    let left = aligned(&[Align::Left; 5], &rows);
-    let widest = left.lines().map(width).max().unwrap_or_default();
-    let remaining = COLUMNS.saturating_sub(widest + "  …".chars().count());
-    let subjects = entries.iter().map(|entry| entry.subject.as_str());
-    let subjects = std::iter::once("SUBJECT").chain(subjects);
-    let lines = left.lines().zip(subjects).map(|(line, subject)| {
+    let (mut rows, mut subjects) = (vec![heading.to_vec()], vec!["SUBJECT"]);
+    for entry in entries {
+        let revision = match &entry.revision {
+            Some(revision) => abbreviated(revision.as_str(), &revisions),
+            None => "-".to_owned(),
+        };
+        rows.push(vec![
+            mark(entry).to_owned(),
+            entry.kind_name().to_owned(),
+            revision,
+            entry.commit.short(),
+            dates::day(&entry.date),
+        ]);
+        subjects.push(&entry.subject);
+    }
+    let table = aligned(&[Align::Left; 5], &rows);
+    let table_width = table.lines().map(width).max().unwrap_or_default();
+    let remaining = COLUMNS.saturating_sub(table_width + "  …".chars().count());
+    let mut text = String::new();
+    for (line, subject) in table.lines().zip(subjects) {
         let subject = untrusted::short(subject, remaining);
-        format!("{line}{}  {subject}", padded(line, widest))
-    });
-    lines
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
-}
-
-/// The entry's revision, as short as it can be among `listed`.
-fn short_revision(entry: &HistoryEntry, listed: &BTreeSet<&str>) -> String {
-    let revision = entry.revision.as_ref().map(Revision::as_str);
-    revision.map_or_else(|| "-".to_owned(), |revision| abbreviated(revision, listed))
+        let line = format!("{line}{}  {subject}", padded(line, table_width));
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
 }
 
 fn mark(entry: &HistoryEntry) -> &'static str {
@@ -229,47 +230,42 @@ fn mark(entry: &HistoryEntry) -> &'static str {
     }
 }
 
-/// Entries as a table in which nothing is cut, with their digests.
-fn whole(entries: &[&HistoryEntry]) -> String {
+/// A table with complete revisions, dates and subjects, and with digests.
+fn complete(entries: &[&HistoryEntry]) -> String {
     let heading = [
         "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let row = |entry: &&HistoryEntry| {
-        let digests = entry
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for entry in entries {
+        let digests: Vec<_> = entry
             .images
             .iter()
-            .map(|(name, digest)| format!("{name}={}", digest.short()));
+            .map(|(name, digest)| format!("{name}={}", digest.short()))
+            .collect();
         let revision = entry.revision.as_ref().map(ToString::to_string);
-        vec![
+        rows.push(vec![
             mark(entry).to_owned(),
             entry.kind_name().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
             entry.date.clone(),
-            digests.collect::<Vec<_>>().join(" "),
+            digests.join(" "),
             plain(&entry.subject),
-        ]
-    };
-    let rows: Vec<_> = std::iter::once(heading)
-        .chain(entries.iter().map(row))
-        .collect();
+        ]);
+    }
     aligned(&[Align::Left; 7], &rows)
 }
 
-/// Entries as blocks for a terminal of so many columns, in which nothing is cut: each digest has a
-/// line of its own.
+/// Complete entries as blocks for a terminal; each digest is on a separate line.
 fn blocks(entries: &[&HistoryEntry], columns: usize) -> String {
     let mut lines = Vec::new();
-    for (at, entry) in entries.iter().enumerate() {
-        if at > 0 {
+    for entry in entries {
+        if !lines.is_empty() {
             lines.push(String::new());
         }
         let head = format!("{:<1}  {}  {}", mark(entry), entry.kind_name(), entry.date);
         lines.extend(wrapped(&head, columns));
-        let revision = entry.revision.as_ref().map(Revision::as_str);
-        let revision = revision.unwrap_or("-");
+        let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
         lines.extend(indented(&format!("revision {revision}"), 3, columns));
         lines.extend(indented(&format!("commit {}", entry.commit), 3, columns));
         for (name, digest) in &entry.images {

@@ -1,13 +1,15 @@
-//! `repin init`: write a first configuration from the existing pins.
+//! `repin init`: writes a first configuration from the existing pins.
 //!
-//! Scans, chooses a set, asks at a terminal, verifies its own text with the real scanner, and writes
-//! it; an existing file is never overwritten without `--force`, and counted again with `--update`.
+//! The set is chosen from the pinned repositories, with a prompt on a terminal if the choice is uncertain. The
+//! scanner checks the text before it is written. An existing file is replaced only with `--force`;
+//! `--update` changes only its counts.
 
-mod ask;
 mod draft;
+mod question;
 mod signers;
-mod split;
 mod update;
+
+use std::path::Path;
 
 use draft::Draft;
 
@@ -17,7 +19,7 @@ use crate::{
         context::Context,
         exit::Exit,
         format::Format,
-        write::{self, Target},
+        write_file::{self, TargetFile},
     },
     code::Code,
     error::{Error, Errors},
@@ -29,97 +31,85 @@ use crate::{
     },
     report::{
         json::InitDocument,
-        table::{Align, aligned},
+        layout::{Align, aligned},
     },
     untrusted::{plain, shell},
 };
 
-/// Facts from git about the repository around the root; each may be missing.
+/// The git remote; each value may be unknown.
 #[derive(Default)]
-struct Surroundings {
+struct GitRemote {
     hosted: Option<HostedRepository>,
+    /// The default branch.
     base: Option<String>,
 }
 
-/// The set, and the images left out.
+/// The set, and the other pinned repositories.
 struct Chosen<'s> {
     members: Vec<&'s PinnedRepository>,
     others: Vec<(&'s PinnedRepository, Reason)>,
-    /// Remarks for a person to review, because no question was asked.
+    /// A remark for the user to review, if the choice was uncertain.
     remark: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, Errors> {
-    let print_only = args.dry_run == Some(true) || cx.dry_run_forced()?;
+    let print_only = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     if args.update {
         return update::run(print_only, cx);
     }
-    let target = Target::new(&cx.new_config(), cx.services.environment.directory())?;
+    let target = TargetFile::new(&cx.new_config(), cx.services.environment.directory())?;
     if !(print_only || args.force) {
         target.refuse_existing()?;
     }
-    let tree = git::work_tree_at(target.root());
-    let discovery = discover(&tree, survey(target.root()), target.name());
-    let surroundings = Surroundings::of(target.root());
-    let owner = surroundings
-        .hosted
-        .as_ref()
-        .map(|hosted| hosted.owner.as_str());
+    let root = target.directory();
+    let tree = git::work_tree_at(root);
+    let discovery = discover(&tree, survey(root), Some(target.name()));
+    let remote = GitRemote::read(root);
+    let owner = remote.hosted.as_ref().map(|hosted| hosted.owner.as_str());
     let guess = groups::guess(&discovery.repositories, owner);
     let chosen = choose(&discovery, &guess, cx)?;
     cx.services.shorten_waits();
     let services = &cx.services;
-    let mut draft = Draft::new(
-        &tree,
-        &discovery,
-        &chosen,
-        &surroundings,
-        target.name(),
-        services,
-    )?;
-    draft.warnings.extend(target.hidden());
+    let mut draft = Draft::new(&tree, &discovery, &chosen, &remote, target.name(), services)?;
+    draft.warnings.extend(target.shadowing_warning());
     if !print_only {
-        let written = format!("{} was written", plain(target.shown()));
+        let name = plain(target.display_name());
         let step = cx
             .services
             .interruption
-            .step(format!("{} may have been written", plain(target.shown())));
-        write::put(&target, &draft.text, args.force)?;
-        step.done(written);
+            .step(format!("{name} may have been written"));
+        write_file::write(&target, &draft.text, args.force)?;
+        step.done(format!("{name} was written"));
     }
     report(draft, &target, !print_only, cx);
     Ok(Exit::Done)
 }
 
-impl Surroundings {
-    /// Queries git; every failure leaves the fact unknown.
-    fn of(root: &std::path::Path) -> Self {
+impl GitRemote {
+    fn read(root: &Path) -> Self {
         let Ok(git) = Git::open(root) else {
             return Self::default();
         };
-        let hosted = git
-            .origin()
-            .ok()
-            .flatten()
-            .and_then(|url| HostedRepository::parse(&url));
-        let base = git
-            .known_default()
-            .ok()
-            .flatten()
-            .and_then(|branch| branch.name.strip_prefix("origin/").map(str::to_owned));
-        Self { hosted, base }
+        let mut remote = Self::default();
+        if let Ok(Some(url)) = git.origin() {
+            remote.hosted = HostedRepository::parse(&url);
+        }
+        if let Ok(Some(branch)) = git.known_default() {
+            remote.base = branch.name.strip_prefix("origin/").map(str::to_owned);
+        }
+        remote
     }
 }
 
 fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<Chosen<'s>, Errors> {
     if guess.groups.is_empty() {
-        return Err(nothing(discovery));
+        return Err(no_pins(discovery));
     }
     let mut remark = None;
-    let taken = if guess.sure {
+    let selected = if guess.sure {
         vec![0]
     } else if cx.services.environment.can_prompt() && cx.output.format == Format::Human {
-        ask::which(&guess.groups, &discovery.repositories, &cx.output)?
+        question::ask(&guess.groups, &discovery.repositories, &cx.output)?
     } else {
         let first = &guess.groups[0].owner;
         let others: Vec<_> = guess.groups[1..]
@@ -138,25 +128,22 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
         });
         vec![0]
     };
-    let seen = |at: &usize| &discovery.repositories[*at];
-    let mut members: Vec<_> = taken
-        .iter()
-        .flat_map(|&group| &guess.groups[group].members)
-        .map(seen)
-        .collect();
-    members.sort_by_cached_key(|seen| seen.repository.canonical());
-    let rest = guess
-        .groups
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !taken.contains(at));
-    let foreign = rest
-        .flat_map(|(_, group)| &group.members)
-        .map(|at| (seen(at), Reason::OtherOwner));
-    let mut others: Vec<_> = foreign
-        .chain(guess.apart.iter().map(|(at, reason)| (seen(at), *reason)))
-        .collect();
-    others.sort_by_cached_key(|(seen, _)| seen.repository.canonical());
+    let (mut members, mut others) = (Vec::new(), Vec::new());
+    for (index, group) in guess.groups.iter().enumerate() {
+        for member in &group.members {
+            let pinned = &discovery.repositories[*member];
+            if selected.contains(&index) {
+                members.push(pinned);
+            } else {
+                others.push((pinned, Reason::OtherOwner));
+            }
+        }
+    }
+    for (index, reason) in &guess.apart {
+        others.push((&discovery.repositories[*index], *reason));
+    }
+    members.sort_by_cached_key(|pinned| pinned.repository.canonical());
+    others.sort_by_cached_key(|(pinned, _)| pinned.repository.canonical());
     Ok(Chosen {
         members,
         others,
@@ -164,8 +151,8 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
     })
 }
 
-/// The error of a repository without pins.
-fn nothing(discovery: &Discovery) -> Errors {
+/// The error if no image is pinned.
+fn no_pins(discovery: &Discovery) -> Errors {
     if let Some(error) = discovery.unread.first() {
         return Errors::io(error.to_string());
     }
@@ -178,9 +165,9 @@ fn nothing(discovery: &Discovery) -> Errors {
     Errors::from(Error::input(Code::INIT, message).help(hint))
 }
 
-/// What to do with a written file. The commit names the pinned set, so that the first promote can be
-/// rolled back.
-fn next(path: &str, revision: Option<&str>) -> String {
+/// The next step for the user. The commit message contains the revision of the pinned set, so that the first
+/// promotion can be rolled back.
+fn next_step(path: &str, revision: Option<&str>) -> String {
     let quoted = shell(path);
     let (revision, remark) = match revision {
         Some(revision) => (plain(revision), ""),
@@ -190,17 +177,17 @@ fn next(path: &str, revision: Option<&str>) -> String {
         ),
     };
     format!(
-        "next: review the file and run `repin check`, then commit it with the set that is pinned now, so that the first\n\
-         promote can be rolled back:\n\n    git add -- {quoted}\n    \
+        "next: review the file and run `repin check`, then commit it with the currently pinned set, so that the first\n\
+         promotion can be rolled back:\n\n    git add -- {quoted}\n    \
          git commit -m 'adopt repin' -m 'Repin-Set: {revision}' -- {quoted}\n{remark}"
     )
 }
 
-fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
-    let path = target.shown().to_owned();
+fn report(draft: Draft, target: &TargetFile, written: bool, cx: &mut Context) {
+    let path = target.display_name().to_owned();
     for warning in &draft.warnings {
         cx.output
-            .error_text(&format!("warning: {}\n", plain(warning)));
+            .write_stderr(&format!("warning: {}\n", plain(warning)));
     }
     if cx.output.format == Format::Json {
         let Draft {
@@ -211,9 +198,8 @@ fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
             warnings,
             ..
         } = draft;
-        let schema = "repin.init/1";
-        cx.output.json(&InitDocument {
-            schema,
+        cx.output.print_json(&InitDocument {
+            schema: "repin.init/1",
             path,
             written,
             images,
@@ -232,18 +218,18 @@ fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
         return;
     }
     let mut rows = vec![["IMAGE", "REPOSITORY", "PINS"].map(str::to_owned).to_vec()];
-    rows.extend(draft.images.iter().map(|row| {
-        vec![
-            row.name.clone(),
-            row.repository.clone(),
-            row.pins.to_string(),
-        ]
-    }));
+    for image in &draft.images {
+        rows.push(vec![
+            image.name.clone(),
+            image.repository.clone(),
+            image.pins.to_string(),
+        ]);
+    }
     let table = aligned(&[Align::Left, Align::Left, Align::Right], &rows);
     cx.output.print(format!(
         "wrote {}: {}\n\n{table}",
         plain(&path),
         draft.summary()
     ));
-    cx.output.note(&next(&path, draft.revision.as_deref()));
+    cx.output.note(&next_step(&path, draft.revision.as_deref()));
 }

@@ -1,4 +1,4 @@
-//! One file a command: gather, decide, act, report.
+//! One file for each command: gather, decide, act, report.
 
 pub(super) mod branch;
 pub(super) mod check;

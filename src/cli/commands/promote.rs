@@ -1,4 +1,4 @@
-//! `repin promote`: move every pin of the set to one verified revision.
+//! `repin promote`: moves every pin of the set to one verified revision.
 
 use crate::{
     checks::Overrides,

@@ -1,23 +1,21 @@
-//! `repin prune`: delete pending versions of the images, and nothing else.
+//! `repin prune`: deletes old pending versions of the images.
 //!
-//! Gathers the protected digests from git and the remote, lists and judges each image, and deletes
-//! only if the verdict on every image allows it. The decisions are made in `prune`.
+//! The protected digests come from git and the remote. Versions are deleted only if the verdict on every image
+//! allows it; the module `prune` decides.
 
 mod restore;
-
-use std::time::Duration;
 
 use crate::{
     cli::{
         args::{self, PruneAction},
         context::Context,
         exit::Exit,
-        format::Format,
-        github::StepFiles,
+        format::{Format, Volume},
         output::Output,
+        step_files::StepFiles,
     },
     code::Code,
-    config::{self, Config, Prune, duration, number},
+    config::{Config, Image, Prune, duration, number},
     error::{Class, Error, Errors, usage},
     git::Git,
     prune::{
@@ -25,7 +23,7 @@ use crate::{
         apply::{self, DeletionEvent},
         backends::Backend,
     },
-    report::prune::{Image, PruneDocument, deletion, summary, text, warnings},
+    report::prune::{ImageOutcome, PruneDocument, deletion, summary, text, warnings},
     untrusted::{
         plain,
         workflow::{Commands, Level},
@@ -36,34 +34,34 @@ use crate::{
     },
 };
 
-/// An image of the run, with its backend.
+/// The deletion of one image's versions.
 struct Job {
     backend: Backend,
     guards: Guards,
-    /// The listing that was judged, and the plan that it allows.
+    /// The listing, and the plan that it allows.
     planned: Option<(Listing, Plan)>,
-    image: Image,
+    outcome: ImageOutcome,
 }
 
 /// Another repository that pins images.
 struct Other {
-    at: ExternalRepository,
-    /// The directory is removed with this value.
+    repository: ExternalRepository,
+    /// The directory is removed when this value is dropped.
     _directory: tempfile::TempDir,
 }
 
-/// The values that all images share.
+/// The values that the images share.
 struct Run<'a> {
     config: &'a Config,
-    /// The indices of the images of the run in the configuration.
-    chosen: &'a [usize],
+    /// The indices of the images in the configuration.
+    images: &'a [usize],
     others: &'a [Other],
     rules: &'a Rules<'a>,
-    armed: bool,
+    apply: bool,
 }
 
-/// How often branches that keep moving are read again.
-const ROUNDS: usize = 3;
+/// The number of attempts if branches move during the run.
+const ATTEMPTS: usize = 3;
 
 pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Errors> {
     if let Some(PruneAction::Restore(restore)) = &args.action {
@@ -74,73 +72,72 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
             ))),
         };
     }
-    let armed = cx.armed(args.apply, args.dry_run)?;
+    let apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
     pin_rules::check_globs_of_work_tree(&config)?;
-    let rules = rules(args, block(&config)?)?;
-    let chosen = chosen(&args.image, &config)?;
+    let rules = rules(args, prune_block(&config)?)?;
+    let selected = selected(&args.image, &config)?;
     let mut step = if cx.output.format == Format::Github {
         Some(StepFiles::open(&cx.services.environment)?)
     } else {
         None
     };
-    let reached = match jobs(&config, &chosen, cx)? {
+    let access = match jobs(&config, &selected, cx)? {
         Access::Granted(jobs) => match others(&config, cx)? {
             Access::Granted(others) => Access::Granted((jobs, others)),
             Access::NoToken(reason) => Access::NoToken(reason),
         },
         Access::NoToken(reason) => Access::NoToken(reason),
     };
-    let (mut jobs, others) = match reached {
-        Access::Granted(reached) => reached,
+    let (mut jobs, others) = match access {
+        Access::Granted(granted) => granted,
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
             let skipped = Error::new(Class::Denied, Code::SKIP, format!("skipped: {reason}"));
-            let skip = |at: &usize| Image {
-                refusal: Some(skipped.clone()),
-                ..blank(&config.images[*at])
-            };
-            let images: Vec<_> = chosen.iter().map(skip).collect();
-            report(&images, false, &mut step, cx)?;
+            let mut outcomes = Vec::new();
+            for image in selected {
+                outcomes.push(ImageOutcome {
+                    refusal: Some(skipped.clone()),
+                    ..new_outcome(&config.images[image])
+                });
+            }
+            report(&outcomes, false, &mut step, cx)?;
             return Ok(Exit::Done);
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
     let run = Run {
         config: &config,
-        chosen: &chosen,
+        images: &selected,
         others: &others,
         rules: &rules,
-        armed,
+        apply,
     };
-    let applied = run.carry_out(&mut jobs, cx)?;
-    let images: Vec<_> = jobs.into_iter().map(|job| job.image).collect();
-    report(&images, applied, &mut step, cx)?;
-    Ok(images
+    let applied = run.execute(&mut jobs, cx)?;
+    let outcomes: Vec<_> = jobs.into_iter().map(|job| job.outcome).collect();
+    report(&outcomes, applied, &mut step, cx)?;
+    let refusals = outcomes
         .iter()
-        .filter_map(|image| image.refusal.as_ref())
-        .map(exit)
+        .filter_map(|outcome| outcome.refusal.as_ref());
+    Ok(refusals
+        .map(|refusal| Exit::Failed(refusal.class))
         .fold(Exit::Done, Exit::worse))
 }
 
-fn block(config: &Config) -> Result<&Prune, Errors> {
+fn prune_block(config: &Config) -> Result<&Prune, Errors> {
     config.prune.as_ref().ok_or_else(|| {
-        let problem = Error::input(
-            Code::CONFIG,
-            "the configuration has no `prune` block, so nothing may be deleted",
-        );
-        Errors::from(problem.help(
-            "add `prune: {}` for the defaults: tags that start with pending-, older than 14 days",
-        ))
+        let message = "the configuration has no `prune` block, so nothing may be deleted";
+        let help =
+            "add `prune: {}` for the defaults: tags that start with pending-, older than 14 days";
+        Error::input(Code::CONFIG, message).help(help).into()
     })
 }
 
 fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Errors> {
-    let older_than: Duration = match &args.older_than {
-        Some(text) => {
-            duration::parse(text).map_err(|error| usage(format!("--older-than: {error}")))?
-        }
-        None => prune.older_than,
-    };
+    let mut older_than = prune.older_than;
+    if let Some(text) = &args.older_than {
+        older_than =
+            duration::parse(text).map_err(|error| usage(format!("--older-than: {error}")))?;
+    }
     Ok(Rules {
         prune,
         older_than,
@@ -148,36 +145,37 @@ fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Errors> 
     })
 }
 
-/// The indices of the named images, or of all.
-fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
+/// The indices of the given images, or of all images.
+fn selected(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
     for name in names {
         check_image_name(config, name, "--image: ")?;
     }
-    let all = config.images.iter().enumerate();
-    Ok(all
-        .filter(|(_, image)| names.is_empty() || names.contains(&image.name))
-        .map(|(at, _)| at)
-        .collect())
+    let mut selected = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        if names.is_empty() || names.contains(&image.name) {
+            selected.push(index);
+        }
+    }
+    Ok(selected)
 }
 
-/// The images with their backends.
-fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Access<Vec<Job>>, Errors> {
+fn jobs(config: &Config, selected: &[usize], cx: &Context) -> Result<Access<Vec<Job>>, Errors> {
     let mut jobs = Vec::new();
-    for at in chosen {
-        let image = &config.images[*at];
+    for index in selected {
+        let image = &config.images[*index];
         let backend = match prune_backend(config, image, &cx.services)? {
             Access::Granted(backend) => backend,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
-        let image = Image {
+        let outcome = ImageOutcome {
             restores: backend.restores(),
-            ..blank(image)
+            ..new_outcome(image)
         };
         jobs.push(Job {
             backend,
             guards: Guards::default(),
             planned: None,
-            image,
+            outcome,
         });
     }
     Ok(Access::Granted(jobs))
@@ -198,13 +196,13 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let directory = temporary_directory(&cx.services)?;
-        let at = ExternalRepository {
+        let repository = ExternalRepository {
             entry: entry.clone(),
             remote,
             scratch: directory.path().to_owned(),
         };
         others.push(Other {
-            at,
+            repository,
             _directory: directory,
         });
     }
@@ -212,34 +210,40 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
 }
 
 /// The source of each image; two names may share one repository.
-fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Errors> {
+fn sources(config: &Config, cx: &Context) -> Result<Vec<String>, Errors> {
     let sources = cx.services.sources(config)?;
-    let place = |image: &config::Image| match sources.source(&image.repository) {
-        Ok(source) => source.to_string(),
-        Err(_) => image.repository.canonical(),
-    };
-    Ok(config.images.iter().map(place).collect())
+    let mut names = Vec::new();
+    for image in &config.images {
+        names.push(match sources.source(&image.repository) {
+            Ok(source) => source.to_string(),
+            Err(_) => image.repository.canonical(),
+        });
+    }
+    Ok(names)
 }
 
-fn blank(image: &config::Image) -> Image {
-    Image::new(&image.name, image.repository.to_string())
+fn new_outcome(image: &Image) -> ImageOutcome {
+    ImageOutcome::new(&image.name, image.repository.to_string())
 }
 
 impl Run<'_> {
-    /// Judges every image, and deletes if `--apply` was given and none was refused; returns whether
-    /// it did.
-    fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Errors> {
-        let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
-        let places = places(self.config, cx)?;
+    /// Checks every image; with `--apply`, deletes if no image is refused. Returns whether it deleted, or had
+    /// nothing to delete.
+    fn execute(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Errors> {
+        let mut others = Vec::new();
+        for other in self.others {
+            others.push(other.repository.clone());
+        }
+        let sources = sources(self.config, cx)?;
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let stated = ci::default_branch(&cx.services.environment, git.as_ref());
+        let branch = ci::default_branch(&cx.services.environment, git.as_ref());
         let progress = cx.services.console.progress("reading branches and tags");
-        let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);
+        let gathered = prune::gather(self.config, branch.as_deref(), &sources, &others);
         drop(progress);
         let mut watch = match gathered {
             Ok((guards, watch)) => {
-                for (at, job) in self.chosen.iter().zip(jobs.iter_mut()) {
-                    job.guards = guards[*at].clone();
+                for (image, job) in self.images.iter().zip(jobs.iter_mut()) {
+                    job.guards = guards[*image].clone();
                 }
                 watch
             }
@@ -248,21 +252,21 @@ impl Run<'_> {
                 return Ok(false);
             }
         };
-        for _ in 0..ROUNDS {
-            self.judge(jobs, cx)?;
-            if !self.armed || jobs.iter().any(|job| job.image.refusal.is_some()) {
+        for _ in 0..ATTEMPTS {
+            self.plan(jobs, cx)?;
+            if !self.apply || jobs.iter().any(|job| job.outcome.refusal.is_some()) {
                 return Ok(false);
             }
             if jobs.iter().all(|job| !job.has_work()) {
                 return Ok(true);
             }
-            // Everything that may stop it is asked before the first deletion.
+            // All permissions are checked before the first deletion.
             for job in jobs.iter_mut().filter(|job| job.has_work()) {
                 if let Err(refusal) = cx
                     .services
                     .wait(job.backend.deletes(), "checking permissions")?
                 {
-                    job.image.refusal = Some(refusal);
+                    job.outcome.refusal = Some(refusal);
                     return Ok(false);
                 }
             }
@@ -283,30 +287,29 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn judge(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Errors> {
+    fn plan(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Errors> {
         let progress = Progress::default();
         for job in jobs {
-            let work = job.judge(self.rules, &progress);
+            let work = job.plan(self.rules, &progress);
             cx.services.wait_with(work, || progress.describe())?;
         }
         Ok(())
     }
 }
 
-/// What a signal reports once the first deletion was requested.
-const DELETING: &str = "versions were deleted: those that the lines above name, and at most one more; \
+/// The report of a signal after the first deletion was requested.
+const DELETING: &str = "versions were deleted: those in the lines above, and at most one more; \
                         run the command again to continue";
 
-/// Deletes what the verdict on every image allows, until an error stops it; returns whether a
-/// deletion was requested, or none was necessary.
+/// Executes the plans until an error occurs. Returns whether a deletion was requested, or none was necessary.
 fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
-    let mut begun = false;
-    // What was read before takes nothing of the deletions' time.
+    let mut has_started = false;
+    // The deadline of the deletions starts now, not at the start of the run.
     cx.services.forge_deadline.restart();
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
-        begun |= job.apply(rules, cx)?;
-        if job.image.refusal.is_some() {
-            return Ok(begun);
+        has_started |= job.apply(rules, cx)?;
+        if job.outcome.refusal.is_some() {
+            return Ok(has_started);
         }
     }
     Ok(true)
@@ -314,26 +317,26 @@ fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Err
 
 fn refuse_all(jobs: &mut [Job], refusal: &Error) {
     for job in jobs {
-        job.image.refusal = Some(refusal.clone());
+        job.outcome.refusal = Some(refusal.clone());
     }
 }
 
 impl Job {
-    async fn judge(&mut self, rules: &Rules<'_>, progress: &Progress) {
+    async fn plan(&mut self, rules: &Rules<'_>, progress: &Progress) {
         let listing = match self.backend.list(&self.guards, rules, progress).await {
             Ok(listing) => listing,
             Err(refusal) => {
-                self.image.refusal = Some(refusal);
+                self.outcome.refusal = Some(refusal);
                 return;
             }
         };
-        let judged = prune::judge(&listing, &self.guards, rules);
+        let verdict = prune::judge(&listing, &self.guards, rules);
         self.planned = None;
-        match judged.approve(&listing) {
+        match verdict.approve(&listing) {
             Ok(plan) => self.planned = Some((listing, plan)),
-            Err(refusal) => self.image.refusal = Some(refusal),
+            Err(refusal) => self.outcome.refusal = Some(refusal),
         }
-        self.image.judged = Some(judged);
+        self.outcome.verdict = Some(verdict);
     }
 
     fn has_work(&self) -> bool {
@@ -342,12 +345,12 @@ impl Job {
             .is_some_and(|(_, plan)| !plan.order().is_empty())
     }
 
-    /// Carries out the plan; returns whether a deletion was requested.
+    /// Executes the plan; returns whether a deletion was requested.
     fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
         let Some((listing, plan)) = &self.planned else {
             return Ok(false);
         };
-        let (progress, output, image) = (Progress::default(), &cx.output, &self.image);
+        let (progress, output, outcome) = (Progress::default(), &cx.output, &self.outcome);
         let run = apply::Run {
             plan,
             listing,
@@ -356,60 +359,45 @@ impl Job {
             progress: &progress,
         };
         let interruption = &cx.services.interruption;
-        let mut tell = |step: DeletionEvent<'_>| {
-            if let DeletionEvent::Next(_) = &step {
+        let mut on_event = |event: DeletionEvent<'_>| {
+            if let DeletionEvent::Next(_) = &event {
                 interruption.changes(DELETING);
             }
-            log(&step, image, &progress, output);
+            log(&event, outcome, &progress, output);
         };
-        let work = apply::run(run, &self.backend, &mut tell);
+        let work = apply::run(run, &self.backend, &mut on_event);
         let applied = cx.services.wait_with(work, || progress.describe())?;
-        let lost = applied.lost(&self.image.name, self.image.restores);
-        let begun = applied.has_started;
-        self.image.refusal = lost.or_else(|| applied.error.clone());
-        self.image.applied = Some(applied);
-        Ok(begun)
+        let lost = applied.lost(&self.outcome.name, self.outcome.restores);
+        let has_started = applied.has_started;
+        self.outcome.refusal = lost.or_else(|| applied.error.clone());
+        self.outcome.applied = Some(applied);
+        Ok(has_started)
     }
 }
 
-/// Reports each deletion as it happens, even with `--quiet`, because a deletion that is not recorded
-/// could not be undone.
-fn log(step: &DeletionEvent<'_>, image: &Image, progress: &Progress, output: &Output) {
-    match step {
-        DeletionEvent::Next(_) => progress.step(),
-        DeletionEvent::Deleted(candidate) => {
-            output.error_text(&format!("deleted {}\n", plain(&deletion(image, candidate))));
-        }
-        DeletionEvent::Unverified(candidate) => {
-            output.error_text(&format!(
-                "deletion not verified: {}\n",
-                plain(&deletion(image, candidate))
-            ));
-        }
-        // By someone else, or by a deletion of repin's whose answer was lost: then this line is
-        // what undoes it.
-        DeletionEvent::Skipped(candidate) => {
-            output.error_text(&format!(
-                "already deleted: {}\n",
-                plain(&deletion(image, candidate))
-            ));
-        }
-    }
-}
-
-fn exit(refusal: &Error) -> Exit {
-    Exit::Because(refusal.class)
+/// Reports each deletion immediately, even with `--quiet`, because the line contains the information that
+/// undoes it.
+fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, progress: &Progress, output: &Output) {
+    let (label, candidate) = match event {
+        DeletionEvent::Next(_) => return progress.step(),
+        DeletionEvent::Deleted(candidate) => ("deleted", candidate),
+        DeletionEvent::Unverified(candidate) => ("deletion not verified:", candidate),
+        // Another process deleted the version, or repin did and the response was lost.
+        DeletionEvent::Skipped(candidate) => ("already deleted:", candidate),
+    };
+    let deletion = plain(&deletion(outcome, candidate));
+    output.write_stderr(&format!("{label} {deletion}\n"));
 }
 
 fn report(
-    images: &[Image],
+    images: &[ImageOutcome],
     applied: bool,
     step: &mut Option<StepFiles>,
     cx: &mut Context,
 ) -> Result<(), Errors> {
     let deleted: usize = images
         .iter()
-        .filter_map(|i| i.applied.as_ref())
+        .filter_map(|image| image.applied.as_ref())
         .map(|applied| applied.deleted.len())
         .sum();
     if let Some(step) = step {
@@ -421,15 +409,12 @@ fn report(
     }
     let output = &mut cx.output;
     if output.format == Format::Json {
-        output.json(&PruneDocument::new(images, applied));
+        output.print_json(&PruneDocument::new(images, applied));
         return Ok(());
     }
     let mut refusals = Vec::new();
     for image in images {
-        output.print(text(
-            image,
-            output.volume >= crate::cli::format::Volume::Verbose,
-        ));
+        output.print(text(image, output.volume >= Volume::Verbose));
         for warning in warnings(image) {
             if output.format == Format::Github {
                 let title = format!("{} ({})", warning.code, image.name);
@@ -438,7 +423,7 @@ fn report(
                 output.annotate(&commands);
             }
             let text = format!("warning: {}: {}\n", image.name, plain(&warning.detail));
-            output.error_text(&text);
+            output.write_stderr(&text);
         }
         let Some(refusal) = &image.refusal else {
             continue;
@@ -447,7 +432,7 @@ fn report(
             output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }
-        // The message stays as it is, so that a cause that several images share is reported once.
+        // Only the subject contains the name, so that a cause that several images share is reported once.
         refusals.push(Error {
             subject: Some(match &refusal.subject {
                 Some(subject) => format!("{}: {subject}", image.name),
@@ -457,21 +442,20 @@ fn report(
         });
     }
     if !refusals.is_empty() {
-        output.fault(&Errors::from(refusals));
-        output.refer();
+        output.report_errors(&Errors::from(refusals));
+        output.print_explain_hint();
     }
-    output.note(&closing_line(images, applied, deleted));
+    output.note(&conclusion(images, applied, deleted));
     Ok(())
 }
 
-fn closing_line(images: &[Image], applied: bool, deleted: usize) -> String {
+fn conclusion(images: &[ImageOutcome], applied: bool, deleted: usize) -> String {
     let candidates: usize = images
         .iter()
-        .filter_map(|i| i.judged.as_ref())
-        .map(|judged| judged.candidates.len())
+        .filter_map(|image| image.verdict.as_ref())
+        .map(|verdict| verdict.candidates.len())
         .sum();
     let refused = images.iter().any(|image| image.refusal.is_some());
-    let takes = "deleting a digest deletes all of its tags";
     match (applied, refused) {
         (true, false) => format!("deleted: {}", number(deleted, "version")),
         (true, true) => format!(
@@ -481,7 +465,10 @@ fn closing_line(images: &[Image], applied: bool, deleted: usize) -> String {
         (false, false) if candidates == 0 => "nothing to delete".to_owned(),
         (false, false) => {
             let candidates = number(candidates, "version");
-            format!("dry run: nothing was deleted; --apply would delete {candidates} ({takes})")
+            format!(
+                "dry run: nothing was deleted; --apply would delete {candidates} (deleting a digest deletes all of its \
+                 tags)"
+            )
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `repin recover`: finish or undo an interrupted `--apply`.
+//! `repin recover`: finishes or undoes an interrupted `--apply`.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ struct Document {
 }
 
 pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit, Errors> {
-    let dry_run = args.dry_run == Some(true) || cx.dry_run_forced()?;
+    let dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     let config = cx.load()?;
     let interruption = Arc::clone(&cx.services.interruption);
     let step = (!dry_run).then(|| interruption.step("run `repin recover` again"));
@@ -47,47 +47,46 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     };
     report(&recovery, dry_run, cx);
     Ok(if recovery.state == RecoveryState::Conflict {
-        Exit::Because(Class::Conflict)
+        Exit::Failed(Class::Conflict)
     } else {
         Exit::Done
     })
 }
 
 fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
-    let conflict = recovery.state == RecoveryState::Conflict;
-    let files: Vec<_> = if conflict {
-        strangers(recovery)
+    let is_conflict = recovery.state == RecoveryState::Conflict;
+    let files: Vec<_> = if is_conflict {
+        foreign_paths(recovery)
     } else {
-        recovery.files.iter().map(|f| f.path.to_string()).collect()
+        let files = recovery.files.iter();
+        files.map(|file| file.path.to_string()).collect()
     };
-    match cx.output.format {
-        Format::Json => {
-            cx.output.json(&Document {
-                schema: "repin.recover/1",
-                state: recovery.state.as_str(),
-                files,
-            });
+    if cx.output.format == Format::Json {
+        cx.output.print_json(&Document {
+            schema: "repin.recover/1",
+            state: recovery.state.as_str(),
+            files,
+        });
+        return;
+    }
+    if is_conflict {
+        let error = Error::Unresolved(recovery.clone());
+        let message = error.to_string();
+        if cx.output.format == Format::Github {
+            cx.output
+                .annotate(&Commands::error("conflict", &message, None));
         }
-        Format::Human | Format::Github | Format::Sarif => {
-            if conflict {
-                let error = Error::Unresolved(recovery.clone());
-                if cx.output.format == Format::Github {
-                    cx.output
-                        .annotate(&Commands::error("conflict", &error.to_string(), None));
-                }
-                let text = plain(&error.to_string());
-                cx.output.error_text(&format!(
-                    "error[conflict]: {text}\n  = help: {}\n",
-                    error.hint()
-                ));
-            } else {
-                cx.output
-                    .print(format!("{}\n", describe(recovery.state, dry_run)));
-            }
-            for file in &files {
-                cx.output.print(format!("  {}\n", plain(file)));
-            }
-        }
+        cx.output.write_stderr(&format!(
+            "error[conflict]: {}\n  = help: {}\n",
+            plain(&message),
+            error.hint()
+        ));
+    } else {
+        cx.output
+            .print(format!("{}\n", describe(recovery.state, dry_run)));
+    }
+    for file in &files {
+        cx.output.print(format!("  {}\n", plain(file)));
     }
 }
 
@@ -110,23 +109,23 @@ fn describe(state: RecoveryState, dry_run: bool) -> &'static str {
             "the journal was deleted; these files were left unchanged:"
         }
         (RecoveryState::Conflict, _) => {
-            "an interrupted run needs a decision; these files hold foreign content:"
+            "an interrupted run needs a decision; these files contain foreign content:"
         }
     }
 }
 
-/// The files and copies that hold foreign content.
-fn strangers(recovery: &Recovery) -> Vec<String> {
-    let mut names = Vec::new();
+/// The paths of files and copies with foreign content.
+fn foreign_paths(recovery: &Recovery) -> Vec<String> {
+    let mut paths = Vec::new();
     for file in &recovery.files {
         if file.content == Content::Other {
-            names.push(file.path.to_string());
+            paths.push(file.path.to_string());
         }
-        let others = file
-            .copies
-            .iter()
-            .filter(|copy| copy.content == Content::Other);
-        names.extend(others.map(|copy| copy.path.to_string()));
+        for copy in &file.copies {
+            if copy.content == Content::Other {
+                paths.push(copy.path.to_string());
+            }
+        }
     }
-    names
+    paths
 }

@@ -1,10 +1,9 @@
-//! `repin resolve`: resolve each image's tag, platform by platform; judges nothing.
+//! `repin resolve`: resolves each image's tag, and lists its platforms and labels; checks nothing.
 
 use std::fmt::Write as _;
 
 use crate::{
-    checks::ResolvedPlatform,
-    checks::{Resolution, Target},
+    checks::{Resolution, ResolvedPlatform, Target},
     cli::{context::Context, exit::Exit, format::Format},
     code::Code,
     config::{Config, Image},
@@ -18,13 +17,12 @@ use crate::{
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
     let (revision, tag) = workflow::revision(&config, revision)?;
-    let target = |_| Target {
+    let targets = config.images.iter().map(|_| Target {
         tag: tag.clone(),
         expected: None,
         pinned: Vec::new(),
-    };
-    let targets = config.images.iter().map(target).collect();
-    let resolutions = workflow::resolve_tags(&config, targets, &cx.services)?;
+    });
+    let resolutions = workflow::resolve_tags(&config, targets.collect(), &cx.services)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument {
         schema: "repin.resolve/1",
@@ -32,49 +30,45 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
         images,
     };
     match cx.output.format {
-        Format::Json => cx.output.json(&document),
+        Format::Json => cx.output.print_json(&document),
         Format::Human | Format::Github | Format::Sarif => cx.output.print(blocks(&document)),
     }
     Ok(Exit::Done)
 }
 
-/// Every image as a row, or every error.
+/// A row for every image, or every error.
 fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Errors> {
-    let (mut rows, mut fault) = (Vec::new(), None::<Errors>);
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for (image, resolution) in config.images.iter().zip(resolutions) {
         let tag = &resolution.target.tag;
-        let trouble = match &resolution.found {
-            Ok(Some(facts)) => {
-                rows.push(row(config, image, tag.as_str(), facts));
-                continue;
-            }
+        match &resolution.found {
+            Ok(Some(facts)) => rows.push(row(config, image, tag.as_str(), facts)),
             Ok(None) => {
                 let repository = &image.repository;
                 let absence = repository.absence(format!("{repository}:{tag}"));
                 let message = format!("{}: {}", image.name, absence.detail);
                 let error = Error::failed(Code::TAG_MISSING, message);
-                Errors::from(match absence.help {
+                errors.push(match absence.help {
                     Some(help) => error.help(help),
                     None => error,
-                })
+                });
             }
-            Err(error) => Errors::from(error),
-        };
-        fault = Some(match fault {
-            None => trouble,
-            Some(mut all) => {
-                all.extend(trouble);
-                all
-            }
-        });
+            Err(error) => errors.push(error.clone()),
+        }
     }
-    fault.map_or(Ok(rows), Err)
+    if errors.is_empty() {
+        Ok(rows)
+    } else {
+        Err(errors.into())
+    }
 }
 
 fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> ResolvedImage {
     let label = &config.revision.label;
-    let platforms = facts.platforms.iter();
-    let platforms = platforms.map(|platform| ResolvedPlatform::new(platform, label));
+    let platforms = facts
+        .platforms
+        .iter()
+        .map(|platform| ResolvedPlatform::new(platform, label));
     ResolvedImage {
         name: image.name.clone(),
         repository: image.repository.to_string(),
@@ -86,15 +80,14 @@ fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> Resolve
     }
 }
 
-/// The images, one block each: a digest has a line of its own, so that 80 columns suffice.
+/// One block for each image. Digests are on separate lines, so that they fit into 80 columns.
 fn blocks(document: &ResolveDocument) -> String {
     let mut text = String::new();
     for image in &document.images {
         let _ = writeln!(text, "{}  tag {}", plain(&image.name), plain(&image.tag));
         let _ = writeln!(text, "  {}", image.digest);
         for platform in &image.platforms {
-            let revision = platform.revision.as_deref();
-            let revision = revision.map_or_else(|| "(absent)".to_owned(), plain);
+            let revision = plain(platform.revision.as_deref().unwrap_or("(absent)"));
             let name = plain(&platform.platform);
             let _ = writeln!(
                 text,

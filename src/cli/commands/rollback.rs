@@ -1,5 +1,5 @@
-//! `repin rollback`: move every pin back to a previously promoted set. Without `--to` it lists the
-//! sets.
+//! `repin rollback`: moves every pin back to a previously promoted set. Without `--to`, it lists the sets
+//! available for rollback.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::{
     workflow::{Goal, Intent, SiteHistory},
 };
 
-/// The fewest characters of a revision that name a set, as of a commit (gitrevisions(7)).
-const SHORTEST: usize = 4;
+/// The minimum length of an abbreviated revision, as in git (gitrevisions(7)).
+const ABBREVIATION_MIN: usize = 4;
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
@@ -24,70 +24,63 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
     let Some(revision) = &args.to else {
         return without_target(intent, args, &config, cx);
     };
-    let revision = in_full(revision, &config, cx)?;
-    change::run(
-        &Goal::Rollback { revision },
-        intent,
-        &args.change,
-        &config,
-        cx,
-    )
+    let revision = expand(revision, &config, cx)?;
+    let goal = Goal::Rollback { revision };
+    change::run(&goal, intent, &args.change, &config, cx)
 }
 
-/// The revision that begins with `text`, as the list of sets shortens it; `text` itself if it is a whole
-/// revision, or if no set of history has one.
-fn in_full(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> {
-    let is_whole = config.revision.pattern.revision(text).is_ok();
-    if is_whole || text.len() < SHORTEST {
+/// Expands an abbreviated revision, as in the list of sets. Returns `text` unchanged if it is a complete
+/// revision, or if no set in history matches.
+fn expand(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> {
+    let is_complete = config.revision.pattern.revision(text).is_ok();
+    if is_complete || text.len() < ABBREVIATION_MIN {
         return Ok(text.to_owned());
     }
-    let gathered = SiteHistory::of_work_tree(config, &cx.services);
-    // Why there is no history is reported where it is needed.
-    let Ok(history) = gathered.promoted() else {
+    let site_history = SiteHistory::of_work_tree(config, &cx.services);
+    // The rollback reports a missing history.
+    let Ok(history) = site_history.promoted() else {
         return Ok(text.to_owned());
     };
-    let revisions = history
+    let revisions: BTreeSet<&str> = history
         .entries()
         .iter()
-        .filter_map(|entry| entry.revision.as_ref());
-    let revisions: BTreeSet<&str> = revisions
+        .filter_map(|entry| entry.revision.as_ref())
         .map(Revision::as_str)
         .filter(|revision| revision.starts_with(text))
         .collect();
-    let mut revisions = revisions.into_iter();
-    match (revisions.next(), revisions.next()) {
-        (None, _) => Ok(text.to_owned()),
-        (Some(revision), None) => Ok(revision.to_owned()),
-        (Some(first), Some(second)) => {
-            let message =
-                format!("`{text}` is ambiguous: the revisions of several sets begin with it");
-            let mut error =
-                Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
-            let all = [first, second].into_iter().chain(revisions);
-            error.notes = all.map(str::to_owned).collect();
-            Err(error.into())
-        }
+    if revisions.len() > 1 {
+        let message = format!("`{text}` is ambiguous: the revisions of several sets begin with it");
+        let mut error =
+            Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
+        error.notes = revisions.into_iter().map(str::to_owned).collect();
+        return Err(error.into());
     }
+    Ok(revisions
+        .first()
+        .map_or(text, |revision| revision)
+        .to_owned())
 }
 
-/// Lists the sets if no change was requested; otherwise refuses to choose one.
+/// Lists the sets if no change was requested; otherwise, reports the missing `--to`.
 fn without_target(
     intent: Intent,
     args: &args::Rollback,
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
-    let gathered = SiteHistory::of_work_tree(config, &cx.services);
-    let history = gathered.promoted().map_err(|error| Errors::from(&error))?;
-    let available = |entry: &&HistoryEntry| entry.can_roll_back;
-    let sets: Vec<&HistoryEntry> = history.entries().iter().filter(available).collect();
-    if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
+    let site_history = SiteHistory::of_work_tree(config, &cx.services);
+    let history = site_history
+        .promoted()
+        .map_err(|error| Errors::from(&error))?;
+    let entries = history.entries().iter();
+    let sets: Vec<&HistoryEntry> = entries.filter(|entry| entry.can_roll_back).collect();
+    if sets.is_empty() && site_history.git().is_some_and(Git::is_shallow) {
         return Err(shallow());
     }
     let change = &args.change;
-    let asks = change.apply || change.pr.is_some() || intent != Intent::Show;
-    if asks || change.diff_file.is_some() || change.body_file.is_some() {
-        return Err(missing(&sets));
+    let is_change = change.apply || change.pr.is_some() || intent != Intent::Show;
+    if is_change || change.diff_file.is_some() || change.body_file.is_some() {
+        return Err(missing_target(&sets));
     }
     history::list(history, None, cx);
     if cx.output.format != Format::Json {
@@ -105,10 +98,10 @@ fn shallow() -> Errors {
     Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
 
-fn missing(sets: &[&HistoryEntry]) -> Errors {
+fn missing_target(sets: &[&HistoryEntry]) -> Errors {
     let message = match sets {
         [] => "`--to` is missing, and no set is available for rollback",
-        _ => "`--to` is missing: name one of these sets by its revision",
+        _ => "`--to` is missing: specify the revision of one of these sets",
     };
     let mut error =
         Error::input(Code::USAGE, message).help("run `repin rollback` to list the sets");

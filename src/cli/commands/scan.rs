@@ -1,4 +1,4 @@
-//! `repin scan`: list every pin with its place; never fails because of what it finds.
+//! `repin scan`: lists every pin with its place. Malformed pins do not change the exit code.
 
 use crate::{
     checks,
@@ -9,9 +9,8 @@ use crate::{
     pins::{self, Found},
     report::{
         json::ScanDocument,
+        layout::{Align, aligned, indented, indented_words},
         sarif::Findings,
-        table::{Align, aligned},
-        wrap::{indented, indented_words},
     },
     untrusted::{plain, width},
     workflow::{pin_rules, warn_if_interrupted},
@@ -23,26 +22,26 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let found = pins::find(&git::work_tree(&config), &config)?;
     pin_rules::check_places(&config, &found)?;
     match cx.output.format {
-        Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),
+        Format::Json => cx.output.print_json(&ScanDocument::new(&config, &found)),
         Format::Sarif => {
             let checks = checks::counts(&config, &found);
             let findings = Findings::of_scan(&config, &found, &checks);
-            cx.output.sarif(&findings, None, Exit::Done);
+            cx.output.print_sarif(&findings, None, Exit::Done);
         }
         Format::Human | Format::Github => {
             let columns = cx.output.columns;
-            cx.output.print(listed(&rows(&config, &found), columns));
+            cx.output.print(table(&rows(&config, &found), columns));
             summary(&config, &found, &cx.output);
         }
     }
     Ok(Exit::Done)
 }
 
-/// A pin, or a text that could not be read as one.
+/// A pin, or a malformed or refused text.
 struct Row {
     place: String,
     image: String,
-    /// The digest or the reason, and remarks, each as words that are not broken.
+    /// The digest or the reason, and remarks; words are not broken.
     parts: Vec<Vec<String>>,
 }
 
@@ -81,7 +80,7 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
     for refused in &found.refused {
         let what = &refused.what;
         let place = format!("{}:{}:{}", refused.file, what.line, what.column);
-        let image = what.image.map(|at| config.images[at].name.clone());
+        let image = what.image.map(|index| config.images[index].name.clone());
         let name = &config.places[what.place].name;
         let reason = format!("refused by {name}: {}", plain(&what.why));
         rows.push(Row {
@@ -93,20 +92,21 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
     rows
 }
 
-/// The pins as a table, or as blocks if the table is wider than the terminal.
-fn listed(rows: &[Row], columns: Option<usize>) -> String {
-    let cells = rows.iter().map(|row| {
+/// A table, or blocks if the table is wider than the terminal.
+fn table(rows: &[Row], columns: Option<usize>) -> String {
+    let mut cells = Vec::new();
+    for row in rows {
         let parts: Vec<_> = row.parts.iter().map(|words| words.join(" ")).collect();
-        vec![row.place.clone(), row.image.clone(), parts.join("  ")]
-    });
-    let table = aligned(&[Align::Left; 3], &cells.collect::<Vec<_>>());
+        cells.push(vec![row.place.clone(), row.image.clone(), parts.join("  ")]);
+    }
+    let table = aligned(&[Align::Left; 3], &cells);
     match columns {
         Some(columns) if table.lines().any(|line| width(line) > columns) => blocks(rows, columns),
         _ => table,
     }
 }
 
-/// The pins as blocks for a terminal of so many columns: each digest has a line of its own.
+/// Blocks for a terminal; each digest is on a separate line.
 fn blocks(rows: &[Row], columns: usize) -> String {
     let mut lines = Vec::new();
     for row in rows {
@@ -126,19 +126,15 @@ fn blocks(rows: &[Row], columns: usize) -> String {
 }
 
 fn summary(config: &Config, found: &Found, output: &Output) {
-    let images = config.images.iter().enumerate();
-    let counts = images.map(|(at, image)| {
-        format!(
-            "{} {} of {}",
-            image.name,
-            found.pins_of(at).count(),
-            image.pins
-        )
-    });
+    let mut counts = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        let count = found.pins_of(index).count();
+        counts.push(format!("{} {count} of {}", image.name, image.pins));
+    }
     output.wrapped_note(&format!(
         "{}, pins: {}",
         number(found.files.len(), "file"),
-        counts.collect::<Vec<_>>().join(", ")
+        counts.join(", ")
     ));
     for (path, hazard) in &found.hazards {
         output.note(&format!("warning: {}: {hazard}", plain(&path.to_string())));

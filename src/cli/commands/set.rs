@@ -1,11 +1,10 @@
-//! `repin set`: verify the images of a revision once, and write the evidence to a file.
+//! `repin set`: verifies the images of a revision once, and writes the evidence to a file.
 
 use std::{fs, path::Path};
 
 use crate::{
-    checks::SetDocument,
-    checks::{Check, Status},
-    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    checks::{Check, SetDocument, Status},
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     config::{Config, number},
     error::{Error, Errors, usage},
     oci::Digest,
@@ -27,15 +26,15 @@ pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Er
     let document = match verified_set(&config, &args.revision, &cx.services)? {
         SetVerdict::Verified(document) => document,
         SetVerdict::Refused { checks, outages } => {
-            let exit = refused(&checks, outages, &config, cx);
+            let exit = report_refusal(&checks, outages, &config, cx);
             cx.output.note("the set was refused; no file was written");
             return Ok(exit);
         }
     };
     let sha256 = write(&document, &args.out, cx)?;
-    cx.output.causes(&document.checks, &config);
+    cx.output.print_causes(&document.checks, &config);
     match cx.output.format {
-        Format::Json => cx.output.json(&*document),
+        Format::Json => cx.output.print_json(&*document),
         _ => cx.output.print(format!("{sha256}\n")),
     }
     if let Some(step) = &mut step {
@@ -65,24 +64,29 @@ fn write(document: &SetDocument, out: &Path, cx: &Context) -> Result<String, Err
     Ok(Digest::of(&bytes).hex())
 }
 
-/// Reports why a set was refused.
-pub(super) fn refused(
+/// Reports the reasons for the refusal of a set.
+pub(super) fn report_refusal(
     checks: &[Check],
     outages: Vec<Error>,
     config: &Config,
     cx: &mut Context,
 ) -> Exit {
-    let failed = checks.iter().filter(|check| check.status == Status::Fail);
-    let failed: Vec<Error> = failed.map(Check::as_error).collect();
-    let all = Errors::from([failed, outages.clone()].concat());
+    let mut errors = Vec::new();
+    for check in checks {
+        if check.status == Status::Fail {
+            errors.push(check.as_error());
+        }
+    }
+    errors.extend(outages.iter().cloned());
+    let errors = Errors::from(errors);
     if cx.output.format == Format::Human {
-        cx.output.causes(checks, config);
+        cx.output.print_causes(checks, config);
         if !outages.is_empty() {
-            cx.output.fault(&Errors::from(outages));
+            cx.output.report_errors(&Errors::from(outages));
         }
     } else {
-        cx.output.fault(&all);
+        cx.output.report_errors(&errors);
     }
-    cx.output.refer();
-    Exit::from(&all)
+    cx.output.print_explain_hint();
+    Exit::from(&errors)
 }

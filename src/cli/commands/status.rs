@@ -1,6 +1,5 @@
-//! `repin status`: one screen that shows what is deployed, since when, by whom, and whether anything
-//! is off. Judges nothing: what is off is shown, and only what could not be read changes the exit
-//! code.
+//! `repin status`: shows the deployed set, its date and author, open pull requests, and problems. Problems do
+//! not change the exit code; only failures to read do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,55 +38,54 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let outside = tree.search(&config, &found, Scope::Counted);
     let mut checks = checks::unmatched_globs(&config, &found);
     checks.extend(checks::tree_checks(&config, &found, &outside));
-    let gathered = SiteHistory::of_work_tree(&config, &cx.services);
-    let mut read = Reading::of_tree(&config, &found, &checks);
-    let history = match gathered.promoted_or_local() {
-        Ok(history) => Some(history),
+    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    let mut report = Report::of_work_tree(&config, &found, &checks);
+    let history = match site_history.promoted_or_local() {
+        Ok(history) => {
+            report.add_history(history, &config, &found);
+            Some(history)
+        }
         Err(error) => {
-            read.failed("history", &Errors::from(error));
+            report.add_failure("history", &Errors::from(error));
             None
         }
     };
-    if let Some(history) = history {
-        read.history(history, &config, &found);
-    }
-    read.journal(&config);
+    report.add_journal(&config);
     let current = history.and_then(current);
-    read.forge(&config, &gathered, current, cx);
-    Ok(read.show(history, cx))
+    report.add_forge(&config, &site_history, current, cx);
+    Ok(report.print(history, cx))
 }
 
-/// What was read so far, and how the run ends because of what could not be.
-struct Reading {
+/// The document, and the exit code for the failures to read.
+struct Report {
     document: StatusDocument,
     exit: Exit,
 }
 
-impl Reading {
-    fn of_tree(config: &Config, found: &Found, checks: &[Check]) -> Self {
-        let of = |codes: &[Code]| {
-            let off = checks.iter().filter(|check| check.status != Status::Pass);
-            off.filter(|check| codes.contains(&check.code))
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let (outside, unpinned) = (
-            of(&[Code::PIN_OUTSIDE, Code::DIGEST_OUTSIDE]),
-            of(&[Code::IMAGE_UNPINNED]),
-        );
-        let listed = |check: &Check| outside.contains(check) || unpinned.contains(check);
-        let off = |check: &&Check| check.status != Status::Pass && !listed(check);
-        let pins = checks.iter().filter(off).cloned().collect();
+impl Report {
+    fn of_work_tree(config: &Config, found: &Found, checks: &[Check]) -> Self {
+        let (mut pins, mut outside, mut unpinned) = (Vec::new(), Vec::new(), Vec::new());
+        for check in checks {
+            if check.status == Status::Pass {
+                continue;
+            }
+            let problems = match check.code {
+                Code::PIN_OUTSIDE | Code::DIGEST_OUTSIDE => &mut outside,
+                Code::IMAGE_UNPINNED => &mut unpinned,
+                _ => &mut pins,
+            };
+            problems.push(check.clone());
+        }
         let images = config.images.iter().enumerate();
-        let work_tree = images.map(|(at, image)| WorkTreeRow {
+        let work_tree = images.map(|(index, image)| WorkTreeRow {
             image: image.name.clone(),
             repository: image.repository.to_string(),
             digests: found
-                .digests_of(at)
+                .digests_of(index)
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            pins: found.pins_of(at).count(),
+            pins: found.pins_of(index).count(),
             expected: image.pins,
             current: None,
         });
@@ -116,8 +114,8 @@ impl Reading {
         }
     }
 
-    /// Records that something was not read, for a reason that is not an error.
-    fn without(&mut self, what: &'static str, reason: impl Into<String>, hint: Option<&str>) {
+    /// Records missing information, for a reason that is not an error.
+    fn add_missing(&mut self, what: &'static str, reason: impl Into<String>, hint: Option<&str>) {
         self.document.not_read.push(NotRead {
             what,
             reason: reason.into(),
@@ -125,15 +123,15 @@ impl Reading {
         });
     }
 
-    /// Records that something could not be read.
-    fn failed(&mut self, what: &'static str, errors: &Errors) {
+    /// Records information that could not be read.
+    fn add_failure(&mut self, what: &'static str, errors: &Errors) {
         self.exit = self.exit.worse(Exit::from(errors));
         for error in errors.by_cause() {
-            self.without(what, error.text(), Some(&error.remedy()));
+            self.add_missing(what, error.text(), Some(&error.remedy()));
         }
     }
 
-    fn history(&mut self, history: &history::History, config: &Config, found: &Found) {
+    fn add_history(&mut self, history: &history::History, config: &Config, found: &Found) {
         let document = &mut self.document;
         document.branch = Some(BranchRow {
             name: history.branch.name.clone(),
@@ -141,16 +139,18 @@ impl Reading {
             head: None,
         });
         document.holds = history.holds().iter().map(hold_row).collect();
-        let listed = history.all_entries();
-        let since = listed.iter().take_while(|entry| !entry.current);
-        let unreadable = since.filter_map(|entry| {
-            Some(UnreadableRow {
-                commit: entry.commit.to_string(),
-                date: entry.date.clone(),
-                reason: entry.unreadable.clone()?,
-            })
-        });
-        document.unreadable = unreadable.collect();
+        for entry in history.all_entries() {
+            if entry.current {
+                break;
+            }
+            if let Some(reason) = entry.unreadable {
+                document.unreadable.push(UnreadableRow {
+                    commit: entry.commit.to_string(),
+                    date: entry.date,
+                    reason,
+                });
+            }
+        }
         if let Some(entry) = current(history) {
             document.set = Some(set_row(entry));
             document.author = Some(entry.author.clone()).filter(|name| !name.is_empty());
@@ -158,17 +158,17 @@ impl Reading {
                 .pull_request
                 .map(|number| MergedRow { number, url: None });
             let images = config.images.iter().enumerate();
-            for (row, (at, image)) in document.work_tree.iter_mut().zip(images) {
-                let here = found.digests_of(at);
+            for (row, (index, image)) in document.work_tree.iter_mut().zip(images) {
+                let pinned = found.digests_of(index);
                 let deployed = entry.images.get(&image.name);
-                // Pins that disagree in both are not compared.
-                let comparable = image.pins > 0 && (deployed.is_some() || here.len() < 2);
-                row.current = comparable.then(|| here.iter().eq(deployed));
+                // Pins that disagree in the set and in the work tree are not compared.
+                let is_comparable = image.pins > 0 && (deployed.is_some() || pinned.len() < 2);
+                row.current = is_comparable.then(|| pinned.iter().eq(deployed));
             }
         }
         if history.shallow {
             let reason = "this clone is shallow: older sets, and holds on them, may be missing";
-            self.without(
+            self.add_missing(
                 "older_sets",
                 reason,
                 Some("fetch them: git fetch --unshallow"),
@@ -176,11 +176,11 @@ impl Reading {
         }
     }
 
-    /// An interrupted run, or one that is at work.
-    fn journal(&mut self, config: &Config) {
+    /// Records an interrupted run, or the run that holds the lock.
+    fn add_journal(&mut self, config: &Config) {
         let document = &mut self.document;
         match apply::find_running(&config.root) {
-            // Its journal is that of a run that goes on.
+            // The journal belongs to the running process.
             Ok(Some(error)) => document.running = Some(error.to_string()),
             Ok(None) => match apply::preview_recovery(&config.root) {
                 Ok(None) => {}
@@ -190,64 +190,65 @@ impl Reading {
                 }
                 Err(error) => {
                     document.interrupted = matches!(error, apply::Error::Damaged { .. });
-                    self.failed("journal", &Errors::from(error));
+                    self.add_failure("journal", &Errors::from(error));
                 }
             },
-            Err(error) => self.failed("journal", &Errors::from(error)),
+            Err(error) => self.add_failure("journal", &Errors::from(error)),
         }
     }
 
-    fn forge(
+    fn add_forge(
         &mut self,
         config: &Config,
-        gathered: &SiteHistory,
+        site_history: &SiteHistory,
         current: Option<&HistoryEntry>,
         cx: &Context,
     ) {
         const WHAT: &str = "pull_requests";
         if config.forge.is_none() {
-            return self.without(WHAT, "the configuration has no `forge` block", None);
+            return self.add_missing(WHAT, "the configuration has no `forge` block", None);
         }
-        match forge_overview(config, gathered.git(), current, &cx.services) {
+        match forge_overview(config, site_history.git(), current, &cx.services) {
             Ok(Access::NoToken(reason)) => {
                 let hint = "set REPIN_FORGE_TOKEN to a token that may read pull requests";
-                self.without(WHAT, reason, Some(hint));
+                self.add_missing(WHAT, reason, Some(hint));
             }
-            Ok(Access::Granted(seen)) => self.seen(seen),
-            Err(errors) => self.failed(WHAT, &errors),
+            Ok(Access::Granted(overview)) => self.add_pull_requests(overview),
+            Err(errors) => self.add_failure(WHAT, &errors),
         }
     }
 
-    fn seen(&mut self, seen: ForgeOverview) {
+    fn add_pull_requests(&mut self, overview: ForgeOverview) {
         let document = &mut self.document;
-        document.pull_requests = Some(seen.open.iter().map(open_row).collect());
+        document.pull_requests = Some(overview.open.iter().map(open_row).collect());
         if let Some(branch) = &mut document.branch
-            && branch.name.split_once('/').map(|(_, name)| name) == Some(seen.base.as_str())
+            && branch.name.split_once('/').map(|(_, name)| name) == Some(overview.base.as_str())
         {
-            branch.head = seen.head;
+            branch.head = overview.head;
         }
-        match seen.merged {
-            // What the commit's subject names is no pull request that the forge merged as it.
+        match overview.merged {
+            // `None` if the forge did not merge the pull request in the commit's subject as this commit.
             Ok(pull) => {
                 document.pull_request = pull.map(|pull| MergedRow {
                     number: pull.number,
                     url: Some(pull.url),
                 });
             }
-            Err(error) => self.failed("pull_request", &Errors::from(error)),
+            Err(error) => self.add_failure("pull_request", &Errors::from(error)),
         }
     }
 
-    fn show(self, history: Option<&history::History>, cx: &mut Context) -> Exit {
+    fn print(self, history: Option<&history::History>, cx: &mut Context) -> Exit {
         if cx.output.format == Format::Json {
-            cx.output.json(&self.document);
+            cx.output.print_json(&self.document);
             return self.exit;
         }
-        let known = history.map_or(&[][..], history::History::entries);
-        let known = known.iter().filter_map(|entry| entry.revision.as_ref());
-        let mut revisions: BTreeSet<&str> = known.map(Revision::as_str).collect();
+        let entries = history.map_or(&[][..], history::History::entries);
         let open = self.document.pull_requests.iter().flatten();
-        revisions.extend(open.map(|row| row.revision.as_str()));
+        let mut revisions: BTreeSet<&str> = open.map(|row| row.revision.as_str()).collect();
+        for entry in entries {
+            revisions.extend(entry.revision.as_ref().map(Revision::as_str));
+        }
         let view = View {
             now: (cx.services.environment.clock)(),
             revisions: &revisions,
@@ -275,8 +276,8 @@ fn set_row(entry: &HistoryEntry) -> SetRow {
 }
 
 fn images(digests: &Digests) -> BTreeMap<String, String> {
-    let named = digests.iter();
-    named
+    digests
+        .iter()
         .map(|(name, digest)| (name.clone(), digest.to_string()))
         .collect()
 }

@@ -1,16 +1,210 @@
-//! `repin trust`: who signed images (`show`), and the trusted roots that decide on it (`update`).
+//! `repin trust`: shows the signatures and attestations of images (`show`), and updates the trusted roots
+//! (`update`).
+//!
+//! `show` also prints the verdict of the policy on each signature. Without a `verify` block, no signer is
+//! trusted, and signatures that verify within the built-in roots are printed in the form of the configuration.
+//! Verdicts do not change the exit code.
 
-mod show;
 mod update;
 
+use futures_util::future;
+
 use crate::{
-    cli::{args, context::Context, exit::Exit},
-    error::Errors,
+    cli::{args, context::Context, exit::Exit, format::Format},
+    code::Code,
+    config::{Config, SignedSubject, Verify, nearest},
+    error::{Error, Errors},
+    files::WorkTree,
+    oci::{Digest, Platform, Reference, ReferenceError, Repository, TagOrDigest},
+    pins,
+    registry::{Source, resolve},
+    report::json::{ErrorRow, TrustDocument, TrustImage},
+    trust::SearchResult,
+    workflow::trust::Trust,
 };
 
 pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, Errors> {
     match args {
-        args::Trust::Show(show) => show::run(show, cx),
-        args::Trust::Update(update) => update::run(update, cx),
+        args::Trust::Show(args) => show(args, cx),
+        args::Trust::Update(args) => update::run(args, cx),
     }
+}
+
+fn show(args: &args::TrustShow, cx: &mut Context) -> Result<Exit, Errors> {
+    let config = cx.load()?;
+    let no_policy = Verify::without_signers();
+    let verify = config.verify.as_ref().unwrap_or(&no_policy);
+    let files = WorkTree::new(&config.root);
+    let trust = Trust::of(verify, &config, &files)?;
+    let lookups = lookups(&config, &files, &args.subject, cx)?;
+    let requests = lookups
+        .iter()
+        .map(|lookup| examine(lookup, &config, &trust, cx));
+    let work = future::join_all(requests);
+    let (mut images, mut errors) = (Vec::new(), Vec::new());
+    for result in cx.services.wait(work, "reading signatures")? {
+        match result {
+            Ok(examined) => {
+                for (image, examination) in examined {
+                    errors.extend(examination.faults);
+                    images.push(image);
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if images.is_empty() && errors.is_empty() {
+        return Err(missing(&lookups, &args.subject));
+    }
+    let document = TrustDocument {
+        schema: "repin.trust/1",
+        images,
+        errors: errors.iter().map(ErrorRow::of).collect(),
+    };
+    match cx.output.format {
+        Format::Json => cx.output.print_json(&document),
+        Format::Human | Format::Github | Format::Sarif => cx.output.print(document.text()),
+    }
+    if errors.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let errors = Errors::from(errors);
+    if cx.output.format == Format::Json {
+        return Ok(Exit::from(&errors));
+    }
+    Ok(cx.output.report_errors(&errors))
+}
+
+/// A tag or a digest in a repository.
+struct Lookup {
+    /// The configured image's name, or the repository.
+    name: String,
+    repository: Repository,
+    /// The repositories that a signed statement may contain.
+    signed: Vec<Repository>,
+    source: Source,
+    want: TagOrDigest,
+}
+
+/// The pinned digests of a configured image, a digest in every configured repository, or a reference.
+fn lookups(
+    config: &Config,
+    files: &WorkTree,
+    subject: &str,
+    cx: &Context,
+) -> Result<Vec<Lookup>, Errors> {
+    let sources = cx.services.sources_of_images(config)?;
+    let of_image = |index: usize, want: TagOrDigest| Lookup {
+        name: config.images[index].name.clone(),
+        repository: config.images[index].repository.clone(),
+        signed: config.images[index].signed_repositories(),
+        source: sources[index].clone(),
+        want,
+    };
+    let mut lookups = Vec::new();
+    if let Some(index) = config.images.iter().position(|image| image.name == subject) {
+        let found = pins::find(files, config)?;
+        for digest in found.digests_of(index) {
+            lookups.push(of_image(index, TagOrDigest::Digest(digest)));
+        }
+        if lookups.is_empty() {
+            let message = format!("`{subject}` is not pinned, so its digest is unknown");
+            let help = "give a digest: repin resolve --revision REV";
+            return Err(Error::input(Code::USAGE, message).help(help).into());
+        }
+        return Ok(lookups);
+    }
+    if let Ok(digest) = Digest::parse_input(subject) {
+        for index in 0..config.images.len() {
+            lookups.push(of_image(index, TagOrDigest::Digest(digest)));
+        }
+        return Ok(lookups);
+    }
+    let reference =
+        Reference::parse(subject).map_err(|error| not_a_subject(config, subject, &error))?;
+    let want = match (reference.digest, reference.tag) {
+        (Some(digest), _) => TagOrDigest::Digest(digest),
+        (None, Some(tag)) => TagOrDigest::Tag(tag),
+        (None, None) => return Ok(lookups),
+    };
+    let mut images = config.images.iter();
+    if let Some(index) = images.position(|image| image.repository == reference.repository) {
+        return Ok(vec![of_image(index, want)]);
+    }
+    let source = cx
+        .services
+        .sources(config)?
+        .source(&reference.repository)
+        .map_err(|error| Error::input(Code::SOURCE, error.to_string()))?;
+    Ok(vec![Lookup {
+        name: reference.repository.to_string(),
+        signed: vec![reference.repository.clone()],
+        repository: reference.repository,
+        source,
+        want,
+    }])
+}
+
+fn not_a_subject(config: &Config, subject: &str, error: &ReferenceError) -> Errors {
+    let images = config.images.iter();
+    let names: Vec<_> = images.map(|image| image.name.as_str()).collect();
+    let help = match nearest(subject, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "give a configured image ({}), a digest, REPOSITORY:TAG or REPOSITORY@DIGEST",
+            names.join(", ")
+        ),
+    };
+    let message =
+        format!("`{subject}` is neither a configured image, a digest nor a reference: {error}");
+    Error::input(Code::USAGE, message).help(help).into()
+}
+
+/// The error if no repository contains the tag or digest.
+fn missing(lookups: &[Lookup], subject: &str) -> Errors {
+    let [lookup] = lookups else {
+        let message = format!("no configured repository has {subject}");
+        return Errors::from(Error::failed(Code::DIGEST_MISSING, message));
+    };
+    let code = match lookup.want {
+        TagOrDigest::Tag(_) => Code::TAG_MISSING,
+        TagOrDigest::Digest(_) => Code::DIGEST_MISSING,
+    };
+    let Lookup {
+        repository, want, ..
+    } = lookup;
+    Error::failed(code, format!("{repository}{want} does not exist")).into()
+}
+
+/// The signatures and attestations of an image or of its platforms; empty if the image does not exist.
+async fn examine(
+    lookup: &Lookup,
+    config: &Config,
+    trust: &Trust<'_>,
+    cx: &Context,
+) -> Result<Vec<(TrustImage, SearchResult)>, Error> {
+    let Some(facts) = resolve::resolve(&lookup.source, &lookup.want).await? else {
+        return Ok(Vec::new());
+    };
+    let revision = facts.label(&config.revision.label);
+    let subjects: Vec<(Option<&Platform>, Digest)> = match trust.policy.verify.subject {
+        SignedSubject::Pinned => vec![(None, facts.digest)],
+        SignedSubject::Platforms => (facts.platforms.iter())
+            .map(|platform| (Some(&platform.platform), platform.digest))
+            .collect(),
+    };
+    let mut images = Vec::new();
+    for (platform, digest) in subjects {
+        let Lookup {
+            name,
+            source,
+            signed,
+            ..
+        } = lookup;
+        let found = trust
+            .examine_everything(source, name, signed, digest, revision, &cx.services)
+            .await;
+        images.push((TrustImage::of(name, platform, digest, &found), found));
+    }
+    Ok(images)
 }

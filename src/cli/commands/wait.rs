@@ -1,10 +1,10 @@
-//! `repin wait`: wait until a pull request is merged or closed; after a merge, start the configured
+//! `repin wait`: waits until a pull request is merged or closed; after a merge, starts the configured
 //! workflows.
 //!
-//! The permission to start them is checked before the waiting, so that nobody waits for a refusal.
+//! The permission to start workflows is checked before waiting, so that a refusal is reported immediately.
 
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, github::token},
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::random_id},
     code::Code,
     config::{Config, Forge as Configured},
     error::{Class, Error, Errors, usage},
@@ -21,53 +21,52 @@ use crate::{
 };
 
 pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Errors> {
-    let forbidden = args.dry_run == Some(true) || cx.dry_run_forced()?;
+    let is_dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     let config = cx.load()?;
-    let (number, dispatched) = (args.pr, Vec::new());
+    let number = args.pr;
     let mut document = WaitDocument {
         schema: "repin.wait/1",
         number,
         state: None,
         merge_commit: None,
-        dispatched,
+        dispatched: Vec::new(),
     };
     cx.services
         .forge_deadline
         .replace(args.timeout, "--timeout");
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
-        Access::NoToken(why) => {
-            cx.output.error_text(&format!("skipped: {why}\n"));
+        Access::NoToken(reason) => {
+            cx.output.write_stderr(&format!("skipped: {reason}\n"));
             return Ok(report(&document, None, cx));
         }
     };
     cx.services
         .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let workflows = workflows(&*forge, &configured, forbidden, cx)?;
+    let workflows = workflows(&*forge, &configured, is_dry_run, cx)?;
     let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
-    let watch = WaitTarget {
+    let target = WaitTarget {
         number,
         pace: Pace::until(args.timeout),
         schedule: None,
         report: &note,
     };
-    let merges = configured.auto_merge && !forbidden;
-    let waited = watched(&*forge, watch, &config, merges, cx)?;
-    let fault = match waited {
+    let schedules_merge = configured.auto_merge && !is_dry_run;
+    let errors = match wait(&*forge, target, &config, schedules_merge, cx)? {
         WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
         WaitOutcome::Merged(pull, commit) => {
             document.state = Some("merged");
             document.merge_commit = commit;
-            start(&*forge, &pull, &workflows, &mut document, cx)?
+            start_workflows(&*forge, &pull, &workflows, &mut document, cx)?
         }
         WaitOutcome::Closed(pull) => {
             document.state = Some("closed");
             Some(closed(&pull))
         }
-        WaitOutcome::Stuck(pull, why) => {
+        WaitOutcome::Stuck(pull, obstacle) => {
             document.state = Some("open");
-            Some(stuck(&pull, &why))
+            Some(stuck(&pull, &obstacle))
         }
         WaitOutcome::Removed(pull, reason) => {
             document.state = Some("open");
@@ -77,37 +76,37 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
             document.state = Some("open");
             Some(Errors::from(error))
         }
-        WaitOutcome::OutOfTime(late) => {
-            document.state = Some(if late.answered { "open" } else { "unknown" });
-            Some(out_of_time(args, late))
+        WaitOutcome::OutOfTime(state) => {
+            document.state = Some(if state.answered { "open" } else { "unknown" });
+            Some(out_of_time(args, state))
         }
     };
-    Ok(report(&document, fault, cx))
+    Ok(report(&document, errors, cx))
 }
 
-/// Waits for the pull request; `merges`: whether repin schedules its merge if something permits it.
-fn watched(
+/// Waits for the pull request, and schedules its merge if `schedules_merge` and the pull request is permitted.
+fn wait(
     forge: &dyn Forge,
-    watch: WaitTarget<'_>,
+    target: WaitTarget<'_>,
     config: &Config,
-    merges: bool,
+    schedules_merge: bool,
     cx: &Context,
 ) -> Result<WaitOutcome, Errors> {
     let services = &cx.services;
-    let message = format!("waiting for #{}", watch.number);
+    let message = format!("waiting for #{}", target.number);
     let mut waiting = Waiting::default();
-    if let Some(ended) = services.wait(waiting.read(forge, &watch), &message)?? {
+    if let Some(ended) = services.wait(waiting.read(forge, &target), &message)?? {
         return Ok(ended);
     }
     let open = waiting.pull().filter(|pull| pull.state == PullState::Open);
-    let permitted = match open.filter(|_| merges) {
+    let permitted = match open.filter(|_| schedules_merge) {
         Some(pull) => candidate(pull, config, forge, services)?,
         None => Candidate::Unmarked,
     };
     match (&permitted, waiting.pull()) {
         (Candidate::Refused(error), Some(pull)) => {
-            let disarmed = merging::disarm(forge, pull, error.clone());
-            let error = services.wait(disarmed, "canceling the scheduled merge")?;
+            let work = merging::disarm(forge, pull, error.clone());
+            let error = services.wait(work, "canceling the scheduled merge")?;
             return Ok(WaitOutcome::Refused(error));
         }
         (Candidate::Unverified(error), _) => return Ok(WaitOutcome::Refused(error.clone())),
@@ -118,9 +117,9 @@ fn watched(
         gates: &gates,
         permission,
     });
-    let watch = WaitTarget { schedule, ..watch };
+    let target = WaitTarget { schedule, ..target };
     services
-        .wait(waiting.until_merged(forge, &watch), &message)?
+        .wait(waiting.until_merged(forge, &target), &message)?
         .map_err(Errors::from)
 }
 
@@ -128,14 +127,14 @@ fn watched(
 fn workflows(
     forge: &dyn Forge,
     configured: &Configured,
-    forbidden: bool,
+    is_dry_run: bool,
     cx: &Context,
 ) -> Result<Vec<String>, Errors> {
     let wanted = &configured.dispatch;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    if forbidden {
+    if is_dry_run {
         cx.output.note(&format!(
             "dry run: after a merge {} would be started",
             wanted.join(", ")
@@ -147,9 +146,9 @@ fn workflows(
         .wait(dispatch::able(forge, wanted), "checking permissions")??
     {
         Ability::Yes => Ok(wanted.clone()),
-        Ability::No(why) => {
+        Ability::No(reason) => {
             cx.output.note(&format!(
-                "note: {} need not be started: {why}",
+                "note: {} need not be started: {reason}",
                 wanted.join(", ")
             ));
             Ok(Vec::new())
@@ -157,15 +156,15 @@ fn workflows(
     }
 }
 
-/// Starts each workflow that no other run starts; one failure does not stop the others.
-fn start(
+/// Starts each workflow that no other run starts; a failure does not prevent the others.
+fn start_workflows(
     forge: &dyn Forge,
     pull: &Pull,
     workflows: &[String],
     document: &mut WaitDocument,
     cx: &Context,
 ) -> Result<Option<Errors>, Errors> {
-    let mut worst: Option<Errors> = None;
+    let mut errors = Vec::new();
     if document.merge_commit.is_none() && !workflows.is_empty() {
         let head = cx
             .services
@@ -173,28 +172,19 @@ fn start(
         document.merge_commit = head.map(|head| head.commit);
     }
     let commit = document.merge_commit.clone().unwrap_or_default();
-    let word = token()?;
+    let claim = random_id()?;
     for workflow in workflows {
         cx.services.interruption.changes(format!(
             "{} may have been started; run the command again",
             plain(workflow)
         ));
-        let started = dispatch::once(forge, pull, workflow, &commit, &word);
+        let started = dispatch::once(forge, pull, workflow, &commit, &claim);
         match cx.services.wait(started, &format!("starting {workflow}"))? {
             Ok(true) => document.dispatched.push(workflow.clone()),
             Ok(false) => cx.output.note(&format!(
                 "note: another run started {workflow}, or is starting it"
             )),
-            Err(error) => {
-                let fault = Errors::from(error);
-                worst = Some(match worst {
-                    None => fault,
-                    Some(mut all) => {
-                        all.extend(fault);
-                        all
-                    }
-                });
-            }
+            Err(error) => errors.push(error),
         }
     }
     if !document.dispatched.is_empty()
@@ -203,9 +193,9 @@ fn start(
             .wait(forge.expire_claims(), "deleting old markers")?
     {
         cx.output
-            .error_text(&format!("warning: cannot delete old markers: {error}\n"));
+            .write_stderr(&format!("warning: cannot delete old markers: {error}\n"));
     }
-    Ok(worst)
+    Ok((!errors.is_empty()).then(|| errors.into()))
 }
 
 fn closed(pull: &Pull) -> Errors {
@@ -226,12 +216,12 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
     Errors::from(Error::failed(Code::CONFLICT, message).help(hint))
 }
 
-/// How many files of a conflict are listed.
-const FILES_SHOWN: usize = 20;
+/// The number of files of a conflict that are listed.
+const FILES_MAX: usize = 20;
 
-fn stuck(pull: &Pull, why: &MergeObstacle) -> Errors {
+fn stuck(pull: &Pull, obstacle: &MergeObstacle) -> Errors {
     let (number, url, base) = (pull.number, &pull.url, &pull.base);
-    let MergeObstacle::Conflict(files) = why else {
+    let MergeObstacle::Conflict(files) = obstacle else {
         let message = format!(
             "the forge has not reported pull request #{number} ({url}) as mergeable for two minutes, although no file was changed on both sides; its conflict check probably hangs"
         );
@@ -239,27 +229,27 @@ fn stuck(pull: &Pull, why: &MergeObstacle) -> Errors {
         return Errors::from(Error::failed(Code::CONFLICT, message).help(hint));
     };
     let message = format!("pull request #{number} ({url}) conflicts with {base}");
-    let mut problem = Error::failed(Code::CONFLICT, message).help(format!(
-        "run the promote or rollback again: it rebuilds the branch from {base}"
+    let mut error = Error::failed(Code::CONFLICT, message).help(format!(
+        "run the promotion or rollback again: it rebuilds the branch from {base}"
     ));
-    let shown = files.iter().take(FILES_SHOWN);
-    problem.notes = shown
-        .map(|path| format!("changed on both sides: {path}"))
-        .collect();
-    if files.len() > FILES_SHOWN {
-        let more = files.len() - FILES_SHOWN;
-        problem.notes.push(format!("and {more} more files"));
+    for path in files.iter().take(FILES_MAX) {
+        error.notes.push(format!("changed on both sides: {path}"));
     }
-    Errors::from(problem)
+    if files.len() > FILES_MAX {
+        let omitted = files.len() - FILES_MAX;
+        error.notes.push(format!("and {omitted} more files"));
+    }
+    Errors::from(error)
 }
 
-fn out_of_time(args: &args::Wait, late: TimeoutState) -> Errors {
+fn out_of_time(args: &args::Wait, state: TimeoutState) -> Errors {
     let seconds = args.timeout.as_secs();
-    let limited = late.trouble.as_ref().filter(|e| e.class == Class::Limited);
-    if let Some(error) = limited {
+    if let Some(error) = &state.trouble
+        && error.class == Class::Limited
+    {
         return Errors::from(error.clone());
     }
-    let message = if late.answered {
+    let message = if state.answered {
         format!(
             "pull request #{} was not merged within {seconds} s",
             args.pr
@@ -270,32 +260,30 @@ fn out_of_time(args: &args::Wait, late: TimeoutState) -> Errors {
             args.pr
         )
     };
-    let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
+    let mut error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
         .help("wait again, if necessary with a longer --timeout");
-    let trouble = late
-        .trouble
-        .map(|error| format!("the last request: {error}"));
-    problem.notes.extend(trouble);
-    Errors::from(problem)
+    if let Some(last) = state.trouble {
+        error.notes.push(format!("the last request: {last}"));
+    }
+    Errors::from(error)
 }
 
-fn report(document: &WaitDocument, fault: Option<Errors>, cx: &mut Context) -> Exit {
+fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
-        cx.output.json(document);
+        cx.output.print_json(document);
     } else if let Some(state) = document.state {
-        let commit = document
-            .merge_commit
-            .as_ref()
-            .map_or_else(String::new, |commit| format!(" as {commit}"));
+        let commit = match &document.merge_commit {
+            Some(commit) => format!(" as {commit}"),
+            None => String::new(),
+        };
         cx.output
             .print(format!("#{} {state}{commit}\n", document.number));
         for workflow in &document.dispatched {
             cx.output.print(format!("started {workflow}\n"));
         }
     }
-    let Some(fault) = fault else {
-        return Exit::Done;
-    };
-    cx.output.fault_beside(&fault);
-    Exit::from(&fault)
+    match errors {
+        Some(errors) => cx.output.report_errors_separately(&errors),
+        None => Exit::Done,
+    }
 }

@@ -55,13 +55,13 @@ fn document() -> PlanDocument {
 
 #[test]
 fn body_shows_images_checks_and_rollback() {
-    insta::assert_snapshot!(render(&document(), &Beside::default(), None).unwrap());
+    insta::assert_snapshot!(render(&document(), &TemplateContext::default(), None).unwrap());
 }
 
 #[test]
 fn custom_template_gets_the_document_escaped() {
     let text = "{{ kind }} {{ images[0].labels.version }} {{ images[0].labels.version|code }} {{ title|safe }}";
-    let body = render(&document(), &Beside::default(), Some(text)).unwrap();
+    let body = render(&document(), &TemplateContext::default(), Some(text)).unwrap();
     let line = body.lines().next().unwrap();
     assert!(
         line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"),
@@ -75,10 +75,15 @@ fn custom_template_gets_the_document_escaped() {
 }
 
 #[test]
-fn broken_template_names_the_line() {
-    let error = render(&document(), &Beside::default(), Some("a\n{{ nowhere }}")).unwrap_err();
+fn broken_template_is_reported_with_its_line() {
+    let error = render(
+        &document(),
+        &TemplateContext::default(),
+        Some("a\n{{ nowhere }}"),
+    )
+    .unwrap_err();
     assert_eq!(error.line, Some(2), "{error}");
-    assert!(render(&document(), &Beside::default(), Some("{% if %}")).is_err());
+    assert!(render(&document(), &TemplateContext::default(), Some("{% if %}")).is_err());
 }
 
 #[test]
@@ -91,21 +96,26 @@ fn long_body_is_cut_with_a_notice_and_keeps_its_marker() {
         new_sha256: String::new(),
     };
     long.files = vec![row; 500];
-    let body = render(&long, &Beside::default(), None).unwrap();
+    let body = render(&long, &TemplateContext::default(), None).unwrap();
     assert!(
         body.chars().count() <= MAX
             && body.contains("files after the twentieth")
             && body.contains("pinned twice")
     );
     long.checks = vec![Check::new(Code::PIN_COUNT, Status::Fail, "ä".repeat(5_000)); 500];
-    let body = render(&long, &Beside::default(), None).unwrap();
+    let body = render(&long, &TemplateContext::default(), None).unwrap();
     assert!(
         body.chars().count() <= MAX && body.contains("long evidence"),
         "{}",
         body.chars().count()
     );
     assert!(body.trim_end().ends_with("-->"));
-    let body = render(&long, &Beside::default(), Some(&"x".repeat(70_000))).unwrap();
+    let body = render(
+        &long,
+        &TemplateContext::default(),
+        Some(&"x".repeat(70_000)),
+    )
+    .unwrap();
     assert!(
         body.chars().count() <= MAX
             && body.contains("the end of this text")
@@ -116,7 +126,7 @@ fn long_body_is_cut_with_a_notice_and_keeps_its_marker() {
 #[test]
 fn custom_template_has_limits() {
     let error = |text: &str| {
-        let error = render(&document(), &Beside::default(), Some(text)).unwrap_err();
+        let error = render(&document(), &TemplateContext::default(), Some(text)).unwrap_err();
         (error.message, error.line)
     };
     let steps = "a\n{% for i in range(2000) %}{% for j in range(2000) %}{% endfor %}{% endfor %}";
@@ -135,9 +145,9 @@ fn custom_template_has_limits() {
     let recursion = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
     assert!(!error(recursion).0.is_empty());
     let fine = "{% for i in range(3000) %}0123456789{% endfor %}";
-    assert!(render(&document(), &Beside::default(), Some(fine)).is_ok());
+    assert!(render(&document(), &TemplateContext::default(), Some(fine)).is_ok());
     // The built-in template renders any document.
     let mut large = document();
     large.files = vec![large.files[0].clone(); 50_000];
-    assert!(render(&large, &Beside::default(), None).is_ok());
+    assert!(render(&large, &TemplateContext::default(), None).is_ok());
 }

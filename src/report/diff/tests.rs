@@ -1,4 +1,4 @@
-//! Tests of diffs: what `git apply` and `patch` make of them is the judge.
+//! Tests of diffs with `git apply` and `patch`.
 
 use std::{
     fs,
@@ -23,8 +23,7 @@ fn change(path: &Path, old: &[u8], new: &[u8]) -> FileChange {
     }
 }
 
-/// Applies the diff with a program in a directory that holds the old files, and compares with the
-/// new ones.
+/// Applies the diff to the old files with a program, and compares the result with the new files.
 fn applies(program: &str, args: &[&str], changes: &[FileChange]) {
     let dir = tempfile::tempdir().unwrap();
     for change in changes {
@@ -67,7 +66,7 @@ fn applies_everywhere(changes: &[FileChange]) {
 }
 
 #[test]
-fn the_format() {
+fn diff_has_unified_format() {
     let old = "1\n2\n3\n4\nold a\n6\n7\n8\n9\n10\n11\n12\n13\nold b";
     let diff = unified(&[change(
         Path::new("a/x.yml"),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::checks::Check;
 
-/// `repin.status/1`: what is deployed, since when, by whom, what is held, open or off.
+/// `repin.status/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct StatusDocument {
     pub schema: &'static str,
@@ -46,7 +46,7 @@ pub struct MergedRow {
     pub url: Option<String>,
 }
 
-/// The branch that the set was read from.
+/// The branch whose history contains the set.
 #[derive(Debug, Clone, Serialize)]
 pub struct BranchRow {
     pub name: String,
@@ -65,7 +65,7 @@ pub struct WorkTreeRow {
     pub current: Option<bool>,
 }
 
-/// A set that promote refuses.
+/// A held set, which `promote` refuses.
 #[derive(Debug, Clone, Serialize)]
 pub struct HoldRow {
     pub revision: Option<String>,
@@ -93,7 +93,7 @@ pub struct UnreadableRow {
     pub reason: String,
 }
 
-/// Something that was not read, and why.
+/// Information that was not read, and the reason.
 #[derive(Debug, Clone, Serialize)]
 pub struct NotRead {
     pub what: &'static str,
@@ -102,8 +102,8 @@ pub struct NotRead {
 }
 
 impl BranchRow {
-    /// Whether the forge has another head than this clone.
-    pub fn behind(&self) -> bool {
+    /// Whether the forge has a different head than this clone.
+    pub fn is_outdated(&self) -> bool {
         self.head.as_ref().is_some_and(|head| *head != self.commit)
     }
 }

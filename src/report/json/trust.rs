@@ -1,4 +1,4 @@
-//! Signatures and attestations in the documents.
+//! The documents of `trust show` and `trust update`.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::ErrorRow;
 use crate::{
     checks,
-    config::Requirement,
+    config::{Requirement, number},
     oci::{Digest, Platform},
-    trust::{Candidate, PolicyResult, SearchResult, SignedName},
+    trust::{Candidate, Change, PolicyResult, RootEntry, SearchResult, SignedName},
     untrusted::plain,
 };
 
-/// `repin.trust/1`: who signed images.
+/// `repin.trust/1`: the signatures and attestations of images.
 #[derive(Debug, Serialize)]
 pub struct TrustDocument {
     pub schema: &'static str,
@@ -21,7 +21,7 @@ pub struct TrustDocument {
     pub errors: Vec<ErrorRow>,
 }
 
-/// What is attached to one digest.
+/// The signatures and attestations of one digest.
 #[derive(Debug, Serialize)]
 pub struct TrustImage {
     pub name: String,
@@ -53,7 +53,6 @@ pub struct TrustCandidate {
 }
 
 impl TrustImage {
-    /// What was found for a digest.
     pub fn of(
         name: &str,
         platform: Option<&Platform>,
@@ -102,8 +101,8 @@ impl TrustCandidate {
 }
 
 impl TrustDocument {
-    /// For people: a block for each digest, up to four lines for each candidate.
-    pub fn lines(&self) -> String {
+    /// The document as text: a block for each digest, with up to four lines for each candidate.
+    pub fn text(&self) -> String {
         let mut text = String::new();
         for image in &self.images {
             let platform = image
@@ -115,8 +114,12 @@ impl TrustDocument {
                 text.push_str("  nothing is attached\n");
             }
             for candidate in &image.candidates {
-                let kind = candidate.kind.or(candidate.predicate_type.as_deref());
-                let kind = kind.map_or_else(|| "(unknown)".to_owned(), plain);
+                let kind = plain(
+                    candidate
+                        .kind
+                        .or(candidate.predicate_type.as_deref())
+                        .unwrap_or("(unknown)"),
+                );
                 let verdict = match (candidate.satisfies, candidate.verified) {
                     (true, _) => "meets the policy",
                     (false, true) => "verifies, does not meet the policy",
@@ -136,5 +139,107 @@ impl TrustDocument {
             }
         }
         text
+    }
+}
+
+/// `repin.trust-update/1`: the current trusted roots, compared with those in use.
+#[derive(Debug, Serialize)]
+pub struct TrustUpdateDocument {
+    pub schema: &'static str,
+    pub written: bool,
+    pub roots: Vec<RootRow>,
+    pub errors: Vec<ErrorRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RootRow {
+    pub name: &'static str,
+    pub repository: String,
+    pub file: String,
+    pub built_in: bool,
+    pub current: bool,
+    pub changes: Vec<RootChange>,
+}
+
+/// A difference in one authority or log.
+#[derive(Debug, Serialize)]
+pub struct RootChange {
+    pub change: &'static str,
+    pub kind: &'static str,
+    pub name: String,
+    pub id: String,
+    pub valid_from: Option<String>,
+    pub valid_until: Option<String>,
+    pub previous_from: Option<String>,
+    pub previous_until: Option<String>,
+}
+
+impl RootChange {
+    pub fn of(change: &Change) -> Self {
+        let RootEntry {
+            kind,
+            name,
+            id,
+            from,
+            until,
+        } = change.entry.clone();
+        let before = change.before.as_ref();
+        Self {
+            change: change.kind.as_str(),
+            kind: kind.as_str(),
+            name,
+            id,
+            valid_from: from,
+            valid_until: until,
+            previous_from: before.and_then(|entry| entry.from.clone()),
+            previous_until: before.and_then(|entry| entry.until.clone()),
+        }
+    }
+
+    fn is_validity_change(&self) -> bool {
+        matches!(self.change, "ended" | "extended")
+    }
+}
+
+impl TrustUpdateDocument {
+    /// The document as text: a line for each root, and up to five lines for each difference.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for root in &self.roots {
+            let place = if root.built_in {
+                "built in".to_owned()
+            } else {
+                plain(&root.file)
+            };
+            let state = match root.changes.len() {
+                _ if root.current => "current".to_owned(),
+                0 => "differs in other fields only".to_owned(),
+                changes => number(changes, "difference"),
+            };
+            let _ = writeln!(text, "{} ({place}): {state}", root.name);
+            for change in &root.changes {
+                let kind = change.kind.replace('_', " ");
+                let _ = writeln!(text, "  {}: {kind}", change.change);
+                let _ = writeln!(text, "    {}", plain(&change.name));
+                let _ = writeln!(text, "    {}", plain(&change.id));
+                let valid = period(change.valid_from.as_deref(), change.valid_until.as_deref());
+                let _ = writeln!(text, "    valid {valid}");
+                if change.is_validity_change() {
+                    let (from, until) = (&change.previous_from, &change.previous_until);
+                    let valid = period(from.as_deref(), until.as_deref());
+                    let _ = writeln!(text, "    before: valid {valid}");
+                }
+            }
+        }
+        text
+    }
+}
+
+fn period(from: Option<&str>, until: Option<&str>) -> String {
+    match (from, until) {
+        (Some(from), Some(until)) => format!("from {from} until {until}"),
+        (Some(from), None) => format!("from {from}, without end"),
+        (None, Some(until)) => format!("until {until}"),
+        (None, None) => "without end".to_owned(),
     }
 }

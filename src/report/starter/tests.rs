@@ -1,4 +1,4 @@
-//! Tests of the text: it parses, also with every setting taken into use, whatever the names hold.
+//! Tests of the text: it parses for all names, and with every setting enabled.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ fn parse(text: &str) -> Config {
     parsed.unwrap_or_else(|problems| panic!("{}\n{text}", problems[0]))
 }
 
-/// The text with every setting taken into use.
-fn used(text: &str) -> String {
+/// The text with every setting enabled.
+fn enabled(text: &str) -> String {
     let line = |line: &str| {
         let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
         let setting = rest
@@ -52,7 +52,7 @@ fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
 }
 
 #[test]
-fn a_whole_text() {
+fn complete_text() {
     let [app, other] =
         ["ghcr.io/acme/app", "localhost:5000/x"].map(|text| Repository::parse(text).unwrap());
     let files = [".github/workflows/*.yml".to_owned()];
@@ -68,7 +68,7 @@ fn a_whole_text() {
         kind,
         url,
         repository: "acme/workflows".into(),
-        sure: true,
+        is_certain: true,
     });
     starter.base = Some("trunk".into());
     starter.others = vec![StarterOther {
@@ -84,7 +84,7 @@ fn a_whole_text() {
         (config.name.as_str(), config.images[0].pins),
         ("runtime images", 2)
     );
-    let forge = parse(&used(&text)).forge.unwrap();
+    let forge = parse(&enabled(&text)).forge.unwrap();
     assert_eq!(
         (forge.base.as_deref(), forge.repository.as_deref()),
         (Some("trunk"), Some("acme/workflows"))
@@ -92,11 +92,11 @@ fn a_whole_text() {
 }
 
 #[test]
-fn every_setting_can_be_taken_into_use_and_is_the_default() {
+fn every_setting_can_be_enabled_and_is_the_default() {
     let app = Repository::parse("ghcr.io/acme/app").unwrap();
     let files = ["a".to_owned()];
     let mut starter = starter(&files, &app);
-    let (plain, all) = (parse(&text(&starter)), parse(&used(&text(&starter))));
+    let (plain, all) = (parse(&text(&starter)), parse(&enabled(&text(&starter))));
     assert!(plain.forge.is_none() && all.forge.is_some() && all.sources.len() == 1);
     assert_eq!(plain.name, all.name);
     assert_eq!(plain.revision.tag.as_str(), all.revision.tag.as_str());
@@ -107,15 +107,21 @@ fn every_setting_can_be_taken_into_use_and_is_the_default() {
         kind: "gitea",
         url,
         repository: "a/b".into(),
-        sure: false,
+        is_certain: false,
     });
     assert!(parse(&text(&starter)).forge.is_none());
-    assert!(parse(&used(&text(&starter))).forge.unwrap().url.is_some());
+    assert!(
+        parse(&enabled(&text(&starter)))
+            .forge
+            .unwrap()
+            .url
+            .is_some()
+    );
 }
 
 proptest! {
     #[test]
-    fn any_text_survives(name in "\\PC{1,20}|[\\x00-\\x20\"'#:{}\\[\\]\\\\,&*!|>%@`~a\u{85}\u{2028}\u{feff}]{1,12}", path in "[^!/\\x00.*?{}\\[\\]\\\\]{1,12}", remark in any::<String>()) {
+    fn any_name_is_preserved(name in "\\PC{1,20}|[\\x00-\\x20\"'#:{}\\[\\]\\\\,&*!|>%@`~a\u{85}\u{2028}\u{feff}]{1,12}", path in "[^!/\\x00.*?{}\\[\\]\\\\]{1,12}", remark in any::<String>()) {
         let app = Repository::parse("1.2:3/0").unwrap();
         let files = [path.clone()];
         let mut starter = starter(&files, &app);

@@ -271,12 +271,12 @@ impl Closing<'_> {
         let (outcome, problem) = match absent {
             Absent::Unconfigured(problem) => (CloseOutcome::Unconfigured, problem),
             Absent::Archived(problem) => (CloseOutcome::Archived, problem),
-            Absent::Moved(problem) => return row(CloseOutcome::Moved).because(&problem),
+            Absent::Moved(problem) => return row(CloseOutcome::Moved).with_error(&problem),
             Absent::Failed(problem) => return CloseRow::failed(&entry.repository, None, &problem),
         };
         match self.when_unconfigured {
-            WhenUnconfigured::Skip => row(outcome).noting(&problem),
-            WhenUnconfigured::Fail => row(outcome).because(&problem),
+            WhenUnconfigured::Skip => row(outcome).with_note(&problem),
+            WhenUnconfigured::Fail => row(outcome).with_error(&problem),
         }
     }
 

@@ -10,7 +10,9 @@ use crate::{
     code::Code,
     config::{self, Config, FILE_NAME, Template, WhenUnconfigured},
     error::{Error, Errors, SourceText},
-    fleet::{Disobeyed, FleetOutcome, ListEntry, Member as Listed, ObeyedConfig, obeyed},
+    fleet::{
+        FleetOutcome, ListEntry, Member as Listed, MemberConfig, MemberRefusal, member_config,
+    },
     forge::{
         Pull, PullState,
         fleet::{ConfigFile, RepositoryName, RepositoryState, Survey},
@@ -101,13 +103,13 @@ impl Walk<'_> {
             repository: &entry.repository,
             base: &state.base,
         };
-        let ObeyedConfig {
+        let MemberConfig {
             config,
             own_rollbacks,
             images,
             ignored_policies,
             ignored_keys,
-        } = obeyed(self.fleet, own, listed).map_err(|refusal| Box::new(refusal.into()))?;
+        } = member_config(self.fleet, own, listed).map_err(|refusal| Box::new(refusal.into()))?;
         let note = |key: &str| format!("{}: `{key}` is ignored in a fleet", entry.repository);
         for key in &ignored_policies {
             self.note(&note(key), &note(key));
@@ -192,11 +194,11 @@ impl Member {
     }
 }
 
-impl From<Disobeyed> for Report {
-    fn from(refusal: Disobeyed) -> Self {
+impl From<MemberRefusal> for Report {
+    fn from(refusal: MemberRefusal) -> Self {
         match refusal {
-            Disobeyed::Foreign(checks) => Self::refused(&checks),
-            Disobeyed::Refused(errors) => Self::failed(errors),
+            MemberRefusal::Foreign(checks) => Self::refused(&checks),
+            MemberRefusal::Refused(errors) => Self::failed(errors),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     checks::{Check, Stopped, any_failed},
     code::Code,
     error::{Class, Error, Errors},
-    fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, deciding},
+    fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, worst_errors},
     plan::PlanError,
     report::json::ErrorRow,
     workflow::{Stop, base_kept_moving},
@@ -83,7 +83,7 @@ impl Report {
         let errors = errors.into();
         Self {
             class: Some(errors.class()),
-            error: deciding(&errors),
+            error: worst_errors(&errors),
             ..self
         }
     }
@@ -91,7 +91,7 @@ impl Report {
     /// Adds an error that requires no action.
     pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
         Self {
-            error: deciding(&error.into()),
+            error: worst_errors(&error.into()),
             ..self
         }
     }

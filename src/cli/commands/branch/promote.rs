@@ -1,110 +1,104 @@
-//! `repin branch promote`: open one pull request, and schedule its merge if configured.
+//! `repin branch promote`: opens one pull request, and schedules its merge if configured.
 
 use super::{check, document, report};
 use crate::{
-    cli::{args::Promotion, commands::gates::table, context::Context, exit::Exit},
+    cli::{args::BranchPromotion, commands::gates::table, context::Context, exit::Exit},
     code::Code,
     config::Forge as Configured,
     error::{Error, Errors, usage},
-    forge::{Forge, Gate, GateState, Merge},
+    forge::{Forge, GateState, Merge},
     pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
     report::{branch, json::PullRequest},
     untrusted::plain,
     workflow::{self, Access, connect_or_skip},
 };
 
-pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
-    let args = &asked.between;
-    check(args)?;
-    let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
+pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Errors> {
+    let branches = &args.branches;
+    check(branches)?;
+    let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load()?;
-    let mut document = document("promote", args);
-    let forge = match connect_or_skip(&config, asked.if_unconfigured.into(), &cx.services)? {
+    let mut document = document("promote", branches);
+    let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
-        Access::NoToken(why) => {
+        Access::NoToken(reason) => {
             document.state = "skipped";
-            return Ok(report(&document, &format!("skipped: {why}"), None, cx));
+            return Ok(report(&document, &format!("skipped: {reason}"), None, cx));
         }
     };
     cx.services
         .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let between = BranchPair {
-        from: &args.from,
-        to: &args.to,
+    let pair = BranchPair {
+        from: &branches.from,
+        to: &branches.to,
     };
-    if let Some(error) = unconfigured(&*forge, between, &configured, cx)? {
+    if let Some(error) = unconfigured(&*forge, pair, &configured, cx)? {
         if apply {
             return Err(error.into());
         }
         cx.services.console.warn(&error.text());
     }
-    let work = branches::compare(&*forge, between, &configured);
-    let offer = match cx.services.wait(work, "comparing the branches")?? {
-        Compared::Offer(offer) => offer,
+    let work = branches::compare(&*forge, pair, &configured);
+    let difference = match cx.services.wait(work, "comparing the branches")?? {
+        Compared::Offer(difference) => difference,
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
     };
-    document.commit = Some(offer.commit.clone());
-    document.pull_request = offer
+    document.commit = Some(difference.commit.clone());
+    document.pull_request = difference
         .pull
         .as_ref()
         .map(|pull| row(pull.number, &pull.url, "unchanged"));
-    if offer.subjects.is_empty() {
+    if difference.subjects.is_empty() {
         document.state = "in_sync";
         return Ok(report(&document, "nothing to promote", None, cx));
     }
-    if !offer.gates.is_empty() {
-        cx.output.note(table(&offer.gates).trim_end());
+    if !difference.gates.is_empty() {
+        cx.output.note(table(&difference.gates).trim_end());
     }
-    if offer.state() == GateState::Fail {
+    if difference.state() == GateState::Fail {
         document.state = "blocked";
-        return Ok(report(
-            &document,
-            "a gate failed",
-            Some(blocked(&offer)),
-            cx,
-        ));
+        let errors = blocked(&difference);
+        return Ok(report(&document, "a gate failed", Some(errors), cx));
     }
     if !apply {
-        return Ok(report(&document, &planned(&offer), None, cx));
+        return Ok(report(&document, &planned(&difference), None, cx));
     }
-    let (title, body) = (
-        branch::title(between),
-        branch::body(between, &offer.subjects, &offer.gates),
-    );
+    let title = branch::title(pair);
+    let body = branch::body(pair, &difference.subjects, &difference.gates);
     workflow::warn_of_silent_checks(&*forge, &configured, &cx.services)?;
     cx.services.interruption.changes(format!(
         "a pull request from {} to {} may have been opened; run the command again",
-        plain(&args.from),
-        plain(&args.to)
+        plain(&branches.from),
+        plain(&branches.to)
     ));
-    let work = branches::promote(&*forge, between, &title, &body, &offer, &configured);
-    let offered = cx.services.wait(work, "opening the pull request")??;
-    for warning in &offered.warnings {
-        cx.output.error_text(&format!("warning: {warning}\n"));
+    let work = branches::promote(&*forge, pair, &title, &body, &difference, &configured);
+    let opened = cx.services.wait(work, "opening the pull request")??;
+    for warning in &opened.warnings {
+        cx.output.write_stderr(&format!("warning: {warning}\n"));
     }
-    let state = if offered.created {
+    let state = if opened.created {
         "created"
     } else {
         "unchanged"
     };
-    document.pull_request = Some(row(offered.pull.number, &offered.pull.url, state));
-    let outcome = outcome(&offered, cx);
+    document.pull_request = Some(row(opened.pull.number, &opened.pull.url, state));
+    let outcome = outcome(&opened, cx);
     document.state = outcome.state;
-    Ok(report(&document, &outcome.line, outcome.fault, cx))
+    Ok(report(&document, &outcome.line, outcome.errors, cx))
 }
 
-/// The error for a branch that `auto_merge` must not move or merge.
+/// The error if `auto_merge` must not merge into the branch.
 fn unconfigured(
     forge: &dyn Forge,
-    between: BranchPair<'_>,
+    pair: BranchPair<'_>,
     configured: &Configured,
     cx: &Context,
 ) -> Result<Option<Error>, Errors> {
     if !configured.auto_merge {
         return Ok(None);
     }
-    let work = branches::unconfigured(forge, between, configured);
+    let work = branches::unconfigured(forge, pair, configured);
     let name = cx.services.wait(work, "reading the default branch")??;
     Ok(name.map(|name| {
         let message = format!(
@@ -123,20 +117,22 @@ fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
     }
 }
 
-/// The outcome of the pull request: the document's word, the line for people, and the errors.
 struct Outcome {
+    /// For the document.
     state: &'static str,
     line: String,
-    fault: Option<Errors>,
+    errors: Option<Errors>,
 }
 
-fn outcome(offered: &OpenedPromotion, cx: &Context) -> Outcome {
-    let pull = format!(
-        "pull request #{} ({})",
-        offered.pull.number, offered.pull.url
-    );
-    let (state, is) = match &offered.merge {
-        None | Some(Merge::Refused(_)) => ("open", "is open".to_owned()),
+fn outcome(opened: &OpenedPromotion, cx: &Context) -> Outcome {
+    let pull = format!("pull request #{} ({})", opened.pull.number, opened.pull.url);
+    let mut errors = None;
+    let (state, status) = match &opened.merge {
+        None => ("open", "is open".to_owned()),
+        Some(Merge::Refused(reason)) => {
+            errors = Some(workflow::merge_refused_error(&pull, reason));
+            ("open", "is open".to_owned())
+        }
         Some(Merge::Scheduled) => ("scheduled", "will be merged".to_owned()),
         Some(Merge::Held(reason)) => (
             "scheduled",
@@ -151,25 +147,21 @@ fn outcome(offered: &OpenedPromotion, cx: &Context) -> Outcome {
         ),
         Some(Merge::Merged) => ("merged", "is merged".to_owned()),
         Some(Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason)) => {
-            let warning = workflow::merge_pending_warning(offered.pull.number, reason);
+            let warning = workflow::merge_pending_warning(opened.pull.number, reason);
             cx.services.console.warn(&warning);
             ("open", "is open".to_owned())
         }
     };
-    let fault = match &offered.merge {
-        Some(Merge::Refused(reason)) => Some(workflow::merge_refused_error(&pull, reason)),
-        _ => None,
-    };
     Outcome {
         state,
-        line: format!("{pull} {is}"),
-        fault,
+        line: format!("{pull} {status}"),
+        errors,
     }
 }
 
-fn planned(offer: &BranchDifference) -> String {
-    let count = offer.subjects.len();
-    match &offer.pull {
+fn planned(difference: &BranchDifference) -> String {
+    let count = difference.subjects.len();
+    match &difference.pull {
         Some(pull) => format!(
             "{count} commits, in pull request #{}; dry run: nothing was changed",
             pull.number
@@ -178,18 +170,20 @@ fn planned(offer: &BranchDifference) -> String {
     }
 }
 
-fn blocked(offer: &BranchDifference) -> Errors {
-    let failed = |gate: &&Gate| gate.state == GateState::Fail;
+fn blocked(difference: &BranchDifference) -> Errors {
     let message = format!(
         "a required status of {} failed, so no pull request is opened",
-        offer.commit
+        difference.commit
     );
-    let mut problem =
-        Error::failed(Code::CONFLICT, message).help("fix what failed, then run the command again");
-    problem.notes = offer.gates.iter().filter(failed).map(note).collect();
-    Errors::from(problem)
-}
-
-fn note(gate: &Gate) -> String {
-    format!("{} {} {}", gate.context, gate.state.as_str(), gate.detail())
+    let mut error =
+        Error::failed(Code::CONFLICT, message).help("fix the failure, then run the command again");
+    for gate in &difference.gates {
+        if gate.state == GateState::Fail {
+            let (context, state) = (&gate.context, gate.state.as_str());
+            error
+                .notes
+                .push(format!("{context} {state} {}", gate.detail()));
+        }
+    }
+    Errors::from(error)
 }

@@ -1,8 +1,8 @@
-//! `repin branch sync`: merge one branch into another by a push, with git's own credentials.
+//! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
 
 use super::{check, document, report};
 use crate::{
-    cli::{args::Between as Args, context::Context, exit::Exit},
+    cli::{args::Branches, context::Context, exit::Exit},
     code::Code,
     config::Config,
     error::{Class, Error, Errors, usage},
@@ -13,31 +13,29 @@ use crate::{
     untrusted::plain,
 };
 
-pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
-    check(args)?;
-    let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
+pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors> {
+    check(branches)?;
+    let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load()?;
-    allowed(&config, &args.to)?;
+    check_target(&config, &branches.to)?;
     let git = Git::open(&config.root).map_err(|error| {
-        let problem =
-            Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint());
-        Errors::from(problem)
+        Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint())
     })?;
-    let (from, to) = (args.from.clone(), args.to.clone());
+    let (from, to) = (branches.from.clone(), branches.to.clone());
     let work =
         async { tokio::task::spawn_blocking(move || merge::sync(&git, &from, &to, apply)).await };
-    let message = format!("bringing {} into {}", args.from, args.to);
+    let message = format!("merging {} into {}", branches.from, branches.to);
     if apply {
         cx.services.interruption.changes(format!(
             "{} may have been pushed; run the command again",
-            plain(&args.to)
+            plain(&branches.to)
         ));
     }
-    let done = cx.services.wait(work, &message)?;
-    let synced =
-        done.map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
-    let mut document = document("sync", args);
-    let (state, line, fault) = match &synced {
+    let result = cx.services.wait(work, &message)?;
+    let outcome = result
+        .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
+    let mut document = document("sync", branches);
+    let (state, line, errors) = match &outcome {
         SyncOutcome::NoBranch(name) => {
             return Err(usage(format!("the remote has no branch `{name}`")));
         }
@@ -61,20 +59,20 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
         SyncOutcome::Conflict(files) => (
             "conflict",
             "the branches conflict".to_owned(),
-            Some(conflict(args, files)),
+            Some(conflict(branches, files)),
         ),
     };
     document.state = state;
-    document.commit = match synced {
+    document.commit = match outcome {
         SyncOutcome::InSync(head) | SyncOutcome::Forwarded(head) => Some(head.to_string()),
         SyncOutcome::Merged(head) => head.map(|head| head.to_string()),
         SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
     };
-    Ok(report(&document, &line, fault, cx))
+    Ok(report(&document, &line, errors, cx))
 }
 
-/// Refuses a branch outside `forge.sync_targets` before anything is fetched.
-fn allowed(config: &Config, to: &str) -> Result<(), Errors> {
+/// Refuses a branch that is not in `forge.sync_targets`, before anything is fetched.
+fn check_target(config: &Config, to: &str) -> Result<(), Errors> {
     let targets = config.forge_or_default().sync_targets;
     if targets.iter().any(|target| target == to) {
         return Ok(());
@@ -85,24 +83,18 @@ fn allowed(config: &Config, to: &str) -> Result<(), Errors> {
         format!("which lists {}", targets.join(", "))
     };
     let message = format!("`{to}` is not in forge.sync_targets, {listed}");
-    Err(Errors::from(Error::input(Code::CONFIG, message).help(
-        "add the branch to forge.sync_targets if repin may push to it",
-    )))
+    let help = "add the branch to forge.sync_targets if repin may push to it";
+    Err(Error::input(Code::CONFIG, message).help(help).into())
 }
 
-fn conflict(args: &Args, files: &[String]) -> Errors {
-    let message = format!(
-        "{} and {} contain conflicting changes; nothing was pushed",
-        args.from, args.to
-    );
-    let mut problem = Error::failed(Code::CONFLICT, message);
-    problem.notes = files
+fn conflict(branches: &Branches, files: &[String]) -> Errors {
+    let Branches { from, to, .. } = branches;
+    let message = format!("{from} and {to} contain conflicting changes; nothing was pushed");
+    let help = format!("merge {from} into {to} by hand, and push the result");
+    let mut error = Error::failed(Code::CONFLICT, message).help(help);
+    error.notes = files
         .iter()
         .map(|file| format!("conflict: {file}"))
         .collect();
-    let hint = format!(
-        "merge {} into {} by hand, and push the result",
-        args.from, args.to
-    );
-    Errors::from(problem.help(hint))
+    error.into()
 }

@@ -1,4 +1,4 @@
-//! Lines about the forge: its version, the base branch, and the permissions of the token. Reads only.
+//! Lines about the forge: its version, the base branch, and the permissions of the token. Changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::{
     workflow::{Access, connection, no_token_error},
 };
 
-/// The lines that need a response from the forge.
+/// The lines that require a response from the forge.
 pub(super) const QUERIED: [Code; 7] = [
     Code::BASE,
     Code::SIGNED_COMMITS,
@@ -29,31 +29,31 @@ pub(super) const QUERIED: [Code; 7] = [
     Code::PERMISSION_PACKAGES,
 ];
 
-/// A forge to query, or the lines that explain why there is none.
+/// A forge to query, or the lines that report the reason why it cannot be queried.
 pub(super) enum Connection {
     Ready(Box<Ready>),
     Unavailable(Vec<DoctorRow>),
 }
 
-/// A forge to query, and the lines to fill.
+/// A forge to query, and the input of the lines.
 pub(super) struct Ready {
     forge: Box<dyn Forge>,
     target: Target,
     /// The origin of the token.
     origin: String,
-    /// Variables that are set for another server.
-    passed_over: Vec<String>,
+    /// Notes about variables with tokens for other servers.
+    unused_tokens: Vec<String>,
     base: Option<String>,
-    /// Whether anything waits for the checks of pull requests.
+    /// Whether the configuration requires checks of pull requests.
     waits_for_checks: bool,
     /// The configuration's path in the repository.
     config: String,
-    wanted: RequiredRights,
+    required_rights: RequiredRights,
     /// The paths of the files with pins in the repository.
     pinned: BTreeSet<String>,
 }
 
-/// Determines the forge and the token; sends nothing.
+/// Determines the forge and the token, without a request.
 pub(super) fn connect(
     config: &Config,
     git: Option<&Git>,
@@ -87,7 +87,7 @@ pub(super) fn connect(
     let held = match held {
         Ok(held) => held,
         Err(token) => {
-            let forge = format!("{}, not queried: no token", shown(&target));
+            let forge = format!("{}, not queried: no token", describe(&target));
             return unavailable(vec![DoctorRow::skip(Code::FORGE, forge)], token);
         }
     };
@@ -103,16 +103,17 @@ pub(super) fn connect(
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
     let name = config.source.name.rsplit('/').next().unwrap_or_default();
+    let pinned = pinned(&prefix, found);
     Connection::Ready(Box::new(Ready {
         forge,
         origin: held.origin,
-        passed_over: held.ignored,
+        unused_tokens: held.ignored,
         target,
         base: configured.base.clone(),
         waits_for_checks: configured.waits_for_checks(),
         config: format!("{prefix}{name}"),
-        wanted: wanted(config, &prefix, found),
-        pinned: pinned(&prefix, found),
+        required_rights: required_rights(config, &pinned),
+        pinned,
     }))
 }
 
@@ -136,41 +137,27 @@ fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
     pins.map(|pin| format!("{prefix}{}", pin.file)).collect()
 }
 
-/// The permissions that runs with this configuration need.
-fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> RequiredRights {
-    let workflow = |file: String| format!("{prefix}{file}").starts_with(".github/workflows/");
-    let workflows = found.is_some_and(|found| {
-        found
-            .pins()
-            .iter()
-            .any(|pin| workflow(pin.file.to_string()))
-    });
-    let dispatch = config
-        .forge
-        .as_ref()
-        .map_or_else(Vec::new, |forge| forge.dispatch.clone());
-    let hosted = || {
-        config
-            .images
-            .iter()
-            .any(|image| image.repository.host() == "ghcr.io")
+/// The permissions that runs with this configuration require.
+fn required_rights(config: &Config, pinned: &BTreeSet<String>) -> RequiredRights {
+    let mut images = config.images.iter();
+    let packages = match config.prune.as_ref().map(|prune| &prune.backend) {
+        Some(PruneBackend::Ghcr) => true,
+        Some(PruneBackend::Auto) => images.any(|image| image.repository.host() == "ghcr.io"),
+        Some(PruneBackend::Registry) | None => false,
     };
-    let packages = config
-        .prune
-        .as_ref()
-        .is_some_and(|prune| match prune.backend {
-            PruneBackend::Ghcr => true,
-            PruneBackend::Auto => hosted(),
-            PruneBackend::Registry => false,
-        });
     RequiredRights {
-        workflows,
-        dispatch,
+        workflows: pinned
+            .iter()
+            .any(|path| path.starts_with(".github/workflows/")),
+        dispatch: match &config.forge {
+            Some(forge) => forge.dispatch.clone(),
+            None => Vec::new(),
+        },
         packages,
     }
 }
 
-fn shown(target: &Target) -> String {
+fn describe(target: &Target) -> String {
     let kind = match target.kind {
         Kind::Github => "GitHub",
         Kind::Gitea => "Gitea",
@@ -184,7 +171,6 @@ fn shown(target: &Target) -> String {
 }
 
 impl Ready {
-    /// The forge's host and its time.
     pub(super) fn server_time(&self) -> Option<(String, ServerTime)> {
         Some((
             self.target.api.host_str()?.to_owned(),
@@ -192,16 +178,16 @@ impl Ready {
         ))
     }
 
-    /// Queries the forge, one request for each fact.
+    /// Queries the forge.
     pub(super) async fn examine(&self) -> Vec<DoctorRow> {
         let repo = match self.repository().await {
             Ok(repo) => repo,
-            Err(error) => return self.unread(error),
+            Err(error) => return self.unreadable(error),
         };
-        let forge = format!("{}, read", shown(&self.target));
+        let forge = format!("{}, read", describe(&self.target));
         let mut rows = vec![DoctorRow::pass(Code::FORGE, forge), self.token().await];
         rows.extend(self.base(&repo).await);
-        match self.forge.rights(&repo, &self.wanted).await {
+        match self.forge.rights(&repo, &self.required_rights).await {
             Ok(rights) => rows.extend(rights.into_iter().map(permission)),
             Err(error) => {
                 let reason = format!("unknown: {error}");
@@ -219,15 +205,15 @@ impl Ready {
         self.forge.repository().await
     }
 
-    /// Judges an accepted token: one with which checks never start fails if anything waits for them.
+    /// The line of an accepted token. A token with which checks never start fails if checks are required.
     async fn token(&self) -> DoctorRow {
         let mut accepted = format!(
             "from {}, accepted by {}",
             self.origin,
             host_of(&self.target.api)
         );
-        for other in &self.passed_over {
-            accepted.extend(["; ", other]);
+        for note in &self.unused_tokens {
+            accepted.extend(["; ", note]);
         }
         if !self.waits_for_checks {
             return DoctorRow::pass(Code::TOKEN, accepted);
@@ -241,16 +227,16 @@ impl Ready {
                 ANOTHER_TOKEN,
             ),
             Err(error) => {
-                let about = format!("{accepted}; cannot determine whether checks start with it: ");
-                DoctorRow::error(Code::TOKEN, &about, error)
+                let prefix = format!("{accepted}; cannot determine whether checks start with it: ");
+                DoctorRow::error(Code::TOKEN, &prefix, error)
             }
         }
     }
 
     /// The lines of a repository that cannot be read.
-    fn unread(&self, error: Error) -> Vec<DoctorRow> {
+    fn unreadable(&self, error: Error) -> Vec<DoctorRow> {
         let mut rows = if error.class == Class::Denied {
-            let rejected = format!("{} rejects this token", shown(&self.target));
+            let rejected = format!("{} rejects this token", describe(&self.target));
             vec![
                 DoctorRow::skip(Code::FORGE, rejected),
                 DoctorRow::error(Code::TOKEN, &format!("from {}: ", self.origin), error),
@@ -266,7 +252,7 @@ impl Ready {
         rows
     }
 
-    /// A branch's head, and its files.
+    /// The head of a branch, and its tree.
     async fn head(&self, branch: &str) -> Result<Option<(Head, Tree)>, Error> {
         let Some(head) = self.forge.branch(branch).await? else {
             return Ok(None);
@@ -275,11 +261,12 @@ impl Ready {
         Ok(Some((head, tree)))
     }
 
-    /// Whether commits for the base are signed, if it requires that.
+    /// The line about signed commits, if the base branch requires them.
     async fn signatures(&self, branch: &str, tree: &Tree) -> DoctorRow {
         let code = Code::SIGNED_COMMITS;
-        let entries = tree.entries.iter();
-        let files: Vec<_> = entries
+        let files: Vec<_> = tree
+            .entries
+            .iter()
             .filter(|(path, _)| self.pinned.contains(*path))
             .map(|(path, entry)| FileMode {
                 path,
@@ -315,8 +302,8 @@ impl Ready {
         }
     }
 
-    /// The lines of the base branch, which must exist and contain the configuration, and of its
-    /// signatures.
+    /// The lines about the base branch, which must exist and contain the configuration, and about its signed
+    /// commits.
     async fn base(&self, repo: &Repo) -> [DoctorRow; 2] {
         let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
         let base = match self.head(branch).await {

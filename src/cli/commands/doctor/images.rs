@@ -1,4 +1,4 @@
-//! Lines about the sources of images: one request for each image, as a promotion makes it.
+//! Lines about the sources of images: the same request for each image as in a promotion.
 
 use crate::{
     cli::context::Context,
@@ -21,29 +21,30 @@ pub(super) struct Query<'c> {
     /// The pinned digest.
     pinned: Option<Digest>,
     source: Result<Source, Error>,
-    /// The fewest pulls that a promotion needs from Docker Hub, for all images.
+    /// The minimum number of pulls from Docker Hub in a promotion, for all images.
     pulls_needed: u64,
 }
 
-/// The images to query; sends nothing.
+/// The images to query, without a request.
 pub(super) fn queries<'c>(
     config: &'c Config,
     found: Option<&Found>,
     cx: &Context,
 ) -> Result<Vec<Query<'c>>, Errors> {
     let sources = cx.services.sources(config)?;
-    let on_hub = config
+    // The new tag and the replaced digest of each image.
+    let pulls_needed = config
         .images
         .iter()
-        .filter(|image| image.repository.is_on_hub());
-    // The new tag and the replaced digest of each.
-    let pulls_needed = on_hub.map(|image| if image.pins > 0 { 2 } else { 1 }).sum();
+        .filter(|image| image.repository.is_on_hub())
+        .map(|image| if image.pins > 0 { 2 } else { 1 })
+        .sum();
     let mut queries = Vec::new();
-    for (at, image) in config.images.iter().enumerate() {
+    for (index, image) in config.images.iter().enumerate() {
         let source = sources.source(&image.repository);
         queries.push(Query {
             image,
-            pinned: found.and_then(|found| found.digests_of(at).first().copied()),
+            pinned: found.and_then(|found| found.digests_of(index).first().copied()),
             source: source.map_err(|error| Error::input(Code::SOURCE, error.to_string())),
             pulls_needed,
         });
@@ -51,7 +52,7 @@ pub(super) fn queries<'c>(
     Ok(queries)
 }
 
-/// Queries all images concurrently; the lines are in the order of the configuration.
+/// Queries all images concurrently, and returns the lines in the order of the configuration.
 pub(super) async fn examine(queries: &[Query<'_>]) -> Vec<DoctorRow> {
     futures_util::future::join_all(queries.iter().map(Query::line)).await
 }
@@ -65,8 +66,10 @@ impl Query<'_> {
         };
         match self.evidence(source).await {
             Ok(Some(evidence)) => {
-                let account = account(source).await;
-                let account = account.map_or_else(String::new, |account| format!(" {account}"));
+                let account = match account(source).await {
+                    Some(account) => format!(" {account}"),
+                    None => String::new(),
+                };
                 let unpinned = self.pinned.map_or(" (not pinned)", |_| "");
                 self.readable(source, format!("{subject}{evidence}{account}{unpinned}"))
                     .await
@@ -77,9 +80,10 @@ impl Query<'_> {
                     None => source.to_string(),
                 };
                 let absence = self.image.repository.absence(missing);
-                let account = account(source).await;
-                let account =
-                    account.map_or_else(String::new, |account| format!(" (requested {account})"));
+                let account = match account(source).await {
+                    Some(account) => format!(" (requested {account})"),
+                    None => String::new(),
+                };
                 DoctorRow::fail(
                     Code::REGISTRY,
                     Class::Failed,
@@ -91,7 +95,7 @@ impl Query<'_> {
         }
     }
 
-    /// The line of a readable image, with the rest of Docker Hub's limit.
+    /// The line of a readable image, with the remaining pulls from Docker Hub.
     async fn readable(&self, source: &Source, detail: String) -> DoctorRow {
         let remaining = match (source, self.pinned) {
             (Source::Remote(remote), Some(digest)) if self.image.repository.is_on_hub() => {
@@ -125,8 +129,7 @@ impl Query<'_> {
                 .await?
                 .then(|| format!("{source} is readable"))),
             (None, Source::Layout(_)) => match Tag::parse("latest") {
-                // Whether it has that tag does not matter: a directory that is not a layout is an
-                // error.
+                // A missing tag is fine; a directory that is not a layout is an error.
                 Ok(tag) => {
                     source.manifest(&TagOrDigest::Tag(tag), None).await?;
                     Ok(Some(format!("{source} is readable")))
@@ -137,7 +140,7 @@ impl Query<'_> {
     }
 }
 
-/// The account of the requests, such as `as user ...`; `None` for a layout.
+/// The account of the requests, such as `as user …`; `None` for a layout.
 async fn account(source: &Source) -> Option<String> {
     match source {
         Source::Layout(_) => None,

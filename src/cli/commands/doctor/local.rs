@@ -1,5 +1,5 @@
-//! Lines about this machine: files, git, lock and journal, engines, secrets. The only request queries
-//! the git remote for its `HEAD`, if the clone does not have it.
+//! Lines about this machine: files, git, lock and journal, engines, secrets. The only request is to the git
+//! remote, for its `HEAD`, if the clone does not contain it.
 
 use std::{path::Path, sync::Arc};
 
@@ -28,7 +28,6 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
     )
 }
 
-/// The scanned files and their pins.
 pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
     match pins::find(&git::work_tree(config), config) {
         Ok(found) => {
@@ -41,7 +40,7 @@ pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
     }
 }
 
-/// The repository, whether its history is complete, and the branch that history is read from.
+/// The lines about the repository, its history, and the branch of the history.
 pub(super) fn repository(
     root: &Path,
     config: Option<&Config>,
@@ -51,7 +50,7 @@ pub(super) fn repository(
         Ok(git) => git,
         Err(error) => {
             let skipped = |code| DoctorRow::skip(code, "no git repository");
-            let repository = trouble(Code::REPOSITORY, &error);
+            let repository = git_error(Code::REPOSITORY, &error);
             let rows = [repository, skipped(Code::SHALLOW), skipped(Code::REMOTE)];
             return (None, rows);
         }
@@ -68,13 +67,13 @@ pub(super) fn repository(
     (Some(git), rows)
 }
 
-/// The configuration, and the branch that its history is read from.
+/// The configuration, and the branch of its history.
 type Branch<'c> = (&'c Config, Result<HistoryBranch, GitError>);
 
 fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     let version = match git.version() {
         Ok(version) => version,
-        Err(error) => return trouble(Code::REPOSITORY, &error),
+        Err(error) => return git_error(Code::REPOSITORY, &error),
     };
     let prefix = String::from_utf8_lossy(git.prefix());
     let place = if prefix.is_empty() {
@@ -86,14 +85,13 @@ fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     DoctorRow::pass(Code::REPOSITORY, detail)
 }
 
-/// Whether the history is complete and readable.
 fn completeness(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
     let code = Code::SHALLOW;
     if git.is_shallow() {
         return DoctorRow::fail(
             code,
             Class::Unavailable,
-            "this clone is shallow, so its history does not show every promote and rollback",
+            "this clone is shallow, so its history does not contain every promotion and rollback",
             "fetch the history: git fetch --unshallow (with actions/checkout: fetch-depth: 0)",
         );
     }
@@ -122,12 +120,12 @@ fn completeness(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
 fn remote(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
     let line = match branch {
         None => return DoctorRow::skip(Code::REMOTE, NO_CONFIG),
-        Some((_, Err(error))) => return trouble(Code::REMOTE, error),
+        Some((_, Err(error))) => return git_error(Code::REMOTE, error),
         Some((_, Ok(line))) => line,
     };
     if line.role != BranchRole::Promoted {
         let reason = format!(
-            "{}; a promote reads the history of HEAD, a rollback is refused",
+            "{}; a promotion reads the history of HEAD, a rollback is refused",
             GitError::NoRemote
         );
         return DoctorRow::skip(Code::REMOTE, reason);
@@ -143,13 +141,13 @@ fn remote(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
     DoctorRow::pass(Code::REMOTE, format!("{name} is at {commit}{from}"))
 }
 
-/// An error of git: a skipped line if a promotion can continue without history, a failure otherwise.
-fn trouble(code: Code, error: &GitError) -> DoctorRow {
+/// The line of a git error: skipped if a promotion can continue without history, otherwise a failure.
+fn git_error(code: Code, error: &GitError) -> DoctorRow {
     match checks::no_history_reason(error) {
         Some(reason) => DoctorRow::skip(
             code,
             format!(
-                "{reason}; a promote continues without history and warns, a rollback is refused"
+                "{reason}; a promotion continues without history and warns, a rollback is refused"
             ),
         ),
         None => DoctorRow::fail(
@@ -161,18 +159,18 @@ fn trouble(code: Code, error: &GitError) -> DoctorRow {
     }
 }
 
-/// Whether another run holds the lock, and whether an interrupted run left a journal.
+/// The lines about the lock and the journal.
 pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
-    let locked = apply::find_running(&config.root);
-    let busy = matches!(locked, Ok(Some(_)));
-    let lock = match locked {
+    let running = apply::find_running(&config.root);
+    let is_locked = matches!(running, Ok(Some(_)));
+    let lock = match running {
         Ok(None) => DoctorRow::pass(Code::LOCK, "free"),
         Ok(Some(error)) | Err(error) => DoctorRow::error(Code::LOCK, "", error),
     };
     let code = Code::JOURNAL;
     let journal = match apply::preview_recovery(&config.root) {
         Ok(None) => DoctorRow::pass(code, "none: no run was interrupted"),
-        Ok(Some(_)) if busy => DoctorRow::skip(code, "belongs to the run that holds the lock"),
+        Ok(Some(_)) if is_locked => DoctorRow::skip(code, "belongs to the run that holds the lock"),
         Ok(Some(recovery)) if recovery.state == RecoveryState::Conflict => {
             DoctorRow::error(code, "", apply::Error::Unresolved(recovery))
         }
@@ -188,14 +186,14 @@ pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
     [lock, journal]
 }
 
-/// Whether an engine can run the smoke command.
+/// The line about the container engine of the smoke command.
 pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
     let Some(smoke) = &config.smoke else {
         return DoctorRow::not_configured(Code::ENGINE, "smoke");
     };
     let context = EngineContext {
         variables: cx.services.environment.for_engine(config),
-        // The version of an engine does not depend on it.
+        // Not required to query the version.
         machine: String::new(),
         interrupted: Arc::default(),
     };
@@ -220,16 +218,15 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
     DoctorRow::fail(Code::ENGINE, Class::Failed, reason, hint)
 }
 
-/// Whether the secrets that the configuration requires are set.
+/// The lines about the secrets that the configuration requires.
 pub(super) fn secrets(config: &Config, skip: bool, cx: &Context) -> Vec<DoctorRow> {
-    let smoke = config.smoke.iter().flat_map(|smoke| &smoke.env);
-    let tokens = config
-        .freshness
-        .iter()
-        .filter_map(|entry| entry.token_env.as_ref());
-    let names = smoke
-        .map(|name| (name, "smoke.env"))
-        .chain(tokens.map(|name| (name, "token_env")));
+    let mut names = Vec::new();
+    for name in config.smoke.iter().flat_map(|smoke| &smoke.env) {
+        names.push((name, "smoke.env"));
+    }
+    for entry in &config.freshness {
+        names.extend(entry.token_env.iter().map(|name| (name, "token_env")));
+    }
     let mut rows = Vec::new();
     for (name, key) in names {
         let missing = format!("{name} is not set ({key})");
@@ -249,22 +246,22 @@ pub(super) fn secrets(config: &Config, skip: bool, cx: &Context) -> Vec<DoctorRo
     rows
 }
 
-/// The trusted roots of the policy, and the validity of their authorities.
+/// The lines about the trusted roots of the policy and the validity of their authorities.
 pub(super) fn roots(config: &Config, cx: &Context) -> Vec<DoctorRow> {
     let code = Code::TRUSTED_ROOT;
     if config.verify.is_none() {
         return vec![DoctorRow::not_configured(code, "verify")];
     }
-    let read = Trust::read(config, &WorkTree::new(&config.root));
-    let trust = match read.and_then(|trust| signatures::check_since(config).map(|()| trust)) {
+    let trust = match Trust::read(config, &WorkTree::new(&config.root)) {
         Ok(trust) => trust,
         Err(errors) => return DoctorRow::errors(code, &errors),
     };
+    if let Err(errors) = signatures::check_since(config) {
+        return DoctorRow::errors(code, &errors);
+    }
+    let now = (cx.services.environment.clock)();
     let mut rows = Vec::new();
-    for root in trust
-        .iter()
-        .flat_map(|trust| trust.roots((cx.services.environment.clock)()))
-    {
+    for root in trust.iter().flat_map(|trust| trust.roots(now)) {
         let hint = "renew the root: for GitHub, gh attestation trusted-root > trusted_root.jsonl";
         rows.push(match root.warning {
             Some(warning) => DoctorRow::warn(code, warning, hint),

@@ -1,19 +1,19 @@
-//! `repin fleet close`: the open pull requests of a set are closed, or shown.
+//! `repin fleet close`: closes the open pull requests of a set; without `--apply`, lists them.
 
-use super::show::list;
+use super::read_list;
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     config::number,
     error::Errors,
     fleet::{CloseDocument, CloseOutcome, close_summary, close_table},
-    report::annotations::with_help,
+    report::github::with_help,
     untrusted::{plain, workflow::Commands},
     workflow::fleet::close::{self, CloseRequest},
 };
 
 pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
-    let list = list(&args.list, cx)?;
+    let list = read_list(&args.list, cx)?;
     let mut step = match cx.output.format {
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),
         _ => None,
@@ -30,7 +30,7 @@ pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Err
             .changes(number(document.count(CloseOutcome::Closed), "pull request") + " closed");
     }
     match cx.output.format {
-        Format::Json => cx.output.json(&document),
+        Format::Json => cx.output.print_json(&document),
         Format::Human | Format::Sarif => cx.output.print(close_table(&document)),
         Format::Github => {
             annotate(&document, cx);
@@ -40,8 +40,8 @@ pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Err
     if let Some(step) = &mut step {
         step.summary(&close_summary(&document))?;
     }
-    cx.output.note(&closing_line(&document));
-    Ok(document.class().map_or(Exit::Done, Exit::Because))
+    cx.output.note(&conclusion(&document));
+    Ok(document.class().map_or(Exit::Done, Exit::Failed))
 }
 
 fn annotate(document: &CloseDocument, cx: &mut Context) {
@@ -55,14 +55,9 @@ fn annotate(document: &CloseDocument, cx: &mut Context) {
     }
 }
 
-fn closing_line(document: &CloseDocument) -> String {
+fn conclusion(document: &CloseDocument) -> String {
     let count = |outcome| number(document.count(outcome), "pull request");
-    let left = document
-        .repositories
-        .iter()
-        .filter(|row| row.exit != 0)
-        .count();
-    let done = if document.applied {
+    let result = if document.applied {
         format!("closed {}", count(CloseOutcome::Closed))
     } else if document.count(CloseOutcome::Open) == 0 {
         "no pull request would be closed".to_owned()
@@ -70,8 +65,9 @@ fn closing_line(document: &CloseDocument) -> String {
         let open = count(CloseOutcome::Open);
         format!("{open} would be closed; to close them, add --apply")
     };
-    match left {
-        0 => done,
-        left => format!("{done}; {left} left open or unread, see above"),
+    let rows = document.repositories.iter();
+    match rows.filter(|row| row.exit != 0).count() {
+        0 => result,
+        remaining => format!("{result}; {remaining} left open or unread, see above"),
     }
 }

@@ -1,4 +1,4 @@
-//! `repin fleet list`: the repositories of an organization, or those that a search finds.
+//! `repin fleet list`: lists the repositories of an organization, or the results of a search.
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
@@ -11,8 +11,8 @@ use crate::{
     workflow::fleet_reader,
 };
 
-/// Archived repositories that are named.
-const NAMED: usize = 5;
+/// The number of archived repositories that are listed.
+const LISTED: usize = 5;
 
 pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
@@ -30,10 +30,13 @@ pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Erro
     let list = cx
         .services
         .wait(reader.list(&query), "listing repositories")??;
-    let lines = list.repositories.iter();
-    let lines: String = lines.map(|name| plain(name) + "\n").collect();
+    let lines: String = list
+        .repositories
+        .iter()
+        .map(|name| plain(name) + "\n")
+        .collect();
     if cx.output.format == Format::Json {
-        cx.output.json(&TextDocument {
+        cx.output.print_json(&TextDocument {
             schema: "repin.text/1",
             name: "fleet list",
             content: lines,
@@ -42,11 +45,11 @@ pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Erro
         cx.output.print(lines);
     }
     if !list.archived.is_empty() {
-        let named = list.archived.iter().map(|name| plain(name));
+        let names = list.archived.iter().map(|name| plain(name));
         cx.output.note(&format!(
             "note: {} left out: {}",
             number(list.archived.len(), "archived repository"),
-            few(named, NAMED)
+            few(names, LISTED)
         ));
     }
     cx.output

@@ -1,13 +1,13 @@
-//! `repin fleet merge`: the reports of shards as one.
+//! `repin fleet merge`: merges the reports of shards.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use super::show::{list, read, show};
+use super::{print_report, read_file, read_list};
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     code::Code,
     config::number,
     error::Errors,
@@ -15,7 +15,7 @@ use crate::{
     untrusted::plain,
 };
 
-/// The file for the repositories that need another run.
+/// The file with the repositories that need another run.
 const FAILED: &str = "failed.txt";
 
 pub(super) fn run(args: &args::FleetMerge, cx: &mut Context) -> Result<Exit, Errors> {
@@ -23,54 +23,48 @@ pub(super) fn run(args: &args::FleetMerge, cx: &mut Context) -> Result<Exit, Err
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),
         _ => None,
     };
-    let list = args
-        .list
-        .as_deref()
-        .map(|file| list(file, cx))
-        .transpose()?;
+    let list = match &args.list {
+        Some(file) => Some(read_list(file, cx)?),
+        None => None,
+    };
     let mut merger = Merger::new(list.as_ref());
     for file in &args.files {
-        merger.read(
-            &file.to_string_lossy(),
-            &read(file, Code::FLEET_REPORT, cx)?,
-        );
+        let report = read_file(file, Code::FLEET_REPORT, cx)?;
+        merger.read(&file.to_string_lossy(), &report);
     }
-    for note in std::mem::take(&mut merger.notes) {
-        cx.output
-            .error_text(&format!("warning: {}\n", plain(&note)));
+    for warning in &merger.warnings {
+        let line = format!("warning: {}\n", plain(warning));
+        cx.output.write_stderr(&line);
     }
     let document = merger.finish()?;
-    let failed = beside(&args.files, cx);
-    let open = document.failed(list.as_ref());
-    fs::write(&failed, &open)
-        .map_err(|error| Errors::io(format!("cannot write {}: {error}", failed.display())))?;
+    let failed_path = failed_path(&args.files, cx);
+    let failed = document.failed(list.as_ref());
+    fs::write(&failed_path, &failed)
+        .map_err(|error| Errors::io(format!("cannot write {}: {error}", failed_path.display())))?;
 
-    show(&document, step.as_mut(), cx)?;
-    cx.output.note(&closing(&document, &open, &failed));
-    Ok(document.class().map_or(Exit::Done, Exit::Because))
+    print_report(&document, step.as_mut(), cx)?;
+    let failed_count = failed.lines().count();
+    cx.output
+        .note(&conclusion(&document, failed_count, &failed_path));
+    Ok(document.class().map_or(Exit::Done, Exit::Failed))
 }
 
-/// The path of the list of failed repositories: in the directory of the first report.
-fn beside(files: &[PathBuf], cx: &Context) -> PathBuf {
+/// The path of the list of failed repositories, in the directory of the first report.
+fn failed_path(files: &[PathBuf], cx: &Context) -> PathBuf {
     let first = files.first().map_or(Path::new(""), PathBuf::as_path);
     let path = cx.services.environment.directory().join(first);
     path.with_file_name(FAILED)
 }
 
-fn closing(document: &FleetDocument, open: &str, failed: &Path) -> String {
-    let listed = document.repositories.len() + document.missing.as_ref().map_or(0, Vec::len);
-    match open.lines().count() {
+fn conclusion(document: &FleetDocument, failed_count: usize, failed_path: &Path) -> String {
+    let missing = document.missing.as_ref().map_or(0, Vec::len);
+    let all = number(document.repositories.len() + missing, "repository");
+    match failed_count {
         0 if document.is_incomplete() => "the reports are incomplete".to_owned(),
-        0 => format!("no failure in {}", repositories(listed)),
-        count => format!(
-            "{} of {} need another run or a person; wrote {}",
-            count,
-            repositories(listed),
-            failed.display()
+        0 => format!("no failure in {all}"),
+        _ => format!(
+            "{failed_count} of {all} need another run or a person; wrote {}",
+            failed_path.display()
         ),
     }
-}
-
-fn repositories(count: usize) -> String {
-    number(count, "repository")
 }

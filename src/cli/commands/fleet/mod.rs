@@ -1,4 +1,4 @@
-//! `repin fleet`: one set for many repositories.
+//! `repin fleet`: one set for many repositories. The subcommands share the input and output of this file.
 
 mod close;
 mod list;
@@ -6,11 +6,16 @@ mod merge;
 mod promote;
 mod report_file;
 mod shard;
-mod show;
+
+use std::{fs, path::Path};
 
 use crate::{
-    cli::{args, context::Context, exit::Exit},
-    error::Errors,
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    code::Code,
+    error::{Error, Errors},
+    fleet::{self, FleetCause, FleetDocument, FleetList},
+    report::github::with_help,
+    untrusted::workflow::Commands,
 };
 
 pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, Errors> {
@@ -20,5 +25,50 @@ pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, 
         args::Fleet::Rollback(args) => promote::rollback(args, cx),
         args::Fleet::Merge(args) => merge::run(args, cx),
         args::Fleet::Close(args) => close::run(args, cx),
+    }
+}
+
+fn read_list(file: &Path, cx: &Context) -> Result<FleetList, Errors> {
+    let bytes = read_file(file, Code::FLEET_LIST, cx)?;
+    Ok(FleetList::parse(&file.to_string_lossy(), &bytes)?)
+}
+
+/// Reads a file that the user specified.
+fn read_file(file: &Path, code: Code, cx: &Context) -> Result<Vec<u8>, Errors> {
+    let path = cx.services.environment.directory().join(file);
+    fs::read(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", file.display());
+        let help = "check the path and its permissions";
+        Errors::from(Error::input(code, message).help(help))
+    })
+}
+
+/// Prints a report, and writes the step summary for GitHub Actions.
+fn print_report(
+    document: &FleetDocument,
+    step: Option<&mut StepFiles>,
+    cx: &mut Context,
+) -> Result<(), Errors> {
+    match cx.output.format {
+        Format::Json => cx.output.print_json(document),
+        Format::Human | Format::Sarif => cx.output.print(fleet::table(document)),
+        Format::Github => {
+            annotate(document, cx);
+            cx.output.print(fleet::table(document));
+        }
+    }
+    match step {
+        Some(step) => step.summary(&fleet::summary(document)),
+        None => Ok(()),
+    }
+}
+
+fn annotate(document: &FleetDocument, cx: &mut Context) {
+    for cause in FleetCause::all(document) {
+        let detail = cause.detail.as_deref().unwrap_or("no detail was reported");
+        let message = format!("{}: {detail}", cause.names());
+        let message = with_help(&message, cause.help.as_deref());
+        let annotation = Commands::error(&cause.title(), &message, None);
+        cx.output.annotate(&annotation);
     }
 }

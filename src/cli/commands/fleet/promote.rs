@@ -1,20 +1,16 @@
-//! `repin fleet promote` and `repin fleet rollback`: the repositories of a list, or a part of them.
+//! `repin fleet promote` and `repin fleet rollback`: move the pins in the repositories of a list.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
-use super::{
-    report_file::ReportFile,
-    shard,
-    show::{list, read, show},
-};
+use super::{print_report, read_file, read_list, report_file::ReportFile, shard};
 use crate::{
     cli::{
-        args::{FleetPart, FleetPromote, FleetRollback},
+        args::{FleetOptions, FleetPromote, FleetRollback},
         commands::set,
         context::Context,
         exit::Exit,
         format::Format,
-        github::StepFiles,
+        step_files::StepFiles,
     },
     code::Code,
     config::{Operation, number},
@@ -28,42 +24,42 @@ pub(super) fn promote(args: &FleetPromote, cx: &mut Context) -> Result<Exit, Err
     let set = match (&args.set, args.set_sha256) {
         (Some(file), Some(sha256)) => Some(SetFile {
             name: file.to_string_lossy().into_owned(),
-            bytes: read(file, Code::FLEET_SET, cx)?,
+            bytes: read_file(file, Code::FLEET_SET, cx)?,
             sha256,
         }),
         _ => None,
     };
-    run(Operation::Promotion, &args.revision, set, &args.part, cx)
+    run(Operation::Promotion, &args.revision, set, &args.options, cx)
 }
 
 pub(super) fn rollback(args: &FleetRollback, cx: &mut Context) -> Result<Exit, Errors> {
-    run(Operation::Rollback, &args.to, None, &args.part, cx)
+    run(Operation::Rollback, &args.to, None, &args.options, cx)
 }
 
 fn run(
     operation: Operation,
     revision: &str,
     set: Option<SetFile>,
-    part: &FleetPart,
+    options: &FleetOptions,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
-    let open = cx.opens(part.pr)?;
-    let shard = shard::chosen(part.shard, &cx.services.environment)?;
-    let list = list(&part.list, cx)?;
+    let open = cx.pull_request_state(options.pr)?;
+    let shard = shard::of_process(options.shard, &cx.services.environment)?;
+    let list = read_list(&options.list, cx)?;
     let request = FleetRequest {
         operation,
         revision: revision.to_owned(),
-        repositories: selected(&list, shard, part, cx)?,
+        repositories: selected(&list, shard, options, cx)?,
         list_sha256: list.sha256,
         shard,
         set,
         open,
-        pace: part.pace,
-        limit: part.limit.map(Into::into),
-        max_failures: part.max_failures.map(Into::into),
+        pace: options.pace,
+        limit: options.limit.map(Into::into),
+        max_failures: options.max_failures.map(Into::into),
     };
-    if let Some(deadline) = part.deadline {
+    if let Some(deadline) = options.deadline {
         cx.services.forge_deadline.replace(deadline, "--deadline");
     }
     let mut step = match cx.output.format {
@@ -72,82 +68,86 @@ fn run(
     };
     // An unwritable file stops the run before the first request.
     let directory = cx.services.environment.directory();
-    let out = part.out.as_deref();
-    let mut out = out
-        .map(|out| ReportFile::open(directory, out))
-        .transpose()?;
-    let mut record = |line: &FleetLine| match &mut out {
-        Some(out) => out.append(line),
+    let mut report = match &options.out {
+        Some(file) => Some(ReportFile::open(directory, file)?),
+        None => None,
+    };
+    let mut record = |line: &FleetLine| match &mut report {
+        Some(report) => report.append(line),
         None => Ok(()),
     };
     let document = match fleet::run(&request, &config, &cx.services, &mut record)? {
         FleetRun::Finished(document) => document,
         FleetRun::Refused { checks, outages } => {
-            let exit = set::refused(&checks, outages, &config, cx);
+            let exit = set::report_refusal(&checks, outages, &config, cx);
             cx.output
                 .note("the set was refused; no repository was begun");
             return Ok(exit);
         }
     };
-    show(&document, step.as_mut(), cx)?;
-    cx.output.note(&closing(&document, request.open.is_some()));
-    Ok(document.class().map_or(Exit::Done, Exit::Because))
+    print_report(&document, step.as_mut(), cx)?;
+    cx.output
+        .note(&conclusion(&document, request.open.is_some()));
+    Ok(document.class().map_or(Exit::Done, Exit::Failed))
 }
 
 /// The repositories of the list that this process works on, in the order of the list.
 fn selected(
     list: &FleetList,
     shard: Shard,
-    part: &FleetPart,
+    options: &FleetOptions,
     cx: &Context,
 ) -> Result<Vec<ListEntry>, Errors> {
-    let only = part.only.as_deref();
-    let only = only.map(|file| only_of(file, list, cx)).transpose()?;
-    let owner = part.owner.as_deref();
-    let is_selected = |entry: &&ListEntry| {
-        let name = entry.key();
-        let of_owner = |owner: &str| {
-            let found = name.split_once('/').map(|(owner, _)| owner);
-            found.is_some_and(|found| found.eq_ignore_ascii_case(owner))
-        };
-        shard_of(&name, shard.count.into()) == u64::from(shard.number)
-            && owner.is_none_or(of_owner)
-            && only.as_ref().is_none_or(|only| only.contains(&name))
+    let only = match &options.only {
+        Some(file) => Some(read_only_list(file, list, cx)?),
+        None => None,
     };
-    Ok(list.entries.iter().filter(is_selected).cloned().collect())
+    let mut selected = Vec::new();
+    for entry in &list.entries {
+        let name = entry.key();
+        let is_of_owner = options.owner.as_ref().is_none_or(|wanted| {
+            let owner = name.split_once('/').map(|(owner, _)| owner);
+            owner.is_some_and(|owner| owner.eq_ignore_ascii_case(wanted))
+        });
+        if shard_of(&name, shard.count.into()) == u64::from(shard.number)
+            && is_of_owner
+            && only.as_ref().is_none_or(|only| only.contains(&name))
+        {
+            selected.push(entry.clone());
+        }
+    }
+    Ok(selected)
 }
 
-/// The repositories in the file of `--only`, which the list must have; failed.txt may be empty.
-fn only_of(
-    file: &std::path::Path,
-    list: &FleetList,
-    cx: &Context,
-) -> Result<HashSet<String>, Errors> {
-    let bytes = read(file, Code::FLEET_LIST, cx)?;
+/// Reads the list of `--only`, which must be a subset of the list; failed.txt may be empty.
+fn read_only_list(file: &Path, list: &FleetList, cx: &Context) -> Result<HashSet<String>, Errors> {
+    let bytes = read_file(file, Code::FLEET_LIST, cx)?;
     if bytes.trim_ascii().is_empty() {
         return Ok(HashSet::new());
     }
     let only = FleetList::parse(&file.to_string_lossy(), &bytes)?;
-    if let Some(stray) = only.entries.iter().find(|entry| !list.has(&entry.key())) {
+    let mut entries = only.entries.iter();
+    if let Some(unlisted) = entries.find(|entry| !list.contains(&entry.key())) {
         let message = format!(
             "{}: {} is not in the list",
             file.display(),
-            stray.repository
+            unlisted.repository
         );
         return Err(Error::input(Code::FLEET_LIST, message).into());
     }
     Ok(only.entries.iter().map(ListEntry::key).collect())
 }
 
-/// What the run came to, and what comes next.
-fn closing(document: &FleetDocument, opens: bool) -> String {
+/// The last line: the result, and the next step.
+fn conclusion(document: &FleetDocument, opens_pull_requests: bool) -> String {
     let all = number(document.repositories.len(), "repository");
     let pending = document.totals.get(FleetOutcome::Pending.as_str());
-    let pending = pending.copied().unwrap_or_default();
-    match (opens, pending) {
+    match (opens_pull_requests, pending.copied().unwrap_or_default()) {
         (false, 0) => format!("{all}; nothing was changed; to open pull requests, add --pr draft"),
         (false, pending) => format!("{all}, {pending} pending; nothing was changed"),
         (true, 0) => all,
-        (true, pending) => format!("{all}, {pending} pending; the same command goes on from there"),
+        (true, pending) => {
+            format!("{all}, {pending} pending; run the same command again to continue")
+        }
     }
 }

@@ -1,8 +1,7 @@
-//! The report of a shard as a file: a line for each repository, on the disk before the next one is
-//! begun.
+//! The report of a shard as a file: one line for each repository, synced before the next repository.
 //!
-//! The file is a report and never an input. A run appends to what earlier runs wrote; a last line that
-//! was cut off is taken away, since it would spoil the next one.
+//! The file is never an input of a run. A run appends to the lines of earlier runs, and removes a truncated
+//! last line, because the next line would continue it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,19 +15,18 @@ use crate::{
     fleet::FleetLine,
 };
 
-/// How every line begins.
-const BEGINNING: &[u8] = b"{\"schema\":\"repin.fleet-line/1\"";
-/// The longest line that is looked for, in bytes.
+/// The prefix of every line.
+const PREFIX: &[u8] = b"{\"schema\":\"repin.fleet-line/1\"";
+/// The maximum length of a line, in bytes.
 const LINE_MAX: u64 = 16 * 1024 * 1024;
 
-/// A report that lines are appended to.
 pub(super) struct ReportFile {
     name: PathBuf,
     file: File,
 }
 
 impl ReportFile {
-    /// Opens the file `name` in `directory`, whose last line is whole afterwards.
+    /// Opens the file `name`, relative to `directory`, and completes or removes a truncated last line.
     pub(super) fn open(directory: &Path, name: &Path) -> Result<Self, Errors> {
         let path = directory.join(name);
         let opened = OpenOptions::new()
@@ -42,12 +40,12 @@ impl ReportFile {
         if !last.is_empty() {
             if FleetLine::parse(&last).is_ok() {
                 file.write_all(b"\n").map_err(fail)?;
-            } else if last.starts_with(BEGINNING) || BEGINNING.starts_with(&last) {
+            } else if last.starts_with(PREFIX) || PREFIX.starts_with(&last) {
                 file.set_len(length - last.len() as u64).map_err(fail)?;
             } else {
                 let message = format!("{} is not a report of a fleet", name.display());
-                let problem = Error::input(Code::FLEET_REPORT, message);
-                return Err(problem.help("pass another file to --out").into());
+                let error = Error::input(Code::FLEET_REPORT, message);
+                return Err(error.help("pass another file to --out").into());
             }
         }
         Ok(Self {
@@ -56,18 +54,19 @@ impl ReportFile {
         })
     }
 
-    /// Appends a line, and waits until it is on the disk.
+    /// Appends and syncs a line.
     pub(super) fn append(&mut self, line: &FleetLine) -> Result<(), Errors> {
         let bytes = line
             .bytes()
             .map_err(|error| Errors::io(error.to_string()))?;
-        let written = self.file.write_all(&bytes);
-        let synced = written.and_then(|()| self.file.sync_data());
-        synced.map_err(|error| unwritable(&self.name, &error))
+        self.file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|error| unwritable(&self.name, &error))
     }
 }
 
-/// The length of a file, and what stands behind its last line break.
+/// The length of a file, and the bytes after its last line break.
 fn last_line(file: &mut File) -> std::io::Result<(u64, Vec<u8>)> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LINE_MAX)))?;

@@ -1,36 +1,37 @@
-//! The text of the configuration, counted with the real scanner before it is shown.
+//! The text of the configuration. The scanner counts its pins before it is printed or written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Chosen, Surroundings, signers, split};
+use super::{Chosen, GitRemote, signers};
 use crate::{
     checks::{self, Status},
-    config::{self, Config, FILE_NAME, Operation, RelPath},
+    config::{self, Config, FILE_NAME, Operation, RelPath, number},
     error::{Errors, SourceText},
     files::WorkTree,
     git::HostedRepository,
     outside::{Scope, TrackedTree},
     pins::{
-        self, Finder, Found,
-        discover::{Discovery, PinnedRepository, groups, names, narrow},
+        self, Finder, Found, KUSTOMIZE,
+        discover::{Discovery, groups, names, narrow},
     },
     report::{
         json::{InitImage, InitOther},
-        starter::{self, Starter, StarterForge, StarterImage, StarterOther, StarterRevision},
+        starter::{
+            self, Starter, StarterForge, StarterImage, StarterOther, StarterPlace, StarterRevision,
+        },
     },
     workflow::Services,
 };
 
-/// A first configuration.
 pub(super) struct Draft {
     pub(super) text: String,
     pub(super) images: Vec<InitImage>,
     pub(super) files: Vec<String>,
     pub(super) others: Vec<InitOther>,
     pub(super) warnings: Vec<String>,
-    /// The revision of the pinned set, where its tags name it.
+    /// The revision in the tags of the pinned set.
     pub(super) revision: Option<String>,
-    holders: usize,
+    files_with_pins: usize,
 }
 
 impl Draft {
@@ -38,20 +39,24 @@ impl Draft {
         tree: &WorkTree,
         discovery: &Discovery,
         chosen: &Chosen<'_>,
-        around: &Surroundings,
-        target: Option<&RelPath>,
+        remote: &GitRemote,
+        target: &RelPath,
         services: &Services,
     ) -> Result<Self, Errors> {
-        let repositories: Vec<_> = chosen.members.iter().map(|seen| &seen.repository).collect();
+        let members = &chosen.members;
+        let repositories: Vec<_> = members.iter().map(|member| &member.repository).collect();
         let finder = Finder::of(repositories.iter().copied());
-        let members = || chosen.members.iter().flat_map(|seen| &seen.pins);
-        let holders: BTreeSet<_> = members().map(|pin| (*pin.file).clone()).collect();
-        let whole = members().filter(|pin| pin.what.split.is_none());
-        let whole = whole.map(|pin| (*pin.file).clone()).collect();
-        let mut files = narrow::narrow(tree, &whole, &finder);
-        let places = split::places(tree, chosen, &finder);
+        let (mut files_with_pins, mut files_with_references) = (BTreeSet::new(), BTreeSet::new());
+        for pin in members.iter().flat_map(|member| &member.pins) {
+            files_with_pins.insert((*pin.file).clone());
+            if pin.what.split.is_none() {
+                files_with_references.insert((*pin.file).clone());
+            }
+        }
+        let mut files = narrow::narrow(tree, &files_with_references, &finder);
+        let places = split_places(tree, chosen, &finder);
         if files.is_empty() {
-            // Something must be named, and whole references may come where split pins stand.
+            // `files` must not be empty, and files with split pins may also get references.
             files = places
                 .iter()
                 .flat_map(|place| place.files.clone())
@@ -68,28 +73,26 @@ impl Draft {
             refuses_outside: false,
             images: images(&names.images, chosen),
             revision: revision(chosen),
-            forge: around
+            forge: remote
                 .hosted
                 .as_ref()
                 .and_then(|hosted| forge(hosted, tree)),
-            base: around.base.clone(),
+            base: remote.base.clone(),
             others: others(chosen),
             signer: None,
             remarks: remarks(discovery, chosen),
         };
         let (config, found) = counted(&mut starter, tree)?;
-        let left_out = starter.places.iter().flat_map(|place| &place.left_out);
-        let left_out: Vec<_> = left_out
-            .map(|line| format!("left out of `places`: {line}"))
-            .collect();
         let mut warnings = starter.remarks.clone();
-        warnings.extend(left_out);
-        let outside = |scope| outside_problems(&config, &found, scope, target);
-        let tracked = outside(Scope::Tracked);
-        // What is not added yet is not reported yet, but the next commit may hold it.
-        starter.refuses_outside = tracked.is_empty() && outside(Scope::Addable).is_empty();
+        for line in starter.places.iter().flat_map(|place| &place.excluded) {
+            warnings.push(format!("left out of `places`: {line}"));
+        }
+        let tracked = outside_problems(&config, &found, Scope::Tracked, target);
+        // Untracked files are not reported, but the next commit may contain them.
+        starter.refuses_outside = tracked.is_empty()
+            && outside_problems(&config, &found, Scope::Addable, target).is_empty();
         warnings.extend(tracked);
-        for (remark, detail) in failing(&config, &found) {
+        for (remark, detail) in failures(&config, &found) {
             starter.remarks.push(remark);
             warnings.push(detail);
         }
@@ -97,30 +100,25 @@ impl Draft {
         let signers = signers::signers(&config, &found, services);
         starter.signer = signers.proposal;
         warnings.extend(signers.warning);
-        let (images, others) = rows(&starter);
-        let text = starter::text(&starter);
         Ok(Self {
-            text,
-            images,
-            others,
+            text: starter::text(&starter),
+            images: image_rows(&starter),
+            others: other_rows(&starter),
             warnings,
             revision: groups::common_revision(chosen.members.iter().copied()),
-            holders: holders.len(),
+            files_with_pins: files_with_pins.len(),
             files,
         })
     }
 
-    /// `3 images, 7 pins in 5 files`.
+    /// For example `3 images, 7 pins in 5 files`.
     pub(super) fn summary(&self) -> String {
-        let times = |count: usize, what: &str| {
-            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-        };
         let pins = self.images.iter().map(|image| image.pins).sum();
         format!(
             "{}, {} in {}",
-            times(self.images.len(), "image"),
-            times(pins, "pin"),
-            times(self.holders, "file")
+            number(self.images.len(), "image"),
+            number(pins, "pin"),
+            number(self.files_with_pins, "file")
         )
     }
 }
@@ -128,42 +126,97 @@ impl Draft {
 fn images<'s>(names: &'s [String], chosen: &Chosen<'s>) -> Vec<StarterImage<'s>> {
     let images = names.iter().zip(&chosen.members);
     images
-        .map(|(name, seen)| StarterImage {
+        .map(|(name, member)| StarterImage {
             name,
-            repository: &seen.repository,
-            pins: seen.pins.len(),
+            repository: &member.repository,
+            pins: member.pins.len(),
         })
         .collect()
 }
 
 fn others<'s>(chosen: &Chosen<'s>) -> Vec<StarterOther<'s>> {
-    let other = |(seen, reason): &(&'s PinnedRepository, groups::Reason)| StarterOther {
-        repository: &seen.repository,
-        pins: seen.pins.len(),
-        reason: reason.to_string(),
-    };
-    chosen.others.iter().map(other).collect()
+    let mut others = Vec::new();
+    for (pinned, reason) in &chosen.others {
+        others.push(StarterOther {
+            repository: &pinned.repository,
+            pins: pinned.pins.len(),
+            reason: reason.to_string(),
+        });
+    }
+    others
 }
 
-/// The draft as a document.
-fn rows(starter: &Starter<'_>) -> (Vec<InitImage>, Vec<InitOther>) {
-    let image = |image: &StarterImage<'_>| InitImage {
-        name: image.name.to_owned(),
-        repository: image.repository.to_string(),
-        pins: image.pins,
-    };
-    let other = |other: &StarterOther<'_>| InitOther {
-        repository: other.repository.to_string(),
-        pins: other.pins,
-        reason: other.reason.clone(),
-    };
-    (
-        starter.images.iter().map(image).collect(),
-        starter.others.iter().map(other).collect(),
-    )
+fn image_rows(starter: &Starter<'_>) -> Vec<InitImage> {
+    let images = starter.images.iter();
+    images
+        .map(|image| InitImage {
+            name: image.name.to_owned(),
+            repository: image.repository.to_string(),
+            pins: image.pins,
+        })
+        .collect()
 }
 
-/// Parses the text and counts with it, so that `pins:` states what `check` will count.
+fn other_rows(starter: &Starter<'_>) -> Vec<InitOther> {
+    let others = starter.others.iter();
+    others
+        .map(|other| InitOther {
+            repository: other.repository.to_string(),
+            pins: other.pins,
+            reason: other.reason.clone(),
+        })
+        .collect()
+}
+
+/// The kinds of proposed places, with their indices in the discovery.
+const PLACE_KINDS: [(usize, &str); 2] = [(KUSTOMIZE, "kustomize"), (KUSTOMIZE + 1, "helm")];
+
+/// The places for the images of the set. A file with an entry that would be refused is excluded, with the
+/// reason.
+fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<StarterPlace> {
+    let mut places = Vec::new();
+    for (index, kind) in PLACE_KINDS {
+        let (mut files, mut refused) = (BTreeSet::new(), BTreeMap::new());
+        for member in &chosen.members {
+            for pin in &member.pins {
+                if pin
+                    .what
+                    .split
+                    .as_ref()
+                    .is_some_and(|split| split.place == index)
+                {
+                    files.insert((*pin.file).clone());
+                }
+            }
+            for entry in &member.refused {
+                let (file, what) = (&entry.file, &entry.what);
+                if what.place == index {
+                    // Only the first refused entry of a file is reported.
+                    refused.entry((**file).clone()).or_insert_with(|| {
+                        format!("{file}:{}:{}: {}", what.line, what.column, what.why)
+                    });
+                }
+            }
+        }
+        files.retain(|file| !refused.contains_key(file));
+        // A wider glob could match an excluded file.
+        let files = if refused.is_empty() {
+            narrow::narrow(tree, &files, finder)
+        } else {
+            files.iter().filter_map(narrow::exactly).collect()
+        };
+        if !(files.is_empty() && refused.is_empty()) {
+            places.push(StarterPlace {
+                kind,
+                files,
+                excluded: refused.into_values().collect(),
+            });
+        }
+    }
+    places
+}
+
+/// Parses the text and counts its pins with the scanner, so that `repin check` accepts the counts.
 fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Errors> {
     let source = SourceText {
         name: FILE_NAME.to_owned(),
@@ -171,8 +224,8 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
     };
     let config = config::parse(&source, tree.root())?;
     let found = pins::find(tree, &config)?;
-    for (at, image) in starter.images.iter_mut().enumerate() {
-        image.pins = found.pins_of(at).count();
+    for (index, image) in starter.images.iter_mut().enumerate() {
+        image.pins = found.pins_of(index).count();
     }
     let source = SourceText {
         name: FILE_NAME.to_owned(),
@@ -181,85 +234,81 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
     Ok((config::parse(&source, tree.root())?, found))
 }
 
-/// Digests outside the pins and unreadable files, one in each line, without those in the configuration
-/// that is replaced.
-fn outside_problems(
-    config: &Config,
-    found: &Found,
-    scope: Scope,
-    target: Option<&RelPath>,
-) -> Vec<String> {
+/// The digests outside of pins and the unreadable files, one per line, except those in the replaced
+/// configuration.
+fn outside_problems(config: &Config, found: &Found, scope: Scope, target: &RelPath) -> Vec<String> {
     let mut outside = TrackedTree::open(config).search(config, found, scope);
     outside
         .occurrences
-        .retain(|occurrence| Some(&*occurrence.file) != target);
+        .retain(|occurrence| *occurrence.file != *target);
     let checks = checks::outside(config, found, &outside, Operation::Promotion);
-    let reported = checks.iter().filter(|check| check.status != Status::Pass);
-    reported
+    checks
+        .iter()
+        .filter(|check| check.status != Status::Pass)
         .map(|check| format!("{}: {}", check.code, check.describe()))
         .collect()
 }
 
-/// The failures of `check`, as a remark for the file and in full. The remark never quotes a pin,
-/// because the file may itself be scanned.
-fn failing(config: &Config, found: &Found) -> Vec<(String, String)> {
-    let mut verdict = checks::counts(config, found);
-    verdict.extend(checks::agreement(config, found, Status::Fail));
-    let failed = verdict
-        .into_iter()
-        .filter(|check| check.status == Status::Fail);
-    let pair = |check: checks::Check| {
-        let subject = check
-            .image
-            .as_deref()
-            .map_or_else(|| "a file".to_owned(), |name| format!("`{name}`"));
-        let remark = format!(
-            "`repin check` fails for {subject} at present: {}",
-            check.code
-        );
-        (
-            remark,
-            format!("`repin check` will fail: {}: {}", check.code, check.detail),
-        )
-    };
-    failed.map(pair).collect()
+/// The failures of `repin check`, each as a remark for the file and as a warning. The remark does not quote a
+/// pin, because the file itself may be scanned.
+fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
+    let mut all_checks = checks::counts(config, found);
+    all_checks.extend(checks::agreement(config, found, Status::Fail));
+    let mut failures = Vec::new();
+    for check in all_checks {
+        if check.status != Status::Fail {
+            continue;
+        }
+        let subject = match &check.image {
+            Some(name) => format!("`{name}`"),
+            None => "a file".to_owned(),
+        };
+        let code = check.code;
+        failures.push((
+            format!("`repin check` fails for {subject} at present: {code}"),
+            format!("`repin check` will fail: {code}: {}", check.detail),
+        ));
+    }
+    failures
 }
 
 fn remarks(discovery: &Discovery, chosen: &Chosen<'_>) -> Vec<String> {
     let mut remarks: Vec<_> = chosen.remark.iter().cloned().collect();
-    let unread = discovery
-        .unread
-        .iter()
-        .map(|error| format!("pins there are not counted: {error}"));
-    remarks.extend(unread);
-    let unnameable = discovery.unnameable.iter();
-    remarks.extend(
-        unnameable.map(|path| format!("cannot count pins in {path}: the name is not UTF-8")),
-    );
+    for error in &discovery.unread {
+        remarks.push(format!("pins there are not counted: {error}"));
+    }
+    for path in &discovery.unnameable {
+        remarks.push(format!(
+            "cannot count pins in {path}: the name is not UTF-8"
+        ));
+    }
     remarks
 }
 
-/// The template from revisions to tags, if it is not the default.
+/// The pattern and the tag of revisions, if they are not the default.
 fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
     let form = groups::tag_form(chosen.members.iter().copied())?;
-    let default = form.prefix.is_empty() && form.digits == 40;
-    let revision = || StarterRevision {
+    if form.prefix.is_empty() && form.digits == 40 {
+        return None;
+    }
+    Some(StarterRevision {
         pattern: format!("[0-9a-f]{{{}}}", form.digits),
-        tag: form.prefix.clone() + "{revision}",
-    };
-    (!default).then(revision)
+        tag: form.prefix + "{revision}",
+    })
 }
 
-/// The forge, by the remote's host, or by directories that only one kind of forge reads.
+/// Guesses the forge from the host of the remote, or from directories that only one kind of forge uses.
 fn forge(hosted: &HostedRepository, tree: &WorkTree) -> Option<StarterForge> {
     let host = hosted.host.as_str();
     let has = |directory: &str| tree.root().join(directory).is_dir();
-    let web = hosted.web.clone();
-    let web = web.unwrap_or_else(|| format!("https://{host}"));
-    // GitHub Enterprise Server has the default ports.
+    let web = match &hosted.web {
+        Some(web) => web.clone(),
+        None => format!("https://{host}"),
+    };
+    // GitHub Enterprise Server uses the default ports.
     let has_port = web.matches(':').count() > 1;
     let gitea = || Some(format!("{web}/api/v1"));
-    let (kind, url, sure) = match host {
+    let (kind, url, is_certain) = match host {
         "github.com" => ("github", None, true),
         "codeberg.org" | "gitea.com" => ("gitea", gitea(), true),
         "gitlab.com" | "bitbucket.org" => return None,
@@ -278,6 +327,6 @@ fn forge(hosted: &HostedRepository, tree: &WorkTree) -> Option<StarterForge> {
         kind,
         url,
         repository: format!("{}/{}", hosted.owner, hosted.name),
-        sure,
+        is_certain,
     })
 }

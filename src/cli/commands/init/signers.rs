@@ -1,8 +1,7 @@
-//! Who built the current set: the proposal of a `verify` block, where the attestations of all images
-//! name one workflow.
+//! The proposal of a `verify` block: one workflow that attested all images of the current set.
 //!
-//! The first image is looked up alone, so that a set without attestations costs one lookup. What
-//! cannot be read is a warning: a first configuration does not wait for a registry.
+//! The first image is looked up before the others, so that a set without attestations requires one lookup.
+//! An unavailable registry gives a warning, and `init` continues.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -20,24 +19,23 @@ use crate::{
     workflow::{Services, trust::Trust},
 };
 
-/// How long the registry may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The files in which `gh attestation trusted-root` is usually kept, beside the configuration.
+/// The maximum time for all requests.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The usual files for the output of `gh attestation trusted-root`, next to the configuration.
 const ROOTS: [&str; 2] = ["trusted_root.jsonl", "trusted_root.json"];
 
-/// What the images of the set carry.
 #[derive(Default)]
 pub(super) struct Signers {
-    /// The workflow that attested all of them.
+    /// The workflow that attested all images.
     pub(super) proposal: Option<StarterSigner>,
-    /// Why nothing is proposed although something may be there.
+    /// The reason for a missing proposal, if there may be attestations.
     pub(super) warning: Option<String>,
 }
 
 /// Looks up the attestations of the pinned digests.
 pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Signers {
-    match common(config, found, services) {
-        Ok(builders) => chosen(builders),
+    match common_builders(config, found, services) {
+        Ok(builders) => proposal(builders),
         Err(errors) => {
             let errors: Vec<_> = errors.iter().map(Error::text).collect();
             Signers {
@@ -51,48 +49,49 @@ pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Si
     }
 }
 
-/// The workflows that attested every image, each for the commit that its label names.
-fn common(
+/// The workflows that attested every image for the commit in its label.
+fn common_builders(
     config: &Config,
     found: &Found,
     services: &Services,
 ) -> Result<BTreeSet<StarterSigner>, Errors> {
-    let verify = verify(config);
+    let verify = lookup_policy(config);
     let trust = Trust::of(&verify, config, &WorkTree::new(&config.root))?;
     let sources = services.sources_of_images(config)?;
-    let pinned = |at: usize| {
-        found
-            .digests_of(at)
-            .into_iter()
-            .map(move |digest| (at, digest))
-    };
-    let pinned: Vec<_> = (0..config.images.len()).flat_map(pinned).collect();
-    let Some((first, rest)) = pinned.split_first() else {
+    let mut pinned = Vec::new();
+    for image in 0..config.images.len() {
+        for digest in found.digests_of(image) {
+            pinned.push((image, digest));
+        }
+    }
+    let Some((first, others)) = pinned.split_first() else {
         return Ok(BTreeSet::new());
     };
-    let builders = |(at, digest): &(usize, Digest)| {
-        let (source, digest) = (&sources[*at], *digest);
-        builders(*at, digest, source, config, &trust, services)
+    let builders = |(image, digest): &(usize, Digest)| {
+        let (source, digest) = (&sources[*image], *digest);
+        builders(*image, digest, source, config, &trust, services)
     };
-    let look = async {
+    let lookup = async {
         let mut common = builders(first).await?;
         if common.is_empty() {
             return Ok(common);
         }
-        for others in future::try_join_all(rest.iter().map(builders)).await? {
-            common.retain(|signer| others.contains(signer));
+        for builders in future::try_join_all(others.iter().map(builders)).await? {
+            common.retain(|builder| builders.contains(builder));
         }
         Ok(common)
     };
-    // A timer needs the runtime that `wait` enters.
-    let look = async { tokio::time::timeout(PATIENCE, look).await };
-    let found: Result<Result<_, Error>, _> = services.wait(look, "looking for attestations")?;
-    let late = || Error::unavailable("the registry", "no answer within 10 s");
-    Ok(found.map_err(|_| late())??)
+    // The timer must be created within the runtime, which `wait` enters.
+    let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
+    let result: Result<Result<_, Error>, _> = services.wait(lookup, "looking for attestations")?;
+    match result {
+        Ok(builders) => Ok(builders?),
+        Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),
+    }
 }
 
-/// A policy without signers, within the built-in roots and those of the tree.
-fn verify(config: &Config) -> Verify {
+/// A policy without signers, with the built-in roots and those in the work tree.
+fn lookup_policy(config: &Config) -> Verify {
     let mut verify = Verify::without_signers();
     for name in ROOTS {
         if let Ok(path) = RelPath::parse(name)
@@ -108,9 +107,9 @@ fn verify(config: &Config) -> Verify {
     verify
 }
 
-/// The workflows that attested a digest for the commit of its label.
+/// The workflows that attested a digest for the commit in its label.
 async fn builders(
-    at: usize,
+    image: usize,
     digest: Digest,
     source: &Source,
     config: &Config,
@@ -123,19 +122,20 @@ async fn builders(
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };
     let revision = facts.label(&config.revision.label);
-    let image = &config.images[at];
+    let image = &config.images[image];
     let repositories = image.signed_repositories();
-    let found = trust.examine_everything(
-        source,
-        &image.name,
-        &repositories,
-        digest,
-        revision,
-        services,
-    );
     let SearchResult {
         candidates, faults, ..
-    } = found.await;
+    } = trust
+        .examine_everything(
+            source,
+            &image.name,
+            &repositories,
+            digest,
+            revision,
+            services,
+        )
+        .await;
     let builders: BTreeSet<_> = candidates
         .iter()
         .filter_map(|candidate| builder(candidate, revision))
@@ -146,7 +146,7 @@ async fn builders(
     }
 }
 
-/// The workflow of a verified attestation that was made for the revision.
+/// The workflow of a verified attestation for the revision.
 fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
     let verdict = &candidate.verdict;
     let proof = verdict.proof.as_ref()?;
@@ -163,12 +163,12 @@ fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
     } = certificate.clone();
     let is_workflow = workflow.starts_with("https://");
     let is_named = matches!(verdict.signed_name, SignedName::Own(_));
-    // The proposal has the default triggers, and `ref` is also compared with the source's.
+    // The proposal uses the default triggers, and `ref` is also compared with the ref of the source.
     let is_triggered = Triggers::Trusted.allow(trigger.as_deref());
     let is_branch = git_ref.starts_with("refs/heads/")
         && source_ref.is_none_or(|source_ref| source_ref == git_ref);
-    let counts = verdict.kind == Some(Requirement::Attestation) && commit? == revision;
-    (is_workflow && is_named && is_triggered && counts).then_some(StarterSigner {
+    let is_for_revision = verdict.kind == Some(Requirement::Attestation) && commit? == revision;
+    (is_workflow && is_named && is_triggered && is_for_revision).then_some(StarterSigner {
         workflow: workflow.to_owned(),
         git_ref: is_branch.then(|| git_ref.to_owned()),
         issuer: issuer?,
@@ -178,7 +178,7 @@ fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
     })
 }
 
-fn chosen(builders: BTreeSet<StarterSigner>) -> Signers {
+fn proposal(builders: BTreeSet<StarterSigner>) -> Signers {
     let mut builders: Vec<_> = builders.into_iter().collect();
     if builders.len() < 2 {
         return Signers {
@@ -186,7 +186,10 @@ fn chosen(builders: BTreeSet<StarterSigner>) -> Signers {
             ..Signers::default()
         };
     }
-    let names: Vec<_> = builders.iter().map(|one| one.workflow.as_str()).collect();
+    let names: Vec<_> = builders
+        .iter()
+        .map(|builder| builder.workflow.as_str())
+        .collect();
     let warning = format!(
         "all images have attestations of several workflows, so that no `verify` is proposed: {}",
         names.join(", ")

@@ -1,5 +1,5 @@
-//! `repin init --update`: count the pins of an existing configuration again, and change only the
-//! numbers that differ.
+//! `repin init --update`: counts the pins of an existing configuration again, and changes only the numbers
+//! that differ.
 
 use crate::{
     checks,
@@ -7,8 +7,9 @@ use crate::{
         context::Context,
         exit::Exit,
         format::Format,
-        write::{self, Target},
+        write_file::{self, TargetFile},
     },
+    code::Code,
     config::{self, Config, number},
     error::{Class, Error, Errors, SourceText},
     git,
@@ -25,39 +26,40 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let found = pins::find(&git::work_tree(&config), &config)?;
     refuse_malformed(&config, &found)?;
     let old = config.source.text.to_string();
-    let new = counted(&config, &found);
+    let new = with_current_counts(&config, &found);
     let source = SourceText {
         name: config.source.name.clone(),
         text: new.as_str().into(),
     };
-    // Such as a set of which nothing is pinned any more.
+    // Without any pin, the configuration would be invalid.
     config::parse(&source, &config.root)?;
     let changed = old != new;
     if changed && !print_only {
         let file = config.root.join(config.file_name());
-        let target = Target::new(&file, cx.services.environment.directory())?;
+        let target = TargetFile::new(&file, cx.services.environment.directory())?;
+        let name = plain(target.display_name());
         let step = cx
             .services
             .interruption
-            .step(format!("{} may have been written", plain(target.shown())));
-        write::exchange(&target, &old, &new)?;
-        step.done(format!("{} was written", plain(target.shown())));
+            .step(format!("{name} may have been written"));
+        write_file::replace(&target, &old, &new)?;
+        step.done(format!("{name} was written"));
     }
     report(&config, &found, &new, changed && !print_only, cx);
     Ok(Exit::Done)
 }
 
-/// A digest that is malformed is neither a pin nor none, so no count would be true.
+/// Refuses malformed pins: they cannot be counted.
 fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
-    let failed = checks::counts(config, found).into_iter().filter(|check| {
-        check.status == checks::Status::Fail && check.code != crate::code::Code::PIN_COUNT
-    });
-    let errors: Vec<_> = failed
-        .map(|check| Error {
-            help: check.help.clone(),
-            ..Error::new(Class::Failed, check.code, check.describe())
-        })
-        .collect();
+    let mut errors = Vec::new();
+    for check in checks::counts(config, found) {
+        if check.status == checks::Status::Fail && check.code != Code::PIN_COUNT {
+            errors.push(Error {
+                help: check.help.clone(),
+                ..Error::new(Class::Failed, check.code, check.describe())
+            });
+        }
+    }
     if errors.is_empty() {
         Ok(())
     } else {
@@ -65,20 +67,20 @@ fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     }
 }
 
-/// The text with the number of pins that each image has now; every other byte stays.
-fn counted(config: &Config, found: &Found) -> String {
-    let mut edits: Vec<_> = config
-        .images
-        .iter()
-        .enumerate()
-        .map(|(at, image)| (image.pins_at, image.pins, found.pins_of(at).count()))
-        .filter(|(_, declared, found)| declared != found)
-        .collect();
-    // From the last to the first, so that the places stay true.
-    edits.sort_by_key(|(span, ..)| std::cmp::Reverse(span.start));
+/// The text with the current counts; all other bytes are unchanged.
+fn with_current_counts(config: &Config, found: &Found) -> String {
+    let mut edits = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        let count = found.pins_of(index).count();
+        if count != image.pins {
+            edits.push((image.pins_at, count));
+        }
+    }
+    // Edits start at the end of the text, so that the positions of the others remain valid.
+    edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
     let mut text = config.source.text.to_string();
-    for (span, _, found) in edits {
-        text.replace_range(span.start..span.end, &found.to_string());
+    for (span, count) in edits {
+        text.replace_range(span.start..span.end, &count.to_string());
     }
     text
 }
@@ -90,20 +92,21 @@ fn report(config: &Config, found: &Found, new: &str, written: bool, cx: &mut Con
         old.as_bytes(),
         new.as_bytes(),
     );
-    let images = config.images.iter().enumerate();
-    let images: Vec<_> = images
-        .map(|(at, image)| InitImage {
+    let (mut images, mut differing) = (Vec::new(), 0);
+    for (index, image) in config.images.iter().enumerate() {
+        let pins = found.pins_of(index).count();
+        if pins != image.pins {
+            differing += 1;
+        }
+        images.push(InitImage {
             name: image.name.clone(),
             repository: image.repository.to_string(),
-            pins: found.pins_of(at).count(),
-        })
-        .collect();
-    let differing = images.iter().zip(&config.images);
-    let differing = differing.filter(|(image, declared)| image.pins != declared.pins);
-    let differing = differing.count();
+            pins,
+        });
+    }
     if cx.output.format == Format::Json {
         let files = config.files.included().into_iter();
-        cx.output.json(&InitDocument {
+        cx.output.print_json(&InitDocument {
             schema: "repin.init/1",
             path: config.source.name.clone(),
             written,

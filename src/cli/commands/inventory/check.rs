@@ -1,4 +1,4 @@
-//! `repin inventory check`: contract and hygiene of images, at their pins or at a revision's tags.
+//! `repin inventory check`: checks the contents of images, at their pins or at the tags of a revision.
 
 use super::report;
 use crate::{
@@ -23,16 +23,18 @@ use crate::{
     },
 };
 
-/// One image and the build to examine; `None` if the image is not pinned.
-struct Asked<'c> {
-    at: usize,
+/// One build of an image.
+struct Build<'c> {
+    /// The index of the image in the configuration.
+    image: usize,
     name: &'c str,
+    /// `None` if the image is not pinned.
     want: Option<TagOrDigest>,
-    /// The resolved image, once it was fetched; `None` if it does not exist.
+    /// `None` if the build does not exist, or was not resolved.
     found: Result<Option<ImageFacts>, Error>,
 }
 
-impl Asked<'_> {
+impl Build<'_> {
     fn facts(&self) -> Option<&ImageFacts> {
         self.found.as_ref().ok()?.as_ref()
     }
@@ -45,8 +47,9 @@ pub(super) fn run(
 ) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.directory);
-    let nothing = |image: &Image| config.inventory_of(image).is_none() && image.contract.is_none();
-    if config.images.iter().all(nothing) {
+    let has_rules =
+        |image: &Image| config.inventory_of(image).is_some() || image.contract.is_some();
+    if !config.images.iter().any(has_rules) {
         let message = format!(
             "{} has neither `inventory` nor a contract, so nothing can be checked",
             config.source.name
@@ -57,153 +60,146 @@ pub(super) fn run(
         ));
     }
     contracts.well_formed(&config)?;
-    let mut asked = asked(&config, images, revision)?;
+    let mut builds = builds(&config, images, revision)?;
     let sources = cx.services.sources_of_images(&config)?;
-    let names: Vec<_> = asked.iter().map(|asked| asked.name).collect();
-    let resolved = asked.iter_mut().map(|asked| {
-        let source = &sources[asked.at];
+    let names: Vec<_> = builds.iter().map(|build| build.name).collect();
+    let requests = builds.iter_mut().map(|build| {
+        let source = &sources[build.image];
         async move {
-            if let Some(want) = &asked.want {
-                asked.found = resolve::resolve(source, want).await;
+            if let Some(want) = &build.want {
+                build.found = resolve::resolve(source, want).await;
             }
         }
     });
     cx.services
-        .wait_for_all("reading manifests", &names, resolved)?;
+        .wait_for_all("reading manifests", &names, requests)?;
     let standards = contracts.standards(&config);
-    let (images, outages) = verdicts(&config, &standards, &asked, &sources, cx)?;
-    let failed = images.iter().any(|image| any_failed(&image.checks));
-    let failed = if failed {
-        Exit::Because(Class::Failed)
+    let (images, outages) = verdicts(&config, &standards, &builds, &sources, cx)?;
+    let failed = if images.iter().any(|image| any_failed(&image.checks)) {
+        Exit::Failed(Class::Failed)
     } else {
         Exit::Done
     };
     let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
     let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
-    Ok(report::show(images, outages, exit, &config, cx))
+    Ok(report(images, outages, exit, &config, cx))
 }
 
-/// The images to examine, with their builds.
-fn asked<'c>(
+/// The builds to check.
+fn builds<'c>(
     config: &'c Config,
     names: &[String],
     revision: Option<&str>,
-) -> Result<Vec<Asked<'c>>, Errors> {
+) -> Result<Vec<Build<'c>>, Errors> {
     for name in names {
         check_image_name(config, name, "")?;
     }
-    let tag = revision
-        .map(|revision| workflow::revision(config, revision))
-        .transpose()?
-        .map(|(_, tag)| tag);
-    let found = if tag.is_none() {
-        Some(pins::find(&git::work_tree(config), config)?)
-    } else {
-        None
-    };
-    let mut asked = Vec::new();
-    for (at, image) in config.images.iter().enumerate() {
-        let wanted = names.contains(&image.name);
-        if !wanted && !names.is_empty() {
-            continue;
-        }
-        let name = image.name.as_str();
-        let ask = |want| Asked {
-            at,
-            name,
+    let mut builds = Vec::new();
+    let mut add = |image: usize, want| {
+        builds.push(Build {
+            image,
+            name: &config.images[image].name,
             want,
             found: Ok(None),
-        };
-        let Some(found) = &found else {
-            asked.push(ask(tag.clone().map(TagOrDigest::Tag)));
-            continue;
-        };
-        let digests = found.digests_of(at);
-        if digests.is_empty() && wanted {
-            let problem = Error::input(
-                Code::USAGE,
-                format!("`{name}` is not pinned, so its build is unknown"),
-            );
-            return Err(Errors::from(
-                problem.help("name the build with --revision REV"),
-            ));
+        });
+    };
+    let mut selected = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        if names.is_empty() || names.contains(&image.name) {
+            selected.push(index);
+        }
+    }
+    if let Some(revision) = revision {
+        let (_, tag) = workflow::revision(config, revision)?;
+        for image in selected {
+            add(image, Some(TagOrDigest::Tag(tag.clone())));
+        }
+        return Ok(builds);
+    }
+    let found = pins::find(&git::work_tree(config), config)?;
+    for image in selected {
+        let digests = found.digests_of(image);
+        if digests.is_empty() && !names.is_empty() {
+            let name = &config.images[image].name;
+            let message = format!("`{name}` is not pinned, so its build is unknown");
+            let help = "specify the build with --revision REV";
+            return Err(Error::input(Code::USAGE, message).help(help).into());
         }
         if digests.is_empty() {
-            asked.push(ask(None));
+            add(image, None);
         }
-        asked.extend(
-            digests
-                .into_iter()
-                .map(|digest| ask(Some(TagOrDigest::Digest(digest)))),
-        );
+        for digest in digests {
+            add(image, Some(TagOrDigest::Digest(digest)));
+        }
     }
-    Ok(asked)
+    Ok(builds)
 }
 
-/// A row for each platform of each image, and the errors that left some unjudged.
+/// The verdict on each platform of each build, and the errors that prevented checks.
 fn verdicts(
     config: &Config,
     standards: &[Vec<Standard<'_>>],
-    asked: &[Asked<'_>],
+    builds: &[Build<'_>],
     sources: &[Source],
     cx: &Context,
 ) -> Result<(Vec<InventoryImage>, Vec<Error>), Errors> {
-    let subjects = asked.iter().flat_map(|asked| {
-        let subject = |facts| PlatformSource {
-            image: asked.name,
-            source: &sources[asked.at],
-            facts,
-        };
-        let platforms = asked.facts().map_or(&[][..], |facts| &facts.platforms);
-        platforms
-            .iter()
-            .map(move |facts| (subject(facts), standards[asked.at].as_slice()))
-    });
-    let subjects = subjects.collect::<Vec<_>>();
-    let reading = ReadingProgress::default();
-    let work = image_contents::check(&subjects, &reading);
-    let read = cx.services.wait_with(work, || reading.describe())?;
-    let mut verdicts = read.into_iter();
+    let mut subjects = Vec::new();
+    for build in builds {
+        for facts in build.facts().map_or(&[][..], |facts| &facts.platforms) {
+            let subject = PlatformSource {
+                image: build.name,
+                source: &sources[build.image],
+                facts,
+            };
+            subjects.push((subject, standards[build.image].as_slice()));
+        }
+    }
+    let progress = ReadingProgress::default();
+    let work = image_contents::check(&subjects, &progress);
+    let mut verdicts = cx
+        .services
+        .wait_with(work, || progress.describe())?
+        .into_iter();
     let (mut rows, mut outages) = (Vec::new(), Vec::new());
-    for asked in asked {
+    for build in builds {
         let required = config
-            .inventory_of(&config.images[asked.at])
+            .inventory_of(&config.images[build.image])
             .map_or(&[][..], |inventory| &inventory.required_labels);
-        let digest = asked.facts().map(|facts| facts.digest.to_string());
-        let image = |platform, checks| InventoryImage {
-            image: Some(asked.name.to_owned()),
+        let digest = build.facts().map(|facts| facts.digest.to_string());
+        let row = |platform, checks| InventoryImage {
+            image: Some(build.name.to_owned()),
             digest: digest.clone(),
             platform,
             checks,
         };
-        let Some(facts) = asked.facts() else {
-            let (check, outage) = unseen(config, asked, asked.found.as_ref().err());
-            rows.push(image(None, vec![check]));
+        let Some(facts) = build.facts() else {
+            let (check, outage) = unresolved(config, build);
+            rows.push(row(None, vec![check]));
             outages.extend(outage);
             continue;
         };
         for (platform, verdict) in facts.platforms.iter().zip(&mut verdicts) {
-            let mut checks = required_labels(required, asked.name, platform);
+            let mut checks = required_labels(required, build.name, platform);
             match verdict {
-                Ok(further) => checks.extend(further.checks),
+                Ok(verdict) => checks.extend(verdict.checks),
                 Err(outage) => {
-                    checks.push(unread(asked.name, &outage).platform(&platform.platform));
+                    checks.push(unread(build.name, &outage).platform(&platform.platform));
                     outages.push(outage);
                 }
             }
-            rows.push(image(Some(platform.platform.to_string()), checks));
+            rows.push(row(Some(platform.platform.to_string()), checks));
         }
     }
     Ok((rows, outages))
 }
 
-/// The check of an image that cannot be examined.
-fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, Option<Error>) {
-    let repository = &config.images[asked.at].repository;
-    let check = |code, status, detail: String| Check::new(code, status, detail).image(asked.name);
-    match (&asked.want, error) {
+/// The check of a build that was not resolved.
+fn unresolved(config: &Config, build: &Build<'_>) -> (Check, Option<Error>) {
+    let repository = &config.images[build.image].repository;
+    let check = |code, status, detail: String| Check::new(code, status, detail).image(build.name);
+    match (&build.want, build.found.as_ref().err()) {
         (None, None) => {
-            let declared = config.images[asked.at].pins;
+            let declared = config.images[build.image].pins;
             if declared > 0 {
                 let detail = format!(
                     "found no pins, but {} declares {declared}",
@@ -218,7 +214,7 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
             check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.to_string()),
             None,
         ),
-        (_, Some(error)) => (unread(asked.name, error), Some(error.clone())),
+        (_, Some(error)) => (unread(build.name, error), Some(error.clone())),
         (Some(want), None) => {
             let code = if matches!(want, TagOrDigest::Tag(_)) {
                 Code::TAG_MISSING
@@ -233,10 +229,5 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
 }
 
 fn unread(image: &str, error: &Error) -> Check {
-    Check::new(
-        crate::code::Code::ENUMERATION_FAILED,
-        Status::Skip,
-        error.to_string(),
-    )
-    .image(image)
+    Check::new(Code::ENUMERATION_FAILED, Status::Skip, error.to_string()).image(image)
 }

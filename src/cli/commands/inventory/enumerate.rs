@@ -1,10 +1,13 @@
-//! `repin inventory enumerate` and `repin inventory init`: the contents of an image, as a listing or
-//! as a contract.
+//! `repin inventory enumerate` and `repin inventory init`: print the contents of an image, as a listing or as
+//! a contract.
 
 use super::subject::{self, Subject};
 use crate::{
     checks::{Check, contract, hygiene},
-    cli::{args::OfImage, context::Context, exit::Exit, format::Format, render},
+    cli::{
+        args::ImageArgs, check_output::print_checks, context::Context, exit::Exit, format::Format,
+    },
+    code::Code,
     config::{Inventory, few},
     error::{Class, Error, Errors},
     inventory::{ENUMERATION_SCHEMA, Enumeration, ReadingProgress},
@@ -12,38 +15,37 @@ use crate::{
     workflow::image_contents,
 };
 
-/// How a listing is printed.
 #[derive(Clone, Copy)]
-pub(super) enum As {
-    Json,
+pub(super) enum OutputKind {
+    Listing,
     Contract,
 }
 
-/// The names of one platform with warnings, or the failed checks.
+/// The content of one platform with warnings, or the failed checks.
 type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
 
-pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, Errors> {
+pub(super) fn run(args: &ImageArgs, kind: OutputKind, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let inventory = subject::kinds(&config, subject::configured(&args.image, &config))?;
-    let subject = subject::of(args, &config, cx)?;
-    let (found, warnings) = agreed(&subject, listings(&subject, inventory, cx)?)?;
-    render::print_checks(&warnings, &config, &mut cx.output);
+    let subject = subject::resolve(args, &config, cx)?;
+    let (found, warnings) = common_listing(&subject, listings(&subject, inventory, cx)?)?;
+    print_checks(&warnings, &config, &mut cx.output);
     let (image, digest) = (subject.name.clone(), subject.digest.to_string());
-    match (cx.output.format, shown) {
-        (Format::Json, As::Json) => cx.output.json(&EnumerationDocument {
+    match (cx.output.format, kind) {
+        (Format::Json, OutputKind::Listing) => cx.output.print_json(&EnumerationDocument {
             schema: ENUMERATION_SCHEMA,
             image,
             digest,
             kinds: &found,
         }),
-        (Format::Json, As::Contract) => cx.output.json(&ContractDocument {
+        (Format::Json, OutputKind::Contract) => cx.output.print_json(&ContractDocument {
             schema: "repin.contract/1",
             image,
             digest,
             content: contract::write(&found),
         }),
-        (_, As::Json) => cx.output.print(found.to_json() + "\n"),
-        (_, As::Contract) => cx.output.print(contract::write(&found)),
+        (_, OutputKind::Listing) => cx.output.print(found.to_json() + "\n"),
+        (_, OutputKind::Contract) => cx.output.print(contract::write(&found)),
     }
     Ok(Exit::Done)
 }
@@ -58,34 +60,35 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
             facts,
         })
         .collect();
-    let listed = |contents| {
+    let list = |contents| {
         let found = hygiene::enumerate(inventory, &contents)?;
         let warnings = hygiene::warnings(&contents, Some(&found));
         Ok((found, warnings))
     };
-    let reading = ReadingProgress::default();
-    let work = image_contents::read(&subjects, inventory, &reading, listed);
-    let listed = cx.services.wait_with(work, || reading.describe())?;
-    listed.map_err(|error| Errors::from(&error))
+    let progress = ReadingProgress::default();
+    let work = image_contents::read(&subjects, inventory, &progress, list);
+    let listings = cx.services.wait_with(work, || progress.describe())?;
+    listings.map_err(|error| Errors::from(&error))
 }
 
-/// The listing that all platforms share.
-fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<Check>), Errors> {
-    let (mut failures, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
-    for (facts, listed) in subject.platforms.iter().zip(listings) {
-        let about = |check: Check| check.image(&subject.name).platform(&facts.platform);
-        match listed {
-            Err(checks) => failures.extend(checks.into_iter().map(about)),
-            Ok((found, odd)) => {
-                warnings.extend(odd.into_iter().map(about));
+/// The listing, which must be equal for all platforms, and the warnings.
+fn common_listing(
+    subject: &Subject,
+    listings: Vec<Listed>,
+) -> Result<(Enumeration, Vec<Check>), Errors> {
+    let (mut errors, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for (facts, listing) in subject.platforms.iter().zip(listings) {
+        let located = |check: Check| check.image(&subject.name).platform(&facts.platform);
+        match listing {
+            Err(checks) => errors.extend(checks.into_iter().map(|check| located(check).as_error())),
+            Ok((found, of_platform)) => {
+                warnings.extend(of_platform.into_iter().map(located));
                 all.push((&facts.platform, found));
             }
         }
     }
-    if !failures.is_empty() {
-        return Err(Errors::from(
-            failures.iter().map(Check::as_error).collect::<Vec<_>>(),
-        ));
+    if !errors.is_empty() {
+        return Err(Errors::from(errors));
     }
     let mut all = all.into_iter();
     let Some((first, found)) = all.next() else {
@@ -100,22 +103,18 @@ fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<
                 "{}: {first} and {platform} contain different names: {difference}",
                 subject.name
             );
-            let problem = Error::new(
-                Class::Failed,
-                crate::code::Code::ENUMERATION_FAILED,
-                message,
-            );
-            let hint =
+            let error = Error::new(Class::Failed, Code::ENUMERATION_FAILED, message);
+            let help =
                 "choose one platform with --platform, or build all platforms with the same names";
-            return Err(Errors::from(problem.help(hint)));
+            return Err(error.help(help).into());
         }
     }
     Ok((found, warnings))
 }
 
-/// The first few names that only one of the two has.
+/// The first names that only one of the listings contains.
 fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
-    const SHOWN: usize = 5;
+    const LISTED: usize = 5;
     let mut names = Vec::new();
     for ((kind, ours), (_, theirs)) in one.kinds.iter().zip(&other.kinds) {
         names.extend(
@@ -123,5 +122,5 @@ fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
                 .map(|name| format!("{kind}/{name}")),
         );
     }
-    (!names.is_empty()).then(|| few(names.into_iter(), SHOWN))
+    (!names.is_empty()).then(|| few(names.into_iter(), LISTED))
 }

@@ -1,4 +1,4 @@
-//! `repin inventory match`: compare an existing listing with a contract.
+//! `repin inventory match`: compares an existing listing with a contract.
 
 use std::{
     fs::File,
@@ -17,26 +17,28 @@ use crate::{
     report::json::InventoryImage,
 };
 
-/// The largest file to read, in bytes.
-const MAX: u64 = 64 * 1024 * 1024;
+/// The maximum size of a file, in bytes.
+const FILE_MAX: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let directory = cx.services.environment.directory();
-    let listing = listing_in(directory, enumeration);
-    let named = listing
-        .as_ref()
-        .ok()
-        .and_then(|bytes| Enumeration::image_name(bytes));
-    let image = named.and_then(|name| subject::configured(&name, &config));
+    let listing = read_listing(directory, enumeration);
+    let image_name = match &listing {
+        Ok(bytes) => Enumeration::image_name(bytes),
+        Err(_) => None,
+    };
+    let image = image_name.and_then(|name| subject::configured(&name, &config));
     let inventory = subject::kinds(&config, image)?;
-    let held = contract_in(directory, expected, inventory);
+    let held = read_contract(directory, expected, inventory);
     let name = enumeration.display().to_string();
     let found = listing.and_then(|bytes| Enumeration::from_json(&name, &bytes, &inventory.kinds));
     let mut problems: Vec<Error> = held.contract.as_ref().err().cloned().unwrap_or_default();
     problems.extend(found.as_ref().err().cloned().unwrap_or_default());
     let mut checks = held.warnings.clone();
-    checks.extend(problems.iter().map(as_check));
+    for problem in &problems {
+        checks.push(Check::new(problem.code, Status::Fail, problem.to_string()));
+    }
     if let (Ok(contract), Ok(found)) = (&held.contract, &found) {
         checks.extend(contract::check(contract, found));
         let listed = [
@@ -58,11 +60,12 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
             }
         }
     }
-    let malformed = found.is_err() || held.malformed().next().is_some();
-    let exit = match any_failed(&checks) {
-        _ if malformed => Exit::Because(Class::Input),
-        true => Exit::Because(Class::Failed),
-        false => Exit::Done,
+    let exit = if found.is_err() || held.malformed().next().is_some() {
+        Exit::Failed(Class::Input)
+    } else if any_failed(&checks) {
+        Exit::Failed(Class::Failed)
+    } else {
+        Exit::Done
     };
     let image = InventoryImage {
         image: None,
@@ -70,14 +73,10 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
         platform: None,
         checks,
     };
-    Ok(report::show(vec![image], problems, exit, &config, cx))
+    Ok(report(vec![image], problems, exit, &config, cx))
 }
 
-fn as_check(problem: &Error) -> Check {
-    Check::new(problem.code, Status::Fail, problem.to_string())
-}
-
-fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> ContractFile {
+fn read_contract(directory: &Path, path: &Path, inventory: &Inventory) -> ContractFile {
     let name = path.display().to_string();
     match read(directory, path) {
         Ok(bytes) => ContractFile::parse(&name, bytes, Some(inventory)),
@@ -85,7 +84,7 @@ fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> Contract
     }
 }
 
-fn listing_in(directory: &Path, path: &Path) -> Result<Vec<u8>, Vec<Error>> {
+fn read_listing(directory: &Path, path: &Path) -> Result<Vec<u8>, Vec<Error>> {
     let name = path.display().to_string();
     let bytes = if path == Path::new("-") {
         read_all(io::stdin().lock())
@@ -101,8 +100,8 @@ fn read(directory: &Path, path: &Path) -> io::Result<Vec<u8>> {
 
 fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX {
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
         Err(io::Error::other("larger than 64 MiB"))
     } else {
         Ok(bytes)

@@ -1,7 +1,7 @@
-//! The image of a command, given by a configured name or as a reference, and its platforms.
+//! The image of a command, specified by a configured name or a reference, and its platforms.
 
 use crate::{
-    cli::{args::OfImage, context::Context},
+    cli::{args::ImageArgs, context::Context},
     code::Code,
     config::{Config, Image, Inventory, nearest},
     error::{Class, Error, Errors, usage},
@@ -14,9 +14,8 @@ use crate::{
     },
 };
 
-/// One image with its source and platforms.
 pub(super) struct Subject {
-    /// The name in messages.
+    /// The name for messages.
     pub(super) name: String,
     pub(super) source: Source,
     /// The digest of the image, or of the index that lists its platforms.
@@ -29,47 +28,48 @@ pub(super) fn kinds<'c>(
     config: &'c Config,
     image: Option<&'c Image>,
 ) -> Result<&'c Inventory, Errors> {
-    image
-        .map_or(config.inventory.as_ref(), |image| {
-            config.inventory_of(image)
-        })
-        .filter(|inventory| !inventory.kinds.is_empty())
-        .ok_or_else(|| {
-            let message = match image {
-                Some(image) => format!(
-                    "{} has no `inventory.kinds` for `{}`, so nothing can be listed",
-                    config.source.name, image.name
-                ),
-                None => format!(
-                    "{} has no `inventory.kinds`, so nothing can be listed",
-                    config.source.name
-                ),
-            };
-            Errors::from(
-                Error::input(Code::CONFIG, message)
-                    .help("declare `inventory.kinds`; `repin schema` describes it"),
-            )
-        })
+    let inventory = match image {
+        Some(image) => config.inventory_of(image),
+        None => config.inventory.as_ref(),
+    };
+    if let Some(inventory) = inventory
+        && !inventory.kinds.is_empty()
+    {
+        return Ok(inventory);
+    }
+    let suffix = match image {
+        Some(image) => format!(" for `{}`", image.name),
+        None => String::new(),
+    };
+    let message = format!(
+        "{} has no `inventory.kinds`{suffix}, so nothing can be listed",
+        config.source.name
+    );
+    let help = "declare `inventory.kinds`; `repin schema` describes it";
+    Err(Error::input(Code::CONFIG, message).help(help).into())
 }
 
-/// Finds the image and reads its manifests and configs.
-pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subject, Errors> {
-    let (repository, want) = named(&args.image, config)?;
-    let source = cx.services.sources(config)?.source(&repository);
-    let source =
-        source.map_err(|error| Errors::from(Error::input(Code::SOURCE, error.to_string())))?;
+/// Resolves the image and reads its manifests and configs.
+pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result<Subject, Errors> {
+    let (repository, want) = repository_and_build(&args.image, config)?;
+    let source = cx
+        .services
+        .sources(config)?
+        .source(&repository)
+        .map_err(|error| Error::input(Code::SOURCE, error.to_string()))?;
     let work = resolve::resolve(&source, &want);
-    let facts = cx.services.wait(work, &format!("reading {repository}"))?;
-    let facts = facts
-        .map_err(|error| Errors::from(&error))?
-        .ok_or_else(|| missing(&repository, &want))?;
-    let digest = facts.digest;
-    let platforms = chosen(args.platform.as_deref(), &args.image, facts)?;
+    let facts = cx
+        .services
+        .wait(work, &format!("reading {repository}"))?
+        .map_err(|error| Errors::from(&error))?;
+    let Some(facts) = facts else {
+        return Err(missing(&repository, &want));
+    };
     Ok(Subject {
         name: args.image.clone(),
         source,
-        digest,
-        platforms,
+        digest: facts.digest,
+        platforms: selected_platforms(args, facts)?,
     })
 }
 
@@ -87,7 +87,7 @@ fn missing(repository: &Repository, want: &TagOrDigest) -> Errors {
     })
 }
 
-/// The configured image that `text` names, or is a reference to.
+/// The configured image with the name or the reference `text`.
 pub(super) fn configured<'c>(text: &str, config: &'c Config) -> Option<&'c Image> {
     config.image(text).or_else(|| {
         let repository = Reference::parse(text).ok()?.repository;
@@ -96,12 +96,13 @@ pub(super) fn configured<'c>(text: &str, config: &'c Config) -> Option<&'c Image
     })
 }
 
-/// Interprets `text` as a configured image's name or as a reference.
-fn named(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
-    if let Some(at) = config.images.iter().position(|image| image.name == text) {
-        let image = &config.images[at];
-        let digest = pinned(&pins::find(&git::work_tree(config), config)?, at, text)?;
-        return Ok((image.repository.clone(), TagOrDigest::Digest(digest)));
+/// Interprets `text` as the name of a configured image, or as a reference.
+fn repository_and_build(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
+    if let Some(index) = config.images.iter().position(|image| image.name == text) {
+        let found = pins::find(&git::work_tree(config), config)?;
+        let digest = pinned_digest(&found, index, text)?;
+        let repository = config.images[index].repository.clone();
+        return Ok((repository, TagOrDigest::Digest(digest)));
     }
     let reference = Reference::parse(text).map_err(|error| {
         let names: Vec<_> = config
@@ -112,33 +113,31 @@ fn named(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Error
         let hint = match nearest(text, &names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!(
-                "name a configured image ({}), REPOSITORY:TAG or REPOSITORY@DIGEST",
+                "specify a configured image ({}), REPOSITORY:TAG or REPOSITORY@DIGEST",
                 names.join(", ")
             ),
         };
         let message = format!("`{text}` is neither a configured image nor a reference: {error}");
         Errors::from(Error::input(Code::USAGE, message).help(hint))
     })?;
-    let want = reference
-        .digest
-        .map(TagOrDigest::Digest)
-        .or_else(|| reference.tag.map(TagOrDigest::Tag));
-    let want = want.ok_or_else(|| usage(format!("`{text}` names neither a tag nor a digest")))?;
+    let want = match (reference.digest, reference.tag) {
+        (Some(digest), _) => TagOrDigest::Digest(digest),
+        (None, Some(tag)) => TagOrDigest::Tag(tag),
+        (None, None) => {
+            return Err(usage(format!("`{text}` has neither a tag nor a digest")));
+        }
+    };
     Ok((reference.repository, want))
 }
 
-/// The one digest that a configured image is pinned to.
-fn pinned(found: &Found, at: usize, name: &str) -> Result<Digest, Errors> {
-    match found.digests_of(at).as_slice() {
+/// The pinned digest of a configured image.
+fn pinned_digest(found: &Found, image: usize, name: &str) -> Result<Digest, Errors> {
+    match found.digests_of(image).as_slice() {
         [digest] => Ok(*digest),
         [] => {
-            let problem = Error::input(
-                Code::USAGE,
-                format!("`{name}` is not pinned, so its build is unknown"),
-            );
-            Err(Errors::from(problem.help(
-                "name the build as REPOSITORY:TAG or REPOSITORY@DIGEST",
-            )))
+            let message = format!("`{name}` is not pinned, so its build is unknown");
+            let help = "specify the build as REPOSITORY:TAG or REPOSITORY@DIGEST";
+            Err(Error::input(Code::USAGE, message).help(help).into())
         }
         several => {
             let digests: Vec<_> = several.iter().map(ToString::to_string).collect();
@@ -148,32 +147,25 @@ fn pinned(found: &Found, at: usize, name: &str) -> Result<Digest, Errors> {
     }
 }
 
-/// The platforms to examine: all, or the one given by `--platform`.
-fn chosen(
-    wanted: Option<&str>,
-    image: &str,
-    facts: ImageFacts,
-) -> Result<Vec<PlatformFacts>, Errors> {
-    let Some(wanted) = wanted else {
-        return Ok(facts.platforms);
+/// All platforms, or the platform of `--platform`.
+fn selected_platforms(args: &ImageArgs, facts: ImageFacts) -> Result<Vec<PlatformFacts>, Errors> {
+    let mut platforms = facts.platforms;
+    let Some(wanted) = &args.platform else {
+        return Ok(platforms);
     };
-    let there: Vec<_> = facts
-        .platforms
+    let available: Vec<_> = platforms
         .iter()
         .map(|facts| facts.platform.to_string())
         .collect();
-    let chosen: Vec<_> = facts
-        .platforms
-        .into_iter()
-        .filter(|facts| facts.platform.to_string() == wanted)
-        .collect();
-    if chosen.is_empty() {
+    platforms.retain(|facts| facts.platform.to_string() == *wanted);
+    if platforms.is_empty() {
         let message = format!(
-            "{image} has no platform `{wanted}`; available: {}",
-            there.join(", ")
+            "{} has no platform `{wanted}`; available: {}",
+            args.image,
+            available.join(", ")
         );
         let error = Error::failed(Code::ENUMERATION_FAILED, message);
         return Err(error.help("choose one of the available platforms").into());
     }
-    Ok(chosen)
+    Ok(platforms)
 }

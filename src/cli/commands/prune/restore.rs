@@ -1,4 +1,4 @@
-//! `repin prune restore`: restore a deleted version.
+//! `repin prune restore`: restores a deleted version.
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
@@ -7,39 +7,35 @@ use crate::{
     prune::{Version, backends::Backend},
     report::prune::RestoreDocument,
     untrusted::plain,
-    workflow::{Access, no_token_error, prune_backend::prune_backend},
+    workflow::{Access, check_image_name, no_token_error, prune_backend::prune_backend},
 };
 
 pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors> {
-    let armed = cx.armed(args.apply, args.dry_run)?;
+    let apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
-    super::block(&config)?;
-    let at = super::chosen(std::slice::from_ref(&args.image), &config)?;
-    let [at] = at.as_slice() else {
-        return Ok(Exit::Because(Class::Input));
+    super::prune_block(&config)?;
+    check_image_name(&config, &args.image, "--image: ")?;
+    let Some(image) = config.image(&args.image) else {
+        return Ok(Exit::Failed(Class::Input));
     };
-    let backend = match prune_backend(&config, &config.images[*at], &cx.services)? {
+    let backend = match prune_backend(&config, image, &cx.services)? {
         Access::Granted(backend) => backend,
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
             cx.output.note(&format!("skipped: {reason}"));
-            report(args, armed, None, cx);
+            report(args, apply, None, cx);
             return Ok(Exit::Done);
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
     let Backend::Ghcr(package) = backend else {
-        let problem = Error::input(
-            Code::USAGE,
-            format!(
-                "the registry of {} cannot restore deleted versions",
-                args.image
-            ),
+        let message = format!(
+            "the registry of {} cannot restore deleted versions",
+            args.image
         );
-        return Err(Errors::from(
-            problem.help("push the image again from its build"),
-        ));
+        let help = "push the image again from its build";
+        return Err(Error::input(Code::USAGE, message).help(help).into());
     };
-    let restored = if armed {
+    let restored = if apply {
         cx.services.interruption.changes(format!(
             "version {} may have been restored; run the command again",
             args.version
@@ -49,30 +45,26 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
     } else {
         None
     };
-    report(args, armed, restored.as_ref(), cx);
+    report(args, apply, restored.as_ref(), cx);
     Ok(Exit::Done)
 }
 
 fn report(args: &args::Restore, applied: bool, restored: Option<&Version>, cx: &mut Context) {
-    let tags = restored
-        .iter()
-        .flat_map(|version| &version.tags)
-        .map(ToString::to_string)
-        .collect();
-    let (image, digest) = (
-        args.image.clone(),
-        restored.as_ref().map(|version| version.digest),
-    );
+    let digest = restored.map(|version| version.digest);
+    let tags = match restored {
+        Some(version) => version.tags.iter().map(ToString::to_string).collect(),
+        None => Vec::new(),
+    };
     let document = RestoreDocument {
         schema: "repin.restore/1",
         applied: digest.is_some(),
-        image,
+        image: args.image.clone(),
         version: args.version,
         digest,
         tags,
     };
     if cx.output.format == Format::Json {
-        cx.output.json(&document);
+        cx.output.print_json(&document);
         return;
     }
     let name = plain(&args.image);

@@ -1,19 +1,21 @@
-//! `repin trust update`: fetch the current trusted roots, show how they differ from those in use, and
-//! write them.
+//! `repin trust update`: fetches the current trusted roots, compares them with those in use, and writes them.
 //!
-//! The only command that fetches roots. Every root is fetched and verified before any file is written;
-//! files that exist are exchanged together, like those of a promotion.
+//! This is the only command that fetches roots. All roots are fetched and verified before any file is written.
+//! Existing files are exchanged together, as in a promotion.
+
+use std::{fs::File, io::Read as _, path::Path};
 
 use futures_util::future;
 use reqwest::Url;
 
 use crate::{
+    apply::Session,
     cli::{
         args::{self, Instance},
         context::Context,
         exit::Exit,
         format::Format,
-        write::{self, Target},
+        write_file::{self, TargetFile},
     },
     code::Code,
     config::{Config, RelPath, RootKind, RootSource, Verify},
@@ -31,47 +33,46 @@ use crate::{
 /// The maximum size of a TUF root document, in bytes.
 const ROOT_DOCUMENT_MAX: u64 = 512_000;
 
-/// A file with trusted roots.
 struct RootFile {
     path: RelPath,
-    /// Its content; `None` if it does not exist.
+    /// The current content; `None` if the file does not exist.
     old: Option<Vec<u8>>,
     documents: Vec<String>,
-    /// Whether a document differs from the old one.
-    changed: bool,
+    /// Whether a document was replaced.
+    is_changed: bool,
 }
 
 /// A trusted root in use, and its place.
-struct Used {
+struct UsedRoot {
     instance: BuiltIn,
     root: Root,
-    /// The file and the document in it that an update replaces.
+    /// The index of the file.
     file: usize,
+    /// The index of the document in the file.
     document: usize,
 }
 
-/// The trusted roots in use, with the files that contain them or will.
+/// The trusted roots in use, and the files for them.
 #[derive(Default)]
-struct Inventory {
+struct RootInventory {
     files: Vec<RootFile>,
-    used: Vec<Used>,
+    used: Vec<UsedRoot>,
 }
 
-/// The values of --mirror and --root. They are read before the lock is taken: a wrong argument must not
-/// finish or undo an interrupted run.
+/// The values of --mirror and --root. They are read before the lock is taken, because a wrong argument must
+/// not finish or undo an interrupted run.
 struct Overrides {
     mirror: Option<Url>,
     first: Option<Vec<u8>>,
 }
 
-/// The repository to read, and the document that its chain of root documents begins with.
+/// A TUF repository, and the first root document of its chain.
 struct Origin {
     instance: BuiltIn,
     url: Url,
     first: Vec<u8>,
 }
 
-/// A fetched root.
 struct Fetched {
     instance: BuiltIn,
     url: Url,
@@ -80,16 +81,17 @@ struct Fetched {
 }
 
 pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Errors> {
-    let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
+    let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     let overrides = Overrides::read(args, cx)?;
-    let mut session = None;
-    if apply {
-        let mut locked = lock(&config, "trust update", &cx.services)?;
-        locked.recover()?;
-        session = Some(locked);
-    }
-    let mut inventory = Inventory::read(&config, args, cx)?;
+    let mut session = if apply {
+        let mut session = lock(&config, "trust update", &cx.services)?;
+        session.recover()?;
+        Some(session)
+    } else {
+        None
+    };
+    let mut inventory = RootInventory::read(&config, args, cx)?;
     let instances = instances(&inventory);
     let origins = origins(&instances, &overrides)?;
     let fetched = fetch(origins, &config, cx)?;
@@ -108,20 +110,20 @@ pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Er
         let file = &mut inventory.files[used.file];
         let changes = trust::difference(&used.root, &new.root);
         if !args.allow_removed {
-            errors.extend(rollback(&file.path, &changes));
+            errors.extend(rollback_error(&file.path, &changes));
         }
-        let current = same_json(&file.documents[used.document], &new.text);
+        let is_current = is_same_json(&file.documents[used.document], &new.text);
         document.roots.push(RootRow {
             name: used.instance.as_str(),
             repository: new.url.to_string(),
             file: file.path.to_string(),
             built_in: file.old.is_none(),
-            current,
+            current: is_current,
             changes: changes.iter().map(RootChange::of).collect(),
         });
-        if !current {
+        if !is_current {
             file.documents[used.document].clone_from(&new.text);
-            file.changed = true;
+            file.is_changed = true;
         }
     }
     document.errors = errors.iter().map(ErrorRow::of).collect();
@@ -158,14 +160,14 @@ impl Overrides {
     }
 }
 
-impl Inventory {
-    /// The roots that the configuration uses and that belong to the instances of the arguments.
+impl RootInventory {
+    /// Reads the roots of the configuration that belong to the instances in the arguments.
     fn read(config: &Config, args: &args::TrustUpdate, cx: &Context) -> Result<Self, Errors> {
         let mut inventory = Self::default();
         let work_tree = WorkTree::new(&config.root);
         let unconfigured = Verify::without_signers();
         let verify = config.verify.as_ref().unwrap_or(&unconfigured);
-        let wanted: Vec<BuiltIn> = args.names.iter().map(|name| named(*name)).collect();
+        let wanted: Vec<BuiltIn> = args.names.iter().map(|name| built_in(*name)).collect();
         let is_wanted = |instance: BuiltIn| wanted.is_empty() || wanted.contains(&instance);
         for source in &verify.trusted_roots {
             match &source.kind {
@@ -195,16 +197,16 @@ impl Inventory {
         Ok(inventory)
     }
 
-    fn lists(&self, path: &RelPath) -> bool {
+    fn contains(&self, path: &RelPath) -> bool {
         self.files.iter().any(|file| file.path == *path)
     }
 
-    /// Adds the file for a built-in root: the root in it, if the file exists, otherwise the built-in
-    /// one.
+    /// Adds the file for a built-in root, with the root of the file or, if the file does not exist, the
+    /// built-in one.
     fn add_built_in(&mut self, instance: BuiltIn, work_tree: &WorkTree) -> Result<(), Errors> {
         let name = format!("trusted_root.{}.json", instance.as_str());
         let path = RelPath::parse(&name).map_err(|error| Errors::io(error.to_string()))?;
-        if self.lists(&path) {
+        if self.contains(&path) {
             return Ok(());
         }
         let unusable = |reason: String| {
@@ -214,10 +216,8 @@ impl Inventory {
         let (root, old, text) = match read_material(work_tree, &path) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes.clone()).map_err(|e| unusable(e.to_string()))?;
-                let mut roots = Root::parse(&name, &bytes).map_err(unusable)?;
-                let root = roots.pop().filter(|_| roots.is_empty());
-                let several = || unusable("it contains several roots".to_owned());
-                (root.ok_or_else(several)?, Some(bytes), text)
+                let root = parse_single(&name, &bytes).map_err(unusable)?;
+                (root, Some(bytes), text)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let root = Root::built_in(instance).map_err(unusable)?;
@@ -225,7 +225,7 @@ impl Inventory {
             }
             Err(error) => return Err(unusable(error.to_string())),
         };
-        self.used.push(Used {
+        self.used.push(UsedRoot {
             instance,
             root,
             file: self.files.len(),
@@ -235,12 +235,12 @@ impl Inventory {
             path,
             old,
             documents: vec![text],
-            changed: false,
+            is_changed: false,
         });
         Ok(())
     }
 
-    /// Adds a configured file; the result is the number of roots of other instances.
+    /// Adds a configured file, and returns the number of roots of other instances.
     fn add_file(
         &mut self,
         path: &RelPath,
@@ -248,7 +248,7 @@ impl Inventory {
         config: &Config,
         is_wanted: &dyn Fn(BuiltIn) -> bool,
     ) -> Result<usize, Errors> {
-        if self.lists(path) {
+        if self.contains(path) {
             return Ok(0);
         }
         let work_tree = WorkTree::new(&config.root);
@@ -272,7 +272,7 @@ impl Inventory {
                 continue;
             };
             if is_wanted(instance) {
-                self.used.push(Used {
+                self.used.push(UsedRoot {
                     instance,
                     root,
                     file: self.files.len(),
@@ -284,14 +284,14 @@ impl Inventory {
             path: path.clone(),
             old: Some(bytes),
             documents,
-            changed: false,
+            is_changed: false,
         });
         Ok(foreign)
     }
 }
 
 impl RootFile {
-    /// The content with the current documents: one document as it was fetched, or one on each line.
+    /// The content with the current documents: a single document as it was fetched, or one document per line.
     fn content(&self) -> String {
         let is_jsonl = self.path.as_path().extension() == Some("jsonl".as_ref());
         if let ([document], false) = (self.documents.as_slice(), is_jsonl) {
@@ -306,14 +306,14 @@ impl RootFile {
     }
 }
 
-fn named(instance: Instance) -> BuiltIn {
+fn built_in(instance: Instance) -> BuiltIn {
     match instance {
         Instance::Sigstore => BuiltIn::Sigstore,
         Instance::Github => BuiltIn::GitHub,
     }
 }
 
-/// The instance that a root of a file belongs to.
+/// The instance of a root in a file.
 fn instance_of(root: &Root) -> Result<Option<BuiltIn>, String> {
     for instance in [BuiltIn::Sigstore, BuiltIn::GitHub] {
         if root.shares_entry(&Root::built_in(instance)?) {
@@ -323,8 +323,8 @@ fn instance_of(root: &Root) -> Result<Option<BuiltIn>, String> {
     Ok(None)
 }
 
-/// The instances of the roots, each once.
-fn instances(inventory: &Inventory) -> Vec<BuiltIn> {
+/// The distinct instances of the roots.
+fn instances(inventory: &RootInventory) -> Vec<BuiltIn> {
     let mut instances = Vec::new();
     for used in &inventory.used {
         if !instances.contains(&used.instance) {
@@ -346,9 +346,8 @@ fn origins(instances: &[BuiltIn], overrides: &Overrides) -> Result<Vec<Origin>, 
             Some(document) => document.clone(),
             None => instance.first_root_document().into(),
         };
-        let instance = *instance;
         origins.push(Origin {
-            instance,
+            instance: *instance,
             url,
             first,
         });
@@ -356,7 +355,7 @@ fn origins(instances: &[BuiltIn], overrides: &Overrides) -> Result<Vec<Origin>, 
     Ok(origins)
 }
 
-/// The URL of a repository, whose path ends in `/`.
+/// Parses the URL of a repository, and appends `/` to its path.
 fn repository(text: &str) -> Result<Url, Errors> {
     let malformed = |reason: String| usage(format!("--mirror: `{}` {reason}", plain(text)));
     let mut url = Url::parse(text).map_err(|error| malformed(format!("is not a URL: {error}")))?;
@@ -374,33 +373,32 @@ fn repository(text: &str) -> Result<Url, Errors> {
     Ok(url)
 }
 
-fn first_document(path: &std::path::Path) -> Result<Vec<u8>, Errors> {
-    use std::io::Read as _;
-    let shown = plain(&path.display().to_string());
+fn first_document(path: &Path) -> Result<Vec<u8>, Errors> {
+    let name = plain(&path.display().to_string());
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(ROOT_DOCUMENT_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|error| usage(format!("--root: cannot read {shown}: {error}")))?;
+    File::open(path)
+        .and_then(|file| file.take(ROOT_DOCUMENT_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| usage(format!("--root: cannot read {name}: {error}")))?;
     if bytes.len() as u64 > ROOT_DOCUMENT_MAX {
         return Err(usage(format!(
-            "--root: {shown} has more than {ROOT_DOCUMENT_MAX} bytes"
+            "--root: {name} has more than {ROOT_DOCUMENT_MAX} bytes"
         )));
     }
     Ok(bytes)
 }
 
-/// Fetches every root; the errors of all that failed.
+/// Fetches and verifies every root, and reports every error.
 fn fetch(origins: Vec<Origin>, config: &Config, cx: &Context) -> Result<Vec<Fetched>, Errors> {
     let registries = cx.services.registries(config)?;
     let now = (cx.services.environment.clock)();
-    let work = origins.into_iter().map(|origin| {
+    let requests = origins.into_iter().map(|origin| {
         let mirror = Mirror::new(registries.clone(), origin.url.clone());
         async move {
             let bytes = trust::current_root(mirror, &origin.first, now).await?;
-            verified(origin, bytes)
+            parse_fetched(origin, bytes)
         }
     });
-    let work = future::join_all(work);
+    let work = future::join_all(requests);
     let mut fetched = Vec::new();
     let mut errors = Vec::new();
     for result in cx.services.wait(work, "fetching the trusted roots")? {
@@ -416,16 +414,14 @@ fn fetch(origins: Vec<Origin>, config: &Config, cx: &Context) -> Result<Vec<Fetc
     }
 }
 
-/// A fetched root that this release can use.
-fn verified(origin: Origin, bytes: Vec<u8>) -> Result<Fetched, Error> {
+/// Parses a fetched root, which this release must support.
+fn parse_fetched(origin: Origin, bytes: Vec<u8>) -> Result<Fetched, Error> {
     let Origin { instance, url, .. } = origin;
     let unusable = |reason: String| {
         let message = format!("cannot use the trusted root of {url}: {reason}");
         Error::new(Class::Unavailable, Code::ROOT_UNVERIFIED, message).help("update repin")
     };
-    let mut roots = Root::parse(instance.as_str(), &bytes).map_err(unusable)?;
-    let root = roots.pop().filter(|_| roots.is_empty());
-    let root = root.ok_or_else(|| unusable("it contains several roots".to_owned()))?;
+    let root = parse_single(instance.as_str(), &bytes).map_err(unusable)?;
     let text = String::from_utf8(bytes).map_err(|error| unusable(error.to_string()))?;
     Ok(Fetched {
         instance,
@@ -435,19 +431,25 @@ fn verified(origin: Origin, bytes: Vec<u8>) -> Result<Fetched, Error> {
     })
 }
 
-/// The error of a root that an older one would look like.
-fn rollback(path: &RelPath, changes: &[Change]) -> Option<Error> {
-    let lost = changes.iter().filter(|change| change.kind.is_rollback());
-    let notes: Vec<String> = lost
-        .map(|change| {
-            let (kind, name) = (change.entry.kind.as_str(), plain(&change.entry.name));
-            format!(
-                "{}: {} {name}",
-                change.kind.as_str(),
-                kind.replace('_', " ")
-            )
-        })
-        .collect();
+/// Parses a document that must contain exactly one root.
+fn parse_single(name: &str, bytes: &[u8]) -> Result<Root, String> {
+    let mut roots = Root::parse(name, bytes)?;
+    match (roots.pop(), roots.is_empty()) {
+        (Some(root), true) => Ok(root),
+        _ => Err("it contains several roots".to_owned()),
+    }
+}
+
+/// The error if the fetched root seems to be older than the current one.
+fn rollback_error(path: &RelPath, changes: &[Change]) -> Option<Error> {
+    let mut notes = Vec::new();
+    for change in changes {
+        if change.kind.is_rollback() {
+            let (change, entry) = (change.kind.as_str(), &change.entry);
+            let kind = entry.kind.as_str().replace('_', " ");
+            notes.push(format!("{change}: {kind} {}", plain(&entry.name)));
+        }
+    }
     if notes.is_empty() {
         return None;
     }
@@ -458,7 +460,7 @@ fn rollback(path: &RelPath, changes: &[Change]) -> Option<Error> {
 }
 
 /// Whether two documents are equal as JSON.
-fn same_json(old: &str, new: &str) -> bool {
+fn is_same_json(old: &str, new: &str) -> bool {
     let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
     parse(old) == parse(new)
 }
@@ -468,15 +470,15 @@ fn on_one_line(document: &str) -> String {
     value.map_or_else(|_| document.to_owned(), |value| value.to_string())
 }
 
-/// Exchanges the files that exist, together, then creates the others.
+/// Exchanges the existing files together, then creates the others.
 fn write_files(
     files: &[RootFile],
     config: &Config,
-    session: &mut crate::apply::Session,
+    session: &mut Session,
     cx: &Context,
 ) -> Result<(), Errors> {
     let mut changes = Vec::new();
-    for file in files.iter().filter(|file| file.changed) {
+    for file in files.iter().filter(|file| file.is_changed) {
         let Some(old) = file.old.clone() else {
             continue;
         };
@@ -493,11 +495,11 @@ fn write_files(
     session.apply(&changes)?;
     for file in files
         .iter()
-        .filter(|file| file.changed && file.old.is_none())
+        .filter(|file| file.is_changed && file.old.is_none())
     {
         let path = config.root.join(file.path.as_path());
-        let target = Target::new(&path, cx.services.environment.directory())?;
-        write::put(&target, &file.content(), false)?;
+        let target = TargetFile::new(&path, cx.services.environment.directory())?;
+        write_file::write(&target, &file.content(), false)?;
     }
     Ok(())
 }
@@ -509,39 +511,38 @@ fn report(
     cx: &mut Context,
 ) -> Exit {
     if cx.output.format == Format::Json {
-        cx.output.json(document);
+        cx.output.print_json(document);
     } else {
-        cx.output.print(document.lines());
+        cx.output.print(document.text());
     }
     if !errors.is_empty() {
         let errors = Errors::from(errors);
         if cx.output.format == Format::Json {
             return Exit::from(&errors);
         }
-        return cx.output.fault(&errors);
+        return cx.output.report_errors(&errors);
     }
     if !document.written && document.roots.iter().any(|root| !root.current) {
         cx.output
             .note("dry run: nothing was written; `--apply` writes the roots");
     }
-    if let Some(line) = next_line(document, config) {
+    if let Some(line) = next_step(document, config) {
         cx.output.note(&line);
     }
     Exit::Done
 }
 
-/// The line of the configuration that uses the files in place of built-in roots; `None` if it uses them
-/// already.
-fn next_line(document: &TrustUpdateDocument, config: &Config) -> Option<String> {
-    let exists = |root: &&RootRow| !root.built_in || document.written && !root.current;
+/// The next step: a change of the configuration, if it does not use the files yet.
+fn next_step(document: &TrustUpdateDocument, config: &Config) -> Option<String> {
     let unconfigured = Verify::without_signers();
     let verify = config.verify.as_ref().unwrap_or(&unconfigured);
     let before: Vec<&str> = (verify.trusted_roots.iter())
         .map(|source| source.name.as_str())
         .collect();
     let mut names = before.clone();
-    for root in document.roots.iter().filter(exists) {
-        if names.contains(&root.file.as_str()) {
+    for root in &document.roots {
+        let exists = !root.built_in || document.written && !root.current;
+        if !exists || names.contains(&root.file.as_str()) {
             continue;
         }
         match names.iter_mut().find(|name| **name == root.name) {
@@ -549,8 +550,11 @@ fn next_line(document: &TrustUpdateDocument, config: &Config) -> Option<String> 
             None => names.push(&root.file),
         }
     }
-    let names_shown = plain(&names.join(", "));
-    (names != before).then(|| {
-        format!("next: commit the files, and set `trusted_roots: [{names_shown}]` under `verify`")
-    })
+    if names == before {
+        return None;
+    }
+    let names = plain(&names.join(", "));
+    Some(format!(
+        "next: commit the files, and set `trusted_roots: [{names}]` under `verify`"
+    ))
 }

@@ -1,5 +1,4 @@
-//! Writes the configuration, complete or not at all, and never over an existing file without
-//! `--force`.
+//! Writes a file, completely or not at all, and replaces an existing file only on request.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,72 +12,68 @@ use rustix::{
 };
 
 use crate::{
-    cli::github::token,
+    cli::step_files::random_id,
     code::Code,
     config::{self, RelPath},
     error::{Class, Error, Errors, usage},
 };
 
-/// The path of the configuration to write.
-pub(in crate::cli) struct Target {
+/// The path of a file to write.
+pub(in crate::cli) struct TargetFile {
     file: PathBuf,
-    root: PathBuf,
-    name: Option<RelPath>,
-    shown: String,
+    directory: PathBuf,
+    name: RelPath,
+    /// The path for messages.
+    display_name: String,
 }
 
-impl Target {
-    /// The path `file`, whose directory must exist; messages show it relative to `directory`.
-    pub(in crate::cli) fn new(file: &Path, directory: &Path) -> Result<Self, Errors> {
-        let shown = file
-            .strip_prefix(directory)
-            .unwrap_or(file)
-            .display()
-            .to_string();
-        let named = file
+impl TargetFile {
+    /// The directory of `file` must exist. Messages show the path relative to `current_directory`.
+    pub(in crate::cli) fn new(file: &Path, current_directory: &Path) -> Result<Self, Errors> {
+        let path = file.strip_prefix(current_directory).unwrap_or(file);
+        let display_name = path.display().to_string();
+        let parts = file
             .file_name()
             .and_then(|name| Some((file.parent()?, RelPath::new(Path::new(name)).ok()?)));
-        let (root, name) =
-            named.ok_or_else(|| usage(format!("`{shown}` is not the path of a file")))?;
-        if !root.is_dir() {
+        let Some((directory, name)) = parts else {
+            return Err(usage(format!("`{display_name}` is not the path of a file")));
+        };
+        if !directory.is_dir() {
             return Err(usage(format!(
-                "cannot write {shown}: its directory does not exist"
+                "cannot write {display_name}: its directory does not exist"
             )));
         }
-        let (file, root, name) = (file.to_owned(), root.to_owned(), Some(name));
         Ok(Self {
-            file,
-            root,
+            file: file.to_owned(),
+            directory: directory.to_owned(),
             name,
-            shown,
+            display_name,
         })
     }
 
-    /// The root of the configuration.
-    pub(super) fn root(&self) -> &Path {
-        &self.root
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
-    /// The file's name in the root.
-    pub(super) fn name(&self) -> Option<&RelPath> {
-        self.name.as_ref()
+    pub(super) fn name(&self) -> &RelPath {
+        &self.name
     }
 
     /// The path for messages.
-    pub(in crate::cli) fn shown(&self) -> &str {
-        &self.shown
+    pub(in crate::cli) fn display_name(&self) -> &str {
+        &self.display_name
     }
 
-    /// The warning about a configuration above, which no longer applies here.
-    pub(super) fn hidden(&self) -> Option<String> {
-        let above = config::find(self.root.parent()?)?;
+    /// A warning if a new configuration hides one in a directory above.
+    pub(super) fn shadowing_warning(&self) -> Option<String> {
+        let above = config::find(self.directory.parent()?)?;
         Some(format!(
             "{} no longer applies in this directory",
             above.display()
         ))
     }
 
-    /// Fails if anything exists at the path.
+    /// Refuses the path if anything exists there.
     pub(super) fn refuse_existing(&self) -> Result<(), Errors> {
         match fs::symlink_metadata(&self.file) {
             Ok(_) => Err(self.exists()),
@@ -89,29 +84,30 @@ impl Target {
 
     fn exists(&self) -> Errors {
         let hint = "`--force` replaces it, `--dry-run true` prints what would be written";
-        Errors::from(Error::input(Code::INIT, format!("{} already exists", self.shown)).help(hint))
+        let message = format!("{} already exists", self.display_name);
+        Errors::from(Error::input(Code::INIT, message).help(hint))
     }
 
-    fn io(&self, doing: &str, error: &io::Error) -> Errors {
-        Errors::io(format!("cannot {doing} {}: {error}", self.shown))
+    fn io(&self, action: &str, error: &io::Error) -> Errors {
+        Errors::io(format!("cannot {action} {}: {error}", self.display_name))
     }
 }
 
-/// Writes a temporary file and renames it once it is complete and on the disk; `force` replaces an
-/// existing file (a symlink itself, not its target) and keeps its mode.
-pub(in crate::cli) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors> {
+/// Writes and syncs a temporary file, and renames it. `force` replaces an existing file and keeps its mode;
+/// a symlink is replaced, not its target.
+pub(in crate::cli) fn write(target: &TargetFile, text: &str, force: bool) -> Result<(), Errors> {
     let fail = |error: io::Error| target.io("write", &error);
     let mode = match fs::symlink_metadata(&target.file) {
-        Ok(standing) if standing.is_dir() => {
+        Ok(existing) if existing.is_dir() => {
             return Err(usage(format!(
                 "{} is a directory, not a file",
-                target.shown
+                target.display_name
             )));
         }
-        Ok(standing) if standing.is_file() && force => Some(standing.permissions()),
+        Ok(existing) if existing.is_file() && force => Some(existing.permissions()),
         _ => None,
     };
-    let copy = target.root.join(format!(".{}", token()?));
+    let copy = target.directory.join(format!(".{}", random_id()?));
     let written = fill(&copy, text, mode).and_then(|()| {
         if force {
             fs::rename(&copy, &target.file)
@@ -120,7 +116,7 @@ pub(in crate::cli) fn put(target: &Target, text: &str, force: bool) -> Result<()
         }
     });
     if let Err(error) = written {
-        // Its name is random and never scanned: if it cannot be removed, it does no harm.
+        // A remaining copy is harmless: its name is random, and it is never scanned.
         let _ = fs::remove_file(&copy);
         return Err(if error.kind() == io::ErrorKind::AlreadyExists {
             target.exists()
@@ -128,28 +124,27 @@ pub(in crate::cli) fn put(target: &Target, text: &str, force: bool) -> Result<()
             fail(error)
         });
     }
-    File::open(&target.root)
+    File::open(&target.directory)
         .and_then(|directory| directory.sync_all())
         .map_err(fail)
 }
 
-/// Replaces a file that holds `old`, and keeps its mode; a symlink is refused, and so is a file that
-/// was changed in the meantime.
-pub(super) fn exchange(target: &Target, old: &str, new: &str) -> Result<(), Errors> {
+/// Replaces a file and keeps its mode. Refuses a symlink, and a file whose content is not `old`.
+pub(super) fn replace(target: &TargetFile, old: &str, new: &str) -> Result<(), Errors> {
     let fail = |error: io::Error| target.io("read", &error);
-    let standing = fs::symlink_metadata(&target.file).map_err(fail)?;
-    if !standing.is_file() {
-        let message = format!("{} is not a regular file", target.shown);
+    let existing = fs::symlink_metadata(&target.file).map_err(fail)?;
+    if !existing.is_file() {
+        let message = format!("{} is not a regular file", target.display_name);
         let hint = "run the command on the file that it leads to, with --config";
         return Err(Errors::from(Error::input(Code::INIT, message).help(hint)));
     }
     if fs::read(&target.file).map_err(fail)? != old.as_bytes() {
-        let message = format!("{} was changed during the run", target.shown);
+        let message = format!("{} was changed during the run", target.display_name);
         return Err(Errors::from(
             Error::new(Class::Conflict, Code::CONFLICT, message).help("run the command again"),
         ));
     }
-    put(target, new, true)
+    write(target, new, true)
 }
 
 fn fill(copy: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()> {
@@ -164,7 +159,7 @@ fn fill(copy: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()
 /// Renames, unless the target exists.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // File systems without that have links, which never replace either.
+        // A file system without this operation has hard links, which never replace a file either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             fs::hard_link(from, to)?;
             fs::remove_file(from)
@@ -179,8 +174,8 @@ mod tests {
 
     use super::*;
 
-    fn target(dir: &Path) -> Target {
-        Target::new(&dir.join("repin.yaml"), dir).unwrap()
+    fn target(dir: &Path) -> TargetFile {
+        TargetFile::new(&dir.join("repin.yaml"), dir).unwrap()
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -195,30 +190,24 @@ mod tests {
     #[test]
     fn file_created_during_the_run_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        for stands in ["file", "symlink", "directory"] {
+        for kind in ["file", "symlink", "directory"] {
             let path = dir.path().join("repin.yaml");
-            match stands {
+            match kind {
                 "file" => fs::write(&path, "mine").unwrap(),
                 "symlink" => symlink("nowhere", &path).unwrap(),
                 _ => fs::create_dir(&path).unwrap(),
             }
-            assert_eq!(
-                put(&target(dir.path()), "new", false)
-                    .unwrap_err()
-                    .class()
-                    .exit_code(),
-                2,
-                "{stands}"
-            );
+            let errors = write(&target(dir.path()), "new", false).unwrap_err();
+            assert_eq!(errors.class().exit_code(), 2, "{kind}");
             assert!(target(dir.path()).refuse_existing().is_err());
             assert_eq!(names(dir.path()), ["repin.yaml"]);
-            if stands == "directory" {
+            if kind == "directory" {
                 fs::remove_dir(&path).unwrap();
             } else {
                 fs::remove_file(&path).unwrap();
             }
         }
-        put(&target(dir.path()), "new", false).unwrap();
+        write(&target(dir.path()), "new", false).unwrap();
         assert_eq!(
             fs::read_to_string(dir.path().join("repin.yaml")).unwrap(),
             "new"
@@ -226,19 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn force_replaces_a_file_with_its_mode_and_a_link_but_not_what_it_leads_to() {
+    fn force_replaces_a_file_or_a_symlink() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("repin.yaml");
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        put(&target(dir.path()), "new", true).unwrap();
+        write(&target(dir.path()), "new", true).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o640
         );
         fs::rename(&path, dir.path().join("other")).unwrap();
         symlink("other", &path).unwrap();
-        put(&target(dir.path()), "newer", true).unwrap();
+        write(&target(dir.path()), "newer", true).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("other")).unwrap(), "new");
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
         assert_eq!(names(dir.path()), ["other", "repin.yaml"]);

@@ -1,5 +1,5 @@
-//! What a set was verified against, as one hash: the configuration, the contracts, the keys and the
-//! trusted roots.
+//! One hash over the inputs of a verification: the configuration, the contracts, the keys and the trusted
+//! roots.
 
 use std::{collections::BTreeSet, io::Read as _};
 
@@ -12,49 +12,54 @@ use crate::{
     trust::BuiltIn,
 };
 
-/// The largest file that counts, in bytes.
+/// The maximum size of a file, in bytes.
 const FILE_MAX: u64 = 4 << 20;
 
-/// The hash of the configuration, its contracts, keys and roots, those built in included. Files come
-/// in the order of their paths' bytes, each once; lengths keep one part from running into the next.
+/// Hashes the configuration, its contracts, keys and trusted roots, including the built-in ones. Each file
+/// is hashed once, ordered by the bytes of its path. Lengths separate the parts.
 pub fn config_sha256(config: &Config, files: &dyn Files) -> Result<Digest, Error> {
-    let mut read = Vec::new();
-    add(&mut read, "repin.yaml", config.source.text.as_bytes());
+    let mut input = Vec::new();
+    add(&mut input, "repin.yaml", config.source.text.as_bytes());
     for path in paths(config) {
-        add(&mut read, &format!("file {path}"), &content(path, files)?);
+        add(&mut input, &format!("file {path}"), &content(path, files)?);
     }
     for root in built_in(config) {
         let name = format!("built-in root {}", root.as_str());
-        add(&mut read, &name, root.document().as_bytes());
+        add(&mut input, &name, root.document().as_bytes());
     }
-    Ok(Digest::of(&read))
+    Ok(Digest::of(&input))
 }
 
-fn add(read: &mut Vec<u8>, name: &str, content: &[u8]) {
+fn add(input: &mut Vec<u8>, name: &str, content: &[u8]) {
     for part in [name.as_bytes(), content] {
-        read.extend((part.len() as u64).to_be_bytes());
-        read.extend(part);
+        input.extend((part.len() as u64).to_be_bytes());
+        input.extend(part);
     }
 }
 
-/// The contracts, keys and roots that are files.
+/// The paths of the contracts, keys and trusted roots.
 fn paths(config: &Config) -> BTreeSet<&RelPath> {
-    let contracts = config.images.iter();
-    let contracts = contracts.filter_map(|image| image.contract.as_ref());
-    let verify = config.verify.iter().flat_map(Verify::files);
-    contracts.chain(verify).collect()
+    let images = config.images.iter();
+    let contracts = images.filter_map(|image| image.contract.as_ref());
+    let policy_files = config.verify.iter().flat_map(Verify::files);
+    contracts.chain(policy_files).collect()
 }
 
-/// The built-in roots that the policy names, in its order.
+/// The built-in roots of the policy, in its order.
 fn built_in(config: &Config) -> Vec<BuiltIn> {
-    let verify = config.verify.iter();
-    let roots = verify.flat_map(|verify| &verify.trusted_roots);
-    let built_in = roots.filter_map(|root| match root.kind {
-        RootKind::Sigstore => Some(BuiltIn::Sigstore),
-        RootKind::GitHub => Some(BuiltIn::GitHub),
-        RootKind::File(_) => None,
-    });
-    built_in.collect()
+    let mut built_in = Vec::new();
+    for root in config
+        .verify
+        .iter()
+        .flat_map(|verify| &verify.trusted_roots)
+    {
+        match root.kind {
+            RootKind::Sigstore => built_in.push(BuiltIn::Sigstore),
+            RootKind::GitHub => built_in.push(BuiltIn::GitHub),
+            RootKind::File(_) => {}
+        }
+    }
+    built_in
 }
 
 fn content(path: &RelPath, files: &dyn Files) -> Result<Vec<u8>, Error> {
@@ -86,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_that_judges_images_changes_the_hash() {
+    fn every_input_of_verification_changes_the_hash() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let config = "version: 1
@@ -121,13 +126,13 @@ verify:
     }
 
     #[test]
-    fn parts_do_not_run_into_each_other() {
+    fn parts_are_separated() {
         let framed = |parts: &[(&str, &str)]| {
-            let mut read = Vec::new();
+            let mut input = Vec::new();
             for (name, content) in parts {
-                add(&mut read, name, content.as_bytes());
+                add(&mut input, name, content.as_bytes());
             }
-            read
+            input
         };
         assert_ne!(framed(&[("ab", "c")]), framed(&[("a", "bc")]));
         assert_ne!(framed(&[("a", "b"), ("c", "d")]), framed(&[("a", "bcd")]));

@@ -8,8 +8,8 @@ use super::{IfUnconfigured, strict_bool, whole_number};
 use crate::config::duration;
 
 pub(super) const GATES: &str = "\
-The required contexts are those of forge.gates in the configuration, otherwise those that the base branch requires. For each, \
-the latest status or check run counts. Exit 0: all passed; 3: one is pending; 1: one failed or never reported.
+The required contexts are those of forge.gates in the configuration, or otherwise those that the base branch requires. The \
+latest status or check run of each context counts. Exit 0: all passed; 3: one is pending; 1: one failed or is absent.
 
 Example:
   repin gates --ref staging";
@@ -17,7 +17,7 @@ Example:
 pub(super) const WAIT: &str = "\
 Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open at the timeout, or not verified; 5: not the approved set. \
 After a merge, repin starts the workflows in forge.dispatch if the forge does not start them itself. They are started once, \
-however many runs wait for the same pull request.
+even if several runs wait for the same pull request.
 
 Example:
   repin wait --pr 7 --timeout 30m";
@@ -54,7 +54,7 @@ pub(in crate::cli) struct Wait {
     #[arg(long, value_name = "N", value_parser = pull_request_number)]
     pub(in crate::cli) pr: u64,
     /// Give up after this time: 90s, 30m, 2h
-    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "30m")]
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30m")]
     pub(in crate::cli) timeout: Duration,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
@@ -68,23 +68,23 @@ pub(in crate::cli) struct Wait {
 pub(in crate::cli) enum Branch {
     /// Open a pull request from one branch to another and schedule its merge
     #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
-    Promote(Promotion),
+    Promote(BranchPromotion),
     /// Fast-forward or merge one branch into another and push the result
     #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
-    Sync(Between),
+    Sync(Branches),
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Promotion {
+pub(in crate::cli) struct BranchPromotion {
     #[command(flatten)]
-    pub(in crate::cli) between: Between,
+    pub(in crate::cli) branches: Branches,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Between {
+pub(in crate::cli) struct Branches {
     /// Source branch
     #[arg(long, value_name = "B", allow_hyphen_values = true)]
     pub(in crate::cli) from: String,
@@ -92,24 +92,24 @@ pub(in crate::cli) struct Between {
     #[arg(long, value_name = "B", allow_hyphen_values = true)]
     pub(in crate::cli) to: String,
     #[command(flatten)]
-    pub(in crate::cli) arm: Arm,
+    pub(in crate::cli) options: ApplyOptions,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Freshness {
     /// Treat every reference as stale, for a rehearsal; an empty BOOL means false
-    #[arg(long, value_name = "BOOL", value_parser = rehearsed, allow_hyphen_values = true)]
+    #[arg(long, value_name = "BOOL", value_parser = bool_with_default_false, allow_hyphen_values = true)]
     pub(in crate::cli) simulate_stale: Option<bool>,
     /// Skip instead of failing when a token or permission is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
     #[command(flatten)]
-    pub(in crate::cli) arm: Arm,
+    pub(in crate::cli) options: ApplyOptions,
 }
 
 /// Options that allow or forbid changes.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Arm {
+pub(in crate::cli) struct ApplyOptions {
     /// Make the changes
     #[arg(long)]
     pub(in crate::cli) apply: bool,
@@ -118,9 +118,9 @@ pub(in crate::cli) struct Arm {
     pub(in crate::cli) dry_run: Option<bool>,
 }
 
-/// Like [`strict_bool`], except that the empty string means `false`: a scheduled run leaves the
-/// input empty and must not simulate anything.
-fn rehearsed(text: &str) -> Result<bool, String> {
+/// Like [`strict_bool`], except that the empty string means `false`: a scheduled run has an empty input,
+/// and must not simulate anything.
+fn bool_with_default_false(text: &str) -> Result<bool, String> {
     match text {
         "" => Ok(false),
         text => strict_bool(text).map_err(|_| {
@@ -136,6 +136,6 @@ fn pull_request_number(text: &str) -> Result<u64, String> {
     }
 }
 
-fn limit(text: &str) -> Result<Duration, String> {
+fn timeout(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }

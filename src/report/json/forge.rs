@@ -1,4 +1,4 @@
-//! The documents of the commands around a pull request.
+//! The documents of `gates`, `wait`, `branch` and `freshness`.
 
 use serde::Serialize;
 
@@ -15,7 +15,6 @@ pub struct GatesDocument {
     pub gates: Vec<GateRow>,
 }
 
-/// One required status.
 #[derive(Debug, Serialize)]
 pub struct GateRow {
     pub context: String,
@@ -23,7 +22,7 @@ pub struct GateRow {
     pub url: Option<String>,
 }
 
-/// `repin.wait/1`: the outcome of a pull request.
+/// `repin.wait/1`.
 #[derive(Debug, Serialize)]
 pub struct WaitDocument {
     pub schema: &'static str,
@@ -33,7 +32,7 @@ pub struct WaitDocument {
     pub dispatched: Vec<String>,
 }
 
-/// `repin.branch/1`: one branch merged into another.
+/// `repin.branch/1`.
 #[derive(Debug, Serialize)]
 pub struct BranchDocument {
     pub schema: &'static str,
@@ -45,14 +44,13 @@ pub struct BranchDocument {
     pub commit: Option<String>,
 }
 
-/// `repin.freshness/1`: how far pinned references lag behind.
+/// `repin.freshness/1`.
 #[derive(Debug, Serialize)]
 pub struct FreshnessDocument {
     pub schema: &'static str,
     pub entries: Vec<FreshnessRow>,
 }
 
-/// One pinned reference.
 #[derive(Debug, Serialize)]
 pub struct FreshnessRow {
     pub name: String,
@@ -65,7 +63,7 @@ pub struct FreshnessRow {
     pub issue: Option<IssueRow>,
 }
 
-/// The issue that is open while a reference is stale.
+/// The tracking issue of a stale reference.
 #[derive(Debug, Clone, Serialize)]
 pub struct IssueRow {
     pub number: u64,
@@ -74,7 +72,6 @@ pub struct IssueRow {
 }
 
 impl GateRow {
-    /// A gate as a row.
     pub fn of(gate: &Gate) -> Self {
         Self {
             context: gate.context.clone(),

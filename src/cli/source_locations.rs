@@ -1,5 +1,4 @@
-//! Where the places of a run are in its repository, for SARIF: paths from the repository's top, and
-//! columns in UTF-16 code units.
+//! Locations for SARIF: paths from the top of the repository, and columns in UTF-16 code units.
 
 use std::{
     collections::HashMap,
@@ -13,34 +12,33 @@ use crate::{
     report::sarif::{Locate, Location},
 };
 
-/// The directories that places of a run are relative to.
+/// The directories for relative paths of places.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directories {
-    /// The current directory.
     pub(super) current: PathBuf,
-    /// The root; the current directory until the configuration is known.
+    /// The root, or the current directory until the configuration is known.
     pub(super) root: PathBuf,
 }
 
-/// Locations in the repository of a root.
-pub(super) struct Locations {
+/// Converts places to locations in the repository.
+pub(super) struct SourceLocations {
     directories: Directories,
     top: PathBuf,
-    /// The contents of files that were looked into; `None`: unreadable.
+    /// The files that were read; `None` for an unreadable file.
     contents: HashMap<PathBuf, Option<Content>>,
 }
 
-/// A file and where its lines begin.
 struct Content {
     bytes: Vec<u8>,
+    /// The offset of each line.
     lines: Vec<usize>,
 }
 
-impl Locations {
+impl SourceLocations {
     pub(super) fn new(directories: Directories) -> Self {
-        // `--config ../repin.yaml` names a root with `..` in it.
-        let root = resolved(directories.root);
-        // A linked work tree and a submodule have a file with this name.
+        // `--config ../repin.yaml` gives a root that contains `..`.
+        let root = canonical(directories.root);
+        // `.git` is a file in a linked work tree and in a submodule.
         let top = root.ancestors().find(|path| path.join(".git").exists());
         Self {
             top: top.unwrap_or(&root).to_owned(),
@@ -54,12 +52,14 @@ impl Locations {
 
     fn locate(&mut self, path: &Path, place: &FilePlace) -> Option<Location> {
         let path = path.strip_prefix(&self.top).ok()?.to_owned();
-        let outward = |component| !matches!(component, Component::Normal(_));
-        if path.components().any(outward) {
+        let mut components = path.components();
+        if components.any(|component| !matches!(component, Component::Normal(_))) {
             return None;
         }
-        let content = self.contents.entry(path.clone());
-        let content = content.or_insert_with_key(|path| Content::read(&self.top, path));
+        let content = self
+            .contents
+            .entry(path.clone())
+            .or_insert_with_key(|path| Content::read(&self.top, path));
         Some(Location {
             path: path.to_string_lossy().into_owned(),
             line: place.line,
@@ -68,12 +68,12 @@ impl Locations {
     }
 }
 
-impl Locate for Locations {
+impl Locate for SourceLocations {
     fn in_root(&mut self, place: &FilePlace) -> Option<Location> {
         self.locate(&self.directories.root.join(&place.file), place)
     }
 
-    fn shown(&mut self, place: &FilePlace) -> Option<Location> {
+    fn of_error(&mut self, place: &FilePlace) -> Option<Location> {
         let Directories { current, root } = &self.directories;
         let typed = current.join(&place.file);
         let path = if typed.is_file() {
@@ -82,12 +82,12 @@ impl Locate for Locations {
             root.join(&place.file)
         };
         let (parent, name) = (path.parent()?.to_owned(), path.file_name()?);
-        self.locate(&resolved(parent).join(name), place)
+        self.locate(&canonical(parent).join(name), place)
     }
 }
 
-/// A directory without `..` and links, where it exists.
-fn resolved(directory: PathBuf) -> PathBuf {
+/// The directory without `..` and symlinks, if it exists.
+fn canonical(directory: PathBuf) -> PathBuf {
     directory.canonicalize().unwrap_or(directory)
 }
 
@@ -100,14 +100,14 @@ impl Content {
         Some(Self { bytes, lines })
     }
 
-    /// The column of a place in UTF-16 code units; `None` where the line before it is no UTF-8.
+    /// The column of a place in UTF-16 code units; `None` if the line is not UTF-8 up to the place.
     fn column(&self, place: &FilePlace) -> Option<usize> {
         let start = *self.lines.get(place.line.checked_sub(1)?)?;
         let before = self
             .bytes
             .get(start..start + place.column.checked_sub(1)?)?;
         let text = std::str::from_utf8(before).ok()?;
-        // UTF-16 text without its mark is valid UTF-8, too.
+        // ASCII text in UTF-16 is also valid UTF-8, with NUL characters.
         (!text.contains(['\0', '\n'])).then(|| text.encode_utf16().count() + 1)
     }
 }
@@ -125,12 +125,12 @@ mod tests {
     }
 
     /// A repository whose root is the directory `deploy`.
-    fn repository() -> (tempfile::TempDir, Locations) {
+    fn repository() -> (tempfile::TempDir, SourceLocations) {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("deploy");
         std::fs::create_dir_all(&root).unwrap();
         std::fs::create_dir(dir.path().join(".git")).unwrap();
-        let locations = Locations::new(Directories {
+        let locations = SourceLocations::new(Directories {
             current: dir.path().to_owned(),
             root,
         });
@@ -148,12 +148,12 @@ mod tests {
         // `é` has two bytes and one unit, `𝄞` four bytes and two units.
         assert_eq!(column(2, 7), Some(4));
         assert_eq!(column(1, 1), Some(1));
-        // Inside of a character, after the end of the line, after the last line.
+        // Within a character, after the end of the line, after the last line.
         assert_eq!([column(2, 2), column(1, 3), column(9, 1)], [None; 3]);
     }
 
     #[test]
-    fn a_line_that_is_not_utf_8_has_no_column() {
+    fn line_that_is_not_utf_8_has_no_column() {
         let (dir, mut locations) = repository();
         let file = dir.path().join("deploy/a.txt");
         for bytes in [&b"\xff\xfea\0b\0"[..], b"a\0b\0c\0"] {
@@ -165,11 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn paths_lead_from_the_top_and_stay_beneath_it() {
+    fn paths_are_relative_to_the_top_and_below_it() {
         let (dir, mut locations) = repository();
         std::fs::write(dir.path().join("repin.yaml"), "version: 1\n").unwrap();
-        let mut path = |file: &str| Some(locations.shown(&place(file, 1, 1))?.path);
-        // A file that people named from the current directory, and one beneath the root.
+        let mut path = |file: &str| Some(locations.of_error(&place(file, 1, 1))?.path);
+        // A file relative to the current directory, and a file relative to the root.
         assert_eq!(path("repin.yaml").as_deref(), Some("repin.yaml"));
         assert_eq!(path("other.yaml").as_deref(), Some("deploy/other.yaml"));
         assert_eq!(path("/etc/hosts"), None);

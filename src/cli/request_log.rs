@@ -10,14 +10,14 @@ use tracing_subscriber::{
 
 use crate::http::LOG;
 
-/// Starts to log each request of this process.
-pub(super) fn show() {
-    // A second time in one process changes nothing.
-    let _ = tracing::dispatcher::set_global_default(lines(std::io::stderr));
+/// Starts the log of this process.
+pub(super) fn start() {
+    // A second call in one process has no effect.
+    let _ = tracing::dispatcher::set_global_default(log(std::io::stderr));
 }
 
-/// `METHOD URL STATUS BYTES bytes MS ms attempt N (ERROR)`, a line for each request.
-fn lines(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Dispatch {
+/// Formats a request as `METHOD URL STATUS BYTES bytes MS ms attempt N (ERROR)`.
+fn log(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Dispatch {
     let fields = format::debug_fn(|writer, field: &Field, value| match field.name() {
         "bytes" | "ms" => write!(writer, "{value:?} {field}"),
         "attempt" => write!(writer, "{field} {value:?}"),
@@ -31,12 +31,12 @@ fn lines(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Dispatc
         .with_target(false)
         .with_ansi(false)
         .fmt_fields(fields.delimited(" "))
-        // It would be told on standard error, by a macro that stops the program where that is gone.
+        // The crate would report them with a macro that panics if standard error is closed.
         .log_internal_errors(false);
-    // Other crates log headers, and with them credentials.
-    let ours = Targets::new().with_target(LOG, Level::DEBUG);
+    // Other crates log headers, which contain credentials.
+    let requests = Targets::new().with_target(LOG, Level::DEBUG);
     tracing_subscriber::registry()
-        .with(lines.with_filter(ours))
+        .with(lines.with_filter(requests))
         .into()
 }
 
@@ -47,11 +47,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_requests_are_shown() {
+    fn only_requests_are_logged() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&written);
-        let lines = lines(move || Shared(Arc::clone(&writer)));
-        tracing::dispatcher::with_default(&lines, || {
+        let log = log(move || Shared(Arc::clone(&writer)));
+        tracing::dispatcher::with_default(&log, || {
             tracing::error!(target: "h2::codec", authorization = "s3cret");
             tracing::debug!("s3cret");
             let _span = tracing::error_span!(target: "hyper", "s3cret").entered();

@@ -1,7 +1,7 @@
-//! `repin.fleet-line/1`: what became of one repository, as a line of a shard's report.
+//! `repin.fleet-line/1`: the outcome for one repository, as a line of a shard's report.
 //!
-//! A report is never an input of a run: resuming looks at the forge. Lines are read here as text of
-//! somebody else's, for what they say alone.
+//! A report is never an input of a run: a resumed run queries the forge. Lines are untrusted input; only
+//! `repin fleet merge` parses them.
 
 use std::collections::BTreeMap;
 
@@ -16,47 +16,43 @@ use crate::{
     untrusted,
 };
 
-/// The schema of a line.
 const SCHEMA: &str = "repin.fleet-line/1";
 
-/// What became of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FleetOutcome {
-    /// Its pull request was opened.
+    /// The pull request was opened.
     Created,
-    /// Its pull request was brought up to date.
+    /// The pull request was updated.
     Updated,
-    /// Its pull request stands as planned.
+    /// The pull request is open as planned.
     Unchanged,
-    /// It has the set already.
+    /// The repository already pins the set.
     Current,
-    /// Its plan was made, and nothing was asked for.
+    /// A dry run planned a change.
     Planned,
     /// A check failed.
     Refused,
-    /// Somebody else committed to the branch of its pull request.
+    /// The branch of the pull request contains a foreign commit.
     ForeignCommit,
-    /// Somebody closed its pull request.
+    /// A user closed the pull request.
     ClosedByPerson,
-    /// It is missing, empty or without a configuration.
+    /// The repository is missing, empty or without a configuration.
     Unconfigured,
-    /// It is archived.
     Archived,
-    /// It has another name now.
+    /// The repository was renamed or transferred.
     Moved,
-    /// The token may not do what is needed.
+    /// The token lacks a permission.
     Denied,
-    /// It could not be read or written.
+    /// The repository could not be read or written.
     Unavailable,
-    /// An internal error stopped the work on it.
+    /// An internal error occurred.
     Failed,
-    /// It was not begun.
+    /// The run ended before it reached the repository.
     Pending,
 }
 
 impl FleetOutcome {
-    /// Every outcome, in the order of tables.
     pub const ALL: [Self; 15] = [
         Self::Created,
         Self::Updated,
@@ -75,7 +71,6 @@ impl FleetOutcome {
         Self::Pending,
     ];
 
-    /// The word of the documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -97,7 +92,6 @@ impl FleetOutcome {
     }
 }
 
-/// `repin.fleet-line/1`: one repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FleetLine {
     pub schema: String,
@@ -109,7 +103,6 @@ pub struct FleetLine {
     pub shards: u64,
 }
 
-/// One repository of a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FleetRow {
     pub repository: String,
@@ -126,7 +119,6 @@ pub struct FleetRow {
     pub seconds: f64,
 }
 
-/// The pull request of a repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LinePullRequest {
     pub number: u64,
@@ -134,7 +126,6 @@ pub struct LinePullRequest {
     pub state: String,
 }
 
-/// A failed check of a repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LineCheck {
     pub code: String,
@@ -147,7 +138,7 @@ pub struct LineCheck {
 }
 
 impl FleetLine {
-    /// The bytes of the line, with the line break.
+    /// Serializes the line, with its line break.
     pub fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = Vec::new();
         untrusted::json(self, &mut bytes)?;
@@ -155,7 +146,6 @@ impl FleetLine {
         Ok(bytes)
     }
 
-    /// Reads a line.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let digest = |name, text: &str| match oci::Digest::from_hex(text) {
@@ -183,7 +173,7 @@ impl FleetLine {
     }
 }
 
-/// What all lines of a shard have in common.
+/// The values that all lines of a shard share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardRun {
     pub revision: String,
@@ -194,7 +184,6 @@ pub struct ShardRun {
 }
 
 impl ShardRun {
-    /// The line of a repository.
     pub fn line(&self, row: FleetRow) -> FleetLine {
         FleetLine {
             schema: SCHEMA.to_owned(),
@@ -208,37 +197,40 @@ impl ShardRun {
 }
 
 impl LineCheck {
-    /// The failed ones of some checks.
+    /// The failed checks among `checks`.
     pub fn failed(checks: &[Check]) -> Vec<Self> {
-        let failed = checks.iter().filter(|check| check.status == Status::Fail);
-        let row = |check: &Check| Self {
-            code: check.code.as_str().to_owned(),
-            image: check.image.clone(),
-            platform: check.platform.clone(),
-            item: check.item.clone(),
-            status: check.status.as_str().to_owned(),
-            detail: check.detail.clone(),
-            help: check.help.clone(),
-        };
-        failed.map(row).collect()
+        checks
+            .iter()
+            .filter(|check| check.status == Status::Fail)
+            .map(|check| Self {
+                code: check.code.as_str().to_owned(),
+                image: check.image.clone(),
+                platform: check.platform.clone(),
+                item: check.item.clone(),
+                status: check.status.as_str().to_owned(),
+                detail: check.detail.clone(),
+                help: check.help.clone(),
+            })
+            .collect()
     }
 }
 
-/// The errors of the class that decides, as one row.
-pub fn deciding(errors: &Errors) -> Option<ErrorRow> {
+/// The errors that determine the exit code, combined in one row.
+pub fn worst_errors(errors: &Errors) -> Option<ErrorRow> {
     let code = errors.class().exit_code();
-    let causes = errors.by_cause();
-    let deciding = causes
+    errors
+        .by_cause()
         .iter()
-        .filter(|error| error.class.exit_code() == code);
-    deciding.map(ErrorRow::of).reduce(|all, row| ErrorRow {
-        message: format!("{}; {}", all.message, row.message),
-        ..all
-    })
+        .filter(|error| error.class.exit_code() == code)
+        .map(ErrorRow::of)
+        .reduce(|all, row| ErrorRow {
+            message: format!("{}; {}", all.message, row.message),
+            ..all
+        })
 }
 
 impl FleetRow {
-    /// Who must act on it; `None`: nobody.
+    /// The class of the failure; `None` if the row needs no action.
     pub fn class(&self) -> Option<Class> {
         match self.exit {
             1 => Some(Class::Failed),
@@ -255,7 +247,6 @@ impl FleetRow {
 mod tests {
     use super::*;
 
-    /// A line of a shard, as the contract of reports has it.
     fn line() -> serde_json::Value {
         serde_json::json!({
             "schema": "repin.fleet-line/1", "repository": "acme/web", "shard": 2,
@@ -268,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn line_is_read_and_written_alike() {
+    fn parsed_line_is_serialized_unchanged() {
         let text = line().to_string();
         let read = FleetLine::parse(text.as_bytes()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), line());
@@ -289,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_ignored_and_wrong_values_refused() {
+    fn unknown_fields_are_ignored_and_malformed_values_refused() {
         let mut more = line();
         more["later"] = serde_json::json!(1);
         assert!(FleetLine::parse(more.to_string().as_bytes()).is_ok());
@@ -316,14 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_have_one_word_each() {
+    fn outcome_names_match_their_serialization() {
         for outcome in FleetOutcome::ALL {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
     }
 
     #[test]
-    fn exits_say_who_must_act() {
+    fn exit_code_determines_the_class() {
         let class = |exit: u8| {
             let mut line = line();
             line["exit"] = exit.into();

@@ -1,23 +1,21 @@
-//! The reports of shards, merged: which repository has which outcome, and what is missing.
+//! `repin.fleet/1`: the merged reports of a fleet's shards.
 //!
-//! Of several lines about one repository the last counts, in the order of the files and within each,
-//! but a repository that was not begun never replaces one that was. Lines of another list, set or
-//! revision are refused.
+//! If several lines are about one repository, the last one counts, in the order of the files and lines. A
+//! pending outcome never replaces another one. Lines of another list, set or revision are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{
-    line::{FleetLine, FleetOutcome, FleetRow, ShardRun},
     list::{FleetList, key},
+    report_line::{FleetLine, FleetOutcome, FleetRow, ShardRun},
 };
 use crate::{
     code::Code,
     error::{Class, Error, Errors},
 };
 
-/// `repin.fleet/1`: what became of a fleet.
 #[derive(Debug, Serialize)]
 pub struct FleetDocument {
     pub schema: &'static str,
@@ -30,29 +28,28 @@ pub struct FleetDocument {
     pub missing: Option<Vec<String>>,
 }
 
-/// The shards of a fleet.
 #[derive(Debug, Serialize)]
 pub struct ShardsRow {
     pub expected: Option<u64>,
     pub seen: Vec<u64>,
 }
 
-/// The reports read so far.
+/// Merges reports of shards.
 #[derive(Debug)]
 pub struct Merger<'l> {
     list: Option<&'l FleetList>,
     run: Option<RunIdentity>,
     rows: BTreeMap<String, FleetRow>,
-    /// How many shards the last line says that there are.
+    /// The number of shards according to the last line.
     expected: Option<u64>,
-    /// The shards with a line, and how many each said that there are.
+    /// The shards with a line, each with the number of shards according to that line.
     seen: BTreeSet<(u64, u64)>,
     problems: Vec<Error>,
-    /// What the reader of the report should know.
-    pub notes: Vec<String>,
+    /// Warnings for the user.
+    pub warnings: Vec<String>,
 }
 
-/// What all lines of a run have in common.
+/// The values that all lines of a run share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RunIdentity {
     revision: String,
@@ -61,7 +58,7 @@ struct RunIdentity {
 }
 
 impl<'l> Merger<'l> {
-    /// Begins a report about the repositories of a list, or about those that have lines.
+    /// Without a list, the report covers the repositories that have a line.
     pub fn new(list: Option<&'l FleetList>) -> Self {
         Self {
             list,
@@ -70,30 +67,30 @@ impl<'l> Merger<'l> {
             expected: None,
             seen: BTreeSet::new(),
             problems: Vec::new(),
-            notes: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
-    /// Reads the report `content` of the file `name`, up to its first problem.
+    /// Reads the report in the file `name`, up to its first problem.
     pub fn read(&mut self, name: &str, content: &[u8]) {
         let lines = content.split_inclusive(|byte| *byte == b'\n');
-        for (at, line) in lines.enumerate() {
-            let whole = line.ends_with(b"\n");
+        for (index, line) in lines.enumerate() {
+            let is_complete = line.ends_with(b"\n");
             let text = line.trim_ascii();
             if text.is_empty() {
                 continue;
             }
-            let read = match FleetLine::parse(text) {
-                Ok(read) => self.add(read),
-                Err(_) if !whole => {
-                    let note = format!("{name}: the last line is cut off and was left out");
-                    self.notes.push(note);
+            let added = match FleetLine::parse(text) {
+                Ok(line) => self.add(line),
+                Err(_) if !is_complete => {
+                    let warning = format!("{name}: the last line is truncated and was ignored");
+                    self.warnings.push(warning);
                     Ok(())
                 }
                 Err(reason) => Err(reason),
             };
-            if let Err(reason) = read {
-                let message = format!("{name}:{}: {reason}", at + 1);
+            if let Err(reason) = added {
+                let message = format!("{name}:{}: {reason}", index + 1);
                 self.problems
                     .push(Error::input(Code::FLEET_REPORT, message));
                 return;
@@ -108,27 +105,26 @@ impl<'l> Merger<'l> {
             set_sha256: line.set_sha256,
         };
         if let Some(first) = &self.run {
-            first.same(&run)?;
+            first.check_same(&run)?;
         } else {
-            self.of_list(&run)?;
+            self.check_list(&run)?;
             self.run = Some(run);
         }
         let key = key(&line.row.repository);
-        if self.list.is_some_and(|list| !list.has(&key)) {
+        if self.list.is_some_and(|list| !list.contains(&key)) {
             return Err(format!("{} is not in the list", line.row.repository));
         }
         self.expected = Some(line.shards);
         self.seen.insert((line.row.shard, line.shards));
-        let begun = |row: &FleetRow| row.outcome != FleetOutcome::Pending;
-        match self.rows.get(&key) {
-            Some(former) if begun(former) && !begun(&line.row) => {}
-            _ => drop(self.rows.insert(key, line.row)),
+        let is_pending = |row: &FleetRow| row.outcome == FleetOutcome::Pending;
+        if !is_pending(&line.row) || self.rows.get(&key).is_none_or(is_pending) {
+            self.rows.insert(key, line.row);
         }
         Ok(())
     }
 
-    /// Checks that a run is about the given list.
-    fn of_list(&self, run: &RunIdentity) -> Result<(), String> {
+    /// Checks that a run belongs to the given list.
+    fn check_list(&self, run: &RunIdentity) -> Result<(), String> {
         match self.list.map(|list| list.sha256.hex()) {
             Some(list) if list != run.list_sha256 => Err(format!(
                 "the line is about another list: list_sha256 is {}, that of --list is {list}",
@@ -138,7 +134,7 @@ impl<'l> Merger<'l> {
         }
     }
 
-    /// The merged report: every repository in the order of the list, or of their names.
+    /// Returns the merged report, in the order of the list; without a list, ordered by name.
     pub fn finish(mut self) -> Result<FleetDocument, Errors> {
         if !self.problems.is_empty() {
             return Err(self.problems.into());
@@ -146,19 +142,22 @@ impl<'l> Merger<'l> {
         let mut missing = None;
         let mut repositories = Vec::new();
         if let Some(list) = self.list {
-            let mut without = Vec::new();
+            let mut without_line = Vec::new();
             for entry in &list.entries {
                 match self.rows.remove(&entry.key()) {
                     Some(row) => repositories.push(row),
-                    None => without.push(entry.repository.clone()),
+                    None => without_line.push(entry.repository.clone()),
                 }
             }
-            missing = Some(without);
+            missing = Some(without_line);
         } else {
             repositories.extend(self.rows.into_values());
         }
-        let seen = self.seen.iter();
-        let seen = seen.filter(|(_, shards)| Some(*shards) == self.expected);
+        let seen = self
+            .seen
+            .iter()
+            .filter(|(_, shards)| Some(*shards) == self.expected)
+            .map(|(shard, _)| *shard);
         let (revision, list_sha256, set_sha256) = match self.run {
             Some(run) => (Some(run.revision), Some(run.list_sha256), run.set_sha256),
             None => (None, self.list.map(|list| list.sha256.hex()), None),
@@ -170,7 +169,7 @@ impl<'l> Merger<'l> {
             set_sha256,
             shards: ShardsRow {
                 expected: self.expected,
-                seen: seen.map(|(shard, _)| *shard).collect(),
+                seen: seen.collect(),
             },
             totals: totals(&repositories),
             repositories,
@@ -180,25 +179,27 @@ impl<'l> Merger<'l> {
 }
 
 impl RunIdentity {
-    fn same(&self, other: &Self) -> Result<(), String> {
-        let none = || "none".to_owned();
-        let [set, other_set] = [self, other].map(|run| run.set_sha256.clone().unwrap_or_else(none));
+    fn check_same(&self, other: &Self) -> Result<(), String> {
+        let set = |run: &Self| run.set_sha256.clone().unwrap_or_else(|| "none".to_owned());
+        let (set, other_set) = (set(self), set(other));
         let pairs = [
             ("revision", &self.revision, &other.revision),
             ("list_sha256", &self.list_sha256, &other.list_sha256),
             ("set_sha256", &set, &other_set),
         ];
-        match pairs.iter().find(|(_, first, this)| first != this) {
-            Some((what, first, this)) => Err(format!(
-                "the line is of another run: `{what}` is {this}, in the lines before it is {first}"
-            )),
-            None => Ok(()),
+        for (key, first, this) in pairs {
+            if first != this {
+                return Err(format!(
+                    "the line is of another run: `{key}` is {this}, in the lines before it is {first}"
+                ));
+            }
         }
+        Ok(())
     }
 }
 
 impl FleetDocument {
-    /// The report of one shard by itself: the repositories that it was to work on.
+    /// The report of one shard: the repositories that it covers.
     pub fn of_shard(run: &ShardRun, repositories: Vec<FleetRow>) -> Self {
         Self {
             schema: SCHEMA,
@@ -215,14 +216,14 @@ impl FleetDocument {
         }
     }
 
-    /// Who must act; `None`: nobody.
+    /// The worst class of the rows; `None` if nothing needs action.
     pub fn class(&self) -> Option<Class> {
         let rows = self.repositories.iter().filter_map(FleetRow::class);
         let missing = self.is_incomplete().then_some(Class::Unavailable);
         rows.chain(missing).reduce(Class::worse)
     }
 
-    /// Whether a repository has no line; without a list, whether a shard has none.
+    /// Whether a repository has no line or, without a list, whether a shard has no line.
     pub fn is_incomplete(&self) -> bool {
         match &self.missing {
             Some(missing) => !missing.is_empty(),
@@ -233,32 +234,35 @@ impl FleetDocument {
     /// The shards without a line.
     pub fn unseen(&self) -> Vec<u64> {
         let seen: BTreeSet<_> = self.shards.seen.iter().copied().collect();
-        let all = 0..self.shards.expected.unwrap_or_default();
-        // A line may claim any number of shards.
-        let unseen = all.filter(|shard| !seen.contains(shard));
-        unseen.take(UNSEEN_SHOWN).collect()
+        // The number is bounded because a line may claim any number of shards.
+        (0..self.shards.expected.unwrap_or_default())
+            .filter(|shard| !seen.contains(shard))
+            .take(UNSEEN_MAX)
+            .collect()
     }
 
-    /// The repositories that need another run, as a list: those that somebody must act on, and those
-    /// without a line.
+    /// The repositories that need another run, as a list: those that failed, and those without a line.
     pub fn failed(&self, list: Option<&FleetList>) -> String {
-        let failed = self.repositories.iter().filter(|row| row.exit != 0);
-        let failed = failed.map(|row| &row.repository);
+        let rows = self.repositories.iter().filter(|row| row.exit != 0);
+        let failed = rows.map(|row| &row.repository);
         let Some(list) = list else {
             return failed.flat_map(|name| [name.as_str(), "\n"]).collect();
         };
         let missing = self.missing.iter().flatten();
-        let open: BTreeSet<String> = failed.chain(missing).map(|name| key(name)).collect();
-        let entries = list.entries.iter();
-        let open = entries.filter(|entry| open.contains(&entry.key()));
-        open.map(|entry| entry.line() + "\n").collect()
+        let keys: BTreeSet<String> = failed.chain(missing).map(|name| key(name)).collect();
+        let mut text = String::new();
+        for entry in &list.entries {
+            if keys.contains(&entry.key()) {
+                text += &(entry.line() + "\n");
+            }
+        }
+        text
     }
 }
 
-/// The schema of the document.
 const SCHEMA: &str = "repin.fleet/1";
 
-/// How many repositories have each outcome.
+/// The number of repositories with each outcome.
 fn totals(repositories: &[FleetRow]) -> BTreeMap<&'static str, usize> {
     let mut totals: BTreeMap<_, _> = FleetOutcome::ALL.map(|each| (each.as_str(), 0)).into();
     for row in repositories {
@@ -267,5 +271,5 @@ fn totals(repositories: &[FleetRow]) -> BTreeMap<&'static str, usize> {
     totals
 }
 
-/// The most shards without a line that are counted.
-const UNSEEN_SHOWN: usize = 20;
+/// The maximum number of shards without a line that are listed.
+const UNSEEN_MAX: usize = 20;

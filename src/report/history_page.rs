@@ -1,24 +1,98 @@
-//! What the template of the page shows.
+//! The sets in git history as one HTML page: self-contained, without requests, readable without its script.
+//!
+//! The content of a repository is hostile. The template's formatter escapes it twice: hidden characters
+//! become visible, then markup becomes text. Only the style and the script are exempt; the page's Content
+//! Security Policy lists their hashes, so a browser applies and runs no others. The same history gives the
+//! same bytes: the page shows times between commits and never reads the clock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value,
+    syntax::SyntaxConfig,
+    value::{Serde, ValueKind},
+};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
-use super::{Facts, SCRIPT, STYLE, SetDiff, source_hash};
+use super::{
+    dates::{between, to_minute},
+    revision::abbreviated,
+};
 use crate::{
-    config::number,
+    config::{Config, number},
     git::ObjectId,
     history::{Digests, HeldSet, History, HistoryEntry, Kind},
     oci::Revision,
-    report::{
-        dates::{between, shown},
-        revision::abbreviated,
-    },
+    untrusted::plain,
 };
 
-/// The page.
+const TEMPLATE: &str = include_str!("history_page/page.html.j2");
+const STYLE: &str = include_str!("history_page/page.css");
+const SCRIPT: &str = include_str!("history_page/page.js");
+
+/// The input of the page.
+#[derive(Clone, Copy)]
+pub struct Facts<'f> {
+    pub config: &'f Config,
+    pub history: &'f History,
+    /// The entries to list, newest first.
+    pub listed: &'f [HistoryEntry],
+    /// The number of entries without a limit.
+    pub total: usize,
+    /// The changes of each entry's commit.
+    pub diffs: &'f HashMap<ObjectId, SetDiff>,
+    /// The address of a pull request's page, up to its number.
+    pub pull_requests: Option<&'f str>,
+}
+
+/// The changes of a commit in the files with pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetDiff {
+    /// A unified diff, with the number of files.
+    Text(String, usize),
+    /// The reason for a missing diff.
+    Omitted(&'static str),
+}
+
+/// Renders the page.
+pub fn html(facts: Facts<'_>) -> Result<String, Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(write_escaped);
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()?;
+    environment.set_syntax(syntax);
+    environment.add_template("page", TEMPLATE)?;
+    let page = Page::new(facts);
+    environment
+        .get_template("page")?
+        .render(Value::from(Serde(&page)))
+}
+
+/// A text as a source of Content Security Policy (CSP Level 3, "hash-source").
+fn source_hash(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
+}
+
+/// Writes a value into the page; text that is not marked as safe is escaped.
+fn write_escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let text = match value.kind() {
+        ValueKind::None => return Ok(()),
+        _ if value.is_undefined() => return Err(Error::from(ErrorKind::UndefinedError)),
+        _ if value.is_safe() => value.to_string(),
+        _ => HtmlEscape(&plain(&value.to_string())).to_string(),
+    };
+    out.write_str(&text).map_err(Error::from)
+}
+
+/// The variables of the template.
 #[derive(Serialize)]
-pub(super) struct Page {
+struct Page {
     style: &'static str,
     style_hash: String,
     script: &'static str,
@@ -35,7 +109,7 @@ pub(super) struct Page {
     sets: Vec<SetOfPage>,
 }
 
-/// An image of the configuration, and its digest in the current set.
+/// A configured image, and its digest in the current set.
 #[derive(Serialize)]
 struct CurrentImage {
     name: String,
@@ -43,25 +117,22 @@ struct CurrentImage {
     digest: Option<String>,
 }
 
-/// A set that is held.
 #[derive(Serialize)]
 struct HeldItem {
     revision: Option<String>,
     by: EntryLink,
 }
 
-/// Another entry.
 #[derive(Clone, Serialize)]
 struct EntryLink {
     id: String,
     text: String,
     date: String,
-    shown: String,
-    /// Whether it is on this page.
-    shown_below: bool,
+    date_text: String,
+    /// Whether the entry is on this page.
+    is_listed: bool,
 }
 
-/// An entry.
 #[derive(Serialize)]
 struct SetOfPage {
     id: String,
@@ -71,8 +142,8 @@ struct SetOfPage {
     commit: String,
     short_commit: String,
     date: String,
-    shown: String,
-    shown_below: bool,
+    date_text: String,
+    is_listed: bool,
     live: Option<String>,
     author: String,
     subject: String,
@@ -89,7 +160,6 @@ struct SetOfPage {
     without_diff: Option<&'static str>,
 }
 
-/// An image in a set.
 #[derive(Serialize)]
 struct ImageOfSet {
     name: String,
@@ -97,7 +167,7 @@ struct ImageOfSet {
     was: Option<String>,
 }
 
-/// Lines of a diff that are all removed, all added, or neither.
+/// Consecutive lines of a diff that are all removed, all added, or neither.
 #[derive(Serialize)]
 struct DiffRun {
     old: bool,
@@ -105,27 +175,25 @@ struct DiffRun {
     lines: Vec<String>,
 }
 
-/// What the entries are to one another.
+/// The relations between entries.
 struct Relations<'f> {
     facts: Facts<'f>,
     revisions: BTreeSet<&'f str>,
     listed: HashSet<ObjectId>,
     held: HashSet<ObjectId>,
-    /// For each commit whose set a rollback undid, that rollback.
-    undone: HashMap<ObjectId, &'f HistoryEntry>,
-    /// For each rollback, the entry whose set it brought back.
-    back: HashMap<ObjectId, &'f HistoryEntry>,
-    /// For each entry with a known set, the next newer one.
-    next: HashMap<ObjectId, &'f HistoryEntry>,
-    /// For each entry, the one before.
-    before: HashMap<ObjectId, &'f HistoryEntry>,
+    /// For each commit whose set was rolled back, the rollback.
+    undone_by: HashMap<ObjectId, &'f HistoryEntry>,
+    /// For each rollback, the entry whose set it restored.
+    restored: HashMap<ObjectId, &'f HistoryEntry>,
+    newer: HashMap<ObjectId, &'f HistoryEntry>,
+    older: HashMap<ObjectId, &'f HistoryEntry>,
 }
 
 impl Page {
-    pub(super) fn of(facts: Facts<'_>) -> Self {
+    fn new(facts: Facts<'_>) -> Self {
         let (history, config) = (facts.history, facts.config);
         let holds = history.holds();
-        let relations = Relations::of(facts, &holds);
+        let relations = Relations::new(facts, &holds);
         let current = history.entries().first().filter(|entry| entry.current);
         let images = config.images.iter().map(|image| CurrentImage {
             name: image.name.clone(),
@@ -134,10 +202,11 @@ impl Page {
                 .and_then(|entry| entry.images.get(&image.name))
                 .map(ToString::to_string),
         });
-        let item = |hold: &HeldSet<'_>| HeldItem {
+        let held = holds.iter().map(|hold| HeldItem {
             revision: hold.revision.map(ToString::to_string),
             by: relations.link(hold.rollback),
-        };
+        });
+        let sets = facts.listed.iter().map(|entry| relations.set(entry));
         Self {
             style: STYLE,
             style_hash: source_hash(STYLE),
@@ -151,12 +220,8 @@ impl Page {
             warnings: warnings(history),
             current: current.map(|entry| relations.set(entry)),
             images: images.collect(),
-            holds: holds.iter().map(item).collect(),
-            sets: facts
-                .listed
-                .iter()
-                .map(|entry| relations.set(entry))
-                .collect(),
+            holds: held.collect(),
+            sets: sets.collect(),
         }
     }
 }
@@ -179,42 +244,40 @@ fn warnings(history: &History) -> Vec<String> {
 }
 
 impl<'f> Relations<'f> {
-    fn of(facts: Facts<'f>, holds: &[HeldSet<'f>]) -> Self {
+    fn new(facts: Facts<'f>, holds: &[HeldSet<'f>]) -> Self {
         let entries = facts.history.entries();
         let revisions = entries.iter().filter_map(|entry| entry.revision.as_ref());
         let held = holds.iter().filter_map(|hold| hold.undone);
-        let pairs = || entries.iter().zip(entries.iter().skip(1));
         let mut relations = Self {
             facts,
             revisions: revisions.map(Revision::as_str).collect(),
             listed: facts.listed.iter().map(|entry| entry.commit).collect(),
             held: held.map(|entry| entry.commit).collect(),
-            undone: HashMap::new(),
-            back: HashMap::new(),
-            next: pairs()
-                .map(|(newer, older)| (older.commit, newer))
-                .collect(),
-            before: pairs()
-                .map(|(newer, older)| (newer.commit, older))
-                .collect(),
+            undone_by: HashMap::new(),
+            restored: HashMap::new(),
+            newer: HashMap::new(),
+            older: HashMap::new(),
         };
-        relations.rollbacks(entries);
+        for pair in entries.windows(2) {
+            relations.newer.insert(pair[1].commit, &pair[0]);
+            relations.older.insert(pair[0].commit, &pair[1]);
+        }
+        relations.add_rollbacks(entries);
         relations
     }
 
-    /// Which rollback undid which entries, and what it brought back.
-    fn rollbacks(&mut self, entries: &'f [HistoryEntry]) {
-        // The latest entry so far with these digests, by its place; entries come oldest first.
-        let mut last: HashMap<&Digests, usize> = HashMap::new();
-        for (at, entry) in entries.iter().enumerate().rev() {
-            let brought_back = last.get(&entry.images).copied();
-            if let (Kind::Rollback, Some(before)) = (entry.kind, brought_back) {
-                self.back.insert(entry.commit, &entries[before]);
-                for undone in &entries[at + 1..before] {
-                    self.undone.entry(undone.commit).or_insert(entry);
+    /// Records the sets that each rollback undid, and the set that it restored.
+    fn add_rollbacks(&mut self, entries: &'f [HistoryEntry]) {
+        // The index of the latest entry with these digests; entries are visited oldest first.
+        let mut latest: HashMap<&Digests, usize> = HashMap::new();
+        for (index, entry) in entries.iter().enumerate().rev() {
+            let restored = latest.insert(&entry.images, index);
+            if let (Kind::Rollback, Some(restored)) = (entry.kind, restored) {
+                self.restored.insert(entry.commit, &entries[restored]);
+                for undone in &entries[index + 1..restored] {
+                    self.undone_by.entry(undone.commit).or_insert(entry);
                 }
             }
-            last.insert(&entry.images, at);
         }
     }
 
@@ -223,8 +286,8 @@ impl<'f> Relations<'f> {
             id: id(entry),
             text: entry.commit.short(),
             date: entry.date.clone(),
-            shown: shown(&entry.date),
-            shown_below: self.listed.contains(&entry.commit),
+            date_text: to_minute(&entry.date),
+            is_listed: self.listed.contains(&entry.commit),
         }
     }
 
@@ -240,10 +303,8 @@ impl<'f> Relations<'f> {
             Some(SetDiff::Omitted(reason)) => without_diff = Some(*reason),
             None => {}
         }
-        let live = self.next.get(&commit);
         let link = |entry: &&HistoryEntry| self.link(entry);
-        let number = entry.pull_request;
-        let address = self.facts.pull_requests.zip(number);
+        let address = self.facts.pull_requests.zip(entry.pull_request);
         SetOfPage {
             id: id(entry),
             kind: entry.kind_name(),
@@ -254,17 +315,20 @@ impl<'f> Relations<'f> {
             commit: commit.to_string(),
             short_commit: commit.short(),
             date: entry.date.clone(),
-            shown: shown(&entry.date),
-            shown_below: self.listed.contains(&commit),
-            live: live.and_then(|newer| between(&entry.date, &newer.date)),
+            date_text: to_minute(&entry.date),
+            is_listed: self.listed.contains(&commit),
+            live: self
+                .newer
+                .get(&commit)
+                .and_then(|newer| between(&entry.date, &newer.date)),
             author: entry.author.clone(),
             subject: entry.subject.clone(),
-            pull_request: number,
+            pull_request: entry.pull_request,
             pull_request_url: address.map(|(address, number)| format!("{address}{number}")),
             current: entry.current,
             held: self.held.contains(&commit),
-            undone_by: self.undone.get(&commit).map(link),
-            back_to: self.back.get(&commit).map(link),
+            undone_by: self.undone_by.get(&commit).map(link),
+            back_to: self.restored.get(&commit).map(link),
             unreadable: entry.unreadable.clone(),
             images: self.images(entry),
             diff,
@@ -277,25 +341,27 @@ impl<'f> Relations<'f> {
         if entry.unreadable.is_some() {
             return Vec::new();
         }
-        let before = self.before.get(&entry.commit).map(|entry| &entry.images);
-        let image = |image: &crate::config::Image| {
+        let older = self.older.get(&entry.commit).map(|older| &older.images);
+        let mut images = Vec::new();
+        for image in &self.facts.config.images {
+            if image.pins == 0 {
+                continue;
+            }
             let digest = entry.images.get(&image.name);
-            let was = before.and_then(|before| before.get(&image.name));
-            ImageOfSet {
+            let was = older
+                .and_then(|older| older.get(&image.name))
+                .filter(|was| Some(*was) != digest);
+            images.push(ImageOfSet {
                 name: image.name.clone(),
                 digest: digest.map(ToString::to_string),
-                was: was
-                    .filter(|was| Some(*was) != digest)
-                    .map(ToString::to_string),
-            }
-        };
-        let images = self.facts.config.images.iter();
-        images.filter(|image| image.pins > 0).map(image).collect()
+                was: was.map(ToString::to_string),
+            });
+        }
+        images
     }
 }
 
 impl DiffRun {
-    /// The runs of a diff.
     fn all(diff: &str) -> Vec<Self> {
         let mut runs: Vec<Self> = Vec::new();
         for line in diff.lines() {

@@ -1,4 +1,4 @@
-//! Errors and warnings for people: what failed, the line with a caret, what to do.
+//! Errors, warnings and diffs as text for standard error and standard output.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,14 @@ use crate::{
     untrusted::plain,
 };
 
-/// How many places of a wrong count are listed; the rest is counted.
-const PLACES: usize = 20;
+/// The number of places of a wrong count that are listed; the others are counted.
+const PLACES_MAX: usize = 20;
 
-/// Renders an error, with what to do about it.
-pub(super) fn problem(problem: &Error, help: Option<&str>, colour: bool) -> String {
-    let code = problem.code.as_str();
-    let title = Level::ERROR.primary_title(plain(&problem.text())).id(code);
-    let mut group = match &problem.place {
+/// Renders an error with its place in the source.
+pub(super) fn error(error: &Error, help: Option<&str>, color: bool) -> String {
+    let code = error.code.as_str();
+    let title = Level::ERROR.primary_title(plain(&error.text())).id(code);
+    let mut group = match &error.place {
         Some(place) if !place.quoted => {
             let (line, column) = place.line_column();
             let origin = Origin::path(plain(&place.source.name));
@@ -36,13 +36,13 @@ pub(super) fn problem(problem: &Error, help: Option<&str>, colour: bool) -> Stri
         }
         None => Group::with_title(title),
     };
-    for note in &problem.notes {
+    for note in &error.notes {
         group = group.element(Level::NOTE.message(plain(note)));
     }
     if let Some(help) = help {
         group = group.element(Level::HELP.message(plain(help)));
     }
-    let renderer = if colour {
+    let renderer = if color {
         Renderer::styled()
     } else {
         Renderer::plain()
@@ -50,28 +50,28 @@ pub(super) fn problem(problem: &Error, help: Option<&str>, colour: bool) -> Stri
     renderer.render(&[group]) + "\n"
 }
 
-/// A failed cause as an error; a wrong count points at its number in the configuration.
+/// Converts a failed cause to an error. The place of a wrong count is its declaration.
 pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
     let check = cause.first();
     let image = check.image.as_deref().and_then(|name| config.image(name));
     if let (Code::PIN_COUNT, Some(image)) = (check.code, image) {
-        // The evidence also lists the places, which are in the notes.
+        // The evidence would repeat the places, which are in the notes.
         let message = check.cause.as_ref().unwrap_or(&check.detail);
         return Error {
             place: Some(Box::new(config.place(image.pins_at, "declared here"))),
-            notes: found(&check.places),
+            notes: place_notes(&check.places),
             ..Error::failed(check.code, message)
         };
     }
     Error {
         notes: cause.evidence(),
-        ..Error::failed(check.code, headed(cause))
+        ..Error::failed(check.code, message(cause))
     }
 }
 
-/// A warning as lines; the last one is the help, if the check has any.
+/// Renders a warning; the last line is the help.
 pub(super) fn warning(cause: &Cause<'_>) -> String {
-    let mut text = format!("warning[{}]: {}\n", cause.code(), plain(&headed(cause)));
+    let mut text = format!("warning[{}]: {}\n", cause.code(), plain(&message(cause)));
     for evidence in cause.evidence() {
         let _ = writeln!(text, "  = note: {}", plain(&evidence));
     }
@@ -81,8 +81,8 @@ pub(super) fn warning(cause: &Cause<'_>) -> String {
     text
 }
 
-/// The message, headed by the images that it is about.
-fn headed(cause: &Cause<'_>) -> String {
+/// The message, preceded by the images.
+fn message(cause: &Cause<'_>) -> String {
     let subject = cause.subject();
     if subject.is_empty() {
         cause.message()
@@ -91,36 +91,35 @@ fn headed(cause: &Cause<'_>) -> String {
     }
 }
 
-/// The places of pins as notes.
-fn found(places: &[FilePlace]) -> Vec<String> {
+fn place_notes(places: &[FilePlace]) -> Vec<String> {
     let mut notes: Vec<_> = places
         .iter()
-        .take(PLACES)
+        .take(PLACES_MAX)
         .map(|place| format!("found: {place}"))
         .collect();
-    if places.len() > PLACES {
+    if places.len() > PLACES_MAX {
         notes.push(format!(
             "found: … {} more (repin scan)",
-            places.len() - PLACES
+            places.len() - PLACES_MAX
         ));
     }
     notes
 }
 
-/// A diff for people, with every hidden character of a file's content escaped.
-pub(super) fn diff(diff: &[u8], coloured: bool) -> String {
+/// Renders a diff for a terminal, with hidden characters escaped.
+pub(super) fn diff(diff: &[u8], is_colored: bool) -> String {
     let text = String::from_utf8_lossy(diff);
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
-        let colour = match line.as_bytes().first() {
-            Some(b'+') if coloured => "\u{1b}[32m",
-            Some(b'-') if coloured => "\u{1b}[31m",
-            Some(b'@') if coloured => "\u{1b}[36m",
+        let color = match line.as_bytes().first() {
+            Some(b'+') if is_colored => "\u{1b}[32m",
+            Some(b'-') if is_colored => "\u{1b}[31m",
+            Some(b'@') if is_colored => "\u{1b}[36m",
             _ => "",
         };
-        let reset = if colour.is_empty() { "" } else { "\u{1b}[0m" };
-        let harmless = line.replace('\t', "    ");
-        let _ = writeln!(out, "{colour}{}{reset}", plain(&harmless));
+        let reset = if color.is_empty() { "" } else { "\u{1b}[0m" };
+        let line = plain(&line.replace('\t', "    "));
+        let _ = writeln!(out, "{color}{line}{reset}");
     }
     out
 }

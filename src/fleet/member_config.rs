@@ -1,8 +1,9 @@
-//! What a fleet obeys of a repository's own `repin.yaml`.
+//! The part of a repository's own `repin.yaml` that a fleet accepts.
 //!
-//! Whoever may write that file in one repository meets a token for all of them. So it says where pins
-//! are and how many, and how its pull request is named and labeled; what is trusted, requested, run or
-//! read from the environment is the fleet's alone. Nothing here reads a file or asks a server.
+//! An author of that file could otherwise use the fleet's token, which covers all repositories. The file
+//! therefore determines only the places and number of the pins and the name and labels of the pull
+//! request. The fleet's configuration determines everything that is trusted, requested, executed or read
+//! from the environment. This module reads no file and sends no request.
 
 use crate::{
     checks::{Check, Status},
@@ -13,8 +14,8 @@ use crate::{
     error::Error,
 };
 
-/// The keys that are obeyed, beside where images are pinned and how often.
-const OBEYED: [&str; 9] = [
+/// The accepted keys, in addition to the repositories and pin counts of images.
+const ACCEPTED: [&str; 9] = [
     "version",
     "name",
     "files",
@@ -25,44 +26,47 @@ const OBEYED: [&str; 9] = [
     "forge.gates",
     "forge.auto_merge",
 ];
-/// The keys of a policy of its own, which [`own_policy`] names.
-const JUDGED: [&str; 3] = ["verify", "inventory", "smoke"];
+/// The keys of a member's own policy, which [`own_policy`] reports.
+const POLICY: [&str; 3] = ["verify", "inventory", "smoke"];
 
 /// A repository of a fleet.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'m> {
-    /// `owner/name`, as listed.
+    /// `owner/name`, as in the list.
     pub repository: &'m str,
-    /// The branch that its pull request is for.
+    /// The target branch of its pull request.
     pub base: &'m str,
 }
 
-/// A repository's configuration, as far as its fleet obeys it.
+/// A repository's configuration, merged with that of its fleet.
 #[derive(Debug)]
-pub struct ObeyedConfig {
-    /// The configuration to plan with.
+pub struct MemberConfig {
     pub config: Config,
-    /// The titles of the repository's own rollbacks: nothing gets them, but its history may have them.
+    /// The titles of the repository's own rollbacks, which its history may contain.
     pub own_rollbacks: Template,
-    /// For each of its images, the same image in the fleet's configuration, by its index.
+    /// For each image of the repository, the index of the same image in the fleet's configuration.
     pub images: Vec<usize>,
     /// The policies of the repository that the fleet ignores.
     pub ignored_policies: Vec<String>,
-    /// The other keys that the fleet ignores.
+    /// The other keys of the repository that the fleet ignores.
     pub ignored_keys: Vec<String>,
 }
 
-/// Why a repository's configuration cannot be obeyed.
+/// The reason to refuse a repository's configuration.
 #[derive(Debug)]
-pub enum Disobeyed {
-    /// It pins images that are not the fleet's.
+pub enum MemberRefusal {
+    /// The repository pins images that the fleet does not have.
     Foreign(Vec<Check>),
-    /// It has a policy of its own, or is about another base branch.
+    /// The configuration contains a policy, or another base branch.
     Refused(Vec<Error>),
 }
 
-/// What the fleet obeys of a repository's own configuration.
-pub fn obeyed(fleet: &Config, own: Config, member: Member<'_>) -> Result<ObeyedConfig, Disobeyed> {
+/// Merges the accepted keys of a repository's own configuration into the fleet's.
+pub fn member_config(
+    fleet: &Config,
+    own: Config,
+    member: Member<'_>,
+) -> Result<MemberConfig, MemberRefusal> {
     let mut refused: Vec<Error> = other_base(&own, member).into_iter().collect();
     let policy = own_policy(&own);
     let rule = fleet.fleet.clone().unwrap_or_default().own_policy;
@@ -70,10 +74,10 @@ pub fn obeyed(fleet: &Config, own: Config, member: Member<'_>) -> Result<ObeyedC
         refused.extend(policy.iter().map(|key| policy_refused(member, key)));
     }
     if !refused.is_empty() {
-        return Err(Disobeyed::Refused(refused));
+        return Err(MemberRefusal::Refused(refused));
     }
-    let images = images(fleet, &own).map_err(Disobeyed::Foreign)?;
-    Ok(ObeyedConfig {
+    let images = images(fleet, &own).map_err(MemberRefusal::Foreign)?;
+    Ok(MemberConfig {
         own_rollbacks: own.rollback.title.clone(),
         ignored_policies: policy,
         ignored_keys: ignored_keys(&own),
@@ -82,13 +86,13 @@ pub fn obeyed(fleet: &Config, own: Config, member: Member<'_>) -> Result<ObeyedC
     })
 }
 
-/// The fleet's configuration with what the repository says about its pins and its pull request.
+/// The fleet's configuration with the repository's pins and pull request.
 fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
-    let image = |image: Image| Image {
+    let images = own.images.into_iter().map(|image| Image {
         contract: None,
         inventory: ImageInventory::None,
         ..image
-    };
+    });
     let theirs = own.forge.unwrap_or_default();
     let ours = fleet.forge_or_default();
     Config {
@@ -99,7 +103,7 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
         scanned: own.scanned,
         places: own.places,
         promote: own.promote,
-        images: own.images.into_iter().map(image).collect(),
+        images: images.collect(),
         forge: Some(Forge {
             kind: ours.kind,
             url: ours.url,
@@ -113,10 +117,10 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
             dispatch: Vec::new(),
             sync_targets: Vec::new(),
         }),
-        // Digests outside need the whole tree.
+        // A search for digests outside of pins requires the whole tree.
         outside: OutsidePolicy::Ignore,
         outside_ignore: Globs::default(),
-        // Images are the fleet's to judge, once.
+        // The fleet verifies the images, once for all repositories.
         inventory: None,
         smoke: None,
         verify: None,
@@ -130,14 +134,14 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
     }
 }
 
-/// The image of the fleet that each of the repository's images is, or a failed check for each that
-/// is none.
+/// The index of each of the repository's images in the fleet's configuration, or a failed check for each
+/// image that the fleet does not have.
 fn images(fleet: &Config, own: &Config) -> Result<Vec<usize>, Vec<Check>> {
     let (mut known, mut foreign) = (Vec::new(), Vec::new());
     for image in &own.images {
-        let same = |ours: &Image| ours.repository == image.repository;
-        match fleet.images.iter().position(same) {
-            Some(at) => known.push(at),
+        let mut ours = fleet.images.iter();
+        match ours.position(|ours| ours.repository == image.repository) {
+            Some(index) => known.push(index),
             None => foreign.push(foreign_image(image)),
         }
     }
@@ -153,7 +157,7 @@ fn foreign_image(image: &Image) -> Check {
     Check::new(Code::FOREIGN_IMAGE, Status::Fail, detail).image(&image.name)
 }
 
-/// The keys by which a repository demands more of images than its fleet.
+/// The keys with which a repository requires more of images than its fleet.
 fn own_policy(own: &Config) -> Vec<String> {
     let blocks = [
         ("verify", own.verify.is_some()),
@@ -161,36 +165,36 @@ fn own_policy(own: &Config) -> Vec<String> {
         ("smoke", own.smoke.is_some()),
         ("outside: refuse", own.outside == OutsidePolicy::Refuse),
     ];
-    let blocks = blocks.into_iter().filter(|(_, is_set)| *is_set);
-    let mut keys: Vec<String> = blocks.map(|(key, _)| key.to_owned()).collect();
+    let mut keys = Vec::new();
+    for (key, is_set) in blocks {
+        if is_set {
+            keys.push(key.to_owned());
+        }
+    }
     for image in &own.images {
-        let of_image = [
-            ("contract", image.contract.is_some()),
-            (
-                "inventory",
-                matches!(image.inventory, ImageInventory::Own(_)),
-            ),
-        ];
-        let set = of_image.into_iter().filter(|(_, is_set)| *is_set);
-        keys.extend(set.map(|(key, _)| format!("images.{}.{key}", image.name)));
+        if image.contract.is_some() {
+            keys.push(format!("images.{}.contract", image.name));
+        }
+        if matches!(image.inventory, ImageInventory::Own(_)) {
+            keys.push(format!("images.{}.inventory", image.name));
+        }
     }
     keys
 }
 
-/// The other keys that it sets and that are not obeyed.
+/// The configured keys that are neither accepted nor part of a policy.
 fn ignored_keys(own: &Config) -> Vec<String> {
-    let obeyed = |key: &str| {
-        let of_image = key.starts_with("images.")
+    let mut keys = own.written_keys(&["forge", "report", "provenance"]);
+    keys.retain(|key| {
+        let is_of_image = key.starts_with("images.")
             && [".repository", ".pins", ".contract", ".inventory"]
                 .iter()
                 .any(|end| key.ends_with(end));
-        of_image || OBEYED.contains(&key) || JUDGED.contains(&key)
-    };
-    let keys = own.written_keys(&["forge", "report", "provenance"]);
-    // A policy of its own, too.
-    let judged = |key: &str| key == "outside" && own.outside == OutsidePolicy::Refuse;
-    let ignored = |key: &String| !(obeyed(key) || judged(key));
-    keys.into_iter().filter(ignored).collect()
+        let is_policy = POLICY.contains(&key.as_str())
+            || key == "outside" && own.outside == OutsidePolicy::Refuse;
+        !(is_of_image || is_policy || ACCEPTED.contains(&key.as_str()))
+    });
+    keys
 }
 
 fn policy_refused(member: Member<'_>, key: &str) -> Error {
@@ -203,12 +207,15 @@ fn policy_refused(member: Member<'_>, key: &str) -> Error {
 
 fn other_base(own: &Config, member: Member<'_>) -> Option<Error> {
     let base = own.forge.as_ref()?.base.as_deref()?;
+    if base == member.base {
+        return None;
+    }
     let message = format!(
         "{} has `forge.base: {base}` in its own repin.yaml, but its pull request is for {}",
         member.repository, member.base
     );
     let help = format!("list it as `{} {base}`", member.repository);
-    (base != member.base).then(|| Error::failed(Code::FLEET_REFUSED, message).help(help))
+    Some(Error::failed(Code::FLEET_REFUSED, message).help(help))
 }
 
 #[cfg(test)]
@@ -251,23 +258,23 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
         base: "main",
     };
 
-    fn obey(fleet: &str, own: &str) -> Result<ObeyedConfig, Disobeyed> {
-        obeyed(&parsed(fleet), parsed(own), MEMBER)
+    fn merge(fleet: &str, own: &str) -> Result<MemberConfig, MemberRefusal> {
+        member_config(&parsed(fleet), parsed(own), MEMBER)
     }
 
     fn reasons(own: &str) -> Vec<String> {
-        match obey(FLEET, own).unwrap_err() {
-            Disobeyed::Refused(errors) => errors.iter().map(ToString::to_string).collect(),
-            Disobeyed::Foreign(checks) => panic!("{checks:?}"),
+        match merge(FLEET, own).unwrap_err() {
+            MemberRefusal::Refused(errors) => errors.iter().map(ToString::to_string).collect(),
+            MemberRefusal::Foreign(checks) => panic!("{checks:?}"),
         }
     }
 
     #[test]
-    fn repository_says_where_its_pins_are_and_what_its_pull_request_is_called() {
+    fn repository_determines_its_pins_and_pull_request() {
         let own = format!(
             "{OWN}forge: {{ base: main, labels: [deps], gates: [ci], auto_merge: true }}\n"
         );
-        let found = obey(FLEET, &own).unwrap();
+        let found = merge(FLEET, &own).unwrap();
         let config = &found.config;
         assert_eq!(found.images, [2, 1]);
         assert_eq!(config.name, "the web");
@@ -286,7 +293,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
     }
 
     #[test]
-    fn what_is_trusted_requested_and_run_is_the_fleets() {
+    fn fleet_determines_everything_else() {
         let own = format!(
             "{OWN}sources: {{ ghcr.io: 'https://evil.example' }}
 realms: {{ ghcr.io: evil.example }}
@@ -304,7 +311,7 @@ rollback: {{ title: 'back to {{revision}}' }}
 outside: ignore
 "
         );
-        let found = obey(FLEET, &own).unwrap();
+        let found = merge(FLEET, &own).unwrap();
         let config = &found.config;
         let fleet = parsed(FLEET);
         assert_eq!(
@@ -323,7 +330,7 @@ outside: ignore
         assert_eq!(forge.merge_method, config::MergeMethod::Auto);
         let place = config.comment_policy(&config.places[0]);
         assert_eq!(place, config::CommentPolicy::Keep);
-        // No command, contract or secret of either reaches the repository's plan.
+        // The repository's plan contains no command, contract or secret of either configuration.
         assert!(config.smoke.is_none() && config.verify.is_none() && config.inventory.is_none());
         let written = Config {
             source: fleet.source,
@@ -357,7 +364,7 @@ outside: ignore
     }
 
     #[test]
-    fn every_policy_of_its_own_refuses_a_repository_unless_the_fleet_ignores_them() {
+    fn own_policy_is_refused_unless_the_fleet_ignores_it() {
         let policies = [
             (
                 "verify",
@@ -375,7 +382,7 @@ outside: ignore
                 "{refused:?}"
             );
             let lenient = FLEET.replace("fleet: {", "fleet: { own_policy: ignore,");
-            let found = obey(&lenient, &own).unwrap();
+            let found = merge(&lenient, &own).unwrap();
             assert_eq!(found.ignored_policies, [key]);
             assert!(found.ignored_keys.is_empty());
             let config = &found.config;
@@ -396,9 +403,9 @@ outside: ignore
                 "{refused:?}"
             );
         }
-        // Leaving content unchecked demands nothing.
+        // `inventory: false` requires nothing.
         assert!(
-            obey(
+            merge(
                 FLEET,
                 &OWN.replace("pins: 2 }", "pins: 2, inventory: false }")
             )
@@ -407,7 +414,7 @@ outside: ignore
     }
 
     #[test]
-    fn another_base_branch_is_refused() {
+    fn different_base_branch_is_refused() {
         let own = format!("{OWN}forge: {{ base: develop }}\n");
         let refused = reasons(&own);
         assert!(
@@ -417,18 +424,18 @@ outside: ignore
     }
 
     #[test]
-    fn image_of_others_is_foreign_and_a_subset_is_not() {
+    fn foreign_image_is_refused_and_subset_accepted() {
         let own = OWN.replace("acme/fix", "acme/other");
-        match obey(FLEET, &own).unwrap_err() {
-            Disobeyed::Foreign(checks) => {
+        match merge(FLEET, &own).unwrap_err() {
+            MemberRefusal::Foreign(checks) => {
                 assert_eq!(checks.len(), 1);
                 assert_eq!(checks[0].code, Code::FOREIGN_IMAGE);
                 assert_eq!(checks[0].image.as_deref(), Some("worker"));
                 assert!(checks[0].detail.contains("ghcr.io/acme/other"));
             }
-            Disobeyed::Refused(errors) => panic!("{errors:?}"),
+            MemberRefusal::Refused(errors) => panic!("{errors:?}"),
         }
         let one = OWN.replace("  worker: { repository: ghcr.io/acme/fix, pins: 1 }\n", "");
-        assert_eq!(obey(FLEET, &one).unwrap().images, [2]);
+        assert_eq!(merge(FLEET, &one).unwrap().images, [2]);
     }
 }

@@ -1,41 +1,50 @@
-//! Checks as annotations of GitHub Actions.
+//! Checks for GitHub Actions: annotations, and the step summary of `repin check`.
+
+use std::fmt::Write as _;
 
 use super::causes::{Cause, by_cause};
 use crate::{
     checks::{Check, Status},
     code::Code,
-    config::Config,
-    untrusted::workflow::{Commands, Level, Place},
+    config::{Config, number},
+    error::Error,
+    pins::Found,
+    untrusted::{
+        markdown,
+        workflow::{Commands, Level, Place},
+    },
 };
 
-/// The most annotations of a level that a step shows (GitHub Actions, "Workflow commands": 10 errors,
-/// 10 warnings and 10 notices a step).
-const SHOWN: usize = 10;
+/// The number of annotations of each level that a step shows (GitHub Actions, "Workflow commands": 10
+/// errors, 10 warnings and 10 notices per step).
+const ANNOTATIONS_MAX: usize = 10;
 
-/// How many places of a cause its annotation lists.
-const PLACES: usize = 20;
+/// The number of places that the annotation of a cause lists.
+const PLACES_MAX: usize = 20;
 
-/// Checks that fail or warn, and those of the repository that were skipped, as annotations: one for
-/// each cause, and never more than a step shows. `directory` leads from the repository's top to the
-/// root and ends with `/` or is empty.
-pub fn checks(checks: &[Check], config: &Config, directory: &str) -> Commands {
+/// The failed checks, the warnings, and the skipped checks of the repository as annotations: one for each
+/// cause, and at most as many as a step shows. `directory` is the path from the top of the repository to
+/// the root; it ends with `/` or is empty.
+pub fn annotations(checks: &[Check], config: &Config, directory: &str) -> Commands {
     let mut out = Commands::default();
     let causes = by_cause(checks);
     for level in [Level::Error, Level::Warning, Level::Notice] {
-        let of_level = causes.iter().filter(|cause| level_of(cause) == Some(level));
-        let of_level: Vec<_> = of_level.collect();
-        let shown = if of_level.len() > SHOWN {
-            SHOWN - 1
+        let of_level: Vec<_> = causes
+            .iter()
+            .filter(|cause| level_of(cause) == Some(level))
+            .collect();
+        let count = if of_level.len() > ANNOTATIONS_MAX {
+            ANNOTATIONS_MAX - 1
         } else {
             of_level.len()
         };
-        for cause in &of_level[..shown] {
+        let (annotated, others) = of_level.split_at(count);
+        for cause in annotated {
             annotate(&mut out, level, cause, config, directory);
         }
-        let rest = &of_level[shown..];
-        if !rest.is_empty() {
-            let titles: Vec<_> = rest.iter().map(|cause| title(cause)).collect();
-            let more = format!("{} more, listed in the log of this step", rest.len());
+        if !others.is_empty() {
+            let titles: Vec<_> = others.iter().map(|cause| title(cause)).collect();
+            let more = format!("{} more, listed in the log of this step", others.len());
             out.annotate(level, &more, &titles.join("\n"), None);
         }
     }
@@ -46,7 +55,7 @@ fn level_of(cause: &Cause<'_>) -> Option<Level> {
     match cause.status() {
         Status::Fail => Some(Level::Error),
         Status::Warn => Some(Level::Warning),
-        // A check that was skipped for an image is counted in the image's row.
+        // The row of an image counts its skipped checks.
         Status::Skip if cause.first().image.is_none() => Some(Level::Notice),
         Status::Pass | Status::Skip => None,
     }
@@ -61,8 +70,7 @@ fn title(cause: &Cause<'_>) -> String {
     }
 }
 
-/// The annotation of a cause: a wrong count is where it is declared, everything else at its first
-/// place.
+/// Annotates a cause at its first place, or a wrong count at its declaration.
 fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config, directory: &str) {
     let first = cause.first();
     let image = first.image.as_deref();
@@ -70,23 +78,23 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
         .filter(|_| first.code == Code::PIN_COUNT)
         .and_then(|name| config.count_at(name));
     let mut message = match (&first.cause, &declared) {
-        // The evidence also lists the places, which follow.
+        // The evidence lists the places, which are appended below.
         (Some(cause), Some(_)) => cause.clone(),
         _ => cause.message(),
     };
     let places = cause.places();
-    // The annotation itself is at the first place.
-    let listed = usize::from(declared.is_none());
+    // The annotation is located at the first place.
+    let skipped = usize::from(declared.is_none());
     if declared.is_none() {
         for evidence in cause.evidence() {
             message = message + "\n" + &evidence;
         }
     }
-    for place in places.iter().skip(listed).take(PLACES) {
+    for place in places.iter().skip(skipped).take(PLACES_MAX) {
         message = format!("{message}\nfound: {place}");
     }
-    if places.len() > PLACES + listed {
-        let more = places.len() - PLACES - listed;
+    if places.len() > PLACES_MAX + skipped {
+        let more = places.len() - PLACES_MAX - skipped;
         message = format!("{message}\nfound: {more} more (repin scan)");
     }
     let message = with_help(&message, cause.help());
@@ -96,15 +104,15 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
         (None, Some(place)) => (file(&place.file), place.line, place.column),
         (None, None) => return out.annotate(level, &title(cause), &message, None),
     };
-    let at = Place {
+    let place = Place {
         file: &file,
         line,
         column,
     };
-    out.annotate(level, &title(cause), &message, Some(at));
+    out.annotate(level, &title(cause), &message, Some(place));
 }
 
-/// The message of an annotation, with what to do on the last line.
+/// Appends the help as the last line of a message.
 pub fn with_help(message: &str, help: Option<&str>) -> String {
     match help {
         Some(help) => format!("{message}\nhelp: {help}"),
@@ -112,12 +120,57 @@ pub fn with_help(message: &str, help: Option<&str>) -> String {
     }
 }
 
+/// The step summary of `repin check`: the totals, and every cause that did not pass.
+pub fn summary(config: &Config, found: &Found, checks: &[Check], outages: &[Error]) -> String {
+    let mut text = format!("## check: {}\n\n", markdown::inline(&config.name));
+    let count = |status| checks.iter().filter(|check| check.status == status).count();
+    let _ = writeln!(
+        text,
+        "{} of {} in {}: {} passed, {} failed, {} warned, {} skipped\n",
+        number(found.pins().len(), "pin"),
+        number(config.images.len(), "image"),
+        number(found.files.len(), "file"),
+        count(Status::Pass),
+        count(Status::Fail),
+        count(Status::Warn),
+        count(Status::Skip),
+    );
+    for cause in by_cause(checks) {
+        if cause.status() == Status::Pass {
+            continue;
+        }
+        let subject = markdown::inline(&cause.subject());
+        let _ = writeln!(
+            text,
+            "- {} {} {subject}: {}",
+            cause.status().as_str(),
+            markdown::code(cause.code().as_str()),
+            markdown::code(&cause.message())
+        );
+        for evidence in cause.evidence() {
+            let _ = writeln!(text, "  - {}", markdown::code(&evidence));
+        }
+        if let Some(help) = cause.help() {
+            let _ = writeln!(text, "  - help: {}", markdown::inline(help));
+        }
+    }
+    for error in outages {
+        let _ = writeln!(
+            text,
+            "- error {}: {}",
+            markdown::code(error.code.as_str()),
+            markdown::code(&error.text())
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{checks::FilePlace, config::parse, error::SourceText};
 
-    /// A configuration whose `pins` of `fix` stand on line 5.
+    /// A configuration that declares the `pins` of `fix` on line 5.
     fn config() -> Config {
         let text = "version: 1\nfiles: [a.yml]\nimages:\n  review: { repository: r.example/review, pins: 1 }\n  fix: { repository: r.example/fix, pins: 2 }\n";
         let source = SourceText {
@@ -136,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_count_has_one_annotation_where_it_is_declared() {
+    fn wrong_count_is_annotated_at_its_declaration() {
         let failed = Check::new(
             Code::PIN_COUNT,
             Status::Fail,
@@ -146,19 +199,19 @@ mod tests {
         .places(vec![place("a,b.yml", 3), place("c.yml", 1)]);
         let passed = Check::new(Code::PIN_COUNT, Status::Pass, "fine");
         let warned = Check::new(Code::PLATFORM_LOST, Status::Warn, "lost");
-        insta::assert_snapshot!(checks(&[failed, passed, warned], &config(), "sub/"), @r"
+        insta::assert_snapshot!(annotations(&[failed, passed, warned], &config(), "sub/"), @r"
         ::error file=sub/repin.yaml,line=5,col=43,title=pin_count (fix)::100%25%0A::set-output name=x::y%0Afound: a,b.yml:3:7%0Afound: c.yml:1:7%0Ahelp: compare the pins found with the ones you expect; then correct `pins:` or `files:`
         ::warning title=platform_lost::lost
         ");
     }
 
     #[test]
-    fn other_causes_point_at_their_first_place_and_list_the_rest() {
+    fn other_causes_are_annotated_at_their_first_place() {
         let places = vec![place("a,b.yml", 3), place("c.yml", 1)];
         let failed = Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned outside")
             .image("fix")
             .places(places);
-        let text = checks(&[failed], &config(), "").to_string();
+        let text = annotations(&[failed], &config(), "").to_string();
         let expected = "::error file=a%2Cb.yml,line=3,col=7,title=pin_outside (fix)::pinned outside\
                         %0Afound: c.yml:1:7%0Ahelp: ";
         assert!(
@@ -168,20 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn a_step_shows_ten_annotations_of_a_level() {
-        let of = |status| {
+    fn at_most_ten_annotations_of_a_level() {
+        let check = |status| {
             move |n: usize| {
                 Check::new(Code::REVISION_LABEL, status, format!("cause {n}")).image("fix")
             }
         };
-        let ten: Vec<_> = (0..10).map(of(Status::Fail)).collect();
-        let text = checks(&ten, &config(), "").to_string();
+        let ten: Vec<_> = (0..10).map(check(Status::Fail)).collect();
+        let text = annotations(&ten, &config(), "").to_string();
         assert_eq!(text.matches("::error ").count(), 10);
         assert!(text.contains("cause 9"), "{text}");
         let both = (0..12)
-            .map(of(Status::Fail))
-            .chain((0..3).map(of(Status::Warn)));
-        let text = checks(&both.collect::<Vec<_>>(), &config(), "").to_string();
+            .map(check(Status::Fail))
+            .chain((0..3).map(check(Status::Warn)));
+        let text = annotations(&both.collect::<Vec<_>>(), &config(), "").to_string();
         assert_eq!(text.matches("::error ").count(), 10);
         assert_eq!(text.matches("::warning ").count(), 3);
         assert!(text.contains("title=3 more%2C listed in the log of this step::revision_label (fix)%0Arevision_label (fix)"), "{text}");

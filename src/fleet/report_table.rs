@@ -1,46 +1,44 @@
-//! A fleet's report for people: totals, and what needs somebody, grouped by cause.
+//! A fleet's report as text: totals, and the failures grouped by cause.
 
 use std::fmt::Write as _;
 
 use super::{
-    line::{FleetOutcome, FleetRow},
     list::shard_of,
-    merge::FleetDocument,
+    merged_report::FleetDocument,
+    report_line::{FleetOutcome, FleetRow},
 };
 use crate::{
     code::Code,
     config::few,
-    report::table::{Align, aligned},
+    report::layout::{Align, aligned},
     untrusted::{markdown, plain},
 };
 
-/// How many repositories of a cause are listed.
-const NAMED: usize = 5;
+/// The number of repositories that are listed for a cause.
+const LISTED: usize = 5;
 
-/// Repositories that need the same.
+/// Repositories that failed for the same reason.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FleetCause {
-    /// What became of them.
     pub outcome: &'static str,
-    /// The code of their check or their error, if they have one.
+    /// The code of the check or the error.
     pub code: Option<String>,
-    /// What the first of them reported.
+    /// The message of the first repository.
     pub detail: Option<String>,
-    /// What to do about it.
     pub help: Option<String>,
-    /// Which they are.
     pub repositories: Vec<String>,
 }
 
 impl FleetCause {
-    /// Every cause, the one of the most repositories first.
-    pub fn of(document: &FleetDocument) -> Vec<Self> {
+    /// Every cause, that of the most repositories first.
+    pub fn all(document: &FleetDocument) -> Vec<Self> {
         let mut causes: Vec<Self> = Vec::new();
         let failed = document.repositories.iter().filter(|row| row.exit != 0);
-        for cause in failed.flat_map(reasons) {
-            let same =
-                |other: &&mut Self| (other.outcome, &other.code) == (cause.outcome, &cause.code);
-            match causes.iter_mut().find(same) {
+        for cause in failed.flat_map(causes_of) {
+            let known = causes
+                .iter_mut()
+                .find(|known| (known.outcome, &known.code) == (cause.outcome, &cause.code));
+            match known {
                 Some(known) => known.repositories.extend(cause.repositories),
                 None => causes.push(cause),
             }
@@ -50,7 +48,6 @@ impl FleetCause {
         causes
     }
 
-    /// The outcome, and the code.
     pub fn title(&self) -> String {
         match &self.code {
             Some(code) if code != self.outcome => format!("{}: {}", self.outcome, plain(code)),
@@ -58,14 +55,14 @@ impl FleetCause {
         }
     }
 
-    /// The first repositories, and how many more there are.
+    /// The first repositories, and the number of the others.
     pub fn names(&self) -> String {
-        few(self.repositories.iter().map(|name| plain(name)), NAMED)
+        few(self.repositories.iter().map(|name| plain(name)), LISTED)
     }
 }
 
-/// Why a repository needs somebody: its error, or each code of its failed checks, or its outcome.
-fn reasons(row: &FleetRow) -> Vec<FleetCause> {
+/// The causes of one repository: its error, each code of its failed checks, or else its outcome.
+fn causes_of(row: &FleetRow) -> Vec<FleetCause> {
     let cause = |code: Option<&str>, detail: Option<&str>, help: Option<&str>| FleetCause {
         outcome: row.outcome.as_str(),
         code: code.map(str::to_owned),
@@ -93,7 +90,7 @@ fn reasons(row: &FleetRow) -> Vec<FleetCause> {
     causes
 }
 
-/// What to do about an outcome that states no reason.
+/// The remedy for an outcome without a message.
 fn remedy(outcome: FleetOutcome) -> Option<&'static str> {
     match outcome {
         FleetOutcome::ForeignCommit => {
@@ -113,10 +110,10 @@ fn remedy(outcome: FleetOutcome) -> Option<&'static str> {
     }
 }
 
-/// Repositories without a line; without a list, shards without one.
+/// The repositories without a line or, without a list, the shards without a line.
 fn missing(document: &FleetDocument) -> Option<FleetCause> {
     let expected = document.shards.expected;
-    let names = match &document.missing {
+    let names: Vec<_> = match &document.missing {
         Some(missing) => {
             let shard = |name: &String| match expected {
                 Some(shards) => format!("{name} (shard {})", shard_of(name, shards)),
@@ -125,15 +122,16 @@ fn missing(document: &FleetDocument) -> Option<FleetCause> {
             missing.iter().map(shard).collect()
         }
         None if expected.is_none() => vec!["every shard".to_owned()],
-        None => {
-            let unseen = document.unseen();
-            unseen
-                .iter()
-                .map(|shard| format!("shard {shard}"))
-                .collect()
-        }
+        None => document
+            .unseen()
+            .iter()
+            .map(|shard| format!("shard {shard}"))
+            .collect(),
     };
-    let cause = |names: Vec<String>| FleetCause {
+    if names.is_empty() {
+        return None;
+    }
+    Some(FleetCause {
         outcome: "missing",
         code: None,
         detail: None,
@@ -142,21 +140,17 @@ fn missing(document: &FleetDocument) -> Option<FleetCause> {
             None => "pass --list FILE, or find out why the shard has no line".to_owned(),
         }),
         repositories: names,
-    };
-    (!names.is_empty()).then(|| cause(names))
+    })
 }
 
-/// The totals, and every cause.
+/// The totals and the causes as plain text.
 pub fn table(document: &FleetDocument) -> String {
-    let rows = totals(document);
-    let rows: Vec<_> = std::iter::once(["OUTCOME", "REPOSITORIES"].map(str::to_owned).to_vec())
-        .chain(
-            rows.into_iter()
-                .map(|(word, count)| vec![word.to_owned(), count.to_string()]),
-        )
-        .collect();
+    let mut rows = vec![["OUTCOME", "REPOSITORIES"].map(str::to_owned).to_vec()];
+    for (outcome, count) in totals(document) {
+        rows.push(vec![outcome.to_owned(), count.to_string()]);
+    }
     let mut text = aligned(&[Align::Left, Align::Right], &rows);
-    for cause in FleetCause::of(document) {
+    for cause in FleetCause::all(document) {
         let _ = write!(text, "\n{} ({})\n", cause.title(), cause.repositories.len());
         let _ = writeln!(text, "  {}", cause.names());
         if let Some(detail) = &cause.detail {
@@ -169,7 +163,7 @@ pub fn table(document: &FleetDocument) -> String {
     text
 }
 
-/// The same in Markdown, for a step summary.
+/// The step summary, in Markdown.
 pub fn summary(document: &FleetDocument) -> String {
     let revision = document.revision.as_deref().unwrap_or("(no line)");
     let mut text = format!("## fleet: {}\n\n", markdown::code(revision));
@@ -177,7 +171,7 @@ pub fn summary(document: &FleetDocument) -> String {
     for (word, count) in totals(document) {
         let _ = writeln!(text, "| {word} | {count} |");
     }
-    for cause in FleetCause::of(document) {
+    for cause in FleetCause::all(document) {
         let (title, count) = (markdown::inline(&cause.title()), cause.repositories.len());
         let _ = write!(text, "\n### {title} ({count})\n\n");
         let _ = writeln!(text, "- {}", markdown::inline(&cause.names()));
@@ -191,13 +185,14 @@ pub fn summary(document: &FleetDocument) -> String {
     text
 }
 
-/// The outcomes that occur, in their order, and how many repositories are missing.
+/// The outcomes that occur with their counts, and the number of missing repositories.
 fn totals(document: &FleetDocument) -> Vec<(&'static str, usize)> {
-    let counted = FleetOutcome::ALL.map(|outcome| {
-        let word = outcome.as_str();
-        (word, document.totals.get(word).copied().unwrap_or_default())
-    });
-    let missing = document.missing.as_ref().map_or(0, Vec::len);
-    let all = counted.into_iter().chain([("missing", missing)]);
-    all.filter(|(_, count)| *count > 0).collect()
+    let mut totals: Vec<_> = FleetOutcome::ALL
+        .iter()
+        .filter_map(|outcome| document.totals.get_key_value(outcome.as_str()))
+        .map(|(outcome, count)| (*outcome, *count))
+        .collect();
+    totals.push(("missing", document.missing.as_ref().map_or(0, Vec::len)));
+    totals.retain(|(_, count)| *count > 0);
+    totals
 }

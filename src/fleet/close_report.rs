@@ -1,4 +1,4 @@
-//! `repin.fleet-close/1`: what became of the open pull requests of a set.
+//! `repin.fleet-close/1`: the outcome of closing a set's open pull requests in a fleet.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -10,43 +10,40 @@ use crate::{
     error::{Class, Error},
     report::{
         json::ErrorRow,
-        table::{Align, aligned},
+        layout::{Align, aligned},
     },
     untrusted::{markdown, plain},
 };
 
-/// What became of a pull request, or of a repository without one.
+/// The outcome for a pull request, or for a repository without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseOutcome {
-    /// It would be closed.
+    /// A dry run would close the pull request.
     Open,
-    /// It was closed.
     Closed,
     /// The repository has no open pull request of the set.
     None,
-    /// Somebody else committed to its branch.
+    /// The branch contains a foreign commit.
     ForeignCommit,
     /// The request or the configuration was refused.
     Refused,
     /// The repository is missing or empty.
     Unconfigured,
-    /// The repository is archived.
     Archived,
-    /// The repository has another name now.
+    /// The repository was renamed or transferred.
     Moved,
-    /// The token may not do what is needed.
+    /// The token lacks a permission.
     Denied,
-    /// It could not be read or closed.
+    /// The pull request could not be read or closed.
     Unavailable,
-    /// An internal error stopped the work on it.
+    /// An internal error occurred.
     Failed,
-    /// It was not begun.
+    /// The run ended before it reached the repository.
     Pending,
 }
 
 impl CloseOutcome {
-    /// Every outcome, in the order of tables.
     pub const ALL: [Self; 12] = [
         Self::Open,
         Self::Closed,
@@ -62,7 +59,6 @@ impl CloseOutcome {
         Self::Pending,
     ];
 
-    /// The word of the documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -80,8 +76,7 @@ impl CloseOutcome {
         }
     }
 
-    /// What an error of this class means.
-    pub fn of(class: Class) -> Self {
+    pub fn from_class(class: Class) -> Self {
         match class {
             Class::Limited => Self::Pending,
             Class::Unavailable => Self::Unavailable,
@@ -92,7 +87,6 @@ impl CloseOutcome {
     }
 }
 
-/// `repin.fleet-close/1`.
 #[derive(Debug, Serialize)]
 pub struct CloseDocument {
     pub schema: &'static str,
@@ -115,17 +109,15 @@ pub struct CloseRow {
     pub class: Option<Class>,
 }
 
-/// The pull request of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClosedPull {
     pub number: u64,
     pub url: String,
-    /// The operation that it belongs to.
     pub kind: Operation,
 }
 
 impl CloseRow {
-    /// A row that nobody must act on.
+    /// A row that needs no action.
     pub fn done(repository: &str, outcome: CloseOutcome, pull_request: Option<ClosedPull>) -> Self {
         Self {
             repository: repository.to_owned(),
@@ -137,28 +129,28 @@ impl CloseRow {
         }
     }
 
-    /// A row whose error decides what became of it.
+    /// A row whose error determines the outcome.
     pub fn failed(repository: &str, pull_request: Option<ClosedPull>, error: &Error) -> Self {
         let outcome = match error.code {
             Code::INTERNAL => CloseOutcome::Failed,
-            _ => CloseOutcome::of(error.class),
+            _ => CloseOutcome::from_class(error.class),
         };
-        Self::done(repository, outcome, pull_request).because(error)
+        Self::done(repository, outcome, pull_request).with_error(error)
     }
 
-    /// The same with an error that somebody must act on.
+    /// Adds an error that needs action and determines the exit code.
     #[must_use]
-    pub fn because(self, error: &Error) -> Self {
+    pub fn with_error(self, error: &Error) -> Self {
         Self {
             exit: error.class.exit_code(),
             class: Some(error.class),
-            ..self.noting(error)
+            ..self.with_note(error)
         }
     }
 
-    /// The same with an error that nobody must act on.
+    /// Adds an error that needs no action.
     #[must_use]
-    pub fn noting(self, error: &Error) -> Self {
+    pub fn with_note(self, error: &Error) -> Self {
         Self {
             error: Some(ErrorRow::of(error)),
             ..self
@@ -167,7 +159,7 @@ impl CloseRow {
 }
 
 impl CloseDocument {
-    /// The document of these rows, in the order of the list.
+    /// `repositories` are in the order of the list.
     pub fn new(
         revision: String,
         list_sha256: String,
@@ -188,38 +180,44 @@ impl CloseDocument {
         }
     }
 
-    /// Who must act; `None`: nobody.
+    /// The worst class of the rows; `None` if no row needs action.
     pub fn class(&self) -> Option<Class> {
-        let rows = self.repositories.iter().filter_map(|row| row.class);
-        rows.reduce(Class::worse)
+        self.repositories
+            .iter()
+            .filter_map(|row| row.class)
+            .reduce(Class::worse)
     }
 
-    /// How many rows have this outcome.
     pub fn count(&self, outcome: CloseOutcome) -> usize {
         self.totals.get(outcome.as_str()).copied().unwrap_or(0)
     }
 
-    /// The rows with something to show, all but repositories without a pull request of the set.
-    fn shown(&self) -> impl Iterator<Item = &CloseRow> {
-        let rows = self.repositories.iter();
-        rows.filter(|row| row.outcome != CloseOutcome::None)
+    /// The rows that are printed: repositories without a pull request of the set are omitted.
+    fn printed_rows(&self) -> impl Iterator<Item = &CloseRow> {
+        self.repositories
+            .iter()
+            .filter(|row| row.outcome != CloseOutcome::None)
     }
 }
 
-/// The pull requests, and the reason for each that was left alone.
+/// A table of the pull requests, followed by the reason for each that was not closed.
 pub fn close_table(document: &CloseDocument) -> String {
     let heading = ["REPOSITORY", "OUTCOME", "PULL REQUEST"].map(str::to_owned);
     let mut rows = vec![heading.to_vec()];
-    rows.extend(document.shown().map(|row| {
+    for row in document.printed_rows() {
         let pull = row.pull_request.as_ref();
         let url = pull.map_or_else(String::new, |pull| plain(&pull.url));
-        vec![plain(&row.repository), row.outcome.as_str().to_owned(), url]
-    }));
+        rows.push(vec![
+            plain(&row.repository),
+            row.outcome.as_str().to_owned(),
+            url,
+        ]);
+    }
     if rows.len() == 1 {
         return String::new();
     }
     let mut text = aligned(&[Align::Left; 3], &rows);
-    for row in document.shown() {
+    for row in document.printed_rows() {
         let Some(error) = &row.error else { continue };
         let (repository, message) = (plain(&row.repository), plain(&error.message));
         let _ = write!(text, "\n{repository}: {message}\n");
@@ -230,21 +228,19 @@ pub fn close_table(document: &CloseDocument) -> String {
     text
 }
 
-/// The same in Markdown, for a step summary.
+/// The step summary, in Markdown.
 pub fn close_summary(document: &CloseDocument) -> String {
     let revision = markdown::code(&document.revision);
     let mut text = format!("## fleet close: {revision}\n\n");
     text.push_str("| repository | outcome | pull request |\n| --- | --- | --- |\n");
-    for row in document.shown() {
+    for row in document.printed_rows() {
         let pull = row.pull_request.as_ref();
         let url = pull.map_or_else(String::new, |pull| markdown::inline(&pull.url));
         let (repository, outcome) = (markdown::inline(&row.repository), row.outcome.as_str());
         let _ = writeln!(text, "| {repository} | {outcome} | {url} |");
     }
-    let failed = document
-        .shown()
-        .filter_map(|row| Some((row, row.error.as_ref()?)));
-    for (row, error) in failed {
+    for row in document.printed_rows() {
+        let Some(error) = &row.error else { continue };
         let (repository, message) = (&row.repository, markdown::code(&error.message));
         let _ = write!(text, "\n- {}: {message}", markdown::inline(repository));
     }

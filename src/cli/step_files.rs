@@ -1,4 +1,4 @@
-//! The files that GitHub Actions reads after a step: outputs and the summary.
+//! The files that GitHub Actions reads after a step: outputs and the step summary.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,20 +7,18 @@ use std::{
 
 use crate::{error::Errors, untrusted::workflow, workflow::Environment};
 
-/// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a
-/// step).
+/// The maximum size of a summary, in bytes (GitHub Actions, "Adding a job summary": 1 MiB per step).
 const SUMMARY_MAX: u64 = 1024 * 1024;
 
 const NOTICE: &str = "\n\n> The rest was left out, because a step summary is limited to 1 MiB.\n";
 
-/// The files, opened before anything changes, so that a wrong path stops the run in time.
+/// The files. They are opened before any change, so that a wrong path stops the run in time.
 pub(super) struct StepFiles {
     output: Option<File>,
     summary: Option<File>,
 }
 
 impl StepFiles {
-    /// Opens those that the environment names.
     pub(super) fn open(environment: &Environment) -> Result<Self, Errors> {
         let open = |name: &str| {
             let Some(path) = environment.filled(name) else {
@@ -38,17 +36,16 @@ impl StepFiles {
         })
     }
 
-    /// Appends outputs.
     pub(super) fn outputs(&mut self, values: &[(&str, String)]) -> Result<(), Errors> {
         let Some(file) = &mut self.output else {
             return Ok(());
         };
         let mut text = String::new();
         for (name, value) in values {
-            // Random, so that no value can be made to hold it; and looked at all the same.
-            let mut delimiter = token()?;
+            // A value could contain a predictable delimiter and inject further outputs.
+            let mut delimiter = random_id()?;
             while value.contains(&delimiter) {
-                delimiter = token()?;
+                delimiter = random_id()?;
             }
             text.push_str(&workflow::output(name, value, &delimiter));
         }
@@ -56,7 +53,7 @@ impl StepFiles {
             .map_err(|error| Errors::io(format!("cannot write to GITHUB_OUTPUT: {error}")))
     }
 
-    /// Appends to the summary, as far as it fits.
+    /// Appends to the summary, up to its maximum size.
     pub(super) fn summary(&mut self, text: &str) -> Result<(), Errors> {
         let Some(file) = &mut self.summary else {
             return Ok(());
@@ -80,8 +77,8 @@ impl StepFiles {
     }
 }
 
-/// An unguessable word.
-pub(super) fn token() -> Result<String, Errors> {
+/// An unpredictable identifier.
+pub(super) fn random_id() -> Result<String, Errors> {
     let mut bytes = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| Errors::io(format!("cannot read random bytes: {error}")))?;
