@@ -12,11 +12,9 @@ use std::{
 use tokio::runtime::Runtime;
 
 use crate::{
+    config::{MergeMethod, Sign},
     error::Error,
-    forge::{
-        Forge, Gitea, Github, Head, Kind, Package, PullState, Pulls, Settings, Target, Token,
-        blob_id,
-    },
+    forge::{Forge, Head, Kind, Package, PullState, Pulls, Settings, Target, Token, blob_id},
     http::{SharedDeadline, Transport},
     untrusted::Secrets,
 };
@@ -39,8 +37,8 @@ struct Script {
 struct World {
     runtime: Runtime,
     script: Arc<Mutex<Script>>,
-    github: Github,
-    gitea: Gitea,
+    github: Forge,
+    gitea: Forge,
     package: Package,
     time: SharedDeadline,
 }
@@ -78,6 +76,9 @@ impl World {
             name: "flows".to_owned(),
         };
         let token = || Token::parse(TOKEN).unwrap();
+        let forge = |target: &Target| {
+            Forge::new(target, token(), settings(), MergeMethod::Auto, Sign::Auto).unwrap()
+        };
         let github = target(Kind::Github, "/");
         Self {
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -85,9 +86,9 @@ impl World {
                 .build()
                 .unwrap(),
             script,
-            github: Github::new(&github, token(), settings()).unwrap(),
-            gitea: Gitea::new(&target(Kind::Gitea, "/api/v1"), token(), settings()).unwrap(),
-            package: Package::new(github.api, "acme", "app", token(), settings()).unwrap(),
+            github: forge(&github),
+            gitea: forge(&target(Kind::Gitea, "/api/v1")),
+            package: Package::new(&github.api, "acme", "app", token(), settings()).unwrap(),
             time,
         }
     }
@@ -161,7 +162,7 @@ pub fn forge(input: &[u8]) {
                 .collect(),
             asked: 0,
         };
-        let forge: &dyn Forge = if kind % 2 == 0 {
+        let forge: &Forge = if kind % 2 == 0 {
             &world.gitea
         } else {
             &world.github
@@ -187,7 +188,7 @@ fn check_error(error: &Error) {
     assert!(!shown.contains(hidden), "{shown:?}");
 }
 
-async fn ask(forge: &dyn Forge, package: &Package, question: u8) -> Result<(), Error> {
+async fn ask(forge: &Forge, package: &Package, question: u8) -> Result<(), Error> {
     let head = Head {
         commit: COMMIT.to_owned(),
         tree: COMMIT.to_owned(),
@@ -211,7 +212,7 @@ async fn ask(forge: &dyn Forge, package: &Package, question: u8) -> Result<(), E
         4 => drop(forge.pull(7).await?),
         5 => drop(forge.comments(7).await?),
         6 => drop(forge.statuses(COMMIT).await?),
-        7 => drop(forge.required("main").await?),
+        7 => drop(forge.required_contexts("main").await?),
         8 => drop(forge.issues().await?),
         9 => drop(
             forge

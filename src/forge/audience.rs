@@ -1,8 +1,8 @@
 //! The server that a token is for.
 //!
-//! The configuration names the server, and whoever may edit it must not receive the token of a job.
-//! So a job's own token is sent only to the server that the environment names as its origin.
-//! Nothing is read here: the environment is passed in.
+//! The configuration contains the forge's URL, and a user who may edit it must not receive the token
+//! of a job. So the token of a job is sent only to the server that the environment gives as its
+//! origin. Nothing is read here: the environment is passed in.
 
 use reqwest::Url;
 
@@ -11,10 +11,10 @@ use crate::{
     http::address::{host_of, is_safe_for_credentials},
 };
 
-/// The evidence for the server of a token, apart from the configuration.
+/// The evidence for the server of a token, without the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Audience {
-    /// The API that the job's tokens are for (`GITHUB_API_URL`; Gitea and Forgejo set it, too).
+    /// The API that the job's tokens are for (`GITHUB_API_URL`, which Gitea and Forgejo set as well).
     pub job_api: Option<Url>,
     /// The URL that the work tree was cloned from.
     pub origin: Option<String>,
@@ -23,15 +23,12 @@ pub struct Audience {
 /// The reason why a token is not sent to a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFor {
-    /// It is for another one.
-    #[error("it is for {owner}, not for {asked}")]
+    #[error("it is for {owner}, not for {requested}")]
     Other {
-        /// The server that it is for.
+        /// The server that the token is for.
         owner: String,
-        /// The server that is asked.
-        asked: String,
+        requested: String,
     },
-    /// Its server is unknown.
     #[error("neither GITHUB_API_URL nor the remote `origin` shows that it is for {0}")]
     Unknown(String),
 }
@@ -39,56 +36,46 @@ pub enum NotFor {
 impl Audience {
     /// Checks that the token of `variable` may be sent to the API `api`.
     ///
-    /// `REPIN_FORGE_TOKEN` is for the forge of the configuration, whichever that is.
+    /// `REPIN_FORGE_TOKEN` is for the configured forge.
     pub fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
         if variable == "REPIN_FORGE_TOKEN" {
             return Ok(());
         }
-        let other = |owner: String| NotFor::Other {
+        let (owner, is_owner) = if let Some(job) = &self.job_api {
+            (server(job), job.origin() == api.origin())
+        } else if variable == "GITEA_TOKEN" {
+            self.origin_server(api)
+                .ok_or_else(|| NotFor::Unknown(server(api)))?
+        } else {
+            let public = "https://api.github.com".to_owned();
+            let is_public = server(api) == public;
+            (public, is_public)
+        };
+        if is_owner {
+            return Ok(());
+        }
+        Err(NotFor::Other {
             owner,
-            asked: server(api),
-        };
-        if let Some(job) = &self.job_api {
-            return exactly(job, api).map_err(other);
-        }
-        if variable != "GITEA_TOKEN" {
-            return if server(api) == "https://api.github.com" {
-                Ok(())
-            } else {
-                Err(other("https://api.github.com".to_owned()))
-            };
-        }
-        let Some(origin) = &self.origin else {
-            return Err(NotFor::Unknown(server(api)));
-        };
-        // A clone by HTTP names scheme and port, too.
+            requested: server(api),
+        })
+    }
+
+    /// The server of the clone, and whether `api` is on it. An HTTP URL has a scheme and a port, which
+    /// must match; an SSH URL shows only the host.
+    fn origin_server(&self, api: &Url) -> Option<(String, bool)> {
+        let origin = self.origin.as_ref()?;
         if let Ok(url) = Url::parse(origin)
             && matches!(url.scheme(), "http" | "https")
         {
-            return exactly(&url, api).map_err(other);
+            return Some((server(&url), url.origin() == api.origin()));
         }
-        let Some(hosted) = HostedRepository::parse(origin) else {
-            return Err(NotFor::Unknown(server(api)));
-        };
-        let encrypted = is_safe_for_credentials(api);
-        if encrypted && api.host_str() == Some(&*hosted.host) {
-            Ok(())
-        } else {
-            Err(other(format!("https://{}", hosted.host)))
-        }
+        let host = HostedRepository::parse(origin)?.host;
+        let is_owner = is_safe_for_credentials(api) && api.host_str() == Some(&*host);
+        Some((format!("https://{host}"), is_owner))
     }
 }
 
-/// Checks that two URLs have the same scheme, host and port; otherwise returns those of the first.
-fn exactly(owner: &Url, asked: &Url) -> Result<(), String> {
-    if owner.origin() == asked.origin() {
-        Ok(())
-    } else {
-        Err(server(owner))
-    }
-}
-
-/// Scheme, host and, if it is not the scheme's, port.
+/// The scheme, the host, and the port unless it is the default of the scheme.
 fn server(url: &Url) -> String {
     format!("{}://{}", url.scheme(), host_of(url))
 }
@@ -109,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_s_token_goes_to_the_job_s_api_alone() {
+    fn token_of_a_job_is_sent_only_to_its_api() {
         let job = audience(Some("https://GHE.corp/api/v3"), Some("git@git.example:a/b"));
         for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"] {
             for api in [
@@ -139,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_job_github_s_tokens_are_for_the_public_github() {
+    fn without_a_job_github_tokens_are_for_github_com() {
         let person = audience(None, Some("git@ghe.corp:a/b"));
         for name in ["GITHUB_TOKEN", "GH_TOKEN"] {
             assert!(admits(&person, name, "https://api.github.com"));
@@ -156,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_job_gitea_s_token_is_for_the_server_of_the_clone() {
+    fn without_a_job_gitea_token_is_for_the_origin() {
         let ssh = ["git@Git.example:a/b.git", "ssh://git@git.example:2222/a/b"];
         for origin in ssh.map(|origin| audience(None, Some(origin))) {
             for (api, sent) in [

@@ -1,77 +1,33 @@
-//! Branches: heads, trees, contents, comparison with a base, and publishing a commit.
+//! Commits, comparisons of branches, and the data for publishing a commit.
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
-
-use super::{pull_requests::Pull, repository::Repo, tree::Tree};
+use super::{pull_requests::Pull, repository::Repo};
 use crate::error::Error;
-
-/// The branches of a repository, with their commits and files.
-#[async_trait(?Send)]
-pub trait Branches {
-    /// A branch's head; `None` if the branch is missing.
-    async fn branch(&self, name: &str) -> Result<Option<Head>, Error>;
-
-    /// The commit of a branch, a tag or a commit id; `None` if it is missing.
-    async fn commit(&self, reference: &str) -> Result<Option<String>, Error>;
-
-    /// All files of a commit's tree.
-    async fn tree(&self, head: &Head) -> Result<Tree, Error>;
-
-    /// The contents of blobs, verified, in the requested order.
-    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error>;
-
-    /// The changes of `branch` since `base`, whose head is `base_head`. `exists`: a listing has
-    /// just shown that the branch exists.
-    async fn ahead(
-        &self,
-        base: &str,
-        base_head: &Head,
-        branch: &str,
-        exists: bool,
-    ) -> Result<Comparison, Error>;
-
-    /// Makes one commit and moves `branch` to it, if the branch is unchanged. If that closes the
-    /// branch's pull request, reopens it.
-    async fn publish(
-        &self,
-        commit: &NewCommit<'_>,
-        branch: &str,
-        was: &BranchState,
-    ) -> Result<PublishOutcome, Error>;
-
-    /// Whether the forge closes the pull request of a branch that is rebuilt from this state.
-    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error>;
-}
 
 /// A commit on the forge, and its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The commit's id.
     pub commit: String,
-    /// The tree's id, if the forge reports it.
+    /// The tree's id; empty if the forge does not report it.
     pub tree: String,
 }
 
 impl Head {
     /// A commit whose tree is unknown.
-    pub fn of_commit(name: &str) -> Self {
+    pub fn of_commit(id: &str) -> Self {
         Self {
-            commit: name.to_owned(),
+            commit: id.to_owned(),
             tree: String::new(),
         }
     }
 }
 
-/// The message and the parents of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// Its name.
     pub id: String,
-    /// Its message.
     pub message: String,
-    /// Its parents; empty if the forge does not list them.
+    /// Empty if the forge does not list them.
     pub parents: Vec<String>,
 }
 
@@ -99,42 +55,39 @@ impl Comparison {
 /// The changes of a branch since its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AheadCommits {
-    /// The branch's head.
+    /// The head of the branch.
     pub head: String,
-    /// The last common commit.
     pub merge_base: String,
-    /// Commits on the branch that are not on the base, the oldest first.
+    /// The commits of the branch that are not on the base, the oldest first.
     pub commits: Vec<Commit>,
-    /// The files that changed since then: path and content id; `None`: deleted.
+    /// The files that changed since the merge base: path and content id; `None`: deleted.
     pub changed: BTreeMap<String, Option<String>>,
 }
 
 /// A commit to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCommit<'a> {
-    /// The repository.
     pub repo: &'a Repo,
     /// Its parent: the head of the base branch.
     pub parent: &'a Head,
     /// The base branch.
     pub base: &'a str,
-    /// The whole message.
     pub message: &'a str,
     /// The files that change.
     pub files: &'a [NewFile],
-    /// The pull request of the branch as it was listed, if there is one.
+    /// The pull request of the branch as it was listed, if it exists.
     pub pull: Option<&'a Pull>,
-    /// What a survey showed of the base just before; `None`: the forge is asked again.
+    /// The base as a survey reported it just before; `None`: it is read again.
     pub surveyed: Option<SurveyedBase<'a>>,
 }
 
-/// What a survey showed of a base branch. Whoever opens the pull request checks afterwards that the
-/// base has not moved.
+/// A base branch as a survey reported it. The code that opens the pull request checks afterwards that
+/// the base has not moved.
 #[derive(Debug, Clone, Copy)]
 pub struct SurveyedBase<'a> {
-    /// The name that the commit's tree must have; `None`: it cannot be computed.
+    /// The id that the tree of the commit must have; `None`: it cannot be computed.
     pub tree: Option<&'a str>,
-    /// Whether the base branch's protection requires signed commits.
+    /// Whether the protection of the base branch requires signed commits.
     pub requires_signatures: bool,
 }
 
@@ -156,7 +109,6 @@ pub struct NewFile {
 /// The state of a branch when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BranchState {
-    /// Missing.
     Absent,
     /// At this commit, without commits of its own.
     Behind(String),
@@ -164,17 +116,17 @@ pub enum BranchState {
     Diverged(String),
 }
 
-/// The outcome of making a commit.
+/// The outcome of publishing a commit.
 #[derive(Debug, Clone)]
 pub enum PublishOutcome {
-    /// The branch is at it.
+    /// The branch is at this commit.
     Done(String),
     /// Another process created or moved the branch concurrently; nothing was written.
     Raced(String),
     /// The forge refused, for the reason in the error unless the branch turns out to have moved;
     /// nothing was written.
     Refused(Error),
-    /// The response was lost: the branch may be at it.
+    /// The response was lost: the branch may be at the commit.
     Unsure(String),
     /// Another process moved the base branch concurrently; nothing was written.
     BaseMoved,

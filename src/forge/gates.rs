@@ -1,30 +1,31 @@
-//! Gates: the required contexts of a commit and their reports. Reports come in, verdicts go out; only
-//! [`read_gates`] requests them.
+//! Gates: the required contexts of a commit and the state of each according to its reports.
 
 use globset::GlobBuilder;
 
-use super::checks::{Checks, Status, StatusKind, StatusResult};
+use super::{
+    checks::{Status, StatusKind, StatusResult},
+    client::Forge,
+};
 use crate::{config::glob_regex, error::Error};
 
-/// The state of a gate.
+/// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
+const GLOB_MAX: usize = 4096;
+
+/// The state of a gate, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateState {
-    /// Passed.
     Pass,
-    /// Not decided.
     Pending,
     /// Nothing was reported.
     Absent,
-    /// Failed.
     Fail,
 }
 
 /// A required context, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
-    /// As it is required; Gitea takes globs.
+    /// The required context; a glob on Gitea and Forgejo.
     pub context: String,
-    /// Its state.
     pub state: GateState,
     /// A page with details.
     pub url: Option<String>,
@@ -33,7 +34,7 @@ pub struct Gate {
 }
 
 impl GateState {
-    /// The word of the documents.
+    /// The word in documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -66,7 +67,7 @@ pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
 /// Requests the reports of a commit and judges them. The age of the commit is requested only if a
 /// report is missing.
 pub async fn read_gates(
-    forge: &dyn Checks,
+    forge: &Forge,
     required: &[String],
     commit: &str,
 ) -> Result<Vec<Gate>, Error> {
@@ -80,11 +81,8 @@ pub async fn read_gates(
     Ok(gates)
 }
 
-/// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
-const GLOB_MAX: usize = 4096;
-
-/// Their common state: the worst of them.
-pub fn together(gates: &[Gate]) -> GateState {
+/// The worst state of the gates.
+pub fn worst_state(gates: &[Gate]) -> GateState {
     gates
         .iter()
         .map(|gate| gate.state)
@@ -97,21 +95,21 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
         .filter(|required| required.len() <= GLOB_MAX)
         .and_then(|required| GlobBuilder::new(required).build().ok())
         .and_then(|glob| glob_regex(&glob).ok());
-    let fits = |context: &str| {
-        context == required
-            || glob
-                .as_ref()
-                .is_some_and(|glob| glob.is_match(context.as_bytes()))
-    };
     let mut latest: Vec<&Status> = Vec::new();
-    for report in reports.iter().filter(|report| fits(&report.context)) {
-        let same = |known: &&mut &Status| {
+    for report in reports {
+        let matches_glob = glob
+            .as_ref()
+            .is_some_and(|glob| glob.is_match(report.context.as_bytes()));
+        if report.context != required && !matches_glob {
+            continue;
+        }
+        let same_source = latest.iter_mut().find(|known| {
             known.context == report.context
                 && known.kind == report.kind
                 && known.source == report.source
-        };
-        match latest.iter_mut().find(same) {
-            Some(known) if age(known) < age(report) => *known = report,
+        });
+        match same_source {
+            Some(known) if order(known) < order(report) => *known = report,
             Some(_) => {}
             None => latest.push(report),
         }
@@ -131,18 +129,15 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
     }
 }
 
-/// Later is more; a malformed time is the oldest. A run that has not begun is newer
-/// than all that have.
-fn age(report: &Status) -> (i64, u64) {
-    let queued = report.kind == StatusKind::Run && report.at.is_empty();
-    (
-        if queued {
-            i64::MAX
-        } else {
-            seconds(&report.at).unwrap_or(i64::MIN)
-        },
-        report.id,
-    )
+/// The order of reports: a later time is greater. A malformed time is the oldest; a run that has not
+/// begun is newer than every run that has.
+fn order(report: &Status) -> (i64, u64) {
+    let time = if report.kind == StatusKind::Run && report.reported.is_empty() {
+        i64::MAX
+    } else {
+        seconds(&report.reported).unwrap_or(i64::MIN)
+    };
+    (time, report.id)
 }
 
 /// Seconds since 1970 of a date and time (RFC 3339).
@@ -180,13 +175,13 @@ fn seconds(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn report(context: &str, result: StatusResult, at: &str, id: u64) -> Status {
+    fn report(context: &str, result: StatusResult, reported: &str, id: u64) -> Status {
         let kind = StatusKind::Status;
         Status {
             context: context.to_owned(),
             result,
             url: Some(format!("https://ci/{id}")),
-            at: at.to_owned(),
+            reported: reported.to_owned(),
             id,
             kind,
             source: String::new(),
@@ -195,20 +190,20 @@ mod tests {
 
     #[test]
     fn later_report_replaces_only_its_own_source() {
-        let of = |source: &str, result, at| Status {
+        let from = |source: &str, result, reported| Status {
             kind: StatusKind::Run,
             source: source.to_owned(),
-            ..report("ci", result, at, 1)
+            ..report("ci", result, reported, 1)
         };
         let (early, late) = ("2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z");
         let state = |reports: &[Status]| judge(&["ci".to_owned()], reports)[0].state;
-        let failed = of("15368/1", StatusResult::Fail, early);
+        let failed = from("15368/1", StatusResult::Fail, early);
         for (source, expected) in [
             ("15368/1", GateState::Pass),
             ("15368/2", GateState::Fail),
             ("7/1", GateState::Fail),
         ] {
-            let later = of(source, StatusResult::Pass, late);
+            let later = from(source, StatusResult::Pass, late);
             assert_eq!(
                 state(&[failed.clone(), later.clone()]),
                 expected,
@@ -219,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_compared_as_times() {
+    fn time_zones_are_converted() {
         assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(seconds("2026-03-01T12:00:00.25Z"), Some(1_772_366_400));
         assert_eq!(
@@ -242,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_report_of_a_context_counts_whatever_the_order() {
+    fn latest_report_counts_in_any_order() {
         let required = ["ci".to_owned()];
         let mut reports = vec![
             report("ci", StatusResult::Fail, "2026-01-01T10:00:00Z", 1),
@@ -268,29 +263,25 @@ mod tests {
             report("b", StatusResult::Pending, "2026-01-01T10:00:00Z", 2),
             report("c", StatusResult::Fail, "2026-01-01T10:00:00Z", 3),
         ];
-        let of = |required: &[&str]| {
+        let state = |required: &[&str]| {
             let required: Vec<_> = required
                 .iter()
                 .map(|context| (*context).to_owned())
                 .collect();
-            together(&judge(&required, &reports))
+            worst_state(&judge(&required, &reports))
         };
-        assert_eq!(of(&["a"]), GateState::Pass);
-        assert_eq!(of(&["a", "b"]), GateState::Pending);
-        assert_eq!(of(&["a", "b", "none"]), GateState::Absent);
-        assert_eq!(of(&["a", "none", "c"]), GateState::Fail);
-        assert_eq!(
-            of(&["[ab]"]),
-            GateState::Pending,
-            "a glob, as Gitea takes them"
-        );
+        assert_eq!(state(&["a"]), GateState::Pass);
+        assert_eq!(state(&["a", "b"]), GateState::Pending);
+        assert_eq!(state(&["a", "b", "none"]), GateState::Absent);
+        assert_eq!(state(&["a", "none", "c"]), GateState::Fail);
+        assert_eq!(state(&["[ab]"]), GateState::Pending, "a glob");
     }
 
     #[test]
-    fn a_run_that_waits_to_begin_is_the_latest() {
-        let run = |result, at, id| Status {
+    fn queued_run_is_the_latest() {
+        let run = |result, reported, id| Status {
             kind: StatusKind::Run,
-            ..report("ci", result, at, id)
+            ..report("ci", result, reported, id)
         };
         let reports = [
             run(StatusResult::Pending, "", 9),
@@ -303,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_and_a_check_run_of_one_name_both_count() {
+    fn status_and_check_run_of_one_context_both_count() {
         let run = Status {
             kind: StatusKind::Run,
             ..report("ci", StatusResult::Pass, "2026-01-01T11:00:00Z", 9)

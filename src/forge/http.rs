@@ -1,8 +1,7 @@
-//! Requests to one API: the token, paging, and messages of failures; [`crate::http`] sends them.
+//! Requests to one API: the token, paging, and the messages of failures; [`crate::http`] sends them.
 //!
-//! Nothing here knows what a request means. Redirects are never followed. A request that could
-//! happen twice is sent once: if that remains uncertain, the
-//! caller learns it and reads the outcome.
+//! Redirects are never followed. A request that must not be carried out twice is sent once; if its
+//! outcome is uncertain, the failure says so, and the caller reads the state of the server.
 
 mod renamed;
 mod reply;
@@ -37,32 +36,32 @@ pub(super) use reply::Reply;
 pub struct Settings {
     /// The connections.
     pub client: Transport,
-    /// How long a response may make no progress: connecting, headers, or the next bytes.
+    /// The maximum time without progress: connecting, headers, or the next bytes.
     pub progress: Duration,
     /// The total time limit of one attempt; an attempt that reaches it is not retried.
     pub whole: Duration,
-    /// How often a request is tried, the first time included.
+    /// The maximum number of attempts, including the first.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each further one, and chance shortens
-    /// it by up to a half.
+    /// The pause before the second attempt; it doubles with each further attempt, and a random part
+    /// of up to a half is subtracted.
     pub backoff: Duration,
-    /// The pause after a rate limit whose end the server does not name; it doubles with each
-    /// further one.
+    /// The pause after a rate limit whose end the server does not report; it doubles with each
+    /// further attempt.
     pub limit_pause: Duration,
     /// The total time that the command waits for forges.
     pub time: SharedDeadline,
-    /// When the requests of a process may begin that works on many repositories; `None`: at once.
+    /// Spaces the requests of a process that works on many repositories; `None`: no pauses.
     pub pace: Option<Pace>,
-    /// What the process knows about the token.
     pub facts: TokenFacts,
-    /// Receives the pauses that a server asks for.
+    /// Receives the pauses that a server requests.
     pub pause_listener: PauseListener,
-    /// The wall clock: a rate limit's end is a time of day, of a server that may not report its own.
+    /// The wall clock: the end of a rate limit is a time of day, and the server may not send its own
+    /// time.
     pub now: fn() -> SystemTime,
 }
 
 impl Settings {
-    /// The times of the documentation.
+    /// The documented time limits.
     pub fn new(client: Transport, now: fn() -> SystemTime) -> Self {
         Self {
             client,
@@ -91,21 +90,20 @@ impl Settings {
     }
 }
 
-/// How long a command waits for forges in all by default.
+/// The default of the total time that a command waits for forges.
 pub const TIME: Duration = Duration::from_secs(900);
 
 /// The maximum size of a response, in bytes: GitHub's tree listings end at 7 MB, and files with
 /// pins are text. A whole parsed response must fit well into the memory of a run.
-const ANSWER_MAX: u64 = 32 * 1024 * 1024;
+const RESPONSE_MAX: u64 = 32 * 1024 * 1024;
 /// The maximum width of a server's message, in columns.
-const SHOWN: usize = 300;
+const MESSAGE_WIDTH: usize = 300;
 /// Entries of a page.
 pub(super) const PAGE: usize = 100;
-/// Pages that are read before a listing is given up on: then it is incomplete, and nothing is done
-/// with it.
+/// The maximum number of pages of a listing; a longer listing is an error.
 pub(super) const PAGES_MAX: usize = 300;
 
-/// An API, asked with a token.
+/// The client of an API.
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
@@ -117,47 +115,44 @@ pub(super) struct Http {
     headers: HeaderMap,
 }
 
-/// A request.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) method: Method,
-    /// Below the API's base.
+    /// The segments below the base of the API, or below the root if the first one is empty.
     pub(super) path: Vec<String>,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) body: Option<Value>,
     pub(super) idempotency: Idempotency,
-    /// Only if it changed since this `ETag`.
-    pub(super) unless: Option<String>,
+    /// Requests the resource only if it changed since the server sent this `ETag`.
+    pub(super) etag: Option<String>,
     /// The maximum size of its response, in bytes.
     pub(super) max: u64,
-    /// Whether it changes something.
     pub(super) effect: Effect,
-    /// How often it is tried at most, besides what the policy says.
+    /// The maximum number of attempts; `None`: that of the policy.
     pub(super) attempts: Option<u32>,
-    /// Whether the caller reads where a redirect leads; otherwise a redirect is an error.
-    pub(super) may_move: bool,
-    /// Its purpose, in messages.
+    /// Whether the caller handles a redirect; otherwise a redirect is an error.
+    pub(super) handles_redirect: bool,
+    /// The purpose in messages.
     pub(super) what: String,
 }
 
 /// How a listing shows whether more pages follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paging {
-    /// By the header `Link`, which is left out where there is one page (GitHub).
+    /// By the header `Link`, which is missing if the listing has one page (GitHub).
     Links,
-    /// By the number of all entries; without that number, the listing ends with an empty page
-    /// (Gitea).
+    /// By the total number of entries; without that number, the listing ends with an empty page
+    /// (Gitea and Forgejo).
     Counted,
 }
 
-/// The error of the request.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
     /// Whether the request may have been carried out anyway.
     pub(super) unsure: bool,
-    /// Whether it may be because so much was requested at once: the response was too large, or it
-    /// took the server too long.
+    /// Whether a smaller request may succeed: the response was too large, or it took the server too
+    /// long.
     pub(super) heavy: bool,
 }
 
@@ -195,11 +190,11 @@ impl Request {
             query: Vec::new(),
             body: None,
             idempotency,
-            unless: None,
-            max: ANSWER_MAX,
+            etag: None,
+            max: RESPONSE_MAX,
             effect,
             attempts: None,
-            may_move: false,
+            handles_redirect: false,
             what: what.into(),
         }
     }
@@ -215,20 +210,20 @@ impl Request {
     }
 
     /// A POST that only reads.
-    pub(super) fn reading(mut self) -> Self {
+    pub(super) fn read_only(mut self) -> Self {
         self.effect = Effect::Read;
-        self.harmless()
+        self.repeatable()
     }
 
-    /// A POST whose second time changes nothing.
-    pub(super) fn harmless(mut self) -> Self {
+    /// A POST that changes nothing if it is carried out again.
+    pub(super) fn repeatable(mut self) -> Self {
         self.idempotency = Idempotency::Repeatable;
         self
     }
 }
 
 impl Http {
-    /// `scheme`: the word before the token in the header.
+    /// `scheme`: the authentication scheme, such as `Bearer`.
     pub(super) fn new(
         api: &Url,
         token: Token,
@@ -236,11 +231,11 @@ impl Http {
         settings: Settings,
     ) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
-        let value = HeaderValue::from_str(&format!("{scheme} {}", token.expose()));
-        let mut value = value.map_err(|_| {
-            Error::about(Class::Denied, "the token", "it cannot be sent in a header")
-        })?;
-        value.set_sensitive(true);
+        let mut authorization = HeaderValue::from_str(&format!("{scheme} {}", token.expose()))
+            .map_err(|_| {
+                Error::about(Class::Denied, "the token", "it cannot be sent in a header")
+            })?;
+        authorization.set_sensitive(true);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let secrets = Secrets::default();
         secrets.hide(token.expose());
@@ -254,7 +249,7 @@ impl Http {
             base: api.clone(),
             token,
             secrets,
-            authorization: value,
+            authorization,
             headers,
         })
     }
@@ -264,57 +259,57 @@ impl Http {
         self
     }
 
-    /// The API's base.
+    /// The base of the API.
     pub(super) fn base(&self) -> &Url {
         &self.base
     }
 
-    /// The server's clock at its last response.
     pub(super) fn server_time(&self) -> Option<ServerTime> {
         self.client.server_time(&self.base)
     }
 
-    /// The token that requests carry.
     pub(super) fn token(&self) -> &Token {
         &self.token
     }
 
-    /// Text from the server, safe to show.
+    /// Text from the server, cleaned for messages.
     pub(super) fn clean(&self, text: &str) -> String {
-        self.secrets.clean(text, SHOWN)
+        self.secrets.clean(text, MESSAGE_WIDTH)
     }
 
-    /// How often a request is tried, the first time included.
+    /// The maximum number of attempts, including the first.
     pub(super) fn attempts(&self) -> u32 {
         self.client.policy().attempts
     }
 
-    /// The wall clock.
     pub(super) fn now(&self) -> fn() -> SystemTime {
         self.client.now()
     }
 
-    /// The final response to `request`, after as many attempts as it takes and may be made.
+    /// The final response to `request`, after retries. A redirect and a refused token are errors.
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
         let reply = self.exchange(request).await?;
-        let redirects = reply.status.is_redirection() && reply.status != StatusCode::NOT_MODIFIED;
-        if redirects && request.may_move {
-            return Ok(reply);
+        if reply.is_redirect() && !request.handles_redirect {
+            let error = self.renamed(request, &reply).await;
+            return Err(certain(error.unwrap_or_else(|| self.redirected(&reply))));
         }
-        if redirects && let Some(error) = self.renamed(request, &reply).await {
-            return Err(sure(error));
+        if reply.status == StatusCode::UNAUTHORIZED {
+            let hint = "set a valid token for the server of forge.url: this one is wrong, expired, revoked, or for another server";
+            let error = Error::about(Class::Denied, &reply.what, reply.text());
+            return Err(certain(error.help(hint)));
         }
-        self.final_answer(reply).map_err(sure)
+        Ok(reply)
     }
 
-    /// The response to `request`, whatever its status means.
+    /// The final response to `request` with any status.
     async fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
-        let what = self.what(request);
+        let what = self.describe(request);
         let call = self.call(request);
         let sent = self.client.send(&call, self.time.deadline()).await;
         let reply = sent.map_err(|failure| self.failure(&what, &failure))?;
         let Body::Complete(body) = reply.body else {
-            return Err(sure(Error::unavailable(what, "the response was not read")));
+            let error = Error::unavailable(what, "the response was not read");
+            return Err(certain(error));
         };
         Ok(Reply {
             status: reply.status,
@@ -326,36 +321,21 @@ impl Http {
         })
     }
 
-    /// What a request was for, and where.
-    fn what(&self, request: &Request) -> String {
-        format!(
-            "{} ({} {})",
-            request.what,
-            request.method,
-            self.shown(request)
-        )
-    }
-
-    /// The URL of a request, without its query.
-    fn shown(&self, request: &Request) -> String {
+    /// The purpose of a request, its method and its URL without the query.
+    fn describe(&self, request: &Request) -> String {
         let mut url = self.url(request);
         url.set_query(None);
-        self.clean(url.as_str())
+        let url = self.clean(url.as_str());
+        format!("{} ({} {url})", request.what, request.method)
     }
 
     fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            if let Some(from_root) = request
-                .path
-                .first()
-                .filter(|part| part.is_empty())
-                .map(|_| &request.path[1..])
-            {
-                path.clear().extend(from_root);
-            } else {
-                path.pop_if_empty().extend(&request.path);
-            }
+            match request.path.split_first() {
+                Some((first, below_root)) if first.is_empty() => path.clear().extend(below_root),
+                _ => path.pop_if_empty().extend(&request.path),
+            };
         }
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
@@ -371,9 +351,10 @@ impl Http {
         call.idempotency = request.idempotency;
         call.effect = request.effect;
         call.attempts = request.attempts;
-        let unless = request.unless.as_deref();
-        if let Some(unless) = unless.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            call.headers.insert(header::IF_NONE_MATCH, unless);
+        if let Some(etag) = &request.etag
+            && let Ok(etag) = HeaderValue::from_str(etag)
+        {
+            call.headers.insert(header::IF_NONE_MATCH, etag);
         }
         if let Some(body) = &request.body {
             let json = HeaderValue::from_static("application/json");
@@ -384,7 +365,7 @@ impl Http {
     }
 
     fn failure(&self, what: &str, failure: &crate::http::Failure) -> Failure {
-        let mut error = self.caused(what, &failure.cause);
+        let mut error = self.cause_error(what, &failure.cause);
         let stopped = match failure.stop {
             StopReason::PastDeadline { reason, wait } => {
                 error = error
@@ -411,7 +392,7 @@ impl Http {
         }
     }
 
-    /// A wait that would pass the deadline: until when, and which deadline.
+    /// Describes a wait that would exceed the deadline.
     fn past_deadline(&self, reason: WaitReason, wait: Duration) -> String {
         let host = host_of(&self.base);
         let reason = match reason {
@@ -420,8 +401,8 @@ impl Http {
         };
         // More than a day ahead, a time of day is ambiguous.
         let day = Duration::from_secs(86_400);
-        let at = self.now()().checked_add(wait).filter(|_| wait < day);
-        let until = at.map_or_else(String::new, |at| format!("until {}, ", time_of_day(at)));
+        let end = self.now()().checked_add(wait).filter(|_| wait < day);
+        let until = end.map_or_else(String::new, |end| format!("until {}, ", time_of_day(end)));
         format!(
             "; {reason} {until}for {} s, past this command's deadline ({})",
             wait.as_secs(),
@@ -429,14 +410,14 @@ impl Http {
         )
     }
 
-    fn caused(&self, what: &str, cause: &Cause) -> Error {
+    fn cause_error(&self, what: &str, cause: &Cause) -> Error {
         let reason = match cause {
             Cause::NoClient(reason) | Cause::Redirect(reason) => reason.clone(),
             Cause::Status { status, body } => {
                 let reason = reply::status_text(*status, body, &self.secrets);
                 return Error::unavailable(what, reason).status(*status);
             }
-            Cause::Network(network) => return self.below_http(what, network),
+            Cause::Network(network) => return self.network_error(what, network),
             Cause::Stalled(progress) => format!("no response within {} s", progress.as_secs()),
             Cause::Overdue(whole) => {
                 format!("the response was not complete within {} s", whole.as_secs())
@@ -448,7 +429,7 @@ impl Http {
         Error::unavailable(what, reason)
     }
 
-    fn below_http(&self, what: &str, network: &Network) -> Error {
+    fn network_error(&self, what: &str, network: &Network) -> Error {
         if network.tls == Some(TlsFailure::NotTls) {
             let hint = "for a plain HTTP server, set forge.url to http://HOST/PATH";
             return Error::unavailable(what, "the server does not speak TLS").help(hint);
@@ -465,30 +446,19 @@ impl Http {
         }
     }
 
-    /// Fails on a redirect and on a refused token, which no caller handles.
-    fn final_answer(&self, reply: Reply) -> Result<Reply, Error> {
-        if reply.status.is_redirection() && reply.status != StatusCode::NOT_MODIFIED {
-            let to = reply
-                .headers
-                .get(header::LOCATION)
-                .and_then(|to| to.to_str().ok())
-                .unwrap_or("nowhere");
-            let to = self.clean(to.split(['?', '#']).next().unwrap_or_default());
-            let reason = format!(
-                "HTTP {}: it redirects to {to}, where the token is not sent",
-                reply.status.as_u16()
-            );
-            let hint = "the repository or the API moved: correct forge.repository or forge.url";
-            return Err(Error::unavailable(&reply.what, reason).help(hint));
-        }
-        if reply.status == StatusCode::UNAUTHORIZED {
-            let hint = "set a valid token for the server of forge.url: this one is wrong, expired, revoked, or for another server";
-            return Err(Error::about(Class::Denied, &reply.what, reply.text()).help(hint));
-        }
-        Ok(reply)
+    fn redirected(&self, reply: &Reply) -> Error {
+        let target = reply.header("location").unwrap_or("nowhere");
+        let target = target.split(['?', '#']).next().unwrap_or_default();
+        let reason = format!(
+            "HTTP {}: it redirects to {}, where the token is not sent",
+            reply.status.as_u16(),
+            self.clean(target)
+        );
+        Error::unavailable(&reply.what, reason)
+            .help("the repository or the API moved: correct forge.repository or forge.url")
     }
 
-    /// A pause before reading again what may not have arrived yet; longer with each round.
+    /// Pauses before a change is read that may not be visible yet; longer with each round.
     pub(super) async fn back_off(&self, round: u32) {
         let round = round.clamp(1, self.attempts().saturating_sub(1).max(1));
         tokio::time::sleep(self.client.policy().usual_pause(round)).await;
@@ -509,22 +479,18 @@ impl Http {
             let mut page: serde_json::Map<String, Value> =
                 self.send(&request).await?.expect(&[200])?;
             let total = page.get("total_count").and_then(Value::as_u64);
-            let wrong = || Error::unavailable(&request.what, "malformed response");
             let entries: Vec<T> = serde_json::from_value(page.remove(key).unwrap_or_default())
-                .map_err(|_| wrong())?;
-            let got = entries.len();
+                .map_err(|_| Error::unavailable(&request.what, "malformed response"))?;
+            let is_empty = entries.is_empty();
             all.extend(entries);
-            if got == 0 || total.is_none_or(|total| all.len() as u64 >= total) {
+            if is_empty || total.is_none_or(|total| all.len() as u64 >= total) {
                 return Ok(all);
             }
         }
-        Err(Error::unavailable(
-            &request.what,
-            format!("the listing has more than {PAGES_MAX} pages"),
-        ))
+        Err(too_many_pages(&request.what))
     }
 
-    /// All pages of a listing; the server's idea of a page's size is its own.
+    /// All pages of a listing; the server may choose another page size.
     pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -543,7 +509,7 @@ impl Http {
         .await
     }
 
-    /// All pages of a listing whose entries `read` takes from a response.
+    /// All pages of a listing whose entries `read` extracts from a response.
     pub(super) async fn pages_of<T>(
         &self,
         request: &Request,
@@ -554,25 +520,27 @@ impl Http {
         for number in 1..=PAGES_MAX {
             let reply = self.send(&request.clone().query("page", number)).await?;
             let entries = read(&reply)?;
-            let (got, more) = (entries.len(), reply.more(paging, all.len() + entries.len()));
+            let is_empty = entries.is_empty();
             all.extend(entries);
-            if got == 0 || !more {
+            if is_empty || !reply.has_more(paging, all.len()) {
                 // Gitea lists null for an entry that it could not load.
-                let whole: Option<Vec<T>> = all.into_iter().collect();
-                return whole.ok_or_else(|| {
+                let all: Option<Vec<T>> = all.into_iter().collect();
+                return all.ok_or_else(|| {
                     Error::unavailable(&request.what, "the listing contains a null entry")
                 });
             }
         }
-        Err(Error::unavailable(
-            &request.what,
-            format!("the listing has more than {PAGES_MAX} pages"),
-        ))
+        Err(too_many_pages(&request.what))
     }
 }
 
+pub(super) fn too_many_pages(what: &str) -> Error {
+    let reason = format!("the listing has more than {PAGES_MAX} pages");
+    Error::unavailable(what, reason)
+}
+
 /// The failure of a request that was certainly not carried out.
-fn sure(error: Error) -> Failure {
+fn certain(error: Error) -> Failure {
     Failure {
         error,
         unsure: false,
@@ -580,8 +548,8 @@ fn sure(error: Error) -> Failure {
     }
 }
 
-/// Whether a smaller request may do better. Reported of GitHub: 502 or 504 for a query that takes more
-/// than ten seconds.
+/// Whether a smaller request may succeed. Users report that GitHub answers 502 or 504 to a query that
+/// takes more than ten seconds.
 fn is_heavy(cause: &Cause) -> bool {
     match cause {
         Cause::TooLarge(_) | Cause::Stalled(_) | Cause::Overdue(_) => true,

@@ -1,38 +1,4 @@
-//! The repository: its description, the token's permissions, and its server.
-
-use async_trait::async_trait;
-
-use super::rights::{RequiredRights, Right};
-use crate::{error::Error, http::ServerTime};
-
-/// A repository on a forge, and the token's permissions there.
-#[async_trait(?Send)]
-pub trait Repository {
-    /// `GitHub` or `Gitea`, for messages.
-    fn name(&self) -> &'static str;
-
-    /// Fails if the server is older than the versions that repin supports.
-    async fn supported(&self) -> Result<(), Error>;
-
-    /// The repository, and the token's permissions as far as the forge reports them.
-    async fn repository(&self) -> Result<Repo, Error>;
-
-    /// Fails if the token lacks a required permission, as far as reading can show.
-    async fn permit(&self, repo: &Repo, need: PlannedWrites) -> Result<(), Error>;
-
-    /// The token's permissions, as far as reading can show.
-    async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error>;
-
-    /// The signer of commits for `base` that change these files.
-    async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error>;
-
-    /// The server's clock at its last response.
-    fn server_time(&self) -> Option<ServerTime>;
-
-    /// A pause before reading again, for changes that may not be visible on every server of the
-    /// forge; longer with each round.
-    async fn back_off(&self, round: u32);
-}
+//! The repository, and the abilities that a forge reports for it.
 
 /// A repository's description.
 #[derive(Debug, Clone)]
@@ -41,7 +7,7 @@ pub struct Repo {
     pub full_name: String,
     /// The default target branch of pull requests.
     pub default_branch: String,
-    /// The repository's id in the forge's other API; may be empty.
+    /// The repository's id in GraphQL; empty on Gitea and Forgejo.
     pub node: String,
     /// Whether the token's owner may push.
     pub push: Push,
@@ -56,16 +22,13 @@ pub struct Repo {
 /// Whether the token's owner may push, as the forge reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Push {
-    /// The forge reports that the owner may push.
     Allowed,
-    /// The forge reports that the owner may not push.
     Denied,
     /// The forge does not report it.
     Unknown,
 }
 
 impl Push {
-    /// From the field of the repository that both APIs share.
     pub(super) fn reported(allowed: Option<bool>) -> Self {
         match allowed {
             Some(true) => Self::Allowed,
@@ -75,7 +38,7 @@ impl Push {
     }
 }
 
-/// What a run is about to write.
+/// The writes of a run that need a permission of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedWrites {
     /// Whether files of workflows change.
@@ -100,16 +63,15 @@ pub enum Signing {
     Forge,
     /// The forge signs because the token is an app's.
     App,
-    /// Nothing signs; the reason, and what to do.
+    /// Nothing signs; the reason and the remedy.
     Nothing(String, String),
-    /// The forge is not asked.
+    /// The API does not show it.
     Unknown,
 }
 
 /// Whether a forge can do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ability {
-    /// It can.
     Yes,
     /// It cannot, for this reason.
     No(String),

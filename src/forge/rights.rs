@@ -1,7 +1,9 @@
-//! The permissions of a token, as far as reading can show.
+//! The permissions of a token, to the extent that reading can show them.
 //!
-//! The requests are in the adapters' `repository.rs`. What a forge does not report is
+//! The requests are in `repository.rs` of each forge. A permission that a forge does not report is
 //! [`Verdict::Unknown`] with the reason, never a guess.
+
+use crate::error::{Class, Error};
 
 /// The reason for which every write to an archived repository is refused.
 pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";
@@ -21,14 +23,13 @@ pub struct RequiredRights {
     pub packages: bool,
 }
 
-/// A permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Making commits and branches.
     Contents,
     /// Opening and changing pull requests.
     PullRequests,
-    /// Changing what the forge runs.
+    /// Changing the files of workflows.
     Workflows,
     /// Starting workflows.
     Actions,
@@ -39,25 +40,22 @@ pub enum Permission {
 /// A permission, and whether the token has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Right {
-    /// Which one.
     pub permission: Permission,
-    /// Whether it has it.
     pub verdict: Verdict,
 }
 
 /// Whether a token has a permission, with the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has.
     Has(String),
-    /// The token lacks it; with the remedy.
+    /// The evidence and the remedy.
     Lacks(String, String),
     /// The forge does not report it, or nothing needs it.
     Unknown(String),
 }
 
 impl Permission {
-    /// Its word in messages and documents.
+    /// The word in messages and documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Contents => "contents",
@@ -68,21 +66,21 @@ impl Permission {
         }
     }
 
-    /// The reason why nothing needs it.
-    pub(super) fn unneeded(self, wanted: &RequiredRights) -> Option<Right> {
+    /// The permission with the reason why it is not needed; `None` if it is.
+    pub(super) fn unneeded(self, required: &RequiredRights) -> Option<Right> {
         let reason = match self {
             Self::Contents | Self::PullRequests => return None,
-            Self::Workflows if wanted.workflows => return None,
-            Self::Actions if !wanted.dispatch.is_empty() => return None,
-            Self::Packages if wanted.packages => return None,
+            Self::Workflows if required.workflows => return None,
+            Self::Actions if !required.dispatch.is_empty() => return None,
+            Self::Packages if required.packages => return None,
             Self::Workflows => "not needed: no pin is in .github/workflows",
             Self::Actions => "not needed: forge.dispatch names no workflow",
             Self::Packages => "not needed: nothing is pruned through the forge",
         };
-        Some(self.is(Verdict::Unknown(reason.to_owned())))
+        Some(self.with(Verdict::Unknown(reason.to_owned())))
     }
 
-    pub(super) fn is(self, verdict: Verdict) -> Right {
+    pub(super) fn with(self, verdict: Verdict) -> Right {
         Right {
             permission: self,
             verdict,
@@ -91,15 +89,12 @@ impl Permission {
 }
 
 impl Verdict {
-    /// What an endpoint for reading shows: a refusal shows a missing permission, a response nothing
-    /// about writing.
-    pub(super) fn of_reading(
-        read: Result<(), crate::error::Error>,
-        otherwise: &str,
-    ) -> Result<Self, crate::error::Error> {
+    /// The verdict of a request that only reads: a refusal proves that the permission is missing, a
+    /// success proves nothing about writing; `unknown` is the reason then.
+    pub(super) fn of_reading(read: Result<(), Error>, unknown: &str) -> Result<Self, Error> {
         match read {
-            Ok(()) => Ok(Self::Unknown(otherwise.to_owned())),
-            Err(error) if error.class == crate::error::Class::Denied => {
+            Ok(()) => Ok(Self::Unknown(unknown.to_owned())),
+            Err(error) if error.class == Class::Denied => {
                 let hint = error
                     .help
                     .clone()
@@ -111,28 +106,23 @@ impl Verdict {
     }
 }
 
-/// By a classic token's scopes, any of `enough` for the permission.
-pub(super) fn by_scopes(permission: Permission, scopes: &[String], enough: &[&str]) -> Right {
-    let listed = scopes.join(", ");
-    let has = enough
+/// The verdict by the scopes of a classic token; one of `sufficient` grants the permission.
+pub(super) fn by_scopes(permission: Permission, scopes: &[String], sufficient: &[&str]) -> Right {
+    let evidence = format!("its scopes are `{}`", scopes.join(", "));
+    let is_granted = scopes
         .iter()
-        .any(|wanted| scopes.iter().any(|scope| scope == wanted));
-    let verdict = if has {
-        Verdict::Has(format!("its scopes are `{listed}`"))
+        .any(|scope| sufficient.contains(&scope.as_str()));
+    permission.with(if is_granted {
+        Verdict::Has(evidence)
     } else {
-        let wanted = enough.join("` or `");
-        Verdict::Lacks(
-            format!("its scopes are `{listed}`"),
-            format!("give the token the scope `{wanted}`"),
-        )
-    };
-    permission.is(verdict)
+        let sufficient = sufficient.join("` or `");
+        Verdict::Lacks(evidence, format!("give the token the scope `{sufficient}`"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Class, Error};
 
     #[test]
     fn scopes_are_whole_words() {

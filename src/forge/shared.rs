@@ -1,7 +1,7 @@
-//! What the APIs of GitHub and of Gitea share: answers that may be absent, polling, contents,
+//! The common parts of the APIs of GitHub and Gitea: optional responses, polling, contents,
 //! comments, issues, and the refusal of a merge method.
 //!
-//! The adapters name the requests, and what a refusal means there.
+//! Callers supply the requests, and the permissions that a refusal reports as missing.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -56,7 +56,7 @@ impl From<IssueRow> for Issue {
     }
 }
 
-/// The issues of a listing that has pull requests among them.
+/// The issues of a listing, without its pull requests.
 pub(super) fn issues(rows: Vec<IssueRow>) -> Vec<Issue> {
     rows.into_iter()
         .filter(|row| row.pull_request.is_none())
@@ -64,12 +64,12 @@ pub(super) fn issues(rows: Vec<IssueRow>) -> Vec<Issue> {
         .collect()
 }
 
-/// What a refusal to write an issue means; `needs` names the permission.
-fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
+/// The error of a refused change to an issue; `permission`: the permission for it.
+fn issue_refused(reply: &Reply, error: Error, permission: &str) -> Error {
     match reply.status.as_u16() {
         403 | 404 => error
             .class(Class::Denied)
-            .help(format!("give the token {needs}")),
+            .help(format!("give the token {permission}")),
         410 => error
             .class(Class::Refused)
             .help("enable issues in the repository's settings"),
@@ -77,8 +77,8 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     }
 }
 
-/// Fails where the repository is archived.
-pub(super) fn writable(repo: &Repo, what: &str) -> Result<(), Error> {
+/// Fails if the repository is archived.
+pub(super) fn check_writable(repo: &Repo, what: &str) -> Result<(), Error> {
     if repo.archived {
         return Err(Error::about(Class::Denied, what, ARCHIVED)
             .help("unarchive the repository, or point forge.repository at another one"));
@@ -86,29 +86,30 @@ pub(super) fn writable(repo: &Repo, what: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Fails if the forge answered for a repository with another name: it may follow a renaming itself.
-pub(super) fn same_repository(reply: &Reply, wanted: &str, repo: &Repo) -> Result<(), Error> {
+/// Fails if the response is about a repository with another name: the forge may follow a renaming
+/// itself.
+pub(super) fn check_name(reply: &Reply, wanted: &str, repo: &Repo) -> Result<(), Error> {
     if repo.full_name.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
     Err(renamed(reply.what(), wanted, &repo.full_name))
 }
 
-/// The refusal to merge into `place`, which allows the methods `allowed` and not the configured one.
+/// The error of merging into `target`, which allows only the methods `allowed`.
 pub(super) fn method_refused(
     what: String,
     method: MergeMethod,
-    place: &str,
+    target: &str,
     allowed: &[&str],
 ) -> Error {
     let method = method.as_str();
     if allowed.is_empty() {
-        let reason = format!("{place} allows no merge method");
+        let reason = format!("{target} allows no merge method");
         return Error::about(Class::Refused, what, reason)
             .help("allow a merge method in the repository's settings");
     }
     let allowed = allowed.join(" or ");
-    let reason = format!("forge.merge_method is {method}, and {place} allows {allowed}");
+    let reason = format!("forge.merge_method is {method}, and {target} allows {allowed}");
     Error::about(Class::Refused, what, reason).help(format!(
         "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
     ))
@@ -129,8 +130,8 @@ impl Http {
         }
     }
 
-    /// The response to a request that changes something; an error knows whether it may have done
-    /// so.
+    /// The response to a request that changes something; an error records whether the change may have
+    /// been made.
     pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
         self.send(request).await.map_err(|failure| Error {
             begun: failure.unsure,
@@ -149,7 +150,7 @@ impl Http {
         Ok(reply)
     }
 
-    /// The response about the branch that the configuration names.
+    /// The response about the configured base branch.
     pub(super) async fn base_branch<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -162,57 +163,55 @@ impl Http {
         reply.expect(&[200])
     }
 
-    /// A pull request as it is now, unless it is still as it was; that answer costs nothing of a
-    /// rate limit.
+    /// A pull request, unless it is unchanged; that response does not count against a rate limit.
     pub(super) async fn poll<T: DeserializeOwned>(
         &self,
         mut request: Request,
         etag: Option<&str>,
         pull: impl FnOnce(T) -> Pull,
     ) -> Result<Poll, Error> {
-        request.unless = etag.map(str::to_owned);
+        request.etag = etag.map(str::to_owned);
         let reply = self.send(&request).await?;
         match reply.status.as_u16() {
-            304 => return Ok(Poll::Same),
+            304 => return Ok(Poll::Unchanged),
             404 => return Ok(Poll::Absent),
             _ => {}
         }
         let etag = reply.header("etag").map(str::to_owned);
-        Ok(Poll::Now(Box::new(pull(reply.expect(&[200])?)), etag))
+        Ok(Poll::Changed(Box::new(pull(reply.expect(&[200])?)), etag))
     }
 
-    /// A content, which must be the one that `id` names.
+    /// The content of a blob, verified by its id.
     pub(super) async fn content(&self, request: &Request, id: &str) -> Result<Vec<u8>, Error> {
         let blob: Blob = self.send(request).await?.expect(&[200])?;
-        let wrong = |reason: &str| Error::unavailable(&request.what, reason);
         if blob.encoding != "base64" {
-            return Err(wrong("the content is not base64-encoded"));
+            let reason = "the content is not base64-encoded";
+            return Err(Error::unavailable(&request.what, reason));
         }
         let text: String = blob.content.split_ascii_whitespace().collect();
-        let content = STANDARD
-            .decode(text)
-            .map_err(|_| wrong("malformed base64"))?;
-        if blob_id(&content, id) == id {
-            Ok(content)
-        } else {
-            Err(wrong("the content does not match the requested digest"))
+        match STANDARD.decode(text) {
+            Ok(content) if blob_id(&content, id) == id => Ok(content),
+            Ok(_) => {
+                let reason = "the content does not match the requested digest";
+                Err(Error::unavailable(&request.what, reason))
+            }
+            Err(_) => Err(Error::unavailable(&request.what, "malformed base64")),
         }
     }
 
-    /// Adds a comment.
     pub(super) async fn post_comment(&self, request: Request, text: &str) -> Result<(), Error> {
         self.send(&request.body(json!({"body": text})))
             .await?
             .check(&[201])
     }
 
-    /// Opens an issue; `needs` names the permission for it.
+    /// Opens an issue; `permission`: the permission for it.
     pub(super) async fn new_issue(
         &self,
         request: Request,
         title: &str,
         body: &str,
-        needs: &str,
+        permission: &str,
     ) -> Result<Issue, Error> {
         let reply = self
             .send(&request.body(json!({"title": title, "body": body})))
@@ -220,22 +219,22 @@ impl Http {
         reply
             .expect::<IssueRow>(&[201])
             .map(Issue::from)
-            .map_err(|error| issue_refused(&reply, error, needs))
+            .map_err(|error| issue_refused(&reply, error, permission))
     }
 
-    /// `good`: what a change is answered with.
-    pub(super) async fn edited_issue(
+    /// Changes an issue; `expected`: the statuses of success.
+    pub(super) async fn edit_issue(
         &self,
         request: Request,
         edit: &Edit<'_>,
-        good: &[u16],
-        needs: &str,
+        expected: &[u16],
+        permission: &str,
     ) -> Result<(), Error> {
         let reply = self
-            .send(&request.body(edit.fields(|title, _| title.to_owned())))
+            .send(&request.body(edit.request_body(|title, _| title.to_owned())))
             .await?;
         reply
-            .check(good)
-            .map_err(|error| issue_refused(&reply, error, needs))
+            .check(expected)
+            .map_err(|error| issue_refused(&reply, error, permission))
     }
 }

@@ -1,4 +1,4 @@
-//! The forge and the repository: from the configuration, completed from the remote's URL.
+//! The forge and the repository, from the configuration and the URL of the remote.
 
 use reqwest::Url;
 
@@ -7,7 +7,6 @@ use crate::{
     git::HostedRepository,
 };
 
-/// Kinds of forges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// GitHub, or GitHub Enterprise Server.
@@ -19,31 +18,25 @@ pub enum Kind {
 /// A repository on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The kind.
     pub kind: Kind,
-    /// The API's base.
+    /// The base of the API.
     pub api: Url,
-    /// The owner's name.
     pub owner: String,
-    /// The repository's name.
     pub name: String,
 }
 
 /// A part of the target that neither the configuration nor the remote determines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// The kind is unknown.
     #[error("cannot determine the kind of forge: {0}")]
     Kind(String),
-    /// Only public forges' APIs are known.
+    /// The URL of the API is known for public forges only.
     #[error(
         "cannot determine the URL of the API: set forge.url (Gitea and Forgejo: https://HOST/api/v1)"
     )]
     Api,
-    /// The repository is not given.
     #[error("cannot determine the repository from the remote: set forge.repository to OWNER/NAME")]
     Repository,
-    /// A URL that does not parse.
     #[error("malformed forge.url `{0}`: {1}")]
     Url(String, String),
 }
@@ -64,30 +57,19 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
 }
 
 impl Target {
-    /// The address of the pages of pull requests, up to their number; `None` where the address of the
-    /// API is not one that leads to it.
+    /// The URL of the pages of pull requests, up to their number; `None` if the URL of the API has
+    /// another form than that of a public server.
     pub fn pull_request_pages(&self) -> Option<Url> {
-        let (api, word) = match self.kind {
+        let api = self.api.as_str().trim_end_matches('/');
+        let (server, pulls) = match self.kind {
             Kind::Github if self.api.host_str() == Some("api.github.com") => {
                 ("https://github.com", "pull")
             }
-            Kind::Github => (
-                self.api
-                    .as_str()
-                    .trim_end_matches('/')
-                    .strip_suffix("/api/v3")?,
-                "pull",
-            ),
-            Kind::Gitea => (
-                self.api
-                    .as_str()
-                    .trim_end_matches('/')
-                    .strip_suffix("/api/v1")?,
-                "pulls",
-            ),
+            Kind::Github => (api.strip_suffix("/api/v3")?, "pull"),
+            Kind::Gitea => (api.strip_suffix("/api/v1")?, "pulls"),
         };
-        let mut page = Url::parse(api).ok()?;
-        let segments = [&self.owner, &self.name, word, ""];
+        let mut page = Url::parse(server).ok()?;
+        let segments = [&self.owner, &self.name, pulls, ""];
         page.path_segments_mut()
             .ok()?
             .pop_if_empty()
@@ -98,15 +80,14 @@ impl Target {
     /// The configured repository; `remote`: the URL that the work tree was cloned from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
-        let remote = remote.and_then(HostedRepository::parse);
-        let (owner, name) = match (&forge.repository, remote) {
-            (Some(repository), _) => repository
-                .split_once('/')
-                .map(|(owner, name)| (owner.to_owned(), name.to_owned())),
-            (None, Some(remote)) => Some((remote.owner, remote.name)),
-            (None, None) => None,
-        }
-        .ok_or(TargetError::Repository)?;
+        let (owner, name) = if let Some(repository) = &forge.repository {
+            let (owner, name) = repository.split_once('/').ok_or(TargetError::Repository)?;
+            (owner.to_owned(), name.to_owned())
+        } else {
+            let remote = remote.and_then(HostedRepository::parse);
+            let remote = remote.ok_or(TargetError::Repository)?;
+            (remote.owner, remote.name)
+        };
         Ok(Self {
             kind,
             api,
@@ -125,7 +106,7 @@ impl Target {
         Ok((kind, parse(api)?))
     }
 
-    /// The configured kind of forge and the base of its API, whatever the repository.
+    /// The configured kind of forge and the base of its API.
     pub fn api(forge: &Configured, remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(HostedRepository::parse);
         let public = remote.as_ref().and_then(public);
@@ -156,15 +137,20 @@ fn unknown_kind(remote: Option<&HostedRepository>) -> TargetError {
 }
 
 fn parse(text: &str) -> Result<Url, TargetError> {
-    let wrong = |reason: String| TargetError::Url(text.to_owned(), reason);
-    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("expected http[s]://HOST[/PATH]".to_owned()));
-    }
-    Ok(url)
+    let reason = match Url::parse(text) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.host_str().is_some_and(|host| !host.is_empty()) =>
+        {
+            return Ok(url);
+        }
+        Ok(_) => "expected http[s]://HOST[/PATH]".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(TargetError::Url(text.to_owned(), reason))
 }
 
-/// What an API's URL says about its kind (GitHub Enterprise Server: `/api/v3`; Gitea and Forgejo:
+/// The kind of forge by the URL of its API (GitHub Enterprise Server: `/api/v3`; Gitea and Forgejo:
 /// `/api/v1`).
 fn kind_of(api: &Url) -> Option<Kind> {
     let path = api.path().trim_end_matches('/');
@@ -194,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_remote_fills_in_what_the_configuration_leaves_out() {
+    fn remote_completes_the_configuration() {
         let auto = configured(ForgeKind::Auto, None, None);
         let target = Target::resolve(&auto, Some("git@github.com:acme/flows.git")).unwrap();
         assert_eq!(
@@ -228,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_guessed() {
+    fn undetermined_targets_are_refused() {
         let auto = configured(ForgeKind::Auto, None, None);
         assert!(matches!(
             Target::resolve(&auto, None),
@@ -238,7 +224,7 @@ mod tests {
             Target::resolve(&auto, Some("git@git.example:a/b")),
             Err(TargetError::Kind(_))
         ));
-        // An API that says nothing about its kind is not what the remote's host is.
+        // The URL of another API does not have the kind of the remote's host.
         let other = configured(ForgeKind::Auto, Some("https://git.example/x"), None);
         assert!(matches!(
             Target::resolve(&other, Some("git@github.com:a/b")),
@@ -255,7 +241,7 @@ mod tests {
         );
         let github = configured(ForgeKind::Github, None, None);
         assert_eq!(Target::resolve(&github, None), Err(TargetError::Repository));
-        // A GitHub of one's own is not the public one.
+        // An Enterprise Server is not github.com.
         assert_eq!(
             Target::resolve(&github, Some("git@ghe.example:a/b")),
             Err(TargetError::Api)

@@ -1,4 +1,4 @@
-//! The token that a forge is asked with.
+//! The token of requests to a forge.
 
 use std::{
     fmt,
@@ -9,13 +9,12 @@ use std::{
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// Why a text is not a token; never with the text.
+/// The reason why a text is not a token; never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Nothing but white space.
     #[error("the token is empty")]
     Empty,
-    /// Not what fits into a header.
+    /// It does not fit into a header.
     #[error("the token contains white space, a control character, or a non-ASCII character")]
     Character,
 }
@@ -33,14 +32,14 @@ impl Token {
         Ok(Self(text.to_owned()))
     }
 
-    /// The text, for the one header that carries it.
+    /// The text, for the one header that contains it.
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is of a kind that has scopes: GitHub does not report what others may do, and lists
-    /// no scopes for them (GitHub Docs, "GitHub's token formats"; before 2021
-    /// they were 40 hexadecimal digits).
+    /// Whether the token is of a kind with scopes: GitHub does not report the permissions of other
+    /// tokens (GitHub Docs, "GitHub's token formats"; before 2021 classic tokens were 40 hexadecimal
+    /// digits).
     pub(super) fn has_scopes(&self) -> bool {
         let old = self.0.len() == 40 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
         old || ["ghp_", "gho_"]
@@ -55,27 +54,27 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What holds for a token in all repositories, as this process read it; clones share it.
+/// The properties of a token that this process has read and that are the same for all repositories;
+/// clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct TokenFacts(Arc<Mutex<Facts>>);
-
-#[derive(Debug, Default)]
-struct Facts {
-    /// Whether the token is an app's.
-    installation: Option<bool>,
+pub struct TokenFacts {
+    /// Whether the token belongs to the installation of an app.
+    installation: Arc<Mutex<Option<bool>>>,
 }
 
 impl TokenFacts {
-    fn with<T>(&self, look: impl FnOnce(&mut Facts) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     pub(super) fn installation(&self) -> Option<bool> {
-        self.with(|facts| facts.installation)
+        *self
+            .installation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn keep_installation(&self, installation: bool) {
-        self.with(|facts| facts.installation = Some(installation));
+    pub(super) fn set_installation(&self, installation: bool) {
+        *self
+            .installation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(installation);
     }
 }
 
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_one_word_of_ascii() {
+    fn token_is_one_ascii_word() {
         assert_eq!(Token::parse("abc\n").unwrap().expose(), "abc");
         assert_eq!(Token::parse(" \n"), Err(TokenError::Empty));
         for bad in ["a b", "a\nb", "a\u{7f}", "ä"] {
@@ -94,7 +93,7 @@ mod tests {
 
     #[test]
     fn classic_tokens_have_scopes() {
-        for (text, has) in [
+        for (text, has_scopes) in [
             ("ghp_x", true),
             ("gho_x", true),
             ("0123456789abcdef0123456789abcdef01234567", true),
@@ -103,12 +102,16 @@ mod tests {
             ("ghu_x", false),
             ("0123456789abcdef", false),
         ] {
-            assert_eq!(Token::parse(text).unwrap().has_scopes(), has, "{text}");
+            assert_eq!(
+                Token::parse(text).unwrap().has_scopes(),
+                has_scopes,
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn it_is_never_shown() {
+    fn debug_output_hides_the_token() {
         let token = Token::parse("s3cret").unwrap();
         assert_eq!(format!("{token:?} {:?}", Some(&token)), "*** Some(***)");
     }

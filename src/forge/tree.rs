@@ -1,37 +1,35 @@
-//! Files of a commit by their names, as git counts them: path, mode, and the name of the content.
+//! The files of a commit as git lists them: path, mode, and the id of the content.
 
 use std::collections::BTreeMap;
 
 use sha1::Digest as _;
 
-/// The deepest directory that counts.
-const DEPTH: usize = 200;
+/// The maximum depth of directories.
+const DEPTH_MAX: usize = 200;
 
 /// The files of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tree {
-    /// The tree's own name, where the forge reports it.
+    /// The id of the tree; empty if the forge does not report it.
     pub id: String,
-    /// Path from the top of the repository, and the entry there; directories are left out.
-    pub entries: BTreeMap<String, Entry>,
+    /// The entries by their paths from the top of the repository, without directories.
+    pub entries: BTreeMap<String, TreeEntry>,
 }
 
-/// One file, symlink or submodule.
+/// A file, symlink or submodule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct TreeEntry {
     /// `100644`, `100755`, `120000` or `160000`.
     pub mode: String,
-    /// The name of the content.
+    /// The id of the content.
     pub id: String,
 }
 
-impl Entry {
-    /// Whether it is a file that could be changed.
+impl TreeEntry {
     pub fn is_file(&self) -> bool {
         matches!(self.mode.as_str(), "100644" | "100755" | "100664")
     }
 
-    /// Whether it is a symlink.
     pub fn is_symlink(&self) -> bool {
         self.mode == "120000"
     }
@@ -40,38 +38,38 @@ impl Entry {
 impl Tree {
     /// The paths whose contents differ, with the content in `other`; `None`: deleted.
     pub fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
-        let gone = self
-            .entries
-            .keys()
-            .filter(|path| !other.entries.contains_key(*path))
-            .map(|path| (path.clone(), None));
-        let new = other
-            .entries
-            .iter()
-            .filter(|(path, entry)| self.entries.get(*path) != Some(entry));
-        gone.chain(new.map(|(path, entry)| (path.clone(), Some(entry.id.clone()))))
-            .collect()
+        let mut changes = BTreeMap::new();
+        for path in self.entries.keys() {
+            if !other.entries.contains_key(path) {
+                changes.insert(path.clone(), None);
+            }
+        }
+        for (path, entry) in &other.entries {
+            if self.entries.get(path) != Some(entry) {
+                changes.insert(path.clone(), Some(entry.id.clone()));
+            }
+        }
+        changes
     }
 
-    /// The name that the tree has with other contents in these files: path and the content's name.
+    /// The id of the tree with other contents in these files: path and content id.
     ///
-    /// `None` if one of the files is missing, or if these are no names that git gives. What is no
-    /// file, directory, symlink or submodule, or not listed, makes another name.
+    /// `None` if one of the files is missing, or if an id is malformed. Entries that a forge does not
+    /// list are missing in the computed tree, so its id differs from the forge's.
     pub fn id_with(&self, changes: &BTreeMap<String, String>) -> Option<String> {
-        let known = |path| self.entries.contains_key(path);
         let like = &self.entries.values().next()?.id;
-        if !changes.keys().all(known) {
+        if !changes.keys().all(|path| self.entries.contains_key(path)) {
             return None;
         }
         tree_id(&self.nested(changes)?, like)
     }
 
-    /// The files by their directories; `None` if they are nested deeper than files that people make.
+    /// The files by their directories; `None` if they are nested too deeply.
     fn nested<'t>(&'t self, changes: &'t BTreeMap<String, String>) -> Option<Directory<'t>> {
         let mut root = Directory::default();
         for (path, entry) in &self.entries {
             let id = changes.get(path).unwrap_or(&entry.id);
-            if path.bytes().filter(|byte| *byte == b'/').count() > DEPTH {
+            if path.bytes().filter(|byte| *byte == b'/').count() > DEPTH_MAX {
                 return None;
             }
             let (mut directory, mut rest) = (&mut root, path.as_str());
@@ -91,17 +89,18 @@ impl Tree {
     }
 }
 
-/// What a directory has, in git's order: the name of a directory counts with a slash behind it.
+/// The entries of a directory in git's order, which compares the names of directories with a
+/// trailing slash.
 #[derive(Default)]
 struct Directory<'t>(BTreeMap<String, Node<'t>>);
 
 enum Node<'t> {
-    /// Mode and the name of the content.
+    /// Mode and content id.
     File(&'t str, &'t str),
     Directory(Directory<'t>),
 }
 
-/// The name that git gives a tree, of the same kind as `like` (git-mktree).
+/// The id of a tree (git-mktree), with the hash function of `like`.
 fn tree_id(directory: &Directory<'_>, like: &str) -> Option<String> {
     let mut content = Vec::new();
     for (name, node) in &directory.0 {
@@ -127,7 +126,7 @@ fn tree_id(directory: &Directory<'_>, like: &str) -> Option<String> {
     Some(object_id("tree", &content, like))
 }
 
-/// The name that git gives a content, of the same kind as `like` (git-hash-object).
+/// The id of a blob (git-hash-object), with the hash function of `like`.
 pub fn blob_id(content: &[u8], like: &str) -> String {
     object_id("blob", content, like)
 }
@@ -151,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contents_are_named_as_git_names_them() {
+    fn blob_ids_are_those_of_git() {
         // `printf 'hello\n' | git hash-object --stdin`, and the same with --object-format=sha256.
         assert_eq!(
             blob_id(b"hello\n", ""),
@@ -165,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn trees_are_named_as_git_names_them() {
-        // Of a repository with these files, as `git write-tree` and `git ls-tree -r` show it; a name
-        // that sorts between `a` and `a/` and an executable file are among them.
+    fn tree_ids_are_those_of_git() {
+        // The output of `git write-tree` and `git ls-tree -r` for these files. One name sorts between
+        // `a` and `a/`, and one file is executable.
         let blobs = [
             "78981922613b2afb6025042ff6bd878ac1994e85",
             "61780798228d17af2d34fce4cfbdf35556832472",
         ];
-        let file = |mode: &str, blob: usize| Entry {
+        let file = |mode: &str, blob: usize| TreeEntry {
             mode: mode.to_owned(),
             id: blobs[blob].to_owned(),
         };
@@ -207,14 +206,14 @@ mod tests {
         odd.entries.insert("x".to_owned(), file("100644", 0));
         odd.entries.get_mut("x").unwrap().id = "78981922".to_owned();
         assert_eq!(odd.id_with(&BTreeMap::new()), None);
-        let deep = "d/".repeat(DEPTH + 1) + "x";
+        let deep = "d/".repeat(DEPTH_MAX + 1) + "x";
         let mut odd = tree(one, 0);
         odd.entries.insert(deep, file("100644", 0));
         assert_eq!(odd.id_with(&BTreeMap::new()), None);
     }
 
     #[test]
-    fn changes_are_new_other_and_gone() {
+    fn changes_are_additions_edits_and_deletions() {
         let tree = |files: &[(&str, &str)]| Tree {
             id: String::new(),
             entries: files
@@ -222,7 +221,7 @@ mod tests {
                 .map(|(path, id)| {
                     (
                         (*path).to_owned(),
-                        Entry {
+                        TreeEntry {
                             mode: "100644".to_owned(),
                             id: (*id).to_owned(),
                         },

@@ -9,7 +9,7 @@ use crate::{
     error::{Class, Error},
     files::Snapshot,
     forge::{
-        Branches, Entry, Forge, Head, NewFile, Repo, Tree, blob_id,
+        Forge, Head, NewFile, Repo, Tree, TreeEntry, blob_id,
         fleet::{Contents, RepositoryState},
     },
     plan::FileChange,
@@ -44,7 +44,7 @@ pub(super) struct SurveyedRepository {
 
 impl Base {
     /// Reads the head of the configured branch, or of the repository's default one.
-    pub async fn read(forge: &dyn Forge, configured: Option<&str>) -> Result<Self, Error> {
+    pub async fn read(forge: &Forge, configured: Option<&str>) -> Result<Self, Error> {
         let repo = forge.repository().await?;
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
         let head = forge.branch(&branch).await?.ok_or_else(|| {
@@ -99,7 +99,7 @@ impl Base {
     /// Fetches the contents of files that the local clone lacks, in as few requests as possible.
     pub async fn fetch(
         &mut self,
-        forge: &dyn Branches,
+        forge: &Forge,
         paths: &[String],
         local: Local<'_>,
     ) -> Result<(), Error> {
@@ -149,7 +149,7 @@ pub(super) fn files_of<'t>(
     tree: &'t Tree,
     prefix: &'t str,
     wanted: &'t dyn Fn(&RelPath) -> bool,
-) -> impl Iterator<Item = (&'t String, &'t Entry)> {
+) -> impl Iterator<Item = (&'t String, &'t TreeEntry)> {
     let files = tree.entries.iter().filter(|(_, entry)| entry.is_file());
     files.filter(move |(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)))
 }
@@ -215,12 +215,12 @@ mod tests {
     use crate::{
         files::{Files as _, Hazard},
         forge::Push,
-        pull_request::tests::Trees,
+        pull_request::tests::Commits,
     };
 
     /// Files, symlinks and submodules, some with the same content.
-    fn trees() -> Trees {
-        Trees::default()
+    fn commits() -> Commits {
+        Commits::default()
             .with(
                 "m0",
                 &[
@@ -241,7 +241,7 @@ mod tests {
             .with_mode("m0", "submodule.yml", "160000")
     }
 
-    fn base(trees: &Trees) -> Base {
+    fn base(commits: &Commits) -> Base {
         let repo = Repo {
             full_name: "acme/flows".to_owned(),
             default_branch: "main".to_owned(),
@@ -255,7 +255,7 @@ mod tests {
             repo,
             branch: "main".to_owned(),
             head: Head::of_commit("m0"),
-            tree: trees.of["m0"].clone(),
+            tree: commits.trees["m0"].clone(),
             contents: HashMap::new(),
             surveyed: None,
         }
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn only_matched_or_listed_files_are_read() {
-        let base = base(&trees());
+        let base = base(&commits());
         let globs = Globs::parse(["**/*.yml"]).unwrap();
         let wanted = base.paths("", &globs, &[path("notes.txt")]);
         assert_eq!(wanted, ["a.yml", "dir/copy.yml", "notes.txt"]);
@@ -277,14 +277,15 @@ mod tests {
 
     #[tokio::test]
     async fn content_is_fetched_once_and_only_for_files() {
-        let trees = trees();
-        let mut base = base(&trees);
+        let commits = commits();
+        let client = commits.serve();
+        let mut base = base(&commits);
         let paths = ["a.yml", "dir/copy.yml", "other-link.yml", "absent.yml"];
-        base.fetch(&trees, &paths.map(str::to_owned), &mut |_| None)
+        base.fetch(&client.forge, &paths.map(str::to_owned), &mut |_| None)
             .await
             .unwrap();
-        let requested: Vec<_> = trees.asked.take().into_iter().collect();
-        assert_eq!(requested, ["x"]);
+        let requested = client.blobs.lock().unwrap().clone();
+        assert_eq!(requested, [blob_id(b"x", "")]);
         assert_eq!(base.content("a.yml"), Some(&b"x"[..]));
         assert_eq!(base.content("dir/copy.yml"), Some(&b"x"[..]));
         for none in ["link.yml", "submodule.yml", "notes.txt", "absent.yml"] {

@@ -9,8 +9,8 @@ use crate::{
     config::Forge as Configured,
     error::{Class, Error},
     forge::{
-        Checks, Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
-        PlannedWrites, Pull, PullRequests, Pulls, Repository, State, read_gates, together,
+        Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
+        PlannedWrites, Pull, Pulls, State, read_gates, worst_state,
     },
 };
 
@@ -63,7 +63,7 @@ pub struct OpenedPromotion {
 impl BranchDifference {
     /// The combined state of the gates.
     pub fn state(&self) -> GateState {
-        together(&self.gates)
+        worst_state(&self.gates)
     }
 }
 
@@ -79,7 +79,7 @@ pub enum Compared {
 /// A branch that the configuration does not list: neither the base branch nor one of
 /// `forge.sync_targets`. repin merges no pull request of such a branch.
 pub async fn unconfigured(
-    forge: &dyn Repository,
+    forge: &Forge,
     between: BranchPair<'_>,
     configured: &Configured,
 ) -> Result<Option<String>, Error> {
@@ -104,7 +104,7 @@ pub async fn unconfigured(
 
 /// Lists the commits that the target branch lacks.
 pub async fn compare(
-    forge: &dyn Forge,
+    forge: &Forge,
     between: BranchPair<'_>,
     configured: &Configured,
 ) -> Result<Compared, Error> {
@@ -148,28 +148,25 @@ pub async fn compare(
 /// The required contexts of a branch: the configured ones, otherwise those of its rules if the token may
 /// read them.
 pub async fn required(
-    forge: &dyn Checks,
+    forge: &Forge,
     branch: &str,
     configured: &[String],
 ) -> Result<Option<Vec<String>>, Error> {
     if configured.is_empty() {
-        forge.required(branch).await
+        forge.required_contexts(branch).await
     } else {
         Ok(Some(configured.to_vec()))
     }
 }
 
-async fn find(
-    forge: &dyn PullRequests,
-    between: BranchPair<'_>,
-) -> Result<Option<Box<Pull>>, Error> {
+async fn find(forge: &Forge, between: BranchPair<'_>) -> Result<Option<Box<Pull>>, Error> {
     let all = between.of_branches(forge.pulls(Pulls::Open).await?);
     Ok(all.into_iter().next().map(Box::new))
 }
 
 /// Keeps the pull request with the lowest number, and closes the others with a comment if repin opened
 /// them.
-async fn close_duplicates(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Error> {
+async fn close_duplicates(forge: &Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Error> {
     // A listing may lag behind.
     let first = all
         .iter()
@@ -195,7 +192,7 @@ async fn close_duplicates(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Resul
 /// Opens the pull request with this title and text, unless it is open, and schedules its merge if that is
 /// configured.
 pub async fn promote(
-    forge: &dyn Forge,
+    forge: &Forge,
     between: BranchPair<'_>,
     title: &str,
     body: &str,
@@ -204,10 +201,10 @@ pub async fn promote(
 ) -> Result<OpenedPromotion, Error> {
     let repo = forge.repository().await?;
     forge
-        .permit(&repo, PlannedWrites { workflows: false })
+        .check_permissions(&repo, PlannedWrites { workflows: false })
         .await?;
     if configured.auto_merge {
-        forge.admits(between.to).await?;
+        forge.check_merge_method(between.to).await?;
     }
     let (pull, created) = match &offer.pull {
         Some(pull) => {
@@ -220,7 +217,7 @@ pub async fn promote(
     let mut warnings = Vec::new();
     let labels = &configured.labels;
     if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
-        match forge.label(pull.number, labels).await {
+        match forge.add_labels(pull.number, labels).await {
             Ok(LabelOutcome::Done) => {}
             Ok(LabelOutcome::NotPermitted(reason)) => {
                 warnings.push(format!("cannot add the labels: {reason}"));
@@ -249,7 +246,7 @@ pub async fn promote(
 /// The remaining pull request, and whether this run opened it: another run may have opened one
 /// concurrently.
 async fn first_of(
-    forge: &dyn Forge,
+    forge: &Forge,
     between: BranchPair<'_>,
     opened: &Pull,
 ) -> Result<(Box<Pull>, bool), Error> {
@@ -262,7 +259,7 @@ async fn first_of(
 /// Opens the pull request. Another process may open it concurrently, and a recent push may not be visible
 /// everywhere yet.
 async fn open(
-    forge: &dyn Forge,
+    forge: &Forge,
     between: BranchPair<'_>,
     title: &str,
     body: &str,

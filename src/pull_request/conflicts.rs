@@ -3,13 +3,13 @@
 
 use crate::{
     error::Error,
-    forge::{Branches, Head, Pull},
+    forge::{Forge, Head, Pull},
 };
 
 /// The files that the branch and its base have changed differently since their merge base. A text merge
 /// may succeed for some of them, so a listed file is a likely conflict; an empty list means no conflict.
 pub(super) async fn changed_on_both_sides(
-    forge: &dyn Branches,
+    forge: &Forge,
     pull: &Pull,
 ) -> Result<Vec<String>, Error> {
     let Some(base) = forge.branch(&pull.base).await? else {
@@ -37,15 +37,17 @@ pub(super) async fn changed_on_both_sides(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::{
-        forge::{AheadCommits, Mergeable, PullState, State},
-        pull_request::tests::Trees,
+        forge::{Mergeable, PullState, State},
+        pull_request::tests::Commits,
     };
 
     #[tokio::test]
     async fn file_changed_alike_or_by_one_side_is_no_conflict() {
-        let mut trees = Trees::default()
+        let mut commits = Commits::default()
             .with(
                 "m0",
                 &[
@@ -59,20 +61,17 @@ mod tests {
             .with(
                 "b1",
                 &[("a", "2"), ("both", "2"), ("base", "2"), ("ours", "1")],
+            )
+            .with(
+                "c1",
+                &[("a", "3"), ("both", "2"), ("base", "1"), ("ours", "2")],
             );
-        trees.head = "b1".to_owned();
-        let changed = [
-            ("a", Some("3")),
-            ("both", Some("2")),
-            ("ours", Some("2")),
-            ("gone", None),
-        ];
-        let changed = changed.map(|(path, id)| (path.to_owned(), id.map(str::to_owned)));
-        trees.ahead = Some(AheadCommits {
-            head: "c1".to_owned(),
-            merge_base: "m0".to_owned(),
-            commits: Vec::new(),
-            changed: changed.into(),
+        for (branch, head) in [("main", "b1"), ("auto/promote", "c1")] {
+            commits.branches.insert(branch.to_owned(), head.to_owned());
+        }
+        commits.comparison = json!({
+            "total_commits": 1,
+            "commits": [{"sha": "c1", "commit": {"message": ""}, "parents": [{"sha": "m0"}]}],
         });
         let pull = Pull {
             number: 1,
@@ -91,6 +90,7 @@ mod tests {
             mergeable: Mergeable::Conflict,
             head_exists: true,
         };
-        assert_eq!(changed_on_both_sides(&trees, &pull).await.unwrap(), ["a"]);
+        let changed = changed_on_both_sides(&commits.serve().forge, &pull).await;
+        assert_eq!(changed.unwrap(), ["a"]);
     }
 }

@@ -9,12 +9,12 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::check_branch,
     error::{Class, Error},
-    forge::{Ability, Claim, Forge, Issues, PlannedWrites, Pull},
+    forge::{Ability, Claim, Forge, PlannedWrites, Pull},
 };
 
 /// Whether all of `workflows` can be started with this token, as far as that can be determined
 /// without starting one.
-pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Error> {
+pub async fn able(forge: &Forge, workflows: &[String]) -> Result<Ability, Error> {
     for workflow in workflows {
         if let Ability::No(reason) = forge.can_dispatch(workflow).await? {
             return Ok(Ability::No(reason));
@@ -23,7 +23,7 @@ pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Er
     // The mark is a write, too.
     let repo = forge.repository().await?;
     forge
-        .permit(&repo, PlannedWrites { workflows: false })
+        .check_permissions(&repo, PlannedWrites { workflows: false })
         .await?;
     Ok(Ability::Yes)
 }
@@ -31,7 +31,7 @@ pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Er
 /// Starts `workflow` for a merged pull request, at its base branch; `false` if another run starts it.
 /// `commit`: the merge. `word`: a unique word of this run.
 pub async fn once(
-    forge: &dyn Issues,
+    forge: &Forge,
     pull: &Pull,
     workflow: &str,
     commit: &str,

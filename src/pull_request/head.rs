@@ -15,7 +15,7 @@ use crate::{
     config::{Config, RelPath},
     error::{Class, Error},
     files::{ReadError, Snapshot},
-    forge::{AheadCommits, Branches, Comparison, Entry, Head, Pull, Tree, blob_id},
+    forge::{AheadCommits, Comparison, Forge, Head, Pull, Tree, TreeEntry, blob_id},
     pins,
     plan::{self, Plan, PlanError},
     untrusted::plain,
@@ -74,11 +74,7 @@ pub fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
 
 impl Permission<'_> {
     /// Reads the head of a pull request and verifies it.
-    pub(super) async fn verify(
-        &self,
-        forge: &dyn Branches,
-        pull: &Pull,
-    ) -> Result<HeadVerdict, Error> {
+    pub(super) async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
         let (branch, base) = match self {
             Self::Set(set) => (set.branch, set.base.branch.as_str()),
             Self::Branches(pair) => (pair.from, pair.to),
@@ -115,7 +111,7 @@ pub fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
 }
 
 impl ApprovedSet<'_> {
-    async fn verify(&self, forge: &dyn Branches, pull: &Pull) -> Result<HeadVerdict, Error> {
+    async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
         let Some(base) = forge.branch(&pull.base).await? else {
             return Ok(HeadVerdict::Lagging);
         };
@@ -152,7 +148,7 @@ impl ApprovedSet<'_> {
     /// a change that a later commit undoes on the branch may have an effect on the base.
     async fn altered_commit(
         &self,
-        forge: &dyn Branches,
+        forge: &Forge,
         ahead: &AheadCommits,
     ) -> Result<Option<String>, Error> {
         let merges = |parents: &[String]| parents.len() > 1;
@@ -190,7 +186,7 @@ struct Sides {
 impl Sides {
     async fn read(
         set: &ApprovedSet<'_>,
-        forge: &dyn Branches,
+        forge: &Forge,
         base: &Head,
         ahead: &AheadCommits,
     ) -> Result<Self, Error> {
@@ -205,7 +201,7 @@ impl Sides {
         let mut contents = HashMap::new();
         let mut missing = BTreeSet::new();
         for tree in [&head, &origin, &base] {
-            for (_, Entry { id, .. }) in files_of(tree, set.prefix, &scanned) {
+            for (_, TreeEntry { id, .. }) in files_of(tree, set.prefix, &scanned) {
                 match set.base.blob(id) {
                     Some(content) => drop(contents.insert(id.clone(), content.to_vec())),
                     None => drop(missing.insert(id.clone())),
@@ -255,7 +251,7 @@ impl Sides {
         paths.cloned().collect()
     }
 
-    fn entries(&self, path: &str) -> [Option<&Entry>; 3] {
+    fn entries(&self, path: &str) -> [Option<&TreeEntry>; 3] {
         [&self.origin, &self.base, &self.head].map(|tree| tree.entries.get(path))
     }
 
@@ -279,12 +275,12 @@ impl Sides {
         set: &ApprovedSet<'_>,
         tree: &Tree,
         path: &str,
-    ) -> Result<Option<Entry>, ReadError> {
+    ) -> Result<Option<TreeEntry>, ReadError> {
         let Some(content) = self.planned_content(set, tree, path)? else {
             return Ok(None);
         };
         let entry = tree.entries.get(path);
-        Ok(entry.map(|entry| Entry {
+        Ok(entry.map(|entry| TreeEntry {
             mode: entry.mode.clone(),
             id: blob_id(&content, &entry.id),
         }))
@@ -360,7 +356,7 @@ impl Sides {
                 let id = blob_id(&content, &base.id);
                 let mode = base.mode.clone();
                 self.contents.insert(id.clone(), content);
-                Some(Entry { mode, id })
+                Some(TreeEntry { mode, id })
             };
             if let Some(entry) = entry {
                 merged.entries.insert(path, entry);

@@ -6,7 +6,7 @@
 use super::{Permission, head::HeadVerdict};
 use crate::{
     error::Error,
-    forge::{Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge, read_gates},
+    forge::{Forge, Gate, GateState, Merge, Pull, PullState, judge, read_gates},
     untrusted::plain,
 };
 
@@ -15,8 +15,8 @@ const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head, or merges it at once if every gate passed.
 /// `gates`: contexts that must pass in addition to those that the branch requires.
-pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
-    let known = forge.required(&pull.base).await?;
+pub async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
+    let known = forge.required_contexts(&pull.base).await?;
     let held = known.clone().unwrap_or_default();
     let own: Vec<String> = gates
         .iter()
@@ -41,16 +41,18 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
     let silent = required_by_base
         .iter()
         .find(|gate| gate.state == GateState::Absent);
-    if !forge.waits_for_silent()
+    if !forge.capabilities().waits_for_silent_contexts
         && let Some(silent) = silent
     {
         return Ok(later(silent));
     }
-    if !all.is_empty() && !forge.checks_when_scheduled() && not_yet(&gates).is_none() {
+    if !all.is_empty() && !forge.capabilities().checks_when_scheduled && not_yet(&gates).is_none() {
         return merge_or_schedule(forge, pull).await;
     }
-    match forge.auto_merge(pull, &pull.head_commit).await? {
-        Merge::Scheduled if !forge.checks_when_scheduled() => scheduled(forge, pull, &all).await,
+    match forge.schedule_merge(pull, &pull.head_commit).await? {
+        Merge::Scheduled if !forge.capabilities().checks_when_scheduled => {
+            scheduled(forge, pull, &all).await
+        }
         Merge::Scheduled => Ok(match silent.filter(|gate| gate.expired) {
             Some(gate) => Merge::Held(unreported(gate)),
             None => Merge::Scheduled,
@@ -73,12 +75,12 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
 
 /// Merges a pull request in which everything required passed; schedules the merge if the forge
 /// refuses it now, for example because an approval is missing.
-async fn merge_or_schedule(forge: &dyn Forge, pull: &Pull) -> Result<Merge, Error> {
+async fn merge_or_schedule(forge: &Forge, pull: &Pull) -> Result<Merge, Error> {
     let reason = match forge.merge(pull, &pull.head_commit).await? {
         Merge::Refused(reason) => reason,
         merge => return Ok(merge),
     };
-    Ok(match forge.auto_merge(pull, &pull.head_commit).await? {
+    Ok(match forge.schedule_merge(pull, &pull.head_commit).await? {
         Merge::Scheduled => Merge::Held(reason),
         Merge::Unscheduled(_) => Merge::Refused(reason),
         merge => merge,
@@ -87,7 +89,7 @@ async fn merge_or_schedule(forge: &dyn Forge, pull: &Pull) -> Result<Merge, Erro
 
 /// Merges a pull request whose merge was just scheduled if the last required status arrived before
 /// the request: the forge does not check it again.
-async fn scheduled(forge: &dyn Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
+async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
     let reports = forge.statuses(&pull.head_commit).await?;
     if required.is_empty() || not_yet(&judge(required, &reports)).is_some() {
         return Ok(Merge::Scheduled);
@@ -114,7 +116,7 @@ pub enum MergeAttempt {
 /// Verifies the head of a pull request and schedules its merge at that head; cancels a scheduled
 /// merge if the head must not be merged.
 pub async fn schedule(
-    forge: &dyn Forge,
+    forge: &Forge,
     pull: &Pull,
     gates: &[String],
     permission: &Permission<'_>,
@@ -129,7 +131,7 @@ pub async fn schedule(
 /// The error of a pull request that must not be merged at its head; a merge that was scheduled for it
 /// is canceled.
 pub async fn refusal(
-    forge: &dyn Forge,
+    forge: &Forge,
     pull: &Pull,
     permission: &Permission<'_>,
 ) -> Result<Option<Error>, Error> {
@@ -140,7 +142,7 @@ pub async fn refusal(
 }
 
 /// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
-pub async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
+pub async fn disarm(forge: &Forge, pull: &Pull, error: Error) -> Error {
     let result = match forge.cancel_merge(pull).await {
         Ok(true) => format!("the scheduled merge of #{} was canceled", pull.number),
         Ok(false) => return error,
@@ -158,7 +160,7 @@ pub async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
 /// Like [`schedule`], for a pull request that was just opened or changed: repeats the attempt while the
 /// branch is not visible everywhere.
 pub async fn schedule_new(
-    forge: &dyn Forge,
+    forge: &Forge,
     number: u64,
     gates: &[String],
     permission: &Permission<'_>,

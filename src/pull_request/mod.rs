@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Closes a pull request with a comment. The hidden `note` in the comment prevents a second one.
-async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
+async fn close_with(forge: &Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
     // The comments are read again if it is unknown whether the comment arrived.
     for is_last in [false, false, true] {
         let comments: Vec<Comment> = forge.comments(number).await?;
@@ -40,7 +40,7 @@ async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> R
             break;
         }
         let text = format!("{text}\n\n{note}\n");
-        match forge.comment(number, &text).await {
+        match forge.add_comment(number, &text).await {
             Ok(()) => break,
             Err(error) if error.class != Class::Unavailable || is_last => return Err(error),
             Err(_) => forge.back_off(1).await,

@@ -25,7 +25,7 @@ pub struct PullRequestOfSet {
 
 /// The open pull requests for `base` that move pins to a set, by their numbers.
 pub async fn open(
-    forge: &dyn Forge,
+    forge: &Forge,
     config: &Config,
     base: &str,
 ) -> Result<Vec<PullRequestOfSet>, Error> {
@@ -78,7 +78,7 @@ pub struct CurrentCommit<'s> {
 /// The pull request whose merge made this commit: the one that its subject names, if the forge
 /// confirms it, otherwise the one of the set's branch.
 pub async fn merged(
-    forge: &dyn Forge,
+    forge: &Forge,
     config: &Config,
     current: CurrentCommit<'_>,
 ) -> Result<Option<Pull>, Error> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     error::{Class, Error},
-    forge::{AheadCommits, Branches, Commit, Entry, Head, Tree},
+    forge::{AheadCommits, Commit, Forge, Head, Tree, TreeEntry},
     untrusted::{plain, short},
 };
 
@@ -64,7 +64,7 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
 /// The first foreign commit of a branch. `expected`: whether a content is the planned one, so that it
 /// need not be read.
 pub(super) async fn foreign(
-    forge: &dyn Branches,
+    forge: &Forge,
     ahead: &AheadCommits,
     expected: &dyn Fn(&str, &str) -> bool,
     only_pins: OnlyPins<'_>,
@@ -142,7 +142,7 @@ fn origin(ahead: &AheadCommits, from: &str) -> String {
 
 /// Trees and contents of commits.
 struct CommitReader<'a> {
-    forge: &'a dyn Branches,
+    forge: &'a Forge,
     only_pins: OnlyPins<'a>,
     blobs: HashMap<String, Vec<u8>>,
 }
@@ -198,7 +198,7 @@ impl CommitReader<'_> {
     }
 
     /// Whether the merge changes the same lines of the base as ours of its origin, in the same way.
-    async fn same_change(&mut self, sides: &[Option<Entry>; 4]) -> Result<bool, Error> {
+    async fn same_change(&mut self, sides: &[Option<TreeEntry>; 4]) -> Result<bool, Error> {
         let ids: Vec<String> = sides
             .iter()
             .flatten()
@@ -235,8 +235,8 @@ impl CommitReader<'_> {
     async fn differ_in_pins(
         &mut self,
         path: &str,
-        old: Option<&Entry>,
-        new: Option<&Entry>,
+        old: Option<&TreeEntry>,
+        new: Option<&TreeEntry>,
     ) -> Result<bool, Error> {
         let (Some(old), Some(new)) = (old, new) else {
             return Ok(false);

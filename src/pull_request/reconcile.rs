@@ -131,7 +131,7 @@ impl Change {
 
 /// Reconciles one branch and its pull request with the plan.
 struct Reconcile<'a> {
-    forge: &'a dyn Forge,
+    forge: &'a Forge,
     base: &'a Base,
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
@@ -157,11 +157,7 @@ enum Step {
 }
 
 /// Reconciles the branch and the pull request with the proposal.
-pub async fn open(
-    forge: &dyn Forge,
-    base: &Base,
-    proposal: &Proposal<'_>,
-) -> Result<Outcome, Error> {
+pub async fn open(forge: &Forge, base: &Base, proposal: &Proposal<'_>) -> Result<Outcome, Error> {
     let files = base.files(proposal.prefix, proposal.changes)?;
     let (permitted, begun, change) = (false, false, Change::Unchanged);
     let mut work = Reconcile {
@@ -365,7 +361,7 @@ impl Reconcile<'_> {
         // interrupted.
         match found {
             OwnPullRequest::Open(pull) | OwnPullRequest::Closed(pull) => {
-                self.forge.shows(pull, &ahead.head).await
+                self.forge.shows_head(pull, &ahead.head).await
             }
             OwnPullRequest::Merged | OwnPullRequest::Nothing => Ok(true),
         }
@@ -421,10 +417,10 @@ impl Reconcile<'_> {
                 .iter()
                 .any(|file| crate::forge::is_workflow(&file.path));
             self.forge
-                .permit(&self.base.repo, PlannedWrites { workflows })
+                .check_permissions(&self.base.repo, PlannedWrites { workflows })
                 .await?;
             if self.proposal.auto_merge {
-                self.forge.admits(&self.base.branch).await?;
+                self.forge.check_merge_method(&self.base.branch).await?;
             }
             self.permitted = true;
         }
@@ -571,7 +567,7 @@ impl Reconcile<'_> {
             return Ok(());
         }
         self.permit().await?;
-        let reason = match self.forge.label(pull.number, labels).await {
+        let reason = match self.forge.add_labels(pull.number, labels).await {
             Ok(LabelOutcome::Done) => return Ok(()),
             Ok(LabelOutcome::NotPermitted(reason)) => reason,
             Err(error) => error.to_string(),

@@ -1,97 +1,131 @@
-//! A repository in memory, for unit tests.
+//! A Gitea with a few commits on a loopback port, for unit tests.
 
 use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
 
 use crate::{
-    error::Error,
-    forge::{
-        AheadCommits, BranchState, Branches, Comparison, Entry, Head, NewCommit, PublishOutcome,
-        Tree,
-    },
+    config::{MergeMethod, Sign},
+    forge::{Forge, Kind, Settings, Target, Token, Tree, TreeEntry, blob_id},
+    http::Transport,
+    untrusted::Secrets,
 };
 
-/// Commits by their names. The name of a content is the content itself.
-#[derive(Default)]
-pub(super) struct Trees {
-    pub(super) of: BTreeMap<String, Tree>,
-    /// The contents that were requested.
-    pub(super) asked: RefCell<BTreeSet<String>>,
-    /// Every branch's head.
-    pub(super) head: String,
-    /// Every branch's comparison with its base.
-    pub(super) ahead: Option<AheadCommits>,
+/// Commits by their ids, and branches with the commits that the base does not contain.
+#[derive(Default, Clone)]
+pub(super) struct Commits {
+    pub(super) trees: BTreeMap<String, Tree>,
+    contents: BTreeMap<String, String>,
+    /// The heads of branches.
+    pub(super) branches: BTreeMap<String, String>,
+    /// The response to every comparison.
+    pub(super) comparison: Value,
 }
 
-#[async_trait(?Send)]
-impl Branches for Trees {
-    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
-        Ok(self.of[&head.commit].clone())
-    }
-
-    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
-        for id in ids {
-            assert!(self.asked.borrow_mut().insert(id.clone()), "{id} again");
-        }
-        Ok(ids.iter().map(|id| id.clone().into_bytes()).collect())
-    }
-
-    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
-        assert_eq!(name, "main");
-        Ok(Some(Head::of_commit(&self.head)))
-    }
-
-    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
-        panic!("commit {reference}")
-    }
-
-    async fn ahead(&self, _: &str, _: &Head, _: &str, _: bool) -> Result<Comparison, Error> {
-        let ahead = self.ahead.clone();
-        Ok(ahead.map_or(Comparison::Absent, Comparison::Related))
-    }
-
-    async fn publish(
-        &self,
-        _: &NewCommit<'_>,
-        _: &str,
-        _: &BranchState,
-    ) -> Result<PublishOutcome, Error> {
-        panic!("publish")
-    }
-
-    async fn rebuilding_closes(&self, _: &BranchState) -> Result<bool, Error> {
-        panic!("rebuilding")
-    }
+/// A client of the server, and the ids of the blobs that it requested.
+pub(super) struct Client {
+    pub(super) forge: Forge,
+    pub(super) blobs: Arc<Mutex<Vec<String>>>,
 }
 
-impl Trees {
-    /// A commit with these files, and with a symlink that looks like a pin.
+impl Commits {
+    /// Adds a commit with these files, and with a symlink whose target looks like a pin.
     pub(super) fn with(mut self, commit: &str, files: &[(&str, &str)]) -> Self {
-        let link = Entry {
-            mode: "120000".to_owned(),
-            id: "x@1".to_owned(),
-        };
-        let file = |(path, text): &(&str, &str)| {
-            let entry = Entry {
-                mode: "100644".to_owned(),
-                id: (*text).to_owned(),
-            };
-            ((*path).to_owned(), entry)
-        };
-        let mut entries: BTreeMap<_, _> = files.iter().map(file).collect();
-        entries.entry("link".to_owned()).or_insert(link);
-        let id = String::new();
-        self.of.insert(commit.to_owned(), Tree { id, entries });
+        self.trees.insert(commit.to_owned(), Tree::default());
+        self = self
+            .with_file(commit, "link", "x@1")
+            .with_mode(commit, "link", "120000");
+        for (path, text) in files {
+            self = self.with_file(commit, path, text);
+        }
+        self
+    }
+
+    pub(super) fn with_file(mut self, commit: &str, path: &str, text: &str) -> Self {
+        let id = blob_id(text.as_bytes(), "");
+        self.contents.insert(id.clone(), text.to_owned());
+        let mode = "100644".to_owned();
+        let tree = self.trees.get_mut(commit).unwrap();
+        tree.entries.insert(path.to_owned(), TreeEntry { mode, id });
         self
     }
 
     pub(super) fn with_mode(mut self, commit: &str, path: &str, mode: &str) -> Self {
-        let tree = self.of.get_mut(commit).unwrap();
+        let tree = self.trees.get_mut(commit).unwrap();
         mode.clone_into(&mut tree.entries.get_mut(path).unwrap().mode);
         self
+    }
+
+    /// Starts a server with these commits.
+    pub(super) fn serve(&self) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target {
+            kind: Kind::Gitea,
+            api: format!("http://{}", listener.local_addr().unwrap())
+                .parse()
+                .unwrap(),
+            owner: "acme".to_owned(),
+            name: "flows".to_owned(),
+        };
+        let blobs = Arc::<Mutex<Vec<String>>>::default();
+        let (commits, requested) = (self.clone(), Arc::clone(&blobs));
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                commits.answer(&connection, &requested);
+            }
+        });
+        let timeout = Duration::from_secs(10);
+        let transport = Transport::new(None, |_| None, &Secrets::default(), timeout).unwrap();
+        let settings = Settings {
+            attempts: 1,
+            ..Settings::new(transport, SystemTime::now)
+        };
+        let token = Token::parse("token").unwrap();
+        let forge = Forge::new(&target, token, settings, MergeMethod::Auto, Sign::Auto).unwrap();
+        Client { forge, blobs }
+    }
+
+    /// Answers one request and closes the connection.
+    fn answer(&self, mut connection: &TcpStream, requested: &Mutex<Vec<String>>) {
+        let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
+        let Some(request) = lines.next() else { return };
+        let headers = lines.take_while(|line| !line.is_empty());
+        headers.for_each(drop);
+        let path = request.split([' ', '?']).nth(1).unwrap();
+        let body = match path.strip_prefix("/repos/acme/flows/").unwrap() {
+            path if path.starts_with("compare/") => self.comparison.clone(),
+            path => {
+                let (kind, id) = path.trim_start_matches("git/").split_once('/').unwrap();
+                match kind {
+                    "trees" => self.tree(id),
+                    "blobs" => {
+                        requested.lock().unwrap().push(id.to_owned());
+                        json!({"content": STANDARD.encode(&self.contents[id]), "encoding": "base64"})
+                    }
+                    _ => json!({"commit": {"id": self.branches[id]}}),
+                }
+            }
+        };
+        let body = body.to_string();
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n");
+        write!(connection, "{head}\r\n{body}").unwrap();
+    }
+
+    fn tree(&self, commit: &str) -> Value {
+        let entries = self.trees[commit].entries.iter();
+        let rows: Vec<Value> = entries
+            .map(|(path, entry)| {
+                json!({"path": path, "mode": entry.mode, "type": "blob", "sha": entry.id})
+            })
+            .collect();
+        json!({"sha": commit, "tree": rows})
     }
 }

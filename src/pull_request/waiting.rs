@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Class, Error},
-    forge::{Branches, Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
+    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
 };
 
 /// The intervals and the time limit of the polls.
@@ -138,7 +138,7 @@ impl Waiting {
     /// Polls until the pull request can be read; an outcome ends the wait.
     pub async fn read(
         &mut self,
-        forge: &dyn Forge,
+        forge: &Forge,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         loop {
@@ -158,7 +158,7 @@ impl Waiting {
     /// Polls until it is merged or closed, or the time is over.
     pub async fn until_merged(
         &mut self,
-        forge: &dyn Forge,
+        forge: &Forge,
         watch: &WaitTarget<'_>,
     ) -> Result<WaitOutcome, Error> {
         loop {
@@ -198,7 +198,7 @@ impl Waiting {
     /// Polls once within the time limit; an outcome ends the wait.
     async fn poll_in_time(
         &mut self,
-        forge: &dyn Forge,
+        forge: &Forge,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         let now = Instant::now();
@@ -229,11 +229,11 @@ impl Waiting {
 
     /// Polls once; `false`: the pull request does not exist. A retryable error is kept for the
     /// timeout.
-    async fn poll(&mut self, forge: &dyn Forge, number: u64) -> Result<bool, Error> {
+    async fn poll(&mut self, forge: &Forge, number: u64) -> Result<bool, Error> {
         self.trouble = None;
         match forge.poll(number, self.etag.as_deref()).await {
-            Ok(Poll::Now(pull, etag)) => (self.pull, self.etag) = (Some(pull), etag),
-            Ok(Poll::Same) => {}
+            Ok(Poll::Changed(pull, etag)) => (self.pull, self.etag) = (Some(pull), etag),
+            Ok(Poll::Unchanged) => {}
             Ok(Poll::Absent) if self.pull.is_none() => return Ok(false),
             Ok(Poll::Absent) => {
                 let what = format!("{}: reading pull request #{number}", forge.name());
@@ -285,7 +285,7 @@ impl Waiting {
     /// The outcome if the pull request cannot be merged.
     async fn is_stuck(
         &mut self,
-        forge: &dyn Forge,
+        forge: &Forge,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
@@ -307,7 +307,7 @@ impl Waiting {
     /// not mergeable for the duration `unclear`.
     async fn stuck(
         &mut self,
-        forge: &dyn Branches,
+        forge: &Forge,
         unclear: Duration,
     ) -> Result<Option<(Box<Pull>, MergeObstacle)>, Error> {
         let Some(pull) = self.pull.clone() else {
@@ -360,7 +360,7 @@ impl Waiting {
     }
 
     /// Follows the pull request through the merge queue of its base, if there is one.
-    async fn follow(&mut self, forge: &dyn Forge, watch: &WaitTarget<'_>) -> Next {
+    async fn follow(&mut self, forge: &Forge, watch: &WaitTarget<'_>) -> Next {
         let Some(pull) = self.pull.clone().filter(|_| !self.unqueued) else {
             return Next::Wait;
         };
@@ -379,7 +379,7 @@ impl Waiting {
     /// queue merged it.
     async fn removed(
         &mut self,
-        forge: &dyn Forge,
+        forge: &Forge,
         pull: Box<Pull>,
         reason: Option<String>,
         watch: &WaitTarget<'_>,
@@ -418,7 +418,7 @@ impl Waiting {
     }
 
     /// Schedules the merge, unless it is scheduled at this head.
-    async fn schedule(&mut self, forge: &dyn Forge, watch: &WaitTarget<'_>) -> Next {
+    async fn schedule(&mut self, forge: &Forge, watch: &WaitTarget<'_>) -> Next {
         let (Some(schedule), Some(pull)) = (watch.schedule, &self.pull) else {
             return Next::Wait;
         };
@@ -474,7 +474,7 @@ impl Waiting {
 
 /// The error of a pull request that must not be merged, if merges are scheduled.
 async fn refusal(
-    forge: &dyn Forge,
+    forge: &Forge,
     pull: &Pull,
     watch: &WaitTarget<'_>,
 ) -> Result<Option<Error>, Error> {

@@ -12,7 +12,7 @@ use crate::{
 const NOTE: &str = "<!-- repin/1 closed-with-fleet -->";
 
 /// Fails if the pull request's branch contains a foreign commit.
-pub async fn permits(forge: &dyn Forge, pull: &Pull, only_pins: OnlyPins<'_>) -> Result<(), Error> {
+pub async fn permits(forge: &Forge, pull: &Pull, only_pins: OnlyPins<'_>) -> Result<(), Error> {
     let what = format!("pull request #{} ({})", pull.number, pull.url);
     let base = forge.branch(&pull.base).await?;
     let compared = match &base {
@@ -42,7 +42,7 @@ pub async fn permits(forge: &dyn Forge, pull: &Pull, only_pins: OnlyPins<'_>) ->
 /// Closes the pull request with a comment, unless its branch contains a foreign commit; `None` if it
 /// is no longer open.
 pub async fn close(
-    forge: &dyn Forge,
+    forge: &Forge,
     repo: &Repo,
     number: u64,
     only_pins: OnlyPins<'_>,
@@ -54,7 +54,7 @@ pub async fn close(
     };
     permits(forge, &pull, only_pins).await?;
     forge
-        .permit(repo, PlannedWrites { workflows: false })
+        .check_permissions(repo, PlannedWrites { workflows: false })
         .await?;
     let text =
         "Closed with `repin fleet close`: the pull requests of this set are not to be merged.";

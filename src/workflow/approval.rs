@@ -81,7 +81,7 @@ impl ApprovedPull {
 pub fn candidate(
     pull: &Pull,
     config: &Config,
-    forge: &dyn Forge,
+    forge: &Forge,
     services: &Services,
 ) -> Result<Candidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
@@ -139,7 +139,7 @@ pub fn candidate(
 fn branches_of(
     pull: &Pull,
     config: &Config,
-    forge: &dyn Forge,
+    forge: &Forge,
     services: &Services,
 ) -> Result<Candidate, Errors> {
     let configured = config.forge_or_default();

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, FORGE_TOKENS, Forge as Configured},
     error::{Class, Error, Errors, usage},
     forge::{
-        Audience, Forge, Gitea, GiteaFleet, Github, GithubFleet, Kind, Settings, Target, Token,
+        Audience, Forge, Kind, Settings, Target, Token,
         fleet::{FleetReader, RepositoryName},
     },
     git::Git,
@@ -58,7 +58,7 @@ pub fn connect(
     config: &Config,
     git: Option<&Git>,
     services: &Services,
-) -> Result<Access<Box<dyn Forge>>, Errors> {
+) -> Result<Access<Forge>, Errors> {
     let Some(configured) = &config.forge else {
         let problem = Error::input(Code::CONFIG, "the configuration has no `forge` block");
         return Err(Errors::from(problem.help(
@@ -87,24 +87,10 @@ pub fn open(
     token: Token,
     configured: &Configured,
     services: &Services,
-) -> Result<Box<dyn Forge>, Errors> {
+) -> Result<Forge, Errors> {
     let settings = settings(&target.api, services)?;
-    Ok(client(target, token, configured, settings)?)
-}
-
-fn client(
-    target: &Target,
-    token: Token,
-    configured: &Configured,
-    settings: Settings,
-) -> Result<Box<dyn Forge>, Error> {
-    let method = configured.merge_method;
-    Ok(match target.kind {
-        Kind::Github => {
-            Box::new(Github::new(target, token, settings)?.configured(method, configured.sign))
-        }
-        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?.configured(method)),
-    })
+    let (method, sign) = (configured.merge_method, configured.sign);
+    Ok(Forge::new(target, token, settings, method, sign)?)
 }
 
 /// Creates a reader of many repositories of the configured forge, limited to `pace`. Nothing is
@@ -114,7 +100,7 @@ pub fn fleet_reader(
     git: Option<&Git>,
     pace: Option<Pace>,
     services: &Services,
-) -> Result<Access<Box<dyn FleetReader>>, Errors> {
+) -> Result<Access<FleetReader>, Errors> {
     Ok(match FleetForge::new(configured, git, pace, services)? {
         Access::Granted(forge) => Access::Granted(forge.reader()?),
         Access::NoToken(reason) => Access::NoToken(reason),
@@ -156,12 +142,9 @@ impl FleetForge {
         }))
     }
 
-    pub fn reader(&self) -> Result<Box<dyn FleetReader>, Error> {
+    pub fn reader(&self) -> Result<FleetReader, Error> {
         let (token, settings) = (self.token.clone(), self.settings.clone());
-        Ok(match self.kind {
-            Kind::Github => Box::new(GithubFleet::new(&self.api, token, settings)?),
-            Kind::Gitea => Box::new(GiteaFleet::new(&self.api, token, settings)?),
-        })
+        FleetReader::new(self.kind, &self.api, token, settings)
     }
 
     /// Creates a client of one repository, with the merge method and signing of `configured`.
@@ -169,7 +152,7 @@ impl FleetForge {
         &self,
         name: &RepositoryName,
         configured: &Configured,
-    ) -> Result<Box<dyn Forge>, Error> {
+    ) -> Result<Forge, Error> {
         let target = Target {
             kind: self.kind,
             api: self.api.clone(),
@@ -177,7 +160,8 @@ impl FleetForge {
             name: name.name.clone(),
         };
         let (token, settings) = (self.token.clone(), self.settings.clone());
-        client(&target, token, configured, settings)
+        let (method, sign) = (configured.merge_method, configured.sign);
+        Forge::new(&target, token, settings, method, sign)
     }
 }
 
@@ -197,7 +181,7 @@ pub fn connect_or_skip(
     config: &Config,
     unconfigured: Unconfigured,
     services: &Services,
-) -> Result<Access<Box<dyn Forge>>, Errors> {
+) -> Result<Access<Forge>, Errors> {
     let git = Git::discover(&config.root).map_err(Error::from)?;
     match connect(config, git.as_ref(), services)? {
         Access::NoToken(reason) if unconfigured == Unconfigured::Fails => {

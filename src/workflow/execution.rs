@@ -22,7 +22,7 @@ use crate::{
 
 /// Warns if a merge waits for checks that never start with this token.
 pub fn warn_of_silent_checks(
-    forge: &dyn Forge,
+    forge: &Forge,
     configured: &Configured,
     services: &Services,
 ) -> Result<(), Errors> {
@@ -220,7 +220,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
 fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
     let (config, document) = (publication.config, publication.document);
     if let Some(configured) = &config.forge {
-        warn_of_silent_checks(&*publication.head.forge, configured, services)?;
+        warn_of_silent_checks(&publication.head.forge, configured, services)?;
     }
     // Earlier stages, such as a smoke test, must not shorten the time for writes.
     services.forge_deadline.restart();

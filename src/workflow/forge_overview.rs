@@ -34,14 +34,14 @@ pub fn forge_overview(
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
-    let work = read(&*forge, config, current);
+    let work = read(&forge, config, current);
     Ok(Access::Granted(
         services.wait(work, "reading pull requests")??,
     ))
 }
 
 async fn read(
-    forge: &dyn Forge,
+    forge: &Forge,
     config: &Config,
     current: Option<&HistoryEntry>,
 ) -> Result<ForgeOverview, Error> {

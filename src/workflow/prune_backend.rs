@@ -95,7 +95,7 @@ fn github(
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let settings = settings(&api, services)?;
-    let package = Package::new(api, owner, name, credential.token, settings)?;
+    let package = Package::new(&api, owner, name, credential.token, settings)?;
     Ok(Access::Granted(Backend::Ghcr(Box::new(Ghcr::new(
         package, source,
     )))))

@@ -65,7 +65,7 @@ impl Publication<'_> {
             only_pins: &only_pins,
             auto_merge: configured.auto_merge,
         };
-        reconcile::open(&*head.forge, &head.base, &proposal).await
+        reconcile::open(&head.forge, &head.base, &proposal).await
     }
 
     /// Schedules the merge of an open pull request, if that is configured.
@@ -85,7 +85,7 @@ impl Publication<'_> {
             prefix: &self.head.prefix,
             branch: &self.document.branch,
         });
-        let (forge, gates) = (&*self.head.forge, &configured.gates);
+        let (forge, gates) = (&self.head.forge, &configured.gates);
         let attempt = merging::schedule_new(forge, number, gates, &permission).await?;
         merge_schedule(attempt, number, url).map(Some)
     }

@@ -77,7 +77,7 @@ pub(super) struct BranchSite {
 
 /// The head of the branch that receives pull requests.
 pub(super) struct BranchHead {
-    pub(super) forge: Box<dyn Forge>,
+    pub(super) forge: Forge,
     pub(super) base: Base,
     pub(super) files: Snapshot,
     /// The root's path in the repository: empty, or with a `/` at its end.
@@ -211,14 +211,14 @@ fn checks_of_files(
 async fn read(
     local: &Config,
     git: Option<&Git>,
-    forge: Box<dyn Forge>,
+    forge: Forge,
 ) -> Result<(Config, BranchHead), Errors> {
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
     let path = format!("{prefix}{}", local.file_name());
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
-    let mut base = Base::read(&*forge, branch).await?;
+    let mut base = Base::read(&forge, branch).await?;
     let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
 
     // The files that the local configuration needs are likely those that the base's needs. Then one
@@ -227,12 +227,12 @@ async fn read(
     paths.push(path.clone());
     let mut same = unchanged_contents(local, &base, &prefix, &paths);
     let mut local_content = |id: &str| same.remove(id).or_else(|| content(&mut objects, id));
-    base.fetch(&*forge, &paths, &mut local_content).await?;
+    base.fetch(&forge, &paths, &mut local_content).await?;
     let config = parse(local, &base, &path)?;
     base_forge::check_same(local, &config, &base.branch, git)?;
-    let history = history_of(&*forge, &base, &config).await?;
+    let history = history_of(&forge, &base, &config).await?;
     let paths = base.paths(&prefix, &config.scanned, &listed_files(&config));
-    base.fetch(&*forge, &paths, &mut local_content).await?;
+    base.fetch(&forge, &paths, &mut local_content).await?;
     let files = base.snapshot(&prefix);
     let head = BranchHead {
         forge,
@@ -246,11 +246,7 @@ async fn read(
 
 /// The branch whose history counts, and its head on the forge: the branch that
 /// `provenance.branch` names, or else the base branch.
-async fn history_of(
-    forge: &dyn Forge,
-    base: &Base,
-    config: &Config,
-) -> Result<HeadOnForge, Errors> {
+async fn history_of(forge: &Forge, base: &Base, config: &Config) -> Result<HeadOnForge, Errors> {
     let configured = config.provenance.branch.as_deref();
     let name = configured.map_or(base.branch.as_str(), |branch| {
         branch.split_once('/').map_or(branch, |(_, name)| name)

@@ -332,7 +332,7 @@ async fn a_pull_request_is_read_again_before_it_is_closed() {
         let number = promote(&fake, ASK).await.unwrap().number;
         let forge = forge::forge(&fake);
         let repo = forge.repository().await.unwrap();
-        let close = async || withdraw::close(&*forge, &repo, number, &only_revisions_differ).await;
+        let close = async || withdraw::close(&forge, &repo, number, &only_revisions_differ).await;
         fake.forget();
         fake.store().pull_mut(number).unwrap().merged = Some("0".repeat(40));
         fake.store().pull_mut(number).unwrap().open = false;
@@ -354,8 +354,7 @@ async fn a_pull_request_is_read_again_before_it_is_closed() {
             push: Push::Denied,
             ..repo.clone()
         };
-        let close_theirs =
-            withdraw::close(&*forge, &repo_of_others, number, &only_revisions_differ);
+        let close_theirs = withdraw::close(&forge, &repo_of_others, number, &only_revisions_differ);
         let error = close_theirs.await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");

@@ -4,11 +4,11 @@
 use std::time::{Duration, SystemTime};
 
 use repin::{
-    config::{Operation, RelPath},
+    config::{MergeMethod, Operation, RelPath, Sign},
     error::{Class, Error},
     forge::{
-        BranchState, Forge, Gitea, GiteaFleet, Github, GithubFleet, NewCommit, NewFile,
-        PublishOutcome, Settings, State, SurveyedBase, Target, Token, blob_id,
+        self, BranchState, Forge, NewCommit, NewFile, PublishOutcome, Settings, State,
+        SurveyedBase, Target, Token, blob_id,
         fleet::{ContentRequest, FleetReader, RepositoryName, Survey, SurveyRequest},
     },
     oci::Digest,
@@ -77,34 +77,31 @@ impl Process {
         }
     }
 
-    fn reader(&self) -> Box<dyn FleetReader> {
+    fn reader(&self) -> FleetReader {
         let (api, token) = (
             self.forge.api().parse().unwrap(),
             Token::parse(TOKEN).unwrap(),
         );
-        let settings = self.settings.clone();
+        FleetReader::new(self.forge_kind(), &api, token, self.settings.clone()).unwrap()
+    }
+
+    fn forge_kind(&self) -> forge::Kind {
         match self.kind {
-            Kind::Github => Box::new(GithubFleet::new(&api, token, settings).unwrap()),
-            _ => Box::new(GiteaFleet::new(&api, token, settings).unwrap()),
+            Kind::Github => forge::Kind::Github,
+            Kind::Gitea | Kind::Forgejo => forge::Kind::Gitea,
         }
     }
 
-    fn writer(&self, number: usize) -> Box<dyn Forge> {
+    fn writer(&self, number: usize) -> Forge {
         let RepositoryName { owner, name } = name(number);
         let target = Target {
-            kind: match self.kind {
-                Kind::Github => repin::forge::Kind::Github,
-                _ => repin::forge::Kind::Gitea,
-            },
+            kind: self.forge_kind(),
             api: self.forge.api().parse().unwrap(),
             owner,
             name,
         };
         let (token, settings) = (Token::parse(TOKEN).unwrap(), self.settings.clone());
-        match self.kind {
-            Kind::Github => Box::new(Github::new(&target, token, settings).unwrap()),
-            _ => Box::new(Gitea::new(&target, token, settings).unwrap()),
-        }
+        Forge::new(&target, token, settings, MergeMethod::Auto, Sign::Auto).unwrap()
     }
 
     /// Plans for the first `count` repositories.
@@ -119,7 +116,7 @@ impl Process {
             })
             .collect();
         let mut planned = Vec::new();
-        for batch in requests.chunks(reader.at_once()) {
+        for batch in requests.chunks(reader.batch_size()) {
             for (request, survey) in batch.iter().zip(reader.survey(batch).await) {
                 let Survey::Present(state) = survey else {
                     panic!("{survey:?}")
@@ -166,7 +163,7 @@ impl Process {
             only_pins: &|_, old, new| redigested(old) == redigested(new),
             auto_merge: false,
         };
-        reconcile::open(&*self.writer(number), &planned.base, &proposal).await
+        reconcile::open(&self.writer(number), &planned.base, &proposal).await
     }
 
     async fn opened(&self, planned: &Planned) -> PullRequestResult {

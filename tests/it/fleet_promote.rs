@@ -566,7 +566,7 @@ fn own_branch_and_names_are_used() {
     let log = fleet.forge.log();
     let surveys = log[before..]
         .iter()
-        .filter(|logged| logged.request.ends_with("#r0"))
+        .filter(|logged| logged.request.ends_with("#repository_0"))
         .count();
     assert!(surveys >= 2, "{log:#?}");
     assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);

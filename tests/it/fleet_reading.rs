@@ -7,11 +7,11 @@ use std::{
 };
 
 use repin::{
+    config::{MergeMethod, Sign},
     error::Class,
     forge::{
-        BranchState, CreateOutcome, Forge, GiteaFleet, Github, GithubFleet, Head, NewCommit,
-        NewFile, NewPull, PublishOutcome, PullState, Pulls, Settings, State, Target, Token,
-        blob_id,
+        self, BranchState, CreateOutcome, Forge, Head, NewCommit, NewFile, NewPull, PublishOutcome,
+        PullState, Pulls, Settings, State, Target, Token, blob_id,
         fleet::{
             ConfigFile, ContentRequest, FileListing, FleetReader, ListQuery, RepositoryName,
             RepositoryState, Survey, SurveyRequest,
@@ -40,16 +40,17 @@ fn settings() -> Settings {
     settings
 }
 
-fn reader_with(forge: &Thousand, kind: Kind, settings: Settings) -> Box<dyn FleetReader> {
+fn reader_with(forge: &Thousand, kind: Kind, settings: Settings) -> FleetReader {
     let api: Url = forge.api().parse().unwrap();
     let token = Token::parse(TOKEN).unwrap();
-    match kind {
-        Kind::Github => Box::new(GithubFleet::new(&api, token, settings).unwrap()),
-        _ => Box::new(GiteaFleet::new(&api, token, settings).unwrap()),
-    }
+    let kind = match kind {
+        Kind::Github => forge::Kind::Github,
+        Kind::Gitea | Kind::Forgejo => forge::Kind::Gitea,
+    };
+    FleetReader::new(kind, &api, token, settings).unwrap()
 }
 
-fn reader(forge: &Thousand, kind: Kind) -> Box<dyn FleetReader> {
+fn reader(forge: &Thousand, kind: Kind) -> FleetReader {
     reader_with(forge, kind, settings())
 }
 
@@ -81,9 +82,9 @@ fn pinned(listing: &FileListing) -> BTreeMap<String, String> {
 }
 
 /// Everything that a plan needs of some repositories: heads, files, contents, recent history.
-async fn plan(reader: &dyn FleetReader, count: usize) {
+async fn plan(reader: &FleetReader, count: usize) {
     let all = requests(0..count);
-    for batch in all.chunks(reader.at_once()) {
+    for batch in all.chunks(reader.batch_size()) {
         let surveys = reader.survey(batch).await;
         let mut wanted = Vec::new();
         for (request, survey) in batch.iter().zip(&surveys) {
@@ -99,7 +100,7 @@ async fn plan(reader: &dyn FleetReader, count: usize) {
                 .recent(&request.repository, &state.head, &files)
                 .await;
             let recent = recent.unwrap();
-            assert!(recent.whole);
+            assert!(recent.is_complete);
             assert_eq!(recent.commits.len(), 1);
             assert_eq!(recent.commits[0].message, "pin the images");
             wanted.push(ContentRequest {
@@ -124,7 +125,7 @@ async fn a_plan_costs_few_requests() {
     ] {
         let forge = Thousand::start(Options::new(kind, count));
         let reader = reader(&forge, kind);
-        plan(&*reader, count).await;
+        plan(&reader, count).await;
         let requests = forge.log().len();
         assert!(requests * 100 <= count * most, "{kind:?}: {requests}");
         assert!(forge.log().iter().all(|logged| !logged.write));
@@ -181,9 +182,9 @@ async fn a_standing_pull_request_is_known_by_the_name_of_its_tree() {
         let reader = reader(&forge, kind);
         let all = requests(0..count);
         let mut wanted = Vec::new();
-        for (at, batch) in all.chunks(reader.at_once()).enumerate() {
+        for (at, batch) in all.chunks(reader.batch_size()).enumerate() {
             for (below, survey) in reader.survey(batch).await.iter().enumerate() {
-                let number = at * reader.at_once() + below;
+                let number = at * reader.batch_size() + below;
                 let state = present(survey);
                 let [pull] = state.pulls.as_slice() else {
                     panic!("{:?}", state.pulls)
@@ -376,7 +377,7 @@ async fn recent_history_has_every_file_as_it_was() {
         let head = present(&surveys[0]).head.clone();
         let files = pinned(&reader.files(&name(0), &head).await.unwrap());
         let recent = reader.recent(&name(0), &head, &files).await.unwrap();
-        assert!(recent.whole, "{kind:?}");
+        assert!(recent.is_complete, "{kind:?}");
         let texts: Vec<Vec<String>> = recent
             .commits
             .iter()
@@ -622,7 +623,7 @@ async fn what_would_wait_past_the_deadline_is_not_sent() {
 }
 
 /// Puts a commit on repin's branch and opens its pull request, whatever comes in between.
-async fn propose(forge: &dyn Forge) -> Result<(), repin::error::Error> {
+async fn propose(forge: &Forge) -> Result<(), repin::error::Error> {
     let repo = forge.repository().await?;
     let head = forge.branch("main").await?.unwrap();
     let tree = forge.tree(&head).await?;
@@ -701,13 +702,15 @@ async fn writes_are_spread_out_parked_and_never_repeated() {
     ));
     for number in 0..10 {
         let target = Target {
-            kind: repin::forge::Kind::Github,
+            kind: forge::Kind::Github,
             api: forge.api().parse().unwrap(),
             owner: "acme".to_owned(),
             name: name(number).name,
         };
         let token = Token::parse(TOKEN).unwrap();
-        let github = Github::new(&target, token, settings.clone()).unwrap();
+        let settings = settings.clone();
+        let (method, sign) = (MergeMethod::Auto, Sign::Auto);
+        let github = Forge::new(&target, token, settings, method, sign).unwrap();
         let proposed = propose(&github).await;
         if number == 4 {
             assert_eq!(proposed.unwrap_err().class, Class::Denied);

@@ -8,8 +8,8 @@ use repin::{
     error::{Class, Error},
     files::Files,
     forge::{
-        Ability, Edit, Forge, GateState, Gitea, Github, Kind as ForgeKind, Merge, Mergeable,
-        NewPull, Poll, Pull, PullState, Settings, State, Target, Token, Transition, judge,
+        Ability, Edit, Forge, GateState, Kind as ForgeKind, Merge, Mergeable, NewPull, Poll, Pull,
+        PullState, Settings, State, Target, Token, Transition, judge,
     },
     oci::Digest,
     plan::FileChange,
@@ -69,12 +69,12 @@ pub fn fake(kind: Kind) -> Fake {
     fake
 }
 
-pub fn forge(fake: &Fake) -> Box<dyn Forge> {
+pub fn forge(fake: &Fake) -> Forge {
     forge_with(fake, Duration::from_millis(1))
 }
 
 /// The same with another pause between two attempts.
-pub fn forge_with(fake: &Fake, backoff: Duration) -> Box<dyn Forge> {
+pub fn forge_with(fake: &Fake, backoff: Duration) -> Forge {
     let api = fake.api();
     let kind = fake.store().kind;
     let kind = if kind == Kind::Github {
@@ -97,10 +97,8 @@ pub fn forge_with(fake: &Fake, backoff: Duration) -> Box<dyn Forge> {
     settings.backoff = backoff;
     settings.limit_pause = Duration::from_millis(1);
     let token = Token::parse(TOKEN).unwrap();
-    match kind {
-        ForgeKind::Github => Box::new(Github::new(&target, token, settings).unwrap()),
-        ForgeKind::Gitea => Box::new(Gitea::new(&target, token, settings).unwrap()),
-    }
+    let (method, sign) = (config::MergeMethod::Auto, config::Sign::Auto);
+    Forge::new(&target, token, settings, method, sign).unwrap()
 }
 
 pub fn branch(revision: &str) -> String {
@@ -109,11 +107,7 @@ pub fn branch(revision: &str) -> String {
 
 /// What a promote to `revision` changes in the base's files: everything behind `x@` up to the end
 /// of the word.
-async fn changes(
-    forge: &dyn Forge,
-    base: &mut Base,
-    revision: &str,
-) -> Result<Vec<FileChange>, Error> {
+async fn changes(forge: &Forge, base: &mut Base, revision: &str) -> Result<Vec<FileChange>, Error> {
     base.fetch(forge, &[A.to_owned(), B.to_owned()], &mut |_| None)
         .await?;
     let files = base.snapshot("");
@@ -167,7 +161,7 @@ impl Rivals for OfOneAge {
 }
 
 /// Plans against the base's head once.
-pub async fn attempt(forge: &dyn Forge, ask: Ask) -> Result<Outcome, Error> {
+pub async fn attempt(forge: &Forge, ask: Ask) -> Result<Outcome, Error> {
     let labels: Vec<String> = if ask.labels {
         vec!["ci".to_owned(), "automation".to_owned()]
     } else {
@@ -204,7 +198,7 @@ pub async fn attempt(forge: &dyn Forge, ask: Ask) -> Result<Outcome, Error> {
 pub async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
     let forge = forge(fake);
     for _ in 0..3 {
-        match attempt(&*forge, ask).await? {
+        match attempt(&forge, ask).await? {
             Outcome::Stands(standing) => {
                 return match standing.trouble {
                     Some(error) => Err(error),
@@ -1207,8 +1201,8 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
-        let mut base = Base::read(&*forge, None).await.unwrap();
-        let mut changes = changes(&*forge, &mut base, "rev2").await.unwrap();
+        let mut base = Base::read(&forge, None).await.unwrap();
+        let mut changes = changes(&forge, &mut base, "rev2").await.unwrap();
         changes[0].old.push(b'\n');
         let marker = Marker {
             kind: MarkerKind::Set(Operation::Promotion),
@@ -1228,9 +1222,7 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
             only_pins: &only_revisions_differ,
             auto_merge: false,
         };
-        let error = reconcile::open(&*forge, &base, &proposal)
-            .await
-            .unwrap_err();
+        let error = reconcile::open(&forge, &base, &proposal).await.unwrap_err();
         assert_eq!(
             (error.class, error.subject.as_deref().unwrap()),
             (Class::Conflict, A),
@@ -1245,18 +1237,18 @@ async fn contents_at_hand_are_not_asked_for() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
-        let mut base = Base::read(&*forge, None).await.unwrap();
+        let mut base = Base::read(&forge, None).await.unwrap();
         let blobs = fake.store().blobs.clone();
         fake.forget();
-        base.fetch(&*forge, &[A.to_owned(), B.to_owned()], &mut |id| {
+        base.fetch(&forge, &[A.to_owned(), B.to_owned()], &mut |id| {
             blobs.get(id).cloned()
         })
         .await
         .unwrap();
         assert_eq!(fake.asked(), [] as [String; 0]);
         // What is at hand under a wrong name is not believed.
-        let mut base = Base::read(&*forge, None).await.unwrap();
-        base.fetch(&*forge, &[A.to_owned()], &mut |_| Some(b"lie".to_vec()))
+        let mut base = Base::read(&forge, None).await.unwrap();
+        base.fetch(&forge, &[A.to_owned()], &mut |_| Some(b"lie".to_vec()))
             .await
             .unwrap();
         assert_eq!(base.content(A).unwrap(), b"image: x@rev1\r\n");
@@ -1278,9 +1270,12 @@ async fn a_rule_that_is_added_during_a_run_counts() {
     let fake = fake(Kind::Github);
     fake.store().required.clear();
     let forge = forge(&fake);
-    assert_eq!(forge.required("main").await.unwrap(), Some(Vec::new()));
+    assert_eq!(
+        forge.required_contexts("main").await.unwrap(),
+        Some(Vec::new())
+    );
     fake.store().ruled = vec!["ruled"];
-    let required = forge.required("main").await.unwrap();
+    let required = forge.required_contexts("main").await.unwrap();
     assert_eq!(required, Some(vec!["ruled".to_owned()]));
 }
 
@@ -1311,7 +1306,7 @@ async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
         assert_eq!(commit, fake.store().refs["main"]);
         assert_eq!(forge.commit("nowhere").await.unwrap(), None);
         let reports = forge.statuses(&commit).await.unwrap();
-        let required = forge.required("main").await.unwrap().unwrap();
+        let required = forge.required_contexts("main").await.unwrap().unwrap();
         let expected: &[&str] = if kind == Kind::Github {
             &["ci/build", "ci/test", "ruled"]
         } else {
@@ -1338,7 +1333,7 @@ async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
 }
 
 /// An open pull request, and contexts that its base requires.
-pub async fn opened(kind: Kind, required: &[&str]) -> (Fake, Box<dyn Forge>, Pull) {
+pub async fn opened(kind: Kind, required: &[&str]) -> (Fake, Forge, Pull) {
     let fake = fake(kind);
     let number = promote(&fake, ASK).await.unwrap().number;
     fake.store().required = required
@@ -1361,13 +1356,13 @@ async fn merge_is_scheduled_for_the_checked_head() {
         };
         assert!(
             matches!(
-                merging::arm(&*forge, &other, &[]).await.unwrap(),
+                merging::arm(&forge, &other, &[]).await.unwrap(),
                 Merge::Refused(_)
             ),
             "{kind:?}"
         );
         assert_eq!(
-            merging::arm(&*forge, &pull, &[]).await.unwrap(),
+            merging::arm(&forge, &pull, &[]).await.unwrap(),
             Merge::Scheduled
         );
         let head = pull.head_commit.clone();
@@ -1378,7 +1373,7 @@ async fn merge_is_scheduled_for_the_checked_head() {
         };
         assert_eq!(fake.store().scheduled, [(pull.number, expected)]);
         assert_eq!(
-            merging::arm(&*forge, &pull, &[]).await.unwrap(),
+            merging::arm(&forge, &pull, &[]).await.unwrap(),
             Merge::Scheduled,
             "already"
         );
@@ -1395,7 +1390,7 @@ async fn merge_is_scheduled_for_the_checked_head() {
 async fn nothing_is_merged_that_nothing_holds_back() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &[]).await;
-        let Merge::Refused(why) = merging::arm(&*forge, &pull, &[]).await.unwrap() else {
+        let Merge::Refused(why) = merging::arm(&forge, &pull, &[]).await.unwrap() else {
             panic!("{kind:?}")
         };
         assert!(why.contains("forge.gates"), "{why}");
@@ -1408,7 +1403,7 @@ async fn gitea_is_asked_only_once_every_required_context_has_reported() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci", "lint"]).await;
         fake.store().report("ci", "success");
-        let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+        let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
         if kind == Kind::Github {
             assert_eq!(merge, Merge::Scheduled);
             continue;
@@ -1420,7 +1415,7 @@ async fn gitea_is_asked_only_once_every_required_context_has_reported() {
         assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
         fake.store().report("lint", "pending");
         assert_eq!(
-            merging::arm(&*forge, &pull, &[]).await.unwrap(),
+            merging::arm(&forge, &pull, &[]).await.unwrap(),
             Merge::Scheduled,
             "{kind:?}"
         );
@@ -1437,7 +1432,7 @@ async fn configured_gates_must_pass_first() {
             if !said.is_empty() {
                 fake.store().report("mine", said);
             }
-            let merge = merging::arm(&*forge, &pull, &gates).await.unwrap();
+            let merge = merging::arm(&forge, &pull, &gates).await.unwrap();
             assert!(
                 matches!(&merge, Merge::Later(why) if why.contains("mine")),
                 "{kind:?} {merge:?}"
@@ -1445,13 +1440,13 @@ async fn configured_gates_must_pass_first() {
         }
         fake.store().report("mine", "failure");
         assert!(matches!(
-            merging::arm(&*forge, &pull, &gates).await.unwrap(),
+            merging::arm(&forge, &pull, &gates).await.unwrap(),
             Merge::Refused(_)
         ));
         assert_eq!(fake.store().scheduled, []);
         fake.store().report("mine", "success");
         assert_eq!(
-            merging::arm(&*forge, &pull, &gates).await.unwrap(),
+            merging::arm(&forge, &pull, &gates).await.unwrap(),
             Merge::Scheduled
         );
     }
@@ -1469,7 +1464,7 @@ async fn where_nothing_is_left_to_wait_for_it_is_merged_at_once() {
             let (fake, forge, pull) = opened(kind, required).await;
             fake.store().report("ci", "success");
             assert_eq!(
-                merging::arm(&*forge, &pull, gates).await.unwrap(),
+                merging::arm(&forge, &pull, gates).await.unwrap(),
                 Merge::Merged,
                 "{kind:?}"
             );
@@ -1484,11 +1479,11 @@ async fn a_clean_pull_request_is_merged_only_if_every_gate_passed() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.store().ruled = vec!["ruled"];
     assert!(
-        matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Later(why) if why.contains("ruled"))
+        matches!(merging::arm(&forge, &pull, &[]).await.unwrap(), Merge::Later(why) if why.contains("ruled"))
     );
     fake.store().report("ruled", "failure");
     assert!(
-        matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Refused(why) if why.contains("ruled"))
+        matches!(merging::arm(&forge, &pull, &[]).await.unwrap(), Merge::Refused(why) if why.contains("ruled"))
     );
     assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
     // The head moves between the look and the merge: the forge is told which one was meant.
@@ -1499,7 +1494,7 @@ async fn a_clean_pull_request_is_merged_only_if_every_gate_passed() {
         Fault::Instead(error(409, "Head branch was modified")),
     );
     assert!(matches!(
-        merging::arm(&*forge, &pull, &[]).await.unwrap(),
+        merging::arm(&forge, &pull, &[]).await.unwrap(),
         Merge::Refused(_)
     ));
 }
@@ -1510,7 +1505,7 @@ async fn refusal_of_merge_queue_is_reported_verbatim() {
     let said = "Pull request cannot be queued: the merge queue is closed";
     fake.store().no_merge = Some(said);
     assert_eq!(
-        merging::arm(&*forge, &pull, &[]).await.unwrap(),
+        merging::arm(&forge, &pull, &[]).await.unwrap(),
         Merge::Refused(said.to_owned())
     );
     fake.store().no_merge = None;
@@ -1520,7 +1515,7 @@ async fn refusal_of_merge_queue_is_reported_verbatim() {
         1,
         Fault::Instead(error(405, "Changes must be made through the merge queue")),
     );
-    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
     assert!(
         matches!(&merge, Merge::Refused(why) if why.contains("merge queue")),
         "{merge:?}"
@@ -1540,14 +1535,14 @@ async fn pending_forge_state_is_not_a_refusal() {
         }
         assert!(
             matches!(
-                merging::arm(&*forge, &pull, &[]).await.unwrap(),
+                merging::arm(&forge, &pull, &[]).await.unwrap(),
                 Merge::Later(_)
             ),
             "{kind:?}"
         );
         fake.store().no_merge = None;
         assert_eq!(
-            merging::arm(&*forge, &pull, &[]).await.unwrap(),
+            merging::arm(&forge, &pull, &[]).await.unwrap(),
             Merge::Scheduled
         );
     }
@@ -1559,7 +1554,7 @@ async fn pending_forge_state_is_not_a_refusal() {
     );
     fake.fault(("PUT", "/merge"), 1, Fault::Instead(moved));
     assert!(matches!(
-        merging::arm(&*forge, &pull, &[]).await.unwrap(),
+        merging::arm(&forge, &pull, &[]).await.unwrap(),
         Merge::Later(_)
     ));
 }
@@ -1583,7 +1578,7 @@ async fn pull_request_of_other_branches_is_refused_and_its_merge_canceled() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
-        let schedule = async |pull: &Pull| merging::schedule(&*forge, pull, &[], &PERMISSION).await;
+        let schedule = async |pull: &Pull| merging::schedule(&forge, pull, &[], &PERMISSION).await;
         assert_eq!(
             armed(schedule(&pull).await),
             Some(Merge::Scheduled),
@@ -1636,7 +1631,7 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
             store.stale = Some((before, 2));
         }
         assert_eq!(
-            armed(merging::schedule_new(&*forge, pull.number, &[], &PERMISSION).await),
+            armed(merging::schedule_new(&forge, pull.number, &[], &PERMISSION).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
@@ -1644,7 +1639,7 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
         fake.store().scheduled.clear();
         fake.store().close(pull.number);
         assert_eq!(
-            armed(merging::schedule_new(&*forge, pull.number, &[], &PERMISSION).await),
+            armed(merging::schedule_new(&forge, pull.number, &[], &PERMISSION).await),
             None
         );
         assert_eq!(fake.store().scheduled, []);
@@ -1669,7 +1664,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
             auto_merge: true,
             ..config::Forge::default()
         };
-        let compared = branches::compare(&*forge, between, &configured).await;
+        let compared = branches::compare(&forge, between, &configured).await;
         let Ok(Compared::Offer(offer)) = compared else {
             panic!("{compared:?}");
         };
@@ -1682,7 +1677,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
             state: State::Draft,
         };
         forge.create_pull(&new).await.unwrap();
-        let bring = || branches::promote(&*forge, between, "t", "b", &offer, &configured);
+        let bring = || branches::promote(&forge, between, "t", "b", &offer, &configured);
         let offered = bring().await.unwrap();
         assert!(
             !offered.created && offered.pull.title == "mine",
@@ -1714,11 +1709,7 @@ pub const PACE: Pace = Pace {
     unclear: Duration::from_secs(120),
 };
 
-async fn waited(
-    forge: &dyn Forge,
-    number: u64,
-    arm: Option<&[String]>,
-) -> (WaitOutcome, Vec<String>) {
+async fn waited(forge: &Forge, number: u64, arm: Option<&[String]>) -> (WaitOutcome, Vec<String>) {
     let told = std::cell::RefCell::new(Vec::new());
     let report = |text: &str| told.borrow_mut().push(text.to_owned());
     let arm = arm.map(|gates| MergeSchedule {
@@ -1751,7 +1742,7 @@ async fn waiting_ends_with_what_happens() {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let number = pull.number;
         after_looks(&fake, 4, move |store| drop(store.merge(number)));
-        let (merged, _) = waited(&*forge, number, None).await;
+        let (merged, _) = waited(&forge, number, None).await;
         let WaitOutcome::Merged(_, commit) = merged else {
             panic!("{merged:?}")
         };
@@ -1765,11 +1756,11 @@ async fn waiting_ends_with_what_happens() {
         let number = pull.number;
         after_looks(&fake, 3, move |store| store.close(number));
         assert!(matches!(
-            waited(&*forge, number, None).await.0,
+            waited(&forge, number, None).await.0,
             WaitOutcome::Closed(_)
         ));
         assert!(matches!(
-            waited(&*forge, 4000, None).await.0,
+            waited(&forge, 4000, None).await.0,
             WaitOutcome::Absent
         ));
     }
@@ -1789,7 +1780,7 @@ async fn an_outage_while_waiting_is_waited_out() {
         after_looks(&fake, 12, move |store| drop(store.merge(number)));
         assert!(
             matches!(
-                waited(&*forge, number, None).await.0,
+                waited(&forge, number, None).await.0,
                 WaitOutcome::Merged(..)
             ),
             "{kind:?}"
@@ -1812,7 +1803,7 @@ async fn an_outage_while_waiting_is_waited_out() {
             report: &|_| {},
         };
         assert!(matches!(
-            Waiting::default().until_merged(&*forge, &watch).await.unwrap(),
+            Waiting::default().until_merged(&forge, &watch).await.unwrap(),
             WaitOutcome::OutOfTime(late) if late.trouble.is_some() && !late.answered
         ));
         fake.forget();
@@ -1827,7 +1818,7 @@ async fn an_outage_while_waiting_is_waited_out() {
         };
         assert_eq!(
             Waiting::default()
-                .until_merged(&*forge, &watch)
+                .until_merged(&forge, &watch)
                 .await
                 .unwrap_err()
                 .class,
@@ -1837,7 +1828,7 @@ async fn an_outage_while_waiting_is_waited_out() {
 }
 
 /// Waiting that takes a pull request for stuck as soon as it reads as not mergeable twice.
-async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> WaitOutcome {
+async fn stuck(forge: &Forge, number: u64, unclear: Duration) -> WaitOutcome {
     let pace = Pace {
         unclear,
         limit: Duration::from_millis(300),
@@ -1861,12 +1852,12 @@ async fn conflict_ends_wait_with_its_files_and_differs_from_an_endless_check() {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let at_once = Duration::ZERO;
         assert!(matches!(
-            stuck(&*forge, pull.number, at_once).await,
+            stuck(&forge, pull.number, at_once).await,
             WaitOutcome::OutOfTime(_)
         ));
         // The check does not come to an end.
         fake.store().gitea.unchecked.insert(pull.number);
-        let waited = stuck(&*forge, pull.number, at_once).await;
+        let waited = stuck(&forge, pull.number, at_once).await;
         assert!(
             matches!(&waited, WaitOutcome::Stuck(_, MergeObstacle::Unchecked)),
             "{kind:?} {waited:?}"
@@ -1875,7 +1866,7 @@ async fn conflict_ends_wait_with_its_files_and_differs_from_an_endless_check() {
         // A file was changed on both sides.
         fake.store()
             .push("main", "rival", &[(A, "image: x@rev9\r\n"), ("x", "y")]);
-        let waited = stuck(&*forge, pull.number, at_once).await;
+        let waited = stuck(&forge, pull.number, at_once).await;
         assert!(
             matches!(&waited, WaitOutcome::Stuck(_, MergeObstacle::Conflict(files)) if files == &[A]),
             "{kind:?} {waited:?}"
@@ -1883,12 +1874,12 @@ async fn conflict_ends_wait_with_its_files_and_differs_from_an_endless_check() {
         // Not before its time, and a draft reads as not mergeable, too.
         let later = Duration::from_secs(120);
         assert!(matches!(
-            stuck(&*forge, pull.number, later).await,
+            stuck(&forge, pull.number, later).await,
             WaitOutcome::OutOfTime(_)
         ));
         forge.set_state(&pull, State::Draft).await.unwrap();
         assert!(matches!(
-            stuck(&*forge, pull.number, at_once).await,
+            stuck(&forge, pull.number, at_once).await,
             WaitOutcome::OutOfTime(_)
         ));
     }
@@ -1900,7 +1891,7 @@ async fn unchanged_answers_are_asked_for_as_such() {
     let number = pull.number;
     fake.forget();
     after_looks(&fake, 6, move |store| drop(store.merge(number)));
-    waited(&*forge, number, None).await;
+    waited(&forge, number, None).await;
     assert_eq!(fake.answered(304), 4, "all but the first and the last");
 }
 
@@ -1911,7 +1902,7 @@ async fn a_merge_that_had_to_wait_is_scheduled_while_waiting() {
         let number = pull.number;
         after_looks(&fake, 4, |store| store.report("ci", "pending"));
         after_looks(&fake, 6, |store| store.report("ci", "success"));
-        let (merged, told) = waited(&*forge, number, Some(&[])).await;
+        let (merged, told) = waited(&forge, number, Some(&[])).await;
         assert!(
             matches!(merged, WaitOutcome::Merged(..)),
             "{kind:?} {merged:?}"
@@ -1943,7 +1934,7 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
             1,
             Fault::Instead(error(403, "Resource not accessible by integration")),
         );
-        let refused = dispatch::once(&*forge, &pull, asked.0, asked.1, "first")
+        let refused = dispatch::once(&forge, &pull, asked.0, asked.1, "first")
             .await
             .unwrap_err();
         assert_eq!(refused.class, Class::Denied, "{kind:?}");
@@ -1956,13 +1947,13 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
         };
         fake.fault(("POST", mark), 1, Fault::After(broken()));
         assert!(
-            dispatch::once(&*forge, &pull, asked.0, asked.1, "second")
+            dispatch::once(&forge, &pull, asked.0, asked.1, "second")
                 .await
                 .unwrap()
         );
         for word in ["third", "fourth"] {
             assert!(
-                !dispatch::once(&*forge, &pull, asked.0, asked.1, word)
+                !dispatch::once(&forge, &pull, asked.0, asked.1, word)
                     .await
                     .unwrap()
             );
@@ -1977,12 +1968,12 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
             ..pull.clone()
         };
         fake.fault(("POST", "/dispatches"), 1, Fault::Silence);
-        let error = dispatch::once(&*forge, &other, asked.0, asked.1, "fifth")
+        let error = dispatch::once(&forge, &other, asked.0, asked.1, "fifth")
             .await
             .unwrap_err();
         assert!(error.class == Class::Unavailable && error.help.unwrap().contains("check whether"));
         assert!(
-            !dispatch::once(&*forge, &other, asked.0, asked.1, "sixth")
+            !dispatch::once(&forge, &other, asked.0, asked.1, "sixth")
                 .await
                 .unwrap()
         );
@@ -1998,19 +1989,19 @@ async fn second_read_returns_only_new_names() {
     // What is worked out in the background is not waited for by its `ETag`.
     assert!(matches!(
         forge.poll(number, None).await.unwrap(),
-        Poll::Now(pull, None) if pull.mergeable == Mergeable::Unknown
+        Poll::Changed(pull, None) if pull.mergeable == Mergeable::Unknown
     ));
-    let Poll::Now(pull, etag) = forge.poll(number, None).await.unwrap() else {
+    let Poll::Changed(pull, etag) = forge.poll(number, None).await.unwrap() else {
         panic!("it is new")
     };
     assert_eq!(pull.state, PullState::Open);
     assert_eq!(pull.mergeable, Mergeable::Yes);
     assert_eq!(
         forge.poll(number, etag.as_deref()).await.unwrap(),
-        Poll::Same
+        Poll::Unchanged
     );
     let merged = fake.store().merge(number);
-    let Poll::Now(pull, _) = forge.poll(number, etag.as_deref()).await.unwrap() else {
+    let Poll::Changed(pull, _) = forge.poll(number, etag.as_deref()).await.unwrap() else {
         panic!("it is new")
     };
     assert_eq!(pull.state, PullState::Merged(Some(merged)));
@@ -2185,17 +2176,17 @@ async fn rules_that_cannot_be_read_are_left_to_the_forge_and_nothing_is_merged_w
     // GitHub waits for what it requires.
     let (fake, forge, pull) = hidden(&["ci"]).await;
     fake.store().report("ci", "pending");
-    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
     assert_eq!(merge, Merge::Scheduled);
     // Nothing to wait for, so that repin would have to merge it.
     let (fake, forge, pull) = hidden(&[]).await;
-    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
     assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
     assert_eq!(fake.store().pulls[0].merged, None);
     // A merge queue, which repin would have to put it into.
     let (fake, forge, pull) = hidden(&[]).await;
     fake.store().rules.queue = Some("rebase");
-    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
     assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
 }
@@ -2209,7 +2200,7 @@ async fn branch_that_is_not_at_the_pull_requests_head_is_not_judged() {
             head_commit: "0".repeat(40),
             ..pull
         };
-        let attempt = merging::schedule(&*forge, &later, &[], &PERMISSION).await;
+        let attempt = merging::schedule(&forge, &later, &[], &PERMISSION).await;
         assert!(
             matches!(attempt, Ok(MergeAttempt::Lagging)),
             "{kind:?} {attempt:?}"
@@ -2223,14 +2214,14 @@ const STAGING: BranchPair<'static> = BranchPair {
 };
 
 /// A forge with a commit on `staging`.
-fn staging(kind: Kind) -> (Fake, Box<dyn Forge>) {
+fn staging(kind: Kind) -> (Fake, Forge) {
     let fake = fake(kind);
     fake.store().push("staging", "work", &[("x", "y")]);
     let forge = forge(&fake);
     (fake, forge)
 }
 
-async fn offer(forge: &dyn Forge) -> Box<BranchDifference> {
+async fn offer(forge: &Forge) -> Box<BranchDifference> {
     match branches::compare(forge, STAGING, &config::Forge::default()).await {
         Ok(Compared::Offer(offer)) => offer,
         other => panic!("{other:?}"),
@@ -2238,7 +2229,7 @@ async fn offer(forge: &dyn Forge) -> Box<BranchDifference> {
 }
 
 async fn bring(
-    forge: &dyn Forge,
+    forge: &Forge,
     offer: &BranchDifference,
     labels: &[&str],
 ) -> Result<OpenedPromotion, Error> {
@@ -2286,9 +2277,9 @@ async fn pull_request_to_another_base_or_from_a_fork_is_not_the_one_of_two_branc
             forked.head_repo = "fork/flows".to_owned();
             store.pulls.extend([other, forked]);
         }
-        let offer = offer(&*forge).await;
+        let offer = offer(&forge).await;
         assert_eq!(offer.pull, None, "{kind:?}");
-        let opened = bring(&*forge, &offer, &[]).await.unwrap();
+        let opened = bring(&forge, &offer, &[]).await.unwrap();
         assert!(opened.created, "{kind:?}");
         assert_eq!(
             open_numbers(&fake),
@@ -2317,7 +2308,7 @@ async fn lowest_of_several_pull_requests_stays_and_only_repins_own_duplicates_ar
             }
             store.comments.insert(7, vec!["please wait".to_owned()]);
         }
-        let offer = offer(&*forge).await;
+        let offer = offer(&forge).await;
         assert_eq!(
             offer.pull.as_ref().map(|pull| pull.number),
             Some(5),
@@ -2326,10 +2317,10 @@ async fn lowest_of_several_pull_requests_stays_and_only_repins_own_duplicates_ar
         // A comment that is refused is not tried again.
         let refused = Fault::Instead(error(403, "Resource not accessible"));
         fake.fault(("POST", "/issues/7/comments"), 1, refused);
-        let error = bring(&*forge, &offer, &[]).await.unwrap_err();
+        let error = bring(&forge, &offer, &[]).await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?}");
         assert!(open_numbers(&fake).contains(&7), "{kind:?}");
-        let opened = bring(&*forge, &offer, &[]).await.unwrap();
+        let opened = bring(&forge, &offer, &[]).await.unwrap();
         assert_eq!((opened.pull.number, opened.created), (5, false), "{kind:?}");
         assert_eq!(open_numbers(&fake), [5, 9, 12], "{kind:?}");
         let comments = &fake.store().comments;
@@ -2350,7 +2341,7 @@ async fn pull_request_that_a_rival_opened_first_is_not_reported_as_created() {
         for _ in 0..5 {
             fake.store().number();
         }
-        let offer = offer(&*forge).await;
+        let offer = offer(&forge).await;
         // The branch has not arrived everywhere: it is tried again.
         let unknown = if kind == Kind::Github {
             error(422, "head invalid")
@@ -2361,7 +2352,7 @@ async fn pull_request_that_a_rival_opened_first_is_not_reported_as_created() {
         fake.at(When::After, "POST", "/pulls", 2, |store| {
             store.pulls.insert(0, open_pull(2, "a person's"));
         });
-        let opened = bring(&*forge, &offer, &[]).await.unwrap();
+        let opened = bring(&forge, &offer, &[]).await.unwrap();
         assert_eq!((opened.pull.number, opened.created), (2, false), "{kind:?}");
         assert_eq!(open_numbers(&fake), [2], "{kind:?}");
     }
@@ -2378,7 +2369,7 @@ async fn branches_without_a_difference_have_neither_gates_nor_a_pull_request() {
             store.refs.insert("staging".to_owned(), main);
             store.pulls.push(open_pull(5, ""));
         }
-        let offer = offer(&*forge).await;
+        let offer = offer(&forge).await;
         assert_eq!((offer.gates.len(), &offer.pull), (0, &None), "{kind:?}");
     }
 }
@@ -2388,19 +2379,19 @@ async fn labels_of_a_branchs_pull_request_are_added_once_and_a_refusal_only_warn
     for kind in KINDS {
         let (fake, forge) = staging(kind);
         fake.store().labels.push((90, "ci".to_owned()));
-        let found = offer(&*forge).await;
-        let first = bring(&*forge, &found, &["ci"]).await.unwrap();
+        let found = offer(&forge).await;
+        let first = bring(&forge, &found, &["ci"]).await.unwrap();
         assert!(first.created && first.warnings.is_empty(), "{kind:?}");
         assert_eq!(fake.store().pulls[0].labels, ["ci"], "{kind:?}");
         fake.forget();
         // One of them is enough: a person took the other one off.
-        let found = offer(&*forge).await;
-        bring(&*forge, &found, &["ci", "automation"]).await.unwrap();
+        let found = offer(&forge).await;
+        bring(&forge, &found, &["ci", "automation"]).await.unwrap();
         assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
         fake.store().pulls[0].labels.clear();
         fake.store().may_label = false;
-        let found = offer(&*forge).await;
-        let refused = bring(&*forge, &found, &["automation"]).await.unwrap();
+        let found = offer(&forge).await;
+        let refused = bring(&forge, &found, &["automation"]).await.unwrap();
         assert!(
             matches!(&refused.warnings[..], [warning] if warning.contains("cannot add the labels")),
             "{kind:?} {:?}",
@@ -2423,7 +2414,7 @@ async fn lost_mark_of_a_dispatch_needs_a_person_and_a_refused_one_does_not() {
         let once = async |answer: Reply, word: &str| {
             fake.forget();
             fake.fault(("POST", mark), 99, Fault::Instead(answer));
-            let once = dispatch::once(&*forge, &pull, "deploy.yml", &commit, word).await;
+            let once = dispatch::once(&forge, &pull, "deploy.yml", &commit, word).await;
             let error = once.unwrap_err();
             let help = error.help.unwrap_or_default();
             (

@@ -640,7 +640,7 @@ impl Model<'_> {
             });
             let next = linked && (page + 1) * size < there.len();
             let links = Links { next, last: None };
-            let more = pages.take(rows.collect(), links);
+            let more = pages.add_page(rows.collect(), links);
             if !more.map_err(|why| Error::unavailable("listing", why))? {
                 break;
             }

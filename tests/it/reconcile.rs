@@ -93,7 +93,7 @@ fn refusal() -> Fault {
 
 /// An error of one attempt, and whether it may have changed something.
 async fn failed(fake: &Fake, ask: Ask) -> Error {
-    attempt(&*forge(fake), ask).await.unwrap_err()
+    attempt(&forge(fake), ask).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn base_that_moves_right_before_the_opening_needs_no_other_plan() {
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
             store.push("main", "elsewhere", &[("README.md", "more")]);
         });
-        let outcome = attempt(&*forge(&fake), ASK).await.unwrap();
+        let outcome = attempt(&forge(&fake), ASK).await.unwrap();
         let Outcome::Stands(standing) = outcome else {
             panic!("{kind:?}: {outcome:?}")
         };
@@ -411,7 +411,7 @@ async fn moved_base_states_whether_a_branch_was_made() {
         for (path, made) in [("README.md", kind != Kind::Github), (A, false)] {
             let fake = fake(kind);
             fake.store().intruder = Some((path.to_owned(), "image: x@rev1 other".to_owned()));
-            let outcome = attempt(&*forge(&fake), ASK).await.unwrap();
+            let outcome = attempt(&forge(&fake), ASK).await.unwrap();
             assert!(
                 matches!(outcome, Outcome::BaseMoved { begun } if begun == made),
                 "{kind:?} {path} {outcome:?}"
@@ -458,7 +458,7 @@ async fn last_reason_is_reported_after_all_attempts_which_pause() {
     fake.when(1, |store| store.pulls[0].open = false);
     let start = Instant::now();
     let forge = forge_with(&fake, Duration::from_millis(60));
-    let error = attempt(&*forge, ASK).await.unwrap_err();
+    let error = attempt(&forge, ASK).await.unwrap_err();
     let reason = "closed it while its branch was being recreated";
     assert!(error.message.contains(reason), "{error}");
     assert!(error.begun, "{error}");
@@ -568,7 +568,7 @@ async fn of_twins_the_lowest_number_stays_and_is_reported() {
         });
         late.fault(("PATCH", "/pulls/3"), 9, refusal());
         late.fault(("POST", "/graphql#Ready"), 9, refusal());
-        let outcome = attempt(&*forge(&late), ASK).await.unwrap();
+        let outcome = attempt(&forge(&late), ASK).await.unwrap();
         let Outcome::Stands(standing) = outcome else {
             panic!("{kind:?} {outcome:?}")
         };

@@ -39,7 +39,7 @@ fn unclear() -> Pace {
 }
 
 async fn watched(
-    forge: &dyn Forge,
+    forge: &Forge,
     pace: Pace,
     arm: bool,
 ) -> (Result<WaitOutcome, Error>, Vec<String>) {
@@ -111,7 +111,7 @@ fn rebuild(store: &mut fakes::Store) {
     store.refs.insert(branch("rev2"), again);
 }
 
-async fn queued() -> (Fake, Box<dyn Forge>) {
+async fn queued() -> (Fake, Forge) {
     let (fake, forge, _) = opened(Kind::Github, &["ci"]).await;
     fake.store().rules.queue = Some("squash");
     fake.store().report("ci", "success");
@@ -126,7 +126,7 @@ async fn looks_are_spaced_and_only_the_last_failure_is_reported() {
         fake.forget();
         // The attempts of the first look.
         fake.fault(("GET", "/pulls/1"), 5, Fault::Instead(broken()));
-        let late = late(watched(&*forge, for_looks(40), false).await.0);
+        let late = late(watched(&forge, for_looks(40), false).await.0);
         assert!(late.answered && late.trouble.is_none(), "{late:?}");
         assert!(looks(&fake) <= 40 + 5, "{:#?}", fake.asked());
     }
@@ -137,7 +137,7 @@ async fn pull_request_that_vanishes_is_an_outage() {
     for kind in KINDS {
         let (fake, forge, _) = opened(kind, &[]).await;
         fake.when(2, |store| store.pulls.clear());
-        let late = late(watched(&*forge, for_looks(40), false).await.0);
+        let late = late(watched(&forge, for_looks(40), false).await.0);
         let trouble = late.trouble.unwrap().to_string();
         assert!(late.answered, "{kind:?}");
         assert!(
@@ -154,7 +154,7 @@ async fn denied_look_into_a_conflict_ends_the_waiting() {
     fake.store().github.delay = 0;
     let denied = Fault::Instead(error(403, "no"));
     fake.fault(("GET", "/branches/main"), 99, denied);
-    let (waited, _) = watched(&*forge, for_looks(3), false).await;
+    let (waited, _) = watched(&forge, for_looks(3), false).await;
     assert_eq!(waited.unwrap_err().class, Class::Denied);
 }
 
@@ -166,7 +166,7 @@ async fn closed_pull_request_is_not_reported_as_merged() {
             store.push(&branch("rev2"), "theirs", &[("notes", "x")]);
             store.close(1);
         });
-        let (waited, told) = watched(&*forge, for_looks(99), true).await;
+        let (waited, told) = watched(&forge, for_looks(99), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         let merged = told.iter().find(|text| text.contains("was merged"));
         assert_eq!(merged, None, "{kind:?}");
@@ -182,7 +182,7 @@ async fn conflict_is_examined_again_if_the_head_could_not_be_read() {
     fake.forget();
     let read = format!("/branches/{}", branch("rev2"));
     fake.fault(("GET", &read), 5, Fault::Instead(broken()));
-    let (waited, _) = watched(&*forge, for_looks(200), true).await;
+    let (waited, _) = watched(&forge, for_looks(200), true).await;
     let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
         panic!("{waited:?}")
     };
@@ -213,7 +213,7 @@ async fn head_is_stuck_once_it_alone_has_read_so_for_long_enough() {
                 }
                 _ => {}
             }
-            let (waited, _) = watched(&*forge, pace, false).await;
+            let (waited, _) = watched(&forge, pace, false).await;
             assert!(
                 matches!(&waited, Ok(WaitOutcome::Stuck(_, MergeObstacle::Unchecked))),
                 "{kind:?} {case} {waited:?}"
@@ -230,14 +230,14 @@ async fn stated_conflict_without_files_is_looked_into_once_and_counts_after_a_wh
     fake.forget();
     fake.fault(("GET", "/pulls/1"), 3, dirty(&fake));
     fake.when(4, |store| drop(store.merge(1)));
-    let (waited, _) = watched(&*forge, for_looks(600), false).await;
+    let (waited, _) = watched(&forge, for_looks(600), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
     assert_eq!(count(&fake, "/branches/main"), 1, "{:#?}", fake.asked());
     // GitHub keeps stating it at the same head: then it is so, whatever the files say.
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     fake.forget();
     fake.fault(("GET", "/pulls/1"), 9, dirty(&fake));
-    let (waited, _) = watched(&*forge, unclear(), false).await;
+    let (waited, _) = watched(&forge, unclear(), false).await;
     let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
         panic!("{waited:?}")
     };
@@ -255,7 +255,7 @@ async fn outdated_branch_is_reported_once_for_each_head() {
     }
     fake.when(4, rebuild);
     until_look(&fake, 7);
-    let (waited, told) = watched(&*forge, for_looks(600), false).await;
+    let (waited, told) = watched(&forge, for_looks(600), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
     let behind = told.iter().filter(|text| text.contains("is behind main"));
     assert_eq!(behind.count(), 2, "{told:?}");
@@ -268,7 +268,7 @@ async fn removal_of_an_earlier_head_from_the_queue_does_not_end_the_waiting() {
     // The branch is rebuilt right after it was read as removed.
     fake.when(2, rebuild);
     fake.when(5, |store| drop(store.merge(1)));
-    let (waited, _) = watched(&*forge, for_looks(99), false).await;
+    let (waited, _) = watched(&forge, for_looks(99), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
 }
 
@@ -282,7 +282,7 @@ async fn removal_that_cannot_be_looked_into_is_reported_at_the_end() {
         let (fake, forge) = queued().await;
         fake.store().queue_removes(1, Some("branch updated"));
         fake.fault_after(skip, at, 5, Fault::Instead(broken()));
-        let (waited, _) = watched(&*forge, for_looks(0), arm).await;
+        let (waited, _) = watched(&forge, for_looks(0), arm).await;
         assert!(late(waited).trouble.is_some(), "{at:?}");
         assert_eq!(fake.store().rules.enqueued, [0; 0], "{at:?}");
     }
@@ -294,7 +294,7 @@ async fn merge_of_a_draft_is_not_scheduled() {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         forge.set_state(&pull, State::Draft).await.unwrap();
-        let (waited, told) = watched(&*forge, for_looks(2), true).await;
+        let (waited, told) = watched(&forge, for_looks(2), true).await;
         late(waited);
         assert_eq!(told, [""; 0], "{kind:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
@@ -311,7 +311,7 @@ async fn merge_that_a_person_cancels_is_not_scheduled_again_at_the_same_head() {
             store.scheduled.clear();
         });
         until_look(&fake, 6);
-        let (waited, _) = watched(&*forge, for_looks(600), true).await;
+        let (waited, _) = watched(&forge, for_looks(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
     }
@@ -324,7 +324,7 @@ async fn merge_that_was_done_or_queued_is_requested_once() {
     fake.store().report("ci", "success");
     let stale = stated(&fake, &json!(true), "clean");
     fake.fault_after(1, ("GET", "/pulls/1"), 3, stale);
-    let (waited, told) = watched(&*forge, for_looks(99), true).await;
+    let (waited, told) = watched(&forge, for_looks(99), true).await;
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
     assert_eq!(told, [""; 0]);
     // The queue is done with it, and it still reads as open: a second request would be refused.
@@ -334,7 +334,7 @@ async fn merge_that_was_done_or_queued_is_requested_once() {
     fake.fault_after(1, at, 9, Fault::Instead(again));
     fake.when(3, |store| store.queue_removes(1, Some("MERGE")));
     until_look(&fake, 6);
-    let (waited, told) = watched(&*forge, for_looks(600), true).await;
+    let (waited, told) = watched(&forge, for_looks(600), true).await;
     assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("at position 1"), "{told:?}");
@@ -347,7 +347,7 @@ async fn head_is_verified_once() {
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.forget();
         until_look(&fake, 5);
-        let (waited, _) = watched(&*forge, for_looks(600), true).await;
+        let (waited, _) = watched(&forge, for_looks(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         let read = count(&fake, "/branches/auto%2Fpromote-rev2")
             + count(&fake, "/branches/auto/promote-rev2");
@@ -362,7 +362,7 @@ async fn pull_request_from_a_fork_ends_the_wait() {
         assert_eq!(pull.state, PullState::Open);
         fake.store().report("ci", "pending");
         fake.store().pulls[0].head_repo = "fork/flows".to_owned();
-        let (waited, _) = watched(&*forge, for_looks(3), true).await;
+        let (waited, _) = watched(&forge, for_looks(3), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Refused(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
         // The run that opens one of its own is not misled, either.
@@ -383,7 +383,7 @@ async fn merge_of_a_draft_is_scheduled_once_it_is_ready() {
             pull.title = pull.title.replace("WIP: ", "");
         });
         until_look(&fake, 6);
-        let (waited, _) = watched(&*forge, for_looks(600), true).await;
+        let (waited, _) = watched(&forge, for_looks(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 1, "{kind:?}");
     }

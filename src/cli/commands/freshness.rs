@@ -29,7 +29,7 @@ use crate::{
 enum Issues {
     /// A dry run, or no issue is configured.
     Disabled,
-    Enabled(Box<dyn Forge>),
+    Enabled(Forge),
     /// The token is missing, which `--if-unconfigured skip` accepts.
     Skipped(String),
 }
@@ -276,13 +276,13 @@ impl Run<'_> {
             title: &configured.title,
             text: &text,
             labels: &configured.labels,
-            fate: action,
+            action,
         };
         cx.services.interruption.changes(format!(
             "the issue `{}` may have been changed; run the command again",
             plain(wanted.title)
         ));
-        let work = tracking_issue::keep(&**forge, &wanted);
+        let work = tracking_issue::apply(forge, &wanted);
         let updated = cx
             .services
             .wait(work, "updating the issue")?
@@ -308,7 +308,7 @@ impl Run<'_> {
 fn issue_action(state: State) -> IssueAction {
     match state {
         State::Stale => IssueAction::Open,
-        State::Ahead => IssueAction::Keep,
+        State::Ahead => IssueAction::Update,
         State::Fresh => IssueAction::Close,
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     code::Code,
     config::{Forge as Configured, check_branch},
     error::{Class, Error, Errors, usage},
-    forge::{Forge, Gate, GateState, read_gates, together},
+    forge::{Forge, Gate, GateState, read_gates, worst_state},
     pull_request::branches,
     report::{
         json::{GateRow, GatesDocument},
@@ -28,11 +28,11 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
         Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),
     };
     cx.services
-        .wait(forge.supported(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let work = read(&*forge, &configured, &args.reference);
+    let work = read(&forge, &configured, &args.reference);
     let (commit, gates) = cx.services.wait(work, "reading statuses")??;
-    let state = together(&gates);
+    let state = worst_state(&gates);
     let document = GatesDocument {
         schema: "repin.gates/1",
         r#ref: args.reference.clone(),
@@ -59,7 +59,7 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
 
 /// Reads the commit of a reference, and its required statuses.
 async fn read(
-    forge: &dyn Forge,
+    forge: &Forge,
     configured: &Configured,
     reference: &str,
 ) -> Result<(String, Vec<Gate>), Errors> {

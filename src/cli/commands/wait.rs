@@ -42,9 +42,9 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         }
     };
     cx.services
-        .wait(forge.supported(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let workflows = workflows(&*forge, &configured, is_dry_run, cx)?;
+    let workflows = workflows(&forge, &configured, is_dry_run, cx)?;
     let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
     let target = WaitTarget {
         number,
@@ -53,12 +53,12 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         report: &note,
     };
     let schedules_merge = configured.auto_merge && !is_dry_run;
-    let errors = match wait(&*forge, target, &config, schedules_merge, cx)? {
+    let errors = match wait(&forge, target, &config, schedules_merge, cx)? {
         WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
         WaitOutcome::Merged(pull, commit) => {
             document.state = Some("merged");
             document.merge_commit = commit;
-            start_workflows(&*forge, &pull, &workflows, &mut document, cx)?
+            start_workflows(&forge, &pull, &workflows, &mut document, cx)?
         }
         WaitOutcome::Closed(pull) => {
             document.state = Some("closed");
@@ -86,7 +86,7 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
 
 /// Waits for the pull request, and schedules its merge if `schedules_merge` and the pull request is permitted.
 fn wait(
-    forge: &dyn Forge,
+    forge: &Forge,
     target: WaitTarget<'_>,
     config: &Config,
     schedules_merge: bool,
@@ -125,7 +125,7 @@ fn wait(
 
 /// The workflows to start after the merge.
 fn workflows(
-    forge: &dyn Forge,
+    forge: &Forge,
     configured: &Configured,
     is_dry_run: bool,
     cx: &Context,
@@ -158,7 +158,7 @@ fn workflows(
 
 /// Starts each workflow that no other run starts; a failure does not prevent the others.
 fn start_workflows(
-    forge: &dyn Forge,
+    forge: &Forge,
     pull: &Pull,
     workflows: &[String],
     document: &mut WaitDocument,
@@ -190,7 +190,7 @@ fn start_workflows(
     if !document.dispatched.is_empty()
         && let Err(error) = cx
             .services
-            .wait(forge.expire_claims(), "deleting old markers")?
+            .wait(forge.delete_old_claims(), "deleting old markers")?
     {
         cx.output
             .write_stderr(&format!("warning: cannot delete old markers: {error}\n"));

@@ -1,8 +1,7 @@
-//! Branches, trees, contents, comparisons, and the ways in which a commit is published.
+//! Branches, trees, contents, comparisons, and the choice of how a commit is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 
@@ -14,20 +13,19 @@ use super::{
 use crate::{
     error::Error,
     forge::{
-        AheadCommits, BranchState, Branches, Commit, Comparison, Head, NewCommit, PublishOutcome,
-        Repository, Tree,
+        AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, PublishOutcome, Tree,
         http::{PAGES_MAX, Paging},
     },
 };
 
 #[derive(Deserialize)]
-struct Branch {
-    commit: BranchCommit,
+pub(super) struct BranchRow {
+    pub(super) commit: BranchCommitRow,
 }
 
 #[derive(Deserialize)]
-struct BranchCommit {
-    id: String,
+pub(super) struct BranchCommitRow {
+    pub(super) id: String,
 }
 
 #[derive(Deserialize)]
@@ -37,21 +35,30 @@ struct ComparisonRow {
 }
 
 #[derive(Deserialize)]
-struct CommitRow {
+pub(super) struct CommitRow {
     sha: String,
-    commit: Message,
+    commit: CommitText,
     #[serde(default, deserialize_with = "nullable::list")]
-    parents: Vec<ObjectName>,
+    parents: Vec<ObjectRow>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct CommitText {
     message: String,
+    tree: Option<ObjectRow>,
 }
 
 #[derive(Deserialize)]
-struct ObjectName {
-    sha: String,
+pub(super) struct ObjectRow {
+    pub(super) sha: String,
+}
+
+impl CommitRow {
+    /// The id of its tree; empty if the server does not report it.
+    pub(super) fn tree(&self) -> String {
+        let tree = self.commit.tree.as_ref();
+        tree.map_or_else(String::new, |tree| tree.sha.clone())
+    }
 }
 
 impl From<CommitRow> for Commit {
@@ -64,38 +71,37 @@ impl From<CommitRow> for Commit {
     }
 }
 
-/// The result of comparing two branches.
-enum Listed {
-    /// The commits that one has and the other lacks, the newest first.
-    Commits(Vec<CommitRow>),
-    /// One of the branches is missing.
+/// The commits of a branch that its base does not contain.
+enum BranchCommits {
+    /// The newest first.
+    Listed(Vec<CommitRow>),
+    /// The branch is missing.
     Absent,
-    /// The branches have no commit in common; the head of the compared one.
+    /// The branch, at this head, has no commit in common with its base.
     Unrelated(String),
 }
 
-#[async_trait(?Send)]
-impl Branches for Gitea {
-    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+impl Gitea {
+    pub(in crate::forge) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
-        let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
+        let branch: Option<BranchRow> = self.http.find(&request, &[404]).await?;
         Ok(branch.map(|branch| Head::of_commit(&branch.commit.id)))
     }
 
-    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
-        // A branch's name may have slashes, which the other destination does not take.
-        let named = !reference.bytes().all(|b| b.is_ascii_hexdigit());
-        if named && let Some(head) = self.branch(reference).await? {
+    pub(in crate::forge) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        // The name of a branch may contain slashes, which `git/commits` does not accept.
+        let is_name = !reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_name && let Some(head) = self.branch(reference).await? {
             return Ok(Some(head.commit));
         }
         let what = format!("looking up {reference}");
         let request = self.request(Method::GET, &format!("git/commits/{reference}"), what);
-        let named: Option<ObjectName> = self.http.find(&request, &[404, 422]).await?;
-        Ok(named.map(|named| named.sha))
+        let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
+        Ok(commit.map(|commit| commit.sha))
     }
 
-    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+    pub(in crate::forge) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
         let commit = &head.commit;
         if let Some(tree) = self.trees.borrow().get(commit) {
             return Ok(tree.clone());
@@ -105,28 +111,34 @@ impl Branches for Gitea {
             &format!("git/trees/{commit}"),
             format!("listing the files of {commit}"),
         );
-        let unread = |reason| Error::unavailable(&request.what, reason);
-        let listed = self.http.gitea_files(&request, PAGES_MAX).await?;
-        let listed = listed.ok_or_else(|| unread("the commit is missing"))?;
-        if listed.files.truncated {
-            return Err(unread("the listing does not end"));
-        }
-        let tree = listed.files.tree;
+        let listing = self.http.gitea_files(&request, PAGES_MAX).await?;
+        let tree = match listing {
+            Some(listing) if !listing.files.truncated => listing.files.tree,
+            Some(_) => {
+                return Err(Error::unavailable(
+                    &request.what,
+                    "the listing does not end",
+                ));
+            }
+            None => return Err(Error::unavailable(&request.what, "the commit is missing")),
+        };
         self.trees.borrow_mut().insert(commit.clone(), tree.clone());
         Ok(tree)
     }
 
-    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+    pub(in crate::forge) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         let mut contents = Vec::new();
         for id in ids {
-            contents.push(self.read_blob(id).await?);
+            let what = format!("reading the content {id}");
+            let request = self.request(Method::GET, &format!("git/blobs/{id}"), what);
+            contents.push(self.http.content(&request, id).await?);
         }
         Ok(contents)
     }
 
-    /// Unless it is known to exist, the branch is read first: servers before Forgejo 12 answer 500
-    /// where it is missing.
-    async fn ahead(
+    /// Reads the branch first unless it is known to exist: Forgejo before version 12 answers 500 if it
+    /// is missing.
+    pub(in crate::forge) async fn ahead(
         &self,
         base: &str,
         base_head: &Head,
@@ -136,17 +148,17 @@ impl Branches for Gitea {
         if !exists && self.branch(branch).await?.is_none() {
             return Ok(Comparison::Absent);
         }
-        let commits = match self.listed(base, branch).await? {
-            Listed::Commits(commits) => commits,
-            Listed::Absent => return Ok(Comparison::Absent),
-            Listed::Unrelated(head) => return Ok(Comparison::Unrelated(head)),
+        let commits = match self.branch_commits(base, branch).await? {
+            BranchCommits::Listed(commits) => commits,
+            BranchCommits::Absent => return Ok(Comparison::Absent),
+            BranchCommits::Unrelated(head) => return Ok(Comparison::Unrelated(head)),
         };
         if commits.is_empty() {
             return self.without_commits(base, base_head, branch).await;
         }
         let what = format!("Gitea: comparing {branch} with {base}");
-        let none = || Error::unavailable(&what, "a commit on it has no parent");
-        let merge_base = merge_base(&commits).ok_or_else(none)?;
+        let merge_base = merge_base(&commits)
+            .ok_or_else(|| Error::unavailable(&what, "a commit on it has no parent"))?;
         let head = commits[0].sha.clone();
         let base = self.tree(&Head::of_commit(&merge_base)).await?;
         let changed = base.changes_to(&self.tree(&Head::of_commit(&head)).await?);
@@ -158,24 +170,23 @@ impl Branches for Gitea {
         }))
     }
 
-    async fn publish(
+    pub(in crate::forge) async fn publish(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-        was: &BranchState,
+        state: &BranchState,
     ) -> Result<PublishOutcome, Error> {
-        // A commit on a base that moved since a survey has another parent.
+        // After a survey, the parent of the commit shows whether the base moved.
         if new.surveyed.is_none() && self.base_moved(new).await? {
             return Ok(PublishOutcome::BaseMoved);
         }
-        let absent = *was == BranchState::Absent;
-        let replace = !absent && self.version().await?.replaces_branches();
+        let replace = *state != BranchState::Absent && self.version().await?.replaces_branches();
         let destination = Destination {
             from: new.base,
             to: Some(branch),
             replace,
         };
-        match (was, new.pull) {
+        match (state, new.pull) {
             (BranchState::Absent, None) => self.change_files(new, &destination).await,
             (BranchState::Behind(head), _) if *head == new.parent.commit => {
                 let destination = Destination {
@@ -183,15 +194,15 @@ impl Branches for Gitea {
                     to: None,
                     replace: false,
                 };
-                let published = self.change_files(new, &destination).await?;
-                self.follow(new, published).await
+                let outcome = self.change_files(new, &destination).await?;
+                self.wait_for_pull(new, outcome).await
             }
             (BranchState::Behind(head) | BranchState::Diverged(head), _) if replace => {
                 if self.is_elsewhere(branch, head).await? {
                     return Ok(raced());
                 }
-                let published = self.change_files(new, &destination).await?;
-                self.follow(new, published).await
+                let outcome = self.change_files(new, &destination).await?;
+                self.wait_for_pull(new, outcome).await
             }
             (BranchState::Behind(head) | BranchState::Diverged(head), None) => {
                 if let Some(raced) = self.delete_branch(branch, head).await? {
@@ -200,41 +211,35 @@ impl Branches for Gitea {
                 *self.deleted.borrow_mut() = Some(branch.to_owned());
                 self.change_files(new, &destination).await.map_err(begun)
             }
-            (_, Some(pull)) => self.carry(new, &destination, was, pull).await,
+            (_, Some(pull)) => {
+                self.recreate_with_pull(new, &destination, state, pull)
+                    .await
+            }
         }
     }
 
-    async fn rebuilding_closes(&self, was: &BranchState) -> Result<bool, Error> {
-        Ok(*was == BranchState::Absent || !self.version().await?.replaces_branches())
-    }
-}
-
-impl Gitea {
-    async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
-        let request = self.request(
-            Method::GET,
-            &format!("git/blobs/{id}"),
-            format!("reading the content {id}"),
-        );
-        self.http.content(&request, id).await
+    pub(in crate::forge) async fn rebuilding_closes(
+        &self,
+        state: &BranchState,
+    ) -> Result<bool, Error> {
+        Ok(*state == BranchState::Absent || !self.version().await?.replaces_branches())
     }
 
-    /// The commits of `branch` that `base` lacks.
-    async fn listed(&self, base: &str, branch: &str) -> Result<Listed, Error> {
+    async fn branch_commits(&self, base: &str, branch: &str) -> Result<BranchCommits, Error> {
         let what = format!("comparing {branch} with {base}");
         let path = format!("compare/{base}...{branch}");
         let mut request = self.request(Method::GET, &path, what);
-        // A failure is not retried before it is known that the histories are related.
+        // A failure is retried only if the histories are related.
         request.attempts = Some(1);
         let mut sent = self.http.send(&request).await;
         if sent.as_ref().is_err_and(|failure| failure.unsure) {
             if let Some(head) = self.unrelated(base, branch).await {
-                return Ok(Listed::Unrelated(head));
+                return Ok(BranchCommits::Unrelated(head));
             }
             request.attempts = None;
             sent = self.http.send(&request).await;
         }
-        let failed = match sent {
+        let error = match sent {
             Ok(reply) if reply.status == 404 => reply.error(),
             Ok(reply) => {
                 let comparison: ComparisonRow = reply.expect(&[200])?;
@@ -245,21 +250,21 @@ impl Gitea {
                         "the list of commits is incomplete",
                     ));
                 }
-                return Ok(Listed::Commits(commits));
+                return Ok(BranchCommits::Listed(commits));
             }
             Err(failure) => failure.error,
         };
-        // Either the branch is gone by now, or the server cannot compare.
+        // Either the branch was deleted, or the server is too old to compare branches.
         if self.branch(branch).await?.is_none() {
-            return Ok(Listed::Absent);
+            return Ok(BranchCommits::Absent);
         }
-        self.supported().await?;
-        Err(failed)
+        self.check_version().await?;
+        Err(error)
     }
 
     /// The head of `branch` if it has no commit in common with `base`: every parent of a commit that
-    /// `base` lacks is such a commit itself. Gitea 1.26 answers 500 to a comparison of unrelated
-    /// histories, and shows the reason to administrators alone.
+    /// `base` does not contain is such a commit itself. Gitea 1.26 answers 500 to a comparison of
+    /// unrelated histories, and shows the reason only to administrators.
     async fn unrelated(&self, base: &str, branch: &str) -> Option<String> {
         let head = self.branch(branch).await.ok()??.commit;
         let base = self.branch(base).await.ok()??.commit;
@@ -272,14 +277,14 @@ impl Gitea {
             .query("verification", false)
             .query("files", false);
         let commits: Vec<CommitRow> = self.http.pages(&request, Paging::Counted).await.ok()?;
-        let names: BTreeSet<&str> = commits.iter().map(|commit| &*commit.sha).collect();
+        let ids: BTreeSet<&str> = commits.iter().map(|commit| &*commit.sha).collect();
         let mut parents = commits.iter().flat_map(|commit| &commit.parents);
-        let closed = parents.all(|parent| names.contains(&*parent.sha));
-        (closed && names.contains(&*head)).then_some(head)
+        let is_unrelated = ids.contains(&*head) && parents.all(|parent| ids.contains(&*parent.sha));
+        is_unrelated.then_some(head)
     }
 
-    /// A branch without commits of its own is behind its base, or has nothing in common with it: the
-    /// server lists no commits for either.
+    /// The comparison of a branch for which the server lists no commits: it is behind its base, or has
+    /// no commit in common with it.
     async fn without_commits(
         &self,
         base: &str,
@@ -289,31 +294,36 @@ impl Gitea {
         let Some(head) = self.branch(branch).await? else {
             return Ok(Comparison::Absent);
         };
-        let head = head.commit;
-        let behind = head == base_head.commit
-            || matches!(self.listed(branch, base).await?, Listed::Commits(commits) if !commits.is_empty());
-        if !behind {
-            return Ok(Comparison::Unrelated(head));
+        let is_behind = head.commit == base_head.commit
+            || matches!(
+                self.branch_commits(branch, base).await?,
+                BranchCommits::Listed(commits) if !commits.is_empty()
+            );
+        if !is_behind {
+            return Ok(Comparison::Unrelated(head.commit));
         }
         Ok(Comparison::Related(AheadCommits {
-            merge_base: head.clone(),
-            head,
+            merge_base: head.commit.clone(),
+            head: head.commit,
             commits: Vec::new(),
             changed: BTreeMap::new(),
         }))
     }
 }
 
-/// The last commit that both have, from the commits of the branch alone: the first parent outside of
-/// them on the way back from the newest.
+/// The merge base, computed from the commits of the branch: the first parent outside of them on the
+/// way back from the newest commit.
 fn merge_base(commits: &[CommitRow]) -> Option<String> {
-    let mut at = commits.first()?;
+    let find = |id: &str| commits.iter().find(|commit| commit.sha == id);
+    let mut commit = commits.first()?;
+    // The number of steps is limited: a hostile server may list a cycle.
     for _ in commits {
-        let listed = |parent: &ObjectName| commits.iter().find(|commit| commit.sha == parent.sha);
-        if let Some(outside) = at.parents.iter().find(|parent| listed(parent).is_none()) {
-            return Some(outside.sha.clone());
+        for parent in &commit.parents {
+            if find(&parent.sha).is_none() {
+                return Some(parent.sha.clone());
+            }
         }
-        at = listed(at.parents.first()?)?;
+        commit = find(&commit.parents.first()?.sha)?;
     }
     None
 }

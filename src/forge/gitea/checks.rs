@@ -1,13 +1,12 @@
 //! Statuses, and the contexts that a branch requires.
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
 use crate::{
     error::Error,
-    forge::{Ability, Checks, Status, StatusKind, StatusResult, http::Paging},
+    forge::{Status, StatusKind, StatusResult, http::Paging},
 };
 
 #[derive(Deserialize)]
@@ -33,23 +32,21 @@ impl StatusRow {
             "pending" => StatusResult::Pending,
             _ => StatusResult::Fail,
         };
-        let kind = StatusKind::Status;
         Status {
             context: self.context,
             result,
             url: self.target_url,
-            at: self.created_at,
+            reported: self.created_at,
             id: self.id,
-            kind,
-            // A workflow of Gitea or Forgejo has its name in the context.
+            kind: StatusKind::Status,
+            // The context contains the name of the workflow.
             source: String::new(),
         }
     }
 }
 
-#[async_trait(?Send)]
-impl Checks for Gitea {
-    async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+impl Gitea {
+    pub(in crate::forge) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
         let request = self.request(
             Method::GET,
             &format!("commits/{commit}/statuses"),
@@ -59,26 +56,17 @@ impl Checks for Gitea {
         Ok(rows.into_iter().map(StatusRow::status).collect())
     }
 
-    async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+    pub(in crate::forge) async fn required_contexts(
+        &self,
+        branch: &str,
+    ) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
         let row: BranchRow = self
             .http
             .base_branch(&self.request(Method::GET, &format!("branches/{branch}"), what))
             .await?;
         let contexts = row.status_check_contexts.unwrap_or_default();
-        Ok(Some(if row.enable_status_check {
-            contexts
-        } else {
-            Vec::new()
-        }))
-    }
-
-    /// Gitea and Forgejo keep statuses as long as the repository.
-    async fn may_have_expired(&self, _commit: &str) -> Result<bool, Error> {
-        Ok(false)
-    }
-
-    async fn starts_checks(&self) -> Result<Ability, Error> {
-        Ok(Ability::Yes)
+        let is_enabled = row.enable_status_check;
+        Ok(Some(if is_enabled { contexts } else { Vec::new() }))
     }
 }

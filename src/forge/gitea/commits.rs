@@ -1,29 +1,30 @@
-//! One commit and the branch at it, in one request, and what becomes of the branch's pull request.
+//! Creates a commit and its branch in one request, and preserves the pull request of the branch.
 //!
-//! Where the server can replace a branch, one request does it. Elsewhere the branch is deleted and
-//! made again, and the server closes its pull request from a queue, up to seconds after the branch
-//! is gone. A pull request that is opened again after the branch is back shows the old commit and is
-//! never checked for conflicts; so it is opened while the branch is missing.
+//! Gitea 1.26 can replace a branch in one request. On other servers the branch is deleted and created
+//! again; the server closes its pull request from a queue, up to seconds after the deletion. A pull
+//! request that is reopened after the branch exists again shows the old commit and is never checked
+//! for conflicts, so it is reopened while the branch is missing.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    Gitea, LOOKS, nullable,
+    Gitea, READS_MAX,
+    branches::ObjectRow,
+    nullable,
     refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
     error::Error,
     forge::{
-        BranchState, Branches, Edit, Mergeable, NewCommit, NewFile, PublishOutcome, Pull,
-        PullRequests, PullState, State, Transition,
+        BranchState, Edit, Mergeable, NewCommit, PublishOutcome, Pull, PullState, State, Transition,
     },
 };
 
 #[derive(Deserialize)]
-struct Answer {
+struct ChangedFilesRow {
     commit: CommitRow,
 }
 
@@ -31,30 +32,31 @@ struct Answer {
 struct CommitRow {
     sha: String,
     #[serde(default, deserialize_with = "nullable::list")]
-    parents: Vec<ObjectName>,
-}
-
-#[derive(Deserialize)]
-struct ObjectName {
-    sha: String,
+    parents: Vec<ObjectRow>,
 }
 
 /// The state of an open pull request whose branch was deleted.
 enum Closing {
-    /// The server closed it.
     Closed,
     /// Another process recreated the branch.
     Recreated,
     /// It stayed open for longer than the server's queue takes.
-    Outlasted,
+    StillOpen,
 }
 
-/// Where a commit goes.
 pub(super) struct Destination<'a> {
+    /// The branch whose head is the parent of the commit.
     pub(super) from: &'a str,
-    /// The branch that is made at it; `None`: `from` itself.
+    /// The branch to create at the commit; `None`: `from` is moved.
     pub(super) to: Option<&'a str>,
+    /// Whether an existing branch is replaced.
     pub(super) replace: bool,
+}
+
+impl Destination<'_> {
+    fn branch(&self) -> &str {
+        self.to.unwrap_or(self.from)
+    }
 }
 
 impl Gitea {
@@ -63,68 +65,61 @@ impl Gitea {
     }
 
     pub(super) async fn is_elsewhere(&self, branch: &str, head: &str) -> Result<bool, Error> {
-        Ok(self
-            .branch(branch)
-            .await?
-            .is_none_or(|now| now.commit != head))
+        let current = self.branch(branch).await?;
+        Ok(current.is_none_or(|current| current.commit != head))
     }
 
-    /// Makes the branch again and keeps its pull request. The caller removes the notice from its
-    /// body afterwards: until then, a run that was interrupted at any point is recognized.
-    pub(super) async fn carry(
+    /// Creates the branch again and preserves its pull request. The caller removes the notice from the
+    /// body of the pull request afterwards, so that an interrupted run is recognized at any point.
+    pub(super) async fn recreate_with_pull(
         &self,
         new: &NewCommit<'_>,
         destination: &Destination<'_>,
-        was: &BranchState,
-        carried: &Pull,
+        state: &BranchState,
+        pull: &Pull,
     ) -> Result<PublishOutcome, Error> {
-        let branch = destination.to.unwrap_or(destination.from);
-        let number = carried.number;
-        let mut open = carried.state == PullState::Open;
-        if let BranchState::Behind(head) | BranchState::Diverged(head) = was {
-            // The server closes what is open when the deletion comes up in its queue. That must
-            // be seen, or it would close the pull request at any time later.
-            if !open {
+        let number = pull.number;
+        let mut is_open = pull.state == PullState::Open;
+        if let BranchState::Behind(head) | BranchState::Diverged(head) = state {
+            // The server closes an open pull request when its queue reaches the deletion. The pull
+            // request must be open now: repin waits for the closing, which could come later otherwise.
+            if !is_open {
                 self.reopen(number).await?;
-                open = true;
+                is_open = true;
             }
-            if let Some(raced) = self.delete_branch(branch, head).await? {
+            if let Some(raced) = self.delete_branch(destination.branch(), head).await? {
                 return Ok(raced);
             }
         }
-        // An earlier round of this run saw it closed, and opened it.
-        let reopened = *self.reopened.borrow() == Some(number) && *was == BranchState::Absent;
-        if open && !reopened {
-            match self.closing(number).await.map_err(begun)? {
-                Closing::Closed => open = false,
+        // An earlier attempt of this run waited for the closing and reopened the pull request.
+        let was_reopened = *self.reopened.borrow() == Some(number) && *state == BranchState::Absent;
+        if is_open && !was_reopened {
+            match self.wait_for_closing(number).await.map_err(begun)? {
+                Closing::Closed => is_open = false,
                 Closing::Recreated => return Ok(raced()),
-                Closing::Outlasted => {}
+                Closing::StillOpen => {}
             }
         }
-        if !open {
+        if !is_open {
             self.reopen(number).await.map_err(begun)?;
             *self.reopened.borrow_mut() = Some(number);
         }
-        let published = self.change_files(new, destination).await.map_err(begun)?;
-        let published = self.follow(new, published).await.map_err(begun)?;
+        let outcome = self.change_files(new, destination).await.map_err(begun)?;
+        let outcome = self.wait_for_pull(new, outcome).await.map_err(begun)?;
         *self.deleted.borrow_mut() = None;
-        Ok(published)
+        Ok(outcome)
     }
 
-    /// Reopens a pull request and changes nothing else: Forgejo stores the body of a request before
-    /// its state, so a run that is killed in between would leave a closed pull request without the
-    /// notice.
+    /// Reopens a pull request without any other change: Forgejo stores the body before the state, so a
+    /// run that is killed in between would leave a closed pull request without the notice.
     async fn reopen(&self, number: u64) -> Result<(), Error> {
-        let edit = Edit {
-            transition: Some(Transition::Reopen),
-            ..Edit::default()
-        };
+        let edit = Edit::transition(Transition::Reopen);
         self.edit_pull(number, &edit).await.map(drop)
     }
 
     /// Waits until the server has closed a pull request whose branch was deleted.
-    async fn closing(&self, number: u64) -> Result<Closing, Error> {
-        for _ in 0..LOOKS {
+    async fn wait_for_closing(&self, number: u64) -> Result<Closing, Error> {
+        for _ in 0..READS_MAX {
             match self.pull(number).await? {
                 Some(pull) if pull.state != PullState::Open => return Ok(Closing::Closed),
                 Some(pull) if pull.head_exists => return Ok(Closing::Recreated),
@@ -132,32 +127,31 @@ impl Gitea {
                 None => return Ok(Closing::Closed),
             }
         }
-        Ok(Closing::Outlasted)
+        Ok(Closing::StillOpen)
     }
 
-    /// Waits until the pull request has taken the new commit in: open, at this head, and without
-    /// a conflict.
-    pub(super) async fn follow(
+    /// Waits until the pull request shows the new commit: open, at this head, and mergeable.
+    pub(super) async fn wait_for_pull(
         &self,
         new: &NewCommit<'_>,
-        published: PublishOutcome,
+        outcome: PublishOutcome,
     ) -> Result<PublishOutcome, Error> {
-        let (PublishOutcome::Done(commit), Some(carried)) = (&published, new.pull) else {
-            return Ok(published);
+        let (PublishOutcome::Done(commit), Some(listed)) = (&outcome, new.pull) else {
+            return Ok(outcome);
         };
-        let number = carried.number;
-        let what = format!("Gitea: pull request #{number} ({})", carried.url);
+        let number = listed.number;
+        let what = format!("Gitea: pull request #{number} ({})", listed.url);
         let mut last = None;
-        for _ in 0..LOOKS {
+        for _ in 0..READS_MAX {
             let Some(pull) = self.pull(number).await.map_err(begun)? else {
                 break;
             };
-            if has_followed(&pull, commit) && self.is_shown(number, commit).await.map_err(begun)? {
-                return Ok(published);
+            if is_updated(&pull, commit) && self.is_at(number, commit).await.map_err(begun)? {
+                return Ok(outcome);
             }
-            let closed = pull.state != PullState::Open;
+            let is_open = pull.state == PullState::Open;
             last = Some(pull);
-            if closed {
+            if !is_open {
                 break;
             }
             self.http.back_off(1).await;
@@ -177,7 +171,7 @@ impl Gitea {
         Err(begun(Error::unavailable(what, reason)))
     }
 
-    /// The forge cannot delete a branch on condition of its head, so the head is read right before.
+    /// Deletes a branch. The API has no condition on the head, so the head is read right before.
     pub(super) async fn delete_branch(
         &self,
         branch: &str,
@@ -205,12 +199,14 @@ impl Gitea {
         new: &NewCommit<'_>,
         destination: &Destination<'_>,
     ) -> Result<PublishOutcome, Error> {
-        let update = |file: &NewFile| {
-            // The content that it has: if that is another by now, nothing is written. The mode
-            // stays.
-            json!({"operation": "update", "path": file.path, "sha": file.old, "content": STANDARD.encode(&file.content)})
-        };
-        let files: Vec<Value> = new.files.iter().map(update).collect();
+        let mut files = Vec::new();
+        for file in new.files {
+            // `sha`: the server writes nothing if the file has another content. The mode stays.
+            files.push(json!({
+                "operation": "update", "path": file.path, "sha": file.old,
+                "content": STANDARD.encode(&file.content),
+            }));
+        }
         let mut body = json!({"branch": destination.from, "message": new.message, "files": files});
         if let Some(to) = destination.to {
             body["new_branch"] = to.into();
@@ -218,19 +214,16 @@ impl Gitea {
         if destination.replace {
             body["force_push"] = true.into();
         }
-        let branch = destination.to.unwrap_or(destination.from);
-        let request = self.request(
-            Method::POST,
-            "contents",
-            format!("making the commit on {branch}"),
-        );
+        let branch = destination.branch();
+        let what = format!("making the commit on {branch}");
+        let request = self.request(Method::POST, "contents", what);
         let reply = match self.http.send(&request.body(body)).await {
             Ok(reply) => reply,
             Err(failure) if is_race(&failure.error.message) => {
                 return Ok(PublishOutcome::Raced(failure.error.message));
             }
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
-            // The caller reads how the branch is now.
+            // The caller reads the state of the branch.
             Err(failure) if failure.unsure => {
                 return Ok(PublishOutcome::Unsure(failure.error.message));
             }
@@ -238,12 +231,10 @@ impl Gitea {
         };
         match reply.status.as_u16() {
             200 | 201 => {
-                let made = reply.expect_done::<Answer>(&[200, 201])?.commit;
-                let right = made.parents.len() == 1 && made.parents[0].sha == new.parent.commit;
-                Ok(if right {
-                    PublishOutcome::Done(made.sha)
-                } else {
-                    PublishOutcome::OnMovedBase
+                let commit = reply.expect_done::<ChangedFilesRow>(&[200, 201])?.commit;
+                Ok(match commit.parents.as_slice() {
+                    [parent] if parent.sha == new.parent.commit => PublishOutcome::Done(commit.sha),
+                    _ => PublishOutcome::OnMovedBase,
                 })
             }
             404 | 409 | 422 if self.base_moved(new).await? => Ok(PublishOutcome::BaseMoved),
@@ -261,7 +252,7 @@ pub(super) fn raced() -> PublishOutcome {
     PublishOutcome::Raced("another process moved the branch concurrently".to_owned())
 }
 
-/// An error after something that people can see was done.
+/// The error of a run that has made a visible change.
 pub(super) fn begun(error: Error) -> Error {
     Error {
         begun: true,
@@ -269,8 +260,8 @@ pub(super) fn begun(error: Error) -> Error {
     }
 }
 
-/// A draft reads as not mergeable whatever its branch holds.
-fn has_followed(pull: &Pull, commit: &str) -> bool {
+/// Whether the pull request shows the commit. The server never reports a draft as mergeable.
+fn is_updated(pull: &Pull, commit: &str) -> bool {
     pull.state == PullState::Open
         && pull.head_commit == commit
         && (pull.mergeable == Mergeable::Yes || pull.draft == State::Draft)

@@ -1,21 +1,21 @@
-//! The files of a commit, page by page.
+//! The files of a commit, read page by page.
 
 use serde::Deserialize;
 
 use crate::{
     error::Error,
     forge::{
-        Entry,
+        TreeEntry,
         fleet::FileListing,
         http::{Http, Request},
     },
 };
 
-/// Entries of a page; servers have their own limit.
-pub(super) const FILES: usize = 1000;
+/// The requested size of a page; servers have their own limit.
+pub(super) const PAGE: usize = 1000;
 
-/// The files of a commit, and which commit that is.
-pub(super) struct Listed {
+/// The files of a commit, and its id.
+pub(super) struct CommitListing {
     pub(super) commit: String,
     pub(super) files: FileListing,
 }
@@ -25,7 +25,7 @@ struct TreeRow {
     sha: String,
     #[serde(default)]
     truncated: bool,
-    // A tree without entries is null.
+    // An empty tree is null.
     tree: Option<Vec<EntryRow>>,
 }
 
@@ -40,14 +40,14 @@ struct EntryRow {
 }
 
 impl Http {
-    /// The files that `request` lists, at most so many pages of them; `None`: what it names does not
-    /// exist.
+    /// The files that `request` lists, at most `pages` pages of them; `None` if the commit or branch
+    /// does not exist.
     pub(super) async fn gitea_files(
         &self,
         request: &Request,
         pages: usize,
-    ) -> Result<Option<Listed>, Error> {
-        let mut listed = Listed {
+    ) -> Result<Option<CommitListing>, Error> {
+        let mut listing = CommitListing {
             commit: String::new(),
             files: FileListing::default(),
         };
@@ -56,36 +56,36 @@ impl Http {
                 .clone()
                 .query("recursive", true)
                 .query("page", page)
-                .query("per_page", FILES);
+                .query("per_page", PAGE);
             let reply = self.send(&request).await?;
-            // What is no object is a bad request for some versions.
+            // Some versions answer 400 or 409 to a missing object.
             if page == 1 && matches!(reply.status.as_u16(), 400 | 404 | 409) {
                 return Ok(None);
             }
             let row: TreeRow = reply.expect(&[200])?;
-            if page > 1 && listed.commit != row.sha {
+            if page > 1 && listing.commit != row.sha {
                 let reason = "the listing changed while it was read";
                 return Err(Error::unavailable(&request.what, reason));
             }
-            listed.commit = row.sha;
+            listing.commit = row.sha;
             let entries = row.tree.unwrap_or_default();
-            let nothing = entries.is_empty();
+            let is_empty = entries.is_empty();
             for entry in entries.into_iter().filter(|entry| entry.kind != "tree") {
                 if let Some(size) = entry.size {
-                    listed.files.sizes.insert(entry.sha.clone(), size);
+                    listing.files.sizes.insert(entry.sha.clone(), size);
                 }
                 let (mode, id) = (entry.mode, entry.sha);
-                let entries = &mut listed.files.tree.entries;
-                entries.insert(entry.path, Entry { mode, id });
+                let entries = &mut listing.files.tree.entries;
+                entries.insert(entry.path, TreeEntry { mode, id });
             }
             if !row.truncated {
-                return Ok(Some(listed));
+                return Ok(Some(listing));
             }
-            if nothing {
+            if is_empty {
                 break;
             }
         }
-        listed.files.truncated = true;
-        Ok(Some(listed))
+        listing.files.truncated = true;
+        Ok(Some(listing))
     }
 }

@@ -1,51 +1,66 @@
-//! How a pull request is merged: by the style that is configured and allowed, at once or scheduled.
+//! Merges pull requests by a merge style that is configured and allowed, immediately or scheduled.
 
-use async_trait::async_trait;
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Gitea, refusal::refused};
 use crate::{
     config::MergeMethod,
     error::Error,
-    forge::{Merge, Merging, Pull, Queue, shared},
+    forge::{Merge, Pull, shared},
 };
 
 const FAST_FORWARD: &str = "fast-forward-only";
 
-/// The setting that allows a style of merging, and the style's name.
-const STYLES: [(&str, &str); 5] = [
-    ("allow_merge_commits", "merge"),
-    ("allow_squash_merge", "squash"),
-    ("allow_rebase", "rebase"),
-    ("allow_rebase_explicit", "rebase-merge"),
-    ("allow_fast_forward_only_merge", FAST_FORWARD),
-];
+/// The merge settings of a repository.
+#[derive(Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of the response"
+)]
+struct SettingsRow {
+    #[serde(default)]
+    allow_merge_commits: bool,
+    #[serde(default)]
+    allow_squash_merge: bool,
+    #[serde(default)]
+    allow_rebase: bool,
+    #[serde(default)]
+    allow_rebase_explicit: bool,
+    #[serde(default)]
+    allow_fast_forward_only_merge: bool,
+    default_merge_style: Option<String>,
+}
 
-#[async_trait(?Send)]
-impl Merging for Gitea {
-    async fn admits(&self, _base: &str) -> Result<(), Error> {
+impl SettingsRow {
+    /// The names of the allowed merge styles, in the order of preference.
+    fn allowed(&self) -> Vec<&'static str> {
+        let mut allowed = vec![
+            (self.allow_merge_commits, "merge"),
+            (self.allow_squash_merge, "squash"),
+            (self.allow_rebase, "rebase"),
+            (self.allow_rebase_explicit, "rebase-merge"),
+            (self.allow_fast_forward_only_merge, FAST_FORWARD),
+        ];
+        allowed.retain(|(is_allowed, _)| *is_allowed);
+        allowed.into_iter().map(|(_, style)| style).collect()
+    }
+}
+
+impl Gitea {
+    pub(in crate::forge) async fn check_merge_method(&self) -> Result<(), Error> {
         if self.method != MergeMethod::Auto {
             self.merge_style().await?;
         }
         Ok(())
     }
 
-    async fn is_outdated(&self, _pull: Option<&Pull>, _base: &str) -> Result<bool, Error> {
-        Ok(false)
-    }
-
-    fn waits_for_silent(&self) -> bool {
-        false
-    }
-
-    /// Gitea does since 1.24. A direct merge is right on every version, so the version is not
-    /// requested.
-    fn checks_when_scheduled(&self) -> bool {
-        false
-    }
-
-    async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+    pub(in crate::forge) async fn schedule_merge(
+        &self,
+        pull: &Pull,
+        head: &str,
+    ) -> Result<Merge, Error> {
         let style = self.merge_style().await?;
         if style == FAST_FORWARD && !self.version().await?.schedules_fast_forward() {
             return Ok(Merge::Unscheduled(
@@ -54,11 +69,11 @@ impl Merging for Gitea {
             ));
         }
         let body = json!({"Do": style, "merge_when_checks_succeed": true, "head_commit_id": head});
-        self.ask_to_merge(pull, body).await
+        self.request_merge(pull, body).await
     }
 
-    async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
-        let what = format!("cancelling the scheduled merge of #{}", pull.number);
+    pub(in crate::forge) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+        let what = format!("canceling the scheduled merge of #{}", pull.number);
         let path = format!("pulls/{}/merge", pull.number);
         let reply = self
             .http
@@ -71,24 +86,17 @@ impl Merging for Gitea {
         }
     }
 
-    async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+    pub(in crate::forge) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let style = self.merge_style().await?;
-        self.ask_to_merge(pull, json!({"Do": style, "head_commit_id": head}))
+        self.request_merge(pull, json!({"Do": style, "head_commit_id": head}))
             .await
     }
 
-    /// Neither Gitea nor Forgejo has merge queues.
-    async fn queue(&self, _pull: &Pull) -> Result<Queue, Error> {
-        Ok(Queue::Missing)
-    }
-}
-
-impl Gitea {
-    async fn ask_to_merge(&self, pull: &Pull, body: Value) -> Result<Merge, Error> {
+    async fn request_merge(&self, pull: &Pull, body: Value) -> Result<Merge, Error> {
         let path = format!("pulls/{}/merge", pull.number);
         let request = self.request(Method::POST, &path, format!("merging #{}", pull.number));
-        // A second time is refused, since it is scheduled or merged.
-        let reply = self.http.send(&request.body(body).harmless()).await?;
+        // A repeated request is refused: the merge is scheduled or done by then.
+        let reply = self.http.send(&request.body(body).repeatable()).await?;
         match reply.status.as_u16() {
             200 => Ok(Merge::Merged),
             201 => Ok(Merge::Scheduled),
@@ -97,8 +105,8 @@ impl Gitea {
                 .error()
                 .help("give the token the scope write:repository, and let its owner merge")),
             423 => Err(refused(&reply)),
-            // The same response while it checks for conflicts, which it does right after the branch
-            // was made, and where there is one.
+            // The server sends the same response while it checks for conflicts, which it does right
+            // after the branch was created, and if it found one.
             405 if reply.text().contains("try again later") => Ok(Merge::Later(
                 "the forge is still checking it for conflicts, or found one".to_owned(),
             )),
@@ -115,16 +123,14 @@ impl Gitea {
             .http
             .send(&self.request(Method::GET, "", "reading the merge settings"))
             .await?;
-        let row: Value = reply.expect(&[200])?;
-        let allowed = STYLES.iter().filter(|(key, _)| row[*key] == true);
-        let allowed: Vec<_> = allowed.map(|(_, style)| *style).collect();
-        let preferred = row["default_merge_style"].as_str().unwrap_or_default();
-        let find = |name: &str| allowed.iter().find(|style| **style == name);
-        let style = match self.method {
-            MergeMethod::Auto => find(preferred).or(allowed.first()),
-            method => find(method.as_str()),
+        let settings: SettingsRow = reply.expect(&[200])?;
+        let allowed = settings.allowed();
+        let (preferred, fallback) = match self.method {
+            MergeMethod::Auto => (settings.default_merge_style.as_deref(), allowed.first()),
+            method => (Some(method.as_str()), None),
         };
-        style.copied().ok_or_else(|| {
+        let preferred = allowed.iter().find(|style| Some(**style) == preferred);
+        preferred.or(fallback).copied().ok_or_else(|| {
             let what = format!("Gitea: merging into {}", self.full_name());
             shared::method_refused(what, self.method, "the repository", &allowed)
         })

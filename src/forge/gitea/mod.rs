@@ -1,7 +1,7 @@
-//! Gitea and Forgejo: REST, one commit and its branch in one request.
+//! Gitea and Forgejo: REST; one request makes a commit and its branch.
 //!
-//! Most versions cannot move a branch: one that must go back is deleted and made again from its
-//! base. Titles mark drafts, labels go by number, and listings ignore filters that they don't know.
+//! Most versions cannot replace a branch: it is deleted and created again from its base. Drafts are
+//! marked in the title, labels are added by number, and listings ignore unknown filters.
 
 mod branches;
 mod checks;
@@ -26,54 +26,50 @@ use super::{
 };
 use crate::{config::MergeMethod, error::Error};
 
-pub use fleet::GiteaFleet;
+pub(super) use fleet::GiteaFleet;
 
-/// How often repin reads whether the server has closed a pull request, or has taken its branch's new
-/// head in: about 20 seconds with the usual pauses.
-const LOOKS: u32 = 50;
-/// The same for a task that the server's queue does within two seconds.
-const QUEUE_LOOKS: u32 = LOOKS / 4;
+/// The maximum number of reads until the server has closed a pull request or shows the new head of its
+/// branch: about 20 seconds with the usual pauses.
+const READS_MAX: u32 = 50;
+/// The same for a task that the server's queue finishes within two seconds.
+const QUEUE_READS_MAX: u32 = READS_MAX / 4;
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]
 pub struct Gitea {
-    http: Http,
+    pub(super) http: Http,
     owner: String,
     name: String,
     /// Trees by commit: they never change.
     trees: RefCell<HashMap<String, Tree>>,
-    /// The server's version, once it was requested.
+    /// The version of the server, requested once.
     version: RefCell<Option<String>>,
-    /// The branch that this run deleted while it had no pull request: the server closes whatever it
-    /// has once the deletion comes up in its queue.
+    /// The branch that this run deleted while it had no pull request: the server closes any pull
+    /// request that the branch has when its queue reaches the deletion.
     deleted: RefCell<Option<String>>,
-    /// The pull request that this run opened again while its branch was missing.
+    /// The pull request that this run reopened while its branch was missing.
     reopened: RefCell<Option<u64>>,
-    /// How pull requests are merged, as configured.
+    /// The configured merge method.
     method: MergeMethod,
 }
 
 impl Gitea {
-    /// The repository that `target` names; nothing is sent yet.
-    pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
-        let http = Http::new(&target.api, token, "token", settings)?;
-        let (owner, name) = (target.owner.clone(), target.name.clone());
+    pub(super) fn new(
+        target: &Target,
+        token: Token,
+        settings: Settings,
+        method: MergeMethod,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            http,
-            owner,
-            name,
+            http: Http::new(&target.api, token, "token", settings)?,
+            owner: target.owner.clone(),
+            name: target.name.clone(),
             trees: RefCell::default(),
             version: RefCell::default(),
             deleted: RefCell::default(),
             reopened: RefCell::default(),
-            method: MergeMethod::Auto,
+            method,
         })
-    }
-
-    /// The same with how pull requests are merged, as configured.
-    #[must_use]
-    pub fn configured(self, method: MergeMethod) -> Self {
-        Self { method, ..self }
     }
 
     /// A request below the repository.

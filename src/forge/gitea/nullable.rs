@@ -1,9 +1,9 @@
-//! Lists in responses of Gitea and Forgejo, where an empty list may be `null`: Go encodes a nil
-//! slice so. Forgejo 11 sends `"topics": null`.
+//! Lists in responses of Gitea and Forgejo. An empty list may be `null`, as Go encodes a nil slice:
+//! Forgejo 11 sends `"topics": null`.
 
 use serde::{Deserialize, Deserializer};
 
-/// A list, empty if it is null.
+/// A list; empty if it is null.
 pub(super) fn list<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -12,7 +12,7 @@ where
     Option::<Vec<T>>::deserialize(from).map(Option::unwrap_or_default)
 }
 
-/// A list that older servers leave out: `None` if it is missing, empty if it is null.
+/// A list that older servers do not send: `None` if it is missing, empty if it is null.
 pub(super) fn reported_list<'de, T, D>(from: D) -> Result<Option<Vec<T>>, D::Error>
 where
     T: Deserialize<'de>,

@@ -1,24 +1,23 @@
 //! Pull requests, labels and comments.
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, QUEUE_LOOKS, refusal::refused};
+use super::{Gitea, QUEUE_READS_MAX, branches::ObjectRow, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
-        PullState, Pulls, State,
+        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState,
+        Pulls, State,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
 };
 
-/// What a title begins with while it is a draft by default (Gitea, `WORK_IN_PROGRESS_PREFIXES`); the first is
-/// the one written.
-const DRAFT: [&str; 2] = ["WIP:", "[WIP]"];
+/// The default prefixes of the title of a draft (Gitea, `WORK_IN_PROGRESS_PREFIXES`); repin writes the
+/// first one.
+const DRAFT_PREFIXES: [&str; 2] = ["WIP:", "[WIP]"];
 
 #[derive(Deserialize)]
 pub(super) struct Row {
@@ -39,7 +38,7 @@ pub(super) struct Row {
 
 #[derive(Deserialize)]
 struct Side {
-    /// The branch; `ref` becomes `refs/pull/N/head` once it is gone.
+    /// The branch, also after it was deleted; `ref` is `refs/pull/N/head` then.
     label: Option<String>,
     #[serde(rename = "ref")]
     reference: String,
@@ -63,12 +62,7 @@ struct Label {
 struct RefRow {
     #[serde(rename = "ref")]
     name: String,
-    object: RefObject,
-}
-
-#[derive(Deserialize)]
-struct RefObject {
-    sha: String,
+    object: ObjectRow,
 }
 
 impl Side {
@@ -77,12 +71,10 @@ impl Side {
     }
 
     fn branch(&self) -> String {
-        let gone = !self.exists();
-        let label = self
-            .label
-            .as_ref()
-            .filter(|label| gone && !label.is_empty());
-        label.unwrap_or(&self.reference).clone()
+        match &self.label {
+            Some(label) if !self.exists() && !label.is_empty() => label.clone(),
+            _ => self.reference.clone(),
+        }
     }
 }
 
@@ -93,17 +85,17 @@ impl Row {
             (false, "open") => PullState::Open,
             (false, _) => PullState::Closed,
         };
-        let (title, prefixed) = without_draft(&self.title);
-        // Which prefixes mark a draft is a setting of the server; it knows best.
+        let (title, state_by_title) = split_prefix(&self.title);
+        // The prefixes are a setting of the server, so its own field takes precedence.
         let draft = match self.draft {
             Some(true) => State::Draft,
             Some(false) => State::Ready,
-            None => prefixed,
+            None => state_by_title,
         };
         let mergeable = match (self.mergeable, draft) {
             (Some(true), _) => Mergeable::Yes,
             (Some(false), State::Ready) => Mergeable::ConflictOrChecking,
-            // A draft reads as not mergeable whatever its branch holds.
+            // The server never reports a draft as mergeable.
             _ => Mergeable::Unknown,
         };
         Pull {
@@ -135,40 +127,35 @@ impl Row {
     }
 }
 
-/// The outcome of a label that was added by its name.
+/// The outcome of adding a label by its name.
 enum NamedLabelOutcome {
     Done,
-    /// Neither the repository nor its organization has it.
+    /// Neither the repository nor its organization has the label.
     Missing,
+    /// The message of the forge.
     Refused(String),
 }
 
-/// The outcome of a label that was created.
-enum NewLabel {
-    /// It has this number.
-    Created(u64),
-    /// The forge refused, with this message.
-    Refused(String),
+/// The title without the prefix of a draft, and whether it had one.
+fn split_prefix(title: &str) -> (&str, State) {
+    for prefix in DRAFT_PREFIXES {
+        if let Some((start, rest)) = title.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            return (rest.trim_start(), State::Draft);
+        }
+    }
+    (title, State::Ready)
 }
 
-fn without_draft(title: &str) -> (&str, State) {
-    let rest = DRAFT.iter().find_map(|prefix| {
-        let start = title.get(..prefix.len())?;
-        start
-            .eq_ignore_ascii_case(prefix)
-            .then(|| title[prefix.len()..].trim_start())
-    });
-    rest.map_or((title, State::Ready), |rest| (rest, State::Draft))
-}
-
-fn with_draft(title: &str, state: State) -> String {
+fn with_prefix(title: &str, state: State) -> String {
     match state {
-        State::Draft => format!("{} {title}", DRAFT[0]),
+        State::Draft => format!("{} {title}", DRAFT_PREFIXES[0]),
         State::Ready => title.to_owned(),
     }
 }
 
-/// Whether the server takes a pull request for what it was made.
+/// Checks that the server recognized the title as that of a draft or of a ready pull request.
 fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     if pull.draft == wanted {
         return Ok(());
@@ -177,7 +164,7 @@ fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     let reason = if wanted == State::Draft {
         format!(
             "it is ready for review, although its title starts with `{}`",
-            DRAFT[0]
+            DRAFT_PREFIXES[0]
         )
     } else {
         "it is still a draft".to_owned()
@@ -188,17 +175,15 @@ fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     }
     .help(format!(
         "add `{}` to the server's setting WORK_IN_PROGRESS_PREFIXES, or use --pr ready",
-        DRAFT[0]
+        DRAFT_PREFIXES[0]
     )))
 }
 
-#[async_trait(?Send)]
-impl PullRequests for Gitea {
-    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
-        let state = if which == Pulls::Open {
-            "open"
-        } else {
-            "closed"
+impl Gitea {
+    pub(in crate::forge) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+        let state = match filter {
+            Pulls::Open => "open",
+            Pulls::Closed(_) => "closed",
         };
         let request = self
             .request(Method::GET, "pulls", "listing pull requests")
@@ -209,10 +194,10 @@ impl PullRequests for Gitea {
             Err(error) => return Err(self.without_pull_requests(error).await),
         };
         let pulls = rows.into_iter().map(|row| row.pull(&self.full_name()));
-        Ok(pulls.filter(|pull| which.matches(pull)).collect())
+        Ok(pulls.filter(|pull| filter.matches(pull)).collect())
     }
 
-    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    pub(in crate::forge) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         let request = self.request(
             Method::GET,
             &format!("pulls/{number}"),
@@ -222,7 +207,11 @@ impl PullRequests for Gitea {
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+    pub(in crate::forge) async fn poll(
+        &self,
+        number: u64,
+        etag: Option<&str>,
+    ) -> Result<Poll, Error> {
         let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         self.http
@@ -230,8 +219,11 @@ impl PullRequests for Gitea {
             .await
     }
 
-    async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
-        let title = with_draft(new.title, new.state);
+    pub(in crate::forge) async fn create_pull(
+        &self,
+        new: &NewPull<'_>,
+    ) -> Result<CreateOutcome, Error> {
+        let title = with_prefix(new.title, new.state);
         let body = json!({"title": title, "body": new.body, "head": new.head, "base": new.base});
         let what = format!("opening the pull request of {}", new.head);
         let reply = match self
@@ -240,7 +232,7 @@ impl PullRequests for Gitea {
             .await
         {
             Ok(reply) => reply,
-            // The caller reads whether one is open now.
+            // The caller reads whether a pull request is open.
             Err(failure) if failure.unsure => {
                 return Ok(CreateOutcome::Unsure(failure.error.message));
             }
@@ -252,7 +244,7 @@ impl PullRequests for Gitea {
             ))),
             423 => Err(refused(&reply)),
             409 => Ok(CreateOutcome::Exists(reply.text())),
-            // Pull requests are disabled, or the new branch has not arrived everywhere.
+            // Pull requests are disabled, or the new branch is not visible everywhere yet.
             404 => match self.without_pull_requests(reply.error()).await {
                 error if error.class == Class::Denied => Err(error),
                 _ => Ok(CreateOutcome::NotYet(reply.text())),
@@ -264,11 +256,15 @@ impl PullRequests for Gitea {
         }
     }
 
-    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+    pub(in crate::forge) async fn edit_pull(
+        &self,
+        number: u64,
+        edit: &Edit<'_>,
+    ) -> Result<Pull, Error> {
         let what = format!("changing pull request #{number}");
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
-            .body(edit.fields(with_draft));
+            .body(edit.request_body(with_prefix));
         let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(reply
@@ -280,7 +276,7 @@ impl PullRequests for Gitea {
         }
     }
 
-    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+    pub(in crate::forge) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
         let edit = Edit {
             title: Some((&pull.title, state)),
             ..Edit::default()
@@ -288,7 +284,7 @@ impl PullRequests for Gitea {
         let changed = self.edit_pull(pull.number, &edit).await?;
         let checked = check_draft(&changed, state);
         if checked.is_err() && state == State::Draft {
-            // The prefix means nothing to this server.
+            // The server has another prefix.
             let edit = Edit {
                 title: Some((&pull.title, State::Ready)),
                 ..Edit::default()
@@ -298,8 +294,12 @@ impl PullRequests for Gitea {
         checked
     }
 
-    async fn label(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error> {
-        let of_repository = match self.repository_labels().await {
+    pub(in crate::forge) async fn add_labels(
+        &self,
+        number: u64,
+        labels: &[String],
+    ) -> Result<LabelOutcome, Error> {
+        let repository_labels = match self.repository_labels().await {
             Err(error) if error.class == Class::Denied => {
                 return Ok(LabelOutcome::NotPermitted(format!(
                     "{error} (the token needs write:issue)"
@@ -307,38 +307,39 @@ impl PullRequests for Gitea {
             }
             labels => labels?,
         };
-        let of_owner = self.owners_labels().await?;
+        let owner_labels = self.owner_labels().await?;
         let mut ids = Vec::new();
-        let mut hidden = Vec::new();
-        for label in labels {
-            let known = of_repository.iter().chain(of_owner.iter().flatten());
-            let ids_of_name = known.filter(|known| known.name == *label);
-            match ids_of_name.map(|known| known.id).min() {
+        let mut missing = Vec::new();
+        for name in labels {
+            let known = repository_labels
+                .iter()
+                .chain(owner_labels.iter().flatten());
+            let same_name = known.filter(|label| label.name == *name);
+            match same_name.map(|label| label.id).min() {
                 Some(id) => ids.push(id),
-                // The organization may have it, and does not show it to this token.
-                None if of_owner.is_none() => hidden.push(label.clone()),
-                None => match self.make_label(label).await? {
-                    NewLabel::Created(id) => ids.push(id),
-                    NewLabel::Refused(message) => return Ok(LabelOutcome::NotPermitted(message)),
-                },
+                None => missing.push(name),
             }
         }
-        for label in hidden {
-            match self.put_on_by_name(number, &label).await? {
-                NamedLabelOutcome::Done => {}
-                NamedLabelOutcome::Missing => match self.make_label(&label).await? {
-                    NewLabel::Created(id) => ids.push(id),
-                    NewLabel::Refused(message) => return Ok(LabelOutcome::NotPermitted(message)),
-                },
-                NamedLabelOutcome::Refused(message) => {
-                    return Ok(LabelOutcome::NotPermitted(message));
+        for name in missing {
+            if owner_labels.is_none() {
+                // The organization may have the label although this token may not list it.
+                match self.add_label_by_name(number, name).await? {
+                    NamedLabelOutcome::Done => continue,
+                    NamedLabelOutcome::Missing => {}
+                    NamedLabelOutcome::Refused(message) => {
+                        return Ok(LabelOutcome::NotPermitted(message));
+                    }
                 }
+            }
+            match self.create_label(name).await? {
+                Ok(id) => ids.push(id),
+                Err(message) => return Ok(LabelOutcome::NotPermitted(message)),
             }
         }
         if ids.is_empty() {
             return Ok(LabelOutcome::Done);
         }
-        let reply = self.put_on(number, &json!(ids)).await?;
+        let reply = self.post_labels(number, &json!(ids)).await?;
         Ok(if reply.status == 200 {
             LabelOutcome::Done
         } else {
@@ -346,8 +347,8 @@ impl PullRequests for Gitea {
         })
     }
 
-    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
-        // Not paged: all of them come at once.
+    pub(in crate::forge) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+        // The listing has no pages.
         let path = format!("issues/{number}/comments");
         let request = self.request(
             Method::GET,
@@ -358,7 +359,7 @@ impl PullRequests for Gitea {
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
-    async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(in crate::forge) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         let path = format!("issues/{number}/comments");
         self.http
             .post_comment(
@@ -368,36 +369,44 @@ impl PullRequests for Gitea {
             .await
     }
 
-    /// An open pull request follows its branch from the server's queue; a closed one never does.
-    async fn shows(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
-        let looks = match pull.state {
-            PullState::Open => QUEUE_LOOKS,
+    /// The server's queue updates an open pull request, and never a closed one.
+    pub(in crate::forge) async fn shows_head(
+        &self,
+        pull: &Pull,
+        head: &str,
+    ) -> Result<bool, Error> {
+        let reads_max = match pull.state {
+            PullState::Open => QUEUE_READS_MAX,
             PullState::Closed | PullState::Merged(_) => 1,
         };
-        for look in 1..=looks {
-            if self.is_shown(pull.number, head).await? {
+        for read in 1..=reads_max {
+            if self.is_at(pull.number, head).await? {
                 return Ok(true);
             }
-            if look < looks {
+            if read < reads_max {
                 self.http.back_off(1).await;
             }
         }
         Ok(false)
     }
 
-    fn has_recreated(&self, branch: &str) -> bool {
+    pub(in crate::forge) fn has_recreated(&self, branch: &str) -> bool {
         self.deleted.borrow().as_deref() == Some(branch)
     }
 
-    /// The deletion may come up in the server's queue after the pull request was opened; nothing shows
-    /// when, so it is read for a few seconds.
-    async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
+    /// The server's queue may reach the deletion after the pull request was opened. The API does not
+    /// show the queue, so the pull request is read for a few seconds.
+    pub(in crate::forge) async fn stays_open(
+        &self,
+        pull: &Pull,
+        interrupted: bool,
+    ) -> Result<bool, Error> {
         if !interrupted && !self.has_recreated(&pull.head) {
             return Ok(true);
         }
-        for _ in 0..QUEUE_LOOKS {
-            let now = self.pull(pull.number).await?;
-            if now.is_some_and(|now| now.state == PullState::Closed) {
+        for _ in 0..QUEUE_READS_MAX {
+            let current = self.pull(pull.number).await?;
+            if current.is_some_and(|current| current.state == PullState::Closed) {
                 return Ok(false);
             }
             self.http.back_off(1).await;
@@ -405,39 +414,37 @@ impl PullRequests for Gitea {
         *self.deleted.borrow_mut() = None;
         Ok(true)
     }
-}
 
-impl Gitea {
-    /// Whether `refs/pull/N/head`, from which the server shows a pull request, is at this commit. The
-    /// field `head.sha` is the head of the branch instead, wherever the pull request is: if the client
-    /// disappears during `POST contents`, Gitea 1.26 moves the branch alone.
-    pub(super) async fn is_shown(&self, number: u64, commit: &str) -> Result<bool, Error> {
+    /// Whether `refs/pull/N/head`, the commit that the server shows for a pull request, is `commit`. The
+    /// field `head.sha` is the head of the branch instead, which may differ: if the client disappears
+    /// during `POST contents`, Gitea 1.26 moves only the branch.
+    pub(super) async fn is_at(&self, number: u64, commit: &str) -> Result<bool, Error> {
         let name = format!("refs/pull/{number}/head");
         let what = format!("reading the head of pull request #{number}");
         let request = self.request(Method::GET, &format!("git/{name}"), what);
-        // The server lists every ref that begins so.
+        // The server lists every ref with this prefix.
         let refs: Option<Option<Vec<RefRow>>> = self.http.find(&request, &[404]).await?;
         let refs = refs.flatten().unwrap_or_default();
         let found = refs.iter().find(|row| row.name == name);
         Ok(found.is_none_or(|row| row.object.sha == commit))
     }
 
-    async fn put_on(&self, number: u64, labels: &Value) -> Result<Reply, Error> {
+    async fn post_labels(&self, number: u64, labels: &Value) -> Result<Reply, Error> {
         let path = format!("issues/{number}/labels");
-        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
+        let request = self.request(Method::POST, &path, format!("labeling #{number}"));
         self.http
-            .write(&request.body(json!({"labels": labels})).harmless())
+            .write(&request.body(json!({"labels": labels})).repeatable())
             .await
     }
 
-    /// Puts a label on by its name, which finds the organization's, too.
-    async fn put_on_by_name(&self, number: u64, label: &str) -> Result<NamedLabelOutcome, Error> {
-        let reply = self.put_on(number, &json!([label])).await?;
+    /// Adds a label by its name, which also finds labels of the organization.
+    async fn add_label_by_name(&self, number: u64, name: &str) -> Result<NamedLabelOutcome, Error> {
+        let reply = self.post_labels(number, &json!([name])).await?;
         if reply.status != 200 {
             return Ok(NamedLabelOutcome::Refused(reply.error().to_string()));
         }
-        let on: Vec<Label> = reply.expect_list()?;
-        Ok(if on.iter().any(|known| known.name == label) {
+        let labels: Vec<Label> = reply.expect_list()?;
+        Ok(if labels.iter().any(|label| label.name == name) {
             NamedLabelOutcome::Done
         } else {
             NamedLabelOutcome::Missing
@@ -449,42 +456,41 @@ impl Gitea {
         self.http.pages(&request, Paging::Counted).await
     }
 
-    /// The labels of the repository's owner; `None`: the token may not read them.
-    async fn owners_labels(&self) -> Result<Option<Vec<Label>>, Error> {
+    /// The labels of the repository's owner; `None` if the token may not read them.
+    async fn owner_labels(&self) -> Result<Option<Vec<Label>>, Error> {
         let path = ["orgs", self.owner.as_str(), "labels"];
         let request = Request::new(Method::GET, path, "Gitea: listing the owner's labels");
         match self.http.pages(&request, Paging::Counted).await {
             Ok(labels) => Ok(Some(labels)),
             Err(error) if error.class == Class::Denied => Ok(None),
-            // An owner that is a person has none.
+            // Only organizations have labels.
             Err(error) if error.status == Some(404) => Ok(Some(Vec::new())),
             Err(error) => Err(error),
         }
     }
 
-    /// Creates a label. Other runs may concurrently create one of the same name, which the forge
-    /// permits: the lowest number counts for all.
-    async fn make_label(&self, name: &str) -> Result<NewLabel, Error> {
+    /// Creates a label and returns its id, or the message of a refusal. Concurrent runs may create
+    /// labels of the same name, so every run uses the lowest id.
+    async fn create_label(&self, name: &str) -> Result<Result<u64, String>, Error> {
         let request = self.request(Method::POST, "labels", format!("making the label {name}"));
         let request = request.body(json!({"name": name, "color": "#ededed"}));
-        let mut round = 0;
+        let mut attempt = 0;
         loop {
-            round += 1;
-            let made = match self.http.send(&request).await {
+            attempt += 1;
+            let created = match self.http.send(&request).await {
                 Ok(reply) if reply.status == 201 => Some(reply.expect::<Label>(&[201])?.id),
-                Ok(reply) => return Ok(NewLabel::Refused(reply.error().to_string())),
-                // Two labels may have one name here: the listing shows whether it was created.
-                Err(failure) if failure.unsure && round < self.http.attempts() => {
-                    self.http.back_off(round).await;
+                Ok(reply) => return Ok(Err(reply.error().to_string())),
+                // The listing shows whether the label was created.
+                Err(failure) if failure.unsure && attempt < self.http.attempts() => {
+                    self.http.back_off(attempt).await;
                     None
                 }
                 Err(failure) => return Err(failure.error),
             };
-            let known = self.repository_labels().await?;
-            let of_name = known.iter().filter(|label| label.name == name);
-            let lowest = of_name.map(|label| label.id).chain(made).min();
-            if let Some(id) = lowest {
-                return Ok(NewLabel::Created(id));
+            let labels = self.repository_labels().await?;
+            let same_name = labels.iter().filter(|label| label.name == name);
+            if let Some(id) = same_name.map(|label| label.id).chain(created).min() {
+                return Ok(Ok(id));
             }
         }
     }
@@ -496,17 +502,17 @@ mod tests {
 
     #[test]
     fn titles_mark_drafts() {
-        for (title, rest, state) in [
+        for (title, without_prefix, state) in [
             ("WIP: promote: x", "promote: x", State::Draft),
             ("wip:promote", "promote", State::Draft),
             ("[WIP] promote", "promote", State::Draft),
             ("promote: WIP: x", "promote: WIP: x", State::Ready),
             ("é", "é", State::Ready),
         ] {
-            assert_eq!(without_draft(title), (rest, state), "{title}");
+            assert_eq!(split_prefix(title), (without_prefix, state), "{title}");
         }
         assert_eq!(
-            without_draft(&with_draft("a", State::Draft)),
+            split_prefix(&with_prefix("a", State::Draft)),
             ("a", State::Draft)
         );
     }

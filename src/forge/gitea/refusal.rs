@@ -1,67 +1,63 @@
-//! The meaning of refusals of Gitea and Forgejo: an archived repository, a protection, a hook, or
-//! another process that was faster.
+//! The causes of refusals by Gitea and Forgejo: an archived repository, a protection, a hook, or a
+//! concurrent process.
 
 use crate::{
     error::{Class, Error},
     forge::http::{Failure, Reply},
 };
 
-/// Texts with which git refuses a push because another push to the branch was faster
-/// (`refs/files-backend.c`, `refs/reftable-backend.c`).
+/// Messages of git about a push that lost a race (`refs/files-backend.c`, `refs/reftable-backend.c`).
 const RACES: [&str; 3] = [
     "cannot lock ref",
     "reference already exists",
     "incorrect old value provided",
 ];
 
-/// The text with which git refuses a branch below or above an existing one, which is no race.
+/// The message of git about a branch below or above an existing branch, which is not a race.
 const NESTED: &str = "; cannot create";
 
 /// Whether a push was refused because another process created, moved or deleted the branch
-/// concurrently. Gitea 1.25 and Forgejo 11 answer 500 `PushRejected`, Gitea 1.26 answers 403, with
-/// git's text.
+/// concurrently. Gitea 1.25 and Forgejo 11 answer 500 `PushRejected`, Gitea 1.26 answers 403, with the
+/// message of git.
 pub(super) fn is_race(text: &str) -> bool {
     !text.contains(NESTED) && RACES.iter().any(|race| text.contains(race))
 }
 
-/// Whether a protection or a hook refused a push: the server answers 500, which is no outage.
+/// Whether a protection or a hook refused a push: the server answers 500, which is not an outage here.
 pub(super) fn is_rejected(failure: &Failure) -> bool {
     failure.error.message.contains("PushRejected")
 }
 
-/// What a push that may have been refused by a protection or a hook means.
+/// The error of a push that a protection or a hook may have refused.
 pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
     if !is_rejected(&failure) {
-        let unsure = failure.unsure;
         return Error {
-            begun: unsure,
+            begun: failure.unsure,
             ..failure.error
         };
     }
     let error = failure.error;
     if error.message.contains("protected branch") {
-        return error.class(Class::Denied)
-        .help(format!(
+        let hint = format!(
             "allow the token's owner to push to {branch} in the branch protection, or give the branch another name"
-        ));
+        );
+        return error.class(Class::Denied).help(hint);
     }
     if error.message.contains(NESTED) {
-        return error.class(Class::Refused).help(format!(
+        let hint = format!(
             "delete the existing branch that the message contains, or give {branch} another name"
-        ));
+        );
+        return error.class(Class::Refused).help(hint);
     }
-    error.class(Class::Refused).help(format!(
-        "ask the server's administrator: a hook refuses pushes to {branch}"
-    ))
+    let hint = format!("ask the server's administrator: a hook refuses pushes to {branch}");
+    error.class(Class::Refused).help(hint)
 }
 
-/// What a refused write means.
+/// The error of a refused write.
 pub(super) fn refused(reply: &Reply) -> Error {
     let error = reply.error();
     match reply.status.as_u16() {
-        423 => error
-            .class(Class::Denied)
-            .help("unarchive the repository"),
+        423 => error.class(Class::Denied).help("unarchive the repository"),
         403 => error.help("check that the token has the scope write:repository, and that the branch is not protected"),
         _ => error,
     }
@@ -72,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn race_is_told_from_nested_branch_and_hook() {
+    fn race_differs_from_nested_branch_and_hook() {
         for race in [
             "PushRejected Error: - remote: error: cannot lock ref 'refs/heads/a': reference already exists",
             "! [remote rejected] a (cannot lock ref 'refs/heads/a': is at 1 but expected 2)",

@@ -1,10 +1,8 @@
-//! The repository, and what Gitea and Forgejo report about a token: whether its owner may push. Only
-//! a refusal reports its scopes.
+//! The repository, and the permissions of a token. Gitea and Forgejo report whether the owner may push;
+//! only a refusal reports the scopes of the token.
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     Gitea, nullable,
@@ -12,11 +10,7 @@ use super::{
 };
 use crate::{
     error::{Class, Error},
-    forge::{
-        FileMode, Permission, PlannedWrites, Push, Repo, Repository, RequiredRights, Right,
-        Signing, Verdict, rights::ARCHIVED, shared,
-    },
-    http::ServerTime,
+    forge::{Permission, Push, Repo, RequiredRights, Right, Verdict, rights::ARCHIVED, shared},
 };
 
 #[derive(Deserialize)]
@@ -31,7 +25,7 @@ pub(super) struct RepositoryRow {
     pub(super) empty: bool,
     #[serde(default, deserialize_with = "nullable::reported_list")]
     pub(super) topics: Option<Vec<String>>,
-    /// Whether pull requests are enabled; older servers may leave it out.
+    /// Whether pull requests are enabled; older servers do not report it.
     pub(super) has_pull_requests: Option<bool>,
     permissions: Option<Permissions>,
 }
@@ -42,8 +36,15 @@ struct Permissions {
     push: bool,
 }
 
-/// The field that reports whether pull requests are enabled.
-const HAS_PULL_REQUESTS: &str = "has_pull_requests";
+/// The features that a repository may disable; older servers do not report them.
+#[derive(Deserialize)]
+pub(super) struct FeaturesRow {
+    has_pull_requests: Option<bool>,
+    pub(super) has_issues: Option<bool>,
+}
+
+const PUSH_HINT: &str =
+    "use the token of an account that may push, with the scopes write:repository and write:issue";
 const NO_PULL_REQUESTS: &str = "pull requests are disabled";
 const ENABLE_PULL_REQUESTS: &str =
     "enable pull requests in the repository's settings, or use --apply in a clone and push";
@@ -72,13 +73,8 @@ impl From<RepositoryRow> for Repo {
     }
 }
 
-#[async_trait(?Send)]
-impl Repository for Gitea {
-    fn name(&self) -> &'static str {
-        "Gitea"
-    }
-
-    async fn supported(&self) -> Result<(), Error> {
+impl Gitea {
+    pub(in crate::forge) async fn check_version(&self) -> Result<(), Error> {
         let text = self.version_text().await?;
         if Version::parse(&text).is_supported() {
             return Ok(());
@@ -94,121 +90,110 @@ impl Repository for Gitea {
             .help("upgrade the server, or promote with --apply in a clone and push"))
     }
 
-    async fn repository(&self) -> Result<Repo, Error> {
+    pub(in crate::forge) async fn repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
         let reply = self
             .http
             .repository(&self.request(Method::GET, "", what))
             .await?;
         let repo = reply.expect::<RepositoryRow>(&[200]).map(Repo::from)?;
-        shared::same_repository(&reply, &self.full_name(), &repo)?;
+        shared::check_name(&reply, &self.full_name(), &repo)?;
         Ok(repo)
     }
 
-    async fn permit(&self, repo: &Repo, _: PlannedWrites) -> Result<(), Error> {
-        self.supported().await?;
+    pub(in crate::forge) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
+        self.check_version().await?;
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
-        shared::writable(repo, &what)?;
+        shared::check_writable(repo, &what)?;
         if repo.push != Push::Denied {
             return Ok(());
         }
-        let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
-        Err(Error::about(Class::Denied, what, "the token's owner may not push").help(hint))
+        Err(Error::about(Class::Denied, what, "the token's owner may not push").help(PUSH_HINT))
     }
 
-    async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error> {
-        let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
-        let owner = match repo {
-            Repo { archived: true, .. } => Some((ARCHIVED, "unarchive the repository")),
-            Repo {
-                push: Push::Denied, ..
-            } => Some(("the token's owner may not push", hint)),
-            _ => None,
-        };
-        let owner = owner.map(|(why, hint)| Verdict::Lacks(why.to_owned(), hint.to_owned()));
-        let may = if repo.push == Push::Allowed {
+    pub(in crate::forge) async fn rights(
+        &self,
+        repo: &Repo,
+        required: &RequiredRights,
+    ) -> Result<Vec<Right>, Error> {
+        let evidence = if repo.push == Push::Allowed {
             "its owner may push"
         } else {
             "reading works"
         };
-        let unreported =
-            |scope: &str| format!("{may}; Gitea does not report whether it has the scope {scope}");
-        let contents = owner
-            .clone()
-            .unwrap_or_else(|| Verdict::Unknown(unreported("write:repository")));
-        let pulls = match owner {
-            Some(lacks) => lacks,
-            None => {
-                self.may_read_pulls(&unreported("write:issue (labels, comments)"))
-                    .await?
+        let unknown = |scope: &str| {
+            format!("{evidence}; Gitea does not report whether it has the scope {scope}")
+        };
+        let lacks = |reason: &str, hint: &str| Verdict::Lacks(reason.to_owned(), hint.to_owned());
+        let (contents, pulls) = if repo.archived {
+            let lacks = lacks(ARCHIVED, "unarchive the repository");
+            (lacks.clone(), lacks)
+        } else if repo.push == Push::Denied {
+            let lacks = lacks("the token's owner may not push", PUSH_HINT);
+            (lacks.clone(), lacks)
+        } else {
+            let pulls = unknown("write:issue (labels, comments)");
+            let contents = Verdict::Unknown(unknown("write:repository"));
+            (contents, self.pulls_verdict(&pulls).await?)
+        };
+        let mut rights = vec![
+            Permission::Contents.with(contents),
+            Permission::PullRequests.with(pulls),
+        ];
+        for (permission, reason) in [
+            (
+                Permission::Workflows,
+                "Gitea has no such permission".to_owned(),
+            ),
+            (Permission::Actions, unknown("write:repository")),
+            (Permission::Packages, unknown("write:package")),
+        ] {
+            let unneeded = permission.unneeded(required);
+            rights.push(unneeded.unwrap_or_else(|| permission.with(Verdict::Unknown(reason))));
+        }
+        Ok(rights)
+    }
+
+    /// The scope `repository` covers pull requests, the scope `issue` their labels and comments.
+    async fn pulls_verdict(&self, unknown: &str) -> Result<Verdict, Error> {
+        for path in ["pulls", "labels"] {
+            let mut request = self.request(Method::GET, path, format!("reading {path}"));
+            if path == "pulls" {
+                request = request.query("state", "open");
             }
-        };
-        let none = |permission: Permission, why: &str| {
-            let unneeded = permission.unneeded(wanted);
-            unneeded.unwrap_or_else(|| permission.is(Verdict::Unknown(why.to_owned())))
-        };
-        Ok(vec![
-            Permission::Contents.is(contents),
-            Permission::PullRequests.is(pulls),
-            none(Permission::Workflows, "Gitea has no such permission"),
-            none(Permission::Actions, &unreported("write:repository")),
-            none(Permission::Packages, &unreported("write:package")),
-        ])
-    }
-
-    /// Ignores what a protection requires of signatures: the server signs by its own settings.
-    async fn signing(&self, _base: &str, _files: &[FileMode<'_>]) -> Result<Signing, Error> {
-        Ok(Signing::Unknown)
-    }
-
-    fn server_time(&self) -> Option<ServerTime> {
-        self.http.server_time()
-    }
-
-    async fn back_off(&self, round: u32) {
-        self.http.back_off(round).await;
-    }
-}
-
-impl Gitea {
-    /// Pull requests belong to the scopes `repository`, their labels and comments to `issue`.
-    async fn may_read_pulls(&self, otherwise: &str) -> Result<Verdict, Error> {
-        let ask = |path: &str| self.request(Method::GET, path, format!("reading {path}"));
-        for request in [ask("pulls").query("state", "open"), ask("labels")] {
-            let read = self
-                .http
-                .send(&request.query("limit", 1))
-                .await?
-                .check(&[200]);
-            if let Err(error) = read {
-                if self.is_disabled(&error, HAS_PULL_REQUESTS).await {
+            let reply = self.http.send(&request.query("limit", 1)).await?;
+            if let Err(error) = reply.check(&[200]) {
+                if self.has_no_pull_requests(&error).await {
                     return Ok(Verdict::Lacks(
                         NO_PULL_REQUESTS.to_owned(),
                         ENABLE_PULL_REQUESTS.to_owned(),
                     ));
                 }
-                return Verdict::of_reading(Err(error), otherwise);
+                return Verdict::of_reading(Err(error), unknown);
             }
         }
-        Ok(Verdict::Unknown(otherwise.to_owned()))
+        Ok(Verdict::Unknown(unknown.to_owned()))
     }
 
-    /// Whether a 404 means that a part of the repository is disabled; `key`: the field that reports
-    /// it.
-    pub(super) async fn is_disabled(&self, error: &Error, key: &str) -> bool {
+    /// The features of the repository if `error` is a 404, which the server answers for a disabled
+    /// feature as well.
+    pub(super) async fn features(&self, error: &Error) -> Option<FeaturesRow> {
         if error.status != Some(404) {
-            return false;
+            return None;
         }
         let what = "reading which parts of the repository are enabled";
-        let answer = self.http.send(&self.request(Method::GET, "", what)).await;
-        let row = answer.map_err(Error::from);
-        let row = row.and_then(|reply| reply.expect::<Value>(&[200]));
-        row.is_ok_and(|row| row[key] == false)
+        let reply = self.http.send(&self.request(Method::GET, "", what)).await;
+        reply.ok()?.expect(&[200]).ok()
     }
 
-    /// The same error, or that pull requests are disabled: the server answers 404 to both.
+    async fn has_no_pull_requests(&self, error: &Error) -> bool {
+        let features = self.features(error).await;
+        features.is_some_and(|features| features.has_pull_requests == Some(false))
+    }
+
+    /// The error, or that pull requests are disabled.
     pub(super) async fn without_pull_requests(&self, error: Error) -> Error {
-        if self.is_disabled(&error, HAS_PULL_REQUESTS).await {
+        if self.has_no_pull_requests(&error).await {
             return no_pull_requests(&self.full_name());
         }
         error

@@ -1,4 +1,4 @@
-//! Which server it is, and what its version lets repin do.
+//! The version of the server, and the features that depend on it.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -9,11 +9,10 @@ use crate::{
     forge::http::{Http, Request},
 };
 
-/// The oldest versions that compare branches, which every promote needs.
+/// The oldest versions that can compare branches, which every promotion needs.
 pub(super) const OLDEST_GITEA: (u32, u32) = (1, 22);
 pub(super) const OLDEST_FORGEJO: u32 = 8;
 
-/// A version, as far as it can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     Gitea(u32, u32),
@@ -23,7 +22,7 @@ pub(super) enum Version {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct VersionRow {
     version: String,
 }
 
@@ -42,7 +41,6 @@ impl Version {
         }
     }
 
-    /// Whether repin supports it.
     pub(super) fn is_supported(self) -> bool {
         match self {
             Self::Gitea(major, minor) => (major, minor) >= OLDEST_GITEA,
@@ -51,7 +49,7 @@ impl Version {
         }
     }
 
-    /// Whether it starts workflows on request.
+    /// Whether the server starts workflows on request.
     pub(super) fn starts_workflows(self) -> bool {
         match self {
             Self::Gitea(major, minor) => (major, minor) >= (1, 24),
@@ -65,31 +63,31 @@ impl Version {
         matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 26))
     }
 
-    /// Whether it shows several files of a commit at once (`POST file-contents`).
-    pub(super) fn shows_files(self) -> bool {
+    /// Whether the server returns several files of a commit at once (`POST file-contents`).
+    pub(super) fn lists_files(self) -> bool {
         matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 24))
     }
 
-    /// Whether it may show several contents at once (`GET git/blobs`).
-    pub(super) fn shows_blobs(self) -> bool {
+    /// Whether the server may return several blobs at once (`GET git/blobs`).
+    pub(super) fn lists_blobs(self) -> bool {
         matches!(self, Self::Forgejo(_))
     }
 
-    /// Whether it schedules merges by fast-forward; Gitea passes over the wish to schedule one.
+    /// Whether the server schedules merges by fast-forward; Gitea ignores the request to schedule one.
     pub(super) fn schedules_fast_forward(self) -> bool {
         matches!(self, Self::Forgejo(_))
     }
 }
 
 impl Gitea {
-    /// The server's version, asked for once.
+    /// The version of the server, requested once.
     pub(super) async fn version(&self) -> Result<Version, Error> {
         self.version_text().await.map(|text| Version::parse(&text))
     }
 
     pub(super) async fn version_text(&self) -> Result<String, Error> {
-        if let Some(known) = self.version.borrow().as_ref() {
-            return Ok(known.clone());
+        if let Some(version) = self.version.borrow().as_ref() {
+            return Ok(version.clone());
         }
         let version = self.http.gitea_version().await?;
         *self.version.borrow_mut() = Some(version.clone());
@@ -101,8 +99,8 @@ impl Http {
     /// The version of a Gitea or Forgejo.
     pub(super) async fn gitea_version(&self) -> Result<String, Error> {
         let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
-        let answer: Answer = self.send(&request).await?.expect(&[200])?;
-        Ok(answer.version)
+        let row: VersionRow = self.send(&request).await?.expect(&[200])?;
+        Ok(row.version)
     }
 }
 
@@ -111,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_and_compared() {
+    fn versions_are_parsed_and_compared() {
         for (text, version, supported) in [
             ("1.25.4", Version::Gitea(1, 25), true),
             ("1.22.0+dev-1-g12", Version::Gitea(1, 22), true),
@@ -134,13 +132,18 @@ mod tests {
 
     #[test]
     fn features_follow_from_versions() {
-        let of = Version::parse;
-        assert!(of("1.24.0").starts_workflows() && !of("1.23.8").starts_workflows());
-        assert!(of("8.0.1+gitea-1.22.0").starts_workflows() && !of("").starts_workflows());
-        assert!(of("1.26.0").replaces_branches() && !of("1.25.5").replaces_branches());
-        assert!(!of("12.0.0+gitea-1.22.0").replaces_branches());
-        assert!(of("1.24.0").shows_files() && !of("1.23.9").shows_files());
-        assert!(!of("17.0.0+gitea-1.22.0").shows_files() && of("8.0.0+gitea-1.22.0").shows_blobs());
-        assert!(!of("1.25.0").shows_blobs() && !of("").shows_files());
+        let version = Version::parse;
+        assert!(version("1.24.0").starts_workflows() && !version("1.23.8").starts_workflows());
+        assert!(
+            version("8.0.1+gitea-1.22.0").starts_workflows() && !version("").starts_workflows()
+        );
+        assert!(version("1.26.0").replaces_branches() && !version("1.25.5").replaces_branches());
+        assert!(!version("12.0.0+gitea-1.22.0").replaces_branches());
+        assert!(version("1.24.0").lists_files() && !version("1.23.9").lists_files());
+        assert!(
+            !version("17.0.0+gitea-1.22.0").lists_files()
+                && version("8.0.0+gitea-1.22.0").lists_blobs()
+        );
+        assert!(!version("1.25.0").lists_blobs() && !version("").lists_files());
     }
 }

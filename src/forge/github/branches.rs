@@ -1,33 +1,32 @@
-//! Branches, trees, contents, comparisons, and the order in which a commit is published.
+//! Branches, trees, contents, comparisons, and the steps of publishing a commit.
 
 use std::collections::{BTreeMap, HashMap};
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::{
     Github,
-    graphql::{AT_ONCE, Moved},
+    graphql::{BLOBS_MAX, RefUpdate},
     refusal,
     signed_commits::{self, CommitAttempt},
 };
 use crate::{
     error::Error,
     forge::{
-        AheadCommits, BranchState, Branches, Commit, Comparison, Entry, Head, NewCommit,
-        PublishOutcome, Tree, blob_id,
+        AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, PublishOutcome, Tree,
+        TreeEntry, blob_id,
         fleet::FileListing,
         http::{PAGE, PAGES_MAX},
     },
 };
 
-/// A comparison lists at most so many files (REST API, "Compare two commits").
+/// The maximum number of files in a comparison (REST API, "Compare two commits").
 const FILES_MAX: usize = 300;
 
 #[derive(Deserialize)]
-struct ObjectName {
-    sha: String,
+pub(super) struct ObjectRow {
+    pub(super) sha: String,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +50,7 @@ struct EntryRow {
 #[derive(Deserialize)]
 struct ComparisonRow {
     ahead_by: usize,
-    merge_base_commit: ObjectName,
+    merge_base_commit: ObjectRow,
     commits: Vec<CommitRow>,
     #[serde(default)]
     files: Vec<FileRow>,
@@ -62,7 +61,7 @@ struct CommitRow {
     sha: String,
     commit: Message,
     #[serde(default)]
-    parents: Vec<ObjectName>,
+    parents: Vec<ObjectRow>,
 }
 
 #[derive(Deserialize)]
@@ -88,29 +87,23 @@ impl From<CommitRow> for Commit {
     }
 }
 
-#[async_trait(?Send)]
-impl Branches for Github {
-    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+impl Github {
+    pub(in crate::forge) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let branch = self.branch_head(name).await?;
         Ok(branch.map(|branch| branch.head))
     }
 
-    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+    pub(in crate::forge) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
         let what = format!("looking up {reference}");
         let request = self.request(Method::GET, &format!("commits/{reference}"), what);
-        let named: Option<ObjectName> = self.http.find(&request, &[404, 422]).await?;
-        Ok(named.map(|named| named.sha))
+        let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
+        Ok(commit.map(|commit| commit.sha))
     }
 
-    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
-        let id = if head.tree.is_empty() {
-            &head.commit
-        } else {
-            &head.tree
-        };
+    pub(in crate::forge) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
         let what = format!("listing the files of {}", head.commit);
         let request = self
-            .request(Method::GET, &format!("git/trees/{id}"), what)
+            .request(Method::GET, &tree_path(head), what)
             .query("recursive", 1);
         let listing = listing(self.http.send(&request).await?.expect(&[200])?);
         if listing.truncated {
@@ -122,39 +115,36 @@ impl Branches for Github {
         Ok(listing.tree)
     }
 
-    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
-        let mut contents = vec![None; ids.len()];
+    pub(in crate::forge) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut texts = Vec::new();
         if ids.len() > 1 {
-            for (chunk, ids) in ids.chunks(AT_ONCE).enumerate() {
-                let Some(texts) = self.texts(ids).await? else {
+            for ids in ids.chunks(BLOBS_MAX) {
+                let Some(more) = self.texts(ids).await? else {
                     break;
                 };
-                for (at, text) in texts.into_iter().enumerate() {
-                    // Only text comes this way, and what is not quite UTF-8 comes changed: the name
-                    // shows it.
-                    contents[chunk * AT_ONCE + at] = text
-                        .map(String::into_bytes)
-                        .filter(|content| blob_id(content, &ids[at]) == ids[at]);
-                }
+                texts.extend(more);
             }
         }
-        let mut all = Vec::new();
-        for (id, content) in ids.iter().zip(contents) {
-            all.push(if let Some(content) = content {
-                content
-            } else {
-                self.read_blob(id).await?
+        texts.resize(ids.len(), None);
+        let mut contents = Vec::new();
+        for (id, text) in ids.iter().zip(texts) {
+            // GraphQL returns only text, and alters text that is not valid UTF-8: the id shows it.
+            contents.push(match text.map(String::into_bytes) {
+                Some(content) if blob_id(&content, id) == *id => content,
+                _ => {
+                    let what = format!("reading the content {id}");
+                    let request = self.request(Method::GET, &format!("git/blobs/{id}"), what);
+                    self.http.content(&request, id).await?
+                }
             });
         }
-        Ok(all)
+        Ok(contents)
     }
 
-    async fn ahead(
+    pub(in crate::forge) async fn ahead(
         &self,
-        _base: &str,
         base_head: &Head,
         branch: &str,
-        _exists: bool,
     ) -> Result<Comparison, Error> {
         let path = format!("compare/{}...{branch}", base_head.commit);
         let request = self.request(
@@ -167,18 +157,16 @@ impl Branches for Github {
             .send(&request.clone().query("per_page", PAGE).query("page", 1))
             .await?;
         if reply.status == 404 {
-            // It answers 404 to a branch that is missing and to one without a common ancestor.
-            return Ok(if reply.text().contains("No common ancestor") {
-                let head = self.branch(branch).await?;
-                head.map_or(Comparison::Absent, |head| {
-                    Comparison::Unrelated(head.commit)
-                })
-            } else {
-                Comparison::Absent
-            });
+            // The branch is missing or has no common ancestor with the base.
+            if reply.text().contains("No common ancestor")
+                && let Some(head) = self.branch(branch).await?
+            {
+                return Ok(Comparison::Unrelated(head.commit));
+            }
+            return Ok(Comparison::Absent);
         }
         let mut comparison: ComparisonRow = reply.expect(&[200])?;
-        // The commits come in pages, the oldest first; the files all with the first.
+        // The commits are paged, the oldest first; the first page contains all files.
         for page in 2..=PAGES_MAX {
             if comparison.commits.len() >= comparison.ahead_by {
                 break;
@@ -215,77 +203,73 @@ impl Branches for Github {
         }))
     }
 
-    async fn publish(
+    pub(in crate::forge) async fn publish(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-        was: &BranchState,
+        state: &BranchState,
     ) -> Result<PublishOutcome, Error> {
         let rules = self.read_rules(new.base).await?.unwrap_or_default();
-        let required = rules.signatures || new.surveyed.is_some_and(|it| it.requires_signatures);
+        let surveyed = new.surveyed.is_some_and(|base| base.requires_signatures);
+        let must_sign = rules.signatures || surveyed;
         let can_sign = self.sign_obstacle(signed_commits::modes(new)).is_none();
-        let sign = (required && can_sign).then_some(branch);
-        let mut made = self.objects(new, sign).await?;
+        let sign = (must_sign && can_sign).then_some(branch);
+        let mut attempt = self.create_commit(new, sign).await?;
         if new.surveyed.is_none() {
-            // As late as can be: what was planned against is still there.
+            // The base is read as late as possible: it must be at the commit of the plan.
             let base = self.branch_head(new.base).await?;
             let Some(base) = base.filter(|base| base.head.commit == new.parent.commit) else {
                 return Ok(PublishOutcome::BaseMoved);
             };
-            // Rule sets do not show what a branch's protection requires.
-            let signed = matches!(made, CommitAttempt::Commit { signed: true, .. });
-            if !signed
-                && !required
+            // Rule sets do not contain the requirements of the protection.
+            let is_signed = matches!(attempt, CommitAttempt::Commit { signed: true, .. });
+            if !is_signed
+                && !must_sign
                 && base.protected
                 && self.protection_requires_signatures(new.base).await?
             {
                 if !can_sign {
                     return Err(self.unsigned(new));
                 }
-                made = self.objects(new, Some(branch)).await?;
-                if matches!(made, CommitAttempt::Commit { signed: false, .. }) {
+                attempt = self.create_commit(new, Some(branch)).await?;
+                if matches!(attempt, CommitAttempt::Commit { signed: false, .. }) {
                     return Err(self.unsigned(new));
                 }
             }
         }
-        let commit = match made {
-            CommitAttempt::Commit { signed: false, .. } if required => {
+        let commit = match attempt {
+            CommitAttempt::Commit { signed: false, .. } if must_sign => {
                 return Err(self.unsigned(new));
             }
             CommitAttempt::Commit { id, .. } => id,
             CommitAttempt::Raced(reason) => return Ok(PublishOutcome::Raced(reason)),
         };
-        match was {
+        match state {
             BranchState::Absent => self.create_branch(new, branch, commit).await,
             BranchState::Behind(_) => self.forward_branch(new, branch, commit).await,
-            BranchState::Diverged(from) => match self
-                .update_ref(new.repo, branch, from, &commit)
-                .await?
-            {
-                Moved::Yes => Ok(PublishOutcome::Done(commit)),
-                Moved::No(error) => Ok(PublishOutcome::Refused(refusal::of_branch(error, branch))),
-                Moved::Unknown => self.force_branch(new, branch, from, commit).await,
-            },
+            BranchState::Diverged(from) => {
+                match self.update_ref(new.repo, branch, from, &commit).await? {
+                    RefUpdate::Done => Ok(PublishOutcome::Done(commit)),
+                    RefUpdate::Refused(error) => {
+                        Ok(PublishOutcome::Refused(refusal::of_branch(error, branch)))
+                    }
+                    RefUpdate::Unsupported => self.force_branch(new, branch, from, commit).await,
+                }
+            }
         }
     }
-
-    async fn rebuilding_closes(&self, _was: &BranchState) -> Result<bool, Error> {
-        Ok(false)
-    }
 }
 
-impl Github {
-    async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
-        let request = self.request(
-            Method::GET,
-            &format!("git/blobs/{id}"),
-            format!("reading the content {id}"),
-        );
-        self.http.content(&request, id).await
-    }
+/// The path of a tree, by its id if that is known.
+pub(super) fn tree_path(head: &Head) -> String {
+    let id = if head.tree.is_empty() {
+        &head.commit
+    } else {
+        &head.tree
+    };
+    format!("git/trees/{id}")
 }
 
-/// The files of a listing of a tree.
 pub(super) fn listing(row: TreeRow) -> FileListing {
     let mut listing = FileListing {
         tree: Tree {
@@ -300,7 +284,10 @@ pub(super) fn listing(row: TreeRow) -> FileListing {
             listing.sizes.insert(row.sha.clone(), size);
         }
         let (mode, id) = (row.mode, row.sha);
-        listing.tree.entries.insert(row.path, Entry { mode, id });
+        listing
+            .tree
+            .entries
+            .insert(row.path, TreeEntry { mode, id });
     }
     listing
 }
@@ -308,7 +295,9 @@ pub(super) fn listing(row: TreeRow) -> FileListing {
 fn changed(files: Vec<FileRow>) -> BTreeMap<String, Option<String>> {
     let mut changed = BTreeMap::new();
     for file in files {
-        if let (Some(previous), "renamed") = (file.previous_filename, file.status.as_str()) {
+        if let Some(previous) = file.previous_filename
+            && file.status == "renamed"
+        {
             changed.insert(previous, None);
         }
         let id = file.sha.filter(|_| file.status != "removed");

@@ -2,23 +2,22 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use async_trait::async_trait;
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Github, graphql::Answer};
+use super::{Github, graphql::Response};
 use crate::{
     error::Error,
-    forge::{Ability, Checks, Status, StatusKind, StatusResult, http::Paging},
+    forge::{Ability, Status, StatusKind, StatusResult, http::Paging},
 };
 
-/// Whom the token of a workflow's run belongs to.
+/// The owner of the token of a workflow run.
 const ACTIONS_BOT: &str = "github-actions[bot]";
 
-/// How long statuses and check runs last in public repositories; up to 400 days in private ones
-/// (GitHub Docs, "Configuring the retention period for GitHub Actions").
+/// The shortest retention of statuses and check runs: that of public repositories; up to 400 days in
+/// private ones (GitHub Docs, "Configuring the retention period for GitHub Actions").
 const RETENTION: Duration = Duration::from_secs(90 * 86_400);
 
 #[derive(Deserialize)]
@@ -65,6 +64,35 @@ struct WorkflowRow {
 }
 
 #[derive(Deserialize)]
+struct BranchRow {
+    #[serde(default)]
+    protected: bool,
+    /// Null if the token may not read it.
+    protection: Option<ProtectionRow>,
+}
+
+#[derive(Deserialize)]
+struct ProtectionRow {
+    required_status_checks: Option<RequiredChecksRow>,
+}
+
+#[derive(Deserialize)]
+struct RequiredChecksRow {
+    #[serde(default)]
+    contexts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ViewerData {
+    viewer: Option<ViewerRow>,
+}
+
+#[derive(Deserialize)]
+struct ViewerRow {
+    login: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct RunRow {
     id: u64,
     name: String,
@@ -85,7 +113,7 @@ impl RunRow {
         self.check_suite.as_ref().map_or(0, |suite| suite.id)
     }
 
-    /// `workflows`: the workflow of each check suite, as far as it is known.
+    /// `workflows`: the workflows of check suites, if they are known.
     fn status(self, workflows: &HashMap<u64, u64>) -> Status {
         let (app, suite) = (self.app(), self.suite());
         let source = match workflows.get(&suite) {
@@ -93,19 +121,18 @@ impl RunRow {
             None => format!("{app}/suite {suite}"),
         };
         let result = match (self.status.as_str(), self.conclusion.as_deref()) {
-            // As GitHub counts for merging (About status checks): these three let through.
+            // These three results permit a merge (GitHub Docs, "About status checks").
             ("completed", Some("success" | "neutral" | "skipped")) => StatusResult::Pass,
             ("completed", _) => StatusResult::Fail,
             _ => StatusResult::Pending,
         };
-        let (at, kind) = (self.started_at.unwrap_or_default(), StatusKind::Run);
         Status {
             context: self.name,
             result,
             url: self.html_url,
-            at,
+            reported: self.started_at.unwrap_or_default(),
             id: self.id,
-            kind,
+            kind: StatusKind::Run,
             source,
         }
     }
@@ -118,7 +145,6 @@ impl StatusRow {
             "pending" => StatusResult::Pending,
             _ => StatusResult::Fail,
         };
-        let kind = StatusKind::Status;
         // A status of an app is not replaced by one that a user sets.
         let app = self
             .creator
@@ -127,17 +153,16 @@ impl StatusRow {
             context: self.context,
             result,
             url: self.target_url,
-            at: self.created_at,
+            reported: self.created_at,
             id: self.id,
-            kind,
+            kind: StatusKind::Status,
             source: app.map_or_else(String::new, |app| app.id.to_string()),
         }
     }
 }
 
-#[async_trait(?Send)]
-impl Checks for Github {
-    async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+impl Github {
+    pub(in crate::forge) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
         let statuses = self.request(
             Method::GET,
             &format!("commits/{commit}/statuses"),
@@ -162,32 +187,39 @@ impl Checks for Github {
             .collect())
     }
 
-    /// From the branch's protection as everyone may read it, and from rule sets.
-    async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+    /// The contexts of the protection, in the part that every reader may read, and of rule sets.
+    pub(in crate::forge) async fn required_contexts(
+        &self,
+        branch: &str,
+    ) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
-        let row: Value = self
+        let row: BranchRow = self
             .http
             .base_branch(&self.request(Method::GET, &format!("branches/{branch}"), &what))
             .await?;
         let Some(rules) = self.read_rules(branch).await? else {
             return Ok(None);
         };
-        let protection = row["protection"]["required_status_checks"]["contexts"].as_array();
-        let protection = protection.into_iter().flatten().filter_map(Value::as_str);
-        let mut required: Vec<String> = protection.map(str::to_owned).collect();
+        let is_hidden = row.protected && row.protection.is_none();
+        let checks = row
+            .protection
+            .and_then(|protection| protection.required_status_checks);
+        let mut required = checks.map(|checks| checks.contexts).unwrap_or_default();
         required.extend(rules.contexts);
-        // A protected branch whose protection is hidden requires unknown contexts.
-        let hidden = row["protected"] == true && row["protection"].is_null() && required.is_empty();
+        // A protected branch with a hidden protection requires unknown contexts.
+        if is_hidden && required.is_empty() {
+            return Ok(None);
+        }
         required.sort();
         required.dedup();
-        Ok((!hidden).then_some(required))
+        Ok(Some(required))
     }
 
-    async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
+    pub(in crate::forge) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
         let what = "reading the commit's date";
         let request = self.request(Method::GET, &format!("commits/{commit}"), what);
         let row: Option<CommitRow> = self.http.find(&request, &[404, 422]).await?;
-        // A commit without a readable date proves nothing about its age.
+        // The age of a commit without a readable date is unknown.
         let date = row
             .and_then(|row| row.commit.committer?.date)
             .and_then(|date| OffsetDateTime::parse(&date, &Rfc3339).ok());
@@ -195,10 +227,10 @@ impl Checks for Github {
         Ok(date.is_some_and(|date| now - date > RETENTION))
     }
 
-    /// The token of a workflow's run looks like that of any app's installation; its owner's name
-    /// distinguishes it. GitHub starts nothing on account of it (GitHub Actions, "Automatic token
-    /// authentication").
-    async fn starts_checks(&self) -> Result<Ability, Error> {
+    /// The token of a workflow run has the form of every installation token; the name of its owner
+    /// distinguishes it. GitHub starts no workflows on events of this token (GitHub Actions,
+    /// "Automatic token authentication").
+    pub(in crate::forge) async fn starts_checks(&self) -> Result<Ability, Error> {
         let installation = self.http.token().expose().starts_with("ghs_");
         if !installation || self.login().await?.as_deref() != Some(ACTIONS_BOT) {
             return Ok(Ability::Yes);
@@ -206,43 +238,42 @@ impl Checks for Github {
         let reason = "the token is the GITHUB_TOKEN of a workflow run: GitHub starts no workflow on pull requests that are opened or updated with it, so their checks never report";
         Ok(Ability::No(reason.to_owned()))
     }
-}
 
-impl Github {
-    /// The workflow of each check suite of a commit. It is read only if an app reports one name in
-    /// several suites: a workflow gets a new suite for each event that starts it, and two workflows may
-    /// have jobs of the same name. If the token may not read it, each suite counts by itself.
+    /// The workflows of the check suites of a commit. They are read only if an app reports one name in
+    /// several suites: a workflow has a suite for each event that starts it, and two workflows may have
+    /// jobs of the same name. If the token may not read them, each suite is a source of its own.
     async fn workflows(&self, commit: &str, runs: &[RunRow]) -> Result<HashMap<u64, u64>, Error> {
         let mut suites: HashMap<(&str, u64), u64> = HashMap::new();
-        let ambiguous = runs.iter().any(|run| {
-            *suites
-                .entry((&run.name, run.app()))
-                .or_insert_with(|| run.suite())
-                != run.suite()
+        let is_ambiguous = runs.iter().any(|run| {
+            let known = suites.insert((&run.name, run.app()), run.suite());
+            known.is_some_and(|suite| suite != run.suite())
         });
-        if !ambiguous {
+        if !is_ambiguous {
             return Ok(HashMap::new());
         }
         let request = self.request(Method::GET, "actions/runs", "reading workflow runs");
         let request = request.query("head_sha", commit);
         let first = request.clone().query("per_page", 1);
-        let readable: Option<Value> = self.http.find(&first, &[403, 404]).await?;
-        if readable.is_none() {
+        let first: Option<IgnoredAny> = self.http.find(&first, &[403, 404]).await?;
+        if first.is_none() {
             return Ok(HashMap::new());
         }
         let rows: Vec<WorkflowRow> = self.http.pages_in(&request, "workflow_runs").await?;
-        let suites = rows.into_iter();
-        let suites = suites.filter_map(|row| Some((row.check_suite_id?, row.workflow_id)));
-        Ok(suites.collect())
+        let mut workflows = HashMap::new();
+        for row in rows {
+            if let Some(suite) = row.check_suite_id {
+                workflows.insert(suite, row.workflow_id);
+            }
+        }
+        Ok(workflows)
     }
 
-    /// The name of the token's owner, as far as GitHub reports it; those of apps end in `[bot]`.
+    /// The name of the token's owner, if GitHub reports it; names of apps end in `[bot]`.
     async fn login(&self) -> Result<Option<String>, Error> {
         let what = "identifying the owner of the token";
-        let answer = self
-            .graphql("query{viewer{login}}", json!({}), what)
-            .await?;
-        let login = |answer: &Answer| Some(answer.data()["viewer"]["login"].as_str()?.to_owned());
-        Ok(answer.as_ref().and_then(login))
+        let query = include_str!("queries/viewer.graphql");
+        let response: Option<Response<ViewerData>> = self.graphql(query, json!({}), what).await?;
+        let viewer = response.and_then(|response| response.data?.viewer);
+        Ok(viewer.and_then(|viewer| viewer.login))
     }
 }

@@ -1,4 +1,4 @@
-//! The objects of a commit, and the branch that is moved to it.
+//! Creates the objects of a commit, and moves a branch to it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
@@ -11,53 +11,22 @@ use crate::{
     forge::{NewCommit, NewFile, PublishOutcome, http::Request},
 };
 
-/// The objects of a commit that was made, by what they were made from.
+/// A commit that was created, and the data that it was created from.
 #[derive(Debug, Clone)]
-pub(super) struct Objects {
+pub(super) struct CreatedCommit {
     parent: String,
     message: String,
-    files: Vec<WrittenFile>,
-    made: CommitAttempt,
+    files: Vec<NewFile>,
+    attempt: CommitAttempt,
 }
 
-/// A file of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct WrittenFile {
-    path: String,
-    mode: String,
-    /// The name of its content.
-    content: String,
-}
-
-impl From<&NewFile> for WrittenFile {
-    fn from(file: &NewFile) -> Self {
-        Self {
-            path: file.path.clone(),
-            mode: file.mode.clone(),
-            content: file.new.clone(),
-        }
-    }
-}
-
-impl Objects {
-    fn of(new: &NewCommit<'_>, made: CommitAttempt) -> Self {
-        Self {
-            parent: new.parent.commit.clone(),
-            message: new.message.to_owned(),
-            files: new.files.iter().map(WrittenFile::from).collect(),
-            made,
-        }
-    }
-
+impl CreatedCommit {
     fn is_signed(&self) -> bool {
-        matches!(self.made, CommitAttempt::Commit { signed: true, .. })
+        matches!(self.attempt, CommitAttempt::Commit { signed: true, .. })
     }
 
     fn is_for(&self, new: &NewCommit<'_>) -> bool {
-        let files = new.files.iter().map(WrittenFile::from);
-        self.parent == new.parent.commit
-            && self.message == new.message
-            && files.eq(self.files.iter().cloned())
+        self.parent == new.parent.commit && self.message == new.message && self.files == new.files
     }
 }
 
@@ -74,79 +43,91 @@ struct Verification {
 }
 
 impl Github {
-    /// The commit's objects, which are invisible until a branch is at them. A run makes them
-    /// once, however often the branch is tried. `sign`: the branch for which GitHub signs the commit.
-    pub(super) async fn objects(
+    /// Creates a commit, which is invisible until a branch is moved to it. A run creates it once for all
+    /// attempts to move the branch. `sign`: the branch for which GitHub signs the commit.
+    pub(super) async fn create_commit(
         &self,
         new: &NewCommit<'_>,
         sign: Option<&str>,
     ) -> Result<CommitAttempt, Error> {
-        let known = self.made.borrow().clone();
-        let known = known.filter(|known| known.is_for(new));
-        if let Some(known) = known.filter(|known| sign.is_none() || known.is_signed()) {
-            return Ok(known.made);
+        if let Some(created) = &*self.created.borrow()
+            && created.is_for(new)
+            && (sign.is_none() || created.is_signed())
+        {
+            return Ok(created.attempt.clone());
         }
-        let made = match sign {
+        let attempt = match sign {
             Some(branch) => self.sign_commit(new, branch).await?,
-            None => self.make_objects(new).await?,
+            None => self.create_objects(new).await?,
         };
-        if matches!(made, CommitAttempt::Commit { .. }) {
-            *self.made.borrow_mut() = Some(Objects::of(new, made.clone()));
+        if matches!(attempt, CommitAttempt::Commit { .. }) {
+            *self.created.borrow_mut() = Some(CreatedCommit {
+                parent: new.parent.commit.clone(),
+                message: new.message.to_owned(),
+                files: new.files.to_vec(),
+                attempt: attempt.clone(),
+            });
         }
-        Ok(made)
+        Ok(attempt)
     }
 
-    async fn make_objects(&self, new: &NewCommit<'_>) -> Result<CommitAttempt, Error> {
-        let tree = self.make_tree(new).await?;
+    async fn create_objects(&self, new: &NewCommit<'_>) -> Result<CommitAttempt, Error> {
+        let tree = self.create_tree(new).await?;
         let body = json!({"message": new.message, "tree": tree, "parents": [new.parent.commit]});
-        let made = self
-            .put_object(new, "git/commits", "making the commit", body)
+        let commit = self
+            .create_object(new, "git/commits", "making the commit", body)
             .await?;
-        // GitHub signs what an app commits in its own name, and nothing else that is made this way.
+        // Of the commits that are created object by object, GitHub signs only those of apps.
         Ok(CommitAttempt::Commit {
-            id: made.sha,
-            signed: made.verification.is_some_and(|it| it.verified),
+            id: commit.sha,
+            signed: commit
+                .verification
+                .is_some_and(|verification| verification.verified),
         })
     }
 
-    /// Makes the tree: with the contents in the request where the tree's own name then shows that the
-    /// forge stored them as they are, and content by content otherwise.
-    async fn make_tree(&self, new: &NewCommit<'_>) -> Result<String, Error> {
+    /// Creates the tree. If the expected id is known, the request contains the contents, because the id
+    /// of the tree then shows that the forge stored them unchanged. Otherwise every content is sent
+    /// separately.
+    async fn create_tree(&self, new: &NewCommit<'_>) -> Result<String, Error> {
         if let Some(expected) = new.surveyed.and_then(|base| base.tree) {
             let mut entries = Vec::new();
             for file in new.files {
                 entries.push(match std::str::from_utf8(&file.content) {
-                    Ok(text) => {
-                        json!({"path": file.path, "mode": file.mode, "type": "blob", "content": text})
-                    }
-                    Err(_) => self.put_blob(new, file).await?,
+                    Ok(text) => json!({
+                        "path": file.path, "mode": file.mode, "type": "blob", "content": text,
+                    }),
+                    Err(_) => self.create_blob(new, file).await?,
                 });
             }
-            let tree = self.put_tree(new, entries).await?;
+            let tree = self.post_tree(new, entries).await?;
             if tree == expected {
                 return Ok(tree);
             }
         }
         let mut entries = Vec::new();
         for file in new.files {
-            entries.push(self.put_blob(new, file).await?);
+            entries.push(self.create_blob(new, file).await?);
         }
-        self.put_tree(new, entries).await
+        self.post_tree(new, entries).await
     }
 
-    async fn put_tree(&self, new: &NewCommit<'_>, entries: Vec<Value>) -> Result<String, Error> {
+    async fn post_tree(&self, new: &NewCommit<'_>, entries: Vec<Value>) -> Result<String, Error> {
         let body = json!({"base_tree": new.parent.tree, "tree": entries});
-        self.put(new, "git/trees", "making the tree", body).await
+        let tree = self.create_object(new, "git/trees", "making the tree", body);
+        Ok(tree.await?.sha)
     }
 
-    /// Sends a content, and returns its entry in the tree.
-    async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<Value, Error> {
+    /// Creates a blob, and returns its entry in the tree.
+    async fn create_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<Value, Error> {
         let body = json!({"content": STANDARD.encode(&file.content), "encoding": "base64"});
-        let id = self
-            .put(new, "git/blobs", "sending a file's content", body)
+        let blob = self
+            .create_object(new, "git/blobs", "sending a file's content", body)
             .await?;
-        if id == file.new {
-            return Ok(json!({"path": file.path, "mode": file.mode, "type": "blob", "sha": id}));
+        if blob.sha == file.new {
+            return Ok(json!({
+                "path": file.path, "mode": file.mode, "type": "blob", "sha": blob.sha,
+            }));
         }
         Err(Error::unavailable(
             format!("GitHub: sending {}", file.path),
@@ -154,29 +135,22 @@ impl Github {
         ))
     }
 
-    async fn put(
-        &self,
-        new: &NewCommit<'_>,
-        path: &str,
-        what: &str,
-        body: Value,
-    ) -> Result<String, Error> {
-        Ok(self.put_object(new, path, what, body).await?.sha)
-    }
-
-    async fn put_object(
+    async fn create_object(
         &self,
         new: &NewCommit<'_>,
         path: &str,
         what: &str,
         body: Value,
     ) -> Result<Object, Error> {
-        let request = self.request(Method::POST, path, what).body(body).harmless();
+        let request = self
+            .request(Method::POST, path, what)
+            .body(body)
+            .repeatable();
         let reply = self.http.send(&request).await?;
         if reply.status == 201 {
             return reply.expect(&[201]);
         }
-        // A content has no path yet: what is missing for it is not the permission for workflows.
+        // A blob has no path, so the missing permission is not that for workflows.
         Err(if path == "git/blobs" {
             refusal::unwritable(&reply)
         } else {
@@ -191,15 +165,13 @@ impl Github {
         commit: String,
     ) -> Result<PublishOutcome, Error> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": commit});
-        // A second time is refused, since the branch exists.
+        let what = format!("creating the branch {branch}");
+        // A repeated request is refused, because the branch exists by then.
         let request = self
-            .request(
-                Method::POST,
-                "git/refs",
-                format!("creating the branch {branch}"),
-            )
-            .body(body);
-        self.placed(new, &request.harmless(), branch, commit).await
+            .request(Method::POST, "git/refs", what)
+            .body(body)
+            .repeatable();
+        self.update_branch(new, &request, branch, commit).await
     }
 
     pub(super) async fn forward_branch(
@@ -208,15 +180,10 @@ impl Github {
         branch: &str,
         commit: String,
     ) -> Result<PublishOutcome, Error> {
-        let body = json!({"sha": commit, "force": false});
-        let path = format!("git/refs/heads/{branch}");
-        let request = self
-            .request(Method::PATCH, &path, format!("moving the branch {branch}"))
-            .body(body);
-        self.placed(new, &request, branch, commit).await
+        self.move_branch(new, branch, commit, false).await
     }
 
-    /// For servers that cannot move a branch from a given commit: read once more, and moved.
+    /// Moves a branch on a server without conditional moves: the branch is read right before.
     pub(super) async fn force_branch(
         &self,
         new: &NewCommit<'_>,
@@ -224,24 +191,30 @@ impl Github {
         from: &str,
         commit: String,
     ) -> Result<PublishOutcome, Error> {
-        if self
-            .branch_head(branch)
-            .await?
-            .is_none_or(|branch| branch.head.commit != from)
-        {
+        let current = self.branch_head(branch).await?;
+        if current.is_none_or(|current| current.head.commit != from) {
             return Ok(PublishOutcome::Raced(
                 "the branch was moved concurrently".to_owned(),
             ));
         }
-        let body = json!({"sha": commit, "force": true});
+        self.move_branch(new, branch, commit, true).await
+    }
+
+    async fn move_branch(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        commit: String,
+        force: bool,
+    ) -> Result<PublishOutcome, Error> {
         let path = format!("git/refs/heads/{branch}");
         let request = self
             .request(Method::PATCH, &path, format!("moving the branch {branch}"))
-            .body(body);
-        self.placed(new, &request, branch, commit).await
+            .body(json!({"sha": commit, "force": force}));
+        self.update_branch(new, &request, branch, commit).await
     }
 
-    async fn placed(
+    async fn update_branch(
         &self,
         new: &NewCommit<'_>,
         request: &Request,
@@ -253,8 +226,8 @@ impl Github {
             200 | 201 => Ok(PublishOutcome::Done(commit)),
             409 | 422 if refusal::is_race(&reply.text()) => Ok(PublishOutcome::Raced(reply.text())),
             422 if refusal::lacks_workflows(new, &reply) => Err(refusal::of_commit(new, &reply)),
-            // It is a race only if the branch moved, which the caller finds out: the text tells
-            // rules, protections and races apart for few of them ("Reference update failed").
+            // A rule, a protection or a race: messages such as "Reference update failed" do not
+            // distinguish them, so the caller reads whether the branch moved.
             409 | 422 => Ok(PublishOutcome::Refused(refusal::of_branch(
                 reply.error(),
                 branch,

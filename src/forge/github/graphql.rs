@@ -1,11 +1,14 @@
-//! What only GraphQL offers: many contents in one request, and moving a branch from one commit to
-//! another.
+//! GraphQL, for operations that REST lacks: many contents with one request, and the conditional move of
+//! a branch. The queries are in `queries/`.
 
 use std::fmt::Write as _;
 
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Map, Value, json};
 
 use super::{Github, refusal};
 use crate::{
@@ -14,39 +17,36 @@ use crate::{
         Repo,
         http::{Http, Request},
     },
-    http::error_body::GraphqlError,
+    http::{Effect, error_body::GraphqlError},
 };
 
-/// Contents asked for at once.
-pub(super) const AT_ONCE: usize = 100;
+/// The maximum number of contents that one query requests.
+pub(super) const BLOBS_MAX: usize = 100;
 
+/// A response. Fields that the token may not read are null, and each has an error.
 #[derive(Deserialize)]
-pub(super) struct Answer {
-    data: Option<Value>,
-    #[serde(default)]
-    errors: Vec<GraphqlError>,
+pub(super) struct Response<T> {
+    pub(super) data: Option<T>,
+    #[serde(default = "Vec::new")]
+    pub(super) errors: Vec<GraphqlError>,
 }
 
-impl Answer {
-    /// What was requested; null where it is missing.
-    pub(super) fn data(&self) -> &Value {
-        self.data.as_ref().unwrap_or(&Value::Null)
-    }
-
-    /// What was requested, and all errors.
-    pub(super) fn into_parts(self) -> (Option<Value>, Vec<GraphqlError>) {
-        (self.data, self.errors)
-    }
-
-    /// The first error.
-    pub(super) fn first_error(&self) -> Option<&GraphqlError> {
-        self.errors.first()
-    }
+/// The data of a query for a repository.
+#[derive(Deserialize)]
+struct RepositoryData<T> {
+    repository: Option<T>,
 }
 
-/// Whether GitHub failed by itself: a response with status 200 and an error without a type, after a
-/// timeout or a defect of GitHub's, as users report it. Whether a mutation was carried out is
-/// unknown.
+/// The data of a blob; every field is null for another kind of object.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BlobRow {
+    pub(super) byte_size: Option<u64>,
+    pub(super) text: Option<String>,
+}
+
+/// Whether GitHub failed internally: a response with status 200 and an error without a type, after a
+/// timeout or a defect, as users report it. Whether a mutation was carried out is unknown.
 pub(super) fn is_outage(error: &GraphqlError) -> bool {
     error.kind.is_empty()
         && error
@@ -54,182 +54,237 @@ pub(super) fn is_outage(error: &GraphqlError) -> bool {
             .contains("Something went wrong while executing your query")
 }
 
-/// The outcome of a branch.
-pub(super) enum Moved {
-    Yes,
-    /// It is not where it was, or a rule or a protection refuses it.
-    No(Error),
-    /// This server does not know the request.
-    Unknown,
+/// The outcome of moving a branch.
+pub(super) enum RefUpdate {
+    Done,
+    /// The branch moved, or a rule or a protection refuses the update.
+    Refused(Error),
+    /// The server does not have this mutation.
+    Unsupported,
+}
+
+/// A query for several things. The aliases and variables of each end in `_` and its number.
+#[derive(Default)]
+pub(super) struct Batch {
+    declarations: String,
+    selections: String,
+    variables: Map<String, Value>,
+}
+
+impl Batch {
+    pub(super) fn variable(&mut self, name: &str, kind: &str, value: impl Into<Value>) {
+        let _ = write!(self.declarations, "${name}: {kind}, ");
+        self.variables.insert(name.to_owned(), value.into());
+    }
+
+    /// The variables of the repository with this number.
+    pub(super) fn repository(&mut self, number: usize, owner: &str, name: &str) {
+        self.variable(&format!("owner_{number}"), "String!", owner);
+        self.variable(&format!("name_{number}"), "String!", name);
+    }
+
+    /// Adds a part of the selection; `number` replaces the 0 in its aliases and variables.
+    pub(super) fn select(&mut self, template: &str, number: usize) {
+        let suffix = format!("_{number}");
+        for word in template.split_whitespace() {
+            self.selections += &word.replace("_0", &suffix);
+            self.selections.push(' ');
+        }
+    }
+
+    /// Adds the selection of a blob.
+    pub(super) fn blob(&mut self, number: usize, id: &str) {
+        self.variable(&format!("oid_{number}"), "GitObjectID!", id);
+        self.select(include_str!("queries/blob.graphql"), number);
+    }
+
+    /// The text and the variables of the query.
+    pub(super) fn query(self) -> (String, Value) {
+        let text = format!(
+            "query ({}) {{ {}}}",
+            self.declarations.trim_end_matches(", "),
+            self.selections
+        );
+        (text, Value::Object(self.variables))
+    }
 }
 
 impl Http {
-    /// A request of GraphQL that may be sent twice.
+    /// A GraphQL request, which may be sent twice.
     pub(super) fn graphql(&self, query: &str, variables: &Value, what: &str) -> Request {
-        // Below `/api` on GitHub Enterprise Server, whose REST is below `/api/v3`.
+        // On GitHub Enterprise Server, GraphQL is below `/api` and REST below `/api/v3`.
         let base = self.base().path().trim_matches('/');
+        let base = base.strip_suffix("v3").unwrap_or(base);
         let mut path = vec![""];
-        path.extend(
-            base.strip_suffix("v3")
-                .unwrap_or(base)
-                .split('/')
-                .filter(|part| !part.is_empty()),
-        );
+        path.extend(base.split('/').filter(|segment| !segment.is_empty()));
         path.push("graphql");
-        let body = json!({"query": query, "variables": variables});
-        let request = Request::new(Method::POST, path, format!("GitHub: {what}"));
-        let request = request.body(body);
+        let request = Request::new(Method::POST, path, format!("GitHub: {what}"))
+            .body(json!({"query": query, "variables": variables}));
         if query.starts_with("mutation") {
-            request.harmless()
+            request.repeatable()
         } else {
-            request.reading()
+            request.read_only()
         }
     }
 }
 
 impl Github {
-    /// Sends a query that may be sent twice; `None`: the server has no GraphQL.
-    pub(super) async fn graphql(
+    /// Sends a query or mutation that may be sent twice; `None` if the server has no GraphQL.
+    pub(super) async fn graphql<T: DeserializeOwned>(
         &self,
         query: &str,
         variables: Value,
         what: &str,
-    ) -> Result<Option<Answer>, Error> {
+    ) -> Result<Option<Response<T>>, Error> {
         let request = self.http.graphql(query, &variables, what);
-        // Reading leaves nothing behind.
-        let writes = query.starts_with("mutation");
+        let is_mutation = request.effect == Effect::Write;
         let reply = self.http.send(&request).await.map_err(|failure| Error {
-            begun: failure.unsure && writes,
+            begun: failure.unsure && is_mutation,
             ..failure.error
         })?;
         if matches!(reply.status.as_u16(), 404 | 405) {
             return Ok(None);
         }
-        let answer: Answer = reply.expect(&[200])?;
-        match answer.errors.iter().find(|error| is_outage(error)) {
-            None => Ok(Some(answer)),
+        let response: Response<T> = if is_mutation {
+            reply.expect_done(&[200])?
+        } else {
+            reply.expect(&[200])?
+        };
+        match response.errors.iter().find(|error| is_outage(error)) {
+            None => Ok(Some(response)),
             Some(error) => Err(Error {
-                begun: writes,
+                begun: is_mutation,
                 ..Error::unavailable(format!("GitHub: {what}"), self.http.clean(&error.message))
             }),
         }
     }
 
     /// Sends a mutation that may be sent twice; a server without GraphQL is an error.
-    pub(super) async fn mutate(
+    pub(super) async fn mutate<T: DeserializeOwned>(
         &self,
         mutation: &str,
         input: Value,
         what: &str,
-    ) -> Result<Answer, Error> {
-        let answer = self
-            .graphql(mutation, json!({"input": input}), what)
-            .await?;
-        answer.ok_or_else(|| {
-            Error::unavailable(
+    ) -> Result<Response<T>, Error> {
+        let variables = json!({"input": input});
+        match self.graphql(mutation, variables, what).await? {
+            Some(response) => Ok(response),
+            None => Err(Error::unavailable(
                 format!("GitHub: {what}"),
                 "this server does not support GraphQL",
-            )
-        })
+            )),
+        }
     }
 
-    /// Reads something of the repository; a field that the token may not read is null. `None`: the
-    /// server does not know what was requested, or has no GraphQL.
-    pub(super) async fn read_of_repository(
+    /// Reads fields of the repository; a field that the token may not read is null. `None` if the
+    /// server does not have the requested fields, or no GraphQL.
+    pub(super) async fn query_repository<T: DeserializeOwned>(
         &self,
         query: &str,
-        variables: Value,
+        mut variables: Value,
         what: &str,
-    ) -> Result<Option<Value>, Error> {
-        let Some(answer) = self.graphql(query, variables, what).await? else {
+    ) -> Result<Option<T>, Error> {
+        variables["owner"] = self.owner.as_str().into();
+        variables["name"] = self.name.as_str().into();
+        let response: Option<Response<RepositoryData<T>>> =
+            self.graphql(query, variables, what).await?;
+        let Some(response) = response else {
             return Ok(None);
         };
-        let row = &answer.data()["repository"];
-        if !row.is_null() {
-            return Ok(Some(row.clone()));
+        if let Some(repository) = response.data.and_then(|data| data.repository) {
+            return Ok(Some(repository));
         }
-        match answer.first_error() {
-            Some(error) if error.message.contains("doesn't exist on type") => Ok(None),
-            Some(error) if error.kind == "FORBIDDEN" => Err(self.denied(what, &error.message)),
-            Some(error) => {
-                let what = format!("GitHub: {what}");
-                Err(Error::unavailable(what, self.http.clean(&error.message)))
-            }
-            None => {
-                let what = format!("GitHub: {what}");
-                Err(Error::unavailable(
-                    what,
-                    "the response contains no repository",
-                ))
-            }
+        let Some(error) = response.errors.first() else {
+            return Err(Error::unavailable(
+                format!("GitHub: {what}"),
+                "the response contains no repository",
+            ));
+        };
+        if error.message.contains("doesn't exist on type") {
+            return Ok(None);
         }
+        if error.kind == "FORBIDDEN" {
+            return Err(self.denied(what, &error.message));
+        }
+        let message = self.http.clean(&error.message);
+        Err(Error::unavailable(format!("GitHub: {what}"), message))
     }
 
-    /// The contents of blobs that are text; `None`: the server does not answer the query.
+    /// The contents of blobs that are text; `None` if the server does not support the query.
     pub(super) async fn texts(&self, ids: &[String]) -> Result<Option<Vec<Option<String>>>, Error> {
-        let mut query = String::from(
-            "query($owner:String!,$name:String!){repository(owner:$owner,name:$name){",
-        );
-        for (at, id) in ids.iter().enumerate() {
-            // Names of objects are hexadecimal, so nothing can end the string.
-            let id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
-            let _ = write!(
-                query,
-                "b{at}:object(oid:\"{id}\"){{...on Blob{{text isTruncated}}}}"
-            );
+        let mut batch = Batch::default();
+        batch.variable("owner", "String!", self.owner.as_str());
+        batch.variable("name", "String!", self.name.as_str());
+        batch.select("repository(owner: $owner, name: $name) {", 0);
+        for (number, id) in ids.iter().enumerate() {
+            batch.blob(number, id);
         }
-        query.push_str("}}");
-        let variables = json!({"owner": self.owner, "name": self.name});
-        let Some(answer) = self.graphql(&query, variables, "reading contents").await? else {
+        batch.select("}", 0);
+        let (query, variables) = batch.query();
+        let response: Option<Response<RepositoryData<Map<String, Value>>>> =
+            self.graphql(&query, variables, "reading contents").await?;
+        let Some(response) = response.filter(|response| response.errors.is_empty()) else {
             return Ok(None);
         };
-        let Some(data) = answer.data.filter(|_| answer.errors.is_empty()) else {
+        let Some(data) = response.data else {
             return Ok(None);
         };
-        let text = |at: usize| {
-            data["repository"][format!("b{at}")]["text"]
-                .as_str()
-                .map(str::to_owned)
-        };
-        Ok(Some((0..ids.len()).map(text).collect()))
+        let mut blobs = data.repository.unwrap_or_default();
+        let mut texts = Vec::new();
+        for number in 0..ids.len() {
+            let blob = blobs.remove(&format!("blob_{number}"));
+            let blob = blob.and_then(|blob| serde_json::from_value::<BlobRow>(blob).ok());
+            texts.push(blob.and_then(|blob| blob.text));
+        }
+        Ok(Some(texts))
     }
 
-    /// Moves a branch from one commit to another, or not at all.
+    /// Moves a branch from one commit to another, if it is at the first.
     pub(super) async fn update_ref(
         &self,
         repo: &Repo,
         branch: &str,
         from: &str,
         to: &str,
-    ) -> Result<Moved, Error> {
-        let query = "mutation($input:UpdateRefsInput!){updateRefs(input:$input){clientMutationId}}";
-        let update = json!({"name": format!("refs/heads/{branch}"), "beforeOid": from, "afterOid": to, "force": true});
+    ) -> Result<RefUpdate, Error> {
+        let update = json!({
+            "name": format!("refs/heads/{branch}"), "beforeOid": from, "afterOid": to, "force": true,
+        });
         let input = json!({"repositoryId": repo.node, "refUpdates": [update]});
         let what = format!("moving the branch {branch}");
-        let Some(answer) = self.graphql(query, json!({"input": input}), &what).await? else {
-            return Ok(Moved::Unknown);
+        let mutation = include_str!("queries/update_refs.graphql");
+        let response: Option<Response<IgnoredAny>> = self
+            .graphql(mutation, json!({"input": input}), &what)
+            .await?;
+        let Some(response) = response else {
+            return Ok(RefUpdate::Unsupported);
         };
-        let Some(error) = answer.first_error() else {
-            return Ok(Moved::Yes);
+        let Some(error) = response.errors.first() else {
+            return Ok(RefUpdate::Done);
         };
         if error.message.contains("doesn't exist on type")
             || error.message.contains("isn't a defined input type")
         {
-            return Ok(Moved::Unknown);
+            return Ok(RefUpdate::Unsupported);
         }
         if error.kind == "FORBIDDEN" {
             return Err(self.denied(&what, &error.message));
         }
         let (what, message) = (format!("GitHub: {what}"), self.http.clean(&error.message));
-        Ok(Moved::No(Error::about(Class::Refused, what, message)))
+        Ok(RefUpdate::Refused(Error::about(
+            Class::Refused,
+            what,
+            message,
+        )))
     }
 
-    /// A refusal because of a missing permission.
+    /// The error of a missing permission.
     pub(super) fn denied(&self, what: &str, message: &str) -> Error {
         let (what, message) = (format!("GitHub: {what}"), self.http.clean(message));
         let error = Error::about(Class::Denied, what, message);
-        refusal::archived(&error).unwrap_or_else(|| {
-            error.help("give the token `contents: write` and `pull-requests: write`")
-        })
+        refusal::archived(&error).unwrap_or_else(|| error.help(MAY_WRITE))
     }
 }
+
+/// The remedy for a token that may not change the repository.
+pub(super) const MAY_WRITE: &str = "give the token `contents: write` and `pull-requests: write`";

@@ -1,44 +1,42 @@
-//! Issues, workflows that are started on request, and the claims by which one run starts them.
+//! Issues, dispatched workflows, and the claims by which exactly one run starts a workflow.
 //!
-//! A claim is a reference of repin's, which GitHub creates only if it is missing. It points at a tag
-//! object with a word of its run's, so that a claim whose answer was lost is recognized.
+//! A claim is a reference, which GitHub creates only if it is missing. It refers to a tag object with a
+//! word of the run, by which a claim is recognized after a lost response.
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Github;
+use super::{Github, branches::ObjectRow};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Claim, Edit, Issue, Issues,
+        Ability, Claim, Edit, Issue,
         http::{Paging, Reply},
         shared::{IssueRow, issues},
     },
 };
 
-/// What a token needs for issues.
+/// The permission for writing issues.
 const ISSUES: &str = "`issues: write`";
 
 #[derive(Deserialize)]
-struct ObjectName {
-    sha: String,
+struct WorkflowRow {
+    state: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Reference {
-    object: ObjectName,
+struct ReferenceRow {
+    object: ObjectRow,
 }
 
-/// Neither a branch nor a tag: it starts no workflow and no page lists it.
+/// The reference is neither a branch nor a tag, so it starts no workflow and no page lists it.
 fn reference(claim: &Claim<'_>) -> String {
     format!("repin/{}", claim.name)
 }
 
-#[async_trait(?Send)]
-impl Issues for Github {
-    async fn issues(&self) -> Result<Vec<Issue>, Error> {
+impl Github {
+    pub(in crate::forge) async fn issues(&self) -> Result<Vec<Issue>, Error> {
         let request = self
             .request(Method::GET, "issues", "listing issues")
             .query("state", "open");
@@ -46,29 +44,34 @@ impl Issues for Github {
         Ok(issues(rows))
     }
 
-    async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
+    pub(in crate::forge) async fn open_issue(
+        &self,
+        title: &str,
+        body: &str,
+    ) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
         self.http.new_issue(request, title, body, ISSUES).await
     }
 
-    async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
+    pub(in crate::forge) async fn edit_issue(
+        &self,
+        number: u64,
+        edit: &Edit<'_>,
+    ) -> Result<(), Error> {
         let request = self.request(
             Method::PATCH,
             &format!("issues/{number}"),
             format!("changing issue #{number}"),
         );
-        self.http.edited_issue(request, edit, &[200], ISSUES).await
+        self.http.edit_issue(request, edit, &[200], ISSUES).await
     }
 
-    async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
+    pub(in crate::forge) async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
         let path = format!("actions/workflows/{workflow}");
+        let what = format!("looking up the workflow {workflow}");
         let reply = self
             .http
-            .send(&self.request(
-                Method::GET,
-                &path,
-                format!("looking up the workflow {workflow}"),
-            ))
+            .send(&self.request(Method::GET, &path, &what))
             .await?;
         match reply.status.as_u16() {
             404 => {
@@ -84,18 +87,24 @@ impl Issues for Github {
             }
             403 => Err(reply.error().help("give the token `actions: write`")),
             _ => {
-                let row: Value = reply.expect(&[200])?;
-                let state = self.http.clean(row["state"].as_str().unwrap_or("active"));
-                if state == "active" {
-                    return Ok(Ability::Yes);
+                let row: WorkflowRow = reply.expect(&[200])?;
+                match row.state.as_deref() {
+                    None | Some("active") => Ok(Ability::Yes),
+                    Some(state) => {
+                        let reason = format!("it is {}", self.http.clean(state));
+                        let what = format!("GitHub: {what}");
+                        Err(Error::about(Class::Refused, what, reason).help("enable it"))
+                    }
                 }
-                let what = format!("GitHub: looking up the workflow {workflow}");
-                Err(Error::about(Class::Refused, what, format!("it is {state}")).help("enable it"))
             }
         }
     }
 
-    async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
+    pub(in crate::forge) async fn dispatch(
+        &self,
+        workflow: &str,
+        branch: &str,
+    ) -> Result<(), Error> {
         let path = format!("actions/workflows/{workflow}/dispatches");
         let request = self.request(
             Method::POST,
@@ -107,12 +116,12 @@ impl Issues for Github {
             .write(&request.body(json!({"ref": branch})))
             .await?;
         reply.check(&[204]).map_err(|error| match error.class {
-            // Of something between here and GitHub, which may have passed the request on.
+            // The response of a proxy, which may have forwarded the request.
             _ if reply.status.is_success() => Error {
                 begun: true,
                 ..error.class(Class::Unavailable)
             },
-            // A token that may read the workflow and not start it is answered 404.
+            // GitHub answers 404 to a token that may read the workflow but not start it.
             _ if reply.status == 404 => error.class(Class::Denied).help(format!(
                 "give the token `actions: write`, and check that {workflow} is on {branch}"
             )),
@@ -124,50 +133,38 @@ impl Issues for Github {
         })
     }
 
-    async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(in crate::forge) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
         let what = format!("claiming {}", claim.name);
         let body = json!({"tag": claim.name, "message": claim.word, "object": claim.commit, "type": "commit"});
         let request = self
             .request(Method::POST, "git/tags", &what)
             .body(body)
-            .harmless();
+            .repeatable();
         let reply = self.http.send(&request).await?;
-        let object = if reply.status == 201 {
-            reply.expect::<ObjectName>(&[201])?.sha
-        } else {
+        if reply.status != 201 {
             return Err(refused(&reply));
-        };
-
-        let body = json!({"ref": format!("refs/{}", reference(claim)), "sha": object});
-        // A second time is refused, since the reference exists.
-        let reply = self
-            .http
-            .send(
-                &self
-                    .request(Method::POST, "git/refs", &what)
-                    .body(body)
-                    .harmless(),
-            )
-            .await?;
+        }
+        let tag = reply.expect::<ObjectRow>(&[201])?.sha;
+        let body = json!({"ref": format!("refs/{}", reference(claim)), "sha": tag});
+        // A repeated request is refused, because the reference exists by then.
+        let request = self
+            .request(Method::POST, "git/refs", &what)
+            .body(body)
+            .repeatable();
+        let reply = self.http.send(&request).await?;
         match reply.status.as_u16() {
             201 => Ok(true),
             409 | 422 if reply.text().contains("already exists") => {
-                let there =
-                    self.request(Method::GET, &format!("git/ref/{}", reference(claim)), what);
-                Ok(self
-                    .http
-                    .send(&there)
-                    .await?
-                    .expect::<Reference>(&[200])?
-                    .object
-                    .sha
-                    == object)
+                let path = format!("git/ref/{}", reference(claim));
+                let request = self.request(Method::GET, &path, what);
+                let existing: ReferenceRow = self.http.send(&request).await?.expect(&[200])?;
+                Ok(existing.object.sha == tag)
             }
             _ => Err(refused(&reply)),
         }
     }
 
-    async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(in crate::forge) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
         let what = format!("releasing {}", claim.name);
         let request = self.request(
             Method::DELETE,
@@ -175,11 +172,6 @@ impl Issues for Github {
             what,
         );
         self.http.send(&request).await?.check(&[204, 404, 422])
-    }
-
-    /// References below `refs/repin` show nowhere and are kept.
-    async fn expire_claims(&self) -> Result<(), Error> {
-        Ok(())
     }
 }
 

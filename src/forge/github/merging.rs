@@ -1,148 +1,237 @@
-//! How a pull request is merged: the method that its base allows, or the base's merge queue.
+//! Merges pull requests by a method that the base allows, or through the merge queue of the base.
 //!
-//! A merge queue decides the method itself, and refuses every merge that does not come from it.
-//! Whether a pull request may enter is judged by `pull_request::merging` and by the queue.
+//! A merge queue chooses the method itself, and refuses every other merge. `pull_request::merging` and
+//! the queue decide whether a pull request may enter.
 
-use async_trait::async_trait;
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 
-use super::{Github, rules::METHODS};
+use super::{
+    Github,
+    graphql::{MAY_WRITE, Response},
+    rules::{METHODS, RefRow},
+};
 use crate::{
     config::MergeMethod,
     error::{Class, Error},
-    forge::{Merge, Merging, Pull, Queue, shared},
+    forge::{Merge, Pull, Queue, shared},
 };
 
-/// The last of these events shows whether a pull request left the queue at the head that it has.
-const EVENTS: &str = "ADDED_TO_MERGE_QUEUE_EVENT,REMOVED_FROM_MERGE_QUEUE_EVENT,\
-                      PULL_REQUEST_COMMIT,HEAD_REF_FORCE_PUSHED_EVENT";
+/// The maximum number of reads of a pull request while GitHub computes its state.
+const READS_MAX: u32 = 3;
 
-/// How often a pull request is read while GitHub works out its state.
-const LOOKS: u32 = 3;
-
-/// How pull requests are merged into a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MergeRoute {
-    /// By this method.
     Method(MergeMethod),
-    /// By the branch's merge queue, which chooses the method.
+    /// The merge queue of the base, which chooses the method.
     Queue,
 }
 
-/// What the repository and the branch's protection say about merging.
+/// The settings of the repository and the protection of a branch.
 #[derive(Debug, Default)]
 struct Settings {
     /// The methods that the repository allows.
     methods: Vec<MergeMethod>,
-    /// The branch's merge queue.
     queue: Option<MergeQueue>,
     linear: bool,
     signatures: bool,
 }
 
-/// A merge queue, and its method where it is known.
+/// A merge queue, and its method if it is known.
 #[derive(Debug)]
 struct MergeQueue(Option<MergeMethod>);
 
-/// What GitHub works out about a pull request in the background.
 #[derive(Deserialize)]
 struct PullRow {
+    state: Option<String>,
+    /// GitHub computes it in the background.
     mergeable_state: Option<String>,
+    /// Null unless a merge is scheduled.
+    auto_merge: Option<IgnoredAny>,
 }
 
-#[async_trait(?Send)]
-impl Merging for Github {
-    async fn admits(&self, base: &str) -> Result<(), Error> {
+/// The merge methods of a repository in REST.
+#[derive(Deserialize)]
+struct MethodsRow {
+    #[serde(default)]
+    allow_merge_commit: bool,
+    #[serde(default)]
+    allow_squash_merge: bool,
+    #[serde(default)]
+    allow_rebase_merge: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SettingsRow {
+    #[serde(default)]
+    merge_commit_allowed: bool,
+    #[serde(default)]
+    squash_merge_allowed: bool,
+    #[serde(default)]
+    rebase_merge_allowed: bool,
+    merge_queue: Option<QueueRow>,
+    r#ref: Option<RefRow>,
+}
+
+#[derive(Deserialize)]
+struct QueueRow {
+    configuration: Option<QueueConfigurationRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QueueConfigurationRow {
+    merge_method: Option<String>,
+}
+
+impl QueueRow {
+    fn method(self) -> Option<MergeMethod> {
+        let name = self.configuration?.merge_method?.to_ascii_lowercase();
+        METHODS.into_iter().find(|method| method.as_str() == name)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PositionRow {
+    merge_queue: Option<QueueRow>,
+    pull_request: Option<QueuedPullRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QueuedPullRow {
+    merge_queue_entry: Option<QueueEntryRow>,
+    timeline_items: Option<TimelineRow>,
+}
+
+#[derive(Deserialize)]
+struct QueueEntryRow {
+    position: Option<u64>,
+    state: Option<String>,
+}
+
+/// The last event shows whether the pull request left the queue at its current head.
+#[derive(Deserialize)]
+struct TimelineRow {
+    #[serde(default)]
+    nodes: Vec<Option<EventRow>>,
+}
+
+#[derive(Deserialize)]
+struct EventRow {
+    #[serde(rename = "__typename")]
+    kind: String,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnqueueData {
+    enqueue_pull_request: Option<EnqueuedRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnqueuedRow {
+    merge_queue_entry: Option<QueueEntryRow>,
+}
+
+/// The methods of [`METHODS`] that are allowed.
+fn allowed_methods(is_allowed: [bool; 3]) -> Vec<MergeMethod> {
+    let methods = METHODS.into_iter().zip(is_allowed);
+    methods
+        .filter(|(_, is_allowed)| *is_allowed)
+        .map(|(method, _)| method)
+        .collect()
+}
+
+impl Github {
+    pub(in crate::forge) async fn check_merge_method(&self, base: &str) -> Result<(), Error> {
         if self.method != MergeMethod::Auto {
-            self.way(base).await?;
+            self.merge_route(base).await?;
         }
         Ok(())
     }
 
-    /// Whether GitHub refuses to merge the pull request as its branch is now: it is in conflict, or
-    /// behind a base that requires it to be up to date.
-    async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
+    /// Whether GitHub refuses to merge the pull request in its current state: its branch is in conflict,
+    /// or behind a base that requires it to be up to date.
+    pub(in crate::forge) async fn is_outdated(
+        &self,
+        pull: Option<&Pull>,
+        base: &str,
+    ) -> Result<bool, Error> {
         if let Some(pull) = pull {
             match self.mergeable_state(pull.number).await?.as_deref() {
                 Some("behind" | "dirty") => return Ok(true),
                 Some("clean" | "unstable" | "has_hooks") => return Ok(false),
-                // `blocked` and `draft` hide `behind`, and a state that stays unknown decides nothing.
+                // `blocked` and `draft` take precedence over `behind`, and the state may stay unknown.
                 _ => {}
             }
         }
         self.requires_up_to_date(base).await
     }
 
-    fn waits_for_silent(&self) -> bool {
-        true
-    }
-
-    fn checks_when_scheduled(&self) -> bool {
-        true
-    }
-
-    async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        let query = "mutation($input:EnablePullRequestAutoMergeInput!)\
-                     {enablePullRequestAutoMerge(input:$input){clientMutationId}}";
-        let method = match self.way(&pull.base).await? {
-            MergeRoute::Queue => return self.queued(pull).await,
+    pub(in crate::forge) async fn schedule_merge(
+        &self,
+        pull: &Pull,
+        head: &str,
+    ) -> Result<Merge, Error> {
+        let method = match self.merge_route(&pull.base).await? {
+            MergeRoute::Queue => return self.queue_outcome(pull).await,
             MergeRoute::Method(method) => method.as_str().to_ascii_uppercase(),
         };
         let input =
             json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
         let what = format!("scheduling the merge of #{}", pull.number);
-        let answer = self.mutate(query, input, &what).await?;
-        let what = format!("GitHub: {what}");
-        let Some(error) = answer.first_error() else {
+        let mutation = include_str!("queries/schedule_merge.graphql");
+        let response: Response<IgnoredAny> = self.mutate(mutation, input, &what).await?;
+        let Some(error) = response.errors.first() else {
             return Ok(Merge::Scheduled);
         };
         let message = self.http.clean(&error.message);
         match error.kind.as_str() {
-            // Nothing is missing that it could wait for ("clean"), or nothing that is required
-            // ("unstable", "has_hooks").
+            // Nothing is pending ("clean"), or nothing that is required ("unstable", "has_hooks").
             _ if ["clean status", "unstable status", "has_hooks status"]
                 .iter()
                 .any(|word| message.contains(word)) =>
             {
                 Ok(Merge::Clean(message))
             }
-            // While it checks for conflicts, which it does right after the branch was made.
+            // GitHub checks for conflicts right after the branch was created.
             _ if message.contains("unknown status") => Ok(Merge::Later(message)),
-            "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
-                .help("give the token `contents: write` and `pull-requests: write`")),
+            "FORBIDDEN" => {
+                let what = format!("GitHub: {what}");
+                Err(Error::about(Class::Denied, what, message).help(MAY_WRITE))
+            }
             _ => Ok(Merge::Refused(message)),
         }
     }
 
-    async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
-        let query = "mutation($input:DisablePullRequestAutoMergeInput!)\
-                     {disablePullRequestAutoMerge(input:$input){clientMutationId}}";
-        let what = format!("cancelling the scheduled merge of #{}", pull.number);
+    pub(in crate::forge) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+        let what = format!("canceling the scheduled merge of #{}", pull.number);
         let input = json!({"pullRequestId": pull.node});
-        let answer = self.mutate(query, input, &what).await?;
-        let what = format!("GitHub: {what}");
-        match answer.first_error() {
-            None => Ok(true),
-            Some(error) if error.kind == "FORBIDDEN" => Err(Error::about(
-                Class::Denied,
-                what,
-                self.http.clean(&error.message),
-            )),
-            // "Can't disable auto-merge for this pull request": since none is scheduled, or since it
-            // may not be canceled.
-            Some(_) if !self.is_scheduled(pull).await? => Ok(false),
-            Some(error) => Err(Error::about(
-                Class::Refused,
-                what,
-                self.http.clean(&error.message),
-            )),
-        }
+        let mutation = include_str!("queries/cancel_merge.graphql");
+        let response: Response<IgnoredAny> = self.mutate(mutation, input, &what).await?;
+        let Some(error) = response.errors.first() else {
+            return Ok(true);
+        };
+        let class = if error.kind == "FORBIDDEN" {
+            Class::Denied
+        } else if self.is_scheduled(pull).await? {
+            Class::Refused
+        } else {
+            // "Can't disable auto-merge for this pull request", because no merge is scheduled.
+            return Ok(false);
+        };
+        let message = self.http.clean(&error.message);
+        Err(Error::about(class, format!("GitHub: {what}"), message))
     }
 
-    async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        let method = match self.way(&pull.base).await? {
+    pub(in crate::forge) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        let method = match self.merge_route(&pull.base).await? {
             MergeRoute::Queue => return self.enqueue(pull, head).await,
             MergeRoute::Method(method) => method.as_str(),
         };
@@ -156,45 +245,42 @@ impl Merging for Github {
             200 => Ok(Merge::Merged),
             405 if reply.text().contains("try the merge again") => Ok(Merge::Later(reply.text())),
             405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
-            403 => Err(reply
-                .error()
-                .help("give the token `contents: write` and `pull-requests: write`")),
+            403 => Err(reply.error().help(MAY_WRITE)),
             _ => Err(reply.error()),
         }
     }
 
-    async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
-        let query = format!(
-            "query($owner:String!,$name:String!,$base:String!){{repository(owner:$owner,name:$name)\
-             {{mergeQueue(branch:$base){{configuration{{mergeMethod}}}} \
-             pullRequest(number:{}){{mergeQueueEntry{{state position}} \
-             timelineItems(last:1,itemTypes:[{EVENTS}])\
-             {{nodes{{__typename ...on RemovedFromMergeQueueEvent{{reason}}}}}}}}}}}}",
-            pull.number
-        );
-        let variables = json!({"owner": self.owner, "name": self.name, "base": pull.base});
+    pub(in crate::forge) async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
+        let query = include_str!("queries/queue_position.graphql");
+        let variables = json!({"base": pull.base, "number": pull.number});
         let what = format!("looking for #{} in the merge queue", pull.number);
-        let Some(row) = self.read_of_repository(&query, variables, &what).await? else {
+        let row: Option<PositionRow> = self.query_repository(query, variables, &what).await?;
+        let Some(PositionRow {
+            merge_queue: Some(_),
+            pull_request,
+        }) = row
+        else {
             return Ok(Queue::Missing);
         };
-        if row["mergeQueue"].is_null() {
-            return Ok(Queue::Missing);
-        }
-        let pull = &row["pullRequest"];
-        if let Some(position) = pull["mergeQueueEntry"]["position"].as_u64() {
-            let state = pull["mergeQueueEntry"]["state"].as_str();
-            return Ok(Queue::Waiting(
-                position,
-                self.http.clean(state.unwrap_or("QUEUED")),
-            ));
-        }
-        let last = &pull["timelineItems"]["nodes"][0];
-        if last["__typename"] != "RemovedFromMergeQueueEvent" {
+        let Some(row) = pull_request else {
             return Ok(Queue::Outside);
+        };
+        if let Some(entry) = row.merge_queue_entry
+            && let Some(position) = entry.position
+        {
+            let state = entry.state.as_deref().unwrap_or("QUEUED");
+            return Ok(Queue::Waiting(position, self.http.clean(state)));
         }
-        let reason = last["reason"].as_str().unwrap_or_default().trim();
-        // What was merged leaves the queue, too; the pull request may read as open for a moment
-        // longer. The webhook `dequeued` lists the reasons.
+        let mut events = row.timeline_items.into_iter().flat_map(|items| items.nodes);
+        let reason = match events.next().flatten() {
+            Some(event) if event.kind == "RemovedFromMergeQueueEvent" => {
+                event.reason.unwrap_or_default()
+            }
+            _ => return Ok(Queue::Outside),
+        };
+        let reason = reason.trim();
+        // A merged pull request also leaves the queue, and may be listed as open for a moment. The webhook
+        // `dequeued` lists the reasons.
         if ["merge", "merged", "already_merged"].contains(&&*reason.to_ascii_lowercase()) {
             return Ok(Queue::Outside);
         }
@@ -203,64 +289,54 @@ impl Merging for Github {
             Some(reason).filter(|reason| !reason.is_empty()),
         ))
     }
-}
 
-impl Github {
-    /// `mergeable_state`, waited for a little while GitHub works it out.
+    /// `mergeable_state`, read several times while GitHub computes it.
     async fn mergeable_state(&self, number: u64) -> Result<Option<String>, Error> {
         let what = format!("reading whether pull request #{number} can be merged");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
-        for round in 1..=LOOKS {
+        for round in 1..=READS_MAX {
             let row: Option<PullRow> = self.http.find(&request, &[404]).await?;
             let state = row.and_then(|row| row.mergeable_state);
             if state.as_deref() != Some("unknown") {
                 return Ok(state);
             }
-            if round < LOOKS {
+            if round < READS_MAX {
                 self.http.back_off(round).await;
             }
         }
         Ok(None)
     }
 
-    /// How pull requests are merged into `base`; an error where the configured method is not
-    /// allowed there.
-    async fn way(&self, base: &str) -> Result<MergeRoute, Error> {
+    /// The route of merges into `base`; an error if the configured method is not allowed.
+    async fn merge_route(&self, base: &str) -> Result<MergeRoute, Error> {
         let settings = self.merge_settings(base).await?;
         let configured = self.method;
         let what = format!("GitHub: merging into {base}");
-        match settings.queue {
-            Some(MergeQueue(Some(method)))
-                if ![MergeMethod::Auto, method].contains(&configured) =>
-            {
-                let queue = format!("the merge queue of {base}");
-                return Err(shared::method_refused(
-                    what,
-                    configured,
-                    &queue,
-                    &[method.as_str()],
-                ));
-            }
-            Some(_) => return Ok(MergeRoute::Queue),
-            None => {}
+        if let Some(MergeQueue(method)) = settings.queue {
+            return match method {
+                Some(method) if ![MergeMethod::Auto, method].contains(&configured) => {
+                    let queue = format!("the merge queue of {base}");
+                    let allowed = [method.as_str()];
+                    Err(shared::method_refused(what, configured, &queue, &allowed))
+                }
+                _ => Ok(MergeRoute::Queue),
+            };
         }
         let mut rules = self.rules(base).await?;
         rules.linear |= settings.linear;
         rules.signatures |= settings.signatures;
-        let by_rules = METHODS.into_iter().filter(|method| rules.allow(*method));
-        let by_rules: Vec<_> = by_rules.collect();
-        let allowed = by_rules
-            .iter()
-            .filter(|method| settings.methods.contains(method));
-        let allowed: Vec<MergeMethod> = allowed.copied().collect();
+        let by_rules = METHODS.map(|method| rules.allow(method));
+        let by_rules = allowed_methods(by_rules);
+        let mut allowed = by_rules.clone();
+        allowed.retain(|method| settings.methods.contains(method));
         match (configured, allowed.first()) {
             (MergeMethod::Auto, Some(first)) => Ok(MergeRoute::Method(*first)),
             (method, _) if allowed.contains(&method) => Ok(MergeRoute::Method(method)),
             (_, None) => {
                 let reason = format!(
                     "no merge method is allowed: the repository allows {}, and the rules of {base} allow {}",
-                    listed(&settings.methods),
-                    listed(&by_rules),
+                    join(&settings.methods),
+                    join(&by_rules),
                 );
                 let hint = "allow one method in the repository's settings and in the rules";
                 Err(Error::about(Class::Refused, what, reason).help(hint))
@@ -273,71 +349,48 @@ impl Github {
     }
 
     async fn merge_settings(&self, base: &str) -> Result<Settings, Error> {
-        let query = "query($owner:String!,$name:String!,$base:String!,$ref:String!)\
-            {repository(owner:$owner,name:$name)\
-            {mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed \
-            mergeQueue(branch:$base){configuration{mergeMethod}} \
-            ref(qualifiedName:$ref){refUpdateRule{requiresLinearHistory requiresSignatures}}}}";
-        let variables = json!({"owner": self.owner, "name": self.name, "base": base,
-                               "ref": format!("refs/heads/{base}")});
+        let query = include_str!("queries/merge_settings.graphql");
+        let variables = json!({"base": base, "ref": format!("refs/heads/{base}")});
         let what = format!("reading how {base} is merged into");
-        let Some(row) = self.read_of_repository(query, variables, &what).await? else {
-            // Servers from before merge queues.
-            let methods = self.repository_methods(&what).await?;
+        let row: Option<SettingsRow> = self.query_repository(query, variables, &what).await?;
+        let Some(row) = row else {
+            // The server is older than merge queues.
+            let request = self.request(Method::GET, "", &what);
+            let row: MethodsRow = self.http.send(&request).await?.expect(&[200])?;
             return Ok(Settings {
-                methods,
+                methods: allowed_methods([
+                    row.allow_merge_commit,
+                    row.allow_squash_merge,
+                    row.allow_rebase_merge,
+                ]),
                 ..Settings::default()
             });
         };
-        let keys = [
-            "mergeCommitAllowed",
-            "squashMergeAllowed",
-            "rebaseMergeAllowed",
-        ];
-        let methods = METHODS.into_iter().zip(keys);
-        let queue = &row["mergeQueue"];
-        let rule = &row["ref"]["refUpdateRule"];
+        let rule = row.r#ref.and_then(|row| row.ref_update_rule);
+        let rule = rule.unwrap_or_default();
         Ok(Settings {
-            methods: methods
-                .filter(|(_, key)| row[*key] == true)
-                .map(|(method, _)| method)
-                .collect(),
-            queue: (!queue.is_null())
-                .then(|| MergeQueue(method(&queue["configuration"]["mergeMethod"]))),
-            linear: rule["requiresLinearHistory"] == true,
-            signatures: rule["requiresSignatures"] == true,
+            methods: allowed_methods([
+                row.merge_commit_allowed,
+                row.squash_merge_allowed,
+                row.rebase_merge_allowed,
+            ]),
+            queue: row.merge_queue.map(|queue| MergeQueue(queue.method())),
+            linear: rule.requires_linear_history,
+            signatures: rule.requires_signatures,
         })
     }
 
-    async fn repository_methods(&self, what: &str) -> Result<Vec<MergeMethod>, Error> {
-        let request = self.request(Method::GET, "", what);
-        let row: Value = self.http.send(&request).await?.expect(&[200])?;
-        let keys = [
-            "allow_merge_commit",
-            "allow_squash_merge",
-            "allow_rebase_merge",
-        ];
-        let methods = METHODS.into_iter().zip(keys);
-        Ok(methods
-            .filter(|(_, key)| row[*key] == true)
-            .map(|(method, _)| method)
-            .collect())
-    }
-
-    /// Whether the merge of a pull request is scheduled.
     async fn is_scheduled(&self, pull: &Pull) -> Result<bool, Error> {
         let path = format!("pulls/{}", pull.number);
         let what = format!("reading whether the merge of #{} is scheduled", pull.number);
-        let row: Option<Value> = self
-            .http
-            .find(&self.request(Method::GET, &path, what), &[404])
-            .await?;
-        Ok(row.is_some_and(|row| row["state"] == "open" && !row["auto_merge"].is_null()))
+        let request = self.request(Method::GET, &path, what);
+        let row: Option<PullRow> = self.http.find(&request, &[404]).await?;
+        Ok(row.is_some_and(|row| row.state.as_deref() == Some("open") && row.auto_merge.is_some()))
     }
 
-    /// What a scheduled merge is where the base has a merge queue: the pull request's place in it,
-    /// or the response that it enters on request.
-    async fn queued(&self, pull: &Pull) -> Result<Merge, Error> {
+    /// The outcome of scheduling a merge if the base has a merge queue: the position of the pull request,
+    /// or that it enters the queue on request.
+    async fn queue_outcome(&self, pull: &Pull) -> Result<Merge, Error> {
         Ok(match self.queue(pull).await? {
             Queue::Waiting(position, state) => Merge::Queued(position, state),
             Queue::Removed(reason) => Merge::Refused(removed(&pull.base, reason.as_deref())),
@@ -348,28 +401,31 @@ impl Github {
         })
     }
 
-    /// Puts a pull request into the merge queue of its base, if its head is still `head`. The queue
-    /// leaves it where it is if it is in already.
+    /// Adds a pull request to the merge queue of its base, if its head is still `head`. A pull request
+    /// that is in the queue keeps its position.
     async fn enqueue(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        let query = "mutation($input:EnqueuePullRequestInput!)\
-                     {enqueuePullRequest(input:$input){mergeQueueEntry{state position}}}";
         let input = json!({"pullRequestId": pull.node, "expectedHeadOid": head});
         let what = format!("putting #{} into the merge queue", pull.number);
-        let answer = self.mutate(query, input, &what).await?;
-        let what = format!("GitHub: {what}");
-        let Some(error) = answer.first_error() else {
-            let entry = &answer.data()["enqueuePullRequest"]["mergeQueueEntry"];
-            let position = entry["position"].as_u64().unwrap_or_default();
-            let state = self.http.clean(entry["state"].as_str().unwrap_or("QUEUED"));
-            return Ok(Merge::Queued(position, state));
+        let mutation = include_str!("queries/enqueue.graphql");
+        let response: Response<EnqueueData> = self.mutate(mutation, input, &what).await?;
+        let Some(error) = response.errors.first() else {
+            let row = response.data.and_then(|data| data.enqueue_pull_request);
+            let entry = row.and_then(|row| row.merge_queue_entry);
+            let (position, state) = match entry {
+                Some(entry) => (entry.position, entry.state),
+                None => (None, None),
+            };
+            let state = self.http.clean(state.as_deref().unwrap_or("QUEUED"));
+            return Ok(Merge::Queued(position.unwrap_or_default(), state));
         };
         let message = self.http.clean(&error.message);
         match error.kind.as_str() {
-            // "Pull request is already in the queue": another run, or this one if a response was
-            // lost.
-            _ if message.contains("already in the queue") => self.queued(pull).await,
-            "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
-                .help("give the token `contents: write` and `pull-requests: write`")),
+            // Another run added it, or this run if a response was lost.
+            _ if message.contains("already in the queue") => self.queue_outcome(pull).await,
+            "FORBIDDEN" => {
+                let what = format!("GitHub: {what}");
+                Err(Error::about(Class::Denied, what, message).help(MAY_WRITE))
+            }
             // "Pull request Required status check "ci" is expected.", "Pull request Waiting on code
             // owner review from …", and "… is not satisfied" of a required workflow.
             _ if ["is expected", "aiting on", "not satisfied", "in progress"]
@@ -383,18 +439,13 @@ impl Github {
     }
 }
 
-/// Why a pull request that left the queue is not put back.
+/// The reason why a removed pull request is not added to the queue again.
 fn removed(base: &str, reason: Option<&str>) -> String {
     let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     format!("it was removed from the merge queue of {base}{reason}; a person may put it back")
 }
 
-fn method(name: &Value) -> Option<MergeMethod> {
-    let name = name.as_str()?.to_ascii_lowercase();
-    METHODS.into_iter().find(|method| method.as_str() == name)
-}
-
-fn listed(methods: &[MergeMethod]) -> String {
+fn join(methods: &[MergeMethod]) -> String {
     match methods {
         [] => "none".to_owned(),
         _ => methods

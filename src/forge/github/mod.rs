@@ -1,7 +1,7 @@
-//! GitHub, and GitHub Enterprise Server: REST, and GraphQL for what REST lacks.
+//! GitHub and GitHub Enterprise Server: REST, and GraphQL for operations that REST lacks.
 //!
-//! A commit is made object by object (blobs, tree, commit), which stay invisible until a branch is
-//! moved to the commit.
+//! A commit is created object by object (blobs, tree, commit). The objects are invisible until a branch
+//! is moved to the commit.
 
 mod branches;
 mod checks;
@@ -10,6 +10,7 @@ mod fleet;
 mod graphql;
 mod issues;
 mod merging;
+mod packages;
 mod pull_requests;
 mod refusal;
 mod repository;
@@ -18,7 +19,7 @@ mod signed_commits;
 
 use std::{cell::RefCell, collections::HashMap};
 
-use reqwest::Method;
+use reqwest::{Method, Url};
 
 use super::{
     Settings, Target, Token, TokenFacts,
@@ -29,51 +30,44 @@ use crate::{
     error::Error,
 };
 
-pub use fleet::GithubFleet;
+pub(in crate::forge) use fleet::GithubFleet;
+pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
 
 /// A repository on GitHub.
 #[derive(Debug)]
 pub struct Github {
-    http: Http,
+    pub(super) http: Http,
     owner: String,
     name: String,
-    /// How pull requests are merged, as configured.
+    /// The configured merge method.
     method: MergeMethod,
-    /// Whether GitHub may be asked to sign commits.
+    /// Whether GitHub may be requested to sign commits.
     sign: Sign,
-    /// The objects that this run made last.
-    made: RefCell<Option<commits::Objects>>,
-    /// What holds in all repositories of the token.
+    /// The last commit that this run created.
+    created: RefCell<Option<commits::CreatedCommit>>,
     facts: TokenFacts,
-    /// The rules of branches as this run read them last; `None` where the token may not.
+    /// The rules of branches as this run read them last; `None` if the token may not read them.
     rules: RefCell<HashMap<String, Option<rules::Rules>>>,
 }
 
 impl Github {
-    /// The repository that `target` names; nothing is sent yet.
-    pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
-        let facts = settings.facts.clone();
-        let http = versioned(Http::new(&target.api, token, "Bearer", settings)?);
+    pub(super) fn new(
+        target: &Target,
+        token: Token,
+        settings: Settings,
+        method: MergeMethod,
+        sign: Sign,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            http,
-            facts,
+            facts: settings.facts.clone(),
+            http: client(&target.api, token, settings)?,
             owner: target.owner.clone(),
             name: target.name.clone(),
-            method: MergeMethod::Auto,
-            sign: Sign::Auto,
-            made: RefCell::default(),
-            rules: RefCell::default(),
-        })
-    }
-
-    /// The same with how pull requests are merged and commits signed, as configured.
-    #[must_use]
-    pub fn configured(self, method: MergeMethod, sign: Sign) -> Self {
-        Self {
             method,
             sign,
-            ..self
-        }
+            created: RefCell::default(),
+            rules: RefCell::default(),
+        })
     }
 
     /// A request below the repository.
@@ -92,13 +86,15 @@ impl Github {
     }
 }
 
-/// Names the version of the API.
-fn versioned(http: Http) -> Http {
-    http.with_header("accept", "application/vnd.github+json")
-        .with_header("x-github-api-version", "2022-11-28")
+/// A client of the API in a fixed version.
+fn client(api: &Url, token: Token, settings: Settings) -> Result<Http, Error> {
+    let http = Http::new(api, token, "Bearer", settings)?;
+    Ok(http
+        .with_header("accept", "application/vnd.github+json")
+        .with_header("x-github-api-version", "2022-11-28"))
 }
 
-/// Whether GitHub runs what is at `path`.
+/// Whether the file at `path` may be a workflow.
 pub fn is_workflow(path: &str) -> bool {
     path.starts_with(".github/workflows/")
 }

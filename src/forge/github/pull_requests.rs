@@ -1,28 +1,26 @@
 //! Pull requests, labels and comments.
 
-use async_trait::async_trait;
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-use super::{Github, refusal};
+use super::{Github, graphql::Response, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
-        PullState, Pulls, State,
+        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState,
+        Pulls, State,
         http::{Paging, Reply},
         shared::CommentRow,
     },
 };
 
-/// The message of a server without draft pull requests: they are available on every plan of
-/// github.com, so only an Enterprise Server may still send it.
+/// The message of an Enterprise Server without draft pull requests; github.com has them on every plan.
 const NO_DRAFTS: &str = "Draft pull requests are not supported";
 
 const USE_READY: &str = "use --pr ready";
 
-/// What a token needs to open a pull request.
+/// The remedy for a token that may not open a pull request.
 const MAY_OPEN: &str = "give the token `pull-requests: write`; for GITHUB_TOKEN the repository's settings must allow \
                         \"GitHub Actions to create and approve pull requests\"";
 
@@ -43,8 +41,8 @@ struct Row {
     base: Side,
     #[serde(default)]
     labels: Vec<Label>,
-    /// Listings have neither this nor the next one; GitHub works both out in the background, which
-    /// reading the pull request starts.
+    /// Listings do not contain this field and the next one. GitHub computes both in the background,
+    /// which reading the pull request starts.
     mergeable: Option<bool>,
     mergeable_state: Option<String>,
 }
@@ -93,7 +91,7 @@ impl Row {
             } else {
                 State::Ready
             },
-            // A fork that was deleted leaves null.
+            // The repository of a deleted fork is null.
             own: self
                 .head
                 .repo
@@ -109,11 +107,10 @@ impl Row {
     }
 }
 
-#[async_trait(?Send)]
-impl PullRequests for Github {
-    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+impl Github {
+    pub(in crate::forge) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let request = self.request(Method::GET, "pulls", "listing pull requests");
-        let request = match which {
+        let request = match filter {
             Pulls::Open => request.query("state", "open"),
             Pulls::Closed(head) => request
                 .query("state", "closed")
@@ -121,10 +118,10 @@ impl PullRequests for Github {
         };
         let rows: Vec<Row> = self.http.pages(&request, Paging::Links).await?;
         let pulls = rows.into_iter().map(|row| row.pull(&self.full_name()));
-        Ok(pulls.filter(|pull| which.matches(pull)).collect())
+        Ok(pulls.filter(|pull| filter.matches(pull)).collect())
     }
 
-    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    pub(in crate::forge) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         let request = self.request(
             Method::GET,
             &format!("pulls/{number}"),
@@ -134,22 +131,30 @@ impl PullRequests for Github {
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+    pub(in crate::forge) async fn poll(
+        &self,
+        number: u64,
+        etag: Option<&str>,
+    ) -> Result<Poll, Error> {
         let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         let polled = self
             .http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
             .await?;
-        // What GitHub still works out in the background must be read once it is known, whatever that
-        // does to the `ETag`.
+        // A result that GitHub still computes may not change the `ETag`, so it is read again without one.
         Ok(match polled {
-            Poll::Now(pull, _) if pull.mergeable == Mergeable::Unknown => Poll::Now(pull, None),
+            Poll::Changed(pull, _) if pull.mergeable == Mergeable::Unknown => {
+                Poll::Changed(pull, None)
+            }
             polled => polled,
         })
     }
 
-    async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
+    pub(in crate::forge) async fn create_pull(
+        &self,
+        new: &NewPull<'_>,
+    ) -> Result<CreateOutcome, Error> {
         let body = json!({
             "title": new.title, "body": new.body, "head": new.head, "base": new.base,
             "draft": new.state == State::Draft,
@@ -158,7 +163,7 @@ impl PullRequests for Github {
         let request = self.request(Method::POST, "pulls", what).body(body);
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
-            // The caller reads whether one is open now.
+            // The caller reads whether a pull request is open.
             Err(failure) if failure.unsure => {
                 return Ok(CreateOutcome::Unsure(failure.error.message));
             }
@@ -170,7 +175,7 @@ impl PullRequests for Github {
                 reply.expect_done::<Row>(&[201])?.pull(&self.full_name()),
             ))),
             422 if text.contains("already exists") => Ok(CreateOutcome::Exists(text)),
-            // The new branch has not arrived everywhere.
+            // The new branch is not visible everywhere yet.
             422 if text.contains("No commits between") || text.contains("head invalid") => {
                 Ok(CreateOutcome::NotYet(text))
             }
@@ -180,11 +185,15 @@ impl PullRequests for Github {
         }
     }
 
-    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+    pub(in crate::forge) async fn edit_pull(
+        &self,
+        number: u64,
+        edit: &Edit<'_>,
+    ) -> Result<Pull, Error> {
         let what = format!("changing pull request #{number}");
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
-            .body(edit.fields(|title, _| title.to_owned()));
+            .body(edit.request_body(|title, _| title.to_owned()));
         let reply = self.http.write(&request).await?;
         if reply.status == 403 {
             return Err(refusal::denied(
@@ -195,55 +204,62 @@ impl PullRequests for Github {
         Ok(reply.expect_done::<Row>(&[200])?.pull(&self.full_name()))
     }
 
-    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
-        let (name, to) = match state {
-            State::Draft => ("convertPullRequestToDraft", "a draft"),
-            State::Ready => ("markPullRequestReadyForReview", "ready for review"),
+    pub(in crate::forge) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+        let (mutation, target) = match state {
+            State::Draft => (include_str!("queries/make_draft.graphql"), "a draft"),
+            State::Ready => (
+                include_str!("queries/make_ready.graphql"),
+                "ready for review",
+            ),
         };
-        let kind = format!("{}{}Input", name[..1].to_ascii_uppercase(), &name[1..]);
-        let query = format!("mutation($input:{kind}!){{{name}(input:$input){{clientMutationId}}}}");
-        let what = format!("making pull request #{} {to}", pull.number);
+        let what = format!("making pull request #{} {target}", pull.number);
         let input = json!({"pullRequestId": pull.node});
-        let answer = self.mutate(&query, input, &what).await?;
-        match answer.first_error() {
-            None => Ok(()),
-            Some(error) if error.kind == "FORBIDDEN" => Err(self.denied(&what, &error.message)),
-            Some(error) => {
-                let message = self.http.clean(&error.message);
-                let no_drafts = message.contains(NO_DRAFTS);
-                let error = Error::about(Class::Refused, format!("GitHub: {what}"), message);
-                Err(if no_drafts {
-                    error.help(USE_READY)
-                } else {
-                    error
-                })
-            }
+        let response: Response<IgnoredAny> = self.mutate(mutation, input, &what).await?;
+        let Some(error) = response.errors.first() else {
+            return Ok(());
+        };
+        if error.kind == "FORBIDDEN" {
+            return Err(self.denied(&what, &error.message));
         }
+        let message = self.http.clean(&error.message);
+        let lacks_drafts = message.contains(NO_DRAFTS);
+        let error = Error::about(Class::Refused, format!("GitHub: {what}"), message);
+        Err(if lacks_drafts {
+            error.help(USE_READY)
+        } else {
+            error
+        })
     }
 
-    async fn label(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error> {
+    pub(in crate::forge) async fn add_labels(
+        &self,
+        number: u64,
+        labels: &[String],
+    ) -> Result<LabelOutcome, Error> {
         let path = format!("issues/{number}/labels");
-        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
-        let request = request.body(json!({"labels": labels})).harmless();
+        let request = self.request(Method::POST, &path, format!("labeling #{number}"));
+        let request = request.body(json!({"labels": labels})).repeatable();
         let reply = self.http.send(&request).await?;
         if matches!(reply.status.as_u16(), 404 | 422) {
             for label in labels {
-                let make =
-                    self.request(Method::POST, "labels", format!("making the label {label}"));
-                let make = make.body(json!({"name": label})).harmless();
-                let answer = self.http.send(&make).await?;
-                // Another run may have created it concurrently.
-                let exists = answer.status == 422 && answer.text().contains("already_exists");
-                if answer.status != 201 && !exists {
-                    return Ok(LabelOutcome::NotPermitted(answer.error().to_string()));
+                let what = format!("making the label {label}");
+                let create = self
+                    .request(Method::POST, "labels", what)
+                    .body(json!({"name": label}))
+                    .repeatable();
+                let reply = self.http.send(&create).await?;
+                // Another run may have created the label concurrently.
+                let exists = reply.status == 422 && reply.text().contains("already_exists");
+                if reply.status != 201 && !exists {
+                    return Ok(LabelOutcome::NotPermitted(reply.error().to_string()));
                 }
             }
-            return Ok(labelled(&self.http.send(&request).await?));
+            return Ok(label_outcome(&self.http.send(&request).await?));
         }
-        Ok(labelled(&reply))
+        Ok(label_outcome(&reply))
     }
 
-    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+    pub(in crate::forge) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
         let path = format!("issues/{number}/comments");
         let request = self.request(
             Method::GET,
@@ -254,7 +270,7 @@ impl PullRequests for Github {
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
-    async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(in crate::forge) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         let path = format!("issues/{number}/comments");
         self.http
             .post_comment(
@@ -263,22 +279,9 @@ impl PullRequests for Github {
             )
             .await
     }
-
-    /// GitHub updates a pull request by itself, whatever becomes of the client that pushed.
-    async fn shows(&self, _pull: &Pull, _head: &str) -> Result<bool, Error> {
-        Ok(true)
-    }
-
-    fn has_recreated(&self, _branch: &str) -> bool {
-        false
-    }
-
-    async fn stays_open(&self, _pull: &Pull, _interrupted: bool) -> Result<bool, Error> {
-        Ok(true)
-    }
 }
 
-fn labelled(reply: &Reply) -> LabelOutcome {
+fn label_outcome(reply: &Reply) -> LabelOutcome {
     if reply.status == 200 {
         LabelOutcome::Done
     } else {

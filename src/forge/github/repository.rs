@@ -1,7 +1,6 @@
-//! The repository, and what GitHub reports about a token: a classic one's scopes, a person's role;
-//! of other tokens only what they may not read.
+//! The repository, and the permissions of a token. GitHub reports the scopes of a classic token and the
+//! role of its owner; for other tokens it only refuses requests.
 
-use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 
@@ -9,16 +8,17 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, FileMode, Issues, Permission, PlannedWrites, Push, Repo, Repository,
-        RequiredRights, Right, Signing, Verdict,
+        Ability, FileMode, Permission, PlannedWrites, Push, Repo, RequiredRights, Right, Signing,
+        Verdict,
         http::{Http, Reply, Request},
         rights::{ARCHIVED, by_scopes},
         shared,
     },
-    http::ServerTime,
 };
 
-/// Why the permissions of a token without scopes are unknown.
+const PUSH_HINT: &str = "use the token of an account that may push, or of an app with `contents: write` and `pull-requests: write`";
+
+/// The reason why the permissions of a token without scopes are unknown.
 const UNREPORTED: &str = "GitHub does not report what an app's or a fine-grained token may write";
 
 #[derive(Deserialize)]
@@ -40,31 +40,20 @@ struct Permissions {
     push: bool,
 }
 
-/// The token's scopes, as a response reports them. Only classic tokens have any; for one without
-/// scopes the header is empty, for other tokens it is meaningless.
+/// The scopes of the token, as a response reports them. Only classic tokens have scopes; the header is
+/// empty for a classic token without scopes, and meaningless for other tokens.
 pub(super) fn scopes(http: &Http, reply: &Reply) -> Option<Vec<String>> {
-    let scopes = reply.header("x-oauth-scopes").map(|scopes| {
-        scopes
-            .split(',')
-            .map(str::trim)
-            .filter(|scope| !scope.is_empty())
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    });
-    scopes.filter(|scopes| !scopes.is_empty() || http.token().has_scopes())
+    let mut scopes = Vec::new();
+    for scope in reply.header("x-oauth-scopes")?.split(',').map(str::trim) {
+        if !scope.is_empty() {
+            scopes.push(scope.to_owned());
+        }
+    }
+    (!scopes.is_empty() || http.token().has_scopes()).then_some(scopes)
 }
 
-#[async_trait(?Send)]
-impl Repository for Github {
-    fn name(&self) -> &'static str {
-        "GitHub"
-    }
-
-    async fn supported(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn repository(&self) -> Result<Repo, Error> {
+impl Github {
+    pub(in crate::forge) async fn repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
         let reply = self
             .http
@@ -81,13 +70,17 @@ impl Repository for Github {
             public: !repository.private,
             archived: repository.archived,
         };
-        shared::same_repository(&reply, &self.full_name(), &repo)?;
+        shared::check_name(&reply, &self.full_name(), &repo)?;
         Ok(repo)
     }
 
-    async fn permit(&self, repo: &Repo, need: PlannedWrites) -> Result<(), Error> {
+    pub(in crate::forge) async fn check_permissions(
+        &self,
+        repo: &Repo,
+        planned: PlannedWrites,
+    ) -> Result<(), Error> {
         let what = format!("GitHub: the token's permissions on {}", repo.full_name);
-        shared::writable(repo, &what)?;
+        shared::check_writable(repo, &what)?;
         if let Some(scopes) = &repo.scopes {
             let has = |name: &str| scopes.iter().any(|scope| scope == name);
             if !(has("repo") || repo.public && has("public_repo")) {
@@ -98,51 +91,59 @@ impl Repository for Github {
                 return Err(Error::about(Class::Denied, what, reason)
                     .help("give the token the scope `repo`"));
             }
-            if need.workflows && !has("workflow") {
+            if planned.workflows && !has("workflow") {
                 return Err(refusal::no_workflows(
                     &what,
                     &format!("its scopes are `{}`", scopes.join(", ")),
                 ));
             }
         }
-        // For an app's installation, the token of a workflow's run among them, `push` is always
+        // For the installation of an app, and so for the token of a workflow run, `push` is always
         // false.
         if repo.push == Push::Denied && !self.is_installation().await? {
             let reason = "the token's owner may not push";
-            let hint = "use the token of an account that may push, or of an app with `contents: write` and `pull-requests: write`";
-            return Err(Error::about(Class::Denied, what, reason).help(hint));
+            return Err(Error::about(Class::Denied, what, reason).help(PUSH_HINT));
         }
         Ok(())
     }
 
-    async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error> {
+    pub(in crate::forge) async fn rights(
+        &self,
+        repo: &Repo,
+        required: &RequiredRights,
+    ) -> Result<Vec<Right>, Error> {
         let mut rights = Vec::new();
-        // For an app's token, `push` is always false.
-        let role = repo.push == Push::Denied && !self.is_installation().await?;
+        // For the token of an app, `push` is always false.
+        let may_not_push = repo.push == Push::Denied && !self.is_installation().await?;
         for permission in [Permission::Contents, Permission::PullRequests] {
             rights.push(match &repo.scopes {
                 _ if repo.archived => {
                     let hint = "unarchive the repository".to_owned();
-                    permission.is(Verdict::Lacks(ARCHIVED.to_owned(), hint))
+                    permission.with(Verdict::Lacks(ARCHIVED.to_owned(), hint))
                 }
-                _ if role => {
-                    let hint = "use the token of an account that may push, or of an app with `contents: write` and \
-                                `pull-requests: write`";
-                    permission.is(Verdict::Lacks("the token's owner may not push".to_owned(), hint.to_owned()))
+                _ if may_not_push => {
+                    let reason = "the token's owner may not push".to_owned();
+                    permission.with(Verdict::Lacks(reason, PUSH_HINT.to_owned()))
                 }
-                Some(scopes) if repo.public => by_scopes(permission, scopes, &["repo", "public_repo"]),
+                Some(scopes) if repo.public => {
+                    by_scopes(permission, scopes, &["repo", "public_repo"])
+                }
                 Some(scopes) => by_scopes(permission, scopes, &["repo"]),
-                None if permission == Permission::PullRequests => self.may_read_pulls().await?,
-                None => permission.is(Verdict::Unknown(format!("reading works; {UNREPORTED}"))),
+                None if permission == Permission::PullRequests => self.pulls_right().await?,
+                None => permission.with(Verdict::Unknown(format!("reading works; {UNREPORTED}"))),
             });
         }
-        rights.push(workflows(repo, wanted));
-        rights.push(self.actions(wanted).await?);
-        rights.push(packages(repo, wanted));
+        rights.push(workflows(repo, required));
+        rights.push(self.actions(required).await?);
+        rights.push(packages(repo, required));
         Ok(rights)
     }
 
-    async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error> {
+    pub(in crate::forge) async fn signing(
+        &self,
+        base: &str,
+        files: &[FileMode<'_>],
+    ) -> Result<Signing, Error> {
         let protected = self
             .branch_head(base)
             .await?
@@ -157,30 +158,20 @@ impl Repository for Github {
         })
     }
 
-    fn server_time(&self) -> Option<ServerTime> {
-        self.http.server_time()
-    }
-
-    async fn back_off(&self, round: u32) {
-        self.http.back_off(round).await;
-    }
-}
-
-impl Github {
-    /// Whether the token is an app's; GitHub does not report the permissions of those.
+    /// Whether the token belongs to the installation of an app; GitHub does not report its permissions.
     async fn is_installation(&self) -> Result<bool, Error> {
-        if let Some(known) = self.facts.installation() {
-            return Ok(known);
+        if let Some(installation) = self.facts.installation() {
+            return Ok(installation);
         }
         let what = "GitHub: checking whether the token is an app's";
         let request =
             Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
         let installation = self.http.send(&request).await?.status == 200;
-        self.facts.keep_installation(installation);
+        self.facts.set_installation(installation);
         Ok(installation)
     }
 
-    async fn may_read_pulls(&self) -> Result<Right, Error> {
+    async fn pulls_right(&self) -> Result<Right, Error> {
         let request = self.request(Method::GET, "pulls", "reading pull requests");
         let reply = self
             .http
@@ -188,36 +179,34 @@ impl Github {
             .await?;
         let verdict =
             Verdict::of_reading(reply.check(&[200]), &format!("reading works; {UNREPORTED}"))?;
-        Ok(Permission::PullRequests.is(verdict))
+        Ok(Permission::PullRequests.with(verdict))
     }
 
-    async fn actions(&self, wanted: &RequiredRights) -> Result<Right, Error> {
+    async fn actions(&self, required: &RequiredRights) -> Result<Right, Error> {
         let permission = Permission::Actions;
-        if let Some(right) = permission.unneeded(wanted) {
+        if let Some(right) = permission.unneeded(required) {
             return Ok(right);
         }
-        for workflow in &wanted.dispatch {
-            let (ability, read) = match self.can_dispatch(workflow).await {
-                Ok(ability) => (Some(ability), Ok(())),
-                Err(error) => (None, Err(error)),
+        for workflow in &required.dispatch {
+            let verdict = match self.can_dispatch(workflow).await {
+                Ok(Ability::Yes) => continue,
+                Ok(Ability::No(reason)) => {
+                    let hint = "correct forge.dispatch, or give the token `actions: write`";
+                    Verdict::Lacks(reason, hint.to_owned())
+                }
+                Err(error) => Verdict::of_reading(Err(error), "")?,
             };
-            if let Some(Ability::No(reason)) = ability {
-                let hint = "correct forge.dispatch, or give the token `actions: write`".to_owned();
-                return Ok(permission.is(Verdict::Lacks(reason, hint)));
-            }
-            if read.is_err() {
-                return Ok(permission.is(Verdict::of_reading(read, "")?));
-            }
+            return Ok(permission.with(verdict));
         }
-        Ok(permission.is(Verdict::Unknown(format!(
+        Ok(permission.with(Verdict::Unknown(format!(
             "the workflows exist; {UNREPORTED}"
         ))))
     }
 }
 
-fn workflows(repo: &Repo, wanted: &RequiredRights) -> Right {
+fn workflows(repo: &Repo, required: &RequiredRights) -> Right {
     let permission = Permission::Workflows;
-    if let Some(right) = permission.unneeded(wanted) {
+    if let Some(right) = permission.unneeded(required) {
         return right;
     }
     if let Some(scopes) = &repo.scopes {
@@ -226,16 +215,16 @@ fn workflows(repo: &Repo, wanted: &RequiredRights) -> Right {
     let reason = format!(
         "{UNREPORTED}; GITHUB_TOKEN cannot have `workflows: write`, an app's or a person's token can"
     );
-    permission.is(Verdict::Unknown(reason))
+    permission.with(Verdict::Unknown(reason))
 }
 
-fn packages(repo: &Repo, wanted: &RequiredRights) -> Right {
+fn packages(repo: &Repo, required: &RequiredRights) -> Right {
     let permission = Permission::Packages;
-    if let Some(right) = permission.unneeded(wanted) {
+    if let Some(right) = permission.unneeded(required) {
         return right;
     }
     match &repo.scopes {
         Some(scopes) => by_scopes(permission, scopes, &["delete:packages"]),
-        None => permission.is(Verdict::Unknown(UNREPORTED.to_owned())),
+        None => permission.with(Verdict::Unknown(UNREPORTED.to_owned())),
     }
 }

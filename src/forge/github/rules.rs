@@ -1,18 +1,18 @@
-//! What rule sets and protections require of a branch: how it is merged into, which commits it
-//! takes, and which contexts must pass.
+//! The rule sets and the protection of a branch: allowed merge methods, required signatures and required
+//! contexts.
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Github;
+use super::{Github, branches::ObjectRow};
 use crate::{
     config::MergeMethod,
     error::Error,
     forge::{Head, http::Paging},
 };
 
-/// The methods of merging, in the order of preference.
+/// The merge methods in the order of preference.
 pub(super) const METHODS: [MergeMethod; 3] =
     [MergeMethod::Merge, MergeMethod::Squash, MergeMethod::Rebase];
 
@@ -31,7 +31,7 @@ pub(super) struct Rules {
     methods: Vec<Vec<MergeMethod>>,
 }
 
-/// A branch's head, and whether the branch has a protection, which rule sets do not show.
+/// The head of a branch, and whether the branch has a protection, which rule sets do not show.
 #[derive(Debug)]
 pub(super) struct BranchHead {
     pub(super) head: Head,
@@ -39,7 +39,7 @@ pub(super) struct BranchHead {
 }
 
 #[derive(Deserialize)]
-struct Branch {
+struct BranchRow {
     commit: BranchCommit,
     #[serde(default)]
     protected: bool,
@@ -53,48 +53,84 @@ struct BranchCommit {
 
 #[derive(Deserialize)]
 struct CommitObject {
-    tree: TreeName,
+    tree: ObjectRow,
 }
 
 #[derive(Deserialize)]
-struct TreeName {
-    sha: String,
+struct RuleRow {
+    r#type: String,
+    #[serde(default)]
+    parameters: ParametersRow,
+}
+
+/// The parameters of rules of all types.
+#[derive(Deserialize, Default)]
+struct ParametersRow {
+    allowed_merge_methods: Option<Vec<String>>,
+    #[serde(default)]
+    required_status_checks: Vec<CheckRow>,
+    #[serde(default)]
+    strict_required_status_checks_policy: bool,
+}
+
+#[derive(Deserialize)]
+struct CheckRow {
+    context: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RefRow {
+    /// The protection of the branch, as every reader of the repository sees it.
+    pub(super) ref_update_rule: Option<RefUpdateRuleRow>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RefUpdateRuleRow {
+    #[serde(default)]
+    pub(super) requires_linear_history: bool,
+    #[serde(default)]
+    pub(super) requires_signatures: bool,
+}
+
+#[derive(Deserialize)]
+struct RefData {
+    r#ref: Option<RefRow>,
+}
+
+#[derive(Deserialize)]
+struct StrictRow {
+    #[serde(default)]
+    strict: bool,
 }
 
 impl Rules {
-    fn of(rules: &[Value]) -> Self {
-        let has = |kind: &str| rules.iter().any(|rule| rule["type"] == kind);
-        let listed = rules
-            .iter()
-            .filter(|rule| rule["type"] == "pull_request")
-            .filter_map(|rule| rule["parameters"]["allowed_merge_methods"].as_array());
-        let allowed = |names: &Vec<Value>| {
-            METHODS
-                .into_iter()
-                .filter(|method| names.iter().any(|name| name == method.as_str()))
-                .collect()
-        };
-        let checks = || {
-            rules
-                .iter()
-                .filter(|rule| rule["type"] == "required_status_checks")
-                .map(|rule| &rule["parameters"])
-        };
-        let contexts = checks()
-            .filter_map(|parameters| parameters["required_status_checks"].as_array())
-            .flatten()
-            .filter_map(|check| check["context"].as_str());
-        Self {
-            signatures: has("required_signatures"),
-            linear: has("required_linear_history"),
-            up_to_date: checks()
-                .any(|parameters| parameters["strict_required_status_checks_policy"] == true),
-            contexts: contexts.map(str::to_owned).collect(),
-            methods: listed.map(allowed).collect(),
+    fn new(rows: Vec<RuleRow>) -> Self {
+        let mut rules = Self::default();
+        for RuleRow { r#type, parameters } in rows {
+            match r#type.as_str() {
+                "required_signatures" => rules.signatures = true,
+                "required_linear_history" => rules.linear = true,
+                "required_status_checks" => {
+                    rules.up_to_date |= parameters.strict_required_status_checks_policy;
+                    let checks = parameters.required_status_checks.into_iter();
+                    rules.contexts.extend(checks.map(|check| check.context));
+                }
+                "pull_request" => {
+                    if let Some(names) = parameters.allowed_merge_methods {
+                        let mut methods = METHODS.to_vec();
+                        methods.retain(|method| names.iter().any(|name| name == method.as_str()));
+                        rules.methods.push(methods);
+                    }
+                }
+                _ => {}
+            }
         }
+        rules
     }
 
-    /// Whether the rules let a pull request be merged so.
+    /// Whether the rules allow merges by this method.
     pub(super) fn allow(&self, method: MergeMethod) -> bool {
         let excluded = match method {
             MergeMethod::Merge => self.linear,
@@ -113,21 +149,21 @@ impl Github {
     pub(super) async fn read_rules(&self, branch: &str) -> Result<Option<Rules>, Error> {
         let what = format!("reading the rules of {branch}");
         let request = self.request(Method::GET, &format!("rules/branches/{branch}"), what);
-        let rules = match self.http.pages::<Value>(&request, Paging::Links).await {
-            Ok(rules) => Some(Rules::of(&rules)),
+        let rules = match self.http.pages(&request, Paging::Links).await {
+            Ok(rows) => Some(Rules::new(rows)),
             Err(error) if error.status == Some(404) => Some(Rules::default()),
             Err(error) if error.status == Some(403) => None,
             Err(error) => return Err(error),
         };
-        let mut known = self.rules.borrow_mut();
-        known.insert(branch.to_owned(), rules.clone());
+        self.rules
+            .borrow_mut()
+            .insert(branch.to_owned(), rules.clone());
         Ok(rules)
     }
 
-    /// The rules as this run read them last. A run reads them before it publishes a commit, and
-    /// with the required contexts, which a long wait asks for again and again; whatever else
-    /// depends on rules in between goes by the same reading. Rules that the token may not read count
-    /// as none: then the forge itself refuses what a rule forbids.
+    /// The rules as this run read them last. A run reads them before it publishes a commit, and with the
+    /// required contexts, which a long wait reads repeatedly; every other decision uses the last
+    /// result. Rules that the token may not read count as none, because the forge itself enforces them.
     pub(super) async fn rules(&self, branch: &str) -> Result<Rules, Error> {
         let known = self.rules.borrow().get(branch).cloned();
         let rules = match known {
@@ -137,11 +173,11 @@ impl Github {
         Ok(rules.unwrap_or_default())
     }
 
-    /// A branch's head, and whether the branch is protected; `None` if the branch is missing.
+    /// `None` if the branch is missing.
     pub(super) async fn branch_head(&self, name: &str) -> Result<Option<BranchHead>, Error> {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
-        let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
+        let branch: Option<BranchRow> = self.http.find(&request, &[404]).await?;
         Ok(branch.map(|branch| BranchHead {
             head: Head {
                 commit: branch.commit.sha,
@@ -164,30 +200,26 @@ impl Github {
         Ok(protected && self.protection_requires_signatures(branch).await?)
     }
 
-    /// The same by its protection alone, as everyone who may read the repository sees it.
+    /// Whether the protection of a branch, without rule sets, requires signed commits.
     pub(super) async fn protection_requires_signatures(&self, branch: &str) -> Result<bool, Error> {
-        let query = "query($owner:String!,$name:String!,$ref:String!)\
-            {repository(owner:$owner,name:$name)\
-            {ref(qualifiedName:$ref){refUpdateRule{requiresSignatures}}}}";
-        let variables = json!({"owner": self.owner, "name": self.name,
-                               "ref": format!("refs/heads/{branch}")});
+        let query = include_str!("queries/required_signatures.graphql");
+        let variables = json!({"ref": format!("refs/heads/{branch}")});
         let what = format!("reading the protection of {branch}");
-        let row = self.read_of_repository(query, variables, &what).await?;
-        Ok(row.is_some_and(|row| row["ref"]["refUpdateRule"]["requiresSignatures"] == true))
+        let data: Option<RefData> = self.query_repository(query, variables, &what).await?;
+        let rule = data.and_then(|data| data.r#ref?.ref_update_rule);
+        Ok(rule.is_some_and(|rule| rule.requires_signatures))
     }
 
-    /// Whether a branch takes only pull requests that contain its head: by a rule set, or by a
-    /// protection where the token may read that, which only administrators may.
+    /// Whether a branch accepts only pull requests that contain its head, by a rule set or by the
+    /// protection, which only tokens of administrators may read.
     pub(super) async fn requires_up_to_date(&self, branch: &str) -> Result<bool, Error> {
         if self.rules(branch).await?.up_to_date {
             return Ok(true);
         }
         let what = format!("reading whether {branch} requires up-to-date branches");
         let path = format!("branches/{branch}/protection/required_status_checks");
-        let protection: Option<Value> = self
-            .http
-            .find(&self.request(Method::GET, &path, what), &[403, 404])
-            .await?;
-        Ok(protection.is_some_and(|protection| protection["strict"] == true))
+        let request = self.request(Method::GET, &path, what);
+        let protection: Option<StrictRow> = self.http.find(&request, &[403, 404]).await?;
+        Ok(protection.is_some_and(|protection| protection.strict))
     }
 }

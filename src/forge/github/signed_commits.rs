@@ -1,16 +1,16 @@
 //! Commits that GitHub signs, for branches that require signed commits.
 //!
-//! `createCommitOnBranch` commits to an existing branch, so the commit is made on a temporary
-//! branch, which is deleted at once. The commit stays what it is without a branch, as one made
-//! object by object does, and the pull request's branch is then put at it like at any other: it
-//! is never at anything but a whole commit, and a pull request is never without commits, which
-//! would close it.
+//! `createCommitOnBranch` commits to an existing branch, so the commit is created on a temporary
+//! branch, which is deleted immediately. The commit exists without a branch, like a commit that is
+//! created object by object, and the branch of the pull request is then moved to it. So the branch is
+//! never at an incomplete commit, and the pull request never without commits, which would close it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{Github, is_workflow, refusal};
+use super::{Github, graphql::Response, is_workflow, refusal};
 use crate::{
     config::Sign,
     error::{Class, Error},
@@ -18,26 +18,46 @@ use crate::{
     untrusted::plain,
 };
 
-/// The one mode that GitHub writes when it signs.
+/// The mode of every file that GitHub signs.
 const REGULAR: &str = "100644";
 
-/// A commit that no branch is at yet.
+/// The outcome of creating a commit that no branch refers to.
 #[derive(Debug, Clone)]
 pub(super) enum CommitAttempt {
-    /// It is made.
     Commit {
-        /// Its name.
         id: String,
         /// Whether GitHub verified its signature.
         signed: bool,
     },
-    /// Another run makes one for the same branch; the server's message.
+    /// Another run creates a commit for the same branch; the message of the server.
     Raced(String),
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateCommitData {
+    create_commit_on_branch: Option<CreatedRow>,
+}
+
+#[derive(Deserialize)]
+struct CreatedRow {
+    commit: Option<CommitRow>,
+}
+
+#[derive(Deserialize)]
+struct CommitRow {
+    oid: String,
+    signature: Option<SignatureRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignatureRow {
+    is_valid: bool,
+}
+
 impl Github {
-    /// Why GitHub cannot be asked to sign a commit of these files, and what to
-    /// do.
+    /// The reason why GitHub cannot sign a commit of these files, and the remedy.
     pub(super) fn sign_obstacle<'f>(
         &self,
         files: impl IntoIterator<Item = FileMode<'f>>,
@@ -62,37 +82,37 @@ impl Github {
 
     /// The refusal of a commit without a signature by a base that requires one.
     pub(super) fn unsigned(&self, new: &NewCommit<'_>) -> Error {
-        let (why, hint) = self.sign_obstacle(modes(new)).unwrap_or_else(|| {
+        let (reason, hint) = self.sign_obstacle(modes(new)).unwrap_or_else(|| {
             let hint = "ask an administrator of the server to set up web commit signing";
-            let why = "the server did not sign the commit that it created";
-            (why.to_owned(), hint.to_owned())
+            let reason = "the server did not sign the commit that it created";
+            (reason.to_owned(), hint.to_owned())
         });
         let what = format!("GitHub: committing for {}", new.base);
-        let why = format!("{} requires signed commits, and {why}", new.base);
-        Error::about(Class::Refused, what, why).help(hint)
+        let reason = format!("{} requires signed commits, and {reason}", new.base);
+        Error::about(Class::Refused, what, reason).help(hint)
     }
 
-    /// Makes a commit that GitHub signs; `branch`: the branch that will be put at it.
+    /// Creates a commit that GitHub signs; `branch`: the branch that will be moved to it.
     pub(super) async fn sign_commit(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
     ) -> Result<CommitAttempt, Error> {
-        // One name for all runs: what an interrupted run left is taken over and deleted. Of two runs
-        // at once the later finds the branch moved or gone, and reads again.
+        // All runs use one name, so that the branch of an interrupted run is reused and deleted. Of two
+        // concurrent runs, the later one finds the branch moved or deleted, and starts again.
         let temporary = format!("repin/signing/{branch}");
-        if let Some(raced) = self.lay_out(new, &temporary).await? {
+        if let Some(raced) = self.create_temporary_branch(new, &temporary).await? {
             return Ok(raced);
         }
-        let made = self.commit_on(new, &temporary).await;
-        if !matches!(made, Ok(CommitAttempt::Raced(_))) {
-            self.clear_away(&temporary).await?;
+        let attempt = self.commit_on(new, &temporary).await;
+        if !matches!(attempt, Ok(CommitAttempt::Raced(_))) {
+            self.delete_temporary_branch(&temporary).await?;
         }
-        made
+        attempt
     }
 
-    /// Puts the temporary branch at the commit's parent.
-    async fn lay_out(
+    /// Creates the temporary branch at the parent of the commit, or moves it there.
+    async fn create_temporary_branch(
         &self,
         new: &NewCommit<'_>,
         name: &str,
@@ -101,7 +121,7 @@ impl Github {
         let what = format!("making the temporary branch {name}");
         let body = json!({"ref": format!("refs/heads/{name}"), "sha": sha});
         let create = self.request(Method::POST, "git/refs", &what).body(body);
-        let reply = self.http.send(&create.harmless()).await?;
+        let reply = self.http.send(&create.repeatable()).await?;
         if reply.status == 201 {
             return Ok(None);
         }
@@ -111,7 +131,7 @@ impl Github {
         let body = json!({"sha": sha, "force": true});
         let path = format!("git/refs/heads/{name}");
         let reset = self.request(Method::PATCH, &path, what).body(body);
-        let reply = self.http.send(&reset.harmless()).await?;
+        let reply = self.http.send(&reset.repeatable()).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(None),
             422 if reply.text().contains("does not exist") => {
@@ -122,8 +142,6 @@ impl Github {
     }
 
     async fn commit_on(&self, new: &NewCommit<'_>, name: &str) -> Result<CommitAttempt, Error> {
-        let query = "mutation($input:CreateCommitOnBranchInput!)\
-                     {createCommitOnBranch(input:$input){commit{oid signature{isValid}}}}";
         let additions: Vec<_> = new
             .files
             .iter()
@@ -137,9 +155,10 @@ impl Github {
             "fileChanges": {"additions": additions},
         });
         let what = format!("making a signed commit for {}", new.base);
-        let answer = self.mutate(query, input, &what).await?;
+        let mutation = include_str!("queries/create_commit.graphql");
+        let response: Response<CreateCommitData> = self.mutate(mutation, input, &what).await?;
         let what = format!("GitHub: {what}");
-        if let Some(error) = answer.first_error() {
+        if let Some(error) = response.errors.first() {
             let message = self.http.clean(&error.message);
             let workflows = new.files.iter().any(|file| is_workflow(&file.path));
             return match error.kind.as_str() {
@@ -151,21 +170,21 @@ impl Github {
                 _ => Err(Error::about(Class::Refused, what, message)),
             };
         }
-        let commit = &answer.data()["createCommitOnBranch"]["commit"];
-        let id = commit["oid"]
-            .as_str()
+        let created = response.data.and_then(|data| data.create_commit_on_branch);
+        let commit = created
+            .and_then(|created| created.commit)
             .ok_or_else(|| Error::unavailable(what, "the response contains no commit"))?;
         Ok(CommitAttempt::Commit {
-            id: id.to_owned(),
-            signed: commit["signature"]["isValid"] == true,
+            id: commit.oid,
+            signed: commit.signature.is_some_and(|signature| signature.is_valid),
         })
     }
 
     /// Deletes the temporary branch; another run may have done so.
-    async fn clear_away(&self, name: &str) -> Result<(), Error> {
+    async fn delete_temporary_branch(&self, name: &str) -> Result<(), Error> {
         let what = format!("deleting the temporary branch {name}");
         let path = format!("git/refs/heads/{name}");
-        let request = self.request(Method::DELETE, &path, what).harmless();
+        let request = self.request(Method::DELETE, &path, what).repeatable();
         let reply = self.http.send(&request).await?;
         match reply.status.as_u16() {
             204 | 404 => Ok(()),

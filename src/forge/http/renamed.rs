@@ -1,6 +1,6 @@
-//! Repositories that were renamed or transferred: their new names, from the redirects of a forge.
+//! The new names of repositories that were renamed or transferred, from the redirects of a forge.
 //!
-//! Nothing outside of the API's base is requested or believed.
+//! URLs outside of the base of the API are neither requested nor trusted.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -23,8 +23,8 @@ impl Http {
         let [top, owner, name, ..] = &*request.path else {
             return None;
         };
-        let to = self.below_base(reply.header("location")?)?;
-        let now = match to.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let target = self.below_base(reply.header("location")?)?;
+        let new = match target.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["repos", owner, name, ..] => format!("{owner}/{name}"),
             ["repositories", number, ..] if number.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let path = ["repositories", number];
@@ -35,21 +35,24 @@ impl Http {
             _ => return None,
         };
         let old = format!("{owner}/{name}");
-        let good = RepositoryName::parse(&now).is_some_and(|now| now.is_plain() && !now.is(&old));
-        (top == "repos" && good).then(|| renamed(&reply.what, &old, &now))
+        let is_other =
+            RepositoryName::parse(&new).is_some_and(|name| name.is_plain() && !name.is(&old));
+        (top == "repos" && is_other).then(|| renamed(&reply.what, &old, &new))
     }
 
-    /// The path of an address below the API's base; `None` if the address is elsewhere.
-    fn below_base(&self, address: &str) -> Option<Vec<String>> {
-        let to = self.base.join(address).ok()?;
+    /// The segments of a URL below the base of the API; `None` if the URL is outside.
+    fn below_base(&self, location: &str) -> Option<Vec<String>> {
+        let url = self.base.join(location).ok()?;
+        if url.origin() != self.base.origin() {
+            return None;
+        }
         let base = self.base.path().trim_end_matches('/');
-        let below = to.path().strip_prefix(base)?.strip_prefix('/')?;
-        let same = to.origin() == self.base.origin();
-        same.then(|| below.split('/').map(str::to_owned).collect())
+        let below = url.path().strip_prefix(base)?.strip_prefix('/')?;
+        Some(below.split('/').map(str::to_owned).collect())
     }
 }
 
-/// The error of a repository that has another name now.
+/// The error of a repository that was renamed.
 pub(in crate::forge) fn renamed(what: &str, old: &str, new: &str) -> Error {
     Error::about(Class::Input, what, format!("{old} was renamed to {new}")).help(format!(
         "set forge.repository to {new}; if it is not configured, correct the URL of the remote: git remote set-url origin URL"

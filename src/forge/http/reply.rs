@@ -1,11 +1,11 @@
-//! Final responses, and the meaning of their statuses.
+//! Final responses, and the errors that their statuses mean.
 
 use std::fmt::Write as _;
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 
-use super::{Paging, SHOWN};
+use super::{MESSAGE_WIDTH, Paging};
 use crate::{
     error::{Class, Error},
     http::error_body,
@@ -16,31 +16,34 @@ use crate::{
 /// GitHub's largest tree listing has 600,000.
 const VALUES_MAX: usize = 1_000_000;
 
-/// A response that is final: no attempt would change it.
+/// A final response: it is not retried.
 #[derive(Debug)]
 pub(in crate::forge) struct Reply {
     pub(in crate::forge) status: StatusCode,
     pub(in crate::forge) headers: HeaderMap,
     pub(in crate::forge) body: Vec<u8>,
-    /// Whether an earlier attempt may have been carried out, although its answer was lost.
+    /// Whether an earlier attempt may have been carried out although its response was lost.
     pub(in crate::forge) is_repeat: bool,
     pub(super) what: String,
     pub(super) secrets: Secrets,
 }
 
 impl Reply {
-    /// The response, if its status is one of `good`; otherwise the error that the status means.
-    pub(in crate::forge) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
-        self.check(good)?;
-        let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
-        // Those in texts count, too: this bounds the values from above.
-        if self.body.iter().filter(begins).count() > VALUES_MAX {
+    /// The parsed body if the status is one of `expected`; otherwise the error that the status means.
+    pub(in crate::forge) fn expect<T: DeserializeOwned>(
+        &self,
+        expected: &[u16],
+    ) -> Result<T, Error> {
+        self.check(expected)?;
+        // Characters in strings count as well: this is an upper bound of the number of values.
+        let starts_value = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+        if self.body.iter().filter(starts_value).count() > VALUES_MAX {
             let reason = format!("the response has more than {VALUES_MAX} values");
             return Err(Error::unavailable(&self.what, reason));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
-            // What the reader quotes is the server's, who knows the token.
-            let error = self.secrets.clean(&error.to_string(), SHOWN);
+            // The parser quotes the response, which may contain the token.
+            let error = self.secrets.clean(&error.to_string(), MESSAGE_WIDTH);
             Error::unavailable(&self.what, format!("malformed response: {error}"))
         })
     }
@@ -51,50 +54,52 @@ impl Reply {
         Ok(entries.unwrap_or_default())
     }
 
-    /// The same for a request that changed something visible, whatever its response looks like.
+    /// Like [`Self::expect`], for a request that changed something visible: a malformed body is an
+    /// error of a run that has begun.
     pub(in crate::forge) fn expect_done<T: DeserializeOwned>(
         &self,
-        good: &[u16],
+        expected: &[u16],
     ) -> Result<T, Error> {
-        self.check(good)?;
-        self.expect(good).map_err(|error| Error {
+        self.check(expected)?;
+        self.expect(expected).map_err(|error| Error {
             begun: true,
             ..error
         })
     }
 
-    /// The same, ignoring the body.
-    pub(in crate::forge) fn check(&self, good: &[u16]) -> Result<(), Error> {
-        if good.contains(&self.status.as_u16()) {
+    /// Checks that the status is one of `expected`.
+    pub(in crate::forge) fn check(&self, expected: &[u16]) -> Result<(), Error> {
+        if expected.contains(&self.status.as_u16()) {
             Ok(())
         } else {
             Err(self.error())
         }
     }
 
-    /// The meaning of the status.
+    /// The error that the status means.
     pub(in crate::forge) fn error(&self) -> Error {
-        let kind = match self.status {
+        let class = match self.status {
             StatusCode::FORBIDDEN => Class::Denied,
             StatusCode::UNPROCESSABLE_ENTITY
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED => Class::Refused,
             _ => Class::Unavailable,
         };
-        let mut error = Error::about(kind, &self.what, self.text()).status(self.status);
-        if let Some(accepted) = self
-            .header("x-accepted-github-permissions")
-            .filter(|_| kind == Class::Denied)
-        {
-            error.help = Some(format!(
+        let error = Error::about(class, &self.what, self.text()).status(self.status);
+        match self.header("x-accepted-github-permissions") {
+            Some(permissions) if class == Class::Denied => error.help(format!(
                 "GitHub requires these permissions: {}",
-                self.secrets.clean(accepted, SHOWN)
-            ));
+                self.secrets.clean(permissions, MESSAGE_WIDTH)
+            )),
+            _ => error,
         }
-        error
     }
 
-    /// The purpose of its request, in messages.
+    pub(in crate::forge) fn is_redirect(&self) -> bool {
+        self.status.is_redirection() && self.status != StatusCode::NOT_MODIFIED
+    }
+
+    /// The purpose of its request, for messages.
     pub(in crate::forge) fn what(&self) -> &str {
         &self.what
     }
@@ -103,33 +108,31 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The status, and the server's message.
+    /// The status and the message of the server.
     pub(in crate::forge) fn text(&self) -> String {
         status_text(self.status, &self.body, &self.secrets)
     }
 
-    /// Whether a listing continues after `so_far` entries.
-    pub(in crate::forge) fn more(&self, paging: Paging, so_far: usize) -> bool {
-        let next = || {
-            self.header("link")
-                .map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")))
-        };
-        match (
-            paging,
-            self.header("x-total-count")
-                .and_then(|total| total.parse::<usize>().ok()),
-        ) {
-            (Paging::Links, _) => next().unwrap_or(false),
-            (Paging::Counted, Some(total)) => so_far < total,
-            (Paging::Counted, None) => next().unwrap_or(true),
+    /// Whether a listing continues after `count` entries.
+    pub(in crate::forge) fn has_more(&self, paging: Paging, count: usize) -> bool {
+        let links_next = self
+            .header("link")
+            .map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")));
+        let total = self.header("x-total-count");
+        match paging {
+            Paging::Links => links_next.unwrap_or(false),
+            Paging::Counted => match total.and_then(|total| total.parse::<usize>().ok()) {
+                Some(total) => count < total,
+                None => links_next.unwrap_or(true),
+            },
         }
     }
 }
 
-/// A status, and the server's message.
+/// A status and the message of the server.
 pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
     let mut text = format!("HTTP {}", status.as_u16());
-    let message = secrets.clean(&error_body::forge_message(body), SHOWN);
+    let message = secrets.clean(&error_body::forge_message(body), MESSAGE_WIDTH);
     if !message.is_empty() {
         let _ = write!(text, " ({message})");
     }
@@ -144,7 +147,7 @@ mod tests {
 
     #[test]
     fn documents_of_too_many_values_are_not_parsed() {
-        let of = |count: usize| Reply {
+        let reply = |count: usize| Reply {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: format!("[{}0]", "0,".repeat(count - 1)).into_bytes(),
@@ -152,9 +155,11 @@ mod tests {
             what: "listing".to_owned(),
             secrets: Secrets::default(),
         };
-        let parsed = |count| of(count).expect::<IgnoredAny>(&[200]);
-        assert!(parsed(VALUES_MAX).is_ok());
-        let error = parsed(VALUES_MAX + 1).unwrap_err();
+        let fits = reply(VALUES_MAX).expect::<IgnoredAny>(&[200]);
+        assert!(fits.is_ok());
+        let error = reply(VALUES_MAX + 1)
+            .expect::<IgnoredAny>(&[200])
+            .unwrap_err();
         assert_eq!(error.class, Class::Unavailable);
         assert!(
             error.message.contains("more than 1000000 values"),

@@ -157,7 +157,7 @@ impl Ghcr {
         progress.begin("listing the newest versions again", None);
         let known: HashSet<u64> = first.versions.iter().filter_map(|known| known.id).collect();
         let rows = self.package.newest(|id| known.contains(&id)).await?;
-        let (clock, is_complete) = (rows.clock, rows.whole);
+        let (clock, is_complete) = (rows.clock, rows.is_complete);
         let rows = listed(rows.all, first);
         let mut current: HashMap<Option<u64>, Version> =
             rows.iter().map(|row| (row.id, row.clone())).collect();

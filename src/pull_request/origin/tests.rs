@@ -1,18 +1,26 @@
 use super::*;
-use crate::pull_request::tests::Trees;
+use crate::{forge::blob_id, pull_request::tests::Commits};
 
-impl Trees {
-    /// The foreign commit of a branch, and why it is foreign.
+impl Commits {
+    /// The foreign commit of a branch, and why it is foreign. No content is requested twice.
     async fn judge(&self, commits: &[Commit], only_pins: OnlyPins<'_>) -> Option<(String, String)> {
-        self.asked.borrow_mut().clear();
+        let planned = blob_id(b"x@2", "");
         let ahead = AheadCommits {
             head: commits.last().unwrap().id.clone(),
             merge_base: "m0".to_owned(),
             commits: commits.to_vec(),
-            changed: BTreeMap::from([("a".to_owned(), Some("x@2".to_owned()))]),
+            changed: BTreeMap::from([("a".to_owned(), Some(planned.clone()))]),
         };
-        let expected = |path: &str, id: &str| (path, id) == ("a", "x@2");
-        let found = foreign(self, &ahead, &expected, only_pins).await.unwrap();
+        let expected = |path: &str, id: &str| (path, id) == ("a", planned.as_str());
+        let client = self.serve();
+        let found = foreign(&client.forge, &ahead, &expected, only_pins)
+            .await
+            .unwrap();
+        let mut requested = client.blobs.lock().unwrap().clone();
+        let count = requested.len();
+        requested.sort_unstable();
+        requested.dedup();
+        assert_eq!(requested.len(), count, "a content is requested twice");
         found.map(|foreign| (foreign.id, foreign.reason))
     }
 
@@ -21,7 +29,7 @@ impl Trees {
     }
 }
 
-/// Whether texts differ in the digits behind `@` alone.
+/// Whether texts differ only in the digits after `@`.
 fn digits(_: &str, old: &[u8], new: &[u8]) -> bool {
     let without = |text: &[u8]| {
         let text = String::from_utf8(text.to_vec()).unwrap();
@@ -54,39 +62,39 @@ fn because(id: &str, reason: &str) -> (String, String) {
 
 #[tokio::test]
 async fn message_of_a_commit_decides_nothing() {
-    let trees = Trees::default()
+    let commits = Commits::default()
         .with("m0", &[("a", "x@1"), ("b", "y@1")])
         .with("c1", &[("a", "x@2"), ("b", "y@1")])
         .with("c2", &[("a", "x@2"), ("b", "y@2")]);
     let plain = commit("c2", "my pins", &["c1"]);
-    assert_eq!(trees.foreign(&[promote("c1", "m0"), plain]).await, None);
+    assert_eq!(commits.foreign(&[promote("c1", "m0"), plain]).await, None);
     let plain = commit("c1", "my pins", &[]);
-    assert_eq!(trees.foreign(&[plain]).await, None);
+    assert_eq!(commits.foreign(&[plain]).await, None);
 }
 
 #[tokio::test]
 async fn digest_outside_the_files_of_the_set_is_foreign() {
-    let trees = Trees::default()
+    let commits = Commits::default()
         .with("m0", &[("a", "x@1"), ("notes", "x@1")])
         .with("c1", &[("a", "x@2"), ("notes", "x@2")])
         .with("c2", &[("a", "x@3"), ("notes", "x@2")]);
     let of_set = |path: &str, old: &[u8], new: &[u8]| path == "a" && digits(path, old, new);
     let branch = [promote("c1", "m0"), promote("c2", "c1")];
-    assert_eq!(trees.foreign(&branch).await, None);
+    assert_eq!(commits.foreign(&branch).await, None);
     assert_eq!(
-        trees.judge(&branch, &of_set).await,
+        commits.judge(&branch, &of_set).await,
         Some(because("c1", "it changes more than pins in notes"))
     );
 }
 
 #[tokio::test]
 async fn what_a_later_commit_undoes_is_still_foreign() {
-    let trees = Trees::default()
+    let commits = Commits::default()
         .with("m0", &[("a", "x@1")])
         .with("c1", &[("a", "x@2"), ("notes", "mine")])
         .with("c2", &[("a", "x@2")]);
     assert_eq!(
-        trees
+        commits
             .foreign(&[promote("c1", "m0"), promote("c2", "c1")])
             .await,
         Some(because("c1", "it changes more than pins in notes"))
@@ -95,10 +103,10 @@ async fn what_a_later_commit_undoes_is_still_foreign() {
 
 #[tokio::test]
 async fn merge_of_anything_but_branch_and_base_is_foreign() {
-    let trees = ["m0", "b1", "b2", "c1", "c2", "m"]
+    let commits = ["m0", "b1", "b2", "c1", "c2", "m"]
         .iter()
-        .fold(Trees::default(), |trees, id| {
-            trees.with(id, &[("a", "x@2")])
+        .fold(Commits::default(), |commits, id| {
+            commits.with(id, &[("a", "x@2")])
         });
     for parents in [&["c1", "b1", "b2"][..], &["b1", "b2"], &["c1", "c2"]] {
         let branch = [
@@ -107,7 +115,7 @@ async fn merge_of_anything_but_branch_and_base_is_foreign() {
             merge("m", parents),
         ];
         assert_eq!(
-            trees.foreign(&branch).await,
+            commits.foreign(&branch).await,
             Some(because("m", "it merges other branches")),
             "{parents:?}"
         );
@@ -117,19 +125,19 @@ async fn merge_of_anything_but_branch_and_base_is_foreign() {
         promote("c2", "c1"),
         merge("m", &["c2", "b1"]),
     ];
-    assert_eq!(trees.foreign(&branch).await, None);
+    assert_eq!(commits.foreign(&branch).await, None);
 }
 
 #[tokio::test]
 async fn changed_symlink_is_foreign() {
-    let trees = Trees::default()
+    let commits = Commits::default()
         .with("m0", &[("a", "x@1")])
         .with("c1", &[("a", "x@2"), ("link", "x@2")])
         .with_mode("c1", "link", "120000")
         .with("c2", &[("a", "x@2"), ("link", "x@2")])
         .with_mode("c2", "link", "120000");
     assert_eq!(
-        trees
+        commits
             .foreign(&[promote("c1", "m0"), promote("c2", "c1")])
             .await,
         Some(because("c1", "it changes more than pins in link"))
@@ -138,10 +146,10 @@ async fn changed_symlink_is_foreign() {
 
 /// A branch into which the base was merged twice. The base changed `README` before each merge, the
 /// pins of `both` in the same way, and other lines of `text`.
-fn merged_twice() -> Trees {
+fn merged_twice() -> Commits {
     let files =
         |readme, a, both, text| [("README", readme), ("a", a), ("both", both), ("text", text)];
-    Trees::default()
+    Commits::default()
         .with("m0", &files("0", "x@1", "z@1", "x@1\ny@1\nend"))
         .with("c1", &files("0", "x@2", "z@2", "x@2\ny@2\nend"))
         .with("b1", &files("1", "x@1", "z@2", "y@1\nx@1\nthe end"))
@@ -152,19 +160,19 @@ fn merged_twice() -> Trees {
 
 #[tokio::test]
 async fn clean_merges_of_the_base_are_repins_in_any_order_of_parents_and_commits() {
-    let trees = merged_twice();
+    let commits = merged_twice();
     let (first, second) = (merge("m1", &["c1", "b1"]), merge("m2", &["m1", "b2"]));
     let in_order = [promote("c1", "m0"), first.clone(), second.clone()];
-    assert_eq!(trees.foreign(&in_order).await, None);
+    assert_eq!(commits.foreign(&in_order).await, None);
     let turned = [
         promote("c1", "m0"),
         merge("m1", &["b1", "c1"]),
         merge("m2", &["b2", "m1"]),
     ];
-    assert_eq!(trees.foreign(&turned).await, None);
+    assert_eq!(commits.foreign(&turned).await, None);
     // A forge may list commits by dates, and clocks differ.
     assert_eq!(
-        trees.foreign(&[second, first, promote("c1", "m0")]).await,
+        commits.foreign(&[second, first, promote("c1", "m0")]).await,
         None
     );
 }
@@ -173,8 +181,8 @@ async fn clean_merges_of_the_base_are_repins_in_any_order_of_parents_and_commits
 async fn merge_that_also_changes_something_is_foreign() {
     let of = |path: &str| format!("it merges the base, and also changes {path}");
     let branch = [promote("c1", "m0"), merge("m1", &["c1", "b1"])];
-    let trees = merged_twice();
-    assert_eq!(trees.foreign(&branch).await, None);
+    let commits = merged_twice();
+    assert_eq!(commits.foreign(&branch).await, None);
     for (path, text) in [
         // The base left it alone: other pins, and the same pins in another place.
         ("a", "x@3"),
@@ -187,39 +195,39 @@ async fn merge_that_also_changes_something_is_foreign() {
         ("README", "mine"),
         ("notes", "mine"),
     ] {
-        let mut trees = merged_twice();
-        let entries = &mut trees.of.get_mut("m1").unwrap().entries;
-        let (mode, id) = ("100644".to_owned(), text.to_owned());
-        entries.insert(path.to_owned(), Entry { mode, id });
+        let commits = merged_twice().with_file("m1", path, text);
         assert_eq!(
-            trees.foreign(&branch).await,
+            commits.foreign(&branch).await,
             Some(because("m1", &of(path))),
             "{path}: {text}"
         );
     }
     for path in ["a", "both", "text"] {
-        let trees = merged_twice().with_mode("m1", path, "100755");
-        assert_eq!(trees.foreign(&branch).await, Some(because("m1", &of(path))));
+        let commits = merged_twice().with_mode("m1", path, "100755");
+        assert_eq!(
+            commits.foreign(&branch).await,
+            Some(because("m1", &of(path)))
+        );
     }
 }
 
 #[tokio::test]
 async fn merge_that_moves_repins_change_to_another_line_is_foreign() {
-    let trees = Trees::default()
+    let commits = Commits::default()
         .with("m0", &[("a", "x@1\n\nx@1")])
         .with("c1", &[("a", "x@2\n\nx@1")])
         .with("b1", &[("README", "1"), ("a", "x@1\n\nx@1")])
         .with("m1", &[("README", "1"), ("a", "x@1\n\nx@2")]);
     let branch = [promote("c1", "m0"), merge("m1", &["c1", "b1"])];
     assert_eq!(
-        trees.foreign(&branch).await,
+        commits.foreign(&branch).await,
         Some(because("m1", "it merges the base, and also changes a"))
     );
 }
 
 #[tokio::test]
 async fn merge_that_adds_lines_is_foreign_whatever_counts_as_a_pin() {
-    let trees = Trees::default()
+    let commits = Commits::default()
         .with("m0", &[("a", "x@1\n")])
         .with("c1", &[("a", "x@2\nmore\n")])
         .with("b1", &[("a", "x@1\nend")])
@@ -227,7 +235,7 @@ async fn merge_that_adds_lines_is_foreign_whatever_counts_as_a_pin() {
     let branch = [promote("c1", "m0"), merge("m1", &["c1", "b1"])];
     let everything = |_: &str, _: &[u8], _: &[u8]| true;
     assert_eq!(
-        trees.judge(&branch, &everything).await,
+        commits.judge(&branch, &everything).await,
         Some(because("m1", "it merges the base, and also changes a"))
     );
     assert_eq!(changed_lines(b"x@1", b"x@1\nmore"), None);

@@ -42,7 +42,7 @@ pub enum Closing {
 }
 
 /// Determines why a pull request is closed, from its comments.
-pub async fn closing(forge: &dyn Forge, number: u64) -> Result<Closing, Error> {
+pub async fn closing(forge: &Forge, number: u64) -> Result<Closing, Error> {
     let comments = forge.comments(number).await?;
     let by = comments.iter().rev().find_map(|comment| {
         let (_, rest) = comment.body.split_once(SUPERSEDED_BY)?;

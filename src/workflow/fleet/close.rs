@@ -58,7 +58,7 @@ struct Closing<'c> {
     when_unconfigured: WhenUnconfigured,
     revision: Revision,
     forge: FleetForge,
-    reader: Box<dyn FleetReader>,
+    reader: FleetReader,
     pace: Pace,
     services: &'c Services,
 }
@@ -111,7 +111,7 @@ pub fn run(
 impl Closing<'_> {
     async fn rows(&self) -> Vec<CloseRow> {
         let mut rows = Vec::new();
-        let batch = self.reader.at_once().max(CONCURRENT);
+        let batch = self.reader.batch_size().max(CONCURRENT);
         for entries in self.request.list.entries.chunks(batch) {
             if self.services.forge_deadline.deadline().is_over() {
                 let error = self.deadline_error();
@@ -153,7 +153,7 @@ impl Closing<'_> {
             .iter()
             .map(|entry| survey_of(entry, &common))
             .collect();
-        let found = surveys(&*self.reader, &requests).await;
+        let found = surveys(&self.reader, &requests).await;
         let mut members: Vec<_> = entries
             .iter()
             .zip(found)
@@ -170,7 +170,7 @@ impl Closing<'_> {
                 }
             }
         }
-        let found = surveys(&*self.reader, &requests).await;
+        let found = surveys(&self.reader, &requests).await;
         for (index, survey) in indices.into_iter().zip(found) {
             let known = &mut members[index];
             match (known.as_mut(), self.member(&entries[index], survey)) {
@@ -295,7 +295,7 @@ impl Closing<'_> {
                 url: pull.url.clone(),
                 kind: *kind,
             });
-            rows.push(match self.close(&*writer, &member, pull).await {
+            rows.push(match self.close(&writer, &member, pull).await {
                 Ok(CloseOutcome::None) => CloseRow::done(name, CloseOutcome::None, None),
                 Ok(outcome) => CloseRow::done(name, outcome, closed),
                 Err(error) => CloseRow::failed(name, closed, &error),
@@ -305,11 +305,7 @@ impl Closing<'_> {
     }
 
     /// A client of the repository, if it has a pull request of the set.
-    async fn writer(
-        &self,
-        entry: &ListEntry,
-        member: &mut Member,
-    ) -> Result<Option<Box<dyn Forge>>, Error> {
+    async fn writer(&self, entry: &ListEntry, member: &mut Member) -> Result<Option<Forge>, Error> {
         if member.pulls.is_empty() && !member.is_incomplete {
             return Ok(None);
         }
@@ -323,7 +319,7 @@ impl Closing<'_> {
 
     async fn close(
         &self,
-        writer: &dyn Forge,
+        writer: &Forge,
         member: &Member,
         pull: &Pull,
     ) -> Result<CloseOutcome, Error> {

@@ -37,7 +37,7 @@ impl Walk<'_> {
             let pull = pull_line(pull, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
         }
-        closed_pull_report(&*head.forge, member.closed_pull(&marker)).await
+        closed_pull_report(&head.forge, member.closed_pull(&marker)).await
     }
 
     /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
@@ -59,7 +59,7 @@ impl Walk<'_> {
 
 /// The report of a closed pull request, unless repin closed it in favor of another one.
 pub(super) async fn closed_pull_report(
-    forge: &dyn Forge,
+    forge: &Forge,
     pull: Option<&Pull>,
 ) -> Result<Option<Report>, Error> {
     let Some(pull) = pull else { return Ok(None) };

@@ -102,7 +102,7 @@ struct Walk<'w> {
     /// The request to the engine, the same for every repository.
     set_request: Request,
     forge: &'w FleetForge,
-    reader: Box<dyn FleetReader>,
+    reader: FleetReader,
     source_order: SourceOrder,
     pace: Pace,
     services: &'w Services,

@@ -108,7 +108,7 @@ impl Walk<'_> {
             Ok(Outcome::Stands(pull)) => *pull,
             Ok(Outcome::BaseMoved { begun }) => return Attempt::BaseMoved { begun },
             Err(error) => {
-                let report = self.failure_report(member, &*publication.head.forge, error);
+                let report = self.failure_report(member, &publication.head.forge, error);
                 return Attempt::Done(Box::new(report.await));
             }
         };
@@ -165,7 +165,7 @@ impl Walk<'_> {
     }
 
     /// The report of a pull request that was not opened.
-    async fn failure_report(&self, member: &Member, forge: &dyn Forge, error: Error) -> Report {
+    async fn failure_report(&self, member: &Member, forge: &Forge, error: Error) -> Report {
         if error.class != Class::Refused {
             return error.into();
         }
@@ -193,9 +193,7 @@ impl Rivals for RivalsInSource<'_> {
 
     async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
         let walk = self.walk;
-        let age = walk
-            .source_order
-            .age(&*walk.reader, revision, walk.revision);
+        let age = walk.source_order.age(&walk.reader, revision, walk.revision);
         age.await
     }
 }

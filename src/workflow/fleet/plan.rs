@@ -117,7 +117,7 @@ impl Walk<'_> {
             })
             .collect();
         let work = async {
-            if self.reader.at_once() > 1 {
+            if self.reader.batch_size() > 1 {
                 return self.reader.contents(&requests).await;
             }
             let requests = requests.iter().map(std::slice::from_ref);
@@ -259,9 +259,7 @@ impl Walk<'_> {
         let pinned = history.revision_of(&checks::current_digests(config, found));
         let order = match (self.request.operation, pinned) {
             (Operation::Promotion, Some(pinned)) => {
-                let order = self
-                    .source_order
-                    .order(&*self.reader, self.revision, pinned);
+                let order = self.source_order.order(&self.reader, self.revision, pinned);
                 order.await?
             }
             _ if history.shallow => Order::Unknown(UnknownOrder::Shallow),
@@ -305,7 +303,7 @@ fn read_history(
             tip: parse_id(&member.state.head.commit)?,
         },
         commits,
-        is_complete: recent.whole,
+        is_complete: recent.is_complete,
         blob: &blob,
         exists: &|path: &Path| head.files.has_chart(path),
         own_rollbacks: &member.own_rollbacks,

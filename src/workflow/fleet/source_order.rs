@@ -35,7 +35,7 @@ impl SourceOrder {
     /// The order of `revision` and the pinned revision.
     pub(super) async fn order(
         &self,
-        reader: &dyn FleetReader,
+        reader: &FleetReader,
         revision: &Revision,
         pinned: &Revision,
     ) -> Result<Order, Error> {
@@ -62,7 +62,7 @@ impl SourceOrder {
     /// The age of another revision relative to `revision`.
     pub(super) async fn age(
         &self,
-        reader: &dyn FleetReader,
+        reader: &FleetReader,
         other: &str,
         revision: &Revision,
     ) -> Result<RevisionAge, Error> {
@@ -78,7 +78,7 @@ impl SourceOrder {
 
     async fn is_ancestor(
         &self,
-        reader: &dyn FleetReader,
+        reader: &FleetReader,
         older: &str,
         newer: &str,
     ) -> Result<Option<bool>, Error> {

@@ -57,9 +57,9 @@ pub(super) fn state_of(entry: &ListEntry, survey: Survey) -> Result<RepositorySt
 }
 
 /// Surveys repositories, with as many in one request as the forge permits and concurrent requests.
-pub(super) async fn surveys(reader: &dyn FleetReader, requests: &[SurveyRequest]) -> Vec<Survey> {
+pub(super) async fn surveys(reader: &FleetReader, requests: &[SurveyRequest]) -> Vec<Survey> {
     let mut surveys = Vec::new();
-    let parts: Vec<_> = requests.chunks(reader.at_once().max(1)).collect();
+    let parts: Vec<_> = requests.chunks(reader.batch_size().max(1)).collect();
     for parts in parts.chunks(CONCURRENT) {
         let all = join_all(parts.iter().map(|part| reader.survey(part))).await;
         surveys.extend(all.into_iter().flatten());

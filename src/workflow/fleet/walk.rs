@@ -166,7 +166,7 @@ impl Walk<'_> {
 
     /// The number of repositories that are surveyed together.
     fn batch_size(&self) -> usize {
-        let size = self.reader.at_once().max(CONCURRENT);
+        let size = self.reader.batch_size().max(CONCURRENT);
         match self.request.open {
             Some(_) => size.min(BATCH_BEFORE_OPENING),
             None => size,
@@ -174,7 +174,7 @@ impl Walk<'_> {
     }
 
     pub(super) async fn reader_surveys(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        self.shared(surveys(&*self.reader, requests)).await
+        self.shared(surveys(&self.reader, requests)).await
     }
 
     /// Counts requests about multiple repositories.

@@ -27,19 +27,19 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
         }
     };
     cx.services
-        .wait(forge.supported(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")??;
     let configured = config.forge_or_default();
     let pair = BranchPair {
         from: &branches.from,
         to: &branches.to,
     };
-    if let Some(error) = unconfigured(&*forge, pair, &configured, cx)? {
+    if let Some(error) = unconfigured(&forge, pair, &configured, cx)? {
         if apply {
             return Err(error.into());
         }
         cx.services.console.warn(&error.text());
     }
-    let work = branches::compare(&*forge, pair, &configured);
+    let work = branches::compare(&forge, pair, &configured);
     let difference = match cx.services.wait(work, "comparing the branches")?? {
         Compared::Offer(difference) => difference,
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
@@ -66,13 +66,13 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
     }
     let title = branch::title(pair);
     let body = branch::body(pair, &difference.subjects, &difference.gates);
-    workflow::warn_of_silent_checks(&*forge, &configured, &cx.services)?;
+    workflow::warn_of_silent_checks(&forge, &configured, &cx.services)?;
     cx.services.interruption.changes(format!(
         "a pull request from {} to {} may have been opened; run the command again",
         plain(&branches.from),
         plain(&branches.to)
     ));
-    let work = branches::promote(&*forge, pair, &title, &body, &difference, &configured);
+    let work = branches::promote(&forge, pair, &title, &body, &difference, &configured);
     let opened = cx.services.wait(work, "opening the pull request")??;
     for warning in &opened.warnings {
         cx.output.write_stderr(&format!("warning: {warning}\n"));
@@ -90,7 +90,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
 
 /// The error if `auto_merge` must not merge into the branch.
 fn unconfigured(
-    forge: &dyn Forge,
+    forge: &Forge,
     pair: BranchPair<'_>,
     configured: &Configured,
     cx: &Context,

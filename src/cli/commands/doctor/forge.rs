@@ -37,7 +37,7 @@ pub(super) enum Connection {
 
 /// A forge to query, and the input of the lines.
 pub(super) struct Ready {
-    forge: Box<dyn Forge>,
+    forge: Forge,
     target: Target,
     /// The origin of the token.
     origin: String,
@@ -201,7 +201,7 @@ impl Ready {
     }
 
     async fn repository(&self) -> Result<Repo, Error> {
-        self.forge.supported().await?;
+        self.forge.check_version().await?;
         self.forge.repository().await
     }
 

@@ -1,4 +1,4 @@
-//! The repositories of an owner, or those that the server's search finds.
+//! Lists the repositories of an owner, or the results of a search.
 
 use reqwest::Method;
 use serde::{Deserialize, de::IgnoredAny};
@@ -14,16 +14,26 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct Found {
+struct SearchRow {
     data: Option<Vec<Option<RepositoryRow>>>,
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ContentsRow {
+    Entry {
+        #[serde(rename = "type")]
+        kind: String,
+    },
+    Directory(IgnoredAny),
+}
+
 impl GiteaFleet {
-    pub(super) async fn read_list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+    pub(in crate::forge) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         let mut list = RepositoryList::default();
         match query {
             ListQuery::Owner { owner, topic, has } => {
-                for row in self.of_owner(owner).await? {
+                for row in self.owner_repositories(owner).await? {
                     if let Some(topic) = topic
                         && !has_topic(&row, topic)?
                     {
@@ -46,18 +56,14 @@ impl GiteaFleet {
         Ok(list.sorted())
     }
 
-    /// The repositories of an organization, or of a person.
-    async fn of_owner(&self, owner: &str) -> Result<Vec<RepositoryRow>, Error> {
+    /// The repositories of an organization or of a user.
+    async fn owner_repositories(&self, owner: &str) -> Result<Vec<RepositoryRow>, Error> {
         let what = format!("Gitea: listing the repositories of {owner}");
-        for top in ["orgs", "users"] {
-            let request = Request::new(Method::GET, [top, owner, "repos"], what.clone());
+        for kind in ["orgs", "users"] {
+            let request = Request::new(Method::GET, [kind, owner, "repos"], what.clone());
             let first = request.clone().query("limit", 1).query("page", 1);
-            if self
-                .http
-                .find::<IgnoredAny>(&first, &[404])
-                .await?
-                .is_some()
-            {
+            let first: Option<IgnoredAny> = self.http.find(&first, &[404]).await?;
+            if first.is_some() {
                 return self.http.pages(&request, Paging::Counted).await;
             }
         }
@@ -72,7 +78,7 @@ impl GiteaFleet {
             "Gitea: searching repositories",
         );
         let request = request.query("q", text).query("limit", PAGE);
-        let rows = |reply: &Reply| Ok(reply.expect::<Found>(&[200])?.data.unwrap_or_default());
+        let rows = |reply: &Reply| Ok(reply.expect::<SearchRow>(&[200])?.data.unwrap_or_default());
         self.http.pages_of(&request, Paging::Counted, rows).await
     }
 
@@ -81,14 +87,10 @@ impl GiteaFleet {
         let Some(repository) = RepositoryName::parse(&row.full_name).filter(|_| !row.empty) else {
             return Ok(false);
         };
-        let request = request(
-            &repository,
-            &format!("contents/{path}"),
-            "looking up a file",
-        );
-        // A directory is a list.
-        let found: Option<serde_json::Value> = self.http.find(&request, &[404]).await?;
-        Ok(found.is_some_and(|file| file["type"] == "file"))
+        let path = format!("contents/{path}");
+        let request = request(&repository, &path, "looking up a file");
+        let contents: Option<ContentsRow> = self.http.find(&request, &[404]).await?;
+        Ok(matches!(contents, Some(ContentsRow::Entry { kind }) if kind == "file"))
     }
 }
 

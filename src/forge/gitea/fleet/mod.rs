@@ -1,58 +1,57 @@
-//! Many repositories on Gitea or Forgejo: REST alone, so each costs some requests.
+//! Many repositories on Gitea or Forgejo by REST: each repository needs several requests.
 //!
-//! A listing of files also names the commit that its branch is at, and a pull request its repository,
-//! which spares requests for both; configurations with one name are read once.
+//! A listing of files contains the commit of its branch, and a pull request its repository, which saves
+//! requests for both. Configurations with one id are read once.
 
-mod contents;
+mod blobs;
 mod list;
-mod order;
-mod recent;
+mod path_history;
 mod survey;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
 };
 
-use async_trait::async_trait;
 use reqwest::{Method, Url};
 
 use super::{
-    listing::{FILES, Listed},
+    branches::ObjectRow,
+    listing::{CommitListing, PAGE},
     version::Version,
 };
 use crate::{
     error::Error,
     forge::{
         Head, Settings, Token,
-        fleet::{
-            ContentRequest, Contents, FileListing, FleetReader, ListQuery, RecentHistory,
-            RepositoryList, RepositoryName, Survey, SurveyRequest,
-        },
+        fleet::{ContentRequest, Contents, FileListing, RepositoryName, Survey, SurveyRequest},
         http::{Http, Reply, Request},
     },
 };
 
-/// Listings that are kept between a survey and what follows it.
-const LISTINGS: usize = 8;
-/// Files of a listing that is read to its end.
+/// The maximum number of listings that are cached between a survey and the next operation.
+const LISTINGS_MAX: usize = 8;
+/// The maximum number of files of a listing.
 const FILES_MAX: usize = 100_000;
 
 /// The repositories of one Gitea or Forgejo.
 #[derive(Debug)]
 pub struct GiteaFleet {
     http: Http,
-    /// The server's version, once it was requested.
+    /// The version of the server, requested once.
     version: RefCell<Option<Version>>,
     /// The last listings, by repository and commit.
     listings: RefCell<VecDeque<(RepositoryName, String, FileListing)>>,
-    /// Configurations by the names of their contents.
+    /// Configurations by content ids.
     configs: RefCell<HashMap<String, Vec<u8>>>,
 }
 
 impl GiteaFleet {
-    /// The repositories below the API at `api`; nothing is sent yet.
-    pub fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
+    pub(in crate::forge) fn new(
+        api: &Url,
+        token: Token,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         Ok(Self {
             http: Http::new(api, token, "token", settings)?,
             version: RefCell::default(),
@@ -61,7 +60,6 @@ impl GiteaFleet {
         })
     }
 
-    /// The server's version, requested once.
     async fn version(&self) -> Result<Version, Error> {
         if let Some(version) = *self.version.borrow() {
             return Ok(version);
@@ -71,38 +69,34 @@ impl GiteaFleet {
         Ok(version)
     }
 
-    /// The files of what `name` stands for, as one part of the path; `None`: there is no such thing.
+    /// The files of a commit or reference, which is one segment of the path; `None` if it does not
+    /// exist.
     async fn list_files(
         &self,
         repository: &RepositoryName,
-        name: &str,
-    ) -> Result<Option<Listed>, Error> {
-        let what = format!("listing the files of {name}");
+        reference: &str,
+    ) -> Result<Option<CommitListing>, Error> {
+        let what = format!("listing the files of {reference}");
         let mut request = request(repository, "git/trees", &what);
-        request.path.push(name.to_owned());
-        let pages = FILES_MAX / FILES;
-        self.http.gitea_files(&request, pages).await
+        request.path.push(reference.to_owned());
+        self.http.gitea_files(&request, FILES_MAX / PAGE).await
     }
 
-    fn keep(&self, repository: &RepositoryName, listed: &Listed) {
+    fn cache_listing(&self, repository: &RepositoryName, listing: CommitListing) {
         let mut listings = self.listings.borrow_mut();
-        listings.push_back((
-            repository.clone(),
-            listed.commit.clone(),
-            listed.files.clone(),
-        ));
-        while listings.len() > LISTINGS {
+        listings.push_back((repository.clone(), listing.commit, listing.files));
+        while listings.len() > LISTINGS_MAX {
             listings.pop_front();
         }
     }
 
-    /// The listing that a survey left.
-    fn kept(&self, repository: &RepositoryName, commit: &str) -> Option<FileListing> {
+    /// Removes the listing of a survey from the cache.
+    fn take_listing(&self, repository: &RepositoryName, commit: &str) -> Option<FileListing> {
         let mut listings = self.listings.borrow_mut();
-        let at = listings
+        let index = listings
             .iter()
             .position(|(name, id, _)| name == repository && id == commit)?;
-        listings.remove(at).map(|(_, _, files)| files)
+        listings.remove(index).map(|(_, _, files)| files)
     }
 }
 
@@ -114,24 +108,19 @@ fn request(repository: &RepositoryName, path: &str, what: &str) -> Request {
     Request::new(Method::GET, top.into_iter().chain(below), what)
 }
 
-/// The new name of a repository, by where its redirect leads: to the same path below another name.
-fn moved_to(reply: &Reply) -> String {
+/// The new name of a repository, from a redirect to the same path below that name.
+fn new_name(reply: &Reply) -> String {
     let location = reply.header("location").unwrap_or_default();
     let path = location.split(['?', '#']).next().unwrap_or_default();
-    let mut parts = path.split('/').skip_while(|part| *part != "repos").skip(1);
-    match (parts.next(), parts.next()) {
+    let mut segments = path.split('/').skip_while(|segment| *segment != "repos");
+    match (segments.nth(1), segments.next()) {
         (Some(owner), Some(name)) => format!("{owner}/{name}"),
         _ => String::new(),
     }
 }
 
-#[async_trait(?Send)]
-impl FleetReader for GiteaFleet {
-    fn at_once(&self) -> usize {
-        1
-    }
-
-    async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+impl GiteaFleet {
+    pub(in crate::forge) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
         let mut surveys = Vec::new();
         for request in requests {
             let survey = self.survey_one(request).await;
@@ -140,19 +129,27 @@ impl FleetReader for GiteaFleet {
         surveys
     }
 
-    async fn files(&self, repository: &RepositoryName, head: &Head) -> Result<FileListing, Error> {
-        if let Some(files) = self.kept(repository, &head.commit) {
+    pub(in crate::forge) async fn files(
+        &self,
+        repository: &RepositoryName,
+        head: &Head,
+    ) -> Result<FileListing, Error> {
+        if let Some(files) = self.take_listing(repository, &head.commit) {
             return Ok(files);
         }
-        let listed = self.list_files(repository, &head.commit).await?;
-        let gone = || {
-            let what = format!("Gitea: listing the files of {repository}");
-            Error::unavailable(what, format!("commit {} is missing", head.commit))
-        };
-        Ok(listed.ok_or_else(gone)?.files)
+        match self.list_files(repository, &head.commit).await? {
+            Some(listing) => Ok(listing.files),
+            None => Err(Error::unavailable(
+                format!("Gitea: listing the files of {repository}"),
+                format!("commit {} is missing", head.commit),
+            )),
+        }
     }
 
-    async fn contents(&self, requests: &[ContentRequest]) -> Vec<Result<Contents, Error>> {
+    pub(in crate::forge) async fn contents(
+        &self,
+        requests: &[ContentRequest],
+    ) -> Vec<Result<Contents, Error>> {
         let mut contents = Vec::new();
         for request in requests {
             contents.push(self.read_contents(request).await);
@@ -160,25 +157,36 @@ impl FleetReader for GiteaFleet {
         contents
     }
 
-    async fn recent(
-        &self,
-        repository: &RepositoryName,
-        head: &Head,
-        files: &BTreeMap<String, String>,
-    ) -> Result<RecentHistory, Error> {
-        self.read_recent(repository, head, files).await
-    }
-
-    async fn is_ancestor(
+    /// An empty listing of the history of `older` without that of `newer` shows an ancestor. Not every
+    /// server can compare commits that are not branches.
+    pub(in crate::forge) async fn is_ancestor(
         &self,
         repository: &RepositoryName,
         older: &str,
         newer: &str,
     ) -> Result<Option<bool>, Error> {
-        self.read_order(repository, older, newer).await
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
-        self.read_list(query).await
+        // The error of a listing does not show which of the commits is unknown.
+        for commit in [older, newer] {
+            let path = format!("git/commits/{commit}");
+            let request = request(repository, &path, &format!("looking up {commit}"))
+                .query("stat", false)
+                .query("verification", false)
+                .query("files", false);
+            let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
+            if commit.is_none() {
+                return Ok(None);
+            }
+        }
+        let what = format!("comparing {older} with {newer}");
+        let request = request(repository, "commits", &what)
+            .query("sha", older)
+            .query("not", newer)
+            .query("stat", false)
+            .query("verification", false)
+            .query("files", false)
+            .query("limit", 1)
+            .query("page", 1);
+        let commits: Vec<ObjectRow> = self.http.send(&request).await?.expect_list()?;
+        Ok(Some(commits.is_empty()))
     }
 }

@@ -1,6 +1,4 @@
-//! The repositories of an owner, or those that GitHub's search finds.
-
-use std::{collections::BTreeMap, fmt::Write as _};
+//! Lists the repositories of an owner, or the results of a search.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,11 +8,11 @@ use crate::{
     error::{Class, Error},
     forge::{
         fleet::{ListQuery, RepositoryList},
-        http::PAGES_MAX,
+        http::{PAGES_MAX, too_many_pages},
     },
 };
 
-/// A search shows at most so many results (REST API, "Search", "About search").
+/// The maximum number of results of a search (REST API, "Search", "About search").
 const SEARCH_MAX: usize = 1000;
 
 #[derive(Deserialize)]
@@ -26,15 +24,12 @@ struct ListingRow {
 }
 
 impl PageRow {
-    /// The cursor of the page after that of `cursor`; `Ok(None)`: there is none.
+    /// The cursor of the page after that of `cursor`; `None` after the last page.
     fn next(self, cursor: Option<&str>) -> Result<Option<String>, &'static str> {
-        if !self.has_next_page {
-            return Ok(None);
-        }
-        let next = self.end_cursor;
-        match next.filter(|next| cursor != Some(next)) {
-            Some(next) => Ok(Some(next)),
-            None => Err("the listing is incomplete"),
+        match self.end_cursor {
+            _ if !self.has_next_page => Ok(None),
+            Some(next) if cursor != Some(&*next) => Ok(Some(next)),
+            _ => Err("the listing is incomplete"),
         }
     }
 }
@@ -44,8 +39,16 @@ impl PageRow {
 struct RepositoryRow {
     name_with_owner: String,
     is_archived: bool,
-    file: Option<Value>,
+    file: Option<FileRow>,
+    /// At most 20, the maximum of a repository (the documentation, "Classifying your repository with
+    /// topics").
     topics: Option<TopicsRow>,
+}
+
+/// An object; only a file has an id here.
+#[derive(Deserialize)]
+struct FileRow {
+    oid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,114 +68,67 @@ struct TopicName {
     name: String,
 }
 
-/// The query for a page of the list, its variables, and the field that has the page.
-struct Listing<'q> {
-    query: &'q ListQuery,
-    variables: BTreeMap<String, Value>,
-}
-
-impl Listing<'_> {
-    fn text(&self, cursor: Option<&str>) -> String {
-        let after = if cursor.is_some() { ",after:$a" } else { "" };
-        let mut declared = String::from("$q:String!");
-        if cursor.is_some() {
-            declared += ",$a:String!";
-        }
-        let mut fields = String::from("nameWithOwner isArchived");
-        if let ListQuery::Owner { topic, has, .. } = self.query {
-            if topic.is_some() {
-                // A repository has at most 20 (the documentation, "Classifying your repository with
-                // topics").
-                fields += " topics:repositoryTopics(first:20){totalCount nodes{topic{name}}}";
-            }
-            if has.is_some() {
-                declared += ",$f:String!";
-                fields += " file:object(expression:$f){...on Blob{oid}}";
-            }
-        }
-        let page = "pageInfo{hasNextPage endCursor}";
-        let mut text = format!("query({declared}){{");
-        let _ = match self.query {
-            ListQuery::Owner { .. } => write!(
-                text,
-                "listing:repositoryOwner(login:$q){{repositories(first:100,ownerAffiliations:[OWNER]{after}){{{page} nodes{{{fields}}}}}}}"
-            ),
-            ListQuery::Search(_) => write!(
-                text,
-                "listing:search(type:REPOSITORY,query:$q,first:100{after}){{repositoryCount {page} nodes{{...on Repository{{{fields}}}}}}}"
-            ),
-        };
-        text + "}"
-    }
-}
-
 impl RepositoryRow {
-    /// Whether the list wants it.
-    fn fits(&self, query: &ListQuery) -> bool {
+    fn matches(&self, query: &ListQuery) -> bool {
         let ListQuery::Owner { topic, has, .. } = query else {
             return true;
         };
-        let topics = || self.topics.iter().flat_map(|topics| &topics.nodes);
-        let named = |topic: &String| topics().any(|row| row.topic.name.eq_ignore_ascii_case(topic));
-        // What is no file has no fields.
-        let is_file = |file: &Value| file["oid"].is_string();
-        topic.as_ref().is_none_or(named)
-            && (has.is_none() || self.file.as_ref().is_some_and(is_file))
+        let mut topics = self.topics.iter().flat_map(|topics| &topics.nodes);
+        let has_topic = topic
+            .as_ref()
+            .is_none_or(|topic| topics.any(|row| row.topic.name.eq_ignore_ascii_case(topic)));
+        let has_file = self.file.as_ref().is_some_and(|file| file.oid.is_some());
+        has_topic && (has.is_none() || has_file)
     }
 }
 
 impl GithubFleet {
-    pub(super) async fn read_list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
-        let mut variables = BTreeMap::new();
-        let what = match query {
-            ListQuery::Owner { owner, has, .. } => {
-                variables.insert("q".to_owned(), json!(owner));
-                if let Some(path) = has {
-                    variables.insert("f".to_owned(), json!(format!("HEAD:{path}")));
-                }
-                format!("listing the repositories of {owner}")
-            }
-            ListQuery::Search(text) => {
-                variables.insert("q".to_owned(), json!(text));
-                "searching repositories".to_owned()
-            }
+    pub(in crate::forge) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+        let (text, mut variables, what) = match query {
+            ListQuery::Owner { owner, topic, has } => (
+                include_str!("../queries/owner_repositories.graphql"),
+                json!({
+                    "query": owner, "withTopics": topic.is_some(), "withFile": has.is_some(),
+                    "file": has.as_ref().map(|path| format!("HEAD:{path}")),
+                }),
+                format!("listing the repositories of {owner}"),
+            ),
+            ListQuery::Search(text) => (
+                include_str!("../queries/found_repositories.graphql"),
+                json!({"query": text}),
+                "searching repositories".to_owned(),
+            ),
         };
-        let mut listing = Listing { query, variables };
         let mut list = RepositoryList::default();
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let text = listing.text(cursor.as_deref());
-            let page = self.page(&text, &listing.variables, query, &what).await?;
-            for row in page
-                .nodes
-                .into_iter()
-                .flatten()
-                .filter(|row| row.fits(query))
-            {
-                list.add(row.name_with_owner, row.is_archived);
+            variables["after"] = json!(cursor);
+            let page = self.page(text, &variables, query, &what).await?;
+            for row in page.nodes.into_iter().flatten() {
+                if row.matches(query) {
+                    list.add(row.name_with_owner, row.is_archived);
+                }
             }
-            let next = page.page_info.next(cursor.as_deref());
-            let next =
-                next.map_err(|reason| Error::unavailable(format!("GitHub: {what}"), reason))?;
-            let Some(next) = next else {
-                return Ok(list.sorted());
-            };
-            listing.variables.insert("a".to_owned(), json!(next));
-            cursor = Some(next);
+            match page.page_info.next(cursor.as_deref()) {
+                Ok(Some(next)) => cursor = Some(next),
+                Ok(None) => return Ok(list.sorted()),
+                Err(reason) => {
+                    return Err(Error::unavailable(format!("GitHub: {what}"), reason));
+                }
+            }
         }
-        let reason = format!("the listing has more than {PAGES_MAX} pages");
-        Err(Error::unavailable(format!("GitHub: {what}"), reason))
+        Err(too_many_pages(&format!("GitHub: {what}")))
     }
 
-    /// One page of the list; whatever is missing of it is an error.
+    /// One page of the list; a missing part is an error.
     async fn page(
         &self,
         text: &str,
-        variables: &BTreeMap<String, Value>,
+        variables: &Value,
         query: &ListQuery,
         what: &str,
     ) -> Result<ListingRow, Error> {
-        let fields = self.query(text, variables.clone(), what, 1).await?;
+        let fields = self.query(text, variables, what, 1).await?;
         let what = format!("GitHub: {what}");
         if let Some(error) = fields.error_of("listing") {
             return Err(self.part_error(&what, error));
@@ -195,15 +151,15 @@ impl GithubFleet {
             return Err(Error::about(Class::Input, what, reason)
                 .help("narrow the search, for example by `org:`, `topic:` or `language:`"));
         }
-        let hidden = |row: &&RepositoryRow| {
-            let topics = row.topics.as_ref();
-            topics.is_some_and(|topics| topics.nodes.len() < topics.total_count)
-        };
-        // A null is a repository that the token may not see.
-        if row.nodes.iter().any(Option::is_none)
-            || row.nodes.iter().flatten().any(|row| hidden(&row))
-        {
-            return Err(Error::unavailable(what, "the listing is incomplete"));
+        for node in &row.nodes {
+            // A repository that the token may not read is null.
+            let is_complete = node.as_ref().is_some_and(|node| {
+                let topics = node.topics.as_ref();
+                topics.is_none_or(|topics| topics.nodes.len() >= topics.total_count)
+            });
+            if !is_complete {
+                return Err(Error::unavailable(what, "the listing is incomplete"));
+            }
         }
         Ok(row)
     }
@@ -214,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_leads_to_another_one_or_is_the_last() {
+    fn page_has_a_next_page_or_is_the_last() {
         let next = |has_next_page, end: Option<&str>, cursor| {
             let end_cursor = end.map(str::to_owned);
             let page = PageRow {

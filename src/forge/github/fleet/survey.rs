@@ -1,6 +1,4 @@
-//! Heads, configurations and pull requests of many repositories in one query.
-
-use std::{collections::BTreeMap, fmt::Write as _};
+//! The heads, configurations and pull requests of many repositories with one query.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,18 +7,13 @@ use super::{GithubFleet, Part, is_heavy, is_regular};
 use crate::forge::{
     Commit, Head, Mergeable, Pull, PullState, Push, Repo, State, blob_id,
     fleet::{BranchHead, CONFIG_MAX, ConfigFile, RepositoryState, Survey, SurveyRequest},
-    github::repository::scopes,
+    github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
     http::Failure,
 };
 
-/// What is read of a repository; `%` is its number in the query. Without an order, connections have
-/// the oldest first (the documentation, "Forming calls with GraphQL": the last ones are the latest).
-const REPOSITORY: &str = "r%:repository(owner:$o%,name:$n%){nameWithOwner id isArchived isEmpty isPrivate viewerPermission \
-     standard:defaultBranchRef{name} BASE{name refUpdateRule{requiresSignatures} target{oid ...on Commit{tree{oid} file(path:$c%){mode oid object{...on Blob{byteSize isBinary isTruncated text}}}}}} \
-     branch:ref(qualifiedName:$h%){target{oid ...on Commit{message tree{oid} parents(first:3){nodes{oid}}}}} \
-     pulls:pullRequests(headRefName:$p%,last:5){totalCount nodes{number url id title body state isDraft headRefName headRefOid \
-     isCrossRepository baseRefName headRef{name} mergeCommit{oid} labels(first:20){nodes{name}}}} \
-     newest:pullRequests(last:1){nodes{number}}}";
+/// The fields of a repository. Without an order, connections list the oldest entries first (the
+/// documentation, "Forming calls with GraphQL"), so the last entries are the newest.
+const REPOSITORY: &str = include_str!("../queries/survey.graphql");
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,7 +24,7 @@ struct RepositoryRow {
     is_empty: bool,
     is_private: bool,
     viewer_permission: Option<String>,
-    standard: Option<LabelRow>,
+    standard: Option<NameRow>,
     base: Option<RefRow>,
     branch: Option<RefRow>,
     pulls: PullsRow,
@@ -43,26 +36,19 @@ struct RepositoryRow {
 struct RefRow {
     #[serde(default)]
     name: String,
-    /// The branch's protection, as everyone who may read the repository sees it.
-    ref_update_rule: Option<RuleRow>,
+    /// The protection of the branch, as every reader of the repository sees it.
+    ref_update_rule: Option<RefUpdateRuleRow>,
     target: Option<CommitRow>,
 }
 
 #[derive(Deserialize)]
 struct CommitRow {
     oid: String,
-    tree: Option<NameRow>,
+    tree: Option<ObjectRow>,
     file: Option<FileRow>,
     #[serde(default)]
     message: String,
-    parents: Option<Nodes<NameRow>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RuleRow {
-    #[serde(default)]
-    requires_signatures: bool,
+    parents: Option<Nodes<ObjectRow>>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +57,7 @@ struct NumberRow {
 }
 
 #[derive(Deserialize)]
-struct NameRow {
+struct ObjectRow {
     oid: String,
 }
 
@@ -90,7 +76,7 @@ struct FileRow {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BlobRow {
-    // An object that is no blob has none of these.
+    // Every field is missing if the object is not a blob.
     byte_size: Option<u64>,
     is_binary: Option<bool>,
     #[serde(default)]
@@ -119,13 +105,13 @@ struct PullRow {
     head_ref_oid: String,
     is_cross_repository: bool,
     base_ref_name: String,
-    head_ref: Option<LabelRow>,
-    merge_commit: Option<NameRow>,
-    labels: Option<Nodes<LabelRow>>,
+    head_ref: Option<NameRow>,
+    merge_commit: Option<ObjectRow>,
+    labels: Option<Nodes<NameRow>>,
 }
 
 #[derive(Deserialize)]
-struct LabelRow {
+struct NameRow {
     name: String,
 }
 
@@ -176,9 +162,9 @@ impl FileRow {
             Some(_) if blob.is_truncated => {
                 ConfigFile::Unusable("GitHub shows only its beginning".to_owned())
             }
-            // What is not quite UTF-8 comes changed: the name shows it.
+            // GitHub alters text that is not valid UTF-8: the id shows it.
             Some(text) if blob_id(text.as_bytes(), &self.oid) == self.oid => {
-                ConfigFile::of(text.into_bytes())
+                ConfigFile::from_bytes(text.into_bytes())
             }
             None if blob.is_binary != Some(true) => {
                 ConfigFile::Unusable("GitHub does not show its content".to_owned())
@@ -190,7 +176,7 @@ impl FileRow {
 
 impl RepositoryRow {
     fn survey(self, request: &SurveyRequest, scopes: Option<Vec<String>>) -> Survey {
-        // Renames are followed silently.
+        // GitHub follows renames silently.
         if !request.repository.is(&self.name_with_owner) {
             return Survey::Moved(self.name_with_owner);
         }
@@ -207,8 +193,8 @@ impl RepositoryRow {
             return Survey::Empty;
         };
         let all_pulls = self.pulls.nodes.len() >= self.pulls.total_count;
-        let pulls = self.pulls.nodes.into_iter().map(Pull::from);
-        let ours = |pull: &Pull| pull.own && pull.head == request.branch && pull.base == base.name;
+        let mut pulls: Vec<Pull> = self.pulls.nodes.into_iter().map(Pull::from).collect();
+        pulls.retain(|pull| pull.own && pull.head == request.branch && pull.base == base.name);
         Survey::Present(Box::new(RepositoryState {
             repo: Repo {
                 full_name: self.name_with_owner,
@@ -230,7 +216,7 @@ impl RepositoryRow {
                 .branch
                 .and_then(|branch| branch.target)
                 .map(BranchHead::from),
-            pulls: pulls.filter(ours).collect(),
+            pulls,
             all_pulls,
             newest_pull: self.newest.nodes.first().map_or(0, |pull| pull.number),
             requires_signatures: base
@@ -256,34 +242,31 @@ impl From<CommitRow> for BranchHead {
 }
 
 /// The query for some of the requests, and its variables.
-fn query(requests: &[SurveyRequest], batch: &[usize]) -> (String, BTreeMap<String, Value>) {
-    let (mut declared, mut fields) = (String::new(), String::new());
-    let mut variables = BTreeMap::new();
-    for at in batch {
-        let request = &requests[*at];
-        let (owner, name) = (&request.repository.owner, &request.repository.name);
-        let mut given = vec![
-            ("o", owner.clone()),
-            ("n", name.clone()),
-            ("c", request.config.clone()),
-            ("h", format!("refs/heads/{}", request.branch)),
-            ("p", request.branch.clone()),
-        ];
-        let mut base = "base:defaultBranchRef";
-        if let Some(branch) = &request.base {
-            given.push(("b", format!("refs/heads/{branch}")));
-            base = "base:ref(qualifiedName:$b%)";
+fn query(requests: &[SurveyRequest], batch: &[usize]) -> (String, Value) {
+    let mut query = Batch::default();
+    for number in batch {
+        let request = &requests[*number];
+        query.repository(*number, &request.repository.owner, &request.repository.name);
+        for (name, value) in [
+            ("config", request.config.clone()),
+            ("ref", format!("refs/heads/{}", request.branch)),
+            ("head", request.branch.clone()),
+        ] {
+            query.variable(&format!("{name}_{number}"), "String!", value);
         }
-        let field = REPOSITORY.replacen("BASE", base, 1);
-        fields += &field.replace('%', &at.to_string());
-        for (letter, value) in given {
-            let variable = format!("{letter}{at}");
-            let _ = write!(declared, "${variable}:String!,");
-            variables.insert(variable, value.into());
-        }
+        let Some(base) = &request.base else {
+            query.select(REPOSITORY, *number);
+            continue;
+        };
+        let base = format!("refs/heads/{base}");
+        query.variable(&format!("base_{number}"), "String!", base);
+        let base = "base: ref(qualifiedName: $base_0)";
+        query.select(
+            &REPOSITORY.replacen("base: defaultBranchRef", base, 1),
+            *number,
+        );
     }
-    let declared = declared.trim_end_matches(',');
-    (format!("query({declared}){{{fields}}}"), variables)
+    query.query()
 }
 
 impl GithubFleet {
@@ -295,22 +278,22 @@ impl GithubFleet {
     ) -> Result<Vec<Part<Survey>>, Failure> {
         let (query, variables) = query(requests, batch);
         let what = "surveying repositories";
-        let mut fields = self.query(&query, variables, what, batch.len()).await?;
+        let mut fields = self.query(&query, &variables, what, batch.len()).await?;
         let scopes = scopes(&self.http, &fields.reply);
         let mut parts = Vec::new();
-        for at in batch {
-            let request = &requests[*at];
-            let alias = format!("r{at}");
+        for number in batch {
+            let request = &requests[*number];
+            let alias = format!("repository_{number}");
             let row = fields.data.remove(&alias).unwrap_or_default();
             let what = format!("GitHub: reading {}", request.repository);
             parts.push(match fields.error_of(&alias) {
                 Some(error) if is_heavy(error) => Part::Heavy(self.part_error(&what, error)),
                 // The field of the repository itself is missing.
                 Some(error) if error.kind == "NOT_FOUND" && row.is_null() => {
-                    Part::Answered(Survey::Missing)
+                    Part::Done(Survey::Missing)
                 }
-                Some(error) => Part::Answered(Survey::Failed(self.part_error(&what, error))),
-                None => Part::Answered(match serde_json::from_value::<RepositoryRow>(row) {
+                Some(error) => Part::Done(Survey::Failed(self.part_error(&what, error))),
+                None => Part::Done(match serde_json::from_value::<RepositoryRow>(row) {
                     Ok(row) => row.survey(request, scopes.clone()),
                     Err(error) => Survey::Failed(self.malformed(&what, &error)),
                 }),

@@ -847,7 +847,7 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         );
     }
     if query.contains("mergeQueue(") {
-        return github_rules::read(store, query);
+        return github_rules::read(store, asked);
     }
     if query.contains("refUpdateRule") {
         return github_rules::read_protection(store);
@@ -858,8 +858,8 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
     if query.contains("createCommitOnBranch") {
         return github_rules::commit_on_branch(store, asked);
     }
-    if query.starts_with("query(") {
-        return contents(store, query);
+    if query.starts_with("query") {
+        return contents(store, &asked.body["variables"]);
     }
     if query.contains("updateRefs") {
         if !store.update_refs {
@@ -931,10 +931,13 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
     Reply::json(200, json!({"data": {}}))
 }
 
-fn contents(store: &Store, query: &str) -> Reply {
+fn contents(store: &Store, variables: &Value) -> Reply {
     let mut objects = serde_json::Map::new();
-    for (at, part) in query.split("object(oid:\"").skip(1).enumerate() {
-        let content = &store.blobs[&part[..40]];
+    for (name, id) in variables.as_object().unwrap() {
+        let Some(number) = name.strip_prefix("oid_") else {
+            continue;
+        };
+        let content = &store.blobs[id.as_str().unwrap()];
         // What is not UTF-8 is either left out or comes changed.
         let text = if content.contains(&0) {
             Value::Null
@@ -942,8 +945,8 @@ fn contents(store: &Store, query: &str) -> Reply {
             String::from_utf8_lossy(content).into()
         };
         objects.insert(
-            format!("b{at}"),
-            json!({"text": text, "isTruncated": false}),
+            format!("blob_{number}"),
+            json!({"byteSize": content.len(), "text": text}),
         );
     }
     Reply::json(200, json!({"data": {"repository": objects}}))

@@ -258,7 +258,7 @@ pub fn wrong(kind: &str, message: &str) -> Reply {
 }
 
 /// The queries about merging.
-pub fn read(store: &mut Store, query: &str) -> Reply {
+pub fn read(store: &mut Store, asked: &Asked) -> Reply {
     store.drop_pushed();
     let settings = &store.rules;
     let queue = settings.queue.map_or(
@@ -266,8 +266,7 @@ pub fn read(store: &mut Store, query: &str) -> Reply {
         |method| json!({"configuration": {"mergeMethod": method.to_uppercase()}}),
     );
     let mut row = json!({"mergeQueue": queue});
-    if let Some((_, rest)) = query.split_once("pullRequest(number:") {
-        let number: u64 = rest.split(')').next().unwrap().parse().unwrap();
+    if let Some(number) = asked.body["variables"]["number"].as_u64() {
         let entry = store.entry_row(number);
         let mut removed = settings.removed.iter().rev();
         let node = match removed.find(|(known, ..)| *known == number) {
@@ -286,7 +285,7 @@ pub fn read(store: &mut Store, query: &str) -> Reply {
             row[key] = settings.methods.contains(&method).into();
         }
     }
-    if query.contains("refUpdateRule") {
+    if asked.text("query").contains("refUpdateRule") {
         row["ref"] = protection(store);
     }
     Reply::json(200, json!({"data": {"repository": row}}))

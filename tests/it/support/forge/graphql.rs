@@ -131,6 +131,7 @@ impl Graphql {
         operation: &mut Operation,
     ) -> Result<(), String> {
         let name = format!("{on}.{}", field.name);
+        operation.directives(field)?;
         let known = self
             .types
             .get(on)
@@ -192,13 +193,14 @@ impl Graphql {
             ));
         }
         let Some(mutation) = mutation else {
-            let texts = given
+            let is_scalar = |value: &Value| !value.is_object() && !value.is_array();
+            let scalars = given
                 .as_object()
-                .is_some_and(|given| given.values().all(Value::is_string));
-            return if texts {
+                .is_some_and(|given| given.values().all(is_scalar));
+            return if scalars {
                 Ok(())
             } else {
-                Err("a variable is not a text".to_owned())
+                Err("a variable is not a scalar".to_owned())
             };
         };
         Schema::new(&self.mutations[mutation]["schema"]).validate(&given["input"])
@@ -206,6 +208,21 @@ impl Graphql {
 }
 
 impl Operation {
+    /// Only `@include(if: $name)` with a variable that is never null.
+    fn directives(&mut self, field: &Field<'_, String>) -> Result<(), String> {
+        for directive in &field.directives {
+            let [(argument, Given::Variable(name))] = directive.arguments.as_slice() else {
+                return Err(format!("unexpected arguments of @{}", directive.name));
+            };
+            let declared = self.declared.get(name).map(String::as_str);
+            if (&*directive.name, &**argument, declared) != ("include", "if", Some("Boolean!")) {
+                return Err(format!("unexpected directive @{}", directive.name));
+            }
+            self.used.insert(name.clone());
+        }
+        Ok(())
+    }
+
     /// Whether an argument takes a value. What has fields is handed over in variables only.
     fn takes(
         &mut self,

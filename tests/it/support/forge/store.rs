@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use repin::forge::{Entry, Tree, blob_id};
+use repin::forge::{Tree, TreeEntry, blob_id};
 use serde_json::{Value, json};
 
 use super::Kind;
@@ -178,7 +178,7 @@ impl Store {
     pub fn put_tree(&mut self, files: Files) -> String {
         let entries = files.iter().map(|(path, (mode, id))| {
             let (mode, id) = (mode.clone(), id.clone());
-            (path.clone(), Entry { mode, id })
+            (path.clone(), TreeEntry { mode, id })
         });
         let entries = entries.collect();
         let tree = Tree {

@@ -372,8 +372,9 @@ impl Shared {
 /// What tells a query from others.
 fn first_word(query: &str) -> &str {
     let body = query.split_once('{').map_or(query, |(_, body)| body);
+    let body = body.trim_start();
     let end = body
-        .find(|c: char| !c.is_ascii_alphanumeric())
+        .find(|c: char| c != '_' && !c.is_ascii_alphanumeric())
         .unwrap_or(body.len());
     &body[..end]
 }

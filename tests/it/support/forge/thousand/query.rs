@@ -112,6 +112,12 @@ impl<'s> Execution<'s> {
         Value::Object(data)
     }
 
+    /// Whether `@include` excludes a field.
+    fn excludes(&self, field: &Field<'_, String>) -> bool {
+        let mut conditions = field.directives.iter().flat_map(|one| &one.arguments);
+        conditions.any(|(_, value)| self.given(value) == false)
+    }
+
     fn arguments(&self, field: &Field<'_, String>) -> Arguments {
         let given = field.arguments.iter();
         given
@@ -193,6 +199,7 @@ impl<'s> Execution<'s> {
     ) {
         for item in &selected.items {
             match item {
+                Selection::Field(field) if self.excludes(field) => {}
                 Selection::Field(field) => {
                     let alias = field.alias.as_ref().unwrap_or(&field.name).clone();
                     let below = [path, &[json!(alias)]].concat();

@@ -1,4 +1,5 @@
-//! Contents: several at once where the server can, else one by one.
+//! The contents of files: several with one request if the server can return them, otherwise one by
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ use crate::{
     },
 };
 
-/// Files of one request: what servers show at most by default.
-const FILES: usize = 30;
+/// The maximum number of files of one request: the default limit of servers.
+const FILES_MAX: usize = 30;
 
 #[derive(Deserialize)]
 struct FileRow {
@@ -31,12 +32,12 @@ struct FileRow {
 /// A file at a commit.
 pub(super) struct FileAt {
     pub(super) id: String,
-    /// Its content; `None` where the server leaves it out.
+    /// Its content; `None` if the server does not send it.
     pub(super) content: Option<Vec<u8>>,
 }
 
 impl FileRow {
-    /// The content, if it is there and the one that its name stands for.
+    /// The content, verified by its id.
     fn bytes(&self) -> Option<Vec<u8>> {
         if self.encoding.as_deref() != Some("base64") {
             return None;
@@ -48,14 +49,23 @@ impl FileRow {
     }
 }
 
+impl From<FileRow> for FileAt {
+    fn from(row: FileRow) -> Self {
+        Self {
+            content: row.bytes(),
+            id: row.sha,
+        }
+    }
+}
+
 impl GiteaFleet {
     pub(super) async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
         let mut contents = Contents::new();
         let version = self.version().await?;
         let all: Vec<(&String, &String)> = request.files.iter().collect();
-        if all.len() > 1 && (version.shows_files() || version.shows_blobs()) {
-            for files in all.chunks(FILES) {
-                let rows = if version.shows_files() {
+        if all.len() > 1 && (version.lists_files() || version.lists_blobs()) {
+            for files in all.chunks(FILES_MAX) {
+                let rows = if version.lists_files() {
                     let paths: Vec<&String> = files.iter().map(|(path, _)| *path).collect();
                     self.rows(&files_at(&request.repository, &request.commit, &paths))
                         .await?
@@ -63,9 +73,9 @@ impl GiteaFleet {
                     let ids: Vec<&str> = files.iter().map(|(_, id)| id.as_str()).collect();
                     self.rows(&blobs(&request.repository, &ids)).await?
                 };
-                let wanted = |row: &FileRow| files.iter().any(|(_, id)| **id == row.sha);
-                for row in rows.into_iter().filter(wanted) {
-                    if let Some(bytes) = row.bytes() {
+                for row in rows {
+                    let is_requested = files.iter().any(|(_, id)| **id == row.sha);
+                    if let Some(bytes) = row.bytes().filter(|_| is_requested) {
                         contents.insert(row.sha, bytes);
                     }
                 }
@@ -77,16 +87,15 @@ impl GiteaFleet {
                 contents.insert(id.clone(), bytes);
             }
         }
-        match contents
-            .values()
-            .find(|bytes| bytes.len() as u64 > FILE_MAX)
-        {
-            Some(_) => Err(too_large(&request.repository)),
-            None => Ok(contents),
+        if contents.values().any(|bytes| bytes.len() as u64 > FILE_MAX) {
+            let what = format!("Gitea: reading the files of {}", request.repository);
+            let reason = format!("a file has more than {FILE_MAX} bytes");
+            return Err(Error::about(Class::Refused, what, reason));
         }
+        Ok(contents)
     }
 
-    /// What a commit has at some paths; a path that is missing there, or no file, is left out.
+    /// The files of a commit at some paths, without paths that are missing or not files.
     pub(super) async fn files_at(
         &self,
         repository: &RepositoryName,
@@ -94,35 +103,28 @@ impl GiteaFleet {
         paths: &[&String],
     ) -> Result<BTreeMap<String, FileAt>, Error> {
         let mut files = BTreeMap::new();
-        let mut add = |path: String, row: FileRow| {
-            let content = row.bytes();
-            let id = row.sha;
-            files.insert(path, FileAt { id, content });
-        };
-        if self.version().await?.shows_files() {
-            for paths in paths.chunks(FILES) {
-                let rows = self.rows(&files_at(repository, commit, paths)).await?;
-                let wanted = |row: &FileRow| paths.iter().any(|path| **path == row.path);
-                for row in rows.into_iter().filter(wanted) {
-                    add(row.path.clone(), row);
+        if self.version().await?.lists_files() {
+            for paths in paths.chunks(FILES_MAX) {
+                for row in self.rows(&files_at(repository, commit, paths)).await? {
+                    if paths.iter().any(|path| **path == row.path) {
+                        files.insert(row.path.clone(), FileAt::from(row));
+                    }
                 }
             }
             return Ok(files);
         }
         for path in paths {
             let request = request(repository, &format!("contents/{path}"), "reading a file");
-            let found: Option<FileRow> = self
-                .http
-                .find(&request.query("ref", commit), &[404])
-                .await?;
-            if let Some(row) = found {
-                add((*path).clone(), row);
+            let request = request.query("ref", commit);
+            let row: Option<FileRow> = self.http.find(&request, &[404]).await?;
+            if let Some(row) = row {
+                files.insert((*path).clone(), FileAt::from(row));
             }
         }
         Ok(files)
     }
 
-    /// The rows of a response; none if the server refuses, since each file can be read by itself.
+    /// The rows of a response; none if the server refuses, because each file can be read separately.
     async fn rows(&self, request: &Request) -> Result<Vec<FileRow>, Error> {
         let reply = self.http.send(request).await?;
         if reply.status.is_client_error() {
@@ -138,23 +140,17 @@ impl GiteaFleet {
         id: &str,
     ) -> Result<Vec<u8>, Error> {
         let mut request = request(repository, &format!("git/blobs/{id}"), "reading a content");
-        // In base64.
+        // The content is base64-encoded.
         request.max = FILE_MAX / 3 * 4 + 64 * 1024;
         self.http.content(&request, id).await
     }
-}
-
-fn too_large(repository: &RepositoryName) -> Error {
-    let what = format!("Gitea: reading the files of {repository}");
-    let reason = format!("a file has more than {FILE_MAX} bytes");
-    Error::about(Class::Refused, what, reason)
 }
 
 fn files_at(repository: &RepositoryName, commit: &str, paths: &[&String]) -> Request {
     let mut request = request(repository, "file-contents", "reading files");
     request.method = reqwest::Method::POST;
     request
-        .reading()
+        .read_only()
         .query("ref", commit)
         .body(json!({"files": paths}))
 }

@@ -1,10 +1,10 @@
-//! The recent history of some files: one query for the commits of each, one for the contents that
-//! those commits had.
+//! The recent history of some files: one query for the commits of each path, one for the contents in
+//! those commits.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{GithubFleet, PageRow, is_regular};
 use crate::{
@@ -12,14 +12,15 @@ use crate::{
     forge::{
         Head,
         fleet::{
-            ContentRequest, Contents, FleetReader as _, PathHistory, PathVersion, RECENT,
-            RecentHistory, RepositoryName, line_to,
+            ContentRequest, Contents, PathHistory, PathVersion, RECENT, RecentHistory,
+            RepositoryName, merge_up_to,
         },
+        github::graphql::Batch,
     },
 };
 
-/// Paths whose histories are read with one query.
-const PATHS: usize = 20;
+/// The maximum number of paths of one query.
+const PATHS_MAX: usize = 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,34 +67,24 @@ impl From<CommitRow> for PathVersion {
 }
 
 /// The query for the histories of some paths, and its variables.
-fn query(
-    repository: &RepositoryName,
-    head: &Head,
-    paths: &[&String],
-) -> (String, BTreeMap<String, Value>) {
-    let (mut declared, mut fields) = (String::new(), String::new());
-    let mut variables = BTreeMap::from([
-        ("o".to_owned(), json!(repository.owner)),
-        ("n".to_owned(), json!(repository.name)),
-        ("c".to_owned(), json!(head.commit)),
-    ]);
-    for (at, path) in paths.iter().enumerate() {
-        let _ = write!(declared, ",$p{at}:String!");
-        let _ = write!(
-            fields,
-            "h{at}:history(first:{RECENT},path:$p{at}){{pageInfo{{hasNextPage}} \
-             nodes{{oid committedDate message author{{name}} file(path:$p{at}){{mode oid}}}}}} "
-        );
-        variables.insert(format!("p{at}"), json!(path));
+fn query(repository: &RepositoryName, head: &Head, paths: &[&String]) -> (String, Value) {
+    let mut query = Batch::default();
+    query.variable("owner", "String!", repository.owner.as_str());
+    query.variable("name", "String!", repository.name.as_str());
+    query.variable("commit", "GitObjectID!", head.commit.as_str());
+    query.variable("first", "Int!", RECENT);
+    let begin = "repository(owner: $owner, name: $name) { object(oid: $commit) { ... on Commit {";
+    query.select(begin, 0);
+    for (number, path) in paths.iter().enumerate() {
+        query.variable(&format!("path_{number}"), "String!", path.as_str());
+        query.select(include_str!("../queries/path_history.graphql"), number);
     }
-    let query = format!(
-        "query($o:String!,$n:String!,$c:GitObjectID!{declared}){{repository(owner:$o,name:$n){{object(oid:$c){{...on Commit{{{fields}}}}}}}}}"
-    );
-    (query, variables)
+    query.select("}}}", 0);
+    query.query()
 }
 
 impl GithubFleet {
-    pub(super) async fn read_recent(
+    pub(in crate::forge) async fn recent(
         &self,
         repository: &RepositoryName,
         head: &Head,
@@ -102,33 +93,33 @@ impl GithubFleet {
         let what = format!("GitHub: reading the recent history of {repository}");
         let paths: Vec<&String> = files.keys().collect();
         let mut histories = Vec::new();
-        for paths in paths.chunks(PATHS) {
+        for paths in paths.chunks(PATHS_MAX) {
             let (query, variables) = query(repository, head, paths);
             let fields = self
-                .query(&query, variables, "reading recent history", 1)
+                .query(&query, &variables, "reading recent history", 1)
                 .await?;
             if let Some(error) = fields.error_of("repository") {
                 return Err(self.part_error(&what, error));
             }
             let commit = &fields.data.get("repository").unwrap_or(&Value::Null)["object"];
-            for (at, path) in paths.iter().enumerate() {
-                let row = HistoryRow::deserialize(&commit[format!("h{at}")])
+            for (number, path) in paths.iter().enumerate() {
+                let row = HistoryRow::deserialize(&commit[format!("history_{number}")])
                     .map_err(|error| self.malformed(&what, &error))?;
                 histories.push(PathHistory {
                     path: (*path).clone(),
-                    whole: !row.page_info.has_next_page,
+                    is_complete: !row.page_info.has_next_page,
                     versions: row.nodes.into_iter().map(PathVersion::from).collect(),
                 });
             }
         }
-        let (commits, whole) = line_to(files, &histories, &what)?;
-        let older = commits.iter().flat_map(|commit| &commit.files);
-        let older = older.filter(|(path, id)| files.get(*path) != Some(id));
-        // Several contents of one path: the name stands for the path, too.
-        let missing: BTreeMap<String, String> = older
-            .map(|(_, id)| (id.clone(), id.clone()))
-            .filter(|(id, _)| !files.values().any(|known| known == id))
-            .collect();
+        let (commits, is_complete) = merge_up_to(files, &histories, &what)?;
+        // One path may have several contents, so the ids serve as paths.
+        let mut missing = BTreeMap::new();
+        for id in commits.iter().flat_map(|commit| commit.files.values()) {
+            if !files.values().any(|known| known == id) {
+                missing.insert(id.clone(), id.clone());
+            }
+        }
         let mut contents = self
             .contents(&[ContentRequest {
                 repository: repository.clone(),
@@ -138,7 +129,7 @@ impl GithubFleet {
             .await;
         Ok(RecentHistory {
             commits,
-            whole,
+            is_complete,
             contents: contents.pop().unwrap_or_else(|| Ok(Contents::new()))?,
         })
     }

@@ -1,5 +1,5 @@
-//! The recent history of some files: one listing of the commits of the directory that has them all,
-//! and the files of each that touched one of them.
+//! The recent history of some files: a listing of the commits of their common directory, and the files
+//! of each commit that touched one of them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     forge::{
         Head,
         fleet::{
-            Contents, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName, line_to,
+            Contents, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName, merge_up_to,
         },
         http::Paging,
     },
@@ -21,7 +21,7 @@ use crate::{
 struct CommitRow {
     sha: String,
     commit: CommitText,
-    /// What it changed; null where the server does not say.
+    /// The changed files; null if the server does not report them.
     files: Option<Vec<ChangedRow>>,
 }
 
@@ -66,9 +66,9 @@ impl CommitRow {
     }
 }
 
-/// The directory that has all of the files, without a slash behind it; empty: the whole repository.
-/// Of one file, the file itself.
-fn common(files: &BTreeMap<String, String>) -> String {
+/// The common directory of the files, without a trailing slash; empty for the whole repository. For one
+/// file, the file itself.
+fn common_directory(files: &BTreeMap<String, String>) -> String {
     let mut paths = files.keys();
     let Some(first) = paths.next() else {
         return String::new();
@@ -83,7 +83,7 @@ fn common(files: &BTreeMap<String, String>) -> String {
 }
 
 impl GiteaFleet {
-    pub(super) async fn read_recent(
+    pub(in crate::forge) async fn recent(
         &self,
         repository: &RepositoryName,
         head: &Head,
@@ -96,30 +96,32 @@ impl GiteaFleet {
             .query("files", true)
             .query("limit", RECENT)
             .query("page", 1);
-        let directory = common(files);
+        let directory = common_directory(files);
         if !directory.is_empty() {
             request = request.query("path", directory);
         }
         let reply = self.http.send(&request).await?;
         let mut rows: Vec<CommitRow> = reply.expect_list()?;
-        let whole = !reply.more(Paging::Counted, rows.len()) && rows.len() <= RECENT;
+        let is_complete = !reply.has_more(Paging::Counted, rows.len()) && rows.len() <= RECENT;
         rows.truncate(RECENT);
-        let (histories, contents) = self.histories(repository, files, &rows, whole).await?;
-        let (commits, whole) = line_to(files, &histories, &request.what)?;
+        let (histories, contents) = self
+            .histories(repository, files, &rows, is_complete)
+            .await?;
+        let (commits, is_complete) = merge_up_to(files, &histories, &request.what)?;
         Ok(RecentHistory {
             commits,
-            whole,
+            is_complete,
             contents,
         })
     }
 
-    /// The history of each file, and the contents that the head has not.
+    /// The history of each file, and the contents that the head does not contain.
     async fn histories(
         &self,
         repository: &RepositoryName,
         files: &BTreeMap<String, String>,
         rows: &[CommitRow],
-        whole: bool,
+        is_complete: bool,
     ) -> Result<(Vec<PathHistory>, Contents), Error> {
         let mut contents = Contents::new();
         let mut histories: Vec<PathHistory> = files
@@ -127,21 +129,21 @@ impl GiteaFleet {
             .map(|path| PathHistory {
                 path: path.clone(),
                 versions: Vec::new(),
-                whole,
+                is_complete,
             })
             .collect();
         for row in rows {
-            let touched = || files.keys().filter(|path| row.touches(path));
-            // The last commit that touched a file left it as it is now.
-            let fresh = |path: &&String| {
-                let history = histories.iter().find(|history| history.path == **path);
-                history.is_some_and(|history| !history.versions.is_empty())
-            };
-            let older: Vec<&String> = touched().filter(fresh).collect();
-            let mut then = if older.is_empty() {
+            // The last commit that touched a file left the content that the head contains. Only earlier
+            // contents are read.
+            let changed_later: Vec<&String> = histories
+                .iter()
+                .filter(|history| !history.versions.is_empty() && row.touches(&history.path))
+                .map(|history| &history.path)
+                .collect();
+            let mut old_files = if changed_later.is_empty() {
                 BTreeMap::new()
             } else {
-                self.files_at(repository, &row.sha, &older).await?
+                self.files_at(repository, &row.sha, &changed_later).await?
             };
             for history in &mut histories {
                 if !row.touches(&history.path) {
@@ -149,7 +151,7 @@ impl GiteaFleet {
                 }
                 let content = if history.versions.is_empty() {
                     files.get(&history.path).cloned()
-                } else if let Some(file) = then.remove(&history.path) {
+                } else if let Some(file) = old_files.remove(&history.path) {
                     let known = files.values().any(|id| *id == file.id);
                     if !known && !contents.contains_key(&file.id) {
                         let bytes = match file.content {
@@ -165,13 +167,13 @@ impl GiteaFleet {
                 history.versions.push(row.version(content));
             }
         }
-        // A file that none of these commits touched was the same in all of them.
+        // A file that none of these commits touched has one content in all of them.
         if let Some(oldest) = rows.last() {
             for history in histories
                 .iter_mut()
                 .filter(|history| history.versions.is_empty())
             {
-                history.whole = false;
+                history.is_complete = false;
                 let content = files.get(&history.path).cloned();
                 history.versions.push(oldest.version(content));
             }
@@ -185,18 +187,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_common_directory_has_all_files() {
-        let of = |paths: &[&str]| {
+    fn common_directory_contains_all_files() {
+        let common = |paths: &[&str]| {
             let files = paths.iter().map(|path| ((*path).to_owned(), String::new()));
-            common(&files.collect())
+            common_directory(&files.collect())
         };
         assert_eq!(
-            of(&[".github/workflows/a.yml", ".github/workflows/b.yml"]),
+            common(&[".github/workflows/a.yml", ".github/workflows/b.yml"]),
             ".github/workflows"
         );
-        assert_eq!(of(&["a/b/c", "a/bc/d"]), "a");
-        assert_eq!(of(&["a/b/c"]), "a/b/c");
-        assert_eq!(of(&["a", "b"]), "");
-        assert_eq!(of(&[]), "");
+        assert_eq!(common(&["a/b/c", "a/bc/d"]), "a");
+        assert_eq!(common(&["a/b/c"]), "a/b/c");
+        assert_eq!(common(&["a", "b"]), "");
+        assert_eq!(common(&[]), "");
     }
 }

@@ -1,24 +1,25 @@
-//! Versions of a container package on GitHub (REST API, "Packages"): all of them or an error, and
-//! deleting, restoring one.
+//! The versions of a container package (REST API, "Packages"): lists all of them or fails, deletes and
+//! restores one.
 //!
-//! What may be deleted is decided elsewhere; nothing here knows pins or tags' meanings.
+//! `prune` decides which versions may be deleted.
 
 use std::{cell::OnceCell, collections::HashSet};
 
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use super::{
-    Kind, Settings, Target, Token,
-    http::{Http, PAGE, Reply, Request},
-};
+use super::client;
 use crate::{
     error::{Class, Error},
+    forge::{
+        Settings, Token,
+        http::{Http, PAGE, Reply, Request},
+    },
     oci::{Digest, Tag},
     registry::{Clock, Deletion},
 };
 
-/// The most pages of a listing; more means that it does not end.
+/// The maximum number of pages of a listing.
 const PAGES_MAX: usize = 1_000;
 
 /// A container package.
@@ -27,32 +28,31 @@ pub struct Package {
     http: Http,
     owner: String,
     name: String,
-    /// `orgs` or `users`, once it is known what the owner is.
+    /// `orgs` or `users`, once the kind of the owner is known.
     scope: OnceCell<&'static str>,
 }
 
 /// One version of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageVersion {
-    /// Its number, by which it is deleted and restored.
+    /// The id for deleting and restoring it.
     pub id: u64,
     /// The digest of its manifest or index.
     pub digest: Digest,
-    /// Its tags, sorted.
+    /// Sorted.
     pub tags: Vec<Tag>,
-    /// When it was pushed, as GitHub writes it (RFC 3339).
+    /// The time of the push, as GitHub writes it (RFC 3339).
     pub created: String,
 }
 
-/// All versions, and what time it was.
 #[derive(Debug, Clone)]
 pub struct Versions {
     /// In GitHub's order; each digest once.
     pub all: Vec<PackageVersion>,
-    /// The clocks as the first page came.
+    /// The clocks when the first page arrived.
     pub clock: Clock,
-    /// Whether the pages went to the end of the listing.
-    pub whole: bool,
+    /// Whether the listing was read to its end.
+    pub is_complete: bool,
 }
 
 #[derive(Deserialize)]
@@ -74,27 +74,18 @@ struct Container {
 }
 
 impl Package {
-    /// The package `name` of `owner`, asked at the API's base `api`; nothing is sent yet.
+    /// The package `name` of `owner` below the API at `api`; nothing is sent yet.
     pub fn new(
-        api: Url,
+        api: &Url,
         owner: &str,
         name: &str,
         token: Token,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let target = Target {
-            kind: Kind::Github,
-            api,
+        Ok(Self {
+            http: client(api, token, settings)?,
             owner: owner.to_owned(),
             name: name.to_owned(),
-        };
-        let http = Http::new(&target.api, token, "Bearer", settings)?
-            .with_header("accept", "application/vnd.github+json")
-            .with_header("x-github-api-version", "2022-11-28");
-        Ok(Self {
-            http,
-            owner: target.owner,
-            name: target.name,
             scope: OnceCell::new(),
         })
     }
@@ -105,18 +96,18 @@ impl Package {
             .await
     }
 
-    /// The newest versions: whole pages, up to the first that has one which `known` knows by its
-    /// number. GitHub lists the newest first.
-    pub async fn newest(&self, known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
-        let any = |pages: &VersionPages| pages.all.iter().any(|version| known(version.id));
-        self.list(|_| (), any).await
+    /// The newest versions: complete pages, up to the first one with a version whose id is known.
+    /// GitHub lists the newest first.
+    pub async fn newest(&self, is_known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
+        let any_known = |pages: &VersionPages| pages.all.iter().any(|version| is_known(version.id));
+        self.list(|_| (), any_known).await
     }
 
-    /// Pages until the listing is complete, or until it is `enough`.
+    /// Reads pages until the listing is complete or `is_enough`.
     async fn list(
         &self,
         progress: impl Fn(&VersionPages),
-        enough: impl Fn(&VersionPages) -> bool,
+        is_enough: impl Fn(&VersionPages) -> bool,
     ) -> Result<Versions, Error> {
         let what = self.what("listing versions");
         let mut pages = VersionPages::new(PAGE);
@@ -128,20 +119,21 @@ impl Package {
                 .await?;
             let clock =
                 *clock.get_or_insert_with(|| Clock::from_headers(&reply.headers, self.http.now()));
-            let rows: Vec<Row> = reply.expect(&[200])?;
-            let rows = rows.into_iter().map(|row| version(row, &what));
-            let rows = rows.collect::<Result<Vec<_>, _>>()?;
-            let short = rows.len() < PAGE;
-            let links = Links::of(reply.header("link").unwrap_or_default());
-            let more = pages
-                .take(rows, links)
+            let mut versions = Vec::new();
+            for row in reply.expect::<Vec<Row>>(&[200])? {
+                versions.push(version(row, &what)?);
+            }
+            let is_short = versions.len() < PAGE;
+            let links = Links::parse(reply.header("link").unwrap_or_default());
+            let has_more = pages
+                .add_page(versions, links)
                 .map_err(|reason| incomplete(&what, &reason))?;
             progress(&pages);
-            if !more || enough(&pages) {
+            if !has_more || is_enough(&pages) {
                 return Ok(Versions {
                     all: pages.all,
                     clock,
-                    whole: !more || short,
+                    is_complete: !has_more || is_short,
                 });
             }
         }
@@ -149,12 +141,16 @@ impl Package {
         Err(incomplete(&what, &reason))
     }
 
-    /// One version as it is now; `None` if it is gone.
+    /// The current state of one version; `None` if it is missing.
     pub async fn version(&self, id: u64) -> Result<Option<PackageVersion>, Error> {
         let what = format!("reading version {id}");
         let reply = self
             .http
-            .send(&self.at(Method::GET, &[&id.to_string()], &what).await?)
+            .send(
+                &self
+                    .version_request(Method::GET, &[&id.to_string()], &what)
+                    .await?,
+            )
             .await?;
         if reply.status == 404 {
             return Ok(None);
@@ -162,13 +158,17 @@ impl Package {
         version(reply.expect::<Row>(&[200])?, &self.what(&what)).map(Some)
     }
 
-    /// Deletes one version, and with it every tag that it has. What a 404 means must be read
-    /// afterwards: GitHub answers so where the role Admin on the package is missing, too.
+    /// Deletes one version with all of its tags. The caller must read the version after a 404: GitHub
+    /// also answers it if the role Admin on the package is missing.
     pub async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
         let reply = self
             .http
-            .send(&self.at(Method::DELETE, &[&id.to_string()], &what).await?)
+            .send(
+                &self
+                    .version_request(Method::DELETE, &[&id.to_string()], &what)
+                    .await?,
+            )
             .await?;
         match reply.status.as_u16() {
             404 if reply.is_repeat => Ok(Deletion::MissingAfterAttempt),
@@ -184,11 +184,11 @@ impl Package {
     /// Restores a version that was deleted in the last thirty days.
     pub async fn restore(&self, id: u64) -> Result<PackageVersion, Error> {
         let what = format!("restoring version {id}");
-        // Looked at afterwards, so that the second time changes nothing.
+        // The version is read afterwards, so a second attempt is harmless.
         let request = self
-            .at(Method::POST, &[&id.to_string(), "restore"], &what)
+            .version_request(Method::POST, &[&id.to_string(), "restore"], &what)
             .await?
-            .harmless();
+            .repeatable();
         let reply = self.http.send(&request).await?;
         let restored = self.version(id).await?;
         match restored {
@@ -215,11 +215,11 @@ impl Package {
         format!("GitHub: {what} of the package {}/{}", self.owner, self.name)
     }
 
-    /// A request below the package, or below `orgs`' where it is not known yet what the owner is.
+    /// A request below the package; below `orgs` until the kind of the owner is known.
     fn request(&self, method: Method, below: &[&str], what: &str) -> Request {
         let mut request = Request::new(method, [], self.what(what));
         let scope = self.scope.get().copied().unwrap_or("orgs");
-        // One segment each, so that a slash in the package's name is sent as %2F.
+        // The name is one segment, so that a slash in it is sent as %2F.
         let path = [scope, &self.owner, "packages", "container", &self.name]
             .into_iter()
             .chain(below.iter().copied());
@@ -228,7 +228,12 @@ impl Package {
     }
 
     /// A request about a version; the kind of owner is determined first.
-    async fn at(&self, method: Method, below: &[&str], what: &str) -> Result<Request, Error> {
+    async fn version_request(
+        &self,
+        method: Method,
+        below: &[&str],
+        what: &str,
+    ) -> Result<Request, Error> {
         if self.scope.get().is_none() {
             let request = self.request(Method::GET, &[], "looking up");
             self.find(request).await?.check(&[200])?;
@@ -236,8 +241,8 @@ impl Package {
         Ok(self.request(method, &[&["versions"], below].concat(), what))
     }
 
-    /// Sends a request for something that must be there; where the owner is no organization, to
-    /// the user's package.
+    /// Sends a request for something that must exist. If the owner is not an organization, sends it
+    /// for the package of a user.
     async fn find(&self, mut request: Request) -> Result<Reply, Error> {
         let reply = self.http.send(&request).await?;
         if self.scope.get().is_some() || reply.status != 404 {
@@ -278,8 +283,8 @@ fn may_delete(error: Error) -> Error {
 /// The versions of a package while their pages arrive, and the proof that the last page has
 /// arrived.
 ///
-/// A page without a link to the next one does not end a listing: it may be full, and a proxy may
-/// drop the header. The page after the last one must bring nothing new; GitHub's is empty.
+/// A page without a link to the next one does not end a listing, because a proxy may drop the header.
+/// The page after the last one must contain nothing new; GitHub's is empty.
 #[derive(Debug)]
 pub struct VersionPages {
     /// Entries of a full page.
@@ -288,16 +293,16 @@ pub struct VersionPages {
     ids: HashSet<u64>,
     digests: HashSet<Digest>,
     tags: HashSet<Tag>,
-    /// How many came.
+    /// The number of pages so far.
     count: usize,
-    /// How many pages the server says that there are.
+    /// The total number of pages that the server reports.
     pages: Option<usize>,
-    /// Whether the last page linked to no other.
-    ended: bool,
+    /// Whether the last page had no link to a next one.
+    has_ended: bool,
 }
 
 impl VersionPages {
-    /// No page yet; `size`: the entries of a full one.
+    /// `size`: the number of entries of a full page.
     pub fn new(size: usize) -> Self {
         Self {
             size,
@@ -307,13 +312,13 @@ impl VersionPages {
             tags: HashSet::new(),
             count: 0,
             pages: None,
-            ended: false,
+            has_ended: false,
         }
     }
 
-    /// Takes in the next page; whether one more must be requested. An error says why the listing
-    /// cannot be relied on.
-    pub fn take(&mut self, rows: Vec<PackageVersion>, links: Links) -> Result<bool, String> {
+    /// Adds the next page; returns whether one more must be requested. The error is the reason why the
+    /// listing is unreliable.
+    pub fn add_page(&mut self, rows: Vec<PackageVersion>, links: Links) -> Result<bool, String> {
         self.count += 1;
         let number = self.count;
         if let (Some(before), Some(now)) = (self.pages, links.last)
@@ -333,18 +338,23 @@ impl VersionPages {
         if let Some(pages) = self.pages.filter(|pages| !links.next && number < *pages) {
             return Err(format!("the listing ends on page {number} of {pages}"));
         }
-        // What is known by now comes again where the question for a page is ignored.
-        if rows.is_empty() || self.ended && rows.iter().all(|row| self.has(row)) {
+        // A server that ignores the page number sends the same versions again.
+        if rows.is_empty() || self.has_ended && rows.iter().all(|row| self.contains(row)) {
             return Ok(false);
         }
         for row in rows {
             self.add(row)?;
         }
-        self.ended = !links.next;
+        self.has_ended = !links.next;
         Ok(true)
     }
 
-    fn has(&self, row: &PackageVersion) -> bool {
+    /// The versions so far, in the order of the server.
+    pub fn all(&self) -> &[PackageVersion] {
+        &self.all
+    }
+
+    fn contains(&self, row: &PackageVersion) -> bool {
         self.ids.contains(&row.id) && self.all.contains(row)
     }
 
@@ -365,19 +375,14 @@ impl VersionPages {
         self.all.push(row);
         Ok(())
     }
-
-    /// The versions so far, in the server's order.
-    pub fn all(&self) -> &[PackageVersion] {
-        &self.all
-    }
 }
 
 fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
-    let wrong = |why: String| incomplete(what, &format!("version {}: {why}", row.id));
+    let malformed = |reason: String| incomplete(what, &format!("version {}: {reason}", row.id));
     let digest = row
         .name
         .parse()
-        .map_err(|error| wrong(format!("its name is not a digest: {error}")))?;
+        .map_err(|error| malformed(format!("its name is not a digest: {error}")))?;
     let tags: Result<Vec<Tag>, _> = row
         .metadata
         .container
@@ -385,7 +390,7 @@ fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
         .iter()
         .map(|tag| Tag::parse(tag))
         .collect();
-    let mut tags = tags.map_err(|_| wrong("it has a malformed tag".to_owned()))?;
+    let mut tags = tags.map_err(|_| malformed("it has a malformed tag".to_owned()))?;
     tags.sort();
     Ok(PackageVersion {
         id: row.id,
@@ -395,22 +400,22 @@ fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
     })
 }
 
-fn incomplete(what: &str, why: &str) -> Error {
-    Error::unavailable(what, format!("the listing is unreliable: {why}"))
+fn incomplete(what: &str, reason: &str) -> Error {
+    Error::unavailable(what, format!("the listing is unreliable: {reason}"))
         .help("run the command again when nothing is being pushed")
 }
 
-/// What `Link` says about the other pages (RFC 8288).
+/// The header `Link` (RFC 8288).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Links {
-    /// Whether there is a next page.
+    /// Whether it links to a next page.
     pub next: bool,
     /// The number of the last page.
     pub last: Option<usize>,
 }
 
 impl Links {
-    fn of(header: &str) -> Self {
+    fn parse(header: &str) -> Self {
         let mut links = Self::default();
         for link in header.split(',') {
             let (target, parameters) = link.split_once('>').unwrap_or_default();
@@ -439,21 +444,21 @@ mod tests {
     fn links_announce_further_pages_and_their_number() {
         let link = "<https://api.github.com/x?per_page=100&page=2>; rel=\"next\", <https://api.github.com/x?page=7&per_page=100>; rel=\"last\"";
         assert_eq!(
-            Links::of(link),
+            Links::parse(link),
             Links {
                 next: true,
                 last: Some(7)
             }
         );
         assert_eq!(
-            Links::of("<https://x/y?page=1>; rel=\"prev\", <https://x/y?page=1>; rel=\"first\""),
+            Links::parse("<https://x/y?page=1>; rel=\"prev\", <https://x/y?page=1>; rel=\"first\""),
             Links::default()
         );
-        assert_eq!(Links::of(""), Links::default());
+        assert_eq!(Links::parse(""), Links::default());
     }
 
-    /// Reads pages of two; the versions and the number of pages.
-    fn pages(answer: impl Fn(usize) -> (Vec<u64>, bool)) -> Result<(usize, usize), String> {
+    /// The number of versions and of pages, with two versions per page.
+    fn pages(page: impl Fn(usize) -> (Vec<u64>, bool)) -> Result<(usize, usize), String> {
         let row = |id: u64| PackageVersion {
             id,
             digest: Digest::of(&id.to_be_bytes()),
@@ -462,33 +467,33 @@ mod tests {
         };
         let mut pages = VersionPages::new(2);
         loop {
-            let (rows, next) = answer(pages.count);
+            let (rows, next) = page(pages.count);
             let rows = rows.into_iter().map(row).collect();
-            if !pages.take(rows, Links { next, last: None })? {
+            if !pages.add_page(rows, Links { next, last: None })? {
                 return Ok((pages.all.len(), pages.count));
             }
         }
     }
 
     #[test]
-    fn the_page_after_the_last_one_must_bring_nothing_new() {
+    fn page_after_the_last_must_contain_nothing_new() {
         let all = [vec![6, 5], vec![4, 3], vec![2, 1]];
         let page = |n: usize| all.get(n).cloned().unwrap_or_default();
         for linked in [true, false] {
             assert_eq!(pages(|n| (page(n), linked && n < 2)), Ok((6, 4)));
         }
-        // The question for a page is ignored: the same again, or the last one again.
+        // The server ignores the page number, or repeats the last page.
         assert_eq!(pages(|_| (vec![2, 1], false)), Ok((2, 2)));
         assert_eq!(pages(|n| (page(n.min(2)), n < 2)), Ok((6, 4)));
-        // A version that comes twice beside one that is new shows a push.
+        // A repeated version next to a new one proves a concurrent push.
         let shifted = [vec![4, 3], vec![3, 2]];
-        let why = pages(|n| (shifted.get(n).cloned().unwrap_or_default(), false)).unwrap_err();
-        assert!(why.contains("is listed twice"), "{why}");
+        let reason = pages(|n| (shifted.get(n).cloned().unwrap_or_default(), false)).unwrap_err();
+        assert!(reason.contains("is listed twice"), "{reason}");
         assert_eq!(pages(|_| (vec![], false)), Ok((0, 1)));
     }
 
     #[test]
-    fn a_version_of_another_shape_is_an_error() {
+    fn malformed_version_is_refused() {
         let parse = |text: &str| serde_json::from_str::<Row>(text).map_err(|e| e.to_string());
         let row = |name: &str, tags: &str| {
             parse(&format!(

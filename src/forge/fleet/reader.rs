@@ -1,0 +1,96 @@
+//! The reader of many repositories of one forge.
+
+use std::collections::BTreeMap;
+
+use reqwest::Url;
+
+use super::{
+    ContentRequest, Contents, FileListing, ListQuery, RecentHistory, RepositoryList,
+    RepositoryName, SURVEY_MAX, Survey, SurveyRequest,
+};
+use crate::{
+    error::Error,
+    forge::{Head, Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet},
+};
+
+/// The repositories of one forge. Nothing is sent before the first operation.
+#[derive(Debug)]
+pub enum FleetReader {
+    Github(GithubFleet),
+    /// Gitea or Forgejo.
+    Gitea(GiteaFleet),
+}
+
+macro_rules! forward {
+    ($reader:expr, $client:ident => $call:expr) => {
+        match $reader {
+            Self::Github($client) => $call,
+            Self::Gitea($client) => $call,
+        }
+    };
+}
+
+impl FleetReader {
+    /// The repositories below the API at `api`.
+    pub fn new(kind: Kind, api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
+        Ok(match kind {
+            Kind::Github => Self::Github(GithubFleet::new(api, token, settings)?),
+            Kind::Gitea => Self::Gitea(GiteaFleet::new(api, token, settings)?),
+        })
+    }
+
+    /// The number of repositories that are best surveyed with one call.
+    pub fn batch_size(&self) -> usize {
+        match self {
+            Self::Github(_) => SURVEY_MAX,
+            Self::Gitea(_) => 1,
+        }
+    }
+
+    /// The state of each repository, in the requested order. A failure that concerns all of them is
+    /// the result of each.
+    pub async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+        forward!(self, client => client.survey(requests).await)
+    }
+
+    /// The files of a commit.
+    pub async fn files(
+        &self,
+        repository: &RepositoryName,
+        head: &Head,
+    ) -> Result<FileListing, Error> {
+        forward!(self, client => client.files(repository, head).await)
+    }
+
+    /// The contents of files, those of each repository in the requested order.
+    pub async fn contents(&self, requests: &[ContentRequest]) -> Vec<Result<Contents, Error>> {
+        forward!(self, client => client.contents(requests).await)
+    }
+
+    /// The last commits up to and including `head` that touched `files`: paths, and the ids of
+    /// their contents at `head`.
+    pub async fn recent(
+        &self,
+        repository: &RepositoryName,
+        head: &Head,
+        files: &BTreeMap<String, String>,
+    ) -> Result<RecentHistory, Error> {
+        forward!(self, client => client.recent(repository, head, files).await)
+    }
+
+    /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a
+    /// commit of the repository.
+    pub async fn is_ancestor(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Option<bool>, Error> {
+        forward!(self, client => client.is_ancestor(repository, older, newer).await)
+    }
+
+    /// The repositories of an owner, or those that a search finds.
+    pub async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+        forward!(self, client => client.list(query).await)
+    }
+}
