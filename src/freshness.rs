@@ -160,7 +160,7 @@ pub fn measure_distance(
 ) -> Result<Distance, FreshnessError> {
     let git = Git::init(scratch)?;
     // git accepts a filter only for a named remote.
-    git.reached("config", &["remote.origin.url", &remote.url], None)?;
+    git.run_checked("config", &["remote.origin.url", &remote.url], None)?;
     let other = OtherRepository { git: &git, remote };
     if !other.fetch(&format!("refs/heads/{branch}"), HEAD_REF)? {
         return Err(FreshnessError::NoBranch);
@@ -175,7 +175,7 @@ pub fn measure_distance(
         });
     };
     let commits = git.commits_between(&commit, &head, &pinned.paths)?;
-    let gap = git.committed(&head)? - git.committed(&commit)?;
+    let gap = git.commit_time(&head)? - git.commit_time(&commit)?;
     Ok(Distance {
         pinned: Some(commit),
         head,
@@ -201,7 +201,7 @@ impl OtherRepository<'_> {
         ];
         let refspec = format!("+{from}:{to}");
         let args = [&options[..], &["--end-of-options", "origin", &refspec]].concat();
-        let ran = self.git.reach("fetch", &args, Some(self.remote))?;
+        let ran = self.git.run("fetch", &args, Some(self.remote))?;
         if ran.code == Some(0) {
             return Ok(true);
         }

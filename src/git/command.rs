@@ -1,12 +1,12 @@
-//! Running `git` so that nothing around it changes what it reads.
+//! Runs `git` so that its environment does not change the meaning of a command.
 //!
-//! The environment is inherited, without the variables that make git look elsewhere or answer
-//! differently: those that `git rev-parse --local-env-vars` lists (a hook has them set for *its*
-//! repository), those that change how pathspecs, diffs and object names are read, and tracing. What
-//! configures git for a person or a CI job stays: `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`,
-//! `GIT_CONFIG_COUNT` with its keys and values (the usual way to set `safe.directory` in a
-//! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter the output are
-//! overridden on the command line, where they win over every file and variable.
+//! The environment is inherited without the variables that redirect git or change its output: those
+//! that `git rev-parse --local-env-vars` lists (a hook has them set for *its* repository), those that
+//! change the meaning of pathspecs, diffs and object names, and tracing. The configuration of a user
+//! or a CI job remains: `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`, `GIT_CONFIG_COUNT` with its keys and
+//! values (the usual way to set `safe.directory` in a container), `GIT_CEILING_DIRECTORIES`,
+//! `GIT_EXEC_PATH`. Settings that could alter the output are overridden on the command line, which
+//! takes precedence over every file and variable.
 //!
 //! Every process receives the repository that [`Location::find`] found, so that git never searches
 //! for one, and the tokens of the job only if it may need them.
@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{GitError, location::Location};
 use crate::config::job_secrets;
 
-/// Variables that redirect git, or change the meaning of what it is asked or answers.
+/// Variables that redirect git, or change the meaning of its input or output.
 const SCRUBBED: &[&str] = &[
     // Of `git rev-parse --local-env-vars`, without GIT_CONFIG_COUNT.
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -61,7 +61,7 @@ const SCRUBBED: &[&str] = &[
     "GIT_NOGLOB_PATHSPECS",
     "GIT_QUARANTINE_PATH",
     "GIT_REF_PARANOIA",
-    // Tracing goes to standard error by default, which is read here.
+    // Tracing is written to standard error, which is parsed.
     "GIT_CURL_VERBOSE",
     "GIT_TRACE",
     "GIT_TRACE2",
@@ -79,9 +79,9 @@ const SCRUBBED: &[&str] = &[
     "LANGUAGE",
 ];
 
-/// Variables that are set: English messages, no grafts, no prompts, and no fetching of what a
-/// partial clone left out, which git before 2.44 is kept from by allowing it no protocol at all
-/// where it need not ask a remote.
+/// Variables that are set: English messages, no grafts, no prompts, and no fetching of objects that a
+/// partial clone lacks. git before 2.44 ignores the latter, so commands without a remote may use no
+/// protocol at all.
 const SET: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
     ("GIT_GRAFT_FILE", "/dev/null"),
@@ -96,7 +96,7 @@ const ALWAYS: &[&str] = &[
     "--no-optional-locks",
     "-c",
     "core.fsmonitor=false",
-    // Since git 2.38: no bare repository counts unless `--git-dir` selects it.
+    // Since git 2.38: a bare repository is used only if `--git-dir` selects it.
     "-c",
     "safe.bareRepository=explicit",
     "-c",
@@ -111,19 +111,18 @@ const ALWAYS: &[&str] = &[
     "color.ui=false",
 ];
 
-/// No hook runs, except those of a commit.
-const UNHOOKED: &[&str] = &["-c", "core.hooksPath=/dev/null"];
+/// Disables hooks, except for a commit.
+const NO_HOOKS: &[&str] = &["-c", "core.hooksPath=/dev/null"];
 
-/// Paths are the names of files, whatever characters they hold.
+/// Paths are literal file names, not patterns.
 const LITERAL: &[&str] = &["--literal-pathspecs"];
 
-/// A connection that moves nothing for so long is given up (git-config, `http.lowSpeedTime`).
-const STALLED: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
+/// Aborts a connection that transfers nothing for 30 s (git-config, `http.lowSpeedTime`).
+const STALL_LIMIT: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
 
-/// The most that is kept of what git says on standard error, in bytes.
-const STDERR: u64 = 16 * 1024;
+/// The maximum size of standard error that is kept, in bytes.
+const STDERR_MAX: u64 = 16 * 1024;
 
-/// A running git.
 pub(super) struct Running {
     command: &'static str,
     child: Child,
@@ -131,16 +130,16 @@ pub(super) struct Running {
     root: std::path::PathBuf,
 }
 
-/// What a running git may do.
+/// The permissions of a running git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Read the repository.
+    /// Reads the repository.
     Read,
-    /// The same, with questions on standard input.
-    Talk,
-    /// Connect to a remote.
+    /// Reads the repository, with requests on standard input.
+    Input,
+    /// Connects to a remote.
     Network(Transports),
-    /// Commit: with the caller's hooks, and with the paths on standard input.
+    /// Commits, with the hooks of the user, and with the paths on standard input.
     Commit,
 }
 
@@ -148,19 +147,19 @@ pub(super) enum Mode {
 /// authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transports {
-    /// A remote on another machine, or a path.
-    Any,
-    /// Also plain HTTP: the remote is on this machine.
+    /// HTTPS, SSH, and paths.
+    Encrypted,
+    /// Also plain HTTP, for a remote on this machine.
     Loopback,
 }
 
-/// The oldest git that has every option used here: `--config-env` is of 2.31.
+/// The oldest git with all options that are used here: `--config-env` exists since 2.31.
 const OLDEST: (u32, u32) = (2, 31);
 
-/// The program whose version was checked last: a run uses one.
+/// The program whose version was checked last; a run uses one.
 static CHECKED: Mutex<Option<OsString>> = Mutex::new(None);
 
-/// Refuses a git that lacks options used here; each program is checked once in a process.
+/// Refuses a git that is too old; each program is checked once in a process.
 pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
     let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
     if checked.as_deref() == Some(program) {
@@ -169,7 +168,10 @@ pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
     let place = Location::outside(Path::new("."));
     let mut running = start(program, &place, "version", &[], Mode::Read)?;
     let mut printed = String::new();
-    let read = running.stdout()?.take(STDERR).read_to_string(&mut printed);
+    let read = running
+        .stdout()?
+        .take(STDERR_MAX)
+        .read_to_string(&mut printed);
     read.map_err(|error| running.io(error))?;
     running.finish(&[])?;
     if version(&printed).ok_or(GitError::Malformed {
@@ -223,7 +225,7 @@ pub(super) fn prepare(program: &OsStr, place: &Location, mode: Mode) -> Command 
     git.args(if mode == Mode::Commit {
         LITERAL
     } else {
-        UNHOOKED
+        NO_HOOKS
     });
     if let Some(repository) = &place.repository {
         let options = [
@@ -237,7 +239,7 @@ pub(super) fn prepare(program: &OsStr, place: &Location, mode: Mode) -> Command 
         }
     }
     git.arg("-C").arg(&place.root);
-    git.stdin(if matches!(mode, Mode::Talk | Mode::Commit) {
+    git.stdin(if matches!(mode, Mode::Input | Mode::Commit) {
         Stdio::piped()
     } else {
         Stdio::null()
@@ -245,22 +247,22 @@ pub(super) fn prepare(program: &OsStr, place: &Location, mode: Mode) -> Command 
     for name in SCRUBBED {
         git.env_remove(name);
     }
-    // What the hooks of a commit run is the user's.
+    // The hooks of a commit may fetch and prompt.
     let set = if mode == Mode::Commit { 1 } else { SET.len() };
     git.envs(SET.iter().copied().take(set));
     match mode {
-        Mode::Read | Mode::Talk => {
+        Mode::Read | Mode::Input => {
             git.env("GIT_ALLOW_PROTOCOL", "none");
             remove_job_secrets(&mut git);
         }
         Mode::Commit => remove_job_secrets(&mut git),
         // A credential helper may need a token, such as that of the GitHub CLI.
         Mode::Network(transports) => {
-            git.args(STALLED);
+            git.args(STALL_LIMIT);
             git.env(
                 "GIT_ALLOW_PROTOCOL",
                 match transports {
-                    Transports::Any => "file:https:ssh",
+                    Transports::Encrypted => "file:https:ssh",
                     Transports::Loopback => "file:http:https:ssh",
                 },
             );
@@ -276,7 +278,7 @@ pub(super) fn remove_job_secrets(command: &mut Command) {
     }
 }
 
-/// Starts what was prepared.
+/// Starts a prepared command.
 pub(super) fn spawn(
     mut git: Command,
     root: &Path,
@@ -290,7 +292,7 @@ pub(super) fn spawn(
     let stderr = child
         .stderr
         .take()
-        .map(|stderr| std::thread::spawn(move || drained(stderr)));
+        .map(|stderr| std::thread::spawn(move || drain(stderr)));
     Ok(Running {
         command,
         child,
@@ -299,13 +301,13 @@ pub(super) fn spawn(
     })
 }
 
-/// The beginning of what comes; the rest is read too, so that git never waits for a reader.
-fn drained(mut from: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    // Unreadable parts of a message are left out; the exit status reports the failure.
-    let _ = from.by_ref().take(STDERR).read_to_end(&mut kept);
-    let _ = io::copy(&mut from, &mut io::sink());
-    kept
+/// The beginning of a stream. The rest is read as well, so that git never waits for a reader.
+fn drain(mut stream: impl Read) -> Vec<u8> {
+    let mut text = Vec::new();
+    // A read error truncates the message; the exit status reports the failure.
+    let _ = stream.by_ref().take(STDERR_MAX).read_to_end(&mut text);
+    let _ = io::copy(&mut stream, &mut io::sink());
+    text
 }
 
 impl Running {
@@ -316,7 +318,7 @@ impl Running {
             .ok_or_else(|| self.io(io::Error::other("no standard output")))
     }
 
-    /// The process, until it was waited for.
+    /// The process id, valid until the process was waited for.
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -335,8 +337,8 @@ impl Running {
         }
     }
 
-    /// Waits for the process to end in any way; returns the exit code and standard error.
-    pub(super) fn end(&mut self) -> Result<(Option<i32>, String), GitError> {
+    /// Waits for the exit; returns the exit code, `None` after a signal, and standard error.
+    pub(super) fn wait(&mut self) -> Result<(Option<i32>, String), GitError> {
         let status = self.child.wait().map_err(|error| GitError::Io {
             command: self.command,
             error,
@@ -349,16 +351,16 @@ impl Running {
         Ok((status.code(), String::from_utf8_lossy(&stderr).into_owned()))
     }
 
-    /// Waits for the end; the exit code is 0 or one of `fine`.
-    pub(super) fn finish(&mut self, fine: &[i32]) -> Result<i32, GitError> {
-        let (code, stderr) = self.end()?;
+    /// Waits for the exit; the exit code must be 0 or one of `expected`.
+    pub(super) fn finish(&mut self, expected: &[i32]) -> Result<i32, GitError> {
+        let (code, stderr) = self.wait()?;
         match code {
-            Some(code) if code == 0 || fine.contains(&code) => Ok(code),
+            Some(code) if code == 0 || expected.contains(&code) => Ok(code),
             _ => Err(self.failed(&stderr)),
         }
     }
 
-    /// Ends git early, for a reader that is done or cannot continue.
+    /// Kills git, for a reader that does not need the rest of the output.
     pub(super) fn stop(&mut self) {
         // The process may already have ended.
         let _ = self.child.kill();
@@ -372,10 +374,9 @@ impl Running {
         if stderr.contains("not a git repository") {
             return GitError::NotARepository(self.root.clone());
         }
-        let line = stderr
+        let message = stderr
             .lines()
-            .find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
-        let message = line
+            .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
             .or_else(|| stderr.lines().next())
             .unwrap_or("it was stopped without a message");
         GitError::Failed {
@@ -391,30 +392,30 @@ impl Drop for Running {
     }
 }
 
-/// Ends a git process that takes too long: a silent remote would block it indefinitely.
+/// Kills a git process after a timeout: a silent remote would block it indefinitely.
 pub(super) struct Watchdog {
     done: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
 impl Watchdog {
-    pub(super) fn over(running: &Running, patience: Duration) -> Self {
-        let (done, ended) = channel::<()>();
+    pub(super) fn new(running: &Running, timeout: Duration) -> Self {
+        let (done, exited) = channel::<()>();
         let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
         let thread = std::thread::spawn(move || {
-            let late = ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
-            if let Some(pid) = pid.filter(|_| late) {
-                // It may have ended by itself just now.
+            let is_late = exited.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
+            if let Some(pid) = pid.filter(|_| is_late) {
+                // The process may have exited just now.
                 let _ = kill_process(pid, Signal::KILL);
             }
-            late
+            is_late
         });
         Self { done, thread }
     }
 
-    /// Before the process is waited for, so that its process id cannot be reused yet: whether it
-    /// took too long.
-    pub(super) fn end(self) -> bool {
+    /// Stops watching; returns whether the timeout passed. Must be called before the process is waited
+    /// for, so that its id is not reused.
+    pub(super) fn stop(self) -> bool {
         drop(self.done);
         self.thread.join().unwrap_or(false)
     }

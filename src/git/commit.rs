@@ -1,6 +1,6 @@
-//! Committing what a run changed: exactly these files, from the work tree as it is.
+//! Commits exactly the files that a run changed, with their contents in the work tree.
 //!
-//! Hooks and signing are the user's: this is the one place that lets git run what is configured.
+//! The hooks and the signing of the user apply: only here may git run configured commands.
 
 use std::{
     collections::BTreeSet,
@@ -15,21 +15,21 @@ use crate::config::RelPath;
 /// commit"), by the reference that exists during them.
 const UNFINISHED: [&str; 3] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
 
-/// Why files cannot be committed.
+/// The reason why files cannot be committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitObstacle {
     /// These files differ from `HEAD` or from the index.
     Differ(Vec<RelPath>),
     /// A merge, cherry-pick or revert is not finished.
     Unfinished(&'static str),
-    /// git does not know who commits, in its words.
-    Nobody(String),
+    /// The identity of the user is not configured; the message of git.
+    NoIdentity(String),
 }
 
-/// What a commit is to hold.
+/// The content of a commit.
 #[derive(Debug, Clone, Copy)]
 pub struct CommitPlan<'p> {
-    /// The files, with the contents that the work tree has.
+    /// The files, with their contents in the work tree.
     pub files: &'p [(&'p RelPath, &'p [u8])],
     /// The first line of its message.
     pub title: &'p str,
@@ -37,33 +37,33 @@ pub struct CommitPlan<'p> {
     pub trailer: &'p str,
 }
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Debug)]
 pub enum Committed {
-    /// It holds what was planned, and nothing else.
+    /// It contains exactly the plan.
     AsPlanned(ObjectId),
-    /// A hook changed it, in these words; `HEAD` names its parent again.
+    /// A hook changed it, with this difference; `HEAD` was reset to its parent.
     Undone(String),
-    /// A hook changed it, and `HEAD` cannot be set back.
+    /// A hook changed it, and `HEAD` cannot be reset.
     Kept(ObjectId, String),
     /// git failed before the commit could be compared with its plan.
     Unverified(GitError),
 }
 
 impl Git {
-    /// What stands in the way of committing `paths`, which are about to be changed.
+    /// The reason why `paths`, which the run will change, could not be committed.
     pub fn commit_obstacle(&self, paths: &[&RelPath]) -> Result<Option<CommitObstacle>, GitError> {
         for name in UNFINISHED {
-            let asked = ["--verify", "--quiet", name];
-            if self.answer_or("rev-parse", &asked, &[1])?.0 == 0 {
+            let args = ["--verify", "--quiet", name];
+            if self.output_or("rev-parse", &args, &[1])?.0 == 0 {
                 return Ok(Some(CommitObstacle::Unfinished(name)));
             }
         }
         for name in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
-            match self.answer("var", &[name]) {
+            match self.output("var", &[name]) {
                 Ok(_) => {}
                 Err(GitError::Failed { message, .. }) => {
-                    return Ok(Some(CommitObstacle::Nobody(message)));
+                    return Ok(Some(CommitObstacle::NoIdentity(message)));
                 }
                 Err(error) => return Err(error),
             }
@@ -73,24 +73,27 @@ impl Git {
             missing.remove(&path);
         })?;
         let modified = self.modified()?;
-        let differs =
-            |path: &&RelPath| missing.contains(path) || modified.contains(&self.whole(path));
-        let differ: Vec<_> = paths.iter().copied().filter(differs).cloned().collect();
+        let mut differ = Vec::new();
+        for path in paths {
+            if missing.contains(path) || modified.contains(&self.full_path(path)) {
+                differ.push((*path).clone());
+            }
+        }
         Ok((!differ.is_empty()).then_some(CommitObstacle::Differ(differ)))
     }
 
-    /// Commits files as the work tree has them, and nothing else. An error means that nothing was
-    /// committed.
+    /// Commits files with their contents in the work tree, and nothing else. An error means that
+    /// nothing was committed.
     pub fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
         let parent = self.head()?.tip;
-        let ran = self.run_commit(plan);
+        let result = self.run_commit(plan);
         let id = match self.head() {
             Ok(head) => head.tip,
             Err(error) => return Ok(Committed::Unverified(error)),
         };
-        // git can fail after it has moved the branch: what `HEAD` names decides.
+        // git may fail after it has moved the branch.
         if id == parent {
-            ran?;
+            result?;
         }
         let difference = match self.difference(plan, &parent, &id) {
             Ok(None) => return Ok(Committed::AsPlanned(id)),
@@ -99,7 +102,7 @@ impl Git {
         };
         let (new, old) = (parent.to_string(), id.to_string());
         let args = ["-m", "repin: a hook changed the commit", "HEAD", &new, &old];
-        Ok(match self.answer("update-ref", &args) {
+        Ok(match self.output("update-ref", &args) {
             Ok(_) => Committed::Undone(difference),
             Err(_) => Committed::Kept(id, difference),
         })
@@ -120,7 +123,7 @@ impl Git {
         let mut running = self.start("commit", &args.map(OsString::from), Mode::Commit)?;
         let mut input = running.stdin()?;
         for (path, _) in plan.files {
-            // git that ended early closes it; the exit code says so.
+            // git closes the pipe if it exits early; the exit code reports the failure.
             let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
         }
         drop(input);
@@ -130,15 +133,15 @@ impl Git {
         running.finish(&[]).map(drop)
     }
 
-    /// How the commit differs from its plan, in words.
+    /// A description of how the commit differs from its plan.
     fn difference(
         &self,
         plan: &CommitPlan<'_>,
         parent: &ObjectId,
         id: &ObjectId,
     ) -> Result<Option<String>, GitError> {
-        let asked = ["-1", "--format=%P%n%B", &id.to_string(), "--"];
-        let printed = self.answer("log", &asked)?;
+        let args = ["-1", "--format=%P%n%B", &id.to_string(), "--"];
+        let printed = self.output("log", &args)?;
         let message = String::from_utf8_lossy(&printed);
         let mut lines = message.lines();
         if lines.next() != Some(parent.to_string().as_str()) {
@@ -154,14 +157,14 @@ impl Git {
         }
         let options = ["-r", "-z", "--name-only", "--no-renames"];
         let (before, after) = (parent.to_string(), id.to_string());
-        let asked = [&options[..], &[&before, &after]].concat();
-        let mut changed = paths(&self.answer("diff-tree", &asked)?);
+        let args = [&options[..], &[&before, &after]].concat();
+        let mut changed = paths(&self.output("diff-tree", &args)?);
         let modified = self.modified()?;
         for (path, content) in plan.files {
-            let whole = self.whole(path);
-            let kept = std::fs::read(self.place.root.join(path.as_path()));
-            let is_kept = kept.is_ok_and(|kept| kept == *content);
-            if !changed.remove(&whole) || modified.contains(&whole) || !is_kept {
+            let full_path = self.full_path(path);
+            let current = std::fs::read(self.place.root.join(path.as_path()));
+            let is_unchanged = current.is_ok_and(|current| current == *content);
+            if !changed.remove(&full_path) || modified.contains(&full_path) || !is_unchanged {
                 return Ok(Some(format!("it holds another content of {path}")));
             }
         }
@@ -171,21 +174,21 @@ impl Git {
 
     /// The tracked files, from the top of the work tree, that differ from `HEAD` or the index.
     fn modified(&self) -> Result<BTreeSet<Vec<u8>>, GitError> {
-        let asked = [
+        let args = [
             "--porcelain=v1",
             "-z",
             "--untracked-files=no",
             "--no-renames",
             "--ignore-submodules=all",
         ];
-        // Two letters and a blank before each path.
-        let listed = self.answer("status", &asked)?;
+        // Each path follows two letters and a space.
+        let listed = self.output("status", &args)?;
         let entries = listed.split(|b| *b == 0).filter_map(|entry| entry.get(3..));
         Ok(entries.map(<[u8]>::to_vec).collect())
     }
 
-    /// A path beneath the root, from the top of the work tree.
-    fn whole(&self, path: &RelPath) -> Vec<u8> {
+    /// A path below the root, from the top of the work tree.
+    fn full_path(&self, path: &RelPath) -> Vec<u8> {
         [self.prefix(), path.as_bytes()].concat()
     }
 }

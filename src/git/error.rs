@@ -1,15 +1,14 @@
-//! What can go wrong between repin and git, for the person who must act.
+//! The errors of running git.
 
 use std::{io, path::PathBuf};
 
 use super::ObjectId;
 use crate::{code::Code, error::Error, untrusted::shell};
 
-/// Why git did not answer. [`GitError::hint`] says what to do.
+/// The reason why git failed; [`GitError::hint`] is the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitError {
-    /// There is no `git` command.
     #[error("the command `git` was not found")]
     NoGit,
     /// The directory of the configuration is in no repository.
@@ -24,9 +23,7 @@ pub enum GitError {
     /// The directory of the configuration cannot be read.
     #[error("cannot read the directory {}: {error}", path.display())]
     Directory {
-        /// The directory.
         path: PathBuf,
-        /// The operating system's error.
         #[source]
         error: io::Error,
     },
@@ -36,23 +33,19 @@ pub enum GitError {
     /// git refuses to read a repository of another user.
     #[error("git does not trust {}: it belongs to another user", .0.display())]
     Ownership(PathBuf),
-    /// Nothing was ever committed or fetched.
     #[error("the repository has no commits yet, so there is no history")]
     Unborn,
-    /// `provenance.branch` names a missing remote-tracking branch.
     #[error("the remote-tracking branch `{0}` is missing from this clone")]
     NoBranch(String),
-    /// The repository has no remote, so it has no promoted branch.
     #[error("the repository has no remote, and only commits that were pushed count as promoted")]
     NoRemote,
-    /// Nothing says which branch of the remote counts.
+    /// The default branch of the remote is unknown.
     #[error(
         "cannot determine the default branch of the remote `{remote}`: refs/remotes/{remote}/HEAD is missing, and {reason}"
     )]
     NoDefault {
-        /// The remote.
         remote: String,
-        /// What came of asking it; came from outside.
+        /// The result of querying the remote; untrusted text.
         reason: String,
     },
     /// The head of a branch on the forge is missing here and cannot be fetched.
@@ -60,46 +53,38 @@ pub enum GitError {
         "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {reason}"
     )]
     NoHead {
-        /// The branch's name.
         branch: String,
-        /// Its head.
         commit: ObjectId,
-        /// The remote that was asked first.
+        /// The remote that was queried first.
         remote: String,
-        /// Why the fetch failed; came from outside.
+        /// The message of the failed fetch; untrusted text.
         reason: String,
     },
-    /// History needs objects that a partial clone left out.
+    /// History needs objects that this partial clone lacks.
     #[error("this partial clone lacks objects that history is read from: {0}")]
     Partial(String),
-    /// Several remotes, and none is called origin.
     #[error("there are several remotes and none is called `origin`: {}", .0.join(", "))]
     AmbiguousRemote(Vec<String>),
     /// An object that history refers to is not in this clone.
     #[error("git object {0} is missing in this clone")]
     Missing(ObjectId),
-    /// A remote did not answer, or not as it should.
     #[error("the remote `{remote}` is unreachable (`git {command}`): {reason}")]
     Remote {
-        /// Its name.
         remote: String,
-        /// The subcommand.
         command: &'static str,
-        /// git's message; untrusted text.
+        /// The message of git; untrusted text.
         reason: String,
     },
     /// git reported an error of its own.
     #[error("`git {command}` failed: {message}")]
     Failed {
-        /// The subcommand.
         command: &'static str,
-        /// git's message; untrusted text.
+        /// The message of git; untrusted text.
         message: String,
     },
     /// The remote denied the request.
     #[error("`git {command}` was refused: {message}")]
     Denied {
-        /// The subcommand.
         command: &'static str,
         /// The message of git and the remote; untrusted text.
         message: String,
@@ -107,24 +92,19 @@ pub enum GitError {
     /// git printed something unexpected.
     #[error("`git {command}` returned unexpected output: {what}")]
     Malformed {
-        /// The subcommand.
         command: &'static str,
-        /// What was wrong with it.
         what: &'static str,
     },
-    /// The command could not be run, or stopped talking.
     #[error("cannot run `git {command}`: {error}")]
     Io {
-        /// The subcommand.
         command: &'static str,
-        /// The operating system's error.
         #[source]
         error: io::Error,
     },
 }
 
 impl GitError {
-    /// What to do next.
+    /// The remedy.
     pub fn hint(&self) -> String {
         match self {
             Self::NoGit => "install git, or add it to PATH".into(),

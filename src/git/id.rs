@@ -1,4 +1,4 @@
-//! Names of git objects.
+//! The ids of git objects.
 
 use std::{
     fmt,
@@ -7,8 +7,7 @@ use std::{
 
 use crate::oci::decode_hex;
 
-/// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are
-/// named by SHA-256.
+/// The full id of a git object: 40 hexadecimal digits, or 64 in a repository with SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectId {
     bytes: [u8; 32],
@@ -16,7 +15,7 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// Parses a full name; lower case, as git prints it.
+    /// Parses a full id in lower case, as git prints it.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if !matches!(text.len(), 40 | 64) {
             return None;
@@ -29,7 +28,7 @@ impl ObjectId {
         })
     }
 
-    /// From the bytes of a tree's entry: 20, or 32.
+    /// From the bytes of a tree entry: 20 or 32.
     pub(crate) fn from_bytes(raw: &[u8]) -> Option<Self> {
         let mut bytes = [0; 32];
         if !matches!(raw.len(), 20 | 32) {
@@ -42,17 +41,16 @@ impl ObjectId {
         })
     }
 
-    /// Its bytes: 20, or 32.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length()]
     }
 
-    /// How many bytes it has: 20, or 32.
+    /// The number of bytes: 20 or 32.
     pub(super) fn length(&self) -> usize {
         usize::from(self.length)
     }
 
-    /// The first ten digits, for people.
+    /// The first ten digits, for messages.
     pub fn short(&self) -> String {
         hex::encode(&self.bytes[..5])
     }
@@ -66,7 +64,7 @@ impl Hash for ObjectId {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.bytes[..usize::from(self.length)]))
+        f.write_str(&hex::encode(self.bytes()))
     }
 }
 
@@ -87,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_full_names_are_object_ids() {
+    fn only_full_ids_are_parsed() {
         for good in ["a".repeat(40), "0".repeat(64)] {
             assert_eq!(ObjectId::parse(good.as_bytes()).unwrap().to_string(), good);
         }

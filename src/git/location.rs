@@ -1,8 +1,8 @@
-//! The repository of a directory, found without git.
+//! Finds the repository of a directory without git.
 //!
 //! git accepts any directory that contains `HEAD`, `objects` and `refs` as a bare repository and
 //! runs the commands in its `config`. A pull request can add such a directory, so git must not
-//! search for a repository: every process receives the one that was found here.
+//! search for a repository: every process receives the repository that is found here.
 
 use std::{
     fs, io,
@@ -19,7 +19,7 @@ pub(super) struct Location {
     pub(super) root: PathBuf,
     /// `None` for a directory that becomes a repository (`git init`).
     pub(super) repository: Option<Repository>,
-    /// The root's path in the work tree: empty, or with a `/` at its end.
+    /// The path of the root in the work tree: empty, or with a trailing `/`.
     pub(super) prefix: Vec<u8>,
 }
 

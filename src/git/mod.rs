@@ -1,9 +1,9 @@
-//! The `git` command, called so that neither the repository's configuration, nor the environment, nor
+//! The `git` command, run so that neither the configuration of the repository, nor the environment, nor
 //! external names change its meaning.
 //!
 //! Most commands only read: without hooks, locks or network. The exceptions:
 //!
-//! - `network` queries a remote and fetches objects without references; `reach` clones into a scratch
+//! - `remotes` queries a remote and fetches objects without references; `connection` clones into a scratch
 //!   directory, fetches and pushes for [`merge`], and refreshes the remote-tracking branch that was pushed;
 //! - [`merge`] creates a merge commit as an object and pushes it;
 //! - `commit` commits files of the work tree that a run exchanged, with the hooks and the signing of the
@@ -15,19 +15,18 @@
 
 mod command;
 mod commit;
-mod compare;
+mod connection;
+mod distance;
 mod error;
-mod files;
+mod hosted_repository;
 mod id;
 mod location;
+mod ls_files;
 pub mod merge;
-mod network;
 mod objects;
-mod reach;
-mod refs;
-mod remote;
+mod promoted_branch;
+mod remotes;
 mod sweep;
-mod tracked;
 mod trees;
 
 use std::{
@@ -40,17 +39,17 @@ use std::{
 };
 
 pub use commit::{CommitObstacle, CommitPlan, Committed};
+pub(crate) use connection::without_users;
+pub use connection::{Login, Remote};
+use connection::{Output, is_denied, server_message};
 pub use error::GitError;
-pub use files::{TrackedFile, Tracking, tracking, untracked, work_tree, work_tree_at};
-pub(crate) use files::{is_in_repository, searched_directories};
+pub use hosted_repository::HostedRepository;
 pub use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
-pub use network::{Heads, References};
-pub(crate) use reach::without_users;
-pub use reach::{Login, Remote};
-use reach::{Ran, is_denied, server_message};
-pub use refs::{Branch, BranchSources};
-pub use remote::HostedRepository;
+pub use ls_files::{TrackedFile, Tracking, tracking, untracked, work_tree, work_tree_at};
+pub(crate) use ls_files::{is_in_repository, searched_directories};
+pub use promoted_branch::{Branch, BranchSources};
+pub use remotes::{Heads, References};
 pub use trees::FilesAt;
 
 pub(crate) use objects::{Object, Objects};
@@ -66,53 +65,52 @@ use crate::{config::RelPath, oci::is_hex};
 pub struct Git {
     program: OsString,
     place: Location,
-    /// Commits whose parents were left out of this clone.
+    /// The commits at which a shallow clone ends.
     shallow: BTreeSet<ObjectId>,
-    /// Who makes commits, if not who git says.
+    /// The name and email of commits; `None`: those that git is configured with.
     identity: Option<(&'static str, &'static str)>,
 }
 
-/// The most that a short answer may hold, in bytes.
-const ANSWER: u64 = 16 * 1024 * 1024;
+/// The maximum size of output that is read as a whole, in bytes.
+const OUTPUT_MAX: u64 = 16 * 1024 * 1024;
 
-/// The most commits with a common id prefix that are listed.
-const MOST_NAMED: usize = 5;
+/// The maximum number of commits with a common prefix that are listed.
+const PREFIX_MAX: usize = 5;
 
 /// A file in a commit's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TreeFile {
-    /// A regular file.
     Content(Vec<u8>),
-    /// Nothing there, or no regular file.
+    /// The path is missing, or not a regular file.
     Absent,
     /// Larger than was requested.
     TooLarge,
 }
 
-/// Output of git while it is still running.
+/// The output of a running git.
 pub(crate) struct Stream {
     running: Running,
 }
 
 impl Stream {
-    /// What git prints; once.
+    /// The output; can be taken once.
     pub(crate) fn stdout(&mut self) -> Result<ChildStdout, GitError> {
         self.running.stdout()
     }
 
-    /// After the last byte: whether git ended well.
+    /// Waits for the exit of git after its output was read.
     pub(crate) fn finish(mut self) -> Result<(), GitError> {
         self.running.finish(&[]).map(drop)
     }
 }
 
 impl Git {
-    /// The repository that `root` lies in, asked through the `git` on the PATH.
+    /// The repository that contains `root`, with the `git` on the PATH.
     pub fn open(root: &Path) -> Result<Self, GitError> {
         Self::open_with(OsStr::new("git"), root)
     }
 
-    /// The same, through the command `program`.
+    /// The repository that contains `root`, with the command `program`.
     pub fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
         command::check_version(program)?;
         let place = Location::find(root)?;
@@ -123,7 +121,7 @@ impl Git {
             shallow: BTreeSet::new(),
             identity: None,
         };
-        let printed = git.answer("rev-parse", &["--is-shallow-repository"])?;
+        let printed = git.output("rev-parse", &["--is-shallow-repository"])?;
         if printed.trim_ascii_end() == b"true" {
             git.shallow = git.boundary()?;
         }
@@ -141,7 +139,7 @@ impl Git {
         }
     }
 
-    /// The same repository, looked at again after something was fetched.
+    /// The same repository after a fetch, which may change the boundary of a shallow clone.
     fn reopened(&self) -> Result<Self, GitError> {
         Ok(Self {
             identity: self.identity,
@@ -149,22 +147,22 @@ impl Git {
         })
     }
 
-    /// Whether objects were left out of this clone.
+    /// Whether this is a partial clone.
     fn is_partial(&self) -> Result<bool, GitError> {
-        let asked = [
+        let args = [
             "--get-regexp",
             "--null",
             "--name-only",
             r"^(extensions\.partialclone|remote\..*\.promisor|core\.bare)$",
         ];
-        let listed = self.answer("config", &asked)?;
+        let listed = self.output("config", &args)?;
         Ok(listed
             .split(|b| *b == 0)
             .any(|name| !name.is_empty() && name != b"core.bare"))
     }
 
-    /// Explains an error of reading objects; a partial clone gets an error of its own.
-    pub(crate) fn explained(&self, error: GitError) -> GitError {
+    /// The error of reading objects; in a partial clone, an error with the remedy.
+    pub(crate) fn explain(&self, error: GitError) -> GitError {
         if matches!(error, GitError::Failed { .. }) && self.is_partial().unwrap_or(false) {
             GitError::Partial(error.to_string())
         } else {
@@ -172,74 +170,67 @@ impl Git {
         }
     }
 
-    /// The commits that a shallow clone ends at (gitrepository-layout, "shallow").
+    /// The commits at which a shallow clone ends (gitrepository-layout, "shallow").
     fn boundary(&self) -> Result<BTreeSet<ObjectId>, GitError> {
         let io = |error| GitError::Io {
             command: "rev-parse",
             error,
         };
-        let mut path = self.answer("rev-parse", &["--git-path", "shallow"])?;
+        let mut path = self.output("rev-parse", &["--git-path", "shallow"])?;
         path.pop();
         let file =
             std::fs::File::open(self.place.root.join(OsString::from_vec(path))).map_err(io)?;
         let mut text = Vec::new();
-        file.take(ANSWER).read_to_end(&mut text).map_err(io)?;
+        file.take(OUTPUT_MAX).read_to_end(&mut text).map_err(io)?;
         Ok(text
             .split(|b| *b == b'\n')
             .filter_map(ObjectId::parse)
             .collect())
     }
 
-    /// What git says of its version.
+    /// The version of git, as it prints it.
     pub(crate) fn version(&self) -> Result<String, GitError> {
-        let version = self.answer("version", &[""; 0])?;
+        let version = self.output("version", &[""; 0])?;
         Ok(String::from_utf8_lossy(version.trim_ascii_end()).into_owned())
     }
 
-    /// Whether this clone was cut off somewhere.
     pub fn is_shallow(&self) -> bool {
         !self.shallow.is_empty()
     }
 
-    /// Whether the parents of `commit` were left out of this clone.
+    /// Whether a shallow clone ends at `commit`.
     pub fn is_boundary(&self, commit: &ObjectId) -> bool {
         self.shallow.contains(commit)
     }
 
-    /// The root's path in the repository: empty, or with a `/` at its end.
+    /// The path of the root in the repository: empty, or with a trailing `/`.
     pub fn prefix(&self) -> &[u8] {
         &self.place.prefix
     }
 
-    /// The commit of this clone that has this name, or the only one whose name begins so (4 digits
-    /// or more).
+    /// The commit with this id, or the only one whose id has this prefix (4 digits or more).
     pub fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
         let commits = self.commits_named(name)?;
         Ok(commits.first().copied().filter(|_| commits.len() == 1))
     }
 
-    /// The commits of this clone that have this name, or whose names begin so (4 digits or more):
-    /// some of them where there are many.
+    /// The commits with this id, or whose ids have this prefix (4 digits or more), at most
+    /// [`PREFIX_MAX`] of them.
     pub fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
         }
-        // Digits only: references of that name are never asked for, and nothing else can be an
-        // expression.
+        // Hexadecimal digits cannot be an expression, and `--disambiguate` does not match references.
         if !is_hex(name.as_bytes()) || !(4..64).contains(&name.len()) {
             return Ok(Vec::new());
         }
-        let listed = self.answer("rev-parse", &[format!("--disambiguate={name}")])?;
-        let alike: Vec<_> = listed
-            .split(|b| *b == b'\n')
-            .filter_map(ObjectId::parse)
-            .collect();
+        let listed = self.output("rev-parse", &[format!("--disambiguate={name}")])?;
         let mut commits = Vec::new();
-        for id in alike {
+        for id in listed.split(|b| *b == b'\n').filter_map(ObjectId::parse) {
             if self.has_commit(&id)? {
                 commits.push(id);
             }
-            if commits.len() == MOST_NAMED {
+            if commits.len() == PREFIX_MAX {
                 break;
             }
         }
@@ -249,29 +240,28 @@ impl Git {
     /// The commit that a tag of this name points to.
     pub fn commit_of_tag(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
         let reference = format!("refs/tags/{name}");
-        let asked = ["--verify", "--hash", "--", &reference];
-        // 128 is a name that no reference can have.
-        let (code, listed) = self.answer_or("show-ref", &asked, &[1, 128])?;
+        let args = ["--verify", "--hash", "--", &reference];
+        // git exits with 128 if no reference can have this name.
+        let (code, listed) = self.output_or("show-ref", &args, &[1, 128])?;
         let Some(object) = ObjectId::parse(listed.trim_ascii_end()).filter(|_| code == 0) else {
             return Ok(None);
         };
         let peeled = format!("{object}^{{commit}}");
         let (code, printed) =
-            self.answer_or("rev-parse", &["--verify", "--quiet", &peeled], &[1, 128])?;
+            self.output_or("rev-parse", &["--verify", "--quiet", &peeled], &[1, 128])?;
         Ok(ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0))
     }
 
-    /// Whether `commit` is in this clone, as a commit.
+    /// Whether this clone contains the commit.
     pub fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
         let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
         let mut running = self.start("cat-file", &args, Mode::Read)?;
         drop(running.stdout()?);
-        // 128 is what git says about an object that it cannot find; other troubles show in the next
-        // question.
+        // git exits with 128 if the object is missing; other failures recur with the next command.
         Ok(running.finish(&[1, 128])? == 0)
     }
 
-    /// Whether `older` is `newer` or an ancestor of it, as far as this clone goes.
+    /// Whether `older` is `newer` or an ancestor of it in this clone.
     pub fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
         let ids = [older, newer].map(|id| OsString::from(id.to_string()));
         let args = [&[OsString::from("--is-ancestor")], ids.as_slice()].concat();
@@ -280,55 +270,43 @@ impl Git {
         Ok(running.finish(&[1])? == 0)
     }
 
-    /// The file at `path` beneath the root, as the tree of `commit` has it, if it is no larger than
-    /// `most` bytes.
+    /// The file at `path` below the root in the tree of `commit`, if it has at most `most` bytes.
     pub fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
         let whole = OsString::from_vec([self.prefix(), path.as_bytes()].concat());
-        let ask = ["-z", "--full-tree"].map(OsString::from);
-        let args = [
-            &ask[..],
-            &[commit.to_string().into(), "--".into(), whole.clone()],
-        ]
-        .concat();
-        let listed = self.answer("ls-tree", &args)?;
-        let entry = listed.split(|b| *b == 0).find_map(|entry| {
-            let tab = memchr::memchr(b'\t', entry)?;
-            let (head, name) = (&entry[..tab], &entry[tab + 1..]);
-            let mut words = head.split(|b| *b == b' ');
-            let regular = name == whole.as_bytes()
-                && matches!(words.next(), Some(b"100644" | b"100755" | b"100664"));
-            if regular {
-                words.nth(1).and_then(ObjectId::parse)
-            } else {
-                None
+        let options = ["-z", "--full-tree"].map(OsString::from);
+        let names = [commit.to_string().into(), "--".into(), whole.clone()];
+        let listed = self.output("ls-tree", &[&options[..], &names].concat())?;
+        for entry in listed.split(|b| *b == 0) {
+            let Some(tab) = memchr::memchr(b'\t', entry) else {
+                continue;
+            };
+            let mut words = entry[..tab].split(|b| *b == b' ');
+            if &entry[tab + 1..] == whole.as_bytes()
+                && words.next().is_some_and(is_regular)
+                && let Some(blob) = words.nth(1).and_then(ObjectId::parse)
+            {
+                let content = self.objects(|_| Ok(None::<()>))?.blob(blob, most)?;
+                return Ok(content.map_or(TreeFile::TooLarge, TreeFile::Content));
             }
-        });
-        let Some(blob) = entry else {
-            return Ok(TreeFile::Absent);
-        };
-        Ok(self
-            .objects(|_| Ok(None::<()>))?
-            .blob(blob, most)?
-            .map_or(TreeFile::TooLarge, TreeFile::Content))
+        }
+        Ok(TreeFile::Absent)
     }
 
-    /// One process for contents; `digest` makes something of each that is requested in passing.
-    pub(crate) fn objects<T: Send + 'static>(
+    /// A process that reads objects; `digest` computes a result from each content.
+    pub(crate) fn objects<T>(
         &self,
-        mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+        mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,
     ) -> Result<Objects<T>, GitError> {
-        self.objects_by_name(move |_, content| digest(content))
+        self.objects_by_id(move |_, content| digest(content))
     }
 
-    /// The same, for a digest that depends on which object it is.
-    pub(crate) fn objects_by_name<T: Send + 'static>(
+    /// Like [`Self::objects`], for a digest that depends on the id.
+    pub(crate) fn objects_by_id<T>(
         &self,
-        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + 'static,
     ) -> Result<Objects<T>, GitError> {
-        Objects::new(
-            self.start("cat-file", &["--batch".into()], Mode::Talk)?,
-            digest,
-        )
+        let running = self.start("cat-file", &["--batch".into()], Mode::Input)?;
+        Objects::new(running, digest)
     }
 
     pub(crate) fn stream(
@@ -341,34 +319,42 @@ impl Git {
         })
     }
 
-    /// All that git prints, which may not be much.
-    fn answer(
+    /// The output of a command that prints little.
+    fn output(
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
     ) -> Result<Vec<u8>, GitError> {
-        Ok(self.answer_or(command, args, &[])?.1)
+        Ok(self.output_or(command, args, &[])?.1)
     }
 
-    /// The same, with the exit code, which is 0 or one of `fine`.
-    fn answer_or(
+    /// The exit code, which must be 0 or one of `expected`, and the output.
+    fn output_or(
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
-        fine: &[i32],
+        expected: &[i32],
     ) -> Result<(i32, Vec<u8>), GitError> {
         let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut running = self.start(command, &args, Mode::Read)?;
-        let mut answer = Vec::new();
-        let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
+        let mut output = Vec::new();
+        let read = running.stdout()?.take(OUTPUT_MAX).read_to_end(&mut output);
         read.map_err(|error| running.io(error))?;
-        if answer.len() as u64 == ANSWER {
+        if output.len() as u64 == OUTPUT_MAX {
             return Err(GitError::Malformed {
                 command,
                 what: "too much output",
             });
         }
-        Ok((running.finish(fine)?, answer))
+        Ok((running.finish(expected)?, output))
+    }
+
+    /// The top of the work tree.
+    pub(crate) fn top(&self) -> &Path {
+        match &self.place.repository {
+            Some(repository) => &repository.work_tree,
+            None => &self.place.root,
+        }
     }
 
     fn start(
@@ -379,4 +365,9 @@ impl Git {
     ) -> Result<Running, GitError> {
         command::start(&self.program, &self.place, command, args, mode)
     }
+}
+
+/// Whether a mode of a tree or of the index is that of a regular file.
+fn is_regular(mode: &[u8]) -> bool {
+    matches!(mode, b"100644" | b"100755" | b"100664")
 }

@@ -1,32 +1,43 @@
-//! Contents of objects, from one `git cat-file --batch`.
+//! The contents of objects, from one `git cat-file --batch`.
 //!
-//! Asking and reading overlap: a thread of its own reads the responses, in the order of the
-//! questions, while whoever asks continues.
+//! Requests are sent in chunks that fit into an empty pipe, and all responses to a chunk are read
+//! before the next one is sent. So neither process waits for the other while its own pipe is full.
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     process::{ChildStdin, ChildStdout},
-    sync::mpsc::{Receiver, Sender, channel},
-    thread::JoinHandle,
 };
 
 use super::{GitError, ObjectId, command::Running};
 
-/// One process that hands out blobs, and what became of those that were requested in passing.
+/// The maximum number of requests of a chunk: POSIX guarantees 4096 bytes without blocking, and the
+/// longest id has 64 digits and a newline.
+const CHUNK: usize = 4096 / 65;
+
+/// The maximum size of a commit, tag or tree, in bytes.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+const COMMAND: &str = "cat-file";
+const END: &str = "the end of the output instead of an object";
+
+/// Computes a digest of a content, or none.
+type Digest<T> = dyn FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>;
+
+/// A process that reads objects, and the digests of the requested contents.
 pub(crate) struct Objects<T> {
     running: Running,
-    questions: Option<(BufWriter<ChildStdin>, Sender<Question>)>,
-    answers: Option<JoinHandle<Answers<T>>>,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    digest: Box<Digest<T>>,
+    pending: Vec<ObjectId>,
+    digests: HashMap<ObjectId, T>,
 }
-
-/// What the contents came to that had something to them; or the response that could not be read.
-type Answers<T> = Result<HashMap<ObjectId, T>, GitError>;
 
 /// An object of any kind.
 #[derive(Debug)]
 pub(crate) enum Object {
-    /// The content of a file; it is requested by itself.
+    /// The content of a file, which is not read.
     Blob,
     /// The entries of a directory.
     Tree(Vec<u8>),
@@ -34,178 +45,170 @@ pub(crate) enum Object {
     Text(Vec<u8>),
 }
 
-struct Question {
-    id: ObjectId,
-    to: Destination,
+/// The header of a response.
+struct Header {
+    kind: String,
+    size: u64,
 }
 
-/// Where a response goes.
-enum Destination {
-    /// A blob is digested in passing.
-    Digest,
-    /// The whole blob, if it is no larger than so many bytes.
-    Whole(u64, Sender<Option<Vec<u8>>>),
-    /// Whatever it is; nothing where it is missing.
-    Any(Sender<Option<Object>>),
-}
-
-/// The largest commit, tag or tree, in bytes.
-const LARGEST: u64 = 256 * 1024 * 1024;
-
-const COMMAND: &str = "cat-file";
-const END: &str = "the end of the output instead of an object";
-
-impl<T: Send + 'static> Objects<T> {
-    /// `digest` makes something of each content, as a stream, or nothing.
+impl<T> Objects<T> {
     pub(super) fn new(
         mut running: Running,
-        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + 'static,
     ) -> Result<Self, GitError> {
-        let stdin = BufWriter::new(running.stdin()?);
-        let stdout = BufReader::with_capacity(64 * 1024, running.stdout()?);
-        let (sender, questions) = channel();
-        let answers = std::thread::spawn(move || read(stdout, &questions, digest));
         Ok(Self {
+            stdin: Some(running.stdin()?),
+            stdout: BufReader::with_capacity(64 * 1024, running.stdout()?),
             running,
-            questions: Some((stdin, sender)),
-            answers: Some(answers),
+            digest: Box::new(digest),
+            pending: Vec::new(),
+            digests: HashMap::new(),
         })
     }
 
-    /// Asks for the content of a blob, which is digested in passing.
-    pub(crate) fn ask(&mut self, id: ObjectId) -> Result<(), GitError> {
-        self.put(Question {
-            id,
-            to: Destination::Digest,
-        })
+    /// Requests the digest of a blob.
+    pub(crate) fn request(&mut self, id: ObjectId) -> Result<(), GitError> {
+        self.pending.push(id);
+        if self.pending.len() == CHUNK {
+            self.read_pending()?;
+        }
+        Ok(())
     }
 
-    /// The content of one blob, after all that was requested before; `None` if it is larger than
-    /// `most` bytes.
+    /// The content of a blob; `None` if it is larger than `most` bytes.
     pub(crate) fn blob(&mut self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
-        let (sender, content) = channel();
-        self.put(Question {
-            id,
-            to: Destination::Whole(most, sender),
-        })?;
-        self.wait(&content)
+        self.read_pending()?;
+        self.send(&[id])?;
+        let size = self.blob_header(&id)?;
+        let mut bytes = Vec::new();
+        if size > most {
+            self.content(size, |_| Ok(()))?;
+            return Ok(None);
+        }
+        self.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
+        Ok(Some(bytes))
     }
 
-    /// An object of any kind, after all that was requested before; `None` if it is missing here.
+    /// An object of any kind; `None` if it is missing in this clone.
     pub(crate) fn object(&mut self, id: ObjectId) -> Result<Option<Object>, GitError> {
-        let (sender, object) = channel();
-        self.put(Question {
-            id,
-            to: Destination::Any(sender),
-        })?;
-        self.wait(&object)
-    }
-
-    fn wait<A>(&mut self, answer: &Receiver<A>) -> Result<A, GitError> {
-        let flushed = self
-            .questions
-            .as_mut()
-            .map_or(Ok(()), |(stdin, _)| stdin.flush());
-        match flushed.map(|()| answer.recv()) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(self.failed(io::Error::other("the output ended early"))),
-            Err(error) => Err(self.failed(error)),
+        self.read_pending()?;
+        self.send(&[id])?;
+        let Some(Header { kind, size }) = self.header(&id)? else {
+            return Ok(None);
+        };
+        if kind == "blob" {
+            self.content(size, |_| Ok(()))?;
+            return Ok(Some(Object::Blob));
         }
+        if size > LARGEST {
+            return Err(unexpected("a commit, tag or tree of more than 256 MiB"));
+        }
+        let mut bytes = Vec::new();
+        self.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
+        Ok(Some(match kind.as_str() {
+            "tree" => Object::Tree(bytes),
+            _ => Object::Text(bytes),
+        }))
     }
 
-    /// What was made of the contents, after the last response.
-    pub(crate) fn finish(mut self) -> Answers<T> {
-        let flushed = self
-            .questions
-            .take()
-            .map_or(Ok(()), |(mut stdin, _)| stdin.flush());
-        let answers = self.end()?;
-        flushed.map_err(|error| GitError::Io {
-            command: COMMAND,
-            error,
-        })?;
+    /// The digests of all requested contents that have one.
+    pub(crate) fn finish(mut self) -> Result<HashMap<ObjectId, T>, GitError> {
+        self.read_pending()?;
+        self.stdin = None;
         self.running.finish(&[])?;
-        Ok(answers)
+        Ok(self.digests)
     }
 
-    fn put(&mut self, question: Question) -> Result<(), GitError> {
-        let Some((stdin, sender)) = &mut self.questions else {
-            return Err(self.failed(io::Error::other("it has exited")));
-        };
-        let asked = writeln!(stdin, "{}", question.id);
-        let sent = sender
-            .send(question)
-            .map_err(|_| io::Error::other("the output ended early"));
-        asked.and(sent).map_err(|error| self.failed(error))
-    }
-
-    /// Why git went away while something was asked: its own reason, if it gave one.
-    fn failed(&mut self, error: io::Error) -> GitError {
-        self.questions = None;
-        self.end().err().unwrap_or(GitError::Io {
-            command: COMMAND,
-            error,
-        })
-    }
-
-    fn end(&mut self) -> Answers<T> {
-        let gone = |what| GitError::Io {
-            command: COMMAND,
-            error: io::Error::other(what),
-        };
-        let Some(thread) = self.answers.take() else {
-            return Err(gone("it has exited"));
-        };
-        let answers = thread
-            .join()
-            .map_err(|_| gone("its output could not be read"))?;
-        if let Err(GitError::Malformed { what: END, .. }) = &answers {
-            // Where git ended too early, its own reason comes first.
-            self.running.finish(&[])?;
+    fn read_pending(&mut self) -> Result<(), GitError> {
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return Ok(());
         }
-        answers
+        self.send(&pending)?;
+        for id in pending {
+            let size = self.blob_header(&id)?;
+            let mut content = self.stdout.by_ref().take(size);
+            let digest = (self.digest)(&id, &mut content).map_err(io_error)?;
+            self.digests.extend(digest.map(|digest| (id, digest)));
+            let unread = content.limit();
+            self.content(unread, |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, ids: &[ObjectId]) -> Result<(), GitError> {
+        let mut lines = String::new();
+        for id in ids {
+            lines += &format!("{id}\n");
+        }
+        let sent = match &mut self.stdin {
+            Some(stdin) => stdin.write_all(lines.as_bytes()),
+            None => Err(io::Error::other("it has exited")),
+        };
+        sent.map_err(|error| self.exit_reason(io_error(error)))
+    }
+
+    /// The size of a blob, from the header of its response.
+    fn blob_header(&mut self, id: &ObjectId) -> Result<u64, GitError> {
+        match self.header(id)? {
+            Some(Header { kind, size }) if kind == "blob" => Ok(size),
+            Some(_) => Err(unexpected("an object that is not a blob")),
+            None => Err(GitError::Missing(*id)),
+        }
+    }
+
+    /// Reads the first line of a response: `ID TYPE SIZE`, or `ID missing`.
+    fn header(&mut self, id: &ObjectId) -> Result<Option<Header>, GitError> {
+        let mut line = Vec::new();
+        let mut start = self.stdout.by_ref().take(256);
+        start.read_until(b'\n', &mut line).map_err(io_error)?;
+        if line.is_empty() {
+            return Err(self.exit_reason(unexpected(END)));
+        }
+        let line = String::from_utf8_lossy(&line);
+        let mut words = line.trim_end().split(' ');
+        if words.next() != Some(id.to_string().as_str()) {
+            return Err(unexpected("a response for another object"));
+        }
+        let (kind, size) = (words.next(), words.next());
+        match (kind, size.and_then(|size| size.parse().ok())) {
+            (Some("missing"), None) => Ok(None),
+            (Some(kind @ ("blob" | "tree" | "commit" | "tag")), Some(size)) => Ok(Some(Header {
+                kind: kind.to_owned(),
+                size,
+            })),
+            _ => Err(unexpected("an object of unknown type")),
+        }
+    }
+
+    /// Reads the rest of a response: a content of `size` bytes and a newline.
+    fn content(
+        &mut self,
+        size: u64,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<()>,
+    ) -> Result<(), GitError> {
+        let mut content = self.stdout.by_ref().take(size);
+        read(&mut content).map_err(io_error)?;
+        io::copy(&mut content, &mut io::sink()).map_err(io_error)?;
+        // The newline is missing if the output ended within the content.
+        match self.stdout.read_exact(&mut [0]) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.exit_reason(unexpected(END))),
+        }
+    }
+
+    /// The reason of git for its exit; `error` if git reports none.
+    fn exit_reason(&mut self, error: GitError) -> GitError {
+        self.stdin = None;
+        self.running.finish(&[]).err().unwrap_or(error)
     }
 }
 
-/// Reads the response to each question until nobody asks any more.
-fn read<T>(
-    mut stdout: BufReader<ChildStdout>,
-    questions: &Receiver<Question>,
-    mut digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>,
-) -> Answers<T> {
-    let mut answers = HashMap::new();
-    for Question { id, to } in questions {
-        match (head(&mut stdout, &id)?, to) {
-            (None, Destination::Any(to)) => drop(to.send(None)),
-            (None, _) => return Err(GitError::Missing(id)),
-            (Some(head), Destination::Any(to)) => {
-                // Whoever asked may have gone on without it.
-                let _ = to.send(Some(object(&mut stdout, &head)?));
-            }
-            (Some(head), to) => {
-                if head.kind != "blob" {
-                    return Err(unexpected("an object that is not a blob"));
-                }
-                content(&mut stdout, head.size, |content| {
-                    match to {
-                        Destination::Whole(most, to) => {
-                            let mut bytes = Vec::new();
-                            let fits = head.size <= most;
-                            if fits {
-                                content.read_to_end(&mut bytes)?;
-                            }
-                            let _ = to.send(fits.then_some(bytes));
-                        }
-                        Destination::Digest | Destination::Any(_) => {
-                            answers.extend(digest(&id, content)?.map(|digested| (id, digested)));
-                        }
-                    }
-                    Ok(())
-                })?;
-            }
-        }
+fn io_error(error: io::Error) -> GitError {
+    GitError::Io {
+        command: COMMAND,
+        error,
     }
-    Ok(answers)
 }
 
 fn unexpected(what: &'static str) -> GitError {
@@ -213,76 +216,4 @@ fn unexpected(what: &'static str) -> GitError {
         command: COMMAND,
         what,
     }
-}
-
-/// The header before an object's content.
-struct Head {
-    kind: String,
-    size: u64,
-}
-
-/// Reads the first line of a response: `ID TYPE SIZE`, or `ID missing`.
-fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Head>, GitError> {
-    let mut line = Vec::new();
-    stdout
-        .by_ref()
-        .take(256)
-        .read_until(b'\n', &mut line)
-        .map_err(|error| GitError::Io {
-            command: COMMAND,
-            error,
-        })?;
-    if line.is_empty() {
-        return Err(unexpected(END));
-    }
-    let line = String::from_utf8_lossy(&line);
-    let mut words = line.trim_end().split(' ');
-    if words.next() != Some(id.to_string().as_str()) {
-        return Err(unexpected("a response for another object"));
-    }
-    let (kind, size) = (words.next(), words.next());
-    match (kind, size.and_then(|size| size.parse().ok())) {
-        (Some("missing"), None) => Ok(None),
-        (Some(kind @ ("blob" | "tree" | "commit" | "tag")), Some(size)) => Ok(Some(Head {
-            kind: kind.to_owned(),
-            size,
-        })),
-        _ => Err(unexpected("an object of unknown type")),
-    }
-}
-
-/// Reads the rest of a response: so many bytes and a newline.
-fn content(
-    stdout: &mut BufReader<ChildStdout>,
-    size: u64,
-    each: impl FnOnce(&mut dyn Read) -> io::Result<()>,
-) -> Result<(), GitError> {
-    let io = |error| GitError::Io {
-        command: COMMAND,
-        error,
-    };
-    let mut content = stdout.by_ref().take(size);
-    each(&mut content).map_err(io)?;
-    io::copy(&mut content, &mut io::sink()).map_err(io)?;
-    let mut end = [0];
-    // A content that is cut off shows here: then this is git's early end, too.
-    stdout.read_exact(&mut end).map_err(|_| unexpected(END))
-}
-
-fn object(stdout: &mut BufReader<ChildStdout>, head: &Head) -> Result<Object, GitError> {
-    let mut bytes = Vec::new();
-    if head.kind == "blob" {
-        content(stdout, head.size, |_| Ok(()))?;
-        return Ok(Object::Blob);
-    }
-    if head.size > LARGEST {
-        return Err(unexpected("a commit, tag or tree of more than 256 MiB"));
-    }
-    content(stdout, head.size, |content| {
-        content.read_to_end(&mut bytes).map(drop)
-    })?;
-    Ok(match head.kind.as_str() {
-        "tree" => Object::Tree(bytes),
-        _ => Object::Text(bytes),
-    })
 }

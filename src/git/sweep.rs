@@ -1,8 +1,7 @@
-//! Everything that trees hold, read by object: each tree and each content once, however many
-//! commits share it.
+//! Reads the contents of many trees: each tree and each content once, although commits share them.
 //!
-//! No process is started for a commit, and what is shared costs nothing again: a hundred branches
-//! that differ in one file are read almost as fast as one.
+//! One process serves all commits: a hundred branches that differ in one file are read almost as fast
+//! as one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,36 +10,35 @@ use std::{
 
 use super::{Git, GitError, Object, ObjectId, Objects};
 
-/// A tag of a tag of a tag, so deep at most.
-const NESTED: usize = 16;
+/// The maximum depth of tags of tags.
+const NESTING_MAX: usize = 16;
 
-/// Reads the trees of commits; `T` is what becomes of a content.
+/// Reads the trees of commits; `T` is the digest of a content.
 pub(crate) struct Sweep<T> {
     trees: Objects<()>,
     contents: Objects<T>,
     seen: HashSet<ObjectId>,
-    /// Where each content was first seen: the number of the tip, and the path.
+    /// The first occurrence of each content: the number of the tip, and the path.
     places: HashMap<ObjectId, (usize, Box<[u8]>)>,
     #[cfg(test)]
     reads: usize,
 }
 
-/// The outcome of a content, and where it was first seen.
+/// The digest of a content, and its first occurrence.
 #[derive(Debug)]
 pub(crate) struct Swept<T> {
     /// The number of the tip.
     pub(crate) tip: usize,
     /// The path from the top of its tree.
     pub(crate) path: Box<[u8]>,
-    /// The outcome of it.
     pub(crate) value: T,
 }
 
-impl<T: Send + 'static> Sweep<T> {
-    /// `digest` makes something of each content, as a stream, or nothing.
+impl<T> Sweep<T> {
+    /// `digest` computes a result from each content, or none.
     pub(crate) fn new(
         git: &Git,
-        digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+        digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,
     ) -> Result<Self, GitError> {
         Ok(Self {
             trees: git.objects(|_| Ok(None))?,
@@ -52,18 +50,18 @@ impl<T: Send + 'static> Sweep<T> {
         })
     }
 
-    /// Reads what `id` names: the tree of a commit, and whatever else a tag may be of. What an
-    /// earlier tip had is passed over. Submodules are commits of other repositories and symbolic
-    /// links are contents like any other.
+    /// Reads the contents of a commit, tree or blob, or of the target of a tag, without those of earlier
+    /// tips. Submodules are skipped: their commits are in other repositories. The target of a symbolic
+    /// link is a content.
     pub(crate) fn add(&mut self, tip: usize, id: ObjectId) -> Result<(), GitError> {
         let mut next = id;
-        for _ in 0..NESTED {
+        for _ in 0..NESTING_MAX {
             if self.seen.contains(&next) {
                 return Ok(());
             }
             match self.read(next)? {
                 Object::Text(text) => next = target(&text)?,
-                Object::Tree(entries) => return self.below(tip, entries),
+                Object::Tree(entries) => return self.read_tree(tip, entries),
                 Object::Blob => return self.content(tip, next, &[]),
             }
         }
@@ -79,14 +77,14 @@ impl<T: Send + 'static> Sweep<T> {
         self.trees.object(id)?.ok_or(GitError::Missing(id))
     }
 
-    fn below(&mut self, tip: usize, entries: Vec<u8>) -> Result<(), GitError> {
+    fn read_tree(&mut self, tip: usize, entries: Vec<u8>) -> Result<(), GitError> {
         let mut open = vec![(Vec::new(), entries)];
         while let Some((directory, entries)) = open.pop() {
             let mut rest = entries.as_slice();
-            // The names of objects are as long in the whole repository.
+            // All ids of a repository have the same length.
             let length = self.seen.iter().next().map_or(20, ObjectId::length);
             while !rest.is_empty() {
-                let entry = Entry::split(&mut rest, length)?;
+                let entry = TreeEntry::split(&mut rest, length)?;
                 let path = || [directory.as_slice(), entry.name].concat();
                 match entry.mode {
                     b"160000" => {}
@@ -108,10 +106,10 @@ impl<T: Send + 'static> Sweep<T> {
             return Ok(());
         }
         self.places.insert(id, (tip, path.into()));
-        self.contents.ask(id)
+        self.contents.request(id)
     }
 
-    /// The outcome of the contents, in the order of their tips and paths.
+    /// The digests of the contents, in the order of their tips and paths.
     pub(crate) fn finish(mut self) -> Result<Vec<Swept<T>>, GitError> {
         let swept = self.contents.finish()?.into_iter();
         let mut swept: Vec<_> = swept
@@ -132,7 +130,7 @@ fn malformed(what: &'static str) -> GitError {
     }
 }
 
-/// What a commit or a tag begins with: `tree ID`, or `object ID`.
+/// The target in the first line of a commit or a tag: `tree ID`, or `object ID`.
 fn target(text: &[u8]) -> Result<ObjectId, GitError> {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let id = line
@@ -142,28 +140,30 @@ fn target(text: &[u8]) -> Result<ObjectId, GitError> {
         .ok_or(malformed("a commit or tag without a target"))
 }
 
-/// An entry of a tree: `MODE NAME`, a NUL, the bytes of the object's name.
-struct Entry<'t> {
+/// An entry of a tree: `MODE NAME`, a NUL, the bytes of the id.
+struct TreeEntry<'t> {
     mode: &'t [u8],
     name: &'t [u8],
     id: ObjectId,
 }
 
-impl<'t> Entry<'t> {
+impl<'t> TreeEntry<'t> {
     fn split(rest: &mut &'t [u8], length: usize) -> Result<Self, GitError> {
-        let wrong = || malformed("a tree that cannot be read");
-        let blank = memchr::memchr(b' ', rest).ok_or_else(wrong)?;
-        let nul = memchr::memchr(0, rest).ok_or_else(wrong)?;
+        Self::parse(rest, length).ok_or(malformed("a tree that cannot be read"))
+    }
+
+    /// Removes the first entry; `None` if it is malformed.
+    fn parse(rest: &mut &'t [u8], length: usize) -> Option<Self> {
+        let space = memchr::memchr(b' ', rest)?;
+        let nul = memchr::memchr(0, rest)?;
         let end = nul + 1 + length;
-        let name = rest.get(blank + 1..nul).ok_or_else(wrong)?;
-        let id = rest.get(nul + 1..end).and_then(ObjectId::from_bytes);
         let entry = Self {
-            mode: &rest[..blank],
-            name,
-            id: id.ok_or_else(wrong)?,
+            mode: &rest[..space],
+            name: rest.get(space + 1..nul)?,
+            id: ObjectId::from_bytes(rest.get(nul + 1..end)?)?,
         };
         *rest = &rest[end..];
-        Ok(entry)
+        Some(entry)
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_commits_share_is_read_once() {
+    fn shared_objects_are_read_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         git(path, &["init", "-q"]);

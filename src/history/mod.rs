@@ -195,14 +195,14 @@ impl History {
 
     /// Reads the history that ends in the tip of `branch`.
     pub fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
-        Self::gather(git, config, branch).map_err(|error| git.explained(error))
+        Self::gather(git, config, branch).map_err(|error| git.explain(error))
     }
 
     fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
         let readings = Readings::default();
         let finder = Finder::new(&config.images);
-        let mut objects = git.objects_by_name(readings.reader(finder))?;
+        let mut objects = git.objects_by_id(readings.reader(finder))?;
         let mut commits = walk::walk(
             git,
             &branch.tip,

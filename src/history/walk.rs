@@ -403,7 +403,7 @@ impl Walk<'_> {
             return Ok(());
         }
         self.readings.request(blob);
-        self.objects.ask(blob.id)
+        self.objects.request(blob.id)
     }
 
     /// The rules of a commit's own configuration; the current rules if it has none.

@@ -1,6 +1,6 @@
 //! URLs that servers supply, and their form in messages.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
@@ -30,16 +30,23 @@ pub(crate) fn host_of(url: &Url) -> String {
     }
 }
 
-/// Whether a URL's host is this machine (RFC 6890, section 2.2.2; RFC 6761, section 6.3).
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+/// Whether `HOST` or `HOST:PORT` is this machine (RFC 6890, section 2.2.2; RFC 6761, section 6.3).
+pub(crate) fn is_loopback(host: &str) -> bool {
+    if let Some((address, port)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        let address = address.parse::<Ipv6Addr>();
+        let has_port = port.is_empty() || port.starts_with(':');
+        return has_port && address.is_ok_and(|address| address.is_loopback());
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether credentials may be sent to a URL: over TLS, or to this machine.
 pub(crate) fn is_safe_for_credentials(url: &Url) -> bool {
-    url.scheme() == "https" || is_loopback(url)
+    url.scheme() == "https" || is_loopback(&host_of(url))
 }
 
 #[cfg(test)]
@@ -56,7 +63,7 @@ mod tests {
             "http://127.1/",
             "http://LOCALHOST:1",
         ] {
-            assert!(is_loopback(&url.parse().unwrap()), "{url}");
+            assert!(is_loopback(&host_of(&url.parse().unwrap())), "{url}");
         }
         for url in [
             "http://128.0.0.1/",
@@ -65,7 +72,13 @@ mod tests {
             "http://[::2]/",
             "http://0.0.0.0/",
         ] {
-            assert!(!is_loopback(&url.parse().unwrap()), "{url}");
+            assert!(!is_loopback(&host_of(&url.parse().unwrap())), "{url}");
+        }
+        for host in ["localhost:5000", "127.9.9.9", "[::1]:5000", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["::1", "[::1]x", "[127.0.0.1]", "localhost.example:5000", ""] {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 }

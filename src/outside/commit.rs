@@ -166,7 +166,7 @@ fn search_blobs(
     let mut requested = HashSet::new();
     for entry in &entries {
         if requested.insert(entry.blob) {
-            objects.ask(entry.blob)?;
+            objects.request(entry.blob)?;
         }
     }
     let contents: HashMap<ObjectId, Vec<Occurrence>> = objects.finish()?;

@@ -183,7 +183,7 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
             "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
         return Err(Error::new(Class::Unavailable, Code::SHALLOW, message).help(hint));
     }
-    if let Some(remote) = git.partial()? {
+    if let Some(remote) = git.promisor_remote()? {
         let message = "this is a partial clone, so it does not show what was ever pinned";
         let hint = format!(
             "clone it without --filter, or fetch the rest: git fetch --refetch --no-filter {remote} && \

@@ -9,7 +9,7 @@ use reqwest::Url;
 
 use crate::{
     config::number,
-    http::address::is_loopback,
+    http::address::{host_of, is_loopback},
     oci::Repository,
     untrusted::{code_points, is_hidden},
 };
@@ -137,7 +137,7 @@ fn sources(out: &mut String, starter: &Starter<'_>) {
     let prefix = parts.map_or("docker.io", |(prefix, _)| prefix);
     // A registry on this machine uses plain HTTP.
     let secure = format!("https://{prefix}");
-    let plain = Url::parse(&secure).is_ok_and(|url| is_loopback(&url));
+    let plain = Url::parse(&secure).is_ok_and(|url| is_loopback(&host_of(&url)));
     let source = if plain {
         format!("http://{prefix}")
     } else {

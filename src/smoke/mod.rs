@@ -22,6 +22,7 @@ use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
 use crate::{
     config::{Engine, Smoke, SourceLocation},
     error::Error,
+    http::address::is_loopback,
     oci::{Platform, Repository},
     registry::resolve::{ImageFacts, PlatformFacts},
 };
@@ -145,20 +146,6 @@ impl ImageLocation {
             },
         }
     }
-}
-
-/// Whether a host, with an optional port, is a loopback address.
-fn is_loopback(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        return address
-            .split_once(']')
-            .is_some_and(|(address, _)| address == "::1");
-    }
-    let name = host.split_once(':').map_or(host, |(name, _)| name);
-    name == "localhost"
-        || name
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Runs the command in the image once, on the platform of this machine, with the first available
@@ -295,25 +282,6 @@ mod tests {
 
     #[test]
     fn loopback_is_plain() {
-        for host in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "127.9.9.9",
-            "[::1]:5000",
-            "[::1]",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "localhost.example:5000",
-            "128.0.0.1",
-            "127.0.0.1.example",
-            "[::2]:5000",
-            "ghcr.io",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
         assert_eq!(
             location("localhost:5000/app", None),
             registry("localhost:5000/app", true)

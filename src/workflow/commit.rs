@@ -75,7 +75,7 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
             Error::new(Class::Conflict, Code::CONFLICT, message)
                 .help("finish or abort the merge, cherry-pick or revert first: git status")
         }
-        CommitObstacle::Nobody(reason) => {
+        CommitObstacle::NoIdentity(reason) => {
             let message = format!("git cannot determine who commits: {}", plain(&reason));
             Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                 .help("set them: git config user.name NAME; git config user.email ADDRESS")

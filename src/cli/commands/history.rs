@@ -112,7 +112,7 @@ fn page(
     let git = site_history.git();
     let diffs = match git {
         Some(git) => set_diffs(git, history, &listed)
-            .map_err(|error| Errors::from(Error::from(git.explained(error))))?,
+            .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
         None => HashMap::new(),
     };
     let forge = config.forge.as_ref();

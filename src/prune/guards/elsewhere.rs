@@ -116,7 +116,7 @@ impl ForeignRepository {
         args.push(&self.at.remote.url);
         args.extend(refspecs.iter().map(String::as_str));
         self.git
-            .reached("fetch", &args, Some(&self.at.remote))
+            .run_checked("fetch", &args, Some(&self.at.remote))
             .map(drop)
     }
 
@@ -185,10 +185,10 @@ impl ForeignRepository {
             for blob in blobs.iter().filter(|_| matched || unknown) {
                 places.entry(*blob).or_insert(path);
                 if matched && asked.insert((*blob, true)) {
-                    pins.ask(*blob)?;
+                    pins.request(*blob)?;
                 }
                 if unknown && asked.insert((*blob, false)) {
-                    text.ask(*blob)?;
+                    text.request(*blob)?;
                 }
             }
         }

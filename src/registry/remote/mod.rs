@@ -21,7 +21,7 @@ mod tags;
 
 use std::{fmt, sync::Arc};
 
-use address::is_loopback;
+use address::{host_of, is_loopback};
 use auth::{Auth, Authorization, Scope};
 use client::RegistryClient;
 use credentials::CredentialStore;
@@ -144,7 +144,7 @@ impl Registries {
         let host = repository.host();
         let server = if host == HUB { HUB_REGISTRY } else { host };
         let https = root("https", server)?;
-        let registry = if is_loopback(&https) {
+        let registry = if is_loopback(&host_of(&https)) {
             root("http", server)?
         } else {
             https

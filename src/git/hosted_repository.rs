@@ -1,28 +1,24 @@
-//! Where a clone came from.
+//! The repository on a forge that a clone came from.
 
 use super::{Git, GitError};
 
 /// A repository on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostedRepository {
-    /// The forge's host, in lower case, without a port.
+    /// The host of the forge in lower case, without a port.
     pub host: String,
-    /// Who it belongs to.
     pub owner: String,
-    /// What it is called.
     pub name: String,
-    /// The scheme, host and port of the web server, if the URL contains them: that of an SSH URL
-    /// does not.
+    /// The scheme, host and port of the web server; `None` for an SSH URL.
     pub web: Option<String>,
 }
 
 impl Git {
-    /// The URL of the remote `origin`; it may hold a password, so it is for [`HostedRepository::parse`] and
-    /// not for eyes.
+    /// The URL of the remote `origin`. It may contain a password and must not be printed.
     pub fn origin(&self) -> Result<Option<String>, GitError> {
         // `config --get` exits with 1 if the key is missing; a listing distinguishes that from a
         // failure.
-        let listed = self.answer(
+        let listed = self.output(
             "config",
             &[
                 "--get-regexp",
@@ -39,17 +35,24 @@ impl Git {
 }
 
 impl HostedRepository {
-    /// Parses a remote's URL: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
-    /// `git@HOST:OWNER/NAME`. User names and passwords are dropped; anything but an owner and a
-    /// name behind the host is nothing.
+    /// Parses the URL of a remote: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
+    /// `git@HOST:OWNER/NAME`. User names and passwords are dropped. `None` for a path that is not an
+    /// owner and a name.
     pub fn parse(url: &str) -> Option<Self> {
-        let (authority, path) = match url.split_once("://") {
-            Some(("https" | "http" | "ssh" | "git", rest)) => rest.split_once('/')?,
+        let (scheme, authority, path) = match url.split_once("://") {
+            Some((scheme @ ("https" | "http" | "ssh" | "git"), rest)) => {
+                let (authority, path) = rest.split_once('/')?;
+                (scheme, authority, path)
+            }
             Some(_) => return None,
-            // Git's own rule (git-clone, "GIT URLS"): a colon, and no slash before it.
-            None => url
-                .split_once(':')
-                .filter(|(host, _)| !host.contains('/'))?,
+            // The rule of git (git-clone, "GIT URLS"): a colon without a slash before it.
+            None => {
+                let (authority, path) = url.split_once(':')?;
+                if authority.contains('/') {
+                    return None;
+                }
+                ("ssh", authority, path)
+            }
         };
         let server = authority
             .rsplit_once('@')
@@ -60,26 +63,21 @@ impl HostedRepository {
             .map_or((&*server, ""), |(host, port)| (host, port));
         let path = path.trim_matches('/');
         let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
-        let good = |part: &str| {
-            let plain = part
+        for part in [host, owner, name] {
+            let is_plain = part
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-            plain && !part.is_empty() && !matches!(part, "." | "..")
-        };
-        let whole = good(host) && good(owner) && good(name);
-        let web = ["https", "http"]
-            .into_iter()
-            .find(|scheme| {
-                url.split_once("://")
-                    .is_some_and(|(known, _)| known == *scheme)
-            })
-            .filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))
-            .map(|scheme| format!("{scheme}://{}", server.trim_end_matches(':')));
-        whole.then(|| Self {
+            if !is_plain || matches!(part, "" | "." | "..") {
+                return None;
+            }
+        }
+        let is_web =
+            matches!(scheme, "https" | "http") && port.bytes().all(|byte| byte.is_ascii_digit());
+        Some(Self {
             host: host.to_owned(),
             owner: owner.to_owned(),
             name: name.to_owned(),
-            web,
+            web: is_web.then(|| format!("{scheme}://{}", server.trim_end_matches(':'))),
         })
     }
 }
@@ -89,11 +87,14 @@ mod tests {
     use super::*;
 
     fn parsed(url: &str) -> Option<String> {
-        HostedRepository::parse(url).map(|it| format!("{} {} {}", it.host, it.owner, it.name))
+        let HostedRepository {
+            host, owner, name, ..
+        } = HostedRepository::parse(url)?;
+        Some(format!("{host} {owner} {name}"))
     }
 
     #[test]
-    fn every_way_to_write_a_remote_is_understood() {
+    fn all_forms_of_a_remote_url_are_parsed() {
         for url in [
             "https://github.com/acme/work.flows.git",
             "https://user:secret@GitHub.com/acme/work.flows",

@@ -1,7 +1,6 @@
-//! What a remote has now, asked of the remote itself and not of what happens to be fetched.
+//! Queries the current references of a remote, and fetches objects.
 //!
-//! Objects may come along; no reference of the clone is made, moved or deleted, and `FETCH_HEAD`
-//! stays as it is.
+//! No reference of the clone is created, moved or deleted, and `FETCH_HEAD` is not changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,16 +10,16 @@ use std::{
 };
 
 use super::{
-    ANSWER, Branch, Git, GitError, ObjectId,
+    Branch, Git, GitError, OUTPUT_MAX, ObjectId,
     command::{Mode, Watchdog},
-    reach::without_users,
+    connection::without_users,
 };
 
-/// The number of contents fetched at once: their names are on one command line.
-const BLOBS: usize = 1000;
+/// The maximum number of names on one command line.
+const NAMES_MAX: usize = 1000;
 
-/// What git itself says when it fetches contents that a partial clone left out.
-const ONLY_BLOBS: &[&str] = &[
+/// The options of a fetch that changes nothing but objects.
+const ONLY_OBJECTS: [&str; 7] = [
     "--quiet",
     "--no-tags",
     "--no-prune",
@@ -28,58 +27,54 @@ const ONLY_BLOBS: &[&str] = &[
     "--no-recurse-submodules",
     "--no-auto-maintenance",
     "--refmap=",
-    "--filter=blob:none",
-    "--end-of-options",
 ];
 
-/// How long one question to a remote may take.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// The time limit of one connection.
+const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The branches of a remote, as it has them now.
+/// The current branches of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heads {
     /// The branch of its `HEAD`, if the remote reports it.
     pub default: Option<String>,
-    /// Each branch's last commit, by the branch's name.
+    /// The heads of the branches by their names.
     pub tips: BTreeMap<String, ObjectId>,
 }
 
-/// The branches and tags of a remote, as it has them now.
+/// The current branches and tags of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct References {
     /// The branch of its `HEAD`, if reported.
     pub default: Option<String>,
-    /// What each names, by its full name (`refs/heads/main`). A tag may name any object.
+    /// The targets by their full names (`refs/heads/main`). A tag may refer to any object.
     pub tips: BTreeMap<String, ObjectId>,
 }
 
 impl References {
-    /// What a branch names.
+    /// The head of a branch.
     pub fn branch(&self, name: &str) -> Option<&ObjectId> {
         self.tips.get(&format!("{BRANCHES}{name}"))
     }
 }
 
-/// What the full name of a branch begins with.
+/// The prefix of the full name of a branch.
 const BRANCHES: &str = "refs/heads/";
-/// References that are fetched at once.
-const AT_ONCE: usize = 1_000;
 
 impl Git {
     /// The names of the remotes.
     pub fn remotes(&self) -> Result<Vec<String>, GitError> {
         // `--get-regexp` exits with 1 if nothing matches, so the pattern includes a key that always
         // exists.
-        let asked = [
+        let args = [
             "--get-regexp",
             "--null",
             "--name-only",
             r"^(remote\..*\.url|core\.bare)$",
         ];
-        let listed = String::from_utf8_lossy(&self.answer("config", &asked)?).into_owned();
+        let listed = String::from_utf8_lossy(&self.output("config", &args)?).into_owned();
         let mut names: Vec<String> = listed
             .split('\0')
-            .filter_map(name_of)
+            .filter_map(remote_name)
             .map(str::to_owned)
             .collect();
         names.sort();
@@ -87,37 +82,33 @@ impl Git {
         Ok(names)
     }
 
-    /// The remote that a remote-tracking branch is of, and what the branch is called there.
+    /// The remote of a remote-tracking branch, and the name of the branch there. The name of a remote
+    /// may contain slashes: the longest match counts.
     pub fn remote_of(&self, branch: &Branch) -> Result<(String, String), GitError> {
-        let of = |remote: String| {
-            let name = branch
-                .name
-                .strip_prefix(&remote)?
-                .strip_prefix('/')?
-                .to_owned();
-            Some((remote, name))
-        };
-        let longest = self
-            .remotes()?
-            .into_iter()
-            .filter_map(of)
-            .max_by_key(|(remote, _)| remote.len());
-        longest.ok_or_else(|| GitError::Remote {
+        let mut remotes = self.remotes()?;
+        remotes.sort_by_key(|remote| std::cmp::Reverse(remote.len()));
+        for remote in remotes {
+            let name = branch.name.strip_prefix(&remote);
+            if let Some(name) = name.and_then(|name| name.strip_prefix('/')) {
+                let name = name.to_owned();
+                return Ok((remote, name));
+            }
+        }
+        Err(GitError::Remote {
             remote: branch.name.clone(),
             command: "config",
             reason: "no remote of this clone has such a branch".to_owned(),
         })
     }
 
-    /// The branch of a remote's `HEAD`; `None` if the remote does not report it, or is not
-    /// configured here.
+    /// The branch of a remote's `HEAD`; `None` if the remote does not report it, or is not configured.
     pub(super) fn default_of(&self, remote: &str) -> Result<Option<String>, GitError> {
-        // git would treat a name that is not a remote's as a path.
+        // git would treat the name of a missing remote as a path.
         if !self.remotes()?.iter().any(|name| name == remote) {
             return Ok(None);
         }
         let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
-        let listed = self.ask_remote("ls-remote", remote, &args.map(OsString::from))?;
+        let listed = self.query_remote("ls-remote", remote, &args.map(OsString::from))?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         // `ref: refs/heads/NAME`, a tab, `HEAD` (git-ls-remote, `--symref`).
         let target = |line: &str| match line.split_once('\t')? {
@@ -127,9 +118,9 @@ impl Git {
         Ok(listed.lines().find_map(target))
     }
 
-    /// Asks a remote for its branches.
+    /// Queries the branches of a remote.
     pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
-        let References { default, tips } = self.listed(remote, &["refs/heads/*"])?;
+        let References { default, tips } = self.list_remote(remote, &["refs/heads/*"])?;
         let branch =
             |(name, tip): (String, ObjectId)| Some((name.strip_prefix(BRANCHES)?.to_owned(), tip));
         Ok(Heads {
@@ -138,15 +129,15 @@ impl Git {
         })
     }
 
-    /// Asks a remote for its branches and tags.
+    /// Queries the branches and tags of a remote.
     pub fn remote_references(&self, remote: &str) -> Result<References, GitError> {
-        self.listed(remote, &["refs/heads/*", "refs/tags/*"])
+        self.list_remote(remote, &["refs/heads/*", "refs/tags/*"])
     }
 
-    fn listed(&self, remote: &str, patterns: &[&str]) -> Result<References, GitError> {
+    fn list_remote(&self, remote: &str, patterns: &[&str]) -> Result<References, GitError> {
         let options = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
         let args: Vec<OsString> = options.iter().chain(patterns).map(OsString::from).collect();
-        let printed = self.ask_remote("ls-remote", remote, &args)?;
+        let printed = self.query_remote("ls-remote", remote, &args)?;
         let mut listed = References {
             default: None,
             tips: BTreeMap::new(),
@@ -155,41 +146,41 @@ impl Git {
             .split(|b| *b == b'\n')
             .filter(|line| !line.is_empty())
         {
-            let wrong = || GitError::Malformed {
+            let malformed = || GitError::Malformed {
                 command: "ls-remote",
                 what: "a malformed reference",
             };
-            let text = std::str::from_utf8(line).map_err(|_| wrong())?;
-            let (value, name) = text.split_once('\t').ok_or_else(wrong)?;
+            let text = std::str::from_utf8(line).map_err(|_| malformed())?;
+            let (value, name) = text.split_once('\t').ok_or_else(malformed)?;
             if let Some(target) = value.strip_prefix("ref: ") {
                 if name == "HEAD" {
                     listed.default = target.strip_prefix(BRANCHES).map(str::to_owned);
                 }
                 continue;
             }
-            let id = ObjectId::parse(value.as_bytes()).ok_or_else(wrong)?;
-            // The patterns also match `x/refs/heads/y`; `^{}` is what an annotated tag is of.
-            let named = patterns
+            let id = ObjectId::parse(value.as_bytes()).ok_or_else(malformed)?;
+            // The patterns also match `x/refs/heads/y`; `^{}` marks the target of an annotated tag.
+            let is_requested = patterns
                 .iter()
                 .any(|pattern| name.starts_with(pattern.trim_end_matches('*')));
-            if named && !name.ends_with("^{}") {
+            if is_requested && !name.ends_with("^{}") {
                 listed.tips.insert(name.to_owned(), id);
             }
         }
         Ok(listed)
     }
 
-    /// This repository with a commit of a remote, which no reference need name: fetched if it is
-    /// missing, from the first remote that has it.
+    /// This repository with a commit, fetched from the first remote that has it if it is missing. The
+    /// commit needs no reference.
     ///
-    /// GitHub, Gitea and git's own server since protocol version 2 hand out any commit by its id.
+    /// GitHub, Gitea and, since protocol version 2, git's own server send any commit by its id.
     pub fn with_commit(&self, commit: &ObjectId, branch: &str) -> Result<Self, GitError> {
         if self.has_commit(commit)? {
             return Ok(self.clone());
         }
         let mut remotes = self.remotes()?;
         if remotes.is_empty() {
-            // A repository without any commit is `Unborn`, which is no outage.
+            // A repository without any commit is `Unborn`, not unavailable.
             self.head()?;
             return Err(GitError::NoHead {
                 branch: branch.to_owned(),
@@ -202,7 +193,7 @@ impl Git {
         let mut reason = None;
         for remote in &remotes {
             match self.fetch_references(remote, &[&commit.to_string()]) {
-                // What ends a shallow clone may be another commit now.
+                // The fetch may have changed the boundary of a shallow clone.
                 Ok(()) if self.has_commit(commit)? => return self.reopened(),
                 Ok(()) => {}
                 Err(error) => reason = reason.or(Some(error.to_string())),
@@ -216,7 +207,7 @@ impl Git {
         })
     }
 
-    /// Brings the objects of a remote's branches into the clone, and nothing else.
+    /// Fetches the objects of branches, without references.
     pub fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
         let names: Vec<_> = branches
             .iter()
@@ -226,32 +217,42 @@ impl Git {
         self.fetch_references(remote, &names)
     }
 
-    /// Brings what references of a remote name (`refs/heads/main`), or commits by their ids, into
-    /// the clone, as objects and nothing else.
+    /// Fetches the objects of references (`refs/heads/main`) or of commit ids, without references.
     pub fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
-        const ONLY_OBJECTS: &[&str] = &[
-            "--quiet",
-            "--no-tags",
-            "--no-prune",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--no-auto-maintenance",
-            "--refmap=",
-            "--end-of-options",
-        ];
-        for some in names.chunks(AT_ONCE) {
-            let args: Vec<OsString> = ONLY_OBJECTS
-                .iter()
-                .chain([&remote])
-                .chain(some)
-                .map(OsString::from)
-                .collect();
-            self.ask_remote("fetch", remote, &args)?;
+        for names in names.chunks(NAMES_MAX) {
+            let target = ["--end-of-options", remote];
+            let args = [&ONLY_OBJECTS[..], &target, names].concat();
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            self.query_remote("fetch", remote, &args)?;
         }
         Ok(())
     }
 
-    /// The remote that objects are fetched from: `origin`, or the only one.
+    /// The remote of a partial clone (gitrepository-layout, partial clones).
+    pub(crate) fn promisor_remote(&self) -> Result<Option<String>, GitError> {
+        let args = [
+            "--get-regexp",
+            "--null",
+            r"^(remote\..*\.(promisor|partialclonefilter)|core\.bare)$",
+        ];
+        let listed = String::from_utf8_lossy(&self.output("config", &args)?).into_owned();
+        for entry in listed.split('\0') {
+            let (key, value) = entry.split_once('\n').unwrap_or((entry, "true"));
+            let setting = key
+                .strip_prefix("remote.")
+                .and_then(|key| key.rsplit_once('.'));
+            let Some((remote, setting)) = setting else {
+                continue;
+            };
+            let is_off = ["false", "no", "off", "0", ""].contains(&value.to_lowercase().as_str());
+            if setting != "promisor" || !is_off {
+                return Ok(Some(remote.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The remote for fetching objects: `origin`, or the only one.
     pub fn only_remote(&self) -> Result<String, GitError> {
         let mut remotes = self.remotes()?;
         if remotes.iter().any(|name| name == "origin") {
@@ -267,18 +268,18 @@ impl Git {
         }
     }
 
-    /// Which of these objects the clone lacks, each once.
+    /// The objects that are missing in this clone, each once.
     pub fn missing(&self, ids: &[ObjectId]) -> Result<Vec<ObjectId>, GitError> {
         const COMMAND: &str = "cat-file";
         let args = ["--batch-check=%(objectname)"].map(OsString::from);
-        let mut running = self.start(COMMAND, &args, Mode::Talk)?;
+        let mut running = self.start(COMMAND, &args, Mode::Input)?;
         let (stdin, mut stdout) = (running.stdin()?, running.stdout()?);
-        let asked: BTreeSet<ObjectId> = ids.iter().copied().collect();
-        let questions = asked.clone();
-        // Asking and reading overlap: neither waits for the other's full pipe.
-        let asking = std::thread::spawn(move || {
+        let requested: BTreeSet<ObjectId> = ids.iter().copied().collect();
+        let requests = requested.clone();
+        // A thread writes, so that neither process waits for the other while its own pipe is full.
+        let writer = std::thread::spawn(move || {
             let mut stdin = BufWriter::new(stdin);
-            questions
+            requests
                 .iter()
                 .try_for_each(|id| writeln!(stdin, "{id}"))
                 .and_then(|()| stdin.flush())
@@ -306,11 +307,12 @@ impl Git {
             }
             line.clear();
         }
-        let broke = |_| io::Error::other("the request was interrupted");
-        let asked_all = asking.join().map_err(broke).and_then(|asked| asked);
+        let written = writer
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the request was interrupted")));
         running.finish(&[])?;
-        asked_all.map_err(|error| running.io(error))?;
-        if present.len() + missing.len() != asked.len() {
+        written.map_err(|error| running.io(error))?;
+        if present.len() + missing.len() != requested.len() {
             return Err(GitError::Malformed {
                 command: COMMAND,
                 what: "too few responses",
@@ -319,21 +321,19 @@ impl Git {
         Ok(missing)
     }
 
-    /// Brings contents into a partial clone, as git does by itself where it may.
+    /// Fetches contents into a partial clone, with the options that git itself uses.
     pub fn fetch_blobs(&self, remote: &str, ids: &[ObjectId]) -> Result<(), GitError> {
-        for part in ids.chunks(BLOBS) {
-            let args: Vec<OsString> = ONLY_BLOBS
-                .iter()
-                .map(OsString::from)
-                .chain([remote.into()])
-                .chain(part.iter().map(|id| id.to_string().into()))
-                .collect();
-            self.ask_remote("fetch", remote, &args)?;
+        for ids in ids.chunks(NAMES_MAX) {
+            let options = ["--filter=blob:none", "--end-of-options", remote];
+            let options = [&ONLY_OBJECTS[..], &options].concat();
+            let mut args: Vec<OsString> = options.iter().map(OsString::from).collect();
+            args.extend(ids.iter().map(|id| OsString::from(id.to_string())));
+            self.query_remote("fetch", remote, &args)?;
         }
         Ok(())
     }
 
-    fn ask_remote(
+    fn query_remote(
         &self,
         command: &'static str,
         remote: &str,
@@ -346,18 +346,18 @@ impl Git {
         };
         let transports = self.transports(command, remote)?;
         let mut running = self.start(command, args, Mode::Network(transports))?;
-        let watch = Watchdog::over(&running, PATIENCE);
-        let mut answer = Vec::new();
-        let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
-        let late = watch.end();
+        let watch = Watchdog::new(&running, TIMEOUT);
+        let mut output = Vec::new();
+        let read = running.stdout()?.take(OUTPUT_MAX).read_to_end(&mut output);
+        let is_late = watch.stop();
         read.map_err(|error| running.io(error))?;
-        if late {
+        if is_late {
             return Err(failed(format!(
                 "no response within {} s",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             )));
         }
-        if answer.len() as u64 == ANSWER {
+        if output.len() as u64 == OUTPUT_MAX {
             return Err(GitError::Malformed {
                 command,
                 what: "too much output",
@@ -366,11 +366,11 @@ impl Git {
         match running.finish(&[]) {
             Err(GitError::Failed { message, .. }) => Err(failed(message)),
             Err(other) => Err(other),
-            Ok(_) => Ok(answer),
+            Ok(_) => Ok(output),
         }
     }
 }
 
-fn name_of(key: &str) -> Option<&str> {
+fn remote_name(key: &str) -> Option<&str> {
     key.strip_prefix("remote.")?.strip_suffix(".url")
 }

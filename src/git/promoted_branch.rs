@@ -1,4 +1,4 @@
-//! Which branch holds the history that counts.
+//! Determines the branch whose history contains the promotions.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,34 @@ use super::{Git, GitError, ObjectId};
 /// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
-    /// As people write it: `origin/main`.
+    /// The short name, such as `origin/main`.
     pub name: String,
-    /// Its last commit.
+    /// The head.
     pub tip: ObjectId,
 }
 
-/// What names the branch whose history counts, the strongest first.
+/// The sources of the name of the promoted branch, in the order of precedence.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BranchSources<'n> {
     /// `provenance.branch`: a remote-tracking branch, `REMOTE/BRANCH`.
     pub configured: Option<&'n str>,
     /// `forge.base`: a branch of the remote.
     pub base: Option<&'n str>,
-    /// The default branch that CI states: a branch of the remote.
+    /// The default branch in the environment of CI: a branch of the remote.
     pub ci: Option<&'n str>,
 }
 
 /// The target of `refs/remotes/REMOTE/HEAD`.
 enum TrackedHead {
-    Here(Branch),
-    /// `REMOTE/BRANCH`, which this clone lacks.
+    Present(Branch),
+    /// `REMOTE/BRANCH`, which is missing in this clone.
     Missing(String),
 }
 
 impl TrackedHead {
     fn ok_or_missing(self) -> Result<Branch, GitError> {
         match self {
-            Self::Here(branch) => Ok(branch),
+            Self::Present(branch) => Ok(branch),
             Self::Missing(name) => Err(GitError::NoBranch(name)),
         }
     }
@@ -43,14 +43,13 @@ impl TrackedHead {
 /// One reference: its commit, and its target if it is symbolic.
 struct Reference {
     tip: ObjectId,
-    stands_for: Option<String>,
+    target: Option<String>,
 }
 
 const REMOTES: &str = "refs/remotes/";
 
 impl Git {
-    /// The branch whose history counts, where nothing but a configured name and the remote itself
-    /// names it; see [`Git::promoted_branch`].
+    /// The promoted branch by its configured name or by the remote; see [`Git::promoted_branch`].
     pub fn branch(&self, configured: Option<&str>) -> Result<Branch, GitError> {
         self.promoted_branch(&BranchSources {
             configured,
@@ -58,13 +57,13 @@ impl Git {
         })
     }
 
-    /// The remote-tracking branch whose history counts: the one that `sources` name, the strongest
-    /// first, where `refs/remotes/REMOTE/HEAD` comes between `forge.base` and the branch that CI
-    /// states. If none exists, the remote is asked for the branch of its `HEAD`; if it does not
-    /// report one, `main` or `master` counts if it is the only remote-tracking branch.
+    /// The remote-tracking branch whose history contains the promotions: the first of `sources`, with
+    /// `refs/remotes/REMOTE/HEAD` between `forge.base` and the branch of CI. Without a source, the
+    /// remote is queried for the branch of its `HEAD`; if it does not report one, `main` or `master`
+    /// is used if it is the only remote-tracking branch.
     ///
-    /// Local branches never count: what is not pushed was not promoted. A branch that is named and
-    /// missing here is an error; the next source is not tried.
+    /// Local branches are never used, because only pushed commits are promoted. A source with a missing
+    /// branch is an error; the next source is not tried.
     pub fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
@@ -104,22 +103,22 @@ impl Git {
         }
     }
 
-    /// The default branch of the remote as far as this clone knows it, without asking the remote.
+    /// The default branch of the remote as recorded in this clone, without a connection.
     pub fn known_default(&self) -> Result<Option<Branch>, GitError> {
         let Some(remote) = self.main_remote()? else {
             return Ok(None);
         };
         match self.tracked_head(&remote)? {
-            Some(TrackedHead::Here(branch)) => Ok(Some(branch)),
+            Some(TrackedHead::Present(branch)) => Ok(Some(branch)),
             Some(TrackedHead::Missing(_)) => Ok(None),
             None => self.only_branch(&remote),
         }
     }
 
-    /// The checked-out commit, which is the line that counts without a remote.
+    /// The checked-out commit.
     pub fn head(&self) -> Result<Branch, GitError> {
-        let asked = ["--verify", "--quiet", "HEAD^{commit}"];
-        let (code, listed) = self.answer_or("rev-parse", &asked, &[1])?;
+        let args = ["--verify", "--quiet", "HEAD^{commit}"];
+        let (code, listed) = self.output_or("rev-parse", &args, &[1])?;
         match ObjectId::parse(listed.trim_ascii_end()) {
             Some(tip) if code == 0 => Ok(Branch {
                 name: "HEAD".to_owned(),
@@ -129,11 +128,11 @@ impl Git {
         }
     }
 
-    /// The remote whose branches count: `origin`, or the only one.
+    /// The remote of the promoted branch: `origin`, or the only remote.
     fn main_remote(&self) -> Result<Option<String>, GitError> {
         let mut remotes = self.remotes()?;
         if remotes.is_empty() {
-            // Remote-tracking branches may have outlived the configuration of their remote.
+            // Remote-tracking branches may exist without the configuration of their remote.
             let owner = |name: &String| {
                 let (remote, _) = name.strip_prefix(REMOTES)?.split_once('/')?;
                 Some(remote.to_owned())
@@ -155,17 +154,17 @@ impl Git {
 
     /// The remote-tracking branch with this name.
     fn tracking(&self, name: &str) -> Result<Branch, GitError> {
-        // Behind this prefix nothing is an option or an expression, and of what a glob may match
-        // only the name itself counts.
-        let whole = format!("{REMOTES}{name}");
-        let mut references = self.references(&[&whole])?;
-        let reference = references
-            .remove(&whole)
-            .ok_or_else(|| GitError::NoBranch(name.to_owned()))?;
-        Ok(Branch {
-            name: name.to_owned(),
-            tip: reference.tip,
-        })
+        // After this prefix, the name cannot be an option or an expression. A glob may match several
+        // references, of which only the exact name is used.
+        let full_name = format!("{REMOTES}{name}");
+        let name = name.to_owned();
+        match self.references(&[&full_name])?.remove(&full_name) {
+            Some(reference) => Ok(Branch {
+                name,
+                tip: reference.tip,
+            }),
+            None => Err(GitError::NoBranch(name)),
+        }
     }
 
     /// The target of `refs/remotes/REMOTE/HEAD`, if it is a symbolic reference.
@@ -177,17 +176,17 @@ impl Git {
             Some(name.to_owned())
         };
         if let Some(found) = self.references(&[&head])?.remove(&head) {
-            let name = found.stands_for.as_deref().and_then(name_of);
+            let name = found.target.as_deref().and_then(name_of);
             return Ok(name.map(|name| {
-                TrackedHead::Here(Branch {
+                TrackedHead::Present(Branch {
                     name,
                     tip: found.tip,
                 })
             }));
         }
-        // for-each-ref leaves out a symbolic reference whose branch is missing.
-        let asked = ["--quiet", head.as_str()];
-        let (_, target) = self.answer_or("symbolic-ref", &asked, &[1])?;
+        // for-each-ref does not list a symbolic reference whose branch is missing.
+        let args = ["--quiet", head.as_str()];
+        let (_, target) = self.output_or("symbolic-ref", &args, &[1])?;
         let target = String::from_utf8_lossy(&target).into_owned();
         Ok(name_of(target.trim_end()).map(TrackedHead::Missing))
     }
@@ -208,12 +207,12 @@ impl Git {
         })
     }
 
-    /// Whether anything was ever committed or fetched here.
+    /// Whether this clone contains any commit.
     fn has_any_commit(&self) -> Result<bool, GitError> {
-        if !self.answer("for-each-ref", &["--count=1"])?.is_empty() {
+        if !self.output("for-each-ref", &["--count=1"])?.is_empty() {
             return Ok(true);
         }
-        // A CI job may check out a commit that no reference names.
+        // A CI job may check out a commit without a reference.
         match self.head() {
             Ok(_) => Ok(true),
             Err(GitError::Unborn) => Ok(false),
@@ -221,8 +220,7 @@ impl Git {
         }
     }
 
-    /// What each reference of this repository below `prefix` (`refs/x/`) names, by the rest of its
-    /// name.
+    /// The targets of the references below `prefix` (`refs/x/`), by the rest of their names.
     pub(crate) fn tips_below(&self, prefix: &str) -> Result<BTreeMap<String, ObjectId>, GitError> {
         let found = self.references(&[prefix])?.into_iter();
         let rest = |(name, reference): (String, Reference)| {
@@ -233,23 +231,21 @@ impl Git {
 
     /// References that match one of the patterns (git-for-each-ref), by their full names.
     fn references(&self, patterns: &[&str]) -> Result<BTreeMap<String, Reference>, GitError> {
-        // A reference's name holds neither a blank nor a newline.
+        // The name of a reference contains neither a space nor a newline.
         let args = [
             &["--format=%(refname) %(objectname) %(symref)", "--"],
             patterns,
         ]
         .concat();
-        let listed = self.answer("for-each-ref", &args)?;
+        let listed = self.output("for-each-ref", &args)?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         let parse = |line: &str| {
             let mut words = line.split(' ');
             let name = words.next()?.to_owned();
             let tip = ObjectId::parse(words.next()?.as_bytes())?;
-            let stands_for = words
-                .next()
-                .filter(|target| !target.is_empty())
-                .map(str::to_owned);
-            Some((name, Reference { tip, stands_for }))
+            let target = words.next().filter(|target| !target.is_empty());
+            let target = target.map(str::to_owned);
+            Some((name, Reference { tip, target }))
         };
         Ok(listed.lines().filter_map(parse).collect())
     }

@@ -1,4 +1,4 @@
-//! How far apart two commits are: in commits that touch some paths, and in time.
+//! The distance of two commits: in commits that touch some paths, and in time.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
 
@@ -6,24 +6,23 @@ use super::{Git, GitError, ObjectId};
 use crate::config::RelPath;
 
 impl Git {
-    /// The commit that a reference points to (its full name, such as `refs/heads/main`), through
-    /// tags.
+    /// The commit that a reference resolves to, by its full name, such as `refs/heads/main`.
     pub(crate) fn commit_at(&self, reference: &str) -> Result<ObjectId, GitError> {
-        let asked = [
+        let args = [
             "--verify",
             "--end-of-options",
             &format!("{reference}^{{commit}}"),
         ];
-        let printed = self.answer("rev-parse", &asked)?;
+        let printed = self.output("rev-parse", &args)?;
         ObjectId::parse(printed.trim_ascii()).ok_or(GitError::Malformed {
             command: "rev-parse",
             what: "no commit",
         })
     }
 
-    /// When a commit was made, in seconds since 1970, by its committer's clock.
-    pub(crate) fn committed(&self, commit: &ObjectId) -> Result<i64, GitError> {
-        let printed = self.answer("log", &["-1", "--format=%ct", &commit.to_string(), "--"])?;
+    /// The time of a commit by the committer's clock, in seconds since 1970.
+    pub(crate) fn commit_time(&self, commit: &ObjectId) -> Result<i64, GitError> {
+        let printed = self.output("log", &["-1", "--format=%ct", &commit.to_string(), "--"])?;
         let seconds = std::str::from_utf8(printed.trim_ascii())
             .ok()
             .and_then(|text| text.parse().ok());
@@ -33,8 +32,8 @@ impl Git {
         })
     }
 
-    /// The commits up to `tip`, it included, that changed the file at `path` beneath the root, side
-    /// branches too.
+    /// The commits up to and including `tip` that changed the file at `path` below the root, with side
+    /// branches.
     pub(crate) fn changes_of(
         &self,
         tip: &ObjectId,
@@ -47,7 +46,7 @@ impl Git {
             b"--".to_vec(),
             whole,
         ];
-        let printed = self.answer("rev-list", &args.map(OsString::from_vec))?;
+        let printed = self.output("rev-list", &args.map(OsString::from_vec))?;
         let ids = printed
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -58,8 +57,8 @@ impl Git {
         })
     }
 
-    /// How many commits `newer` has that `older` has not and that touch one of `paths` (from the
-    /// top; none: all commits).
+    /// The number of commits of `newer` that `older` does not contain and that touch one of `paths`
+    /// from the top of the repository (no path: all commits).
     pub(crate) fn commits_between(
         &self,
         older: &ObjectId,
@@ -72,9 +71,9 @@ impl Git {
             format!("^{older}"),
             "--".to_owned(),
         ];
-        // Paths, and never patterns.
+        // Literal paths, not patterns.
         args.extend(paths.iter().map(|path| format!(":(top,literal){path}")));
-        let printed = self.answer("rev-list", &args)?;
+        let printed = self.output("rev-list", &args)?;
         let count = std::str::from_utf8(printed.trim_ascii())
             .ok()
             .and_then(|text| text.parse().ok());

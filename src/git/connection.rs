@@ -1,9 +1,9 @@
-//! git where it may reach other repositories, with a token or git's own credentials: fetching into
-//! a scratch repository, pushing, and what a partial clone left out. The questions whose answers
-//! are always the same kind are in `network`.
+//! Runs git with a connection to another repository, with a token or the credentials of git: fetches
+//! into a scratch repository, pushes, and fetches objects that a partial clone lacks. `remotes` has
+//! the queries with a parsed result.
 //!
-//! No hook of this side runs, nothing asks at a terminal, and only the transports of
-//! [`Transports`] are used. Secrets reach git through its environment. Callers interpret the output.
+//! No local hook runs, git never prompts, and only the transports of [`Transports`] are used. git
+//! receives secrets in its environment. Callers interpret the output.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,26 +15,29 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    ANSWER, Git, GitError,
+    Git, GitError, OUTPUT_MAX,
     command::{self, Mode, Transports, Watchdog},
     location::Location,
 };
-use crate::untrusted::{Secrets, short};
+use crate::{
+    http::address::is_loopback,
+    untrusted::{Secrets, short},
+};
 
-/// How long git may take in all: a whole history may have to come.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// The total time limit of git, which may fetch a complete history.
+const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Said so that no configuration can say otherwise.
+/// Settings that override the configuration.
 const SETTINGS: [&str; 5] = [
     "protocol.version=2",
     "gc.auto=0",
     "maintenance.auto=false",
     "fetch.recurseSubmodules=false",
-    // No guess at a name from this machine's.
+    // The identity must be configured, not derived from the name of the machine.
     "user.useConfigOnly=true",
 ];
 
-/// The variable that carries a header to git.
+/// The environment variable of the header for git.
 const HEADER: &str = "REPIN_GIT_HEADER";
 
 /// A token for one server.
@@ -43,7 +46,7 @@ pub struct Login {
     /// `http[s]://HOST[:PORT]/`.
     server: String,
     header: String,
-    /// What a server that echoes the header must not make us print.
+    /// The secrets in the header, which a server may echo.
     secrets: Secrets,
 }
 
@@ -52,26 +55,24 @@ pub struct Login {
 pub struct Remote {
     /// The URL as passed to git; without a password.
     pub url: String,
-    /// What it is asked with; `None`: what git is configured with here.
+    /// `None`: the credentials that git is configured with.
     pub login: Option<Login>,
 }
 
-/// What git did.
-pub(crate) struct Ran {
-    /// The exit code; `None`: it was stopped.
+/// The result of a command.
+pub(crate) struct Output {
+    /// The exit code; `None` after a signal.
     pub(crate) code: Option<i32>,
-    /// What it printed.
     pub(crate) stdout: Vec<u8>,
     /// The message of git and the remote.
     pub(crate) stderr: String,
 }
 
 impl Login {
-    /// `token` for the server of `url`; `None` if that is not HTTP, where tokens mean nothing. An
-    /// error is why it must not be sent there.
+    /// `token` for the server of `url`; `None` if the URL is not HTTP. The error is the reason why the
+    /// token must not be sent there.
     ///
-    /// The name of the user does not matter where the password is a token (GitHub, Gitea and
-    /// Forgejo).
+    /// GitHub, Gitea and Forgejo ignore the name of the user if the password is a token.
     pub fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
         let http = url
             .split_once("://")
@@ -108,15 +109,6 @@ impl Remote {
     }
 }
 
-/// Whether `HOST[:PORT]` is this machine.
-fn is_loopback(authority: &str) -> bool {
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
-        authority
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    })
-}
-
 impl Git {
     /// An empty repository in `directory`, without hooks.
     pub fn init(directory: &Path) -> Result<Self, GitError> {
@@ -126,17 +118,17 @@ impl Git {
             shallow: std::collections::BTreeSet::new(),
             identity: None,
         };
-        let made = bare.reach("init", &["-q", "--template="], None)?;
-        if made.code != Some(0) {
+        let output = bare.run("init", &["-q", "--template="], None)?;
+        if output.code != Some(0) {
             return Err(GitError::Failed {
                 command: "init",
-                message: server_message(&made.stderr),
+                message: server_message(&output.stderr),
             });
         }
         Self::open(directory)
     }
 
-    /// The same repository, with commits made under this name.
+    /// The repository with another identity for commits.
     #[must_use]
     pub(crate) fn committing_as(self, name: &'static str, email: &'static str) -> Self {
         Self {
@@ -151,11 +143,11 @@ impl Git {
         command: &'static str,
         remote: &str,
     ) -> Result<Transports, GitError> {
-        // The URL after `url.*.insteadOf`; without a connection.
-        let printed = self.answer("ls-remote", &["--get-url", "--end-of-options", remote])?;
+        // The URL after `url.*.insteadOf`; this command does not connect.
+        let printed = self.output("ls-remote", &["--get-url", "--end-of-options", remote])?;
         let url = String::from_utf8_lossy(&printed);
         let Some(rest) = url.trim_end().strip_prefix("http://") else {
-            return Ok(Transports::Any);
+            return Ok(Transports::Encrypted);
         };
         let authority = rest.split('/').next().unwrap_or_default();
         let host = authority.rsplit('@').next().unwrap_or_default();
@@ -170,12 +162,12 @@ impl Git {
     }
 
     /// Runs git, with a connection to `remote` if one is given. The caller interprets the exit code.
-    pub(crate) fn reach(
+    pub(crate) fn run(
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
         remote: Option<&Remote>,
-    ) -> Result<Ran, GitError> {
+    ) -> Result<Output, GitError> {
         let mode = match remote {
             Some(remote) => Mode::Network(self.transports(command, &remote.url)?),
             None => Mode::Read,
@@ -187,7 +179,7 @@ impl Git {
         }
         if let Some(Login { server, header, .. }) = login {
             command::remove_job_secrets(&mut git);
-            // Nowhere else, and not where a redirect leads.
+            // The header is sent only to this server, and not after a redirect.
             git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}"))
                 .env(HEADER, header);
             git.args([
@@ -205,47 +197,47 @@ impl Git {
         }
         git.arg(command).args(args);
         if remote.is_some() {
-            // A merge may fetch the content that a partial clone lacks.
+            // A merge may fetch contents that a partial clone lacks.
             git.env_remove("GIT_NO_LAZY_FETCH");
         }
         let mut running = command::spawn(git, &self.place.root, command)?;
-        let watch = Watchdog::over(&running, PATIENCE);
+        let watch = Watchdog::new(&running, TIMEOUT);
         let mut stdout = Vec::new();
-        let read = running.stdout()?.take(ANSWER).read_to_end(&mut stdout);
-        if watch.end() {
-            let message = format!("not finished within {} min", PATIENCE.as_secs() / 60);
+        let read = running.stdout()?.take(OUTPUT_MAX).read_to_end(&mut stdout);
+        if watch.stop() {
+            let message = format!("not finished within {} min", TIMEOUT.as_secs() / 60);
             return Err(GitError::Failed { command, message });
         }
         read.map_err(|error| running.io(error))?;
-        let (code, mut stderr) = running.end()?;
+        let (code, mut stderr) = running.wait()?;
         if let Some(login) = login {
             stderr = login.secrets.redact(&stderr);
         }
-        Ok(Ran {
+        Ok(Output {
             code,
             stdout,
             stderr,
         })
     }
 
-    /// The same for what must succeed.
-    pub(crate) fn reached(
+    /// Runs git, which must succeed; returns the output.
+    pub(crate) fn run_checked(
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
         remote: Option<&Remote>,
     ) -> Result<Vec<u8>, GitError> {
-        let ran = self.reach(command, args, remote)?;
-        if ran.code == Some(0) {
-            Ok(ran.stdout)
+        let output = self.run(command, args, remote)?;
+        if output.code == Some(0) {
+            Ok(output.stdout)
         } else {
-            Err(GitError::refused(command, &ran.stderr))
+            Err(GitError::refused(command, &output.stderr))
         }
     }
 }
 
 impl GitError {
-    /// Why another repository is unreachable, from git's message.
+    /// The error of a failed connection, from the message of git.
     pub(crate) fn refused(command: &'static str, stderr: &str) -> Self {
         let message = server_message(stderr);
         if is_denied(stderr) {
@@ -256,7 +248,7 @@ impl GitError {
     }
 }
 
-/// Whether it is about who asks (the words of git, of ssh, of GitHub, and of Gitea).
+/// Whether the credentials were refused (the messages of git, ssh, GitHub and Gitea).
 pub(crate) fn is_denied(stderr: &str) -> bool {
     const WORDS: [&str; 12] = [
         "authentication failed",
@@ -276,31 +268,28 @@ pub(crate) fn is_denied(stderr: &str) -> bool {
     WORDS.iter().any(|word| text.contains(word))
 }
 
-/// The lines that say something, on one line, without what a URL holds before its host.
+/// The messages in standard error on one line, without the credentials in URLs.
 pub(crate) fn server_message(stderr: &str) -> String {
     const PREFIXES: [&str; 3] = ["fatal: ", "error: ", "remote: "];
-    let message =
-        |line: &&str| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8;
     let lines: Vec<_> = stderr
         .lines()
         .map(str::trim)
-        .filter(message)
+        .filter(|line| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8)
         .take(12)
         .collect();
-    let all = if lines.is_empty() {
+    let text = if lines.is_empty() {
         stderr.lines().next().unwrap_or_default().to_owned()
     } else {
         lines.join("; ")
     };
-    let text = without_users(&all);
-    let mut shown = short(&text, 600);
-    if shown.is_empty() {
-        shown.push_str("it was stopped without a message");
+    let message = short(&without_users(&text), 600);
+    if message.is_empty() {
+        return "it was stopped without a message".to_owned();
     }
-    shown
+    message
 }
 
-/// A text without what a URL in it holds before its host.
+/// A text without the credentials in its URLs.
 pub(crate) fn without_users(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -326,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_for_one_server_over_http() {
+    fn token_is_for_one_server_over_http() {
         let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret")
             .unwrap()
             .unwrap();
@@ -372,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn denials_are_known_by_their_words() {
+    fn denials_are_recognized_by_their_messages() {
         for denied in [
             "fatal: could not read Username for 'http://h': terminal prompts disabled",
             "fatal: unable to access 'http://h/': The requested URL returned error: 403",

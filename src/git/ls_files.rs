@@ -1,7 +1,7 @@
-//! Which files git tracks beneath a directory, and which it ignores.
+//! The files that git tracks or ignores, from the index and the ignore rules: no commit must exist.
 //!
-//! Both are asked of the index and the ignore rules alone: no commit must exist. Paths are
-//! relative to the directory.
+//! The paths of the functions are relative to their directory, those of the methods to the top of the
+//! work tree.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,8 +11,9 @@ use std::{
 };
 
 use super::{
-    GitError, ObjectId,
+    Git, GitError, ObjectId,
     command::{self, Mode, Running},
+    is_regular,
     location::Location,
 };
 use crate::{
@@ -21,31 +22,30 @@ use crate::{
 };
 
 const COMMAND: &str = "ls-files";
-/// The longest path that is read, in bytes.
-const PATH: u64 = 64 * 1024;
+/// The maximum size of an entry, in bytes.
+const ENTRY_MAX: u64 = 64 * 1024;
 
 /// A regular file that git tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackedFile {
-    /// Where it stands.
     pub path: RelPath,
-    /// Its content in the index, where a sparse checkout leaves it out of the work tree.
+    /// Its content in the index, if a sparse checkout does not contain the file.
     pub sparse: Option<ObjectId>,
 }
 
-/// What git says about the files of a work tree.
+/// The tracked and the ignored files of a work tree.
 #[derive(Debug, Default)]
 pub struct Tracking {
-    /// Every regular file that it tracks, sorted by the bytes of their paths.
+    /// Every tracked regular file, sorted by the bytes of the path.
     pub tracked: Vec<TrackedFile>,
-    /// What it ignores and does not track.
+    /// The files that are ignored and not tracked.
     pub ignored: Ignored,
 }
 
-/// Which files git tracks and ignores beneath `root`; what it ignores only beneath `directories`.
-/// [`GitError::NotARepository`] also where the repository ignores the root itself.
+/// The files that git tracks below `root` and ignores below `directories`.
+/// [`GitError::NotARepository`] also if the repository ignores the root itself.
 pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
-    // Both run at the same time.
+    // Both commands run concurrently.
     let listing = start(root, &["-s", "-t"], &[PathBuf::new()])?;
     let ignored = start_ignored(root, directories)?;
     let tracked = read_tracked(listing)?;
@@ -59,21 +59,20 @@ pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitErr
     }
 }
 
-/// What git ignores and does not track beneath `directories` of `root`; nothing where it ignores
-/// the root itself.
+/// The files below `directories` of `root` that git ignores and does not track; none if it ignores the
+/// root itself.
 fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
     let running = start_ignored(root, directories)?;
     let ignored = running.map_or(Ok(None), read_ignored)?;
     Ok(ignored.unwrap_or_default())
 }
 
-/// The files of the root without those that git ignores and does not track, unless the configuration
-/// includes ignored files.
+/// The files of the root without ignored files, unless the configuration includes them.
 pub fn work_tree(config: &Config) -> WorkTree {
     without_ignored(&config.root, &searched_directories(config))
 }
 
-/// The files of a root before there is a configuration.
+/// The files of a root without a configuration.
 pub fn work_tree_at(root: &Path) -> WorkTree {
     without_ignored(root, &[PathBuf::new()])
 }
@@ -83,7 +82,7 @@ fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
     if directories.is_empty() || !is_in_repository(root) {
         return tree;
     }
-    // If git fails, nothing is left out: more files count, and none is missed.
+    // If git fails, all files are included, so that none is missed.
     tree.without(ignored(root, directories).unwrap_or_default())
 }
 
@@ -93,7 +92,7 @@ pub(crate) fn is_in_repository(root: &Path) -> bool {
         .any(|directory| directory.join(".git").exists())
 }
 
-/// The directories that `files:` and `places:` spell out, unless ignored files count as well.
+/// The literal directories of `files:` and `places:`; none if ignored files are included.
 pub(crate) fn searched_directories(config: &Config) -> Vec<PathBuf> {
     if config.files_ignored == IgnoredFiles::Include {
         Vec::new()
@@ -104,17 +103,18 @@ pub(crate) fn searched_directories(config: &Config) -> Vec<PathBuf> {
 
 fn start_ignored(root: &Path, directories: &[PathBuf]) -> Result<Option<Running>, GitError> {
     let options = ["--others", "--ignored", "--exclude-standard", "--directory"];
-    (!directories.is_empty())
-        .then(|| start(root, &options, directories))
-        .transpose()
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    start(root, &options, directories).map(Some)
 }
 
-/// Every file beneath `root` that git neither tracks nor ignores.
+/// Every file below `root` that git neither tracks nor ignores.
 pub fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     let options = ["--others", "--exclude-standard"];
     let mut files = Vec::new();
     each_entry(start(root, &options, &[PathBuf::new()])?, |entry| {
-        // A repository within this one ends with `/`.
+        // The path of a nested repository ends with `/`.
         if !entry.ends_with(b"/") {
             files.extend(relative(entry));
         }
@@ -124,19 +124,18 @@ pub fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
 }
 
 fn start(root: &Path, options: &[&str], directories: &[PathBuf]) -> Result<Running, GitError> {
-    let whole = directories
-        .iter()
-        .any(|directory| directory.as_os_str().is_empty());
-    let literal = |directory: &PathBuf| {
-        let text = [b":(literal)", directory.as_os_str().as_bytes()].concat();
-        OsString::from_vec(text)
-    };
     let mut args: Vec<OsString> = ["-z"].iter().chain(options).map(OsString::from).collect();
     args.push("--".into());
-    if whole {
+    if directories
+        .iter()
+        .any(|directory| directory.as_os_str().is_empty())
+    {
         args.push(".".into());
     } else {
-        args.extend(directories.iter().map(literal));
+        for directory in directories {
+            let pathspec = [b":(literal)", directory.as_os_str().as_bytes()].concat();
+            args.push(OsString::from_vec(pathspec));
+        }
     }
     let program = OsStr::new("git");
     let place = Location::find(root)?;
@@ -144,26 +143,22 @@ fn start(root: &Path, options: &[&str], directories: &[PathBuf]) -> Result<Runni
     command::start(program, &place, COMMAND, &args, Mode::Read)
 }
 
-/// `TAG MODE ID STAGE`, a tab, the path: `git ls-files -s -t`.
+/// Parses `git ls-files -s -t`: `TAG MODE ID STAGE`, a tab, the path.
 fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
     let mut files: Vec<TrackedFile> = Vec::new();
     each_entry(running, |entry| {
-        let wrong = || GitError::Malformed {
-            command: COMMAND,
-            what: "a malformed entry",
-        };
-        let tab = memchr::memchr(b'\t', entry).ok_or_else(wrong)?;
+        let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
         let mut words = entry[..tab].split(|b| *b == b' ');
         let (tag, mode, id) = (words.next(), words.next(), words.next());
-        let id = id.and_then(ObjectId::parse).ok_or_else(wrong)?;
-        if !matches!(mode, Some(b"100644" | b"100755" | b"100664")) {
+        let id = id.and_then(ObjectId::parse).ok_or(MALFORMED)?;
+        if !mode.is_some_and(is_regular) {
             return Ok(());
         }
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&entry[tab + 1..]))) else {
             return Ok(());
         };
         let sparse = (tag == Some(b"S")).then_some(id);
-        // A path in conflict is listed once for each side.
+        // A path in conflict is listed several times, once for each side.
         if files.last().is_none_or(|last| last.path != path) {
             files.push(TrackedFile { path, sparse });
         }
@@ -173,34 +168,41 @@ fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
     Ok(files)
 }
 
-/// What is ignored; `None` if the directory that was asked about is itself.
+/// The ignored files; `None` if the root itself is ignored.
 fn read_ignored(running: Running) -> Result<Option<Ignored>, GitError> {
     let mut ignored = Ignored::default();
-    let mut everything = false;
+    let mut ignores_root = false;
     let read = each_entry(running, |entry| {
         if entry == b"./" {
-            everything = true;
+            ignores_root = true;
         } else if let Some(path) = relative(entry.strip_suffix(b"/").unwrap_or(entry)) {
             ignored.add(&path);
         }
         Ok(())
     });
     match read {
-        // git 2.47 says so of an ignored directory that it is asked in.
+        // The message of git 2.47 in an ignored directory.
         Err(GitError::Failed { message, .. }) if message.contains("not superset of prefix") => {
             Ok(None)
         }
         Err(error) => Err(error),
-        Ok(()) => Ok((!everything).then_some(ignored)),
+        Ok(()) => Ok((!ignores_root).then_some(ignored)),
     }
 }
 
-/// A path that git does not track, unless it is that of a temporary file of ours. A tracked file may
-/// have such a name, and is listed.
+/// The path of an untracked file, unless it is a temporary file of repin. A tracked file with such a
+/// name is listed.
 fn relative(path: &[u8]) -> Option<RelPath> {
-    let ours = path.split(|b| *b == b'/').any(is_reserved);
-    (!ours).then(|| RelPath::new(Path::new(OsStr::from_bytes(path))).ok())?
+    if path.split(|b| *b == b'/').any(is_reserved) {
+        return None;
+    }
+    RelPath::new(Path::new(OsStr::from_bytes(path))).ok()
 }
+
+const MALFORMED: GitError = GitError::Malformed {
+    command: COMMAND,
+    what: "a malformed entry",
+};
 
 fn each_entry(
     mut running: Running,
@@ -210,15 +212,32 @@ fn each_entry(
     let mut entry = Vec::new();
     loop {
         entry.clear();
-        let read = listed.by_ref().take(PATH).read_until(0, &mut entry);
+        let read = listed.by_ref().take(ENTRY_MAX).read_until(0, &mut entry);
         if read.map_err(|error| running.io(error))? == 0 {
             break;
         }
-        let whole = entry.strip_suffix(&[0]).ok_or(GitError::Malformed {
-            command: COMMAND,
-            what: "an unterminated path",
-        });
-        visit(whole?)?;
+        visit(entry.strip_suffix(&[0]).ok_or(MALFORMED)?)?;
     }
     running.finish(&[]).map(drop)
+}
+
+impl Git {
+    /// The paths of every regular file that git tracks in the work tree, without symbolic links and
+    /// submodules.
+    pub(crate) fn tracked(&self) -> Result<Vec<Vec<u8>>, GitError> {
+        let args = ["--stage", "-z", "--full-name", "--", ":(top)"].map(OsString::from);
+        let mut paths: Vec<Vec<u8>> = Vec::new();
+        each_entry(self.start(COMMAND, &args, Mode::Read)?, |entry| {
+            // `MODE ID STAGE`, a tab, the path.
+            let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
+            let path = &entry[tab + 1..];
+            // A path in conflict is listed several times, once for each side.
+            let is_repeated = paths.last().is_some_and(|last| last == path);
+            if entry.starts_with(b"100") && !is_repeated {
+                paths.push(path.to_vec());
+            }
+            Ok(())
+        })?;
+        Ok(paths)
+    }
 }
