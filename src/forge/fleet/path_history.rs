@@ -7,27 +7,27 @@ use crate::error::Error;
 
 /// The history of one path, the newest commit first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::forge) struct PathHistory {
-    pub(in crate::forge) path: String,
-    pub(in crate::forge) versions: Vec<PathVersion>,
+pub(crate) struct PathHistory {
+    pub(crate) path: String,
+    pub(crate) versions: Vec<PathVersion>,
     /// Whether these are all commits that touched the path.
-    pub(in crate::forge) is_complete: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// A commit that touched a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::forge) struct PathVersion {
-    pub(in crate::forge) id: String,
-    pub(in crate::forge) date: String,
-    pub(in crate::forge) author: String,
-    pub(in crate::forge) message: String,
+pub(crate) struct PathVersion {
+    pub(crate) id: String,
+    pub(crate) date: String,
+    pub(crate) author: String,
+    pub(crate) message: String,
     /// The id of the content; `None` if the path is not a regular file in this commit.
-    pub(in crate::forge) content: Option<String>,
+    pub(crate) content: Option<String>,
 }
 
 /// The merged commits, the first of which must have `files`, the files of the head; and whether they
 /// are all: see [`merge`]. `purpose`: the purpose of the request, for the error.
-pub(in crate::forge) fn merge_up_to(
+pub(crate) fn merge_up_to(
     files: &BTreeMap<String, String>,
     histories: &[PathHistory],
     purpose: &str,

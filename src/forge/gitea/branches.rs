@@ -82,14 +82,14 @@ enum BranchCommits {
 }
 
 impl Gitea {
-    pub(in crate::forge) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+    pub(crate) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
         let branch: Option<BranchRow> = self.http.find(&request, &[404]).await?;
         Ok(branch.map(|branch| Head::of_commit(&branch.commit.id)))
     }
 
-    pub(in crate::forge) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+    pub(crate) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
         // The name of a branch may contain slashes, which `git/commits` does not accept.
         let is_name = !reference.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_name && let Some(head) = self.branch(reference).await? {
@@ -101,7 +101,7 @@ impl Gitea {
         Ok(commit.map(|commit| commit.sha))
     }
 
-    pub(in crate::forge) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+    pub(crate) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
         let commit = &head.commit;
         if let Some(tree) = self.trees.borrow().get(commit) {
             return Ok(tree.clone());
@@ -126,7 +126,7 @@ impl Gitea {
         Ok(tree)
     }
 
-    pub(in crate::forge) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         let mut contents = Vec::new();
         for id in ids {
             let what = format!("reading the content {id}");
@@ -138,7 +138,7 @@ impl Gitea {
 
     /// Reads the branch first unless it is known to exist: Forgejo before version 12 answers 500 if it
     /// is missing.
-    pub(in crate::forge) async fn ahead(
+    pub(crate) async fn ahead(
         &self,
         base: &str,
         base_head: &Head,
@@ -170,7 +170,7 @@ impl Gitea {
         }))
     }
 
-    pub(in crate::forge) async fn publish(
+    pub(crate) async fn publish(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
@@ -218,10 +218,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn rebuilding_closes(
-        &self,
-        state: &BranchState,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn rebuilding_closes(&self, state: &BranchState) -> Result<bool, Error> {
         Ok(*state == BranchState::Absent || !self.version().await?.replaces_branches())
     }
 

@@ -46,7 +46,7 @@ impl StatusRow {
 }
 
 impl Gitea {
-    pub(in crate::forge) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+    pub(crate) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
         let request = self.request(
             Method::GET,
             &format!("commits/{commit}/statuses"),
@@ -56,7 +56,7 @@ impl Gitea {
         Ok(rows.into_iter().map(StatusRow::status).collect())
     }
 
-    pub(in crate::forge) async fn required_contexts(
+    pub(crate) async fn required_contexts(
         &self,
         branch: &str,
     ) -> Result<Option<Vec<String>>, Error> {

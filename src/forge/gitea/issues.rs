@@ -64,7 +64,7 @@ fn branch(claim: &Claim<'_>) -> String {
 }
 
 impl Gitea {
-    pub(in crate::forge) async fn issues(&self) -> Result<Vec<Issue>, Error> {
+    pub(crate) async fn issues(&self) -> Result<Vec<Issue>, Error> {
         let request = self
             .request(Method::GET, "issues", "listing issues")
             .query("state", "open")
@@ -76,11 +76,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn open_issue(
-        &self,
-        title: &str,
-        body: &str,
-    ) -> Result<Issue, Error> {
+    pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
         match self.http.new_issue(request, title, body, ISSUES).await {
             Ok(issue) => Ok(issue),
@@ -88,11 +84,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn edit_issue(
-        &self,
-        number: u64,
-        edit: &Edit<'_>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
         let request = self.request(
             Method::PATCH,
             &format!("issues/{number}"),
@@ -107,7 +99,7 @@ impl Gitea {
 
     /// Gitea since 1.24 and Forgejo since 8 start workflows on request. There it is necessary: a merge
     /// with the token of a workflow run starts no workflow.
-    pub(in crate::forge) async fn can_dispatch(&self) -> Result<Ability, Error> {
+    pub(crate) async fn can_dispatch(&self) -> Result<Ability, Error> {
         if self.version().await?.starts_workflows() {
             return Ok(Ability::Yes);
         }
@@ -117,11 +109,7 @@ impl Gitea {
         )))
     }
 
-    pub(in crate::forge) async fn dispatch(
-        &self,
-        workflow: &str,
-        branch: &str,
-    ) -> Result<(), Error> {
+    pub(crate) async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
         let path = format!("actions/workflows/{workflow}/dispatches");
         let request = self.request(
             Method::POST,
@@ -159,7 +147,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(crate) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
         let what = format!("claiming {}", claim.name);
         let message = format!(
             "{} [skip ci]\n\nCreated by repin so that only one run does this. {}\n",
@@ -196,11 +184,11 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
         self.delete_claim(&branch(claim)).await
     }
 
-    pub(in crate::forge) async fn delete_old_claims(&self) -> Result<(), Error> {
+    pub(crate) async fn delete_old_claims(&self) -> Result<(), Error> {
         let request = self.request(Method::GET, "branches", "listing claims");
         let branches: Vec<Branch> = self.http.pages(&request, Paging::Counted).await?;
         let now = OffsetDateTime::from((self.http.now())());

@@ -49,18 +49,14 @@ impl SettingsRow {
 }
 
 impl Gitea {
-    pub(in crate::forge) async fn check_merge_method(&self) -> Result<(), Error> {
+    pub(crate) async fn check_merge_method(&self) -> Result<(), Error> {
         if self.method != MergeMethod::Auto {
             self.merge_style().await?;
         }
         Ok(())
     }
 
-    pub(in crate::forge) async fn schedule_merge(
-        &self,
-        pull: &Pull,
-        head: &str,
-    ) -> Result<Merge, Error> {
+    pub(crate) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let style = self.merge_style().await?;
         if style == FAST_FORWARD && !self.version().await?.schedules_fast_forward() {
             return Ok(Merge::Unscheduled(
@@ -72,7 +68,7 @@ impl Gitea {
         self.request_merge(pull, body).await
     }
 
-    pub(in crate::forge) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+    pub(crate) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
         let what = format!("canceling the scheduled merge of #{}", pull.number);
         let path = format!("pulls/{}/merge", pull.number);
         let reply = self
@@ -86,7 +82,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+    pub(crate) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let style = self.merge_style().await?;
         self.request_merge(pull, json!({"Do": style, "head_commit_id": head}))
             .await

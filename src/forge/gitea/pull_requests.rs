@@ -180,7 +180,7 @@ fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
 }
 
 impl Gitea {
-    pub(in crate::forge) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+    pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let state = match filter {
             Pulls::Open => "open",
             Pulls::Closed(_) => "closed",
@@ -197,7 +197,7 @@ impl Gitea {
         Ok(pulls.filter(|pull| filter.matches(pull)).collect())
     }
 
-    pub(in crate::forge) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    pub(crate) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         let request = self.request(
             Method::GET,
             &format!("pulls/{number}"),
@@ -207,11 +207,7 @@ impl Gitea {
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    pub(in crate::forge) async fn poll(
-        &self,
-        number: u64,
-        etag: Option<&str>,
-    ) -> Result<Poll, Error> {
+    pub(crate) async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         self.http
@@ -219,10 +215,7 @@ impl Gitea {
             .await
     }
 
-    pub(in crate::forge) async fn create_pull(
-        &self,
-        new: &NewPull<'_>,
-    ) -> Result<CreateOutcome, Error> {
+    pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
         let title = with_prefix(new.title, new.state);
         let body = json!({"title": title, "body": new.body, "head": new.head, "base": new.base});
         let what = format!("opening the pull request of {}", new.head);
@@ -256,11 +249,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn edit_pull(
-        &self,
-        number: u64,
-        edit: &Edit<'_>,
-    ) -> Result<Pull, Error> {
+    pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
         let what = format!("changing pull request #{number}");
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
@@ -276,7 +265,7 @@ impl Gitea {
         }
     }
 
-    pub(in crate::forge) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+    pub(crate) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
         let edit = Edit {
             title: Some((&pull.title, state)),
             ..Edit::default()
@@ -294,7 +283,7 @@ impl Gitea {
         checked
     }
 
-    pub(in crate::forge) async fn add_labels(
+    pub(crate) async fn add_labels(
         &self,
         number: u64,
         labels: &[String],
@@ -347,7 +336,7 @@ impl Gitea {
         })
     }
 
-    pub(in crate::forge) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+    pub(crate) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
         // The listing has no pages.
         let path = format!("issues/{number}/comments");
         let request = self.request(
@@ -359,7 +348,7 @@ impl Gitea {
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
-    pub(in crate::forge) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(crate) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         let path = format!("issues/{number}/comments");
         self.http
             .post_comment(
@@ -370,11 +359,7 @@ impl Gitea {
     }
 
     /// The server's queue updates an open pull request, and never a closed one.
-    pub(in crate::forge) async fn shows_head(
-        &self,
-        pull: &Pull,
-        head: &str,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
         let reads_max = match pull.state {
             PullState::Open => QUEUE_READS_MAX,
             PullState::Closed | PullState::Merged(_) => 1,
@@ -390,17 +375,13 @@ impl Gitea {
         Ok(false)
     }
 
-    pub(in crate::forge) fn has_recreated(&self, branch: &str) -> bool {
+    pub(crate) fn has_recreated(&self, branch: &str) -> bool {
         self.deleted.borrow().as_deref() == Some(branch)
     }
 
     /// The server's queue may reach the deletion after the pull request was opened. The API does not
     /// show the queue, so the pull request is read for a few seconds.
-    pub(in crate::forge) async fn stays_open(
-        &self,
-        pull: &Pull,
-        interrupted: bool,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
         if !interrupted && !self.has_recreated(&pull.head) {
             return Ok(true);
         }

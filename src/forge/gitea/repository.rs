@@ -74,7 +74,7 @@ impl From<RepositoryRow> for Repo {
 }
 
 impl Gitea {
-    pub(in crate::forge) async fn check_version(&self) -> Result<(), Error> {
+    pub(crate) async fn check_version(&self) -> Result<(), Error> {
         let text = self.version_text().await?;
         if Version::parse(&text).is_supported() {
             return Ok(());
@@ -90,7 +90,7 @@ impl Gitea {
             .help("upgrade the server, or promote with --apply in a clone and push"))
     }
 
-    pub(in crate::forge) async fn repository(&self) -> Result<Repo, Error> {
+    pub(crate) async fn repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
         let reply = self
             .http
@@ -101,7 +101,7 @@ impl Gitea {
         Ok(repo)
     }
 
-    pub(in crate::forge) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
+    pub(crate) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
         self.check_version().await?;
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
         shared::check_writable(repo, &what)?;
@@ -111,7 +111,7 @@ impl Gitea {
         Err(Error::about(Class::Denied, what, "the token's owner may not push").help(PUSH_HINT))
     }
 
-    pub(in crate::forge) async fn rights(
+    pub(crate) async fn rights(
         &self,
         repo: &Repo,
         required: &RequiredRights,

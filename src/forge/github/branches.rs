@@ -88,19 +88,19 @@ impl From<CommitRow> for Commit {
 }
 
 impl Github {
-    pub(in crate::forge) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+    pub(crate) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let branch = self.branch_head(name).await?;
         Ok(branch.map(|branch| branch.head))
     }
 
-    pub(in crate::forge) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+    pub(crate) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
         let what = format!("looking up {reference}");
         let request = self.request(Method::GET, &format!("commits/{reference}"), what);
         let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
         Ok(commit.map(|commit| commit.sha))
     }
 
-    pub(in crate::forge) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+    pub(crate) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
         let what = format!("listing the files of {}", head.commit);
         let request = self
             .request(Method::GET, &tree_path(head), what)
@@ -115,7 +115,7 @@ impl Github {
         Ok(listing.tree)
     }
 
-    pub(in crate::forge) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         let mut texts = Vec::new();
         if ids.len() > 1 {
             for ids in ids.chunks(BLOBS_MAX) {
@@ -141,11 +141,7 @@ impl Github {
         Ok(contents)
     }
 
-    pub(in crate::forge) async fn ahead(
-        &self,
-        base_head: &Head,
-        branch: &str,
-    ) -> Result<Comparison, Error> {
+    pub(crate) async fn ahead(&self, base_head: &Head, branch: &str) -> Result<Comparison, Error> {
         let path = format!("compare/{}...{branch}", base_head.commit);
         let request = self.request(
             Method::GET,
@@ -203,7 +199,7 @@ impl Github {
         }))
     }
 
-    pub(in crate::forge) async fn publish(
+    pub(crate) async fn publish(
         &self,
         new: &NewCommit<'_>,
         branch: &str,

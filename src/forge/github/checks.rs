@@ -162,7 +162,7 @@ impl StatusRow {
 }
 
 impl Github {
-    pub(in crate::forge) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+    pub(crate) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
         let statuses = self.request(
             Method::GET,
             &format!("commits/{commit}/statuses"),
@@ -188,7 +188,7 @@ impl Github {
     }
 
     /// The contexts of the protection, in the part that every reader may read, and of rule sets.
-    pub(in crate::forge) async fn required_contexts(
+    pub(crate) async fn required_contexts(
         &self,
         branch: &str,
     ) -> Result<Option<Vec<String>>, Error> {
@@ -215,7 +215,7 @@ impl Github {
         Ok(Some(required))
     }
 
-    pub(in crate::forge) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
+    pub(crate) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
         let what = "reading the commit's date";
         let request = self.request(Method::GET, &format!("commits/{commit}"), what);
         let row: Option<CommitRow> = self.http.find(&request, &[404, 422]).await?;
@@ -230,7 +230,7 @@ impl Github {
     /// The token of a workflow run has the form of every installation token; the name of its owner
     /// distinguishes it. GitHub starts no workflows on events of this token (GitHub Actions,
     /// "Automatic token authentication").
-    pub(in crate::forge) async fn starts_checks(&self) -> Result<Ability, Error> {
+    pub(crate) async fn starts_checks(&self) -> Result<Ability, Error> {
         let installation = self.http.token().expose().starts_with("ghs_");
         if !installation || self.login().await?.as_deref() != Some(ACTIONS_BOT) {
             return Ok(Ability::Yes);

@@ -36,7 +36,7 @@ fn reference(claim: &Claim<'_>) -> String {
 }
 
 impl Github {
-    pub(in crate::forge) async fn issues(&self) -> Result<Vec<Issue>, Error> {
+    pub(crate) async fn issues(&self) -> Result<Vec<Issue>, Error> {
         let request = self
             .request(Method::GET, "issues", "listing issues")
             .query("state", "open");
@@ -44,20 +44,12 @@ impl Github {
         Ok(issues(rows))
     }
 
-    pub(in crate::forge) async fn open_issue(
-        &self,
-        title: &str,
-        body: &str,
-    ) -> Result<Issue, Error> {
+    pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
         self.http.new_issue(request, title, body, ISSUES).await
     }
 
-    pub(in crate::forge) async fn edit_issue(
-        &self,
-        number: u64,
-        edit: &Edit<'_>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
         let request = self.request(
             Method::PATCH,
             &format!("issues/{number}"),
@@ -66,7 +58,7 @@ impl Github {
         self.http.edit_issue(request, edit, &[200], ISSUES).await
     }
 
-    pub(in crate::forge) async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
+    pub(crate) async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
         let path = format!("actions/workflows/{workflow}");
         let what = format!("looking up the workflow {workflow}");
         let reply = self
@@ -100,11 +92,7 @@ impl Github {
         }
     }
 
-    pub(in crate::forge) async fn dispatch(
-        &self,
-        workflow: &str,
-        branch: &str,
-    ) -> Result<(), Error> {
+    pub(crate) async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
         let path = format!("actions/workflows/{workflow}/dispatches");
         let request = self.request(
             Method::POST,
@@ -133,7 +121,7 @@ impl Github {
         })
     }
 
-    pub(in crate::forge) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(crate) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
         let what = format!("claiming {}", claim.name);
         let body = json!({"tag": claim.name, "message": claim.word, "object": claim.commit, "type": "commit"});
         let request = self
@@ -164,7 +152,7 @@ impl Github {
         }
     }
 
-    pub(in crate::forge) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
         let what = format!("releasing {}", claim.name);
         let request = self.request(
             Method::DELETE,

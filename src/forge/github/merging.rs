@@ -149,7 +149,7 @@ fn allowed_methods(is_allowed: [bool; 3]) -> Vec<MergeMethod> {
 }
 
 impl Github {
-    pub(in crate::forge) async fn check_merge_method(&self, base: &str) -> Result<(), Error> {
+    pub(crate) async fn check_merge_method(&self, base: &str) -> Result<(), Error> {
         if self.method != MergeMethod::Auto {
             self.merge_route(base).await?;
         }
@@ -158,11 +158,7 @@ impl Github {
 
     /// Whether GitHub refuses to merge the pull request in its current state: its branch is in conflict,
     /// or behind a base that requires it to be up to date.
-    pub(in crate::forge) async fn is_outdated(
-        &self,
-        pull: Option<&Pull>,
-        base: &str,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
         if let Some(pull) = pull {
             match self.mergeable_state(pull.number).await?.as_deref() {
                 Some("behind" | "dirty") => return Ok(true),
@@ -174,11 +170,7 @@ impl Github {
         self.requires_up_to_date(base).await
     }
 
-    pub(in crate::forge) async fn schedule_merge(
-        &self,
-        pull: &Pull,
-        head: &str,
-    ) -> Result<Merge, Error> {
+    pub(crate) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let method = match self.merge_route(&pull.base).await? {
             MergeRoute::Queue => return self.queue_outcome(pull).await,
             MergeRoute::Method(method) => method.as_str().to_ascii_uppercase(),
@@ -210,7 +202,7 @@ impl Github {
         }
     }
 
-    pub(in crate::forge) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+    pub(crate) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
         let what = format!("canceling the scheduled merge of #{}", pull.number);
         let input = json!({"pullRequestId": pull.node});
         let mutation = include_str!("queries/cancel_merge.graphql");
@@ -230,7 +222,7 @@ impl Github {
         Err(Error::about(class, format!("GitHub: {what}"), message))
     }
 
-    pub(in crate::forge) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+    pub(crate) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let method = match self.merge_route(&pull.base).await? {
             MergeRoute::Queue => return self.enqueue(pull, head).await,
             MergeRoute::Method(method) => method.as_str(),
@@ -250,7 +242,7 @@ impl Github {
         }
     }
 
-    pub(in crate::forge) async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
+    pub(crate) async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
         let query = include_str!("queries/queue_position.graphql");
         let variables = json!({"base": pull.base, "number": pull.number});
         let what = format!("looking for #{} in the merge queue", pull.number);

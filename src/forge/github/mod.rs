@@ -30,7 +30,7 @@ use crate::{
     error::Error,
 };
 
-pub(in crate::forge) use fleet::GithubFleet;
+pub(crate) use fleet::GithubFleet;
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
 
 /// A repository on GitHub.

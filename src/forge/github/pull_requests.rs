@@ -108,7 +108,7 @@ impl Row {
 }
 
 impl Github {
-    pub(in crate::forge) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+    pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let request = self.request(Method::GET, "pulls", "listing pull requests");
         let request = match filter {
             Pulls::Open => request.query("state", "open"),
@@ -121,7 +121,7 @@ impl Github {
         Ok(pulls.filter(|pull| filter.matches(pull)).collect())
     }
 
-    pub(in crate::forge) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    pub(crate) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         let request = self.request(
             Method::GET,
             &format!("pulls/{number}"),
@@ -131,11 +131,7 @@ impl Github {
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    pub(in crate::forge) async fn poll(
-        &self,
-        number: u64,
-        etag: Option<&str>,
-    ) -> Result<Poll, Error> {
+    pub(crate) async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         let polled = self
@@ -151,10 +147,7 @@ impl Github {
         })
     }
 
-    pub(in crate::forge) async fn create_pull(
-        &self,
-        new: &NewPull<'_>,
-    ) -> Result<CreateOutcome, Error> {
+    pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
         let body = json!({
             "title": new.title, "body": new.body, "head": new.head, "base": new.base,
             "draft": new.state == State::Draft,
@@ -185,11 +178,7 @@ impl Github {
         }
     }
 
-    pub(in crate::forge) async fn edit_pull(
-        &self,
-        number: u64,
-        edit: &Edit<'_>,
-    ) -> Result<Pull, Error> {
+    pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
         let what = format!("changing pull request #{number}");
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
@@ -204,7 +193,7 @@ impl Github {
         Ok(reply.expect_done::<Row>(&[200])?.pull(&self.full_name()))
     }
 
-    pub(in crate::forge) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+    pub(crate) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
         let (mutation, target) = match state {
             State::Draft => (include_str!("queries/make_draft.graphql"), "a draft"),
             State::Ready => (
@@ -231,7 +220,7 @@ impl Github {
         })
     }
 
-    pub(in crate::forge) async fn add_labels(
+    pub(crate) async fn add_labels(
         &self,
         number: u64,
         labels: &[String],
@@ -259,7 +248,7 @@ impl Github {
         Ok(label_outcome(&reply))
     }
 
-    pub(in crate::forge) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+    pub(crate) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
         let path = format!("issues/{number}/comments");
         let request = self.request(
             Method::GET,
@@ -270,7 +259,7 @@ impl Github {
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
-    pub(in crate::forge) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(crate) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         let path = format!("issues/{number}/comments");
         self.http
             .post_comment(

@@ -53,7 +53,7 @@ pub(super) fn scopes(http: &Http, reply: &Reply) -> Option<Vec<String>> {
 }
 
 impl Github {
-    pub(in crate::forge) async fn repository(&self) -> Result<Repo, Error> {
+    pub(crate) async fn repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
         let reply = self
             .http
@@ -74,7 +74,7 @@ impl Github {
         Ok(repo)
     }
 
-    pub(in crate::forge) async fn check_permissions(
+    pub(crate) async fn check_permissions(
         &self,
         repo: &Repo,
         planned: PlannedWrites,
@@ -107,7 +107,7 @@ impl Github {
         Ok(())
     }
 
-    pub(in crate::forge) async fn rights(
+    pub(crate) async fn rights(
         &self,
         repo: &Repo,
         required: &RequiredRights,
@@ -139,7 +139,7 @@ impl Github {
         Ok(rights)
     }
 
-    pub(in crate::forge) async fn signing(
+    pub(crate) async fn signing(
         &self,
         base: &str,
         files: &[FileMode<'_>],

@@ -53,7 +53,7 @@ impl Http {
 }
 
 /// The error of a repository that was renamed.
-pub(in crate::forge) fn renamed(what: &str, old: &str, new: &str) -> Error {
+pub(crate) fn renamed(what: &str, old: &str, new: &str) -> Error {
     Error::about(Class::Input, what, format!("{old} was renamed to {new}")).help(format!(
         "set forge.repository to {new}; if it is not configured, correct the URL of the remote: git remote set-url origin URL"
     ))

@@ -18,22 +18,19 @@ const VALUES_MAX: usize = 1_000_000;
 
 /// A final response: it is not retried.
 #[derive(Debug)]
-pub(in crate::forge) struct Reply {
-    pub(in crate::forge) status: StatusCode,
-    pub(in crate::forge) headers: HeaderMap,
-    pub(in crate::forge) body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
     /// Whether an earlier attempt may have been carried out although its response was lost.
-    pub(in crate::forge) is_repeat: bool,
+    pub(crate) is_repeat: bool,
     pub(super) what: String,
     pub(super) secrets: Secrets,
 }
 
 impl Reply {
     /// The parsed body if the status is one of `expected`; otherwise the error that the status means.
-    pub(in crate::forge) fn expect<T: DeserializeOwned>(
-        &self,
-        expected: &[u16],
-    ) -> Result<T, Error> {
+    pub(crate) fn expect<T: DeserializeOwned>(&self, expected: &[u16]) -> Result<T, Error> {
         self.check(expected)?;
         // Characters in strings count as well: this is an upper bound of the number of values.
         let starts_value = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
@@ -49,17 +46,14 @@ impl Reply {
     }
 
     /// The entries of a listing. Gitea and Forgejo may send null for an empty one.
-    pub(in crate::forge) fn expect_list<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+    pub(crate) fn expect_list<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
         let entries: Option<Vec<T>> = self.expect(&[200])?;
         Ok(entries.unwrap_or_default())
     }
 
     /// Like [`Self::expect`], for a request that changed something visible: a malformed body is an
     /// error of a run that has begun.
-    pub(in crate::forge) fn expect_done<T: DeserializeOwned>(
-        &self,
-        expected: &[u16],
-    ) -> Result<T, Error> {
+    pub(crate) fn expect_done<T: DeserializeOwned>(&self, expected: &[u16]) -> Result<T, Error> {
         self.check(expected)?;
         self.expect(expected).map_err(|error| Error {
             begun: true,
@@ -68,7 +62,7 @@ impl Reply {
     }
 
     /// Checks that the status is one of `expected`.
-    pub(in crate::forge) fn check(&self, expected: &[u16]) -> Result<(), Error> {
+    pub(crate) fn check(&self, expected: &[u16]) -> Result<(), Error> {
         if expected.contains(&self.status.as_u16()) {
             Ok(())
         } else {
@@ -77,7 +71,7 @@ impl Reply {
     }
 
     /// The error that the status means.
-    pub(in crate::forge) fn error(&self) -> Error {
+    pub(crate) fn error(&self) -> Error {
         let class = match self.status {
             StatusCode::FORBIDDEN => Class::Denied,
             StatusCode::UNPROCESSABLE_ENTITY
@@ -95,26 +89,26 @@ impl Reply {
         }
     }
 
-    pub(in crate::forge) fn is_redirect(&self) -> bool {
+    pub(crate) fn is_redirect(&self) -> bool {
         self.status.is_redirection() && self.status != StatusCode::NOT_MODIFIED
     }
 
     /// The purpose of its request, for messages.
-    pub(in crate::forge) fn what(&self) -> &str {
+    pub(crate) fn what(&self) -> &str {
         &self.what
     }
 
-    pub(in crate::forge) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// The status and the message of the server.
-    pub(in crate::forge) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         status_text(self.status, &self.body, &self.secrets)
     }
 
     /// Whether a listing continues after `count` entries.
-    pub(in crate::forge) fn has_more(&self, paging: Paging, count: usize) -> bool {
+    pub(crate) fn has_more(&self, paging: Paging, count: usize) -> bool {
         let links_next = self
             .header("link")
             .map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")));

@@ -29,7 +29,7 @@ enum ContentsRow {
 }
 
 impl GiteaFleet {
-    pub(in crate::forge) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+    pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         let mut list = RepositoryList::default();
         match query {
             ListQuery::Owner { owner, topic, has } => {

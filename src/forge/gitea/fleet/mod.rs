@@ -47,11 +47,7 @@ pub struct GiteaFleet {
 }
 
 impl GiteaFleet {
-    pub(in crate::forge) fn new(
-        api: &Url,
-        token: Token,
-        settings: Settings,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
         Ok(Self {
             http: Http::new(api, token, "token", settings)?,
             version: RefCell::default(),
@@ -120,7 +116,7 @@ fn new_name(reply: &Reply) -> String {
 }
 
 impl GiteaFleet {
-    pub(in crate::forge) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+    pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
         let mut surveys = Vec::new();
         for request in requests {
             let survey = self.survey_one(request).await;
@@ -129,7 +125,7 @@ impl GiteaFleet {
         surveys
     }
 
-    pub(in crate::forge) async fn files(
+    pub(crate) async fn files(
         &self,
         repository: &RepositoryName,
         head: &Head,
@@ -146,7 +142,7 @@ impl GiteaFleet {
         }
     }
 
-    pub(in crate::forge) async fn contents(
+    pub(crate) async fn contents(
         &self,
         requests: &[ContentRequest],
     ) -> Vec<Result<Contents, Error>> {
@@ -159,7 +155,7 @@ impl GiteaFleet {
 
     /// An empty listing of the history of `older` without that of `newer` shows an ancestor. Not every
     /// server can compare commits that are not branches.
-    pub(in crate::forge) async fn is_ancestor(
+    pub(crate) async fn is_ancestor(
         &self,
         repository: &RepositoryName,
         older: &str,

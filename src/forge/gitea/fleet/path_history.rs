@@ -83,7 +83,7 @@ fn common_directory(files: &BTreeMap<String, String>) -> String {
 }
 
 impl GiteaFleet {
-    pub(in crate::forge) async fn recent(
+    pub(crate) async fn recent(
         &self,
         repository: &RepositoryName,
         head: &Head,

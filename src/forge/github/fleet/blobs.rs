@@ -79,7 +79,7 @@ fn query(wanted: &[WantedBlob<'_>], batch: &[usize]) -> (String, Value) {
 }
 
 impl GithubFleet {
-    pub(in crate::forge) async fn contents(
+    pub(crate) async fn contents(
         &self,
         requests: &[ContentRequest],
     ) -> Vec<Result<Contents, Error>> {

@@ -83,7 +83,7 @@ impl RepositoryRow {
 }
 
 impl GithubFleet {
-    pub(in crate::forge) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+    pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         let (text, mut variables, what) = match query {
             ListQuery::Owner { owner, topic, has } => (
                 include_str!("../queries/owner_repositories.graphql"),

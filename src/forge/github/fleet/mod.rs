@@ -69,11 +69,7 @@ struct Fields {
 }
 
 impl GithubFleet {
-    pub(in crate::forge) fn new(
-        api: &Url,
-        token: Token,
-        settings: Settings,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
         let http = client(api, token, settings)?;
         Ok(Self { http })
     }
@@ -217,7 +213,7 @@ async fn in_batches<T: Clone>(
 }
 
 impl GithubFleet {
-    pub(in crate::forge) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+    pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
         let send = async |batch: &[usize]| self.survey_batch(requests, batch).await;
         let surveys = in_batches(requests.len(), SURVEY_MAX, send).await;
         surveys
@@ -226,7 +222,7 @@ impl GithubFleet {
             .collect()
     }
 
-    pub(in crate::forge) async fn files(
+    pub(crate) async fn files(
         &self,
         repository: &RepositoryName,
         head: &Head,
@@ -237,7 +233,7 @@ impl GithubFleet {
         Ok(branches::listing(reply.expect(&[200])?))
     }
 
-    pub(in crate::forge) async fn is_ancestor(
+    pub(crate) async fn is_ancestor(
         &self,
         repository: &RepositoryName,
         older: &str,

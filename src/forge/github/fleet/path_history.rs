@@ -84,7 +84,7 @@ fn query(repository: &RepositoryName, head: &Head, paths: &[&String]) -> (String
 }
 
 impl GithubFleet {
-    pub(in crate::forge) async fn recent(
+    pub(crate) async fn recent(
         &self,
         repository: &RepositoryName,
         head: &Head,
