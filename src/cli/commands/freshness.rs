@@ -105,7 +105,7 @@ fn issues(
     match connect_or_skip(config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => {
             cx.services
-                .wait(forge.supported(), "querying the forge's version")??;
+                .wait(forge.check_version(), "querying the forge's version")??;
             Ok(Issues::Enabled(forge))
         }
         Access::NoToken(reason) => Ok(Issues::Skipped(reason)),
