@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     inventory::Inventory,
-    keys::{KeyType, Named, Shape, block, refined_type},
+    keys::{KeyType, Named, Shape, block},
     path::RelPath,
     reader::{ErrorCollector, Fields},
     types::{is_name, name_schema},
@@ -62,10 +62,21 @@ impl Named for Image {
 
 /// The number of pins. A fleet's configuration may leave it to the repositories, and has 0 then.
 pub struct PinCount;
-refined_type!(PinCount => usize, {}, any_count, absent: 0);
 
-fn any_count(_: &usize, _: &Node, _: &ErrorCollector) -> bool {
-    true
+impl KeyType for PinCount {
+    type Value = usize;
+
+    fn shape() -> Shape {
+        usize::shape()
+    }
+
+    fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<usize> {
+        usize::read(key, node, problems)
+    }
+
+    fn absent() -> Option<usize> {
+        Some(0)
+    }
 }
 
 /// The inventory of an image.

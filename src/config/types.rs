@@ -41,6 +41,7 @@ pub(super) use text_type;
 pub struct Text;
 text_type!(Text => String, "text", {"type": "string", "minLength": 1}, any_text);
 
+#[expect(clippy::unnecessary_wraps, reason = "parsers return a Result")]
 pub(super) fn any_text(text: &str) -> Result<String, Infallible> {
     Ok(text.to_owned())
 }

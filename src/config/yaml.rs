@@ -215,18 +215,17 @@ impl Mapping {
                 unquoted: format!("the key is a duplicate: first defined on line {line}"),
             });
         }
-        let (text, error) = match node.value {
-            Value::Scalar { text, .. } => (text, None),
-            _ => {
-                let message = "a key must be a plain word".to_owned();
-                let unquoted = message.clone();
-                let error = YamlError {
-                    span,
-                    message,
-                    unquoted,
-                };
-                (String::new(), Some(error))
-            }
+        let (text, error) = if let Value::Scalar { text, .. } = node.value {
+            (text, None)
+        } else {
+            let message = "a key must be a plain word".to_owned();
+            let unquoted = message.clone();
+            let error = YamlError {
+                span,
+                message,
+                unquoted,
+            };
+            (String::new(), Some(error))
         };
         self.pending = Some(Key { span, text });
         error
