@@ -561,7 +561,7 @@ fn the_oldest_diffs_are_left_out_of_a_long_history() {
     let sets = parts(&text, "<li class=\"", "</li>\n");
     assert_eq!(sets.len(), SETS);
     let with_diff = sets.iter().take_while(|set| set.contains("<pre")).count();
-    let left_out = |set: &&&str| set.contains("The diff of this older set is left out");
+    let left_out = |set: &&&str| set.contains("The diff of this older set is omitted");
     assert!(with_diff > 100 && with_diff < SETS, "{with_diff}");
     assert_eq!(sets.iter().filter(left_out).count(), SETS - with_diff);
     assert!(text.len() < 8_000_000, "{}", text.len());
