@@ -43,7 +43,8 @@ fn main() -> io::Result<()> {
         name: "repin.yaml".to_owned(),
         text: CONFIG.into(),
     };
-    let config = config::parse(&source, Path::new("/")).expect("the configuration above is right");
+    let config = config::parse(&source, Path::new("/"), &repin::config::SetPath::top())
+        .expect("the configuration above is right");
     let finder = Finder::new(&config.images);
 
     let mut buffer = Vec::new();

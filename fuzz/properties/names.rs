@@ -7,9 +7,9 @@ use regex::Regex;
 
 use super::text;
 use crate::{
-    config::{Operation, Template, check_branch},
+    config::{Operation, Placeholders, SetPath, Template, Trailer, check_branch},
     oci::{Digest, Pattern, Reference, Repository, Tag},
-    pull_request::{Marker, MarkerKind, trailer},
+    pull_request::{Marker, MarkerKind},
     report::{
         body,
         json::{FileRow, ImageRow, PlanDocument},
@@ -100,7 +100,7 @@ pub fn templates(input: &[u8]) {
     let mut part = || parts.next().unwrap_or_default();
     let (template, revision, name, body) = (part(), part(), part(), part());
     let pattern = Pattern::parse("(?s).*").unwrap();
-    if let Ok(parsed) = Template::parse(template, true) {
+    if let Ok(parsed) = Template::parse(template, Placeholders::Title(name)) {
         assert!(template.contains("{revision}") && !template.contains(char::is_control));
         assert_eq!(parsed.as_str(), template);
         if let Ok(revision) = pattern.revision(revision) {
@@ -108,7 +108,7 @@ pub fn templates(input: &[u8]) {
             assert_eq!(parsed.revision_in(&filled, name), Some(revision.as_str()));
         }
     }
-    if let Ok(branch) = Template::branch(template) {
+    if let Ok(branch) = Template::branch(template, "") {
         let hex = pattern.revision(&"0123abcd".repeat(5)).unwrap();
         assert!(is_branch(&branch.render(&hex, "")), "{template:?}");
     }
@@ -119,8 +119,8 @@ pub fn templates(input: &[u8]) {
         "{revision:?}"
     );
     marker(revision, body);
-    if let Some(value) = trailer(body) {
-        assert!(body.contains(value) && !value.is_empty());
+    for trailer in Trailer::of_message(body) {
+        assert!(body.contains(trailer.revision) && !trailer.revision.is_empty());
     }
     rendered(revision, name, body);
 }
@@ -146,6 +146,7 @@ fn is_branch(name: &str) -> bool {
 fn marker(revision: &str, before: &str) {
     let marker = Marker {
         kind: MarkerKind::Set(Operation::Promotion),
+        set: SetPath::top(),
         revision: revision.to_owned(),
     };
     let line = marker.to_string();
@@ -197,6 +198,7 @@ fn document(revision: &str, name: &str) -> PlanDocument {
     PlanDocument {
         schema: "repin.plan/1",
         kind: Operation::Promotion,
+        set_path: SetPath::top(),
         revision: revision.to_owned(),
         approved: true,
         applied: false,

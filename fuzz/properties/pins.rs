@@ -40,7 +40,7 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
                revision: { pattern: \"[0-9a-z]+\" }\ncomments: tag\n"
             .into(),
     };
-    config::parse(&source, Path::new("/")).unwrap()
+    config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
 });
 
 /// A result of the slow search: the image, the offsets of the reference and of the digest, and the tag

@@ -38,7 +38,9 @@ static SCANNER: LazyLock<FileScanner> = LazyLock::new(|| {
         name: "repin.yaml".to_owned(),
         text: CONFIG.into(),
     };
-    FileScanner::new(&config::parse(&source, Path::new("/")).unwrap())
+    FileScanner::new(
+        &config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap(),
+    )
 });
 
 /// The first byte chooses the name of the file.

@@ -28,9 +28,13 @@ pub fn configuration(input: &[u8]) {
     if let Some(tree) = &tree {
         nodes(text, tree, 0);
     }
-    match parse(&source, Path::new("/root")) {
+    match parse(&source, Path::new("/root"), &crate::config::SetPath::top()) {
         Ok(config) => {
-            assert!(faults.is_empty() && parse_past(&source, Path::new("/root")).is_ok());
+            assert!(
+                faults.is_empty()
+                    && parse_past(&source, Path::new("/root"), &crate::config::SetPath::top())
+                        .is_ok()
+            );
             assert!(config.images.iter().any(|image| image.pins > 0));
             for (at, image) in config.images.iter().enumerate() {
                 assert!(image.pins <= 1_000_000 && !image.name.is_empty());

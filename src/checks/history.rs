@@ -3,7 +3,7 @@
 
 use super::{Check, Code, Status, set::excerpt};
 use crate::{
-    config::Config,
+    config::{Config, Trailer},
     error::Error,
     git::GitError,
     history::{Digests, Gap, Hold, Order, Provenance, UnknownOrder, Unreadable},
@@ -317,8 +317,9 @@ pub(super) fn provenance(
                 format!("no commit on the promoted branch records a promotion of {revision}");
             let expected = config.promote.title.render(revision, &config.name);
             let help = format!(
-                "expected a commit titled \"{expected}\" or with the trailer \"Repin-Set: \
-                 {revision}\"; `repin history` lists the promoted sets"
+                "expected a commit titled \"{expected}\" or with the trailer \"{}\"; `repin history` \
+                 lists the promoted sets",
+                Trailer::line(revision.as_str(), &config.set_path)
             );
             vec![title(Status::Fail, detail).help(help)]
         }
@@ -440,7 +441,7 @@ mod tests {
             name: "repin.yaml".into(),
             text: text.into(),
         };
-        let config = parse(&source, Path::new("/")).unwrap();
+        let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
         let pin = |(image, build): (usize, &str)| Located {
             file: Arc::new(RelPath::parse("a").unwrap()),
             what: Pin {
@@ -473,7 +474,7 @@ mod tests {
                 name: "repin.yaml".into(),
                 text: text.into(),
             };
-            let config = parse(&source, Path::new("/")).unwrap();
+            let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
             let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
             let (checks, errors) =
                 provenance(&config, &revision, &Provenance::Never, Extent::Clone);
@@ -602,7 +603,7 @@ mod tests {
             name: "repin.yaml".into(),
             text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n".into(),
         };
-        let config = parse(&source, Path::new("/")).unwrap();
+        let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
         let result = |extent| provenance(&config, &word("new"), &Provenance::Shallow, extent);
         let (checks, outages) = result(Extent::LastCommits {
             show_beginning: true,

@@ -224,7 +224,7 @@ mod tests {
             name: "repin.yaml".to_owned(),
             text: format!("version: 1\nfiles: [x]\nimages: {{ {images} }}\n{verify}").into(),
         };
-        config::parse(&source, Path::new("/root")).unwrap()
+        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
     }
 
     const IMAGES: &str = "a: { repository: r.example/a, pins: 1 }";

@@ -11,17 +11,20 @@ mod freshness;
 mod images;
 mod inventory;
 pub mod keys;
+mod names;
 mod open_directory;
 mod operation;
 mod path;
 mod places;
 mod prune;
 pub mod reader;
+mod set_path;
 mod signers;
 mod smoke;
 mod sources;
 mod template;
 mod top_level;
+mod trailer;
 pub mod types;
 mod verify;
 pub mod yaml;
@@ -42,6 +45,7 @@ pub use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
 pub use freshness::{Freshness, Issue, PathsFrom, PinnedIn};
 pub use images::{Image, ImageInventory};
 pub use inventory::{Inventory, Kind, Modes, MustNotContain};
+pub use names::{ChangeNames, FormerNames};
 pub(crate) use open_directory::{OpenDirectory, Unopened};
 pub use operation::Operation;
 pub use path::{Glob, Globs, PathError, RelPath, glob_regex};
@@ -51,14 +55,16 @@ pub use places::{
 };
 pub use prune::{AlsoPinned, Prune, PruneBackend};
 pub use reader::nearest;
+pub use set_path::SetPath;
 pub use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};
 pub use smoke::{Engine, Smoke, WhenUnavailable};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, SourceLocation};
-pub use template::{Template, TemplateError, check_branch};
+pub use template::{Placeholders, Template, TemplateError, check_branch};
 pub use top_level::{
-    ChangeNames, Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report,
-    Revisions, Rollback, parse, parse_past, reference, schema,
+    Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report, Revisions,
+    Rollback, parse, parse_past, reference, schema,
 };
+pub use trailer::Trailer;
 pub use types::{FORGE_TOKENS, job_secrets};
 pub use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify};
 
@@ -164,7 +170,31 @@ fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Ve
         name: name.to_owned(),
         text: text.into(),
     };
-    parse(&source, absolute.parent().unwrap_or(Path::new("/")))
+    let set = set_path(&absolute).map_err(|error| {
+        let message = format!("cannot determine the repository of {name}: {error}");
+        vec![Error::input(Code::CONFIG, message)]
+    })?;
+    parse(&source, absolute.parent().unwrap_or(Path::new("/")), &set)
+}
+
+/// The identity of the set of a configuration file: outside of a repository, the name of the file.
+pub fn set_path(file: &Path) -> io::Result<SetPath> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidFilename);
+    let name = file.file_name().ok_or_else(invalid)?;
+    // As git does, for a directory that a symbolic link leads to.
+    let root = file.parent().unwrap_or(Path::new("/")).canonicalize()?;
+    let path = match top_of_repository(&root) {
+        Some(top) => root.strip_prefix(top).unwrap_or(&root).join(name),
+        None => PathBuf::from(name),
+    };
+    SetPath::new(&path).map_err(|_| invalid())
+}
+
+/// The nearest directory from `directory` upward that has a `.git` entry.
+fn top_of_repository(directory: &Path) -> Option<&Path> {
+    directory
+        .ancestors()
+        .find(|directory| directory.join(".git").symlink_metadata().is_ok())
 }
 
 /// Opens a configuration file. In a git repository, no link beneath the top of the work tree is
@@ -172,10 +202,7 @@ fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Ve
 fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened> {
     let file = normalized(file).map_err(Unopened::Io)?;
     let directory = file.parent().unwrap_or(Path::new("/"));
-    let work_tree = directory
-        .ancestors()
-        .find(|directory| directory.join(".git").symlink_metadata().is_ok());
-    let top = match (work_tree, selection) {
+    let top = match (top_of_repository(directory), selection) {
         (Some(work_tree), _) => work_tree,
         (None, Selection::Search) => directory,
         (None, Selection::Path) => {

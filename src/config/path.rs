@@ -62,6 +62,11 @@ impl RelPath {
         }
     }
 
+    /// A file in the directory itself; `name` is a plain file name.
+    pub(super) fn file(name: &'static str) -> Self {
+        Self(PathBuf::from(name))
+    }
+
     pub fn as_path(&self) -> &Path {
         &self.0
     }

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     path::Globs,
+    set_path::SetPath,
     yaml::{Key, Node, Value},
 };
 use crate::{
@@ -29,6 +30,7 @@ pub struct ErrorCollector {
     globs: Cell<usize>,
     is_past: bool,
     root: PathBuf,
+    set_path: SetPath,
 }
 
 /// The maximum number of globs in a list.
@@ -48,6 +50,7 @@ impl ErrorCollector {
             globs: Cell::new(0),
             is_past: false,
             root: PathBuf::new(),
+            set_path: SetPath::top(),
         }
     }
 
@@ -74,17 +77,22 @@ impl ErrorCollector {
         self.is_past
     }
 
-    /// For a configuration whose paths are relative to `root`.
+    /// For a configuration whose paths are relative to `root`, and which identifies this set.
     #[must_use]
-    pub(super) fn with_root(self, root: &Path) -> Self {
+    pub(super) fn with_root(self, root: &Path, set_path: &SetPath) -> Self {
         Self {
             root: root.to_owned(),
+            set_path: set_path.clone(),
             ..self
         }
     }
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub(super) fn set_path(&self) -> &SetPath {
+        &self.set_path
     }
 
     pub(super) fn source(&self) -> &SourceText {

@@ -1,4 +1,4 @@
-//! Templates: texts with `{revision}` and `{name}`.
+//! Templates: texts with `{revision}`, `{name}` and `{set}`.
 
 use crate::oci::{Revision, Tag, TagError};
 
@@ -31,34 +31,63 @@ pub enum TemplateError {
     Branch(String, &'static str),
 }
 
+/// The placeholders that a template may contain, with the set key that replaces `{set}`.
+#[derive(Debug, Clone, Copy)]
+pub enum Placeholders<'s> {
+    /// `{revision}`.
+    Revision,
+    /// `{revision}` and `{set}`.
+    Branch(&'s str),
+    /// `{revision}`, `{name}` and `{set}`.
+    Title(&'s str),
+}
+
+impl Placeholders<'_> {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Revision => "`{revision}`",
+            Self::Branch(_) => "`{revision}` or `{set}`",
+            Self::Title(_) => "`{revision}`, `{name}` or `{set}`",
+        }
+    }
+}
+
+/// The characters of which an empty `{set}` removes one.
+const SEPARATORS: [char; 5] = ['/', '-', '_', '.', ' '];
+
 impl Template {
-    /// Parses a text on one line with `{revision}`, and with `{name}` if `with_name` allows it.
-    pub fn parse(text: &str, with_name: bool) -> Result<Self, TemplateError> {
+    /// Parses a text on one line with `{revision}`.
+    pub fn parse(text: &str, placeholders: Placeholders<'_>) -> Result<Self, TemplateError> {
         if text.contains(char::is_control) {
             return Err(TemplateError::Control);
         }
         let mut parts = Vec::new();
+        let mut before = String::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
             let inner = rest[at..]
                 .strip_prefix('{')
                 .ok_or(TemplateError::Brace('}'))?;
             let (word, after) = inner.split_once('}').ok_or(TemplateError::Brace('{'))?;
-            parts.push(Part::Text(rest[..at].to_owned()));
-            parts.push(match word {
-                "revision" => Part::Revision,
-                "name" if with_name => Part::Name,
-                _ if with_name => {
-                    return Err(TemplateError::Unknown(
-                        word.into(),
-                        "`{revision}` and `{name}`",
-                    ));
-                }
-                _ => return Err(TemplateError::Unknown(word.into(), "`{revision}`")),
-            });
+            before.push_str(&rest[..at]);
             rest = after;
+            let part = match (word, placeholders) {
+                ("revision", _) => Part::Revision,
+                ("name", Placeholders::Title(_)) => Part::Name,
+                ("set", Placeholders::Branch(key) | Placeholders::Title(key)) => {
+                    rest = fill_set(&mut before, key, rest);
+                    continue;
+                }
+                _ => {
+                    let expected = placeholders.expected();
+                    return Err(TemplateError::Unknown(word.to_owned(), expected));
+                }
+            };
+            parts.push(Part::Text(std::mem::take(&mut before)));
+            parts.push(part);
         }
-        parts.push(Part::Text(rest.to_owned()));
+        before.push_str(rest);
+        parts.push(Part::Text(before));
         if parts.contains(&Part::Revision) {
             Ok(Self {
                 text: text.to_owned(),
@@ -71,8 +100,8 @@ impl Template {
 
     /// Parses the template of a branch; its own text must suit a branch name
     /// (git-check-ref-format).
-    pub fn branch(text: &str) -> Result<Self, TemplateError> {
-        let template = Self::parse(text, false)?;
+    pub fn branch(text: &str, set_key: &str) -> Result<Self, TemplateError> {
+        let template = Self::parse(text, Placeholders::Branch(set_key))?;
         check_branch(&template.fill("0", ""))?;
         Ok(template)
     }
@@ -121,6 +150,22 @@ impl Template {
     }
 }
 
+/// Appends the set key to the text before it. An empty key removes the separator after it, or else
+/// the one before it. Returns the text that follows.
+fn fill_set<'t>(before: &mut String, key: &str, after: &'t str) -> &'t str {
+    before.push_str(key);
+    if !key.is_empty() {
+        return after;
+    }
+    if let Some(after) = after.strip_prefix(SEPARATORS) {
+        return after;
+    }
+    if before.ends_with(SEPARATORS) {
+        before.pop();
+    }
+    after
+}
+
 /// Checks a branch name by git's rules (git-check-ref-format, rules 1 to 10), and that it does not
 /// begin with `-`.
 pub fn check_branch(name: &str) -> Result<(), TemplateError> {
@@ -149,16 +194,18 @@ mod tests {
     use super::*;
     use crate::oci::Pattern;
 
+    const TITLE: Placeholders<'_> = Placeholders::Title("");
+
     #[test]
     fn placeholders_are_filled() {
         let revision = Pattern::parse("[a-f]+").unwrap().revision("beef").unwrap();
-        let title = Template::parse("promote: {name} @{revision}", true).unwrap();
+        let title = Template::parse("promote: {name} @{revision}", TITLE).unwrap();
         assert_eq!(
             title.render(&revision, "runtime images"),
             "promote: runtime images @beef"
         );
         assert_eq!(
-            Template::parse("sha-{revision}", false)
+            Template::parse("sha-{revision}", Placeholders::Revision)
                 .unwrap()
                 .tag(&revision)
                 .unwrap()
@@ -170,34 +217,34 @@ mod tests {
     #[test]
     fn malformed_template_is_refused() {
         assert!(matches!(
-            Template::parse("{rev}", true),
+            Template::parse("{rev}", TITLE),
             Err(TemplateError::Unknown(..))
         ));
         assert!(matches!(
-            Template::parse("{name}{revision}", false),
+            Template::parse("{name}{revision}", Placeholders::Revision),
             Err(TemplateError::Unknown(..))
         ));
         assert_eq!(
-            Template::parse("{revision", false),
+            Template::parse("{revision", Placeholders::Revision),
             Err(TemplateError::Brace('{'))
         );
         assert_eq!(
-            Template::parse("revision}", false),
+            Template::parse("revision}", Placeholders::Revision),
             Err(TemplateError::Brace('}'))
         );
         assert_eq!(
-            Template::parse("fixed", false),
+            Template::parse("fixed", Placeholders::Revision),
             Err(TemplateError::NoRevision)
         );
         assert_eq!(
-            Template::parse("a\n{revision}", false),
+            Template::parse("a\n{revision}", Placeholders::Revision),
             Err(TemplateError::Control)
         );
     }
 
     #[test]
     fn filled_template_contains_its_revision() {
-        let title = Template::parse("promote: {name} @{revision}!", true).unwrap();
+        let title = Template::parse("promote: {name} @{revision}!", TITLE).unwrap();
         assert_eq!(
             title.revision_in("promote: images @beef!", "images"),
             Some("beef")
@@ -212,15 +259,40 @@ mod tests {
         ] {
             assert_eq!(title.revision_in(other, "images"), None, "{other}");
         }
-        let twice = Template::parse("{revision} ({revision})", true).unwrap();
+        let twice = Template::parse("{revision} ({revision})", TITLE).unwrap();
         assert_eq!(twice.revision_in("ab (ab)", ""), Some("ab"));
         assert_eq!(twice.revision_in("ab (ac)", ""), None);
         assert_eq!(twice.revision_in("ab (abc)", ""), None);
     }
 
     #[test]
+    fn set_key_is_filled_in() {
+        let revision = Pattern::parse("[a-f]+").unwrap().revision("beef").unwrap();
+        for (text, key, filled) in [
+            (
+                "repin/{set}/promote-{revision}",
+                "prod",
+                "repin/prod/promote-beef",
+            ),
+            ("repin/{set}/promote-{revision}", "", "repin/promote-beef"),
+            ("{set}-{revision}", "", "beef"),
+            ("{revision}-{set}", "", "beef"),
+            ("{revision}-{set}", "prod", "beef-prod"),
+            ("x{set}y{revision}", "", "xybeef"),
+            ("x{set}{set}/{revision}", "", "xbeef"),
+        ] {
+            let template = Template::branch(text, key).unwrap();
+            assert_eq!(template.render(&revision, ""), filled, "{text} {key}");
+            assert_eq!(template.revision_in(filled, ""), Some("beef"));
+            assert_eq!(template.as_str(), text);
+        }
+        let title = Template::parse("promote: {name} {set} @{revision}", TITLE).unwrap();
+        assert_eq!(title.render(&revision, "images"), "promote: images @beef");
+    }
+
+    #[test]
     fn branch_names_follow_gits_rules() {
-        assert!(Template::branch("auto/runtime-promote-{revision}").is_ok());
+        assert!(Template::branch("repin/promote-{revision}", "").is_ok());
         for bad in [
             "-x{revision}",
             "a b{revision}",
@@ -230,7 +302,7 @@ mod tests {
             ".a/{revision}",
             "a..{revision}",
         ] {
-            assert!(Template::branch(bad).is_err(), "{bad}");
+            assert!(Template::branch(bad, "").is_err(), "{bad}");
         }
     }
 }

@@ -15,14 +15,14 @@ use super::{
     images::{self, Image, ImageInventory},
     inventory::Inventory,
     keys::{self, ByName, KeyType, Shape, block, choices, refined_type},
-    operation::Operation,
+    names::FormerNames,
     path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
     prune::Prune,
     reader::{ErrorCollector, Fields},
+    set_path::SetPath,
     smoke::Smoke,
     sources::{Mapping, Prefix, SourceLocation, is_host},
-    template::Template,
     types::{Branch, BranchTemplate, TagTemplate, Text, TitleTemplate, line_schema, text_type},
     verify::{self, Verify},
     yaml::{Key, Node, Value},
@@ -39,7 +39,8 @@ block! {
     pub struct Config {
         /// The version of this format.
         version: Version,
-        /// The set's name, in titles.
+        /// The set's name, in titles. Without this key, it is the set key, or `images` if the set key
+        /// is empty.
         name: Name = "images",
         /// Required unless `fleet` is set, or `places` exist and each has its own `files`. Globs of
         /// the files that are scanned. `*` and `?` stay within a directory, `**` crosses
@@ -104,6 +105,10 @@ block! {
         source: SourceText = fields.problems.source().clone(),
         /// The name of the file, which is in the root.
         file: String = file_name(fields.problems.source()),
+        /// The identity of the set.
+        set_path: SetPath = fields.problems.set_path().clone(),
+        /// Former names of the set's branches.
+        former: Vec<FormerNames> = FormerNames::defaults(fields.problems.set_path()),
         /// All files that are scanned: those of `files` and of every place.
         scanned: Globs = places::scanned(&files, &places),
     }
@@ -169,9 +174,9 @@ block! {
 block! {
     /// The names of promotions on the forge.
     pub struct Promote {
-        /// The branch of the pull request.
-        branch: BranchTemplate = "auto/runtime-promote-{revision}",
-        /// The title of commit and pull request; may also contain `{name}`.
+        /// The branch of the pull request; may also contain `{set}`.
+        branch: BranchTemplate = "repin/{set}/promote-{revision}",
+        /// The title of commit and pull request; may also contain `{name}` and `{set}`.
         title: TitleTemplate = "promote: {name} @{revision}",
         /// Whether a newer promotion closes the pull request of an older one.
         supersede: bool = true,
@@ -181,9 +186,9 @@ block! {
 block! {
     /// The names of rollbacks on the forge.
     pub struct Rollback {
-        /// The branch of the pull request.
-        branch: BranchTemplate = "auto/runtime-rollback-{revision}",
-        /// The title of commit and pull request; may also contain `{name}`.
+        /// The branch of the pull request; may also contain `{set}`.
+        branch: BranchTemplate = "repin/{set}/rollback-{revision}",
+        /// The title of commit and pull request; may also contain `{name}` and `{set}`.
         title: TitleTemplate = "rollback: {name} @{revision}",
     }
 }
@@ -227,24 +232,16 @@ impl Provenance {
     }
 }
 
-/// The names of one kind of change.
-#[derive(Debug, Clone, Copy)]
-pub struct ChangeNames<'c> {
-    pub branch: &'c Template,
-    /// The title of the commit and of the pull request.
-    pub title: &'c Template,
-}
-
 /// Reads a configuration from its text; the errors are all problems that can be found.
-pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
-    read(ErrorCollector::new(source.clone(), Code::CONFIG).with_root(root))
+pub fn parse(source: &SourceText, root: &Path, set: &SetPath) -> Result<Config, Vec<Error>> {
+    read(ErrorCollector::new(source.clone(), Code::CONFIG).with_root(root, set))
 }
 
 /// Reads a configuration from history, for its files and pins: it passes no variables on, so their
 /// names are not restricted.
-pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
+pub fn parse_past(source: &SourceText, root: &Path, set: &SetPath) -> Result<Config, Vec<Error>> {
     let problems = ErrorCollector::new(source.clone(), Code::CONFIG);
-    read(problems.with_root(root).past())
+    read(problems.with_root(root, set).past())
 }
 
 fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
@@ -254,7 +251,15 @@ fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
         problems.report(span, "the configuration is empty");
     }
     let text = String::new();
-    let config = tree.and_then(|tree| Config::read(&Key { span, text }, &tree, &problems));
+    let config = tree.as_ref();
+    let mut config = config.and_then(|tree| Config::read(&Key { span, text }, tree, &problems));
+    let set_key = problems.set_path().key();
+    if let (Some(config), Some(Value::Map(entries))) = (&mut config, tree.map(|tree| tree.value))
+        && !set_key.is_empty()
+        && !entries.iter().any(|(key, _)| key.text == "name")
+    {
+        config.name = set_key;
+    }
     let errors = problems.into_problems();
     match config {
         Some(config) if errors.is_empty() => Ok(config),
@@ -479,15 +484,6 @@ fn host(text: &str) -> Result<String, String> {
 }
 
 impl Config {
-    /// The names of the branch and the commit of an operation.
-    pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
-        let (branch, title) = match operation {
-            Operation::Promotion => (&self.promote.branch, &self.promote.title),
-            Operation::Rollback => (&self.rollback.branch, &self.rollback.title),
-        };
-        ChangeNames { branch, title }
-    }
-
     /// The configured forge, or the defaults.
     pub fn forge_or_default(&self) -> Forge {
         self.forge.clone().unwrap_or_default()

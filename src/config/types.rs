@@ -9,7 +9,7 @@ use super::{
     keys::{KeyType, Shape},
     path::{Glob, Globs, RelPath},
     reader::ErrorCollector,
-    template::{self, Template, TemplateError},
+    template::{self, Placeholders, Template, TemplateError},
     yaml::{Key, Node},
 };
 use crate::oci::{PatternError, Repository};
@@ -149,29 +149,41 @@ text_type!(
 );
 
 fn tag_template(text: &str) -> Result<Template, TemplateError> {
-    Template::parse(text, false)
+    Template::parse(text, Placeholders::Revision)
 }
 
 /// The branch of a change.
 pub struct BranchTemplate;
-text_type!(
-    BranchTemplate => Template,
-    "text with `{revision}`",
-    (template_schema()),
-    Template::branch
-);
+
+impl KeyType for BranchTemplate {
+    type Value = Template;
+
+    fn shape() -> Shape {
+        TagTemplate::shape()
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Template> {
+        let set_key = problems.set_path().key();
+        problems.parsed(node, |text| Template::branch(text, &set_key))
+    }
+}
 
 /// The title of a change.
 pub struct TitleTemplate;
-text_type!(
-    TitleTemplate => Template,
-    "text with `{revision}`",
-    (template_schema()),
-    title_template
-);
 
-fn title_template(text: &str) -> Result<Template, TemplateError> {
-    Template::parse(text, true)
+impl KeyType for TitleTemplate {
+    type Value = Template;
+
+    fn shape() -> Shape {
+        TagTemplate::shape()
+    }
+
+    fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Template> {
+        let set_key = problems.set_path().key();
+        problems.parsed(node, |text| {
+            Template::parse(text, Placeholders::Title(&set_key))
+        })
+    }
 }
 
 impl KeyType for bool {

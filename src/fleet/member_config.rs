@@ -250,7 +250,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
             name: "repin.yaml".to_owned(),
             text: text.into(),
         };
-        config::parse(&source, Path::new("/root")).unwrap()
+        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
     }
 
     const MEMBER: Member<'_> = Member {

@@ -230,7 +230,8 @@ places:
             name: "repin.yaml".into(),
             text: CONFIG.into(),
         };
-        let config = config::parse(&source, Path::new("/")).unwrap();
+        let config =
+            config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
         let scanner = FileScanner::of(&config, &[config.images[0].repository.clone()]);
         let places = scanner.places_of(&RelPath::parse("values.yaml").unwrap(), &|_| false);
         let readings = Readings::default();

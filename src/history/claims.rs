@@ -117,6 +117,7 @@ mod tests {
                 text: text.into(),
             },
             Path::new("/"),
+            &crate::config::SetPath::top(),
         )
         .unwrap()
     }

@@ -71,7 +71,7 @@ use walk::{Content, LineCommit, UnknownContent};
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
-    config::{Config, Operation, RelPath, Template},
+    config::{Config, Operation, RelPath, SetPath, Template},
     oci::{Digest, Revision, Tag},
     pins::Finder,
 };
@@ -260,6 +260,11 @@ impl History {
             events,
             entries: OnceLock::new(),
         }
+    }
+
+    /// The identity of the set.
+    pub fn set_path(&self) -> &SetPath {
+        &self.config.set_path
     }
 
     /// Every commit that changed the set, newest first.

@@ -441,7 +441,7 @@ pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> 
         name: current.file_name().to_owned(),
         text: text.into(),
     };
-    config::parse_past(&source, &current.root).map_err(|errors| {
+    config::parse_past(&source, &current.root, &current.set_path).map_err(|errors| {
         errors
             .first()
             .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string)

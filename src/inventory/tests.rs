@@ -16,7 +16,10 @@ pub(crate) fn inventory(block: &str) -> Inventory {
         name: "repin.yaml".into(),
         text: text.into(),
     };
-    parse(&source, Path::new("/")).unwrap().inventory.unwrap()
+    parse(&source, Path::new("/"), &crate::config::SetPath::top())
+        .unwrap()
+        .inventory
+        .unwrap()
 }
 
 fn tar() -> Archive {

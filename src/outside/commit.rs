@@ -86,12 +86,7 @@ fn search(
         git.fetch_blobs(&git.only_remote()?, &missing)?;
     }
     search_blobs(config, git, found, entries, outside)?;
-    nested::leave_out(
-        &configs,
-        &config.root,
-        &mut contents,
-        &mut outside.occurrences,
-    );
+    nested::leave_out(&configs, config, &mut contents, &mut outside.occurrences);
     Ok(())
 }
 

@@ -207,12 +207,7 @@ impl TrackedTree {
         if !sparse.is_empty() {
             commit::sparse(config, found, sparse, &mut outside);
         }
-        nested::leave_out(
-            &configs,
-            &config.root,
-            &mut contents,
-            &mut outside.occurrences,
-        );
+        nested::leave_out(&configs, config, &mut contents, &mut outside.occurrences);
         outside
     }
 }

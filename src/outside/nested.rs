@@ -41,14 +41,15 @@ struct Nested {
 }
 
 impl Nested {
-    fn parse(path: &RelPath, root: &Path, contents: &mut dyn Contents) -> Option<Self> {
+    fn parse(path: &RelPath, outer: &Config, contents: &mut dyn Contents) -> Option<Self> {
         let text = String::from_utf8(contents.read(path, CONFIG_MAX)?).ok()?;
         let source = SourceText {
             name: path.to_string(),
             text: text.into(),
         };
-        let root = root.join(path.as_path().parent()?);
-        let config = config::parse(&source, &root).ok()?;
+        let root = outer.root.join(path.as_path().parent()?);
+        let set = outer.set_path.sibling(path).ok()?;
+        let config = config::parse(&source, &root, &set).ok()?;
         let scanner = FileScanner::new(&config);
         Some(Self { config, scanner })
     }
@@ -72,7 +73,7 @@ impl Nested {
 /// Removes the occurrences that are pins of other configurations.
 pub(super) fn leave_out(
     configs: &[RelPath],
-    root: &Path,
+    outer: &Config,
     contents: &mut dyn Contents,
     occurrences: &mut Vec<Located<Occurrence>>,
 ) {
@@ -107,7 +108,7 @@ pub(super) fn leave_out(
         for (directory, config) in above {
             let nested = parsed
                 .entry(config)
-                .or_insert_with(|| Nested::parse(config, root, contents));
+                .or_insert_with(|| Nested::parse(config, outer, contents));
             let inner = file.as_path().strip_prefix(directory).ok();
             let inner = inner.and_then(|inner| RelPath::new(inner).ok());
             if let (Some(nested), Some(inner)) = (nested, inner) {

@@ -252,7 +252,8 @@ mod tests {
             name: "repin.yaml".to_owned(),
             text: "version: 1\nfiles: ['**/*.yml']\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n".into(),
         };
-        let config = config::parse(&source, directory.path()).unwrap();
+        let config =
+            config::parse(&source, directory.path(), &crate::config::SetPath::top()).unwrap();
         let one = find(&snapshot, &config).unwrap();
         let several = find(&WorkTree::new(directory.path()), &config).unwrap();
         assert_eq!(one.pins().len(), 120);

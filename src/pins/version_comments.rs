@@ -92,7 +92,9 @@ mod tests {
                    revision: { pattern: \"[0-9]+\", tag: \"v{revision}\" }\ncomments: tag\n"
                     .into(),
         };
-        VersionComments::new(&crate::config::parse(&source, Path::new("/")).unwrap())
+        VersionComments::new(
+            &crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap(),
+        )
     }
 
     #[test]

@@ -303,7 +303,7 @@ mod tests {
             )
             .into(),
         };
-        crate::config::parse(&source, Path::new("/")).unwrap()
+        crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
     }
 
     fn pin(tag: &str, digest: &str) -> String {

@@ -6,7 +6,7 @@
 pub use super::head::BranchPair;
 use super::{Marker, MarkerKind, close_with, merging};
 use crate::{
-    config::Forge as Configured,
+    config::{Forge as Configured, SetPath},
     error::{Class, Error},
     forge::{
         Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
@@ -19,9 +19,10 @@ const ROUNDS: u32 = 5;
 
 impl BranchPair<'_> {
     /// The hidden line by which a later run recognizes the pull request.
-    pub fn marker(&self) -> Marker {
+    pub fn marker(&self, set: &SetPath) -> Marker {
         Marker {
             kind: MarkerKind::Branch,
+            set: set.clone(),
             revision: self.from.to_owned(),
         }
     }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use crate::config::Operation;
+use crate::config::{Operation, SetPath};
 
 /// The content of the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
     /// The purpose of the pull request.
     pub kind: MarkerKind,
+    /// The set; for two long-lived branches, that of the configuration that lists them.
+    pub set: SetPath,
     /// The revision of the set.
     pub revision: String,
 }
@@ -40,27 +42,47 @@ impl MarkerKind {
     }
 }
 
-const START: &str = "<!-- repin/1 kind=";
+/// Precedes a marker that contains the set path.
+const START: &str = "<!-- repin/2 kind=";
+/// Precedes a marker of earlier versions, which belongs to the `repin.yaml` at the top.
+const START_1: &str = "<!-- repin/1 kind=";
 const END: &str = " -->";
 
 impl Marker {
     /// The last marker in a text. An earlier one may be a quotation.
     pub fn find(text: &str) -> Option<Self> {
-        let mut found = None;
-        for (at, _) in text.match_indices(START) {
-            let rest = &text[at + START.len()..];
-            found = rest
-                .find(END)
-                .and_then(|end| Self::parse(&rest[..end]))
-                .or(found);
+        let parsers: [(&str, fn(&str) -> Option<Self>); 2] =
+            [(START, Self::parse), (START_1, Self::parse_1)];
+        let mut found: Option<(usize, Self)> = None;
+        for (start, parse) in parsers {
+            for (at, _) in text.match_indices(start) {
+                let rest = &text[at + start.len()..];
+                let marker = rest.find(END).and_then(|end| parse(&rest[..end]));
+                if let Some(marker) = marker
+                    && found.as_ref().is_none_or(|(last, _)| *last < at)
+                {
+                    found = Some((at, marker));
+                }
+            }
         }
-        found
+        found.map(|(_, marker)| marker)
     }
 
     fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(" set=")?;
+        let (set, revision) = rest.split_once(" revision=")?;
+        Some(Self {
+            kind: MarkerKind::parse(kind)?,
+            set: SetPath::decode(set)?,
+            revision: decode(revision)?,
+        })
+    }
+
+    fn parse_1(text: &str) -> Option<Self> {
         let (kind, revision) = text.split_once(" revision=")?;
         Some(Self {
             kind: MarkerKind::parse(kind)?,
+            set: SetPath::top(),
             revision: decode(revision)?,
         })
     }
@@ -68,7 +90,8 @@ impl Marker {
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{START}{} revision=", self.kind.as_str())?;
+        let (kind, set) = (self.kind.as_str(), self.set.encoded());
+        write!(f, "{START}{kind} set={set} revision=")?;
         // A revision may contain the end of a comment, so all but plain characters are escaped.
         for c in self.revision.chars() {
             if c.is_ascii_alphanumeric() || "._".contains(c) {
@@ -93,91 +116,69 @@ fn decode(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The value of the trailer `Repin-Set` in a commit's message, if its last paragraph has one.
-pub fn trailer(message: &str) -> Option<&str> {
-    let message = message.trim_end();
-    // The subject is never a trailer.
-    let (_, last) = message.rsplit_once("\n\n")?;
-    last.lines()
-        .find_map(|line| line.strip_prefix("Repin-Set: "))
-        .map(str::trim)
-        .filter(|value| !value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    #[test]
-    fn written_marker_is_read_back() {
-        for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
-            let marker = Marker {
-                kind: MarkerKind::Set(Operation::Promotion),
-                revision: revision.to_owned(),
-            };
-            let line = marker.to_string();
-            assert_eq!(line.matches("-->").count(), 1, "{line}");
-            assert_eq!(
-                Marker::find(&format!("text\r\n\r\n{line}\r\n")),
-                Some(marker)
-            );
+    fn marker(set: &str, revision: &str) -> Marker {
+        Marker {
+            kind: MarkerKind::Set(Operation::Promotion),
+            set: SetPath::new(Path::new(set)).unwrap(),
+            revision: revision.to_owned(),
         }
     }
 
     #[test]
-    fn last_marker_counts_and_other_lines_are_ignored() {
-        let two =
-            "<!-- repin/1 kind=promote revision=a -->\n<!-- repin/1 kind=rollback revision=b -->";
+    fn written_marker_is_read_back() {
+        for set in ["repin.yaml", "envs/prod/repin.yaml", "a --> b/repin.yaml"] {
+            for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
+                let marker = marker(set, revision);
+                let line = marker.to_string();
+                assert_eq!(line.matches("-->").count(), 1, "{line}");
+                let text = format!("text\r\n\r\n{line}\r\n");
+                assert_eq!(Marker::find(&text), Some(marker));
+            }
+        }
         assert_eq!(
-            Marker::find(two).unwrap().kind,
-            MarkerKind::Set(Operation::Rollback)
+            marker("envs/prod/repin.yaml", "aaaa").to_string(),
+            "<!-- repin/2 kind=promote set=envs/prod/repin.yaml revision=aaaa -->"
         );
+    }
+
+    #[test]
+    fn first_version_belongs_to_the_top() {
+        let text = "<!-- repin/1 kind=promote revision=a%2d;b -->";
+        assert_eq!(Marker::find(text), Some(marker("repin.yaml", "a-b")));
+    }
+
+    #[test]
+    fn last_marker_counts_and_other_lines_are_ignored() {
+        let old = "<!-- repin/1 kind=promote revision=a -->";
+        let new = "<!-- repin/2 kind=promote set=x/repin.yaml revision=b -->";
+        let (first, second) = (marker("repin.yaml", "a"), marker("x/repin.yaml", "b"));
+        assert_eq!(Marker::find(&format!("{old}\n{new}")), Some(second));
+        assert_eq!(Marker::find(&format!("{new}\n{old}")), Some(first));
         for none in [
             "",
             "<!-- repin/1 kind= revision=a -->",
             "<!-- repin/1 kind=promote -->",
             "<!-- repin/1 kind=promote revision=a%zz; -->",
+            "<!-- repin/2 kind=promote revision=a -->",
+            "<!-- repin/2 kind=promote set=../a revision=a -->",
+            "<!-- repin/2 kind=promote set= revision=a -->",
+            "<!-- repin/3 kind=promote set=a revision=a -->",
         ] {
             assert_eq!(Marker::find(none), None, "{none}");
         }
     }
 
     #[test]
-    fn trailer_is_in_the_last_paragraph() {
-        assert_eq!(trailer("title\n\nRepin-Set: abc\n"), Some("abc"));
-        assert_eq!(
-            trailer("title\n\nbody\n\nSigned-off-by: x\nRepin-Set: abc"),
-            Some("abc")
-        );
-        for none in [
-            "Repin-Set: abc",
-            "title\n\nRepin-Set: abc\n\nmore",
-            "title\n\nRepin-Set: ",
-            "title\n\n Repin-Set: a",
-        ] {
-            assert_eq!(trailer(none), None, "{none:?}");
-        }
-    }
-
-    #[test]
     fn unknown_kind_is_no_marker() {
         for kind in ["Promote", "pro-mote", "promote2", "build"] {
-            let text = format!("{START}{kind} revision=aaaa{END}");
+            let text = format!("{START}{kind} set=repin.yaml revision=aaaa{END}");
             assert_eq!(Marker::find(&text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn trailer_without_a_value_is_none() {
-        for message in [
-            "a\n\nRepin-Set: \nReviewed-by: b\n",
-            "a\n\nRepin-Set:  \n x\n",
-        ] {
-            assert_eq!(trailer(message), None, "{message}");
-        }
-        assert_eq!(
-            trailer("a\n\nReviewed-by: b\nRepin-Set: rev2\n"),
-            Some("rev2")
-        );
     }
 }

@@ -23,7 +23,7 @@ pub mod withdraw;
 
 pub use base::{Base, Local};
 pub use head::{ApprovedSet, Permission, refused, wrong_branches};
-pub use marker::{Marker, MarkerKind, trailer};
+pub use marker::{Marker, MarkerKind};
 pub use origin::{Foreign, OnlyPins};
 
 use crate::{

@@ -36,30 +36,32 @@ pub async fn open(
     Ok(found)
 }
 
-/// The set that a pull request belongs to: its branch in this repository is the one that the
-/// configuration gives for the set in its marker.
+/// The set that a pull request belongs to.
 pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
     let marker = Marker::find(&pull.body)?;
     let MarkerKind::Set(operation) = marker.kind else {
         return None;
     };
     let revision = config.revision.pattern.revision(&marker.revision).ok()?;
-    let names = config.names(operation);
-    let branch = names.branch.render(&revision, &config.name);
-    (pull.own && pull.head == branch).then_some(PullRequestOfSet {
+    let is_ours = pull.own && gives_branch(config, &marker, &pull.head);
+    is_ours.then_some(PullRequestOfSet {
         operation,
         revision,
         pull,
     })
 }
 
-/// Whether the configuration gives this branch to one of its sets.
-pub fn is_branch_of_set(config: &Config, branch: &str) -> bool {
-    Operation::ALL.into_iter().any(|operation| {
-        let names = config.names(operation);
-        let revision = names.branch.revision_in(branch, &config.name);
-        revision.is_some_and(|text| config.revision.pattern.revision(text).is_ok())
-    })
+/// Whether the configuration, or that of a former path, gives this branch to a pull request with this
+/// marker.
+pub fn gives_branch(config: &Config, marker: &Marker, branch: &str) -> bool {
+    let MarkerKind::Set(operation) = marker.kind else {
+        return false;
+    };
+    let Ok(revision) = config.revision.pattern.revision(&marker.revision) else {
+        return false;
+    };
+    let branches = config.branches_of(&marker.set, operation, &revision);
+    branches.iter().any(|given| given == branch)
 }
 
 /// The facts about the commit that made a set current by which its pull request is found.
@@ -94,8 +96,11 @@ pub async fn merged(
     let (Some(operation), Some(revision)) = (current.operation, current.revision) else {
         return Ok(None);
     };
-    let names = config.names(operation);
-    let branch = names.branch.render(revision, &config.name);
-    let pulls = forge.pulls(Pulls::Closed(&branch)).await?;
-    Ok(pulls.into_iter().find(is_merge))
+    for branch in config.branches_of(&config.set_path, operation, revision) {
+        let pulls = forge.pulls(Pulls::Closed(&branch)).await?;
+        if let Some(pull) = pulls.into_iter().find(is_merge) {
+            return Ok(Some(pull));
+        }
+    }
+    Ok(None)
 }

@@ -4,6 +4,7 @@
 //! Each round reads the current state and takes the next step. The next round finds concurrent changes.
 //! Nothing is judged or planned here.
 
+mod other_set;
 mod own;
 mod supersede;
 mod surveyed;
@@ -15,6 +16,7 @@ use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
+    config::Trailer,
     error::Error,
     forge::{
         AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
@@ -29,8 +31,9 @@ const ROUNDS: u32 = 8;
 /// Other revisions of the same set.
 #[async_trait(?Send)]
 pub trait Rivals {
-    /// The branch that the pull request of a revision has; `None` for a malformed revision.
-    fn branch(&self, revision: &str) -> Option<String>;
+    /// Whether the configuration, or the configuration of a former path, gives this branch to the pull
+    /// request with a marker.
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool;
 
     /// The age of a revision relative to the promoted one.
     async fn age(&self, revision: &str) -> Result<RevisionAge, Error>;
@@ -70,8 +73,10 @@ pub struct Proposal<'a> {
     pub state: State,
     /// Whether a pull request that a person closed may be reopened.
     pub reopen: bool,
-    /// The revisions whose older pull requests it closes; `None`: it closes none.
-    pub supersede: Option<&'a dyn Rivals>,
+    /// Other revisions of the set.
+    pub rivals: &'a dyn Rivals,
+    /// Whether it closes the pull requests of older revisions.
+    pub supersede: bool,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
     /// Whether merges are scheduled. A scheduled merge of a foreign head is canceled.
@@ -314,6 +319,9 @@ impl Reconcile<'_> {
         // A listed path with the content of the base may have another mode.
         let expected =
             |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
+        if let Some(other) = self.other_set(ahead, open) {
+            return Err(self.shared_branch(&other));
+        }
         let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
         let Some(foreign) = found else { return Ok(()) };
         let error = foreign.error(self.branch_subject());
@@ -470,10 +478,9 @@ impl Reconcile<'_> {
         found: OwnPullRequest,
         expected: Option<&ExpectedBase>,
     ) -> Result<Step, Error> {
-        let message = format!(
-            "{}\n\nRepin-Set: {}\n",
-            self.proposal.title, self.proposal.marker.revision
-        );
+        let marker = self.proposal.marker;
+        let trailer = Trailer::line(&marker.revision, &marker.set);
+        let message = format!("{}\n\n{trailer}\n", self.proposal.title);
         let carried = match &found {
             OwnPullRequest::Open(pull) => Some(&**pull),
             _ => None,

@@ -177,6 +177,7 @@ pub fn refusal(document: &PlanDocument) -> String {
 pub fn marker(document: &PlanDocument) -> String {
     Marker {
         kind: MarkerKind::Set(document.kind),
+        set: document.set_path.clone(),
         revision: document.revision.clone(),
     }
     .to_string()

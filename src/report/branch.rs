@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    config::SetPath,
     forge::{Gate, GateState},
     pull_request::branches::BranchPair,
     untrusted::markdown::code,
@@ -17,7 +18,7 @@ pub fn title(between: BranchPair<'_>) -> String {
 
 /// The text of the pull request: the commits, the gates that have not passed, and the marker. `subjects`
 /// start with the oldest commit.
-pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate]) -> String {
+pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate], set: &SetPath) -> String {
     let count = if subjects.len() == 1 {
         "1 commit".to_owned()
     } else {
@@ -52,7 +53,7 @@ pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate]) -> Str
     if pending.len() > LISTED {
         let _ = writeln!(text, "- … and {} more", pending.len() - LISTED);
     }
-    let _ = write!(text, "\n{}\n", between.marker());
+    let _ = write!(text, "\n{}\n", between.marker(set));
     text
 }
 
@@ -70,6 +71,7 @@ mod tests {
             },
             &subjects,
             &[],
+            &SetPath::top(),
         );
         insta::assert_snapshot!(text, @r"
         Merges `staging` into `main`, 3 commits:
@@ -78,7 +80,7 @@ mod tests {
         - `` a `b` @team #12 <b> ``
         - `first`
 
-        <!-- repin/1 kind=branch revision=staging -->
+        <!-- repin/2 kind=branch set=repin.yaml revision=staging -->
         ");
         let between = BranchPair { from: "a", to: "b" };
         let gate = |context: &str, state| Gate {
@@ -92,7 +94,7 @@ mod tests {
             gate("lint", GateState::Absent),
             gate("build", GateState::Pass),
         ];
-        insta::assert_snapshot!(body(between, &["first".to_owned()], &gates), @r"
+        insta::assert_snapshot!(body(between, &["first".to_owned()], &gates, &SetPath::top()), @r"
         Merges `a` into `b`, 1 commit:
 
         - `first`
@@ -102,9 +104,18 @@ mod tests {
         - `` ci `x` @team ``: pending
         - `lint`: absent
 
-        <!-- repin/1 kind=branch revision=a -->
+        <!-- repin/2 kind=branch set=repin.yaml revision=a -->
         ");
         let gates = vec![gate(&"x".repeat(900), GateState::Pending); 900];
-        assert!(body(between, &vec!["x".repeat(900); 900], &gates).len() < 60_000);
+        assert!(
+            body(
+                between,
+                &vec!["x".repeat(900); 900],
+                &gates,
+                &SetPath::top()
+            )
+            .len()
+                < 60_000
+        );
     }
 }

@@ -177,7 +177,12 @@ mod tests {
             name: "repin.yaml".to_owned(),
             text: text.into(),
         };
-        parse(&source, std::path::Path::new("/root")).unwrap()
+        parse(
+            &source,
+            std::path::Path::new("/root"),
+            &crate::config::SetPath::top(),
+        )
+        .unwrap()
     }
 
     fn place(file: &str, line: usize) -> FilePlace {

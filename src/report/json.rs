@@ -23,7 +23,7 @@ pub use trust::{
 
 use crate::{
     checks::{Check, ResolvedPlatform, Status, VerifiedRow},
-    config::{Config, Operation},
+    config::{Config, Operation, SetPath},
     error::Error,
     inventory::Enumeration,
     oci::{Digest, Tag},
@@ -34,6 +34,7 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanDocument {
     pub schema: &'static str,
+    pub set_path: SetPath,
     pub kind: Operation,
     pub revision: String,
     pub approved: bool,

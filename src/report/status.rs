@@ -339,7 +339,10 @@ fn short_commit(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::json::{OpenRow, SetRow};
+    use crate::{
+        config::SetPath,
+        report::json::{OpenRow, SetRow},
+    };
 
     fn document() -> StatusDocument {
         let set = SetRow {
@@ -352,6 +355,7 @@ mod tests {
         };
         StatusDocument {
             schema: "repin.status/1",
+            set_path: SetPath::top(),
             name: "images".to_owned(),
             set: Some(set),
             author: Some("A\u{202e}nn".to_owned()),

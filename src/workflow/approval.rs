@@ -17,7 +17,7 @@ use crate::{
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
-        of_set::{is_branch_of_set, of_set},
+        of_set::of_set,
         refused, wrong_branches,
     },
     untrusted::plain,
@@ -86,7 +86,7 @@ pub fn candidate(
 ) -> Result<Candidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
         // A merge that repin scheduled would outlive the marker.
-        if pull.own && is_branch_of_set(config, &pull.head) {
+        if pull.own && config.has_branch(&pull.head) {
             let reason = "its branch is that of a set, but its text has no marker of repin";
             return Ok(Candidate::Refused(refused(pull, reason)));
         }

@@ -107,7 +107,7 @@ pub(super) fn config_at(
             name: name.to_owned(),
             text: text.into(),
         };
-        let parsed = config::parse_past(&source, &local.root);
+        let parsed = config::parse_past(&source, &local.root, &local.set_path);
         return Ok(Some(parsed.map_err(|_| format!("{name} is invalid"))?));
     }
     Ok(None)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     code::Code,
-    config::{Config, RelPath},
+    config::{Config, RelPath, Trailer},
     error::{Class, Error, Errors},
     git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
     plan::FileChange,
@@ -36,7 +36,7 @@ pub(super) fn commit(
         .iter()
         .map(|change| (&change.path, change.new.as_slice()))
         .collect();
-    let trailer = format!("Repin-Set: {}", document.revision);
+    let trailer = Trailer::line(&document.revision, &document.set_path);
     let plan = CommitPlan {
         files: &files,
         title: &document.title,

@@ -84,6 +84,7 @@ pub(super) fn unplanned(request: &Request, config: &Config, images: Vec<ImageRow
     PlanDocument {
         schema: "repin.plan/1",
         kind: request.operation,
+        set_path: config.set_path.clone(),
         revision: revision.to_string(),
         approved: false,
         applied: false,
@@ -91,7 +92,7 @@ pub(super) fn unplanned(request: &Request, config: &Config, images: Vec<ImageRow
         images,
         files: Vec::new(),
         checks: Vec::new(),
-        branch: names.branch.render(revision, &config.name),
+        branch: config.branch(request.operation, revision),
         title: names.title.render(revision, &config.name),
         body: None,
         diff: None,

@@ -15,7 +15,10 @@ use crate::{
     forge::{ANOTHER_TOKEN, Ability, Forge},
     git::{Git, GitError, ObjectId},
     plan::FileChange,
-    pull_request::reconcile::{Outcome, RevisionAge, Rivals},
+    pull_request::{
+        Marker, of_set,
+        reconcile::{Outcome, RevisionAge, Rivals},
+    },
     report::json::{PlanDocument, PullRequest},
     untrusted::plain,
 };
@@ -256,8 +259,8 @@ struct RivalsInClone<'r> {
 
 #[async_trait(?Send)]
 impl Rivals for RivalsInClone<'_> {
-    fn branch(&self, revision: &str) -> Option<String> {
-        promotion_branch(self.config, revision)
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
+        of_set::gives_branch(self.config, marker, branch)
     }
 
     async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
@@ -288,10 +291,4 @@ impl RivalsInClone<'_> {
         }
         Ok(RevisionAge::Unknown)
     }
-}
-
-/// The branch for the pull request of another revision; `None` for a malformed revision.
-pub(super) fn promotion_branch(config: &Config, revision: &str) -> Option<String> {
-    let revision = config.revision.pattern.revision(revision).ok()?;
-    Some(config.promote.branch.render(&revision, &config.name))
 }

@@ -49,6 +49,7 @@ impl Publication<'_> {
         let supersedes = document.kind == Operation::Promotion && config.promote.supersede;
         let marker = Marker {
             kind: MarkerKind::Set(document.kind),
+            set: document.set_path.clone(),
             revision: document.revision.clone(),
         };
         let proposal = Proposal {
@@ -61,7 +62,8 @@ impl Publication<'_> {
             labels: &configured.labels,
             state: self.request.state,
             reopen: self.request.reopen,
-            supersede: supersedes.then_some(rivals),
+            rivals,
+            supersede: supersedes,
             only_pins: &only_pins,
             auto_merge: configured.auto_merge,
         };

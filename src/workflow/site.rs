@@ -321,7 +321,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     };
     Ok(Config {
         file: local.file.clone(),
-        ..config::parse(&source, &local.root)?
+        ..config::parse(&source, &local.root, &local.set_path)?
     })
 }
 

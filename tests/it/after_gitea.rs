@@ -164,7 +164,10 @@ fn a_workflow_that_is_missing_is_named_and_gives_its_mark_back() {
             );
             let store = fake.store();
             assert!(
-                !store.refs.keys().any(|name| name.starts_with("repin/")),
+                !store
+                    .refs
+                    .keys()
+                    .any(|name| name.starts_with("repin/dispatched/")),
                 "{kind:?}"
             );
         }
@@ -197,7 +200,7 @@ fn marks_older_than_thirty_days_are_deleted() {
     let left: Vec<_> = store
         .refs
         .keys()
-        .filter(|name| name.starts_with("repin/"))
+        .filter(|name| name.starts_with("repin/") && !name.starts_with("repin/promote-"))
         .collect();
     assert_eq!(
         left,

@@ -481,7 +481,7 @@ fn is_signed(world: &World, fake: &Fake) {
     assert!(text.contains(world.digest("review", REV_B)), "{text}");
     assert!(!text.contains(world.digest("review", REV_A)), "{text}");
     let branches: Vec<_> = store.refs.keys().collect();
-    assert_eq!(branches, [&pull.head, "main"]);
+    assert_eq!(branches, ["main", &pull.head]);
 }
 
 #[test]
@@ -640,7 +640,7 @@ fn leftovers_of_an_interrupted_run_are_reused() {
 }
 
 fn branch() -> String {
-    format!("auto/runtime-promote-{REV_B}")
+    format!("repin/promote-{REV_B}")
 }
 
 #[test]

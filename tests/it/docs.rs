@@ -482,9 +482,10 @@ fn the_examples_of_the_configuration_parse() {
             name: "example".to_owned(),
             text: whole.as_str().into(),
         };
-        let problems = repin::config::parse(&source, Path::new("/"))
-            .err()
-            .unwrap_or_default();
+        let problems =
+            repin::config::parse(&source, Path::new("/"), &repin::config::SetPath::top())
+                .err()
+                .unwrap_or_default();
         assert!(problems.is_empty(), "{whole}\n{}", problems[0]);
     }
 }

@@ -84,7 +84,7 @@ impl Fleet {
             open: true,
             merged: None,
             draft: false,
-            head: format!("auto/runtime-promote-{REV_B}"),
+            head: format!("repin/promote-{REV_B}"),
             head_repo: "acme/flows".to_owned(),
             base: "main".to_owned(),
             labels: Vec::new(),
@@ -124,7 +124,7 @@ fn outcomes(ran: &Ran) -> Vec<String> {
 }
 
 fn body(kind: &str, revision: &str) -> String {
-    format!("what moves\n\n<!-- repin/1 kind={kind} revision={revision} -->\n")
+    format!("what moves\n\n<!-- repin/2 kind={kind} set=repin.yaml revision={revision} -->\n")
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
         // Others, whatever their texts say: of another set, from a fork, on another branch, for
         // another base, closed.
         fleet.propose(1, |pull| {
-            pull.head = format!("auto/runtime-promote-{REV_A}");
+            pull.head = format!("repin/promote-{REV_A}");
             pull.body = body("promote", REV_A);
         });
         fleet.propose(2, |pull| pull.head_repo = "fork/flows".to_owned());
@@ -149,7 +149,7 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             .push("release", "release", &[("x", "y")]);
         fleet.propose(6, |pull| pull.base = "release".to_owned());
         fleet.propose(7, |pull| {
-            pull.head = format!("auto/runtime-rollback-{REV_B}");
+            pull.head = format!("repin/rollback-{REV_B}");
             pull.body = body("rollback", REV_B);
         });
         let own = fleet.forge.store(8).content("main", "repin.yaml")
@@ -225,7 +225,7 @@ fn foreign_commits_keep_a_pull_request_open() {
         let theirs = {
             fleet.propose(1, |_| {});
             let mut store = fleet.forge.store(1);
-            let branch = format!("auto/runtime-promote-{REV_B}");
+            let branch = format!("repin/promote-{REV_B}");
             store.push(
                 &branch,
                 "fix: by hand",
@@ -239,7 +239,7 @@ fn foreign_commits_keep_a_pull_request_open() {
         assert!(closed.stderr.contains("closed 1 pull request; 1 left open"));
         assert_eq!(fleet.forge.open_pulls(), [(1, 1)], "{kind:?}");
         // The branch stays.
-        let branch = format!("auto/runtime-promote-{REV_B}");
+        let branch = format!("repin/promote-{REV_B}");
         assert_eq!(fleet.forge.store(0).refs[&branch], ours);
         assert!(fleet.comments(0)[0].contains("repin fleet close"));
         assert!(fleet.comments(1).is_empty());

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use repin::{
-    config::{MergeMethod, Operation, RelPath, Sign},
+    config::{MergeMethod, Operation, RelPath, SetPath, Sign},
     error::{Class, Error},
     forge::{
         self, BranchState, Forge, NewCommit, NewFile, PublishOutcome, Settings, State,
@@ -49,6 +49,7 @@ struct Planned {
 fn marker(revision: &str) -> Marker {
     Marker {
         kind: MarkerKind::Set(Operation::Promotion),
+        set: SetPath::top(),
         revision: revision.to_owned(),
     }
 }
@@ -159,7 +160,8 @@ impl Process {
             labels: &["images".to_owned()],
             state: State::Draft,
             reopen: false,
-            supersede: Some(&rivals),
+            rivals: &rivals,
+            supersede: true,
             only_pins: &|_, old, new| redigested(old) == redigested(new),
             auto_merge: false,
         };

@@ -27,7 +27,7 @@ use crate::support::forge::{
     thousand::{Limits, Options, Thousand, Trouble, contents::PINNED},
 };
 
-const BRANCH: &str = "auto/runtime-promote";
+const BRANCH: &str = "repin/promote";
 
 fn settings() -> Settings {
     let registries = registry::Settings::new(registry::Environment::default(), SystemTime::now);
@@ -154,7 +154,7 @@ fn promote(forge: &Thousand, number: usize) -> BTreeMap<String, String> {
     store.pulls.push(crate::support::forge::PullRow {
         number,
         title: "promote: images @x".to_owned(),
-        body: "<!-- repin/1 kind=promote revision=x -->".to_owned(),
+        body: "<!-- repin/2 kind=promote set=repin.yaml revision=x -->".to_owned(),
         open: true,
         merged: None,
         draft: true,
@@ -655,7 +655,7 @@ async fn propose(forge: &Forge) -> Result<(), repin::error::Error> {
     );
     let pull = NewPull {
         title: "promote: images @x",
-        body: "<!-- repin/1 kind=promote revision=x -->",
+        body: "<!-- repin/2 kind=promote set=repin.yaml revision=x -->",
         head: BRANCH,
         base: "main",
         state: State::Draft,

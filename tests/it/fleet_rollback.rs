@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-const BRANCH: &str = "auto/runtime-rollback-x";
+const BRANCH: &str = "repin/rollback-x";
 
 fn rollback(fleet: &Fleet, more: &[&str]) -> Vec<Value> {
     let _ = std::fs::remove_file(fleet.path("out.jsonl"));

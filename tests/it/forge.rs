@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use repin::{
-    config::{self, Operation, RelPath},
+    config::{self, Operation, RelPath, SetPath},
     error::{Class, Error},
     files::Files,
     forge::{
@@ -151,8 +151,8 @@ pub struct OfOneAge {
 
 #[async_trait(?Send)]
 impl Rivals for OfOneAge {
-    fn branch(&self, revision: &str) -> Option<String> {
-        Some((self.branch)(revision))
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
+        marker.set.is_top() && (self.branch)(&marker.revision) == branch
     }
 
     async fn age(&self, _: &str) -> Result<RevisionAge, Error> {
@@ -169,6 +169,7 @@ pub async fn attempt(forge: &Forge, ask: Ask) -> Result<Outcome, Error> {
     };
     let marker = Marker {
         kind: MarkerKind::Set(Operation::Promotion),
+        set: SetPath::top(),
         revision: ask.revision.to_owned(),
     };
     let mut base = Base::read(forge, None).await?;
@@ -187,7 +188,8 @@ pub async fn attempt(forge: &Forge, ask: Ask) -> Result<Outcome, Error> {
         labels: &labels,
         state: ask.state,
         reopen: ask.reopen,
-        supersede: Some(&rivals),
+        rivals: &rivals,
+        supersede: true,
         only_pins: &only_revisions_differ,
         auto_merge: ask.auto_merge,
     };
@@ -250,7 +252,7 @@ pub fn is_whole(fake: &Fake, revision: &str) {
     assert_eq!(open.len(), 1);
     assert!(
         open[0].body.ends_with(&format!(
-            "<!-- repin/1 kind=promote revision={revision} -->\n"
+            "<!-- repin/2 kind=promote set=repin.yaml revision={revision} -->\n"
         )),
         "{}",
         open[0].body
@@ -1128,8 +1130,8 @@ async fn foreign_pull_request_from_own_branch_is_not_reused() {
         promote(&fake, ASK).await.unwrap();
         for body in [
             "mine now",
-            "<!-- repin/1 kind=promote revision=rev1 -->",
-            "<!-- repin/1 kind=rollback revision=rev2 -->",
+            "<!-- repin/2 kind=promote set=repin.yaml revision=rev1 -->",
+            "<!-- repin/2 kind=rollback set=repin.yaml revision=rev2 -->",
         ] {
             fake.store().pulls[0].body = body.to_owned();
             assert_eq!(
@@ -1140,7 +1142,7 @@ async fn foreign_pull_request_from_own_branch_is_not_reused() {
         }
         // A fork's branch of the same name is not ours.
         {
-            let marker = "<!-- repin/1 kind=promote revision=rev2 -->".to_owned();
+            let marker = "<!-- repin/2 kind=promote set=repin.yaml revision=rev2 -->".to_owned();
             let pull = &mut fake.store().pulls[0];
             (pull.body, pull.head_repo) = (marker, "fork/flows".to_owned());
         }
@@ -1206,6 +1208,7 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
         changes[0].old.push(b'\n');
         let marker = Marker {
             kind: MarkerKind::Set(Operation::Promotion),
+            set: SetPath::top(),
             revision: "rev2".to_owned(),
         };
         let proposal = Proposal {
@@ -1218,7 +1221,11 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
             labels: &[],
             state: State::Ready,
             reopen: false,
-            supersede: None,
+            rivals: &OfOneAge {
+                branch,
+                age: &RevisionAge::Unknown,
+            },
+            supersede: false,
             only_pins: &only_revisions_differ,
             auto_merge: false,
         };
@@ -2237,7 +2244,7 @@ async fn bring(
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
         ..config::Forge::default()
     };
-    let body = STAGING.marker().to_string();
+    let body = STAGING.marker(&SetPath::top()).to_string();
     branches::promote(forge, STAGING, "promote staging", &body, offer, &configured).await
 }
 
@@ -2293,8 +2300,8 @@ async fn pull_request_to_another_base_or_from_a_fork_is_not_the_one_of_two_branc
 async fn lowest_of_several_pull_requests_stays_and_only_repins_own_duplicates_are_closed() {
     for kind in KINDS {
         let (fake, forge) = staging(kind);
-        let ours = STAGING.marker().to_string();
-        let promote = "<!-- repin/1 kind=promote revision=rev2 -->";
+        let ours = STAGING.marker(&SetPath::top()).to_string();
+        let promote = "<!-- repin/2 kind=promote set=repin.yaml revision=rev2 -->";
         {
             let mut store = fake.store();
             for (number, body) in [

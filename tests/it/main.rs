@@ -87,6 +87,7 @@ mod schema;
 mod scripts;
 mod servers;
 mod set;
+mod sets;
 mod smoke;
 mod smoke_engines;
 mod status;

@@ -427,7 +427,7 @@ fn marker_of_branches_permits_only_configured_branches() {
                 store.pulls.push(fakes::PullRow {
                     number,
                     title: "mine".to_owned(),
-                    body: format!("<!-- repin/1 kind=branch revision={from} -->"),
+                    body: format!("<!-- repin/2 kind=branch set=repin.yaml revision={from} -->"),
                     open: true,
                     merged: None,
                     draft: false,

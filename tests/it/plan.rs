@@ -35,6 +35,7 @@ fn configuration(root: &Path, pins: [usize; 3]) -> Config {
             text: text.into(),
         },
         root,
+        &config::SetPath::top(),
     )
     .unwrap()
 }

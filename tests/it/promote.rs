@@ -164,7 +164,7 @@ fn the_document_of_an_approved_plan() {
     ];
     assert_eq!(keys, expected);
     assert_eq!(document["schema"], "repin.plan/1");
-    assert_eq!(document["branch"], format!("auto/runtime-promote-{REV_B}"));
+    assert_eq!(document["branch"], format!("repin/promote-{REV_B}"));
     assert_eq!(document["title"], format!("promote: test images @{REV_B}"));
     assert_eq!(document["error"], json!(null));
     let review = json!({

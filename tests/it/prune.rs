@@ -337,7 +337,7 @@ fn unfetched_branches_of_the_remote_protect() {
     real.scene.commit("tags of revisions are pending");
     let pin = format!("image: {}@{}\n", real.app(), open.digest());
     real.scene.elsewhere(
-        &format!("auto/runtime-promote-{REV_B}"),
+        &format!("repin/promote-{REV_B}"),
         &[(".github/workflows/b.yml", &pin)],
     );
     // Neither a branch of repin's nor a base: someone may deploy it all the same.
@@ -355,12 +355,12 @@ fn unfetched_branches_of_the_remote_protect() {
     assert!(told.contains("c.yml on feature/x of origin"), "{told}");
     let told = why(&document["images"][0], "pending-open");
     assert!(
-        told.contains(&format!("on auto/runtime-promote-{REV_B} of origin")),
+        told.contains(&format!("on repin/promote-{REV_B} of origin")),
         "{told}"
     );
     let told = why(&document["images"][1], &format!("pending-{REV_B}"));
     assert!(
-        told.contains("is the tag of a revision that auto/runtime-promote-"),
+        told.contains("is the tag of a revision that repin/promote-"),
         "{told}"
     );
     assert_eq!(
@@ -371,10 +371,8 @@ fn unfetched_branches_of_the_remote_protect() {
     assert!(!real.scene.path().join(".git/FETCH_HEAD").exists());
     // A rollback's branch, too; and where a clone can be asked only from the remote, a broken one
     // proves nothing.
-    real.scene.elsewhere(
-        "auto/runtime-rollback-x",
-        &[(".github/workflows/c.yml", &pin)],
-    );
+    real.scene
+        .elsewhere("repin/rollback-x", &[(".github/workflows/c.yml", &pin)]);
     assert_eq!(
         tags(&real.scene.prune(&[], 0)["images"][0]["candidates"]),
         ["pending-stale"]
@@ -507,7 +505,7 @@ fn open_branches_protect_by_the_names_of_their_time() {
     );
     let pin = format!("image: {}@{}\n", real.app(), open.digest());
     real.scene.elsewhere(
-        &format!("auto/runtime-promote-{REV_B}"),
+        &format!("repin/promote-{REV_B}"),
         &[(".github/workflows/b.yml", &pin)],
     );
     // From now on they are called otherwise.
@@ -537,7 +535,7 @@ fn open_branch_refuses(files: &[(&str, &str)], exit: i32, code: &str) -> String 
         .iter()
         .map(|(path, text)| (*path, text.as_str()))
         .collect();
-    let branch = format!("auto/runtime-promote-{REV_B}");
+    let branch = format!("repin/promote-{REV_B}");
     real.scene.elsewhere(&branch, &files);
     let document = refused(&real, exit, code);
     let why = document["images"][0]["refused"].as_str().unwrap();
@@ -1360,7 +1358,7 @@ fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     scripted.store().hook("DELETE", move |_| {
         let head = std::fs::read_to_string(origin.join("refs/heads/main")).unwrap();
         std::fs::create_dir_all(origin.join("refs/heads/auto")).unwrap();
-        std::fs::write(origin.join("refs/heads/auto/runtime-promote-now"), head).unwrap();
+        std::fs::write(origin.join("refs/heads/repin/promote-now"), head).unwrap();
         None
     });
     let document = scripted.prune(3);

@@ -299,8 +299,7 @@ fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
         git(&origin, &["update-ref", "-d", reference]);
     }
     // A promote that was opened meanwhile is another matter.
-    let (_shim, path) =
-        pushed_meanwhile(&real, other.path(), "refs/heads/auto/runtime-promote-now");
+    let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/repin/promote-now");
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
     assert_eq!(document["images"][0]["deleted"], json!([]));
@@ -309,7 +308,7 @@ fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
 #[test]
 fn a_promote_of_the_pending_set_that_lands_during_the_run_keeps_the_set() {
     let old_pin = pinned().digest();
-    for reference in ["refs/heads/main", "refs/heads/auto/runtime-promote-now"] {
+    for reference in ["refs/heads/main", "refs/heads/repin/promote-now"] {
         let real = with(&["meanwhile"]);
         let origin = real.scene.path().join("origin.git");
         let other = tempfile::tempdir().unwrap();
@@ -650,7 +649,7 @@ fn missing_objects_of_each_remote_are_fetched_from_that_remote() {
 fn a_file_of_a_promote_branch_over_64_mib_refuses() {
     let real = with(&[]);
     let large = "x".repeat(64 * 1024 * 1024 + 1);
-    let branch = format!("auto/runtime-promote-{}", "b".repeat(40));
+    let branch = format!("repin/promote-{}", "b".repeat(40));
     real.scene
         .elsewhere(&branch, &[(".github/workflows/large.yml", &large)]);
     let document = refused(&real, 3, "unavailable");

@@ -813,7 +813,7 @@ fn started_work_is_not_reported_as_nothing() {
         assert!(ran.stderr.contains("created"), "{}", ran.stderr);
         let ran = run(&world, &[&args[..], &["--dry-run", "true"]].concat()).exits(0);
         assert!(
-            ran.stderr.contains("the pull request of auto/") && !ran.stderr.contains("--apply"),
+            ran.stderr.contains("the pull request of repin/") && !ran.stderr.contains("--apply"),
             "{}",
             ran.stderr
         );

@@ -25,7 +25,7 @@ const REOPEN: Ask = Ask {
 };
 
 fn body(revision: &str) -> String {
-    format!("what moves\n\n<!-- repin/1 kind=promote revision={revision} -->\n")
+    format!("what moves\n\n<!-- repin/2 kind=promote set=repin.yaml revision={revision} -->\n")
 }
 
 /// The text that an interrupted run leaves while it makes the branch again.

@@ -594,10 +594,10 @@ fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
 fn protected_branch_and_hook_are_refusals() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, "");
-        fake.store().gitea.protected = vec!["auto/"];
+        fake.store().gitea.protected = vec!["repin/"];
         let document = promoted(&world, REV_B, 4);
         assert!(
-            said(&document).contains("protected branch auto/"),
+            said(&document).contains("protected branch repin/"),
             "{document}"
         );
         assert_eq!(fake.writes().len(), 1, "{kind:?} {:?}", fake.writes());

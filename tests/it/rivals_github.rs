@@ -72,9 +72,9 @@ fn rule_or_protection_is_a_refusal_and_objects_are_made_once() {
     ] {
         let (world, fake) = hosted(Kind::Github, "");
         match rule {
-            "rule set" => fake.store().github.ruled = vec!["auto/"],
-            "protection" => fake.store().github.protected = vec!["auto/"],
-            _ => drop(fake.store().push("auto", "a branch", &[("x", "y")])),
+            "rule set" => fake.store().github.ruled = vec!["repin/"],
+            "protection" => fake.store().github.protected = vec!["repin/"],
+            _ => drop(fake.store().push("repin", "a branch", &[("x", "y")])),
         }
         let (_, said) = refused(&world, &READY, exit);
         assert!(said.contains(text) && said.contains(hint), "{rule} {said}");
@@ -107,9 +107,9 @@ fn update_rule_is_a_refusal() {
             fake.forget();
             let before = fake.store().refs.clone();
             if protected {
-                fake.store().github.protected = vec!["auto/"];
+                fake.store().github.protected = vec!["repin/"];
             } else {
-                fake.store().github.ruled = vec!["auto/"];
+                fake.store().github.ruled = vec!["repin/"];
             }
             let (_, said) = refused(&world, &READY, exit);
             assert!(said.contains(text), "{update_refs} {said}");

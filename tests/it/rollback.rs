@@ -40,7 +40,7 @@ fn back_to_a_and_forward_to_b() {
         (&json!("rollback"), &json!(true))
     );
     assert_eq!(document["title"], format!("rollback: test images @{REV_A}"));
-    assert_eq!(document["branch"], format!("auto/runtime-rollback-{REV_A}"));
+    assert_eq!(document["branch"], format!("repin/rollback-{REV_A}"));
     let codes: Vec<_> = document["checks"]
         .as_array()
         .unwrap()

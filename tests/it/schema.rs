@@ -42,6 +42,7 @@ fn parse(text: &str) -> Result<Config, Vec<Error>> {
             text: text.into(),
         },
         Path::new("/root"),
+        &config::SetPath::top(),
     )
 }
 

@@ -17,7 +17,7 @@ fn config() -> Config {
         name: "repin.yaml".to_owned(),
         text: format!("version: 1\nfiles: [x]\nimages:\n{images}").into(),
     };
-    config::parse(&source, Path::new("/root")).unwrap()
+    config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
 }
 
 fn revision() -> Revision {

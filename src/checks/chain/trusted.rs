@@ -256,7 +256,7 @@ mod tests {
             name: "repin.yaml".to_owned(),
             text: text.into(),
         };
-        config::parse(&source, Path::new("/root")).unwrap()
+        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
     }
 
     fn set() -> Value {

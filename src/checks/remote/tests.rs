@@ -16,7 +16,7 @@ fn config() -> Config {
         name: "repin.yaml".into(),
         text: text.into(),
     };
-    parse(&source, Path::new("/")).unwrap()
+    parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
 }
 
 fn digest(digit: char) -> Digest {

@@ -19,7 +19,7 @@ use crate::{
         format::{Format, Volume},
         write_file::{self, TargetFile},
     },
-    config::Config,
+    config::{Config, SetPath},
     error::{Error, Errors, usage},
     history::{self, HistoryEntry},
     oci::Revision,
@@ -37,6 +37,7 @@ use crate::{
 #[derive(Serialize)]
 struct Document<'e> {
     schema: &'static str,
+    set_path: &'e SetPath,
     entries: Vec<&'e HistoryEntry>,
 }
 
@@ -156,6 +157,7 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
     if cx.output.format == Format::Json {
         cx.output.print_json(&Document {
             schema: "repin.history/1",
+            set_path: history.set_path(),
             entries,
         });
     } else if entries.is_empty() {

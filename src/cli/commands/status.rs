@@ -91,6 +91,7 @@ impl Report {
         });
         let document = StatusDocument {
             schema: "repin.status/1",
+            set_path: config.set_path.clone(),
             name: config.name.clone(),
             set: None,
             author: None,

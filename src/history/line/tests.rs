@@ -52,6 +52,7 @@ fn config(images: usize) -> Config {
             text: text.into(),
         },
         Path::new("/"),
+        &crate::config::SetPath::top(),
     )
     .unwrap()
 }

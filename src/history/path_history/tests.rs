@@ -24,7 +24,7 @@ fn parsed(text: &str) -> Config {
         name: "repin.yaml".into(),
         text: text.into(),
     };
-    crate::config::parse(&source, Path::new("/")).unwrap()
+    crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
 }
 
 /// The history of these commits: messages and files, oldest first.
@@ -63,7 +63,11 @@ fn read(
         is_complete,
         blob: &|id| blobs.get(id).map(Vec::as_slice),
         exists: &|_| false,
-        own_rollbacks: &Template::parse("back to {revision}", true).unwrap(),
+        own_rollbacks: &Template::parse(
+            "back to {revision}",
+            crate::config::Placeholders::Title(""),
+        )
+        .unwrap(),
     };
     History::from_path_history(config, &history)
 }

@@ -30,7 +30,7 @@ images:
         name: "repin.yaml".into(),
         text: text.into(),
     };
-    config::parse(&source, Path::new("/root")).unwrap()
+    config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
 }
 
 /// Every digest in a text: the same, whether the text is read in blocks or as a whole.

@@ -28,7 +28,7 @@ fn config(places: &str) -> Config {
         name: "repin.yaml".into(),
         text: CONFIG.replace("PLACES", places).into(),
     };
-    crate::config::parse(&source, Path::new("/")).unwrap()
+    crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
 }
 
 fn old() -> String {

@@ -231,7 +231,12 @@ fn longest_comment_is_found() {
                revision: { pattern: \"v+\" }\n"
             .into(),
     };
-    let config = crate::config::parse(&source, std::path::Path::new("/")).unwrap();
+    let config = crate::config::parse(
+        &source,
+        std::path::Path::new("/"),
+        &crate::config::SetPath::top(),
+    )
+    .unwrap();
     let finder = acme().with_version_comments(&config);
     let version = "v".repeat(Tag::MAX);
     let blanks = " ".repeat(16);

@@ -285,7 +285,7 @@ mod tests {
             name: "repin.yaml".into(),
             text: text.into(),
         };
-        let config = parse(&source, Path::new("/")).unwrap();
+        let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
         let revision = "a".repeat(40);
         for (naming, template) in namings(&config)
             .iter()

@@ -10,21 +10,28 @@ use crate::{
 };
 
 impl Reconcile<'_> {
-    /// The age of the revision of `pull`, if it was opened for another revision of the same set.
+    /// The age of the revision of `pull`, if it was opened for another revision of the same set, or
+    /// under a former name of the set.
     async fn rival_age(&self, pull: &Pull, ours: &Pull) -> Result<Option<RevisionAge>, Error> {
-        let (Some(rivals), Some(marker)) = (self.proposal.supersede, Marker::find(&pull.body))
-        else {
+        let Some(marker) = Marker::find(&pull.body) else {
             return Ok(None);
         };
-        let is_rival = marker.kind == self.proposal.marker.kind
-            && marker.revision != self.proposal.marker.revision
+        let proposal = self.proposal;
+        let is_rival = marker.kind == proposal.marker.kind
             && pull.own
-            && pull.base == ours.base;
+            && pull.base == ours.base
+            && pull.head != proposal.branch;
         // Anyone can write a marker; the branch is one that only the configuration of the set gives.
-        if !is_rival || rivals.branch(&marker.revision).as_ref() != Some(&pull.head) {
+        if !is_rival || !proposal.rivals.has_branch(&marker, &pull.head) {
             return Ok(None);
         }
-        rivals.age(&marker.revision).await.map(Some)
+        if marker.revision == proposal.marker.revision {
+            return Ok(Some(RevisionAge::Older));
+        }
+        if !proposal.supersede {
+            return Ok(None);
+        }
+        proposal.rivals.age(&marker.revision).await.map(Some)
     }
 
     /// Closes those of `open` that were opened for another revision of the same set: before `ours`,

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     checks::Check,
     code::Code,
-    config::Operation,
+    config::{Operation, SetPath},
     report::json::{FileRow, ImageRow},
 };
 
@@ -30,6 +30,7 @@ fn document() -> PlanDocument {
     PlanDocument {
         schema: "repin.plan/1",
         kind: Operation::Promotion,
+        set_path: SetPath::top(),
         revision: "r1-->".into(),
         approved: true,
         applied: false,
@@ -69,7 +70,7 @@ fn custom_template_gets_the_document_escaped() {
     );
     assert!(line.ends_with("promote: @everyone r1"), "{line}");
     assert!(
-        body.contains("<!-- repin/1 kind=promote revision=r1%2d;%2d;%3e; -->"),
+        body.contains("<!-- repin/2 kind=promote set=repin.yaml revision=r1%2d;%2d;%3e; -->"),
         "{body}"
     );
 }

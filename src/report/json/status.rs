@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::checks::Check;
+use crate::{checks::Check, config::SetPath};
 
 /// `repin.status/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct StatusDocument {
     pub schema: &'static str,
+    pub set_path: SetPath,
     pub name: String,
     pub set: Option<SetRow>,
     pub author: Option<String>,

@@ -15,7 +15,7 @@ fn parse(text: &str) -> Config {
         name: "repin.yaml".into(),
         text: text.into(),
     };
-    let parsed = config::parse(&source, Path::new("/root"));
+    let parsed = config::parse(&source, Path::new("/root"), &crate::config::SetPath::top());
     parsed.unwrap_or_else(|problems| panic!("{}\n{text}", problems[0]))
 }
 

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, Forge as Configured, Operation, Template, WhenUnconfigured},
+    config::{
+        self, Config, FILE_NAME, Forge as Configured, Operation, SetPath, Template,
+        WhenUnconfigured,
+    },
     error::{Class, Error, Errors, SourceText},
     fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
     forge::{
@@ -259,7 +262,7 @@ impl Closing<'_> {
             name: format!("{}: {FILE_NAME}", entry.repository),
             text: text.as_str().into(),
         };
-        config::parse(&source, &self.fleet.root).map_err(|errors| {
+        config::parse(&source, &self.fleet.root, &SetPath::top()).map_err(|errors| {
             let first = errors.into_iter().next();
             first.unwrap_or_else(|| unusable("it is malformed"))
         })

@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 
 use super::{Walk, member::Member, outcome::Report};
 use crate::{
-    config::RelPath,
+    config::{RelPath, Trailer},
     error::{Class, Error},
     fleet::{FleetOutcome, LinePullRequest},
     forge::{Forge, Pull, State, blob_id},
     pull_request::{
         Base,
         reconcile::{Closing, closing, is_moving},
-        trailer,
     },
     workflow::site::BranchHead,
 };
@@ -50,7 +49,8 @@ impl Walk<'_> {
         let is_on_head = branch.is_some_and(|branch| {
             branch.commit.id == pull.head_commit
                 && branch.commit.parents == [member.state.head.commit.clone()]
-                && trailer(&branch.commit.message) == Some(self.revision.as_str())
+                && Trailer::of_message(&branch.commit.message)
+                    .any(|trailer| trailer.revision == self.revision.as_str())
         });
         let has_state = self.request.open.is_none_or(|state| state == pull.draft);
         has_label && !needs_merge && is_on_head && has_state && pull.head_exists && !is_moving(pull)

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, Template, WhenUnconfigured},
+    config::{self, Config, FILE_NAME, SetPath, Template, WhenUnconfigured},
     error::{Error, Errors, SourceText},
     fleet::{
         FleetOutcome, ListEntry, Member as Listed, MemberConfig, MemberRefusal, member_config,
@@ -73,8 +73,7 @@ impl Walk<'_> {
     }
 
     fn branch(&self, config: &Config) -> String {
-        let names = config.names(self.request.operation);
-        names.branch.render(self.revision, &config.name)
+        config.branch(self.request.operation, self.revision)
     }
 
     fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
@@ -135,7 +134,7 @@ impl Walk<'_> {
         };
         let own = Config {
             file: FILE_NAME.to_owned(),
-            ..config::parse(&source, &self.fleet.root)?
+            ..config::parse(&source, &self.fleet.root, &SetPath::top())?
         };
         own.counts_pins().map_err(|error| Error {
             message: format!("{}: {}", entry.repository, error.message),

@@ -15,11 +15,13 @@ use crate::{
     error::{Class, Error, Errors},
     fleet::{FleetOutcome, LinePullRequest, ListEntry},
     forge::Forge,
-    pull_request::reconcile::{Change, Outcome, PullRequestResult, RevisionAge, Rivals},
+    pull_request::{
+        Marker, of_set,
+        reconcile::{Change, Outcome, PullRequestResult, RevisionAge, Rivals},
+    },
     untrusted::plain,
     workflow::{
         ATTEMPTS, base_kept_moving,
-        execution::promotion_branch,
         publication::{MergeSchedule, Publication},
     },
 };
@@ -187,8 +189,8 @@ struct RivalsInSource<'r> {
 
 #[async_trait(?Send)]
 impl Rivals for RivalsInSource<'_> {
-    fn branch(&self, revision: &str) -> Option<String> {
-        promotion_branch(self.config, revision)
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
+        of_set::gives_branch(self.config, marker, branch)
     }
 
     async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     checks,
     code::Code,
-    config::{FleetHistory, Operation, RelPath},
+    config::{FleetHistory, Operation, RelPath, SetPath},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
     fleet::FleetOutcome,
@@ -216,6 +216,7 @@ impl Walk<'_> {
     pub(super) fn marker(&self) -> Marker {
         Marker {
             kind: MarkerKind::Set(self.request.operation),
+            set: SetPath::top(),
             revision: self.revision.to_string(),
         }
     }

@@ -23,7 +23,7 @@ use super::{
 /// The revision that is promoted; [`super::forge::thousand::Trouble`] knows it.
 pub const REV: &str = "x";
 /// The branch of its pull requests.
-pub const BRANCH: &str = "auto/runtime-promote-x";
+pub const BRANCH: &str = "repin/promote-x";
 /// Precedes what the program prints in a process of the test binary.
 const MARK: &str = "=== the program ===\n";
 

@@ -65,7 +65,12 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
         return Ok(report(&document, &planned(&difference), None, cx));
     }
     let title = branch::title(pair);
-    let body = branch::body(pair, &difference.subjects, &difference.gates);
+    let body = branch::body(
+        pair,
+        &difference.subjects,
+        &difference.gates,
+        &config.set_path,
+    );
     workflow::warn_of_silent_checks(&forge, &configured, &cx.services)?;
     cx.services.interruption.changes(format!(
         "a pull request from {} to {} may have been opened; run the command again",

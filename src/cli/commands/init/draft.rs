@@ -218,11 +218,13 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
 
 /// Parses the text and counts its pins with the scanner, so that `repin check` accepts the counts.
 fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Errors> {
+    let set = config::set_path(&tree.root().join(FILE_NAME))
+        .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
     let source = SourceText {
         name: FILE_NAME.to_owned(),
         text: starter::text(starter).into(),
     };
-    let config = config::parse(&source, tree.root())?;
+    let config = config::parse(&source, tree.root(), &set)?;
     let found = pins::find(tree, &config)?;
     for (index, image) in starter.images.iter_mut().enumerate() {
         image.pins = found.pins_of(index).count();
@@ -231,7 +233,7 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
         name: FILE_NAME.to_owned(),
         text: starter::text(starter).into(),
     };
-    Ok((config::parse(&source, tree.root())?, found))
+    Ok((config::parse(&source, tree.root(), &set)?, found))
 }
 
 /// The digests outside of pins and the unreadable files, one per line, except those in the replaced

@@ -32,7 +32,7 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
         text: new.as_str().into(),
     };
     // Without any pin, the configuration would be invalid.
-    config::parse(&source, &config.root)?;
+    config::parse(&source, &config.root, &config.set_path)?;
     let changed = old != new;
     if changed && !print_only {
         let file = config.root.join(config.file_name());

@@ -59,7 +59,7 @@ impl Options {
             kind,
             count,
             seeded: Seeded::default(),
-            branch: "auto/runtime-promote".to_owned(),
+            branch: "repin/promote".to_owned(),
             troubles: BTreeMap::new(),
             latency: Duration::ZERO,
             limits: Limits::default(),

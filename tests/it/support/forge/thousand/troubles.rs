@@ -81,7 +81,7 @@ impl Trouble {
                 store.pulls.push(PullRow {
                     number,
                     title: "promote: images @x".to_owned(),
-                    body: "<!-- repin/1 kind=promote revision=x -->".to_owned(),
+                    body: "<!-- repin/2 kind=promote set=repin.yaml revision=x -->".to_owned(),
                     open: true,
                     merged: None,
                     draft: true,

@@ -1,0 +1,48 @@
+//! Detects that the configurations of two sets give the same branch.
+
+use super::{AheadCommits, Error, Pull, Reconcile};
+use crate::{
+    config::{SetPath, Trailer},
+    error::Class,
+    pull_request::{Marker, MarkerKind},
+    untrusted::plain,
+};
+
+impl Reconcile<'_> {
+    /// Another set whose pull request or commit is on the branch.
+    pub(super) fn other_set(&self, ahead: &AheadCommits, open: &[Pull]) -> Option<SetPath> {
+        let ours = &self.proposal.marker.set;
+        let pulls = open
+            .iter()
+            .filter(|pull| pull.own && pull.head == self.proposal.branch)
+            .filter_map(|pull| Marker::find(&pull.body))
+            .filter(|marker| matches!(marker.kind, MarkerKind::Set(_)))
+            .map(|marker| marker.set);
+        let commits = ahead.commits.iter().filter_map(|commit| {
+            let trailers = Trailer::of_message(&commit.message);
+            let sets: Vec<SetPath> = trailers.filter_map(|trailer| trailer.set).collect();
+            sets.first().cloned().filter(|_| !sets.contains(ours))
+        });
+        pulls.chain(commits).find(|set| set != ours)
+    }
+
+    /// The error for a branch that the configurations of two sets give.
+    pub(super) fn shared_branch(&self, other: &SetPath) -> Error {
+        let MarkerKind::Set(operation) = self.proposal.marker.kind else {
+            return Error::internal();
+        };
+        let ours = &self.proposal.marker.set;
+        let key = format!("{}.branch", operation.as_str());
+        let help = if ours.key() == other.key() {
+            format!("give `{key}` of one set another name")
+        } else {
+            format!("give `{key}` a name that contains {{set}}")
+        };
+        let reason = format!(
+            "it belongs to the set {}, and the configuration of the set {} gives the same branch",
+            plain(&other.to_string()),
+            plain(&ours.to_string())
+        );
+        Error::about(Class::Conflict, self.branch_subject(), reason).help(help)
+    }
+}
