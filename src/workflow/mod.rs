@@ -8,6 +8,7 @@
 mod approval;
 mod base_forge;
 pub mod base_policy;
+mod caches;
 pub mod ci;
 mod commit;
 pub mod connection;

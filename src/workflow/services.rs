@@ -6,8 +6,10 @@ use futures_util::future;
 use tokio::runtime::Runtime;
 
 use super::{
-    Console, Environment, Interruption, console::ItemProgress, settings, tags::TagCache,
-    trust::TrustCache,
+    Console, Environment, Interruption,
+    caches::{TagCache, TrustCache},
+    console::ItemProgress,
+    settings,
 };
 use crate::{
     code::Code,

@@ -6,6 +6,7 @@ use futures_util::future;
 
 use super::{
     Services,
+    caches::TagCache,
     pull_limit::{ManifestPull, check_pull_limit},
 };
 use crate::{
@@ -20,37 +21,6 @@ use crate::{
     },
     report::body::Labels,
 };
-
-/// The images that tags resolved to in this run. A plan that is made again uses the same images.
-#[derive(Default)]
-pub(super) struct TagCache(RefCell<HashMap<TagKey, ImageFacts>>);
-
-#[derive(PartialEq, Eq, Hash)]
-struct TagKey {
-    /// The name of the source.
-    source: String,
-    tag: Tag,
-}
-
-impl TagKey {
-    fn new(source: &Source, tag: &Tag) -> Self {
-        Self {
-            source: source.to_string(),
-            tag: tag.clone(),
-        }
-    }
-}
-
-impl TagCache {
-    fn get(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
-        self.0.borrow().get(&TagKey::new(source, tag)).cloned()
-    }
-
-    fn insert(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
-        let key = TagKey::new(source, tag);
-        self.0.borrow_mut().insert(key, facts.clone());
-    }
-}
 
 /// Resolves every image's tag concurrently. The results are in the order of the configuration.
 pub fn resolve_tags(

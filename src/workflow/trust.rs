@@ -13,7 +13,10 @@ use std::{
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Services;
+use super::{
+    Services,
+    caches::{ExaminationKey, PolicyId},
+};
 use crate::{
     code::Code,
     config::{Config, Image, RelPath, RootKind, SignerIdentity, Verify},
@@ -34,31 +37,6 @@ pub(super) const MATERIAL_MAX: u64 = 4 << 20;
 pub struct Trust<'c> {
     pub policy: Policy<'c>,
     id: PolicyId,
-}
-
-/// The texts that determine a policy.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct PolicyId {
-    config: Arc<str>,
-    /// The digests of the files with keys and roots.
-    files: Vec<Digest>,
-}
-
-/// The examinations of this run, and the warnings about roots. A plan that is made again repeats neither.
-#[derive(Default)]
-pub(super) struct TrustCache {
-    examinations: RefCell<HashMap<ExaminationKey, Rc<SearchResult>>>,
-    warnings: RefCell<HashSet<String>>,
-}
-
-/// The subject of an examination. The configuration in the policy determines the source of the image and
-/// the repositories that it may be signed for.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct ExaminationKey {
-    policy: PolicyId,
-    image: String,
-    digest: Digest,
-    revision: Revision,
 }
 
 /// A digest that must be signed.
