@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{
-    Gitea,
+    Gitea, ObjectRow,
     commits::{Destination, begun, raced},
     nullable,
 };
@@ -46,11 +46,6 @@ pub(super) struct CommitRow {
 struct CommitText {
     message: String,
     tree: Option<ObjectRow>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct ObjectRow {
-    pub(super) sha: String,
 }
 
 impl CommitRow {

@@ -11,9 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Gitea, READS_MAX,
-    branches::ObjectRow,
-    nullable,
+    Gitea, ObjectRow, READS_MAX, nullable,
     refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{

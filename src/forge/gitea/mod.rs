@@ -19,6 +19,7 @@ mod version;
 use std::{cell::RefCell, collections::HashMap};
 
 use reqwest::Method;
+use serde::Deserialize;
 
 use super::{
     Settings, Target, Token, Tree,
@@ -33,6 +34,12 @@ pub(super) use fleet::GiteaFleet;
 const READS_MAX: u32 = 50;
 /// The same for a task that the server's queue finishes within two seconds.
 const QUEUE_READS_MAX: u32 = READS_MAX / 4;
+
+/// A git object in a response.
+#[derive(Deserialize)]
+struct ObjectRow {
+    sha: String,
+}
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]

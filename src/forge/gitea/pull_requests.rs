@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, QUEUE_READS_MAX, branches::ObjectRow, refusal::refused};
+use super::{Gitea, ObjectRow, QUEUE_READS_MAX, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{

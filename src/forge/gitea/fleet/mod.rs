@@ -16,7 +16,7 @@ use std::{
 use reqwest::{Method, Url};
 
 use super::{
-    branches::ObjectRow,
+    ObjectRow,
     listing::{CommitListing, PAGE},
     version::Version,
 };
