@@ -4,6 +4,7 @@
 //! collects problems. Each block declares its keys in its own file, by the macros of `keys`;
 //! `top_level` has the whole file. The command line and the environment belong to `cli`.
 
+mod branches;
 pub mod duration;
 mod fleet;
 mod forge;

@@ -1,7 +1,6 @@
 //! The names that a set has on a forge: branches and titles, with those of former paths and versions.
 
-use super::{Config, Operation, SetPath, template::Template};
-use crate::oci::Revision;
+use super::{set_path::SetPath, template::Template};
 
 /// The names of one kind of change.
 #[derive(Debug, Clone, Copy)]
@@ -38,58 +37,5 @@ impl FormerNames {
             promote,
             rollback,
         }]
-    }
-}
-
-impl Config {
-    /// The names of the branch and the commit of an operation.
-    pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
-        let (branch, title) = match operation {
-            Operation::Promotion => (&self.promote.branch, &self.promote.title),
-            Operation::Rollback => (&self.rollback.branch, &self.rollback.title),
-        };
-        ChangeNames { branch, title }
-    }
-
-    /// The branch of a pull request that moves the pins of this set to a revision.
-    pub fn branch(&self, operation: Operation, revision: &Revision) -> String {
-        self.names(operation).branch.render(revision, &self.name)
-    }
-
-    /// The branches of the set `set_path` for a revision: the present one if it is this set, and those
-    /// of its former names.
-    pub fn branches_of(
-        &self,
-        set_path: &SetPath,
-        operation: Operation,
-        revision: &Revision,
-    ) -> Vec<String> {
-        let present = (*set_path == self.set_path).then(|| self.branch(operation, revision));
-        let former = self
-            .former
-            .iter()
-            .filter(|names| names.set_path == *set_path);
-        let former = former.map(|names| match operation {
-            Operation::Promotion => names.promote.render(revision, &names.name),
-            Operation::Rollback => names.rollback.render(revision, &names.name),
-        });
-        present.into_iter().chain(former).collect()
-    }
-
-    /// Whether the configuration gives this branch to one of its sets.
-    pub fn has_branch(&self, branch: &str) -> bool {
-        let present =
-            [&self.promote.branch, &self.rollback.branch].map(|branch| (branch, &self.name));
-        let former = self.former.iter();
-        let former = former.flat_map(|names| {
-            [
-                (&names.promote, &names.name),
-                (&names.rollback, &names.name),
-            ]
-        });
-        present.into_iter().chain(former).any(|(template, name)| {
-            let revision = template.revision_in(branch, name);
-            revision.is_some_and(|text| self.revision.pattern.revision(text).is_ok())
-        })
     }
 }

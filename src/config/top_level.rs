@@ -15,7 +15,8 @@ use super::{
     images::{self, Image, ImageInventory},
     inventory::Inventory,
     keys::{self, ByName, KeyType, Shape, block, choices, refined_type},
-    names::FormerNames,
+    names::{ChangeNames, FormerNames},
+    operation::Operation,
     path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
     prune::Prune,
@@ -484,6 +485,15 @@ fn host(text: &str) -> Result<String, String> {
 }
 
 impl Config {
+    /// The names of the branch and the commit of an operation.
+    pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
+        let (branch, title) = match operation {
+            Operation::Promotion => (&self.promote.branch, &self.promote.title),
+            Operation::Rollback => (&self.rollback.branch, &self.rollback.title),
+        };
+        ChangeNames { branch, title }
+    }
+
     /// The configured forge, or the defaults.
     pub fn forge_or_default(&self) -> Forge {
         self.forge.clone().unwrap_or_default()

@@ -6,7 +6,7 @@ use super::{
     Services, Stop, commit,
     engine::Planned,
     publication::{MergeSchedule, Publication},
-    site::{BranchSite, WorkTreeChange},
+    site::{BranchSite, Site, WorkTreeSite},
 };
 use crate::{
     apply,
@@ -83,47 +83,59 @@ impl Execution {
     }
 }
 
-/// Applies a plan to the work tree, and commits it if requested.
-pub(super) fn in_work_tree(
-    config: &Config,
-    change: Option<&mut WorkTreeChange>,
-    planned: &Planned,
-    document: &PlanDocument,
-    services: &Services,
-) -> Execution {
-    let changes = planned.plan.changes();
-    match change {
-        Some(change) if !changes.is_empty() => {
-            let session = &mut change.session;
-            if change.commit {
-                apply_and_commit(session, changes, document, config, services)
-            } else {
-                apply_files(session, changes, services)
+/// A site at which a plan can be carried out.
+pub(super) trait Executor: Site {
+    /// Carries out a plan, if the run may make a change.
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution;
+}
+
+impl Executor for WorkTreeSite {
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        let changes = planned.plan.changes();
+        match &mut self.change {
+            Some(change) if !changes.is_empty() => {
+                let session = &mut change.session;
+                if change.commit {
+                    apply_and_commit(session, changes, document, &self.config, services)
+                } else {
+                    apply_files(session, changes, services)
+                }
             }
+            _ => Execution::complete(Effect::Nothing),
         }
-        _ => Execution::complete(Effect::Nothing),
     }
 }
 
-/// Proposes a plan for a branch, if the run may open a pull request.
-pub(super) fn as_pull_request(
-    site: &BranchSite,
-    planned: &Planned,
-    document: &PlanDocument,
-    services: &Services,
-) -> Execution {
-    match site.open {
-        None => Execution::complete(Effect::PullRequestShown),
-        Some(_) if planned.plan.changes().is_empty() => Execution::complete(Effect::Nothing),
-        Some(request) => {
-            let publication = Publication {
-                config: &site.config,
-                head: &site.head,
-                planned,
-                document,
-                request,
-            };
-            publish(&publication, services)
+impl Executor for BranchSite {
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        match self.open {
+            None => Execution::complete(Effect::PullRequestShown),
+            Some(_) if planned.plan.changes().is_empty() => Execution::complete(Effect::Nothing),
+            Some(request) => {
+                let publication = Publication {
+                    config: &self.config,
+                    head: &self.head,
+                    planned,
+                    document,
+                    request,
+                };
+                publish(&publication, services)
+            }
         }
     }
 }

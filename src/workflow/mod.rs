@@ -54,8 +54,8 @@ pub use document::RunResult;
 use document::Template;
 use engine::{Planned, Standards};
 pub use environment::{Environment, Terminals};
-use execution::Execution;
 pub use execution::{Effect, warn_of_silent_checks};
+use execution::{Execution, Executor};
 pub use forge_overview::{ForgeOverview, forge_overview};
 pub use history::{BranchRole, HistoryBranch, SiteHistory, history_branch};
 pub use interruption::{Event, Interruption};
@@ -200,7 +200,7 @@ fn open_site(
     options: &Options,
     config: &Config,
     services: &Services,
-) -> Result<Result<Box<dyn Site>, Stop>, Errors> {
+) -> Result<Result<Box<dyn Executor>, Stop>, Errors> {
     let open = match options.intent {
         Intent::Show => {
             warn_if_interrupted(config, &*services.console);

@@ -7,10 +7,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Access, OpenRequest, Services, SiteHistory, base_forge, connect,
-    engine::Planned,
-    execution::{self, Execution},
-    history::HeadOnForge,
+    Access, OpenRequest, Services, SiteHistory, base_forge, connect, history::HeadOnForge,
 };
 use crate::{
     apply::Session,
@@ -24,7 +21,6 @@ use crate::{
     outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
-    report::json::PlanDocument,
 };
 
 /// The maximum size of a content that is read from a local clone, in bytes.
@@ -42,22 +38,14 @@ pub(super) trait Site {
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors>;
 
     fn history(&self, services: &Services) -> SiteHistory;
-
-    /// Carries out a plan, if the run may make a change.
-    fn carry_out(
-        &mut self,
-        planned: &Planned,
-        document: &PlanDocument,
-        services: &Services,
-    ) -> Execution;
 }
 
 /// The work tree, with the clone around it.
 pub(super) struct WorkTreeSite {
-    config: Config,
+    pub(super) config: Config,
     files: WorkTree,
     /// `None`: the plan is only shown.
-    change: Option<WorkTreeChange>,
+    pub(super) change: Option<WorkTreeChange>,
 }
 
 /// The permission to change the work tree.
@@ -118,21 +106,6 @@ impl Site for WorkTreeSite {
     fn history(&self, services: &Services) -> SiteHistory {
         SiteHistory::of_work_tree(&self.config, services)
     }
-
-    fn carry_out(
-        &mut self,
-        planned: &Planned,
-        document: &PlanDocument,
-        services: &Services,
-    ) -> Execution {
-        execution::in_work_tree(
-            &self.config,
-            self.change.as_mut(),
-            planned,
-            document,
-            services,
-        )
-    }
 }
 
 impl BranchSite {
@@ -180,15 +153,6 @@ impl Site for BranchSite {
 
     fn history(&self, services: &Services) -> SiteHistory {
         SiteHistory::of_clone(&self.config, self.head.history.as_ref(), services)
-    }
-
-    fn carry_out(
-        &mut self,
-        planned: &Planned,
-        document: &PlanDocument,
-        services: &Services,
-    ) -> Execution {
-        execution::as_pull_request(self, planned, document, services)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Resolution of tags and pinned digests: all repositories concurrently, each tag once in a run.
 
-use std::{cell::RefCell, collections::HashMap};
-
 use futures_util::future;
 
 use super::{
@@ -13,7 +11,7 @@ use crate::{
     checks::{Resolution, Target},
     config::Config,
     error::Errors,
-    oci::{Tag, TagOrDigest},
+    oci::TagOrDigest,
     pins::Found,
     registry::{
         Source,

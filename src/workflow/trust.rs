@@ -3,8 +3,6 @@
 //! Without a `verify` block nothing is read and nothing is requested.
 
 use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
     io::{self, Read as _},
     rc::Rc,
     sync::Arc,

@@ -1,0 +1,48 @@
+//! The branches of a set's pull requests: the present ones, and those of former names.
+
+use super::{operation::Operation, set_path::SetPath, top_level::Config};
+use crate::oci::Revision;
+
+impl Config {
+    /// The branch of a pull request that moves the pins of this set to a revision.
+    pub fn branch(&self, operation: Operation, revision: &Revision) -> String {
+        self.names(operation).branch.render(revision, &self.name)
+    }
+
+    /// The branches of the set `set_path` for a revision: the present one if it is this set, and those
+    /// of its former names.
+    pub fn branches_of(
+        &self,
+        set_path: &SetPath,
+        operation: Operation,
+        revision: &Revision,
+    ) -> Vec<String> {
+        let present = (*set_path == self.set_path).then(|| self.branch(operation, revision));
+        let former = self
+            .former
+            .iter()
+            .filter(|names| names.set_path == *set_path);
+        let former = former.map(|names| match operation {
+            Operation::Promotion => names.promote.render(revision, &names.name),
+            Operation::Rollback => names.rollback.render(revision, &names.name),
+        });
+        present.into_iter().chain(former).collect()
+    }
+
+    /// Whether the configuration gives this branch to one of its sets.
+    pub fn has_branch(&self, branch: &str) -> bool {
+        let present =
+            [&self.promote.branch, &self.rollback.branch].map(|branch| (branch, &self.name));
+        let former = self.former.iter();
+        let former = former.flat_map(|names| {
+            [
+                (&names.promote, &names.name),
+                (&names.rollback, &names.name),
+            ]
+        });
+        present.into_iter().chain(former).any(|(template, name)| {
+            let revision = template.revision_in(branch, name);
+            revision.is_some_and(|text| self.revision.pattern.revision(text).is_ok())
+        })
+    }
+}
