@@ -13,7 +13,7 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Config, number},
+    config::{Config, Trailer, number},
     error::{Errors, usage},
     report::{
         body, github,
@@ -164,6 +164,7 @@ fn write_step_files(
     let mut files = StepFiles::open(&cx.services.environment)?;
     files.outputs(&[
         ("kind", document.kind.as_str().to_owned()),
+        ("set-path", document.set_path.to_string()),
         ("revision", document.revision.clone()),
         ("changed", document.changed.to_string()),
         ("title", document.title.clone()),
@@ -271,9 +272,9 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             id.short()
         ),
         Effect::Applied => format!(
-            "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
+            "\napplied: {count}; commit them with the message\n\n    {}\n\n    {}",
             plain(&document.title),
-            plain(&document.revision)
+            plain(&Trailer::line(&document.revision, &document.set_path))
         ),
         Effect::Begun if is_failed => {
             "the pull request is incomplete; run the command again".to_owned()

@@ -13,15 +13,10 @@ pub struct Trailer<'m> {
 }
 
 impl<'m> Trailer<'m> {
-    /// The trailers in the body of a message: the text after its first paragraph.
+    /// The trailers of a message, in the text after its first paragraph.
     ///
     /// A squash merge concatenates messages, so a trailer may be on any line, not only in the last
     /// paragraph (git-interpret-trailers).
-    pub fn all(body: &'m str) -> impl Iterator<Item = Self> {
-        body.lines().filter_map(Self::parse)
-    }
-
-    /// The trailers of a whole message.
     pub fn of_message(message: &'m str) -> impl Iterator<Item = Self> {
         let is_blank = |line: &&str| line.trim().is_empty();
         let text = message.lines().skip_while(is_blank);
@@ -32,14 +27,23 @@ impl<'m> Trailer<'m> {
     fn parse(line: &'m str) -> Option<Self> {
         let (key, value) = line.split_once(':')?;
         let value = value.trim();
-        if !key.eq_ignore_ascii_case(KEY) || value.is_empty() {
-            return None;
+        let is_trailer = key.eq_ignore_ascii_case(KEY) && !value.is_empty();
+        is_trailer.then(|| Self::of_value(value))
+    }
+
+    /// The trailer with this value: `REVISION` or `REVISION (PATH)`.
+    pub fn of_value(value: &'m str) -> Self {
+        let value = value.trim();
+        match split_path(value) {
+            Some((revision, set)) => Self {
+                revision,
+                set: Some(set),
+            },
+            None => Self {
+                revision: value,
+                set: None,
+            },
         }
-        let (revision, set) = match split_path(value) {
-            Some((revision, set)) => (revision, Some(set)),
-            None => (value, None),
-        };
-        Some(Self { revision, set })
     }
 
     /// The line that gives a set this revision.

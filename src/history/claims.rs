@@ -3,7 +3,7 @@
 //! `line` and `provenance` compare the claims with the contents.
 
 use crate::{
-    config::{Config, Template},
+    config::{Config, SetPath, Template, Trailer},
     oci::{Pattern, Revision},
 };
 
@@ -14,22 +14,33 @@ pub(super) struct Titles {
     titles: Vec<(Template, String)>,
     tags: Vec<Template>,
     pattern: Pattern,
+    set_path: SetPath,
 }
 
 impl Titles {
     pub(super) fn new(config: &Config) -> Self {
-        Self {
-            titles: vec![(config.promote.title.clone(), config.name.clone())],
-            tags: vec![config.revision.tag.clone()],
+        let mut titles = Self {
+            titles: Vec::new(),
+            tags: Vec::new(),
             pattern: config.revision.pattern.clone(),
-        }
+            set_path: config.set_path.clone(),
+        };
+        titles.add(config);
+        titles
     }
 
     /// Adds the titles of another configuration.
     pub(super) fn add(&mut self, config: &Config) {
-        let title = (config.promote.title.clone(), config.name.clone());
-        if !self.titles.contains(&title) {
-            self.titles.push(title);
+        let mut names = vec![config.name.as_str()];
+        // Earlier versions called every set without a name `images`.
+        if config.name == config.set_path.key() {
+            names.push("images");
+        }
+        for name in names {
+            let title = (config.promote.title.clone(), name.to_owned());
+            if !self.titles.contains(&title) {
+                self.titles.push(title);
+            }
         }
         if !self.tags.contains(&config.revision.tag) {
             self.tags.push(config.revision.tag.clone());
@@ -41,10 +52,18 @@ impl Titles {
         self.tags
     }
 
-    /// The revisions that a commit with this subject and these trailer values claims. The revision in
-    /// the title is first.
+    /// The revisions that a commit with this subject and these trailer values claims for the set. The
+    /// revision in the title is first.
+    ///
+    /// A title and a trailer without a path refer to every set, unless a trailer of the same commit
+    /// refers to this set with its path.
     pub(super) fn claims(&self, subject: &[u8], trailers: &[u8]) -> Vec<Revision> {
         let mut claims = Vec::new();
+        let values = trailers.split(|byte| *byte == b'\n');
+        let values = values.filter_map(|value| std::str::from_utf8(value).ok());
+        let trailers: Vec<_> = values.map(Trailer::of_value).collect();
+        let is_ours = |trailer: &&Trailer<'_>| trailer.set.as_ref() == Some(&self.set_path);
+        let with_path: Vec<_> = trailers.iter().filter(is_ours).collect();
         let mut claim = |text: &str| {
             if let Ok(revision) = self.pattern.revision(text)
                 && !claims.contains(&revision)
@@ -52,6 +71,12 @@ impl Titles {
                 claims.push(revision);
             }
         };
+        for trailer in &with_path {
+            claim(trailer.revision);
+        }
+        if !with_path.is_empty() {
+            return claims;
+        }
         if let Ok(subject) = std::str::from_utf8(subject) {
             for text in title_forms(subject.trim_end()) {
                 for (title, name) in &self.titles {
@@ -61,10 +86,8 @@ impl Titles {
                 }
             }
         }
-        for value in trailers.split(|byte| *byte == b'\n') {
-            if let Ok(value) = std::str::from_utf8(value) {
-                claim(value.trim());
-            }
+        for trailer in trailers.iter().filter(|trailer| trailer.set.is_none()) {
+            claim(trailer.revision);
         }
         claims
     }
@@ -204,6 +227,17 @@ mod tests {
             titles.claims(b"promote: images @beef (#1)", b"")[0].as_str(),
             "beef"
         );
+    }
+
+    #[test]
+    fn trailer_with_a_path_refers_to_that_set() {
+        assert_eq!(claims("chore", "beef (repin.yaml)"), ["beef"]);
+        let prod = "cafe (envs/prod/repin.yaml)";
+        assert_eq!(claims("chore", prod), [] as [&str; 0]);
+        let both = format!("{prod}\nbeef (repin.yaml)");
+        assert_eq!(claims("promote: images @face", &both), ["beef"]);
+        let other = format!("{prod}\nbeef");
+        assert_eq!(claims("promote: images @face", &other), ["face", "beef"]);
     }
 
     #[test]

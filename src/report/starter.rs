@@ -172,10 +172,10 @@ fn provenance(out: &mut String, base: Option<&str>) {
 const REST: &str = "
 # Branches and titles of pull requests.
 #promote:
-  #branch: \"repin/promote-{revision}\"
+  #branch: \"repin/{set}/promote-{revision}\"
   #title: \"promote: {name} @{revision}\"
 #rollback:
-  #branch: \"repin/rollback-{revision}\"
+  #branch: \"repin/{set}/rollback-{revision}\"
   #title: \"rollback: {name} @{revision}\"
 
 # What an image must contain: the files under `root`, listed by kind. Each pattern has one group, the name; it is matched

@@ -647,7 +647,7 @@ fn branch() -> String {
 fn a_signed_commit_is_made_once_although_its_branch_is_refused() {
     for what in ALL {
         let (world, fake) = signing("labels: []", what);
-        fake.store().github.ruled = vec!["auto/"];
+        fake.store().github.ruled = vec!["repin/promote-"];
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("check which rule set"),

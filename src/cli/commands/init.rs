@@ -22,6 +22,7 @@ use crate::{
         write_file::{self, TargetFile},
     },
     code::Code,
+    config::{SetPath, Trailer},
     error::{Error, Errors},
     files::survey,
     git::{self, Git, HostedRepository},
@@ -167,7 +168,7 @@ fn no_pins(discovery: &Discovery) -> Errors {
 
 /// The next step for the user. The commit message contains the revision of the pinned set, so that the first
 /// promotion can be rolled back.
-fn next_step(path: &str, revision: Option<&str>) -> String {
+fn next_step(path: &str, set: &SetPath, revision: Option<&str>) -> String {
     let quoted = shell(path);
     let (revision, remark) = match revision {
         Some(revision) => (plain(revision), ""),
@@ -176,10 +177,11 @@ fn next_step(path: &str, revision: Option<&str>) -> String {
             "\nREVISION is the commit that the pinned images were built from: `repin check --remote` shows it.",
         ),
     };
+    let trailer = shell(&Trailer::line(&revision, set));
     format!(
         "next: review the file and run `repin check`, then commit it with the currently pinned set, so that the first\n\
          promotion can be rolled back:\n\n    git add -- {quoted}\n    \
-         git commit -m 'adopt repin' -m 'Repin-Set: {revision}' -- {quoted}\n{remark}"
+         git commit -m 'adopt repin' -m {trailer} -- {quoted}\n{remark}"
     )
 }
 
@@ -231,5 +233,5 @@ fn report(draft: Draft, target: &TargetFile, written: bool, cx: &mut Context) {
         plain(&path),
         draft.summary()
     ));
-    cx.output.note(&next_step(&path, draft.revision.as_deref()));
+    cx.output.note(&next_step(&path, &draft.set_path, draft.revision.as_deref()));
 }

@@ -34,9 +34,15 @@ fn defaults_are_filled_in() {
     assert_eq!(config.revision.pattern.as_str(), "[0-9a-f]{40}");
     assert_eq!(config.revision.tag.as_str(), "{revision}");
     assert_eq!(config.revision.label, "org.opencontainers.image.revision");
-    assert_eq!(config.promote.branch.as_str(), "repin/promote-{revision}");
+    assert_eq!(
+        config.promote.branch.as_str(),
+        "repin/{set}/promote-{revision}"
+    );
     assert_eq!(config.promote.title.as_str(), "promote: {name} @{revision}");
-    assert_eq!(config.rollback.branch.as_str(), "repin/rollback-{revision}");
+    assert_eq!(
+        config.rollback.branch.as_str(),
+        "repin/{set}/rollback-{revision}"
+    );
     assert_eq!(
         config.rollback.title.as_str(),
         "rollback: {name} @{revision}"

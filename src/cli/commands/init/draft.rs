@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Chosen, GitRemote, signers};
 use crate::{
     checks::{self, Status},
-    config::{self, Config, FILE_NAME, Operation, RelPath, number},
+    config::{self, Config, FILE_NAME, Operation, RelPath, SetPath, number},
     error::{Errors, SourceText},
     files::WorkTree,
     git::HostedRepository,
@@ -25,6 +25,7 @@ use crate::{
 
 pub(super) struct Draft {
     pub(super) text: String,
+    pub(super) set_path: SetPath,
     pub(super) images: Vec<InitImage>,
     pub(super) files: Vec<String>,
     pub(super) others: Vec<InitOther>,
@@ -82,7 +83,7 @@ impl Draft {
             signer: None,
             remarks: remarks(discovery, chosen),
         };
-        let (config, found) = counted(&mut starter, tree)?;
+        let (config, found) = counted(&mut starter, tree, target)?;
         let mut warnings = starter.remarks.clone();
         for line in starter.places.iter().flat_map(|place| &place.excluded) {
             warnings.push(format!("left out of `places`: {line}"));
@@ -102,6 +103,7 @@ impl Draft {
         warnings.extend(signers.warning);
         Ok(Self {
             text: starter::text(&starter),
+            set_path: config.set_path,
             images: image_rows(&starter),
             others: other_rows(&starter),
             warnings,
@@ -217,8 +219,12 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
 }
 
 /// Parses the text and counts its pins with the scanner, so that `repin check` accepts the counts.
-fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Errors> {
-    let set = config::set_path(&tree.root().join(FILE_NAME))
+fn counted(
+    starter: &mut Starter<'_>,
+    tree: &WorkTree,
+    target: &RelPath,
+) -> Result<(Config, Found), Errors> {
+    let set = config::set_path(&tree.root().join(target.as_path()))
         .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
     let source = SourceText {
         name: FILE_NAME.to_owned(),
