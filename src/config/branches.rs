@@ -29,6 +29,12 @@ impl Config {
         present.into_iter().chain(former).collect()
     }
 
+    /// Whether this is the path of the set, or a former one.
+    pub fn has_set(&self, set_path: &SetPath) -> bool {
+        let mut former = self.former.iter();
+        *set_path == self.set_path || former.any(|names| names.set_path == *set_path)
+    }
+
     /// Whether the configuration gives this branch to one of its sets.
     pub fn has_branch(&self, branch: &str) -> bool {
         let present =

@@ -100,6 +100,14 @@ pub fn candidate(
         MarkerKind::Branch => return branches_of(pull, config, forge, services),
         MarkerKind::Set(operation) => operation,
     };
+    if !config.has_set(&marker.set) && !config.has_branch(&pull.head) {
+        services.console.warn(&format!(
+            "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
+            pull.number,
+            plain(&marker.set.to_string())
+        ));
+        return Ok(Candidate::Unmarked);
+    }
     let site = BranchSite::open(config, None, services)?.granted()?;
     let Some(pull_of_set) = of_set(pull.clone(), &site.config) else {
         let reason = format!(

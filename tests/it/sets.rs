@@ -260,3 +260,22 @@ fn pull_request_of_earlier_version_belongs_to_the_top() {
         assert_eq!(sets.open_pulls(), expected, "{kind:?}");
     }
 }
+
+#[test]
+fn wait_of_one_set_leaves_merges_of_another_alone() {
+    for kind in SERVERS {
+        let sets = Sets::new(kind, [STAGING, PROD], "");
+        sets.promote(0, REV_B);
+        let scheduled = {
+            let mut store = sets.fake.store();
+            let head = store.refs[&store.pulls[0].head].clone();
+            store.scheduled.push((1, head));
+            store.scheduled.clone()
+        };
+        let ran = sets.run(1, &["wait", "--pr", "1", "--timeout", "0s"]);
+        let warning = "#1 belongs to the set envs/staging/repin.yaml";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+        assert_ne!(ran.code, 5, "{}", ran.stderr);
+        assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
+    }
+}

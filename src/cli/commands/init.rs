@@ -233,5 +233,9 @@ fn report(draft: Draft, target: &TargetFile, written: bool, cx: &mut Context) {
         plain(&path),
         draft.summary()
     ));
-    cx.output.note(&next_step(&path, &draft.set_path, draft.revision.as_deref()));
+    cx.output.note(&next_step(
+        &path,
+        &draft.set_path,
+        draft.revision.as_deref(),
+    ));
 }
