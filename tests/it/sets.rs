@@ -22,6 +22,11 @@ struct Sets {
 impl Sets {
     /// `more` are further keys of both configurations.
     fn new(kind: Kind, sets: [[&'static str; 2]; 2], more: &str) -> Self {
+        Self::with_forge(kind, sets, "", more)
+    }
+
+    /// `settings` are further keys of the block `forge`.
+    fn with_forge(kind: Kind, sets: [[&'static str; 2]; 2], settings: &str, more: &str) -> Self {
         let (mut world, fake) = (world::world(), Fake::start(kind));
         std::fs::remove_file(world.path("repin.yaml")).unwrap();
         world.build(REV_C);
@@ -35,7 +40,7 @@ impl Sets {
                 "version: 1\nfiles: [{file}]\nrevision: {{ pattern: '[a-c]{{40}}' }}\nimages:\n  \
                  review: {{ repository: ghcr.io/acme/review, pins: 1 }}\n  \
                  fix: {{ repository: ghcr.io/acme/fix, pins: 1 }}\n\
-                 forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n{more}",
+                 forge: {{ kind: {name}, url: '{}', repository: acme/flows{settings} }}\n{more}",
                 fake.api()
             );
             world.write(config, text);
@@ -264,7 +269,8 @@ fn pull_request_of_earlier_version_belongs_to_the_top() {
 #[test]
 fn wait_of_one_set_leaves_merges_of_another_alone() {
     for kind in SERVERS {
-        let sets = Sets::new(kind, [STAGING, PROD], "");
+        let merging = ", auto_merge: true, gates: [ci]";
+        let sets = Sets::with_forge(kind, [STAGING, PROD], merging, "");
         sets.promote(0, REV_B);
         let scheduled = {
             let mut store = sets.fake.store();
