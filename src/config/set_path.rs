@@ -18,12 +18,6 @@ impl SetPath {
         RelPath::new(path).map(Self)
     }
 
-    /// The set of the configuration file `name` in the directory `prefix` of a repository: empty, or
-    /// with a `/` at its end.
-    pub fn in_directory(prefix: &str, name: &str) -> Result<Self, PathError> {
-        Self::new(Path::new(&format!("{prefix}{name}")))
-    }
-
     /// The set of the `repin.yaml` at the top of the repository.
     pub fn top() -> Self {
         Self(RelPath::file(FILE_NAME))

@@ -78,6 +78,7 @@ fn an_approved_promote_fills_outputs_and_summary() {
             "pull-request",
             "pull-request-url",
             "revision",
+            "set-path",
             "title"
         ]
     );

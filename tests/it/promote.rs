@@ -160,10 +160,12 @@ fn the_document_of_an_approved_plan() {
         "pull_request",
         "revision",
         "schema",
+        "set_path",
         "title",
     ];
     assert_eq!(keys, expected);
     assert_eq!(document["schema"], "repin.plan/1");
+    assert_eq!(document["set_path"], "repin.yaml");
     assert_eq!(document["branch"], format!("repin/promote-{REV_B}"));
     assert_eq!(document["title"], format!("promote: test images @{REV_B}"));
     assert_eq!(document["error"], json!(null));

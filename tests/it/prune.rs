@@ -1357,7 +1357,7 @@ fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     // While the registry is asked whether it deletes, someone opens a promote.
     scripted.store().hook("DELETE", move |_| {
         let head = std::fs::read_to_string(origin.join("refs/heads/main")).unwrap();
-        std::fs::create_dir_all(origin.join("refs/heads/auto")).unwrap();
+        std::fs::create_dir_all(origin.join("refs/heads/repin")).unwrap();
         std::fs::write(origin.join("refs/heads/repin/promote-now"), head).unwrap();
         None
     });
