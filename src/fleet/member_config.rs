@@ -99,6 +99,8 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
         name: own.name,
         source: own.source,
         file: own.file,
+        set_path: own.set_path,
+        former: own.former,
         files: own.files,
         scanned: own.scanned,
         places: own.places,
@@ -290,6 +292,19 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
         );
         assert_eq!(forge.repository.as_deref(), Some("acme/web"));
         assert!(found.ignored_keys.is_empty() && found.ignored_policies.is_empty());
+    }
+
+    #[test]
+    fn set_is_that_of_the_repository() {
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: FLEET.into(),
+        };
+        let set = config::SetPath::new(Path::new("fleet/repin.yaml")).unwrap();
+        let fleet = config::parse(&source, Path::new("/root"), &set).unwrap();
+        let found = member_config(&fleet, parsed(OWN), MEMBER).unwrap();
+        assert_eq!(found.config.set_path, config::SetPath::top());
+        assert_eq!(found.config.former, parsed(OWN).former);
     }
 
     #[test]
