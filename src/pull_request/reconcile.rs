@@ -315,13 +315,15 @@ impl Reconcile<'_> {
 
     /// Fails if the branch has a foreign commit, and cancels the scheduled merge of that commit.
     async fn refuse_foreign(&mut self, ahead: &AheadCommits, open: &[Pull]) -> Result<(), Error> {
+        if let Some(other) = self.other_set(ahead, open) {
+            // The scheduled merge would include the commit of the other set.
+            let error = self.shared_branch(&other);
+            return Err(self.disarm(open, error).await);
+        }
         let files = &self.files;
         // A listed path with the content of the base may have another mode.
         let expected =
             |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
-        if let Some(other) = self.other_set(ahead, open) {
-            return Err(self.shared_branch(&other));
-        }
         let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
         let Some(foreign) = found else { return Ok(()) };
         let error = foreign.error(self.branch_subject());
