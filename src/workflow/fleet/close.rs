@@ -209,7 +209,10 @@ impl Closing<'_> {
         let MarkerKind::Set(operation) = marker.kind else {
             return None;
         };
-        let is_ours = pull.own && pull.base == base && marker.revision == self.revision.as_str();
+        let is_ours = pull.own
+            && pull.base == base
+            && marker.set.is_top()
+            && marker.revision == self.revision.as_str();
         let branches = self.branches(config);
         let is_named = branches.contains(&(operation, pull.head.clone()));
         (is_ours && is_named).then_some(operation)
