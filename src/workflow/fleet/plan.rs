@@ -12,7 +12,7 @@ use super::{
 use crate::{
     checks,
     code::Code,
-    config::{FleetHistory, Operation, RelPath, SetPath},
+    config::{FleetHistory, Operation, RelPath, SetPath, Trailer},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
     fleet::FleetOutcome,
@@ -208,7 +208,8 @@ impl Walk<'_> {
         let unplanned = document::unplanned(request, config, rows);
         let mut document = document::planned(unplanned, &planned);
         let body = document::render_body(&document, &planned.beside, None)?;
-        document.body = Some(format!("{body}\nRepin-Set: {}\n", self.revision));
+        let trailer = Trailer::line(self.revision.as_str(), &SetPath::top());
+        document.body = Some(format!("{body}\n{trailer}\n"));
         Ok((planned, document))
     }
 
