@@ -78,8 +78,7 @@ struct ProtectionRow {
 
 #[derive(Deserialize)]
 struct RequiredChecksRow {
-    #[serde(default)]
-    contexts: Vec<String>,
+    contexts: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -204,7 +203,8 @@ impl Github {
         let checks = row
             .protection
             .and_then(|protection| protection.required_status_checks);
-        let mut required = checks.map(|checks| checks.contexts).unwrap_or_default();
+        let contexts = checks.and_then(|checks| checks.contexts);
+        let mut required = contexts.unwrap_or_default();
         required.extend(rules.contexts);
         // A protected branch with a hidden protection requires unknown contexts.
         if is_hidden && required.is_empty() {

@@ -116,8 +116,7 @@ struct QueueEntryRow {
 /// The last event shows whether the pull request left the queue at its current head.
 #[derive(Deserialize)]
 struct TimelineRow {
-    #[serde(default)]
-    nodes: Vec<Option<EventRow>>,
+    nodes: Option<Vec<Option<EventRow>>>,
 }
 
 #[derive(Deserialize)]
@@ -263,8 +262,8 @@ impl Github {
             let state = entry.state.as_deref().unwrap_or("QUEUED");
             return Ok(Queue::Waiting(position, self.http.clean(state)));
         }
-        let mut events = row.timeline_items.into_iter().flat_map(|items| items.nodes);
-        let reason = match events.next().flatten() {
+        let events = row.timeline_items.and_then(|items| items.nodes);
+        let reason = match events.into_iter().flatten().next().flatten() {
             Some(event) if event.kind == "RemovedFromMergeQueueEvent" => {
                 event.reason.unwrap_or_default()
             }

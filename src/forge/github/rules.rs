@@ -59,16 +59,14 @@ struct CommitObject {
 #[derive(Deserialize)]
 struct RuleRow {
     r#type: String,
-    #[serde(default)]
-    parameters: ParametersRow,
+    parameters: Option<ParametersRow>,
 }
 
 /// The parameters of rules of all types.
 #[derive(Deserialize, Default)]
 struct ParametersRow {
     allowed_merge_methods: Option<Vec<String>>,
-    #[serde(default)]
-    required_status_checks: Vec<CheckRow>,
+    required_status_checks: Option<Vec<CheckRow>>,
     #[serde(default)]
     strict_required_status_checks_policy: bool,
 }
@@ -109,13 +107,15 @@ impl Rules {
     fn new(rows: Vec<RuleRow>) -> Self {
         let mut rules = Self::default();
         for RuleRow { r#type, parameters } in rows {
+            let parameters = parameters.unwrap_or_default();
             match r#type.as_str() {
                 "required_signatures" => rules.signatures = true,
                 "required_linear_history" => rules.linear = true,
                 "required_status_checks" => {
                     rules.up_to_date |= parameters.strict_required_status_checks_policy;
-                    let checks = parameters.required_status_checks.into_iter();
-                    rules.contexts.extend(checks.map(|check| check.context));
+                    let checks = parameters.required_status_checks.unwrap_or_default();
+                    let contexts = checks.into_iter().map(|check| check.context);
+                    rules.contexts.extend(contexts);
                 }
                 "pull_request" => {
                     if let Some(names) = parameters.allowed_merge_methods {
