@@ -107,7 +107,9 @@ impl Reconcile<'_> {
     async fn close_superseded(&mut self, number: u64, by: u64) -> Result<(), Error> {
         self.permit().await?;
         let note = format!("{SUPERSEDED_BY}{by} -->");
-        let text = format!("Superseded by #{by}, which moves the same set to a newer revision.");
+        let text = format!(
+            "Superseded by #{by}, which moves the same set to this revision or to a newer one."
+        );
         close_with(self.forge, number, &text, &note).await
     }
 }
