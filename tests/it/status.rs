@@ -450,6 +450,9 @@ fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
         );
         assert_eq!(other.asked(), [] as [String; 0]);
         assert_eq!(fake.asked(), [] as [String; 0]);
+        if name == "repin.yaml" {
+            assert_eq!(found["set"]["kind"], "manual");
+        }
     }
 }
 
