@@ -364,7 +364,7 @@ fn the_work_of_others_is_left_alone() {
 #[ignore = "needs a real server: scripts/test-forge"]
 fn refusals_are_no_outage() {
     let hosted = HostedRepository::new("");
-    let rule = json!({"rule_name": "auto/**", "branch_name": "auto/**", "enable_push": false});
+    let rule = json!({"rule_name": "repin/**", "branch_name": "repin/**", "enable_push": false});
     hosted.change("POST", "branch_protections", &rule);
     let begun = Instant::now();
     hosted.promote(4);
