@@ -167,7 +167,7 @@ fn a_workflow_that_is_missing_is_named_and_gives_its_mark_back() {
                 !store
                     .refs
                     .keys()
-                    .any(|name| name.starts_with("repin/dispatched/")),
+                    .any(|name| name.starts_with("repin/") && !name.starts_with("repin/promote-")),
                 "{kind:?}"
             );
         }
@@ -189,11 +189,14 @@ fn marks_older_than_thirty_days_are_deleted() {
     mark(&mut fake.store(), 71, "2099-01-01T00:00:00Z");
     {
         let mut store = fake.store();
-        let id = store.push("repin/mine", "a person's", &[("x", "y")]);
-        store
-            .gitea
-            .times
-            .insert(id, "2020-01-01T00:00:00Z".to_owned());
+        // The second is the branch of a set with the key `dispatched`.
+        for (name, content) in [("repin/mine", "y"), ("repin/dispatched/promote-x", "z")] {
+            let id = store.push(name, "a person's", &[("x", content)]);
+            store
+                .gitea
+                .times
+                .insert(id, "2020-01-01T00:00:00Z".to_owned());
+        }
     }
     run(&world, &WAIT).exits(0);
     let store = fake.store();
@@ -205,6 +208,7 @@ fn marks_older_than_thirty_days_are_deleted() {
     assert_eq!(
         left,
         [
+            "repin/dispatched/promote-x",
             "repin/dispatched/pull-1/deploy.yml",
             "repin/dispatched/pull-71/deploy.yml",
             "repin/mine"

@@ -195,7 +195,11 @@ impl Gitea {
         for branch in branches {
             let created = OffsetDateTime::parse(&branch.commit.timestamp, &Rfc3339);
             let is_old = created.is_ok_and(|created| now - created > EXPIRY);
-            if is_old && branch.name.starts_with(&format!("{PREFIX}dispatched/")) {
+            if is_old
+                && branch
+                    .name
+                    .starts_with(&format!("{PREFIX}dispatched/pull-"))
+            {
                 self.delete_claim(&branch.name).await?;
             }
         }
