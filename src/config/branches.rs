@@ -1,6 +1,9 @@
 //! The branches of a set's pull requests: the present ones, and those of former names.
 
-use super::{operation::Operation, set_path::SetPath, top_level::Config};
+use super::{
+    names::FormerNames, operation::Operation, set_path::SetPath, template::Template,
+    top_level::Config,
+};
 use crate::oci::Revision;
 
 impl Config {
@@ -50,5 +53,20 @@ impl Config {
             let revision = template.revision_in(branch, name);
             revision.is_some_and(|text| self.revision.pattern.revision(text).is_ok())
         })
+    }
+
+    /// The names of branches that may contain pins of this set, each with the name of the set in it. Earlier
+    /// versions did not distinguish sets, so their defaults are names of every set.
+    pub fn branch_names(&self) -> Vec<(Template, String)> {
+        let mut names = vec![
+            (self.promote.branch.clone(), self.name.clone()),
+            (self.rollback.branch.clone(), self.name.clone()),
+        ];
+        let defaults = FormerNames::defaults(&SetPath::top());
+        for former in defaults.iter().chain(&self.former) {
+            names.push((former.promote.clone(), former.name.clone()));
+            names.push((former.rollback.clone(), former.name.clone()));
+        }
+        names
     }
 }

@@ -492,35 +492,38 @@ fn the_same_bytes_stay_under_every_name() {
 
 #[test]
 fn open_branches_protect_by_the_names_of_their_time() {
-    let (pinned, open) = (pinned(), old("open"));
-    let real = Real::new(
-        "",
-        &[
-            ("main", &pinned),
-            ("pending-open", &open),
-            // Nothing but the name of the branch leads to it.
-            (&format!("pending-{REV_B}"), &old("tagged")),
-            ("pending-stale", &old("stale")),
-        ],
-    );
-    let pin = format!("image: {}@{}\n", real.app(), open.digest());
-    real.scene.elsewhere(
-        &format!("repin/promote-{REV_B}"),
-        &[(".github/workflows/b.yml", &pin)],
-    );
-    // From now on they are called otherwise.
-    let text = config(&real.registry.host, "").replace(
-        "\nprune",
-        "\npromote: { branch: 'x-{revision}' }\nrevision: { tag: 'pending-{revision}' }\nprune",
-    );
-    real.scene.write("repin.yaml", text);
-    real.scene.commit("other names");
-    let document = real.scene.prune(&["--apply"], 0);
-    assert_eq!(
-        tags(&document["images"][0]["deleted"]),
-        ["pending-stale"],
-        "{document}"
-    );
+    // The second is the default of an earlier version.
+    for name in ["repin/promote", "auto/runtime-promote"] {
+        let (pinned, open) = (pinned(), old("open"));
+        let real = Real::new(
+            "",
+            &[
+                ("main", &pinned),
+                ("pending-open", &open),
+                // Nothing but the name of the branch leads to it.
+                (&format!("pending-{REV_B}"), &old("tagged")),
+                ("pending-stale", &old("stale")),
+            ],
+        );
+        let pin = format!("image: {}@{}\n", real.app(), open.digest());
+        real.scene.elsewhere(
+            &format!("{name}-{REV_B}"),
+            &[(".github/workflows/b.yml", &pin)],
+        );
+        // From now on they are called otherwise.
+        let text = config(&real.registry.host, "").replace(
+            "\nprune",
+            "\npromote: { branch: 'x-{revision}' }\nrevision: { tag: 'pending-{revision}' }\nprune",
+        );
+        real.scene.write("repin.yaml", text);
+        real.scene.commit("other names");
+        let document = real.scene.prune(&["--apply"], 0);
+        assert_eq!(
+            tags(&document["images"][0]["deleted"]),
+            ["pending-stale"],
+            "{document}"
+        );
+    }
 }
 
 /// What refuses the whole run on a promote branch that holds these files.

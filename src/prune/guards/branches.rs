@@ -86,7 +86,7 @@ impl Branches {
             git,
             remotes,
             bases: BTreeSet::from([(remote.clone(), name)]),
-            namings: Vec::from(namings(config)),
+            namings: namings(config),
             tips: Tips::new(),
         };
         let default = branches.list()?.remove(&remote);
@@ -248,12 +248,14 @@ fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&Obje
         .help(format!("fetch it: git fetch {remote}"))
 }
 
-fn namings(config: &Config) -> [BranchNames; 2] {
-    [&config.promote.branch, &config.rollback.branch].map(|branch| BranchNames {
-        branch: branch.clone(),
-        name: config.name.clone(),
+fn namings(config: &Config) -> Vec<BranchNames> {
+    let names = config.branch_names().into_iter();
+    let namings = names.map(|(branch, name)| BranchNames {
+        branch,
+        name,
         revisions: config.revision.clone(),
-    })
+    });
+    namings.collect()
 }
 
 impl BranchNames {
@@ -298,5 +300,12 @@ mod tests {
             assert_eq!(naming.revision_of(&empty), None, "{empty}");
             assert_eq!(naming.revision_of("main"), None);
         }
+        let former = format!("auto/runtime-promote-{revision}");
+        let namings = namings(&config);
+        assert!(
+            namings
+                .iter()
+                .any(|naming| naming.revision_of(&former) == Some(revision.as_str()))
+        );
     }
 }
