@@ -165,8 +165,8 @@ impl Closing<'_> {
         let (mut indices, mut requests) = (Vec::new(), Vec::new());
         for (index, member) in members.iter().enumerate() {
             let Ok(member) = member else { continue };
-            let branches = self.branches(&member.config).map(|(_, branch)| branch);
-            for branch in BTreeSet::from(branches) {
+            let branches = self.branches(&member.config).into_iter();
+            for branch in branches.map(|(_, branch)| branch).collect::<BTreeSet<_>>() {
                 if branch != common {
                     indices.push(index);
                     requests.push(survey_of(&entries[index], &branch));
@@ -194,13 +194,15 @@ impl Closing<'_> {
 
     /// The operations that move pins to the set, and the branches of their pull requests. A rollback of the
     /// fleet has the branch of the fleet's configuration, one of the repository that of its own.
-    fn branches(&self, config: &Config) -> [(Operation, String); 3] {
-        [
-            (Operation::Promotion, &config.promote.branch),
-            (Operation::Rollback, &self.fleet.rollback.branch),
-            (Operation::Rollback, &config.rollback.branch),
-        ]
-        .map(|(operation, branch)| (operation, self.branch(branch, config)))
+    fn branches(&self, config: &Config) -> Vec<(Operation, String)> {
+        let of_fleet = self.branch(&self.fleet.rollback.branch, config);
+        let mut branches = vec![(Operation::Rollback, of_fleet)];
+        for operation in Operation::ALL {
+            for branch in config.branches_of(&config.set_path, operation, &self.revision) {
+                branches.push((operation, branch));
+            }
+        }
+        branches
     }
 
     /// The operation of a pull request of the set; `None` for another pull request.
