@@ -31,7 +31,8 @@ pub(super) fn run(
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
-    let is_printed = is_stdout(&change.diff_file) || is_stdout(&change.body_file);
+    let is_printed =
+        is_stdout(change.diff_file.as_deref()) || is_stdout(change.body_file.as_deref());
     if cx.output.format == Format::Json && is_printed {
         return Err(usage(
             "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
@@ -44,7 +45,7 @@ pub(super) fn run(
     if change.commit && !change.apply && change.dry_run != Some(false) {
         return Err(usage("--commit requires --apply"));
     }
-    if (change.diff.stat || change.diff.no_diff) && is_stdout(&change.diff_file) {
+    if (change.diff.stat || change.diff.no_diff) && is_stdout(change.diff_file.as_deref()) {
         return Err(usage(
             "--diff-file - prints the diff, which --stat and --no-diff leave out",
         ));
@@ -60,8 +61,8 @@ pub(super) fn run(
 }
 
 /// Whether an option names standard output.
-fn is_stdout(file: &Option<PathBuf>) -> bool {
-    file.as_deref() == Some(Path::new("-"))
+fn is_stdout(file: Option<&Path>) -> bool {
+    file == Some(Path::new("-"))
 }
 
 fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut Context) -> Exit {
@@ -101,13 +102,13 @@ fn print_text(
     let diff = document.diff_bytes();
     if !diff.is_empty() && !stat && !no_diff {
         output.print("\n");
-        output.print_diff(diff, is_stdout(&options.diff_file));
+        output.print_diff(diff, is_stdout(options.diff_file.as_deref()));
     }
     if !diff.is_empty() && !no_diff {
         output.print(format!("\n{}", files(document)));
     }
     if let Some(body) = &document.body
-        && is_stdout(&options.body_file)
+        && is_stdout(options.body_file.as_deref())
     {
         output.print("\n");
         output.print_body(body);
@@ -120,10 +121,10 @@ fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
     output.annotate(&annotations);
     let table = table(document);
     let mut texts = vec![table.as_bytes()];
-    if is_stdout(&options.diff_file) {
+    if is_stdout(options.diff_file.as_deref()) {
         texts.push(document.diff_bytes());
     }
-    if is_stdout(&options.body_file) {
+    if is_stdout(options.body_file.as_deref()) {
         texts.extend(document.body.as_deref().map(str::as_bytes));
     }
     for text in texts {

@@ -306,7 +306,7 @@ impl Output {
             }
             Format::Human => self.write_errors(errors),
             Format::Sarif => {
-                self.print_sarif(&Findings::default(), Some(errors), Exit::from(errors))
+                self.print_sarif(&Findings::default(), Some(errors), Exit::from(errors));
             }
             Format::Github => {
                 for error in errors.by_cause() {
@@ -363,7 +363,7 @@ impl Output {
         for cause in by_cause(checks) {
             match cause.status() {
                 Status::Fail => {
-                    self.write_error(&diagnostics::failed(&cause, config), cause.help())
+                    self.write_error(&diagnostics::failed(&cause, config), cause.help());
                 }
                 Status::Warn => self.write_stderr(&diagnostics::warning(&cause)),
                 Status::Pass | Status::Skip => {}

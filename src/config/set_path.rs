@@ -1,6 +1,9 @@
 //! The identity of a set: the path of its configuration file in the repository.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt::{self, Write as _},
+    path::Path,
+};
 
 use serde::{Serialize, Serializer};
 
@@ -57,7 +60,7 @@ impl SetPath {
             if is_plain(*byte) {
                 text.push(char::from(*byte));
             } else {
-                text.push_str(&format!("%{byte:02X}"));
+                let _ = write!(text, "%{byte:02X}");
             }
         }
         text

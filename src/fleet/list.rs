@@ -88,16 +88,17 @@ impl FleetList {
                 continue;
             }
             let message = match parse_line(content) {
-                Ok(entry) => match seen.insert(entry.key(), index + 1) {
-                    Some(first) => format!(
-                        "duplicate repository {} (first listed on line {first})",
-                        entry.repository
-                    ),
-                    None => {
+                Ok(entry) => {
+                    if let Some(first) = seen.insert(entry.key(), index + 1) {
+                        format!(
+                            "duplicate repository {} (first listed on line {first})",
+                            entry.repository
+                        )
+                    } else {
                         entries.push(entry);
                         continue;
                     }
-                },
+                }
                 Err(message) => message,
             };
             problems.push(Error::input(Code::FLEET_LIST, message).at(Place {

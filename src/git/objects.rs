@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
     process::{ChildStdin, ChildStdout},
 };
@@ -139,7 +140,7 @@ impl<T> Objects<T> {
     fn send(&mut self, ids: &[ObjectId]) -> Result<(), GitError> {
         let mut lines = String::new();
         for id in ids {
-            lines += &format!("{id}\n");
+            let _ = writeln!(lines, "{id}");
         }
         let sent = match &mut self.stdin {
             Some(stdin) => stdin.write_all(lines.as_bytes()),

@@ -29,18 +29,18 @@ impl History {
     pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
         let blobs = self.facts.blobs.pins.keys();
         let with_pins: HashSet<ObjectId> = blobs.map(|blob| blob.id).collect();
-        let has_pins = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
+        let is_pinned = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
-        let mut changed = HashMap::new();
+        let mut by_commit = HashMap::new();
         let mut events = self.events.all.iter().map(|event| event.index).peekable();
         for (index, commit) in self.facts.commits.iter().enumerate() {
             let mut changes = apply(&mut files, &commit.content);
             if events.next_if_eq(&index).is_some() {
-                changes.retain(|file| has_pins(&file.old) || has_pins(&file.new));
-                changed.insert(commit.id, changes);
+                changes.retain(|file| is_pinned(&file.old) || is_pinned(&file.new));
+                by_commit.insert(commit.id, changes);
             }
         }
-        changed
+        by_commit
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Titles {
     /// Each title template with the name of its configuration.
-    titles: Vec<(Template, String)>,
+    templates: Vec<(Template, String)>,
     tags: Vec<Template>,
     pattern: Pattern,
     set_path: SetPath,
@@ -20,7 +20,7 @@ pub(super) struct Titles {
 impl Titles {
     pub(super) fn new(config: &Config) -> Self {
         let mut titles = Self {
-            titles: Vec::new(),
+            templates: Vec::new(),
             tags: Vec::new(),
             pattern: config.revision.pattern.clone(),
             set_path: config.set_path.clone(),
@@ -38,8 +38,8 @@ impl Titles {
         }
         for name in names {
             let title = (config.promote.title.clone(), name.to_owned());
-            if !self.titles.contains(&title) {
-                self.titles.push(title);
+            if !self.templates.contains(&title) {
+                self.templates.push(title);
             }
         }
         if !self.tags.contains(&config.revision.tag) {
@@ -79,7 +79,7 @@ impl Titles {
         }
         if let Ok(subject) = std::str::from_utf8(subject) {
             for text in title_forms(subject.trim_end()) {
-                for (title, name) in &self.titles {
+                for (title, name) in &self.templates {
                     if let Some(revision) = title.revision_in(text, name) {
                         claim(revision);
                     }

@@ -413,8 +413,8 @@ fn points(
         return Ok(points);
     };
     let line = commits.iter().map(|commit| commit.id);
-    let merged = merged::merged_claims(git, &parents, &tip.id, line, titles)?;
-    for (index, merged) in merges.into_iter().zip(merged) {
+    let claims = merged::merged_claims(git, &parents, &tip.id, line, titles)?;
+    for (index, merged) in merges.into_iter().zip(claims) {
         if merged.is_truncated {
             doubtful.insert(index);
         }

@@ -87,25 +87,25 @@ impl History {
             held.push((*rollback, self.undone(*set, *rollback), *set));
         }
         held.sort_by_key(|(rollback, undone, _)| std::cmp::Reverse((*rollback, *undone)));
-        let mut holds = Vec::new();
+        let mut sets = Vec::new();
         for (rollback, undone, set) in held {
-            let hold = HeldSet {
+            let set_hold = HeldSet {
                 revision: None,
                 rollback: self.entry_of(rollback),
                 undone: undone.map(|event| self.entry_of(event)),
             };
             let revisions = &self.events.revisions[set];
             if revisions.is_empty() {
-                holds.push(hold);
+                sets.push(set_hold);
             }
             for revision in revisions {
-                holds.push(HeldSet {
+                sets.push(HeldSet {
                     revision: Some(revision),
-                    ..hold
+                    ..set_hold
                 });
             }
         }
-        holds
+        sets
     }
 
     /// The event with which a set last became current before the event `rollback`.

@@ -379,14 +379,14 @@ impl Walk<'_> {
         let has_same_rules =
             old_rules.is_some_and(|old| Arc::ptr_eq(&old, rules) || old.is_equal(rules));
         if has_same_rules && !has_chart_change {
-            let mut changed = Vec::new();
+            let mut matched = Vec::new();
             for (path, id) in changes {
                 if rules.matches(path) {
                     let blob = id.map(|id| self.blob(rules, path, id, state));
-                    changed.push((Arc::clone(path), blob));
+                    matched.push((Arc::clone(path), blob));
                 }
             }
-            return Content::Changed(changed);
+            return Content::Changed(matched);
         }
         let mut files = Vec::new();
         for (path, id) in &state.files {

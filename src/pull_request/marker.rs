@@ -51,13 +51,18 @@ const END: &str = " -->";
 impl Marker {
     /// The last marker in a text. An earlier one may be a quotation.
     pub fn find(text: &str) -> Option<Self> {
-        let parsers: [(&str, fn(&str) -> Option<Self>); 2] =
-            [(START, Self::parse), (START_1, Self::parse_1)];
         let mut found: Option<(usize, Self)> = None;
-        for (start, parse) in parsers {
+        for start in [START, START_1] {
             for (at, _) in text.match_indices(start) {
                 let rest = &text[at + start.len()..];
-                let marker = rest.find(END).and_then(|end| parse(&rest[..end]));
+                let Some((line, _)) = rest.split_once(END) else {
+                    continue;
+                };
+                let marker = if start == START {
+                    Self::parse(line)
+                } else {
+                    Self::parse_1(line)
+                };
                 if let Some(marker) = marker
                     && found.as_ref().is_none_or(|(last, _)| *last < at)
                 {

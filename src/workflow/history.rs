@@ -109,12 +109,11 @@ fn read(
     environment: &Environment,
 ) -> Result<Commits, GitError> {
     let clone = Git::open(&config.root)?;
-    let (git, HistoryBranch { branch, role }) = match head {
-        Some(head) => fetched_branch(&clone, head)?,
-        None => {
-            let branch = history_branch(&clone, config, environment)?;
-            (clone, branch)
-        }
+    let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
+        fetched_branch(&clone, head)?
+    } else {
+        let branch = history_branch(&clone, config, environment)?;
+        (clone, branch)
     };
     let history = history::History::of_branch(&git, config, branch)?;
     let origin = Origin::Clone { git, role };

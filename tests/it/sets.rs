@@ -16,7 +16,7 @@ const PROD: [&str; 2] = ["envs/prod/repin.yaml", "envs/prod/app.yml"];
 struct Sets {
     world: World,
     fake: Fake,
-    sets: [[&'static str; 2]; 2],
+    files: [[&'static str; 2]; 2],
 }
 
 impl Sets {
@@ -45,7 +45,11 @@ impl Sets {
             );
             world.write(config, text);
         }
-        let sets = Self { world, fake, sets };
+        let sets = Self {
+            world,
+            fake,
+            files: sets,
+        };
         sets.start();
         sets
     }
@@ -69,7 +73,7 @@ impl Sets {
             .write(".gitignore", "/images\n/origin.git\n/.github\n");
         self.git(&["init", "-q", "-b", "main"]);
         for revision in [REV_C, REV_A] {
-            for [config, pins] in self.sets {
+            for [config, pins] in self.files {
                 self.world.write(pins, self.pins(revision));
                 self.git(&["add", "-A", "."]);
                 let trailer = match config {
@@ -83,7 +87,7 @@ impl Sets {
         self.git(&["remote", "add", "origin", "./origin.git"]);
         self.git(&["push", "-q", "origin", "main"]);
         self.git(&["remote", "set-head", "origin", "main"]);
-        let files = self.sets.as_flattened();
+        let files = self.files.as_flattened();
         let files: Vec<_> = files
             .iter()
             .map(|path| (*path, self.world.read(path)))
@@ -97,7 +101,7 @@ impl Sets {
     fn run(&self, set: usize, args: &[&str]) -> Ran {
         let sources = format!("ghcr.io/acme=oci:{}", self.world.path("images").display());
         let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_SOURCES", &sources)];
-        let args = [args, &["--config", self.sets[set][0]]].concat();
+        let args = [args, &["--config", self.files[set][0]]].concat();
         self.world.run_with(&args, &env)
     }
 
@@ -120,7 +124,8 @@ impl Sets {
             let mut line = pull.head.clone();
             for (path, file) in store.files_of(&store.refs[&pull.head]) {
                 if base.get(path) != Some(file) {
-                    line += &format!(" {path}");
+                    line.push(' ');
+                    line.push_str(path);
                 }
             }
             line

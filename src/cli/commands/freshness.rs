@@ -29,7 +29,7 @@ use crate::{
 enum Issues {
     /// A dry run, or no issue is configured.
     Disabled,
-    Enabled(Forge),
+    Enabled(Box<Forge>),
     /// The token is missing, which `--if-unconfigured skip` accepts.
     Skipped(String),
 }
@@ -106,7 +106,7 @@ fn issues(
         Access::Granted(forge) => {
             cx.services
                 .wait(forge.check_version(), "querying the forge's version")??;
-            Ok(Issues::Enabled(forge))
+            Ok(Issues::Enabled(Box::new(forge)))
         }
         Access::NoToken(reason) => Ok(Issues::Skipped(reason)),
     }

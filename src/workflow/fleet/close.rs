@@ -125,12 +125,14 @@ impl Closing<'_> {
             }
             for (entry, member) in entries.iter().zip(self.members(entries).await) {
                 match member {
-                    Ok(member) => match catch_async(self.close_all(entry, member)).await {
-                        Ok(closed) => rows.extend(closed),
-                        Err(error) => {
-                            rows.push(CloseRow::failed(&entry.repository, None, &error));
+                    Ok(member) => {
+                        match catch_async(Box::pin(self.close_all(entry, member))).await {
+                            Ok(closed) => rows.extend(closed),
+                            Err(error) => {
+                                rows.push(CloseRow::failed(&entry.repository, None, &error));
+                            }
                         }
-                    },
+                    }
                     Err(row) => rows.push(*row),
                 }
             }

@@ -136,8 +136,8 @@ impl Walk<'_> {
             if let Some(reason) = self.pending_reason() {
                 for entry in batch {
                     let report = Err(Box::new(pending(reason)));
-                    self.finish(Work::<Prepared>::new(entry.clone(), report), ledger)
-                        .await?;
+                    let work = Work::<Prepared>::new(entry.clone(), report);
+                    Box::pin(self.finish(work, ledger)).await?;
                 }
                 continue;
             }
@@ -205,11 +205,11 @@ impl Walk<'_> {
             let prepared = next.map(|(work, contents)| {
                 work.then(async |_, listed| match reason {
                     Some(reason) => Err(Box::new(pending(reason))),
-                    None => self.prepare(listed, contents).await,
+                    None => Box::pin(self.prepare(listed, contents)).await,
                 })
             });
             for work in join_all(prepared).await {
-                self.finish(work, ledger).await?;
+                Box::pin(self.finish(work, ledger)).await?;
             }
         }
         Ok(())
@@ -260,7 +260,7 @@ impl Walk<'_> {
         let listed = self.list(member?).await?;
         let contents = self.read(&[&listed]).await.pop();
         let contents = contents.unwrap_or_else(|| Ok(Contents::new()));
-        self.prepare(listed, contents).await
+        Box::pin(self.prepare(listed, contents)).await
     }
 
     /// Prints one note about each subject.

@@ -63,15 +63,14 @@ impl GiteaFleet {
             },
             Response::Present(reply) => pull_page(&reply, repository)?,
         };
-        let row = match pulls.repository {
-            Some(row) => row,
-            None => {
-                let request = super::request(repository, "", "reading the state");
-                match self.request_repository(request).await? {
-                    Response::Moved(to) => return Ok(Survey::Moved(to)),
-                    Response::Missing => return Ok(Survey::Missing),
-                    Response::Present(reply) => reply.expect(&[200])?,
-                }
+        let row = if let Some(row) = pulls.repository {
+            row
+        } else {
+            let request = super::request(repository, "", "reading the state");
+            match self.request_repository(request).await? {
+                Response::Moved(to) => return Ok(Survey::Moved(to)),
+                Response::Missing => return Ok(Survey::Missing),
+                Response::Present(reply) => reply.expect(&[200])?,
             }
         };
         // A renamed organization is followed silently.
