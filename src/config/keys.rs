@@ -1,7 +1,7 @@
 //! Keys of the configuration, each declared once with its type, its default and one sentence.
 //!
-//! [`block!`] turns a declaration into the struct that the program uses, its reader, its part of
-//! the JSON schema and its rows of docs/configuration.md; [`choices!`] does so for an enum. A type
+//! `block!` turns a declaration into the struct that the program uses, its reader, its part of
+//! the JSON schema and its rows of docs/configuration.md; `choices!` does so for an enum. A type
 //! of a value is a [`KeyType`]: `types` has the common ones, and a block those that only it needs.
 
 use serde_json::{Value as Json, json};

@@ -289,7 +289,7 @@ impl ErrorCollector {
     }
 }
 
-/// The entries of a mapping with fixed keys. [`Fields::report_unknown`] reports those that are not
+/// The entries of a mapping with fixed keys. `Fields::report_unknown` reports those that are not
 /// declared.
 pub struct Fields<'n> {
     pub(super) problems: &'n ErrorCollector,

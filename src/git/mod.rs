@@ -215,7 +215,7 @@ impl Git {
     }
 
     /// The commits with this id, or whose ids have this prefix (4 digits or more), at most
-    /// [`PREFIX_MAX`] of them.
+    /// `PREFIX_MAX` of them.
     pub fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
