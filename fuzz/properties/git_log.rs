@@ -29,12 +29,9 @@ pub fn git_log(input: &[u8]) {
         (read_again(&whole), end)
     );
     for commit in &whole {
+        assert!(commit.info.subject().len() <= MAX_FIELD);
         let fields = [commit.info.subject(), commit.trailers.as_slice()];
-        assert!(
-            fields
-                .iter()
-                .all(|field| field.len() <= MAX_FIELD && !field.contains(&0))
-        );
+        assert!(fields.iter().all(|field| !field.contains(&0)));
         for change in &commit.changes {
             assert!(
                 !change.path.is_empty()
@@ -59,7 +56,8 @@ pub fn git_log(input: &[u8]) {
 fn read_again(commits: &[Commit]) -> Vec<Commit> {
     let mut text = Vec::new();
     for commit in commits {
-        let parents: Vec<_> = commit.parents.iter().map(ToString::to_string).collect();
+        let parents = commit.parents.first.iter().chain(&commit.parents.others);
+        let parents: Vec<_> = parents.map(ToString::to_string).collect();
         let head = format!(
             "{}\0{}\0{} {}\0",
             commit.id,

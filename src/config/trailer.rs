@@ -18,13 +18,30 @@ impl<'m> Trailer<'m> {
     /// A squash merge concatenates messages, so a trailer may be on any line, not only in the last
     /// paragraph (git-interpret-trailers).
     pub fn of_message(message: &'m str) -> impl Iterator<Item = Self> {
-        let is_blank = |line: &&str| line.trim().is_empty();
-        let text = message.lines().skip_while(is_blank);
-        let body = text.skip_while(move |line| !is_blank(line));
-        body.filter_map(Self::parse)
+        body(message).filter_map(Self::parse)
     }
 
-    fn parse(line: &'m str) -> Option<Self> {
+    /// The lines of a message that may be trailers, for [`Trailer::parse`].
+    pub fn message_lines(message: &str) -> Vec<u8> {
+        let body: Vec<_> = body(message).collect();
+        Self::lines(body.join("\n").as_bytes())
+    }
+
+    /// The lines of the text after a subject that may be trailers, for [`Trailer::parse`].
+    pub fn lines(body: &[u8]) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for line in body.split(|byte| *byte == b'\n') {
+            let key = line.get(..KEY.len()).unwrap_or_default();
+            if key.eq_ignore_ascii_case(KEY.as_bytes()) {
+                lines.extend_from_slice(line);
+                lines.push(b'\n');
+            }
+        }
+        lines
+    }
+
+    /// The trailer on a line of a message.
+    pub fn parse(line: &'m str) -> Option<Self> {
         let (key, value) = line.split_once(':')?;
         let value = value.trim();
         let is_trailer = key.eq_ignore_ascii_case(KEY) && !value.is_empty();
@@ -32,8 +49,7 @@ impl<'m> Trailer<'m> {
     }
 
     /// The trailer with this value: `REVISION` or `REVISION (PATH)`.
-    pub fn of_value(value: &'m str) -> Self {
-        let value = value.trim();
+    fn of_value(value: &'m str) -> Self {
         match split_path(value) {
             Some((revision, set)) => Self {
                 revision,
@@ -54,6 +70,13 @@ impl<'m> Trailer<'m> {
             format!("{KEY}: {revision} ({})", set.encoded())
         }
     }
+}
+
+/// The lines after the first paragraph.
+fn body(message: &str) -> impl Iterator<Item = &str> {
+    let is_blank = |line: &&str| line.trim().is_empty();
+    let text = message.lines().skip_while(is_blank);
+    text.skip_while(move |line| !is_blank(line))
 }
 
 /// Splits `REVISION (PATH)`.

@@ -32,8 +32,8 @@ impl History {
         let is_pinned = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
         let mut by_commit = HashMap::new();
-        let mut events = self.events.all.iter().map(|event| event.index).peekable();
-        for (index, commit) in self.facts.commits.iter().enumerate() {
+        let mut events = self.line_events().map(|event| event.position).peekable();
+        for (index, commit) in self.facts.line().enumerate() {
             let mut changes = apply(&mut files, &commit.content);
             if events.next_if_eq(&index).is_some() {
                 changes.retain(|file| is_pinned(&file.old) || is_pinned(&file.new));

@@ -7,6 +7,15 @@ use crate::{
     oci::{Pattern, Revision},
 };
 
+/// The revisions that a commit's message gives to the set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Claims {
+    /// Those of the title are first.
+    pub(super) revisions: Vec<Revision>,
+    /// Those of the title.
+    pub(super) promoted: Vec<Revision>,
+}
+
 /// The titles of promotions, by the current configuration and by every configuration of the line.
 #[derive(Debug)]
 pub(super) struct Titles {
@@ -52,44 +61,62 @@ impl Titles {
         self.tags
     }
 
-    /// The revisions that a commit with this subject and these trailer values claims for the set. The
-    /// revision in the title is first.
+    /// The claims of a commit with this subject and these trailer lines.
     ///
     /// A title and a trailer without a path refer to every set, unless a trailer of the same commit
     /// refers to this set with its path.
-    pub(super) fn claims(&self, subject: &[u8], trailers: &[u8]) -> Vec<Revision> {
-        let mut claims = Vec::new();
-        let values = trailers.split(|byte| *byte == b'\n');
-        let values = values.filter_map(|value| std::str::from_utf8(value).ok());
-        let trailers: Vec<_> = values.map(Trailer::of_value).collect();
-        let is_ours = |trailer: &&Trailer<'_>| trailer.set.as_ref() == Some(&self.set_path);
-        let with_path: Vec<_> = trailers.iter().filter(is_ours).collect();
-        let mut claim = |text: &str| {
-            if let Ok(revision) = self.pattern.revision(text)
-                && !claims.contains(&revision)
-            {
-                claims.push(revision);
-            }
-        };
-        for trailer in &with_path {
-            claim(trailer.revision);
-        }
-        if !with_path.is_empty() {
-            return claims;
-        }
-        if let Ok(subject) = std::str::from_utf8(subject) {
-            for text in title_forms(subject.trim_end()) {
-                for (title, name) in &self.templates {
-                    if let Some(revision) = title.revision_in(text, name) {
-                        claim(revision);
-                    }
+    pub(super) fn claims(&self, subject: &[u8], trailers: &[u8]) -> Claims {
+        let title = std::str::from_utf8(subject).unwrap_or_default().trim_end();
+        let mut promoted = Vec::new();
+        for text in title_forms(title) {
+            for (title, name) in &self.templates {
+                if let Some(revision) = title.revision_in(text, name) {
+                    promoted.extend(self.pattern.revision(revision));
                 }
             }
         }
-        for trailer in trailers.iter().filter(|trailer| trailer.set.is_none()) {
-            claim(trailer.revision);
+        let (mut with_path, mut without_path) = (Vec::new(), Vec::new());
+        for line in trailers.split(|byte| *byte == b'\n') {
+            let line = std::str::from_utf8(line).ok();
+            let Some(trailer) = line.and_then(Trailer::parse) else {
+                continue;
+            };
+            let Ok(revision) = self.pattern.revision(trailer.revision) else {
+                continue;
+            };
+            match trailer.set {
+                None => without_path.push(revision),
+                Some(set) if set == self.set_path => with_path.push(revision),
+                Some(_) => {}
+            }
         }
+        let mut claims = Claims::default();
+        if with_path.is_empty() {
+            add(&mut claims.revisions, &promoted);
+            add(&mut claims.revisions, &without_path);
+        } else {
+            promoted.retain(|revision| with_path.contains(revision));
+            add(&mut claims.revisions, &with_path);
+        }
+        add(&mut claims.promoted, &promoted);
         claims
+    }
+}
+
+impl Claims {
+    /// Adds the claims of another commit.
+    pub(super) fn extend(&mut self, other: &Self) {
+        add(&mut self.revisions, &other.revisions);
+        add(&mut self.promoted, &other.promoted);
+    }
+}
+
+/// Adds the revisions that are missing.
+fn add(revisions: &mut Vec<Revision>, others: &[Revision]) {
+    for revision in others {
+        if !revisions.contains(revision) {
+            revisions.push(revision.clone());
+        }
     }
 }
 
@@ -145,13 +172,20 @@ mod tests {
         .unwrap()
     }
 
-    fn claims(subject: &str, trailers: &str) -> Vec<String> {
+    fn claims(subject: &str, values: &str) -> Vec<String> {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
-        titles
-            .claims(subject.as_bytes(), trailers.as_bytes())
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        claims_by(&titles, subject, values).0
+    }
+
+    /// All claimed revisions, and those of the title, of a commit with these values of trailers.
+    fn claims_by(titles: &Titles, subject: &str, values: &str) -> (Vec<String>, Vec<String>) {
+        let lines: Vec<_> = values
+            .lines()
+            .map(|value| format!("Repin-Set: {value}\r"))
+            .collect();
+        let claims = titles.claims(subject.as_bytes(), lines.join("\n").as_bytes());
+        let texts = |revisions: &[Revision]| revisions.iter().map(ToString::to_string).collect();
+        (texts(&claims.revisions), texts(&claims.promoted))
     }
 
     #[test]
@@ -217,16 +251,15 @@ mod tests {
     #[test]
     fn subject_that_is_not_utf8_claims_nothing() {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
-        assert_eq!(titles.claims(b"promote: images @beef\xff", b"\xff"), []);
+        let claims = titles.claims(b"promote: images @beef\xff", b"Repin-Set: \xff");
+        assert_eq!(claims, Claims::default());
     }
 
     #[test]
     fn pull_request_number_is_not_part_of_a_revision() {
         let titles = Titles::new(&config("images", ".+"));
-        assert_eq!(
-            titles.claims(b"promote: images @beef (#1)", b"")[0].as_str(),
-            "beef"
-        );
+        let (revisions, _) = claims_by(&titles, "promote: images @beef (#1)", "");
+        assert_eq!(revisions[0], "beef");
     }
 
     #[test]
@@ -241,11 +274,23 @@ mod tests {
     }
 
     #[test]
+    fn promotion_title_counts_for_the_set_of_its_revision() {
+        let titles = Titles::new(&config("images", "[a-f]{4}"));
+        let promoted = |values: &str| claims_by(&titles, "promote: images @face", values).1;
+        assert_eq!(promoted(""), ["face"]);
+        assert_eq!(promoted("beef"), ["face"]);
+        assert_eq!(promoted("face (repin.yaml)"), ["face"]);
+        assert_eq!(promoted("beef (repin.yaml)"), [] as [&str; 0]);
+        assert_eq!(claims_by(&titles, "chore", "beef").1, [] as [&str; 0]);
+    }
+
+    #[test]
     fn titles_of_added_configurations_count() {
         let mut titles = Titles::new(&config("images", "[a-f]{4}"));
-        assert_eq!(titles.claims(b"promote: old @beef", b""), []);
+        let claims = |titles: &Titles, subject: &str| claims_by(titles, subject, "").0;
+        assert_eq!(claims(&titles, "promote: old @beef"), [] as [&str; 0]);
         titles.add(&config("old", "[0-9]"));
-        assert_eq!(titles.claims(b"promote: old @beef", b"").len(), 1);
-        assert_eq!(titles.claims(b"promote: old @1", b""), []);
+        assert_eq!(claims(&titles, "promote: old @beef"), ["beef"]);
+        assert_eq!(claims(&titles, "promote: old @1"), [] as [&str; 0]);
     }
 }

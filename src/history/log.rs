@@ -8,14 +8,17 @@ use std::{
     process::ChildStdout,
 };
 
-use crate::git::{Git, GitError, ObjectId, Stream};
+use crate::{
+    config::Trailer,
+    git::{Git, GitError, ObjectId, Stream},
+};
 
 const COMMAND: &str = "log";
 const END: &str = "an end within a commit";
 
 /// Id, parents, committer date and author's name, subject (the first paragraph on one line), and the
-/// values of the trailer, one in each line. `-z` adds the NUL after the last field.
-const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
+/// rest of the message. `-z` adds the NUL after the last field.
+const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%b";
 
 /// Options that override the user's configuration.
 const COMMON_OPTIONS: &[&str] = &[
@@ -28,12 +31,13 @@ const COMMON_OPTIONS: &[&str] = &[
     "--no-decorate",
 ];
 
-/// Compares each commit with its first parent only, and the first commit with the empty tree. Lists
-/// every commit, whether or not it changed a file of the pathspecs.
+/// Every commit, whether or not it changed a file of the pathspecs.
+const REACHABLE_OPTIONS: &[&str] = &["--full-history", "--sparse"];
+
+const FIRST_PARENT_OPTIONS: &[&str] = &["--first-parent", "--reverse", "--sparse"];
+
+/// Compares each commit with its first parent only, and the first commit with the empty tree.
 const CHANGE_OPTIONS: &[&str] = &[
-    "--first-parent",
-    "--reverse",
-    "--sparse",
     "--root",
     "--diff-merges=first-parent",
     "--raw",
@@ -46,6 +50,8 @@ const CHANGE_OPTIONS: &[&str] = &[
 
 /// The maximum length of a field in bytes. A longer field cannot be a path or a title of repin.
 pub(super) const MAX_FIELD: usize = 64 * 1024;
+/// The maximum length of the text after the subject.
+const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// A commit that `git log` prints.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +59,7 @@ pub(super) struct Commit {
     pub(super) id: ObjectId,
     pub(super) parents: Parents,
     pub(super) info: CommitInfo,
-    /// The values of `Repin-Set` trailers, one in each line.
+    /// The lines of the message after the subject that may be trailers of repin.
     pub(super) trailers: Vec<u8>,
     /// The changes since the first parent, within the pathspecs.
     pub(super) changes: Vec<Change>,
@@ -72,12 +78,6 @@ pub(super) struct CommitInfo {
     text: Box<[u8]>,
     author_start: usize,
     subject_start: usize,
-}
-
-impl Parents {
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &ObjectId> {
-        self.first.iter().chain(&self.others)
-    }
 }
 
 impl CommitInfo {
@@ -160,33 +160,21 @@ impl Log {
     }
 }
 
-/// The first-parent line up to `tip`, oldest first, with the changes under `directories` (paths in the
+/// The commits that are reachable from `tip`, in any order, with the changes under `paths` (in the
 /// repository; an empty path selects every file).
-pub(super) fn first_parent_line(
-    git: &Git,
-    tip: &ObjectId,
-    directories: &[Vec<u8>],
-) -> Result<Log, GitError> {
-    let paths = directories
+pub(super) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<Log, GitError> {
+    let paths = paths
         .iter()
-        .map(|directory| OsString::from_vec([b":(top,literal)", directory.as_slice()].concat()));
-    Log::start(git, CHANGE_OPTIONS, [tip.to_string()], paths)
+        .map(|path| OsString::from_vec([b":(top,literal)", path.as_slice()].concat()));
+    let options = [REACHABLE_OPTIONS, CHANGE_OPTIONS].concat();
+    Log::start(git, &options, [tip.to_string()], paths)
 }
 
 /// The distinct commits of the first-parent lines up to `tips`, with all changes.
 pub(super) fn first_parent_lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
-    Log::start(git, CHANGE_OPTIONS, tips, [])
-}
-
-/// The commits that are reachable from `tip` but not from `old`, without their changes, in any order.
-pub(super) fn commits_between(git: &Git, old: &ObjectId, tip: &ObjectId) -> Result<Log, GitError> {
-    Log::start(
-        git,
-        &["--no-patch"],
-        [tip.to_string(), format!("^{old}")],
-        [],
-    )
+    let options = [FIRST_PARENT_OPTIONS, CHANGE_OPTIONS].concat();
+    Log::start(git, &options, tips, [])
 }
 
 /// Parses the output of `git log`.
@@ -235,7 +223,7 @@ impl<R: BufRead> LogParser<R> {
             subject_start,
         };
         self.text = text;
-        let trailers = self.field()?.to_vec();
+        let trailers = Trailer::lines(self.field_up_to(MAX_BODY)?);
         let mut changes = Vec::new();
         // An object id starts with another byte.
         while matches!(self.peek()?, Some(b'\n' | b':')) {
@@ -275,6 +263,10 @@ impl<R: BufRead> LogParser<R> {
 
     /// The bytes up to the next NUL, truncated at [`MAX_FIELD`].
     fn field(&mut self) -> Result<&[u8], GitError> {
+        self.field_up_to(MAX_FIELD)
+    }
+
+    fn field_up_to(&mut self, max: usize) -> Result<&[u8], GitError> {
         let field = &mut self.field;
         field.clear();
         loop {
@@ -287,7 +279,7 @@ impl<R: BufRead> LogParser<R> {
             }
             let end = memchr::memchr(0, buffer);
             let part = &buffer[..end.unwrap_or(buffer.len())];
-            field.extend_from_slice(&part[..part.len().min(MAX_FIELD - field.len())]);
+            field.extend_from_slice(&part[..part.len().min(max - field.len())]);
             let consumed = part.len() + usize::from(end.is_some());
             self.reader.consume(consumed);
             if end.is_some() {

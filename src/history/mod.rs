@@ -45,12 +45,13 @@ mod blobs;
 mod build_order;
 mod changes;
 mod claims;
+mod events;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/properties/git_log.rs"]
 pub(crate) mod fuzzing;
-mod line;
+mod graph;
+mod holds;
 mod log;
-mod merged;
 mod path_history;
 mod provenance;
 mod sets;
@@ -63,11 +64,12 @@ use std::{
 };
 
 use blobs::{Readings, ScannedBlobs};
-use claims::Titles;
-use line::{Event, Events, Point};
+use claims::{Claims, Titles};
+use events::{Event, Events, Point, Undone};
+use graph::Graph;
 use serde::Serialize;
 use sets::{Set, Sets};
-use walk::{Content, LineCommit, UnknownContent};
+use walk::{Commit, Content, UnknownContent};
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
@@ -80,8 +82,9 @@ pub(crate) use walk::{MAX_CONFIG_SIZE, parse as parse_config};
 
 pub use build_order::{Order, UnknownOrder};
 pub use changes::ChangedFile;
+pub use holds::{HeldSet, Hold};
 pub use path_history::{MissingBlob, PathCommit, PathHistory};
-pub use provenance::{Gap, HeldSet, Hold, Promoted, Provenance};
+pub use provenance::{Gap, Promoted, Provenance};
 pub use unreadable::Unreadable;
 
 /// The digest of each image whose pins agree, by name.
@@ -135,6 +138,9 @@ pub struct HistoryEntry {
     /// The number of the pull request in the subject, in the form that a forge writes.
     pub pull_request: Option<u64>,
     pub images: Digests,
+    /// The latest earlier commit that made this set current, if a promotion returned to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returns_to: Option<ObjectId>,
     /// Whether this is the current set at the branch's tip.
     pub current: bool,
     /// Whether the set is available for rollback, according to git.
@@ -165,25 +171,57 @@ pub struct History {
     pub shallow: bool,
     config: Config,
     facts: LineFacts,
-    /// The indices of the commits that claim each revision, oldest first.
+    /// The positions of the commits of the line that claim each revision, oldest first.
     claimed: HashMap<Revision, Vec<usize>>,
     events: Events,
-    /// One entry for each event, newest first; computed by the first call of [`History::entries`].
+    /// The sets that are held at the tip, those of the latest rollback first.
+    holds: Vec<Undone>,
+    /// One entry for each event of the line, newest first; computed by the first call of
+    /// [`History::entries`].
     entries: OnceLock<Vec<HistoryEntry>>,
+    /// The entries of the events of merged commits, by event.
+    merged_entries: OnceLock<HashMap<usize, HistoryEntry>>,
 }
 
-/// The commits of the line, oldest first, and the facts about them.
+/// The commits that are reachable from the tip, and the facts about them.
 #[derive(Debug, Default)]
 struct LineFacts {
-    commits: Vec<LineCommit>,
-    /// The set and the claims of each commit; claims of merged commits follow its own.
+    graph: Graph,
+    commits: Vec<Commit>,
     points: Vec<Point>,
-    /// The indices of the commits whose merged commits are not known for certain.
+    /// The positions in the line of the commits whose merged commits are not known for certain.
     doubtful: BTreeSet<usize>,
     sets: Vec<Set>,
     blobs: ScannedBlobs,
     /// The tag templates of every configuration of the line.
     tags: Vec<Template>,
+}
+
+impl LineFacts {
+    /// The commits of the line, oldest first.
+    fn line(&self) -> impl DoubleEndedIterator<Item = &Commit> {
+        let line = self.graph.line.iter();
+        line.map(|commit| &self.commits[*commit])
+    }
+
+    fn line_commit(&self, position: usize) -> &Commit {
+        &self.commits[self.graph.line[position]]
+    }
+
+    fn line_point(&self, position: usize) -> &Point {
+        &self.points[self.graph.line[position]]
+    }
+
+    /// The set of each commit of the line, oldest first, with the position.
+    fn line_sets(&self) -> impl DoubleEndedIterator<Item = (usize, Option<usize>)> {
+        let line = 0..self.graph.line.len();
+        line.map(|position| (position, self.line_point(position).set))
+    }
+
+    /// The last known set of the line.
+    fn current_set(&self) -> Option<usize> {
+        self.line_sets().rev().find_map(|(_, set)| set)
+    }
 }
 
 impl History {
@@ -203,7 +241,7 @@ impl History {
         let readings = Readings::default();
         let finder = Finder::new(&config.images);
         let mut objects = git.objects_by_id(readings.reader(finder))?;
-        let mut commits = walk::walk(
+        let (graph, mut commits) = walk::walk(
             git,
             &branch.tip,
             config,
@@ -212,7 +250,7 @@ impl History {
             &readings,
         )?;
         let blobs = readings.into_blobs(objects.finish()?);
-        let mut found = sets::find_sets(&commits, &blobs, config);
+        let mut found = sets::find_sets(&graph, &commits, &blobs, config);
         for (index, (path, reason)) in &found.refused {
             let file = String::from_utf8_lossy(path).into_owned();
             let unknown = UnknownContent {
@@ -221,14 +259,15 @@ impl History {
             };
             commits[*index].content = Content::Unknown(Box::new(unknown), Vec::new());
         }
+        let points = points(&graph, &commits, &mut found);
         let mut doubtful = BTreeSet::new();
-        for (index, commit) in commits.iter().enumerate() {
+        for (commit, position) in commits.iter().zip(&graph.positions) {
             if git.is_boundary(&commit.id) {
-                doubtful.insert(index);
+                doubtful.insert(*position);
             }
         }
-        let points = points(git, &commits, &mut found, &titles, &mut doubtful)?;
         let facts = LineFacts {
+            graph,
             commits,
             points,
             doubtful,
@@ -241,13 +280,19 @@ impl History {
 
     fn from_facts(branch: Branch, config: Config, facts: LineFacts) -> Self {
         let is_truncated = facts.doubtful.contains(&0);
-        let events = line::events(&facts.points, &facts.sets, is_truncated);
+        let events = events::events(&facts.graph, &facts.points, &facts.sets, is_truncated);
         let shallow = !facts.doubtful.is_empty();
         let unreadable = unreadable::unreadable_commits(&facts, config.file_name());
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
-        for (index, point) in facts.points.iter().enumerate() {
-            for revision in &point.claims {
-                claimed.entry(revision.clone()).or_default().push(index);
+        for position in 0..facts.graph.line.len() {
+            let commit = facts.graph.line[position];
+            for revision in &facts.points[commit].claims.revisions {
+                let is_ignored = |ignored: &events::IgnoredClaim| {
+                    ignored.commit == commit && ignored.claimed == *revision
+                };
+                if !events.ignored.iter().any(is_ignored) {
+                    claimed.entry(revision.clone()).or_default().push(position);
+                }
             }
         }
         Self {
@@ -255,10 +300,12 @@ impl History {
             unreadable,
             shallow,
             config,
-            facts,
             claimed,
+            holds: holds::holds(&facts, &events),
+            facts,
             events,
             entries: OnceLock::new(),
+            merged_entries: OnceLock::new(),
         }
     }
 
@@ -270,7 +317,7 @@ impl History {
     /// Every commit that changed the set, newest first.
     pub fn entries(&self) -> &[HistoryEntry] {
         self.entries.get_or_init(|| {
-            let events = self.events.all.iter().rev();
+            let events = self.line_events().rev();
             events.map(|event| self.entry(event)).collect()
         })
     }
@@ -278,11 +325,11 @@ impl History {
     /// Every commit that changed the set or whose content is unknown, newest first.
     pub fn all_entries(&self) -> Vec<HistoryEntry> {
         let mut entries = Vec::new();
-        for (event, entry) in self.events.all.iter().rev().zip(self.entries()) {
-            entries.push((event.index, entry.clone()));
+        for (event, entry) in self.line_events().rev().zip(self.entries()) {
+            entries.push((event.position, entry.clone()));
         }
         for unreadable in &self.unreadable {
-            let commit = &self.facts.commits[unreadable.index];
+            let commit = self.facts.line_commit(unreadable.index);
             let entry = HistoryEntry {
                 kind: Kind::Manual,
                 revision: None,
@@ -292,6 +339,7 @@ impl History {
                 subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
                 pull_request: claims::pull_request(commit.info.subject()),
                 images: Digests::new(),
+                returns_to: None,
                 current: false,
                 can_roll_back: false,
                 unreadable: Some(unreadable.reason()),
@@ -300,6 +348,29 @@ impl History {
         }
         entries.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
         entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// The events of the line, oldest first.
+    fn line_events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        let events = self.events.line.iter();
+        events.map(|event| &self.events.all[*event])
+    }
+
+    /// The entry of an event of the line or of a merged commit.
+    fn entry_of(&self, event: usize) -> &HistoryEntry {
+        if let Ok(position) = self.events.line.binary_search(&event) {
+            return &self.entries()[self.events.line.len() - 1 - position];
+        }
+        let entries = self.merged_entries.get_or_init(|| {
+            let mut entries = HashMap::new();
+            for hold in &self.holds {
+                for event in hold.event.into_iter().chain([hold.rollback]) {
+                    entries.insert(event, self.entry(&self.events.all[event]));
+                }
+            }
+            entries
+        });
+        &entries[&event]
     }
 
     /// The entries that a rollback to the set with these digests undoes, newest first; `None` if no
@@ -344,9 +415,11 @@ impl History {
     }
 
     fn entry(&self, event: &Event) -> HistoryEntry {
-        let commit = &self.facts.commits[event.index];
+        let commit = &self.facts.commits[event.commit];
         let set = &self.facts.sets[event.set];
-        let is_last = (self.events.all.last()).is_some_and(|last| last.index == event.index);
+        let is_last = (self.line_events().next_back()).is_some_and(|last| last == event);
+        let is_on_line = self.facts.graph.is_on_line(event.commit);
+        let returned = event.returns_to.map(|event| &self.events.all[event]);
         HistoryEntry {
             kind: event.kind,
             revision: event.revision.clone(),
@@ -356,8 +429,11 @@ impl History {
             subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
             pull_request: claims::pull_request(commit.info.subject()),
             images: set.digests(&self.config),
+            returns_to: returned.map(|event| self.facts.commits[event.commit].id),
             current: !set.is_empty() && is_last,
-            can_roll_back: self.current_set() != Some(event.set) && self.is_available(event),
+            can_roll_back: is_on_line
+                && self.facts.current_set() != Some(event.set)
+                && self.is_available(event),
             unreadable: None,
         }
     }
@@ -374,11 +450,6 @@ impl History {
         matches!(self.provenance(revision), Provenance::Found(promoted) if promoted.images == images)
     }
 
-    /// The last known set.
-    fn current_set(&self) -> Option<usize> {
-        self.facts.points.iter().rev().find_map(|point| point.set)
-    }
-
     /// Whether each configured image that must be pinned has one digest.
     fn is_whole(&self, set: usize) -> bool {
         let mut images = self.config.images.iter().enumerate();
@@ -386,46 +457,42 @@ impl History {
     }
 }
 
-/// Combines sets and claims; the claims of merged commits follow those of their merge.
-fn points(
-    git: &Git,
-    commits: &[LineCommit],
-    found: &mut Sets,
-    titles: &Titles,
-    doubtful: &mut BTreeSet<usize>,
-) -> Result<Vec<Point>, GitError> {
+/// Combines sets and claims.
+///
+/// A message is evidence only if its commit changes pins or adds the configuration. That of a merged
+/// commit is evidence for the merge only if both have the same set.
+fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::with_capacity(commits.len());
-    let mut merges = Vec::new();
-    let mut parents = Vec::new();
-    for (index, (commit, set)) in commits.iter().zip(&found.by_commit).enumerate() {
+    for (index, commit) in commits.iter().enumerate() {
+        let is_evidence = found.has_changed[index] || commit.adds_config;
+        let set = found.by_commit[index];
+        let mut others = graph.other_parents(index).iter();
         points.push(Point {
-            set: *set,
+            set,
             partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
-            claims: commit.claims.clone(),
+            claims: if is_evidence {
+                commit.claims.clone()
+            } else {
+                Claims::default()
+            },
             has_rollback_title: false,
+            is_taken: set.is_some() && others.any(|other| found.by_commit[*other] == set),
         });
-        if !commit.parents.others.is_empty() {
-            merges.push(index);
-            parents.push(&commit.parents);
-        }
     }
-    let Some(tip) = commits.last() else {
-        return Ok(points);
-    };
-    let line = commits.iter().map(|commit| commit.id);
-    let claims = merged::merged_claims(git, &parents, &tip.id, line, titles)?;
-    for (index, merged) in merges.into_iter().zip(claims) {
-        if merged.is_truncated {
-            doubtful.insert(index);
+    for (merge, merged) in graph.line.iter().zip(&graph.merged) {
+        if !found.has_changed[*merge] && !commits[*merge].adds_config {
+            continue;
         }
-        let claims = &mut points[index].claims;
-        for claim in merged.claims {
-            if !claims.contains(&claim) {
-                claims.push(claim);
+        let mut claims = points[*merge].claims.clone();
+        for commit in merged {
+            let point = &points[*commit];
+            if points[*merge].set.is_none() || point.set == points[*merge].set {
+                claims.extend(&point.claims);
             }
         }
+        points[*merge].claims = claims;
     }
-    Ok(points)
+    points
 }
 
 /// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and

@@ -14,14 +14,15 @@ use std::{
 use super::{
     History, Kind, LineFacts,
     blobs::PinList,
-    claims::{self, Titles},
-    line::Point,
-    log::{CommitInfo, Parents},
+    claims::{self, Claims, Titles},
+    events::Point,
+    graph::Graph,
+    log::CommitInfo,
     sets::Set,
-    walk::{Content, LineCommit, UnknownContent},
+    walk::{Commit, Content, UnknownContent},
 };
 use crate::{
-    config::{Config, RelPath, Template},
+    config::{Config, RelPath, Template, Trailer},
     git::{Branch, ObjectId},
     pins::FileScanner,
 };
@@ -95,18 +96,25 @@ impl History {
         let titles = Titles::new(config);
         let mut facts = LineFacts::default();
         let mut numbers = HashMap::new();
+        let mut previous = None;
         for commit in path_history.commits.iter().rev() {
-            let found = reader.commit(commit)?;
-            let (subject, trailers) = (subject(commit.message), trailers(commit.message));
-            let claims = titles.claims(subject.as_bytes(), trailers.as_bytes());
+            let mut found = reader.commit(commit)?;
+            let subject = subject(commit.message);
+            let trailers = Trailer::message_lines(commit.message);
+            found.pins.sort_unstable();
+            let claims = if previous.as_ref() == Some(&found.pins) {
+                Claims::default()
+            } else {
+                titles.claims(subject.as_bytes(), &trailers)
+            };
+            previous = Some(found.pins.clone());
             let info = CommitInfo::new(commit.date, commit.author, subject.as_bytes());
             let has_rollback_title = !path_history.is_complete
                 && is_rollback_title(config, path_history.own_rollbacks, &subject);
             let mut point = Point {
-                set: None,
-                partial_pins: Vec::new(),
                 claims: claims.clone(),
                 has_rollback_title,
+                ..Point::default()
             };
             let content = if let Some(unknown) = found.refused {
                 point.partial_pins = found.pins;
@@ -121,14 +129,16 @@ impl History {
                 Content::Changed(Vec::new())
             };
             facts.points.push(point);
-            facts.commits.push(LineCommit {
+            facts.commits.push(Commit {
                 id: commit.id,
-                parents: Parents::default(),
                 info,
+                trailers,
                 claims,
+                adds_config: false,
                 content,
             });
         }
+        facts.graph = Graph::linear(facts.commits.len());
         if !path_history.is_complete {
             facts.doubtful.insert(0);
         }
@@ -217,36 +227,6 @@ fn subject(message: &str) -> String {
         .map(str::trim_end)
         .collect();
     paragraph.join(" ")
-}
-
-/// The values of `Repin-Set` in the last paragraph, one per line, if that paragraph contains only
-/// trailers and is not the subject.
-fn trailers(message: &str) -> String {
-    let text = message.replace('\r', "");
-    let Some((_, paragraph)) = text.trim_end().rsplit_once("\n\n") else {
-        return String::new();
-    };
-    if !paragraph.lines().all(is_trailer) {
-        return String::new();
-    }
-    let mut values = Vec::new();
-    for line in paragraph.lines() {
-        if let Some((key, value)) = line.split_once(':')
-            && key.eq_ignore_ascii_case("Repin-Set")
-        {
-            values.push(value.trim());
-        }
-    }
-    values.join("\n")
-}
-
-/// Whether a line is a trailer or the continuation of one.
-fn is_trailer(line: &str) -> bool {
-    if line.starts_with([' ', '\t']) {
-        return true;
-    }
-    let key = line.split_once(':').map_or("", |(key, _)| key);
-    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The provenance of a set, and its holds after a rollback.
+//! The provenance of a set.
 
-use super::{Digests, History, HistoryEntry, walk::Content};
+use super::{Digests, History, Hold, walk::Content};
 use crate::{
     git::ObjectId,
     oci::{Digest, Revision},
@@ -51,73 +51,11 @@ pub enum Gap {
     Unreadable(String),
 }
 
-/// Whether a set is held after a rollback.
-#[derive(Debug, Clone, Copy)]
-pub enum Hold<'h> {
-    Free,
-    Held {
-        /// The rollback that undid the set.
-        rollback: &'h HistoryEntry,
-        /// The entry with which the set last became current; `None` if that was before the start of
-        /// the clone.
-        undone: Option<&'h HistoryEntry>,
-    },
-    /// No hold is known, but the clone is too shallow to know all.
-    Shallow,
-}
-
-/// A set that a rollback undid, which `promote` refuses.
-#[derive(Debug, Clone, Copy)]
-pub struct HeldSet<'h> {
-    /// A revision that the set was promoted as, if it is known.
-    pub revision: Option<&'h Revision>,
-    /// The rollback that undid the set.
-    pub rollback: &'h HistoryEntry,
-    /// The entry with which the set last became current; `None` if that was before the start of the
-    /// clone.
-    pub undone: Option<&'h HistoryEntry>,
-}
-
 impl History {
-    /// Every held set, those of the latest rollback first, newer sets first. A set has an item for each
-    /// of its revisions.
-    pub fn holds(&self) -> Vec<HeldSet<'_>> {
-        let mut held = Vec::new();
-        for (set, rollback) in &self.events.held {
-            held.push((*rollback, self.undone(*set, *rollback), *set));
-        }
-        held.sort_by_key(|(rollback, undone, _)| std::cmp::Reverse((*rollback, *undone)));
-        let mut sets = Vec::new();
-        for (rollback, undone, set) in held {
-            let set_hold = HeldSet {
-                revision: None,
-                rollback: self.entry_of(rollback),
-                undone: undone.map(|event| self.entry_of(event)),
-            };
-            let revisions = &self.events.revisions[set];
-            if revisions.is_empty() {
-                sets.push(set_hold);
-            }
-            for revision in revisions {
-                sets.push(HeldSet {
-                    revision: Some(revision),
-                    ..set_hold
-                });
-            }
-        }
-        sets
-    }
-
-    /// The event with which a set last became current before the event `rollback`.
-    fn undone(&self, set: usize, rollback: usize) -> Option<usize> {
-        let before = &self.events.all[..rollback];
-        before.iter().rposition(|event| event.set == set)
-    }
-
     /// The provenance of `revision`: the latest commit that claims it and pins every configured image.
     pub fn provenance(&self, revision: &Revision) -> Provenance {
         if !self.config.provenance.requires_title() {
-            let mut sets = self.facts.points.iter().filter_map(|point| point.set);
+            let mut sets = self.facts.line_sets().filter_map(|(_, set)| set);
             return if sets.any(|set| self.is_whole(set)) {
                 Provenance::ByContent
             } else {
@@ -128,8 +66,9 @@ impl History {
         for index in self.claimed.get(revision).into_iter().flatten().rev() {
             let index = *index;
             // The merged claims of a doubtful commit may belong to an older merge.
-            let is_certain = !self.facts.doubtful.contains(&index)
-                || self.facts.commits[index].claims.contains(revision);
+            let claims = &self.facts.line_commit(index).claims;
+            let is_certain =
+                !self.facts.doubtful.contains(&index) || claims.revisions.contains(revision);
             match self.whole_set(index) {
                 Some(set) if !is_certain || self.may_be_replaced(index, set) => {
                     return Provenance::Shallow;
@@ -140,7 +79,7 @@ impl History {
         }
         match incomplete {
             Some(index) if !self.shallow => Provenance::Incomplete {
-                commit: self.facts.commits[index].id,
+                commit: self.facts.line_commit(index).id,
                 gaps: self.gaps(index),
             },
             _ => self.not_found(),
@@ -157,23 +96,22 @@ impl History {
 
     /// The set of a commit of the line, if it is whole.
     fn whole_set(&self, index: usize) -> Option<usize> {
-        self.facts.points[index]
-            .set
-            .filter(|set| self.is_whole(*set))
+        let set = self.facts.line_point(index).set;
+        set.filter(|set| self.is_whole(*set))
     }
 
     /// The provenance of a set without a title: a commit of the line that pinned exactly these digests
     /// together. Images with `pins: 0` in the current configuration are ignored.
     pub fn provenance_of(&self, digests: &Digests) -> Provenance {
         let is_same = |set: usize| self.is_whole(set) && self.agrees(set, digests);
-        for event in self.events.all.iter().rev() {
+        for event in self.line_events().rev() {
             if is_same(event.set) {
-                return Provenance::Found(self.promoted(event.index, event.set));
+                return Provenance::Found(self.promoted(event.position, event.set));
             }
         }
         // In a shallow clone, the set of the first commit has no event.
-        for (index, point) in self.facts.points.iter().enumerate() {
-            if let Some(set) = point.set
+        for (index, set) in self.facts.line_sets() {
+            if let Some(set) = set
                 && is_same(set)
             {
                 return Provenance::Found(self.promoted(index, set));
@@ -184,18 +122,18 @@ impl History {
 
     /// The hold of a set of this revision.
     pub fn hold(&self, revision: &Revision) -> Hold<'_> {
-        self.latest_hold(|set| self.events.revisions[set].contains(revision))
+        self.latest_hold(|undone| undone.revisions.contains(revision))
     }
 
     /// The hold of the set with these digests, for a set without a known revision.
     pub fn hold_of_set(&self, digests: &Digests) -> Hold<'_> {
-        self.latest_hold(|set| self.is_whole(set) && self.agrees(set, digests))
+        self.latest_hold(|undone| self.is_whole(undone.set) && self.agrees(undone.set, digests))
     }
 
     /// The revision of the set with these digests: that of the newest entry with equal digests for all
     /// common images.
     pub fn revision_of(&self, digests: &Digests) -> Option<&Revision> {
-        for event in self.events.all.iter().rev() {
+        for event in self.line_events().rev() {
             let set = &self.facts.sets[event.set];
             let Some(revision) = &event.revision else {
                 continue;
@@ -218,30 +156,6 @@ impl History {
         None
     }
 
-    fn latest_hold(&self, is_wanted: impl Fn(usize) -> bool) -> Hold<'_> {
-        // A revision may have multiple sets: the one that was current last counts.
-        let mut latest = None;
-        for (set, rollback) in &self.events.held {
-            if is_wanted(*set) {
-                latest = latest.max(Some((*rollback, self.undone(*set, *rollback))));
-            }
-        }
-        match latest {
-            Some((rollback, undone)) => Hold::Held {
-                rollback: self.entry_of(rollback),
-                undone: undone.map(|event| self.entry_of(event)),
-            },
-            None if self.shallow => Hold::Shallow,
-            None => Hold::Free,
-        }
-    }
-
-    /// The entry of an event: entries are the events, newest first.
-    fn entry_of(&self, event: usize) -> &HistoryEntry {
-        let entries = self.entries();
-        &entries[entries.len() - 1 - event]
-    }
-
     fn agrees(&self, set: usize, digests: &Digests) -> bool {
         self.facts.sets[set]
             .digests(&self.config)
@@ -258,21 +172,21 @@ impl History {
     }
 
     fn promoted(&self, index: usize, set: usize) -> Promoted {
-        let commit = &self.facts.commits[index];
+        let commit = self.facts.line_commit(index);
         let first = self.events.first[set].unwrap_or(index);
         Promoted {
             commit: commit.id,
             date: commit.info.date(),
             images: self.facts.sets[set].digests(&self.config),
-            contracts: self.facts.commits[first].id,
+            contracts: self.facts.line_commit(first).id,
         }
     }
 
     fn gaps(&self, index: usize) -> Vec<Gap> {
-        if let Content::Unknown(unknown, _) = &self.facts.commits[index].content {
+        if let Content::Unknown(unknown, _) = &self.facts.line_commit(index).content {
             return vec![Gap::Unreadable(unknown.reason.to_string())];
         }
-        let Some(set) = self.facts.points[index].set else {
+        let Some(set) = self.facts.line_point(index).set else {
             return Vec::new();
         };
         let mut gaps = Vec::new();

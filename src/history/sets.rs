@@ -1,14 +1,16 @@
-//! The sets of the commits of the line.
+//! The sets of commits.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     sync::Arc,
 };
 
 use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
-    walk::{Content, FilePath, LineCommit, Rules},
+    graph::{Graph, Step},
+    walk::{Commit, Content, FilePath, Rules},
 };
 use crate::{config::Config, oci::Digest};
 
@@ -50,32 +52,56 @@ impl Set {
     }
 }
 
-/// The sets of a line.
+/// The sets of the commits of a history.
 pub(super) struct Sets {
     pub(super) distinct: Vec<Set>,
     /// The index in `distinct` of the set of each commit; `None` if the content is unknown.
     pub(super) by_commit: Vec<Option<usize>>,
+    /// Whether each commit changed pins since its first parent, or may have.
+    pub(super) has_changed: Vec<bool>,
     /// The digests that the changed files of commits with unknown content pin, by commit.
     pub(super) partial_pins: HashMap<usize, PinList>,
     /// The file with a refused entry, with the location and the reason, by commit.
     pub(super) refused: HashMap<usize, (FilePath, Arc<str>)>,
 }
 
-/// Finds the set of each commit of the line.
-pub(super) fn find_sets(line: &[LineCommit], blobs: &ScannedBlobs, config: &Config) -> Sets {
+/// Finds the set of each commit.
+pub(super) fn find_sets(
+    graph: &Graph,
+    commits: &[Commit],
+    blobs: &ScannedBlobs,
+    config: &Config,
+) -> Sets {
     let mut sets = Sets {
         distinct: Vec::new(),
-        by_commit: Vec::with_capacity(line.len()),
+        by_commit: vec![None; commits.len()],
+        has_changed: vec![false; commits.len()],
         partial_pins: HashMap::new(),
         refused: HashMap::new(),
     };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
     let mut current = None;
-    for (index, commit) in line.iter().enumerate() {
-        let has_changed = tree.apply(&commit.content, &blobs.pins);
+    let mut undos = Vec::new();
+    for step in &graph.steps {
+        let index = match *step {
+            Step::Enter(index) => index,
+            Step::Leave(_) => {
+                if let Some((undo, set)) = undos.pop() {
+                    tree.undo(undo);
+                    current = set;
+                }
+                continue;
+            }
+        };
+        let commit = &commits[index];
+        let (has_changed, undo) = tree.apply(&commit.content, &blobs.pins);
+        if !graph.is_on_line(index) {
+            undos.push((undo, current));
+        }
         let is_unknown = matches!(commit.content, Content::Unknown(..));
         let refused = tree.refused.first_key_value();
+        sets.has_changed[index] = has_changed;
         if !is_unknown && refused.is_none() {
             // A refused file is one of the files, so its correction is a change.
             if has_changed {
@@ -85,7 +111,7 @@ pub(super) fn find_sets(line: &[LineCommit], blobs: &ScannedBlobs, config: &Conf
                     sets.distinct.len() - 1
                 }));
             }
-            sets.by_commit.push(current);
+            sets.by_commit[index] = current;
             continue;
         }
         if let Some((path, reason)) = refused
@@ -100,8 +126,8 @@ pub(super) fn find_sets(line: &[LineCommit], blobs: &ScannedBlobs, config: &Conf
                 pins.extend_from_slice(&found.pins);
             }
         }
+        sets.has_changed[index] |= !pins.is_empty();
         sets.partial_pins.insert(index, pins);
-        sets.by_commit.push(None);
     }
     sets
 }
@@ -124,41 +150,62 @@ struct Tree<'s> {
     rules: Option<Arc<Rules>>,
 }
 
+/// The files before a commit, to which a visit returns.
+enum Undo<'s> {
+    Files(Vec<(FilePath, Option<&'s BlobPins>)>),
+    All(Tree<'s>),
+}
+
 impl<'s> Tree<'s> {
     /// Applies a commit. Returns whether it added, changed or removed a file with pins.
-    fn apply(&mut self, content: &Content, pins: &'s HashMap<Blob, BlobPins>) -> bool {
+    fn apply(&mut self, content: &Content, pins: &'s HashMap<Blob, BlobPins>) -> (bool, Undo<'s>) {
         match content {
-            Content::Unknown(..) => false,
+            Content::Unknown(..) => (false, Undo::Files(Vec::new())),
             Content::All(rules, files) => {
-                *self = Self {
+                let new = Self {
                     rules: Some(Arc::clone(rules)),
                     ..Self::default()
                 };
+                let old = mem::replace(self, new);
                 for (path, blob) in files {
                     self.replace(path, pins.get(blob));
                 }
-                true
+                (true, Undo::All(old))
             }
             Content::Changed(files) => {
-                let mut has_changed = false;
+                let mut old = Vec::new();
                 for (path, blob) in files {
                     let found = blob.and_then(|blob| pins.get(&blob));
-                    has_changed |= self.replace(path, found);
+                    let replaced = self.replace(path, found);
+                    if replaced != found {
+                        old.push((Arc::clone(path), replaced));
+                    }
                 }
-                has_changed
+                (!old.is_empty(), Undo::Files(old))
             }
         }
     }
 
-    /// Replaces or removes a file. Returns whether the old or the new file has other pins.
-    fn replace(&mut self, path: &FilePath, found: Option<&'s BlobPins>) -> bool {
+    fn undo(&mut self, undo: Undo<'s>) {
+        match undo {
+            Undo::All(tree) => *self = tree,
+            Undo::Files(files) => {
+                for (path, found) in files.into_iter().rev() {
+                    self.replace(&path, found);
+                }
+            }
+        }
+    }
+
+    /// Replaces or removes a file. Returns the old pins.
+    fn replace(&mut self, path: &FilePath, found: Option<&'s BlobPins>) -> Option<&'s BlobPins> {
         match found.and_then(|found| found.refused.clone()) {
             Some(reason) => self.refused.insert(Arc::clone(path), reason),
             None => self.refused.remove(path),
         };
         match found {
-            Some(found) => self.files.insert(Arc::clone(path), found) != Some(found),
-            None => self.files.remove(path).is_some(),
+            Some(found) => self.files.insert(Arc::clone(path), found),
+            None => self.files.remove(path),
         }
     }
 

@@ -66,10 +66,11 @@ impl History {
         if self.has_newer_set_since(index) {
             return true;
         }
-        let later = self.events.all.iter().rev();
-        later.take_while(|event| event.index > index).any(|event| {
+        let later = self.line_events().rev();
+        let mut later = later.take_while(|event| event.position > index);
+        later.any(|event| {
             let set = &self.facts.sets[event.set];
-            let is_previous_known = self.facts.points[event.index - 1].set.is_some();
+            let is_previous_known = self.facts.line_point(event.position - 1).set.is_some();
             is_previous_known && !set.is_empty() && !set.is_mixed()
         })
     }
@@ -82,10 +83,9 @@ impl History {
     /// revision became current later.
     fn unreadable_promotion(&self, revision: &Revision) -> Option<&Unreadable> {
         let mut claiming = self.claimed.get(revision)?.iter().rev().copied();
-        let index = claiming.find(|index| self.facts.points[*index].set.is_none())?;
-        let mut events = self.events.all.iter();
-        let is_promoted_later =
-            events.any(|event| event.index > index && event.revision.as_ref() == Some(revision));
+        let index = claiming.find(|index| self.facts.line_point(*index).set.is_none())?;
+        let mut later = self.line_events().filter(|event| event.position > index);
+        let is_promoted_later = later.any(|event| event.revision.as_ref() == Some(revision));
         if is_promoted_later || self.has_newer_set_since(index) {
             return None;
         }
@@ -98,7 +98,7 @@ impl History {
 pub(super) fn unreadable_commits(facts: &LineFacts, file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut previous: Option<&UnknownContent> = None;
-    for (index, commit) in facts.commits.iter().enumerate() {
+    for (index, commit) in facts.line().enumerate() {
         let unknown = match &commit.content {
             Content::Unknown(unknown, _) => Some(&**unknown),
             Content::Changed(_) | Content::All(..) => None,

@@ -1,9 +1,8 @@
-//! Walks the first-parent line and collects the matched files of each commit from the changes that
-//! `git log` prints.
+//! Collects the matched files of each commit from the changes that `git log` prints.
 //!
-//! No tree is read: the first commit of the line lists every file, and each later commit its changes.
-//! The walk reads the literal directories of the current globs; if a commit's own configuration uses
-//! other directories, the walk restarts with these in addition.
+//! No tree is read: the first commit of a history lists every file, and each later commit its changes
+//! since its first parent. The walk reads the literal directories of the current globs; if a commit's
+//! own configuration uses other directories, the walk restarts with these in addition.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -16,15 +15,15 @@ use std::{
 
 use super::{
     blobs::{Blob, PinList, Readings},
-    claims::Titles,
-    log::{self, CommitInfo, Parents},
+    claims::{Claims, Titles},
+    graph::{Graph, Step},
+    log::{self, CommitInfo},
 };
 use crate::{
     config::{self, CHART, Config, Globs, PinPlace, PlaceKind, RelPath, above_templates},
     error::SourceText,
     files::is_reserved,
     git::{Git, GitError, ObjectId, Objects},
-    oci::Revision,
     pins::FileScanner,
 };
 
@@ -37,14 +36,16 @@ const MAX_DIRECTORIES: usize = 64;
 /// A path under the root.
 pub(super) type FilePath = Arc<[u8]>;
 
-/// A commit of the line.
 #[derive(Debug)]
-pub(super) struct LineCommit {
+pub(super) struct Commit {
     pub(super) id: ObjectId,
-    pub(super) parents: Parents,
     pub(super) info: CommitInfo,
-    /// The claims of the commit itself.
-    pub(super) claims: Vec<Revision>,
+    /// The lines of the message that may be trailers.
+    pub(super) trailers: Vec<u8>,
+    /// The claims of the message.
+    pub(super) claims: Claims,
+    /// Whether the commit adds the configuration file.
+    pub(super) adds_config: bool,
     pub(super) content: Content,
 }
 
@@ -169,7 +170,8 @@ struct Walk<'a> {
 /// The rules of a commit's own configuration.
 #[derive(Clone)]
 enum OwnRules {
-    Known(Arc<Rules>),
+    /// The rules, with the configuration unless it is the current one.
+    Known(Arc<Rules>, Option<Arc<Config>>),
     /// The configuration cannot be read, for this reason.
     Unreadable(Arc<str>),
 }
@@ -177,7 +179,7 @@ enum OwnRules {
 impl OwnRules {
     fn known(&self) -> Option<&Arc<Rules>> {
         match self {
-            Self::Known(rules) => Some(rules),
+            Self::Known(rules, _) => Some(rules),
             Self::Unreadable(_) => None,
         }
     }
@@ -196,8 +198,31 @@ struct WalkState {
     rules: Option<Arc<Rules>>,
 }
 
-/// Walks the line that ends in `tip`, oldest commit first. Requests every blob that may contain pins,
-/// and adds the titles of every configuration to `titles`.
+/// The state before a commit, to which a visit returns.
+struct Undo {
+    /// The changed paths with their blobs.
+    files: Vec<(FilePath, Option<ObjectId>)>,
+    own: Option<ObjectId>,
+    own_rules: Option<OwnRules>,
+    rules: Option<Arc<Rules>>,
+}
+
+impl WalkState {
+    fn undo(&mut self, undo: Undo) {
+        for (path, blob) in undo.files.into_iter().rev() {
+            match blob {
+                Some(blob) => self.files.insert(path, blob),
+                None => self.files.remove(&path),
+            };
+        }
+        self.own = undo.own;
+        self.own_rules = undo.own_rules;
+        self.rules = undo.rules;
+    }
+}
+
+/// Reads the commits that are reachable from `tip`. Requests every blob that may contain pins, and adds
+/// the titles of every configuration to `titles`.
 pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
@@ -205,7 +230,7 @@ pub(super) fn walk(
     titles: &mut Titles,
     objects: &mut Objects<PinList>,
     readings: &Readings,
-) -> Result<Vec<LineCommit>, GitError> {
+) -> Result<(Graph, Vec<Commit>), GitError> {
     let current = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
     let mut walk = Walk {
@@ -224,7 +249,7 @@ pub(super) fn walk(
         if directories.len() > MAX_DIRECTORIES {
             directories = BTreeSet::from([PathBuf::new()]);
         }
-        let line = walk.read_line(tip, &directories)?;
+        let history = walk.read(tip, &directories)?;
         let mut missing = BTreeSet::new();
         for rules in walk.parsed.values().filter_map(OwnRules::known) {
             for directory in rules.directories() {
@@ -234,37 +259,92 @@ pub(super) fn walk(
             }
         }
         if missing.is_empty() {
-            return Ok(line);
+            let (graph, mut commits) = history;
+            for commit in &mut commits {
+                commit.claims = walk.titles.claims(commit.info.subject(), &commit.trailers);
+            }
+            return Ok((graph, commits));
         }
         directories.extend(missing);
     }
 }
 
 impl Walk<'_> {
-    fn read_line(
+    fn read(
         &mut self,
         tip: &ObjectId,
         directories: &BTreeSet<PathBuf>,
-    ) -> Result<Vec<LineCommit>, GitError> {
+    ) -> Result<(Graph, Vec<Commit>), GitError> {
         let mut paths = Vec::new();
         for directory in directories {
             paths.push([self.git.prefix(), directory.as_os_str().as_bytes()].concat());
         }
         paths.push(self.config_path.clone());
-        let mut line = Vec::new();
-        let mut state = WalkState::default();
-        log::first_parent_line(self.git, tip, &paths)?.each(|commit| {
-            line.push(self.visit(commit, &mut state)?);
+        let mut logged = Vec::new();
+        log::reachable(self.git, tip, &paths)?.each(|commit| {
+            self.request_early(&commit.changes)?;
+            logged.push(commit);
             Ok(())
         })?;
-        Ok(line)
+        let ids = logged.iter().map(|commit| (&commit.id, &commit.parents));
+        let graph = Graph::new(ids, tip);
+        let mut commits: Vec<_> = logged.iter().map(|_| None).collect();
+        let mut logged: Vec<_> = logged.into_iter().map(Some).collect();
+        let mut state = WalkState::default();
+        let mut undos = Vec::new();
+        for step in &graph.steps {
+            match *step {
+                Step::Enter(index) => {
+                    let Some(commit) = logged[index].take() else {
+                        continue;
+                    };
+                    let (commit, undo) = self.visit(commit, &mut state)?;
+                    commits[index] = Some(commit);
+                    if !graph.is_on_line(index) {
+                        undos.push(undo);
+                    } else if undo.own != state.own
+                        && let Some(OwnRules::Known(_, Some(config))) = &state.own_rules
+                    {
+                        self.titles.add(config);
+                    }
+                }
+                Step::Leave(_) => {
+                    if let Some(undo) = undos.pop() {
+                        state.undo(undo);
+                    }
+                }
+            }
+        }
+        Ok((graph, commits.into_iter().flatten().collect()))
+    }
+
+    /// Requests the blobs that the current configuration reads, while git prints the other commits.
+    fn request_early(&mut self, changes: &[log::Change]) -> Result<(), GitError> {
+        if !self.current.places.is_empty() {
+            return Ok(());
+        }
+        for change in changes {
+            if let Some(path) = change.path.strip_prefix(self.git.prefix())
+                && let Some(id) = change.blob
+                && self.current.matches(path)
+            {
+                self.request(Blob { id, reading: None })?;
+            }
+        }
+        Ok(())
     }
 
     fn visit(
         &mut self,
         commit: log::Commit,
         state: &mut WalkState,
-    ) -> Result<LineCommit, GitError> {
+    ) -> Result<(Commit, Undo), GitError> {
+        let mut undo = Undo {
+            files: Vec::new(),
+            own: state.own,
+            own_rules: state.own_rules.clone(),
+            rules: state.rules.clone(),
+        };
         let mut changes = Vec::new();
         for change in commit.changes {
             if change.path == self.config_path {
@@ -278,10 +358,11 @@ impl Walk<'_> {
                 continue;
             }
             let path = FilePath::from(path);
-            match change.blob {
+            let old = match change.blob {
                 Some(blob) => state.files.insert(Arc::clone(&path), blob),
                 None => state.files.remove(&path),
             };
+            undo.files.push((Arc::clone(&path), old));
             changes.push((path, change.blob));
         }
         let rules = match &state.own_rules {
@@ -290,7 +371,7 @@ impl Walk<'_> {
         };
         let content = match rules {
             OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
-            OwnRules::Known(rules) => self.content(&rules, &changes, state),
+            OwnRules::Known(rules, _) => self.content(&rules, &changes, state),
         };
         for (path, id) in &changes {
             // `prune` protects the digests in files that a current place searches.
@@ -319,14 +400,15 @@ impl Walk<'_> {
                 state.rules = None;
             }
         }
-        let claims = self.titles.claims(commit.info.subject(), &commit.trailers);
-        Ok(LineCommit {
+        let commit = Commit {
             id: commit.id,
-            parents: commit.parents,
             info: commit.info,
-            claims,
+            trailers: commit.trailers,
+            claims: Claims::default(),
+            adds_config: undo.own.is_none() && state.own.is_some(),
             content,
-        })
+        };
+        Ok((commit, undo))
     }
 
     /// Unknown content, with the changed blobs: their pins by a known configuration count as pinned.
@@ -409,7 +491,7 @@ impl Walk<'_> {
     /// The rules of a commit's own configuration; the current rules if it has none.
     fn rules(&mut self, own: Option<ObjectId>) -> Result<OwnRules, GitError> {
         let Some(blob) = own else {
-            return Ok(OwnRules::Known(Arc::clone(&self.current)));
+            return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
@@ -419,8 +501,8 @@ impl Walk<'_> {
             Some(bytes) => match parse(bytes, self.config) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),
                 Ok(config) => {
-                    self.titles.add(&config);
-                    OwnRules::Known(Arc::new(Rules::new(&config, self.config)))
+                    let rules = Rules::new(&config, self.config);
+                    OwnRules::Known(Arc::new(rules), Some(Arc::new(config)))
                 }
             },
         };

@@ -11,8 +11,8 @@ use crate::{
     git::{Branch, ObjectId},
     history::{
         History, HistoryEntry, Hold, LineFacts, Provenance,
-        log::{CommitInfo, Parents},
-        walk::{Content, LineCommit},
+        log::CommitInfo,
+        walk::{Commit, Content},
     },
 };
 
@@ -61,7 +61,8 @@ fn id(number: usize) -> ObjectId {
     ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
 }
 
-/// A history of commits with a set and, after `@`, the claimed revisions: `a a@A`.
+/// A history of commits with a set and, after `@`, the revisions that trailers claim, or, after `!`,
+/// those that a title claims: `a a@A`.
 fn history(commits: &[&str]) -> History {
     history_since(commits, false)
 }
@@ -70,28 +71,37 @@ fn history(commits: &[&str]) -> History {
 fn history_since(commits: &[&str], is_truncated: bool) -> History {
     let mut facts = LineFacts::default();
     for (index, commit) in commits.iter().enumerate() {
-        let (content, claims) = commit.split_once('@').unwrap_or((commit, ""));
+        let (content, claims) = commit.split_once(['@', '!']).unwrap_or((commit, ""));
         let content = set(content);
         let known = facts.sets.iter().position(|other| *other == content);
         let number = known.unwrap_or_else(|| {
             facts.sets.push(content);
             facts.sets.len() - 1
         });
-        let claims: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
+        let revisions: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
+        let claims = Claims {
+            promoted: if commit.contains('!') {
+                revisions.clone()
+            } else {
+                Vec::new()
+            },
+            revisions,
+        };
         facts.points.push(Point {
-            has_rollback_title: false,
             set: Some(number),
-            partial_pins: Vec::new(),
             claims: claims.clone(),
+            ..Point::default()
         });
-        facts.commits.push(LineCommit {
+        facts.commits.push(Commit {
             id: id(index),
-            parents: Parents::default(),
             info: CommitInfo::new("", "", b""),
+            trailers: Vec::new(),
             claims,
+            adds_config: false,
             content: Content::Changed(Vec::new()),
         });
     }
+    facts.graph = Graph::linear(commits.len());
     if is_truncated {
         facts.doubtful.insert(0);
     }
@@ -169,13 +179,69 @@ fn newer_set_ends_the_hold() {
 }
 
 #[test]
-fn repeated_promotion_moves_the_hold_to_the_other_set() {
+fn return_by_a_trailer_is_a_rollback() {
     let history = history(&["a a@A", "b b@B", "a a@A", "b b@B"]);
     assert_eq!(
         summary(&history),
         ["promote A <", "promote B", "rollback A <", "rollback B"]
     );
-    assert!(is_held(&history, "A") && !is_held(&history, "B"));
+    // The set of B is newer than that of A.
+    assert!(!is_held(&history, "A") && !is_held(&history, "B"));
+}
+
+#[test]
+fn promotion_of_the_held_set_ends_only_its_hold() {
+    let history = history(&["a a!A", "b b!B", "c c!C", "a a", "b b!B"]);
+    assert_eq!(summary(&history)[3..], ["rollback A <", "promote B"]);
+    let last = &history.entries()[0];
+    assert_eq!(last.returns_to, Some(id(1)));
+    assert!(!is_held(&history, "A") && !is_held(&history, "B") && is_held(&history, "C"));
+    assert!(
+        history.entries()[1..]
+            .iter()
+            .all(|entry| entry.returns_to.is_none())
+    );
+}
+
+#[test]
+fn title_of_another_revision_makes_no_promotion() {
+    let history = history(&["a a!A", "b b!B", "a a!Z"]);
+    assert_eq!(summary(&history)[2], "rollback A");
+    assert!(is_held(&history, "B"));
+}
+
+#[test]
+fn hold_is_in_force_again_after_the_newer_set_is_undone() {
+    let undone = history(&["a a@A", "b b@B", "a a", "c c@C", "a a"]);
+    assert!(is_held(&undone, "B") && is_held(&undone, "C"));
+    let replaced = history(&["a a@A", "b b@B", "a a", "c c@C", "a a", "d d@D"]);
+    assert!(!is_held(&replaced, "B") && !is_held(&replaced, "C"));
+}
+
+#[test]
+fn change_of_another_image_does_not_end_the_hold() {
+    // The rollback changed only the first image.
+    let other = history(&["a x@A", "b x@B", "a x", "a y"]);
+    assert!(is_held(&other, "B"));
+    let both = history(&["a x@A", "b y@B", "a x", "c x"]);
+    assert!(is_held(&both, "B"));
+    let all = history(&["a x@A", "b y@B", "a x", "c z"]);
+    assert!(!is_held(&all, "B"));
+}
+
+#[test]
+fn known_digests_keep_their_revision() {
+    let history = history(&["a a!A", "b b!B", "a b!C", "c c!C"]);
+    assert_eq!(
+        summary(&history),
+        ["promote A <", "promote B <", "manual -", "promote C"]
+    );
+    let ignored = &history.events.ignored;
+    assert_eq!(ignored.len(), 1);
+    assert_eq!((ignored[0].commit, ignored[0].introduced), (2, 0));
+    // A digest without a revision belongs to none.
+    let manual = self::history(&["a a", "b b!B", "a b!C"]);
+    assert_eq!(summary(&manual)[2], "promote C");
 }
 
 #[test]
@@ -214,11 +280,13 @@ fn removed_and_restored_pins_hold_no_set() {
         ["promote A", "manual -", "rollback A"]
     );
     assert!(is_held(&history, "B"));
-    assert!(
-        events(&history.facts.points[..3], &history.facts.sets, false)
-            .held
-            .is_empty()
+    let first = events(
+        &Graph::linear(3),
+        &history.facts.points[..3],
+        &history.facts.sets,
+        false,
     );
+    assert_eq!(first.undone, []);
     assert!(history.entries()[0].current);
 }
 
@@ -230,7 +298,12 @@ fn claim_of_a_rollback_is_used_without_a_promotion() {
     let promoted = history(&["a a@A", "b b@B", "a a@Z"]);
     assert_eq!(summary(&promoted)[2], "rollback A");
     assert!(!promoted.facts.sets.is_empty());
-    let events = events(&promoted.facts.points, &promoted.facts.sets, false);
+    let events = events(
+        &promoted.facts.graph,
+        &promoted.facts.points,
+        &promoted.facts.sets,
+        false,
+    );
     assert_eq!(events.revisions[0], [revision("A")]);
 }
 
@@ -326,13 +399,23 @@ fn branch_without_pins_has_no_current_set() {
 #[test]
 fn first_set_of_a_truncated_line_requires_a_claim() {
     let history = history(&["a a", "b b@B", "a a"]);
-    let events = events(&history.facts.points, &history.facts.sets, true);
+    let events = events(
+        &history.facts.graph,
+        &history.facts.points,
+        &history.facts.sets,
+        true,
+    );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Rollback]);
-    assert_eq!(events.held.len(), 1);
+    assert_eq!(events.undone.len(), 1);
     // With a claim.
     let history = self::history(&["a a@A", "b b@B"]);
-    let events = self::events(&history.facts.points, &history.facts.sets, true);
+    let events = self::events(
+        &history.facts.graph,
+        &history.facts.points,
+        &history.facts.sets,
+        true,
+    );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Promote]);
 }
@@ -355,108 +438,177 @@ fn revision_is_found_by_the_common_images() {
 }
 
 /// A naive implementation, in which each rule reads the whole line.
-mod oracle {
+mod naive {
     use super::*;
 
+    /// A commit: the set, the claim, and whether the title contains it.
+    pub(super) type Line = Vec<(Set, Option<(char, bool)>)>;
+
     pub(super) struct Change {
-        pub(super) at: usize,
+        pub(super) index: usize,
         pub(super) set: Set,
+        pub(super) kind: Kind,
     }
 
-    pub(super) fn changes(line: &[(Set, Option<char>)]) -> Vec<Change> {
-        let nothing = Set::new(vec![Vec::new(); 2]);
-        let before = |at: usize| at.checked_sub(1).map_or(&nothing, |before| &line[before].0);
-        (0..line.len())
-            .filter(|at| *before(*at) != line[*at].0)
-            .map(|at| Change {
-                at,
-                set: line[at].0.clone(),
+    /// The changes, the revisions of each set, and the positions of ignored claims.
+    #[derive(Default)]
+    pub(super) struct Replay {
+        pub(super) changes: Vec<Change>,
+        revisions: Vec<(Set, Vec<char>)>,
+        pub(super) ignored: Vec<usize>,
+    }
+
+    impl Replay {
+        pub(super) fn of(line: &Line) -> Self {
+            let mut replay = Self::default();
+            let mut previous = Set::new(vec![Vec::new(); 2]);
+            for (index, (set, claim)) in line.iter().enumerate() {
+                let is_valid = claim.is_some_and(|(claim, _)| replay.is_valid(set, claim));
+                if claim.is_some() && !is_valid && !(set.is_empty() && previous.is_empty()) {
+                    replay.ignored.push(index);
+                }
+                let valid = claim.filter(|_| is_valid);
+                let mut claim = valid.filter(|_| !set.is_empty() && !set.is_mixed());
+                if *set == previous {
+                    claim = claim.filter(|_| replay.revisions_of(set).is_empty());
+                } else {
+                    let is_known = replay.changes.iter().any(|change| change.set == *set);
+                    let has_title = claim.is_some_and(|(_, is_title)| is_title);
+                    let kind = if is_known && !set.is_empty() && !has_title {
+                        Kind::Rollback
+                    } else if claim.is_some() {
+                        Kind::Promote
+                    } else {
+                        Kind::Manual
+                    };
+                    if kind == Kind::Rollback {
+                        claim = valid.filter(|_| replay.revisions_of(set).is_empty());
+                    }
+                    let set = set.clone();
+                    replay.changes.push(Change { index, set, kind });
+                }
+                if let Some((claim, _)) = claim {
+                    let mut revisions = replay.revisions_of(set);
+                    if !revisions.contains(&claim) {
+                        revisions.push(claim);
+                    }
+                    replay.revisions.retain(|(other, _)| other != set);
+                    replay.revisions.push((set.clone(), revisions));
+                }
+                previous = set.clone();
+            }
+            replay
+        }
+
+        pub(super) fn revisions_of(&self, set: &Set) -> Vec<char> {
+            let mut sets = self.revisions.iter();
+            let found = sets.find(|(other, _)| other == set);
+            found
+                .map(|(_, revisions)| revisions.clone())
+                .unwrap_or_default()
+        }
+
+        /// The first change that gave an image this digest.
+        fn first(&self, image: usize, digest: &Digest) -> Option<usize> {
+            let mut changes = self.changes.iter();
+            changes.position(|change| change.set.digest(image).as_ref() == Some(digest))
+        }
+
+        fn is_valid(&self, set: &Set, claim: char) -> bool {
+            let mut is_owned = true;
+            let mut has_digest = false;
+            for (image, digests) in set.0.iter().enumerate() {
+                for digest in digests {
+                    has_digest = true;
+                    let first = self.first(image, digest);
+                    is_owned &= first.is_some_and(|first| {
+                        !self.revisions_of(&self.changes[first].set).is_empty()
+                    });
+                }
+            }
+            !(has_digest && is_owned) || self.revisions_of(set).contains(&claim)
+        }
+
+        pub(super) fn is_held(&self, set: &Set) -> bool {
+            let Some(tip) = self.changes.last() else {
+                return false;
+            };
+            if set.is_empty() || tip.set == *set {
+                return false;
+            }
+            let last = self.changes.iter().rposition(|change| change.set == *set);
+            let later = last.map_or(0, |last| last + 1)..self.changes.len();
+            let mut rollbacks = later.filter(|rollback| {
+                let target = &self.changes[*rollback].set;
+                let mut earlier = self.changes[..*rollback].iter();
+                let before = earlier.rposition(|change| change.set == *target);
+                self.changes[*rollback].kind == Kind::Rollback && before < last
+            });
+            rollbacks.any(|rollback| {
+                let (old, new) = (&self.changes[rollback - 1].set, &self.changes[rollback].set);
+                let mut affected = (0..2).filter(|image| old.0[*image] != new.0[*image]);
+                affected.any(|image| {
+                    let Some(present) = tip.set.digest(image) else {
+                        return true;
+                    };
+                    let first = self.first(image, &present);
+                    let mut undone = set.0[image].iter();
+                    undone.any(|digest| {
+                        *digest == present
+                            || self
+                                .first(image, digest)
+                                .is_some_and(|undone| undone < rollback && first <= Some(undone))
+                    })
+                })
             })
-            .collect()
-    }
-
-    pub(super) fn kind(changes: &[Change], at: usize, line: &[(Set, Option<char>)]) -> Kind {
-        let change = &changes[at];
-        if !change.set.is_empty()
-            && changes[..at]
-                .iter()
-                .any(|earlier| earlier.set == change.set)
-        {
-            return Kind::Rollback;
         }
-        let alike = change.set.0.iter().all(|digests| digests.len() < 2) && !change.set.is_empty();
-        if alike && line[change.at].1.is_some() {
-            Kind::Promote
-        } else {
-            Kind::Manual
-        }
-    }
-
-    fn newer(changes: &[Change], at: usize) -> bool {
-        (0..2).any(|image| {
-            let had: Vec<_> = changes[..at]
-                .iter()
-                .filter_map(|change| change.set.digest(image))
-                .collect();
-            changes[at]
-                .set
-                .digest(image)
-                .is_some_and(|digest| !had.is_empty() && !had.contains(&digest))
-        })
-    }
-
-    pub(super) fn held(changes: &[Change], set: &Set, line: &[(Set, Option<char>)]) -> bool {
-        if set.is_empty() {
-            return false;
-        }
-        let rollback = |at: usize| kind(changes, at, line) == Kind::Rollback;
-        let undid = |at: &usize| {
-            let target = &changes[*at].set;
-            let last = (0..*at)
-                .rev()
-                .find(|earlier| changes[*earlier].set == *target)
-                .unwrap();
-            changes[last + 1..*at]
-                .iter()
-                .any(|between| between.set == *set)
-        };
-        let ends = |at: usize| changes[at].set == *set || (!rollback(at) && newer(changes, at));
-        let last = (0..changes.len()).filter(|at| rollback(*at)).rfind(undid);
-        last.is_some_and(|at| !(at + 1..changes.len()).any(ends))
     }
 }
 
 proptest! {
     #[test]
     fn entries_and_holds_equal_the_naive_implementation(
-        picks in proptest::collection::vec((0..7_usize, proptest::option::of(0..4_usize)), 1..24)
+        picks in proptest::collection::vec(
+            (0..7_usize, proptest::option::of((0..4_usize, any::<bool>()))),
+            1..24,
+        )
     ) {
         let sets = ["- -", "a a", "b b", "c c", "a -", "a,b b", "a b"];
-        let line: Vec<(Set, Option<char>)> =
-            picks.iter().map(|(s, claim)| (set(sets[*s]), claim.map(|claim| b"ABCD"[claim] as char))).collect();
-        let texts: Vec<_> = picks
-            .iter()
-            .map(|(s, claim)| format!("{}{}", sets[*s], claim.map_or(String::new(), |c| format!("@{}", b"ABCD"[c] as char))))
-            .collect();
+        let claim = |(claim, is_title): (usize, bool)| (char::from(b"ABCD"[claim]), is_title);
+        let line: naive::Line =
+            picks.iter().map(|(index, found)| (set(sets[*index]), found.map(claim))).collect();
+        let mut texts = Vec::new();
+        for (index, found) in &picks {
+            let claim = found.map(claim).map_or(String::new(), |(claim, is_title)| {
+                format!("{}{claim}", if is_title { '!' } else { '@' })
+            });
+            texts.push(format!("{}{claim}", sets[*index]));
+        }
         let history = history(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-        let changes = oracle::changes(&line);
+        let replay = naive::Replay::of(&line);
+        let changes = &replay.changes;
         prop_assert_eq!(history.entries().len(), changes.len());
         let tip = &line.last().unwrap().0;
-        for (at, entry) in history.entries().iter().rev().enumerate() {
-            prop_assert_eq!(entry.commit, id(changes[at].at));
-            prop_assert_eq!(entry.kind, oracle::kind(&changes, at, &line));
-            let whole = |set: &Set| set.0.iter().all(|digests| digests.len() == 1);
-            let latest = |revision: &Revision| {
-                let claimed = |claim: &Option<char>| claim.is_some_and(|c| c.to_string() == revision.as_str());
-                line.iter().rev().find(|(set, claim)| whole(set) && claimed(claim)).map(|(set, _)| set)
-            };
-            let back = entry.revision.as_ref().is_some_and(|revision| latest(revision) == Some(&changes[at].set));
-            prop_assert_eq!(entry.can_roll_back, back && changes[at].set != *tip);
-            prop_assert_eq!(entry.current, at + 1 == changes.len() && !tip.is_empty());
+        for (number, entry) in history.entries().iter().rev().enumerate() {
+            let change = &changes[number];
+            prop_assert_eq!(entry.commit, id(change.index));
+            prop_assert_eq!(entry.kind, change.kind);
+            let found = entry.revision.as_ref().map(ToString::to_string);
+            let expected = replay.revisions_of(&change.set).first().map(ToString::to_string);
+            prop_assert!(found.is_none() || found == expected);
+            let is_whole = |set: &Set| set.0.iter().all(|digests| digests.len() == 1);
+            let mut claims = line.iter().enumerate().rev();
+            let latest = claims.find(|(index, (set, claim))| {
+                let claim = claim.map(|(claim, _)| claim.to_string());
+                is_whole(set) && claim.is_some() && claim == found && !replay.ignored.contains(index)
+            });
+            let is_available = latest.is_some_and(|(_, (set, _))| *set == change.set);
+            prop_assert_eq!(entry.can_roll_back, is_available && change.set != *tip);
+            prop_assert_eq!(entry.current, number + 1 == changes.len() && !tip.is_empty());
         }
         for (number, content) in history.facts.sets.iter().enumerate() {
-            let held = history.events.held.contains_key(&number);
-            prop_assert_eq!(held, oracle::held(&changes, content, &line), "{:?}", content);
+            let is_held = history.holds.iter().any(|hold| hold.set == number);
+            prop_assert_eq!(is_held, replay.is_held(content), "{:?}", content);
         }
     }
 }

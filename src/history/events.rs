@@ -1,0 +1,502 @@
+//! The changes of the set: promotions, rollbacks and manual changes.
+//!
+//! Pure: indices of sets in, events out. The documentation of the parent module contains the rules.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use super::{
+    Kind,
+    claims::Claims,
+    graph::{Graph, Step},
+    sets::Set,
+};
+use crate::oci::{Digest, Revision};
+
+/// The set of a commit, and the claims for which the commit is evidence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Point {
+    /// The index of the set; `None` if the content is unknown.
+    pub(super) set: Option<usize>,
+    /// The digests of images that were found in unknown content.
+    pub(super) partial_pins: Vec<(usize, Digest)>,
+    pub(super) claims: Claims,
+    /// Whether the title is that of a rollback, if earlier commits are unknown.
+    pub(super) has_rollback_title: bool,
+    /// Whether the commit is a merge that took the set of another parent.
+    pub(super) is_taken: bool,
+}
+
+/// A change of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) commit: usize,
+    /// The position in the line of the commit, or of the merge that brought it in.
+    pub(super) position: usize,
+    pub(super) kind: Kind,
+    pub(super) revision: Option<Revision>,
+    pub(super) set: usize,
+    /// The event that last made the set current before a promotion that returned to it.
+    pub(super) returns_to: Option<usize>,
+}
+
+/// A claim for digests that belong to another revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IgnoredClaim {
+    pub(super) commit: usize,
+    pub(super) claimed: Revision,
+    /// The revision that introduced the digests.
+    pub(super) revision: Revision,
+    /// The position in the line of the commit that introduced them.
+    pub(super) introduced: usize,
+}
+
+/// A set that a rollback undid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Undone {
+    pub(super) set: usize,
+    /// The event of the rollback.
+    pub(super) rollback: usize,
+    /// The event with which the set last became current; `None` if that was before the first commit.
+    pub(super) event: Option<usize>,
+    /// The revisions that the set was promoted as.
+    pub(super) revisions: Vec<Revision>,
+    /// The images that the rollback changed.
+    pub(super) images: Vec<usize>,
+    /// Whether each of these images now has a digest that followed its undone digest.
+    pub(super) is_followed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// Every event of the line and of merged commits.
+    pub(super) all: Vec<Event>,
+    /// The indices in `all` of the events of the line, oldest first.
+    pub(super) line: Vec<usize>,
+    /// The sets that rollbacks undid, on the line or on a merged one, and that did not become current
+    /// on the line since.
+    pub(super) undone: Vec<Undone>,
+    /// The position in the line of the last newer set.
+    pub(super) last_newer: Option<usize>,
+    /// The revisions that each set was promoted as on the line.
+    pub(super) revisions: Vec<Vec<Revision>>,
+    /// The position in the line at which each set first became current.
+    pub(super) first: Vec<Option<usize>>,
+    pub(super) ignored: Vec<IgnoredClaim>,
+}
+
+/// The first commit that pinned a digest.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// The number of sets that were current before.
+    order: usize,
+    position: usize,
+    /// The set; `None` in unknown content.
+    set: Option<usize>,
+}
+
+/// A change of the fold by a merged commit, with the old value.
+enum Change {
+    Sequence,
+    Last(usize, Option<usize>),
+    Seen(usize, Digest),
+    Revision(usize),
+    First(usize),
+    IsFirstUnknown,
+}
+
+struct Fold<'a> {
+    graph: &'a Graph,
+    points: &'a [Point],
+    sets: &'a [Set],
+    /// The last known set of the line.
+    tip: Option<usize>,
+    events: Events,
+    /// The sets in the order in which they became current, each with its event.
+    sequence: Vec<(usize, Option<usize>)>,
+    /// The last index of each set in `sequence`.
+    last: Vec<Option<usize>>,
+    /// The digests that each image had when all of its pins agreed, or in unknown content.
+    seen: Vec<HashMap<Digest, Seen>>,
+    is_first_unknown: bool,
+    /// The undone sets of the line.
+    undone: HashMap<usize, Undone>,
+    /// The undone sets of merged commits.
+    merged: Vec<MergedUndone>,
+    changes: Vec<Change>,
+}
+
+/// A set that a rollback in merged commits undid.
+struct MergedUndone {
+    undone: Undone,
+    /// The affected images whose present digest these commits do not contain.
+    unseen: Vec<usize>,
+}
+
+/// Finds the events, with one point for each commit. `is_truncated`: commits before the first one of
+/// the line are unknown.
+pub(super) fn events(graph: &Graph, points: &[Point], sets: &[Set], is_truncated: bool) -> Events {
+    let images = sets.first().map_or(0, |set| set.0.len());
+    let mut line = graph.line.iter().rev();
+    let mut fold = Fold {
+        graph,
+        points,
+        sets,
+        tip: line.find_map(|commit| points[*commit].set),
+        events: Events {
+            revisions: vec![Vec::new(); sets.len()],
+            first: vec![None; sets.len()],
+            ..Events::default()
+        },
+        sequence: Vec::new(),
+        last: vec![None; sets.len()],
+        seen: vec![HashMap::new(); images],
+        is_first_unknown: is_truncated,
+        undone: HashMap::new(),
+        merged: Vec::new(),
+        changes: Vec::new(),
+    };
+    // The number of changes before each merged commit that was entered.
+    let mut marks = Vec::new();
+    for step in &graph.steps {
+        match *step {
+            Step::Enter(commit) => {
+                if !graph.is_on_line(commit) {
+                    marks.push(fold.changes.len());
+                }
+                fold.visit(commit);
+            }
+            Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
+        }
+        if marks.is_empty() {
+            fold.changes.clear();
+        }
+    }
+    fold.finish()
+}
+
+impl Fold<'_> {
+    fn visit(&mut self, commit: usize) {
+        let point = &self.points[commit];
+        let Some(set) = point.set else {
+            for (image, digest) in &point.partial_pins {
+                self.see(commit, *image, *digest, None);
+            }
+            return;
+        };
+        let is_unchanged = match self.sequence.last() {
+            Some((last, _)) => *last == set,
+            None => self.sets[set].is_empty(),
+        };
+        // Whether the first readable commit of a truncated line introduced its set is unknown, unless
+        // it claims the revision.
+        let is_introduced = !self.is_first_unknown || !point.claims.revisions.is_empty();
+        if self.is_first_unknown {
+            self.is_first_unknown = false;
+            self.changes.push(Change::IsFirstUnknown);
+        }
+        if is_unchanged {
+            self.record_revision(commit, set);
+            return;
+        }
+        let event = is_introduced.then(|| self.add_event(commit, set));
+        self.make_current(commit, set, event);
+    }
+
+    fn add_event(&mut self, commit: usize, set: usize) -> usize {
+        let (points, sets) = (self.points, self.sets);
+        let (point, content) = (&points[commit], &sets[set]);
+        let position = self.graph.positions[commit];
+        let is_on_line = self.graph.is_on_line(commit);
+        let is_whole = !content.is_empty() && !content.is_mixed();
+        let claims = self.valid_claims(commit, set);
+        let mut promoted = point.claims.promoted.iter();
+        let has_promotion_title = promoted.any(|revision| claims.contains(revision));
+        // The start in `sequence` of the undone sets. A rollback to a set before the line undid the
+        // whole line.
+        let undone = match self.last[set] {
+            _ if content.is_empty() => None,
+            Some(_) if is_whole && has_promotion_title => None,
+            Some(last) => Some(last + 1),
+            None => point.has_rollback_title.then_some(0),
+        };
+        let kind = match undone {
+            Some(_) => Kind::Rollback,
+            None if is_whole && !claims.is_empty() => Kind::Promote,
+            None => Kind::Manual,
+        };
+        match kind {
+            Kind::Promote => self.add_revisions(set, claims),
+            Kind::Rollback if self.events.revisions[set].is_empty() => {
+                self.add_revisions(set, claims.into_iter().take(1));
+            }
+            Kind::Rollback | Kind::Manual => {}
+        }
+        let event = self.events.all.len();
+        let returned = self.last[set].and_then(|last| self.sequence[last].1);
+        self.events.all.push(Event {
+            commit,
+            position,
+            kind,
+            revision: self.events.revisions[set].first().cloned(),
+            set,
+            returns_to: returned.filter(|_| kind == Kind::Promote),
+        });
+        if is_on_line {
+            self.events.line.push(event);
+            self.undone.remove(&set);
+        }
+        if let Some(start) = undone {
+            self.undo_sets(event, start);
+        } else if is_on_line && self.is_newer(set) {
+            self.events.last_newer = Some(position);
+        }
+        event
+    }
+
+    /// Records the sets that a rollback undid: those of `sequence` from `start`.
+    fn undo_sets(&mut self, rollback: usize, start: usize) {
+        let event = &self.events.all[rollback];
+        let (commit, target) = (event.commit, event.set);
+        let is_on_line = self.graph.is_on_line(commit);
+        if !is_on_line && self.points[commit].is_taken {
+            // The rollback of the line that was merged counts.
+            return;
+        }
+        let images = match self.sequence.last() {
+            Some((last, _)) => self.changed_images(*last, target),
+            None => Vec::new(),
+        };
+        let mut undone_sets = HashMap::new();
+        for (set, event) in &self.sequence[start..] {
+            if *set != target && !self.sets[*set].is_empty() {
+                undone_sets.insert(*set, *event);
+            }
+        }
+        for (set, event) in undone_sets {
+            let (is_followed, unseen) = self.is_followed(set, target, &images);
+            let undone = Undone {
+                set,
+                rollback,
+                event,
+                revisions: self.events.revisions[set].clone(),
+                images: images.clone(),
+                is_followed,
+            };
+            if is_on_line {
+                self.hold(undone);
+            } else {
+                self.merged.push(MergedUndone { undone, unseen });
+            }
+        }
+    }
+
+    /// Holds a set of the line. A set that was not current since an earlier rollback is still held after
+    /// that one too.
+    fn hold(&mut self, mut undone: Undone) {
+        if let Some(earlier) = self.undone.remove(&undone.set) {
+            undone.is_followed &= earlier.is_followed;
+            for image in earlier.images {
+                if !undone.images.contains(&image) {
+                    undone.images.push(image);
+                }
+            }
+        }
+        self.undone.insert(undone.set, undone);
+    }
+
+    fn changed_images(&self, old: usize, new: usize) -> Vec<usize> {
+        let images = self.sets[old].0.iter().zip(&*self.sets[new].0).enumerate();
+        let changed = images.filter(|(_, (old, new))| old != new);
+        changed.map(|(image, _)| image).collect()
+    }
+
+    /// Whether each image now has a digest that followed that of `set`, as far as the commits before the
+    /// rollback to `target` show, and the images whose present digest they do not contain.
+    fn is_followed(&self, set: usize, target: usize, images: &[usize]) -> (bool, Vec<usize>) {
+        let mut unseen = Vec::new();
+        let Some(tip) = self.tip.map(|tip| &self.sets[tip]) else {
+            return (false, unseen);
+        };
+        for image in images {
+            let Some(present) = tip.digest(*image) else {
+                return (false, unseen);
+            };
+            let Some(seen) = self.seen[*image].get(&present) else {
+                if self.sets[target].digest(*image) == Some(present) {
+                    return (false, unseen);
+                }
+                unseen.push(*image);
+                continue;
+            };
+            let undone = self.sets[set].0[*image].iter();
+            let undone = undone.filter_map(|digest| self.seen[*image].get(digest));
+            if !undone
+                .map(|undone| undone.order)
+                .all(|order| seen.order > order)
+            {
+                return (false, unseen);
+            }
+        }
+        (true, unseen)
+    }
+
+    /// The claims of a commit for its set, without those for digests that belong to other revisions.
+    fn valid_claims(&mut self, commit: usize, set: usize) -> Vec<Revision> {
+        if self.points[commit].claims.revisions.is_empty() {
+            return Vec::new();
+        }
+        let mut owner = None;
+        let mut is_known = true;
+        for (image, digests) in self.sets[set].0.iter().enumerate() {
+            for digest in digests {
+                let seen = self.seen[image].get(digest);
+                let owning = seen.and_then(|seen| seen.set);
+                let revisions = owning.map(|set| &self.events.revisions[set]);
+                match (owning, revisions.and_then(|revisions| revisions.first())) {
+                    (Some(set), Some(revision)) => {
+                        let first = self.events.first[set].unwrap_or_default();
+                        owner.get_or_insert_with(|| (revision.clone(), first));
+                    }
+                    _ => is_known = false,
+                }
+            }
+        }
+        let mut claims = Vec::new();
+        for claimed in &self.points[commit].claims.revisions {
+            match &owner {
+                Some((revision, introduced))
+                    if is_known && !self.events.revisions[set].contains(claimed) =>
+                {
+                    if self.graph.is_on_line(commit) {
+                        self.events.ignored.push(IgnoredClaim {
+                            commit,
+                            claimed: claimed.clone(),
+                            revision: revision.clone(),
+                            introduced: *introduced,
+                        });
+                    }
+                }
+                _ => claims.push(claimed.clone()),
+            }
+        }
+        claims
+    }
+
+    /// Records the revision of a set that a commit claims without changing it, as the adoption of
+    /// repin does. A known revision is not replaced, and multiple claims are ambiguous.
+    fn record_revision(&mut self, commit: usize, set: usize) {
+        let content = &self.sets[set];
+        if content.is_empty() || content.is_mixed() {
+            return;
+        }
+        let claims = self.valid_claims(commit, set);
+        if let [revision] = claims.as_slice()
+            && self.events.revisions[set].is_empty()
+        {
+            self.add_revisions(set, [revision.clone()]);
+            // The last event made this set current, unless the start of the set is unknown.
+            if self.graph.is_on_line(commit)
+                && let Some(last) = self.events.line.last()
+            {
+                self.events.all[*last].revision = Some(revision.clone());
+            }
+        }
+    }
+
+    fn add_revisions(&mut self, set: usize, claims: impl IntoIterator<Item = Revision>) {
+        for revision in claims {
+            if !self.events.revisions[set].contains(&revision) {
+                self.events.revisions[set].push(revision);
+                self.changes.push(Change::Revision(set));
+            }
+        }
+    }
+
+    /// Whether the set moves an image that was pinned before to a digest that it never had. A set
+    /// that only adds or removes images, or mixes older digests, is not newer.
+    fn is_newer(&self, set: usize) -> bool {
+        let mut images = self.seen.iter().enumerate();
+        images.any(|(image, seen)| {
+            let digest = self.sets[set].digest(image);
+            !seen.is_empty() && digest.is_some_and(|digest| !seen.contains_key(&digest))
+        })
+    }
+
+    fn make_current(&mut self, commit: usize, set: usize, event: Option<usize>) {
+        self.changes.push(Change::Last(set, self.last[set]));
+        self.last[set] = Some(self.sequence.len());
+        if self.events.first[set].is_none() {
+            self.events.first[set] = Some(self.graph.positions[commit]);
+            self.changes.push(Change::First(set));
+        }
+        for image in 0..self.seen.len() {
+            if let Some(digest) = self.sets[set].digest(image) {
+                self.see(commit, image, digest, Some(set));
+            }
+        }
+        self.sequence.push((set, event));
+        self.changes.push(Change::Sequence);
+    }
+
+    fn see(&mut self, commit: usize, image: usize, digest: Digest, set: Option<usize>) {
+        let seen = Seen {
+            order: self.sequence.len(),
+            position: self.graph.positions[commit],
+            set,
+        };
+        if let Some(digests) = self.seen.get_mut(image)
+            && let Entry::Vacant(vacant) = digests.entry(digest)
+        {
+            vacant.insert(seen);
+            self.changes.push(Change::Seen(image, digest));
+        }
+    }
+
+    /// Returns to the state with `length` changes.
+    fn undo(&mut self, length: usize) {
+        for change in self.changes.drain(length..).rev() {
+            match change {
+                Change::Sequence => {
+                    self.sequence.pop();
+                }
+                Change::Last(set, last) => self.last[set] = last,
+                Change::Seen(image, digest) => {
+                    self.seen[image].remove(&digest);
+                }
+                Change::Revision(set) => {
+                    self.events.revisions[set].pop();
+                }
+                Change::First(set) => self.events.first[set] = None,
+                Change::IsFirstUnknown => self.is_first_unknown = true,
+            }
+        }
+    }
+
+    fn finish(mut self) -> Events {
+        let mut last_current = vec![None; self.sets.len()];
+        for event in &self.events.line {
+            let event = &self.events.all[*event];
+            last_current[event.set] = Some(event.position);
+        }
+        for (set, undone) in &mut self.undone {
+            undone.revisions.clone_from(&self.events.revisions[*set]);
+        }
+        self.events.undone = self.undone.into_values().collect();
+        for MergedUndone { mut undone, unseen } in self.merged {
+            let position = self.events.all[undone.rollback].position;
+            if last_current[undone.set].is_some_and(|last| last >= position) {
+                continue;
+            }
+            for image in unseen {
+                let present = self.tip.and_then(|tip| self.sets[tip].digest(image));
+                let seen = present.and_then(|digest| self.seen[image].get(&digest));
+                undone.is_followed &= seen.is_some_and(|seen| seen.position >= position);
+            }
+            self.events.undone.push(undone);
+        }
+        self.events
+    }
+}
+
+#[cfg(test)]
+mod tests;

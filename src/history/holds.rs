@@ -1,0 +1,155 @@
+//! The holds of sets that rollbacks undid.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+};
+
+use super::{
+    History, HistoryEntry, LineFacts,
+    events::{Events, Undone},
+};
+use crate::oci::Revision;
+
+/// Whether a set is held after a rollback.
+#[derive(Debug, Clone, Copy)]
+pub enum Hold<'h> {
+    Free,
+    Held {
+        /// The rollback that undid the set.
+        rollback: &'h HistoryEntry,
+        /// The entry with which the set last became current; `None` if that was before the start of
+        /// the clone.
+        undone: Option<&'h HistoryEntry>,
+    },
+    /// No hold is known, but the clone is too shallow to know all.
+    Shallow,
+}
+
+/// A set that a rollback undid, which `promote` refuses.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldSet<'h> {
+    /// A revision that the set was promoted as, if it is known.
+    pub revision: Option<&'h Revision>,
+    /// The rollback that undid the set.
+    pub rollback: &'h HistoryEntry,
+    /// The entry with which the set last became current; `None` if that was before the start of the
+    /// clone.
+    pub undone: Option<&'h HistoryEntry>,
+}
+
+impl History {
+    /// Every held set, those of the latest rollback first, newer sets first. A set has an item for each
+    /// of its revisions.
+    pub fn holds(&self) -> Vec<HeldSet<'_>> {
+        let mut sets = Vec::new();
+        for hold in &self.holds {
+            let set = HeldSet {
+                revision: None,
+                rollback: self.entry_of(hold.rollback),
+                undone: hold.event.map(|event| self.entry_of(event)),
+            };
+            if hold.revisions.is_empty() {
+                sets.push(set);
+            }
+            for revision in &hold.revisions {
+                sets.push(HeldSet {
+                    revision: Some(revision),
+                    ..set
+                });
+            }
+        }
+        sets
+    }
+
+    /// The latest hold of a set that satisfies a condition: a revision may have multiple sets.
+    pub(super) fn latest_hold(&self, is_wanted: impl Fn(&Undone) -> bool) -> Hold<'_> {
+        match self.holds.iter().find(|hold| is_wanted(hold)) {
+            Some(hold) => Hold::Held {
+                rollback: self.entry_of(hold.rollback),
+                undone: hold.event.map(|event| self.entry_of(event)),
+            },
+            None if self.shallow => Hold::Shallow,
+            None => Hold::Free,
+        }
+    }
+}
+
+/// The undone sets that are held at the tip, those of the latest rollback first. Each set occurs once.
+///
+/// A hold is over while each image that the rollback changed has a newer digest.
+pub(super) fn holds(facts: &LineFacts, events: &Events) -> Vec<Undone> {
+    let current = facts.current_set();
+    let mut undone: Vec<&Undone> = (events.undone.iter())
+        .filter(|undone| Some(undone.set) != current)
+        .collect();
+    undone.sort_by_key(|undone| {
+        let rollback = &events.all[undone.rollback];
+        let is_on_line = facts.graph.is_on_line(rollback.commit);
+        Reverse((rollback.position, is_on_line, undone.event, undone.set))
+    });
+    let newer = newer_than_current(facts, events, &undone);
+    let mut sets = HashSet::new();
+    let mut holds = Vec::new();
+    for undone in undone {
+        let mut revisions = undone.revisions.iter();
+        let is_held = !is_replaced(facts, undone) || revisions.any(|name| newer.contains(name));
+        if is_held && sets.insert(undone.set) {
+            holds.push(undone.clone());
+        }
+    }
+    holds
+}
+
+/// Whether each image that the rollback changed has a digest that became current after the undone one.
+fn is_replaced(facts: &LineFacts, undone: &Undone) -> bool {
+    let Some(current) = facts.current_set() else {
+        return false;
+    };
+    let (current, set) = (&facts.sets[current], &facts.sets[undone.set]);
+    let mut images = undone.images.iter();
+    let has_other_digests = images.all(|image| {
+        let digest = current.digest(*image);
+        digest.is_some_and(|digest| !set.0[*image].contains(&digest))
+    });
+    undone.is_followed && !undone.images.is_empty() && has_other_digests
+}
+
+/// The revisions of undone sets that descend from that of the current set: newer builds, although the
+/// current set became current later.
+fn newer_than_current<'u>(
+    facts: &LineFacts,
+    events: &Events,
+    undone: &[&'u Undone],
+) -> HashSet<&'u Revision> {
+    let mut newer = HashSet::new();
+    let current = facts.current_set().map(|set| &events.revisions[set]);
+    let Some(current) = current.and_then(|revisions| revisions.first()) else {
+        return newer;
+    };
+    if undone.is_empty() {
+        return newer;
+    }
+    let mut indices = BTreeMap::new();
+    for (index, commit) in facts.commits.iter().enumerate() {
+        indices.insert(commit.id.to_string(), index);
+    }
+    // A revision may be an abbreviated id.
+    let named = |revision: &Revision| {
+        let name = revision.as_str();
+        let mut found = indices.range(name.to_owned()..);
+        let (_, index) = found.next().filter(|(id, _)| id.starts_with(name))?;
+        let is_ambiguous = found.next().is_some_and(|(id, _)| id.starts_with(name));
+        (!is_ambiguous).then_some(*index)
+    };
+    let Some(current) = named(current) else {
+        return newer;
+    };
+    let descendants = facts.graph.descendants(current);
+    for revision in undone.iter().flat_map(|undone| &undone.revisions) {
+        if named(revision).is_some_and(|index| descendants[index]) {
+            newer.insert(revision);
+        }
+    }
+    newer
+}
