@@ -2,7 +2,10 @@
 //!
 //! Pure: indices of sets in, events out. The documentation of the parent module contains the rules.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    mem,
+};
 
 use super::{
     Kind,
@@ -64,6 +67,8 @@ pub(super) struct Undone {
     pub(super) images: Vec<usize>,
     /// Whether each of these images now has a digest that followed its undone digest.
     pub(super) is_followed: bool,
+    /// The images whose present digest the commits before the rollback do not contain.
+    unseen: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -121,15 +126,8 @@ struct Fold<'a> {
     /// The undone sets of the line.
     undone: HashMap<usize, Undone>,
     /// The undone sets of merged commits.
-    merged: Vec<MergedUndone>,
+    merged: Vec<Undone>,
     changes: Vec<Change>,
-}
-
-/// A set that a rollback in merged commits undid.
-struct MergedUndone {
-    undone: Undone,
-    /// The affected images whose present digest these commits do not contain.
-    unseen: Vec<usize>,
 }
 
 /// Finds the events, with one point for each commit. `is_truncated`: commits before the first one of
@@ -211,18 +209,19 @@ impl Fold<'_> {
         let claims = self.valid_claims(commit, set);
         let mut promoted = point.claims.promoted.iter();
         let has_promotion_title = promoted.any(|revision| claims.contains(revision));
+        let is_promotion = is_whole && has_promotion_title;
         // The start in `sequence` of the undone sets. A rollback to a set before the line undid the
-        // whole line.
+        // whole line. A promotion of a held set undoes no set.
         let undone = match self.last[set] {
             _ if content.is_empty() => None,
-            Some(_) if is_whole && has_promotion_title => None,
+            Some(_) if is_promotion && self.is_held(set) => None,
             Some(last) => Some(last + 1),
             None => point.has_rollback_title.then_some(0),
         };
         let kind = match undone {
-            Some(_) => Kind::Rollback,
-            None if is_whole && !claims.is_empty() => Kind::Promote,
-            None => Kind::Manual,
+            Some(_) if !is_promotion => Kind::Rollback,
+            _ if is_whole && !claims.is_empty() => Kind::Promote,
+            _ => Kind::Manual,
         };
         match kind {
             Kind::Promote => self.add_revisions(set, claims),
@@ -281,11 +280,12 @@ impl Fold<'_> {
                 revisions: self.events.revisions[set].clone(),
                 images: images.clone(),
                 is_followed,
+                unseen,
             };
             if is_on_line {
                 self.hold(undone);
             } else {
-                self.merged.push(MergedUndone { undone, unseen });
+                self.merged.push(undone);
             }
         }
     }
@@ -295,6 +295,7 @@ impl Fold<'_> {
     fn hold(&mut self, mut undone: Undone) {
         if let Some(earlier) = self.undone.remove(&undone.set) {
             undone.is_followed &= earlier.is_followed;
+            undone.unseen.extend(earlier.unseen);
             for image in earlier.images {
                 if !undone.images.contains(&image) {
                     undone.images.push(image);
@@ -310,6 +311,29 @@ impl Fold<'_> {
         changed.map(|(image, _)| image).collect()
     }
 
+    /// Whether a rollback of the line undid a set, and no newer set has replaced it so far.
+    fn is_held(&self, set: usize) -> bool {
+        let Some(undone) = self.undone.get(&set) else {
+            return false;
+        };
+        let Some((current, _)) = self.sequence.last() else {
+            return true;
+        };
+        !undone.images.iter().all(|image| {
+            let digest = self.sets[*current].digest(*image);
+            digest.is_some_and(|digest| self.follows(*image, digest, set) == Some(true))
+        })
+    }
+
+    /// Whether an image had a digest only after those of a set; `None` if it never had the digest.
+    fn follows(&self, image: usize, digest: Digest, set: usize) -> Option<bool> {
+        let found = self.seen[image].get(&digest)?;
+        let digests = self.sets[set].0[image].iter();
+        let mut earlier = digests.filter_map(|digest| self.seen[image].get(digest));
+        // A set with a digest of unknown content may be an older one.
+        Some(found.set.is_some() && earlier.all(|earlier| found.order > earlier.order))
+    }
+
     /// Whether each image now has a digest that followed that of `set`, as far as the commits before the
     /// rollback to `target` show, and the images whose present digest they do not contain.
     fn is_followed(&self, set: usize, target: usize, images: &[usize]) -> (bool, Vec<usize>) {
@@ -321,20 +345,10 @@ impl Fold<'_> {
             let Some(present) = tip.digest(*image) else {
                 return (false, unseen);
             };
-            let Some(seen) = self.seen[*image].get(&present) else {
-                if self.sets[target].digest(*image) == Some(present) {
-                    return (false, unseen);
-                }
-                unseen.push(*image);
-                continue;
-            };
-            let undone = self.sets[set].0[*image].iter();
-            let undone = undone.filter_map(|digest| self.seen[*image].get(digest));
-            if !undone
-                .map(|undone| undone.order)
-                .all(|order| seen.order > order)
-            {
-                return (false, unseen);
+            match self.follows(*image, present, set) {
+                Some(true) => {}
+                None if self.sets[target].digest(*image) != Some(present) => unseen.push(*image),
+                Some(false) | None => return (false, unseen),
             }
         }
         (true, unseen)
@@ -481,16 +495,19 @@ impl Fold<'_> {
         for (set, undone) in &mut self.undone {
             undone.revisions.clone_from(&self.events.revisions[*set]);
         }
-        self.events.undone = self.undone.into_values().collect();
-        for MergedUndone { mut undone, unseen } in self.merged {
-            let position = self.events.all[undone.rollback].position;
-            if last_current[undone.set].is_some_and(|last| last >= position) {
+        let (undone, merged) = (mem::take(&mut self.undone), mem::take(&mut self.merged));
+        for mut undone in undone.into_values().chain(merged) {
+            let rollback = &self.events.all[undone.rollback];
+            let is_on_line = self.graph.is_on_line(rollback.commit);
+            if !is_on_line && last_current[undone.set] >= Some(rollback.position) {
                 continue;
             }
-            for image in unseen {
+            for image in mem::take(&mut undone.unseen) {
                 let present = self.tip.and_then(|tip| self.sets[tip].digest(image));
                 let seen = present.and_then(|digest| self.seen[image].get(&digest));
-                undone.is_followed &= seen.is_some_and(|seen| seen.position >= position);
+                undone.is_followed &= seen.is_some_and(|seen| {
+                    seen.set.is_some() && (is_on_line || seen.position >= rollback.position)
+                });
             }
             self.events.undone.push(undone);
         }

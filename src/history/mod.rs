@@ -161,6 +161,16 @@ impl HistoryEntry {
     }
 }
 
+/// A claim that is ignored, because the digests belong to the revision that introduced them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IgnoredClaim<'h> {
+    pub commit: ObjectId,
+    pub claimed: &'h Revision,
+    /// The commit that introduced the digests.
+    pub introduced: ObjectId,
+    pub revision: &'h Revision,
+}
+
 /// The history of sets on the first-parent line of one branch.
 #[derive(Debug)]
 pub struct History {
@@ -348,6 +358,18 @@ impl History {
         }
         entries.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
         entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// The claims of the line that are ignored, because the digests belong to another revision.
+    pub fn ignored_claims(&self) -> Vec<IgnoredClaim<'_>> {
+        let ignored = self.events.ignored.iter();
+        let claims = ignored.map(|claim| IgnoredClaim {
+            commit: self.facts.commits[claim.commit].id,
+            claimed: &claim.claimed,
+            introduced: self.facts.line_commit(claim.introduced).id,
+            revision: &claim.revision,
+        });
+        claims.collect()
     }
 
     /// The events of the line, oldest first.

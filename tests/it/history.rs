@@ -300,14 +300,168 @@ fn a_linked_work_tree_has_the_same_history() {
 }
 
 #[test]
-fn trailer_in_the_middle_of_a_message_is_ignored() {
+fn trailer_counts_on_any_line_of_the_body() {
     let repo = Repo::new();
+    let line = |build| format!("Repin-Set: {}", repo::revision(build));
     repo.pins('a').commit(format!(
-        "chore: images\n\nRepin-Set: {}\n\nAnd so on.\n",
+        "chore: images (#1)\n\n* pins\n\n{}\n\n* And so on.\n",
+        line('a')
+    ));
+    for quoted in ["> ", "see ", " "] {
+        repo.pins('b')
+            .commit(format!("chore: b\n\n{quoted}{}\n", line('b')));
+        repo.pins('c').commit("chore: c");
+    }
+    repo.publish();
+    let told = told(&history(&repo));
+    assert_eq!(told.last().unwrap(), "promote a <");
+    assert!(
+        told[..told.len() - 1]
+            .iter()
+            .all(|entry| !entry.contains(" b")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn message_without_a_change_is_no_evidence() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.write("note.txt", "x").commit(format!(
+        "docs: a note\n\nRepin-Set: {}\n",
         repo::revision('a')
     ));
+    repo.commit(title('c'));
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["manual - *"]);
+    let history = history(&repo);
+    assert_eq!(found(&history, 'a').images, build('a'));
+    assert_eq!(history.provenance(&revision('c')), Provenance::Never);
+    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+}
+
+#[test]
+fn merged_message_is_evidence_only_for_the_set_of_its_commit() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.branch("topic")
+        .write("x.txt", "x")
+        .commit(format!("feat: x\n\nRepin-Set: {}\n", repo::revision('a')));
+    repo.checkout("main").promote('b');
+    repo.merge(&["topic"], "Merge topic");
+    // A branch that promoted another set and then this one.
+    repo.branch("train").promote('c');
+    repo.promote('d');
+    repo.checkout("main");
+    let merge = repo.merge(&["train"], "Merge train");
+    repo.publish();
+    let history = history(&repo);
+    assert_eq!(found(&history, 'a').images, build('a'));
+    assert_eq!(found(&history, 'd').commit.to_string(), merge);
+    assert_eq!(history.provenance(&revision('c')), Provenance::Never);
+    assert_eq!(
+        told(&history),
+        ["promote d *", "promote b <", "promote a <"]
+    );
+}
+
+#[test]
+fn known_digests_keep_the_revision_that_introduced_them() {
+    let repo = Repo::new();
+    let a = repo.promote('a');
+    repo.promote('b');
+    let claiming = repo.pins('a').commit(title('c'));
+    repo.publish();
+    let history = history(&repo);
+    assert_eq!(told(&history)[0], "rollback a *");
+    assert_eq!(history.provenance(&revision('c')), Provenance::Never);
+    let ignored = history.ignored_claims();
+    assert_eq!(ignored.len(), 1);
+    assert_eq!(ignored[0].commit.to_string(), claiming);
+    assert_eq!(ignored[0].introduced.to_string(), a);
+    assert_eq!(
+        (ignored[0].claimed, ignored[0].revision),
+        (&revision('c'), &revision('a'))
+    );
+}
+
+#[test]
+fn rollback_on_a_merged_line_holds() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.branch("staging").promote('b');
+    repo.pins('a').commit("roll back");
+    repo.checkout("main")
+        .write("x.txt", "x")
+        .commit("feat: something");
+    repo.merge(&["staging"], "Merge staging");
+    repo.publish();
+    let merged = history(&repo);
+    assert_eq!(told(&merged), ["promote a *"]);
+    assert!(is_held(&merged, 'b'));
+    assert_eq!(merged.holds().len(), 1);
+    repo.promote('c');
+    repo.publish();
+    assert!(!is_held(&history(&repo), 'b'));
+    // The newer set is undone.
+    repo.pins('a').commit("roll back again");
+    repo.publish();
+    let again = history(&repo);
+    assert!(is_held(&again, 'b') && is_held(&again, 'c'));
+}
+
+#[test]
+fn rollback_is_held_after_a_pull_on_an_old_branch() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.branch("old");
+    repo.checkout("main").promote('b');
+    repo.pins('a').commit("roll back");
+    repo.checkout("old").write("x.txt", "x").commit("feat: x");
+    repo.merge(&["main"], "Merge branch 'main' of example.com:acme/deploy");
+    repo.publish();
+    assert!(is_held(&history(&repo), 'b'));
+}
+
+#[test]
+fn contribution_cannot_end_a_hold() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.pins('a').commit("roll back");
+    // The branch promotes the held set and undoes that.
+    repo.branch("topic").promote('b');
+    repo.pins('a').write("x.txt", "x").commit("feat: x");
+    repo.checkout("main").merge(&["topic"], "Merge topic");
+    repo.publish();
+    let history = history(&repo);
+    assert!(is_held(&history, 'b'));
+    assert_eq!(history.holds().len(), 1);
+}
+
+#[test]
+fn older_build_does_not_end_a_hold() {
+    let repo = Repo::new();
+    let old = repo.write("app", "1").commit("app 1");
+    let bad = repo.write("app", "2").commit("app 2");
+    let promote = |pins: char, revision: &str| {
+        repo.pins(pins)
+            .commit(format!("promote: images @{revision}"))
+    };
+    promote('a', &repo::revision('a'));
+    promote('b', &bad);
+    repo.pins('a').commit("roll back");
+    promote('c', &old);
+    repo.publish();
+    let held = |revision: &str| {
+        let history = history(&repo);
+        matches!(history.hold(&revision_text(revision)), Hold::Held { .. })
+    };
+    assert!(held(&bad));
+    let new = repo.write("app", "3").commit("app 3");
+    promote('d', &new);
+    repo.publish();
+    assert!(!held(&bad));
 }
 
 #[test]
@@ -555,7 +709,7 @@ fn a_revert_is_a_rollback_and_holds_what_it_undid() {
 }
 
 #[test]
-fn a_cherry_pick_that_brings_a_set_back_is_a_rollback_by_content() {
+fn cherry_picked_promotion_returns_to_its_set() {
     let repo = Repo::new();
     let a = repo.promote('a');
     repo.promote('b');
@@ -563,7 +717,8 @@ fn a_cherry_pick_that_brings_a_set_back_is_a_rollback_by_content() {
     let picked = repo.head();
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history)[0], "rollback a *");
+    assert_eq!(told(&history)[0], "promote a *");
+    assert_eq!(history.entries()[0].returns_to.unwrap().to_string(), a);
     assert!(is_held(&history, 'b'));
     assert_eq!(found(&history, 'a').commit.to_string(), picked);
 }
@@ -880,7 +1035,7 @@ fn clocks_that_go_backwards_do_not_change_the_order() {
     repo.git(&["update-ref", "refs/remotes/origin/main", &parent]);
     assert_eq!(
         told(&history(&repo)),
-        ["rollback a *", "promote c <", "promote b <", "promote a"]
+        ["promote a *", "promote c <", "promote b <", "promote a"]
     );
 }
 
@@ -1396,7 +1551,7 @@ fn the_number_of_processes_does_not_grow_with_history() {
     };
     assert_eq!(
         (count("log"), count("cat-file"), calls.lines().count()),
-        (2, 1, 7),
+        (1, 1, 6),
         "{calls}"
     );
 }

@@ -204,6 +204,17 @@ fn promotion_of_the_held_set_ends_only_its_hold() {
 }
 
 #[test]
+fn promotion_of_an_older_set_that_is_not_held_undoes_sets() {
+    let older = history(&["a a!A", "b b!B", "a a!A"]);
+    assert_eq!(summary(&older)[2], "promote A");
+    assert_eq!(older.entries()[0].returns_to, Some(id(0)));
+    assert!(is_held(&older, "B"));
+    // The hold of B is over before it is promoted again.
+    let over = history(&["a a!A", "b b!B", "a a", "c c!C", "b b!B"]);
+    assert!(!is_held(&over, "B") && is_held(&over, "C"));
+}
+
+#[test]
 fn title_of_another_revision_makes_no_promotion() {
     let history = history(&["a a!A", "b b!B", "a a!Z"]);
     assert_eq!(summary(&history)[2], "rollback A");
@@ -448,6 +459,8 @@ mod naive {
         pub(super) index: usize,
         pub(super) set: Set,
         pub(super) kind: Kind,
+        /// Whether it undid the sets since its set was current.
+        pub(super) undid: bool,
     }
 
     /// The changes, the revisions of each set, and the positions of ignored claims.
@@ -481,11 +494,19 @@ mod naive {
                     } else {
                         Kind::Manual
                     };
+                    let undid = is_known
+                        && !set.is_empty()
+                        && !(kind == Kind::Promote && replay.is_held(set));
                     if kind == Kind::Rollback {
                         claim = valid.filter(|_| replay.revisions_of(set).is_empty());
                     }
                     let set = set.clone();
-                    replay.changes.push(Change { index, set, kind });
+                    replay.changes.push(Change {
+                        index,
+                        set,
+                        kind,
+                        undid,
+                    });
                 }
                 if let Some((claim, _)) = claim {
                     let mut revisions = replay.revisions_of(set);
@@ -542,7 +563,7 @@ mod naive {
                 let target = &self.changes[*rollback].set;
                 let mut earlier = self.changes[..*rollback].iter();
                 let before = earlier.rposition(|change| change.set == *target);
-                self.changes[*rollback].kind == Kind::Rollback && before < last
+                self.changes[*rollback].undid && before < last
             });
             rollbacks.any(|rollback| {
                 let (old, new) = (&self.changes[rollback - 1].set, &self.changes[rollback].set);

@@ -212,7 +212,7 @@ fn missing_blob_is_an_error_and_refused_file_a_blind_spot() {
 }
 
 #[test]
-fn digest_of_an_unreadable_commit_is_as_old_as_the_commit() {
+fn digest_of_an_unreadable_commit_is_not_newer() {
     let places =
         "places:\n  keys: { files: [keys.yml], entry: /app, digest: digest, image: app }\n";
     let files = CONFIG.replace("[pins.yml]", "[pins.yml, keys.yml]");
@@ -223,9 +223,9 @@ fn digest_of_an_unreadable_commit_is_as_old_as_the_commit() {
     let hold_after = |manual| {
         let commits = [
             (&A[2..], pinning("a")),
-            ("by hand", manual),
             (&B[2..], pinning("b")),
             (&BACK[2..], pinning("a")),
+            ("by hand", manual),
             ("repaired", pinning("c")),
         ];
         hold(&read(&config, &commits, true, &blobs).unwrap(), "B")
