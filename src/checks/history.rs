@@ -246,6 +246,23 @@ fn check_hold(
                 ),
             }
         }
+        (Hold::UnknownPast(past), _) => {
+            let removed: Vec<_> = past.removed.iter().map(|path| plain(path)).collect();
+            let detail = format!(
+                "cannot determine whether a rollback undid this set: commit {} adds the configuration \
+                 and removes {}, and git detects no rename, so the past of this set is unknown",
+                past.commit.short(),
+                removed.join(", ")
+            );
+            if is_forced {
+                check(Status::Warn, detail + "; forced by --force-after-rollback")
+            } else {
+                check(Status::Fail, detail).help(
+                    "if no rollback undid this set, add --force-after-rollback; the next promotion \
+                     does not need it",
+                )
+            }
+        }
         (
             Hold::Shallow,
             Extent::LastCommits {
@@ -280,7 +297,7 @@ pub(super) fn hold_by_content(
     match hold {
         Hold::Held { .. } => check_hold(revision, hold, is_forced, extent).ok(),
         // The check by revision reports these results.
-        Hold::Free | Hold::Shallow => None,
+        Hold::Free | Hold::Shallow | Hold::UnknownPast(_) => None,
     }
 }
 
@@ -326,6 +343,23 @@ pub(super) fn provenance(
         (Provenance::Never, _) => {
             let detail = "no commit on the promoted branch pins a whole set";
             vec![content(Status::Fail, detail.to_owned())]
+        }
+        (
+            Provenance::OtherRevision {
+                commit,
+                revision: other,
+                introduced,
+            },
+            _,
+        ) => {
+            let detail = format!(
+                "commit {} claims {revision}, but its digests belong to {other}, since commit {} \
+                 introduced them",
+                commit.short(),
+                introduced.short()
+            );
+            let help = format!("compare both commits, or roll back to {other}");
+            vec![title(Status::Fail, detail).help(help)]
         }
         (Provenance::Incomplete { commit, gaps }, _) => {
             let commit = commit.short();

@@ -26,6 +26,7 @@ pub mod merge;
 mod objects;
 mod promoted_branch;
 mod remotes;
+mod renames;
 mod sweep;
 mod trees;
 
@@ -206,6 +207,13 @@ impl Git {
     /// The path of the root in the repository: empty, or with a trailing `/`.
     pub fn prefix(&self) -> &[u8] {
         &self.place.prefix
+    }
+
+    /// The same repository with another root: its path in the repository, empty or with a final `/`.
+    pub(crate) fn with_prefix(&self, prefix: Vec<u8>) -> Self {
+        let mut git = self.clone();
+        git.place.prefix = prefix;
+        git
     }
 
     /// The commit with this id, or the only one whose id has this prefix (4 digits or more).

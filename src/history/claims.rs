@@ -23,7 +23,6 @@ pub(super) struct Titles {
     templates: Vec<(Template, String)>,
     tags: Vec<Template>,
     pattern: Pattern,
-    set_path: SetPath,
 }
 
 impl Titles {
@@ -32,7 +31,6 @@ impl Titles {
             templates: Vec::new(),
             tags: Vec::new(),
             pattern: config.revision.pattern.clone(),
-            set_path: config.set_path.clone(),
         };
         titles.add(config);
         titles
@@ -61,11 +59,12 @@ impl Titles {
         self.tags
     }
 
-    /// The claims of a commit with this subject and these trailer lines.
+    /// The claims of a commit with this subject and these trailer lines. `paths`: those of the set at
+    /// this commit.
     ///
     /// A title and a trailer without a path refer to every set, unless a trailer of the same commit
     /// refers to this set with its path.
-    pub(super) fn claims(&self, subject: &[u8], trailers: &[u8]) -> Claims {
+    pub(super) fn claims(&self, subject: &[u8], trailers: &[u8], paths: &[&SetPath]) -> Claims {
         let title = std::str::from_utf8(subject).unwrap_or_default().trim_end();
         let mut promoted = Vec::new();
         for text in title_forms(title) {
@@ -86,7 +85,7 @@ impl Titles {
             };
             match trailer.set {
                 None => without_path.push(revision),
-                Some(set) if set == self.set_path => with_path.push(revision),
+                Some(set) if paths.contains(&&set) => with_path.push(revision),
                 Some(_) => {}
             }
         }
@@ -183,7 +182,11 @@ mod tests {
             .lines()
             .map(|value| format!("Repin-Set: {value}\r"))
             .collect();
-        let claims = titles.claims(subject.as_bytes(), lines.join("\n").as_bytes());
+        let claims = titles.claims(
+            subject.as_bytes(),
+            lines.join("\n").as_bytes(),
+            &[&SetPath::top()],
+        );
         let texts = |revisions: &[Revision]| revisions.iter().map(ToString::to_string).collect();
         (texts(&claims.revisions), texts(&claims.promoted))
     }
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn subject_that_is_not_utf8_claims_nothing() {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
-        let claims = titles.claims(b"promote: images @beef\xff", b"Repin-Set: \xff");
+        let claims = titles.claims(b"promote: images @beef\xff", b"Repin-Set: \xff", &[]);
         assert_eq!(claims, Claims::default());
     }
 

@@ -130,9 +130,14 @@ struct Fold<'a> {
     changes: Vec<Change>,
 }
 
-/// Finds the events, with one point for each commit. `is_truncated`: commits before the first one of
-/// the line are unknown.
-pub(super) fn events(graph: &Graph, points: &[Point], sets: &[Set], is_truncated: bool) -> Events {
+/// Finds the events, with one point for each commit. `start`: the position in the line before which the
+/// past is unknown.
+pub(super) fn events(
+    graph: &Graph,
+    points: &[Point],
+    sets: &[Set],
+    start: Option<usize>,
+) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
     let mut line = graph.line.iter().rev();
     let mut fold = Fold {
@@ -148,7 +153,7 @@ pub(super) fn events(graph: &Graph, points: &[Point], sets: &[Set], is_truncated
         sequence: Vec::new(),
         last: vec![None; sets.len()],
         seen: vec![HashMap::new(); images],
-        is_first_unknown: is_truncated,
+        is_first_unknown: start.is_some(),
         undone: HashMap::new(),
         merged: Vec::new(),
         changes: Vec::new(),
@@ -161,7 +166,9 @@ pub(super) fn events(graph: &Graph, points: &[Point], sets: &[Set], is_truncated
                 if !graph.is_on_line(commit) {
                     marks.push(fold.changes.len());
                 }
-                fold.visit(commit);
+                if graph.positions[commit] >= start.unwrap_or_default() {
+                    fold.visit(commit);
+                }
             }
             Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
         }

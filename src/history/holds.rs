@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    History, HistoryEntry, LineFacts,
+    History, HistoryEntry, LineFacts, UnknownPast,
     events::{Events, Undone},
 };
 use crate::oci::Revision;
@@ -24,6 +24,8 @@ pub enum Hold<'h> {
     },
     /// No hold is known, but the clone is too shallow to know all.
     Shallow,
+    /// No hold is known, but the past of the set is unknown.
+    UnknownPast(&'h UnknownPast),
 }
 
 /// A set that a rollback undid, which `promote` refuses.
@@ -70,7 +72,7 @@ impl History {
                 undone: hold.event.map(|event| self.entry_of(event)),
             },
             None if self.shallow => Hold::Shallow,
-            None => Hold::Free,
+            None => self.unknown_past().map_or(Hold::Free, Hold::UnknownPast),
         }
     }
 }

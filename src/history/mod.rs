@@ -2,40 +2,46 @@
 //! the sets that are available for rollback.
 //!
 //! The input is a repository and the current configuration; the output is data for `checks`. The
-//! history is read by one `git log` along the first-parent line of the remote-tracking branch, one
-//! `git cat-file --batch` for the blobs, and, if that line has merges, one more `git log` for the
-//! titles of the merged commits.
+//! history is read by one `git log` of the commits that are reachable from the tip of the
+//! remote-tracking branch, and one `git cat-file --batch` for the blobs. The *line* is the first-parent
+//! line of the tip.
 //!
-//! **Content.** A commit's content is the pins of its tree, read with its own configuration (at the
-//! current path; the current configuration if that file is missing or a symlink): its globs and its
-//! places, and those of its images whose repository is still configured. Files are those that the
-//! work tree would list: regular files, no symlinks, no submodules. Images that now have `pins: 0` do
-//! not count. A configuration that cannot be read, a refused entry of a place, or a matched file of
-//! more than 16 MiB makes the commit's content unknown: the commit has no set and no provenance, and
-//! the next commit is compared with the last readable one. It may have been a rollback, until a later
-//! set is current. The digests that its changed files pin still count: a later set is not newer
-//! because of such a digest.
+//! **Content.** A commit's content is the pins of its tree, read with its own configuration (the current
+//! configuration if that file is missing or a symlink): its globs and its places, and those of its
+//! images whose repository is still configured. Files are those that the work tree would list: regular
+//! files, no symlinks, no submodules. Images that now have `pins: 0` do not count. A configuration that
+//! cannot be read, a refused entry of a place, or a matched file of more than 16 MiB makes the commit's
+//! content unknown: the commit has no set and no provenance, and the next commit is compared with the
+//! last readable one. It may have been a rollback, until a later set is current. A set with a digest
+//! that its changed files pin is not newer.
+//!
+//! **Renames.** Where a commit adds the configuration and git pairs it with a removed one, the history
+//! continues with that path. If git pairs it with none of the removed configurations, the commits before
+//! are not those of this set, and its past is unknown until a later promotion or rollback.
 //!
 //! **Sets.** A set contains the distinct digests of each image, independent of their locations and
 //! number. It is *whole* if every currently configured image with `pins` above 0 has exactly one
 //! digest.
 //!
-//! **Entries** are the commits of the line whose set differs from the previous one, by content:
-//! - *rollback*: the set was current earlier on the line, and then another set was (also for a `git
-//!   revert`, and for a promotion forced after a rollback). The rollback undid the sets in between:
-//!   they are *held*.
-//! - *promote*: the set was never current before, each of its images has one digest, and the
-//!   commit, or a commit that it merged, claims a revision: by the current promotion title or that of
-//!   a configuration of the line, exactly or followed by ` (#N)`, or by a trailer `Repin-Set`. A claim
-//!   counts for every content before the merge.
+//! **Claims.** A commit claims a revision by the current promotion title or that of a configuration of
+//! the line, exactly or followed by ` (#N)`, or by a trailer `Repin-Set` on any line of the body. The
+//! claim counts only if the commit changes pins since its first parent or adds the configuration. The
+//! claims of merged commits count for a merge of the line that has the same set. A claim for digests
+//! that all belong to other revisions is ignored.
+//!
+//! **Events** are the commits whose set differs from the previous one, by content:
+//! - *promote*: the set was never current before, each of its images has one digest, and the commit
+//!   claims a revision; or the set was current before and the title is that of its promotion.
+//! - *rollback*: the set was current before, and then another set was (also for a `git revert`).
 //! - *manual*: every other change. Its revision is unknown until a later commit with the same set
 //!   claims exactly one revision, as the commit that adopts repin does.
 //!
 //! A rollback has the revision that its set was promoted as, or else the one that it claims.
 //!
-//! **Holds.** A hold ends if the set becomes current again by a rollback, or with a *newer* set: one
-//! that was never current before and moves an image to a digest that it never had. Adding or
-//! removing an image, or mixing older digests, ends no hold.
+//! **Holds.** A change to an earlier set undoes the sets in between, unless it promotes a held set. An
+//! undone set is held until it becomes current again on the line, and while not each image that the
+//! rollback changed has a newer digest: one that it had only after those of the undone set, of a build
+//! that is not an ancestor of the undone one. Rollbacks in merged commits count like those of the line.
 //!
 //! **Shallow clones.** Commits above the boundary prove a fact if no commit below could change it:
 //! the latest provenance, a hold. They do not prove absence. For a merge with a truncated side, the
@@ -52,8 +58,11 @@ pub(crate) mod fuzzing;
 mod graph;
 mod holds;
 mod log;
+mod past_config;
 mod path_history;
 mod provenance;
+mod renames;
+mod rules;
 mod sets;
 mod unreadable;
 mod walk;
@@ -67,22 +76,25 @@ use blobs::{Readings, ScannedBlobs};
 use claims::{Claims, Titles};
 use events::{Event, Events, Point, Undone};
 use graph::Graph;
+use renames::ConfigPath;
 use serde::Serialize;
 use sets::{Set, Sets};
-use walk::{Commit, Content, UnknownContent};
+use walk::{Commit, Content, UnknownContent, Walked};
 
-use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
+use super::git::{Branch, Git, GitError, ObjectId};
 use crate::{
-    config::{Config, Operation, RelPath, SetPath, Template},
+    config::{Config, FormerNames, Operation, SetPath, Template},
     oci::{Digest, Revision, Tag},
     pins::Finder,
 };
 
-pub(crate) use walk::{MAX_CONFIG_SIZE, parse as parse_config};
+pub use renames::UnknownPast;
+pub(crate) use rules::{MAX_CONFIG_SIZE, parse as parse_config};
 
 pub use build_order::{Order, UnknownOrder};
 pub use changes::ChangedFile;
 pub use holds::{HeldSet, Hold};
+pub use past_config::{CommitConfig, commit_config, promoted_config};
 pub use path_history::{MissingBlob, PathCommit, PathHistory};
 pub use provenance::{Gap, Promoted, Provenance};
 pub use unreadable::Unreadable;
@@ -205,6 +217,10 @@ struct LineFacts {
     blobs: ScannedBlobs,
     /// The tag templates of every configuration of the line.
     tags: Vec<Template>,
+    /// The paths of the configuration, the present one first.
+    paths: Vec<ConfigPath>,
+    /// The commit before which the past of the set is unknown, although the clone contains it.
+    unknown_past: Option<UnknownPast>,
 }
 
 impl LineFacts {
@@ -222,9 +238,21 @@ impl LineFacts {
         &self.points[self.graph.line[position]]
     }
 
+    /// The path of the configuration at a commit of the line, unless it is the present one.
+    fn former_path(&self, position: usize) -> Option<SetPath> {
+        let index = self.line_commit(position).paths.trailing_zeros() as usize;
+        let path = self.paths.get(index).filter(|_| index > 0)?;
+        Some(path.set_path.clone())
+    }
+
+    /// The position of the first commit of the line that belongs to the set.
+    fn start(&self) -> usize {
+        self.unknown_past.as_ref().map_or(0, |past| past.position)
+    }
+
     /// The set of each commit of the line, oldest first, with the position.
     fn line_sets(&self) -> impl DoubleEndedIterator<Item = (usize, Option<usize>)> {
-        let line = 0..self.graph.line.len();
+        let line = self.start()..self.graph.line.len();
         line.map(|position| (position, self.line_point(position).set))
     }
 
@@ -251,7 +279,12 @@ impl History {
         let readings = Readings::default();
         let finder = Finder::new(&config.images);
         let mut objects = git.objects_by_id(readings.reader(finder))?;
-        let (graph, mut commits) = walk::walk(
+        let Walked {
+            graph,
+            mut commits,
+            paths,
+            unknown_past,
+        } = walk::walk(
             git,
             &branch.tip,
             config,
@@ -284,17 +317,21 @@ impl History {
             sets: found.distinct,
             blobs,
             tags: titles.into_tags(),
+            paths,
+            unknown_past,
         };
         Ok(Self::from_facts(branch, config.clone(), facts))
     }
 
     fn from_facts(branch: Branch, config: Config, facts: LineFacts) -> Self {
-        let is_truncated = facts.doubtful.contains(&0);
-        let events = events::events(&facts.graph, &facts.points, &facts.sets, is_truncated);
+        let start = facts.start();
+        let is_truncated = facts.unknown_past.is_some() || facts.doubtful.contains(&0);
+        let start = is_truncated.then_some(start);
+        let events = events::events(&facts.graph, &facts.points, &facts.sets, start);
         let shallow = !facts.doubtful.is_empty();
         let unreadable = unreadable::unreadable_commits(&facts, config.file_name());
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
-        for position in 0..facts.graph.line.len() {
+        for (position, _) in facts.line_sets() {
             let commit = facts.graph.line[position];
             for revision in &facts.points[commit].claims.revisions {
                 let is_ignored = |ignored: &events::IgnoredClaim| {
@@ -358,6 +395,33 @@ impl History {
         }
         entries.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
         entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// The names that the set had under former paths of its configuration.
+    pub fn former_names(&self) -> Vec<FormerNames> {
+        let mut former = Vec::new();
+        for path in self.facts.paths.iter().skip(1) {
+            if let Some(config) = &path.config {
+                former.push(FormerNames {
+                    set_path: path.set_path.clone(),
+                    name: config.name.clone(),
+                    promote: config.promote.branch.clone(),
+                    rollback: config.rollback.branch.clone(),
+                });
+            }
+        }
+        former
+    }
+
+    /// The commit before which the past of the set is unknown, until a later commit promotes a set or
+    /// rolls back to one.
+    pub fn unknown_past(&self) -> Option<&UnknownPast> {
+        let past = self.facts.unknown_past.as_ref()?;
+        let mut later = self
+            .line_events()
+            .filter(|event| event.position > past.position);
+        let is_known = later.any(|event| event.kind != Kind::Manual);
+        (!is_known).then_some(past)
     }
 
     /// The claims of the line that are ignored, because the digests belong to another revision.
@@ -486,7 +550,7 @@ impl History {
 fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::with_capacity(commits.len());
     for (index, commit) in commits.iter().enumerate() {
-        let is_evidence = found.has_changed[index] || commit.adds_config;
+        let is_evidence = found.has_changed[index] || commit.added.is_some();
         let set = found.by_commit[index];
         let mut others = graph.other_parents(index).iter();
         points.push(Point {
@@ -502,7 +566,7 @@ fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
         });
     }
     for (merge, merged) in graph.line.iter().zip(&graph.merged) {
-        if !found.has_changed[*merge] && !commits[*merge].adds_config {
+        if !found.has_changed[*merge] && commits[*merge].added.is_none() {
             continue;
         }
         let mut claims = points[*merge].claims.clone();
@@ -536,34 +600,4 @@ pub(crate) fn each_blob(
         })?;
     }
     Ok(())
-}
-
-/// The configuration with which a commit is read.
-#[derive(Debug)]
-pub enum CommitConfig {
-    /// The commit's own configuration.
-    Config(Box<Config>),
-    /// The current configuration, because the commit has none.
-    Current,
-    /// The commit's configuration cannot be read, for this reason.
-    Unreadable(String),
-}
-
-/// The configuration in the tree of `commit`, at the current path.
-pub fn commit_config(
-    git: &Git,
-    commit: &ObjectId,
-    current_config: &Config,
-) -> Result<CommitConfig, GitError> {
-    let Ok(path) = RelPath::parse(current_config.file_name()) else {
-        return Ok(CommitConfig::Current);
-    };
-    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
-        TreeFile::Absent => CommitConfig::Current,
-        TreeFile::TooLarge => CommitConfig::Unreadable(walk::TOO_LARGE.to_owned()),
-        TreeFile::Content(bytes) => match parse_config(bytes, current_config) {
-            Ok(config) => CommitConfig::Config(Box::new(config)),
-            Err(reason) => CommitConfig::Unreadable(reason),
-        },
-    })
 }

@@ -105,7 +105,7 @@ impl History {
             let claims = if previous.as_ref() == Some(&found.pins) {
                 Claims::default()
             } else {
-                titles.claims(subject.as_bytes(), &trailers)
+                titles.claims(subject.as_bytes(), &trailers, &[&config.set_path])
             };
             previous = Some(found.pins.clone());
             let info = CommitInfo::new(commit.date, commit.author, subject.as_bytes());
@@ -134,7 +134,8 @@ impl History {
                 info,
                 trailers,
                 claims,
-                adds_config: false,
+                added: None,
+                paths: 1,
                 content,
             });
         }

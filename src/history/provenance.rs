@@ -2,6 +2,7 @@
 
 use super::{Digests, History, Hold, walk::Content};
 use crate::{
+    config::SetPath,
     git::ObjectId,
     oci::{Digest, Revision},
 };
@@ -19,6 +20,9 @@ pub struct Promoted {
     /// was promoted, whereas `commit` may be a rollback with the contracts of the set that it undid.
     /// [`super::commit_config`] and [`crate::git::Git::file`] read them.
     pub contracts: ObjectId,
+    /// The path of the configuration at that commit, if it was renamed since. [`super::promoted_config`]
+    /// reads it.
+    pub former_path: Option<SetPath>,
 }
 
 /// The result of looking up a set.
@@ -35,6 +39,13 @@ pub enum Provenance {
         /// The latest commit that claims the revision.
         commit: ObjectId,
         gaps: Vec<Gap>,
+    },
+    /// A commit claims this revision for digests of another one.
+    OtherRevision {
+        commit: ObjectId,
+        revision: Revision,
+        /// The commit that introduced the digests.
+        introduced: ObjectId,
     },
     /// Unknown, because the clone is too shallow.
     Shallow,
@@ -82,7 +93,19 @@ impl History {
                 commit: self.facts.line_commit(index).id,
                 gaps: self.gaps(index),
             },
-            _ => self.not_found(),
+            _ => match self
+                .ignored_claims()
+                .iter()
+                .rev()
+                .find(|claim| claim.claimed == revision)
+            {
+                Some(claim) if !self.shallow => Provenance::OtherRevision {
+                    commit: claim.commit,
+                    revision: claim.revision.clone(),
+                    introduced: claim.introduced,
+                },
+                _ => self.not_found(),
+            },
         }
     }
 
@@ -179,6 +202,7 @@ impl History {
             date: commit.info.date(),
             images: self.facts.sets[set].digests(&self.config),
             contracts: self.facts.line_commit(first).id,
+            former_path: self.facts.former_path(first),
         }
     }
 

@@ -10,7 +10,8 @@ use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},
-    walk::{Commit, Content, FilePath, Rules},
+    rules::Rules,
+    walk::{Commit, Content, FilePath},
 };
 use crate::{config::Config, oci::Digest};
 

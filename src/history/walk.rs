@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ffi::OsStr,
-    fmt::Write as _,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,18 +17,15 @@ use super::{
     claims::{Claims, Titles},
     graph::{Graph, Step},
     log::{self, CommitInfo},
+    renames::{self, ConfigPath, Origin, UnknownPast},
+    rules::{MAX_CONFIG_SIZE, OwnRules, Rules, TOO_LARGE, parse_at},
 };
 use crate::{
-    config::{self, CHART, Config, Globs, PinPlace, PlaceKind, RelPath, above_templates},
-    error::SourceText,
+    config::{CHART, Config, RelPath},
     files::is_reserved,
     git::{Git, GitError, ObjectId, Objects},
-    pins::FileScanner,
 };
 
-/// The maximum size of a configuration, in bytes, as in the work tree.
-pub(crate) const MAX_CONFIG_SIZE: u64 = 1024 * 1024;
-pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 /// The maximum number of directories; beyond it, the whole tree is read.
 const MAX_DIRECTORIES: usize = 64;
 
@@ -44,8 +40,10 @@ pub(super) struct Commit {
     pub(super) trailers: Vec<u8>,
     /// The claims of the message.
     pub(super) claims: Claims,
-    /// Whether the commit adds the configuration file.
-    pub(super) adds_config: bool,
+    /// The former paths of the configuration, as bits, to which a trailer of this commit may refer.
+    pub(super) paths: u32,
+    /// The index of the path at which the commit adds the configuration file.
+    pub(super) added: Option<usize>,
     pub(super) content: Content,
 }
 
@@ -68,128 +66,36 @@ pub(super) struct UnknownContent {
     pub(super) reason: Arc<str>,
 }
 
-/// The rules of a configuration for finding pins.
-#[derive(Debug)]
-pub(super) struct Rules {
-    globs: Globs,
-    scanner: FileScanner,
-    /// The places and the settings that they depend on, to compare rules.
-    places: String,
-    /// Whether directories of charts matter.
-    has_charts: bool,
-    /// Whether this configuration has each currently configured image, by its repository, because a
-    /// digest belongs to a repository.
-    pub(super) images: Vec<bool>,
-}
-
-impl Rules {
-    fn new(config: &Config, current: &Config) -> Self {
-        let mut repositories = Vec::new();
-        let mut has_image = Vec::new();
-        for image in &current.images {
-            let mut images = config.images.iter();
-            has_image.push(images.any(|other| other.repository == image.repository));
-            repositories.push(image.repository.clone());
-        }
-        let depends_on_charts = |place: &PinPlace| {
-            place.files.is_none()
-                && matches!(place.kind, PlaceKind::Helm { .. } | PlaceKind::Keys(_))
-        };
-        Self {
-            globs: config.scanned.clone(),
-            scanner: FileScanner::of(config, &repositories),
-            places: places_key(config),
-            has_charts: config.places.iter().any(depends_on_charts),
-            images: has_image,
-        }
-    }
-
-    fn matches(&self, path: &[u8]) -> bool {
-        self.globs.matches(Path::new(OsStr::from_bytes(path)))
-    }
-
-    fn is_equal(&self, other: &Self) -> bool {
-        self.images == other.images
-            && self.globs.texts() == other.globs.texts()
-            && self.places == other.places
-    }
-
-    fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let directories = self.globs.literal_directories();
-        directories.map(|directory| match above_templates(&directory) {
-            Some(above) if self.has_charts => above.to_owned(),
-            _ => directory,
-        })
-    }
-}
-
-/// The places of a configuration, without their locations in its text.
-fn places_key(config: &Config) -> String {
-    let mut text = String::new();
-    for place in &config.places {
-        let files = place.files.as_ref().map(Globs::texts);
-        let _ = write!(
-            text,
-            "{:?}",
-            (
-                &place.name,
-                &place.kind,
-                files,
-                config.comment_policy(place)
-            )
-        );
-    }
-    if !text.is_empty() {
-        let images = config
-            .images
-            .iter()
-            .map(|image| (&image.name, &image.repository));
-        let _ = write!(
-            text,
-            "{:?}{:?}",
-            config.files.texts(),
-            images.collect::<Vec<_>>()
-        );
-    }
-    text
+/// The history of a branch.
+pub(super) struct Walked {
+    pub(super) graph: Graph,
+    pub(super) commits: Vec<Commit>,
+    /// The paths of the configuration, the present one first.
+    pub(super) paths: Vec<ConfigPath>,
+    pub(super) unknown_past: Option<UnknownPast>,
 }
 
 struct Walk<'a> {
     git: &'a Git,
     config: &'a Config,
-    /// The configuration's path in the repository.
-    config_path: Vec<u8>,
+    /// The paths of the configuration, the present one first.
+    paths: Vec<ConfigPath>,
     current: Arc<Rules>,
     objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
     requested: HashSet<Blob>,
     titles: &'a mut Titles,
-    parsed: HashMap<ObjectId, OwnRules>,
-}
-
-/// The rules of a commit's own configuration.
-#[derive(Clone)]
-enum OwnRules {
-    /// The rules, with the configuration unless it is the current one.
-    Known(Arc<Rules>, Option<Arc<Config>>),
-    /// The configuration cannot be read, for this reason.
-    Unreadable(Arc<str>),
-}
-
-impl OwnRules {
-    fn known(&self) -> Option<&Arc<Rules>> {
-        match self {
-            Self::Known(rules, _) => Some(rules),
-            Self::Unreadable(_) => None,
-        }
-    }
+    /// By blob and path of the configuration.
+    parsed: HashMap<(ObjectId, usize), OwnRules>,
 }
 
 /// The state after a commit.
 #[derive(Default)]
 struct WalkState {
-    /// Every regular file under the read directories.
+    /// Every regular file under the read directories, by its path in the repository.
     files: BTreeMap<FilePath, ObjectId>,
+    /// The index of the path of the configuration.
+    path: usize,
     /// The blob of the commit's own configuration.
     own: Option<ObjectId>,
     /// The rules of that configuration, once it is parsed.
@@ -202,6 +108,7 @@ struct WalkState {
 struct Undo {
     /// The changed paths with their blobs.
     files: Vec<(FilePath, Option<ObjectId>)>,
+    path: usize,
     own: Option<ObjectId>,
     own_rules: Option<OwnRules>,
     rules: Option<Arc<Rules>>,
@@ -215,6 +122,7 @@ impl WalkState {
                 None => self.files.remove(&path),
             };
         }
+        self.path = undo.path;
         self.own = undo.own;
         self.own_rules = undo.own_rules;
         self.rules = undo.rules;
@@ -230,13 +138,12 @@ pub(super) fn walk(
     titles: &mut Titles,
     objects: &mut Objects<PinList>,
     readings: &Readings,
-) -> Result<(Graph, Vec<Commit>), GitError> {
+) -> Result<Walked, GitError> {
     let current = Arc::new(Rules::new(config, config));
-    let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
     let mut walk = Walk {
         git,
         config,
-        config_path,
+        paths: vec![ConfigPath::new(config.set_path.clone())],
         current,
         objects,
         readings,
@@ -249,7 +156,7 @@ pub(super) fn walk(
         if directories.len() > MAX_DIRECTORIES {
             directories = BTreeSet::from([PathBuf::new()]);
         }
-        let history = walk.read(tip, &directories)?;
+        let (graph, mut commits) = walk.read(tip, &directories)?;
         let mut missing = BTreeSet::new();
         for rules in walk.parsed.values().filter_map(OwnRules::known) {
             for directory in rules.directories() {
@@ -258,14 +165,30 @@ pub(super) fn walk(
                 }
             }
         }
-        if missing.is_empty() {
-            let (graph, mut commits) = history;
-            for commit in &mut commits {
-                commit.claims = walk.titles.claims(commit.info.subject(), &commit.trailers);
-            }
-            return Ok((graph, commits));
+        if !missing.is_empty() {
+            directories.extend(missing);
+            continue;
         }
-        directories.extend(missing);
+        let unknown_past = match renames::origin(walk.git, &walk.paths, &graph, &commits)? {
+            Origin::Renamed(set_path) => {
+                walk.paths.push(ConfigPath::new(set_path));
+                continue;
+            }
+            Origin::Unknown(past) => Some(past),
+            Origin::Beginning => None,
+        };
+        for commit in &mut commits {
+            let sets = walk.paths.iter().enumerate();
+            let sets = sets.filter(|(index, _)| commit.paths >> index & 1 == 1);
+            let sets: Vec<_> = sets.map(|(_, path)| &path.set_path).collect();
+            commit.claims = (walk.titles).claims(commit.info.subject(), &commit.trailers, &sets);
+        }
+        return Ok(Walked {
+            graph,
+            commits,
+            paths: walk.paths,
+            unknown_past,
+        });
     }
 }
 
@@ -276,10 +199,12 @@ impl Walk<'_> {
         directories: &BTreeSet<PathBuf>,
     ) -> Result<(Graph, Vec<Commit>), GitError> {
         let mut paths = Vec::new();
-        for directory in directories {
-            paths.push([self.git.prefix(), directory.as_os_str().as_bytes()].concat());
+        for path in &self.paths {
+            for directory in directories {
+                paths.push([&path.prefix, directory.as_os_str().as_bytes()].concat());
+            }
+            paths.push(path.path.clone());
         }
-        paths.push(self.config_path.clone());
         let mut logged = Vec::new();
         log::reachable(self.git, tip, &paths)?.each(|commit| {
             self.request_early(&commit.changes)?;
@@ -290,7 +215,10 @@ impl Walk<'_> {
         let graph = Graph::new(ids, tip);
         let mut commits: Vec<_> = logged.iter().map(|_| None).collect();
         let mut logged: Vec<_> = logged.into_iter().map(Some).collect();
-        let mut state = WalkState::default();
+        let mut state = WalkState {
+            path: self.paths.len() - 1,
+            ..WalkState::default()
+        };
         let mut undos = Vec::new();
         for step in &graph.steps {
             match *step {
@@ -306,6 +234,7 @@ impl Walk<'_> {
                         && let Some(OwnRules::Known(_, Some(config))) = &state.own_rules
                     {
                         self.titles.add(config);
+                        self.paths[state.path].config = Some(Arc::clone(config));
                     }
                 }
                 Step::Leave(_) => {
@@ -324,7 +253,7 @@ impl Walk<'_> {
             return Ok(());
         }
         for change in changes {
-            if let Some(path) = change.path.strip_prefix(self.git.prefix())
+            if let Some(path) = change.path.strip_prefix(self.paths[0].prefix.as_slice())
                 && let Some(id) = change.blob
                 && self.current.matches(path)
             {
@@ -341,33 +270,38 @@ impl Walk<'_> {
     ) -> Result<(Commit, Undo), GitError> {
         let mut undo = Undo {
             files: Vec::new(),
+            path: state.path,
             own: state.own,
             own_rules: state.own_rules.clone(),
             rules: state.rules.clone(),
         };
+        self.follow_rename(&commit.changes, state);
+        let path = &self.paths[state.path];
         let mut changes = Vec::new();
         for change in commit.changes {
-            if change.path == self.config_path {
+            if change.path == path.path {
                 state.own = change.blob;
                 state.own_rules = None;
             }
-            let Some(path) = change.path.strip_prefix(self.git.prefix()) else {
-                continue;
-            };
-            if path.split(|byte| *byte == b'/').any(is_reserved) {
-                continue;
-            }
-            let path = FilePath::from(path);
+            let whole = FilePath::from(change.path);
             let old = match change.blob {
-                Some(blob) => state.files.insert(Arc::clone(&path), blob),
-                None => state.files.remove(&path),
+                Some(blob) => state.files.insert(Arc::clone(&whole), blob),
+                None => state.files.remove(&whole),
             };
-            undo.files.push((Arc::clone(&path), old));
-            changes.push((path, change.blob));
+            if let Some(path) = path_in(&whole, &path.prefix) {
+                changes.push((path, change.blob));
+            }
+            undo.files.push((whole, old));
         }
+        let is_added = state.own.is_some() && (undo.own.is_none() || undo.path != state.path);
+        let added = is_added.then_some(state.path);
+        let paths = self.known_paths(state);
         let rules = match &state.own_rules {
             Some(rules) => rules.clone(),
-            None => state.own_rules.insert(self.rules(state.own)?).clone(),
+            None => state
+                .own_rules
+                .insert(self.rules(state.own, state.path)?)
+                .clone(),
         };
         let content = match rules {
             OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
@@ -405,10 +339,43 @@ impl Walk<'_> {
             info: commit.info,
             trailers: commit.trailers,
             claims: Claims::default(),
-            adds_config: undo.own.is_none() && state.own.is_some(),
+            paths,
+            added,
             content,
         };
         Ok((commit, undo))
+    }
+
+    /// Continues with the newer path at a commit that renames the configuration.
+    fn follow_rename(&self, changes: &[log::Change], state: &mut WalkState) {
+        let Some(newer) = state.path.checked_sub(1) else {
+            return;
+        };
+        let blob = |path: &ConfigPath| {
+            let mut changes = changes.iter();
+            changes
+                .find(|change| change.path == path.path)
+                .map(|change| change.blob)
+        };
+        if blob(&self.paths[state.path]) == Some(None)
+            && let Some(Some(_)) = blob(&self.paths[newer])
+        {
+            state.path = newer;
+            state.rules = None;
+        }
+    }
+
+    /// The paths to which a trailer may refer, as bits: the present one, and former ones at which no
+    /// other set has its configuration.
+    fn known_paths(&self, state: &WalkState) -> u32 {
+        let mut paths = 0;
+        for (index, path) in self.paths.iter().enumerate() {
+            let is_former = index > state.path && !state.files.contains_key(path.path.as_slice());
+            if index == state.path || is_former {
+                paths |= 1 << index;
+            }
+        }
+        paths
     }
 
     /// Unknown content, with the changed blobs: their pins by a known configuration count as pinned.
@@ -440,7 +407,11 @@ impl Walk<'_> {
         if rules.places.is_empty() {
             return Blob { id, reading: None };
         }
-        let exists = |path: &Path| state.files.contains_key(path.as_os_str().as_bytes());
+        let prefix = &self.paths[state.path].prefix;
+        let exists = |path: &Path| {
+            let whole = [prefix, path.as_os_str().as_bytes()].concat();
+            state.files.contains_key(whole.as_slice())
+        };
         let places = RelPath::new(Path::new(OsStr::from_bytes(path)))
             .map(|path| rules.scanner.places_of(&path, &exists))
             .unwrap_or_default();
@@ -471,10 +442,16 @@ impl Walk<'_> {
             return Content::Changed(matched);
         }
         let mut files = Vec::new();
-        for (path, id) in &state.files {
-            if rules.matches(path) {
-                let blob = self.blob(rules, path, *id, state);
-                files.push((Arc::clone(path), blob));
+        let prefix = &self.paths[state.path].prefix;
+        for (whole, id) in state.files.range(FilePath::from(prefix.as_slice())..) {
+            if !whole.starts_with(prefix) {
+                break;
+            }
+            if let Some(path) = path_in(whole, prefix)
+                && rules.matches(&path)
+            {
+                let blob = self.blob(rules, &path, *id, state);
+                files.push((path, blob));
             }
         }
         Content::All(Arc::clone(rules), files)
@@ -489,16 +466,16 @@ impl Walk<'_> {
     }
 
     /// The rules of a commit's own configuration; the current rules if it has none.
-    fn rules(&mut self, own: Option<ObjectId>) -> Result<OwnRules, GitError> {
+    fn rules(&mut self, own: Option<ObjectId>, path: usize) -> Result<OwnRules, GitError> {
         let Some(blob) = own else {
             return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
-        if let Some(known) = self.parsed.get(&blob) {
+        if let Some(known) = self.parsed.get(&(blob, path)) {
             return Ok(known.clone());
         }
         let rules = match self.objects.blob(blob, MAX_CONFIG_SIZE)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
-            Some(bytes) => match parse(bytes, self.config) {
+            Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),
                 Ok(config) => {
                     let rules = Rules::new(&config, self.config);
@@ -506,7 +483,7 @@ impl Walk<'_> {
                 }
             },
         };
-        self.parsed.insert(blob, rules.clone());
+        self.parsed.insert((blob, path), rules.clone());
         Ok(rules)
     }
 }
@@ -516,16 +493,15 @@ fn is_chart(path: &[u8]) -> bool {
     path.rsplit(|byte| *byte == b'/').next() == Some(CHART.as_bytes())
 }
 
-/// Parses a past configuration as if it were at the current root.
-pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> {
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let source = SourceText {
-        name: current.file_name().to_owned(),
-        text: text.into(),
-    };
-    config::parse_past(&source, &current.root, &current.set_path).map_err(|errors| {
-        errors
-            .first()
-            .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string)
+/// A path in the repository relative to a root, unless it is outside or has a name of our own files.
+fn path_in(whole: &FilePath, prefix: &[u8]) -> Option<FilePath> {
+    let path = whole.strip_prefix(prefix)?;
+    if path.split(|byte| *byte == b'/').any(is_reserved) {
+        return None;
+    }
+    Some(if prefix.is_empty() {
+        Arc::clone(whole)
+    } else {
+        FilePath::from(path)
     })
 }

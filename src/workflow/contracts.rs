@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Errors},
     files::Files,
     git::{Git, ObjectId, TreeFile},
-    history::{CommitConfig, Promoted, commit_config},
+    history::{CommitConfig, Promoted, promoted_config},
     inventory::{Enumeration, ReadingProgress},
 };
 
@@ -186,7 +186,8 @@ impl PastContracts {
             });
         };
         let commit = &promoted.contracts;
-        let past = commit_config(git, commit, config).map_err(|error| Error::from(&error))?;
+        let (git, past) =
+            promoted_config(git, promoted, config).map_err(|error| Error::from(&error))?;
         let past_config = match past {
             CommitConfig::Config(config) => Some(config),
             CommitConfig::Current => None,
@@ -207,7 +208,7 @@ impl PastContracts {
             contracts.push(match contract {
                 Some((past, path)) => {
                     let inventory = declared.inventory_of(past);
-                    Some(contract_of(git, commit, path, inventory)?)
+                    Some(contract_of(&git, commit, path, inventory)?)
                 }
                 None => None,
             });

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
-    config::{Config, Operation},
+    config::{Config, FormerNames, Operation},
     history::Hold,
     pins::Found,
     plan::Plan,
@@ -39,6 +39,8 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// Facts that the pull request body shows in addition to the plan.
     pub(super) beside: TemplateContext,
+    /// The names that the set had under former paths of its configuration.
+    pub(super) former: Vec<FormerNames>,
 }
 
 pub(super) struct CountedSet<'c> {
@@ -156,6 +158,7 @@ pub(super) fn judge(
         approved,
         plan,
         beside,
+        former: history.former_names(),
     })
 }
 

@@ -127,8 +127,10 @@ impl Executor for BranchSite {
             None => Execution::complete(Effect::PullRequestShown),
             Some(_) if planned.plan.changes().is_empty() => Execution::complete(Effect::Nothing),
             Some(request) => {
+                let mut config = self.config.clone();
+                config.former.extend(planned.former.iter().cloned());
                 let publication = Publication {
-                    config: &self.config,
+                    config: &config,
                     head: &self.head,
                     planned,
                     document,

@@ -6,7 +6,7 @@
 use super::{Environment, Services, ci};
 use crate::{
     checks::{self, DigestHistory, Extent, HistoryFacts},
-    config::Config,
+    config::{Config, FormerNames},
     error::Error,
     git::{Branch, BranchSources, Git, GitError, ObjectId},
     history::{self, Digests, Hold, Order, Provenance},
@@ -158,6 +158,12 @@ impl SiteHistory {
     pub fn promoted_or_local(&self) -> Result<&history::History, Error> {
         let commits = self.0.as_ref().map_err(Error::from)?;
         Ok(&commits.history)
+    }
+
+    /// The names that the set had under former paths of its configuration.
+    pub fn former_names(&self) -> Vec<FormerNames> {
+        let commits = self.0.as_ref();
+        commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_names())
     }
 
     /// The clone; `None` for a forge without a clone.

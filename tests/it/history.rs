@@ -5,7 +5,7 @@ use std::path::Path;
 use repin::{
     config::{self, Config, RelPath},
     files::Files as _,
-    git::{Git, GitError, TreeFile},
+    git::{Git, GitError, ObjectId, TreeFile},
     history::{
         CommitConfig, Digests, Gap, History, Hold, Kind, Order, Promoted, Provenance, UnknownOrder,
         commit_config,
@@ -374,7 +374,14 @@ fn known_digests_keep_the_revision_that_introduced_them() {
     repo.publish();
     let history = history(&repo);
     assert_eq!(told(&history)[0], "rollback a *");
-    assert_eq!(history.provenance(&revision('c')), Provenance::Never);
+    assert_eq!(
+        history.provenance(&revision('c')),
+        Provenance::OtherRevision {
+            commit: ObjectId::parse(claiming.as_bytes()).unwrap(),
+            revision: revision('a'),
+            introduced: ObjectId::parse(a.as_bytes()).unwrap(),
+        }
+    );
     let ignored = history.ignored_claims();
     assert_eq!(ignored.len(), 1);
     assert_eq!(ignored[0].commit.to_string(), claiming);
@@ -437,6 +444,133 @@ fn contribution_cannot_end_a_hold() {
     let history = history(&repo);
     assert!(is_held(&history, 'b'));
     assert_eq!(history.holds().len(), 1);
+}
+
+/// A repository whose set has its configuration in a directory.
+fn in_directory(directory: &str) -> Repo {
+    let repo = Repo::empty();
+    repo.write(
+        &format!("{directory}/repin.yaml"),
+        CONFIG.replace(".github/workflows/*.yml", "*.yml"),
+    )
+    .commit("chore: begin");
+    repo
+}
+
+fn pins_in(repo: &Repo, directory: &str, build: char) {
+    for (file, image) in [("fix", "fix"), ("one", "review"), ("two", "review")] {
+        let text = format!("image: {}\n", pin(image, build));
+        repo.write(&format!("{directory}/{file}.yml"), text);
+    }
+}
+
+#[test]
+fn history_continues_under_the_old_path() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(format!(
+        "chore: a\n\nRepin-Set: {} (prod/repin.yaml)\n",
+        repo::revision('a')
+    ));
+    pins_in(&repo, "prod", 'b');
+    repo.commit(title('b'));
+    pins_in(&repo, "prod", 'a');
+    repo.commit("back");
+    repo.git(&["mv", "prod", "live"]);
+    repo.write(
+        "live/repin.yaml",
+        format!(
+            "{}# moved\n",
+            CONFIG.replace(".github/workflows/*.yml", "*.yml")
+        ),
+    )
+    .commit("chore: move prod");
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    assert_eq!(told(&live), ["rollback a *", "promote b <", "promote a"]);
+    assert!(is_held(&live, 'b'));
+    assert!(live.unknown_past().is_none());
+    let former: Vec<_> = live
+        .former_names()
+        .into_iter()
+        .map(|names| names.set_path.to_string())
+        .collect();
+    assert_eq!(former, ["prod/repin.yaml"]);
+    // A second rename, on a merged branch, and another set at the first path.
+    repo.branch("topic");
+    std::fs::create_dir(repo.join("clusters")).unwrap();
+    repo.git(&["mv", "live", "clusters/live"]);
+    repo.commit("chore: move live");
+    repo.checkout("main").merge(&["topic"], "Merge topic");
+    repo.write(
+        "prod/repin.yaml",
+        CONFIG.replace(".github/workflows/*.yml", "*.yml"),
+    );
+    pins_in(&repo, "prod", 'c');
+    pins_in(&repo, "clusters/live", 'd');
+    repo.commit(format!(
+        "chore: two sets\n\nRepin-Set: {} (prod/repin.yaml)\nRepin-Set: {} (clusters/live/repin.yaml)\n",
+        repo::revision('c'),
+        repo::revision('d')
+    ));
+    repo.publish();
+    let moved = history_in(&repo.join("clusters/live"));
+    assert_eq!(
+        told(&moved),
+        ["promote d *", "rollback a <", "promote b <", "promote a <"]
+    );
+    assert_eq!(moved.former_names().len(), 2);
+    // The set at the first path is another one.
+    assert_eq!(told(&history_in(&repo.join("prod")))[0], "promote c *");
+}
+
+#[test]
+fn past_of_an_unpaired_configuration_is_unknown() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    repo.remove("prod/repin.yaml");
+    let other = "version: 1\nname: images\nprovenance: { require: [title, content] }\nfiles: ['*.yml']\n# quite another text, without a similarity to the removed file, so that git pairs none\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n";
+    for file in ["fix", "one", "two"] {
+        repo.remove(&format!("prod/{file}.yml"));
+    }
+    pins_in(&repo, "live", 'a');
+    repo.write("live/repin.yaml", other)
+        .commit("chore: rewrite");
+    repo.publish();
+    let root = repo.join("live");
+    let unknown = history_in(&root);
+    let past = unknown.unknown_past().unwrap();
+    assert_eq!(past.removed, ["prod/repin.yaml"]);
+    assert_eq!(past.commit.to_string(), repo.head());
+    assert!(matches!(unknown.hold(&revision('b')), Hold::UnknownPast(_)));
+    assert_eq!(unknown.provenance(&revision('a')), Provenance::Never);
+    assert!(unknown.former_names().is_empty());
+    // Until the next promotion.
+    pins_in(&repo, "live", 'b');
+    repo.commit(title('b'));
+    repo.publish();
+    let known = history_in(&root);
+    assert_eq!(told(&known), ["promote b *"]);
+    assert!(known.unknown_past().is_none());
+    assert!(matches!(known.hold(&revision('c')), Hold::Free));
+}
+
+#[test]
+fn configuration_added_beside_another_has_a_known_past() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    pins_in(&repo, "dev", 'a');
+    repo.write(
+        "dev/repin.yaml",
+        CONFIG.replace(".github/workflows/*.yml", "*.yml"),
+    )
+    .commit("chore: add dev");
+    repo.publish();
+    let dev = history_in(&repo.join("dev"));
+    assert!(dev.unknown_past().is_none());
+    assert_eq!(told(&dev), ["manual - *"]);
 }
 
 #[test]

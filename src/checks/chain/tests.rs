@@ -142,6 +142,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
     let (config, revision) = (config(), revision());
     let chain = |promoted: Option<&[u8]>| {
         let promoted = promoted.map(|b| Promoted {
+            former_path: None,
             commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
             date: String::new(),
             // The digest of an image with `pins: 0` does not matter.

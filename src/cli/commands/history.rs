@@ -139,6 +139,21 @@ fn warn(history: &history::History, cx: &mut Context) {
             plain(&unreadable.reason())
         ));
     }
+    for claim in history.ignored_claims() {
+        cx.output.write_stderr(&format!(
+            "warning: commit {} claims {}, but its digests belong to {}, since commit {} introduced them\n",
+            claim.commit.short(),
+            plain(claim.claimed.as_str()),
+            plain(claim.revision.as_str()),
+            claim.introduced.short()
+        ));
+    }
+    if let Some(past) = history.unknown_past() {
+        cx.output.write_stderr(&format!(
+            "warning: the past before commit {} is unknown: it adds the configuration and removes others, and git detects no rename\n",
+            past.commit.short()
+        ));
+    }
     if history.shallow {
         cx.output.write_stderr(
             "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",

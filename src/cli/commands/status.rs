@@ -31,7 +31,7 @@ use crate::{
 
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.shorten_waits();
-    let config = cx.load()?;
+    let mut config = cx.load()?;
     let tree = TrackedTree::open(&config);
     let found = pins::find(tree.files(), &config)?;
     pin_rules::check_places(&config, &found)?;
@@ -39,6 +39,7 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let mut checks = checks::unmatched_globs(&config, &found);
     checks.extend(checks::tree_checks(&config, &found, &outside));
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    config.former.extend(site_history.former_names());
     let mut report = Report::of_work_tree(&config, &found, &checks);
     let history = match site_history.promoted_or_local() {
         Ok(history) => {

@@ -97,7 +97,8 @@ fn history_since(commits: &[&str], is_truncated: bool) -> History {
             info: CommitInfo::new("", "", b""),
             trailers: Vec::new(),
             claims,
-            adds_config: false,
+            paths: 1,
+            added: None,
             content: Content::Changed(Vec::new()),
         });
     }
@@ -295,7 +296,7 @@ fn removed_and_restored_pins_hold_no_set() {
         &Graph::linear(3),
         &history.facts.points[..3],
         &history.facts.sets,
-        false,
+        None,
     );
     assert_eq!(first.undone, []);
     assert!(history.entries()[0].current);
@@ -313,7 +314,7 @@ fn claim_of_a_rollback_is_used_without_a_promotion() {
         &promoted.facts.graph,
         &promoted.facts.points,
         &promoted.facts.sets,
-        false,
+        None,
     );
     assert_eq!(events.revisions[0], [revision("A")]);
 }
@@ -414,7 +415,7 @@ fn first_set_of_a_truncated_line_requires_a_claim() {
         &history.facts.graph,
         &history.facts.points,
         &history.facts.sets,
-        true,
+        Some(0),
     );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Rollback]);
@@ -425,7 +426,7 @@ fn first_set_of_a_truncated_line_requires_a_claim() {
         &history.facts.graph,
         &history.facts.points,
         &history.facts.sets,
-        true,
+        Some(0),
     );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Promote]);

@@ -96,7 +96,7 @@ fn hold(history: &History, revision: &str) -> &'static str {
     match history.hold(&revision) {
         Hold::Held { .. } => "held",
         Hold::Free => "free",
-        Hold::Shallow => "unknown",
+        Hold::Shallow | Hold::UnknownPast(_) => "unknown",
     }
 }
 

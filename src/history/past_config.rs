@@ -1,0 +1,70 @@
+//! The configurations of past commits.
+
+use super::{
+    Promoted,
+    renames::ConfigPath,
+    rules::{MAX_CONFIG_SIZE, TOO_LARGE, parse_at},
+};
+use crate::{
+    config::{Config, RelPath, SetPath},
+    git::{Git, GitError, ObjectId, TreeFile},
+};
+
+/// The configuration with which a commit is read.
+#[derive(Debug)]
+pub enum CommitConfig {
+    /// The commit's own configuration.
+    Config(Box<Config>),
+    /// The current configuration, because the commit has none.
+    Current,
+    /// The commit's configuration cannot be read, for this reason.
+    Unreadable(String),
+}
+
+/// The configuration in the tree of `commit`, at the current path.
+pub fn commit_config(
+    git: &Git,
+    commit: &ObjectId,
+    current_config: &Config,
+) -> Result<CommitConfig, GitError> {
+    let file = current_config.file_name();
+    config_at(git, commit, file, current_config, &current_config.set_path)
+}
+
+/// The configuration with which a set was promoted, and the repository with its root at that time.
+pub fn promoted_config(
+    git: &Git,
+    promoted: &Promoted,
+    current_config: &Config,
+) -> Result<(Git, CommitConfig), GitError> {
+    let commit = &promoted.contracts;
+    let Some(set_path) = &promoted.former_path else {
+        let config = commit_config(git, commit, current_config)?;
+        return Ok((git.clone(), config));
+    };
+    let path = ConfigPath::new(set_path.clone());
+    let git = git.with_prefix(path.prefix.clone());
+    let file = String::from_utf8_lossy(path.file_name()).into_owned();
+    let config = config_at(&git, commit, &file, current_config, set_path)?;
+    Ok((git, config))
+}
+
+fn config_at(
+    git: &Git,
+    commit: &ObjectId,
+    file: &str,
+    current_config: &Config,
+    set_path: &SetPath,
+) -> Result<CommitConfig, GitError> {
+    let Ok(path) = RelPath::parse(file) else {
+        return Ok(CommitConfig::Current);
+    };
+    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
+        TreeFile::Absent => CommitConfig::Current,
+        TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
+        TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {
+            Ok(config) => CommitConfig::Config(Box::new(config)),
+            Err(reason) => CommitConfig::Unreadable(reason),
+        },
+    })
+}

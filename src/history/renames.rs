@@ -1,0 +1,123 @@
+//! The paths that the configuration of a set had.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+
+use super::{graph::Graph, walk::Commit};
+use crate::{
+    config::{Config, SetPath},
+    git::{Git, GitError, ObjectId},
+};
+
+/// The maximum number of paths that a configuration had.
+const MAX_RENAMES: usize = 16;
+/// The maximum number of additions of a configuration at one path that are examined.
+const MAX_ADDITIONS: usize = 64;
+
+/// A path of the configuration.
+#[derive(Debug)]
+pub(super) struct ConfigPath {
+    pub(super) set_path: SetPath,
+    /// The path in the repository.
+    pub(super) path: Vec<u8>,
+    /// The path of the root, which ends with a slash.
+    pub(super) prefix: Vec<u8>,
+    /// The last configuration of the line at this path.
+    pub(super) config: Option<Arc<Config>>,
+}
+
+impl ConfigPath {
+    pub(super) fn new(set_path: SetPath) -> Self {
+        let path = set_path.as_path().as_os_str().as_bytes().to_vec();
+        let length = memchr::memrchr(b'/', &path).map_or(0, |slash| slash + 1);
+        Self {
+            set_path,
+            prefix: path[..length].to_vec(),
+            path,
+            config: None,
+        }
+    }
+
+    pub(super) fn file_name(&self) -> &[u8] {
+        &self.path[self.prefix.len()..]
+    }
+}
+
+/// A commit that adds the configuration in place of other ones, so that the past of the set is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownPast {
+    pub commit: ObjectId,
+    /// The removed configuration files.
+    pub removed: Vec<String>,
+    /// The position of the commit in the line.
+    pub(super) position: usize,
+}
+
+/// The origin of a configuration.
+pub(super) enum Origin {
+    /// It was added, or exists from the first commit.
+    Beginning,
+    /// It was renamed from this path.
+    Renamed(SetPath),
+    Unknown(UnknownPast),
+}
+
+/// The origin of the configuration at the oldest of its known paths.
+pub(super) fn origin(
+    git: &Git,
+    paths: &[ConfigPath],
+    graph: &Graph,
+    commits: &[Commit],
+) -> Result<Origin, GitError> {
+    let oldest = paths.len() - 1;
+    let path = &paths[oldest];
+    let mut additions = 0;
+    for position in (1..graph.line.len()).rev() {
+        let commit = &commits[graph.line[position]];
+        if commit.added != Some(oldest) {
+            continue;
+        }
+        let parent = &commits[graph.line[position - 1]];
+        let changes = git.renames(&parent.id, &commit.id, &config_pathspecs(path))?;
+        additions += 1;
+        match changes.renamed.iter().find(|(_, new)| *new == path.path) {
+            Some((old, _)) if oldest + 1 < MAX_RENAMES => {
+                if let Ok(old) = SetPath::new(Path::new(OsStr::from_bytes(old))) {
+                    return Ok(Origin::Renamed(old));
+                }
+            }
+            None if changes.deleted.is_empty() && additions < MAX_ADDITIONS => continue,
+            _ => {}
+        }
+        let mut removed = Vec::new();
+        for path in &changes.deleted {
+            removed.push(String::from_utf8_lossy(path).into_owned());
+        }
+        return Ok(Origin::Unknown(UnknownPast {
+            commit: commit.id,
+            removed,
+            position,
+        }));
+    }
+    Ok(Origin::Beginning)
+}
+
+/// The pathspecs of every configuration file, and of every file with the name of this one.
+fn config_pathspecs(path: &ConfigPath) -> Vec<Vec<u8>> {
+    let mut name = Vec::new();
+    for byte in path.file_name() {
+        if b"*?[\\".contains(byte) {
+            name.push(b'\\');
+        }
+        name.push(*byte);
+    }
+    let names: [&[u8]; 5] = [
+        b"repin.yaml",
+        b"repin.yml",
+        b"repin.*.yaml",
+        b"repin.*.yml",
+        &name,
+    ];
+    names
+        .map(|name| [b":(top,glob)**/", name].concat())
+        .to_vec()
+}

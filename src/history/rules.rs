@@ -1,0 +1,145 @@
+//! The rules of past configurations for finding pins.
+
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    config::{self, Config, Globs, PinPlace, PlaceKind, SetPath, above_templates},
+    error::SourceText,
+    pins::FileScanner,
+};
+
+/// The maximum size of a configuration, in bytes, as in the work tree.
+pub(crate) const MAX_CONFIG_SIZE: u64 = 1024 * 1024;
+pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
+
+/// The rules of a configuration for finding pins.
+#[derive(Debug)]
+pub(super) struct Rules {
+    globs: Globs,
+    pub(super) scanner: FileScanner,
+    /// The places and the settings that they depend on, to compare rules.
+    pub(super) places: String,
+    /// Whether directories of charts matter.
+    pub(super) has_charts: bool,
+    /// Whether this configuration has each currently configured image, by its repository, because a
+    /// digest belongs to a repository.
+    pub(super) images: Vec<bool>,
+}
+
+impl Rules {
+    pub(super) fn new(config: &Config, current: &Config) -> Self {
+        let mut repositories = Vec::new();
+        let mut has_image = Vec::new();
+        for image in &current.images {
+            let mut images = config.images.iter();
+            has_image.push(images.any(|other| other.repository == image.repository));
+            repositories.push(image.repository.clone());
+        }
+        let depends_on_charts = |place: &PinPlace| {
+            place.files.is_none()
+                && matches!(place.kind, PlaceKind::Helm { .. } | PlaceKind::Keys(_))
+        };
+        Self {
+            globs: config.scanned.clone(),
+            scanner: FileScanner::of(config, &repositories),
+            places: places_key(config),
+            has_charts: config.places.iter().any(depends_on_charts),
+            images: has_image,
+        }
+    }
+
+    pub(super) fn matches(&self, path: &[u8]) -> bool {
+        self.globs.matches(Path::new(OsStr::from_bytes(path)))
+    }
+
+    pub(super) fn is_equal(&self, other: &Self) -> bool {
+        self.images == other.images
+            && self.globs.texts() == other.globs.texts()
+            && self.places == other.places
+    }
+
+    pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let directories = self.globs.literal_directories();
+        directories.map(|directory| match above_templates(&directory) {
+            Some(above) if self.has_charts => above.to_owned(),
+            _ => directory,
+        })
+    }
+}
+
+/// The places of a configuration, without their locations in its text.
+fn places_key(config: &Config) -> String {
+    let mut text = String::new();
+    for place in &config.places {
+        let files = place.files.as_ref().map(Globs::texts);
+        let _ = write!(
+            text,
+            "{:?}",
+            (
+                &place.name,
+                &place.kind,
+                files,
+                config.comment_policy(place)
+            )
+        );
+    }
+    if !text.is_empty() {
+        let images = config
+            .images
+            .iter()
+            .map(|image| (&image.name, &image.repository));
+        let _ = write!(
+            text,
+            "{:?}{:?}",
+            config.files.texts(),
+            images.collect::<Vec<_>>()
+        );
+    }
+    text
+}
+
+/// The rules of a commit's own configuration.
+#[derive(Clone)]
+pub(super) enum OwnRules {
+    /// The rules, with the configuration unless it is the current one.
+    Known(Arc<Rules>, Option<Arc<Config>>),
+    /// The configuration cannot be read, for this reason.
+    Unreadable(Arc<str>),
+}
+
+impl OwnRules {
+    pub(super) fn known(&self) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Known(rules, _) => Some(rules),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// Parses a past configuration as if it were at the current root.
+pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> {
+    parse_at(bytes, current, &current.set_path)
+}
+
+pub(super) fn parse_at(
+    bytes: Vec<u8>,
+    current: &Config,
+    set_path: &SetPath,
+) -> Result<Config, String> {
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let source = SourceText {
+        name: current.file_name().to_owned(),
+        text: text.into(),
+    };
+    config::parse_past(&source, &current.root, set_path).map_err(|errors| {
+        errors
+            .first()
+            .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string)
+    })
+}
