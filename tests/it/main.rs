@@ -46,6 +46,7 @@ mod history_page;
 mod hooks;
 mod hostile_tree;
 mod init;
+mod interleaved;
 mod interrupt;
 mod inventory;
 mod inventory_tree;
