@@ -41,6 +41,7 @@ pub mod checks;
 pub mod cli;
 pub mod code;
 pub mod config;
+pub mod configurations;
 #[cfg(test)]
 #[path = "../tests/it/conformance/internals.rs"]
 mod conformance;

@@ -30,6 +30,7 @@ pub use chain::{
 pub use contents::{ContractFile, Enforcement, Standard, contents};
 pub use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
 pub use outside::{no_match_message, outside, tree_checks, unmatched_globs, unpinned};
+use pins::counted_twice;
 pub use pins::{agreement, counts, found_twice, version_comments};
 pub use policy::{policy_unknown, policy_weakened};
 pub use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};

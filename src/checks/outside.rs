@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Check, Code, FilePlace, Status, agreement, counts};
+use super::{Check, Code, FilePlace, Status, agreement, counted_twice, counts};
 use crate::{
     config::{Config, Glob, Globs, Operation, OutsidePolicy, number},
     files::Snapshot,
@@ -21,9 +21,20 @@ pub fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Che
     checks
 }
 
-/// Checks digests outside the counted pins by the policy of the configuration; before a rollback
-/// they only warn.
+/// Checks the counted pins against other sets, and the digests outside of them by the policy of the
+/// configuration; before a rollback, digests and pins of other sets only warn.
 pub fn outside(
+    config: &Config,
+    found: &Found,
+    outside: &Outside,
+    operation: Operation,
+) -> Vec<Check> {
+    let mut checks = counted_twice(config, found, outside, operation);
+    checks.extend(digests_outside(config, found, outside, operation));
+    checks
+}
+
+fn digests_outside(
     config: &Config,
     found: &Found,
     outside: &Outside,

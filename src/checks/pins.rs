@@ -1,13 +1,14 @@
 //! Verdicts on the pins that were found: counts, well-formed digests, agreement, and files that can be
 //! changed safely.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Check, Code, FilePlace, Status};
 use crate::{
-    config::{Config, Image, few, number},
+    config::{Config, Image, Operation, SetPath, few, number},
     error::Error,
     oci::Tag,
+    outside::Outside,
     pins::{Found, Located, Malformed, Pin, Refused},
     untrusted::plain,
 };
@@ -52,6 +53,63 @@ pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
         );
     }
     errors
+}
+
+/// Checks that no other set of the repository counts a pin of this set; before a rollback, such a pin
+/// only warns. Another configuration that cannot be read is a warning.
+pub(super) fn counted_twice(
+    config: &Config,
+    found: &Found,
+    outside: &Outside,
+    operation: Operation,
+) -> Vec<Check> {
+    let status = match operation {
+        Operation::Promotion => Status::Fail,
+        Operation::Rollback => Status::Warn,
+    };
+    let mut shared: BTreeMap<(usize, &SetPath), Vec<FilePlace>> = BTreeMap::new();
+    for pin in &outside.shared {
+        let located = &found.pins()[pin.pin];
+        let places = shared.entry((located.what.image, &pin.set)).or_default();
+        places.push(place_of(located));
+    }
+    let own = &config.set_path;
+    let mut checks = Vec::new();
+    for ((image, other), places) in shared {
+        let name = &config.images[image].name;
+        let detail = format!(
+            "the sets `{own}` and `{other}` both count {} of `{name}`: {}",
+            number(places.len(), "pin"),
+            few(places.iter().map(ToString::to_string), MAX_LISTED)
+        );
+        let check = Check::new(Code::PIN_COUNTED_TWICE, status, detail)
+            .image(name)
+            .item(other.to_string())
+            .cause(format!("the sets `{own}` and `{other}` both count pins"))
+            .help(Code::PIN_COUNTED_TWICE.help());
+        checks.push(check.places(places));
+    }
+    for unread in &outside.unread_configurations {
+        let detail = match &unread.file {
+            Some(file) => format!(
+                "the set `{file}` may count pins of `{own}`, but its configuration cannot be read: {}",
+                unread.reason
+            ),
+            None => format!(
+                "cannot determine whether another set counts pins of `{own}`: {}",
+                unread.reason
+            ),
+        };
+        let mut check = Check::new(Code::PIN_COUNTED_TWICE, Status::Warn, detail);
+        check.item.clone_from(&unread.file);
+        checks.push(check.with_help(unread.hint.as_deref()));
+    }
+    if checks.is_empty() && outside.configurations > 0 {
+        let others = number(outside.configurations, "other configuration");
+        let detail = format!("no pin is counted by {others} of this repository");
+        checks.push(Check::new(Code::PIN_COUNTED_TWICE, Status::Pass, detail));
+    }
+    checks
 }
 
 /// Warnings about entries that a controller may also write.

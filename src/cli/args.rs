@@ -151,17 +151,26 @@ pub(super) enum Command {
     Init(Init),
     /// Show the deployed set, its date and author, open pull requests, and problems
     #[command(after_help = STATUS)]
-    Status,
+    Status {
+        /// Show every set below the current directory as one table: one set for each configuration file
+        /// that git tracks
+        #[arg(long)]
+        all: bool,
+    },
     /// List every pin: file, line, column, image, digest
     #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
     Scan,
     /// Check that every image has the declared number of pins and one digest
-    #[command(after_help = "Example, as a pre-merge job:\n  repin check --remote --format github")]
+    #[command(after_help = CHECK)]
     Check {
         /// Also verify the pinned set against the registry and git history: digests, labels, tags,
         /// provenance
         #[arg(long)]
         remote: bool,
+        /// Check every set below the current directory: one set for each configuration file that git
+        /// tracks
+        #[arg(long)]
+        all: bool,
     },
     /// Resolve each image's tag: digest, platforms, revision label
     #[command(
@@ -265,7 +274,16 @@ Information that was not read is listed. Problems do not change the exit code, 0
 
 Examples:
   repin status
+  repin status --all
   repin status --format json | jq -r .set.revision";
+
+const CHECK: &str = "\
+With --all, the last lines are a table of the sets, and the run fails if one check of one set fails. The configuration of a \
+fleet is listed and skipped.
+
+Examples:
+  repin check --remote --format github    # as a pre-merge job
+  repin check --all                       # every set of a repository";
 
 const INVENTORY: &str = "\
 Layers are streamed from a registry or an image layout; no container engine is needed.

@@ -16,7 +16,8 @@ use crate::{
     config::{Config, Trailer, number},
     error::{Errors, usage},
     report::{
-        body, github,
+        body,
+        github::{self, SetChecks},
         json::{ImageRow, PlanDocument},
         layout::{Align, aligned},
     },
@@ -117,8 +118,13 @@ fn print_text(
 
 fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
     let document = &finished.document;
-    let annotations = github::annotations(&document.checks, &finished.config, &output.directory);
-    output.annotate(&annotations);
+    let directory = output.directory.clone();
+    let set = SetChecks {
+        checks: &document.checks,
+        config: &finished.config,
+        directory: &directory,
+    };
+    output.annotate(&github::annotations(&[set]));
     let table = table(document);
     let mut texts = vec![table.as_bytes()];
     if is_stdout(options.diff_file.as_deref()) {

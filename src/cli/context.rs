@@ -14,13 +14,19 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, MISSPELLED_NAME},
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME, RelPath},
+    configurations,
     error::{Error, Errors, usage},
     forge::State,
     git,
     untrusted::plain,
     workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
 };
+
+/// The number of configuration files that an error lists; the others are counted.
+const LISTED_MAX: usize = 10;
+/// The number of files and directories that are searched for these files without git.
+const VISITED_MAX: usize = 20_000;
 
 pub(super) struct Context {
     pub(super) output: Output,
@@ -92,10 +98,45 @@ impl Context {
             None => config::load,
         };
         let config = load(&file, &name.to_string_lossy())?;
+        self.enter(&config)?;
+        Ok(config)
+    }
+
+    /// Works on the root of `config` from now on: messages report places in files below it.
+    pub(super) fn enter(&mut self, config: &Config) -> Result<(), Errors> {
         git::refuse_bare_root(&config.root).map_err(Error::from)?;
         self.output.directory = self.services.environment.path_to(&config.root);
         self.output.directories.root.clone_from(&config.root);
-        Ok(config)
+        Ok(())
+    }
+
+    /// Reports places in files from now on as those below the current directory.
+    pub(super) fn leave(&mut self) {
+        self.output.directory.clear();
+        let directories = &mut self.output.directories;
+        directories.root.clone_from(&directories.current);
+    }
+
+    /// The configuration files below the current directory, for `--all`.
+    pub(super) fn configuration_files(&self) -> Result<Vec<RelPath>, Errors> {
+        if self.config.is_some() {
+            let message = "`--all` and `--config` exclude each other: `--all` selects every configuration below the current directory";
+            return Err(usage(message));
+        }
+        let directory = self.services.environment.directory();
+        let listing = configurations::list(directory, usize::MAX);
+        if let Some(error) = listing.incomplete {
+            return Err(error.into());
+        }
+        if listing.files.is_empty() {
+            let message = format!(
+                "no configuration file found in {} or below it",
+                directory.display()
+            );
+            let help = "run repin in the repository, add the configuration to git, or write one with `repin init`";
+            return Err(Error::input(Code::CONFIG, message).help(help).into());
+        }
+        Ok(listing.files)
     }
 
     /// Warns about every `repin.yml`, which is never read.
@@ -200,17 +241,42 @@ impl Context {
     }
 }
 
+/// The error if no configuration is found, with those in the directories below.
 fn no_config(directory: &Path) -> Errors {
     let message = format!(
         "{FILE_NAME} not found in {} or any directory above it",
         directory.display()
     );
-    let problem = Error::input(Code::CONFIG, message);
-    Errors::from(match config::misspelled(directory).first() {
-        Some(file) => problem.help(format!(
+    let mut problem = Error::input(Code::CONFIG, message);
+    let misspelled = config::misspelled(directory);
+    if let Some(file) = misspelled.first() {
+        return Errors::from(problem.help(format!(
             "found {}: rename it to {FILE_NAME}, or pass it with --config FILE",
             file.display()
-        )),
-        None => problem.help("run repin in the repository, pass the file with --config FILE, or write one with `repin init`"),
-    })
+        )));
+    }
+    let files = configurations::list(directory, VISITED_MAX).files;
+    if files.is_empty() {
+        return Errors::from(problem.help("run repin in the repository, pass the file with --config FILE, or write one with `repin init`"));
+    }
+    for file in files.iter().take(LISTED_MAX) {
+        problem.notes.push(format!("found: {file}"));
+    }
+    if files.len() > LISTED_MAX {
+        let more = files.len() - LISTED_MAX;
+        problem
+            .notes
+            .push(format!("found: {more} more (git ls-files '*repin*')"));
+    }
+    let example = files.iter().map(ToString::to_string);
+    // A reader copies the command into a shell.
+    let example = example.filter(|file| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+        !file.starts_with('-') && file.chars().all(is_plain)
+    });
+    let example = example.into_iter().next();
+    Errors::from(problem.help(format!(
+        "select one with `--config {}`, or run `repin check --all` or `repin status --all`",
+        example.as_deref().unwrap_or("FILE")
+    )))
 }

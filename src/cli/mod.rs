@@ -88,9 +88,9 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
     }
     let result = match command {
         Command::Init(args) => commands::init::run(&args, context),
-        Command::Status => commands::status::run(context),
+        Command::Status { all } => commands::status::run(all, context),
         Command::Scan => commands::scan::run(context),
-        Command::Check { remote } => commands::check::run(remote, context),
+        Command::Check { remote, all } => commands::check::run(remote, all, context),
         Command::Resolve { revision } => commands::resolve::run(&revision, context),
         Command::Set(args) => commands::set::run(&args, context),
         Command::Fleet(args) => commands::fleet::run(&args, context),

@@ -298,11 +298,7 @@ impl Output {
         }
         match self.format {
             Format::Json => {
-                self.print_json(&ErrorDocument {
-                    schema: "repin.error/1",
-                    exit: errors.class().exit_code(),
-                    errors: errors.iter().map(ErrorRow::of).collect(),
-                });
+                self.print_json(&ErrorDocument::new(errors));
             }
             Format::Human => self.write_errors(errors),
             Format::Sarif => {

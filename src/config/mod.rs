@@ -72,11 +72,20 @@ pub use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, Subjec
 /// The name of a configuration file.
 pub const FILE_NAME: &str = "repin.yaml";
 
+/// Whether a configuration file may have this name: `repin.yaml`, `repin.NAME.yaml`, or one of them with
+/// `.yml`. `--config` also selects files with other names.
+pub fn is_config_name(name: &str) -> bool {
+    let stem = name
+        .strip_suffix(".yaml")
+        .or_else(|| name.strip_suffix(".yml"));
+    stem.is_some_and(|stem| stem == "repin" || stem.starts_with("repin."))
+}
+
 /// A frequent misspelling of [`FILE_NAME`], which is never read.
 pub const MISSPELLED_NAME: &str = "repin.yml";
 
 /// The maximum size of a configuration, in bytes.
-const MAX_SIZE: u64 = 1024 * 1024;
+pub const MAX_SIZE: u64 = 1024 * 1024;
 
 /// Finds the nearest `repin.yaml` in `directory` or above. A symbolic link is found as well, so that
 /// it is refused and not skipped.

@@ -26,15 +26,19 @@ impl SetPath {
         Self(RelPath::file(FILE_NAME))
     }
 
-    /// The set of another configuration file, whose path is relative to the directory of this one.
-    pub fn sibling(&self, file: &RelPath) -> Result<Self, PathError> {
-        let directory = self.as_path().parent().unwrap_or(Path::new(""));
-        Self::new(&directory.join(file.as_path()))
+    /// The directory of the configuration file; empty for the top of the repository.
+    pub fn directory(&self) -> &Path {
+        self.as_path().parent().unwrap_or(Path::new(""))
     }
 
     /// Whether this is the set of the `repin.yaml` at the top of the repository.
     pub fn is_top(&self) -> bool {
         self.0.as_bytes() == FILE_NAME.as_bytes()
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> &RelPath {
+        &self.0
     }
 
     pub fn as_path(&self) -> &Path {
@@ -84,6 +88,12 @@ impl SetPath {
         let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&bytes);
         let set = Self::new(Path::new(path)).ok()?;
         (set.encoded() == text).then_some(set)
+    }
+}
+
+impl From<RelPath> for SetPath {
+    fn from(file: RelPath) -> Self {
+        Self(file)
     }
 }
 

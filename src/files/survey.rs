@@ -19,6 +19,8 @@ pub struct Survey {
     pub unnameable: Vec<RelPath>,
     /// Directories that cannot be listed.
     pub unread: Vec<ReadError>,
+    /// Whether the walk ended at its limit.
+    pub is_cut_off: bool,
 }
 
 /// Directories of third-party code.
@@ -27,14 +29,14 @@ const THIRD_PARTY: &[&str] = &["node_modules", "vendor"];
 /// Lists the tree of `root` without symlinks, files that git ignores, work trees of other
 /// repositories, and directories called `node_modules` or `vendor`.
 pub fn survey(root: &Path) -> Survey {
-    walk(root, is_own_file, ParentIgnores::Applied)
+    walk(root, is_own_file, ParentIgnores::Applied, usize::MAX)
 }
 
 /// Lists the tree of `root`, which belongs to no repository, without symlinks and files that a
-/// `.gitignore` in the tree ignores.
-pub fn survey_all(root: &Path) -> Survey {
+/// `.gitignore` in the tree ignores. At most `most` files and directories are visited.
+pub fn survey_all(root: &Path, most: usize) -> Survey {
     let is_listed = |entry: &DirEntry| !is_reserved(entry.file_name().as_encoded_bytes());
-    walk(root, is_listed, ParentIgnores::Skipped)
+    walk(root, is_listed, ParentIgnores::Skipped, most)
 }
 
 /// The treatment of `.gitignore` files above the root.
@@ -44,7 +46,12 @@ enum ParentIgnores {
     Skipped,
 }
 
-fn walk(root: &Path, is_listed: fn(&DirEntry) -> bool, parents: ParentIgnores) -> Survey {
+fn walk(
+    root: &Path,
+    is_listed: fn(&DirEntry) -> bool,
+    parents: ParentIgnores,
+    most: usize,
+) -> Survey {
     let mut builder = WalkBuilder::new(root);
     builder
         .standard_filters(false)
@@ -55,7 +62,11 @@ fn walk(root: &Path, is_listed: fn(&DirEntry) -> bool, parents: ParentIgnores) -
         .follow_links(false)
         .filter_entry(move |entry| entry.depth() == 0 || is_listed(entry));
     let mut survey = Survey::default();
-    for entry in builder.build() {
+    for (number, entry) in builder.build().enumerate() {
+        if number == most {
+            survey.is_cut_off = true;
+            break;
+        }
         match entry {
             Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
                 let Ok(path) = entry.path().strip_prefix(root) else {

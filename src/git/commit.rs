@@ -68,14 +68,16 @@ impl Git {
                 Err(error) => return Err(error),
             }
         }
-        let mut missing: BTreeSet<&RelPath> = paths.iter().copied().collect();
+        let mut missing: BTreeSet<Vec<u8>> =
+            paths.iter().map(|path| self.full_path(path)).collect();
         self.regular_files(&self.head()?.tip, |path, _| {
-            missing.remove(&path);
+            missing.remove(path.as_bytes());
         })?;
         let modified = self.modified()?;
         let mut differ = Vec::new();
         for path in paths {
-            if missing.contains(path) || modified.contains(&self.full_path(path)) {
+            let full_path = self.full_path(path);
+            if missing.contains(&full_path) || modified.contains(&full_path) {
                 differ.push((*path).clone());
             }
         }

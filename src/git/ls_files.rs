@@ -17,13 +17,15 @@ use super::{
     location::Location,
 };
 use crate::{
-    config::{Config, IgnoredFiles, RelPath},
+    config::{Config, IgnoredFiles, RelPath, is_config_name},
     files::{Ignored, WorkTree, is_reserved},
 };
 
 const COMMAND: &str = "ls-files";
 /// The maximum size of an entry, in bytes.
 const ENTRY_MAX: u64 = 64 * 1024;
+/// The globs of configuration files; they also match a few other names.
+const CONFIGURATIONS: [&str; 2] = ["**/repin.*yaml", "**/repin.*yml"];
 
 /// A regular file that git tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,33 +38,53 @@ pub struct TrackedFile {
 /// The tracked and the ignored files of a work tree.
 #[derive(Debug, Default)]
 pub struct Tracking {
-    /// Every tracked regular file, sorted by the bytes of the path.
+    /// Every tracked regular file below the root, sorted by the bytes of the path.
     pub tracked: Vec<TrackedFile>,
+    /// Every tracked configuration file of the repository, by its path from the top of the work tree.
+    pub configurations: Vec<TrackedFile>,
     /// The files that are ignored and not tracked.
     pub ignored: Ignored,
 }
 
-/// The files that git tracks below `root` and ignores below `directories`.
-/// [`GitError::NotARepository`] also if the repository ignores the root itself.
+/// The files that git tracks below `root` and ignores below `directories`, and the configuration files
+/// of the whole repository. [`GitError::NotARepository`] also if the repository ignores the root itself.
 pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
+    let place = Location::find(root)?;
+    let mut pathspecs = vec![OsString::from(".")];
+    pathspecs.extend(CONFIGURATIONS.map(|glob| OsString::from(format!(":(top,glob){glob}"))));
     // Both commands run concurrently.
-    let listing = start(root, &["-s", "-t"], &[PathBuf::new()])?;
-    let ignored = start_ignored(root, directories)?;
-    let tracked = read_tracked(listing)?;
+    let listing = start(&place, &["-s", "-t", "--full-name"], pathspecs)?;
+    let ignored = start_ignored(&place, directories)?;
+    let mut tracking = read_tracked(listing, &place.prefix)?;
     match ignored.map_or_else(|| Ok(Some(Ignored::default())), read_ignored)? {
-        Some(ignored) => Ok(Tracking { tracked, ignored }),
-        None if tracked.is_empty() => Err(GitError::NotARepository(root.to_owned())),
-        None => Ok(Tracking {
-            tracked,
-            ignored: Ignored::default(),
-        }),
+        Some(ignored) => tracking.ignored = ignored,
+        None if tracking.tracked.is_empty() => {
+            return Err(GitError::NotARepository(root.to_owned()));
+        }
+        None => {}
     }
+    Ok(tracking)
+}
+
+/// The configuration files that git tracks below `directory`, sorted by the bytes of the path.
+pub fn configurations(directory: &Path) -> Result<Vec<RelPath>, GitError> {
+    let place = Location::find(directory)?;
+    let pathspecs = CONFIGURATIONS.map(|glob| OsString::from(format!(":(glob){glob}")));
+    let listing = start(&place, &["-s", "-t"], pathspecs.to_vec())?;
+    let listed = read_tracked(listing, &[])?.configurations;
+    Ok(listed.into_iter().map(|file| file.path).collect())
+}
+
+/// Whether git ignores a file and does not track it.
+pub fn is_ignored(root: &Path, file: &RelPath) -> Result<bool, GitError> {
+    let found = ignored(root, &[file.as_path().to_owned()])?;
+    Ok(!found.is_empty())
 }
 
 /// The files below `directories` of `root` that git ignores and does not track; none if it ignores the
 /// root itself.
 fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
-    let running = start_ignored(root, directories)?;
+    let running = start_ignored(&Location::find(root)?, directories)?;
     let ignored = running.map_or(Ok(None), read_ignored)?;
     Ok(ignored.unwrap_or_default())
 }
@@ -101,19 +123,29 @@ pub(crate) fn searched_directories(config: &Config) -> Vec<PathBuf> {
     }
 }
 
-fn start_ignored(root: &Path, directories: &[PathBuf]) -> Result<Option<Running>, GitError> {
+fn start_ignored(place: &Location, directories: &[PathBuf]) -> Result<Option<Running>, GitError> {
     let options = ["--others", "--ignored", "--exclude-standard", "--directory"];
     if directories.is_empty() {
         return Ok(None);
     }
-    start(root, &options, directories).map(Some)
+    let mut pathspecs = Vec::new();
+    for directory in directories {
+        if directory.as_os_str().is_empty() {
+            pathspecs = vec![".".into()];
+            break;
+        }
+        let pathspec = [b":(literal)", directory.as_os_str().as_bytes()].concat();
+        pathspecs.push(OsString::from_vec(pathspec));
+    }
+    start(place, &options, pathspecs).map(Some)
 }
 
 /// Every file below `root` that git neither tracks nor ignores.
 pub fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     let options = ["--others", "--exclude-standard"];
     let mut files = Vec::new();
-    each_entry(start(root, &options, &[PathBuf::new()])?, |entry| {
+    let listing = start(&Location::find(root)?, &options, vec![".".into()])?;
+    each_entry(listing, |entry| {
         // The path of a nested repository ends with `/`.
         if !entry.ends_with(b"/") {
             files.extend(relative(entry));
@@ -123,29 +155,23 @@ pub fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     Ok(files)
 }
 
-fn start(root: &Path, options: &[&str], directories: &[PathBuf]) -> Result<Running, GitError> {
+fn start(
+    place: &Location,
+    options: &[&str],
+    pathspecs: Vec<OsString>,
+) -> Result<Running, GitError> {
     let mut args: Vec<OsString> = ["-z"].iter().chain(options).map(OsString::from).collect();
     args.push("--".into());
-    if directories
-        .iter()
-        .any(|directory| directory.as_os_str().is_empty())
-    {
-        args.push(".".into());
-    } else {
-        for directory in directories {
-            let pathspec = [b":(literal)", directory.as_os_str().as_bytes()].concat();
-            args.push(OsString::from_vec(pathspec));
-        }
-    }
+    args.extend(pathspecs);
     let program = OsStr::new("git");
-    let place = Location::find(root)?;
-    command::check_owner(program, &place)?;
-    command::start(program, &place, COMMAND, &args, Mode::Read)
+    command::check_owner(program, place)?;
+    command::start(program, place, COMMAND, &args, Mode::Read)
 }
 
-/// Parses `git ls-files -s -t`: `TAG MODE ID STAGE`, a tab, the path.
-fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
-    let mut files: Vec<TrackedFile> = Vec::new();
+/// Parses `git ls-files -s -t`: `TAG MODE ID STAGE`, a tab, the path. The tracked files are those whose
+/// paths begin with `prefix`; every listed configuration file counts.
+fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
+    let mut tracking = Tracking::default();
     each_entry(running, |entry| {
         let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
         let mut words = entry[..tab].split(|b| *b == b' ');
@@ -154,18 +180,31 @@ fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
         if !mode.is_some_and(is_regular) {
             return Ok(());
         }
-        let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&entry[tab + 1..]))) else {
-            return Ok(());
-        };
         let sparse = (tag == Some(b"S")).then_some(id);
-        // A path in conflict is listed several times, once for each side.
-        if files.last().is_none_or(|last| last.path != path) {
-            files.push(TrackedFile { path, sparse });
+        let path = &entry[tab + 1..];
+        if let Some(below) = path.strip_prefix(prefix) {
+            add_file(&mut tracking.tracked, below, sparse);
+        }
+        let name = memchr::memrchr(b'/', path).map_or(path, |slash| &path[slash + 1..]);
+        if std::str::from_utf8(name).is_ok_and(is_config_name) {
+            add_file(&mut tracking.configurations, path, sparse);
         }
         Ok(())
     })?;
-    files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-    Ok(files)
+    for files in [&mut tracking.tracked, &mut tracking.configurations] {
+        files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    }
+    Ok(tracking)
+}
+
+/// Adds a file to a list. A path in conflict is listed several times, once for each side.
+fn add_file(files: &mut Vec<TrackedFile>, path: &[u8], sparse: Option<ObjectId>) {
+    let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) else {
+        return;
+    };
+    if files.last().is_none_or(|last| last.path != path) {
+        files.push(TrackedFile { path, sparse });
+    }
 }
 
 /// The ignored files; `None` if the root itself is ignored.

@@ -47,7 +47,9 @@ pub use error::GitError;
 pub use hosted_repository::HostedRepository;
 pub use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
-pub use ls_files::{TrackedFile, Tracking, tracking, untracked, work_tree, work_tree_at};
+pub use ls_files::{
+    TrackedFile, Tracking, configurations, is_ignored, tracking, untracked, work_tree, work_tree_at,
+};
 pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub use promoted_branch::{Branch, BranchSources};
 pub use remotes::{Heads, References};

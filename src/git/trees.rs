@@ -67,15 +67,15 @@ impl Git {
         Ok(found)
     }
 
-    /// Visits each regular file below the root in the tree of `commit`, with the id of its content.
+    /// Visits each regular file in the tree of `commit`, with the id of its content. The path begins at
+    /// the top of the repository.
     pub fn regular_files(
         &self,
         commit: &ObjectId,
         mut visit: impl FnMut(RelPath, ObjectId),
     ) -> Result<(), GitError> {
         self.entries(commit, |mode, id, path| {
-            if let Some(path) = path.strip_prefix(self.prefix())
-                && is_regular(mode)
+            if is_regular(mode)
                 && let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path)))
             {
                 visit(path, id);

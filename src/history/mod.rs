@@ -361,6 +361,11 @@ impl History {
         &self.config.set_path
     }
 
+    /// The commit that made the current set current.
+    pub fn current(&self) -> Option<&HistoryEntry> {
+        self.entries().first().filter(|entry| entry.current)
+    }
+
     /// Every commit that changed the set, newest first.
     pub fn entries(&self) -> &[HistoryEntry] {
         self.entries.get_or_init(|| {

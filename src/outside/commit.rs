@@ -7,9 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Contents, Outside, TrackedFile, Unreadable, is_outside, is_searched, layouts, nested};
+use super::{
+    Outside, TrackedFile, Unreadable, add_other_sets, from_top, is_outside, is_searched, layouts,
+};
 use crate::{
     config::{Config, OutsidePolicy, RelPath},
+    configurations::{Contents, OtherConfigurations, is_configuration},
     files::Snapshot,
     git::{Git, GitError, ObjectId},
     oci::Digest,
@@ -28,26 +31,27 @@ struct Entry {
 /// from `branch` of the remote.
 pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
     let mut outside = Outside::default();
-    if config.outside == OutsidePolicy::Ignore {
-        return outside;
-    }
     let Some(id) = ObjectId::parse(commit.as_bytes()) else {
         let reason = format!(
             "`{}` is not the name of a commit",
             crate::untrusted::plain(commit)
         );
-        outside.unread.push(Unreadable {
+        let unread = Unreadable {
             file: None,
             reason,
             hint: None,
-        });
+        };
+        outside.unread_configurations.push(unread.clone());
+        outside.unread.push(unread);
         return outside;
     };
     let searched = Git::open(&config.root)
         .and_then(|git| search(config, &git, &id, branch, found, &mut outside));
     if let Err(error) = searched {
         let reason = format!("cannot read the files of commit {}: {error}", id.short());
-        outside.unread.push(Unreadable::tree(reason, error.hint()));
+        let unread = Unreadable::tree(reason, error.hint());
+        outside.unread_configurations.push(unread.clone());
+        outside.unread.push(unread);
     }
     outside
 }
@@ -66,31 +70,38 @@ fn search(
             return Err(GitError::Missing(*commit));
         }
     }
-    let mut entries = Vec::new();
+    let (mut entries, mut blobs) = (Vec::new(), HashMap::new());
+    let root = config.set_path.directory();
     git.regular_files(commit, |path, blob| {
-        let counts = Snapshot::lists(&config.scanned, &path);
-        entries.push(Entry { path, blob, counts });
+        let below = path.as_path().strip_prefix(root);
+        if let Ok(Ok(below)) = below.map(RelPath::new) {
+            let counts = Snapshot::lists(&config.scanned, &below);
+            let path = below;
+            entries.push(Entry { path, blob, counts });
+        }
+        blobs.insert(path, blob);
     })?;
-    let paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();
-    let blobs = entries.iter().map(|entry| (entry.path.clone(), entry.blob));
-    let mut contents = CommitContents {
-        git,
-        blobs: blobs.collect(),
-    };
-    let configs = nested::configurations(&paths);
-    let layouts = layouts::find(&paths, &mut contents);
-    entries.retain(|entry| is_searched(&layouts, config, &entry.path));
-    let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
-    let missing = git.missing(&blobs)?;
-    if !missing.is_empty() {
-        git.fetch_blobs(&git.only_remote()?, &missing)?;
+    let configurations = blobs.keys().filter(|path| is_configuration(path));
+    let others = OtherConfigurations::new(config, configurations.cloned());
+    let mut contents = CommitContents { git, blobs };
+    if config.outside != OutsidePolicy::Ignore {
+        let paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();
+        let layouts = layouts::find(&paths, &mut |path, most| {
+            contents.read(&from_top(config, path), most)
+        });
+        entries.retain(|entry| is_searched(&layouts, config, &entry.path));
+        let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
+        let missing = git.missing(&blobs)?;
+        if !missing.is_empty() {
+            git.fetch_blobs(&git.only_remote()?, &missing)?;
+        }
+        search_blobs(config, git, found, entries, outside)?;
     }
-    search_blobs(config, git, found, entries, outside)?;
-    nested::leave_out(&configs, config, &mut contents, &mut outside.occurrences);
+    add_other_sets(others, found, &mut contents, outside);
     Ok(())
 }
 
-/// The files of a commit.
+/// The files of a commit, by their paths from the top of the repository.
 struct CommitContents<'g> {
     git: &'g Git,
     blobs: HashMap<RelPath, ObjectId>,
@@ -114,6 +125,11 @@ impl Contents for CommitContents<'_> {
 
     fn has_chart(&self, path: &Path) -> bool {
         RelPath::new(path).is_ok_and(|path| self.blobs.contains_key(&path))
+    }
+
+    /// A commit contains no ignored file.
+    fn is_ignored(&self, _: &RelPath) -> bool {
+        false
     }
 }
 

@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::Contents;
 use crate::config::RelPath;
+
+/// Reads a regular file with at most a number of bytes.
+type Read<'r> = dyn FnMut(&RelPath, u64) -> Option<Vec<u8>> + 'r;
 
 /// The file that marks a layout.
 const MARKER: &[u8] = b"oci-layout";
@@ -68,7 +70,7 @@ impl Layouts {
 }
 
 /// The layouts among the files of a tree: directories with a valid marker, a valid index, and blobs.
-pub(super) fn find(files: &[&RelPath], contents: &mut dyn Contents) -> Layouts {
+pub(super) fn find(files: &[&RelPath], read: &mut Read<'_>) -> Layouts {
     let mut layouts = Layouts::default();
     let marked: Vec<&[u8]> = files
         .iter()
@@ -83,9 +85,9 @@ pub(super) fn find(files: &[&RelPath], contents: &mut dyn Contents) -> Layouts {
         let first = paths.range(&blobs[..]..).next();
         let has_blobs = first.is_some_and(|path| path.starts_with(&blobs));
         if has_blobs
-            && parses::<Marker>(directory, MARKER, MARKER_MAX, contents)
+            && parses::<Marker>(directory, MARKER, MARKER_MAX, read)
                 .is_some_and(|marker| marker.version == "1.0.0")
-            && parses::<Index>(directory, INDEX, INDEX_MAX, contents).is_some()
+            && parses::<Index>(directory, INDEX, INDEX_MAX, read).is_some()
         {
             layouts.directories.insert(directory.to_vec());
         }
@@ -103,10 +105,10 @@ fn parses<T: for<'de> Deserialize<'de>>(
     directory: &[u8],
     name: &[u8],
     most: u64,
-    contents: &mut dyn Contents,
+    read: &mut Read<'_>,
 ) -> Option<T> {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
     let path = [directory, name].concat();
     let path = RelPath::new(Path::new(OsStr::from_bytes(&path))).ok()?;
-    serde_json::from_slice(&contents.read(&path, most)?).ok()
+    serde_json::from_slice(&read(&path, most)?).ok()
 }

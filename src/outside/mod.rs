@@ -2,26 +2,26 @@
 //!
 //! The search covers every regular file that git tracks in the root of the configuration (without
 //! git: every file that is not ignored), or every regular file in the tree of a commit. It leaves out
-//! the pins that another configuration in the root counts, and the files of OCI image layouts. The
-//! files that cannot be read are part of the result. The pins of the configuration itself are found in
-//! [`pins`](crate::pins) before.
+//! the pins that another configuration of the repository counts, and the files of OCI image layouts. The
+//! files that cannot be read are part of the result, and so are the pins that two configurations count.
+//! The pins of the configuration itself are found in [`pins`](crate::pins) before.
 
 mod commit;
 mod layouts;
-mod nested;
 
 pub use commit::commit;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::git::{self, Git, GitError, ObjectId, TrackedFile};
 use crate::{
-    config::{Config, OutsidePolicy, RelPath},
+    config::{Config, OutsidePolicy, RelPath, SetPath},
+    configurations::{self, Contents, OtherConfigurations, OtherPins},
     files::{Files, WorkTree, survey_all},
     oci::Digest,
     outside::layouts::Layouts,
@@ -39,6 +39,20 @@ pub struct Outside {
     pub unread: Vec<Unreadable>,
     /// The number of files that were searched.
     pub files: usize,
+    /// The pins of this set that other sets count too.
+    pub shared: Vec<SharedPin>,
+    /// Configuration files that may count pins of this set and cannot be read.
+    pub unread_configurations: Vec<Unreadable>,
+    /// The number of other configuration files in the repository.
+    pub configurations: usize,
+}
+
+/// A pin that another set counts too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedPin {
+    /// The index of the pin among those of this set.
+    pub pin: usize,
+    pub set: SetPath,
 }
 
 /// A file or a tree that cannot be read.
@@ -63,36 +77,50 @@ pub enum Scope {
     Addable,
 }
 
-/// Access to the few files whose content decides which occurrences are reported.
-trait Contents {
-    /// The content of a regular file with at most `most` bytes.
-    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>>;
-
-    /// Whether a file with the name of a chart exists at a path.
-    fn has_chart(&self, path: &Path) -> bool;
-}
-
 /// The files of a work tree, and those that a sparse checkout leaves out of it.
-struct TreeContents<'t> {
-    tree: &'t WorkTree,
+struct TreeContents {
+    /// The work tree from the top of the repository; without git, from the root.
+    tree: WorkTree,
     sparse: HashMap<RelPath, ObjectId>,
     git: Option<Git>,
+    is_tracked: bool,
 }
 
-impl<'t> TreeContents<'t> {
-    fn new(tree: &'t WorkTree, sparse: &[TrackedFile]) -> Self {
-        let blob = |file: &TrackedFile| Some((file.path.clone(), file.sparse?));
-        let sparse: HashMap<_, _> = sparse.iter().filter_map(blob).collect();
+impl TreeContents {
+    /// The paths of `sparse` begin at the top of the repository.
+    fn new(config: &Config, sparse: HashMap<RelPath, ObjectId>, is_tracked: bool) -> Self {
         let git = if sparse.is_empty() {
             None
         } else {
-            Git::open(tree.root()).ok()
+            Git::open(&config.root).ok()
         };
-        Self { tree, sparse, git }
+        Self {
+            tree: WorkTree::new(&top(config)),
+            sparse,
+            git,
+            is_tracked,
+        }
     }
 }
 
-impl Contents for TreeContents<'_> {
+/// The directory that the set path is relative to.
+fn top(config: &Config) -> PathBuf {
+    // As for the set path: the root may be reached by a symbolic link.
+    let root = config.root.canonicalize();
+    let mut top = root.unwrap_or_else(|_| config.root.clone());
+    for _ in config.set_path.directory().components() {
+        top.pop();
+    }
+    top
+}
+
+/// The path of a file below the root, from the top of the repository.
+fn from_top(config: &Config, file: &RelPath) -> RelPath {
+    let path = config.set_path.directory().join(file.as_path());
+    RelPath::new(&path).unwrap_or_else(|_| file.clone())
+}
+
+impl Contents for TreeContents {
     fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>> {
         if let Some(id) = self.sparse.get(path) {
             let mut objects = self.git.as_ref()?.objects(|_| Ok(None::<()>)).ok()?;
@@ -106,43 +134,78 @@ impl Contents for TreeContents<'_> {
 
     fn has_chart(&self, path: &Path) -> bool {
         let is_sparse = || RelPath::new(path).is_ok_and(|path| self.sparse.contains_key(&path));
-        Files::has_chart(self.tree, path) || is_sparse()
+        Files::has_chart(&self.tree, path) || is_sparse()
+    }
+
+    fn is_ignored(&self, path: &RelPath) -> bool {
+        self.is_tracked && git::is_ignored(self.tree.root(), path).unwrap_or_default()
     }
 }
 
-/// The work tree of a configuration, with git's list of tracked files.
+/// The work tree of a configuration, with the list of its files.
 pub struct TrackedTree {
     files: WorkTree,
-    /// `None` without git.
-    tracked: Option<Vec<TrackedFile>>,
+    listed: Listed,
+    /// The configuration files of the repository, by their paths from the top.
+    configurations: Vec<TrackedFile>,
+    /// The reason why git's list is missing.
     unread: Option<Unreadable>,
+}
+
+/// The files of a work tree, by their paths from the root.
+enum Listed {
+    ByGit(Vec<TrackedFile>),
+    WithoutGit {
+        files: Vec<RelPath>,
+        unread: Vec<Unreadable>,
+    },
 }
 
 impl TrackedTree {
     /// Lists the tracked files of the root. A failure of git is reported by [`TrackedTree::search`].
     pub fn open(config: &Config) -> Self {
         let files = WorkTree::new(&config.root);
-        let without_git = |unread| Self {
-            files: files.clone(),
-            tracked: None,
-            unread,
-        };
         if !git::is_in_repository(&config.root) {
-            return without_git(None);
+            return Self::without_git(config, files, None);
         }
         match git::tracking(&config.root, &git::searched_directories(config)) {
             Ok(tracking) => Self {
                 files: files.without(tracking.ignored),
-                tracked: Some(tracking.tracked),
+                listed: Listed::ByGit(tracking.tracked),
+                configurations: tracking.configurations,
                 unread: None,
             },
             Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
-                without_git(None)
+                Self::without_git(config, files, None)
             }
-            Err(error) => without_git(Some(Unreadable::tree(
-                format!("cannot list the files that git tracks: {error}"),
-                error.hint(),
-            ))),
+            Err(error) => {
+                let reason = format!("cannot list the files that git tracks: {error}");
+                let unread = Unreadable::tree(reason, error.hint());
+                Self::without_git(config, files, Some(unread))
+            }
+        }
+    }
+
+    fn without_git(config: &Config, files: WorkTree, unread: Option<Unreadable>) -> Self {
+        let survey = survey_all(&config.root, usize::MAX);
+        let mut configurations = Vec::new();
+        for file in configurations::of_survey(&survey) {
+            configurations.push(TrackedFile {
+                path: from_top(config, &file),
+                sparse: None,
+            });
+        }
+        let unread_files = survey.unread.iter();
+        let unread_files = unread_files.map(|error| Unreadable::file(&error.path, &error.error));
+        let listed = Listed::WithoutGit {
+            unread: unread_files.collect(),
+            files: [survey.files, survey.unnameable].concat(),
+        };
+        Self {
+            files,
+            listed,
+            configurations,
+            unread,
         }
     }
 
@@ -151,64 +214,141 @@ impl TrackedTree {
         &self.files
     }
 
-    /// Searches for digests that are not pins; `found` are the pins of the same work tree.
+    /// Searches for digests that are not pins, and for pins that other sets count too; `found` are the
+    /// pins of the same work tree.
     pub fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
         let mut outside = Outside::default();
-        if config.outside == OutsidePolicy::Ignore {
-            search_files(&self.files, config, found, &[], &mut outside);
-            return outside;
+        outside.unread_configurations.extend(self.unread.clone());
+        let mut sparse_contents = HashMap::new();
+        for file in &self.configurations {
+            if let Some(id) = file.sparse.filter(|_| is_left_out(config, file)) {
+                sparse_contents.insert(file.path.clone(), id);
+            }
         }
-        outside.unread.extend(self.unread);
+        let is_tracked = matches!(self.listed, Listed::ByGit(_));
         let (mut files, mut sparse) = (Vec::new(), Vec::new());
-        let is_tracked = self.tracked.is_some();
-        if let Some(tracked) = self.tracked {
-            for file in tracked {
-                // A file of a sparse checkout may exist in the work tree all the same.
-                if file.sparse.is_some() && !config.root.join(file.path.as_path()).exists() {
-                    sparse.push(file);
-                } else {
-                    files.push(file.path);
-                }
-            }
-            if scope == Scope::Addable {
-                match git::untracked(&config.root) {
-                    Ok(untracked) => files.extend(untracked),
-                    Err(error) => outside.unread.push(Unreadable::tree(
-                        format!("cannot list the files that git does not track: {error}"),
-                        error.hint(),
-                    )),
-                }
-            }
-        } else {
-            let survey = survey_all(&config.root);
-            for error in survey.unread {
-                let unread = Unreadable::file(&error.path, &error.error);
-                outside.unread.push(unread);
-            }
-            files.extend(survey.files);
-            files.extend(survey.unnameable);
+        if config.outside != OutsidePolicy::Ignore {
+            outside.unread.extend(self.unread);
+            (files, sparse) = searched_files(config, self.listed, scope, &mut outside);
         }
-        let all: Vec<_> = files
-            .iter()
-            .chain(sparse.iter().map(|file| &file.path))
-            .collect();
-        let mut contents = TreeContents::new(&self.files, &sparse);
-        let layouts = layouts::find(&all, &mut contents);
-        let configs = nested::configurations(&all);
-        // Without git nothing is tracked, so the files of `files:` are searched in every scope.
-        if scope != Scope::Tracked || !is_tracked {
-            files.extend(found.files.iter().cloned());
+        for file in &sparse {
+            let id = file.sparse.map(|id| (from_top(config, &file.path), id));
+            sparse_contents.extend(id);
         }
-        files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        files.dedup();
-        files.retain(|path| is_searched(&layouts, config, path));
-        sparse.retain(|file| is_searched(&layouts, config, &file.path));
+        let mut contents = TreeContents::new(config, sparse_contents, is_tracked);
+        if config.outside != OutsidePolicy::Ignore {
+            let all: Vec<_> = files
+                .iter()
+                .chain(sparse.iter().map(|file| &file.path))
+                .collect();
+            let layouts = layouts::find(&all, &mut |path, most| {
+                contents.read(&from_top(config, path), most)
+            });
+            // Without git nothing is tracked, so the files of `files:` are searched in every scope.
+            if scope != Scope::Tracked || !is_tracked {
+                files.extend(found.files.iter().cloned());
+            }
+            files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+            files.dedup();
+            files.retain(|path| is_searched(&layouts, config, path));
+            sparse.retain(|file| is_searched(&layouts, config, &file.path));
+        }
         search_files(&self.files, config, found, &files, &mut outside);
         if !sparse.is_empty() {
             commit::sparse(config, found, sparse, &mut outside);
         }
-        nested::leave_out(&configs, config, &mut contents, &mut outside.occurrences);
+        let configurations = self.configurations.into_iter().map(|file| file.path);
+        let others = OtherConfigurations::new(config, configurations);
+        add_other_sets(others, found, &mut contents, &mut outside);
         outside
+    }
+}
+
+/// Whether a sparse checkout leaves a file out; it may exist in the work tree all the same. The path
+/// begins at the top of the repository.
+fn is_left_out(config: &Config, file: &TrackedFile) -> bool {
+    !top(config).join(file.path.as_path()).exists()
+}
+
+/// The files of the scope, and those that a sparse checkout leaves out, by their paths from the root.
+fn searched_files(
+    config: &Config,
+    listed: Listed,
+    scope: Scope,
+    outside: &mut Outside,
+) -> (Vec<RelPath>, Vec<TrackedFile>) {
+    let (mut files, mut sparse) = (Vec::new(), Vec::new());
+    let tracked = match listed {
+        Listed::ByGit(tracked) => tracked,
+        Listed::WithoutGit { files, unread } => {
+            outside.unread.extend(unread);
+            return (files, sparse);
+        }
+    };
+    for file in tracked {
+        // A file of a sparse checkout may exist in the work tree all the same.
+        if file.sparse.is_some() && !config.root.join(file.path.as_path()).exists() {
+            sparse.push(file);
+        } else {
+            files.push(file.path);
+        }
+    }
+    if scope == Scope::Addable {
+        match git::untracked(&config.root) {
+            Ok(untracked) => files.extend(untracked),
+            Err(error) => outside.unread.push(Unreadable::tree(
+                format!("cannot list the files that git does not track: {error}"),
+                error.hint(),
+            )),
+        }
+    }
+    (files, sparse)
+}
+
+/// Leaves out the digests that are pins of other sets, and adds the pins that other sets count too.
+fn add_other_sets(
+    mut others: OtherConfigurations<'_>,
+    found: &Found,
+    contents: &mut dyn Contents,
+    outside: &mut Outside,
+) {
+    outside.configurations = others.count();
+    if outside.configurations == 0 {
+        return;
+    }
+    let digests = outside.occurrences.iter().chain(&outside.undeclared);
+    let files = digests.map(|occurrence| &occurrence.file);
+    let mut in_files: HashMap<RelPath, OtherPins> = HashMap::new();
+    for file in files.chain(found.pins().iter().map(|pin| &pin.file)) {
+        if !in_files.contains_key(&**file) {
+            in_files.insert((**file).clone(), others.pins_in(file, contents));
+        }
+    }
+    for digests in [&mut outside.occurrences, &mut outside.undeclared] {
+        digests.retain(|occurrence| {
+            let mut counted = in_files[&*occurrence.file].counted.iter();
+            !counted.any(|(_, offsets)| offsets.contains(&occurrence.what.offset))
+        });
+    }
+    let mut unknown: BTreeMap<&SetPath, &String> = BTreeMap::new();
+    for (index, pin) in found.pins().iter().enumerate() {
+        let others = &in_files[&*pin.file];
+        for (set, offsets) in &others.counted {
+            if offsets.contains(&pin.what.offset) {
+                outside.shared.push(SharedPin {
+                    pin: index,
+                    set: set.clone(),
+                });
+            }
+        }
+        unknown.extend(others.unknown.iter().map(|(set, reason)| (set, reason)));
+    }
+    for (set, reason) in unknown {
+        outside.unread_configurations.push(Unreadable {
+            file: Some(set.to_string()),
+            reason: reason.clone(),
+            hint: None,
+        });
     }
 }
 

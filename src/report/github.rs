@@ -22,16 +22,27 @@ const ANNOTATIONS_MAX: usize = 10;
 /// The number of places that the annotation of a cause lists.
 const PLACES_MAX: usize = 20;
 
+/// The checks of a set. `directory` is the path from the top of the repository to the root; it ends with
+/// `/` or is empty.
+#[derive(Debug, Clone, Copy)]
+pub struct SetChecks<'c> {
+    pub checks: &'c [Check],
+    pub config: &'c Config,
+    pub directory: &'c str,
+}
+
 /// The failed checks, the warnings, and the skipped checks of the repository as annotations: one for each
-/// cause, and at most as many as a step shows. `directory` is the path from the top of the repository to
-/// the root; it ends with `/` or is empty.
-pub fn annotations(checks: &[Check], config: &Config, directory: &str) -> Commands {
+/// cause, and at most as many as a step shows.
+pub fn annotations(sets: &[SetChecks<'_>]) -> Commands {
     let mut out = Commands::default();
-    let causes = by_cause(checks);
+    let mut causes = Vec::new();
+    for set in sets {
+        causes.extend(by_cause(set.checks).into_iter().map(|cause| (set, cause)));
+    }
     for level in [Level::Error, Level::Warning, Level::Notice] {
         let of_level: Vec<_> = causes
             .iter()
-            .filter(|cause| level_of(cause) == Some(level))
+            .filter(|(_, cause)| level_of(cause) == Some(level))
             .collect();
         let count = if of_level.len() > ANNOTATIONS_MAX {
             ANNOTATIONS_MAX - 1
@@ -39,11 +50,11 @@ pub fn annotations(checks: &[Check], config: &Config, directory: &str) -> Comman
             of_level.len()
         };
         let (annotated, others) = of_level.split_at(count);
-        for cause in annotated {
-            annotate(&mut out, level, cause, config, directory);
+        for (set, cause) in annotated {
+            annotate(&mut out, level, cause, set.config, set.directory);
         }
         if !others.is_empty() {
-            let titles: Vec<_> = others.iter().map(|cause| title(cause)).collect();
+            let titles: Vec<_> = others.iter().map(|(_, cause)| title(cause)).collect();
             let more = format!("{} more, listed in the log of this step", others.len());
             out.annotate(level, &more, &titles.join("\n"), None);
         }
@@ -120,9 +131,16 @@ pub fn with_help(message: &str, help: Option<&str>) -> String {
     }
 }
 
-/// The step summary of `repin check`: the totals, and every cause that did not pass.
-pub fn summary(config: &Config, found: &Found, checks: &[Check], outages: &[Error]) -> String {
-    let mut text = format!("## check: {}\n\n", markdown::inline(&config.name));
+/// The step summary of `repin check`: the totals, and every cause that did not pass. `title` identifies
+/// the set.
+pub fn summary(
+    title: &str,
+    config: &Config,
+    found: &Found,
+    checks: &[Check],
+    outages: &[Error],
+) -> String {
+    let mut text = format!("## check: {}\n\n", markdown::inline(title));
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     let _ = writeln!(
         text,
@@ -185,6 +203,16 @@ mod tests {
         .unwrap()
     }
 
+    fn annotated(checks: &[Check], directory: &str) -> String {
+        let config = config();
+        let set = SetChecks {
+            checks,
+            config: &config,
+            directory,
+        };
+        annotations(&[set]).to_string()
+    }
+
     fn place(file: &str, line: usize) -> FilePlace {
         FilePlace {
             file: file.into(),
@@ -204,7 +232,7 @@ mod tests {
         .places(vec![place("a,b.yml", 3), place("c.yml", 1)]);
         let passed = Check::new(Code::PIN_COUNT, Status::Pass, "fine");
         let warned = Check::new(Code::PLATFORM_LOST, Status::Warn, "lost");
-        insta::assert_snapshot!(annotations(&[failed, passed, warned], &config(), "sub/"), @r"
+        insta::assert_snapshot!(annotated(&[failed, passed, warned], "sub/"), @r"
         ::error file=sub/repin.yaml,line=5,col=43,title=pin_count (fix)::100%25%0A::set-output name=x::y%0Afound: a,b.yml:3:7%0Afound: c.yml:1:7%0Ahelp: compare the pins found with the ones you expect; then correct `pins:` or `files:`
         ::warning title=platform_lost::lost
         ");
@@ -216,7 +244,7 @@ mod tests {
         let failed = Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned outside")
             .image("fix")
             .places(places);
-        let text = annotations(&[failed], &config(), "").to_string();
+        let text = annotated(&[failed], "");
         let expected = "::error file=a%2Cb.yml,line=3,col=7,title=pin_outside (fix)::pinned outside\
                         %0Afound: c.yml:1:7%0Ahelp: ";
         assert!(
@@ -233,13 +261,13 @@ mod tests {
             }
         };
         let ten: Vec<_> = (0..10).map(check(Status::Fail)).collect();
-        let text = annotations(&ten, &config(), "").to_string();
+        let text = annotated(&ten, "");
         assert_eq!(text.matches("::error ").count(), 10);
         assert!(text.contains("cause 9"), "{text}");
         let both = (0..12)
             .map(check(Status::Fail))
             .chain((0..3).map(check(Status::Warn)));
-        let text = annotations(&both.collect::<Vec<_>>(), &config(), "").to_string();
+        let text = annotated(&both.collect::<Vec<_>>(), "");
         assert_eq!(text.matches("::error ").count(), 10);
         assert_eq!(text.matches("::warning ").count(), 3);
         assert!(text.contains("title=3 more%2C listed in the log of this step::revision_label (fix)%0Arevision_label (fix)"), "{text}");

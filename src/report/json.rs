@@ -24,7 +24,7 @@ pub use trust::{
 use crate::{
     checks::{Check, ResolvedPlatform, Status, VerifiedRow},
     config::{Config, Operation, SetPath},
-    error::Error,
+    error::{Error, Errors},
     inventory::Enumeration,
     oci::{Digest, Tag},
     pins::{Found, Located, Pin},
@@ -240,6 +240,29 @@ pub struct CheckDocument {
     pub checks: Vec<Check>,
 }
 
+/// `repin.sets/1`: the documents of several sets.
+#[derive(Debug, Serialize)]
+pub struct SetsDocument {
+    pub schema: &'static str,
+    pub sets: Vec<SetEntry>,
+}
+
+/// The document of one set; `None` for the configuration of a fleet.
+#[derive(Debug, Serialize)]
+pub struct SetEntry {
+    pub set_path: SetPath,
+    pub document: Option<AnyDocument>,
+}
+
+/// A document of a set.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum AnyDocument {
+    Check(CheckDocument),
+    Status(Box<StatusDocument>),
+    Error(ErrorDocument),
+}
+
 /// `repin.inventory/1`.
 #[derive(Debug, Serialize)]
 pub struct InventoryDocument {
@@ -299,6 +322,16 @@ pub struct ErrorRow {
     pub line: Option<usize>,
     pub column: Option<usize>,
     pub hint: Option<String>,
+}
+
+impl ErrorDocument {
+    pub fn new(errors: &Errors) -> Self {
+        Self {
+            schema: "repin.error/1",
+            exit: errors.class().exit_code(),
+            errors: errors.iter().map(ErrorRow::of).collect(),
+        }
+    }
 }
 
 impl ErrorRow {

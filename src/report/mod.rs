@@ -14,5 +14,6 @@ pub mod layout;
 pub mod prune;
 pub mod revision;
 pub mod sarif;
+pub mod sets;
 pub mod starter;
 pub mod status;

@@ -119,6 +119,20 @@ impl Findings {
         findings
     }
 
+    /// Adds the findings of another set, whose root is `directory`: empty, or with a `/` at its end.
+    pub fn add(&mut self, others: Self, directory: &str) {
+        for rule in others.rules {
+            self.rule(rule);
+        }
+        for mut finding in others.found {
+            for place in &mut finding.places {
+                place.file.insert_str(0, directory);
+            }
+            finding.identity.insert(0, directory.to_owned());
+            self.found.push(finding);
+        }
+    }
+
     fn rule(&mut self, code: &'static str) {
         if !self.rules.contains(&code) {
             self.rules.push(code);

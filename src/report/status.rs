@@ -7,6 +7,7 @@ use super::{
     json::{BranchRow, MergedRow, NotRead, StatusDocument},
     layout::{Align, aligned, wrapped},
     revision::abbreviated,
+    sets::SetSummary,
 };
 use crate::{
     checks::Check,
@@ -50,7 +51,8 @@ pub fn screen(document: &StatusDocument, view: View<'_>) -> String {
         screen.not_read(row);
     }
     screen.text.push('\n');
-    screen.text.push_str(&conclusion(document));
+    let lines = wrapped(&conclusion(document), COLUMNS);
+    screen.text.push_str(&(lines.join("\n") + "\n"));
     screen.text
 }
 
@@ -319,17 +321,45 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     problems
 }
 
-/// The last lines, with the overall result.
+/// The overall result.
 fn conclusion(document: &StatusDocument) -> String {
     let problems = problems(document);
-    let line = if !problems.is_empty() {
+    if !problems.is_empty() {
         format!("not OK: {}", problems.join(", "))
     } else if document.not_read.is_empty() {
         "OK".to_owned()
     } else {
         "no problem found, but some information was not read".to_owned()
-    };
-    wrapped(&line, COLUMNS).join("\n") + "\n"
+    }
+}
+
+/// The row of a set in the table of several sets.
+pub fn set_summary(document: &StatusDocument) -> SetSummary {
+    let set = document.set.as_ref();
+    let rows = document.work_tree.iter();
+    let pins = rows.fold([0, 0], |[found, declared], row| {
+        [found + row.pins, declared + row.expected]
+    });
+    SetSummary {
+        set_path: document.set_path.clone(),
+        revision: set.and_then(|set| set.revision.clone()),
+        since: set.map(|set| set.date.clone()),
+        pins: Some(pins),
+        state: conclusion(document),
+    }
+}
+
+/// The information that was not read, for standard error.
+pub fn unread(document: &StatusDocument) -> String {
+    let mut text = String::new();
+    for row in &document.not_read {
+        let what = row.what.replace('_', " ");
+        let _ = writeln!(text, "warning: {what} not read: {}", plain(&row.reason));
+        if let Some(hint) = &row.hint {
+            let _ = writeln!(text, "  = help: {}", plain(hint));
+        }
+    }
+    text
 }
 
 fn short_commit(id: &str) -> &str {

@@ -3,7 +3,7 @@
 //! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
 //! commits that changed the files with pins. If the history is absent, the error explains why.
 
-use super::{Environment, Services, ci};
+use super::{Environment, Services, base_forge, ci};
 use crate::{
     checks::{self, DigestHistory, Extent, HistoryFacts},
     config::{Config, FormerNames},
@@ -86,6 +86,20 @@ pub fn history_branch(
         }),
         Err(error) => Err(error),
     }
+}
+
+/// The history of the promoted branch as far as the clone contains it, without a request to the remote;
+/// `None` if it is unknown.
+pub fn known_history(config: &Config, services: &Services) -> Option<history::History> {
+    let git = Git::open(&config.root).ok()?;
+    let base = base_forge::bases(config, &git, services).into_iter().next();
+    let branch = match (config.provenance.branch.as_deref(), base) {
+        (Some(name), _) => git.branch(Some(name)).ok()?,
+        (None, Some(base)) => base,
+        (None, None) if git.remotes().ok()?.is_empty() => git.head().ok()?,
+        (None, None) => return None,
+    };
+    history::History::of_branch(&git, config, branch).ok()
 }
 
 /// The branch up to its head on the forge, which is fetched if it is missing.

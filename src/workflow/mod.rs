@@ -57,7 +57,7 @@ pub use environment::{Environment, Terminals};
 pub use execution::{Effect, warn_of_silent_checks};
 use execution::{Execution, Executor};
 pub use forge_overview::{ForgeOverview, forge_overview};
-pub use history::{BranchRole, HistoryBranch, SiteHistory, history_branch};
+pub use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
 pub use interruption::{Event, Interruption};
 pub use publication::{merge_pending_warning, merge_refused_error};
 pub use repositories::{OtherRepository, temporary_directory};

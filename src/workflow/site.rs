@@ -145,7 +145,13 @@ impl Site for BranchSite {
         } else {
             let reason = "a fleet reads no files but those that `files` matches";
             let skip = |code| Check::new(code, Status::Skip, reason);
-            vec![skip(Code::PIN_OUTSIDE), skip(Code::DIGEST_OUTSIDE)]
+            [
+                Code::PIN_COUNTED_TWICE,
+                Code::PIN_OUTSIDE,
+                Code::DIGEST_OUTSIDE,
+            ]
+            .map(skip)
+            .to_vec()
         };
         let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))

@@ -89,6 +89,7 @@ mod scripts;
 mod servers;
 mod set;
 mod sets;
+mod several_sets;
 mod smoke;
 mod smoke_engines;
 mod status;

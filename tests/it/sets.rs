@@ -80,7 +80,8 @@ impl Sets {
                     "repin.yaml" => format!("Repin-Set: {revision}"),
                     path => format!("Repin-Set: {revision} ({path})"),
                 };
-                self.git(&["commit", "-q", "-m", "promote", "-m", &trailer]);
+                let message = ["-m", "promote", "-m", &trailer];
+                self.git(&[&["commit", "-q", "--allow-empty"], &message[..]].concat());
             }
         }
         self.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
@@ -288,5 +289,37 @@ fn wait_of_one_set_leaves_merges_of_another_alone() {
         assert!(ran.stderr.contains(warning), "{}", ran.stderr);
         assert_ne!(ran.code, 5, "{}", ran.stderr);
         assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
+    }
+}
+
+#[test]
+fn pin_of_two_sets_stops_a_pull_request() {
+    let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+    for kind in SERVERS {
+        let files = [["repin.eu.yaml", "app.yml"], ["repin.yaml", "app.yml"]];
+        let sets = Sets::new(kind, files, "");
+        // The files are those of the base branch, whatever the work tree contains.
+        sets.git(&["rm", "-q", "repin.eu.yaml"]);
+        sets.run(1, &["check"]).exits(0);
+        let ran = sets.run(1, &args).exits(1);
+        let message = "the sets `repin.yaml` and `repin.eu.yaml` both count";
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+        assert_eq!(sets.open_pulls(), [] as [&str; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn pin_of_two_sets_in_the_work_tree_does_not_stop_a_pull_request() {
+    for kind in SERVERS {
+        let sets = Sets::new(kind, [STAGING, PROD], "");
+        let other = sets
+            .world
+            .read(PROD[0])
+            .replace("app.yml", "envs/prod/app.yml");
+        sets.world.write("repin.yaml", other);
+        sets.git(&["add", "repin.yaml"]);
+        sets.run(1, &["check"]).exits(1);
+        let document = sets.promote(1, REV_B);
+        assert_eq!(document["pull_request"]["state"], "created", "{kind:?}");
     }
 }

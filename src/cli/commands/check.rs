@@ -1,26 +1,34 @@
 //! `repin check`: checks that counts are exact, that digests are well-formed, and that each image has one
-//! digest; with `--remote`, also that the pinned set matches its tags, labels and history.
+//! digest; with `--remote`, also that the pinned set matches its tags, labels and history; with `--all`,
+//! for every set below the current directory.
 
 use crate::{
-    checks::{self, Check, PinnedImage, TagDigest},
+    checks::{self, Check, PinnedImage, Status, TagDigest},
     cli::{
-        check_output::{print_checks, print_skipped},
+        check_output::{print_checks, print_skipped, tally},
+        commands::sets::{self, SetResults},
         context::Context,
         exit::Exit,
-        format::Format,
+        format::{Format, Volume},
         step_files::StepFiles,
     },
-    config::{Config, number},
+    config::{Config, SetPath, number},
     error::{Class, Error, Errors},
     files::WorkTree,
-    history::{Digests, Provenance},
+    history::{Digests, History, Provenance},
     oci::{Digest, Revision, TagOrDigest},
     outside::{Scope, TrackedTree},
     pins::{self, Found},
     registry::resolve,
-    report::{github, json::CheckDocument, sarif::Findings},
+    report::{
+        github::{self, SetChecks},
+        json::{AnyDocument, CheckDocument},
+        sarif::Findings,
+        sets::{SetSummary, markdown_table},
+    },
+    untrusted::plain,
     workflow::{
-        SiteHistory, base_policy, pin_rules,
+        SiteHistory, base_policy, known_history, pin_rules,
         pull_limit::{ManifestPull, check_pull_limit},
         signatures,
         trust::Trust,
@@ -28,50 +36,105 @@ use crate::{
     },
 };
 
-pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(remote: bool, all: bool, cx: &mut Context) -> Result<Exit, Errors> {
+    if all {
+        return run_all(remote, cx);
+    }
     let config = cx.load()?;
-    let mut step = match cx.output.format {
-        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
-        _ => None,
-    };
-    warn_if_interrupted(&config, &*cx.services.console);
+    let step = step_files(cx)?;
+    let verdict = verify(&config, remote, cx)?;
+    let exit = report(&config, &verdict, cx);
+    let summary = verdict.summary(&config.name, &config);
+    Ok(write_summary(step, &summary, exit, cx))
+}
+
+/// Checks every set below the current directory.
+fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
+    let step = step_files(cx)?;
+    let mut results = SetResults::default();
+    let mut checked = Vec::new();
+    for set in sets::select(cx)? {
+        let config = match set.config {
+            Ok(Some(config)) => config,
+            Ok(None) => {
+                results.skip(set.path);
+                continue;
+            }
+            Err(errors) => {
+                results.fail(set.path, errors, cx);
+                continue;
+            }
+        };
+        let verdict = cx.enter(&config).and_then(|()| verify(&config, remote, cx));
+        match verdict {
+            Ok(verdict) => {
+                let set = CheckedSet {
+                    path: set.path,
+                    config,
+                    verdict,
+                };
+                set.print_problems(cx);
+                let document = AnyDocument::Check(set.verdict.document());
+                results.add(set.row(cx), document, set.verdict.exit());
+                checked.push(set);
+            }
+            Err(errors) => results.fail(set.path, errors, cx),
+        }
+    }
+    cx.leave();
+    let exit = report_all(results, &checked, step, cx);
+    Ok(exit)
+}
+
+/// Checks a set.
+fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors> {
+    warn_if_interrupted(config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
-    let trust = Trust::read(&config, &files)?;
-    signatures::check_since(&config)?;
+    let trust = Trust::read(config, &files)?;
+    signatures::check_since(config)?;
     if let Some(trust) = trust.as_ref().filter(|_| remote) {
         trust.warn_of_old_roots(&cx.services);
     }
-    let tree = TrackedTree::open(&config);
-    let found = pins::find(tree.files(), &config)?;
-    pin_rules::check_globs(&config, &found)?;
-    pin_rules::check_places(&config, &found)?;
-    let outside = tree.search(&config, &found, Scope::Counted);
-    let mut all_checks = checks::tree_checks(&config, &found, &outside);
+    let tree = TrackedTree::open(config);
+    let found = pins::find(tree.files(), config)?;
+    pin_rules::check_globs(config, &found)?;
+    pin_rules::check_places(config, &found)?;
+    let outside = tree.search(config, &found, Scope::Counted);
+    let mut all_checks = checks::tree_checks(config, &found, &outside);
     // A tree with failures is not compared with a registry.
     let remote_checks = if remote && !checks::any_failed(&all_checks) {
-        check_remote(&config, trust.as_ref(), &found, cx)?
+        check_remote(config, trust.as_ref(), &found, cx)?
     } else {
         RemoteChecks::default()
     };
-    all_checks.extend(checks::shared_digests(&config, &pinned(&config, &found)));
+    all_checks.extend(checks::shared_digests(config, &pinned(config, &found)));
     all_checks.extend(remote_checks.checks);
     if remote {
-        all_checks.extend(base_policy::warnings(&config, &files, &cx.services));
+        all_checks.extend(base_policy::warnings(config, &files, &cx.services));
     }
-    let verdict = Verdict {
+    Ok(Verdict {
         found,
         checks: all_checks,
         outages: remote_checks.outages,
         revision: remote_checks.revision,
+    })
+}
+
+/// Opens the files of a step of GitHub Actions.
+fn step_files(cx: &Context) -> Result<Option<StepFiles>, Errors> {
+    match cx.output.format {
+        Format::Github => StepFiles::open(&cx.services.environment).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn write_summary(step: Option<StepFiles>, text: &str, exit: Exit, cx: &mut Context) -> Exit {
+    let Some(mut step) = step else {
+        return exit;
     };
-    let exit = report(&config, &verdict, cx);
-    let Some(step) = &mut step else {
-        return Ok(exit);
-    };
-    let text = github::summary(&config, &verdict.found, &verdict.checks, &verdict.outages);
-    match step.summary(&text) {
-        Ok(()) => Ok(exit),
-        Err(errors) => Ok(exit.worse(cx.output.report_errors(&errors))),
+    match step.summary(text) {
+        Ok(()) => exit,
+        Err(errors) => exit.worse(cx.output.report_errors(&errors)),
     }
 }
 
@@ -220,20 +283,53 @@ struct Verdict {
     revision: Option<Revision>,
 }
 
+impl Verdict {
+    fn errors(&self) -> Option<Errors> {
+        (!self.outages.is_empty()).then(|| Errors::from(self.outages.clone()))
+    }
+
+    fn exit(&self) -> Exit {
+        let failed = if checks::any_failed(&self.checks) {
+            Exit::Failed(Class::Failed)
+        } else {
+            Exit::Done
+        };
+        failed.worse(self.errors().as_ref().map_or(Exit::Done, Exit::from))
+    }
+
+    fn document(&self) -> CheckDocument {
+        CheckDocument {
+            clean: self.exit() == Exit::Done,
+            ..CheckDocument::new(self.checks.clone())
+        }
+    }
+
+    /// The step summary; `title` identifies the set.
+    fn summary(&self, title: &str, config: &Config) -> String {
+        github::summary(title, config, &self.found, &self.checks, &self.outages)
+    }
+
+    /// The result in a few words.
+    fn state(&self) -> String {
+        let problems = self.checks.iter();
+        let mut parts = vec![tally(problems.filter(|check| check.status != Status::Pass))];
+        if self.exit() == Exit::Done {
+            parts.insert(0, "OK".to_owned());
+        }
+        for error in &self.outages {
+            parts.push(format!("error: {}", error.code));
+        }
+        parts.retain(|part| !part.is_empty());
+        parts.dedup();
+        parts.join(", ")
+    }
+}
+
 fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
-    let (found, checks, outages) = (&verdict.found, &verdict.checks, &verdict.outages);
-    let failed = if checks::any_failed(checks) {
-        Exit::Failed(Class::Failed)
-    } else {
-        Exit::Done
-    };
-    let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
-    let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
+    let (found, checks) = (&verdict.found, &verdict.checks);
+    let (errors, exit) = (verdict.errors(), verdict.exit());
     if cx.output.format == Format::Json {
-        cx.output.print_json(&CheckDocument {
-            clean: exit == Exit::Done,
-            ..CheckDocument::new(checks.clone())
-        });
+        cx.output.print_json(&verdict.document());
         return exit;
     }
     if cx.output.format == Format::Sarif {
@@ -244,8 +340,13 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         return exit;
     }
     if cx.output.format == Format::Github {
-        let annotations = github::annotations(checks, config, &cx.output.directory);
-        cx.output.annotate(&annotations);
+        let directory = cx.output.directory.clone();
+        let set = SetChecks {
+            checks,
+            config,
+            directory: &directory,
+        };
+        cx.output.annotate(&github::annotations(&[set]));
     }
     print_checks(checks, config, &mut cx.output);
     print_skipped(checks, &mut cx.output);
@@ -265,4 +366,106 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         ));
     }
     exit
+}
+
+/// One of several sets.
+struct CheckedSet {
+    path: SetPath,
+    config: Config,
+    verdict: Verdict,
+}
+
+impl CheckedSet {
+    /// Whether something is reported in addition to the row.
+    fn has_problems(&self) -> bool {
+        let Verdict {
+            checks, outages, ..
+        } = &self.verdict;
+        !outages.is_empty() || checks.iter().any(|check| check.status != Status::Pass)
+    }
+
+    /// Prints the checks, after a heading if one of them is a problem.
+    fn print_problems(&self, cx: &mut Context) {
+        let checks = &self.verdict.checks;
+        if cx.output.format == Format::Json {
+            return;
+        }
+        if self.has_problems() {
+            sets::print_heading(&self.path, cx);
+        }
+        if cx.output.format == Format::Sarif {
+            cx.output.print_causes(checks, &self.config);
+        } else {
+            if cx.output.volume >= Volume::Verbose {
+                let path = plain(&self.path.to_string());
+                cx.output.print(format!("{path}:\n"));
+            }
+            print_checks(checks, &self.config, &mut cx.output);
+            if let Some(errors) = self.verdict.errors() {
+                cx.output.report_errors(&errors);
+            }
+        }
+        print_skipped(checks, &mut cx.output);
+    }
+
+    /// The row of the table, with the current set in the history that the clone contains.
+    fn row(&self, cx: &Context) -> SetSummary {
+        let history = match cx.output.format {
+            Format::Human | Format::Github => known_history(&self.config, &cx.services),
+            Format::Json | Format::Sarif => None,
+        };
+        let current = history.as_ref().and_then(History::current);
+        let declared = self.config.images.iter().map(|image| image.pins).sum();
+        SetSummary {
+            set_path: self.path.clone(),
+            revision: current.and_then(|entry| Some(entry.revision.as_ref()?.to_string())),
+            since: current.map(|entry| entry.date.clone()),
+            pins: Some([self.verdict.found.pins().len(), declared]),
+            state: self.verdict.state(),
+        }
+    }
+}
+
+/// Prints the result of all sets.
+fn report_all(
+    results: SetResults,
+    checked: &[CheckedSet],
+    step: Option<StepFiles>,
+    cx: &mut Context,
+) -> Exit {
+    let exit = results.exit();
+    let directories: Vec<String> = checked
+        .iter()
+        .map(|set| cx.services.environment.path_to(&set.config.root))
+        .collect();
+    if cx.output.format == Format::Sarif {
+        let mut findings = Findings::default();
+        let mut errors = results.errors;
+        for (set, directory) in checked.iter().zip(&directories) {
+            let of_set = Findings::of_checks(&set.config, &set.verdict.checks);
+            findings.add(of_set, directory);
+            errors.extend(set.verdict.outages.iter().cloned());
+        }
+        let errors = (!errors.is_empty()).then(|| Errors::from(errors));
+        cx.output.print_sarif(&findings, errors.as_ref(), exit);
+        return exit;
+    }
+    let mut summary = format!("## check --all\n\n{}", markdown_table(&results.rows));
+    let mut annotated = Vec::new();
+    for (set, directory) in checked.iter().zip(&directories) {
+        annotated.push(SetChecks {
+            checks: &set.verdict.checks,
+            config: &set.config,
+            directory,
+        });
+        if set.has_problems() {
+            let of_set = set.verdict.summary(&set.path.to_string(), &set.config);
+            summary = summary + "\n" + &of_set;
+        }
+    }
+    if cx.output.format == Format::Github {
+        cx.output.annotate(&github::annotations(&annotated));
+    }
+    let exit = results.print(cx);
+    write_summary(step, &summary, exit, cx)
 }

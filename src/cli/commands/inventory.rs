@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     error::{Error, Errors},
     report::{
-        github,
+        github::{self, SetChecks},
         json::{InventoryDocument, InventoryImage},
         layout::{Align, aligned},
     },
@@ -62,8 +62,13 @@ fn report(
     }
     let table = table(&images);
     if cx.output.format == Format::Github {
-        let annotations = github::annotations(&checks, config, &cx.output.directory);
-        cx.output.annotate(&annotations);
+        let directory = cx.output.directory.clone();
+        let set = SetChecks {
+            checks: &checks,
+            config,
+            directory: &directory,
+        };
+        cx.output.annotate(&github::annotations(&[set]));
         // The table contains foreign text, which a runner must not interpret as a command.
         if let Err(errors) = cx.output.print_unparsed(table) {
             return exit.worse(cx.output.report_errors(&errors));

@@ -18,6 +18,7 @@ pub(super) mod resolve;
 pub(super) mod rollback;
 pub(super) mod scan;
 pub(super) mod set;
+mod sets;
 pub(super) mod status;
 pub(super) mod trust;
 pub(super) mod wait;

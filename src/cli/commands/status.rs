@@ -7,6 +7,7 @@ use crate::{
     apply,
     checks::{self, Check, Status},
     cli::{
+        commands::sets::{self, SetResults},
         context::Context,
         exit::Exit,
         format::{Format, Volume},
@@ -21,29 +22,77 @@ use crate::{
     pull_request::of_set::PullRequestOfSet,
     report::{
         json::{
-            BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument, UnreadableRow,
-            WorkTreeRow,
+            AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
+            UnreadableRow, WorkTreeRow,
         },
+        sets::SetSummary,
         status::{self, View},
     },
     workflow::{Access, ForgeOverview, SiteHistory, forge_overview, pin_rules},
 };
 
-pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.shorten_waits();
+    if all {
+        return run_all(cx);
+    }
     let mut config = cx.load()?;
-    let tree = TrackedTree::open(&config);
-    let found = pins::find(tree.files(), &config)?;
-    pin_rules::check_places(&config, &found)?;
-    let outside = tree.search(&config, &found, Scope::Counted);
-    let mut checks = checks::unmatched_globs(&config, &found);
-    checks.extend(checks::tree_checks(&config, &found, &outside));
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(site_history.former_names());
-    let mut report = Report::of_work_tree(&config, &found, &checks);
+    let report = gather(&config, &site_history, cx)?;
+    Ok(report.print(site_history.promoted_or_local().ok(), cx))
+}
+
+/// Shows every set below the current directory.
+fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
+    let mut results = SetResults::default();
+    for set in sets::select(cx)? {
+        let mut config = match set.config {
+            Ok(Some(config)) => config,
+            Ok(None) => {
+                results.skip(set.path);
+                continue;
+            }
+            Err(errors) => {
+                results.fail(set.path, errors, cx);
+                continue;
+            }
+        };
+        let report = cx.enter(&config).and_then(|()| {
+            let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+            config.former.extend(site_history.former_names());
+            gather(&config, &site_history, cx)
+        });
+        match report {
+            Ok(Report { document, exit }) => {
+                if exit != Exit::Done && cx.output.format != Format::Json {
+                    sets::print_heading(&set.path, cx);
+                    cx.output.write_stderr(&status::unread(&document));
+                }
+                let row = SetSummary {
+                    set_path: set.path,
+                    ..status::set_summary(&document)
+                };
+                results.add(row, AnyDocument::Status(Box::new(document)), exit);
+            }
+            Err(errors) => results.fail(set.path, errors, cx),
+        }
+    }
+    Ok(results.print(cx))
+}
+
+/// Gathers the status of a set.
+fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<Report, Errors> {
+    let tree = TrackedTree::open(config);
+    let found = pins::find(tree.files(), config)?;
+    pin_rules::check_places(config, &found)?;
+    let outside = tree.search(config, &found, Scope::Counted);
+    let mut checks = checks::unmatched_globs(config, &found);
+    checks.extend(checks::tree_checks(config, &found, &outside));
+    let mut report = Report::of_work_tree(config, &found, &checks);
     let history = match site_history.promoted_or_local() {
         Ok(history) => {
-            report.add_history(history, &config, &found);
+            report.add_history(history, config, &found);
             Some(history)
         }
         Err(error) => {
@@ -51,10 +100,10 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
             None
         }
     };
-    report.add_journal(&config);
-    let current = history.and_then(current);
-    report.add_forge(&config, &site_history, current, cx);
-    Ok(report.print(history, cx))
+    report.add_journal(config);
+    let current = history.and_then(history::History::current);
+    report.add_forge(config, site_history, current, cx);
+    Ok(report)
 }
 
 /// The document, and the exit code for the failures to read.
@@ -153,7 +202,7 @@ impl Report {
                 });
             }
         }
-        if let Some(entry) = current(history) {
+        if let Some(entry) = history.current() {
             document.set = Some(set_row(entry));
             document.author = Some(entry.author.clone()).filter(|name| !name.is_empty());
             document.pull_request = entry
@@ -259,11 +308,6 @@ impl Report {
         cx.output.print(status::screen(&self.document, view));
         self.exit
     }
-}
-
-/// The entry of the current set.
-fn current(history: &history::History) -> Option<&HistoryEntry> {
-    history.entries().first().filter(|entry| entry.current)
 }
 
 fn set_row(entry: &HistoryEntry) -> SetRow {
