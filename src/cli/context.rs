@@ -139,7 +139,18 @@ impl Context {
         Ok(listing.files)
     }
 
-    /// Warns about every `repin.yml`, which is never read.
+    /// Warns if `--config` selects a file that other sets and `prune` do not find.
+    pub(super) fn warn_of_file_name(&self, config: &Config) {
+        let name = config.file_name();
+        if !config::is_config_name(name) {
+            let name = plain(name);
+            self.output.write_stderr(&format!(
+                "warning: other sets and `repin prune` do not find {name}: the name of a configuration is {FILE_NAME} or repin.NAME.yaml\n"
+            ));
+        }
+    }
+
+    /// Warns about every `repin.yml` that is not read.
     fn warn_misspelled(&self, file: &Path) {
         let directory = self.services.environment.directory();
         let has_default_name = file.file_name().is_some_and(|name| name == FILE_NAME);

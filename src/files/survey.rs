@@ -110,6 +110,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn survey_ends_at_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        // The root is visited, too.
+        for (most, files, is_cut_off) in [(4, 3, false), (3, 2, true), (0, 0, true)] {
+            let survey = survey_all(dir.path(), most);
+            assert_eq!((survey.files.len(), survey.is_cut_off), (files, is_cut_off));
+        }
+    }
+
+    #[test]
     fn survey_omits_ignored_and_third_party_files() {
         let dir = tempfile::tempdir().unwrap();
         for file in [

@@ -24,8 +24,9 @@ use crate::{
 const COMMAND: &str = "ls-files";
 /// The maximum size of an entry, in bytes.
 const ENTRY_MAX: u64 = 64 * 1024;
-/// The globs of configuration files; they also match a few other names.
-const CONFIGURATIONS: [&str; 2] = ["**/repin.*yaml", "**/repin.*yml"];
+/// A glob that matches every configuration file, and a few other files. A pathspec with `glob` takes git
+/// twice the time in a large repository.
+const CONFIGURATIONS: &str = "*repin.*";
 
 /// A regular file that git tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +51,7 @@ pub struct Tracking {
 /// of the whole repository. [`GitError::NotARepository`] also if the repository ignores the root itself.
 pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
     let place = Location::find(root)?;
-    let mut pathspecs = vec![OsString::from(".")];
-    pathspecs.extend(CONFIGURATIONS.map(|glob| OsString::from(format!(":(top,glob){glob}"))));
+    let pathspecs = vec![".".into(), format!(":(top){CONFIGURATIONS}").into()];
     // Both commands run concurrently.
     let listing = start(&place, &["-s", "-t", "--full-name"], pathspecs)?;
     let ignored = start_ignored(&place, directories)?;
@@ -69,8 +69,7 @@ pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitErr
 /// The configuration files that git tracks below `directory`, sorted by the bytes of the path.
 pub fn configurations(directory: &Path) -> Result<Vec<RelPath>, GitError> {
     let place = Location::find(directory)?;
-    let pathspecs = CONFIGURATIONS.map(|glob| OsString::from(format!(":(glob){glob}")));
-    let listing = start(&place, &["-s", "-t"], pathspecs.to_vec())?;
+    let listing = start(&place, &["-s", "-t"], vec![CONFIGURATIONS.into()])?;
     let listed = read_tracked(listing, &[])?.configurations;
     Ok(listed.into_iter().map(|file| file.path).collect())
 }

@@ -105,10 +105,10 @@ mod tests {
             SetSummary::without_set(set("d/repin.yaml"), "skipped".to_owned()),
         ];
         insta::assert_snapshot!(table(&rows), @r"
-        SET PATH               REVISION      SINCE              PINS    STATE
-        a|b\u{a}/repin.yaml    aaaaaaaaaaaa  2026-11-20 14:02Z  2 of 3  1 failed
-        c/repin.yaml           not recorded  2026-11-20 14:02Z  2 of 3  1 failed
-        d/repin.yaml           -             -                  -       skipped
+        SET PATH          REVISION      SINCE              PINS    STATE
+        a|b\n/repin.yaml  aaaaaaaaaaaa  2026-11-20 14:02Z  2 of 3  1 failed
+        c/repin.yaml      not recorded  2026-11-20 14:02Z  2 of 3  1 failed
+        d/repin.yaml      -             -                  -       skipped
         ");
         let text = markdown_table(&rows);
         assert!(

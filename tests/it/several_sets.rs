@@ -153,7 +153,12 @@ fn all_checks_every_tracked_set() {
     let date = r"\d{4}-\d\d-\d\d \d\d:\d\d\S+";
     let table = regex::Regex::new(date).unwrap();
     let table = table.replace_all(&ran.stdout, "<date>").into_owned();
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @r"
+    SET PATH                 REVISION      SINCE              PINS    STATE
+    envs/prod/repin.yaml     aaaaaaaaaaaa  <date>  1 of 1  OK
+    envs/staging/repin.yaml  not recorded  <date>  1 of 1  OK
+    repin.eu.yaml            aaaaaaaaaaaa  <date>  1 of 1  OK
+    ");
     // Below a directory, only the sets there.
     let ran = world.run_in(
         &world.path("envs"),
@@ -319,7 +324,7 @@ fn summary_of_all_sets_has_the_table() {
     let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
     let ran = world.run_with(&["check", "--all", "--format", "github"], &env);
     let ran = ran.exits(1);
-    let annotation = "::error file=envs/prod/repin.yaml,line=5,col=45,title=pin_count (fix)::";
+    let annotation = "::error file=envs/prod/repin.yaml,line=5,col=46,title=pin_count (fix)::";
     assert!(ran.stdout.contains(annotation), "{}", ran.stdout);
     let text = fs::read_to_string(summary).unwrap();
     for part in [
@@ -546,4 +551,42 @@ fn sparse_configuration_counts_its_pins() {
     world.git(&["sparse-checkout", "set", "--no-cone", "/envs/"]);
     assert!(!world.path("repin.yaml").exists());
     assert_eq!(failed(&check(&world, PROD, 1)), ["pin_counted_twice"]);
+}
+
+#[test]
+fn bare_root_is_refused_among_all_sets() {
+    let world = repository();
+    for file in ["HEAD", "objects/x", "refs/x"] {
+        world.write(&format!("envs/prod/{file}"), "");
+    }
+    world.git(&["add", "envs"]);
+    for command in ["check", "status"] {
+        let args = [command, "--all", "--format", "json"];
+        let document = world.run(&args).exits(2).json();
+        let schemas: Vec<_> = document["sets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|set| set["document"]["schema"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            schemas,
+            ["repin.error/1".to_owned(), format!("repin.{command}/1")]
+        );
+    }
+}
+
+#[test]
+fn file_with_another_name_is_reported() {
+    let world = repository();
+    fs::rename(world.path(PROD), world.path("envs/prod/pins.yaml")).unwrap();
+    for command in ["check", "doctor"] {
+        let warned = |set: &str| {
+            let ran = world.run(&[command, "--config", set]);
+            ran.stderr
+                .contains("other sets and `repin prune` do not find")
+        };
+        assert!(warned("envs/prod/pins.yaml"), "{command}");
+        assert!(!warned(STAGING), "{command}");
+    }
 }

@@ -41,6 +41,7 @@ pub(in crate::cli) fn run(remote: bool, all: bool, cx: &mut Context) -> Result<E
         return run_all(remote, cx);
     }
     let config = cx.load()?;
+    cx.warn_of_file_name(&config);
     let step = step_files(cx)?;
     let verdict = verify(&config, remote, cx)?;
     let exit = report(&config, &verdict, cx);

@@ -41,7 +41,10 @@ pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit,
     cx.services.shorten_waits();
     let skip = args.if_unconfigured.is_some();
     let rows = match cx.load() {
-        Ok(config) => diagnose(&config, skip, cx)?,
+        Ok(config) => {
+            cx.warn_of_file_name(&config);
+            diagnose(&config, skip, cx)?
+        }
         Err(errors) => without_configuration(&errors, cx),
     };
     report(rows, cx)
