@@ -6,6 +6,7 @@
 //! only its pins count. The pins of the set of this run are found in [`pins`](crate::pins).
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -100,7 +101,8 @@ pub struct OtherConfigurations<'c> {
 
 struct OtherConfiguration {
     config: Config,
-    scanner: FileScanner,
+    /// Most configurations list no file in question.
+    scanner: OnceCell<FileScanner>,
 }
 
 /// The pins of other sets in one file.
@@ -178,8 +180,11 @@ impl<'c> OtherConfigurations<'c> {
                     continue;
                 };
                 let has_chart = |chart: &Path| contents.has_chart(&directory.join(chart));
-                let places = other.scanner.places_of(&below, &has_chart);
-                let pins = other.scanner.scan(content, &places).pins;
+                let scanner = other
+                    .scanner
+                    .get_or_init(|| FileScanner::new(&other.config));
+                let places = scanner.places_of(&below, &has_chart);
+                let pins = scanner.scan(content, &places).pins;
                 let offsets = pins.into_iter().map(|pin| pin.offset).collect();
                 found.counted.push((set.clone(), offsets));
             }
@@ -208,8 +213,10 @@ impl OtherConfiguration {
             Some(error) => error.to_string(),
             None => "the configuration is malformed".to_owned(),
         })?;
-        let scanner = FileScanner::new(&config);
-        Ok(Self { config, scanner })
+        Ok(Self {
+            config,
+            scanner: OnceCell::new(),
+        })
     }
 
     /// Whether the configuration counts the pins of a file, whose path `below` begins at its directory.

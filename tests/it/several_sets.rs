@@ -485,6 +485,19 @@ fn unreadable_configuration_is_a_warning() {
 }
 
 #[test]
+fn unlisted_configurations_are_a_warning() {
+    let world = repository();
+    world.write(PROD, config("app.yml", 1) + "outside: ignore\n");
+    assert_eq!(counted_twice(&check(&world, PROD, 0), "pass").len(), 1);
+    world.write(".git/index", "this is no index");
+    let warnings = counted_twice(&check(&world, PROD, 0), "warn");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("cannot list the files that git tracks"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn ignored_file_belongs_to_the_set_that_includes_it() {
     let world = environments();
     world.write("repin.yaml", config("'envs/prod/*.yml'", 1));
