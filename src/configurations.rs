@@ -1,19 +1,17 @@
 //! The configuration files of a repository, and the pins that they count.
 //!
-//! A configuration file is a tracked file with one of the names of [`is_config_name`]; without git, an
-//! existing one. The presence of a configuration decides nothing by itself, because everyone who may
+//! A configuration file is a tracked file that [`is_config_file`] accepts; without git, an existing one. The presence of a configuration decides nothing by itself, because everyone who may
 //! add a file to a directory could add one: each configuration is applied to the files in question, and
 //! only its pins count. The pins of the set of this run are found in [`pins`](crate::pins).
 
 use std::{
     cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
-    ffi::OsStr,
     path::{Path, PathBuf},
 };
 
 use crate::{
-    config::{self, Config, IgnoredFiles, RelPath, SetPath, is_config_name},
+    config::{self, Config, IgnoredFiles, RelPath, SetPath, is_config_file},
     error::{Error, SourceText},
     files::{Snapshot, Survey, survey_all},
     git::{self, GitError},
@@ -65,18 +63,12 @@ pub fn list(directory: &Path, most: usize) -> Listing {
 pub fn of_survey(survey: &Survey) -> Vec<RelPath> {
     let mut files = Vec::new();
     for path in survey.files.iter().chain(&survey.unnameable) {
-        if is_configuration(path) {
+        if is_config_file(path.as_path()) {
             files.push(path.clone());
         }
     }
     files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     files
-}
-
-/// Whether a file has the name of a configuration file.
-pub fn is_configuration(path: &RelPath) -> bool {
-    let name = path.as_path().file_name().and_then(OsStr::to_str);
-    name.is_some_and(is_config_name)
 }
 
 /// The files of a work tree or of a commit, by their paths from the top of the repository.

@@ -31,6 +31,7 @@ mod verify;
 pub mod yaml;
 
 use std::{
+    ffi::OsStr,
     fs::{File, Metadata},
     io::{self, Read as _},
     path::{Component, Path, PathBuf},
@@ -79,6 +80,20 @@ pub fn is_config_name(name: &str) -> bool {
         .strip_suffix(".yaml")
         .or_else(|| name.strip_suffix(".yml"));
     stem.is_some_and(|stem| stem == "repin" || stem.starts_with("repin."))
+}
+
+/// The directories of a forge's workflows. A workflow that runs repin may be called `repin.yml`.
+const WORKFLOWS: [&str; 3] = [
+    ".github/workflows",
+    ".gitea/workflows",
+    ".forgejo/workflows",
+];
+
+/// Whether a file of a repository is a configuration file, by its path.
+pub fn is_config_file(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    let directory = path.parent().unwrap_or(Path::new(""));
+    name.is_some_and(is_config_name) && !WORKFLOWS.iter().any(|name| directory.ends_with(name))
 }
 
 /// A frequent misspelling of [`FILE_NAME`], which is never read.

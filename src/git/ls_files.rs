@@ -17,7 +17,7 @@ use super::{
     location::Location,
 };
 use crate::{
-    config::{Config, IgnoredFiles, RelPath, is_config_name},
+    config::{Config, IgnoredFiles, RelPath, is_config_file},
     files::{Ignored, WorkTree, is_reserved},
 };
 
@@ -184,8 +184,7 @@ fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
         if let Some(below) = path.strip_prefix(prefix) {
             add_file(&mut tracking.tracked, below, sparse);
         }
-        let name = memchr::memrchr(b'/', path).map_or(path, |slash| &path[slash + 1..]);
-        if std::str::from_utf8(name).is_ok_and(is_config_name) {
+        if is_config_file(Path::new(OsStr::from_bytes(path))) {
             add_file(&mut tracking.configurations, path, sparse);
         }
         Ok(())

@@ -11,8 +11,8 @@ use super::{
     Outside, TrackedFile, Unreadable, add_other_sets, from_top, is_outside, is_searched, layouts,
 };
 use crate::{
-    config::{Config, OutsidePolicy, RelPath},
-    configurations::{Contents, OtherConfigurations, is_configuration},
+    config::{Config, OutsidePolicy, RelPath, is_config_file},
+    configurations::{Contents, OtherConfigurations},
     files::Snapshot,
     git::{Git, GitError, ObjectId},
     oci::Digest,
@@ -81,7 +81,7 @@ fn search(
         }
         blobs.insert(path, blob);
     })?;
-    let configurations = blobs.keys().filter(|path| is_configuration(path));
+    let configurations = blobs.keys().filter(|path| is_config_file(path.as_path()));
     let others = OtherConfigurations::new(config, configurations.cloned());
     let mut contents = CommitContents { git, blobs };
     if config.outside != OutsidePolicy::Ignore {

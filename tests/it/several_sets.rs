@@ -498,6 +498,36 @@ fn unlisted_configurations_are_a_warning() {
 }
 
 #[test]
+fn workflow_of_a_forge_is_no_configuration() {
+    let world = repository();
+    let workflow = "on: push\njobs: {}\n";
+    for forge in [".github", ".gitea", ".forgejo"] {
+        world.write(&format!("{forge}/workflows/repin.yml"), workflow);
+        world.write(&format!("{forge}/workflows/a.yml"), pin(&world));
+    }
+    world.write("repin.yaml", config("'.*/workflows/a.yml'", 3));
+    world.git(&[
+        "add",
+        "-A",
+        "-f",
+        ".github",
+        ".gitea",
+        ".forgejo",
+        "repin.yaml",
+    ]);
+    let document = check(&world, "repin.yaml", 0);
+    assert_eq!(counted_twice(&document, "pass").len(), 1, "{document}");
+    let ran = world.run(&["check", "--all"]).exits(0);
+    assert!(!ran.stdout.contains("workflows"), "{}", ran.stdout);
+    // Elsewhere, it is one.
+    world.write(".github/repin.yml", workflow);
+    world.git(&["add", ".github/repin.yml"]);
+    let document = check(&world, "repin.yaml", 0);
+    assert_eq!(counted_twice(&document, "warn").len(), 1, "{document}");
+    world.run(&["check", "--all"]).exits(2);
+}
+
+#[test]
 fn ignored_file_belongs_to_the_set_that_includes_it() {
     let world = environments();
     world.write("repin.yaml", config("'envs/prod/*.yml'", 1));

@@ -397,11 +397,15 @@ impl CheckedSet {
         if cx.output.format == Format::Sarif {
             cx.output.print_causes(checks, &self.config);
         } else {
-            if cx.output.volume >= Volume::Verbose {
+            let is_verbose = cx.output.volume >= Volume::Verbose;
+            if is_verbose {
                 let path = plain(&self.path.to_string());
                 cx.output.print(format!("{path}:\n"));
             }
             print_checks(checks, &self.config, &mut cx.output);
+            if is_verbose {
+                cx.output.print("\n");
+            }
             if let Some(errors) = self.verdict.errors() {
                 cx.output.report_errors(&errors);
             }
