@@ -252,11 +252,14 @@ pub(super) enum Command {
 
 const INIT: &str = "\
 The pinned images of one owner become the set: the owner of the git remote, or otherwise the most likely owner. If the \
-choice is uncertain, repin prompts on a terminal; without a terminal, it marks the choice in the file. An existing file is \
-overwritten only with --force; --update changes the counts in it and shows the difference.
+choice is uncertain, repin prompts on a terminal; without a terminal, it marks the choice in the file. If the digests of an \
+image differ between directories, each of these directories gets its own configuration, unless --config is given. An \
+existing file is overwritten only with --force; --update changes the counts in it, adds files with pins that no glob matches, \
+and shows the difference.
 
 Examples:
   repin init
+  repin init --each 'envs/*'   # one configuration for each environment
   repin init --update          # after a pin was added or removed on purpose
   repin init --dry-run true    # print the file instead of writing it";
 
@@ -331,10 +334,13 @@ pub(super) struct Init {
     /// Print the file instead of writing it; an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(super) dry_run: Option<bool>,
+    /// Write one configuration in each directory that matches GLOB
+    #[arg(long, value_name = "GLOB", num_args = 1.., conflicts_with_all = ["force", "update"])]
+    pub(super) each: Vec<String>,
     /// Overwrite an existing file
     #[arg(long, conflicts_with = "update")]
     pub(super) force: bool,
-    /// Count the pins of an existing file again, and change only its `pins:`
+    /// Count the pins of an existing file again, and add files with pins that no glob matches
     #[arg(long)]
     pub(super) update: bool,
 }

@@ -183,6 +183,11 @@ impl Context {
             .join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
     }
 
+    /// Whether `--config` is given.
+    pub(super) fn has_config_option(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// The intent of a promotion or rollback; `REPIN_DRY_RUN` can only forbid changes.
     pub(super) fn intent(&self, change: &Change) -> Result<Intent, Errors> {
         let option = match change.pr {

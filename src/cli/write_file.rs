@@ -55,6 +55,10 @@ impl TargetFile {
         &self.directory
     }
 
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
     pub(super) fn name(&self) -> &RelPath {
         &self.name
     }
@@ -73,30 +77,49 @@ impl TargetFile {
         ))
     }
 
+    /// Whether anything exists there.
+    pub(super) fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.file).is_ok()
+    }
+
     /// Refuses the path if anything exists there.
-    pub(super) fn refuse_existing(&self) -> Result<(), Errors> {
+    pub(super) fn refuse_existing(&self, help: &str) -> Result<(), Error> {
         match fs::symlink_metadata(&self.file) {
-            Ok(_) => Err(self.exists()),
+            Ok(_) => Err(self.existing(help)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(self.io("inspect", &error)),
         }
     }
 
-    fn exists(&self) -> Errors {
-        let hint = "`--force` replaces it, `--dry-run true` prints what would be written";
+    fn existing(&self, help: &str) -> Error {
         let message = format!("{} already exists", self.display_name);
-        Errors::from(Error::input(Code::INIT, message).help(hint))
+        Error::input(Code::INIT, message).help(help)
     }
 
-    fn io(&self, action: &str, error: &io::Error) -> Errors {
-        Errors::io(format!("cannot {action} {}: {error}", self.display_name))
+    /// The path of a temporary file in the same directory.
+    fn copy(&self) -> Result<PathBuf, Errors> {
+        Ok(self.directory.join(format!(".{}", random_id()?)))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn io(&self, action: &str, error: &io::Error) -> Error {
+        Error::io(format!("cannot {action} {}: {error}", self.display_name))
     }
 }
+
+/// The help if a single file exists.
+pub(super) const REPLACE: &str =
+    "`--force` replaces it, `--dry-run true` prints what would be written";
 
 /// Writes and syncs a temporary file, and renames it. `force` replaces an existing file and keeps its mode;
 /// a symlink is replaced, not its target.
 pub(in crate::cli) fn write(target: &TargetFile, text: &str, force: bool) -> Result<(), Errors> {
-    let fail = |error: io::Error| target.io("write", &error);
+    if !force {
+        return write_new(&[(target, text)], REPLACE);
+    }
     let mode = match fs::symlink_metadata(&target.file) {
         Ok(existing) if existing.is_dir() => {
             return Err(usage(format!(
@@ -104,29 +127,78 @@ pub(in crate::cli) fn write(target: &TargetFile, text: &str, force: bool) -> Res
                 target.display_name
             )));
         }
-        Ok(existing) if existing.is_file() && force => Some(existing.permissions()),
+        Ok(existing) if existing.is_file() => Some(existing.permissions()),
         _ => None,
     };
-    let copy = target.directory.join(format!(".{}", random_id()?));
-    let written = fill(&copy, text, mode).and_then(|()| {
-        if force {
-            fs::rename(&copy, &target.file)
-        } else {
-            rename_new(&copy, &target.file)
-        }
-    });
-    if let Err(error) = written {
+    let copy = target.copy()?;
+    let written = fill(&copy, text, mode)
+        .and_then(|()| fs::rename(&copy, &target.file))
+        .and_then(|()| target.sync_directory());
+    written.map_err(|error| {
         // A remaining copy is harmless: its name is random, and it is never scanned.
         let _ = fs::remove_file(&copy);
-        return Err(if error.kind() == io::ErrorKind::AlreadyExists {
-            target.exists()
-        } else {
-            fail(error)
-        });
+        target.io("write", &error).into()
+    })
+}
+
+/// Writes new files, all of them or none. An existing file is an error with the help `exists`.
+pub(in crate::cli) fn write_new(files: &[(&TargetFile, &str)], exists: &str) -> Result<(), Errors> {
+    let mut new = NewFiles::default();
+    new.write(files, exists).map_err(|mut errors| {
+        errors.extend(new.remove());
+        errors
+    })
+}
+
+/// New files that are removed again if one of them cannot be written.
+#[derive(Default)]
+struct NewFiles<'f> {
+    copies: Vec<PathBuf>,
+    /// The renamed copies, with their contents.
+    written: Vec<(&'f TargetFile, &'f str)>,
+}
+
+impl<'f> NewFiles<'f> {
+    fn write(&mut self, files: &[(&'f TargetFile, &'f str)], exists: &str) -> Result<(), Errors> {
+        for (target, text) in files {
+            let copy = target.copy()?;
+            self.copies.push(copy.clone());
+            fill(&copy, text, None).map_err(|error| target.io("write", &error))?;
+        }
+        for ((target, text), copy) in files.iter().zip(&self.copies) {
+            rename_new(copy, &target.file).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => target.existing(exists),
+                _ => target.io("write", &error),
+            })?;
+            self.written.push((target, text));
+        }
+        for (target, _) in files {
+            let synced = target.sync_directory();
+            synced.map_err(|error| target.io("write", &error))?;
+        }
+        Ok(())
     }
-    File::open(&target.directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(fail)
+
+    /// Removes the files, and returns an error for each that remains.
+    fn remove(self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        for (target, text) in self.written {
+            // Another process may have changed the file since.
+            let is_own = fs::read(&target.file).is_ok_and(|content| content == text.as_bytes());
+            let removed = match is_own {
+                true => fs::remove_file(&target.file),
+                false => Err(io::Error::other("its content has changed")),
+            };
+            if let Err(error) = removed {
+                errors.push(target.io("remove", &error));
+            }
+        }
+        for copy in self.copies {
+            // A remaining copy is harmless: its name is random, and it is never scanned.
+            let _ = fs::remove_file(copy);
+        }
+        errors
+    }
 }
 
 /// Replaces a file and keeps its mode. Refuses a symlink, and a file whose content is not `old`.
@@ -199,7 +271,7 @@ mod tests {
             }
             let errors = write(&target(dir.path()), "new", false).unwrap_err();
             assert_eq!(errors.class().exit_code(), 2, "{kind}");
-            assert!(target(dir.path()).refuse_existing().is_err());
+            assert!(target(dir.path()).refuse_existing(REPLACE).is_err());
             assert_eq!(names(dir.path()), ["repin.yaml"]);
             if kind == "directory" {
                 fs::remove_dir(&path).unwrap();
@@ -212,6 +284,37 @@ mod tests {
             fs::read_to_string(dir.path().join("repin.yaml")).unwrap(),
             "new"
         );
+    }
+
+    #[test]
+    fn existing_file_prevents_all_new_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| TargetFile::new(&dir.path().join(name), dir.path()).unwrap();
+        let targets = ["a.yaml", "b.yaml", "c.yaml"].map(file);
+        let files: Vec<_> = targets.iter().map(|target| (target, "new")).collect();
+        fs::write(dir.path().join("b.yaml"), "mine").unwrap();
+        let errors = write_new(&files, "remove it").unwrap_err();
+        assert_eq!(errors.class().exit_code(), 2);
+        assert_eq!(names(dir.path()), ["b.yaml"]);
+        assert_eq!(fs::read(dir.path().join("b.yaml")).unwrap(), b"mine");
+        fs::remove_file(dir.path().join("b.yaml")).unwrap();
+        write_new(&files, "remove it").unwrap();
+        assert_eq!(names(dir.path()), ["a.yaml", "b.yaml", "c.yaml"]);
+    }
+
+    #[test]
+    fn changed_file_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = target(dir.path());
+        let new = NewFiles {
+            copies: Vec::new(),
+            written: vec![(&target, "new")],
+        };
+        fs::write(dir.path().join("repin.yaml"), "edited since").unwrap();
+        let errors = new.remove();
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].message.contains("cannot remove repin.yaml"));
+        assert_eq!(names(dir.path()), ["repin.yaml"]);
     }
 
     #[test]

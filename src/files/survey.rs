@@ -17,6 +17,8 @@ pub struct Survey {
     pub files: Vec<RelPath>,
     /// Files that a configuration cannot contain, because their names are not UTF-8.
     pub unnameable: Vec<RelPath>,
+    /// Directories, sorted by the bytes of their paths.
+    pub directories: Vec<RelPath>,
     /// Directories that cannot be listed.
     pub unread: Vec<ReadError>,
     /// Whether the walk ended at its limit.
@@ -68,25 +70,37 @@ fn walk(
             break;
         }
         match entry {
-            Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
-                let Ok(path) = entry.path().strip_prefix(root) else {
-                    continue;
-                };
-                match RelPath::new(path) {
-                    Ok(path) if path.as_path().to_str().is_some() => survey.files.push(path),
-                    Ok(path) => survey.unnameable.push(path),
-                    Err(_) => {}
-                }
-            }
-            Ok(_) => {}
+            Ok(entry) => survey.add(root, &entry),
             Err(error) => survey.unread.push(walk_error(root, Path::new(""), error)),
         }
     }
-    survey.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    for paths in [
+        &mut survey.files,
+        &mut survey.unnameable,
+        &mut survey.directories,
+    ] {
+        paths.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    }
     survey
-        .unnameable
-        .sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    survey
+}
+
+impl Survey {
+    fn add(&mut self, root: &Path, entry: &DirEntry) {
+        let (Some(kind), Ok(path)) = (entry.file_type(), entry.path().strip_prefix(root)) else {
+            return;
+        };
+        // The root itself has no relative path.
+        let Ok(path) = RelPath::new(path) else {
+            return;
+        };
+        if kind.is_dir() {
+            self.directories.push(path);
+        } else if kind.is_file() && path.as_path().to_str().is_some() {
+            self.files.push(path);
+        } else if kind.is_file() {
+            self.unnameable.push(path);
+        }
+    }
 }
 
 /// Whether an entry is not reserved, and not a directory of third-party code or of another
@@ -153,6 +167,8 @@ mod tests {
         let names: Vec<_> = survey.files.iter().map(ToString::to_string).collect();
         assert_eq!(names, [".github/workflows/b.yml", ".gitignore", "a.yml"]);
         assert_eq!(survey.unnameable.len(), 1);
+        let names: Vec<_> = survey.directories.iter().map(ToString::to_string).collect();
+        assert_eq!(names, [".github", ".github/workflows", "deep"]);
         assert!(survey.unread.is_empty(), "{:?}", survey.unread);
     }
 }

@@ -260,6 +260,7 @@ pub struct SetEntry {
 pub enum AnyDocument {
     Check(CheckDocument),
     Status(Box<StatusDocument>),
+    Init(InitDocument),
     Error(ErrorDocument),
 }
 

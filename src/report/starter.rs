@@ -19,6 +19,7 @@ use crate::{
 pub struct Starter<'s> {
     /// The set's name, if it is not the default.
     pub name: Option<String>,
+    pub default_name: String,
     /// Globs.
     pub files: &'s [String],
     pub places: Vec<StarterPlace>,
@@ -63,7 +64,7 @@ pub struct StarterRevision {
 }
 
 /// The repository on its forge.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StarterForge {
     /// `github` or `gitea`.
     pub kind: &'static str,
@@ -115,7 +116,7 @@ pub fn text(starter: &Starter<'_>) -> String {
         }
     }
     out.push_str("\nversion: 1\n");
-    name(&mut out, starter.name.as_deref());
+    name(&mut out, starter);
     files(&mut out, starter.files);
     places(&mut out, &starter.places);
     outside(&mut out, starter.refuses_outside);
@@ -201,11 +202,11 @@ const REST: &str = "
 # More: `freshness` (pinned references to other repositories).
 ";
 
-fn name(out: &mut String, name: Option<&str>) {
+fn name(out: &mut String, starter: &Starter<'_>) {
     out.push_str("\n# In titles: \"promote: NAME @REVISION\".\n");
-    let _ = match name {
+    let _ = match &starter.name {
         Some(name) => writeln!(out, "name: {}", quoted(name)),
-        None => writeln!(out, "#name: images"),
+        None => writeln!(out, "#name: {}", quoted(&starter.default_name)),
     };
 }
 
@@ -372,7 +373,7 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
 }
 
 /// Formats text as a YAML scalar, quoted unless every YAML parser reads it as a plain string.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
             .chars()

@@ -47,6 +47,8 @@ mod hooks;
 mod hostile_tree;
 mod init;
 mod interleaved;
+mod init_environments;
+mod init_update;
 mod interrupt;
 mod inventory;
 mod inventory_tree;

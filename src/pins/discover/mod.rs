@@ -1,9 +1,10 @@
 //! Pins of any repository, for `init` before there is a configuration.
 //!
 //! The rules are those of the search for pins, but the repositories are unknown. [`groups`] guesses
-//! them, [`names`] names the images, and [`narrow`] finds globs for the files. Nothing here prompts or
-//! writes.
+//! them, [`environments`] separates them by directory, [`names`] names the images, and [`narrow`] finds
+//! globs for the files. Nothing here prompts or writes.
 
+pub mod environments;
 pub mod groups;
 pub mod names;
 pub mod narrow;
@@ -76,6 +77,19 @@ pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Di
 }
 
 impl Discovery {
+    /// Keeps the pins that `keep` accepts, and returns the others.
+    pub fn split_off(&mut self, keep: impl Fn(&Located<Pin>) -> bool) -> Vec<Located<Pin>> {
+        let mut others = Vec::new();
+        for pinned in &mut self.repositories {
+            let (kept, removed) = std::mem::take(&mut pinned.pins)
+                .into_iter()
+                .partition(&keep);
+            pinned.pins = kept;
+            others.extend::<Vec<_>>(removed);
+        }
+        others
+    }
+
     /// Searches one file; `known` are the indexes of the repositories found before.
     fn search(
         &mut self,

@@ -1,6 +1,9 @@
 //! Globs for files with pins that also match new files next to them, but no other file with pins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use crate::{
     config::{Globs, RelPath},
@@ -32,7 +35,7 @@ pub fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder) -> Ve
             .filter_map(|path| Some((split(path)?, path.clone()))),
     ) {
         let wide = format!("{directory}{tail}");
-        if (files.len() > 1 || is_workflows(&directory)) && narrow.fits(&wide, &files) {
+        if (files.len() > 1 || is_workflows(Path::new(&directory))) && narrow.fits(&wide, &files) {
             chosen.push(Chosen { glob: wide, files });
         } else {
             let each = files
@@ -168,11 +171,15 @@ fn escaped(text: &str) -> String {
 }
 
 /// Whether a forge reads workflows in a directory, so that every file in it is a workflow.
-fn is_workflows(directory: &str) -> bool {
-    matches!(
-        directory,
-        ".github/workflows/" | ".gitea/workflows/" | ".forgejo/workflows/"
-    )
+pub(super) fn is_workflows(directory: &Path) -> bool {
+    let directories = [
+        ".github/workflows",
+        ".gitea/workflows",
+        ".forgejo/workflows",
+    ];
+    directories
+        .iter()
+        .any(|workflows| directory == Path::new(workflows))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn enabled(text: &str) -> String {
 fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
     Starter {
         name: None,
+        default_name: "images".to_owned(),
         files,
         places: Vec::new(),
         refuses_outside: false,

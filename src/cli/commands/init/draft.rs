@@ -2,23 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Chosen, GitRemote, signers};
+use super::{remote::GitRemote, selection::Chosen, signers};
 use crate::{
     checks::{self, Status},
+    code::Code,
     config::{self, Config, FILE_NAME, Operation, RelPath, SetPath, number},
     error::{Errors, SourceText},
     files::WorkTree,
-    git::HostedRepository,
     outside::{Scope, TrackedTree},
     pins::{
         self, Finder, Found, KUSTOMIZE,
-        discover::{Discovery, groups, names, narrow},
+        discover::{groups, narrow},
     },
     report::{
         json::{InitImage, InitOther},
-        starter::{
-            self, Starter, StarterForge, StarterImage, StarterOther, StarterPlace, StarterRevision,
-        },
+        starter::{self, Starter, StarterImage, StarterOther, StarterPlace, StarterRevision},
     },
     workflow::Services,
 };
@@ -30,25 +28,26 @@ pub(super) struct Draft {
     pub(super) files: Vec<String>,
     pub(super) others: Vec<InitOther>,
     pub(super) warnings: Vec<String>,
+    pub(super) notes: Vec<String>,
     /// The revision in the tags of the pinned set.
     pub(super) revision: Option<String>,
-    files_with_pins: usize,
+    pub(super) files_with_pins: usize,
+    /// The warning if the attestations could not be looked up.
+    pub(super) unavailable: Option<String>,
 }
 
 impl Draft {
     pub(super) fn new(
         tree: &WorkTree,
-        discovery: &Discovery,
         chosen: &Chosen<'_>,
         remote: &GitRemote,
         target: &RelPath,
         services: &Services,
     ) -> Result<Self, Errors> {
         let members = &chosen.members;
-        let repositories: Vec<_> = members.iter().map(|member| &member.repository).collect();
-        let finder = Finder::of(repositories.iter().copied());
+        let finder = Finder::of(members.iter().map(|(_, member)| &member.repository));
         let (mut files_with_pins, mut files_with_references) = (BTreeSet::new(), BTreeSet::new());
-        for pin in members.iter().flat_map(|member| &member.pins) {
+        for pin in members.iter().flat_map(|(_, member)| &member.pins) {
             files_with_pins.insert((*pin.file).clone());
             if pin.what.split.is_none() {
                 files_with_references.insert((*pin.file).clone());
@@ -63,27 +62,10 @@ impl Draft {
                 .flat_map(|place| place.files.clone())
                 .collect();
         }
-        let names = names::names(&repositories);
-        let mut starter = Starter {
-            name: names
-                .common
-                .as_ref()
-                .map(|common| format!("{common} images")),
-            files: &files,
-            places,
-            refuses_outside: false,
-            images: images(&names.images, chosen),
-            revision: revision(chosen),
-            forge: remote
-                .hosted
-                .as_ref()
-                .and_then(|hosted| forge(hosted, tree)),
-            base: remote.base.clone(),
-            others: others(chosen),
-            signer: None,
-            remarks: remarks(discovery, chosen),
-        };
-        let (config, found) = counted(&mut starter, tree, target)?;
+        let set = config::set_path(&tree.root().join(target.as_path()))
+            .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
+        let mut starter = starter(chosen, remote, &set, &files, places);
+        let (config, found) = counted(&mut starter, tree, &set)?;
         let mut warnings = starter.remarks.clone();
         for line in starter.places.iter().flat_map(|place| &place.excluded) {
             warnings.push(format!("left out of `places`: {line}"));
@@ -98,36 +80,78 @@ impl Draft {
             warnings.push(detail);
         }
         starter.remarks.dedup();
-        let signers = signers::signers(&config, &found, services);
-        starter.signer = signers.proposal;
-        warnings.extend(signers.warning);
+        let mut unavailable = chosen.unavailable.clone();
+        if unavailable.is_none() {
+            let signers = signers::signers(&config, &found, services);
+            starter.signer = signers.proposal;
+            warnings.extend(signers.warning);
+            unavailable = signers.unavailable;
+        }
+        warnings.extend(unavailable.clone());
         Ok(Self {
             text: starter::text(&starter),
             set_path: config.set_path,
             images: image_rows(&starter),
             others: other_rows(&starter),
             warnings,
-            revision: groups::common_revision(chosen.members.iter().copied()),
+            notes: Vec::new(),
+            revision: groups::common_revision(chosen.repositories()),
+            unavailable,
             files_with_pins: files_with_pins.len(),
             files,
         })
     }
 
+    pub(super) fn pins(&self) -> usize {
+        self.images.iter().map(|image| image.pins).sum()
+    }
+
     /// For example `3 images, 7 pins in 5 files`.
     pub(super) fn summary(&self) -> String {
-        let pins = self.images.iter().map(|image| image.pins).sum();
         format!(
             "{}, {} in {}",
             number(self.images.len(), "image"),
-            number(pins, "pin"),
+            number(self.pins(), "pin"),
             number(self.files_with_pins, "file")
         )
     }
 }
 
-fn images<'s>(names: &'s [String], chosen: &Chosen<'s>) -> Vec<StarterImage<'s>> {
-    let images = names.iter().zip(&chosen.members);
-    images
+/// The content of the text, before its pins are counted.
+fn starter<'s>(
+    chosen: &Chosen<'s>,
+    remote: &GitRemote,
+    set: &SetPath,
+    files: &'s [String],
+    places: Vec<StarterPlace>,
+) -> Starter<'s> {
+    let key = set.key();
+    // The sets of a repository have different names by default: their keys.
+    let (name, default_name) = if key.is_empty() {
+        let common = chosen.common_name.map(|common| format!("{common} images"));
+        (common, "images".to_owned())
+    } else {
+        (None, key)
+    };
+    Starter {
+        name,
+        default_name,
+        files,
+        places,
+        refuses_outside: false,
+        images: images(chosen),
+        revision: revision(chosen),
+        forge: remote.forge.clone(),
+        base: remote.base.clone(),
+        others: others(chosen),
+        signer: None,
+        remarks: chosen.remarks.clone(),
+    }
+}
+
+fn images<'s>(chosen: &Chosen<'s>) -> Vec<StarterImage<'s>> {
+    let members = chosen.members.iter();
+    members
         .map(|(name, member)| StarterImage {
             name,
             repository: &member.repository,
@@ -179,7 +203,7 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
     let mut places = Vec::new();
     for (index, kind) in PLACE_KINDS {
         let (mut files, mut refused) = (BTreeSet::new(), BTreeMap::new());
-        for member in &chosen.members {
+        for (_, member) in &chosen.members {
             for pin in &member.pins {
                 if pin
                     .what
@@ -222,15 +246,13 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
 fn counted(
     starter: &mut Starter<'_>,
     tree: &WorkTree,
-    target: &RelPath,
+    set: &SetPath,
 ) -> Result<(Config, Found), Errors> {
-    let set = config::set_path(&tree.root().join(target.as_path()))
-        .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
     let source = SourceText {
         name: FILE_NAME.to_owned(),
         text: starter::text(starter).into(),
     };
-    let config = config::parse(&source, tree.root(), &set)?;
+    let config = config::parse(&source, tree.root(), set)?;
     let found = pins::find(tree, &config)?;
     for (index, image) in starter.images.iter_mut().enumerate() {
         image.pins = found.pins_of(index).count();
@@ -239,7 +261,7 @@ fn counted(
         name: FILE_NAME.to_owned(),
         text: starter::text(starter).into(),
     };
-    Ok((config::parse(&source, tree.root(), &set)?, found))
+    Ok((config::parse(&source, tree.root(), set)?, found))
 }
 
 /// The digests outside of pins and the unreadable files, one per line, except those in the replaced
@@ -257,12 +279,16 @@ fn outside_problems(config: &Config, found: &Found, scope: Scope, target: &RelPa
         .collect()
 }
 
+/// The possible causes of `pin_disagree`.
+const DISAGREEMENT: &str = "pins of one image differ: either a promotion is half-finished, or the pins belong to separate \
+                            environments, which need a configuration each (`repin explain pin_disagree`)";
+
 /// The failures of `repin check`, each as a remark for the file and as a warning. The remark does not quote a
 /// pin, because the file itself may be scanned.
 fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
     let mut all_checks = checks::counts(config, found);
     all_checks.extend(checks::agreement(config, found, Status::Fail));
-    let mut failures = Vec::new();
+    let (mut failures, mut disagree) = (Vec::new(), false);
     for check in all_checks {
         if check.status != Status::Fail {
             continue;
@@ -276,65 +302,22 @@ fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
             format!("`repin check` fails for {subject} at present: {code}"),
             format!("`repin check` will fail: {code}: {}", check.detail),
         ));
+        disagree |= code == Code::PIN_DISAGREE;
+    }
+    if disagree {
+        failures.push((DISAGREEMENT.to_owned(), DISAGREEMENT.to_owned()));
     }
     failures
 }
 
-fn remarks(discovery: &Discovery, chosen: &Chosen<'_>) -> Vec<String> {
-    let mut remarks: Vec<_> = chosen.remark.iter().cloned().collect();
-    for error in &discovery.unread {
-        remarks.push(format!("pins there are not counted: {error}"));
-    }
-    for path in &discovery.unnameable {
-        remarks.push(format!(
-            "cannot count pins in {path}: the name is not UTF-8"
-        ));
-    }
-    remarks
-}
-
 /// The pattern and the tag of revisions, if they are not the default.
 fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
-    let form = groups::tag_form(chosen.members.iter().copied())?;
+    let form = groups::tag_form(chosen.repositories())?;
     if form.prefix.is_empty() && form.digits == 40 {
         return None;
     }
     Some(StarterRevision {
         pattern: format!("[0-9a-f]{{{}}}", form.digits),
         tag: form.prefix + "{revision}",
-    })
-}
-
-/// Guesses the forge from the host of the remote, or from directories that only one kind of forge uses.
-fn forge(hosted: &HostedRepository, tree: &WorkTree) -> Option<StarterForge> {
-    let host = hosted.host.as_str();
-    let has = |directory: &str| tree.root().join(directory).is_dir();
-    let web = match &hosted.web {
-        Some(web) => web.clone(),
-        None => format!("https://{host}"),
-    };
-    // GitHub Enterprise Server uses the default ports.
-    let has_port = web.matches(':').count() > 1;
-    let gitea = || Some(format!("{web}/api/v1"));
-    let (kind, url, is_certain) = match host {
-        "github.com" => ("github", None, true),
-        "codeberg.org" | "gitea.com" => ("gitea", gitea(), true),
-        "gitlab.com" | "bitbucket.org" => return None,
-        _ if has(".gitea")
-            || has(".forgejo")
-            || host.contains("gitea")
-            || host.contains("forgejo")
-            || has_port =>
-        {
-            ("gitea", gitea(), false)
-        }
-        _ if has(".github") => ("github", Some(format!("{web}/api/v3")), false),
-        _ => return None,
-    };
-    Some(StarterForge {
-        kind,
-        url,
-        repository: format!("{}/{}", hosted.owner, hosted.name),
-        is_certain,
     })
 }

@@ -30,6 +30,8 @@ pub(super) struct Signers {
     pub(super) proposal: Option<StarterSigner>,
     /// The reason for a missing proposal, if there may be attestations.
     pub(super) warning: Option<String>,
+    /// The warning if the attestations could not be looked up.
+    pub(super) unavailable: Option<String>,
 }
 
 /// Looks up the attestations of the pinned digests.
@@ -39,7 +41,7 @@ pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Si
         Err(errors) => {
             let errors: Vec<_> = errors.iter().map(Error::text).collect();
             Signers {
-                warning: Some(format!(
+                unavailable: Some(format!(
                     "attestations were not looked up: {}",
                     errors.join("; ")
                 )),

@@ -1,5 +1,7 @@
-//! `repin init --update`: counts the pins of an existing configuration again, and changes only the numbers
-//! that differ.
+//! `repin init --update`: counts the pins of an existing configuration again, adds the files with pins that
+//! no glob matches, and changes nothing else.
+
+use std::collections::BTreeSet;
 
 use crate::{
     checks,
@@ -10,43 +12,90 @@ use crate::{
         write_file::{self, TargetFile},
     },
     code::Code,
-    config::{self, Config, number},
+    config::{self, Config, Operation, number},
     error::{Class, Error, Errors, SourceText},
+    files::is_reserved,
     git,
-    pins::{self, Found},
+    outside::{Scope, TrackedTree},
+    pins::{self, Finder, Found, OccurrenceKind, discover::narrow},
     report::{
         diff,
         json::{InitDocument, InitImage},
+        starter::quoted,
     },
     untrusted::plain,
 };
 
+/// An existing configuration and its proposed text.
+struct Update {
+    old: Config,
+    /// The proposed text, parsed.
+    new: Config,
+    /// The pins of the proposed configuration.
+    found: Found,
+    /// The new globs of `files`.
+    globs: Vec<String>,
+    /// The number of images with another count.
+    counts: usize,
+    /// The problems of digests outside of the pins that remain, one line each.
+    problems: Vec<String>,
+}
+
 pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let found = pins::find(&git::work_tree(&config), &config)?;
-    refuse_malformed(&config, &found)?;
-    let old = config.source.text.to_string();
-    let new = with_current_counts(&config, &found);
-    let source = SourceText {
-        name: config.source.name.clone(),
-        text: new.as_str().into(),
-    };
-    // Without any pin, the configuration would be invalid.
-    config::parse(&source, &config.root, &config.set_path)?;
-    let changed = old != new;
-    if changed && !print_only {
-        let file = config.root.join(config.file_name());
+    let update = Update::new(config)?;
+    let written = update.is_change() && !print_only;
+    if written {
+        let file = update.old.root.join(update.old.file_name());
         let target = TargetFile::new(&file, cx.services.environment.directory())?;
         let name = plain(target.display_name());
         let step = cx
             .services
             .interruption
             .step(format!("{name} may have been written"));
-        write_file::replace(&target, &old, &new)?;
+        write_file::replace(&target, &update.old.source.text, &update.new.source.text)?;
         step.done(format!("{name} was written"));
     }
-    report(&config, &found, &new, changed && !print_only, cx);
+    report(&update, written, cx);
     Ok(Exit::Done)
+}
+
+impl Update {
+    fn new(old: Config) -> Result<Self, Errors> {
+        let mut found = pins::find(&git::work_tree(&old), &old)?;
+        refuse_malformed(&old, &found)?;
+        let globs = missing_globs(&old, &found);
+        let mut problems = Vec::new();
+        let mut text = old.source.text.to_string();
+        let mut added = Vec::new();
+        if !globs.is_empty() {
+            if let Some(extended) = with_globs(&old, &globs) {
+                text = extended.source.text.to_string();
+                found = pins::find(&git::work_tree(&extended), &extended)?;
+                refuse_malformed(&extended, &found)?;
+                added = globs;
+            } else {
+                let globs = globs.join(", ");
+                problems.push(format!("`files` cannot be edited; add to it: {globs}"));
+            }
+        }
+        let (text, counts) = with_current_counts(&parsed(&old, text)?, &found);
+        // Without any pin, the configuration would be invalid.
+        let new = parsed(&old, text)?;
+        problems.extend(outside_problems(&new, &found));
+        Ok(Self {
+            old,
+            new,
+            found,
+            globs: added,
+            counts,
+            problems,
+        })
+    }
+
+    fn is_change(&self) -> bool {
+        self.old.source.text != self.new.source.text
+    }
 }
 
 /// Refuses malformed pins: they cannot be counted.
@@ -67,8 +116,82 @@ fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     }
 }
 
-/// The text with the current counts; all other bytes are unchanged.
-fn with_current_counts(config: &Config, found: &Found) -> String {
+/// Globs for the files that pin an image and that `files` neither matches nor excludes.
+fn missing_globs(config: &Config, found: &Found) -> Vec<String> {
+    let tracked = TrackedTree::open(config);
+    let tree = tracked.files().clone();
+    let outside = tracked.search(config, found, Scope::Addable);
+    let mut files = BTreeSet::new();
+    for occurrence in &outside.occurrences {
+        let path = occurrence.file.as_path();
+        if matches!(occurrence.what.kind, OccurrenceKind::Image(_))
+            && !config.scanned.matches(path)
+            && !config.files.excludes(path)
+            // A sparse checkout may leave the file out.
+            && config.root.join(path).is_file()
+            && !path.iter().any(|name| is_reserved(name.as_encoded_bytes()))
+        {
+            files.insert((*occurrence.file).clone());
+        }
+    }
+    let images = config.images.iter();
+    let finder = Finder::of(images.map(|image| &image.repository));
+    narrow::narrow(&tree, &files, &finder)
+}
+
+/// The configuration with further globs after the last one of `files`; all other bytes are unchanged. `None`
+/// if they cannot be inserted there, because the list is an alias, for example.
+fn with_globs(config: &Config, globs: &[String]) -> Option<Config> {
+    let text = &config.source.text;
+    let included = config.files.included();
+    let last = included
+        .iter()
+        .map(|glob| glob.span())
+        .max_by_key(|span| span.end)?;
+    let line = text[..last.start].rfind('\n').map_or(0, |end| end + 1);
+    let before = &text[line..last.start];
+    let mut new = text.to_string();
+    if before.trim() == "-" {
+        let end = text[last.end..].find('\n').map(|end| last.end + end);
+        let line_feed = if text[..end.unwrap_or(text.len())].ends_with('\r') {
+            "\r\n"
+        } else {
+            "\n"
+        };
+        let mut lines = String::new();
+        for glob in globs {
+            lines = format!("{lines}{before}{}{line_feed}", quoted(glob));
+        }
+        match end {
+            Some(end) => new.insert_str(end + 1, &lines),
+            None => new = format!("{text}{line_feed}{lines}"),
+        }
+    } else {
+        let items: Vec<_> = globs
+            .iter()
+            .map(|glob| format!(", {}", quoted(glob)))
+            .collect();
+        new.insert_str(last.end, &items.concat());
+    }
+    let extended = parsed(config, new).ok()?;
+    let mut expected = [config.files.texts(), globs.to_vec()].concat();
+    let mut texts = extended.files.texts();
+    expected.sort();
+    texts.sort();
+    (texts == expected).then_some(extended)
+}
+
+/// The configuration with another text.
+fn parsed(config: &Config, text: String) -> Result<Config, Vec<Error>> {
+    let source = SourceText {
+        name: config.source.name.clone(),
+        text: text.into(),
+    };
+    config::parse(&source, &config.root, &config.set_path)
+}
+
+/// The text with the current counts and the number of changed counts; all other bytes are unchanged.
+fn with_current_counts(config: &Config, found: &Found) -> (String, usize) {
     let mut edits = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let count = found.pins_of(index).count();
@@ -79,32 +202,45 @@ fn with_current_counts(config: &Config, found: &Found) -> String {
     // Edits start at the end of the text, so that the positions of the others remain valid.
     edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
     let mut text = config.source.text.to_string();
-    for (span, count) in edits {
+    for (span, count) in &edits {
         text.replace_range(span.start..span.end, &count.to_string());
     }
-    text
+    (text, edits.len())
 }
 
-fn report(config: &Config, found: &Found, new: &str, written: bool, cx: &mut Context) {
-    let old = &config.source.text;
+/// The digests outside of the pins, and pins that other sets count, as `check` reports them.
+fn outside_problems(config: &Config, found: &Found) -> Vec<String> {
+    let outside = TrackedTree::open(config).search(config, found, Scope::Addable);
+    let checks = checks::outside(config, found, &outside, Operation::Promotion);
+    let problems = checks
+        .iter()
+        .filter(|check| matches!(check.status, checks::Status::Fail | checks::Status::Warn));
+    problems
+        .map(|check| format!("{}: {}", check.code, check.describe()))
+        .collect()
+}
+
+fn report(update: &Update, written: bool, cx: &mut Context) {
+    let (config, found) = (&update.new, &update.found);
+    let [old, new] = [&update.old, config].map(|config| &config.source.text);
     let diff = diff::of_file(
         config.file_name().as_bytes(),
         old.as_bytes(),
         new.as_bytes(),
     );
-    let (mut images, mut differing) = (Vec::new(), 0);
-    for (index, image) in config.images.iter().enumerate() {
-        let pins = found.pins_of(index).count();
-        if pins != image.pins {
-            differing += 1;
-        }
-        images.push(InitImage {
-            name: image.name.clone(),
-            repository: image.repository.to_string(),
-            pins,
-        });
+    for problem in &update.problems {
+        cx.output
+            .write_stderr(&format!("warning: {}\n", plain(problem)));
     }
     if cx.output.format == Format::Json {
+        let mut images = Vec::new();
+        for (index, image) in config.images.iter().enumerate() {
+            images.push(InitImage {
+                name: image.name.clone(),
+                repository: image.repository.to_string(),
+                pins: found.pins_of(index).count(),
+            });
+        }
         let files = config.files.included().into_iter();
         cx.output.print_json(&InitDocument {
             schema: "repin.init/1",
@@ -113,23 +249,42 @@ fn report(config: &Config, found: &Found, new: &str, written: bool, cx: &mut Con
             images,
             files: files.map(|glob| glob.as_str().to_owned()).collect(),
             others: Vec::new(),
-            warnings: Vec::new(),
-            content: new.to_owned(),
-            diff: (differing > 0).then(|| String::from_utf8_lossy(&diff).into_owned()),
+            warnings: update.problems.clone(),
+            content: new.to_string(),
+            diff: update
+                .is_change()
+                .then(|| String::from_utf8_lossy(&diff).into_owned()),
         });
         return;
     }
     let path = plain(&config.source.name);
-    if differing == 0 {
-        cx.output
-            .print(format!("{path}: every count is up to date\n"));
+    if !update.is_change() {
+        cx.output.print(if update.problems.is_empty() {
+            format!("{path}: every count is up to date\n")
+        } else {
+            let problems = number(update.problems.len(), "warning");
+            format!("{path}: no change; {problems}\n")
+        });
         return;
     }
     cx.output.print_diff(&diff, false);
-    let counts = number(differing, "count");
-    cx.output.note(&if written {
-        format!("\nwrote {path}: {counts} changed; run `repin check`, then commit the file")
+    let [change, addition] = if written {
+        ["changed", "added"]
     } else {
-        format!("\ndry run: {path} was not written; {counts} would change")
+        ["would change", "would be added"]
+    };
+    let mut changes = Vec::new();
+    if update.counts > 0 {
+        changes.push(format!("{} {change}", number(update.counts, "count")));
+    }
+    if !update.globs.is_empty() {
+        let globs = number(update.globs.len(), "glob");
+        changes.push(format!("{globs} {addition} to `files`"));
+    }
+    let summary = changes.join(", ");
+    cx.output.note(&if written {
+        format!("\nwrote {path}: {summary}; run `repin check`, then commit the file")
+    } else {
+        format!("\ndry run: {path} was not written; {summary}")
     });
 }

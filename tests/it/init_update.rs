@@ -1,0 +1,155 @@
+//! `init --update`: files that no glob matches.
+
+use std::fs;
+
+use crate::init::{Tree, tree};
+
+const APP: &str = "ghcr.io/acme/app";
+
+fn digest(digit: char) -> String {
+    format!("sha256:{}1", digit.to_string().repeat(63))
+}
+
+fn pin(digit: char) -> String {
+    format!("{APP}@{}\n", digest(digit))
+}
+
+/// A git repository with a configuration whose `files` is `files`, and a pin in `a/x.yml`.
+fn repository(files: &str) -> Tree {
+    let repository = tree(&[("a/x.yml", &pin('a'))]);
+    repository.write(
+        "repin.yaml",
+        format!("version: 1\n{files}images:\n  app: {{ repository: {APP}, pins: 1 }} # all\n"),
+    );
+    repository.git(&["init", "-q"]);
+    repository.git(&["add", "-A"]);
+    repository
+}
+
+fn config(repository: &Tree) -> String {
+    fs::read_to_string(repository.path("repin.yaml")).unwrap()
+}
+
+#[test]
+fn update_adds_files_that_no_glob_matches() {
+    for (before, after) in [
+        (
+            "files:\n  - \"a/*.yml\" # first\n  - '!a/no.yml'\n",
+            "files:\n  - \"a/*.yml\" # first\n  - b/x.yml\n  - '!a/no.yml'\n",
+        ),
+        ("files: [a/x.yml]\n", "files: [a/x.yml, b/x.yml]\n"),
+        (
+            "files: [ 'a/*.yml', \"c*\" ] # two\n",
+            "files: [ 'a/*.yml', \"c*\", b/x.yml ] # two\n",
+        ),
+        (
+            "files:\r\n- a/x.yml\r\n",
+            "files:\r\n- a/x.yml\r\n- b/x.yml\r\n",
+        ),
+    ] {
+        let repository = repository(before);
+        repository.write("c.txt", "");
+        repository.write("b/x.yml", pin('a'));
+        let old = config(&repository);
+        let checked = repository.run(&["check"]).exits(0);
+        assert!(!checked.stderr.contains("pin_outside"));
+        repository.git(&["add", "-A"]);
+        let checked = repository.run(&["check"]).exits(0);
+        assert!(checked.stderr.contains("pin_outside"), "{}", checked.stderr);
+        let dry = repository.run(&["init", "--update", "--dry-run"]).exits(0);
+        assert!(dry.stdout.contains("b/x.yml"), "{}", dry.stdout);
+        let expected = "1 count would change, 1 glob would be added to `files`";
+        assert!(dry.stderr.contains(expected), "{}", dry.stderr);
+        assert_eq!(config(&repository), old);
+        let ran = repository.run(&["init", "--update"]).exits(0);
+        let expected = "wrote repin.yaml: 1 count changed, 1 glob added to `files`";
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+        let expected = old.replace(before, after).replace("pins: 1", "pins: 2");
+        assert_eq!(config(&repository), expected);
+        let checked = repository.run(&["check"]).exits(0);
+        assert_eq!(checked.stderr, "");
+        let again = repository.run(&["init", "--update"]).exits(0);
+        assert_eq!(again.stdout, "repin.yaml: every count is up to date\n");
+    }
+}
+
+#[test]
+fn list_at_the_end_of_the_file_is_extended() {
+    let repository = repository("");
+    let text = format!(
+        "version: 1\nimages:\n  app: {{ repository: {APP}, pins: 1 }}\nfiles:\n  - a/*.yml"
+    );
+    repository.write("repin.yaml", &text);
+    // The file is not added to git yet, but the next commit may contain it.
+    repository.write("b/x.yml", pin('a'));
+    repository.run(&["init", "--update"]).exits(0);
+    let expected = text.replace("pins: 1", "pins: 2") + "\n  - b/x.yml\n";
+    assert_eq!(config(&repository), expected);
+}
+
+#[test]
+fn excluded_files_are_not_added() {
+    let repository = repository("files: [a/x.yml, '!b/**']\noutside_ignore: [CHANGELOG.md]\n");
+    repository.write("CHANGELOG.md", pin('a'));
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(ran.stdout.contains("up to date"), "{}", ran.stdout);
+    repository.write("b/x.yml", pin('a'));
+    repository.git(&["add", "-A"]);
+    let before = config(&repository);
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(
+        ran.stderr.contains("pin_outside: b/x.yml"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stdout.contains("up to date"), "{}", ran.stdout);
+    assert_eq!(config(&repository), before);
+}
+
+#[test]
+fn digest_outside_is_never_up_to_date() {
+    let repository = repository("files: [a/x.yml]\n");
+    repository.write("values.txt", format!("digest: {}\n", digest('a')));
+    repository.git(&["add", "-A"]);
+    let checked = repository.run(&["check"]).exits(0);
+    assert!(checked.stderr.contains("digest_outside"));
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert_eq!(ran.stdout, "repin.yaml: no change; 1 warning\n");
+    let document = repository.run(&["init", "--update", "--format", "json"]);
+    let document = document.exits(0).json();
+    assert_eq!(document["diff"], serde_json::Value::Null);
+    let warning = document["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("digest_outside: values.txt:1:9"));
+}
+
+#[test]
+fn missing_list_of_files_is_reported() {
+    let repository = repository("places: { kustomize: { files: [k/kustomization.yaml] } }\n");
+    let text = format!("images: [{{ name: {APP}, digest: {} }}]\n", digest('a'));
+    repository.write("k/kustomization.yaml", text);
+    let before = config(&repository);
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    let expected = "`files` cannot be edited; add to it: a/x.yml";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("up to date"), "{}", ran.stdout);
+    assert_eq!(config(&repository), before);
+}
+
+#[test]
+fn pins_of_another_configuration_are_not_added() {
+    let repository = repository("files: [a/x.yml]\n");
+    repository.write("b/x.yml", pin('b'));
+    let nested =
+        format!("version: 1\nfiles: [x.yml]\nimages:\n  app: {{ repository: {APP}, pins: 1 }}\n");
+    repository.write("b/repin.yaml", nested);
+    repository.git(&["add", "-A"]);
+    let before = config(&repository);
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert_eq!(ran.stdout, "repin.yaml: every count is up to date\n");
+    assert_eq!(config(&repository), before);
+    // Control: without the other configuration, the file is added.
+    repository.git(&["rm", "-q", "--cached", "b/repin.yaml"]);
+    fs::remove_file(repository.path("b/repin.yaml")).unwrap();
+    repository.run(&["init", "--update"]).exits(0);
+    assert!(config(&repository).contains("b/x.yml"));
+}
