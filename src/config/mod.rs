@@ -55,7 +55,7 @@ pub use places::{
     CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
     above_templates, places_of,
 };
-pub use prune::{AlsoPinned, Prune, PruneBackend};
+pub use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub use reader::nearest;
 pub use set_path::SetPath;
 pub use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};

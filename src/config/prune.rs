@@ -26,8 +26,11 @@ block! {
         protect: Vec<regex::Regex> = ["^[0-9a-f]{40}$"],
         /// Whether versions without any tag are candidates.
         untagged: bool = false,
-        /// Other repositories that pin the images; every digest that they name or ever pinned is
-        /// kept.
+        /// The behavior if the open pull requests of forks cannot be checked: report it, or delete
+        /// nothing (exit 4).
+        forks: ForkPolicy = "warn",
+        /// Other repositories that pin the images; every digest and tag that they name, ever pinned or
+        /// promoted is kept.
         also_pinned_in: Vec<AlsoPinned> = [],
     }
 }
@@ -54,6 +57,15 @@ choices! {
         Ghcr = "ghcr",
         /// The OCI distribution API.
         Registry = "registry",
+    }
+}
+
+choices! {
+    pub enum ForkPolicy {
+        /// The run reports it, and may delete.
+        Warn = "warn",
+        /// The run deletes nothing.
+        Require = "require",
     }
 }
 

@@ -67,7 +67,7 @@ impl<T> Objects<T> {
         })
     }
 
-    /// Requests the digest of a blob.
+    /// Requests the digest of a blob or an annotated tag.
     pub(crate) fn request(&mut self, id: ObjectId) -> Result<(), GitError> {
         self.pending.push(id);
         if self.pending.len() == CHUNK {
@@ -80,7 +80,7 @@ impl<T> Objects<T> {
     pub(crate) fn blob(&mut self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
         self.read_pending()?;
         self.send(&[id])?;
-        let size = self.blob_header(&id)?;
+        let size = self.content_size(&id)?;
         let mut bytes = Vec::new();
         if size > most {
             self.content(size, |_| Ok(()))?;
@@ -127,7 +127,7 @@ impl<T> Objects<T> {
         }
         self.send(&pending)?;
         for id in pending {
-            let size = self.blob_header(&id)?;
+            let size = self.content_size(&id)?;
             let mut content = self.stdout.by_ref().take(size);
             let digest = (self.digest)(&id, &mut content).map_err(io_error)?;
             self.digests.extend(digest.map(|digest| (id, digest)));
@@ -149,11 +149,11 @@ impl<T> Objects<T> {
         sent.map_err(|error| self.exit_reason(io_error(error)))
     }
 
-    /// The size of a blob, from the header of its response.
-    fn blob_header(&mut self, id: &ObjectId) -> Result<u64, GitError> {
+    /// The size of a blob or an annotated tag, from the header of its response.
+    fn content_size(&mut self, id: &ObjectId) -> Result<u64, GitError> {
         match self.header(id)? {
-            Some(Header { kind, size }) if kind == "blob" => Ok(size),
-            Some(_) => Err(unexpected("an object that is not a blob")),
+            Some(Header { kind, size }) if kind == "blob" || kind == "tag" => Ok(size),
+            Some(_) => Err(unexpected("an object that is neither a blob nor a tag")),
             None => Err(GitError::Missing(*id)),
         }
     }

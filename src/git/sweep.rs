@@ -12,6 +12,8 @@ use super::{Git, GitError, Object, ObjectId, Objects};
 
 /// The maximum depth of tags of tags.
 const NESTING_MAX: usize = 16;
+/// The path of the message of an annotated tag.
+const MESSAGE: &[u8] = b"the message";
 
 /// Reads the trees of commits; `T` is the digest of a content.
 pub(crate) struct Sweep<T> {
@@ -51,7 +53,7 @@ impl<T> Sweep<T> {
     }
 
     /// Reads the contents of a commit, tree or blob, or of the target of a tag, without those of earlier
-    /// tips. Submodules are skipped: their commits are in other repositories. The target of a symbolic
+    /// tips. The text of an annotated tag is a content. Submodules are skipped: their commits are in other repositories. The target of a symbolic
     /// link is a content.
     pub(crate) fn add(&mut self, tip: usize, id: ObjectId) -> Result<(), GitError> {
         let mut next = id;
@@ -60,7 +62,12 @@ impl<T> Sweep<T> {
                 return Ok(());
             }
             match self.read(next)? {
-                Object::Text(text) => next = target(&text)?,
+                Object::Text(text) => {
+                    if text.starts_with(b"object ") {
+                        self.content(tip, next, MESSAGE)?;
+                    }
+                    next = target(&text)?;
+                }
                 Object::Tree(entries) => return self.read_tree(tip, entries),
                 Object::Blob => return self.content(tip, next, &[]),
             }
@@ -233,9 +240,9 @@ mod tests {
         // 20 roots, the commits among the tips and below the tags, two directories, two tags, a file.
         assert_eq!(sweep.reads, 20 + 11 + 2 + 2 + 1);
         let swept = sweep.finish().unwrap();
-        assert_eq!(read.load(Ordering::Relaxed), 3 + 20);
+        assert_eq!(read.load(Ordering::Relaxed), 3 + 20 + 2);
         let own = swept.iter().filter(|one| &*one.path == b"own").count();
-        assert_eq!((swept.len(), own), (23, 20));
+        assert_eq!((swept.len(), own), (25, 20));
         let deep = swept.iter().find(|one| &*one.path == b"deep/er/c").unwrap();
         assert_eq!((deep.tip, deep.value.as_str()), (0, "deep/er/c"));
     }

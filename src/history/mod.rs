@@ -50,6 +50,7 @@
 mod blobs;
 mod build_order;
 mod changes;
+mod claimed;
 mod claims;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -93,6 +94,8 @@ pub(crate) use rules::{MAX_CONFIG_SIZE, parse as parse_config};
 
 pub use build_order::{Order, UnknownOrder};
 pub use changes::ChangedFile;
+pub use claimed::ClaimedTags;
+pub(crate) use claimed::claimed_tags;
 pub use holds::{HeldSet, Hold};
 pub use past_config::{CommitConfig, commit_config, promoted_config};
 pub use path_history::{MissingBlob, PathCommit, PathHistory};
@@ -586,6 +589,9 @@ fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
     points
 }
 
+/// The maximum number of commits on a command line.
+const MAX_TIPS: usize = 10_000;
+
 /// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and
 /// with the path of the file in the repository.
 pub(crate) fn each_blob(
@@ -593,8 +599,7 @@ pub(crate) fn each_blob(
     tips: &[ObjectId],
     mut each: impl FnMut(&[u8], ObjectId),
 ) -> Result<(), GitError> {
-    // The length of a command line is limited.
-    for tips in tips.chunks(1_000) {
+    for tips in tips.chunks(MAX_TIPS) {
         log::first_parent_lines(git, tips)?.each(|commit| {
             for change in commit.changes {
                 if let Some(blob) = change.blob {

@@ -1,12 +1,22 @@
-//! The digests that a text of any size mentions.
+//! The digests and tags that a text of any size mentions.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    ops::Range,
+    sync::Arc,
+};
 
 use super::{
     digests::{OVERLAP, runs_in},
-    read::each_block,
+    image_names::ImageNames,
+    occurrences::{self, TAG_CONTEXT, around, tag_after, width_at},
+    places::TagPlaces,
+    read::{each_block, read_whole},
 };
-use crate::oci::Digest;
+use crate::{
+    config::Config,
+    oci::{Digest, Tag},
+};
 
 /// A digest that a text mentions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,16 +32,114 @@ pub struct Mention {
 pub fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
     let mut found = Vec::new();
     each_block(reader, buffer, OVERLAP, |bytes, range, _| {
-        runs_in(bytes, range, |run| {
-            found.push(Mention {
-                digest: run.digest,
-                algorithm: follows_algorithm(bytes, run.offset),
-            });
-        });
+        add_digests(bytes, range, &mut found);
     })?;
+    sort(&mut found);
+    Ok(found)
+}
+
+/// The digests and the tags of images that a text mentions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// The digests, each once and sorted.
+    pub digests: Vec<Mention>,
+    /// The tags, each once and sorted, with the indexes of their images.
+    pub tags: Vec<(usize, Tag)>,
+}
+
+impl Mentions {
+    /// Whether nothing is mentioned.
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty() && self.tags.is_empty()
+    }
+}
+
+/// Finds digests, references by tag, and the tags of entries in texts.
+#[derive(Debug)]
+pub struct MentionFinder {
+    names: Arc<ImageNames>,
+    places: TagPlaces,
+}
+
+impl MentionFinder {
+    /// For the images that `names` knows; `configs` contain the places of entries.
+    pub fn new<'c>(names: Arc<ImageNames>, configs: impl IntoIterator<Item = &'c Config>) -> Self {
+        let places = TagPlaces::new(&names, configs);
+        Self { names, places }
+    }
+
+    /// The mentions in a text, which is read into `buffer`. Entries are found in a text of up to 16 MiB,
+    /// the limit for files with pins; the rest of a larger text is read in blocks.
+    pub fn read(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
+        let mut found = Mentions::default();
+        match read_whole(&mut reader, buffer) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let whole = buffer.as_slice().chain(reader);
+                let overlap = occurrences::OVERLAP;
+                each_block(whole, &mut Vec::new(), overlap, |bytes, range, _| {
+                    self.add(bytes, range, &mut found);
+                })?;
+            }
+            read => {
+                read?;
+                self.add(buffer, 0..buffer.len(), &mut found);
+                found.tags.extend(self.places.tags(&self.names, buffer));
+            }
+        }
+        sort(&mut found.digests);
+        found.tags.sort_unstable();
+        found.tags.dedup();
+        Ok(found)
+    }
+
+    fn add(&self, bytes: &[u8], range: Range<usize>, found: &mut Mentions) {
+        add_digests(bytes, range.clone(), &mut found.digests);
+        let start = range.start;
+        for colon in memchr::memchr_iter(b':', &bytes[range]) {
+            self.add_tag(bytes, start + colon, &mut found.tags);
+        }
+    }
+
+    /// Adds the tag after the colon at `colon` for each image that the name before it refers to. A digest
+    /// after the tag changes nothing: the tag may have moved, and other readers may prefer it.
+    fn add_tag(&self, bytes: &[u8], colon: usize, tags: &mut Vec<(usize, Tag)>) {
+        let width = width_at(bytes, colon);
+        let next = bytes.get(colon + width.bytes());
+        if !next.is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_') {
+            return;
+        }
+        let (text, colon) = around(bytes, colon, TAG_CONTEXT, width);
+        let before = &text[..colon];
+        let mut components = self.names.components().iter();
+        if !components.any(|component| before.ends_with(component.as_bytes())) {
+            return;
+        }
+        let Some((tag, _)) = tag_after(&text, colon) else {
+            return;
+        };
+        let images = self.names.images_before(before);
+        // A period may end a sentence, or be part of the tag.
+        for tag in [tag, tag.trim_end_matches('.')] {
+            if let Ok(tag) = Tag::parse(tag) {
+                tags.extend(images.iter().map(|image| (*image, tag.clone())));
+            }
+        }
+    }
+}
+
+fn add_digests(bytes: &[u8], range: Range<usize>, found: &mut Vec<Mention>) {
+    runs_in(bytes, range, |run| {
+        found.push(Mention {
+            digest: run.digest,
+            algorithm: follows_algorithm(bytes, run.offset),
+        });
+    });
+}
+
+/// Keeps each digest once.
+fn sort(found: &mut Vec<Mention>) {
     found.sort_unstable_by_key(|mention| (mention.digest, !mention.algorithm));
     found.dedup_by_key(|mention| mention.digest);
-    Ok(found)
 }
 
 /// Whether `sha256:` directly precedes the digit at `at`, in the encoding of the digits.
@@ -49,8 +157,14 @@ fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::pins::read::BLOCK;
+    use crate::{
+        config::{self, SetPath},
+        error::SourceText,
+        pins::read::{BLOCK, LARGEST},
+    };
 
     /// Returns as few bytes at a time as a pipe may.
     struct Slow<'b>(&'b [u8]);
@@ -85,6 +199,31 @@ mod tests {
                 assert_eq!(found, [expected], "{back}");
             }
         }
+    }
+
+    #[test]
+    fn tag_is_found_across_blocks_of_a_large_file() {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/acme/app, pins: 1 } }\n"
+                .into(),
+        };
+        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let names = ImageNames::new(&config, [], &["x".to_owned()]);
+        let finder = MentionFinder::new(Arc::new(names), [&config]);
+        let mut bytes = vec![b'-'; LARGEST + 4 * BLOCK];
+        let mut expected = Vec::new();
+        for block in 1..LARGEST / BLOCK {
+            let tag = format!("t{block}");
+            let text = format!(" x.example/acme/app:{tag} ");
+            // The reference moves over the end of a block.
+            let at = block * BLOCK - block % (text.len() + 2);
+            bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+            expected.push((0, Tag::parse(&tag).unwrap()));
+        }
+        expected.sort();
+        let found = finder.read(&*bytes, &mut Vec::new()).unwrap();
+        assert_eq!(found.tags, expected);
     }
 
     #[test]

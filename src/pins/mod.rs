@@ -6,7 +6,8 @@
 //! A replacement keeps every other byte of a file. Whether the pins are right is decided in `checks`.
 //!
 //! [`find()`] is the only search through the files of a configuration; a file of a past commit is
-//! searched by [`FileScanner`]. [`OccurrenceFinder`] and [`mentions()`] find digests in files of any size.
+//! searched by [`FileScanner`]. [`OccurrenceFinder`], [`MentionFinder`] and [`mentions()`] find digests
+//! and tags in files of any size.
 
 mod digests;
 pub mod discover;
@@ -14,6 +15,7 @@ mod find;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/properties/pins.rs"]
 pub(crate) mod fuzzing;
+mod image_names;
 mod lines;
 mod mentions;
 mod occurrences;
@@ -24,7 +26,8 @@ mod scan;
 mod version_comments;
 
 pub use find::{Found, Located, find};
-pub use mentions::{Mention, mentions};
+pub use image_names::ImageNames;
+pub use mentions::{Mention, MentionFinder, Mentions, mentions};
 pub use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind, TagReference};
 pub(crate) use places::KUSTOMIZE;
 pub use places::{FilePlaces, FileScanner};

@@ -90,13 +90,13 @@ const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
 /// The digits of a digest and the byte after them.
 const DIGITS: usize = 64 + 1;
 /// The number of bytes around a digit that decide about its digest, in UTF-16.
-const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
+pub(super) const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
     digests::OVERLAP
 } else {
     2 * CONTEXT
 };
 /// The maximum length of a tag, with its colon and the byte after it.
-const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
+pub(super) const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
 
 impl OccurrenceFinder {
     /// For the images of a configuration.
@@ -229,13 +229,7 @@ impl OccurrenceFinder {
 
     /// The reference whose tag follows the colon at `colon`, unless a digest follows the tag.
     fn tag_reference(&self, bytes: &[u8], colon: usize, lines: &mut Lines) -> Option<TagReference> {
-        // The bytes next to an ASCII character of UTF-16 are zero in either byte order.
-        let is_zero = |at: Option<usize>| at.is_some_and(|at| bytes.get(at) == Some(&0));
-        let width = if is_zero(colon.checked_sub(1)) && is_zero(colon.checked_add(1)) {
-            Width::Two
-        } else {
-            Width::One
-        };
+        let width = width_at(bytes, colon);
         let (text, at) = around(bytes, colon, TAG_CONTEXT, width);
         let (image, start, tag) = self.tagged(&text, at)?;
         let begin = colon - (at - start) * width.bytes();
@@ -250,19 +244,9 @@ impl OccurrenceFinder {
 
     /// The image whose tag follows the colon at `colon`, the offset of the reference, and the tag.
     fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
-        let rest = &text[colon + 1..];
-        let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        let length = rest
-            .iter()
-            .take(Tag::MAX + 1)
-            .take_while(|b| part(b))
-            .count();
+        let (tag, rest) = tag_after(text, colon)?;
         // Before a slash there is a port; after `@` there is a digest or a placeholder for one.
-        if length == 0 || matches!(rest.get(length), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
-            return None;
-        }
-        let before = text[..colon].last()?;
-        if !before.is_ascii_alphanumeric() {
+        if matches!(rest.first(), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
             return None;
         }
         let reference = Reference::ending_at(text, colon)?;
@@ -273,10 +257,34 @@ impl OccurrenceFinder {
             return None;
         }
         // A period ends a sentence.
-        let tag = std::str::from_utf8(&rest[..length]).ok()?;
         let tag = Tag::parse(tag.trim_end_matches('.')).ok()?;
         Some((*image, reference.start, tag))
     }
+}
+
+/// The width of the ASCII character at `at`: the bytes next to a character of UTF-16 are zero in either
+/// byte order.
+pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
+    let is_zero = |at: Option<usize>| at.is_some_and(|at| bytes.get(at) == Some(&0));
+    if is_zero(at.checked_sub(1)) && is_zero(at.checked_add(1)) {
+        Width::Two
+    } else {
+        Width::One
+    }
+}
+
+/// The characters of a tag after the colon at `colon`, which directly follows a name, and the text after
+/// them.
+pub(super) fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
+    let rest = &text[colon + 1..];
+    let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let length = rest.iter().take(Tag::MAX + 1).take_while(part).count();
+    let follows_name = text[..colon].last()?.is_ascii_alphanumeric();
+    if length == 0 || !follows_name {
+        return None;
+    }
+    let (tag, rest) = rest.split_at(length);
+    Some((std::str::from_utf8(tag).ok()?, rest))
 }
 
 /// The line and column of the character at `at`.
@@ -289,7 +297,7 @@ fn place(bytes: &[u8], at: usize, width: Width, lines: &mut Lines) -> (usize, us
 }
 
 /// The repository of a mirror for the path after the mapped prefix.
-fn mirror_of(endpoint: &Endpoint, rest: &str) -> String {
+pub(super) fn mirror_of(endpoint: &Endpoint, rest: &str) -> String {
     let parts = [endpoint.host.as_str(), &endpoint.path, rest];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("/")
@@ -303,7 +311,12 @@ fn shared_owner(repository: &Repository) -> Option<String> {
 
 /// The text around the character at `at` as single bytes, and the offset of the character in this
 /// text. It has `forward` characters from `at` on, and enough before it for a reference.
-fn around(bytes: &[u8], at: usize, forward: usize, width: Width) -> (Cow<'_, [u8]>, usize) {
+pub(super) fn around(
+    bytes: &[u8],
+    at: usize,
+    forward: usize,
+    width: Width,
+) -> (Cow<'_, [u8]>, usize) {
     let end = bytes.len().min(at + width.bytes() * forward);
     if width == Width::One {
         let begin = at.saturating_sub(CONTEXT);

@@ -320,7 +320,7 @@ fn suffix(bytes: &[u8]) -> Option<Suffix> {
 
 /// The characters of a reference at the end of `bytes`; `None` if there are none, or more than in any
 /// reference.
-fn reference_text(bytes: &[u8]) -> Option<&str> {
+pub(super) fn reference_text(bytes: &[u8]) -> Option<&str> {
     let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
     let length = bytes
         .iter()

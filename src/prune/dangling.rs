@@ -30,6 +30,8 @@ pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Opti
         let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
         if let Some(place) = guards.tags.get(tag) {
             Some(format!("it is the tag of a revision {place}"))
+        } else if let Some(location) = guards.tag_location(tag) {
+            Some(format!("it is used {location}"))
         } else if prune.protect.iter().any(matches) {
             Some("it matches prune.protect".to_owned())
         } else if !matches(&prune.tags) {

@@ -1,4 +1,4 @@
-//! The protection of versions regardless of their age and tags: digests in tracked files, pins and
+//! The protection of versions regardless of their age: digests and tags in tracked files, pins and
 //! promote history, in this repository and others.
 //!
 //! It is computed in each run from the remote's current branches and tags. A clone with a different
@@ -6,15 +6,17 @@
 
 mod branches;
 mod elsewhere;
+mod past;
 mod reading;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
 use branches::{Branches, Tips, moving};
 use elsewhere::ForeignRepository;
+use past::{Past, RepositoryProtection};
 
 use super::Text;
 use crate::{
@@ -25,14 +27,17 @@ use crate::{
     git::{Git, ObjectId},
     history::{CommitConfig, History, commit_config},
     oci::{Digest, Tag},
-    pins::{self, Found},
+    pins::{self, Found, ImageNames, MentionFinder},
 };
 
+pub use branches::PullHead;
 pub use elsewhere::ExternalRepository;
 
 /// The protection of one image's versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guards {
+    /// The index of the image in the configuration.
+    pub image: usize,
     /// The currently pinned digests with their locations.
     pub pins: BTreeMap<Digest, String>,
     /// The digests that any commit of promote history pinned.
@@ -40,10 +45,12 @@ pub struct Guards {
     /// The tags of revisions that were promoted or are being promoted, with the evidence. They are the
     /// same for all images.
     pub tags: BTreeMap<Tag, String>,
-    /// The digests that are or were pinned for other images or in other repositories, with their
-    /// locations. Other repositories may contain the same manifests.
+    /// The digests that are or were pinned for other images, with their locations.
     pub others: BTreeMap<Digest, String>,
-    /// The digests in tracked files. They are the same for all images.
+    /// The digests that any configuration ever pinned on any branch of this repository or of another,
+    /// with their locations. They are the same for all images.
+    pub past: Arc<BTreeMap<Digest, String>>,
+    /// The digests and tags in tracked files. They are the same for all images.
     pub text: Arc<Text>,
 }
 
@@ -51,53 +58,111 @@ impl Guards {
     /// The digests that are or were pinned for any image.
     pub fn pinned(&self) -> BTreeSet<Digest> {
         let pins = self.pins.keys().chain(&self.history);
-        pins.chain(self.others.keys()).copied().collect()
+        let others = self.others.keys().chain(self.past.keys());
+        pins.chain(others).copied().collect()
+    }
+
+    /// Whether a digest is or was pinned, or is in a text.
+    pub(super) fn uses(&self, digest: &Digest) -> bool {
+        self.pins.contains_key(digest)
+            || self.history.contains(digest)
+            || self.others.contains_key(digest)
+            || self.past.contains_key(digest)
+            || self.text.contains(digest)
+    }
+
+    /// The location of a reference by this tag.
+    pub(super) fn tag_location(&self, tag: &Tag) -> Option<String> {
+        self.text.tag_location(self.image, tag)
     }
 }
 
 /// The sources of protection, which can be read again.
 pub struct Protection {
     config: Config,
+    names: Arc<ImageNames>,
     branches: Branches,
+    past: Past,
     others: Vec<ForeignRepository>,
-    text: Arc<Text>,
+    known: ExtraProtection,
 }
 
 /// The changes of branches and tags since they were read.
 #[derive(Debug)]
 pub enum TipsChange {
-    /// No new digest.
+    /// No new digest or tag.
     Nothing,
-    /// New digests: additional protection for each image.
+    /// New digests or tags: additional protection for each image.
     More(ExtraProtection),
 }
 
-/// Additional protection.
-#[derive(Debug)]
+/// The protection of texts and of the past, which is the same for all images.
+#[derive(Debug, Clone, Default)]
 pub struct ExtraProtection {
     text: Arc<Text>,
-    pinned: BTreeMap<Digest, String>,
+    past: Arc<BTreeMap<Digest, String>>,
+    tags: BTreeMap<Tag, String>,
 }
 
 impl ExtraProtection {
+    /// Adds the protection of a repository; returns whether it contains anything new.
+    fn merge(&mut self, other: RepositoryProtection) -> bool {
+        let mut is_new = !self.text.covers(&other.text);
+        if is_new {
+            Arc::make_mut(&mut self.text).merge(other.text);
+        }
+        for (digest, location) in other.pinned {
+            if !self.past.contains_key(&digest) {
+                Arc::make_mut(&mut self.past).insert(digest, location);
+                is_new = true;
+            }
+        }
+        for (tag, evidence) in other.tags {
+            if let Entry::Vacant(tag) = self.tags.entry(tag) {
+                tag.insert(evidence);
+                is_new = true;
+            }
+        }
+        is_new
+    }
+
     /// Adds this protection to an image.
     pub fn add_to(&self, guards: &mut Guards) {
         guards.text = Arc::clone(&self.text);
-        guards.others.extend(self.pinned.clone());
+        guards.past = Arc::clone(&self.past);
+        for (tag, evidence) in &self.tags {
+            let known = guards.tags.entry(tag.clone());
+            known.or_insert_with(|| evidence.clone());
+        }
     }
 }
 
+/// The sources of a run's protection besides the clone.
+#[derive(Clone, Copy)]
+pub struct Evidence<'e> {
+    /// The default branch according to CI.
+    pub branch: Option<&'e str>,
+    /// The sources of the images: the pins of one image protect the others from the same source.
+    pub locations: &'e [String],
+    /// The names of the images in texts.
+    pub names: &'e Arc<ImageNames>,
+    /// The other repositories that pin images.
+    pub others: &'e [ExternalRepository],
+    /// The heads of open pull requests.
+    pub pulls: &'e [PullHead],
+}
+
+/// The name of this repository in messages.
+const THIS_REPOSITORY: &str = "this repository";
+/// The prefix of remote-tracking branches.
+const TRACKING: &str = "refs/remotes/";
 /// The maximum size of a scanned file in a commit, in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
-/// Gathers the protection of each image, in the order of the configuration. `places` are the sources of
-/// the images: the pins of one image protect the others from the same source. `elsewhere` are the
-/// other repositories that pin images. `stated` is the default branch according to CI.
+/// Gathers the protection of each image, in the order of the configuration.
 pub fn gather(
     config: &Config,
-    stated: Option<&str>,
-    places: &[String],
-    elsewhere: &[ExternalRepository],
+    evidence: &Evidence<'_>,
 ) -> Result<(Vec<Guards>, Protection), Error> {
     let git = Git::open(&config.root)?;
     check_complete_clone(&git)?;
@@ -108,65 +173,109 @@ pub fn gather(
     let found = reader.add_files(&WorkTree::new(&config.root), config, "in the work tree")?;
     check_refused(&found)?;
     check_counts(config, &found)?;
-    let branches = Branches::read(git, config, stated)?;
+    let branches = Branches::read(git, config, evidence.branch, evidence.pulls)?;
+    let mut past = Past::default();
+    let found_past = read_past(&mut past, &branches, config)?;
     for (remote, base) in &branches.bases {
         reader.add_history(&branches.git, &format!("{remote}/{base}"))?;
     }
     for (name, tip) in &branches.tips {
         if branches.is_watched(name) {
             reader.add_commit(&branches.git, tip, &name.place())?;
-            let branch = name.branch().unwrap_or_default();
-            reader.add_revision(branches.tags_of(name, &config.revision), branch);
+        }
+        if let Some(branch) = name.branch() {
+            let tags = branches.tags_of(branch, &config.revision, &past.names);
+            reader.add_revision(tags, branch);
         }
     }
-    let mut text = Text::default();
-    reading::work_tree(&branches.git, config, &mut text)?;
-    read_tips(&branches.git, &branches.tips, &mut text)?;
-    let mut guards = shared(&reader.guards, config, places);
+    let mut guards = shared(&reader.guards, config, evidence.locations);
     let mut others = Vec::new();
-    for at in elsewhere {
-        let mut other = ForeignRepository::open(at)?;
-        let found = other.read(config)?;
-        text.merge(found.text);
-        for guards in &mut guards {
-            guards.others.extend(found.pinned.clone());
-        }
-        others.push(other);
+    for other in evidence.others {
+        others.push(ForeignRepository::open(other)?);
     }
-    let text = Arc::new(text);
-    for guards in &mut guards {
-        guards.text = Arc::clone(&text);
-    }
-    let protection = Protection {
+    let mut protection = Protection {
         config: config.clone(),
+        names: Arc::clone(evidence.names),
         branches,
+        past,
         others,
-        text,
+        known: ExtraProtection::default(),
     };
+    protection.read_all(found_past)?;
+    for (image, guards) in guards.iter_mut().enumerate() {
+        guards.image = image;
+        protection.known.add_to(guards);
+    }
     Ok((guards, protection))
 }
 
+/// Reads the past of every branch of the remotes, and of every remote-tracking branch.
+fn read_past(
+    past: &mut Past,
+    branches: &Branches,
+    config: &Config,
+) -> Result<RepositoryProtection, Error> {
+    let mut heads = Branches::heads(&branches.tips);
+    heads.extend(branches.git.tips_below(TRACKING)?.into_values());
+    past.read(&branches.git, heads, config, THIS_REPOSITORY)
+}
+
 impl Protection {
-    /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
-    pub fn again(&mut self) -> Result<TipsChange, Error> {
-        let moved = self.branches.again()?;
-        let (mut more, mut pinned) = (Text::default(), BTreeMap::new());
-        read_tips(&self.branches.git, &moved, &mut more)?;
+    /// Reads the work tree, every branch and tag, and the other repositories, and adds the past.
+    fn read_all(&mut self, past: RepositoryProtection) -> Result<(), Error> {
+        let mut files = RepositoryProtection::default();
+        let git = &self.branches.git;
+        reading::work_tree(git, &self.config, &self.finder(), &mut files.text)?;
+        self.known.merge(files);
+        let tips = self.branches.tips.clone();
+        self.read_tips(&tips)?;
+        // The first location of a digest is reported, so the past comes last.
+        self.known.merge(past);
+        self.read_others()?;
+        Ok(())
+    }
+
+    /// Reads the files of `tips`; returns whether anything was new.
+    fn read_tips(&mut self, tips: &Tips) -> Result<bool, Error> {
+        let mut located = Vec::new();
+        for (name, tip) in tips {
+            located.push((*tip, name.place()));
+        }
+        let finder = Arc::new(self.finder());
+        let mut found = RepositoryProtection::default();
+        reading::commits(&self.branches.git, &located, &finder, &mut found.text)?;
+        Ok(self.known.merge(found))
+    }
+
+    fn read_others(&mut self) -> Result<bool, Error> {
+        let mut is_new = false;
         for other in &mut self.others {
-            let found = other.read(&self.config)?;
-            more.merge(found.text);
-            pinned.extend(found.pinned);
+            let found = other.read(&self.config, &self.names)?;
+            is_new |= self.known.merge(found);
         }
-        if self.text.covers(&more) && pinned.is_empty() {
-            return Ok(TipsChange::Nothing);
+        Ok(is_new)
+    }
+
+    /// The search in texts, with the places of every configuration that was read.
+    fn finder(&self) -> MentionFinder {
+        MentionFinder::new(Arc::clone(&self.names), &self.past.with_places)
+    }
+
+    /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
+    /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads of open pull requests.
+    pub fn again(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
+        let moved = self.branches.read_moved(pulls)?;
+        let (git, heads) = (&self.branches.git, Branches::heads(&moved));
+        let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
+        self.branches.check_moved(&moved, &self.past.names)?;
+        let mut is_new = self.read_tips(&moved)?;
+        is_new |= self.known.merge(past);
+        is_new |= self.read_others()?;
+        if is_new {
+            Ok(TipsChange::More(self.known.clone()))
+        } else {
+            Ok(TipsChange::Nothing)
         }
-        let mut text = Text::clone(&self.text);
-        text.merge(more);
-        self.text = Arc::new(text);
-        Ok(TipsChange::More(ExtraProtection {
-            text: Arc::clone(&self.text),
-            pinned,
-        }))
     }
 
     /// The refusal if branches keep moving.
@@ -230,20 +339,12 @@ fn check_refused(found: &Found) -> Result<(), Error> {
     Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message).help(help))
 }
 
-fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Error> {
-    let tips: Vec<_> = tips
-        .iter()
-        .map(|(name, tip)| (*tip, name.place()))
-        .collect();
-    reading::commits(git, &tips, text)
-}
-
 /// Adds the protection of the other images to each image.
-fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> {
+fn shared(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guards> {
     let mut all = guards.to_vec();
     for (at, own) in all.iter_mut().enumerate() {
         for (other, theirs) in guards.iter().enumerate().filter(|(other, _)| *other != at) {
-            if places.get(at) == places.get(other) {
+            if locations.get(at) == locations.get(other) {
                 own.pins.extend(theirs.pins.clone());
                 own.history.extend(&theirs.history);
                 continue;

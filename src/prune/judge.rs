@@ -59,12 +59,18 @@ fn classify(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus 
     if let Some(location) = guards.text.location(digest) {
         return VersionStatus::Protected(KeepReason::Mentioned(location));
     }
+    if let Some(location) = guards.past.get(digest) {
+        return VersionStatus::Protected(KeepReason::Pinned(location.clone()));
+    }
     let mut pending = false;
     let mut other = None;
     for tag in &version.tags {
         let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
         if let Some(location) = guards.tags.get(tag) {
             return VersionStatus::Protected(KeepReason::Revision(tag.clone(), location.clone()));
+        }
+        if let Some(location) = guards.tag_location(tag) {
+            return VersionStatus::Protected(KeepReason::MentionedTag(tag.clone(), location));
         }
         if prune.protect.iter().any(matches) {
             return VersionStatus::Protected(KeepReason::Pattern(tag.clone()));
@@ -137,12 +143,13 @@ pub(super) fn judge_selected(
         }
     }
     roots.extend(guards.pins.keys().chain(&guards.history));
-    roots.extend(guards.others.keys());
+    roots.extend(guards.others.keys().chain(guards.past.keys()));
     roots.extend(
         protections
             .referenced_digests()
             .filter(|digest| guards.text.contains(digest)),
     );
+    roots.extend(protections.add_parents(guards));
     protections.add_dependencies(roots);
     candidates.retain(|index, _| !protections.reasons.contains_key(index));
     let mut candidates: Vec<_> = candidates.into_values().collect();
@@ -211,6 +218,40 @@ impl<'l> Protections<'l> {
     fn referenced_digests(&self) -> impl Iterator<Item = Digest> {
         let nodes = self.listing.nodes.keys();
         nodes.chain(self.referrers.keys()).copied()
+    }
+
+    /// Protects the direct and indirect parents of the digests that are pinned or mentioned, and returns
+    /// them.
+    ///
+    /// The garbage collection of a registry may delete a manifest without a tag as soon as no index
+    /// contains it.
+    fn add_parents(&mut self, guards: &Guards) -> Vec<Digest> {
+        let mut parents: HashMap<Digest, Vec<Digest>> = HashMap::new();
+        for (digest, node) in &self.listing.nodes {
+            for child in &node.children {
+                parents.entry(child.digest).or_default().push(*digest);
+            }
+        }
+        let mut pending: Vec<Digest> = parents.keys().copied().collect();
+        pending.retain(|digest| guards.uses(digest));
+        // The order of a map differs between runs, and the reasons must not.
+        pending.sort_unstable();
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some(digest) = pending.pop() {
+            for parent in parents.get(&digest).into_iter().flatten() {
+                if let Some(index) = self.indexes.get(parent) {
+                    self.reasons
+                        .entry(*index)
+                        .or_insert(KeepReason::Parent(digest));
+                }
+                if seen.insert(*parent) {
+                    found.push(*parent);
+                    pending.push(*parent);
+                }
+            }
+        }
+        found
     }
 
     /// Protects the direct and indirect entries and referrers of the kept digests.

@@ -23,7 +23,9 @@ mod plan;
 mod text;
 mod verdict;
 
-pub use guards::{ExternalRepository, ExtraProtection, Guards, Protection, TipsChange, gather};
+pub use guards::{
+    Evidence, ExternalRepository, ExtraProtection, Guards, Protection, PullHead, TipsChange, gather,
+};
 pub use judge::{Rules, is_eligible, judge};
 pub use listing::{Child, Dangling, Listing, Node, Progress, Version};
 pub use plan::Plan;

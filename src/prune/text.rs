@@ -1,15 +1,21 @@
-//! The digests in tracked files, with the first location of each, whether or not they are pins.
+//! The digests and the tags of images in tracked files, with the first location of each, whether or not
+//! they are pins.
 //!
-//! A version with one of these digests is kept.
+//! A version with one of these digests or tags is kept.
 
 use std::collections::HashMap;
 
-use crate::{oci::Digest, pins::Mention};
+use crate::{
+    oci::{Digest, Tag},
+    pins::Mentions,
+};
 
-/// The digests in tracked files.
+/// The digests and tags in tracked files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
     digests: HashMap<Digest, FirstMention>,
+    /// For each image the tags, with the index of the first file in `files`.
+    tags: HashMap<usize, HashMap<Tag, usize>>,
     files: Vec<File>,
 }
 
@@ -31,41 +37,61 @@ struct File {
 }
 
 impl Text {
-    /// Adds the digests in a file of `tree`, such as `on main of origin`.
-    pub fn add(&mut self, path: &[u8], tree: &str, mentions: &[Mention]) {
+    /// Adds the mentions in a file of `tree`, such as `on main of origin`.
+    pub fn add(&mut self, path: &[u8], tree: &str, mentions: &Mentions) {
         let mut file = None;
-        for mention in mentions {
+        let files = &mut self.files;
+        let mut number = || {
+            *file.get_or_insert_with(|| {
+                files.push(File {
+                    path: String::from_utf8_lossy(path).into_owned(),
+                    tree: tree.to_owned(),
+                });
+                files.len() - 1
+            })
+        };
+        for (image, tag) in &mentions.tags {
+            let tags = self.tags.entry(*image).or_default();
+            if !tags.contains_key(tag) {
+                tags.insert(tag.clone(), number());
+            }
+        }
+        for mention in &mentions.digests {
             if let Some(known) = self.digests.get_mut(&mention.digest) {
                 known.has_algorithm |= mention.algorithm;
                 continue;
             }
-            let file = *file.get_or_insert_with(|| {
-                self.files.push(File {
-                    path: String::from_utf8_lossy(path).into_owned(),
-                    tree: tree.to_owned(),
-                });
-                self.files.len() - 1
-            });
             let first = FirstMention {
-                file,
+                file: number(),
                 has_algorithm: mention.algorithm,
             };
             self.digests.insert(mention.digest, first);
         }
     }
 
-    /// Whether `other` adds neither a digest nor the algorithm of one.
+    /// Whether `other` adds neither a digest, nor the algorithm of one, nor a tag.
     pub fn covers(&self, other: &Self) -> bool {
-        other.digests.iter().all(|(digest, mention)| {
-            let known = self.digests.get(digest);
-            known.is_some_and(|known| known.has_algorithm || !mention.has_algorithm)
-        })
+        let mut tags = other.tags.iter().flat_map(|(image, tags)| {
+            let known = self.tags.get(image);
+            tags.keys().map(move |tag| (known, tag))
+        });
+        tags.all(|(known, tag)| known.is_some_and(|known| known.contains_key(tag)))
+            && other.digests.iter().all(|(digest, mention)| {
+                let known = self.digests.get(digest);
+                known.is_some_and(|known| known.has_algorithm || !mention.has_algorithm)
+            })
     }
 
-    /// Adds the digests of `other`.
+    /// Adds the mentions of `other`.
     pub fn merge(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
+        for (image, tags) in other.tags {
+            let known = self.tags.entry(image).or_default();
+            for (tag, file) in tags {
+                known.entry(tag).or_insert(file + first);
+            }
+        }
         for (digest, mut mention) in other.digests {
             mention.file += first;
             let known = self.digests.entry(digest).or_insert(mention);
@@ -81,6 +107,12 @@ impl Text {
     /// The first location of a digest: `in FILE on main of origin`.
     pub fn location(&self, digest: &Digest) -> Option<String> {
         let file = &self.files[self.digests.get(digest)?.file];
+        Some(format!("in {} {}", file.path, file.tree))
+    }
+
+    /// The first location of a tag of an image.
+    pub fn tag_location(&self, image: usize, tag: &Tag) -> Option<String> {
+        let file = &self.files[*self.tags.get(&image)?.get(tag)?];
         Some(format!("in {} {}", file.path, file.tree))
     }
 
@@ -124,6 +156,14 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pins::Mention;
+
+    fn mentions<const N: usize>(digests: [Mention; N]) -> Mentions {
+        Mentions {
+            digests: digests.into(),
+            tags: Vec::new(),
+        }
+    }
 
     fn mention(seed: &str, algorithm: bool) -> Mention {
         Mention {
@@ -135,11 +175,15 @@ mod tests {
     #[test]
     fn location_is_the_first_mention() {
         let mut text = Text::default();
-        text.add(b"a.txt", "in the work tree", &[mention("x", false)]);
+        text.add(
+            b"a.txt",
+            "in the work tree",
+            &mentions([mention("x", false)]),
+        );
         text.add(
             b"b.txt",
             "on main of origin",
-            &[mention("x", true), mention("y", false)],
+            &mentions([mention("x", true), mention("y", false)]),
         );
         let location = |seed: &str| text.location(&Digest::of(seed.as_bytes()));
         assert_eq!(location("x").unwrap(), "in a.txt in the work tree");
@@ -152,10 +196,10 @@ mod tests {
     #[test]
     fn covers_reports_new_digests() {
         let mut text = Text::default();
-        text.add(b"a.txt", "here", &[mention("x", false)]);
-        let other = |mentions: &[Mention]| {
+        text.add(b"a.txt", "here", &mentions([mention("x", false)]));
+        let other = |mention: Mention| {
             let mut other = Text::default();
-            other.add(b"b.txt", "there", mentions);
+            other.add(b"b.txt", "there", &mentions([mention]));
             other
         };
         for (mention, known) in [
@@ -165,7 +209,7 @@ mod tests {
             (mention("x", true), true),
             (mention("y", false), false),
         ] {
-            let more = other(&[mention]);
+            let more = other(mention);
             assert_eq!(text.covers(&more), known, "{mention:?}");
             text.merge(more);
         }

@@ -51,10 +51,14 @@ pub enum KeepReason {
     Mentioned(String),
     /// It has the tag of a revision that was promoted or is being promoted.
     Revision(Tag, String),
+    /// A tracked file at this location refers to this tag.
+    MentionedTag(Tag, String),
     /// A tag matches `protect`.
     Pattern(Tag),
     /// It is an entry of a kept index.
     IndexEntry(Digest),
+    /// It is an index that contains this digest, which is pinned or mentioned.
+    Parent(Digest),
     /// It is a signature or an attestation of a kept version.
     Referrer(Digest),
     /// It has pending tags, but this tag is not pending.
@@ -70,8 +74,10 @@ impl fmt::Display for KeepReason {
             Self::History => f.write_str("pinned by a set in promote history"),
             Self::Mentioned(place) => write!(f, "its digest appears {place}"),
             Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
+            Self::MentionedTag(tag, place) => write!(f, "{tag} is used {place}"),
             Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
             Self::IndexEntry(parent) => write!(f, "part of the index {parent}, which is kept"),
+            Self::Parent(entry) => write!(f, "contains {entry}, which is in use by its digest"),
             Self::Referrer(target) => write!(f, "belongs to {target}, which is kept"),
             Self::OtherTag(tag) => write!(
                 f,

@@ -33,6 +33,11 @@ impl Sources {
         }
     }
 
+    /// All mappings, the strongest layer first.
+    pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+        self.layers.iter().flatten()
+    }
+
     /// The source of `repository`.
     pub fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {

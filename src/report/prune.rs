@@ -49,6 +49,8 @@ pub struct PruneDocument {
     pub schema: &'static str,
     pub applied: bool,
     pub images: Vec<PruneImage>,
+    /// Warnings about the whole run.
+    pub warnings: Vec<PruneWarning>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,11 +106,12 @@ pub struct RestoreDocument {
 }
 
 impl PruneDocument {
-    pub fn new(images: &[ImageOutcome], applied: bool) -> Self {
+    pub fn new(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> Self {
         Self {
             schema: "repin.prune/1",
             applied,
             images: images.iter().map(PruneImage::new).collect(),
+            warnings: warning.into_iter().map(PruneWarning::new).collect(),
         }
     }
 }
@@ -123,10 +126,6 @@ impl PruneImage {
             reason: protected.reason.to_string(),
             version: protected.version.id,
         });
-        let warnings = warnings(image).iter().map(|warning| PruneWarning {
-            code: warning.code,
-            detail: warning.detail.clone(),
-        });
         Self {
             name: image.name.clone(),
             repository: image.repository.clone(),
@@ -136,10 +135,19 @@ impl PruneImage {
             mixed: verdict.map_or(0, |verdict| verdict.mixed),
             young: verdict.map_or(0, |verdict| verdict.young),
             deleted: deleted(image).iter().map(PruneRow::new).collect(),
-            warnings: warnings.collect(),
+            warnings: warnings(image).iter().map(PruneWarning::new).collect(),
             refused: image.refusal.as_ref().map(Error::text),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
             hint: image.refusal.as_ref().map(Error::remedy),
+        }
+    }
+}
+
+impl PruneWarning {
+    fn new(warning: &Warning) -> Self {
+        Self {
+            code: warning.code,
+            detail: warning.detail.clone(),
         }
     }
 }
@@ -295,8 +303,11 @@ fn mixed(count: usize) -> String {
 }
 
 /// The step summary, in Markdown.
-pub fn summary(images: &[ImageOutcome], applied: bool) -> String {
+pub fn summary(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> String {
     let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
+    if let Some(warning) = warning {
+        summary_warning(&mut out, warning);
+    }
     for image in images {
         let _ = write!(
             out,
@@ -322,16 +333,17 @@ pub fn summary(images: &[ImageOutcome], applied: bool) -> String {
             );
         }
         for warning in warnings(image) {
-            let _ = writeln!(
-                out,
-                "\n> [!WARNING]\n> {}",
-                markdown::inline(&warning.detail)
-            );
+            summary_warning(&mut out, warning);
         }
         summary_candidates(&mut out, image, applied);
         summary_protected(&mut out, image);
     }
     out
+}
+
+fn summary_warning(out: &mut String, warning: &Warning) {
+    let detail = markdown::inline(&warning.detail);
+    let _ = writeln!(out, "\n> [!WARNING]\n> {detail}");
 }
 
 fn summary_candidates(out: &mut String, image: &ImageOutcome, applied: bool) {

@@ -73,6 +73,7 @@ mod prune;
 mod prune_ghcr;
 mod prune_guards;
 mod prune_model;
+mod prune_references;
 mod pull_request;
 mod readme;
 mod real_forge;

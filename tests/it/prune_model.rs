@@ -6,7 +6,14 @@
 //!
 //! - Text is drawn as files: split pins, files that no glob matches, UTF-16, and text that only
 //!   looks like a digest.
-//! - Versions are pinned under other names of the repository.
+//! - Tags are drawn as references and entries, under several names of the repository, and as text that
+//!   only looks like one.
+//! - Text comes from the work tree, branches, messages of tags, pull requests of forks and other
+//!   repositories.
+//! - Versions are pinned under other names of the repository, and on other branches or by other
+//!   configurations.
+//! - Revisions are promoted by titles and trailers of this set or another one, and by messages that only
+//!   look like them.
 //! - A registry lists only tags: a version without a tag is listed only if something names it.
 //!   GitHub lists every version. Both list in pages.
 //! - Other processes push, tag and delete at any moment, and answers are lost or wrong.
@@ -17,17 +24,19 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
 use fastrand::Rng;
 use repin::{
-    config::{Prune, PruneBackend},
-    error::Error,
+    config::{self, Config, ForkPolicy, Prune, PruneBackend, SetPath},
+    error::{Error, SourceText},
     forge::{Links, PackageVersion, VersionPages},
+    history::ClaimedTags,
     oci::{Digest, Tag},
-    pins::mentions,
+    pins::{ImageNames, MentionFinder},
     prune::{
         Child, Guards, Listing, Node, Progress, Rules, Text, Version,
         apply::{self, Applied, CurrentState, Package},
@@ -191,6 +200,220 @@ impl Form {
     }
 }
 
+/// How a file writes a tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum TagForm {
+    /// A whole reference.
+    Whole,
+    /// The same in UTF-16.
+    Wide,
+    /// The reference at the end of a sentence.
+    Sentence,
+    /// The name that `sources` gives the repository.
+    Mirror,
+    /// Another name that `sources` maps to the same place.
+    Alias,
+    /// The image layout that `sources` names.
+    Layout,
+    /// After a variable with the registry.
+    Variable,
+    Kustomize,
+    /// Helm: registry and repository apart.
+    Helm,
+    /// A place of the kind `keys`.
+    Keys,
+    /// A marked line.
+    Marked,
+    /// With a digest in addition.
+    WithDigest,
+    /// Another repository, a longer tag, or a word alone: no reference to the tag.
+    OtherRepository,
+    LongerTag,
+    LongerName,
+    Word,
+    OtherEntry,
+}
+
+const TAG_FORMS: [TagForm; 17] = [
+    TagForm::Whole,
+    TagForm::Wide,
+    TagForm::Sentence,
+    TagForm::Mirror,
+    TagForm::Alias,
+    TagForm::Layout,
+    TagForm::Variable,
+    TagForm::Kustomize,
+    TagForm::Helm,
+    TagForm::Keys,
+    TagForm::Marked,
+    TagForm::WithDigest,
+    TagForm::OtherRepository,
+    TagForm::LongerTag,
+    TagForm::LongerName,
+    TagForm::Word,
+    TagForm::OtherEntry,
+];
+
+/// The configuration of the images, with the names that the forms use.
+const CONFIG: &str = "version: 1
+files: [a]
+revision: { pattern: '[a-d]', tag: 'pending-{revision}' }
+sources:
+  registry.example/acme: https://mirror.example/copies
+  alias.example: https://mirror.example/copies
+  registry.example: oci:layouts
+places:
+  keys: { files: [a], entry: /settings, tag: build, digest: sum, image: app }
+  marked: { files: [a] }
+images:
+  app: { repository: registry.example/acme/app, pins: 1 }
+";
+
+/// Another configuration of the repository.
+const OTHER_CONFIG: &str = "version: 1
+files: [b]
+revision: { pattern: '[a-d]', tag: 'pending-{revision}' }
+images:
+  web: { repository: registry.example/acme/web, pins: 1 }
+";
+const OTHER_PATH: &str = "envs/eu/repin.yaml";
+
+/// The revisions of the first tags.
+const REVISIONS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// The message of a commit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum ClaimForm {
+    /// The title of the configuration.
+    Title,
+    /// The title of the other configuration, which nothing else connects to the revision.
+    OtherTitle,
+    /// The title of a squash merge.
+    SquashTitle,
+    /// A trailer without a path.
+    Trailer,
+    /// A trailer with the path of the other configuration, in the middle of the body.
+    OtherTrailer,
+    /// The title of an unknown set.
+    UnknownTitle,
+    /// A title in the body.
+    TitleInBody,
+    /// A revision of another form.
+    OtherRevision,
+}
+
+const CLAIM_FORMS: [ClaimForm; 8] = [
+    ClaimForm::Title,
+    ClaimForm::OtherTitle,
+    ClaimForm::SquashTitle,
+    ClaimForm::Trailer,
+    ClaimForm::OtherTrailer,
+    ClaimForm::UnknownTitle,
+    ClaimForm::TitleInBody,
+    ClaimForm::OtherRevision,
+];
+
+impl ClaimForm {
+    fn is_claim(self) -> bool {
+        !matches!(
+            self,
+            Self::UnknownTitle | Self::TitleInBody | Self::OtherRevision
+        )
+    }
+
+    fn write(self, revision: &str) -> String {
+        match self {
+            Self::Title => format!("promote: images @{revision}"),
+            Self::OtherTitle => format!("promote: envs-eu @{revision}"),
+            Self::SquashTitle => format!("promote: envs-eu @{revision} (#12)"),
+            Self::Trailer => format!("deploy\n\nRepin-Set: {revision}\n"),
+            Self::OtherTrailer => {
+                format!("deploy\n\nmore\n\nRepin-Set: {revision} ({OTHER_PATH})\n\nend\n")
+            }
+            Self::UnknownTitle => format!("promote: envs-us @{revision}"),
+            Self::TitleInBody => format!("deploy\n\npromote: envs-eu @{revision}\n"),
+            Self::OtherRevision => format!("promote: envs-eu @{revision}{revision}"),
+        }
+    }
+}
+
+impl TagForm {
+    fn is_reference(self) -> bool {
+        !matches!(
+            self,
+            Self::OtherRepository
+                | Self::LongerTag
+                | Self::LongerName
+                | Self::Word
+                | Self::OtherEntry
+        )
+    }
+
+    fn write(self, tag: &str) -> Vec<u8> {
+        let reference = format!("registry.example/acme/app:{tag}");
+        match self {
+            Self::Whole => format!("image: {reference}\n"),
+            Self::Wide => {
+                let text = format!("image = {reference}\r\n");
+                return text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            }
+            Self::Sentence => format!("Run {reference}.\n"),
+            Self::Mirror => format!("FROM mirror.example/copies/app:{tag} AS app\n"),
+            Self::Alias => format!("docker pull alias.example/app:{tag}\n"),
+            Self::Layout => format!("skopeo copy oci:layouts/acme/app:{tag} dir:x\n"),
+            Self::Variable => format!("image: ${{REGISTRY}}/acme/app:{tag}\n"),
+            Self::Kustomize => {
+                format!("images:\n- name: app\n  newName: registry.example/acme/app\n  newTag: '{tag}'\n")
+            }
+            Self::Helm => {
+                format!("x: {{ registry: registry.example, repository: acme/app, tag: {tag} }}\n")
+            }
+            Self::Keys => format!("settings:\n  build: {tag}\n"),
+            Self::Marked => format!("version = \"{tag}\" # repin: app\n"),
+            Self::WithDigest => format!("image: {reference}@{}\n", Digest::of(b"nowhere")),
+            Self::OtherRepository => format!("image: other.example/acme/app:{tag}\n"),
+            Self::LongerTag => format!("image: {reference}0\n"),
+            Self::LongerName => format!("image: registry.example/acme/my-app:{tag}\n"),
+            Self::Word => format!("app {tag}\n"),
+            Self::OtherEntry => format!("x: {{ repository: other.example/acme/app, tag: {tag} }}\n"),
+        }
+        .into_bytes()
+    }
+}
+
+/// Where text is.
+const TREES: [&str; 5] = [
+    "in the work tree",
+    "on release of origin",
+    "at the tag v1 of origin",
+    "in pull request #7 of origin",
+    "on main of other.git",
+];
+
+fn configs() -> &'static [Config; 2] {
+    static CONFIGS: LazyLock<[Config; 2]> = LazyLock::new(|| {
+        let parse = |text: &str, path: SetPath| {
+            let source = SourceText {
+                name: path.to_string(),
+                text: text.into(),
+            };
+            config::parse(&source, Path::new("/"), &path).unwrap()
+        };
+        let other = SetPath::new(Path::new(OTHER_PATH)).unwrap();
+        [parse(CONFIG, SetPath::top()), parse(OTHER_CONFIG, other)]
+    });
+    &CONFIGS
+}
+
+fn finder() -> &'static MentionFinder {
+    static FINDER: LazyLock<MentionFinder> = LazyLock::new(|| {
+        let config = &configs()[0];
+        let names = ImageNames::new(config, &config.sources, &["place".to_owned()]);
+        MentionFinder::new(Arc::new(names), configs())
+    });
+    &FINDER
+}
+
 #[derive(Debug)]
 struct Case {
     #[expect(dead_code, reason = "`Debug` tells it: what the case is drawn from")]
@@ -202,12 +425,17 @@ struct Case {
     event: Option<(Moment, Event)>,
     /// Files, each with a digest.
     text: Vec<(usize, Form)>,
+    /// Files, each with a tag, and their tree.
+    references: Vec<(String, TagForm, &'static str)>,
     /// Pinned under another name of the repository.
     others: BTreeSet<usize>,
+    /// Pinned on another branch, or by another configuration.
+    past: BTreeSet<usize>,
     pins: BTreeSet<usize>,
     missing_pin: bool,
     history: BTreeSet<usize>,
-    promoted_tag: Option<String>,
+    /// Messages of commits, each with a revision.
+    claims: Vec<(&'static str, ClaimForm)>,
     patterns: (&'static str, bool),
     untagged: bool,
     older_than: i64,
@@ -281,11 +509,17 @@ impl Case {
             text: text
                 .map(|at| (at, FORMS[rng.usize(..FORMS.len())]))
                 .collect(),
+            references: (0..rng.usize(..4).saturating_sub(1))
+                .map(|_| Self::reference(&mut rng))
+                .collect(),
             others: some(&mut rng, all, 15),
+            past: some(&mut rng, all, 10),
             pins: some(&mut rng, count, 20),
             missing_pin: !quiet && rng.u8(..) < 10,
             history: some(&mut rng, all, 20),
-            promoted_tag: (rng.u8(..) < 60).then(|| TAGS[rng.usize(..4)].to_owned()),
+            claims: (0..rng.usize(..6).saturating_sub(4))
+                .map(|_| Self::claim(&mut rng))
+                .collect(),
             patterns: (
                 ["^pending-", "^(pending-|sha256-)", "."][rng.usize(..3)],
                 rng.bool(),
@@ -348,6 +582,17 @@ impl Case {
         objects
     }
 
+    fn reference(rng: &mut Rng) -> (String, TagForm, &'static str) {
+        let tag = TAGS[rng.usize(..TAGS.len())].to_owned();
+        let form = TAG_FORMS[rng.usize(..TAG_FORMS.len())];
+        (tag, form, TREES[rng.usize(..TREES.len())])
+    }
+
+    fn claim(rng: &mut Rng) -> (&'static str, ClaimForm) {
+        let revision = REVISIONS[rng.usize(..REVISIONS.len())];
+        (revision, CLAIM_FORMS[rng.usize(..CLAIM_FORMS.len())])
+    }
+
     fn event(rng: &mut Rng, count: usize) -> (Moment, Event) {
         let moment = match rng.u8(..3) {
             0 => Moment::Page(rng.usize(1..4)),
@@ -402,7 +647,7 @@ impl Case {
 
     /// Whether the first listing of a registry that lists only tags asks for the digest.
     fn is_asked_for(&self, at: usize) -> bool {
-        let pinned = [&self.pins, &self.history, &self.others];
+        let pinned = [&self.pins, &self.history, &self.others, &self.past];
         let text = |(named, form): &(usize, Form)| *named == at && form.is_asked_for();
         pinned.iter().any(|set| set.contains(&at)) || self.text.iter().any(text)
     }
@@ -411,6 +656,18 @@ impl Case {
     fn is_named(&self, at: usize) -> bool {
         let names = |(named, form): &(usize, Form)| *named == at && form.is_digest();
         self.text.iter().any(names)
+    }
+
+    /// Whether a file refers to the tag.
+    fn is_used(&self, tag: &str) -> bool {
+        let uses = |(used, form, _): &(String, TagForm, &str)| used == tag && form.is_reference();
+        self.references.iter().any(uses)
+    }
+
+    /// Whether a commit claims the revision with the tag.
+    fn is_promoted(&self, tag: &str) -> bool {
+        let mut claims = self.claims.iter();
+        claims.any(|(revision, form)| form.is_claim() && tag == format!("pending-{revision}"))
     }
 
     fn is_index(&self, at: usize) -> bool {
@@ -494,25 +751,43 @@ impl Case {
         if self.missing_pin {
             pins.insert(Digest::of(b"nowhere"), "somewhere".to_owned());
         }
-        let tags = self
-            .promoted_tag
-            .iter()
-            .map(|tag| (Tag::parse(tag).unwrap(), "then".to_owned()));
+        let mut claimed = ClaimedTags::default();
+        for config in configs() {
+            claimed.add_config(config);
+        }
+        for (revision, form) in &self.claims {
+            claimed.add_message(&form.write(revision));
+        }
+        let claimed = claimed.into_tags().into_keys();
         let others = self.others.iter();
         let mut text = Text::default();
         for (at, form) in &self.text {
             let content = form.write(digest(*at));
-            let found = mentions(content.as_slice(), &mut Vec::new()).unwrap();
+            let found = finder().read(content.as_slice(), &mut Vec::new()).unwrap();
             text.add(b"file", "somewhere", &found);
         }
+        for (tag, form, tree) in &self.references {
+            let content = form.write(tag);
+            let found = finder().read(content.as_slice(), &mut Vec::new()).unwrap();
+            // Each tree may have been read by itself.
+            let mut more = Text::default();
+            more.add(b"file", tree, &found);
+            text.merge(more);
+        }
+        let past = self.past.iter();
         Guards {
             pins,
             history: self.history.iter().map(|at| digest(*at)).collect(),
-            tags: tags.collect(),
+            tags: claimed.map(|tag| (tag, "then".to_owned())).collect(),
             others: others
                 .map(|at| (digest(*at), "as another".to_owned()))
                 .collect(),
+            past: Arc::new(
+                past.map(|at| (digest(*at), "on release".to_owned()))
+                    .collect(),
+            ),
             text: Arc::new(text),
+            image: 0,
         }
     }
 
@@ -529,6 +804,7 @@ impl Case {
             },
             untagged: self.untagged,
             also_pinned_in: Vec::new(),
+            forks: ForkPolicy::Warn,
         }
     }
 }
@@ -857,11 +1133,11 @@ impl<'c> Oracle<'c> {
         let guarded = case.pins.contains(&at)
             || case.history.contains(&at)
             || case.others.contains(&at)
+            || case.past.contains(&at)
             || case.is_named(at)
+            || tags.iter().any(|tag| case.is_used(tag))
             || !self.is_seen(at, tags)
-            || tags
-                .iter()
-                .any(|tag| case.promoted_tag.as_ref() == Some(tag))
+            || tags.iter().any(|tag| case.is_promoted(tag))
             || tags.iter().any(|tag| case.patterns.1 && tag.len() == 40);
         let kind = if tags.is_empty() {
             case.untagged
@@ -884,10 +1160,33 @@ impl<'c> Oracle<'c> {
         Some(youngest)
     }
 
-    /// Everything that is kept if `stay` is: also what a file names, and the known parts of both.
+    /// Everything that is kept if `stay` is: also what a file names, the known indexes that contain what
+    /// is in use, and the known parts of all of these.
     fn kept(&self, mut stay: BTreeSet<usize>, known: &BTreeSet<usize>) -> BTreeSet<usize> {
-        stay.extend((0..self.case.objects.len()).filter(|at| self.case.is_named(*at)));
-        self.case.below(stay, Some(known))
+        let case = self.case;
+        stay.extend((0..case.objects.len()).filter(|at| case.is_named(*at)));
+        // An index stays if what it contains, at any depth, is in use by its digest.
+        let mut used: BTreeSet<usize> = (0..case.objects.len())
+            .filter(|at| {
+                let pinned = [&case.pins, &case.history, &case.others, &case.past];
+                case.is_named(*at) || pinned.iter().any(|set| set.contains(at))
+            })
+            .collect();
+        loop {
+            let contains = |at: &usize| {
+                case.objects[*at]
+                    .children
+                    .iter()
+                    .any(|at| used.contains(at))
+            };
+            let parents: Vec<_> = known.iter().copied().filter(contains).collect();
+            let before = used.len();
+            used.extend(&parents);
+            stay.extend(parents);
+            if used.len() == before {
+                return case.below(stay, Some(known));
+            }
+        }
     }
 
     /// Everything that may go, if nothing goes wrong: shrunk until nothing kept needs any of it.

@@ -5,6 +5,8 @@
 
 mod restore;
 
+use std::sync::Arc;
+
 use crate::{
     cli::{
         args::{self, PruneAction},
@@ -15,21 +17,24 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Config, Image, Prune, duration, number},
+    config::{Config, ForkPolicy, Image, Prune, duration, number},
     error::{Class, Error, Errors, usage},
     git::Git,
+    pins::ImageNames,
     prune::{
-        self, ExternalRepository, Guards, Listing, Plan, Progress, Protection, Rules, TipsChange,
+        self, Evidence, ExternalRepository, Guards, Listing, Plan, Progress, Protection, PullHead,
+        Rules, TipsChange, Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
     },
+    registry::Sources,
     report::prune::{ImageOutcome, PruneDocument, deletion, summary, text, warnings},
     untrusted::{
         plain,
         workflow::{Commands, Level},
     },
     workflow::{
-        Access, OtherRepository, check_image_name, ci, no_token_error, pin_rules,
+        Access, OtherRepository, check_image_name, ci, no_token_error, open_pulls, pin_rules,
         prune_backend::prune_backend, temporary_directory,
     },
 };
@@ -100,7 +105,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
                     ..new_outcome(&config.images[image])
                 });
             }
-            report(&outcomes, false, &mut step, cx)?;
+            report(&outcomes, false, None, &mut step, cx)?;
             return Ok(Exit::Done);
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
@@ -112,9 +117,10 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
         rules: &rules,
         apply,
     };
-    let applied = run.execute(&mut jobs, cx)?;
+    let mut warning = None;
+    let applied = run.execute(&mut jobs, &mut warning, cx)?;
     let outcomes: Vec<_> = jobs.into_iter().map(|job| job.outcome).collect();
-    report(&outcomes, applied, &mut step, cx)?;
+    report(&outcomes, applied, warning.as_ref(), &mut step, cx)?;
     let refusals = outcomes
         .iter()
         .filter_map(|outcome| outcome.refusal.as_ref());
@@ -210,16 +216,15 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
 }
 
 /// The source of each image; two names may share one repository.
-fn sources(config: &Config, cx: &Context) -> Result<Vec<String>, Errors> {
-    let sources = cx.services.sources(config)?;
-    let mut names = Vec::new();
+fn locations(config: &Config, sources: &Sources) -> Vec<String> {
+    let mut locations = Vec::new();
     for image in &config.images {
-        names.push(match sources.source(&image.repository) {
+        locations.push(match sources.source(&image.repository) {
             Ok(source) => source.to_string(),
             Err(_) => image.repository.canonical(),
         });
     }
-    Ok(names)
+    locations
 }
 
 fn new_outcome(image: &Image) -> ImageOutcome {
@@ -228,17 +233,34 @@ fn new_outcome(image: &Image) -> ImageOutcome {
 
 impl Run<'_> {
     /// Checks every image; with `--apply`, deletes if no image is refused. Returns whether it deleted, or had
-    /// nothing to delete.
-    fn execute(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Errors> {
+    /// nothing to delete. Sets `warning` if open pull requests cannot be listed.
+    fn execute(
+        &self,
+        jobs: &mut [Job],
+        warning: &mut Option<Warning>,
+        cx: &mut Context,
+    ) -> Result<bool, Errors> {
         let mut others = Vec::new();
         for other in self.others {
             others.push(other.repository.clone());
         }
-        let sources = sources(self.config, cx)?;
+        let sources = cx.services.sources(self.config)?;
+        let locations = locations(self.config, &sources);
+        let names = ImageNames::new(self.config, sources.mappings(), &locations);
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
         let branch = ci::default_branch(&cx.services.environment, git.as_ref());
+        let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
+            return Ok(false);
+        };
         let progress = cx.services.console.progress("reading branches and tags");
-        let gathered = prune::gather(self.config, branch.as_deref(), &sources, &others);
+        let evidence = Evidence {
+            branch: branch.as_deref(),
+            locations: &locations,
+            names: &Arc::new(names),
+            others: &others,
+            pulls: &pulls,
+        };
+        let gathered = prune::gather(self.config, &evidence);
         drop(progress);
         let mut watch = match gathered {
             Ok((guards, watch)) => {
@@ -270,7 +292,10 @@ impl Run<'_> {
                     return Ok(false);
                 }
             }
-            match watch.again() {
+            let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
+                return Ok(false);
+            };
+            match watch.again(&pulls) {
                 Ok(TipsChange::Nothing) => return delete(jobs, self.rules, cx),
                 Ok(TipsChange::More(more)) => {
                     for job in jobs.iter_mut() {
@@ -285,6 +310,39 @@ impl Run<'_> {
         }
         refuse_all(jobs, &Protection::restless());
         Ok(false)
+    }
+
+    /// The heads of open pull requests. If they cannot be listed, sets `warning`, or refuses all images and
+    /// returns `None`.
+    fn open_pulls(
+        &self,
+        jobs: &mut [Job],
+        warning: &mut Option<Warning>,
+        cx: &Context,
+    ) -> Option<Vec<PullHead>> {
+        let reason = match open_pulls(self.config, &cx.services) {
+            Ok(Access::Granted(pulls)) => {
+                *warning = None;
+                return Some(pulls);
+            }
+            Ok(Access::NoToken(reason)) => reason,
+            Err(refusals) => {
+                for refusal in &refusals {
+                    refuse_all(jobs, refusal);
+                }
+                return None;
+            }
+        };
+        let code = Code::FORKS_UNCHECKED;
+        let detail = format!("open pull requests of forks were not checked: {reason}");
+        if self.rules.prune.forks == ForkPolicy::Require {
+            let help = "add a `forge` block, and set a token that may read pull requests; or set \
+                        `prune.forks` to `warn`";
+            refuse_all(jobs, &Error::new(Class::Denied, code, detail).help(help));
+            return None;
+        }
+        *warning = Some(Warning { code, detail });
+        Some(Vec::new())
     }
 
     fn plan(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Errors> {
@@ -392,6 +450,7 @@ fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, progress: &Progress, o
 fn report(
     images: &[ImageOutcome],
     applied: bool,
+    warning: Option<&Warning>,
     step: &mut Option<StepFiles>,
     cx: &mut Context,
 ) -> Result<(), Errors> {
@@ -405,25 +464,24 @@ fn report(
             ("kind", "prune".to_owned()),
             ("changed", (deleted > 0).to_string()),
         ])?;
-        step.summary(&summary(images, applied))?;
+        step.summary(&summary(images, applied, warning))?;
     }
     let output = &mut cx.output;
     if output.format == Format::Json {
-        output.print_json(&PruneDocument::new(images, applied));
+        output.print_json(&PruneDocument::new(images, applied, warning));
         return Ok(());
+    }
+    if let Some(warning) = warning {
+        let Warning { code, detail } = warning;
+        warn(code.as_str(), detail, detail, output);
     }
     let mut refusals = Vec::new();
     for image in images {
         output.print(text(image, output.volume >= Volume::Verbose));
         for warning in warnings(image) {
-            if output.format == Format::Github {
-                let title = format!("{} ({})", warning.code, image.name);
-                let mut commands = Commands::default();
-                commands.annotate(Level::Warning, &title, &warning.detail, None);
-                output.annotate(&commands);
-            }
-            let text = format!("warning: {}: {}\n", image.name, plain(&warning.detail));
-            output.write_stderr(&text);
+            let title = format!("{} ({})", warning.code, image.name);
+            let text = format!("{}: {}", image.name, warning.detail);
+            warn(&title, &warning.detail, &text, output);
         }
         let Some(refusal) = &image.refusal else {
             continue;
@@ -447,6 +505,16 @@ fn report(
     }
     output.note(&conclusion(images, applied, deleted));
     Ok(())
+}
+
+/// Prints a warning: `text`, and for GitHub an annotation with `title` and `detail`.
+fn warn(title: &str, detail: &str, text: &str, output: &mut Output) {
+    if output.format == Format::Github {
+        let mut commands = Commands::default();
+        commands.annotate(Level::Warning, title, detail, None);
+        output.annotate(&commands);
+    }
+    output.write_stderr(&format!("warning: {}\n", plain(text)));
 }
 
 fn conclusion(images: &[ImageOutcome], applied: bool, deleted: usize) -> String {

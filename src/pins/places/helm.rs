@@ -51,6 +51,7 @@ fn entry(
         names,
         digest,
         tag,
+        tag_suffix: None,
         refused: None,
         both: BOTH,
         global: true,

@@ -79,6 +79,16 @@ fn line_end(content: &[u8], at: usize) -> Option<usize> {
     end.or((far == content.len()).then_some(far))
 }
 
+/// The marked lines, each with the image that its comment names. A line that is too long is left out.
+pub(super) fn lines<'c>(rules: &Rules, content: &'c [u8]) -> Vec<(usize, &'c [u8])> {
+    let markers = memmem::find_iter(content, MARKER).filter_map(|at| marker(content, at));
+    let lines = markers.filter_map(|marker| {
+        let image = rules.names.get(marker.name)?;
+        Some((*image, &content[marker.line?]))
+    });
+    lines.collect()
+}
+
 fn finding(
     rules: &Rules,
     finder: &Finder,

@@ -16,6 +16,7 @@ mod kustomize;
 mod marked;
 mod quoting;
 mod readers;
+mod tags;
 mod values;
 mod yaml;
 
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub(super) use quoting::needs_quotes;
+pub(super) use tags::TagPlaces;
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
@@ -188,6 +190,21 @@ impl FileScanner {
     }
 }
 
+/// The places that every configuration may have without further settings: `kustomize` and `helm`.
+fn standard_places() -> Vec<PinPlace> {
+    let place = |name: &str, kind| PinPlace {
+        name: name.to_owned(),
+        span: Span { start: 0, end: 0 },
+        kind,
+        files: None,
+        comment: Some(CommentPolicy::Keep),
+    };
+    vec![
+        place("kustomize", PlaceKind::Kustomize),
+        place("helm", PlaceKind::Helm { registry: None }),
+    ]
+}
+
 /// The places that `init` searches before there is a configuration.
 pub(super) struct StandardPlaces {
     rules: Rules,
@@ -199,19 +216,9 @@ pub(crate) const KUSTOMIZE: usize = 0;
 
 impl StandardPlaces {
     pub(super) fn new() -> Self {
-        let place = |name: &str, kind| PinPlace {
-            name: name.to_owned(),
-            span: Span { start: 0, end: 0 },
-            kind,
-            files: None,
-            comment: Some(CommentPolicy::Keep),
-        };
         Self {
             rules: Rules {
-                places: vec![
-                    place("kustomize", PlaceKind::Kustomize),
-                    place("helm", PlaceKind::Helm { registry: None }),
-                ],
+                places: standard_places(),
                 ..Rules::default()
             },
         }
@@ -305,13 +312,17 @@ impl File<'_> {
 
     /// The findings of a place in a document.
     fn findings(&self, document: &yaml::Document<'_>, place: usize) -> Vec<Finding> {
-        let entries = match &self.rules.places[place].kind {
+        entry::judge(self, document, place, &self.entries(document, place))
+    }
+
+    /// The entries of a place in a document.
+    fn entries(&self, document: &yaml::Document<'_>, place: usize) -> Vec<entry::Entry> {
+        match &self.rules.places[place].kind {
             PlaceKind::Kustomize => kustomize::entries(document, self),
             PlaceKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
             PlaceKind::Keys(rule) => keys::entries(document, self, rule),
             PlaceKind::Marked => Vec::new(),
-        };
-        entry::judge(self, document, place, &entries)
+        }
     }
 
     /// The refusal of a file that is not YAML, if the file names an image and contains a digest that is

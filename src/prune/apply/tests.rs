@@ -69,6 +69,7 @@ pub(in crate::prune) fn prune() -> Prune {
         protect: vec![regex::Regex::new("^kept$").unwrap()],
         untagged: false,
         also_pinned_in: vec![],
+        forks: crate::config::ForkPolicy::Warn,
     }
 }
 

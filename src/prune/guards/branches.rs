@@ -16,10 +16,21 @@ use crate::{
 const BRANCHES: &str = "refs/heads/";
 /// The prefix of a tag's full name.
 const TAGS: &str = "refs/tags/";
+/// The prefix of the full name of a pull request's head.
+const PULLS: &str = "refs/pull/";
 /// The maximum number of fetches of a reference that moves during the fetch.
 const ROUNDS: usize = 4;
 
-/// A branch or a tag of a remote.
+/// The head of an open pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullHead {
+    /// The number of the pull request.
+    pub number: u64,
+    /// The commit.
+    pub commit: ObjectId,
+}
+
+/// A branch, a tag or the head of a pull request of a remote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TipName {
     pub(super) remote: String,
@@ -36,13 +47,15 @@ impl TipName {
     /// The location of its files.
     pub(super) fn place(&self) -> String {
         let remote = &self.remote;
-        match self.reference.strip_prefix(TAGS) {
-            Some(tag) => format!("at the tag {tag} of {remote}"),
-            None => format!(
-                "on {} of {remote}",
-                self.branch().unwrap_or(&self.reference)
-            ),
+        if let Some(tag) = self.reference.strip_prefix(TAGS) {
+            return format!("at the tag {tag} of {remote}");
         }
+        if let Some(pull) = self.reference.strip_prefix(PULLS) {
+            let number = pull.trim_end_matches("/head");
+            return format!("in pull request #{number} of {remote}");
+        }
+        let branch = self.branch().unwrap_or(&self.reference);
+        format!("on {branch} of {remote}")
     }
 }
 
@@ -56,21 +69,34 @@ pub(super) struct Branches {
     remotes: BTreeSet<String>,
     /// The branches that sets are promoted to, with their remotes.
     pub(super) bases: BTreeSet<(String, String)>,
-    namings: Vec<BranchNames>,
+    /// The names of this set's promotion and rollback branches.
+    names: BranchNames,
     pub(super) tips: Tips,
+    pulls: Vec<PullHead>,
 }
 
-/// A configuration's names of branches and of the tags of revisions.
+/// The names that configurations give to promotion and rollback branches.
+#[derive(Debug, Default)]
+pub(super) struct BranchNames(Vec<BranchName>);
+
+/// A name of branches, and the revisions and tags of its configuration.
 #[derive(Debug)]
-struct BranchNames {
+struct BranchName {
     branch: Template,
+    /// The name of the set in the template.
     name: String,
     revisions: Revisions,
 }
 
 impl Branches {
-    /// Reads the branches and tags. `stated` is the default branch according to CI.
-    pub(super) fn read(git: Git, config: &Config, stated: Option<&str>) -> Result<Self, Error> {
+    /// Reads the branches and tags, and the heads of `pulls`. `stated` is the default branch according
+    /// to CI.
+    pub(super) fn read(
+        git: Git,
+        config: &Config,
+        stated: Option<&str>,
+        pulls: &[PullHead],
+    ) -> Result<Self, Error> {
         let history = git.promoted_branch(&BranchSources {
             configured: config.provenance.branch.as_deref(),
             base: None,
@@ -86,14 +112,16 @@ impl Branches {
             git,
             remotes,
             bases: BTreeSet::from([(remote.clone(), name)]),
-            namings: namings(config),
+            names: BranchNames::default(),
             tips: Tips::new(),
+            pulls: pulls.to_vec(),
         };
+        branches.names.add(config);
         let default = branches.list()?.remove(&remote);
         let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
         let base = configured.or(default);
         branches.bases.extend(base.map(|base| (remote, base)));
-        branches.add_past_namings(config)?;
+        branches.add_past_names(config)?;
         branches.fetch()?;
         // Checked last, because a base may move while branches are fetched.
         branches.check_bases()?;
@@ -111,6 +139,17 @@ impl Branches {
                 self.tips.insert(TipName { remote, reference }, tip);
             }
             defaults.extend(references.default.map(|name| (remote.clone(), name)));
+        }
+        let listed: HashSet<ObjectId> = self.tips.values().copied().collect();
+        // Pull requests are those of `origin`, and most have their branch in the same repository.
+        for pull in &self.pulls {
+            if !listed.contains(&pull.commit) {
+                let name = TipName {
+                    remote: "origin".to_owned(),
+                    reference: format!("{PULLS}{}/head", pull.number),
+                };
+                self.tips.insert(name, pull.commit);
+            }
         }
         Ok(defaults)
     }
@@ -132,7 +171,7 @@ impl Branches {
 
     /// Adds the branch names of every past configuration of the bases, because an open branch has the
     /// name of its time.
-    fn add_past_namings(&mut self, config: &Config) -> Result<(), Error> {
+    fn add_past_names(&mut self, config: &Config) -> Result<(), Error> {
         let Ok(path) = RelPath::parse(config.file_name()) else {
             return Ok(());
         };
@@ -140,7 +179,7 @@ impl Branches {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
             for commit in self.git.changes_of(&tip, &path)? {
                 if let CommitConfig::Config(then) = commit_config(&self.git, &commit, config)? {
-                    self.namings.extend(namings(&then));
+                    self.names.add(&then);
                 }
             }
         }
@@ -180,56 +219,80 @@ impl Branches {
             .collect()
     }
 
-    /// Lists and fetches the branches and tags that are new or have moved. Refuses if a base, or a
-    /// promotion or rollback branch, is among them.
-    pub(super) fn again(&mut self) -> Result<Tips, Error> {
+    /// Lists and fetches the branches, tags and heads of `pulls` that are new or have moved.
+    pub(super) fn read_moved(&mut self, pulls: &[PullHead]) -> Result<Tips, Error> {
+        pulls.clone_into(&mut self.pulls);
         let before = std::mem::take(&mut self.tips);
         self.list()?;
         self.fetch()?;
-        let gone = self.bases.iter().find(|(remote, base)| {
-            !self.tips.contains_key(&TipName {
-                remote: remote.clone(),
-                reference: format!("{BRANCHES}{base}"),
-            })
-        });
-        let moved: Tips = self
-            .tips
-            .iter()
-            .filter(|(name, tip)| before.get(*name) != Some(*tip))
-            .map(|(name, tip)| (name.clone(), *tip))
-            .collect();
-        let stops = moved.keys().find(|name| self.is_watched(name));
-        let stops = stops.map(|name| (name.remote.as_str(), name.branch().unwrap_or_default()));
-        match stops.or(gone.map(|(remote, base)| (remote.as_str(), base.as_str()))) {
-            None => Ok(moved),
-            Some((remote, branch)) => {
-                let message = format!("{branch} of {remote} moved while this run was reading it");
-                Err(Error::new(Class::Unavailable, Code::BASE_MOVED, message)
-                    .help("run the command again"))
+        let mut moved = Tips::new();
+        for (name, tip) in &self.tips {
+            if before.get(name) != Some(tip) {
+                moved.insert(name.clone(), *tip);
             }
         }
+        Ok(moved)
     }
 
-    /// Whether a branch is a base or a promotion or rollback branch.
+    /// Refuses if a base is missing or among the moved references, or if a promotion or rollback branch is
+    /// among them: of this set, or of another set by its `other_names`.
+    pub(super) fn check_moved(&self, moved: &Tips, other_names: &BranchNames) -> Result<(), Error> {
+        for (name, branch) in branches_of(moved) {
+            if self.is_watched(name) || other_names.has_revision(branch) {
+                return Err(moved_error(&name.remote, branch));
+            }
+        }
+        for (remote, base) in &self.bases {
+            let name = TipName {
+                remote: remote.clone(),
+                reference: format!("{BRANCHES}{base}"),
+            };
+            if !self.tips.contains_key(&name) {
+                return Err(moved_error(remote, base));
+            }
+        }
+        Ok(())
+    }
+
+    /// The heads of branches among `tips`.
+    pub(super) fn heads(tips: &Tips) -> BTreeSet<ObjectId> {
+        branches_of(tips).map(|(name, _)| tips[name]).collect()
+    }
+
+    /// Whether a branch is a base, or a promotion or rollback branch of this set.
     pub(super) fn is_watched(&self, name: &TipName) -> bool {
         name.branch().is_some_and(|branch| {
             self.bases
                 .contains(&(name.remote.clone(), branch.to_owned()))
-                || self.namings.iter().any(|n| n.revision_of(branch).is_some())
+                || self.names.0.iter().any(|n| n.revision_of(branch).is_some())
         })
     }
 
-    /// The tags of the revision of a branch, by the current template and by those of past
-    /// configurations.
-    pub(super) fn tags_of(&self, name: &TipName, current: &Revisions) -> BTreeSet<Tag> {
-        let Some(branch) = name.branch() else {
-            return BTreeSet::new();
-        };
-        let tags = |naming: &BranchNames| {
-            [&naming.revisions, current].map(|revisions| naming.tag_of(branch, revisions))
-        };
-        self.namings.iter().flat_map(tags).flatten().collect()
+    /// The tags of the revision of a branch, by the templates of the current configuration, of past ones
+    /// and of the other sets.
+    pub(super) fn tags_of(
+        &self,
+        branch: &str,
+        current: &Revisions,
+        other_names: &BranchNames,
+    ) -> BTreeSet<Tag> {
+        let mut tags = BTreeSet::new();
+        for name in self.names.0.iter().chain(&other_names.0) {
+            tags.extend(name.tag_of(branch, &name.revisions));
+            tags.extend(name.tag_of(branch, current));
+        }
+        tags
     }
+}
+
+/// The branches among `tips`, with their names.
+fn branches_of(tips: &Tips) -> impl Iterator<Item = (&TipName, &str)> {
+    tips.keys().filter_map(|name| Some((name, name.branch()?)))
+}
+
+fn moved_error(remote: &str, branch: &str) -> Error {
+    let message = format!("{branch} of {remote} moved while this run was reading it");
+    Error::new(Class::Unavailable, Code::BASE_MOVED, message).help("run the command again")
 }
 
 /// The refusal if references keep moving.
@@ -248,17 +311,39 @@ fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&Obje
         .help(format!("fetch it: git fetch {remote}"))
 }
 
-fn namings(config: &Config) -> Vec<BranchNames> {
-    let names = config.branch_names().into_iter();
-    let namings = names.map(|(branch, name)| BranchNames {
-        branch,
-        name,
-        revisions: config.revision.clone(),
-    });
-    namings.collect()
+impl BranchNames {
+    /// Adds the names of a configuration.
+    pub(super) fn add(&mut self, config: &Config) {
+        for (branch, name) in config.branch_names() {
+            let name = BranchName {
+                branch,
+                name,
+                revisions: config.revision.clone(),
+            };
+            if !self.0.iter().any(|known| known.is_equal(&name)) {
+                self.0.push(name);
+            }
+        }
+    }
+
+    /// Whether a branch has one of the names, with a revision of the name's configuration.
+    fn has_revision(&self, branch: &str) -> bool {
+        self.0.iter().any(|name| {
+            let revision = name.revision_of(branch);
+            revision.is_some_and(|text| name.revisions.pattern.revision(text).is_ok())
+        })
+    }
 }
 
-impl BranchNames {
+impl BranchName {
+    fn is_equal(&self, other: &Self) -> bool {
+        let (revisions, others) = (&self.revisions, &other.revisions);
+        self.branch == other.branch
+            && self.name == other.name
+            && revisions.pattern.as_str() == others.pattern.as_str()
+            && revisions.tag == others.tag
+    }
+
     /// The revision in the name of a branch.
     fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
         self.branch
@@ -289,23 +374,24 @@ mod tests {
         };
         let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
         let revision = "a".repeat(40);
-        for (naming, template) in namings(&config)
-            .iter()
-            .zip([&config.promote.branch, &config.rollback.branch])
-        {
-            let whole = config.revision.pattern.revision(&revision).unwrap();
+        let mut names = BranchNames::default();
+        names.add(&config);
+        let count = names.0.len();
+        names.add(&config);
+        assert_eq!(names.0.len(), count);
+        let whole = config.revision.pattern.revision(&revision).unwrap();
+        for template in [&config.promote.branch, &config.rollback.branch] {
             let branch = template.render(&whole, "set");
             let empty = branch.replace(&revision, "");
-            assert_eq!(naming.revision_of(&branch), Some(revision.as_str()));
-            assert_eq!(naming.revision_of(&empty), None, "{empty}");
-            assert_eq!(naming.revision_of("main"), None);
+            assert!(names.has_revision(&branch));
+            for (branch, expected) in [(&branch, Some(revision.as_str())), (&empty, None)] {
+                let found = names.0.iter().find_map(|name| name.revision_of(branch));
+                assert_eq!(found, expected, "{branch}");
+            }
         }
-        let former = format!("auto/runtime-promote-{revision}");
-        let namings = namings(&config);
-        assert!(
-            namings
-                .iter()
-                .any(|naming| naming.revision_of(&former) == Some(revision.as_str()))
-        );
+        assert!(!names.has_revision("main"));
+        let other = format!("repin/promote-{}", &revision[1..]);
+        assert!(!names.has_revision(&other));
+        assert!(names.has_revision(&format!("auto/runtime-promote-{revision}")));
     }
 }

@@ -1,30 +1,25 @@
-//! Other repositories that pin the same images: the digests in files at their heads, and every digest
-//! that was ever pinned there.
+//! Other repositories that pin the same images: the digests and tags in files at their heads, and every
+//! set that was ever pinned or promoted there.
 //!
-//! Each repository is fetched completely into a scratch repository. Its first-parent history is read
-//! according to every past configuration and to the current `files`. If a configuration cannot be
-//! read, its files and images are unknown, so every digest in the files of its directory is
-//! protected.
+//! Each repository is fetched completely into a scratch repository, and its past is read as that of this
+//! repository is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    ffi::OsStr,
-    io::{self, Read},
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
 };
 
-use super::reading::{self, reader};
+use super::{
+    past::{Past, RepositoryProtection},
+    reading,
+};
 use crate::{
     code::Code,
-    config::{self, AlsoPinned, Config, FILE_NAME, Globs, RelPath},
+    config::{AlsoPinned, Config},
     error::{Class, Error},
-    files::Snapshot,
-    git::{Git, GitError, ObjectId, Objects, Remote},
-    history::{self, MAX_CONFIG_SIZE, parse_config},
-    oci::{Digest, Repository},
-    pins::{Finder, mentions, read_whole},
-    prune::Text,
+    git::{Git, GitError, ObjectId, Remote},
+    pins::{ImageNames, MentionFinder},
 };
 
 /// The prefix of the fetched references in the scratch repository.
@@ -41,19 +36,12 @@ pub struct ExternalRepository {
     pub scratch: PathBuf,
 }
 
-/// The protection that another repository adds.
-#[derive(Debug, Default)]
-pub(super) struct ForeignProtection {
-    pub(super) text: Text,
-    /// The digests that were ever pinned, with their locations.
-    pub(super) pinned: BTreeMap<Digest, String>,
-}
-
 /// A fetched repository and the references that were read.
 pub(super) struct ForeignRepository {
     at: ExternalRepository,
     git: Git,
     tips: BTreeMap<String, ObjectId>,
+    past: Past,
 }
 
 impl ForeignRepository {
@@ -62,11 +50,16 @@ impl ForeignRepository {
             at: at.clone(),
             git: Git::init(&at.scratch)?,
             tips: BTreeMap::new(),
+            past: Past::default(),
         })
     }
 
     /// Fetches the repository, and reads the references that changed since the last call.
-    pub(super) fn read(&mut self, config: &Config) -> Result<ForeignProtection, Error> {
+    pub(super) fn read(
+        &mut self,
+        config: &Config,
+        names: &Arc<ImageNames>,
+    ) -> Result<RepositoryProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
         let now = self.git.tips_below(REFS).map_err(unreadable)?;
@@ -74,19 +67,24 @@ impl ForeignRepository {
             .into_iter()
             .filter(|(name, tip)| self.tips.get(name) != Some(tip))
             .collect();
-        let mut found = ForeignProtection::default();
-        let place = |name: &str| match name.split_once('/') {
-            Some(("tags", tag)) => format!("at the tag {tag} of {}", self.at.entry.repository),
-            _ => format!("on {} of {}", branch(name), self.at.entry.repository),
-        };
-        let tips: Vec<_> = new.iter().map(|(name, tip)| (*tip, place(name))).collect();
-        reading::commits(&self.git, &tips, &mut found.text)?;
-        let lines: Vec<_> = new
-            .iter()
-            .filter(|(name, _)| name.starts_with("heads/"))
-            .map(|(_, tip)| *tip)
-            .collect();
-        self.history(&lines, config, &mut found)?;
+        let repository = &self.at.entry.repository;
+        let (mut heads, mut located) = (BTreeSet::new(), Vec::new());
+        for (name, tip) in &new {
+            if name.starts_with("heads/") {
+                heads.insert(*tip);
+            }
+            let location = match name.split_once('/') {
+                Some(("tags", tag)) => format!("at the tag {tag} of {repository}"),
+                _ => format!("on {} of {repository}", branch(name)),
+            };
+            located.push((*tip, location));
+        }
+        let mut found = self.past.read(&self.git, heads, config, repository)?;
+        let past = std::mem::take(&mut found.text);
+        let finder = MentionFinder::new(Arc::clone(names), &self.past.with_places);
+        reading::commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
+        // The first location of a digest is reported, so the past comes last.
+        found.text.merge(past);
         self.tips.extend(new);
         self.check_complete()?;
         Ok(found)
@@ -164,159 +162,8 @@ impl ForeignRepository {
             }
         })
     }
-
-    /// Everything that was ever pinned on the lines up to `tips`.
-    fn history(
-        &self,
-        tips: &[ObjectId],
-        config: &Config,
-        found: &mut ForeignProtection,
-    ) -> Result<(), Error> {
-        let mut files: BTreeMap<Vec<u8>, BTreeSet<ObjectId>> = BTreeMap::new();
-        history::each_blob(&self.git, tips, |path, blob| {
-            files.entry(path.to_vec()).or_default().insert(blob);
-        })?;
-        let rules = Rules::read(&self.git, &files, config)?;
-        let mut pins = self.git.objects(rules.scanner())?;
-        let mut text = self.git.objects(reader())?;
-        let (mut places, mut asked) = (BTreeMap::new(), HashSet::new());
-        for (path, blobs) in &files {
-            let (matched, unknown) = (rules.matches(path), rules.is_unknown(path));
-            for blob in blobs.iter().filter(|_| matched || unknown) {
-                places.entry(*blob).or_insert(path);
-                if matched && asked.insert((*blob, true)) {
-                    pins.request(*blob)?;
-                }
-                if unknown && asked.insert((*blob, false)) {
-                    text.request(*blob)?;
-                }
-            }
-        }
-        let repository = &self.at.entry.repository;
-        let then = format!("of a past commit of {repository}");
-        let path = |blob: &ObjectId| places.get(blob).map_or(&[][..], |path| path.as_slice());
-        for (blob, digests) in pins.finish()? {
-            let file = String::from_utf8_lossy(path(&blob)).into_owned();
-            for digest in digests {
-                let place = format!("in {file} {then}");
-                found.pinned.entry(digest).or_insert(place);
-            }
-        }
-        for (blob, mentions) in text.finish()? {
-            found.text.add(path(&blob), &then, &mentions);
-        }
-        Ok(())
-    }
 }
 
 fn branch(name: &str) -> &str {
     name.strip_prefix("heads/").unwrap_or(name)
-}
-
-/// The files of another repository that contain pins, and the pinned repositories.
-struct Rules {
-    /// Directories, with a trailing `/`, and the globs of the files below them.
-    globs: Vec<(Vec<u8>, Globs)>,
-    repositories: HashSet<Repository>,
-    /// Configurations with places, and their directories.
-    placed: Vec<(Vec<u8>, Config)>,
-    /// Directories with an unreadable configuration.
-    unknown: Vec<Vec<u8>>,
-}
-
-impl Rules {
-    /// Reads every past configuration, and adds the current one.
-    fn read(
-        git: &Git,
-        files: &BTreeMap<Vec<u8>, BTreeSet<ObjectId>>,
-        config: &Config,
-    ) -> Result<Self, GitError> {
-        let repositories = |config: &Config| -> Vec<Repository> {
-            let images = config.images.iter();
-            images.map(|image| image.repository.clone()).collect()
-        };
-        let mut rules = Self {
-            globs: vec![(Vec::new(), config.scanned.clone())],
-            repositories: repositories(config).into_iter().collect(),
-            placed: Vec::new(),
-            unknown: Vec::new(),
-        };
-        if !config.places.is_empty() {
-            rules.placed.push((Vec::new(), config.clone()));
-        }
-        let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
-        for (path, blobs) in files {
-            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            if name != FILE_NAME.as_bytes() && name != config.file_name().as_bytes() {
-                continue;
-            }
-            let directory = path[..path.len() - name.len()].to_vec();
-            for blob in blobs {
-                let parsed = objects
-                    .blob(*blob, MAX_CONFIG_SIZE)?
-                    .and_then(|bytes| parse_config(bytes, config).ok());
-                match parsed {
-                    Some(then) => {
-                        rules.repositories.extend(repositories(&then));
-                        rules.globs.push((directory.clone(), then.scanned.clone()));
-                        if !then.places.is_empty() {
-                            rules.placed.push((directory.clone(), then));
-                        }
-                    }
-                    None => rules.unknown.push(directory.clone()),
-                }
-            }
-        }
-        Ok(rules)
-    }
-
-    fn matches(&self, path: &[u8]) -> bool {
-        self.globs.iter().any(|(directory, globs)| {
-            let path = path.strip_prefix(directory.as_slice());
-            let path = path.and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
-            path.is_some_and(|path| Snapshot::lists(globs, &path))
-        })
-    }
-
-    /// Whether the pins of a file are unknown, or places search the file. Then every digest in it is
-    /// protected.
-    fn is_unknown(&self, path: &[u8]) -> bool {
-        let looks = |(directory, config): &(Vec<u8>, Config)| {
-            let path = path
-                .strip_prefix(directory.as_slice())
-                .map(OsStr::from_bytes);
-            path.is_some_and(|path| {
-                !config::places_of(&config.places, &config.files, Path::new(path), &|_| false)
-                    .is_empty()
-            })
-        };
-        self.unknown
-            .iter()
-            .any(|directory| path.starts_with(directory))
-            || self.placed.iter().any(looks)
-    }
-
-    /// Returns a function that reads the pinned digests in a content of any size.
-    fn scanner(
-        &self,
-    ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {
-        let finder = Finder::of(&self.repositories);
-        let mut buffer = Vec::new();
-        move |content| {
-            let found: BTreeSet<_> = match read_whole(&mut *content, &mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    // Its pins are unknown, so every digest may be one.
-                    let whole = buffer.as_slice().chain(content);
-                    let mentions = mentions(whole, &mut Vec::new())?;
-                    mentions.iter().map(|mention| mention.digest).collect()
-                }
-                read => {
-                    read?;
-                    let pins = finder.scan(&buffer).pins;
-                    pins.iter().map(|pin| pin.digest).collect()
-                }
-            };
-            Ok(Some(found).filter(|found| !found.is_empty()))
-        }
-    }
 }

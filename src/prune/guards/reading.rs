@@ -1,4 +1,4 @@
-//! Reads the digests in the tracked files of the work tree and in the files of commits.
+//! Reads the digests and tags in the tracked files of the work tree and in the files of commits.
 
 use std::{
     collections::BTreeSet,
@@ -6,6 +6,7 @@ use std::{
     io::{self, Read},
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::Arc,
 };
 
 use crate::{
@@ -13,26 +14,33 @@ use crate::{
     error::Error,
     files::{ReadError, WorkTree},
     git::{Git, ObjectId, Sweep},
-    pins::{Mention, mentions},
+    pins::{MentionFinder, Mentions},
     prune::Text,
 };
 
 /// The location of files in the work tree.
 const IN_WORK_TREE: &str = "in the work tree";
 
-/// Returns a function that reads the digests in a content of any size.
-pub(super) fn reader()
--> impl FnMut(&mut dyn Read) -> io::Result<Option<Vec<Mention>>> + Send + 'static {
+/// Returns a function that reads the mentions in a content of any size.
+fn reader(
+    finder: &Arc<MentionFinder>,
+) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Mentions>> + Send + 'static {
+    let finder = Arc::clone(finder);
     let mut buffer = Vec::new();
     move |content| {
-        let found = mentions(content, &mut buffer)?;
+        let found = finder.read(content, &mut buffer)?;
         Ok(Some(found).filter(|found| !found.is_empty()))
     }
 }
 
-/// Adds the digests in the tracked files of the work tree, and in the files that `files` matches,
+/// Adds the mentions in the tracked files of the work tree, and in the files that `files` matches,
 /// tracked or not.
-pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(), Error> {
+pub(super) fn work_tree(
+    git: &Git,
+    config: &Config,
+    finder: &MentionFinder,
+    text: &mut Text,
+) -> Result<(), Error> {
     let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_iter().collect();
     let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
     let whole = |path: RelPath| [git.prefix(), path.as_bytes()].concat();
@@ -43,37 +51,40 @@ pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&path))) else {
             continue;
         };
-        if let Some(found) = file(&mut top, &path, &mut buffer)? {
+        if let Some(found) = file(&mut top, &path, finder, &mut buffer)? {
             text.add(path.as_bytes(), IN_WORK_TREE, &found);
         }
     }
     Ok(())
 }
 
-/// The digests in a file; `None` if it is no longer a regular file. A symbolic link is not followed: its
+/// The mentions in a file; `None` if it is no longer a regular file. A symbolic link is not followed: its
 /// target is read itself if git tracks it.
 fn file(
     tree: &mut OpenDirectory,
     path: &RelPath,
+    finder: &MentionFinder,
     buffer: &mut Vec<u8>,
-) -> Result<Option<Vec<Mention>>, ReadError> {
-    let opened = tree.open_listed(path);
-    let found =
-        opened.and_then(|opened| opened.map(|(file, _)| mentions(file, buffer)).transpose());
-    found.map_err(|error| ReadError {
+) -> Result<Option<Mentions>, ReadError> {
+    let read_error = |error| ReadError {
         path: path.to_string(),
         error,
-    })
+    };
+    let Some((file, _)) = tree.open_listed(path).map_err(read_error)? else {
+        return Ok(None);
+    };
+    finder.read(file, buffer).map(Some).map_err(read_error)
 }
 
-/// Adds the digests in the files of commits, and reads each content once. `tips` are the commits with
-/// their locations, such as `on main of origin`.
+/// Adds the mentions in the files of commits and in the messages of annotated tags, and reads each content
+/// once. `tips` are the commits with their locations, such as `on main of origin`.
 pub(super) fn commits(
     git: &Git,
     tips: &[(ObjectId, String)],
+    finder: &Arc<MentionFinder>,
     text: &mut Text,
 ) -> Result<(), Error> {
-    let mut sweep = Sweep::new(git, reader())?;
+    let mut sweep = Sweep::new(git, reader(finder))?;
     for (number, (id, _)) in tips.iter().enumerate() {
         sweep.add(number, *id)?;
     }

@@ -2,9 +2,9 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use super::*;
 use crate::{
-    config::PruneBackend,
+    config::{ForkPolicy, PruneBackend},
     oci::Tag,
-    pins::Mention,
+    pins::{Mention, Mentions},
     prune::{Child, Dangling, Node, text::Text},
     registry::Clock,
 };
@@ -30,6 +30,7 @@ fn prune() -> Prune {
         protect,
         untagged: false,
         also_pinned_in: vec![],
+        forks: ForkPolicy::Warn,
     }
 }
 
@@ -257,7 +258,11 @@ fn unlisted_index_in_text_protects_its_entries() {
             algorithm: true,
         };
         let mut text = Text::default();
-        text.add(b"values.yaml", "in the work tree", &[mention]);
+        let mentions = Mentions {
+            digests: vec![mention],
+            tags: Vec::new(),
+        };
+        text.add(b"values.yaml", "in the work tree", &mentions);
         package.1.text = Arc::new(text);
         package
     };
@@ -341,6 +346,20 @@ fn only_unprotected_pending_tags_may_dangle() {
     };
     let refusal = refused(&package, &protect);
     assert!(refusal.message.contains("matches prune.protect"));
+    let mut used = dangling("pending-x");
+    let mentions = Mentions {
+        digests: Vec::new(),
+        tags: vec![(0, Tag::parse("pending-x").unwrap())],
+    };
+    let mut text = Text::default();
+    text.add(b"values.yaml", "in the work tree", &mentions);
+    used.1.text = Arc::new(text);
+    let refusal = refused(&used, &prune());
+    assert!(
+        refusal
+            .message
+            .contains("used in values.yaml in the work tree")
+    );
     let mut promoted = dangling("pending-x");
     let tag = Tag::parse("pending-x").unwrap();
     promoted.1.tags.insert(tag, "that main promoted".to_owned());

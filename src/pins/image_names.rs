@@ -1,0 +1,156 @@
+//! The names under which texts refer to images: their repositories, the repositories and layouts that
+//! `sources` maps them to, and repositories that `sources` maps to the same place.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
+
+use super::{
+    occurrences::mirror_of,
+    scan::{Reference, reference_text},
+};
+use crate::{
+    config::{Config, Mapping, SourceLocation},
+    oci::Repository,
+};
+
+/// The names of the images of a configuration. An image is its index in the configuration.
+#[derive(Debug, Default)]
+pub struct ImageNames {
+    mappings: Vec<Mapping>,
+    repositories: HashMap<Repository, BTreeSet<usize>>,
+    /// Paths without a registry, as after `$REGISTRY/`.
+    paths: HashMap<String, BTreeSet<usize>>,
+    layouts: HashMap<String, BTreeSet<usize>>,
+    /// The last components of all names.
+    components: BTreeSet<String>,
+}
+
+/// The schemes before the directory of a layout.
+const LAYOUT_SCHEMES: [&str; 2] = ["oci://", "oci:"];
+/// The maximum number of separators before which a text may contain another word, as in
+/// `docker-daemon:acme/app`.
+const MAX_SEPARATORS: usize = 2;
+
+impl ImageNames {
+    /// For the images of `config`. `mappings` are all mappings of `sources`, and `locations` are the
+    /// sources of the images: images with the same source have the same names.
+    pub fn new<'m>(
+        config: &Config,
+        mappings: impl IntoIterator<Item = &'m Mapping>,
+        locations: &[String],
+    ) -> Self {
+        let mut names = Self {
+            mappings: mappings.into_iter().cloned().collect(),
+            ..Self::default()
+        };
+        for mapping in &names.mappings {
+            let prefix = mapping.prefix.to_string();
+            names.components.insert(last_component(&prefix).to_owned());
+        }
+        for (number, image) in config.images.iter().enumerate() {
+            let mut images = BTreeSet::new();
+            for other in 0..config.images.len() {
+                if locations.get(number) == locations.get(other) {
+                    images.insert(other);
+                }
+            }
+            for repository in names.forms(&image.repository) {
+                let path = repository.path();
+                let path = path.strip_prefix("library/").unwrap_or(path).to_owned();
+                names.components.insert(last_component(&path).to_owned());
+                names.paths.entry(path).or_default().extend(&images);
+                let known = names.repositories.entry(repository);
+                known.or_default().extend(&images);
+            }
+            for layout in names.layouts_of(&image.repository, &config.root) {
+                names.components.insert(last_component(&layout).to_owned());
+                names.layouts.entry(layout).or_default().extend(&images);
+            }
+        }
+        names
+    }
+
+    /// The images of a repository.
+    pub(super) fn images(&self, repository: &Repository) -> BTreeSet<usize> {
+        let mut images = BTreeSet::new();
+        for form in self.forms(repository) {
+            images.extend(self.repositories.get(&form).into_iter().flatten());
+        }
+        images
+    }
+
+    /// The images that the name at the end of a text refers to.
+    pub(super) fn images_before(&self, text: &[u8]) -> BTreeSet<usize> {
+        let mut images = BTreeSet::new();
+        let Some(name) = reference_text(text) else {
+            return images;
+        };
+        if let Some(reference) = Reference::ending_at(text, text.len())
+            && matches!(reference.tag, Ok(None))
+        {
+            images.extend(self.images(&reference.repository));
+        }
+        for (at, _) in name.rmatch_indices([':', '@']).take(MAX_SEPARATORS) {
+            if let Ok(repository) = Repository::parse(name[at + 1..].trim_start_matches('/')) {
+                images.extend(self.images(&repository));
+            }
+        }
+        // A variable or a template may contain the registry, with or without a slash at its end.
+        let before = text[..text.len() - name.len()].last();
+        if matches!(before, Some(b'$' | b'}' | b'>' | b'%')) {
+            let after_slash = name.split_once('/').map(|(_, path)| path);
+            for path in [Some(name), after_slash].into_iter().flatten() {
+                images.extend(self.paths.get(path).into_iter().flatten());
+            }
+        }
+        let mut schemes = LAYOUT_SCHEMES.iter();
+        let directory = schemes.find_map(|scheme| name.strip_prefix(scheme));
+        let directory = directory.unwrap_or(name);
+        let directory = directory.strip_prefix("./").unwrap_or(directory);
+        images.extend(self.layouts.get(directory).into_iter().flatten());
+        images
+    }
+
+    /// The last components of all names.
+    pub(super) fn components(&self) -> &BTreeSet<String> {
+        &self.components
+    }
+
+    /// The repository itself, and those that `sources` maps it to.
+    fn forms(&self, repository: &Repository) -> Vec<Repository> {
+        let mut forms = vec![repository.clone()];
+        for mapping in &self.mappings {
+            if let SourceLocation::Registry(endpoint) = &mapping.location
+                && let Some(rest) = mapping.prefix.rest_of(repository)
+                && let Ok(mirror) = Repository::parse(&mirror_of(endpoint, &rest))
+            {
+                forms.push(mirror);
+            }
+        }
+        forms
+    }
+
+    /// The directories of layouts that `sources` maps a repository to: absolute, and from `root`.
+    fn layouts_of(&self, repository: &Repository, root: &Path) -> Vec<String> {
+        let mut layouts = Vec::new();
+        for mapping in &self.mappings {
+            if let SourceLocation::Layouts(directory) = &mapping.location
+                && let Some(rest) = mapping.prefix.rest_of(repository)
+            {
+                let layout = directory.join(rest);
+                layouts.push(layout.display().to_string());
+                if let Ok(relative) = layout.strip_prefix(root) {
+                    layouts.push(relative.display().to_string());
+                }
+            }
+        }
+        layouts
+    }
+}
+
+fn last_component(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
+}

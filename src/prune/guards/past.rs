@@ -1,0 +1,269 @@
+//! Every digest that was ever pinned, and every revision that was ever promoted, on the branches of a
+//! repository.
+//!
+//! The first-parent line of each branch is read according to every configuration file that was ever on
+//! one of these lines, and to the current configuration. If a configuration cannot be read, its files and
+//! images are unknown, so every digest in the files of its directory is protected.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ffi::OsStr,
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use super::branches::BranchNames;
+use crate::{
+    config::{Config, Globs, PinPlace, RelPath, SetPath, is_config_name, places_of},
+    error::Error,
+    files::Snapshot,
+    git::{Git, GitError, ObjectId, Objects},
+    history::{self, MAX_CONFIG_SIZE, parse_config},
+    oci::{Digest, Repository, Tag},
+    pins::{Finder, Mentions, mentions, read_whole},
+    prune::Text,
+};
+
+/// The protection that a repository adds.
+#[derive(Debug, Default)]
+pub(super) struct RepositoryProtection {
+    pub(super) text: Text,
+    /// The digests that were ever pinned, with their locations.
+    pub(super) pinned: BTreeMap<Digest, String>,
+    /// The tags of revisions that were ever promoted, with the evidence.
+    pub(super) tags: BTreeMap<Tag, String>,
+}
+
+/// The facts from the configurations on the branches of a repository.
+#[derive(Default)]
+pub(super) struct Past {
+    /// The configurations with places.
+    pub(super) with_places: Vec<Config>,
+    /// The names of promotion and rollback branches.
+    pub(super) names: BranchNames,
+}
+
+/// The contents of each file on the lines that were read.
+type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
+
+impl Past {
+    /// Reads the lines up to `tips` of a repository that messages call `repository`.
+    pub(super) fn read(
+        &mut self,
+        git: &Git,
+        tips: BTreeSet<ObjectId>,
+        config: &Config,
+        repository: &str,
+    ) -> Result<RepositoryProtection, Error> {
+        let tips: Vec<_> = tips.into_iter().collect();
+        let mut files = Contents::new();
+        history::each_blob(git, &tips, |path, blob| {
+            files.entry(path.to_vec()).or_default().insert(blob);
+        })?;
+        let rules = Rules::read(git, &files, config)?;
+        let mut found = RepositoryProtection::default();
+        for (tag, revision) in history::claimed_tags(git, &tips, &rules.configs)? {
+            let evidence = format!("that a commit of {repository} promoted ({revision})");
+            found.tags.insert(tag, evidence);
+        }
+        rules.read_files(git, &files, repository, &mut found)?;
+        for config in rules.configs {
+            self.names.add(&config);
+            if !config.places.is_empty() {
+                self.with_places.push(config);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The files of a repository that contain pins, and the pinned repositories.
+struct Rules {
+    /// Directories, with a trailing `/`, and the globs of the files below them.
+    globs: Vec<(Vec<u8>, Globs)>,
+    repositories: HashSet<Repository>,
+    configs: Vec<Config>,
+    /// Directories, with the number of a configuration in them that has places.
+    placed: Vec<(Vec<u8>, usize)>,
+    /// Directories with an unreadable configuration.
+    unknown: BTreeSet<Vec<u8>>,
+}
+
+impl Rules {
+    /// Reads every past configuration, and adds the current one.
+    fn read(git: &Git, files: &Contents, config: &Config) -> Result<Self, GitError> {
+        let mut rules = Self {
+            globs: Vec::new(),
+            repositories: HashSet::new(),
+            configs: Vec::new(),
+            placed: Vec::new(),
+            unknown: BTreeSet::new(),
+        };
+        rules.add(git.prefix(), config.clone());
+        let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
+        for (path, blobs) in files {
+            let file = Path::new(OsStr::from_bytes(path));
+            let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if !is_config_name(name) && name != config.file_name() {
+                continue;
+            }
+            let directory = &path[..path.len() - name.len()];
+            let Ok(set_path) = SetPath::new(file) else {
+                rules.unknown.insert(directory.to_vec());
+                continue;
+            };
+            // The default names of a set depend on its path.
+            let current = Config {
+                set_path,
+                ..config.clone()
+            };
+            for blob in blobs {
+                let parsed = objects
+                    .blob(*blob, MAX_CONFIG_SIZE)?
+                    .and_then(|bytes| parse_config(bytes, &current).ok());
+                match parsed {
+                    Some(past) => rules.add(directory, past),
+                    None => {
+                        rules.unknown.insert(directory.to_vec());
+                    }
+                }
+            }
+        }
+        Ok(rules)
+    }
+
+    fn add(&mut self, directory: &[u8], config: Config) {
+        for image in &config.images {
+            self.repositories.insert(image.repository.clone());
+        }
+        let texts = config.scanned.texts();
+        let mut globs = self.globs.iter();
+        if !globs.any(|(known, globs)| known == directory && globs.texts() == texts) {
+            let globs = (directory.to_vec(), config.scanned.clone());
+            self.globs.push(globs);
+        }
+        let mut placed = self.placed.iter();
+        let is_known = placed.any(|(known, number)| {
+            known == directory && have_same_places(&self.configs[*number], &config)
+        });
+        if !config.places.is_empty() && !is_known {
+            self.placed.push((directory.to_vec(), self.configs.len()));
+        }
+        self.configs.push(config);
+    }
+
+    /// Adds the pins in all contents of matched files, and every digest in those whose pins are unknown.
+    fn read_files(
+        &self,
+        git: &Git,
+        files: &Contents,
+        repository: &str,
+        found: &mut RepositoryProtection,
+    ) -> Result<(), Error> {
+        let mut pins = git.objects(self.scanner())?;
+        let mut buffer = Vec::new();
+        let mut digests = git.objects(move |content| {
+            let digests = mentions(content, &mut buffer)?;
+            Ok(Some(digests).filter(|digests| !digests.is_empty()))
+        })?;
+        let mut paths = BTreeMap::new();
+        let (mut requested_pins, mut requested_digests) = (HashSet::new(), HashSet::new());
+        for (path, blobs) in files {
+            let (is_matched, is_unknown) = (self.matches(path), self.is_unknown(path));
+            if !is_matched && !is_unknown {
+                continue;
+            }
+            for blob in blobs {
+                paths.entry(*blob).or_insert(path);
+                if is_matched && requested_pins.insert(*blob) {
+                    pins.request(*blob)?;
+                }
+                if is_unknown && requested_digests.insert(*blob) {
+                    digests.request(*blob)?;
+                }
+            }
+        }
+        let commit = format!("of a past commit of {repository}");
+        for (blob, pinned) in pins.finish()? {
+            let location = format!("in {} {commit}", String::from_utf8_lossy(paths[&blob]));
+            for digest in pinned {
+                found
+                    .pinned
+                    .entry(digest)
+                    .or_insert_with(|| location.clone());
+            }
+        }
+        for (blob, digests) in digests.finish()? {
+            let mentions = Mentions {
+                digests,
+                tags: Vec::new(),
+            };
+            found.text.add(paths[&blob], &commit, &mentions);
+        }
+        Ok(())
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        self.globs.iter().any(|(directory, globs)| {
+            let path = path.strip_prefix(directory.as_slice());
+            let path = path.and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
+            path.is_some_and(|path| Snapshot::lists(globs, &path))
+        })
+    }
+
+    /// Whether the pins of a file are unknown, or places search the file. Then every digest in it is
+    /// protected.
+    fn is_unknown(&self, path: &[u8]) -> bool {
+        if self
+            .unknown
+            .iter()
+            .any(|directory| path.starts_with(directory))
+        {
+            return true;
+        }
+        self.placed.iter().any(|(directory, number)| {
+            let Some(path) = path.strip_prefix(directory.as_slice()) else {
+                return false;
+            };
+            let config = &self.configs[*number];
+            let path = Path::new(OsStr::from_bytes(path));
+            !places_of(&config.places, &config.files, path, &|_| false).is_empty()
+        })
+    }
+
+    /// Returns a function that reads the pinned digests in a content of any size.
+    fn scanner(
+        &self,
+    ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {
+        let finder = Finder::of(&self.repositories);
+        let mut buffer = Vec::new();
+        move |content| {
+            let found: BTreeSet<_> = match read_whole(&mut *content, &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    // Its pins are unknown, so every digest may be one.
+                    let whole = buffer.as_slice().chain(content);
+                    let mentions = mentions(whole, &mut Vec::new())?;
+                    mentions.iter().map(|mention| mention.digest).collect()
+                }
+                read => {
+                    read?;
+                    let pins = finder.scan(&buffer).pins;
+                    pins.iter().map(|pin| pin.digest).collect()
+                }
+            };
+            Ok(Some(found).filter(|found| !found.is_empty()))
+        }
+    }
+}
+
+/// Whether the places of two configurations in one directory search the same files.
+fn have_same_places(first: &Config, second: &Config) -> bool {
+    let is_same = |(first, second): (&PinPlace, &PinPlace)| {
+        first.kind == second.kind
+            && first.files.as_ref().map(Globs::texts) == second.files.as_ref().map(Globs::texts)
+    };
+    first.places.len() == second.places.len()
+        && first.places.iter().zip(&second.places).all(is_same)
+        && first.files.texts() == second.files.texts()
+}
