@@ -97,9 +97,10 @@ impl ImageNames {
                 images.extend(self.images(&repository));
             }
         }
-        // A variable or a template may contain the registry, with or without a slash at its end.
+        // A variable, a template or another text may contain the registry, with or without a slash at
+        // its end.
         let before = text[..text.len() - name.len()].last();
-        if matches!(before, Some(b'$' | b'}' | b'>' | b'%')) {
+        if name.starts_with('/') || matches!(before, Some(b'$' | b'}' | b')' | b'>' | b'%')) {
             let after_slash = name.split_once('/').map(|(_, path)| path);
             for path in [Some(name), after_slash].into_iter().flatten() {
                 images.extend(self.paths.get(path).into_iter().flatten());

@@ -149,7 +149,9 @@ fn tag_of_an_entry_protects() {
 
 #[test]
 fn reference_by_any_name_of_a_source_protects() {
-    let real = with(&["mirror", "name", "alias", "variable", "layout", "other"]);
+    let real = with(&[
+        "mirror", "name", "alias", "variable", "make", "slash", "quoted", "layout", "other",
+    ]);
     let host = &real.registry.host;
     let name = "images.example/acme/app";
     let sources = format!(
@@ -163,13 +165,17 @@ fn reference_by_any_name_of_a_source_protects() {
         format!(
             "{host}/acme/app:pending-mirror {name}:pending-name alias.example/app:pending-alias\n\
              image: \"{{{{ .Values.registry }}}}/acme/app:pending-variable\"\n\
+             docker run $(REGISTRY)/acme/app:pending-make ${{REGISTRY}}acme/app:pending-slash\n\
+             image = registry + \"/acme/app:pending-quoted\"\n\
              skopeo copy oci:layouts/acme/app:pending-layout dir:x\n\
              images.example/other/app:pending-other\n"
         ),
     );
     real.scene.commit("names");
     let document = deletes(&real, &["pending-other", "pending-stale"]);
-    for tag in ["mirror", "name", "alias", "variable", "layout"] {
+    for tag in [
+        "mirror", "name", "alias", "variable", "make", "slash", "quoted", "layout",
+    ] {
         kept(&document, &format!("pending-{tag}"), "is used in notes.txt");
     }
 }
@@ -311,6 +317,8 @@ fn moved_branch_of_another_set_refuses() {
         let real = with(&[]);
         let files = [("envs/eu/repin.yaml", other_set(&real))];
         push_commit(&real, "release", "a set", &files);
+        // Otherwise the first listing is repeated after the fetch.
+        real.scene.git(&["fetch", "-q", "origin"]);
         let other = tempfile::tempdir().unwrap();
         let origin = real.scene.path().join("origin.git");
         let run = |args: &[&str]| git(other.path(), args);
