@@ -62,7 +62,7 @@ impl ClaimedTags {
         let subject = message.lines().next().unwrap_or_default();
         let trailers: Vec<_> = Trailer::of_message(message).collect();
         for claims in self.claims.values_mut() {
-            let in_title = claims.titles.claims(subject.as_bytes(), b"");
+            let in_title = claims.titles.claims(subject.as_bytes(), b"", &[]);
             claims.revisions.extend(in_title.revisions);
             for trailer in &trailers {
                 let revision = claims.pattern.revision(trailer.revision);

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use super::{graph::Graph, walk::Commit};
 use crate::{
-    config::{Config, SetPath},
+    config::{Config, SetPath, is_config_file},
     git::{Git, GitError, ObjectId},
 };
 
@@ -79,18 +79,23 @@ pub(super) fn origin(
         let parent = &commits[graph.line[position - 1]];
         let changes = git.renames(&parent.id, &commit.id, &config_pathspecs(path))?;
         additions += 1;
-        match changes.renamed.iter().find(|(_, new)| *new == path.path) {
-            Some((old, _)) if oldest + 1 < MAX_RENAMES => {
-                if let Ok(old) = SetPath::new(Path::new(OsStr::from_bytes(old))) {
-                    return Ok(Origin::Renamed(old));
-                }
-            }
-            None if changes.deleted.is_empty() && additions < MAX_ADDITIONS => continue,
-            _ => {}
-        }
         let mut removed = Vec::new();
-        for path in &changes.deleted {
-            removed.push(String::from_utf8_lossy(path).into_owned());
+        let mut renamed = changes.renamed.iter();
+        if let Some((old, _)) = renamed.find(|(_, new)| *new == path.path) {
+            match SetPath::new(Path::new(OsStr::from_bytes(old))) {
+                Ok(old) if oldest + 1 < MAX_RENAMES => return Ok(Origin::Renamed(old)),
+                _ => removed.push(String::from_utf8_lossy(old).into_owned()),
+            }
+        }
+        for deleted in &changes.deleted {
+            let deleted = Path::new(OsStr::from_bytes(deleted));
+            let name = deleted.file_name().map(OsStr::as_bytes);
+            if is_config_file(deleted) || name == Some(path.file_name()) {
+                removed.push(deleted.display().to_string());
+            }
+        }
+        if removed.is_empty() && additions < MAX_ADDITIONS {
+            continue;
         }
         return Ok(Origin::Unknown(UnknownPast {
             commit: commit.id,

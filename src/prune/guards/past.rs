@@ -15,7 +15,7 @@ use std::{
 
 use super::branches::BranchNames;
 use crate::{
-    config::{Config, Globs, PinPlace, RelPath, SetPath, is_config_name, places_of},
+    config::{Config, Globs, PinPlace, RelPath, SetPath, is_config_file, places_of},
     error::Error,
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects},
@@ -105,7 +105,7 @@ impl Rules {
         for (path, blobs) in files {
             let file = Path::new(OsStr::from_bytes(path));
             let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            if !is_config_name(name) && name != config.file_name() {
+            if !is_config_file(file) && name != config.file_name() {
                 continue;
             }
             let directory = &path[..path.len() - name.len()];

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     cli::write_file::TargetFile,
     code::Code,
-    config::{self, few, is_config_name, number},
+    config::{self, few, is_config_file, number},
     configurations,
     error::{Error, Errors},
     files::Survey,
@@ -114,11 +114,6 @@ pub(super) fn left_out(numbers: String) -> String {
     format!("pins of other configurations are left out: {numbers}")
 }
 
-fn is_configuration(file: &Path) -> bool {
-    let name = file.file_name().and_then(|name| name.to_str());
-    name.is_some_and(is_config_name)
-}
-
 /// The configuration files in the directories above `root`, up to the top of the repository.
 fn configurations_above(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -131,7 +126,7 @@ fn configurations_above(root: &Path) -> Vec<PathBuf> {
             && let Ok(entries) = fs::read_dir(directory)
         {
             let paths = entries.flatten().map(|entry| entry.path());
-            files.extend(paths.filter(|path| path.is_file() && is_configuration(path)));
+            files.extend(paths.filter(|path| path.is_file() && is_config_file(path)));
         }
         if directory.join(".git").exists() {
             break;
