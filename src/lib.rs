@@ -42,9 +42,6 @@ pub mod cli;
 pub mod code;
 pub mod config;
 pub mod configurations;
-#[cfg(test)]
-#[path = "../tests/it/conformance/internals.rs"]
-mod conformance;
 pub mod error;
 pub mod files;
 pub mod fleet;
@@ -68,6 +65,32 @@ pub mod pull_request;
 pub mod registry;
 pub mod report;
 pub mod smoke;
+#[cfg(test)]
+#[path = "../tests/it/support"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the integration tests share these helpers"
+)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
+mod support {
+    pub(crate) mod archive;
+    pub(crate) mod attach;
+    pub(crate) mod authority;
+    pub(crate) mod fake;
+    pub(crate) mod forge;
+    pub(crate) mod images;
+    pub(crate) mod layout;
+    pub(crate) mod machine;
+    pub(crate) mod registry;
+    pub(crate) mod repo;
+    pub(crate) mod schema;
+    pub(crate) mod strace;
+    pub(crate) mod tls;
+    pub(crate) mod token;
+
+    pub(crate) use crate::oci::Digest;
+}
 pub mod trust;
 pub mod untrusted;
 pub mod workflow;

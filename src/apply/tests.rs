@@ -1,4 +1,4 @@
-//! Applies and recovers plans in one process. Crashes and faults are tested in `tests/it/apply.rs`.
+//! Applies and recovers plans in one process; `crashes` does so in processes that are killed or hindered.
 
 use std::{
     ffi::OsStr,
@@ -12,6 +12,8 @@ use std::{
 
 use super::*;
 use crate::{config::RelPath, files::Hazard, oci::Digest};
+
+mod crashes;
 
 const OLD: &str = "old\n";
 const NEW: &str = "new\n";

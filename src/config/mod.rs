@@ -24,6 +24,8 @@ mod signers;
 mod smoke;
 mod sources;
 mod template;
+#[cfg(test)]
+pub(crate) mod tests;
 mod top_level;
 mod trailer;
 pub mod types;

@@ -65,6 +65,8 @@ mod provenance;
 mod renames;
 mod rules;
 mod sets;
+#[cfg(test)]
+mod tests;
 mod unreadable;
 mod walk;
 

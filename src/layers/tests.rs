@@ -1,4 +1,4 @@
-//! Tests of archives and merges. Real images are tested in `tests/it/inventory_tree.rs`.
+//! Tests of archives and merges.
 
 use std::io::{Read, Write};
 
@@ -9,8 +9,10 @@ pub(crate) mod archive;
 
 use archive::{Archive, header, with_checksum};
 
+mod images;
 mod layers;
 mod merging;
+mod stored;
 
 /// The descriptor of an uncompressed layer.
 fn plain(bytes: &[u8]) -> LayerDescriptor {

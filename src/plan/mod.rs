@@ -290,6 +290,8 @@ fn differ_in_pins(old: &[u8], new: &[u8], old_scan: &Scan, new_scan: &Scan) -> b
 
 #[cfg(test)]
 mod tests {
+    mod random;
+
     use std::path::Path;
 
     use super::*;

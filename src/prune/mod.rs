@@ -20,6 +20,8 @@ mod guards;
 mod judge;
 mod listing;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod text;
 mod verdict;
 

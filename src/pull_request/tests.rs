@@ -1,5 +1,11 @@
 //! A Gitea with a few commits on a loopback port, for unit tests.
 
+mod closing;
+mod forge;
+mod opening;
+mod reconcile;
+mod waiting;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},

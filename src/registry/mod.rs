@@ -8,6 +8,8 @@ mod memory;
 pub mod remote;
 pub mod resolve;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,

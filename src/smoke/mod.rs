@@ -222,6 +222,10 @@ fn architecture(rust: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    mod bench;
+    mod containers;
+    mod engines;
+
     use std::path::Path;
 
     use super::*;

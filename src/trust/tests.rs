@@ -14,15 +14,12 @@ use crate::{
     },
     error::Span,
     oci::{Digest, Repository},
-};
-use authority::{
-    ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,
-    root_without_logs, statement,
+    support::authority::{
+        self, ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,
+        root_without_logs, statement,
+    },
 };
 
-#[path = "../../tests/it/support/authority/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the integration tests share it")]
-mod authority;
 mod conformance;
 mod real;
 mod shapes;

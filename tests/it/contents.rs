@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use serde_json::Value;
 
 use crate::support::{
+    Digest,
     archive::Archive,
     layout::Platform,
     registry::{Protection, Registry, run},
@@ -267,9 +268,7 @@ fn whatever_an_image_must_not_be_stops_a_promote() {
 fn own_layer(world: &mut World) -> PathBuf {
     let own = Archive::new().file("opt/own", "x").end();
     spoil(world, "fix", |platform| platform.layer(own.clone()));
-    world
-        .layout("fix")
-        .blob_path(&repin::oci::Digest::of(&own).to_string())
+    world.layout("fix").blob_path(&Digest::of(&own).to_string())
 }
 
 #[test]
@@ -336,7 +335,7 @@ fn a_shared_layer_has_to_be_in_every_repository() {
     let mut world = shop();
     // Read from `review` first, so only a read from `fix` finds that it is missing.
     spoil(&mut world, "base", |p| p);
-    let digest = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
+    let digest = Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("fix").blob_path(&digest)).unwrap();
     let document = world.refuses(&[], 3, &[]);
     assert!(

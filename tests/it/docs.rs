@@ -1,5 +1,4 @@
-//! What docs/ says against what the program has: fields of documents, codes of checks and errors,
-//! keys and defaults.
+//! Compares docs/ with the program: fields of documents, codes of checks and errors, help, tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +8,12 @@ use std::{
 };
 
 use regex::Regex;
-use repin::code::{self, Code, Explanation, Kind};
 use syn::{Fields, Item, ItemStruct};
 
-use crate::support::world::world;
+use crate::support::{
+    codes::{self, explanation},
+    world::world,
+};
 
 /// What serializes and is not a document: variables of the built-in templates.
 const INTERNAL: [&str; 10] = [
@@ -52,7 +53,10 @@ fn sources() -> Vec<String> {
                 true => collect(&path, files),
                 false
                     if path.extension().is_some_and(|e| e == "rs")
-                        && !path.ends_with("tests.rs") =>
+                        && !path.ends_with("tests.rs")
+                        && !directory
+                            .components()
+                            .any(|part| part.as_os_str() == "tests") =>
                 {
                     files.push(path);
                 }
@@ -158,21 +162,15 @@ fn every_document_has_its_heading() {
     }
 }
 
-fn explanation(code: &str) -> &'static Explanation {
-    Code::of(code).unwrap().explanation()
-}
-
-/// The codes that a check, an error or a line of `doctor` has.
-fn codes_of(kind: Kind) -> BTreeSet<&'static str> {
-    Code::all()
-        .filter(|code| code.explanation().kind == kind)
-        .map(Code::as_str)
-        .collect()
+/// The codes of this kind: `check`, `error` or `doctor`.
+fn codes_of(kind: &str) -> BTreeSet<&'static str> {
+    let codes = codes::all().iter().filter(|code| code.kind == kind);
+    codes.map(|code| code.code.as_str()).collect()
 }
 
 #[test]
 fn checks_md_describes_each_check() {
-    let codes = codes_of(Kind::Check);
+    let codes = codes_of("check");
     assert!(codes.len() > 10 && codes.contains("pin_count"), "{codes:?}");
     let statuses = ["pass", "fail", "warn", "skip"];
     let text = doc("checks.md");
@@ -201,7 +199,7 @@ fn a_check_that_only_warns_ends_no_run_with_a_failure() {
         .filter(|(_, row)| row.contains("Only warns"))
         .map(|(code, _)| code.as_str())
         .collect();
-    let exits_with_0: BTreeSet<_> = codes_of(Kind::Check)
+    let exits_with_0: BTreeSet<_> = codes_of("check")
         .into_iter()
         .filter(|code| explanation(code).exits == [0])
         .collect();
@@ -218,13 +216,13 @@ fn every_line_of_doctor_has_an_explanation_and_a_description() {
         .iter()
         .map(|line| line["code"].as_str().unwrap())
         .collect();
-    let mut explained = codes_of(Kind::Doctor);
+    let mut explained = codes_of("doctor");
     // The codes of errors with the same cause.
     explained.extend(["shallow", "clock"]);
     assert_eq!(lines, explained);
     for code in lines {
         let found = explanation(code);
-        let own = found.kind == Kind::Doctor;
+        let own = found.kind == "doctor";
         assert!(own || found.meaning.contains("`repin doctor`"), "{code}");
     }
     let text = doc("doctor.md");
@@ -288,7 +286,7 @@ fn explanations_list_every_exit_of_an_error() {
         if ["interrupted", "skip"].contains(&code.as_str()) {
             continue;
         }
-        let listed = explanation(&code).exits;
+        let listed = &explanation(&code).exits;
         for exit in exits {
             assert!(
                 listed.contains(&exit),
@@ -307,8 +305,8 @@ fn errors_md() -> String {
         This file is generated from `src/codes.yaml`.\n\n\
         <!-- not run on this page: the examples name what is the reader's; a test parses each -->\n"
         .to_owned();
-    for (subject, section) in code::sections() {
-        let _ = write!(text, "\n## {subject}\n");
+    for section in codes::all().chunk_by(|one, next| one.section == next.section) {
+        let _ = write!(text, "\n## {}\n", section[0].section);
         for found in section {
             let exits: Vec<_> = found.exits.iter().map(u8::to_string).collect();
             let _ = write!(
@@ -316,7 +314,7 @@ fn errors_md() -> String {
                 "\n### {}\n\n{} {}\n\n",
                 found.code, found.summary, found.meaning
             );
-            for cause in found.causes {
+            for cause in &found.causes {
                 let _ = writeln!(text, "- {cause}");
             }
             let _ = write!(
@@ -324,10 +322,10 @@ fn errors_md() -> String {
                 "\n**What to do:** {}\n\n```sh\n{}\n```\n\nA code of {}; exit {}.\n",
                 found.remedy,
                 found.example,
-                match found.kind {
-                    Kind::Check => "a check",
-                    Kind::Error => "an error",
-                    Kind::Doctor => "a line of `repin doctor`",
+                match found.kind.as_str() {
+                    "check" => "a check",
+                    "error" => "an error",
+                    _ => "a line of `repin doctor`",
                 },
                 exits.join(" or ")
             );
@@ -403,91 +401,6 @@ fn commands_md_says_what_help_prints() {
         "docs/commands.md is not what --help prints; run: \
          UPDATE_DOCS=1 cargo nextest run commands_md_says_what_help_prints"
     );
-}
-
-/// docs/configuration.md with generated rows: a comment before a table lists its keys, each for
-/// itself and for all keys in its value.
-fn configuration_md() -> String {
-    const HEAD: &str = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
-    let text = doc("configuration.md");
-    let mut rows = repin::config::reference();
-    let mut page = String::new();
-    for (number, section) in text.split("<!-- keys: ").enumerate() {
-        if number == 0 {
-            page.push_str(section);
-            continue;
-        }
-        let (keys, rest) = section.split_once(" -->\n").unwrap();
-        let _ = write!(page, "<!-- keys: {keys} -->\n{HEAD}");
-        for key in keys.split(' ') {
-            let is_within = |path: &str| {
-                let rest = path.strip_prefix(key);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            };
-            assert!(rows.iter().any(|(path, _)| is_within(path)), "{key}");
-            for (_, row) in rows.extract_if(.., |(path, _)| is_within(path)) {
-                page.push_str(&row);
-                page.push('\n');
-            }
-        }
-        let prose = rest.lines().skip_while(|line| line.starts_with('|'));
-        for line in prose {
-            page.push_str(line);
-            page.push('\n');
-        }
-    }
-    assert!(rows.is_empty(), "docs/configuration.md lacks {rows:?}");
-    page
-}
-
-/// `UPDATE_DOCS=1` writes the file instead of comparing it.
-#[test]
-fn configuration_md_has_every_key() {
-    let expected = configuration_md();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/configuration.md"), &expected).unwrap();
-    }
-    assert!(
-        doc("configuration.md") == expected,
-        "the tables of docs/configuration.md differ from the declared keys; run: \
-         UPDATE_DOCS=1 cargo nextest run configuration_md_has_every_key"
-    );
-}
-
-#[test]
-fn the_examples_of_the_configuration_parse() {
-    let text = doc("configuration.md");
-    let blocks: Vec<_> = text
-        .split("```yaml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(blocks.len() > 10);
-    for block in blocks {
-        let mut whole = String::new();
-        for (key, needed) in [
-            ("version", "version: 1"),
-            ("files", "files: ['*.yml']"),
-            ("images", "images: { x: { repository: a/b, pins: 1 } }"),
-        ] {
-            if !block
-                .lines()
-                .any(|line| line.starts_with(&format!("{key}:")))
-            {
-                whole = whole + needed + "\n";
-            }
-        }
-        whole.push_str(block);
-        let source = repin::error::SourceText {
-            name: "example".to_owned(),
-            text: whole.as_str().into(),
-        };
-        let problems =
-            repin::config::parse(&source, Path::new("/"), &repin::config::SetPath::top())
-                .err()
-                .unwrap_or_default();
-        assert!(problems.is_empty(), "{whole}\n{}", problems[0]);
-    }
 }
 
 /// A promise whose test was renamed or deleted is held by nothing.

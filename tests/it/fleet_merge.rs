@@ -2,13 +2,20 @@
 
 use std::{fs, path::Path, process::Command};
 
-use repin::{fleet::shard_of, oci::Digest};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{
+    Digest,
     runner::obeyed,
     world::{REV_A, REV_B, Ran},
 };
+
+/// The shard of a repository, counted from 0.
+fn shard_of(repository: &str, shards: u64) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(repository.to_ascii_lowercase()).into();
+    u64::from_be_bytes(hash[..8].try_into().unwrap()) % shards
+}
 
 /// A directory with a list and the reports of shards.
 struct Reports {

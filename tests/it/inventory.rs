@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    self,
+    self, Digest,
     archive::Archive,
     layout::Platform,
     registry::{Protection, Registry, run},
@@ -644,7 +644,7 @@ fn configuration_errors_are_reported_before_any_request() {
 #[test]
 fn unreadable_content_does_not_pass() {
     let world = shop();
-    let layer = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
+    let layer = Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("review").blob_path(&layer)).unwrap();
     let ran = world
         .run(&["inventory", "check", "review", "--format", "json"])

@@ -12,8 +12,6 @@ use std::{
     thread,
 };
 
-use repin::apply::Session;
-
 use crate::{
     kills::long,
     support::{
@@ -37,7 +35,6 @@ struct Cuts<'a> {
     copies_may_stay: bool,
     made: usize,
     ways: usize,
-    by_program: usize,
 }
 
 impl<'a> Cuts<'a> {
@@ -53,7 +50,6 @@ impl<'a> Cuts<'a> {
             copies_may_stay: false,
             made: 0,
             ways: 0,
-            by_program: 0,
         }
     }
 
@@ -98,21 +94,13 @@ impl<'a> Cuts<'a> {
     fn recovered(&mut self, files: &Files, after: &str) -> Set {
         let scratch = scratch();
         materialise(files, scratch.path());
-        // The program itself now and then: it takes much longer.
-        if self.seen.len() % 50 == 1 {
-            self.by_program += 1;
-            let mut recover = self.tree.world.command(&["recover"]);
-            let output = recover.current_dir(scratch.path()).output().unwrap();
-            assert!(
-                output.status.success(),
-                "{after}: {output:?}: {:#?}",
-                summary(files)
-            );
-        } else {
-            let recovered =
-                Session::begin(scratch.path(), "a test").and_then(|mut held| held.recover());
-            recovered.unwrap_or_else(|error| panic!("{after}: {error}: {:#?}", summary(files)));
-        }
+        let mut recover = self.tree.world.command(&["recover"]);
+        let output = recover.current_dir(scratch.path()).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{after}: {output:?}: {:#?}",
+            summary(files)
+        );
         let left = files_below(scratch.path(), &[]);
         let left: Vec<_> = left
             .into_iter()
@@ -127,12 +115,11 @@ impl<'a> Cuts<'a> {
     #[expect(clippy::print_stdout, reason = "the figures of a sweep")]
     fn figures(&self, what: &str) {
         println!(
-            "figures: {what}: {} operations, {} cuts, {} ways to lose something, {} states, {} of them by the program",
+            "figures: {what}: {} operations, {} cuts, {} ways to lose something, {} states",
             self.history.len(),
             self.made,
             self.ways,
-            self.seen.len(),
-            self.by_program
+            self.seen.len()
         );
     }
 }

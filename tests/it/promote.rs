@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::support::{
-    self,
+    self, Digest,
     layout::{Platform, REVISION_LABEL},
     world::{REV_A, REV_B, REV_C, World, details, failed, world},
 };
@@ -177,10 +177,7 @@ fn the_document_of_an_approved_plan() {
     assert_eq!(document["images"][0], review);
     let old = fs::read(world.path(".github/workflows/a.yml")).unwrap();
     assert_eq!(document["files"][0]["path"], ".github/workflows/a.yml");
-    assert_eq!(
-        document["files"][0]["old_sha256"],
-        repin::oci::Digest::of(&old).hex()
-    );
+    assert_eq!(document["files"][0]["old_sha256"], Digest::of(&old).hex());
     assert_eq!(document["files"][1]["pins"], 3);
     assert!(failed(&document).is_empty());
 }

@@ -7,10 +7,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::{
+    Digest, date,
     fake::{Fake, Reaction, Request},
     images::{Image, descriptor},
     pruned::{Real, config, old, pinned, push, refused, set, young},
@@ -888,9 +888,7 @@ fn dates_that_say_nothing_refuse() {
         tags(&real.scene.prune(&[], 0)["images"][0]["candidates"]),
         ["pending-a", "pending-b"]
     );
-    let ahead = repin::prune::date::format(
-        std::time::SystemTime::now() + std::time::Duration::from_secs(3_600),
-    );
+    let ahead = date(std::time::SystemTime::now() + std::time::Duration::from_secs(3_600));
     push(
         &real.registry,
         "acme/app",

@@ -1,9 +1,9 @@
 //! `prune` and `prune restore` against GitHub's packages API.
 
-use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::{
+    Digest, date,
     forge::server::Reply,
     images::{Image, descriptor},
     packages::{Deletes, Packages, Store, TOKEN},
@@ -963,7 +963,7 @@ fn tripwires_hold_here_too() {
     let future = HostedRepository::new("orgs", "", two);
     let row = image("pinned").digest();
     let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(4_000);
-    future.packages.store().row(row).created = repin::prune::date::format(ahead);
+    future.packages.store().row(row).created = date(ahead);
     future.refused(3, "timestamps");
 
     let unpinned = HostedRepository::new("orgs", "", two);

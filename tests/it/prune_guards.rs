@@ -8,10 +8,10 @@ use std::{
     process::Command,
 };
 
-use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::{
+    Digest,
     fake::{Fake, Reaction},
     images::Image,
     pruned::{Real, config, old, pinned, push, refused, set, young},

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use repin::code::Code;
 use serde_json::{Value, json};
 
 use crate::support::{
+    codes::explanation,
     schema::Schema,
     world::{Ran, World, world},
 };
@@ -114,14 +114,11 @@ fn rules_say_what_repin_explain_says() {
     // What passed was looked at, too.
     assert!(rules.iter().any(|rule| rule["id"] == "file_unsafe"));
     for rule in rules {
-        let found = Code::of(rule["id"].as_str().unwrap())
-            .unwrap()
-            .explanation();
+        let found = explanation(rule["id"].as_str().unwrap());
         assert_eq!(rule["shortDescription"]["text"], found.summary);
         assert_eq!(rule["fullDescription"]["text"], found.meaning);
         let help = rule["help"]["markdown"].as_str().unwrap();
-        let parts = [found.causes, &[found.remedy, found.example]].concat();
-        for part in parts {
+        for part in found.causes.iter().chain([&found.remedy, &found.example]) {
             let part = part.replace('{', "{{").replace('}', "}}");
             assert!(help.contains(&part), "{help}");
         }

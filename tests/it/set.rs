@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::{
+    Digest,
     registry::{Protection, Registry},
     shop::{agents, platform, shop},
     world::{CONFIG, REV_A, REV_B, World, failed, world},

@@ -8,7 +8,8 @@ use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, error},
     hosted::{KINDS, PROMOTE, document, hosted, run},
     repo::{Repo, revision},
-    world::{REV_A, REV_B, Ran, World, world},
+    strace::{self, Point},
+    world::{REV_A, REV_B, REV_C, Ran, World, world},
 };
 
 fn status(world: &World, exit: i32) -> Value {
@@ -202,14 +203,25 @@ fn a_work_tree_with_another_set_is_shown_beside_the_deployed_one() {
 }
 
 #[test]
-fn an_interrupted_apply_and_a_running_one_are_told_apart() {
+fn running_apply_is_not_reported_as_interrupted() {
     let world = rolled_back();
-    let session = repin::apply::Session::begin(world.root(), "`repin promote`, a test").unwrap();
+    let exchange = Point {
+        name: "renameat2".to_owned(),
+        nth: 1,
+    };
+    let promotion = world.command(&["promote", "--revision", REV_C, "--apply"]);
+    let stopped = strace::stop_after(&promotion, &exchange, &[]);
     let document = status(&world, 0);
     assert_eq!(document["interrupted"], false);
     let running = document["running"].as_str().unwrap();
-    assert!(running.contains("`repin promote`, a test"), "{running}");
-    drop(session);
+    assert!(running.contains("`repin promote`, process "), "{running}");
+    assert!(stopped.go_on().output.status.success());
+    assert_eq!(status(&world, 0)["running"], Value::Null);
+}
+
+#[test]
+fn interrupted_apply_is_reported_with_its_recovery() {
+    let world = rolled_back();
     let state = find(&world.path(".git"), "lock");
     std::fs::write(state.with_file_name("journal"), "no journal").unwrap();
     let document = status(&world, 5);

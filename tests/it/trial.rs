@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
     layout::Platform,
-    smoke::{platforms, processes},
+    machine::{platforms, processes},
     world::{REV_A, REV_B, World, details, world},
 };
 

@@ -6,6 +6,8 @@
 
 mod path_history;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -14,7 +14,7 @@ use sigstore_verify::types::SignatureContent;
 
 use super::*;
 use crate::{
-    conformance::{Case, directories, report},
+    config::tests::conformance::{Case, check, directories},
     trust::{
         bundle::{self, ParsedBundle},
         claim::Claim,
@@ -204,18 +204,18 @@ fn suites() {
     for directory in directories() {
         let assets = directory.join("test/assets/bundle-verify");
         if assets.is_dir() {
-            report("sigstore-conformance", &bundle_verify(&assets));
+            check("sigstore-conformance", bundle_verify(&assets));
         }
         let data = directory.join("pkg/cmd/attestation/test/data");
         if data.is_dir() {
             let root = data.join("trusted_root.json");
-            report("cli", &bundles_in(&data, &[root], &["missing", "invalid"]));
+            check("cli", bundles_in(&data, &[root], &["missing", "invalid"]));
         }
         let data = directory.join("pkg/testing/data");
         if data.join("bundles").is_dir() {
             let roots = entries(&data.join("trusted-roots"), Path::is_file);
             let cases = bundles_in(&data.join("bundles"), &roots, &["2sigs"]);
-            report("sigstore-go", &cases);
+            check("sigstore-go", cases);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use repin::{cli, http::Timer};
+use repin::cli;
 use serde_json::Value;
 
 use super::{
@@ -233,7 +233,7 @@ fn process() {
     let origin = SystemTime::UNIX_EPOCH + Duration::from_nanos(number("FLEET_ORIGIN"));
     let speed = u32::try_from(number("FLEET_SPEED")).unwrap();
     let mut environment = cli::environment().unwrap();
-    environment.pacing = Timer::scaled(SystemTime::now, origin, speed);
+    environment.pacing = cli::Timer::scaled(SystemTime::now, origin, speed);
     let args = std::iter::once("repin".to_owned()).chain(args);
     println!("\n{}", MARK.trim_end());
     let args = args.map(Into::into).collect();

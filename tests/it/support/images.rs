@@ -1,7 +1,8 @@
 //! Images: their bytes, as a registry or a layout stores them.
 
-use repin::oci::Digest;
 use serde_json::json;
+
+use super::Digest;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";

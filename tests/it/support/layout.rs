@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::archive::Archive;
+use super::{Digest, archive::Archive};
 
 /// One platform of an image.
 #[derive(Clone)]
@@ -147,7 +147,7 @@ impl Layout {
         )];
         let mut diff_ids = vec![layers[0].digest.clone()];
         for (archive, compressed) in &platform.layers {
-            diff_ids.push(repin::oci::Digest::of(archive).to_string());
+            diff_ids.push(Digest::of(archive).to_string());
             layers.push(match compressed {
                 true => self.blob(&format!("{OCI}.layer.v1.tar+gzip"), &gzip(archive)),
                 false => self.blob(&format!("{OCI}.layer.v1.tar"), archive),
@@ -183,7 +183,7 @@ impl Layout {
 
     /// Writes a blob.
     pub fn blob(&self, media_type: &str, bytes: &[u8]) -> Written {
-        let digest = repin::oci::Digest::of(bytes);
+        let digest = Digest::of(bytes);
         fs::write(
             self.directory.join("blobs/sha256").join(digest.hex()),
             bytes,

@@ -8,10 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use super::{
+    Digest,
     forge::server::{Asked, Reply, Server},
     images::Image,
 };

@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::images::Image;
+use super::{Digest, images::Image};
 
 pub(crate) const USER: &str = "robot";
 pub(crate) const PASSWORD: &str = "s3cret-Passw0rd";
@@ -168,7 +168,7 @@ impl Registry {
         let mut manifests = Vec::new();
         for file in fs::read_dir(directory.join("blobs/sha256")).unwrap() {
             let bytes = fs::read(file.unwrap().path()).unwrap();
-            let digest = repin::oci::Digest::of(&bytes).to_string();
+            let digest = Digest::of(&bytes).to_string();
             client.blob(&base, &digest, bytes.clone()).await;
             let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             if let Some(kind) = document["mediaType"]

@@ -42,6 +42,22 @@ pub(crate) fn pin(image: &str, build: char) -> String {
     format!("ghcr.io/acme/{image}@sha256:{}", digits(image, build))
 }
 
+/// A repository with two promotions: the second one on a branch that also renames a workflow, and that is merged.
+pub(crate) fn two_promotions() -> Repo {
+    let repo = Repo::empty();
+    repo.write("repin.yaml", CONFIG).promote('a');
+    repo.branch("auto/b").promote('b');
+    repo.git(&[
+        "mv",
+        ".github/workflows/fix.yml",
+        ".github/workflows/mend.yml",
+    ]);
+    repo.commit("rename");
+    repo.checkout("main").merge(&["auto/b"], "Merge");
+    repo.publish();
+    repo
+}
+
 impl Repo {
     /// An empty repository, without a commit.
     pub(crate) fn empty() -> Self {

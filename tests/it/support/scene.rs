@@ -8,10 +8,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use repin::{oci::Digest, prune::date};
 use serde_json::Value;
 
-use super::world::{Ran, git};
+use super::{
+    Digest, date,
+    world::{Ran, git},
+};
 
 pub(crate) struct Scene {
     directory: tempfile::TempDir,
@@ -21,7 +23,7 @@ pub(crate) struct Scene {
 /// The date this many days before the test began.
 pub(crate) fn days_ago(days: u64) -> String {
     static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
-    date::format(*NOW - Duration::from_secs(days * 86_400))
+    date(*NOW - Duration::from_secs(days * 86_400))
 }
 
 impl Scene {

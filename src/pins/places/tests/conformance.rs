@@ -8,23 +8,12 @@ use granit_parser::ScalarStyle;
 use serde_yaml_ng::Value;
 
 use crate::{
-    conformance::{Case, directories, report},
+    config::tests::conformance::{Case, check, directories, suites::visible},
     pins::places::{
         same_events,
         yaml::{Document, Id, Kind, documents},
     },
 };
-
-/// The text of a case: the suite replaces invisible characters by visible ones.
-fn visible(text: &str) -> String {
-    let tab = regex::Regex::new("—*»").unwrap();
-    let text = tab
-        .replace_all(text, "\t")
-        .replace('␣', " ")
-        .replace('↵', "");
-    let text = text.replace('⇔', "\u{feff}").replace('←', "\r");
-    text.replace("∎\n", "").replace('∎', "")
-}
 
 /// The events of the suite without the names of anchors and tags, which a tree does not contain.
 fn stated(tree: &str) -> Vec<String> {
@@ -186,7 +175,7 @@ fn suite() {
             cases(name, &fs::read_to_string(path).unwrap())
         };
         let cases: Vec<_> = paths.iter().flat_map(read).collect();
-        report("yaml-test-suite of places", &cases);
+        check("yaml-test-suite of places", cases);
     }
 }
 

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Asked, PullRow, Reply, Store, error, github_rules, not_found, page,
+    Asked, PullRow, Reply, Store, error, github_rules, not_found,
+    objects::blob_id,
+    page,
     store::{CommitRow, Files},
 };
 
@@ -276,7 +278,7 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             assert!(
                 store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit"
             );
-            let id = repin::forge::blob_id(format!("tag {}", asked.body).as_bytes(), "");
+            let id = blob_id(format!("tag {}", asked.body).as_bytes());
             store
                 .tags
                 .insert(id.clone(), asked.text("message").to_owned());
@@ -549,7 +551,7 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             // A listing has neither.
             row["mergeable"] = mergeable;
             row["mergeable_state"] = state.into();
-            let etag = repin::forge::blob_id(row.to_string().as_bytes(), "");
+            let etag = blob_id(row.to_string().as_bytes());
             let etag = format!("W/\"{etag}\"");
             if asked.header("if-none-match") == Some(&etag) {
                 return Reply::json(304, Value::Null);

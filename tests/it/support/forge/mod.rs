@@ -8,6 +8,7 @@ pub mod gitea;
 pub mod github;
 pub mod github_rules;
 pub mod graphql;
+mod objects;
 pub mod schema;
 pub mod server;
 pub mod store;

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use repin::forge::{Tree, TreeEntry, blob_id};
 use serde_json::{Value, json};
 
-use super::Kind;
+use super::{
+    Kind,
+    objects::{blob_id, tree_id},
+};
 
 pub type Files = BTreeMap<String, (String, String)>;
 
@@ -170,24 +172,13 @@ impl Store {
     }
 
     pub fn put_blob(&mut self, content: &[u8]) -> String {
-        let id = blob_id(content, "");
+        let id = blob_id(content);
         self.blobs.insert(id.clone(), content.to_vec());
         id
     }
 
     pub fn put_tree(&mut self, files: Files) -> String {
-        let entries = files.iter().map(|(path, (mode, id))| {
-            let (mode, id) = (mode.clone(), id.clone());
-            (path.clone(), TreeEntry { mode, id })
-        });
-        let entries = entries.collect();
-        let tree = Tree {
-            id: String::new(),
-            entries,
-        };
-        // What has no name in git, such as a tree without files, has one that follows from its files.
-        let id = tree.id_with(&BTreeMap::new());
-        let id = id.unwrap_or_else(|| blob_id(format!("tree {files:?}").as_bytes(), ""));
+        let id = tree_id(&files).unwrap_or_else(|| blob_id(format!("tree {files:?}").as_bytes()));
         self.trees.insert(id.clone(), files);
         id
     }
@@ -195,7 +186,7 @@ impl Store {
     pub fn put_commit(&mut self, commit: CommitRow) -> String {
         // Two runs that make the same commit at different times make two.
         let time = self.tick();
-        let id = blob_id(format!("commit {time} {commit:?}").as_bytes(), "");
+        let id = blob_id(format!("commit {time} {commit:?}").as_bytes());
         self.commits.insert(id.clone(), commit);
         id
     }

@@ -1,0 +1,1037 @@
+//! Plans applied and recovered by whole processes that are killed, hindered and raced at their
+//! system calls.
+//!
+//! The process is this test program itself, started again to run nothing but [`child`]. The short
+//! sweeps look at calls that change something; `scripts/crash-sweep` sets `REPIN_SWEEP=long` to
+//! look at every call that touches the files.
+
+use std::{
+    fs,
+    io::{Read as _, Seek as _, Write as _},
+    os::unix::{fs::symlink, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::{
+    apply::{self, Error, RecoveryState, Session},
+    config::RelPath,
+    oci::Digest,
+    plan::FileChange,
+    support::strace::{self, Point, canonical, inject, stop_after, trace},
+};
+
+const FILES: [&str; 3] = ["a.yml", "sub/b.yml", "sub/c.yml"];
+const CHILD: &str = "REPIN_APPLY_CHILD";
+const ROOT: &str = "REPIN_APPLY_ROOT";
+
+/// Calls that change something, or that keep others from it.
+const CHANGING: [&str; 10] = [
+    "write",
+    "fsync",
+    "fdatasync",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlinkat",
+    "mkdirat",
+    "flock",
+    "fchmod",
+];
+
+/// The content of a file; the second is long, so that it is written in parts.
+fn content(file: usize, word: &str) -> String {
+    let line = format!("{} is {word}\n", FILES[file]);
+    line.repeat(if file == 1 { 1000 } else { 1 })
+}
+
+/// What a scan would plan: all files that are not new yet.
+fn changes(root: &Path) -> Vec<FileChange> {
+    let change = |file: usize| {
+        let (old, new) = (
+            content(file, "old").into_bytes(),
+            content(file, "new").into_bytes(),
+        );
+        let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
+        FileChange {
+            path: RelPath::parse(FILES[file]).unwrap(),
+            pins: 1,
+            old,
+            new,
+            old_sha256,
+            new_sha256,
+        }
+    };
+    let is_new = |change: &FileChange| {
+        fs::read(root.join(change.path.as_path())).ok() == Some(change.new.clone())
+    };
+    (0..FILES.len())
+        .map(change)
+        .filter(|change| !is_new(change))
+        .collect()
+}
+
+/// What `--apply` does: recover, look, apply.
+fn promote(root: &Path) -> Result<(), Error> {
+    let mut session = Session::begin(root, "a test")?;
+    session.recover()?;
+    session.apply(&changes(root))
+}
+
+/// Not a test: the process that the tests below start.
+#[test]
+fn child() {
+    let (Some(mode), Some(root)) = (std::env::var_os(CHILD), std::env::var_os(ROOT)) else {
+        return;
+    };
+    let root = PathBuf::from(root);
+    // More calls on this thread than starting up made on the first one: see `support/strace.rs`.
+    for _ in 0..100 {
+        let mut zero = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/zero")
+            .unwrap();
+        zero.metadata().unwrap();
+        zero.read_exact(&mut [0]).unwrap();
+        zero.write_all(&[0]).unwrap();
+        zero.try_clone().unwrap();
+        rustix::fs::statat(&zero, "", rustix::fs::AtFlags::EMPTY_PATH).unwrap();
+    }
+    let done = match mode.to_str() {
+        Some("promote") => promote(&root),
+        Some("recover") => Session::begin(&root, "a test")
+            .and_then(|mut session| session.recover())
+            .map(|_| ()),
+        other => panic!("{other:?}"),
+    };
+    let exit = done.as_ref().map_or_else(exit, |()| 0);
+    if let Err(error) = done {
+        // Writing may be what is made to fail.
+        let _ = writeln!(std::io::stdout(), "error: {error}; {}", error.hint());
+    }
+    std::process::exit(exit);
+}
+
+/// As the command line maps them.
+fn exit(error: &Error) -> i32 {
+    match error {
+        Error::Locked { .. }
+        | Error::Conflict { .. }
+        | Error::Unresolved(_)
+        | Error::Damaged { .. }
+        | Error::Pending { .. } => 5,
+        Error::Unsafe { .. } => 1,
+        Error::Io { .. } => 3,
+        Error::Unfinished { cause, .. } | Error::Uncleared { cause } => exit(cause),
+    }
+}
+
+/// A git work tree with the three files, all old.
+struct World {
+    scratch: tempfile::TempDir,
+}
+
+fn world() -> World {
+    let world = World {
+        scratch: tempfile::tempdir().unwrap(),
+    };
+    fs::create_dir_all(world.root().join(".git")).unwrap();
+    fs::write(world.root().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    fs::create_dir(world.root().join("sub")).unwrap();
+    for file in 0..FILES.len() {
+        fs::write(world.path(file), content(file, "old")).unwrap();
+    }
+    world
+}
+
+impl World {
+    fn root(&self) -> PathBuf {
+        canonical(self.scratch.path()).join("root")
+    }
+
+    fn path(&self, file: usize) -> PathBuf {
+        self.root().join(FILES[file])
+    }
+
+    /// This program, to run `mode`.
+    fn command(&self, mode: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([
+            "--exact",
+            "apply::tests::crashes::child",
+            "--nocapture",
+            "--test-threads=1",
+        ]);
+        command.env(CHILD, mode).env(ROOT, self.root());
+        // Cargo names directories there that the first thread would look for every library in.
+        command.env_remove("LD_LIBRARY_PATH");
+        command
+    }
+
+    /// `o` for each file that is old, `n` for new, `?` for anything else.
+    fn contents(&self) -> String {
+        let letter = |file: usize| match fs::read_to_string(self.path(file)) {
+            Ok(text) if text == content(file, "old") => 'o',
+            Ok(text) if text == content(file, "new") => 'n',
+            _ => '?',
+        };
+        (0..FILES.len()).map(letter).collect()
+    }
+
+    fn edit(&self, file: usize) {
+        fs::write(self.path(file), "mine\n").unwrap();
+    }
+
+    fn is_edited(&self, file: usize) -> bool {
+        fs::read_to_string(self.path(file)).is_ok_and(|text| text.starts_with("mine\n"))
+    }
+
+    /// Everything that an undisturbed run would not leave.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let mut directories = vec![self.root()];
+        let mut left = Vec::new();
+        while let Some(directory) = directories.pop() {
+            for path in fs::read_dir(directory)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+            {
+                let known = path.ends_with("lock")
+                    || path.ends_with("HEAD")
+                    || (0..3).any(|n| self.path(n) == path);
+                match path.symlink_metadata().unwrap().is_dir() {
+                    true => directories.push(path),
+                    false if known => {}
+                    false => left.push(path),
+                }
+            }
+        }
+        left
+    }
+
+    /// Recovery by another process than the one that was interrupted leaves all old or all new, and
+    /// the next run works.
+    fn recovers(&self, after: &str) {
+        let recovered =
+            Session::begin(&self.root(), "a test").and_then(|mut session| session.recover());
+        recovered.unwrap_or_else(|error| panic!("{after}: {error}"));
+        self.is_whole(after);
+        promote(&self.root()).unwrap_or_else(|error| panic!("{after}: {error}"));
+        assert_eq!(self.contents(), "nnn", "{after}");
+    }
+
+    fn is_whole(&self, after: &str) {
+        assert!(
+            ["ooo", "nnn"].contains(&self.contents().as_str()),
+            "{after}: {}",
+            self.contents()
+        );
+        assert_eq!(self.leftovers(), [""; 0].map(PathBuf::from), "{after}");
+    }
+}
+
+fn long() -> bool {
+    std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long")
+}
+
+/// The calls to sweep over: those that a run of `mode`, with `injections`, makes on the files of a
+/// world; it must end with `contents`.
+fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> Vec<Point> {
+    let run = trace(&world.command(mode), "%file,%desc", injections);
+    assert_eq!(world.contents(), contents, "{}", shown(&run.output));
+    world.is_whole(mode);
+    let mut points = run.points(&world.root());
+    if !long() {
+        points.retain(|point| CHANGING.contains(&point.name.as_str()));
+    }
+    assert!(
+        points.len() > 15,
+        "hardly anything to sweep over: {points:?}"
+    );
+    points
+}
+
+fn shown(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("{:?}\n{out}\n{err}", output.status)
+}
+
+#[track_caller]
+fn exited(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", shown(output));
+}
+
+#[track_caller]
+fn reports(output: &Output, text: &str) {
+    assert!(shown(output).contains(text), "{}", shown(output));
+}
+
+fn killed(output: &Output) -> bool {
+    output.status.signal() == Some(9)
+}
+
+/// A world that a run left which was killed at its second exchange.
+fn half_way() -> World {
+    let world = world();
+    let killed_there = inject(
+        &world.command("promote"),
+        &["renameat2:signal=KILL:when=2".to_owned()],
+    );
+    assert!(killed(&killed_there), "{}", shown(&killed_there));
+    assert_eq!(world.contents(), "noo");
+    world
+}
+
+#[test]
+fn killed_at_any_call_the_next_run_finds_all_old_or_all_new() {
+    for point in points("promote", &world(), &[], "nnn") {
+        let world = world();
+        let at = point.inject("signal=KILL");
+        assert!(
+            killed(&inject(
+                &world.command("promote"),
+                std::slice::from_ref(&at)
+            )),
+            "{at} was not reached"
+        );
+        world.recovers(&at);
+    }
+}
+
+/// The same, and someone took a copy away.
+fn half_way_without_a_copy() -> World {
+    let world = half_way();
+    let copies = fs::read_dir(world.root().join("sub"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let copy = copies
+        .filter(|path| path.display().to_string().contains(".repin-"))
+        .max()
+        .unwrap();
+    fs::remove_file(copy).unwrap();
+    world
+}
+
+#[test]
+fn killed_while_it_recovers_the_next_recovery_still_finishes() {
+    for prepare in [half_way, half_way_without_a_copy] {
+        for point in points("recover", &prepare(), &[], "nnn") {
+            let world = prepare();
+            let at = point.inject("signal=KILL");
+            assert!(
+                killed(&inject(
+                    &world.command("recover"),
+                    std::slice::from_ref(&at)
+                )),
+                "{at} was not reached"
+            );
+            world.recovers(&at);
+        }
+    }
+}
+
+#[test]
+fn exchange_by_recovery_counts_like_any_exchange() {
+    // The copies are there, or the one that was gone has been made anew; the last exchange is about
+    // to be made.
+    for prepare in [half_way, half_way_without_a_copy] {
+        let world = prepare();
+        let last = "renameat2:signal=KILL:when=2".to_owned();
+        assert!(killed(&inject(&world.command("recover"), &[last])));
+        let copies = fs::read_dir(world.root().join("sub"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let out = copies.filter(|path| path.display().to_string().contains(".repin-"));
+        let out = out
+            .filter(|path| fs::read_to_string(path).unwrap() == content(1, "old"))
+            .collect::<Vec<_>>();
+        assert_eq!(out.len(), 1);
+        fs::write(&out[0], "mine\n").unwrap();
+        assert!(matches!(
+            Session::begin(&world.root(), "a test").unwrap().recover(),
+            Err(Error::Unresolved(_))
+        ));
+        assert_eq!(fs::read_to_string(&out[0]).unwrap(), "mine\n");
+    }
+}
+
+#[test]
+fn leftover_of_an_interrupted_link_does_not_stop_recovery() {
+    // Killed after the link to the old content was made: it stands there when the next one is.
+    let world = half_way();
+    let copies = fs::read_dir(world.root().join("sub"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for copy in copies.filter(|path| path.display().to_string().contains(".repin-")) {
+        let spare = format!("{}-old", copy.display());
+        let file = if copy.display().to_string().ends_with("-1") {
+            1
+        } else {
+            2
+        };
+        fs::hard_link(world.path(file), spare).unwrap();
+    }
+    let output = inject(
+        &world.command("recover"),
+        &["renameat2:error=ENOSYS".to_owned()],
+    );
+    exited(&output, 0);
+    assert_eq!(world.contents(), "nnn");
+    world.is_whole("a link that was left");
+}
+
+#[test]
+fn a_file_system_that_cannot_sync_directories_is_good_enough() {
+    // Some network file systems answer so.
+    for nth in [0, 1] {
+        let at = point_of("fsync", "/root>)", nth).inject("error=EINVAL");
+        let world = world();
+        let output = inject(&world.command("promote"), std::slice::from_ref(&at));
+        assert_eq!(output.status.code(), Some(0), "{at}: {}", shown(&output));
+        assert_eq!(world.contents(), "nnn");
+        world.is_whole(&at);
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_unavailable_and_one_that_is_interrupted_goes_on() {
+    // The journal, which is no torn one only because it could not be read; a file; a copy.
+    for part in ["/journal>", "/root/a.yml>", "/.repin-"] {
+        let world = half_way();
+        let reading = point_in(&half_way(), "recover", "read", part, 0);
+        let before = world.leftovers().len();
+        let output = inject(&world.command("recover"), &[reading.inject("error=EIO")]);
+        assert_eq!(output.status.code(), Some(3), "{part}: {}", shown(&output));
+        assert_eq!(world.contents(), "noo", "{part}");
+        assert_eq!(world.leftovers().len(), before, "{part}");
+        let output = inject(&world.command("recover"), &[reading.inject("error=EINTR")]);
+        assert_eq!(output.status.code(), Some(0), "{part}: {}", shown(&output));
+        assert_eq!(world.contents(), "nnn", "{part}");
+    }
+}
+
+#[test]
+fn recovery_with_failed_cleanup_reports_its_result() {
+    // All files are new already, or brought forward; then no copy can be removed.
+    let settled = || {
+        let world = world();
+        let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
+        assert!(killed(&inject(&world.command("promote"), &[unsettled])));
+        world
+    };
+    let prepares: [(fn() -> World, bool); 2] = [(half_way, true), (settled, false)];
+    for (prepare, forward) in prepares {
+        let copy = point_in(&prepare(), "recover", "unlinkat", "\".repin-", 0);
+        let world = prepare();
+        let output = inject(&world.command("recover"), &[copy.inject("error=EIO")]);
+        exited(&output, 3);
+        assert_eq!(world.contents(), "nnn");
+        assert_eq!(
+            shown(&output).contains("all files have their new content"),
+            forward,
+            "{}",
+            shown(&output)
+        );
+        world.recovers("a copy that stays");
+    }
+}
+
+/// Kills a run with these `injections`, which ends with `contents`, at each of its calls that
+/// `wanted` chooses.
+fn killed_with(injections: &[String], contents: &str, wanted: impl Fn(&Point) -> bool) {
+    // A call takes one injection.
+    let taken = |point: &Point| {
+        injections
+            .iter()
+            .any(|injection| injection.starts_with(&format!("{}:", point.name)))
+    };
+    let points = points("promote", &world(), injections, contents);
+    for point in points.iter().filter(|point| wanted(point) && !taken(point)) {
+        let world = world();
+        let all = [injections, &[point.inject("signal=KILL")]].concat();
+        assert!(
+            killed(&inject(&world.command("promote"), &all)),
+            "{all:?} was not reached"
+        );
+        world.recovers(&format!("{all:?}"));
+    }
+}
+
+#[test]
+fn killed_anywhere_where_files_can_only_be_linked() {
+    for error in ["ENOSYS", "EINVAL"] {
+        killed_with(&[format!("renameat2:error={error}")], "nnn", |point| {
+            long() || ["linkat", "renameat"].contains(&point.name.as_str())
+        });
+    }
+}
+
+#[test]
+fn killed_while_it_undoes_what_it_did() {
+    // The first directory that cannot be synced after all files were exchanged.
+    let broken = point_of("fsync", "/root>)", 1).inject("error=EIO");
+    killed_with(std::slice::from_ref(&broken), "ooo", |point| {
+        long() || point.name == "unlinkat" || point.name == "renameat2" && point.nth > FILES.len()
+    });
+    killed_with(
+        &[broken, "renameat2:error=ENOSYS".to_owned()],
+        "ooo",
+        |point| {
+            long() || point.name == "linkat" && point.nth > FILES.len() || point.name == "renameat"
+        },
+    );
+}
+
+#[test]
+fn an_error_where_files_can_only_be_linked_is_undone() {
+    let fallback = "renameat2:error=ENOSYS".to_owned();
+    let points = points("promote", &world(), std::slice::from_ref(&fallback), "nnn");
+    for point in points
+        .iter()
+        .filter(|point| ["linkat", "renameat", "newfstatat"].contains(&point.name.as_str()))
+    {
+        let world = world();
+        let at = point.inject("error=EIO");
+        let output = inject(&world.command("promote"), &[fallback.clone(), at.clone()]);
+        assert_eq!(output.status.code(), Some(3), "{at}: {}", shown(&output));
+        assert_eq!(world.contents(), "ooo", "{at}");
+        world.is_whole(&at);
+    }
+}
+
+#[test]
+fn an_edit_before_the_rename_that_stands_in_for_an_exchange_is_kept() {
+    let fallback = ["renameat2:error=ENOSYS".to_owned()];
+    let world = world();
+    let linking = Point {
+        name: "linkat".to_owned(),
+        nth: 2,
+    };
+    let stopped = stop_after(&world.command("promote"), &linking, &fallback);
+    fs::write(world.root().join("editor"), "mine\n").unwrap();
+    fs::rename(world.root().join("editor"), world.path(1)).unwrap();
+    let ended = stopped.go_on();
+    exited(&ended.output, 5);
+    assert_eq!(
+        (world.contents().as_str(), world.is_edited(1)),
+        ("o?o", true)
+    );
+    assert!(world.leftovers().is_empty());
+}
+
+/// Which errors to tell of at a call: in a short sweep only where they are most at home.
+fn errors(at: &Point) -> Vec<&'static str> {
+    match at.name.as_str() {
+        // The program may not look at what closing says; a lock that fails is held elsewhere or not
+        // there.
+        "close" | "flock" => vec![],
+        _ if long() => vec!["EIO", "ENOSPC", "EROFS", "EXDEV", "EACCES"],
+        "write" | "mkdirat" => vec!["EIO", "ENOSPC"],
+        "renameat2" | "linkat" => vec!["EIO", "EXDEV", "EACCES"],
+        "unlinkat" | "renameat" => vec!["EIO", "EROFS"],
+        _ => vec!["EIO"],
+    }
+}
+
+#[test]
+fn an_error_at_any_call_leaves_the_old_contents_or_a_journal() {
+    let points = points("promote", &world(), &[], "nnn");
+    let mut failed = 0;
+    for (point, error) in points
+        .iter()
+        .flat_map(|point| errors(point).into_iter().map(move |error| (point, error)))
+    {
+        let world = world();
+        let at = point.inject(&format!("error={error}"));
+        let output = inject(&world.command("promote"), std::slice::from_ref(&at));
+        match (
+            output.status.code(),
+            world.contents().as_str(),
+            world.leftovers().is_empty(),
+        ) {
+            // What cannot be synced or removed after everything is settled.
+            (Some(0), "nnn", true) => {}
+            (Some(3), "ooo", true) => failed += 1,
+            (Some(3), _, false) => {
+                failed += 1;
+                assert!(
+                    shown(&output).contains("run `repin recover`"),
+                    "{at}: {}",
+                    shown(&output)
+                );
+            }
+            _ => panic!(
+                "{at}: {} {:?}\n{}",
+                world.contents(),
+                world.leftovers(),
+                shown(&output)
+            ),
+        }
+        world.recovers(&at);
+    }
+    assert!(
+        failed > points.len() / 2,
+        "most errors must have been noticed: {failed} of {}",
+        points.len()
+    );
+}
+
+#[test]
+fn if_no_copy_could_be_removed_all_is_put_back() {
+    let copy = point_of("unlinkat", "\".repin-", 0).inject("error=EIO");
+    let world = world();
+    let output = inject(&world.command("promote"), &[copy]);
+    exited(&output, 3);
+    assert_eq!(world.contents(), "ooo");
+    world.is_whole("a copy that stays");
+}
+
+#[test]
+fn errors_that_stay_are_recovered_from_when_they_are_gone() {
+    let points = points("promote", &world(), &[], "nnn");
+    for point in points.iter().filter(|point| !errors(point).is_empty()) {
+        let world = world();
+        let at = point.inject_from_here("error=EIO");
+        let output = inject(&world.command("promote"), std::slice::from_ref(&at));
+        let whole = world.contents() == "ooo" || world.contents() == "nnn";
+        match output.status.code() {
+            Some(0) => assert_eq!(
+                (world.contents().as_str(), world.leftovers().len()),
+                ("nnn", 0),
+                "{at}"
+            ),
+            Some(3) => assert!(
+                whole || !world.leftovers().is_empty(),
+                "{at}: {}",
+                shown(&output)
+            ),
+            _ => panic!("{at}: {}", shown(&output)),
+        }
+        world.recovers(&at);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_refuses_the_plan() {
+    // Permissions don't bind root, so the refusal is injected: at the first copy.
+    let world = world();
+    let clean = trace(&world.command("promote"), "openat", &[]);
+    let creating = clean
+        .calls_in(&world.root())
+        .into_iter()
+        .position(|call| call.text.contains("\".repin-"))
+        .unwrap();
+    let point = &clean.points(&world.root())[creating];
+    for error in ["EACCES", "EROFS", "ENOSPC"] {
+        let world = self::world();
+        let output = inject(
+            &world.command("promote"),
+            &[point.inject(&format!("error={error}"))],
+        );
+        exited(&output, 3);
+        reports(&output, "creating .repin-");
+        assert_eq!(world.contents(), "ooo");
+        world.is_whole(error);
+    }
+}
+
+#[test]
+fn a_read_only_file_system_has_nothing_to_clear_away() {
+    // It refuses to remove even what is not there: here the copies, after the removal that begins a
+    // journal.
+    let world = world();
+    let clean = trace(&world.command("promote"), "openat", &[]);
+    let creating = clean
+        .calls_in(&world.root())
+        .into_iter()
+        .position(|call| call.text.contains("\".repin-"))
+        .unwrap();
+    let creating = clean.points(&world.root())[creating].inject("error=EROFS");
+    let world = self::world();
+    let output = inject(
+        &world.command("promote"),
+        &[creating, "unlinkat:error=EROFS:when=2..7".to_owned()],
+    );
+    exited(&output, 3);
+    assert_eq!(world.contents(), "ooo");
+    world.is_whole("read-only");
+}
+
+/// Where calls stand among those that touched a world.
+struct Order<'a>(Vec<&'a strace::Call>);
+
+impl Order<'_> {
+    fn all(&self, name: &str, part: &str) -> Vec<usize> {
+        let matching = |call: &&strace::Call| call.name == name && call.text.contains(part);
+        (0..self.0.len())
+            .filter(|&at| matching(&self.0[at]))
+            .collect()
+    }
+
+    /// The only call of this kind.
+    fn only(&self, name: &str, part: &str) -> usize {
+        let all = self.all(name, part);
+        assert_eq!(all.len(), 1, "{name} {part}: {:#?}", self.0);
+        all[0]
+    }
+
+    /// The first call of this kind after another.
+    fn after(&self, at: usize, name: &str, part: &str) -> usize {
+        let next = self.all(name, part).into_iter().find(|&next| next > at);
+        next.unwrap_or_else(|| panic!("no {name} {part} after {at}: {:#?}", self.0))
+    }
+}
+
+#[test]
+fn everything_is_synced_before_what_relies_on_it() {
+    let world = world();
+    let traced = trace(
+        &world.command("promote"),
+        "write,fsync,fdatasync,renameat,renameat2,unlinkat,mkdirat",
+        &[],
+    );
+    let order = Order(traced.calls_in(&world.root()));
+    let root = world.root().display().to_string();
+    let (git, top, sub) = (
+        format!("<{root}/.git/repin/"),
+        format!("<{root}>)"),
+        format!("<{root}/sub>)"),
+    );
+
+    // The directory that holds the journal is made durably, twice a level.
+    let made = order.only("mkdirat", "\"repin\"");
+    let made = order.after(
+        order.after(made, "fsync", &format!("<{root}/.git>)")),
+        "mkdirat",
+        &format!("<{root}/.git/repin>"),
+    );
+    let made = order.after(made, "fsync", &format!("<{root}/.git/repin>)"));
+
+    let written = *order.all("write", "journal.new>").last().unwrap();
+    let synced = order.only("fsync", "journal.new>");
+    let named = order.only("renameat", "\"journal.new\"");
+    let durable = order.after(named, "fsync", &git);
+    assert!(made < written && written < synced && synced < named && named < durable);
+
+    let copies = order.all("write", "/.repin-");
+    let copies_synced = order.all("fsync", "/.repin-");
+    assert_eq!(copies_synced.len(), FILES.len());
+    assert!(
+        durable < copies[0],
+        "the journal is there before the first copy"
+    );
+    for &synced in &copies_synced {
+        let text = &order.0[synced].text;
+        let copy = &text[text.find('<').unwrap()..=text.find('>').unwrap()];
+        assert!(
+            order
+                .all("write", copy)
+                .into_iter()
+                .all(|write| write < synced),
+            "{copy}"
+        );
+        assert!(!order.all("write", copy).is_empty());
+    }
+    let last_copy = *copies_synced.last().unwrap();
+    let directories = [
+        order.after(last_copy, "fsync", &top),
+        order.after(last_copy, "fsync", &sub),
+    ];
+    let ready = order.all("renameat", "\"journal\"")[0];
+    let ready_durable = order.after(ready, "fsync", &git);
+    let exchanges = order.all("renameat2", "RENAME_EXCHANGE");
+    assert_eq!(exchanges.len(), FILES.len());
+    assert!(
+        directories.into_iter().all(|directory| directory < ready) && ready_durable < exchanges[0]
+    );
+
+    let last_exchange = *exchanges.last().unwrap();
+    let settled = [
+        order.after(last_exchange, "fsync", &top),
+        order.after(last_exchange, "fsync", &sub),
+    ];
+    let dropped = order
+        .all("unlinkat", "\".repin-")
+        .into_iter()
+        .filter(|at| order.0[*at].text.ends_with("= 0"));
+    let dropped: Vec<_> = dropped.collect();
+    assert_eq!(dropped.len(), FILES.len());
+    assert!(settled.into_iter().all(|directory| directory < dropped[0]));
+    let last = *dropped.last().unwrap();
+    let gone = [
+        order.after(last, "fsync", &top),
+        order.after(last, "fsync", &sub),
+    ];
+    let unlinked = order.after(last, "unlinkat", "\"journal\"");
+    assert!(gone.into_iter().all(|directory| directory < unlinked));
+    order.after(unlinked, "fsync", &git);
+}
+
+#[test]
+fn recovery_syncs_what_it_found_before_it_drops_the_copies() {
+    let world = world();
+    // All files are new, and none of their directories was synced since.
+    let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
+    assert!(killed(&inject(&world.command("promote"), &[unsettled])));
+    assert_eq!(world.contents(), "nnn");
+    let traced = trace(&world.command("recover"), "fsync,unlinkat", &[]);
+    let order = Order(traced.calls_in(&world.root()));
+    let root = world.root().display().to_string();
+    let dropped = order.all("unlinkat", "\".repin-")[0];
+    assert!(order.all("fsync", &format!("<{root}>)"))[0] < dropped);
+    assert!(order.all("fsync", &format!("<{root}/sub>)"))[0] < dropped);
+}
+
+#[test]
+fn recovery_syncs_the_copies_that_it_makes_before_it_relies_on_them() {
+    let world = half_way_without_a_copy();
+    let traced = trace(&world.command("recover"), "fsync,renameat,renameat2", &[]);
+    let order = Order(traced.calls_in(&world.root()));
+    let sub = format!("<{}/sub>)", world.root().display());
+    let copy = *order.all("fsync", "/.repin-").last().unwrap();
+    let directory = order.after(copy, "fsync", &sub);
+    let ready = order.after(copy, "renameat", "\"journal\"");
+    assert!(directory < ready, "{:#?}", order.0);
+    assert!(ready < order.all("renameat2", "RENAME_EXCHANGE")[0]);
+}
+
+/// The point of a clean run's call of this name that has `part` in it, the `nth` from 0.
+fn point_of(name: &str, part: &str, nth: usize) -> Point {
+    point_in(&world(), "promote", name, part, nth)
+}
+
+/// The same in a run of `mode` on a world.
+fn point_in(world: &World, mode: &str, name: &str, part: &str, nth: usize) -> Point {
+    let clean = trace(&world.command(mode), "%file,%desc", &[]);
+    let calls = clean.calls_in(&world.root());
+    let mut matching =
+        (0..calls.len()).filter(|&at| calls[at].name == name && calls[at].text.contains(part));
+    let at = matching
+        .nth(nth)
+        .unwrap_or_else(|| panic!("no {name} {part}"));
+    clean.points(&world.root()).swap_remove(at)
+}
+
+/// The run stands still just before its first exchange.
+fn before_the_exchange() -> Point {
+    point_of("renameat", "\"journal\"", 0)
+}
+
+/// It stands still between an exchange and the look at what came out.
+fn within_exchange(file: usize) -> Point {
+    point_of("renameat2", "RENAME_EXCHANGE", file)
+}
+
+#[test]
+fn an_edit_between_plan_and_exchange_is_kept_and_nothing_changes() {
+    let in_place: fn(&World) = |world| world.edit(1);
+    let replaced: fn(&World) = |world| {
+        fs::write(world.root().join("sub/editor"), "mine\n").unwrap();
+        fs::rename(world.root().join("sub/editor"), world.path(1)).unwrap();
+    };
+    for edit in [in_place, replaced] {
+        for point in [before_the_exchange(), within_exchange(0)] {
+            let world = world();
+            let stopped = stop_after(&world.command("promote"), &point, &[]);
+            edit(&world);
+            let ended = stopped.go_on();
+            exited(&ended.output, 5);
+            reports(&ended.output, "sub/b.yml was changed after");
+            assert_eq!(world.contents(), "o?o");
+            assert!(world.is_edited(1));
+            assert!(world.leftovers().is_empty());
+            // There and back for two files: the third was never exchanged.
+            let exchanges = ended
+                .calls
+                .iter()
+                .filter(|call| call.name == "renameat2")
+                .count();
+            assert_eq!(
+                exchanges, 4,
+                "what comes out is looked at before the next file is exchanged"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_removed_between_plan_and_exchange_stays_removed() {
+    let world = world();
+    let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
+    fs::remove_file(world.path(1)).unwrap();
+    let ended = stopped.go_on();
+    exited(&ended.output, 5);
+    assert_eq!(
+        (world.contents().as_str(), world.path(1).exists()),
+        ("o?o", false)
+    );
+    assert!(world.leftovers().is_empty());
+}
+
+#[test]
+fn an_editor_that_had_the_file_open_and_writes_late_is_noticed() {
+    let world = world();
+    let mut editor = fs::OpenOptions::new()
+        .write(true)
+        .open(world.path(0))
+        .unwrap();
+    // The first file was exchanged and looked at long ago.
+    let stopped = stop_after(&world.command("promote"), &within_exchange(2), &[]);
+    editor.rewind().unwrap();
+    editor.write_all(b"mine\n").unwrap();
+    let ended = stopped.go_on();
+    exited(&ended.output, 5);
+    assert_eq!(world.contents(), "?oo");
+    assert!(world.is_edited(0));
+    assert!(world.leftovers().is_empty());
+}
+
+#[test]
+fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
+    let world = world();
+    let stopped = stop_after(&world.command("promote"), &within_exchange(1), &[]);
+    world.edit(0);
+    world.edit(2);
+    let ended = stopped.go_on();
+    exited(&ended.output, 5);
+    reports(&ended.output, "undoing the changes failed too");
+    assert_eq!(world.contents(), "?o?");
+    let mut session = Session::begin(&world.root(), "a test").unwrap();
+    let error = session.recover().unwrap_err();
+    assert!(matches!(error, Error::Unresolved(_)), "{error}");
+    assert_eq!(session.discard().unwrap().state, RecoveryState::Discarded);
+    assert!(world.is_edited(0) && world.is_edited(2) && world.leftovers().is_empty());
+}
+
+#[test]
+fn a_directory_that_vanishes_half_way_leaves_the_others_old() {
+    let world = world();
+    let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
+    fs::rename(
+        world.root().join("sub"),
+        world.root().with_file_name("gone"),
+    )
+    .unwrap();
+    let ended = stopped.go_on();
+    exited(&ended.output, 3);
+    assert_eq!(world.contents(), "o??");
+    assert!(world.leftovers().is_empty());
+}
+
+#[test]
+fn a_directory_that_becomes_a_symlink_half_way_leads_nowhere() {
+    let world = world();
+    let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
+    let outside = world.root().with_file_name("outside");
+    fs::rename(world.root().join("sub"), &outside).unwrap();
+    symlink(&outside, world.root().join("sub")).unwrap();
+    let ended = stopped.go_on();
+    exited(&ended.output, 1);
+    reports(&ended.output, "sub cannot be changed safely");
+    assert_eq!(world.contents(), "ooo");
+    // What was staged there is out of reach, so the journal stays and says so.
+    assert!(matches!(
+        Session::begin(&world.root(), "a test").unwrap().recover(),
+        Err(Error::Unresolved(_))
+    ));
+}
+
+#[test]
+fn second_run_fails_at_once_and_first_finishes() {
+    let world = world();
+    let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
+    let second = world.command("promote").output().unwrap();
+    exited(&second, 5);
+    reports(&second, "holds the lock");
+    let preview = apply::preview_recovery(&world.root()).unwrap().unwrap();
+    assert_eq!(
+        preview.state,
+        RecoveryState::Forward,
+        "a preview needs no lock"
+    );
+    let first = stopped.go_on();
+    assert!(first.output.status.success(), "{}", shown(&first.output));
+    assert_eq!(world.contents(), "nnn");
+    world.is_whole("two runs");
+}
+
+#[test]
+fn two_runs_at_once_never_mix() {
+    for round in 0..10 {
+        let world = world();
+        let runs = [
+            world.command("promote").spawn().unwrap(),
+            world.command("promote").spawn().unwrap(),
+        ];
+        let exits = runs.map(|mut run| run.wait().unwrap().code().unwrap());
+        assert!(
+            exits.contains(&0) && exits.iter().all(|exit| [0, 5].contains(exit)),
+            "round {round}: {exits:?}"
+        );
+        assert_eq!(world.contents(), "nnn", "round {round}");
+        world.is_whole("two runs");
+    }
+}
+
+/// A file system of 64 KiB, unmounted in the end.
+struct Small(PathBuf);
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_contents() {
+    let mut outcomes = [0, 0];
+    for free_pages in 0..16 {
+        let world = world();
+        let old = world.root().with_file_name("old");
+        fs::rename(world.root(), &old).unwrap();
+        fs::create_dir(world.root()).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=128k", "none"])
+            .arg(world.root())
+            .output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("no small file system can be mounted here: the sweep with ENOSPC has to do");
+            return;
+        }
+        let _small = Small(world.root());
+        assert!(
+            Command::new("cp")
+                .arg("-r")
+                .arg(old.join("."))
+                .arg(world.root())
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut filler = fs::File::create(world.root().join("sub/filler")).unwrap();
+        let page = [0; 4096];
+        while filler.write_all(&page).is_ok() {}
+        filler
+            .set_len(
+                filler
+                    .metadata()
+                    .unwrap()
+                    .len()
+                    .saturating_sub(free_pages * 4096),
+            )
+            .unwrap();
+        let done = promote(&world.root());
+        fs::remove_file(world.root().join("sub/filler")).unwrap();
+        match done {
+            Ok(()) => assert_eq!(world.contents(), "nnn"),
+            Err(Error::Io { .. }) => assert_eq!(world.contents(), "ooo"),
+            Err(error) => panic!("{free_pages} pages: {error}"),
+        }
+        outcomes[usize::from(world.contents() == "nnn")] += 1;
+        world.is_whole(&format!("{free_pages} free pages"));
+    }
+    assert!(
+        outcomes[0] > 3 && outcomes[1] > 0,
+        "a disk too full and one that is not: {outcomes:?}"
+    );
+}

@@ -1,0 +1,1422 @@
+//! Random packages, pins, texts, histories, page boundaries, moving tags and faults: whatever
+//! happens, nothing protected is ever deleted, and in quiet times exactly what may go.
+//!
+//! Four tests of [`CASES`] cases check 20,000 cases in all, with fixed seeds. A case is drawn from
+//! one number; a failure prints the case with its number.
+//!
+//! - Text is drawn as files: split pins, files that no glob matches, UTF-16, and text that only
+//!   looks like a digest.
+//! - Tags are drawn as references and entries, under several names of the repository, and as text that
+//!   only looks like one.
+//! - Text comes from the work tree, branches, messages of tags, pull requests of forks and other
+//!   repositories.
+//! - Versions are pinned under other names of the repository, and on other branches or by other
+//!   configurations.
+//! - Revisions are promoted by titles and trailers of this set or another one, and by messages that only
+//!   look like them.
+//! - A registry lists only tags: a version without a tag is listed only if something names it.
+//!   GitHub lists every version. Both list in pages.
+//! - Other processes push, tag and delete at any moment, and answers are lost or wrong.
+//!
+//! The oracle is written from the documentation (docs/guides/prune.md): it checks whether the outcome is
+//! allowed, and shares no code with the program.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
+};
+
+use fastrand::Rng;
+
+use crate::{
+    config::{self, Config, ForkPolicy, Prune, PruneBackend, SetPath},
+    error::{Error, SourceText},
+    forge::{Links, PackageVersion, VersionPages},
+    history::ClaimedTags,
+    oci::{Digest, Tag},
+    pins::{ImageNames, MentionFinder},
+    prune::{
+        Child, Guards, Listing, Node, Progress, Rules, Text, Version,
+        apply::{self, Applied, CurrentState, Package},
+        judge,
+    },
+    registry::{Clock, Deletion, NextPage, TagPages},
+};
+
+/// The number of cases of each test.
+const CASES: usize = 5_000;
+
+const DAY: u64 = 86_400;
+const TAGS: [&str; 8] = [
+    "pending-a",
+    "pending-b",
+    "pending-c",
+    "pending-d",
+    "latest",
+    "v1",
+    "edge",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
+
+/// A manifest or index as it truly is.
+#[derive(Debug, Clone)]
+struct Object {
+    tags: BTreeSet<String>,
+    /// Days ago.
+    age: Option<i64>,
+    children: Vec<usize>,
+    subject: Option<usize>,
+}
+
+/// What someone else does to an object between listing and deletion, or what goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum FreshnessError {
+    Tagged,
+    Untagged,
+    Removed,
+    NotRead,
+    NotDeleted,
+    Refused,
+    /// The deletion is accepted, and nothing happens.
+    Accepted,
+    /// The deletion is answered with 404, and nothing happens.
+    NotFound,
+    /// The deletion happens, and its response is lost.
+    Lost,
+}
+
+impl FreshnessError {
+    fn any(rng: &mut Rng) -> Self {
+        [
+            Self::Tagged,
+            Self::Untagged,
+            Self::Removed,
+            Self::NotRead,
+            Self::NotDeleted,
+            Self::Refused,
+            Self::Accepted,
+            Self::NotFound,
+            Self::Lost,
+        ][rng.usize(..9)]
+    }
+}
+
+/// What someone else does to the package as a whole.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A tag goes to an object, wherever it was before.
+    Move(String, usize),
+    /// The late object is pushed.
+    Push,
+}
+
+/// When an event happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    /// Before this page of the first listing.
+    Page(usize),
+    /// Between the first listing and the one before the first deletion.
+    Between,
+    /// Just before this deletion, after its version was read again.
+    Deletion(usize),
+}
+
+/// How the server hands out a listing.
+#[derive(Debug, Clone, Copy)]
+enum Paging {
+    /// Tags, in pages that link to the next one.
+    Linked(usize),
+    /// Tags, in pages without links.
+    Unlinked(usize),
+    /// All tags, whatever is requested.
+    Ignoring,
+    /// Versions, the newest first, in pages that link to the next one.
+    Versions(usize),
+    /// Versions in pages without links.
+    UnlinkedVersions(usize),
+}
+
+impl Paging {
+    /// Whether the server lists only tags, like the OCI distribution API.
+    fn is_of_tags(self) -> bool {
+        !matches!(self, Self::Versions(_) | Self::UnlinkedVersions(_))
+    }
+}
+
+/// How a file writes a digest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    /// kustomize: the digest in a key of its own.
+    Split,
+    /// A whole reference in a file that no glob matches.
+    Unmatched,
+    /// 64 digits alone, as in a Dockerfile's argument.
+    Bare,
+    /// A split pin in UTF-16.
+    Wide,
+    /// A digit too many, a digit too few, upper case: no digest.
+    Longer,
+    Shorter,
+    Upper,
+}
+
+const FORMS: [Form; 7] = [
+    Form::Split,
+    Form::Unmatched,
+    Form::Bare,
+    Form::Wide,
+    Form::Longer,
+    Form::Shorter,
+    Form::Upper,
+];
+
+impl Form {
+    fn is_digest(self) -> bool {
+        !matches!(self, Self::Longer | Self::Shorter | Self::Upper)
+    }
+
+    /// Whether the digest is requested from a registry that lists only tags.
+    fn is_asked_for(self) -> bool {
+        self.is_digest() && self != Self::Bare
+    }
+
+    fn write(self, digest: Digest) -> Vec<u8> {
+        let hex = digest.hex();
+        match self {
+            Self::Split => format!("- name: app\n  digest: sha256:{hex}\n"),
+            Self::Unmatched => format!("image: registry.example/app@sha256:{hex} # v1\n"),
+            Self::Bare => format!("ARG SUM={hex}\n"),
+            Self::Wide => {
+                let text = format!("digest = \"sha256:{hex}\"\r\n");
+                return text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            }
+            Self::Longer => format!("sha256:{hex}0\n"),
+            Self::Shorter => format!("sha256:{}\n", &hex[1..]),
+            Self::Upper => format!("sha256:{}\n", hex.to_uppercase().replace(['0', '1'], "A")),
+        }
+        .into_bytes()
+    }
+}
+
+/// How a file writes a tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum TagForm {
+    /// A whole reference.
+    Whole,
+    /// The same in UTF-16.
+    Wide,
+    /// The reference at the end of a sentence.
+    Sentence,
+    /// The name that `sources` gives the repository.
+    Mirror,
+    /// Another name that `sources` maps to the same place.
+    Alias,
+    /// The image layout that `sources` names.
+    Layout,
+    /// After a variable with the registry.
+    Variable,
+    Kustomize,
+    /// Helm: registry and repository apart.
+    Helm,
+    /// A place of the kind `keys`.
+    Keys,
+    /// A marked line.
+    Marked,
+    /// With a digest in addition.
+    WithDigest,
+    /// Another repository, a longer tag, or a word alone: no reference to the tag.
+    OtherRepository,
+    LongerTag,
+    LongerName,
+    Word,
+    OtherEntry,
+}
+
+const TAG_FORMS: [TagForm; 17] = [
+    TagForm::Whole,
+    TagForm::Wide,
+    TagForm::Sentence,
+    TagForm::Mirror,
+    TagForm::Alias,
+    TagForm::Layout,
+    TagForm::Variable,
+    TagForm::Kustomize,
+    TagForm::Helm,
+    TagForm::Keys,
+    TagForm::Marked,
+    TagForm::WithDigest,
+    TagForm::OtherRepository,
+    TagForm::LongerTag,
+    TagForm::LongerName,
+    TagForm::Word,
+    TagForm::OtherEntry,
+];
+
+/// The configuration of the images, with the names that the forms use.
+const CONFIG: &str = "version: 1
+files: [a]
+revision: { pattern: '[a-d]', tag: 'pending-{revision}' }
+sources:
+  registry.example/acme: https://mirror.example/copies
+  alias.example: https://mirror.example/copies
+  registry.example: oci:layouts
+places:
+  keys: { files: [a], entry: /settings, tag: build, digest: sum, image: app }
+  marked: { files: [a] }
+images:
+  app: { repository: registry.example/acme/app, pins: 1 }
+";
+
+/// Another configuration of the repository.
+const OTHER_CONFIG: &str = "version: 1
+files: [b]
+revision: { pattern: '[a-d]', tag: 'pending-{revision}' }
+images:
+  web: { repository: registry.example/acme/web, pins: 1 }
+";
+const OTHER_PATH: &str = "envs/eu/repin.yaml";
+
+/// The revisions of the first tags.
+const REVISIONS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// The message of a commit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum ClaimForm {
+    /// The title of the configuration.
+    Title,
+    /// The title of the other configuration, which nothing else connects to the revision.
+    OtherTitle,
+    /// The title of a squash merge.
+    SquashTitle,
+    /// A trailer without a path.
+    Trailer,
+    /// A trailer with the path of the other configuration, in the middle of the body.
+    OtherTrailer,
+    /// The title of an unknown set.
+    UnknownTitle,
+    /// A title in the body.
+    TitleInBody,
+    /// A revision of another form.
+    OtherRevision,
+}
+
+const CLAIM_FORMS: [ClaimForm; 8] = [
+    ClaimForm::Title,
+    ClaimForm::OtherTitle,
+    ClaimForm::SquashTitle,
+    ClaimForm::Trailer,
+    ClaimForm::OtherTrailer,
+    ClaimForm::UnknownTitle,
+    ClaimForm::TitleInBody,
+    ClaimForm::OtherRevision,
+];
+
+impl ClaimForm {
+    fn is_claim(self) -> bool {
+        !matches!(
+            self,
+            Self::UnknownTitle | Self::TitleInBody | Self::OtherRevision
+        )
+    }
+
+    fn write(self, revision: &str) -> String {
+        match self {
+            Self::Title => format!("promote: images @{revision}"),
+            Self::OtherTitle => format!("promote: envs-eu @{revision}"),
+            Self::SquashTitle => format!("promote: envs-eu @{revision} (#12)"),
+            Self::Trailer => format!("deploy\n\nRepin-Set: {revision}\n"),
+            Self::OtherTrailer => {
+                format!("deploy\n\nmore\n\nRepin-Set: {revision} ({OTHER_PATH})\n\nend\n")
+            }
+            Self::UnknownTitle => format!("promote: envs-us @{revision}"),
+            Self::TitleInBody => format!("deploy\n\npromote: envs-eu @{revision}\n"),
+            Self::OtherRevision => format!("promote: envs-eu @{revision}{revision}"),
+        }
+    }
+}
+
+impl TagForm {
+    fn is_reference(self) -> bool {
+        !matches!(
+            self,
+            Self::OtherRepository
+                | Self::LongerTag
+                | Self::LongerName
+                | Self::Word
+                | Self::OtherEntry
+        )
+    }
+
+    fn write(self, tag: &str) -> Vec<u8> {
+        let reference = format!("registry.example/acme/app:{tag}");
+        match self {
+            Self::Whole => format!("image: {reference}\n"),
+            Self::Wide => {
+                let text = format!("image = {reference}\r\n");
+                return text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            }
+            Self::Sentence => format!("Run {reference}.\n"),
+            Self::Mirror => format!("FROM mirror.example/copies/app:{tag} AS app\n"),
+            Self::Alias => format!("docker pull alias.example/app:{tag}\n"),
+            Self::Layout => format!("skopeo copy oci:layouts/acme/app:{tag} dir:x\n"),
+            Self::Variable => format!("image: ${{REGISTRY}}/acme/app:{tag}\n"),
+            Self::Kustomize => {
+                format!("images:\n- name: app\n  newName: registry.example/acme/app\n  newTag: '{tag}'\n")
+            }
+            Self::Helm => {
+                format!("x: {{ registry: registry.example, repository: acme/app, tag: {tag} }}\n")
+            }
+            Self::Keys => format!("settings:\n  build: {tag}\n"),
+            Self::Marked => format!("version = \"{tag}\" # repin: app\n"),
+            Self::WithDigest => format!("image: {reference}@{}\n", Digest::of(b"nowhere")),
+            Self::OtherRepository => format!("image: other.example/acme/app:{tag}\n"),
+            Self::LongerTag => format!("image: {reference}0\n"),
+            Self::LongerName => format!("image: registry.example/acme/my-app:{tag}\n"),
+            Self::Word => format!("app {tag}\n"),
+            Self::OtherEntry => format!("x: {{ repository: other.example/acme/app, tag: {tag} }}\n"),
+        }
+        .into_bytes()
+    }
+}
+
+/// Where text is.
+const TREES: [&str; 5] = [
+    "in the work tree",
+    "on release of origin",
+    "at the tag v1 of origin",
+    "in pull request #7 of origin",
+    "on main of other.git",
+];
+
+fn configs() -> &'static [Config; 2] {
+    static CONFIGS: LazyLock<[Config; 2]> = LazyLock::new(|| {
+        let parse = |text: &str, path: SetPath| {
+            let source = SourceText {
+                name: path.to_string(),
+                text: text.into(),
+            };
+            config::parse(&source, Path::new("/"), &path).unwrap()
+        };
+        let other = SetPath::new(Path::new(OTHER_PATH)).unwrap();
+        [parse(CONFIG, SetPath::top()), parse(OTHER_CONFIG, other)]
+    });
+    &CONFIGS
+}
+
+fn finder() -> &'static MentionFinder {
+    static FINDER: LazyLock<MentionFinder> = LazyLock::new(|| {
+        let config = &configs()[0];
+        let names = ImageNames::new(config, &config.sources, &["place".to_owned()]);
+        MentionFinder::new(Arc::new(names), configs())
+    });
+    &FINDER
+}
+
+#[derive(Debug)]
+struct Case {
+    #[expect(dead_code, reason = "`Debug` tells it: what the case is drawn from")]
+    seed: u64,
+    objects: Vec<Object>,
+    /// The last object is only pushed by an event.
+    late: bool,
+    paging: Paging,
+    event: Option<(Moment, Event)>,
+    /// Files, each with a digest.
+    text: Vec<(usize, Form)>,
+    /// Files, each with a tag, and their tree.
+    references: Vec<(String, TagForm, &'static str)>,
+    /// Pinned under another name of the repository.
+    others: BTreeSet<usize>,
+    /// Pinned on another branch, or by another configuration.
+    past: BTreeSet<usize>,
+    pins: BTreeSet<usize>,
+    missing_pin: bool,
+    history: BTreeSet<usize>,
+    /// Messages of commits, each with a revision.
+    claims: Vec<(&'static str, ClaimForm)>,
+    patterns: (&'static str, bool),
+    untagged: bool,
+    older_than: i64,
+    limit: usize,
+    /// Seconds that the server's clock is ahead; `None`: it does not tell.
+    server: Option<i64>,
+    /// Of this one the listing does not say what it refers to.
+    unread: Option<usize>,
+    /// This one is listed twice.
+    twice: Option<usize>,
+    troubles: BTreeMap<usize, FreshnessError>,
+}
+
+fn digest(at: usize) -> Digest {
+    static ALL: LazyLock<Vec<Digest>> = LazyLock::new(|| {
+        (0..16)
+            .map(|at| Digest::of(format!("object {at}").as_bytes()))
+            .collect()
+    });
+    ALL[at]
+}
+
+/// Compiled once: that takes longer than a case.
+fn pattern(text: &'static str) -> regex::Regex {
+    thread_local! {
+        static ALL: RefCell<HashMap<&'static str, regex::Regex>> = RefCell::default();
+    }
+    ALL.with_borrow_mut(|all| {
+        let compiled = || regex::Regex::new(text).unwrap();
+        all.entry(text).or_insert_with(compiled).clone()
+    })
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+impl Case {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(1..10);
+        let quiet = rng.u8(..) < 110;
+        let mut free: Vec<&str> = TAGS.to_vec();
+        rng.shuffle(&mut free);
+        let mut objects = Self::objects(&mut rng, count, quiet, &mut free);
+        let event = (!quiet && rng.bool()).then(|| Self::event(&mut rng, count));
+        let late = matches!(event, Some((_, Event::Push)));
+        if late {
+            let tag = free.pop().filter(|_| rng.u8(..) < 200);
+            objects.push(Object {
+                tags: tag.map(str::to_owned).into_iter().collect(),
+                age: Some(rng.i64(1..60)),
+                children: (0..rng.usize(1..3)).map(|_| rng.usize(..count)).collect(),
+                subject: None,
+            });
+        }
+        let all = objects.len();
+        let some = |rng: &mut Rng, count: usize, share: u8| {
+            (0..count)
+                .filter(|_| rng.u8(..) < share)
+                .collect::<BTreeSet<_>>()
+        };
+        let any =
+            |rng: &mut Rng, share: u8| (!quiet && rng.u8(..) < share).then(|| rng.usize(..count));
+        let text = some(&mut rng, all, 30).into_iter();
+        Self {
+            seed,
+            late,
+            paging: Self::paging(&mut rng),
+            event,
+            text: text
+                .map(|at| (at, FORMS[rng.usize(..FORMS.len())]))
+                .collect(),
+            references: (0..rng.usize(..4).saturating_sub(1))
+                .map(|_| Self::reference(&mut rng))
+                .collect(),
+            others: some(&mut rng, all, 15),
+            past: some(&mut rng, all, 10),
+            pins: some(&mut rng, count, 20),
+            missing_pin: !quiet && rng.u8(..) < 10,
+            history: some(&mut rng, all, 20),
+            claims: (0..rng.usize(..6).saturating_sub(4))
+                .map(|_| Self::claim(&mut rng))
+                .collect(),
+            patterns: (
+                ["^pending-", "^(pending-|sha256-)", "."][rng.usize(..3)],
+                rng.bool(),
+            ),
+            untagged: rng.bool(),
+            older_than: rng.i64(1..40),
+            limit: if quiet { 100 } else { rng.usize(..8) },
+            server: if quiet {
+                Some(0)
+            } else {
+                [None, Some(0), Some(200), Some(-200), Some(400), Some(-400)][rng.usize(..6)]
+            },
+            unread: any(&mut rng, 10),
+            twice: any(&mut rng, 10),
+            troubles: some(&mut rng, count, if quiet { 0 } else { 40 })
+                .into_iter()
+                .map(|at| (at, FreshnessError::any(&mut rng)))
+                .collect(),
+            objects,
+        }
+    }
+
+    fn objects(rng: &mut Rng, count: usize, quiet: bool, free: &mut Vec<&str>) -> Vec<Object> {
+        let same_age = rng.u8(..) < 8;
+        let mut objects: Vec<Object> = Vec::new();
+        for at in 0..count {
+            let mut tags = BTreeSet::new();
+            for _ in 0..[0, 0, 1, 1, 1, 2][rng.usize(..6)] {
+                tags.extend(free.pop().map(str::to_owned));
+            }
+            if at > 0 && rng.u8(..) < 30 {
+                let suffix = ["", ".sig", ".att", ".sbom"][rng.usize(..4)];
+                let tag = format!("sha256-{}{suffix}", digest(rng.usize(..count)).hex());
+                // A tag names one version.
+                if !objects.iter().any(|object| object.tags.contains(&tag)) {
+                    tags.insert(tag);
+                }
+            }
+            let children = if at > 0 && rng.u8(..) < 90 {
+                (0..rng.usize(1..3)).map(|_| rng.usize(..at)).collect()
+            } else {
+                vec![]
+            };
+            let subject = (rng.u8(..) < 40)
+                .then(|| rng.usize(..count))
+                .filter(|subject| *subject != at);
+            let age = match rng.u8(..) {
+                _ if same_age => Some(40),
+                ..20 => None,
+                20..26 if !quiet => Some(-2),
+                _ => Some(rng.i64(1..60)),
+            };
+            objects.push(Object {
+                tags,
+                age,
+                children,
+                subject,
+            });
+        }
+        objects
+    }
+
+    fn reference(rng: &mut Rng) -> (String, TagForm, &'static str) {
+        let tag = TAGS[rng.usize(..TAGS.len())].to_owned();
+        let form = TAG_FORMS[rng.usize(..TAG_FORMS.len())];
+        (tag, form, TREES[rng.usize(..TREES.len())])
+    }
+
+    fn claim(rng: &mut Rng) -> (&'static str, ClaimForm) {
+        let revision = REVISIONS[rng.usize(..REVISIONS.len())];
+        (revision, CLAIM_FORMS[rng.usize(..CLAIM_FORMS.len())])
+    }
+
+    fn event(rng: &mut Rng, count: usize) -> (Moment, Event) {
+        let moment = match rng.u8(..3) {
+            0 => Moment::Page(rng.usize(1..4)),
+            1 => Moment::Between,
+            _ => Moment::Deletion(rng.usize(..3)),
+        };
+        let tag = TAGS[rng.usize(..TAGS.len())].to_owned();
+        let event = if rng.bool() {
+            Event::Push
+        } else {
+            Event::Move(tag, rng.usize(..count))
+        };
+        (moment, event)
+    }
+
+    /// Tags or versions in small pages, or all tags at once. Pages of versions without links have
+    /// at least two entries: as many pushes as a page has entries repeat the page exactly, like a
+    /// server that ignores the page number.
+    fn paging(rng: &mut Rng) -> Paging {
+        let size = rng.usize(1..4);
+        [
+            Paging::Linked(size),
+            Paging::Unlinked(size),
+            Paging::Ignoring,
+            Paging::Versions(size),
+            Paging::UnlinkedVersions(size + 1),
+        ][rng.usize(..5)]
+    }
+
+    fn made(&self, at: usize) -> Option<SystemTime> {
+        let days = self.objects[at].age?;
+        let seconds = Duration::from_secs(days.unsigned_abs() * DAY);
+        Some(if days < 0 {
+            now() + seconds
+        } else {
+            now() - seconds
+        })
+    }
+
+    /// How many objects there are before any event.
+    fn count(&self) -> usize {
+        self.objects.len() - usize::from(self.late)
+    }
+
+    /// What is there at first, with its tags.
+    fn at_first(&self) -> There {
+        let tags = |object: &Object| object.tags.clone();
+        (0..self.count())
+            .map(|at| (at, tags(&self.objects[at])))
+            .collect()
+    }
+
+    /// Whether the first listing of a registry that lists only tags asks for the digest.
+    fn is_asked_for(&self, at: usize) -> bool {
+        let pinned = [&self.pins, &self.history, &self.others, &self.past];
+        let text = |(named, form): &(usize, Form)| *named == at && form.is_asked_for();
+        pinned.iter().any(|set| set.contains(&at)) || self.text.iter().any(text)
+    }
+
+    /// Whether a file names the digest.
+    fn is_named(&self, at: usize) -> bool {
+        let names = |(named, form): &(usize, Form)| *named == at && form.is_digest();
+        self.text.iter().any(names)
+    }
+
+    /// Whether a file refers to the tag.
+    fn is_used(&self, tag: &str) -> bool {
+        let uses = |(used, form, _): &(String, TagForm, &str)| used == tag && form.is_reference();
+        self.references.iter().any(uses)
+    }
+
+    /// Whether a commit claims the revision with the tag.
+    fn is_promoted(&self, tag: &str) -> bool {
+        let mut claims = self.claims.iter();
+        claims.any(|(revision, form)| form.is_claim() && tag == format!("pending-{revision}"))
+    }
+
+    fn is_index(&self, at: usize) -> bool {
+        !self.objects[at].children.is_empty()
+    }
+
+    /// `these` and their parts at any depth, of indexes in `known` only; `None`: of every index.
+    fn below(&self, these: BTreeSet<usize>, known: Option<&BTreeSet<usize>>) -> BTreeSet<usize> {
+        let mut open: Vec<usize> = these.iter().copied().collect();
+        let mut all = these;
+        while let Some(at) = open.pop() {
+            if known.is_none_or(|known| known.contains(&at)) {
+                let children = self.objects[at].children.iter();
+                open.extend(children.filter(|child| all.insert(**child)));
+            }
+        }
+        all
+    }
+
+    /// The listed objects and the indexes below: a listing has read the manifests of these.
+    fn known(&self, listed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut known = self.below(listed.clone(), None);
+        known.retain(|at| listed.contains(at) || self.is_index(*at));
+        known
+    }
+
+    /// A listing of `listed`. Like the program's backends, it reuses the manifests of `before`, and
+    /// reads no further date.
+    fn listing(&self, listed: &There, before: Option<&Listing>) -> Listing {
+        let server = self.server.map(|ahead| {
+            let gap = Duration::from_secs(ahead.unsigned_abs());
+            if ahead < 0 { now() - gap } else { now() + gap }
+        });
+        let node = |object: &Object| {
+            let child = |at: &usize| Child {
+                digest: digest(*at),
+                is_index: self.is_index(*at),
+                is_attestation: false,
+            };
+            Node {
+                children: object.children.iter().map(child).collect(),
+                subject: object.subject.map(digest),
+            }
+        };
+        let version = |at: usize| Version {
+            id: Some(at as u64),
+            digest: digest(at),
+            tags: parsed(&listed[&at]),
+        };
+        let twice = self.twice.filter(|at| listed.contains_key(at));
+        let all: BTreeSet<usize> = listed.keys().copied().collect();
+        let known = self.known(&all).into_iter();
+        let dates = || {
+            let made = |at: &usize| Some((digest(*at), self.made(*at)?));
+            self.below(all, None).iter().filter_map(made).collect()
+        };
+        let mut nodes = before.map_or_else(HashMap::new, |before| before.nodes.clone());
+        nodes.extend(
+            known
+                .filter(|at| self.unread != Some(*at))
+                .map(|at| (digest(at), node(&self.objects[at]))),
+        );
+        Listing {
+            versions: listed.keys().copied().chain(twice).map(version).collect(),
+            nodes,
+            dates: before.map_or_else(dates, |before| before.dates.clone()),
+            clock: Clock {
+                local: now(),
+                server,
+            },
+            dangling: Vec::new(),
+        }
+    }
+
+    fn guards(&self) -> Guards {
+        let mut pins: BTreeMap<_, _> = self
+            .pins
+            .iter()
+            .map(|at| (digest(*at), "somewhere".to_owned()))
+            .collect();
+        if self.missing_pin {
+            pins.insert(Digest::of(b"nowhere"), "somewhere".to_owned());
+        }
+        let mut claimed = ClaimedTags::default();
+        for config in configs() {
+            claimed.add_config(config);
+        }
+        for (revision, form) in &self.claims {
+            claimed.add_message(&form.write(revision));
+        }
+        let claimed = claimed.into_tags().into_keys();
+        let others = self.others.iter();
+        let mut text = Text::default();
+        for (at, form) in &self.text {
+            let content = form.write(digest(*at));
+            let found = finder().read(content.as_slice(), &mut Vec::new()).unwrap();
+            text.add(b"file", "somewhere", &found);
+        }
+        for (tag, form, tree) in &self.references {
+            let content = form.write(tag);
+            let found = finder().read(content.as_slice(), &mut Vec::new()).unwrap();
+            // Each tree may have been read by itself.
+            let mut more = Text::default();
+            more.add(b"file", tree, &found);
+            text.merge(more);
+        }
+        let past = self.past.iter();
+        Guards {
+            pins,
+            history: self.history.iter().map(|at| digest(*at)).collect(),
+            tags: claimed.map(|tag| (tag, "then".to_owned())).collect(),
+            others: others
+                .map(|at| (digest(*at), "as another".to_owned()))
+                .collect(),
+            past: Arc::new(
+                past.map(|at| (digest(*at), "on release".to_owned()))
+                    .collect(),
+            ),
+            text: Arc::new(text),
+            image: 0,
+        }
+    }
+
+    fn prune(&self) -> Prune {
+        Prune {
+            backend: PruneBackend::Auto,
+            tags: pattern(self.patterns.0),
+            older_than: Duration::from_secs(0),
+            limit: 0,
+            protect: if self.patterns.1 {
+                vec![pattern("^[0-9a-f]{40}$")]
+            } else {
+                vec![]
+            },
+            untagged: self.untagged,
+            also_pinned_in: Vec::new(),
+            forks: ForkPolicy::Warn,
+        }
+    }
+}
+
+/// Objects with their tags.
+type There = BTreeMap<usize, BTreeSet<String>>;
+
+fn parsed(tags: &BTreeSet<String>) -> Vec<Tag> {
+    tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect()
+}
+
+/// The package while it is pruned.
+struct Model<'c> {
+    case: &'c Case,
+    /// Tags of what is there.
+    there: RefCell<There>,
+    /// Every tag that was ever listed.
+    listed: RefCell<BTreeSet<String>>,
+    /// What was deleted, with the tags at its last reading and those at its deletion.
+    deleted: RefCell<Vec<(usize, BTreeSet<String>)>>,
+    troubled: RefCell<BTreeSet<usize>>,
+    /// The event happened, and then.
+    happened: RefCell<Option<Moment>>,
+    deletions: RefCell<usize>,
+}
+
+impl Model<'_> {
+    fn at(version: &Version) -> usize {
+        usize::try_from(version.id.unwrap()).unwrap()
+    }
+
+    /// The event, if this is its moment.
+    fn moment(&self, now: Moment) {
+        let Some((moment, event)) = &self.case.event else {
+            return;
+        };
+        if *moment != now || self.happened.borrow().is_some() {
+            return;
+        }
+        let mut there = self.there.borrow_mut();
+        match event {
+            // A tag that is put on a version in its last moment and was nowhere before is gone
+            // without a trace.
+            Event::Move(tag, _)
+                if matches!(now, Moment::Deletion(_))
+                    && !there.values().any(|tags| tags.contains(tag)) => {}
+            Event::Move(tag, to) if there.contains_key(to) => {
+                for tags in there.values_mut() {
+                    tags.remove(tag);
+                }
+                there.get_mut(to).unwrap().insert(tag.clone());
+            }
+            Event::Move(..) => {}
+            Event::Push => {
+                let late = self.case.objects.len() - 1;
+                // A registry takes no index whose parts it lacks.
+                let parts = &self.case.objects[late].children;
+                if parts.iter().all(|part| there.contains_key(part)) {
+                    there.insert(late, self.case.objects[late].tags.clone());
+                }
+            }
+        }
+        *self.happened.borrow_mut() = Some(now);
+    }
+
+    /// The first listing.
+    fn first(&self) -> Result<Listing, Error> {
+        let listed = self.read(true, &|at| self.case.is_asked_for(at))?;
+        Ok(self.case.listing(&listed, None))
+    }
+
+    /// A later listing. A registry that lists only tags is asked by digest for what was listed
+    /// without a tag before, and for `keep`.
+    fn further(&self, before: &Listing, keep: &[Version]) -> Result<Listing, Error> {
+        let untagged = before.versions.iter().filter(|known| known.tags.is_empty());
+        let asked: BTreeSet<usize> = untagged.chain(keep).map(Self::at).collect();
+        let listed = self.read(false, &|at| asked.contains(&at))?;
+        Ok(self.case.listing(&listed, Some(before)))
+    }
+
+    /// Everything, page by page; an error where the pages contradict one another. `asked`: what is
+    /// requested by digest where only tags are listed.
+    fn read(&self, first: bool, asked: &dyn Fn(usize) -> bool) -> Result<There, Error> {
+        let turn = |page: usize| {
+            if first {
+                self.moment(Moment::Page(page));
+            }
+        };
+        match self.case.paging {
+            Paging::Versions(size) => self.versions(size, true, turn),
+            Paging::UnlinkedVersions(size) => self.versions(size, false, turn),
+            Paging::Linked(size) => Ok(self.tags(size, true, turn, asked)),
+            Paging::Unlinked(size) => Ok(self.tags(size, false, turn, asked)),
+            Paging::Ignoring => Ok(self.tags(usize::MAX, false, turn, asked)),
+        }
+    }
+
+    fn versions(&self, size: usize, linked: bool, turn: impl Fn(usize)) -> Result<There, Error> {
+        let mut pages = VersionPages::new(size);
+        for page in 0.. {
+            turn(page);
+            let there = self.there.borrow();
+            let rows = there.iter().rev().skip(page * size).take(size);
+            let rows = rows.map(|(at, tags)| PackageVersion {
+                id: *at as u64,
+                digest: digest(*at),
+                tags: parsed(tags),
+                created: String::new(),
+            });
+            let next = linked && (page + 1) * size < there.len();
+            let links = Links { next, last: None };
+            let more = pages.add_page(rows.collect(), links);
+            if !more.map_err(|why| Error::unavailable("listing", why))? {
+                break;
+            }
+        }
+        let row = |row: &PackageVersion| {
+            let tags = row.tags.iter().map(ToString::to_string).collect();
+            (usize::try_from(row.id).unwrap(), tags)
+        };
+        Ok(pages.all().iter().map(row).collect())
+    }
+
+    fn tags(
+        &self,
+        size: usize,
+        linked: bool,
+        turn: impl Fn(usize),
+        asked: &dyn Fn(usize) -> bool,
+    ) -> There {
+        let mut pages = TagPages::default();
+        let mut after = String::new();
+        for page in 0.. {
+            turn(page);
+            let there = self.there.borrow();
+            let all: BTreeSet<&String> = there.values().flatten().collect();
+            let ignored = size == usize::MAX;
+            let rest: Vec<_> = all.iter().filter(|tag| ignored || ***tag > after).collect();
+            let some: Vec<_> = rest
+                .iter()
+                .take(size)
+                .map(|tag| Tag::parse(tag).unwrap())
+                .collect();
+            let last = some.last().map(ToString::to_string);
+            let link = (linked && rest.len() > size).then(|| last.unwrap());
+            match pages.add(some, link).unwrap() {
+                NextPage::Linked(tag) => after = tag,
+                NextPage::After(tag) => after = tag.to_string(),
+                NextPage::Complete => break,
+            }
+        }
+        // The tags are resolved after the last page, then the digests are requested.
+        let there = self.there.borrow();
+        let mut listed = There::new();
+        for tag in pages.tags().map(ToString::to_string) {
+            let (at, _) = there.iter().find(|(_, tags)| tags.contains(&tag)).unwrap();
+            self.listed.borrow_mut().insert(tag.clone());
+            listed.entry(*at).or_default().insert(tag);
+        }
+        for at in there.keys().filter(|at| asked(**at)) {
+            listed.entry(*at).or_default();
+        }
+        listed
+    }
+
+    /// Someone else is faster.
+    fn interfere(&self, at: usize) {
+        if !self.troubled.borrow_mut().insert(at) {
+            return;
+        }
+        let mut there = self.there.borrow_mut();
+        let Some(tags) = there.get_mut(&at) else {
+            return;
+        };
+        match self.case.troubles.get(&at) {
+            Some(FreshnessError::Tagged) => drop(tags.replace("released".to_owned())),
+            Some(FreshnessError::Untagged) => tags.clear(),
+            Some(FreshnessError::Removed) => drop(there.remove(&at)),
+            _ => {}
+        }
+    }
+
+    /// Like the registry backend, resolves the version's own tags and new tags. A tag that moved
+    /// to the version from another one stays unseen.
+    fn look_at_tags(&self, at: usize, own: &BTreeSet<String>) -> CurrentState {
+        let there = self.there.borrow();
+        let here = there.get(&at).cloned().unwrap_or_default();
+        let elsewhere = |tag: &String| {
+            let mut others = there.iter().filter(|(other, _)| **other != at);
+            others.any(|(_, tags)| tags.contains(tag))
+        };
+        let new = here.iter().any(|tag| !self.listed.borrow().contains(tag));
+        match own.intersection(&here).count() {
+            _ if new || own.iter().any(elsewhere) => CurrentState::Changed("other tags".to_owned()),
+            0 => CurrentState::Missing,
+            all if all == own.len() => CurrentState::Unchanged,
+            _ => CurrentState::Changed("some of its tags are gone".to_owned()),
+        }
+    }
+}
+
+impl Package for Model<'_> {
+    async fn relist(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
+        self.moment(Moment::Between);
+        self.further(first, &[])
+    }
+
+    async fn list_after_deletion(
+        &self,
+        before: &Listing,
+        keep: &[Version],
+        _: &Progress,
+    ) -> Result<Listing, Error> {
+        self.further(before, keep)
+    }
+
+    async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
+        let at = Self::at(version);
+        self.interfere(at);
+        if self.case.troubles.get(&at) == Some(&FreshnessError::NotRead) {
+            return Err(Error::unavailable("registry", "no answer"));
+        }
+        let tags: BTreeSet<_> = version.tags.iter().map(ToString::to_string).collect();
+        if self.case.paging.is_of_tags() {
+            return Ok(self.look_at_tags(at, &tags));
+        }
+        Ok(match self.there.borrow().get(&at) {
+            None => CurrentState::Missing,
+            Some(now) if *now == tags => CurrentState::Unchanged,
+            Some(_) => CurrentState::Changed("other tags".to_owned()),
+        })
+    }
+
+    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
+        let at = Self::at(version);
+        let deletion = self.deletions.replace_with(|count| *count + 1);
+        self.moment(Moment::Deletion(deletion));
+        match self.case.troubles.get(&at) {
+            Some(FreshnessError::NotDeleted) => {
+                return Err(Error::unavailable("registry", "no answer"));
+            }
+            Some(FreshnessError::Refused) => {
+                return Ok(Deletion::Refused("the last one".to_owned()));
+            }
+            Some(FreshnessError::Accepted) => return Ok(Deletion::Deleted),
+            Some(FreshnessError::NotFound) => return Ok(Deletion::Missing),
+            _ => {}
+        }
+        let Some(mut tags) = self.there.borrow_mut().remove(&at) else {
+            return Ok(Deletion::Missing);
+        };
+        tags.extend(version.tags.iter().map(ToString::to_string));
+        self.deleted.borrow_mut().push((at, tags));
+        if self.case.troubles.get(&at) == Some(&FreshnessError::Lost) {
+            return Err(Error::unavailable("registry", "no answer"));
+        }
+        Ok(Deletion::Deleted)
+    }
+
+    async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
+        Ok(!self.there.borrow().contains_key(&Self::at(version)))
+    }
+
+    fn missing_permission(&self) -> &'static str {
+        "the role Admin"
+    }
+}
+
+/// What the documentation says, asked of the truth.
+struct Oracle<'c> {
+    case: &'c Case,
+    /// What was there when the first listing was complete.
+    first: There,
+    /// The objects that each object belongs to.
+    subjects: Vec<Vec<usize>>,
+    /// The objects whose manifests the first listing read.
+    known: BTreeSet<usize>,
+}
+
+impl<'c> Oracle<'c> {
+    fn new(case: &'c Case, first: There) -> Self {
+        let subjects = |object: &Object| {
+            let by_tag = (0..case.count()).filter(|target| {
+                let name = format!("sha256-{}", digest(*target).hex());
+                object
+                    .tags
+                    .iter()
+                    .any(|tag| *tag == name || tag.starts_with(&format!("{name}.")))
+            });
+            by_tag.chain(object.subject).collect()
+        };
+        let mut oracle = Self {
+            case,
+            first,
+            subjects: case.objects.iter().map(subjects).collect(),
+            known: BTreeSet::new(),
+        };
+        oracle.known = case.known(&oracle.seen(&oracle.first));
+        oracle
+    }
+
+    /// Whether a listing has the object. A registry that lists only tags is requested untagged
+    /// objects in the first listing and never later: an untagged push during the run stays unseen.
+    fn is_seen(&self, at: usize, tags: &BTreeSet<String>) -> bool {
+        let asked_for = || self.first.contains_key(&at) && self.case.is_asked_for(at);
+        !self.case.paging.is_of_tags() || !tags.is_empty() || asked_for()
+    }
+
+    /// The objects of `there` that a listing has.
+    fn seen(&self, there: &There) -> BTreeSet<usize> {
+        let seen = there.iter().filter(|(at, tags)| self.is_seen(**at, tags));
+        seen.map(|(at, _)| *at).collect()
+    }
+
+    fn pending(&self, tag: &str) -> bool {
+        match self.case.patterns.0 {
+            "^pending-" => tag.starts_with("pending-"),
+            "^(pending-|sha256-)" => tag.starts_with("pending-") || tag.starts_with("sha256-"),
+            _ => true,
+        }
+    }
+
+    /// By itself, whatever refers to it, and with these tags.
+    fn may_go(&self, at: usize, tags: &BTreeSet<String>) -> bool {
+        let case = self.case;
+        let guarded = case.pins.contains(&at)
+            || case.history.contains(&at)
+            || case.others.contains(&at)
+            || case.past.contains(&at)
+            || case.is_named(at)
+            || tags.iter().any(|tag| case.is_used(tag))
+            || !self.is_seen(at, tags)
+            || tags.iter().any(|tag| case.is_promoted(tag))
+            || tags.iter().any(|tag| case.patterns.1 && tag.len() == 40);
+        let kind = if tags.is_empty() {
+            case.untagged
+        } else {
+            tags.iter().all(|tag| self.pending(tag))
+        };
+        !guarded && kind && self.age(at).is_some_and(|age| age > case.older_than)
+    }
+
+    /// Of an index the youngest child's.
+    fn age(&self, at: usize) -> Option<i64> {
+        let object = &self.case.objects[at];
+        if object.children.is_empty() {
+            return object.age;
+        }
+        let mut youngest = object.age.unwrap_or(i64::MAX);
+        for child in &object.children {
+            youngest = youngest.min(self.age(*child)?);
+        }
+        Some(youngest)
+    }
+
+    /// Everything that is kept if `stay` is: also what a file names, the known indexes that contain what
+    /// is in use, and the known parts of all of these.
+    fn kept(&self, mut stay: BTreeSet<usize>, known: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let case = self.case;
+        stay.extend((0..case.objects.len()).filter(|at| case.is_named(*at)));
+        // An index stays if what it contains, at any depth, is in use by its digest.
+        let mut used: BTreeSet<usize> = (0..case.objects.len())
+            .filter(|at| {
+                let pinned = [&case.pins, &case.history, &case.others, &case.past];
+                case.is_named(*at) || pinned.iter().any(|set| set.contains(at))
+            })
+            .collect();
+        loop {
+            let contains = |at: &usize| {
+                case.objects[*at]
+                    .children
+                    .iter()
+                    .any(|at| used.contains(at))
+            };
+            let parents: Vec<_> = known.iter().copied().filter(contains).collect();
+            let before = used.len();
+            used.extend(&parents);
+            stay.extend(parents);
+            if used.len() == before {
+                return case.below(stay, Some(known));
+            }
+        }
+    }
+
+    /// Everything that may go, if nothing goes wrong: shrunk until nothing kept needs any of it.
+    fn all(&self) -> BTreeSet<usize> {
+        let seen = self.seen(&self.first);
+        let mut going = seen.clone();
+        going.retain(|at| self.may_go(*at, &self.first[at]));
+        loop {
+            let kept = self.kept(&seen - &going, &self.known);
+            let needed = |at: &usize| {
+                kept.contains(at) || self.subjects[*at].iter().any(|at| kept.contains(at))
+            };
+            let stay: Vec<usize> = going.iter().copied().filter(needed).collect();
+            if stay.is_empty() {
+                return going;
+            }
+            going.retain(|at| !stay.contains(at));
+        }
+    }
+
+    /// Whether no order lets every index go before its parts and everything before what belongs to
+    /// it.
+    fn circle(&self) -> bool {
+        let mut left = self.all();
+        loop {
+            // A part need not be a version, and what belongs to it goes after the index, too.
+            let before = |at: usize, other: usize| {
+                let parts = self.case.below([other].into(), Some(&self.known));
+                let belongs = |subject: &usize| parts.contains(subject);
+                at != other && (parts.contains(&at) || self.subjects[at].iter().any(belongs))
+            };
+            let first = left
+                .iter()
+                .copied()
+                .find(|at| !left.iter().any(|other| before(*at, *other)));
+            match first {
+                Some(at) => left.remove(&at),
+                None => return !left.is_empty(),
+            };
+        }
+    }
+
+    /// Why nothing at all may be deleted.
+    fn forbidden(&self) -> Option<&'static str> {
+        let case = self.case;
+        let seen = self.seen(&self.first);
+        let ages: Vec<_> = seen.iter().filter_map(|at| self.age(*at)).collect();
+        match () {
+            () if case.missing_pin => Some("a pin that the listing lacks"),
+            () if case.twice.is_some_and(|at| seen.contains(&at)) => {
+                Some("an inconsistent listing")
+            }
+            () if case.unread.is_some_and(|at| self.known.contains(&at)) => {
+                Some("an incomplete listing")
+            }
+            () if case.server.is_some_and(|ahead| ahead.abs() > 300) => Some("clocks"),
+            () if ages.iter().any(|age| *age < 0) => Some("the future"),
+            () if ages.len() >= 3 && ages.iter().all(|age| *age == ages[0]) => {
+                Some("all dates alike")
+            }
+            () if self.all().len() > case.limit => Some("too many"),
+            () if self.circle() => Some("a circle"),
+            () => None,
+        }
+    }
+}
+
+/// What came of a case.
+struct Outcome {
+    applied: Applied,
+    /// What was there when the first listing was complete.
+    first: There,
+    /// What was deleted, with the tags that it had.
+    deleted: Vec<(usize, BTreeSet<String>)>,
+    there: There,
+    /// When the event happened.
+    happened: Option<Moment>,
+}
+
+fn carried_out(case: &Case, runtime: &tokio::runtime::Runtime) -> Outcome {
+    let (guards, prune) = (case.guards(), case.prune());
+    let rules = Rules {
+        prune: &prune,
+        older_than: Duration::from_secs(u64::try_from(case.older_than).unwrap() * DAY),
+        limit: case.limit,
+    };
+    let model = Model {
+        case,
+        there: RefCell::new(case.at_first()),
+        listed: RefCell::default(),
+        deleted: RefCell::default(),
+        troubled: RefCell::default(),
+        happened: RefCell::default(),
+        deletions: RefCell::default(),
+    };
+    let mut applied = Applied::default();
+    let listing = model.first();
+    let first = model.there.borrow().clone();
+    if let Ok(listing) = listing
+        && let Ok(plan) = judge(&listing, &guards, &rules).approve(&listing)
+    {
+        let run = apply::Run {
+            plan: &plan,
+            listing: &listing,
+            guards: &guards,
+            rules: &rules,
+            progress: &Progress::default(),
+        };
+        applied = runtime.block_on(apply::run(run, &model, &mut |_| ()));
+    }
+    Outcome {
+        applied,
+        first,
+        deleted: model.deleted.into_inner(),
+        there: model.there.into_inner(),
+        happened: model.happened.into_inner(),
+    }
+}
+
+/// Checks that the report is true.
+fn check_report(case: &Case, outcome: &Outcome) {
+    let (applied, there) = (&outcome.applied, &outcome.there);
+    // `deleted` lists exactly what is gone.
+    let digests: BTreeSet<Digest> = applied
+        .deleted
+        .iter()
+        .map(|candidate| candidate.version.digest)
+        .collect();
+    let truth = outcome.deleted.iter().map(|(at, _)| digest(*at)).collect();
+    assert_eq!(digests, truth, "{applied:#?} of {case:#?}");
+    // Nothing is reported as lost that is not.
+    for at in applied.missing.iter().map(Model::at) {
+        assert!(!there.contains_key(&at), "{at} is not missing: {case:#?}");
+    }
+    for tag in applied.lost_tags.iter().map(ToString::to_string) {
+        let there = there.values().any(|tags| tags.contains(&tag));
+        assert!(!there, "{tag} is not lost: {case:#?}");
+    }
+}
+
+fn check(case: &Case, outcome: Outcome) -> usize {
+    check_report(case, &outcome);
+    let Outcome {
+        applied,
+        first,
+        deleted,
+        there,
+        happened,
+    } = outcome;
+    let oracle = Oracle::new(case, first);
+    // A change between two pages of the first listing may change what is judged.
+    let judged_another = matches!(happened, Some(Moment::Page(_)));
+    let by_listing = ["the future", "all dates alike", "too many", "a circle"];
+    let forbidden = oracle
+        .forbidden()
+        .filter(|why| !(judged_another && by_listing.contains(why)));
+    if let Some(why) = forbidden {
+        assert!(
+            deleted.is_empty(),
+            "{why}: deleted {deleted:?} of {case:#?}"
+        );
+        return 0;
+    }
+    // A change during a deletion cannot be prevented; a loss is reported then.
+    let prevented = !matches!(happened, Some(Moment::Deletion(_)));
+    let loud = !applied.missing.is_empty() || !applied.lost_tags.is_empty();
+    let told = loud || applied.error.is_some();
+    // No listing before the first deletion had what a change during a deletion reveals.
+    let last = oracle.seen(&there);
+    let known = &oracle.known | &case.known(&last);
+    let revealed = &last - &oracle.seen(&oracle.first);
+    let kept = oracle.kept(&last - &revealed, &oracle.known);
+    let needed = oracle.kept(last, &known);
+    for (at, tags) in &deleted {
+        let may = oracle.may_go(*at, tags);
+        assert!(may || !prevented && told, "{at} with {tags:?} of {case:#?}");
+        assert!(
+            !kept.contains(at) && (!needed.contains(at) || !prevented && loud),
+            "{at} is part of what is there: {case:#?}"
+        );
+        let kept = if prevented { &needed } else { &kept };
+        let mut subjects = oracle.subjects[*at].iter();
+        let subject = subjects.find(|at| kept.contains(at) && there.contains_key(at));
+        assert!(
+            subject.is_none(),
+            "{at} belongs to {subject:?}, which is there: {case:#?}"
+        );
+    }
+    let gone: BTreeSet<usize> = deleted.iter().map(|(at, _)| *at).collect();
+    if prevented && case.troubles.is_empty() {
+        assert!(!loud, "{applied:#?} of {case:#?}");
+    }
+    if case.troubles.is_empty() && case.event.is_none() {
+        assert_eq!(gone, oracle.all(), "{case:#?}");
+        assert!(applied.error.is_none(), "{applied:#?} of {case:#?}");
+    }
+    gone.len()
+}
+
+fn nothing_protected_is_ever_deleted(seed: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let mut seeds = Rng::with_seed(seed);
+    let mut deleted = 0;
+    for _ in 0..CASES {
+        let case = Case::new(seeds.u64(..));
+        deleted += check(&case, carried_out(&case, &runtime));
+    }
+    // Otherwise the test checks nothing.
+    assert!(deleted > 1_000, "{deleted}");
+}
+
+#[test]
+fn nothing_protected_is_ever_deleted_in_the_first_quarter() {
+    nothing_protected_is_ever_deleted(1);
+}
+
+#[test]
+fn nothing_protected_is_ever_deleted_in_the_second_quarter() {
+    nothing_protected_is_ever_deleted(2);
+}
+
+#[test]
+fn nothing_protected_is_ever_deleted_in_the_third_quarter() {
+    nothing_protected_is_ever_deleted(3);
+}
+
+#[test]
+fn nothing_protected_is_ever_deleted_in_the_last_quarter() {
+    nothing_protected_is_ever_deleted(4);
+}

@@ -1,0 +1,679 @@
+//! Which branches and pull requests a run takes for its own, what it writes, and what it reports:
+//! one fault or one look-alike at a time, against simulated forges.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::forge::{
+    A, ASK, Ask, B, KINDS, attempt, branch, fake, forge, forge_with, is_whole, promote,
+};
+use crate::{
+    error::{Class, Error},
+    pull_request::reconcile::{Change, Outcome, RevisionAge},
+    support::forge::{self as fakes, Fake, Fault, Kind, PullRow, Reply, When, broken, error},
+};
+
+const SERVERS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
+const COMMIT: &str = "promote: images @rev2\n\nRepin-Set: rev2\n";
+const REOPEN: Ask = Ask {
+    reopen: true,
+    ..ASK
+};
+
+fn body(revision: &str) -> String {
+    format!("what moves\n\n<!-- repin/2 kind=promote set=repin.yaml revision={revision} -->\n")
+}
+
+/// The text that an interrupted run leaves while it makes the branch again.
+fn moving() -> String {
+    format!("<!-- repin/1 moving -->\n{}", body("rev2"))
+}
+
+/// The branch of `rev2` with a commit of repin's that pins this revision; its head.
+fn push(fake: &Fake, revision: &str) -> String {
+    let (a, b) = (
+        format!("image: x@{revision}\r\n"),
+        format!("image: x@{revision} # é"),
+    );
+    fake.store()
+        .push(&branch("rev2"), COMMIT, &[(A, &a), (B, &b)])
+}
+
+/// Adds a pull request that looks like repin's for `rev2`, but for what `change` does; its number.
+fn add(fake: &Fake, change: impl FnOnce(&mut PullRow)) -> u64 {
+    let mut store = fake.store();
+    let number = store.number();
+    let mut pull = row(number);
+    change(&mut pull);
+    store.pulls.push(pull);
+    number
+}
+
+fn row(number: u64) -> PullRow {
+    PullRow {
+        number,
+        title: "promote: images @rev2".to_owned(),
+        body: body("rev2"),
+        open: true,
+        merged: None,
+        draft: false,
+        head: branch("rev2"),
+        head_repo: "acme/flows".to_owned(),
+        base: "main".to_owned(),
+        labels: Vec::new(),
+        closed_at: None,
+    }
+}
+
+fn to_revision(pull: &mut PullRow, revision: &str) {
+    (pull.head, pull.body) = (branch(revision), body(revision));
+}
+
+fn open(fake: &Fake) -> Vec<u64> {
+    let store = fake.store();
+    store.open_pulls().iter().map(|pull| pull.number).collect()
+}
+
+/// The changing requests, without the address of the repository.
+fn writes(fake: &Fake) -> Vec<String> {
+    let writes = fake.writes();
+    let short = writes.iter().map(|line| line.replace("/api/v1", ""));
+    short
+        .map(|line| line.replace("/repos/acme/flows", ""))
+        .collect()
+}
+
+fn refusal() -> Fault {
+    Fault::Instead(error(403, "no"))
+}
+
+/// An error of one attempt, and whether it may have changed something.
+async fn failed(fake: &Fake, ask: Ask) -> Error {
+    attempt(&forge(fake), ask).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn base_that_moves_right_before_the_opening_needs_no_other_plan() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        fake.at(When::Before, "POST", "/pulls", 1, |store| {
+            store.push("main", "elsewhere", &[("README.md", "more")]);
+        });
+        let outcome = attempt(&forge(&fake), ASK).await.unwrap();
+        let Outcome::Stands(standing) = outcome else {
+            panic!("{kind:?}: {outcome:?}")
+        };
+        assert_eq!(standing.change, Change::Created, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn branch_is_compared_unread_only_if_its_own_pull_request_shows_it() {
+    // Before version 12, Forgejo answers 500 to the comparison of a missing branch.
+    for case in ["another branch", "a fork", "a deleted branch"] {
+        let fake = fake(Kind::Forgejo);
+        fake.store().push("other", "work", &[("x", "y")]);
+        add(&fake, |pull| match case {
+            "another branch" => pull.head = "other".to_owned(),
+            "a fork" => pull.head_repo = "fork/flows".to_owned(),
+            _ => {}
+        });
+        promote(&fake, ASK).await.unwrap();
+        assert_eq!(fake.answered(500), 0, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_commit_cancels_the_merge_of_the_own_pull_request_alone() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let ask = Ask {
+            auto_merge: true,
+            ..ASK
+        };
+        let ours = promote(&fake, ask).await.unwrap().number;
+        fake.store().push("other", "work", &[("x", "y")]);
+        let others = [
+            add(&fake, |pull| pull.head_repo = "fork/flows".to_owned()),
+            add(&fake, |pull| pull.head = "other".to_owned()),
+            add(&fake, |pull| pull.body = "mine".to_owned()),
+        ];
+        let head = fake
+            .store()
+            .push(&branch("rev2"), "theirs", &[("notes", "x")]);
+        for number in others.into_iter().chain([ours]) {
+            fake.store().scheduled.push((number, head.clone()));
+        }
+        let error = promote(&fake, ask).await.unwrap_err();
+        let said = format!("the scheduled merge of #{ours} was canceled");
+        assert!(error.message.contains(&said), "{kind:?} {error}");
+        let store = fake.store();
+        let left: Vec<_> = store.scheduled.iter().map(|(number, _)| *number).collect();
+        assert_eq!(left, others, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn merged_pull_request_is_followed_by_one_whose_branch_starts_at_the_base() {
+    for kind in KINDS {
+        // The base merged it as one commit, and then got back just what it had before.
+        let fake = fake(kind);
+        let first = promote(&fake, ASK).await.unwrap().number;
+        {
+            let mut store = fake.store();
+            let both = [(A, "image: x@rev2\r\n"), (B, "image: x@rev2 # é")];
+            let id = store.push("main", "promote (#1)", &both);
+            let pull = store.pull_mut(first).unwrap();
+            (pull.open, pull.merged) = (false, Some(id));
+            let both = [(A, "image: x@rev1\r\n"), (B, "image: x@rev1 # é")];
+            store.push("main", "revert", &both);
+        }
+        fake.fault(("POST", "/pulls"), 1, refusal());
+        assert!(failed(&fake, ASK).await.begun, "{kind:?}");
+        // The branch was made, and the next run opens the pull request for it as it is.
+        fake.forget();
+        let second = promote(&fake, ASK).await.unwrap();
+        assert_eq!(second.change, Change::Created, "{kind:?}");
+        assert_eq!(writes(&fake), ["POST /pulls"], "{kind:?}");
+        is_whole(&fake, "rev2");
+    }
+}
+
+#[tokio::test]
+async fn reopened_pull_request_keeps_a_branch_that_is_as_planned() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let number = promote(&fake, ASK).await.unwrap().number;
+        fake.store().close(number);
+        fake.forget();
+        let again = promote(&fake, REOPEN).await.unwrap();
+        assert_eq!((again.number, again.change), (number, Change::Updated));
+        let edit = format!("PATCH /pulls/{number}");
+        assert_eq!(writes(&fake), std::slice::from_ref(&edit), "{kind:?}");
+        is_whole(&fake, "rev2");
+        // One that an interrupted run left closed, on a server that closes none any more.
+        if kind == Kind::Forgejo {
+            continue;
+        }
+        fake.store().pull_mut(number).unwrap().body = moving();
+        fake.store().close(number);
+        fake.forget();
+        let again = promote(&fake, ASK).await.unwrap();
+        assert_eq!((again.number, again.change), (number, Change::Updated));
+        assert_eq!(writes(&fake), [edit.clone(), edit], "{kind:?}");
+        assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
+        is_whole(&fake, "rev2");
+    }
+}
+
+#[tokio::test]
+async fn notice_of_an_interrupted_run_is_removed_from_an_open_pull_request() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let number = promote(&fake, ASK).await.unwrap().number;
+        fake.store().pull_mut(number).unwrap().body = moving();
+        let again = promote(&fake, ASK).await.unwrap();
+        assert_eq!(again.change, Change::Updated, "{kind:?}");
+        assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn branch_that_github_reports_as_behind_is_rebuilt_although_the_rule_is_hidden() {
+    let fake = fake(Kind::Github);
+    promote(&fake, ASK).await.unwrap();
+    {
+        let mut store = fake.store();
+        store.github.strict = fakes::github::Strict::Protection;
+        store.required = vec!["ci".to_owned()];
+        store.push("main", "elsewhere", &[("README.md", "more")]);
+    }
+    fake.store().report("ci", "success");
+    let again = promote(&fake, ASK).await.unwrap();
+    assert_eq!(again.change, Change::Updated);
+    is_whole(&fake, "rev2");
+}
+
+/// The commits change pins alone, so they are repin's.
+#[tokio::test]
+async fn branch_with_other_pins_than_planned_is_rebuilt() {
+    const C: &str = "deploy/c.yml";
+    for kind in KINDS {
+        for elsewhere in [false, true] {
+            let fake = fake(kind);
+            fake.store()
+                .push("main", "more", &[(C, "image: x@rev1\r\n")]);
+            push(&fake, if elsewhere { "rev2" } else { "rev0" });
+            if elsewhere {
+                let more = [(C, "image: x@rev0\r\n")];
+                fake.store().push(&branch("rev2"), COMMIT, &more);
+            }
+            promote(&fake, ASK).await.unwrap();
+            is_whole(&fake, "rev2");
+            let after = fake.store().content(&branch("rev2"), C);
+            assert_eq!(after, "image: x@rev1\r\n", "{kind:?} {elsewhere}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn planned_content_at_another_path_is_foreign() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let swapped = [(A, "image: x@rev2 # é"), (B, "image: x@rev2 # é")];
+        let theirs = fake.store().push(&branch("rev2"), COMMIT, &swapped);
+        let error = failed(&fake, ASK).await;
+        assert_eq!(error.class, Class::Conflict, "{kind:?}");
+        assert!(error.message.contains(&theirs), "{kind:?} {error}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn update_whose_response_is_lost_is_reported_as_updated() {
+    for kind in SERVERS {
+        let fake = fake(kind);
+        let number = promote(&fake, ASK).await.unwrap().number;
+        let more = [(A, "image: x@rev1\r\nmore: lines\r\n")];
+        fake.store().push("main", "other lines", &more);
+        fake.fault(("POST", "/contents"), 1, Fault::Silence);
+        let again = promote(&fake, ASK).await.unwrap();
+        let reported = (again.number, again.change);
+        assert_eq!(reported, (number, Change::Updated), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn permission_for_workflows_is_required_for_workflows_alone() {
+    let fake = fake(Kind::Github);
+    fake.store().scopes = Some("repo");
+    assert_eq!(failed(&fake, ASK).await.class, Class::Denied);
+    // Only a file elsewhere is left to change.
+    fake.store()
+        .push("main", "half", &[(A, "image: x@rev2\r\n")]);
+    promote(&fake, ASK).await.unwrap();
+}
+
+/// What each write finds; the first write of a run that finds it is this one.
+fn before(case: &str, kind: Kind) -> (Fake, Ask) {
+    let fake = fake(kind);
+    let head = push(&fake, "rev2");
+    let mut ask = ASK;
+    match case {
+        "a new pull request" => {}
+        "labels" => {
+            add(&fake, |_| {});
+            ask.labels = true;
+        }
+        "a draft" => {
+            add(&fake, |pull| {
+                pull.draft = true;
+                pull.title = format!("WIP: {}", pull.title);
+            });
+        }
+        "a closed one" => {
+            add(&fake, |pull| {
+                (pull.open, pull.closed_at) = (false, Some(head));
+            });
+            ask.reopen = true;
+        }
+        "a notice" => drop(add(&fake, |pull| pull.body = moving())),
+        "a twin" => {
+            add(&fake, |_| {});
+            add(&fake, |_| {});
+        }
+        _ => {
+            let files = [(A, "image: x@rev0\r\n"), (B, "image: x@rev0 # é")];
+            fake.store().push(&branch("rev0"), COMMIT, &files);
+            add(&fake, |pull| to_revision(pull, "rev0"));
+            add(&fake, |_| {});
+        }
+    }
+    (fake, ask)
+}
+
+#[tokio::test]
+async fn permission_is_checked_before_whatever_a_run_writes_first() {
+    for kind in KINDS {
+        for case in [
+            "a new pull request",
+            "labels",
+            "a draft",
+            "a closed one",
+            "a notice",
+            "a twin",
+            "an older one",
+        ] {
+            let (fake, ask) = before(case, kind);
+            fake.store().push = Some(false);
+            let denied = promote(&fake, ask).await.unwrap_err();
+            assert_eq!(denied.class, Class::Denied, "{kind:?} {case} {denied}");
+            assert_eq!(fake.writes(), [""; 0], "{kind:?} {case}");
+            // With the permission, it is this that is written.
+            fake.store().push = Some(true);
+            promote(&fake, ask).await.unwrap();
+            assert_ne!(fake.writes(), [""; 0], "{kind:?} {case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn error_states_whether_something_was_begun() {
+    for kind in KINDS {
+        // An update: its first request is refused, or its response is lost.
+        for (fault, begun) in [(refusal(), false), (Fault::Silence, true)] {
+            let fake = fake(kind);
+            let number = promote(&fake, ASK).await.unwrap().number;
+            let more = [(A, "image: x@rev1\r\nmore: lines\r\n")];
+            fake.store().push("main", "other lines", &more);
+            fake.fault(("PATCH", &format!("/pulls/{number}")), 99, fault);
+            assert_eq!(failed(&fake, ASK).await.begun, begun, "{kind:?}");
+        }
+        // A pull request for a branch that is there: refused, lost and then refused, malformed.
+        let malformed = Fault::After(Reply::json(201, json!("opened")));
+        for (first, begun) in [
+            (refusal(), false),
+            (Fault::Instead(broken()), true),
+            (malformed.clone(), true),
+        ] {
+            let fake = fake(kind);
+            push(&fake, "rev2");
+            fake.fault(("POST", "/pulls"), 1, first);
+            fake.fault(("POST", "/pulls"), 9, refusal());
+            assert_eq!(failed(&fake, ASK).await.begun, begun, "{kind:?}");
+        }
+    }
+    for kind in SERVERS {
+        // A branch whose response is lost, or malformed.
+        let malformed = Fault::After(Reply::json(201, json!("made")));
+        for first in [Fault::Silence, malformed] {
+            let fake = fake(kind);
+            fake.fault(("POST", "/contents"), 1, first);
+            fake.fault(("POST", "/pulls"), 9, refusal());
+            assert!(failed(&fake, ASK).await.begun, "{kind:?}");
+        }
+        // A branch that is made again: Forgejo deletes it first.
+        let fake = fake(kind);
+        push(&fake, "rev0");
+        fake.fault(("POST", "/contents"), 9, refusal());
+        let deleted = kind == Kind::Forgejo;
+        assert_eq!(failed(&fake, ASK).await.begun, deleted, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn moved_base_states_whether_a_branch_was_made() {
+    for kind in KINDS {
+        for (path, made) in [("README.md", kind != Kind::Github), (A, false)] {
+            let fake = fake(kind);
+            fake.store().intruder = Some((path.to_owned(), "image: x@rev1 other".to_owned()));
+            let outcome = attempt(&forge(&fake), ASK).await.unwrap();
+            assert!(
+                matches!(outcome, Outcome::BaseMoved { begun } if begun == made),
+                "{kind:?} {path} {outcome:?}"
+            );
+        }
+    }
+}
+
+/// The notice lets a later run reopen what the forge closes: also where the branch is missing, since
+/// the forge may still have to close the pull request.
+#[tokio::test]
+async fn notice_is_written_before_a_missing_branch_is_made_again() {
+    for closed in [false, true] {
+        let fake = fake(Kind::Forgejo);
+        let number = promote(&fake, ASK).await.unwrap().number;
+        fake.store().refs.remove(&branch("rev2"));
+        if closed {
+            fake.store().close(number);
+        }
+        let written = Arc::new(Mutex::new(String::new()));
+        let seen = Arc::clone(&written);
+        let path = format!("/pulls/{number}");
+        fake.at(When::After, "PATCH", &path, 1, move |store| {
+            store.pulls[0].body.clone_into(&mut seen.lock().unwrap());
+        });
+        fake.forget();
+        let ask = if closed { REOPEN } else { ASK };
+        assert_eq!(promote(&fake, ask).await.unwrap().number, number);
+        assert_eq!(*written.lock().unwrap(), moving(), "{closed}");
+        is_whole(&fake, "rev2");
+        // Nothing waits for the server to close what is closed.
+        assert!(!closed || fake.asked().len() < 30, "{:#?}", fake.asked());
+    }
+}
+
+#[tokio::test]
+async fn last_reason_is_reported_after_all_attempts_which_pause() {
+    let fake = fake(Kind::Forgejo);
+    push(&fake, "rev0");
+    // The branch is made again and has not arrived everywhere until the last attempt; then the
+    // server closes the pull request.
+    let late = Fault::Instead(error(404, "no such branch"));
+    fake.fault(("POST", "/pulls"), 7, late);
+    fake.when(1, |store| store.pulls[0].open = false);
+    let start = Instant::now();
+    let forge = forge_with(&fake, Duration::from_millis(60));
+    let error = attempt(&forge, ASK).await.unwrap_err();
+    let reason = "closed it while its branch was being recreated";
+    assert!(error.message.contains(reason), "{error}");
+    assert!(error.begun, "{error}");
+    assert_eq!(fake.store().pulls[0].body, moving());
+    // Half of each of the eight pauses, the shortest that chance allows.
+    assert!(start.elapsed() >= Duration::from_millis(1300));
+}
+
+#[tokio::test]
+async fn branch_without_commits_is_moved_forward() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        let fake = fake(kind);
+        let main = fake.store().refs["main"].clone();
+        fake.store().refs.insert(branch("rev2"), main);
+        promote(&fake, ASK).await.unwrap();
+        is_whole(&fake, "rev2");
+        let backward = |line: &&String| line.contains("graphql") || line.starts_with("DELETE");
+        let writes = writes(&fake);
+        assert_eq!(writes.iter().find(backward), None, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn pull_request_that_a_person_closed_stays_closed_whatever_came_before_and_was_said() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let main = fake.store().refs["main"].clone();
+        add(&fake, |pull| {
+            (pull.open, pull.merged) = (false, Some(main.clone()));
+        });
+        let last = add(&fake, |pull| pull.open = false);
+        let said = vec!["no thanks".to_owned()];
+        fake.store().comments.insert(last, said);
+        assert_eq!(failed(&fake, ASK).await.class, Class::Refused, "{kind:?}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn merged_pull_request_counts_although_it_was_to_be_closed_as_a_duplicate() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let main = fake.store().refs["main"].clone();
+        add(&fake, |pull| pull.open = false);
+        let last = add(&fake, |pull| {
+            (pull.open, pull.merged) = (false, Some(main.clone()));
+        });
+        let said = vec!["<!-- repin/1 duplicate-of=1 -->".to_owned()];
+        fake.store().comments.insert(last, said);
+        let opened = promote(&fake, ASK).await.unwrap();
+        assert_eq!(opened.change, Change::Created, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn pull_request_that_only_looks_like_a_twin_stays_open() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        push(&fake, "rev2");
+        fake.store().push("other", "work", &[("x", "y")]);
+        let all = [
+            add(&fake, |_| {}),
+            add(&fake, |pull| pull.head = "other".to_owned()),
+            add(&fake, |pull| pull.body = "mine".to_owned()),
+            add(&fake, |pull| pull.head_repo = "fork/flows".to_owned()),
+        ];
+        let standing = promote(&fake, ASK).await.unwrap();
+        assert_eq!(standing.change, Change::Unchanged, "{kind:?}");
+        assert_eq!(open(&fake), all, "{kind:?}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_twins_the_lowest_number_stays_and_is_reported() {
+    for kind in KINDS {
+        // The listing shows the twin alone, for it lags behind.
+        let lagging = fake(kind);
+        push(&lagging, "rev2");
+        lagging.at(When::After, "POST", "/pulls", 1, |store| {
+            store.pulls = vec![row(99)];
+        });
+        let standing = promote(&lagging, ASK).await.unwrap();
+        let reported = (standing.number, standing.change);
+        assert_eq!(reported, (1, Change::Created), "{kind:?}");
+        assert_eq!(open(&lagging), [0; 0], "{kind:?}");
+        // Another run was faster: this one opened nothing that stays.
+        let late = fake(kind);
+        push(&late, "rev2");
+        for _ in 0..5 {
+            late.store().number();
+        }
+        late.at(When::After, "POST", "/pulls", 1, |store| {
+            store.pulls.push(row(2));
+        });
+        let standing = promote(&late, ASK).await.unwrap();
+        let reported = (standing.number, standing.change);
+        assert_eq!(reported, (2, Change::Unchanged), "{kind:?}");
+        assert!(standing.url.ends_with("/2"), "{}", standing.url);
+        assert_eq!(open(&late), [2], "{kind:?}");
+        // The same if what comes next fails.
+        late.store().pulls.clear();
+        late.at(When::After, "POST", "/pulls", 1, |store| {
+            let mut twin = row(3);
+            (twin.draft, twin.title) = (true, format!("WIP: {}", twin.title));
+            store.pulls.push(twin);
+        });
+        late.fault(("PATCH", "/pulls/3"), 9, refusal());
+        late.fault(("POST", "/graphql#Ready"), 9, refusal());
+        let outcome = attempt(&forge(&late), ASK).await.unwrap();
+        let Outcome::Stands(standing) = outcome else {
+            panic!("{kind:?} {outcome:?}")
+        };
+        let reported = (standing.number, standing.change);
+        assert_eq!(reported, (3, Change::Unchanged), "{kind:?}");
+        assert!(standing.trouble.is_some(), "{kind:?}");
+        // A twin that cannot be closed is an error.
+        let stuck = fake(kind);
+        push(&stuck, "rev2");
+        add(&stuck, |_| {});
+        let twin = add(&stuck, |_| {});
+        stuck.fault(("POST", "/comments"), 9, refusal());
+        let error = promote(&stuck, ASK).await.unwrap_err();
+        assert_eq!(error.class, Class::Denied, "{kind:?}");
+        assert!(open(&stuck).contains(&twin), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn pull_request_that_cannot_be_reopened_is_replaced_if_the_forge_refuses() {
+    // GitHub opens none again whose branch moved while it was closed.
+    for (case, objects) in [("planned", 0), ("stale", 1), ("behind", 1)] {
+        let fake = fake(Kind::Github);
+        match case {
+            "planned" => drop(push(&fake, "rev2")),
+            "stale" => drop(push(&fake, "rev0")),
+            _ => {
+                let main = fake.store().refs["main"].clone();
+                fake.store().refs.insert(branch("rev2"), main);
+            }
+        }
+        let closed = add(&fake, |pull| {
+            (pull.open, pull.closed_at) = (false, Some("0".repeat(40)));
+        });
+        let standing = promote(&fake, REOPEN).await.unwrap();
+        assert_eq!(standing.change, Change::Created, "{case}");
+        assert_ne!(standing.number, closed, "{case}");
+        is_whole(&fake, "rev2");
+        let writes = writes(&fake);
+        let count = |end: &str| writes.iter().filter(|line| line.ends_with(end)).count();
+        assert_eq!(count("/git/commits"), objects, "{case} {writes:#?}");
+        let moved = usize::from(case == "stale");
+        assert_eq!(count("/graphql"), moved, "{case} {writes:#?}");
+    }
+    // Any other error opens no second one.
+    for kind in KINDS {
+        let fake = fake(kind);
+        let head = push(&fake, "rev2");
+        let closed = add(&fake, |pull| {
+            (pull.open, pull.closed_at) = (false, Some(head));
+        });
+        let path = format!("/pulls/{closed}");
+        fake.fault(("PATCH", &path), 9, refusal());
+        assert_eq!(failed(&fake, REOPEN).await.class, Class::Denied, "{kind:?}");
+        assert_eq!(writes(&fake), [format!("PATCH {path}")], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn run_that_opens_nothing_leaves_an_older_revision_that_was_promoted_later() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let ask = Ask {
+            age: &RevisionAge::Older,
+            ..ASK
+        };
+        let ours = promote(&fake, ask).await.unwrap().number;
+        let later = add(&fake, |pull| to_revision(pull, "rev0"));
+        let standing = promote(&fake, ask).await.unwrap();
+        assert_eq!(standing.superseded, [0; 0], "{kind:?}");
+        assert_eq!(open(&fake), [ours, later], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn newer_revision_that_arrives_meanwhile_closes_ours_whatever_was_open_before() {
+    for kind in KINDS {
+        for meanwhile in [false, true] {
+            let fake = fake(kind);
+            let ask = Ask {
+                age: &RevisionAge::Newer,
+                ..ASK
+            };
+            push(&fake, "rev2");
+            fake.store().push("other", "work", &[("x", "y")]);
+            let mine = add(&fake, |pull| {
+                (pull.head, pull.body) = ("other".to_owned(), "mine".to_owned());
+            });
+            let mut newer = row(50);
+            to_revision(&mut newer, "rev9");
+            if meanwhile {
+                fake.at(When::After, "POST", "/pulls", 1, |store| {
+                    store.pulls.push(newer);
+                });
+                assert_eq!(
+                    promote(&fake, ask).await.unwrap_err().class,
+                    Class::Refused,
+                    "{kind:?}"
+                );
+                assert_eq!(open(&fake), [mine, 50], "{kind:?}");
+            } else {
+                fake.store().pulls.push(newer);
+                let ours = promote(&fake, ask).await.unwrap().number;
+                assert_eq!(open(&fake), [mine, 50, ours], "{kind:?}");
+            }
+        }
+    }
+}

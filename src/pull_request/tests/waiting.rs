@@ -1,0 +1,388 @@
+//! When waiting for a pull request ends, what it schedules, and what it reports: counted in looks,
+//! against simulated forges.
+
+use std::{cell::RefCell, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::forge::{A, ASK, KINDS, PACE, PERMISSION, branch, opened, promote};
+use crate::{
+    error::{Class, Error},
+    forge::{Forge, PullState, State},
+    pull_request::waiting::{
+        MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
+    },
+    support::forge::{self as fakes, Fake, Fault, Kind, Reply, When, broken, error},
+};
+
+const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
+
+/// So many looks and then no more.
+fn for_looks(looks: u32) -> Pace {
+    let pause = Duration::from_millis(50);
+    Pace {
+        first: pause,
+        most: pause,
+        limit: pause * looks,
+        ..PACE
+    }
+}
+
+/// A head counts as stuck at the second look that finds it so: the pause is longer.
+fn unclear() -> Pace {
+    Pace {
+        unclear: Duration::from_millis(40),
+        ..for_looks(600)
+    }
+}
+
+async fn watched(
+    forge: &Forge,
+    pace: Pace,
+    arm: bool,
+) -> (Result<WaitOutcome, Error>, Vec<String>) {
+    let told = RefCell::new(Vec::new());
+    let report = |text: &str| told.borrow_mut().push(text.to_owned());
+    let arm = arm.then_some(MergeSchedule {
+        gates: &[],
+        permission: PERMISSION,
+    });
+    let watch = WaitTarget {
+        number: 1,
+        pace,
+        schedule: arm,
+        report: &report,
+    };
+    let waited = Waiting::default().until_merged(forge, &watch).await;
+    (waited, told.into_inner())
+}
+
+fn late(waited: Result<WaitOutcome, Error>) -> TimeoutState {
+    match waited {
+        Ok(WaitOutcome::OutOfTime(late)) => late,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The reads of the pull request.
+fn looks(fake: &Fake) -> usize {
+    count(fake, "/pulls/1")
+}
+
+fn count(fake: &Fake, end: &str) -> usize {
+    let asked = fake.asked();
+    asked.iter().filter(|line| line.ends_with(end)).count()
+}
+
+fn scheduled(fake: &Fake) -> usize {
+    fake.store().scheduled.len()
+}
+
+/// A person closes the pull request right before this look, which ends the waiting.
+fn until_look(fake: &Fake, look: usize) {
+    fake.when(look, |store| store.close(1));
+}
+
+/// A response of GitHub's about the pull request as it is now, with this state of its merge.
+fn stated(fake: &Fake, mergeable: &Value, state: &str) -> Fault {
+    let store = fake.store();
+    let pull = &store.pulls[0];
+    let row = json!({
+        "number": 1, "html_url": "https://x", "title": pull.title, "body": pull.body,
+        "node_id": "PR_1", "state": "open", "draft": false, "merged_at": null,
+        "head": {"ref": pull.head, "sha": store.refs[&pull.head], "repo": {"full_name": "acme/flows"}},
+        "base": {"ref": "main"}, "mergeable": mergeable, "mergeable_state": state,
+    });
+    Fault::Instead(Reply::json(200, row))
+}
+
+/// The branch conflicts with its base.
+fn rival(fake: &Fake) {
+    fake.store()
+        .push("main", "rival", &[(A, "image: x@rev9\r\n")]);
+}
+
+/// Another commit of repin's on the branch.
+fn rebuild(store: &mut fakes::Store) {
+    let commit = store.commits[&store.refs[&branch("rev2")]].clone();
+    let again = store.put_commit(commit);
+    store.refs.insert(branch("rev2"), again);
+}
+
+async fn queued() -> (Fake, Forge) {
+    let (fake, forge, _) = opened(Kind::Github, &["ci"]).await;
+    fake.store().rules.queue = Some("squash");
+    fake.store().report("ci", "success");
+    fake.forget();
+    (fake, forge)
+}
+
+#[tokio::test]
+async fn looks_are_spaced_and_only_the_last_failure_is_reported() {
+    for kind in KINDS {
+        let (fake, forge, _) = opened(kind, &[]).await;
+        fake.forget();
+        // The attempts of the first look.
+        fake.fault(("GET", "/pulls/1"), 5, Fault::Instead(broken()));
+        let late = late(watched(&forge, for_looks(40), false).await.0);
+        assert!(late.answered && late.trouble.is_none(), "{late:?}");
+        assert!(looks(&fake) <= 40 + 5, "{:#?}", fake.asked());
+    }
+}
+
+#[tokio::test]
+async fn pull_request_that_vanishes_is_an_outage() {
+    for kind in KINDS {
+        let (fake, forge, _) = opened(kind, &[]).await;
+        fake.when(2, |store| store.pulls.clear());
+        let late = late(watched(&forge, for_looks(40), false).await.0);
+        let trouble = late.trouble.unwrap().to_string();
+        assert!(late.answered, "{kind:?}");
+        assert!(
+            trouble.contains("it no longer exists"),
+            "{kind:?} {trouble}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn denied_look_into_a_conflict_ends_the_waiting() {
+    let (fake, forge, _) = opened(Kind::Github, &[]).await;
+    rival(&fake);
+    fake.store().github.delay = 0;
+    let denied = Fault::Instead(error(403, "no"));
+    fake.fault(("GET", "/branches/main"), 99, denied);
+    let (waited, _) = watched(&forge, for_looks(3), false).await;
+    assert_eq!(waited.unwrap_err().class, Class::Denied);
+}
+
+#[tokio::test]
+async fn closed_pull_request_is_not_reported_as_merged() {
+    for kind in GITEAS {
+        let (fake, forge, _) = opened(kind, &["ci"]).await;
+        fake.when(2, |store| {
+            store.push(&branch("rev2"), "theirs", &[("notes", "x")]);
+            store.close(1);
+        });
+        let (waited, told) = watched(&forge, for_looks(99), true).await;
+        assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
+        let merged = told.iter().find(|text| text.contains("was merged"));
+        assert_eq!(merged, None, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn conflict_is_examined_again_if_the_head_could_not_be_read() {
+    // The source branch is read to verify the head, and for nothing else.
+    let (fake, forge, _) = opened(Kind::Github, &[]).await;
+    rival(&fake);
+    fake.store().github.delay = 0;
+    fake.forget();
+    let read = format!("/branches/{}", branch("rev2"));
+    fake.fault(("GET", &read), 5, Fault::Instead(broken()));
+    let (waited, _) = watched(&forge, for_looks(200), true).await;
+    let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
+        panic!("{waited:?}")
+    };
+    assert_eq!((files.as_slice(), looks(&fake)), (&[A.to_owned()][..], 2));
+}
+
+#[tokio::test]
+async fn head_is_stuck_once_it_alone_has_read_so_for_long_enough() {
+    for kind in GITEAS {
+        for (case, expected) in [
+            ("at once", 1),
+            ("same", 2),
+            ("moved", 3),
+            ("mergeable between", 4),
+        ] {
+            let (fake, forge, _) = opened(kind, &[]).await;
+            fake.store().gitea.unchecked.insert(1);
+            fake.forget();
+            let mut pace = unclear();
+            match case {
+                "at once" => pace.unclear = Duration::ZERO,
+                "moved" => fake.when(2, rebuild),
+                "mergeable between" => {
+                    fake.when(2, |store| store.gitea.unchecked.clear());
+                    fake.when(3, |store| {
+                        store.gitea.unchecked.insert(1);
+                    });
+                }
+                _ => {}
+            }
+            let (waited, _) = watched(&forge, pace, false).await;
+            assert!(
+                matches!(&waited, Ok(WaitOutcome::Stuck(_, MergeObstacle::Unchecked))),
+                "{kind:?} {case} {waited:?}"
+            );
+            assert_eq!(looks(&fake), expected, "{kind:?} {case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn stated_conflict_without_files_is_looked_into_once_and_counts_after_a_while() {
+    let dirty = |fake: &Fake| stated(fake, &json!(false), "dirty");
+    let (fake, forge, _) = opened(Kind::Github, &[]).await;
+    fake.forget();
+    fake.fault(("GET", "/pulls/1"), 3, dirty(&fake));
+    fake.when(4, |store| drop(store.merge(1)));
+    let (waited, _) = watched(&forge, for_looks(600), false).await;
+    assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
+    assert_eq!(count(&fake, "/branches/main"), 1, "{:#?}", fake.asked());
+    // GitHub keeps stating it at the same head: then it is so, whatever the files say.
+    let (fake, forge, _) = opened(Kind::Github, &[]).await;
+    fake.forget();
+    fake.fault(("GET", "/pulls/1"), 9, dirty(&fake));
+    let (waited, _) = watched(&forge, unclear(), false).await;
+    let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
+        panic!("{waited:?}")
+    };
+    assert_eq!((files.len(), looks(&fake)), (0, 2));
+}
+
+#[tokio::test]
+async fn outdated_branch_is_reported_once_for_each_head() {
+    let (fake, forge, _) = opened(Kind::Github, &[]).await;
+    {
+        let mut store = fake.store();
+        store.github.strict = fakes::github::Strict::RuleSet;
+        store.github.delay = 0;
+        store.push("main", "elsewhere", &[("README.md", "more")]);
+    }
+    fake.when(4, rebuild);
+    until_look(&fake, 7);
+    let (waited, told) = watched(&forge, for_looks(600), false).await;
+    assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
+    let behind = told.iter().filter(|text| text.contains("is behind main"));
+    assert_eq!(behind.count(), 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn removal_of_an_earlier_head_from_the_queue_does_not_end_the_waiting() {
+    let (fake, forge) = queued().await;
+    fake.store().queue_removes(1, Some("branch updated"));
+    // The branch is rebuilt right after it was read as removed.
+    fake.when(2, rebuild);
+    fake.when(5, |store| drop(store.merge(1)));
+    let (waited, _) = watched(&forge, for_looks(99), false).await;
+    assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
+}
+
+#[tokio::test]
+async fn removal_that_cannot_be_looked_into_is_reported_at_the_end() {
+    let read = ("GET", "/pulls/1");
+    for (skip, at, arm) in [
+        (1, read, false),
+        (0, ("GET", "/branches/auto/promote-rev2"), true),
+    ] {
+        let (fake, forge) = queued().await;
+        fake.store().queue_removes(1, Some("branch updated"));
+        fake.fault_after(skip, at, 5, Fault::Instead(broken()));
+        let (waited, _) = watched(&forge, for_looks(0), arm).await;
+        assert!(late(waited).trouble.is_some(), "{at:?}");
+        assert_eq!(fake.store().rules.enqueued, [0; 0], "{at:?}");
+    }
+}
+
+#[tokio::test]
+async fn merge_of_a_draft_is_not_scheduled() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        forge.set_state(&pull, State::Draft).await.unwrap();
+        let (waited, told) = watched(&forge, for_looks(2), true).await;
+        late(waited);
+        assert_eq!(told, [""; 0], "{kind:?}");
+        assert_eq!(scheduled(&fake), 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn merge_that_a_person_cancels_is_not_scheduled_again_at_the_same_head() {
+    for kind in KINDS {
+        let (fake, forge, _) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        fake.when(3, |store| {
+            assert_eq!(store.scheduled.len(), 1);
+            store.scheduled.clear();
+        });
+        until_look(&fake, 6);
+        let (waited, _) = watched(&forge, for_looks(600), true).await;
+        assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
+        assert_eq!(scheduled(&fake), 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn merge_that_was_done_or_queued_is_requested_once() {
+    // GitHub shows the pull request as open for a moment longer.
+    let (fake, forge, _) = opened(Kind::Github, &["ci"]).await;
+    fake.store().report("ci", "success");
+    let stale = stated(&fake, &json!(true), "clean");
+    fake.fault_after(1, ("GET", "/pulls/1"), 3, stale);
+    let (waited, told) = watched(&forge, for_looks(99), true).await;
+    assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
+    assert_eq!(told, [""; 0]);
+    // The queue is done with it, and it still reads as open: a second request would be refused.
+    let (fake, forge) = queued().await;
+    let again = fakes::github_rules::wrong("UNPROCESSABLE", "a second request");
+    let at = ("POST", "/graphql#enqueuePullRequest");
+    fake.fault_after(1, at, 9, Fault::Instead(again));
+    fake.when(3, |store| store.queue_removes(1, Some("MERGE")));
+    until_look(&fake, 6);
+    let (waited, told) = watched(&forge, for_looks(600), true).await;
+    assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("at position 1"), "{told:?}");
+}
+
+#[tokio::test]
+async fn head_is_verified_once() {
+    for kind in GITEAS {
+        // The gate does not report for some looks.
+        let (fake, forge, _) = opened(kind, &["ci"]).await;
+        fake.forget();
+        until_look(&fake, 5);
+        let (waited, _) = watched(&forge, for_looks(600), true).await;
+        assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
+        let read = count(&fake, "/branches/auto%2Fpromote-rev2")
+            + count(&fake, "/branches/auto/promote-rev2");
+        assert_eq!(read, 1, "{kind:?} {:#?}", fake.asked());
+    }
+}
+
+#[tokio::test]
+async fn pull_request_from_a_fork_ends_the_wait() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        assert_eq!(pull.state, PullState::Open);
+        fake.store().report("ci", "pending");
+        fake.store().pulls[0].head_repo = "fork/flows".to_owned();
+        let (waited, _) = watched(&forge, for_looks(3), true).await;
+        assert!(matches!(waited, Ok(WaitOutcome::Refused(_))), "{waited:?}");
+        assert_eq!(scheduled(&fake), 0, "{kind:?}");
+        // The run that opens one of its own is not misled, either.
+        let ours = promote(&fake, ASK).await.unwrap().number;
+        assert_ne!(ours, 1, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn merge_of_a_draft_is_scheduled_once_it_is_ready() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        forge.set_state(&pull, State::Draft).await.unwrap();
+        fake.at(When::Before, "GET", "/pulls/1", 3, move |store| {
+            let pull = &mut store.pulls[0];
+            pull.draft = false;
+            pull.title = pull.title.replace("WIP: ", "");
+        });
+        until_look(&fake, 6);
+        let (waited, _) = watched(&forge, for_looks(600), true).await;
+        assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
+        assert_eq!(scheduled(&fake), 1, "{kind:?}");
+    }
+}

@@ -1,0 +1,529 @@
+//! What is attached to an image: found in registries with and without the referrers API and in
+//! layouts, within the promised requests, and never blind.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{settings, source};
+use crate::{
+    config::{
+        CommitBinding, Mapping, RelPath, Requirement, RootKind, RootSource, Runner, SignedSubject,
+        Signer, SignerIdentity, SubjectName, Triggers, Verify,
+    },
+    error::{Class, Span},
+    oci::Digest,
+    registry::Source,
+    support::{
+        attach::{self, Attachment, BUNDLE},
+        authority::{self, ISSUER, NOW, SLSA, SOURCE, Signing, WORKFLOW},
+        fake::{Fake, Reaction, Request},
+        layout::Layout,
+        registry::{Protection, Registry},
+    },
+    trust::{self, Policy, PolicyResult, Root, SearchExtent, SearchResult, Subject},
+};
+
+const COMMIT: &str = "1111111111111111111111111111111111111111";
+const OTHER: &str = "2222222222222222222222222222222222222222";
+
+/// A layout for one image, which is not there itself.
+struct World {
+    directory: TempDir,
+    layout: Layout,
+}
+
+fn world() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::at(directory.path());
+    World { directory, layout }
+}
+
+/// The repository of the image, as signatures name it.
+const IMAGE: &str = "example.com/team";
+
+fn image() -> Digest {
+    Digest::of(b"the image")
+}
+
+impl World {
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A build attestation for `commit`, not listed yet.
+    fn built(&self, commit: &str) -> Attachment {
+        let bundle =
+            Signing::of(commit).bundle(&authority::provenance(IMAGE, &image().hex(), commit));
+        attach::bundle(
+            &self.layout,
+            &image().to_string(),
+            bundle.to_string().as_bytes(),
+        )
+    }
+
+    fn in_layout(&self) -> Source {
+        let mapping = format!("example.com/team=oci:{}", self.path().display());
+        let mapping = Mapping::parse(&mapping, Path::new("/")).unwrap();
+        let repository = super::Repository::parse("example.com/team").unwrap();
+        let sources = super::Sources::new(
+            vec![vec![mapping]],
+            super::Registries::new(settings(&[])).unwrap(),
+        );
+        sources.source(&repository).unwrap()
+    }
+
+    fn served(
+        &self,
+        answer: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
+    ) -> Fake {
+        attach::serve(self.path(), answer)
+    }
+}
+
+fn verify(require: &[Requirement]) -> Verify {
+    let at = Span { start: 0, end: 0 };
+    Verify {
+        require: require.to_vec(),
+        signers: vec![Signer {
+            who: SignerIdentity::Workflow {
+                workflow: WORKFLOW.to_owned(),
+                git_ref: None,
+                source_ref: None,
+                issuer: ISSUER.to_owned(),
+                runner: Runner::GitHubHosted,
+            },
+            trigger: Triggers::Trusted,
+            commit: CommitBinding::Certificate,
+            source: Some(SOURCE.to_owned()),
+            images: Vec::new(),
+        }],
+        predicate_types: vec![SLSA.to_owned()],
+        subject: SignedSubject::Pinned,
+        subject_name: SubjectName::Repository,
+        trusted_roots: vec![RootSource {
+            name: "root.json".to_owned(),
+            kind: RootKind::File(RelPath::parse("root.json").unwrap()),
+            span: at,
+        }],
+        since: None,
+    }
+}
+
+async fn examine(source: &Source, require: &[Requirement], search: SearchExtent) -> SearchResult {
+    let verify = verify(require);
+    let policy = Policy {
+        verify: &verify,
+        keys: vec![None],
+        roots: Root::parse("root.json", authority::root().to_string().as_bytes()).unwrap(),
+    };
+    let now: SystemTime = UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW).unwrap() + 60);
+    let subject = Subject {
+        image: "app",
+        repositories: &[super::Repository::parse(IMAGE).unwrap()],
+        digest: image(),
+        revision: COMMIT,
+        now,
+    };
+    trust::search(source, &policy, subject, search).await
+}
+
+/// Looks for an attestation at a registry.
+async fn at(fake: &Fake) -> SearchResult {
+    let source = source(settings(&[]), &fake.host(), "team/app");
+    examine(
+        &source,
+        &[Requirement::Attestation],
+        SearchExtent::UntilSatisfied,
+    )
+    .await
+}
+
+fn won(examination: &SearchResult) -> usize {
+    let satisfies = |result: &PolicyResult| matches!(result, PolicyResult::Satisfied(_));
+    let candidates = examination.candidates.iter();
+    candidates
+        .filter(|one| satisfies(&one.verdict.result))
+        .count()
+}
+
+#[tokio::test]
+async fn an_attestation_costs_three_requests() {
+    let world = world();
+    let built = world.built(COMMIT);
+    attach::list(&world.layout, &[&built, &world.built(OTHER)]);
+    let fake = world.served(|_| None);
+    let found = at(&fake).await;
+    assert_eq!((won(&found), found.faults.len(), found.unread), (1, 0, 0));
+    assert_eq!(found.candidates[0].blob.to_string(), built.bundle);
+    let of = |path: &str| format!("GET /v2/team/app/{path}");
+    assert_eq!(
+        fake.log(),
+        [
+            of(&format!("referrers/{}", image())),
+            of(&format!("manifests/{}", built.manifest)),
+            of(&format!("blobs/{}", built.bundle)),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_registry_without_the_api_is_asked_by_tag() {
+    for answer in [
+        Reaction::new(404, "<html>"),
+        Reaction::new(405, ""),
+        attach::listing(&[]),
+    ] {
+        let world = world();
+        attach::list_by_tag(&world.layout, &image().to_string(), &[&world.built(COMMIT)]);
+        let answer = move |request: &Request| {
+            request
+                .path()
+                .contains("/referrers/")
+                .then(|| answer.clone())
+        };
+        let fake = world.served(answer);
+        let found = at(&fake).await;
+        assert_eq!((won(&found), found.faults.len()), (1, 0));
+        assert_eq!(fake.log().len(), 4, "{:?}", fake.log());
+    }
+}
+
+#[tokio::test]
+async fn old_signatures_cost_three_requests_before_the_payload() {
+    let world = world();
+    let signings = [Signing::of(OTHER), Signing::of(COMMIT)];
+    attach::signatures(&world.layout, IMAGE, &image().to_string(), &signings);
+    let fake = world.served(|_| None);
+    let source = source(settings(&[]), &fake.host(), "team/app");
+    let found = examine(
+        &source,
+        &[Requirement::Signature],
+        SearchExtent::UntilSatisfied,
+    )
+    .await;
+    assert_eq!((won(&found), found.candidates.len()), (1, 2));
+    let log = fake.log();
+    assert!(
+        log[2].contains(".sig") && log[3].contains("/blobs/"),
+        "{log:?}"
+    );
+    assert_eq!(fake.count("/blobs/"), 2);
+}
+
+#[tokio::test]
+async fn real_registry_lists_by_tag() {
+    let world = world();
+    let subject = image().to_string();
+    attach::list_by_tag(&world.layout, &subject, &[&world.built(COMMIT)]);
+    attach::signatures(&world.layout, IMAGE, &subject, &[Signing::of(COMMIT)]);
+    let storage = tempfile::tempdir().unwrap();
+    let registry = Registry::start(storage.path(), &Protection::None);
+    registry.push_layout("team/app", world.path()).await;
+    let source = source(settings(&[]), &registry.host, "team/app");
+    let both = [Requirement::Attestation, Requirement::Signature];
+    let found = examine(&source, &both, SearchExtent::UntilSatisfied).await;
+    assert_eq!((won(&found), found.faults.len()), (2, 0), "{found:?}");
+}
+
+#[tokio::test]
+async fn layout_lists_by_subject_and_by_tags() {
+    let one = world();
+    attach::list(&one.layout, &[&one.built(COMMIT)]);
+    let found = examine(
+        &one.in_layout(),
+        &[Requirement::Attestation],
+        SearchExtent::UntilSatisfied,
+    )
+    .await;
+    assert_eq!((won(&found), found.faults.len()), (1, 0), "{found:?}");
+
+    let two = world();
+    let subject = image().to_string();
+    attach::list_by_tag(&two.layout, &subject, &[&two.built(COMMIT)]);
+    attach::signatures(&two.layout, IMAGE, &subject, &[Signing::of(COMMIT)]);
+    let found = examine(
+        &two.in_layout(),
+        &[Requirement::Attestation],
+        SearchExtent::All,
+    )
+    .await;
+    assert_eq!((won(&found), found.faults.len()), (2, 0), "{found:?}");
+
+    let nothing = world();
+    let found = examine(
+        &nothing.in_layout(),
+        &[Requirement::Attestation],
+        SearchExtent::UntilSatisfied,
+    )
+    .await;
+    assert_eq!(
+        (found.candidates.len(), found.faults.len()),
+        (0, 0),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn any_other_answer_is_an_outage() {
+    let html = Reaction::new(200, "<html></html>").with("content-type", "text/html");
+    let index = "application/vnd.oci.image.index.v1+json";
+    let cases = [
+        html,
+        Reaction::new(200, r#"{"schemaVersion":2,"manifests":[]}"#),
+        Reaction::new(200, "{}").with("content-type", index),
+        Reaction::new(200, r#"{"schemaVersion":1,"manifests":[]}"#).with("content-type", index),
+        Reaction::new(200, r#"{"schemaVersion":2,"manifests":[null]}"#).with("content-type", index),
+        Reaction::new(204, ""),
+        Reaction::new(400, ""),
+        Reaction::new(410, ""),
+    ];
+    for (number, answer) in cases.into_iter().enumerate() {
+        let world = world();
+        let answer = move |request: &Request| {
+            request
+                .path()
+                .contains("/referrers/")
+                .then(|| answer.clone())
+        };
+        let found = at(&world.served(answer)).await;
+        let classes: Vec<_> = found.faults.iter().map(|fault| fault.class).collect();
+        assert_eq!(classes, [Class::Unavailable], "case {number}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_denials() {
+    for status in [401, 403] {
+        let world = world();
+        let answer = move |_: &Request| {
+            let answer = Reaction::new(status, "");
+            Some(answer.with("www-authenticate", "Basic realm=\"x\""))
+        };
+        let found = at(&world.served(answer)).await;
+        assert!(!found.faults.is_empty());
+        let denied = |class| class == Class::Denied;
+        assert!(
+            found.faults.iter().all(|fault| denied(fault.class)),
+            "{found:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unnamed_entries_come_after_bundles_and_others_never() {
+    let world = world();
+    let sbom = world.layout.blob("application/spdx+json", b"{}");
+    let sbom = attach::artifact(
+        &world.layout,
+        &image().to_string(),
+        "application/spdx+json",
+        &sbom,
+    );
+    let mut unnamed = world.built(OTHER);
+    unnamed
+        .entry
+        .as_object_mut()
+        .unwrap()
+        .remove("artifactType");
+    attach::list(&world.layout, &[&sbom, &unnamed, &world.built(COMMIT)]);
+    let fake = world.served(|_| None);
+    let source = source(settings(&[]), &fake.host(), "team/app");
+    let found = examine(&source, &[Requirement::Attestation], SearchExtent::All).await;
+    assert_eq!(found.candidates.len(), 2);
+    assert!(matches!(
+        found.candidates[0].verdict.result,
+        PolicyResult::Satisfied(_)
+    ));
+    assert_eq!(fake.count(&sbom.manifest), 0);
+}
+
+#[tokio::test]
+async fn candidate_is_one_by_its_own_manifest() {
+    let world = world();
+    let bundle = Signing::of(COMMIT).bundle(&authority::provenance(IMAGE, &image().hex(), COMMIT));
+    let blob = world.layout.blob(BUNDLE, bundle.to_string().as_bytes());
+    let another = Digest::of(b"another").to_string();
+    let subject = image().to_string();
+    let elsewhere = attach::artifact(&world.layout, &another, BUNDLE, &blob);
+    let sbom = attach::artifact(&world.layout, &subject, "application/spdx+json", &blob);
+    let plain = world
+        .layout
+        .blob("text/plain", bundle.to_string().as_bytes());
+    let plain = attach::artifact(&world.layout, &subject, BUNDLE, &plain);
+    // Whatever the listing says.
+    let entries = [&elsewhere, &sbom, &plain].map(|one| {
+        let mut entry = one.entry.clone();
+        entry["artifactType"] = json!(BUNDLE);
+        entry
+    });
+    let answer = move |request: &Request| {
+        request
+            .path()
+            .contains("/referrers/")
+            .then(|| attach::listing(&entries))
+    };
+    let found = at(&world.served(answer)).await;
+    assert_eq!(
+        (found.candidates.len(), found.faults.len()),
+        (0, 0),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn thirty_two_candidates_are_read() {
+    let world = world();
+    let mut attachments: Vec<_> = (0..32).map(|_| world.built(OTHER)).collect();
+    attach::list(&world.layout, &attachments.iter().collect::<Vec<_>>());
+    attachments.push(world.built(COMMIT));
+    let fake = world.served(|_| None);
+    let found = at(&fake).await;
+    assert_eq!((found.candidates.len(), found.unread), (32, 0));
+    attach::list(&world.layout, &[&attachments[32]]);
+    let found = at(&fake).await;
+    assert_eq!(
+        (found.candidates.len(), found.unread, won(&found)),
+        (32, 1, 0)
+    );
+}
+
+#[tokio::test]
+async fn page_of_ten_thousand_costs_what_thirty_two_cost() {
+    let world = world();
+    let built = world.built(OTHER);
+    let entries = vec![built.entry.clone(); 10_000];
+    let page = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+    });
+    let page = page.to_string();
+    let fake = world.served(move |request| {
+        let asked = request.path().contains("/referrers/");
+        asked.then(|| {
+            Reaction::new(200, page.as_str())
+                .with("content-type", "application/vnd.oci.image.index.v1+json")
+        })
+    });
+    let found = at(&fake).await;
+    assert_eq!((found.candidates.len(), found.unread), (32, 10_000 - 32));
+    assert_eq!(won(&found), 0);
+    // The page, a manifest and a bundle for each, and the tag of older signatures.
+    assert_eq!(fake.log().len(), 1 + 2 * 32 + 1, "{:#?}", fake.log());
+}
+
+#[tokio::test]
+async fn all_pages_are_read_within_their_limits() {
+    let world = world();
+    let built = world.built(COMMIT);
+    let noise: Vec<Value> = (0..5_000_u32)
+        .map(|number| {
+            let digest = Digest::of(&number.to_be_bytes()).to_string();
+            json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest,
+                "size": 1, "artifactType": "application/spdx+json"})
+        })
+        .collect();
+    let entry = built.entry.clone();
+    let answer = move |request: &Request| {
+        let page = request
+            .target
+            .split_once("page=")
+            .map(|(_, page)| page.to_owned());
+        let next = |page: &str| format!("</v2/team/app/referrers/x?page={page}>; rel=\"next\"");
+        let listed = |page: &str| attach::listing(&noise).with("link", next(page));
+        match (request.path().contains("/referrers/"), page.as_deref()) {
+            (false, _) => None,
+            (true, None) => Some(listed("2")),
+            (true, Some("2")) => Some(listed("3")),
+            (true, Some(_)) => Some(attach::listing(std::slice::from_ref(&entry))),
+        }
+    };
+    let fake = world.served(answer);
+    let found = at(&fake).await;
+    assert_eq!((won(&found), found.unread), (1, 0), "{:?}", found.faults);
+    assert_eq!(fake.count("/referrers/"), 3);
+
+    let endless = |request: &Request| {
+        let next = format!(
+            "</v2/team/app/referrers/x?page={}>; rel=\"next\"",
+            request.number
+        );
+        Some(attach::listing(&[]).with("link", next))
+    };
+    let found = at(&world.served(endless)).await;
+    assert!(
+        found.faults[0].to_string().contains("more than 1000 pages"),
+        "{found:?}"
+    );
+
+    let large = |request: &Request| {
+        let next = format!(
+            "</v2/team/app/referrers/x?page={}>; rel=\"next\"",
+            request.number
+        );
+        let index = "application/vnd.oci.image.index.v1+json";
+        let body = format!(
+            r#"{{"schemaVersion":2,"manifests":[]}}{}"#,
+            " ".repeat(4 << 20)
+        );
+        Some(
+            Reaction::new(200, body)
+                .with("content-type", index)
+                .with("link", next),
+        )
+    };
+    let fake = world.served(large);
+    let found = at(&fake).await;
+    assert_eq!(found.faults[0].class, Class::Unavailable, "{found:?}");
+    assert_eq!(fake.count("/referrers/"), 3);
+}
+
+#[tokio::test]
+async fn unreadable_candidates_are_faults() {
+    let world = world();
+    let (gone, altered, large) = (
+        world.built(COMMIT),
+        world.built(COMMIT),
+        "x".repeat((4 << 20) + 1),
+    );
+    let large = attach::bundle(&world.layout, &image().to_string(), large.as_bytes());
+    attach::list(&world.layout, &[&gone, &altered, &large]);
+    std::fs::remove_file(world.layout.blob_path(&gone.manifest)).unwrap();
+    let path = world.layout.blob_path(&altered.bundle);
+    let bundle = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, bundle.replacen("0.3", "0.2", 1)).unwrap();
+    let entries = [&gone, &altered, &large].map(|one| one.entry.clone());
+    let listed = entries.clone();
+    let answer = move |request: &Request| {
+        request
+            .path()
+            .contains("/referrers/")
+            .then(|| attach::listing(&listed))
+    };
+    let found = at(&world.served(answer)).await;
+    let faults: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (found.candidates.len(), faults.len()),
+        (0, 3),
+        "{faults:#?}"
+    );
+    assert!(faults[0].contains("missing"), "{faults:?}");
+    assert!(faults[1].contains("hash to"), "{faults:?}");
+    assert!(faults[2].contains("more than 4 MiB"), "{faults:?}");
+
+    // None of it matters once another candidate wins.
+    let mut listed = entries.to_vec();
+    listed.push(world.built(COMMIT).entry);
+    let answer = move |request: &Request| {
+        request
+            .path()
+            .contains("/referrers/")
+            .then(|| attach::listing(&listed))
+    };
+    assert_eq!(won(&at(&world.served(answer)).await), 1);
+}
