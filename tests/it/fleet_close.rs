@@ -1,100 +1,53 @@
 //! `repin fleet close` as a whole: what is repin's and of the set is closed, and nothing else.
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
 
 use serde_json::Value;
 
 use crate::support::{
+    fleet::Fleet,
     forge::{
-        Kind, PullRow, TOKEN,
-        thousand::{Options, Thousand, Trouble, contents::PINNED},
+        Kind, PullRow,
+        thousand::{Options, Trouble, contents::PINNED},
     },
     world::{REV_A, REV_B, Ran},
 };
 
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 
-/// A fleet's own configuration, its list, and the forge that it names.
-struct Fleet {
-    directory: tempfile::TempDir,
-    forge: Thousand,
+fn close(fleet: &Fleet, args: &[&str], env: &[(&str, &str)]) -> Ran {
+    let close = ["fleet", "close", "--revision", REV_B, "--list", "list.txt"];
+    fleet.run_with(&[&close, args].concat(), env)
 }
 
-impl Fleet {
-    fn new(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let kind = match options.kind {
-            Kind::Github => "github",
-            _ => "gitea",
-        };
-        let count = options.count;
-        let forge = Thousand::start(options);
-        let config = format!(
-            "version: 1\nfleet: {{ source: acme/runtime }}\nimages:\n  api: {{ repository: ghcr.io/acme/api }}\n  web: {{ repository: ghcr.io/acme/web }}\nforge: {{ kind: {kind}, url: '{}' }}\n",
-            forge.api()
-        );
-        fs::write(directory.path().join("repin.yaml"), config).unwrap();
-        let fleet = Self { directory, forge };
-        let names: Vec<_> = (0..count).map(|at| format!("acme/app-{at:04}\n")).collect();
-        fleet.list(&names.concat());
-        fleet
-    }
+/// Puts a commit that moves the pins, and its pull request, into a repository.
+fn propose(fleet: &Fleet, number: usize, change: impl FnOnce(&mut PullRow)) -> String {
+    let mut store = fleet.forge.store(number);
+    let mut pull = PullRow {
+        number: store.number(),
+        title: "promote".to_owned(),
+        body: body("promote", REV_B),
+        open: true,
+        merged: None,
+        draft: false,
+        head: format!("repin/promote-{REV_B}"),
+        head_repo: "acme/flows".to_owned(),
+        base: "main".to_owned(),
+        labels: Vec::new(),
+        closed_at: None,
+    };
+    change(&mut pull);
+    let files = PINNED.map(|path| (path, store.content("main", path).replace("aaaa", "cccc")));
+    let files: Vec<_> = files.iter().map(|(path, new)| (*path, &**new)).collect();
+    let message = format!("promote: images @{REV_B}\n\nRepin-Set: {REV_B}\n");
+    let head = store.push(&pull.head, &message, &files);
+    store.pulls.push(pull);
+    head
+}
 
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn list(&self, text: &str) {
-        fs::write(self.path().join("list.txt"), text).unwrap();
-    }
-
-    fn close(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_repin"))
-            .args(["fleet", "close", "--revision", REV_B, "--list", "list.txt"])
-            .args(args)
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("REPIN_FORGE_TOKEN", TOKEN)
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Puts a commit that moves the pins, and its pull request, into a repository.
-    fn propose(&self, number: usize, change: impl FnOnce(&mut PullRow)) -> String {
-        let mut store = self.forge.store(number);
-        let mut pull = PullRow {
-            number: store.number(),
-            title: "promote".to_owned(),
-            body: body("promote", REV_B),
-            open: true,
-            merged: None,
-            draft: false,
-            head: format!("repin/promote-{REV_B}"),
-            head_repo: "acme/flows".to_owned(),
-            base: "main".to_owned(),
-            labels: Vec::new(),
-            closed_at: None,
-        };
-        change(&mut pull);
-        let files = PINNED.map(|path| (path, store.content("main", path).replace("aaaa", "cccc")));
-        let files: Vec<_> = files.iter().map(|(path, new)| (*path, &**new)).collect();
-        let message = format!("promote: images @{REV_B}\n\nRepin-Set: {REV_B}\n");
-        let head = store.push(&pull.head, &message, &files);
-        store.pulls.push(pull);
-        head
-    }
-
-    fn comments(&self, number: usize) -> Vec<String> {
-        let store = self.forge.store(number);
-        store.comments.values().flatten().cloned().collect()
-    }
+fn comments(fleet: &Fleet, number: usize) -> Vec<String> {
+    let store = fleet.forge.store(number);
+    store.comments.values().flatten().cloned().collect()
 }
 
 /// `NUMBER OUTCOME` of each entry, and its pull request if it has one.
@@ -123,24 +76,24 @@ fn body(kind: &str, revision: &str) -> String {
 fn pull_requests_of_the_set_are_shown_and_no_others() {
     for kind in KINDS {
         let fleet = Fleet::new(Options::new(kind, 10));
-        fleet.propose(0, |_| {});
+        propose(&fleet, 0, |_| {});
         // Others, whatever their texts say: of another set, from a fork, on another branch, for
         // another base, closed.
-        fleet.propose(1, |pull| {
+        propose(&fleet, 1, |pull| {
             pull.head = format!("repin/promote-{REV_A}");
             pull.body = body("promote", REV_A);
         });
-        fleet.propose(2, |pull| pull.head_repo = "fork/flows".to_owned());
-        fleet.propose(3, |pull| pull.head = "mine".to_owned());
-        fleet.propose(4, |pull| pull.body = "mine".to_owned());
-        fleet.propose(5, |_| {});
+        propose(&fleet, 2, |pull| pull.head_repo = "fork/flows".to_owned());
+        propose(&fleet, 3, |pull| pull.head = "mine".to_owned());
+        propose(&fleet, 4, |pull| pull.body = "mine".to_owned());
+        propose(&fleet, 5, |_| {});
         fleet.forge.store(5).close(1);
         fleet
             .forge
             .store(6)
             .push("release", "release", &[("x", "y")]);
-        fleet.propose(6, |pull| pull.base = "release".to_owned());
-        fleet.propose(7, |pull| {
+        propose(&fleet, 6, |pull| pull.base = "release".to_owned());
+        propose(&fleet, 7, |pull| {
             pull.head = format!("repin/rollback-{REV_B}");
             pull.body = body("rollback", REV_B);
         });
@@ -150,11 +103,10 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             .forge
             .store(8)
             .push("main", "own branch", &[("repin.yaml", &own)]);
-        fleet.propose(8, |pull| pull.head = format!("bot/{REV_B}"));
+        propose(&fleet, 8, |pull| pull.head = format!("bot/{REV_B}"));
         // Rollbacks by the fleet's name, and by the repository's own.
-        let config = fs::read_to_string(fleet.path().join("repin.yaml")).unwrap()
-            + "rollback: { branch: 'fleet-back/{revision}' }\n";
-        fs::write(fleet.path().join("repin.yaml"), config).unwrap();
+        let config = fleet.read("repin.yaml") + "rollback: { branch: 'fleet-back/{revision}' }\n";
+        fleet.write("repin.yaml", config);
         let own = fleet.forge.store(1).content("main", "repin.yaml")
             + "rollback: { branch: 'own-back/{revision}' }\n";
         fleet
@@ -162,27 +114,27 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             .store(1)
             .push("main", "own branch", &[("repin.yaml", &own)]);
         for branch in ["fleet-back", "own-back"] {
-            fleet.propose(1, |pull| {
+            propose(&fleet, 1, |pull| {
                 pull.head = format!("{branch}/{REV_B}");
                 pull.body = body("rollback", REV_B);
             });
         }
 
         // So many that a survey shows only the latest ones; the first one is repin's.
-        fleet.propose(9, |_| {});
-        fleet.propose(9, |pull| pull.head_repo = "fork/flows".to_owned());
-        fleet.propose(9, |pull| pull.head = "mine".to_owned());
-        fleet.propose(9, |pull| pull.base = "release".to_owned());
-        fleet.propose(9, |pull| pull.body = body("promote", REV_A));
+        propose(&fleet, 9, |_| {});
+        propose(&fleet, 9, |pull| pull.head_repo = "fork/flows".to_owned());
+        propose(&fleet, 9, |pull| pull.head = "mine".to_owned());
+        propose(&fleet, 9, |pull| pull.base = "release".to_owned());
+        propose(&fleet, 9, |pull| pull.body = body("promote", REV_A));
         fleet
             .forge
             .store(9)
             .push("release", "release", &[("x", "y")]);
         for _ in 0..60 {
-            fleet.propose(9, |pull| pull.open = false);
+            propose(&fleet, 9, |pull| pull.open = false);
         }
 
-        let shown = fleet.close(&["--format", "json"], &[]).exits(0);
+        let shown = close(&fleet, &["--format", "json"], &[]).exits(0);
         let expected = [
             "0 open promote #1",
             "1 open rollback #2",
@@ -198,7 +150,7 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
         ];
         assert_eq!(outcomes(&shown), expected, "{kind:?}");
         assert!(shown.stderr.contains("6 pull requests would be closed"));
-        let text = fleet.close(&[], &[]).exits(0);
+        let text = close(&fleet, &[], &[]).exits(0);
         assert_eq!(text.stdout.lines().count(), 7, "{}", text.stdout);
         assert!(
             text.stdout.contains("acme/app-0008  open"),
@@ -213,9 +165,9 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
 fn foreign_commits_keep_a_pull_request_open() {
     for kind in KINDS {
         let fleet = Fleet::new(Options::new(kind, 2));
-        let ours = fleet.propose(0, |_| {});
+        let ours = propose(&fleet, 0, |_| {});
         let theirs = {
-            fleet.propose(1, |_| {});
+            propose(&fleet, 1, |_| {});
             let mut store = fleet.forge.store(1);
             let branch = format!("repin/promote-{REV_B}");
             store.push(
@@ -224,7 +176,7 @@ fn foreign_commits_keep_a_pull_request_open() {
                 &[("src/part0/file0.txt", "mine\n")],
             )
         };
-        let closed = fleet.close(&["--apply", "--format", "json"], &[]).exits(5);
+        let closed = close(&fleet, &["--apply", "--format", "json"], &[]).exits(5);
         let expected = ["0 closed promote #1", "1 foreign_commit promote #1"];
         assert_eq!(outcomes(&closed), expected, "{kind:?}");
         assert!(closed.stdout.contains(&theirs), "{}", closed.stdout);
@@ -233,27 +185,25 @@ fn foreign_commits_keep_a_pull_request_open() {
         // The branch stays.
         let branch = format!("repin/promote-{REV_B}");
         assert_eq!(fleet.forge.store(0).refs[&branch], ours);
-        assert!(fleet.comments(0)[0].contains("repin fleet close"));
-        assert!(fleet.comments(1).is_empty());
+        assert!(comments(&fleet, 0)[0].contains("repin fleet close"));
+        assert!(comments(&fleet, 1).is_empty());
         let hasty = fleet.forge.hasty_writes();
         assert!(hasty.is_empty(), "{hasty:#?}");
         // Once more: nothing is left to do, and nothing is said twice.
         let before = fleet.forge.log().len();
-        let again = fleet.close(&["--apply", "--format", "json"], &[]).exits(5);
+        let again = close(&fleet, &["--apply", "--format", "json"], &[]).exits(5);
         let expected = ["0 none", "1 foreign_commit promote #1"];
         assert_eq!(outcomes(&again), expected, "{kind:?}");
         assert!(fleet.forge.log()[before..].iter().all(|it| !it.write));
         // A person opened it again.
         fleet.forge.store(0).pulls[0].open = true;
-        fleet.list("acme/app-0000\n");
-        let summary = fleet.path().join("summary.md");
+        fleet.write("list.txt", "acme/app-0000\n");
+        let summary = fleet.path("summary.md");
         fs::write(&summary, "").unwrap();
         let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
-        fleet
-            .close(&["--apply", "--format", "github"], &env)
-            .exits(0);
+        close(&fleet, &["--apply", "--format", "github"], &env).exits(0);
         assert_eq!(fleet.forge.open_pulls(), [(1, 1)], "{kind:?}");
-        assert_eq!(fleet.comments(0).len(), 1, "{kind:?}");
+        assert_eq!(comments(&fleet, 0).len(), 1, "{kind:?}");
         let summary = fs::read_to_string(&summary).unwrap();
         assert!(summary.contains("| closed |"), "{summary}");
     }
@@ -272,9 +222,9 @@ fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
         let wrong = [("repin.yaml", "version: 1\nimages: 3\n")];
         fleet.forge.store(4).push("main", "wrong", &wrong);
         // What the fleet's configuration leads to, where there is none.
-        fleet.propose(5, |_| {});
-        fleet.propose(6, |_| {});
-        let shown = fleet.close(&["--format", "json"], &[]).exits(2);
+        propose(&fleet, 5, |_| {});
+        propose(&fleet, 6, |_| {});
+        let shown = close(&fleet, &["--format", "json"], &[]).exits(2);
         let expected = [
             "0 archived",
             "1 unconfigured",
@@ -286,12 +236,12 @@ fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
         ];
         assert_eq!(outcomes(&shown), expected, "{kind:?}");
         assert!(shown.stdout.contains("acme/app-0003-renamed"));
-        fleet.list("acme/app-0000\nacme/app-0001\nacme/app-0002\n");
-        fleet.close(&[], &[]).exits(0);
-        let config = fs::read_to_string(fleet.path().join("repin.yaml")).unwrap();
+        fleet.write("list.txt", "acme/app-0000\nacme/app-0001\nacme/app-0002\n");
+        close(&fleet, &[], &[]).exits(0);
+        let config = fleet.read("repin.yaml");
         let config = config.replace("source:", "when_unconfigured: fail, source:");
-        fs::write(fleet.path().join("repin.yaml"), config).unwrap();
-        let failed = fleet.close(&["--format", "github"], &[]).exits(2);
+        fleet.write("repin.yaml", config);
+        let failed = close(&fleet, &["--format", "github"], &[]).exits(2);
         let annotated = "title=archived%3A acme/app-0000::acme/app-0000 is archived";
         assert!(failed.stdout.contains(annotated), "{}", failed.stdout);
     }
@@ -304,15 +254,15 @@ fn a_limit_beyond_the_deadline_leaves_the_rest_pending() {
         .trouble(1, Trouble::Limited);
     let fleet = Fleet::new(options);
     for number in 0..3 {
-        fleet.propose(number, |_| {});
+        propose(&fleet, number, |_| {});
     }
-    fleet.list("acme/app-0001\nacme/app-0002\n");
+    fleet.write("list.txt", "acme/app-0001\nacme/app-0002\n");
     let env = [("REPIN_DEADLINE", "40s")];
-    let ran = fleet.close(&["--apply", "--format", "json"], &env).exits(3);
+    let ran = close(&fleet, &["--apply", "--format", "json"], &env).exits(3);
     let expected = ["1 pending promote #1", "2 pending promote #1"];
     assert_eq!(outcomes(&ran), expected);
     assert_eq!(fleet.forge.open_pulls().len(), 3);
-    fleet.list("acme/app-0000\n");
-    let ran = fleet.close(&["--apply", "--format", "json"], &[]).exits(4);
+    fleet.write("list.txt", "acme/app-0000\n");
+    let ran = close(&fleet, &["--apply", "--format", "json"], &[]).exits(4);
     assert_eq!(outcomes(&ran), ["0 denied promote #1"]);
 }

@@ -211,7 +211,7 @@ fn shards_on_one_machine_make_one_report() {
         .args(["--set", "set.json", "--set-sha256", &sha256])
         .args(["--shard", "auto"])
         .args(["--out", "shard-$(JOB_COMPLETION_INDEX).jsonl"])
-        .current_dir(&fleet.directory)
+        .current_dir(fleet.root())
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("REPIN_FORGE_TOKEN", TOKEN)

@@ -1,6 +1,6 @@
 //! `repin fleet merge` as a whole: reports of shards as files.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::{
     Digest,
     runner::obeyed,
-    world::{REV_A, REV_B, Ran},
+    world::{REV_A, REV_B, Ran, World},
 };
 
 /// The shard of a repository, counted from 0.
@@ -19,7 +19,7 @@ fn shard_of(repository: &str, shards: u64) -> u64 {
 
 /// A directory with a list and the reports of shards.
 struct Reports {
-    directory: tempfile::TempDir,
+    world: World,
     list: String,
 }
 
@@ -27,16 +27,16 @@ const LIST: &str = "acme/web\nacme/api release\nacme/cli\nother/site\n";
 
 impl Reports {
     fn new(list: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("list.txt"), list).unwrap();
+        let world = World::empty();
+        world.write("list.txt", list);
         Self {
-            directory,
+            world,
             list: list.to_owned(),
         }
     }
 
     fn path(&self) -> &Path {
-        self.directory.path()
+        self.world.root()
     }
 
     /// The line of a repository in a run with one shard.
@@ -62,19 +62,8 @@ impl Reports {
     }
 
     fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_repin"))
-            .args(["fleet", "merge"])
-            .args(args)
-            .current_dir(self.path())
-            .env_clear()
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        self.world
+            .run_with(&[&["fleet", "merge"], args].concat(), env)
     }
 
     /// The merged document, with the exit code that goes with it.

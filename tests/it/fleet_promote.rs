@@ -540,7 +540,7 @@ fn globs_that_match_nearly_100_000_files_are_refused_in_128_mib() {
             .args(["-c", "ulimit -d 131072; exec \"$0\" \"$@\""])
             .arg(env!("CARGO_BIN_EXE_repin"))
             .args([&PROMOTE[..], &OUT].concat())
-            .current_dir(fleet.directory.path())
+            .current_dir(fleet.root())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("REPIN_FORGE_TOKEN", TOKEN);

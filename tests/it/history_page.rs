@@ -11,23 +11,11 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{
     repo::{self, Repo, digits, title},
-    world::Ran,
+    world::{Ran, repin},
 };
 
 fn run(root: &Path, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_repin"))
-        .args(args)
-        .current_dir(root)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", root.join("no-home"))
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Ran::of(&mut repin(root, args))
 }
 
 fn page(repo: &Repo) -> String {

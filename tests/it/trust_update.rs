@@ -1,26 +1,34 @@
 //! `repin trust update`: the current trusted roots by TUF, against honest and hostile repositories.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, ops::Deref};
 
 use serde_json::{Value, json};
 
 use crate::support::{
     fake::{Fake, Reaction},
     tuf::{LATER, OVER, Repository, Responses, put, serve, signed, timestamp, timestamp_with},
-    world::Ran,
+    world::{Ran, World},
 };
 
 const SIGSTORE: &str = include_str!("../../src/trust/roots/sigstore.json");
 const GITHUB: &str = include_str!("../../src/trust/roots/github.json");
 const FILE: &str = "trusted_root.json";
 
-/// A directory with a configuration.
-struct Scratch(tempfile::TempDir);
+/// A world with a configuration.
+struct Scratch(World);
+
+impl Deref for Scratch {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
+}
 
 impl Scratch {
     /// A configuration with these trusted roots; an empty list: without `verify`.
     fn new(roots: &str) -> Self {
-        let scratch = Self(tempfile::tempdir().unwrap());
+        let scratch = Self(World::empty());
         let verify = format!(
             "verify:\n  signers: [{{ workflow: 'https://github.com/acme/app/.github/workflows/build.yml', ref: refs/heads/main }}]\n  trusted_roots: [{roots}]\n"
         );
@@ -37,45 +45,13 @@ impl Scratch {
         scratch
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
     /// The names of all files but those of the lock.
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.path()).unwrap();
+        let entries = fs::read_dir(self.root()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.filter(|name| name != ".repin").collect();
         names.sort();
         names
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        self.run_with(args, &[])
-    }
-
-    fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_repin"))
-            .args(args)
-            .current_dir(self.0.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
     }
 
     /// Updates the root of one instance from a server, beginning with the repository's first root

@@ -4,7 +4,6 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::Value;
@@ -13,7 +12,7 @@ use crate::support::{
     attach,
     authority::{self, Signing, provenance},
     layout::{Layout, Platform},
-    world::{Ran, details, failed},
+    world::{Ran, details, failed, repin},
 };
 
 /// What is pinned, what is promoted, and what claims to be a commit that it was not built from.
@@ -56,19 +55,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn repin(directory: &Path, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_repin"))
-        .args(args)
-        .current_dir(directory)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+fn run(directory: &Path, args: &[&str]) -> Ran {
+    Ran::of(&mut repin(directory, args))
 }
 
 #[test]
@@ -76,21 +64,21 @@ fn attested_set_of_the_example_is_promoted() {
     let directory = tempfile::tempdir().unwrap();
     copy(&example(), directory.path());
     let args = ["promote", "--revision", NEXT, "--apply", "--format", "json"];
-    let document = repin(directory.path(), &args).exits(0).json();
+    let document = run(directory.path(), &args).exits(0).json();
     assert_eq!(document["applied"], true);
     let proofs = document["images"].as_array().unwrap().iter();
     let commits: Vec<&Value> = proofs
         .map(|image| &image["verified"][0]["commit"])
         .collect();
     assert_eq!(commits, [NEXT, NEXT]);
-    let check = repin(directory.path(), &["check", "--remote"]);
+    let check = run(directory.path(), &["check", "--remote"]);
     assert_eq!(check.code, 0, "{}", check.stderr);
 }
 
 #[test]
 fn forged_label_of_the_example_is_refused() {
     let args = ["promote", "--revision", FORGED, "--format", "json"];
-    let document = repin(&example(), &args).exits(1).json();
+    let document = run(&example(), &args).exits(1).json();
     assert_eq!(failed(&document), ["commit_mismatch"]);
     let details = details(&document, "commit_mismatch", "fail");
     assert_eq!(details.len(), 1);
@@ -119,7 +107,7 @@ const INIT: [&str; 5] = [
 #[test]
 fn init_proposes_the_workflow_that_attested_every_image() {
     let directory = unconfigured();
-    let document = repin(directory.path(), &INIT).exits(0).json();
+    let document = run(directory.path(), &INIT).exits(0).json();
     let text = document["content"].as_str().unwrap();
     let block = "\nverify:
   signers:
@@ -133,9 +121,9 @@ fn init_proposes_the_workflow_that_attested_every_image() {
     assert!(text.contains(block), "{text}");
     let source = ["--source", "ghcr.io/acme=oci:images", "--format", "json"];
     let check = [&["check", "--remote"], &source[..]].concat();
-    repin(directory.path(), &check).exits(0);
+    run(directory.path(), &check).exits(0);
     let forged = [&["promote", "--revision", FORGED], &source[..]].concat();
-    let document = repin(directory.path(), &forged).exits(1).json();
+    let document = run(directory.path(), &forged).exits(1).json();
     assert_eq!(failed(&document), ["commit_mismatch"]);
 }
 
@@ -144,7 +132,7 @@ fn init_proposes_no_policy_that_the_current_set_would_fail() {
     let mut warnings = Vec::new();
     // Pins of the second image: made for another commit, never attested, and missing.
     let resolve = ["resolve", "--revision", FORGED, "--format", "json"];
-    let forged = repin(&example(), &resolve).exits(0).json();
+    let forged = run(&example(), &resolve).exits(0).json();
     let forged = forged["images"][1]["digest"].as_str().unwrap().to_owned();
     for digest in [forged, format!("sha256:{}", "ab".repeat(32))] {
         let directory = unconfigured();
@@ -152,7 +140,7 @@ fn init_proposes_no_policy_that_the_current_set_would_fail() {
         let text = fs::read_to_string(&path).unwrap();
         let end = text.rfind("sha256:").unwrap();
         fs::write(&path, format!("{}{digest}\n", &text[..end])).unwrap();
-        let document = repin(directory.path(), &INIT).exits(0).json();
+        let document = run(directory.path(), &INIT).exits(0).json();
         let text = document["content"].as_str().unwrap();
         assert!(
             !text.contains("\nverify:") && text.contains("\n#verify:"),

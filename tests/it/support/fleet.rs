@@ -2,9 +2,8 @@
 //! the program on it, also in a process whose pacing clock runs as fast as the forge's.
 
 use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Stdio},
+    ops::Deref,
+    process::Command,
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +16,7 @@ use super::{
         thousand::{Options, Thousand, contents::PINNED},
     },
     layout::{Layout, Platform},
-    world::Ran,
+    world::{Ran, World},
 };
 
 /// The revision that is promoted; [`super::forge::thousand::Trouble`] knows it.
@@ -28,7 +27,7 @@ pub const BRANCH: &str = "repin/promote-x";
 const MARK: &str = "=== the program ===\n";
 
 pub struct Fleet {
-    pub directory: tempfile::TempDir,
+    world: World,
     pub forge: Thousand,
     origin: SystemTime,
     speed: u32,
@@ -42,14 +41,21 @@ pub fn options(kind: Kind, count: usize) -> Options {
     options
 }
 
+impl Deref for Fleet {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
 impl Fleet {
     pub fn new(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let (kind, count) = (options.kind, options.count);
         let (origin, speed) = (options.origin, options.speed);
         let forge = Thousand::start(options);
         let fleet = Self {
-            directory,
+            world: World::empty().env("REPIN_FORGE_TOKEN", TOKEN),
             forge,
             origin,
             speed,
@@ -57,7 +63,7 @@ impl Fleet {
         fleet.build(REV);
         fleet.write(
             "repin.yaml",
-            &fleet.config(kind, "{ source: acme/app-0000 }"),
+            fleet.config(kind, "{ source: acme/app-0000 }"),
         );
         let list: String = (0..count).map(|at| name(at) + "\n").collect();
         fleet.write("list.txt", &list);
@@ -89,18 +95,6 @@ impl Fleet {
         })
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    pub fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
     /// Verifies the set at [`REV`] into `set.json`; returns its hash.
     pub fn verified(&self) -> String {
         let ran = self.run(&["set", "--revision", REV, "--out", "set.json"]);
@@ -125,23 +119,6 @@ impl Fleet {
         self.lines(file).iter().map(shown).collect()
     }
 
-    /// Runs the program.
-    pub fn run(&self, args: &[&str]) -> Ran {
-        self.run_with(args, &[])
-    }
-
-    pub fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let mut command = self.command(args);
-        command.envs(env.iter().copied());
-        ran(command)
-    }
-
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-        self.prepare(command.args(args));
-        command
-    }
-
     /// Moves the pins of a repository to these digests, in a commit with this message.
     pub fn pin(&self, number: usize, digests: &[String; 2], message: &str) {
         let mut store = self.forge.store(number);
@@ -162,14 +139,14 @@ impl Fleet {
 
     /// Runs the program in a process whose pacing clock is the forge's.
     pub fn scaled(&self, args: &[&str]) -> Ran {
-        let mut ran = ran(self.scaled_command(args));
+        let mut ran = Ran::of(&mut self.scaled_command(args));
         let printed = ran.stdout.split_once(MARK).expect("the program ran").1;
         ran.stdout = printed.to_owned();
         ran
     }
 
     pub fn scaled_command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = self.other_command(std::env::current_exe().unwrap());
         command.args([
             "--exact",
             "support::fleet::process",
@@ -177,23 +154,13 @@ impl Fleet {
             "--nocapture",
         ]);
         let origin = self.origin.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        self.prepare(&mut command)
+        command
             .env("FLEET_ARGS", serde_json::to_string(args).unwrap())
             .env("FLEET_ORIGIN", origin.as_nanos().to_string())
             .env("FLEET_SPEED", self.speed.to_string())
             // Time without an answer is real.
             .env("REPIN_HTTP_TIMEOUT", "2s");
         command
-    }
-
-    fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", self.path("no-home"))
-            .env("REPIN_FORGE_TOKEN", TOKEN)
     }
 
     /// Requests since `before`, by their kinds: all, and writes.
@@ -204,15 +171,6 @@ impl Fleet {
             since.len(),
             since.iter().filter(|logged| logged.write).count(),
         ]
-    }
-}
-
-fn ran(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

@@ -2,8 +2,8 @@
 //! remote, and runs.
 
 use std::{
+    ops::Deref,
     path::Path,
-    process::Command,
     sync::LazyLock,
     time::{Duration, SystemTime},
 };
@@ -12,12 +12,18 @@ use serde_json::Value;
 
 use super::{
     Digest, date,
-    world::{Ran, git},
+    world::{World, git},
 };
 
-pub(crate) struct Scene {
-    directory: tempfile::TempDir,
-    env: Vec<(String, String)>,
+/// A world with one pinned image, whose commits are pushed at once.
+pub(crate) struct Scene(World);
+
+impl Deref for Scene {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
 }
 
 /// The date this many days before the test began.
@@ -29,10 +35,10 @@ pub(crate) fn days_ago(days: u64) -> String {
 impl Scene {
     /// A repository with this configuration, with `app` pinned to `pinned`, committed and pushed.
     pub(crate) fn new(config: &str, app: &str, pinned: Digest) -> Self {
-        let scene = Self {
-            directory: tempfile::tempdir().unwrap(),
-            env: Vec::new(),
-        };
+        let world = World::empty()
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        let scene = Self(world);
         scene.write("repin.yaml", config);
         scene.write(".gitignore", "/origin.git\n");
         scene.pin(app, pinned);
@@ -43,19 +49,12 @@ impl Scene {
         scene
     }
 
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
+    pub(crate) fn env(self, name: &str, value: &str) -> Self {
+        Self(self.0.env(name, value))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
-        let path = self.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        self.root()
     }
 
     pub(crate) fn pin(&self, app: &str, digest: Digest) {
@@ -86,43 +85,6 @@ impl Scene {
         run(&["add", "-A"]);
         run(&["commit", "-q", "--allow-empty", "-m", "elsewhere"]);
         run(&["push", "-q", "--force", "origin", branch]);
-    }
-
-    pub(crate) fn git(&self, args: &[&str]) -> String {
-        git(self.path(), args)
-    }
-
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-        command
-            .args(args)
-            .current_dir(self.path())
-            .env_clear()
-            .envs(self.env.iter().cloned());
-        command
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.path().join("no-home"));
-        command
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_SYSTEM", "/dev/null");
-        command
-    }
-
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        self.run_with(args, &[])
-    }
-
-    pub(crate) fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = self
-            .command(args)
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
     }
 
     /// Prunes with these options, checks the exit code, and returns the document.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -29,10 +30,10 @@ images:
 report: { labels: [dev.acme.version] }
 ";
 
-/// Three images (`review` for two platforms, three pins; `fix`, two pins; `base`, none), built at A
-/// and B, pinned at A.
+/// A scratch directory, in which tests write files and run the program.
 pub struct World {
     dir: tempfile::TempDir,
+    variables: Vec<(String, String)>,
     pub digests: BTreeMap<(String, &'static str), String>,
 }
 
@@ -43,11 +44,10 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// A world with three images (`review` for two platforms, three pins; `fix`, two pins; `base`, none), built at A and B,
+/// pinned at A.
 pub fn world() -> World {
-    let mut world = World {
-        dir: tempfile::tempdir().unwrap(),
-        digests: BTreeMap::new(),
-    };
+    let mut world = World::empty();
     world.write("repin.yaml", CONFIG);
     for revision in [REV_A, REV_B] {
         world.build(revision);
@@ -56,7 +56,37 @@ pub fn world() -> World {
     world
 }
 
+/// The program in a directory, with only PATH from the caller's environment.
+pub fn repin(directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+    command.args(args);
+    isolate(&mut command, directory);
+    command
+}
+
+fn isolate(command: &mut Command, directory: &Path) {
+    command
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", directory.join("no-home"));
+}
+
 impl World {
+    pub fn empty() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            variables: Vec::new(),
+            digests: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a variable to the environment of every run.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn root(&self) -> &Path {
         self.dir.path()
     }
@@ -178,26 +208,22 @@ impl World {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-        command.args(args).current_dir(self.root()).env_clear();
+        let mut command = repin(self.root(), args);
+        command.envs(self.variables.iter().cloned());
         command
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.root().join("no-home"));
+    }
+
+    /// Another program in the environment of the runs.
+    pub fn other_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        isolate(&mut command, self.root());
+        command.envs(self.variables.iter().cloned());
         command
     }
 
     pub fn run_in(&self, directory: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = self
-            .command(args)
-            .current_dir(directory)
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let mut command = self.command(args);
+        Ran::of(command.current_dir(directory).envs(env.iter().copied()))
     }
 
     /// Every file under the root but images: content, inode, mode and time of change.
@@ -330,6 +356,16 @@ pub fn details(document: &Value, code: &str, status: &str) -> Vec<String> {
 }
 
 impl Ran {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
