@@ -84,7 +84,6 @@ pub struct Stopped {
 /// A set that passed every stage.
 #[derive(Debug)]
 pub struct Approved {
-    revision: Revision,
     images: Vec<ApprovedImage>,
     checks: Vec<Check>,
 }
@@ -149,7 +148,6 @@ impl<'c> ChainState<'c> {
 
     fn approved(self, images: Vec<ApprovedImage>) -> Approved {
         Approved {
-            revision: self.revision.clone(),
             images,
             checks: self.checks,
         }
@@ -313,10 +311,6 @@ fn warn_only(image: &Image, (mut checks, outages): StageResult) -> StageResult {
 }
 
 impl Approved {
-    pub fn revision(&self) -> &Revision {
-        &self.revision
-    }
-
     /// The images, in the order of the configuration.
     pub fn images(&self) -> &[ApprovedImage] {
         &self.images

@@ -56,7 +56,7 @@ fn verdict(
         Status::Fail
     };
     Ok(match &report.outcome {
-        Outcome::Passed { .. } => (
+        Outcome::Passed => (
             Status::Pass,
             Code::SMOKE_FAILED,
             format!("{command} exited with 0{}", platforms_not_run(report)),
@@ -76,7 +76,7 @@ fn verdict(
                 format!("{command} {failure}{}", end_of_output(output)),
             )
         }
-        Outcome::TimedOut { output, .. } => {
+        Outcome::TimedOut { output } => {
             let detail = format!(
                 "{command} was killed after {:?}{}",
                 config.timeout,
@@ -203,7 +203,7 @@ mod tests {
         let ran = "smoke_unavailable pass: a container engine ran the command\n";
         let lines = |outcome: Outcome, skip| result(outcome, skip, None).0;
         assert_eq!(
-            lines(Outcome::Passed { engine }, false),
+            lines(Outcome::Passed, false),
             format!("{ran}smoke_failed pass: `--version` exited with 0")
         );
         let failed = |exit, output: &str| {
@@ -226,7 +226,6 @@ mod tests {
         );
         let timed_out = lines(
             Outcome::TimedOut {
-                engine,
                 output: "a\nb\n".to_owned(),
             },
             true,
@@ -272,13 +271,7 @@ mod tests {
 
     #[test]
     fn unremoved_container_warns_after_a_pass() {
-        let (lines, _) = result(
-            Outcome::Passed {
-                engine: EngineName::Docker,
-            },
-            false,
-            Some("c (docker: \u{1b})"),
-        );
+        let (lines, _) = result(Outcome::Passed, false, Some("c (docker: \u{1b})"));
         assert!(
             lines.contains(
                 "smoke_unavailable warn: a container could not be removed: c (docker: \\u{1b})"

@@ -144,7 +144,8 @@ impl Declaration {
         }
     }
 
-    /// Appends the path and the row of the reference of this key and of all keys in its value.
+    /// Appends the path and the row of docs/configuration.md of this key and of all keys in its value.
+    #[cfg(test)]
     fn add_rows(&self, above: &str, rows: &mut Vec<(String, String)>) {
         let path = format!("{above}{}", self.path);
         let key = path.trim_start_matches('.').to_owned();
@@ -172,8 +173,9 @@ fn within(prefix: &str, keys: Vec<Declaration>) -> Vec<Declaration> {
     keys.into_iter().map(within).collect()
 }
 
-/// The rows of the reference for the keys of `T`, in the order of their declaration, each with the
+/// The rows of docs/configuration.md for the keys of `T`, in the order of their declaration, each with the
 /// path of its key.
+#[cfg(test)]
 pub(super) fn reference<T: KeyType>() -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for declaration in T::shape().keys {

@@ -66,7 +66,7 @@ pub use sources::{Endpoint, Mapping, MappingError, Prefix, SourceLocation};
 pub use template::{Placeholders, Template, TemplateError, check_branch};
 pub use top_level::{
     Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report, Revisions,
-    Rollback, parse, parse_past, reference, schema,
+    Rollback, parse, parse_past, schema,
 };
 pub use trailer::Trailer;
 pub use types::{FORGE_TOKENS, job_secrets};

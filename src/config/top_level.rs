@@ -293,11 +293,6 @@ pub fn schema() -> Json {
     schema
 }
 
-/// The rows of docs/configuration.md, each with the path of its key.
-pub fn reference() -> Vec<(String, String)> {
-    keys::reference::<Config>()
-}
-
 /// Reports that `files` is missing; the repositories of a fleet and places can have their own.
 fn check_files(fields: &Fields<'_>) {
     if !["files", "fleet", "places"]

@@ -55,17 +55,6 @@ pub enum Verdict {
 }
 
 impl Permission {
-    /// The word in messages and documents.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Contents => "contents",
-            Self::PullRequests => "pull_requests",
-            Self::Workflows => "workflows",
-            Self::Actions => "actions",
-            Self::Packages => "packages",
-        }
-    }
-
     /// The permission with the reason why it is not needed; `None` if it is.
     pub(super) fn unneeded(self, required: &RequiredRights) -> Option<Right> {
         let reason = match self {

@@ -50,13 +50,6 @@ pub struct References {
     pub tips: BTreeMap<String, ObjectId>,
 }
 
-impl References {
-    /// The head of a branch.
-    pub fn branch(&self, name: &str) -> Option<&ObjectId> {
-        self.tips.get(&format!("{BRANCHES}{name}"))
-    }
-}
-
 /// The prefix of the full name of a branch.
 const BRANCHES: &str = "refs/heads/";
 

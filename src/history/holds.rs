@@ -18,9 +18,6 @@ pub enum Hold<'h> {
     Held {
         /// The rollback that undid the set.
         rollback: &'h HistoryEntry,
-        /// The entry with which the set last became current; `None` if that was before the start of
-        /// the clone.
-        undone: Option<&'h HistoryEntry>,
     },
     /// No hold is known, but the clone is too shallow to know all.
     Shallow,
@@ -69,7 +66,6 @@ impl History {
         match self.holds.iter().find(|hold| is_wanted(hold)) {
             Some(hold) => Hold::Held {
                 rollback: self.entry_of(hold.rollback),
-                undone: hold.event.map(|event| self.entry_of(event)),
             },
             None if self.shallow => Hold::Shallow,
             None => self.unknown_past().map_or(Hold::Free, Hold::UnknownPast),

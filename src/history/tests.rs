@@ -818,20 +818,11 @@ fn a_revert_is_a_rollback_and_holds_what_it_undid() {
     repo.publish();
     let undone = history(&repo);
     assert_eq!(told(&undone), ["rollback a *", "promote b <", "promote a"]);
-    let Hold::Held {
-        rollback,
-        undone: held,
-    } = undone.hold(&revision('b'))
-    else {
-        panic!()
-    };
-    assert_eq!(
-        (
-            rollback.commit.to_string(),
-            held.unwrap().commit.to_string()
-        ),
-        (revert, b)
-    );
+    let [held] = undone.holds()[..] else { panic!() };
+    assert_eq!(held.revision, Some(&revision('b')));
+    assert_eq!(held.rollback.commit.to_string(), revert);
+    assert_eq!(held.undone.unwrap().commit.to_string(), b);
+    assert!(is_held(&undone, 'b'));
     assert!(matches!(undone.hold_of_set(&build('b')), Hold::Held { .. }));
     assert!(matches!(undone.hold(&revision('a')), Hold::Free));
     assert_eq!(undone.entries_since(&build('b')).unwrap().len(), 1);

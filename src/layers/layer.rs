@@ -26,7 +26,6 @@ const ENTRY_COST: usize = 192;
 /// symlinks in them.
 #[derive(Debug)]
 pub struct LayerTree {
-    diff_id: Digest,
     /// The parent directories of the entries. The first is the root, an empty path.
     directories: Vec<Box<[u8]>>,
     pub(super) entries: Vec<LayerEntry>,
@@ -76,24 +75,15 @@ impl LayerEntry {
 }
 
 impl LayerTree {
-    /// The digest of the uncompressed bytes, which identifies the layer.
-    pub fn diff_id(&self) -> Digest {
-        self.diff_id
-    }
-
     /// The approximate memory of the entries and of their part of the merged tree, in bytes.
     pub fn cost(&self) -> usize {
         self.cost
     }
 
     /// The number of entries.
+    #[cfg(any(test, fuzzing))]
     pub fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether the layer has no entries.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     pub(super) fn name(&self, range: NameRange) -> &[u8] {
@@ -149,11 +139,10 @@ pub(super) struct LayerTreeBuilder<'b> {
 }
 
 impl<'b> LayerTreeBuilder<'b> {
-    pub(super) fn new(diff_id: Digest, budget: &'b Budget) -> Self {
+    pub(super) fn new(budget: &'b Budget) -> Self {
         let root: Box<[u8]> = Box::default();
         Self {
             tree: LayerTree {
-                diff_id,
                 directories: vec![root.clone()],
                 entries: Vec::new(),
                 names: Vec::new(),

@@ -32,11 +32,6 @@ pub struct AddedFile<'l> {
 }
 
 impl AddedFile<'_> {
-    /// The base name.
-    pub fn name(&self) -> &[u8] {
-        self.name
-    }
-
     /// The path after the resolution of symlinked directories, relative to the root.
     pub fn path(&self) -> Vec<u8> {
         path::join(self.directory, self.name)

@@ -165,7 +165,7 @@ fn read_archive(
         layer.uncompressed_limit(),
         StreamHasher::for_size(layer.size),
     ));
-    let mut builder = LayerTreeBuilder::new(layer.diff_id, budget);
+    let mut builder = LayerTreeBuilder::new(budget);
     while let Some(member) = archive.next()? {
         let selected = builder
             .add(&member, filter)

@@ -71,8 +71,8 @@ pub enum CurrentState {
 
 /// The events of a run, as they happen.
 pub enum DeletionEvent<'s> {
-    /// The version will be read again and deleted.
-    Next(&'s Candidate),
+    /// The next version will be read again and deleted.
+    Next,
     /// The version was deleted and can no longer be read.
     Deleted(&'s Candidate),
     /// The deletion was requested, but its result is unknown.
@@ -116,7 +116,7 @@ pub async fn run(
     };
     run.progress.begin("deleting", Some(run.plan.order().len()));
     for candidate in run.plan.order() {
-        on_event(DeletionEvent::Next(candidate));
+        on_event(DeletionEvent::Next);
         if let Err(error) = delete(candidate, package, &mut applied, on_event).await {
             applied.error = Some(error);
             break;

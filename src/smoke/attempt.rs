@@ -193,9 +193,9 @@ impl Attempt<'_> {
                 }
                 return AttemptOutcome::Unavailable(reason);
             }
-            End::TimedOut => return AttemptOutcome::Finished(Outcome::TimedOut { engine, output }),
+            End::TimedOut => return AttemptOutcome::Finished(Outcome::TimedOut { output }),
             End::Exited(status) if status.success() => {
-                return AttemptOutcome::Finished(Outcome::Passed { engine });
+                return AttemptOutcome::Finished(Outcome::Passed);
             }
             End::Exited(status) => status,
         };

@@ -90,10 +90,7 @@ pub struct SmokeReport {
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The command exited with 0.
-    Passed {
-        /// The engine of the run.
-        engine: EngineName,
-    },
+    Passed,
     /// The command failed, or the image does not contain it.
     Failed {
         /// The engine of the run.
@@ -105,8 +102,6 @@ pub enum Outcome {
     },
     /// The command exceeded the timeout and was killed.
     TimedOut {
-        /// The engine of the run.
-        engine: EngineName,
         /// Standard output and standard error, interleaved.
         output: String,
     },

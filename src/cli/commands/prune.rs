@@ -418,7 +418,7 @@ impl Job {
         };
         let interruption = &cx.services.interruption;
         let mut on_event = |event: DeletionEvent<'_>| {
-            if let DeletionEvent::Next(_) = &event {
+            if let DeletionEvent::Next = &event {
                 interruption.changes(DELETING);
             }
             log(&event, outcome, &progress, output);
@@ -437,7 +437,7 @@ impl Job {
 /// undoes it.
 fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, progress: &Progress, output: &Output) {
     let (label, candidate) = match event {
-        DeletionEvent::Next(_) => return progress.step(),
+        DeletionEvent::Next => return progress.step(),
         DeletionEvent::Deleted(candidate) => ("deleted", candidate),
         DeletionEvent::Unverified(candidate) => ("deletion not verified:", candidate),
         // Another process deleted the version, or repin did and the response was lost.

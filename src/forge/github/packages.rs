@@ -350,6 +350,7 @@ impl VersionPages {
     }
 
     /// The versions so far, in the order of the server.
+    #[cfg(test)]
     pub fn all(&self) -> &[PackageVersion] {
         &self.all
     }

@@ -1,6 +1,7 @@
 //! Merging layers.
 
 use super::*;
+use crate::layers::error::MergeErrorKind;
 
 #[test]
 fn later_layers_replace_and_add() {
@@ -372,7 +373,6 @@ fn callback_receives_every_file_with_its_resolved_path() {
     ];
     let mut seen = Vec::new();
     merge(&layers(&archives), |added| {
-        assert!(added.path().ends_with(added.name()));
         seen.push(format!(
             "{}@{}",
             String::from_utf8_lossy(&added.path()),

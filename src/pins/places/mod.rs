@@ -121,14 +121,6 @@ impl FileScanner {
         Self::of(config, &repositories)
     }
 
-    /// For whole references alone.
-    pub fn plain(finder: Finder) -> Self {
-        Self {
-            finder,
-            rules: None,
-        }
-    }
-
     /// For the places of `config`; a pin's `image` is the index in `repositories`, which may be those
     /// of another configuration.
     pub fn of(config: &Config, repositories: &[Repository]) -> Self {

@@ -51,11 +51,6 @@ struct Page {
 }
 
 impl Remote {
-    /// All tags, in order; `None` if the registry has no such repository.
-    pub async fn tags(&self) -> Result<Option<Vec<Tag>>, Error> {
-        Ok(self.tags_with_clock().await?.tags)
-    }
-
     /// Whether the registry has this repository; requests one page of its tags.
     pub async fn exists(&self) -> Result<bool, Error> {
         self.request_first_tag()
@@ -172,6 +167,7 @@ impl TagPages {
     }
 
     /// The tags of all pages so far, in order.
+    #[cfg(test)]
     pub fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.iter()
     }

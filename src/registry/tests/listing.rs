@@ -17,8 +17,9 @@ fn remote(fake: &Fake) -> Remote {
 
 async fn tags(fake: &Fake) -> Result<Vec<String>, Error> {
     Ok(remote(fake)
-        .tags()
+        .tags_with_clock()
         .await?
+        .tags
         .unwrap()
         .iter()
         .map(ToString::to_string)

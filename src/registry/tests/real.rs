@@ -10,7 +10,7 @@ use super::{repository, resolved, settings, source, sources, tag};
 use crate::{
     error::Class,
     oci::{Digest, Manifest, TagOrDigest},
-    registry::{Deletion, Remote, Settings, SettingsError, Source},
+    registry::{Deletion, Remote, Settings, Source, remote::SettingsError},
     support::{
         images::Image,
         registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
@@ -94,7 +94,7 @@ async fn missing_entries_are_not_errors() {
     );
     let absent = source(settings(&[]), &registry.host, "no/such");
     assert!(resolved(&absent, "one").await.unwrap().is_none());
-    assert_eq!(remote(absent).tags().await.unwrap(), None);
+    assert_eq!(remote(absent).tags_with_clock().await.unwrap().tags, None);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn tags_are_listed_and_digests_deleted() {
         registry.push("team/app", tag, &image).await;
     }
     let remote = remote(source(settings(&[]), &registry.host, "team/app"));
-    let tags = remote.tags().await.unwrap().unwrap();
+    let tags = remote.tags_with_clock().await.unwrap().tags.unwrap();
     assert_eq!(
         tags.iter().map(crate::oci::Tag::as_str).collect::<Vec<_>>(),
         ["latest", "v1", "v2"]
@@ -175,7 +175,10 @@ async fn tags_are_listed_and_digests_deleted() {
         remote.delete(image.digest()).await.unwrap(),
         Deletion::Missing
     );
-    assert_eq!(remote.tags().await.unwrap(), Some(Vec::new()));
+    assert_eq!(
+        remote.tags_with_clock().await.unwrap().tags,
+        Some(Vec::new())
+    );
 }
 
 #[tokio::test]

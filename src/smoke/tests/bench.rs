@@ -21,7 +21,9 @@ use crate::{
         Layout as LayoutSource, Source,
         resolve::{self, ImageFacts},
     },
-    smoke::{self, EngineContext, ImageLocation, MissingSecret, Request, Secrets, SmokeReport},
+    smoke::{
+        self, EngineContext, ImageLocation, Request, Secrets, SmokeReport, secrets::MissingSecret,
+    },
     support::layout::{Layout, Platform},
 };
 
@@ -81,11 +83,17 @@ impl Bench {
         fs::create_dir_all(&bin).unwrap();
         fs::write(
             bin.join(name),
-            format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n"),
+            format!("#!/bin/sh\nPATH=/usr/bin:/bin\necho {name} >>$HOME/engines\n{script}\n"),
         )
         .unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         self.set("PATH", bin.to_str().unwrap())
+    }
+
+    /// The name of the engine that was called last.
+    pub(crate) fn last_engine(&self) -> String {
+        let calls = fs::read_to_string(self.path("engines")).unwrap();
+        calls.lines().last().unwrap().to_owned()
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) -> &mut Self {
