@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Code {
 }
 
 /// The explanations by section, in the order of `src/codes.yaml`.
-pub fn sections() -> impl Iterator<Item = (&'static str, &'static [Explanation])> {
+pub(crate) fn sections() -> impl Iterator<Item = (&'static str, &'static [Explanation])> {
     EXPLANATIONS
         .chunk_by(|one, next| one.section == next.section)
         .map(|section| (section[0].section, section))

@@ -265,7 +265,7 @@ impl std::error::Error for Error {}
 pub struct Errors(Vec<Error>);
 
 /// A mistake in how the program was called.
-pub fn usage(message: impl Into<String>) -> Errors {
+pub(crate) fn usage(message: impl Into<String>) -> Errors {
     Errors::from(Error::input(Code::USAGE, message))
 }
 

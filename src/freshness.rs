@@ -19,7 +19,7 @@ use crate::{
 
 /// A reference to another repository, as read from the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PinnedReference {
+pub(crate) struct PinnedReference {
     /// A full or abbreviated commit ID, a tag or a branch.
     pub name: String,
     /// The relevant paths; all if empty.
@@ -28,7 +28,7 @@ pub struct PinnedReference {
 
 /// The distance from the pinned commit to the branch's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distance {
+pub(crate) struct Distance {
     /// The pinned commit, or `None` if the other repository does not contain it.
     pub pinned: Option<ObjectId>,
     /// The branch's head.
@@ -41,7 +41,7 @@ pub struct Distance {
 
 /// The reason that the distance is unknown.
 #[derive(Debug)]
-pub enum FreshnessError {
+pub(crate) enum FreshnessError {
     /// git failed, or the server refused.
     Git(GitError),
     /// The other repository has no such branch.
@@ -55,7 +55,7 @@ impl From<GitError> for FreshnessError {
 }
 
 /// Reads the pinned reference of `entry` and its relevant paths.
-pub fn read_pinned_reference(
+pub(crate) fn read_pinned_reference(
     entry: &Freshness,
     files: &dyn Files,
 ) -> Result<PinnedReference, Error> {
@@ -152,7 +152,7 @@ const HEAD_REF: &str = "refs/repin/head";
 const PINNED_REF: &str = "refs/repin/pinned";
 
 /// Fetches the other repository into the empty directory `scratch`, and measures the distance.
-pub fn measure_distance(
+pub(crate) fn measure_distance(
     scratch: &Path,
     remote: &Remote,
     branch: &str,

@@ -17,54 +17,54 @@
 //!  (journal)           (diff, body, JSON)
 //! ```
 //!
-//! One way, top to bottom. [`checks::Approved`] can only be made by a chain of checks, so no plan
-//! exists for an unverified set; [`plan::Plan`] only with right counts. Renderers in [`report`] are
-//! pure. A command in [`cli`] composes: it gathers the facts of a stage just before that stage is
+//! One way, top to bottom. `checks::Approved` can only be made by a chain of checks, so no plan
+//! exists for an unverified set; `plan::Plan` only with right counts. Renderers in `report` are
+//! pure. A command in `cli` composes: it gathers the facts of a stage just before that stage is
 //! judged, so that a typo costs no request. Text from outside is escaped, and secrets are redacted,
-//! in [`untrusted`] alone. `tests/architecture` enforces which module may use which.
+//! in `untrusted` alone. `tests/architecture` enforces which module may use which.
 //!
 //! These modules change something outside of the process; a command calls the first four only if an
 //! option such as `--apply` or `--pr` requests it:
 //!
-//! - [`apply`] exchanges pinned files of the work tree, and keeps its lock and journal there;
-//! - [`git`] commits exchanged files and pushes merges of branches; for questions about history, it
+//! - `apply` exchanges pinned files of the work tree, and keeps its lock and journal there;
+//! - `git` commits exchanged files and pushes merges of branches; for questions about history, it
 //!   also fetches objects;
-//! - [`forge`], for [`pull_request`] and [`prune`], creates, updates and closes branches, pull requests,
+//! - `forge`, for `pull_request` and `prune`, creates, updates and closes branches, pull requests,
 //!   comments, labels and merges, and deletes packages;
-//! - [`registry`], for [`prune`], deletes manifests;
-//! - [`smoke`] runs a container and removes it;
-//! - [`http`] notes the pace of processes that share a token in a directory for temporary files;
-//! - [`cli`] writes `repin.yaml` (`init`) and the reports that the user names.
+//! - `registry`, for `prune`, deletes manifests;
+//! - `smoke` runs a container and removes it;
+//! - `http` notes the pace of processes that share a token in a directory for temporary files;
+//! - `cli` writes `repin.yaml` (`init`) and the reports that the user names.
 
-pub mod apply;
-pub mod checks;
+mod apply;
+mod checks;
 pub mod cli;
-pub mod code;
-pub mod config;
-pub mod configurations;
-pub mod error;
-pub mod files;
-pub mod fleet;
-pub mod forge;
-pub mod freshness;
+mod code;
+mod config;
+mod configurations;
+mod error;
+mod files;
+mod fleet;
+mod forge;
+mod freshness;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 #[path = "../fuzz/properties/mod.rs"]
 pub mod fuzzing;
-pub mod git;
-pub mod history;
-pub mod http;
-pub mod inventory;
-pub mod layers;
-pub mod oci;
-pub mod outside;
-pub mod pins;
-pub mod plan;
-pub mod prune;
-pub mod pull_request;
-pub mod registry;
-pub mod report;
-pub mod smoke;
+mod git;
+mod history;
+mod http;
+mod inventory;
+mod layers;
+mod oci;
+mod outside;
+mod pins;
+mod plan;
+mod prune;
+mod pull_request;
+mod registry;
+mod report;
+mod smoke;
 #[cfg(test)]
 #[path = "../tests/it/support"]
 #[allow(
@@ -91,6 +91,6 @@ mod support {
 
     pub(crate) use crate::oci::Digest;
 }
-pub mod trust;
-pub mod untrusted;
-pub mod workflow;
+mod trust;
+mod untrusted;
+mod workflow;

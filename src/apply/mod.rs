@@ -26,8 +26,8 @@ use std::{
     path::Path,
 };
 
-pub use error::Error;
-pub use recovery::{Content, FileState, Recovery, RecoveryState, StagedCopy};
+pub(crate) use error::Error;
+pub(crate) use recovery::{Content, Recovery, RecoveryState};
 
 use self::{
     directory::Root,
@@ -38,7 +38,7 @@ use crate::plan::FileChange;
 
 /// Holds the lock of one root until it is dropped.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     root: Root,
     state: LockedState,
 }
@@ -47,7 +47,7 @@ impl Session {
     /// Takes the lock of `root`, or fails immediately with [`Error::Locked`]. `holder` describes this
     /// run in one line for the processes that find the lock held. Call
     /// [`recover`](Self::recover) next: an interrupted run may have left a journal.
-    pub fn begin(root: &Path, holder: &str) -> Result<Self, Error> {
+    pub(crate) fn begin(root: &Path, holder: &str) -> Result<Self, Error> {
         let root = Root::open(root)?;
         let state = StateLocation::for_root(root.path())?.lock(holder)?;
         Ok(Self { root, state })
@@ -55,19 +55,19 @@ impl Session {
 
     /// Finishes or undoes an interrupted run. If its files contain foreign content or its journal is
     /// damaged, returns [`Error::Unresolved`] or [`Error::Damaged`] and changes nothing.
-    pub fn recover(&mut self) -> Result<Recovery, Error> {
+    pub(crate) fn recover(&mut self) -> Result<Recovery, Error> {
         recover::resolve(&self.root, &self.state)
     }
 
     /// Deletes the journal and the copies with known contents. The files remain unchanged, and so do
     /// the copies with foreign contents, which the result lists.
-    pub fn discard(&mut self) -> Result<Recovery, Error> {
+    pub(crate) fn discard(&mut self) -> Result<Recovery, Error> {
         recover::discard(&self.root, &self.state)
     }
 
     /// Gives every file its new content, or restores the old content of all. An empty slice is a
     /// no-op.
-    pub fn apply(&mut self, changes: &[FileChange]) -> Result<(), Error> {
+    pub(crate) fn apply(&mut self, changes: &[FileChange]) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl Session {
 
 /// Returns the result that `recover` would have, or `None` if there is no journal. The journal may
 /// also belong to a run in progress. Takes no lock and changes nothing.
-pub fn preview_recovery(root: &Path) -> Result<Option<Recovery>, Error> {
+pub(crate) fn preview_recovery(root: &Path) -> Result<Option<Recovery>, Error> {
     let root = Root::open(root)?;
     match StateLocation::for_root(root.path())?.open()? {
         Some(state) => recover::preview(&root, &state),
@@ -141,7 +141,7 @@ pub fn preview_recovery(root: &Path) -> Result<Option<Recovery>, Error> {
 }
 
 /// Returns [`Error::Locked`] if a run holds the lock of `root`, or `None`. Changes nothing.
-pub fn find_running(root: &Path) -> Result<Option<Error>, Error> {
+pub(crate) fn find_running(root: &Path) -> Result<Option<Error>, Error> {
     let root = Root::open(root)?;
     match StateLocation::for_root(root.path())?.open()? {
         Some(state) if state.is_locked()? => Ok(Some(state.locked_error())),

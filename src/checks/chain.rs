@@ -15,12 +15,11 @@
 mod images;
 mod trusted;
 
-pub use images::{
-    Contents, ImagePlatform, Images, NoHistory, Scope, SetVerification, Signatures, Smoke, Stage,
-    Tags,
+pub(crate) use images::{
+    Contents, ImagePlatform, Images, Scope, SetVerification, Signatures, Smoke, Tags,
 };
 
-pub use trusted::{Expectation, TrustedImage, TrustedImages, TrustedSet};
+pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
 use super::{
     Check, Code, HistoryFacts, Overrides, Resolution, Status, agreement, any_failed, counts,
@@ -37,20 +36,20 @@ use crate::{
 
 /// A chain whose pins were counted.
 #[derive(Debug)]
-pub struct Counted<'c> {
+pub(crate) struct Counted<'c> {
     state: ChainState<'c>,
 }
 
 /// A chain whose history was checked by the revision of the set.
 #[derive(Debug)]
-pub struct HistoryChecked<'c> {
+pub(crate) struct HistoryChecked<'c> {
     state: ChainState<'c>,
     verdict: HistoryVerdict,
 }
 
 /// The verdict of history on a revision.
 #[derive(Debug)]
-pub enum HistoryVerdict {
+pub(crate) enum HistoryVerdict {
     /// A promotion: the set is not older than the current one.
     NotOlder {
         overrides: Overrides,
@@ -64,7 +63,7 @@ pub enum HistoryVerdict {
 }
 
 /// Lookups of sets in history by their digests.
-pub trait DigestHistory {
+pub(crate) trait DigestHistory {
     /// Whether a rollback undid the set with these digests.
     fn hold(&self, digests: &Digests) -> Hold<'_>;
 
@@ -74,7 +73,7 @@ pub trait DigestHistory {
 
 /// The checks of a chain that stopped.
 #[derive(Debug)]
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// The checks up to and including the last stage.
     pub checks: Vec<Check>,
     /// The errors that prevented checks.
@@ -83,14 +82,14 @@ pub struct Stopped {
 
 /// A set that passed every stage.
 #[derive(Debug)]
-pub struct Approved {
+pub(crate) struct Approved {
     images: Vec<ApprovedImage>,
     checks: Vec<Check>,
 }
 
 /// A set whose images passed every stage about images.
 #[derive(Debug)]
-pub struct VerifiedSet {
+pub(crate) struct VerifiedSet {
     revision: Revision,
     images: Vec<ApprovedImage>,
     checks: Vec<Check>,
@@ -98,7 +97,7 @@ pub struct VerifiedSet {
 
 /// One image of an approved set.
 #[derive(Debug, Clone)]
-pub struct ApprovedImage {
+pub(crate) struct ApprovedImage {
     /// The tag of the revision.
     pub tag: Tag,
     /// The resolved image; `None` only for an image without pins in a rollback, with a warning.
@@ -156,7 +155,7 @@ impl<'c> ChainState<'c> {
 
 impl<'c> Counted<'c> {
     /// The first stage for `revision`: the counted pins, and further checks of files.
-    pub fn new(
+    pub(crate) fn new(
         config: &'c Config,
         revision: &'c Revision,
         found: &Found,
@@ -170,12 +169,12 @@ impl<'c> Counted<'c> {
     }
 
     /// Stops because the facts of the next stage could not be gathered.
-    pub fn stop(self, outage: Error) -> Stopped {
+    pub(crate) fn stop(self, outage: Error) -> Stopped {
         self.state.stop(outage)
     }
 
     /// The second stage of a promotion: the build is not older and not held.
-    pub fn not_older(
+    pub(crate) fn not_older(
         self,
         facts: &HistoryFacts<'_>,
         overrides: Overrides,
@@ -192,7 +191,7 @@ impl<'c> Counted<'c> {
     }
 
     /// The second stage of a rollback: the set was promoted.
-    pub fn promoted(
+    pub(crate) fn promoted(
         self,
         found: &Provenance,
         extent: Extent,
@@ -211,7 +210,7 @@ impl<'c> Counted<'c> {
 
 impl HistoryVerdict {
     /// The promoted set, if this is a rollback and a commit is known.
-    pub fn promoted(&self) -> Option<&Promoted> {
+    pub(crate) fn promoted(&self) -> Option<&Promoted> {
         match self {
             Self::NotOlder { .. } => None,
             Self::Promoted(promoted) => promoted.as_ref(),
@@ -254,12 +253,12 @@ impl HistoryVerdict {
 
 impl<'c> HistoryChecked<'c> {
     /// The promoted set, if this is a rollback and a commit records its revision.
-    pub fn promoted(&self) -> Option<&Promoted> {
+    pub(crate) fn promoted(&self) -> Option<&Promoted> {
         self.verdict.promoted()
     }
 
     /// The stage of tags, with one resolution for each image of the configuration, in order.
-    pub fn resolved(
+    pub(crate) fn resolved(
         self,
         resolutions: &[Resolution],
         history: &dyn DigestHistory,
@@ -312,31 +311,31 @@ fn warn_only(image: &Image, (mut checks, outages): StageResult) -> StageResult {
 
 impl Approved {
     /// The images, in the order of the configuration.
-    pub fn images(&self) -> &[ApprovedImage] {
+    pub(crate) fn images(&self) -> &[ApprovedImage] {
         &self.images
     }
 
-    pub fn checks(&self) -> &[Check] {
+    pub(crate) fn checks(&self) -> &[Check] {
         &self.checks
     }
 
     /// The digests of the images that are pinned.
-    pub fn pinned_digests(&self, config: &Config) -> Digests {
+    pub(crate) fn pinned_digests(&self, config: &Config) -> Digests {
         pinned_digests(config, &self.images)
     }
 }
 
 impl VerifiedSet {
-    pub fn revision(&self) -> &Revision {
+    pub(crate) fn revision(&self) -> &Revision {
         &self.revision
     }
 
     /// The images, in the order of the configuration.
-    pub fn images(&self) -> &[ApprovedImage] {
+    pub(crate) fn images(&self) -> &[ApprovedImage] {
         &self.images
     }
 
-    pub fn checks(&self) -> &[Check] {
+    pub(crate) fn checks(&self) -> &[Check] {
         &self.checks
     }
 }

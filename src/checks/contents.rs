@@ -15,7 +15,7 @@ use crate::{
 
 /// A contract with the bytes of its file.
 #[derive(Debug)]
-pub struct ContractFile {
+pub(crate) struct ContractFile {
     pub bytes: Vec<u8>,
     /// The contract, or the problems that make it unusable.
     pub contract: Result<contract::Contract, Vec<Error>>,
@@ -24,7 +24,7 @@ pub struct ContractFile {
 
 /// The status of a contract or a policy that is not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enforcement {
+pub(crate) enum Enforcement {
     Fail,
     /// Only a warning, because the rule was not in force when the set was promoted.
     Warn,
@@ -32,7 +32,7 @@ pub enum Enforcement {
 
 /// The inventory and the contract that an image must satisfy.
 #[derive(Debug)]
-pub struct Standard<'s> {
+pub(crate) struct Standard<'s> {
     pub inventory: &'s Inventory,
     /// Whether hygiene is checked in addition to the contract.
     pub hygiene: bool,
@@ -43,7 +43,7 @@ pub struct Standard<'s> {
 
 impl ContractFile {
     /// Parses the contract in the file `name` for the kinds of `inventory`.
-    pub fn parse(name: &str, bytes: Vec<u8>, inventory: Option<&Inventory>) -> Self {
+    pub(crate) fn parse(name: &str, bytes: Vec<u8>, inventory: Option<&Inventory>) -> Self {
         let kinds = inventory.map_or(&[][..], |inventory| &inventory.kinds);
         match contract::parse(name, &bytes, kinds) {
             Ok((contract, warnings)) => Self {
@@ -60,7 +60,7 @@ impl ContractFile {
     }
 
     /// A contract that cannot be read.
-    pub fn not_found(name: &str, reason: &str) -> Self {
+    pub(crate) fn not_found(name: &str, reason: &str) -> Self {
         Self {
             bytes: Vec::new(),
             contract: Err(vec![contract::not_found(name, reason)]),
@@ -69,14 +69,14 @@ impl ContractFile {
     }
 
     /// The problems of the file, without those of a contract that asserts nothing.
-    pub fn malformed(&self) -> impl Iterator<Item = &Error> {
+    pub(crate) fn malformed(&self) -> impl Iterator<Item = &Error> {
         self.problems()
             .iter()
             .filter(|problem| !asserts_nothing(problem.code))
     }
 
     /// A failed check for each problem that makes the contract unusable.
-    pub fn failures(&self) -> Vec<Check> {
+    pub(crate) fn failures(&self) -> Vec<Check> {
         self.problems()
             .iter()
             .map(|problem| Check::new(problem.code, Status::Fail, problem.to_string()))
@@ -93,7 +93,7 @@ fn asserts_nothing(code: Code) -> bool {
 }
 
 /// Checks the contents of one platform of the image called `image`.
-pub fn contents(
+pub(crate) fn contents(
     standard: &Standard<'_>,
     image: &str,
     facts: &PlatformFacts,

@@ -26,16 +26,16 @@ const MAX: usize = 1024 * 1024;
 
 /// The names that an image must contain, and those that it must not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contract {
+pub(crate) struct Contract {
     pub must_contain: Names,
     pub must_not_contain: Names,
 }
 
 /// Exact names by kind, in the order of the file.
-pub type Names = Vec<(String, BTreeSet<String>)>;
+pub(crate) type Names = Vec<(String, BTreeSet<String>)>;
 
 /// The problem of a contract that cannot be read.
-pub fn not_found(name: &str, reason: &str) -> Error {
+pub(crate) fn not_found(name: &str, reason: &str) -> Error {
     problem(
         Code::EXPECTED_YAML_NOT_FOUND,
         format!("cannot read the contract {name}: {reason}"),
@@ -47,7 +47,7 @@ pub fn not_found(name: &str, reason: &str) -> Error {
 
 /// Parses a contract for the configured kinds and returns it with warnings, or reports every
 /// problem.
-pub fn parse(
+pub(crate) fn parse(
     name: &str,
     bytes: &[u8],
     kinds: &[Kind],
@@ -265,7 +265,7 @@ impl Reader<'_> {
 }
 
 /// Every violation, in the order of the kinds: missing names first, then forbidden ones.
-pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
+pub(crate) fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
     let mut findings = Vec::new();
     let mut fail = |code, kind: &str, name: &str, detail: String| {
         let check = Check::new(code, Status::Fail, detail);
@@ -295,7 +295,7 @@ fn names_of<'n>(names: &'n Names, kind: &str) -> impl Iterator<Item = &'n String
 }
 
 /// A contract that asserts every name that was found.
-pub fn write(found: &Enumeration) -> String {
+pub(crate) fn write(found: &Enumeration) -> String {
     if found.kinds.is_empty() {
         return format!("{MUST}: {{}}\n");
     }

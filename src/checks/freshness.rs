@@ -6,7 +6,7 @@ use crate::freshness::Distance;
 
 /// The state of a pinned reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// No relevant commit, or only recent ones.
     Fresh,
     /// A relevant commit is older than allowed.
@@ -17,7 +17,7 @@ pub enum State {
 
 impl State {
     /// The word in JSON documents.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
             Self::Stale => "stale",
@@ -27,7 +27,7 @@ impl State {
 }
 
 /// The state, with the reason unless it is fresh.
-pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) {
+pub(crate) fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) {
     let (Some(commits), Some(gap)) = (distance.commits, distance.gap) else {
         let reason = "the repository does not contain this commit: its history was rewritten, or the pinned name is wrong";
         return (State::Stale, Some(reason.to_owned()));
@@ -50,7 +50,7 @@ pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) 
 }
 
 /// Whole days of a gap in seconds, rounded down.
-pub fn whole_days(gap: i64) -> i64 {
+pub(crate) fn whole_days(gap: i64) -> i64 {
     gap.div_euclid(86_400)
 }
 

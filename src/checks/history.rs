@@ -14,7 +14,7 @@ use crate::{
 
 /// The facts from history about a revision to promote.
 #[derive(Debug)]
-pub enum HistoryFacts<'h> {
+pub(crate) enum HistoryFacts<'h> {
     /// No history is available, for this reason.
     Absent(String),
     Known {
@@ -43,7 +43,7 @@ impl HistoryFacts<'_> {
 
 /// The commits that a history covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// The commits of a clone, which can be completed if it is shallow.
     Clone,
     /// The last commits that a forge lists. A fact that they do not contain is refused.
@@ -57,7 +57,7 @@ pub enum Extent {
 
 /// Refusals of history that the user overrides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overrides {
+pub(crate) struct Overrides {
     /// An older build may be promoted.
     pub older: bool,
     /// A held set may be promoted.
@@ -430,7 +430,7 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
 }
 
 /// The reason for missing history, unless `error` is a failure to read existing history.
-pub fn no_history_reason(error: &GitError) -> Option<String> {
+pub(crate) fn no_history_reason(error: &GitError) -> Option<String> {
     match error {
         // A report contains no directory of the machine.
         GitError::NotARepository(_) => Some("the root is not in a git repository".to_owned()),
@@ -443,7 +443,7 @@ pub fn no_history_reason(error: &GitError) -> Option<String> {
 }
 
 /// The current digests of the images with agreeing pins.
-pub fn current_digests(config: &Config, found: &Found) -> Digests {
+pub(crate) fn current_digests(config: &Config, found: &Found) -> Digests {
     let mut digests = Digests::new();
     for (index, image) in config.images.iter().enumerate() {
         if image.pins > 0

@@ -11,13 +11,17 @@ use crate::{
 
 mod secrets;
 
-pub use secrets::env_secrets;
+pub(crate) use secrets::env_secrets;
 
 /// The maximum number of listed paths with the same defect; further ones are counted.
 const MAX_LISTED: usize = 20;
 
 /// The findings about the contents of an image. `contract`: the local one, if the image has one.
-pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>) -> Vec<Check> {
+pub(crate) fn check(
+    inventory: &Inventory,
+    contents: &Contents,
+    contract: Option<&[u8]>,
+) -> Vec<Check> {
     let mut findings = match enumerate(inventory, contents) {
         Ok(found) => kinds(inventory, &found),
         Err(findings) => findings,
@@ -48,7 +52,10 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
 
 /// The names of each kind, or the reasons why they are unknown. Only files that the configured user
 /// can list count, so a directory that is closed to that user makes the names unknown.
-pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumeration, Vec<Check>> {
+pub(crate) fn enumerate(
+    inventory: &Inventory,
+    contents: &Contents,
+) -> Result<Enumeration, Vec<Check>> {
     let listing = match &contents.listing {
         Ok(listing) => listing,
         Err(error @ (ListError::NoRoot(_) | ListError::NotADirectory(_) | ListError::User(_))) => {
@@ -99,7 +106,7 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
 }
 
 /// Warnings about an enumeration and the layers that it comes from.
-pub fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<Check> {
+pub(crate) fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<Check> {
     let mut warnings = Vec::new();
     let mut warn = |item: String, detail: String| {
         warnings.push(Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(item));

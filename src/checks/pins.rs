@@ -17,7 +17,7 @@ use crate::{
 const MAX_LISTED: usize = 20;
 
 /// Checks that counts are exact, digests well-formed and files safe to change.
-pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn counts(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = hazards(found);
     for (index, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(index).collect();
@@ -38,7 +38,7 @@ pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// An error for each digest that two places find.
-pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
+pub(crate) fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
     let mut errors = Vec::new();
     for Located { file, what } in &found.twice {
         let [first, second] = what.places.map(|index| &config.places[index]);
@@ -136,7 +136,7 @@ fn managed(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// Compares the version comments of pins with the tags that `tag_of` returns.
-pub fn version_comments(
+pub(crate) fn version_comments(
     config: &Config,
     found: &Found,
     tag_of: &dyn Fn(&Pin) -> Option<Tag>,
@@ -192,7 +192,7 @@ pub(super) fn version_comments_of(
 }
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
-pub fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
+pub(crate) fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
     let mut checks = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(index).collect();

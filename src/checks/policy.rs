@@ -10,7 +10,7 @@ use crate::config::{
 
 /// A warning if `changed` requires less than the configuration `base` of the branch `base_name`.
 /// `replaced`: keys and roots whose files differ.
-pub fn policy_weakened(
+pub(crate) fn policy_weakened(
     base_name: &str,
     base: &Config,
     changed: &Config,
@@ -26,7 +26,7 @@ pub fn policy_weakened(
 }
 
 /// A skipped comparison with the base branch.
-pub fn policy_unknown(reason: &str) -> Check {
+pub(crate) fn policy_unknown(reason: &str) -> Check {
     let detail = format!("cannot compare the policy with the base branch: {reason}");
     Check::new(Code::POLICY_WEAKENED, Status::Skip, detail)
 }

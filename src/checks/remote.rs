@@ -16,7 +16,7 @@ use crate::{
 
 /// A pinned image and its resolved digest.
 #[derive(Debug)]
-pub struct PinnedImage {
+pub(crate) struct PinnedImage {
     /// The index of the image in the configuration.
     pub image: usize,
     /// The digest of all its pins.
@@ -26,11 +26,11 @@ pub struct PinnedImage {
 }
 
 /// The digest that the revision's tag of a pinned image resolves to; `None` if the tag does not exist.
-pub type TagDigest = Result<Option<Digest>, Error>;
+pub(crate) type TagDigest = Result<Option<Digest>, Error>;
 
 /// The checks of the pinned digests, the errors that prevented checks, and the revision in all of
 /// their labels.
-pub fn pinned_images(
+pub(crate) fn pinned_images(
     config: &Config,
     pinned: &[PinnedImage],
     found: &Found,
@@ -165,7 +165,7 @@ fn common_revision(
 
 impl PinnedImage {
     /// Checks that the revision's tag resolves to the pinned digest.
-    pub fn check_tag(
+    pub(crate) fn check_tag(
         &self,
         image: &Image,
         tag: &Tag,
@@ -213,7 +213,10 @@ impl PinnedImage {
 
 /// Checks the provenance of the pinned set. Missing provenance only warns, because the change of an
 /// open promotion is not on the branch yet.
-pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, String>) -> Check {
+pub(crate) fn provenance_warns(
+    revision: &Revision,
+    provenance: &Result<Provenance, String>,
+) -> Check {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
     match provenance {
         Ok(Provenance::Found(promoted)) => check(

@@ -13,7 +13,7 @@ use crate::{
 
 /// The tag to resolve for one image, and the expected digest.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(crate) struct Target {
     pub tag: Tag,
     /// The digest that the tag must resolve to, if it is known.
     pub expected: Option<Expected>,
@@ -23,7 +23,7 @@ pub struct Target {
 
 /// A digest that a tag must resolve to, with its origin.
 #[derive(Debug, Clone)]
-pub enum Expected {
+pub(crate) enum Expected {
     /// The build reported it, by `--digest`.
     HandedOver(Digest),
     /// A commit, given by its short id, pinned it.
@@ -32,7 +32,7 @@ pub enum Expected {
 
 /// The result of resolving one image's tag.
 #[derive(Debug)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     pub target: Target,
     /// The resolved image; `None` if the tag does not exist.
     pub found: Result<Option<ImageFacts>, Error>,
@@ -43,7 +43,7 @@ pub struct Resolution {
 type OldPlatforms = Result<Vec<Platform>, Error>;
 
 /// The checks of one image, or the error that prevented them.
-pub fn resolved(
+pub(crate) fn resolved(
     config: &Config,
     image: &Image,
     revision: &Revision,
@@ -165,7 +165,11 @@ fn revision_label(
 }
 
 /// Checks that required labels are present and not empty, on one platform of the image `image`.
-pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) -> Vec<Check> {
+pub(crate) fn required_labels(
+    required: &[String],
+    image: &str,
+    facts: &PlatformFacts,
+) -> Vec<Check> {
     let check = |status, detail: String| {
         Check::new(Code::LABEL_MISSING, status, detail)
             .image(image)
@@ -219,7 +223,7 @@ pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
 /// Checks that no two images of the set have the same digest: one of the two tags was moved, or one
 /// image has two names. It is a failure with `verify`, unless `signed_as` of one image lists the
 /// other's repository. An image with `pins: 0` is deployed nowhere and may equal another one.
-pub fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
+pub(crate) fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut first_images: HashMap<Digest, &Image> = HashMap::new();
     for (image, digest) in digests {

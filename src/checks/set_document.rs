@@ -21,7 +21,7 @@ type Kinds = BTreeMap<String, BTreeSet<String>>;
 
 /// The document `repin.set/1`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct SetDocument {
+pub(crate) struct SetDocument {
     pub schema: String,
     pub revision: String,
     pub images: Vec<SetImage>,
@@ -31,7 +31,7 @@ pub struct SetDocument {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct SetImage {
+pub(crate) struct SetImage {
     pub name: String,
     pub repository: String,
     pub tag: String,
@@ -43,7 +43,7 @@ pub struct SetImage {
 }
 
 /// A verified set, with the further evidence about its images.
-pub struct VerifiedImages {
+pub(crate) struct VerifiedImages {
     pub set: VerifiedSet,
     /// The signatures and attestations of each image, in the order of the configuration.
     pub verified: Vec<Vec<VerifiedRow>>,
@@ -52,11 +52,11 @@ pub struct VerifiedImages {
 }
 
 impl SetDocument {
-    pub const SCHEMA: &str = "repin.set/1";
+    pub(crate) const SCHEMA: &str = "repin.set/1";
 
     /// The document of a set that was verified against the configuration with the hash
     /// `config_sha256`.
-    pub fn new(found: VerifiedImages, config: &Config, config_sha256: Digest) -> Self {
+    pub(crate) fn new(found: VerifiedImages, config: &Config, config_sha256: Digest) -> Self {
         let mut images = Vec::new();
         let mut inventory = BTreeMap::new();
         let resolved = found.set.images().iter().zip(found.verified);
@@ -79,7 +79,7 @@ impl SetDocument {
     }
 
     /// The bytes of the file, on one line.
-    pub fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = Vec::new();
         untrusted::json(self, &mut bytes)?;
         bytes.push(b'\n');
@@ -135,7 +135,7 @@ fn names_by_digest(
 
 /// One platform of a resolved image.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ResolvedPlatform {
+pub(crate) struct ResolvedPlatform {
     pub platform: String,
     pub digest: String,
     pub revision: Option<String>,
@@ -143,7 +143,7 @@ pub struct ResolvedPlatform {
 
 impl ResolvedPlatform {
     /// The revision is the value of `label`.
-    pub fn new(facts: &PlatformFacts, label: &str) -> Self {
+    pub(crate) fn new(facts: &PlatformFacts, label: &str) -> Self {
         Self {
             platform: facts.platform.to_string(),
             digest: facts.digest.to_string(),

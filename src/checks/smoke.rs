@@ -14,7 +14,11 @@ const OUTPUT_MAX: usize = 800;
 const ERROR_MAX: usize = 400;
 
 /// The checks of one image, or the error that prevented them.
-pub fn smoke(config: &Smoke, image: &str, report: &SmokeReport) -> Result<Vec<Check>, Error> {
+pub(crate) fn smoke(
+    config: &Smoke,
+    image: &str,
+    report: &SmokeReport,
+) -> Result<Vec<Check>, Error> {
     let check = |code, status, detail: String| {
         let check = Check::new(code, status, detail).image(image);
         if let Some(platform) = &report.platform {

@@ -29,7 +29,7 @@ const NO_NAME: &str = "`cosign sign` of version 3 signs a digest without a repos
 
 /// The signatures and attestations of an image's digest.
 #[derive(Debug, Clone, Copy)]
-pub struct DigestSignatures<'e> {
+pub(crate) struct DigestSignatures<'e> {
     /// The image's name.
     pub image: &'e str,
     pub repository: &'e Repository,
@@ -42,7 +42,7 @@ pub struct DigestSignatures<'e> {
 impl DigestSignatures<'_> {
     /// One check, with a warning for each binding that the policy waives, or the errors that prevented
     /// it.
-    pub fn verdict(
+    pub(crate) fn verdict(
         &self,
         verify: &Verify,
         enforcement: Enforcement,
@@ -121,7 +121,7 @@ impl DigestSignatures<'_> {
     }
 
     /// The required kinds that are proven, each with its candidate.
-    pub fn proven(&self, verify: &Verify) -> Vec<(Requirement, &Candidate)> {
+    pub(crate) fn proven(&self, verify: &Verify) -> Vec<(Requirement, &Candidate)> {
         let mut proven = Vec::new();
         for kind in &verify.require {
             if let Some(candidate) = self.proof_of(*kind) {
@@ -299,7 +299,7 @@ fn signer(proof: &Proof) -> String {
 }
 
 /// The result of comparing a candidate with the policy, in words.
-pub fn candidate_reason(verdict: &Verdict) -> String {
+pub(crate) fn candidate_reason(verdict: &Verdict) -> String {
     match &verdict.result {
         PolicyResult::Invalid(refusal) => plain(&refusal.reason),
         PolicyResult::Untrusted => match &verdict.proof {

@@ -11,7 +11,7 @@ use crate::{
 
 /// The evidence that one digest of an image is trusted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct VerifiedRow {
+pub(crate) struct VerifiedRow {
     pub require: String,
     pub subject: String,
     pub platform: Option<String>,
@@ -31,14 +31,14 @@ pub struct VerifiedRow {
 
 /// An entry of a transparency log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LogRow {
+pub(crate) struct LogRow {
     pub url: String,
     pub index: u64,
 }
 
 impl VerifiedRow {
     /// A row for each required kind that is met.
-    pub fn rows(
+    pub(crate) fn rows(
         signatures: &DigestSignatures<'_>,
         verify: &Verify,
         revision: &Revision,

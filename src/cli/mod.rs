@@ -33,8 +33,8 @@ use clap::{
 use crate::{
     code::Code,
     error::{Class, Error, Errors},
+    workflow::Environment,
 };
-pub use crate::{http::Timer, workflow::Environment};
 use context::Context;
 pub use environment::environment;
 use exit::Exit;

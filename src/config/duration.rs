@@ -7,10 +7,10 @@ use std::time::Duration;
 #[error(
     "malformed duration `{0}`: expected a whole number and one of the units d, h, m, s, such as `14d`"
 )]
-pub struct DurationError(String);
+pub(crate) struct DurationError(String);
 
 /// Parses a duration of at most 36,500 days.
-pub fn parse(text: &str) -> Result<Duration, DurationError> {
+pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
     let malformed = || DurationError(text.to_owned());
     let unit = text.chars().last().ok_or_else(malformed)?;
     let seconds: u64 = match unit {

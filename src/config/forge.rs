@@ -139,7 +139,7 @@ fn owner_name(text: &str) -> Result<String, String> {
 }
 
 /// Whether a text is `OWNER/NAME`.
-pub fn is_owner_name(text: &str) -> bool {
+pub(crate) fn is_owner_name(text: &str) -> bool {
     let is_part = |part: &str| {
         !matches!(part, "" | "." | "..")
             && part

@@ -123,7 +123,7 @@ impl Shape {
 }
 
 /// A key as the schema and the reference describe it.
-pub struct Declaration {
+pub(crate) struct Declaration {
     /// The path from the value that contains the key: `.KEY`, `[].KEY` or `.*.KEY`.
     path: String,
     shape: Shape,

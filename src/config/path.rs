@@ -180,7 +180,7 @@ impl Glob {
 
 /// Compiles a glob, with the options that globset uses. globset's own matcher panics if its regular
 /// expression cannot be compiled.
-pub fn glob_regex(glob: &globset::Glob) -> Result<Regex, String> {
+pub(crate) fn glob_regex(glob: &globset::Glob) -> Result<Regex, String> {
     RegexBuilder::new(glob.regex())
         .dot_matches_new_line(true)
         .build()

@@ -466,11 +466,12 @@ pub(super) fn check_images(problems: &ErrorCollector, places: &[PinPlace], image
 }
 
 /// The file that makes a directory a Helm chart.
-pub const CHART: &str = "Chart.yaml";
+pub(crate) const CHART: &str = "Chart.yaml";
 /// The directory of a chart's templates, which are not YAML.
 const TEMPLATES: &str = "templates";
 /// The names of kustomizations.
-pub const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(crate) const KUSTOMIZATIONS: [&str; 3] =
+    ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 impl PlaceKind {
     /// Whether the name of a file that `files` matches suits the kind. `exists` reports whether a
@@ -501,7 +502,7 @@ impl PlaceKind {
 
 /// The numbers of the places that search a file. `files` are those of the configuration, and
 /// `exists` reports whether a path is a file.
-pub fn places_of(
+pub(crate) fn places_of(
     places: &[PinPlace],
     files: &Globs,
     path: &Path,
@@ -533,7 +534,7 @@ fn has_templates_name(directory: &Path) -> bool {
 
 /// The directory that contains the outermost `templates` of `directory`. A `Chart.yaml` in it makes
 /// them the templates of a chart.
-pub fn above_templates(directory: &Path) -> Option<&Path> {
+pub(crate) fn above_templates(directory: &Path) -> Option<&Path> {
     let templates = directory
         .ancestors()
         .filter(|path| has_templates_name(path));

@@ -291,7 +291,7 @@ impl ErrorCollector {
 
 /// The entries of a mapping with fixed keys. `Fields::report_unknown` reports those that are not
 /// declared.
-pub struct Fields<'n> {
+pub(crate) struct Fields<'n> {
     pub(super) problems: &'n ErrorCollector,
     /// The key of the mapping.
     pub(super) key: &'n Key,
@@ -348,7 +348,7 @@ impl<'n> Fields<'n> {
 }
 
 /// The known word that `word` probably misspells.
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     similar::get_close_matches(word, known, 1, 0.7)
         .first()
         .copied()

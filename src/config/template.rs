@@ -168,7 +168,7 @@ fn fill_set<'t>(before: &mut String, key: &str, after: &'t str) -> &'t str {
 
 /// Checks a branch name by git's rules (git-check-ref-format, rules 1 to 10), and that it does not
 /// begin with `-`.
-pub fn check_branch(name: &str) -> Result<(), TemplateError> {
+pub(crate) fn check_branch(name: &str) -> Result<(), TemplateError> {
     let malformed = |reason| Err(TemplateError::Branch(name.to_owned(), reason));
     if name.starts_with('-') {
         return malformed("it begins with `-`");

@@ -14,7 +14,7 @@ use super::{
     freshness::Freshness,
     images::{self, Image, ImageInventory},
     inventory::Inventory,
-    keys::{self, ByName, KeyType, Shape, block, choices, refined_type},
+    keys::{ByName, KeyType, Shape, block, choices, refined_type},
     names::{ChangeNames, FormerNames},
     operation::Operation,
     path::{Globs, RelPath},
@@ -234,13 +234,17 @@ impl Provenance {
 }
 
 /// Reads a configuration from its text; the errors are all problems that can be found.
-pub fn parse(source: &SourceText, root: &Path, set: &SetPath) -> Result<Config, Vec<Error>> {
+pub(crate) fn parse(source: &SourceText, root: &Path, set: &SetPath) -> Result<Config, Vec<Error>> {
     read(ErrorCollector::new(source.clone(), Code::CONFIG).with_root(root, set))
 }
 
 /// Reads a configuration from history, for its files and pins: it passes no variables on, so their
 /// names are not restricted.
-pub fn parse_past(source: &SourceText, root: &Path, set: &SetPath) -> Result<Config, Vec<Error>> {
+pub(crate) fn parse_past(
+    source: &SourceText,
+    root: &Path,
+    set: &SetPath,
+) -> Result<Config, Vec<Error>> {
     let problems = ErrorCollector::new(source.clone(), Code::CONFIG);
     read(problems.with_root(root, set).past())
 }
@@ -269,7 +273,7 @@ fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
 }
 
 /// The JSON schema of a configuration.
-pub fn schema() -> Json {
+pub(crate) fn schema() -> Json {
     let shape = Config::shape().with(&json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "repin.yaml",

@@ -6,7 +6,7 @@ const KEY: &str = "Repin-Set";
 
 /// A trailer of a commit's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trailer<'m> {
+pub(crate) struct Trailer<'m> {
     pub revision: &'m str,
     /// The set, if the trailer contains its path.
     pub set: Option<SetPath>,
@@ -17,18 +17,18 @@ impl<'m> Trailer<'m> {
     ///
     /// A squash merge concatenates messages, so a trailer may be on any line, not only in the last
     /// paragraph (git-interpret-trailers).
-    pub fn of_message(message: &'m str) -> impl Iterator<Item = Self> {
+    pub(crate) fn of_message(message: &'m str) -> impl Iterator<Item = Self> {
         body(message).filter_map(Self::parse)
     }
 
     /// The lines of a message that may be trailers, for [`Trailer::parse`].
-    pub fn message_lines(message: &str) -> Vec<u8> {
+    pub(crate) fn message_lines(message: &str) -> Vec<u8> {
         let body: Vec<_> = body(message).collect();
         Self::lines(body.join("\n").as_bytes())
     }
 
     /// The lines of the text after a subject that may be trailers, for [`Trailer::parse`].
-    pub fn lines(body: &[u8]) -> Vec<u8> {
+    pub(crate) fn lines(body: &[u8]) -> Vec<u8> {
         let mut lines = Vec::new();
         for line in body.split(|byte| *byte == b'\n') {
             let key = line.get(..KEY.len()).unwrap_or_default();
@@ -41,7 +41,7 @@ impl<'m> Trailer<'m> {
     }
 
     /// The trailer on a line of a message.
-    pub fn parse(line: &'m str) -> Option<Self> {
+    pub(crate) fn parse(line: &'m str) -> Option<Self> {
         let (key, value) = line.split_once(':')?;
         let value = value.trim();
         let is_trailer = key.eq_ignore_ascii_case(KEY) && !value.is_empty();
@@ -63,7 +63,7 @@ impl<'m> Trailer<'m> {
     }
 
     /// The line that gives a set this revision.
-    pub fn line(revision: &str, set: &SetPath) -> String {
+    pub(crate) fn line(revision: &str, set: &SetPath) -> String {
         if set.is_top() && split_path(revision).is_none() {
             format!("{KEY}: {revision}")
         } else {

@@ -263,7 +263,7 @@ pub(super) fn is_name(text: &str) -> bool {
 }
 
 /// The variables with a token for the forge (docs/forges.md, "Token"), each with the one for a file.
-pub const FORGE_TOKENS: [[&str; 2]; 4] = [
+pub(crate) const FORGE_TOKENS: [[&str; 2]; 4] = [
     ["REPIN_FORGE_TOKEN", "REPIN_FORGE_TOKEN_FILE"],
     ["GITHUB_TOKEN", "GITHUB_TOKEN_FILE"],
     ["GH_TOKEN", "GH_TOKEN_FILE"],
@@ -272,7 +272,7 @@ pub const FORGE_TOKENS: [[&str; 2]; 4] = [
 
 /// The variables with the credentials of the job: a configuration cannot pass them on, and child
 /// processes that need none do not receive them.
-pub fn job_secrets() -> impl Iterator<Item = &'static str> {
+pub(crate) fn job_secrets() -> impl Iterator<Item = &'static str> {
     FORGE_TOKENS.into_iter().flatten().chain([
         "FORGEJO_TOKEN",
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN",

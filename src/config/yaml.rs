@@ -40,7 +40,7 @@ pub struct Key {
 
 /// A problem of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct YamlError {
+pub(crate) struct YamlError {
     pub span: Span,
     pub message: String,
     /// The message without text of the file.
@@ -52,7 +52,7 @@ const DEPTH: usize = 64;
 
 /// Parses one document; `None` if the text has none. All problems are reported, up to a syntax
 /// error.
-pub fn parse(text: &str) -> (Option<Node>, Vec<YamlError>) {
+pub(crate) fn parse(text: &str) -> (Option<Node>, Vec<YamlError>) {
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,

@@ -11,16 +11,16 @@ use std::{
     path::Path,
 };
 
-pub use snapshot::Snapshot;
-pub use survey::survey_all;
-pub use survey::{Survey, survey};
+pub(crate) use snapshot::Snapshot;
+pub(crate) use survey::survey_all;
+pub(crate) use survey::{Survey, survey};
 pub(crate) use worktree::is_reserved;
-pub use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
+pub(crate) use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
 
 use crate::config::{Globs, RelPath};
 
 /// A source of text files.
-pub trait Files: Sync {
+pub(crate) trait Files: Sync {
     /// Lists the files that `globs` match, and the matches that must not be touched. Hard links are
     /// reported by [`Files::visit`].
     fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError>;
@@ -61,10 +61,10 @@ pub trait Files: Sync {
 
 /// Receives the number of a file in the list, the opened file, and a buffer that the next files
 /// reuse.
-pub type Visitor<'v> = dyn Fn(usize, io::Result<OpenFile<'_>>, &mut Vec<u8>) + Sync + 'v;
+pub(crate) type Visitor<'v> = dyn Fn(usize, io::Result<OpenFile<'_>>, &mut Vec<u8>) + Sync + 'v;
 
 /// A file that was opened for reading.
-pub struct OpenFile<'f> {
+pub(crate) struct OpenFile<'f> {
     /// The rest of the content.
     pub content: &'f mut dyn Read,
     /// The reason why the file cannot be changed safely.

@@ -11,7 +11,7 @@ use crate::config::{CHART, Globs, RelPath, Unopened};
 
 /// The contents of files, and the symlinks, of a tree.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     files: BTreeMap<RelPath, FileKind>,
     /// The files that make their directories Helm charts; their content need not be fetched.
     charts: BTreeSet<PathBuf>,
@@ -25,24 +25,24 @@ enum FileKind {
 
 impl Snapshot {
     /// Adds a regular file.
-    pub fn insert(&mut self, path: RelPath, content: Vec<u8>) {
+    pub(crate) fn insert(&mut self, path: RelPath, content: Vec<u8>) {
         self.files.insert(path, FileKind::Regular(content));
     }
 
     /// Adds a symlink.
-    pub fn insert_symlink(&mut self, path: RelPath) {
+    pub(crate) fn insert_symlink(&mut self, path: RelPath) {
         self.files.insert(path, FileKind::Symlink);
     }
 
     /// Records the path of a file if it makes its directory a Helm chart.
-    pub fn note_chart(&mut self, path: &RelPath) {
+    pub(crate) fn note_chart(&mut self, path: &RelPath) {
         if path.as_path().file_name().is_some_and(|name| name == CHART) {
             self.charts.insert(path.as_path().to_owned());
         }
     }
 
     /// Whether a work tree would list the file `path` for `globs`.
-    pub fn lists(globs: &Globs, path: &RelPath) -> bool {
+    pub(crate) fn lists(globs: &Globs, path: &RelPath) -> bool {
         let is_in_reserved = path
             .as_path()
             .components()

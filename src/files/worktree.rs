@@ -29,14 +29,14 @@ const BATCH: usize = 64;
 
 /// The directory of the configuration, as a source of text files.
 #[derive(Debug, Clone)]
-pub struct WorkTree {
+pub(crate) struct WorkTree {
     root: PathBuf,
     ignored: Arc<Ignored>,
 }
 
 /// Files and directories that git ignores and does not track.
 #[derive(Debug, Clone, Default)]
-pub struct Ignored {
+pub(crate) struct Ignored {
     paths: HashSet<PathBuf>,
 }
 
@@ -47,7 +47,7 @@ impl Ignored {
     }
 
     /// Whether nothing is ignored.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
@@ -58,7 +58,7 @@ impl Ignored {
 
 /// The matches of globs.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Regular files, sorted by the bytes of their paths.
     pub files: Vec<RelPath>,
     /// Matches that must not be changed, sorted in the same way.
@@ -108,7 +108,7 @@ impl From<ReadError> for Errors {
 
 impl WorkTree {
     /// The work tree beneath `root`.
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
             ignored: Arc::default(),
@@ -117,7 +117,7 @@ impl WorkTree {
 
     /// The same work tree without the ignored files, which are never listed.
     #[must_use]
-    pub fn without(self, ignored: Ignored) -> Self {
+    pub(crate) fn without(self, ignored: Ignored) -> Self {
         Self {
             ignored: Arc::new(ignored),
             ..self
@@ -133,13 +133,13 @@ impl WorkTree {
     }
 
     /// The root directory.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Lists the files that `globs` match. `.git` and `.repin` directories, names that begin with
     /// `.repin-`, and the files that [`WorkTree::without`] leaves out are never entered or listed.
-    pub fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
+    pub(crate) fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         self.list_by(globs, |entry| {
             entry.metadata().ok().and_then(|of| hard_link(&of))
         })
@@ -265,7 +265,7 @@ impl WorkTree {
 
     /// Opens a file for reading, not through a symlink, not in `.git`, and without waiting for a named
     /// pipe.
-    pub fn open(&self, path: &RelPath) -> Result<File, ReadError> {
+    pub(crate) fn open(&self, path: &RelPath) -> Result<File, ReadError> {
         let opened = self.beneath()?.open(path);
         opened.map(|(file, _)| file).map_err(|error| ReadError {
             path: path.to_string(),
@@ -304,7 +304,7 @@ impl WorkTree {
     }
 
     /// Reads a whole file.
-    pub fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
         read.map_err(|error| ReadError {
@@ -317,7 +317,7 @@ impl WorkTree {
 
 impl Listing {
     /// The globs that match neither a file nor a hazard.
-    pub fn unmatched(&self, globs: &Globs) -> Vec<Glob> {
+    pub(crate) fn unmatched(&self, globs: &Globs) -> Vec<Glob> {
         let mut unmatched = globs.included();
         let hazards = self.hazards.iter().map(|(path, _)| path);
         for path in self.files.iter().chain(hazards) {

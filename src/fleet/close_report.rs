@@ -18,7 +18,7 @@ use crate::{
 /// The outcome for a pull request, or for a repository without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CloseOutcome {
+pub(crate) enum CloseOutcome {
     /// A dry run would close the pull request.
     Open,
     Closed,
@@ -44,7 +44,7 @@ pub enum CloseOutcome {
 }
 
 impl CloseOutcome {
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Open,
         Self::Closed,
         Self::None,
@@ -59,7 +59,7 @@ impl CloseOutcome {
         Self::Pending,
     ];
 
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Closed => "closed",
@@ -76,7 +76,7 @@ impl CloseOutcome {
         }
     }
 
-    pub fn from_class(class: Class) -> Self {
+    pub(crate) fn from_class(class: Class) -> Self {
         match class {
             Class::Limited => Self::Pending,
             Class::Unavailable => Self::Unavailable,
@@ -88,7 +88,7 @@ impl CloseOutcome {
 }
 
 #[derive(Debug, Serialize)]
-pub struct CloseDocument {
+pub(crate) struct CloseDocument {
     pub schema: &'static str,
     pub revision: String,
     pub list_sha256: String,
@@ -99,7 +99,7 @@ pub struct CloseDocument {
 
 /// A pull request, or a repository without one.
 #[derive(Debug, Clone, Serialize)]
-pub struct CloseRow {
+pub(crate) struct CloseRow {
     pub repository: String,
     pub outcome: CloseOutcome,
     pub exit: u8,
@@ -110,7 +110,7 @@ pub struct CloseRow {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClosedPull {
+pub(crate) struct ClosedPull {
     pub number: u64,
     pub url: String,
     pub kind: Operation,
@@ -118,7 +118,11 @@ pub struct ClosedPull {
 
 impl CloseRow {
     /// A row that needs no action.
-    pub fn done(repository: &str, outcome: CloseOutcome, pull_request: Option<ClosedPull>) -> Self {
+    pub(crate) fn done(
+        repository: &str,
+        outcome: CloseOutcome,
+        pull_request: Option<ClosedPull>,
+    ) -> Self {
         Self {
             repository: repository.to_owned(),
             outcome,
@@ -130,7 +134,11 @@ impl CloseRow {
     }
 
     /// A row whose error determines the outcome.
-    pub fn failed(repository: &str, pull_request: Option<ClosedPull>, error: &Error) -> Self {
+    pub(crate) fn failed(
+        repository: &str,
+        pull_request: Option<ClosedPull>,
+        error: &Error,
+    ) -> Self {
         let outcome = match error.code {
             Code::INTERNAL => CloseOutcome::Failed,
             _ => CloseOutcome::from_class(error.class),
@@ -140,7 +148,7 @@ impl CloseRow {
 
     /// Adds an error that needs action and determines the exit code.
     #[must_use]
-    pub fn with_error(self, error: &Error) -> Self {
+    pub(crate) fn with_error(self, error: &Error) -> Self {
         Self {
             exit: error.class.exit_code(),
             class: Some(error.class),
@@ -150,7 +158,7 @@ impl CloseRow {
 
     /// Adds an error that needs no action.
     #[must_use]
-    pub fn with_note(self, error: &Error) -> Self {
+    pub(crate) fn with_note(self, error: &Error) -> Self {
         Self {
             error: Some(ErrorRow::of(error)),
             ..self
@@ -160,7 +168,7 @@ impl CloseRow {
 
 impl CloseDocument {
     /// `repositories` are in the order of the list.
-    pub fn new(
+    pub(crate) fn new(
         revision: String,
         list_sha256: String,
         applied: bool,
@@ -181,14 +189,14 @@ impl CloseDocument {
     }
 
     /// The worst class of the rows; `None` if no row needs action.
-    pub fn class(&self) -> Option<Class> {
+    pub(crate) fn class(&self) -> Option<Class> {
         self.repositories
             .iter()
             .filter_map(|row| row.class)
             .reduce(Class::worse)
     }
 
-    pub fn count(&self, outcome: CloseOutcome) -> usize {
+    pub(crate) fn count(&self, outcome: CloseOutcome) -> usize {
         self.totals.get(outcome.as_str()).copied().unwrap_or(0)
     }
 
@@ -201,7 +209,7 @@ impl CloseDocument {
 }
 
 /// A table of the pull requests, followed by the reason for each that was not closed.
-pub fn close_table(document: &CloseDocument) -> String {
+pub(crate) fn close_table(document: &CloseDocument) -> String {
     let heading = ["REPOSITORY", "OUTCOME", "PULL REQUEST"].map(str::to_owned);
     let mut rows = vec![heading.to_vec()];
     for row in document.printed_rows() {
@@ -229,7 +237,7 @@ pub fn close_table(document: &CloseDocument) -> String {
 }
 
 /// The step summary, in Markdown.
-pub fn close_summary(document: &CloseDocument) -> String {
+pub(crate) fn close_summary(document: &CloseDocument) -> String {
     let revision = markdown::code(&document.revision);
     let mut text = format!("## fleet close: {revision}\n\n");
     text.push_str("| repository | outcome | pull request |\n| --- | --- | --- |\n");

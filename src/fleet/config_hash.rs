@@ -17,7 +17,7 @@ const FILE_MAX: u64 = 4 << 20;
 
 /// Hashes the configuration, its contracts, keys and trusted roots, including the built-in ones. Each file
 /// is hashed once, ordered by the bytes of its path. Lengths separate the parts.
-pub fn config_sha256(config: &Config, files: &dyn Files) -> Result<Digest, Error> {
+pub(crate) fn config_sha256(config: &Config, files: &dyn Files) -> Result<Digest, Error> {
     let mut input = Vec::new();
     add(&mut input, "repin.yaml", config.source.text.as_bytes());
     for path in paths(config) {

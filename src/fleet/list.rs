@@ -16,7 +16,7 @@ use crate::{
 const MAX: usize = 100_000;
 
 #[derive(Debug)]
-pub struct FleetList {
+pub(crate) struct FleetList {
     /// The repositories, in the order of the list.
     pub entries: Vec<ListEntry>,
     keys: HashSet<String>,
@@ -25,7 +25,7 @@ pub struct FleetList {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListEntry {
+pub(crate) struct ListEntry {
     /// `owner/name`, as written.
     pub repository: String,
     /// The base branch, if the list contains one.
@@ -34,7 +34,7 @@ pub struct ListEntry {
 
 impl ListEntry {
     /// The name for comparisons: forges ignore its case.
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         key(&self.repository)
     }
 
@@ -42,7 +42,7 @@ impl ListEntry {
         RepositoryName::parse(&self.repository).expect("`parse` accepts only OWNER/NAME")
     }
 
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match &self.base {
             Some(base) => format!("{} {base}", self.repository),
             None => self.repository.clone(),
@@ -56,7 +56,7 @@ pub(super) fn key(repository: &str) -> String {
 }
 
 /// The shard that a repository belongs to, counted from 0.
-pub fn shard_of(repository: &str, shards: u64) -> u64 {
+pub(crate) fn shard_of(repository: &str, shards: u64) -> u64 {
     let hash: [u8; 32] = Sha256::digest(key(repository)).into();
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);
@@ -66,7 +66,7 @@ pub fn shard_of(repository: &str, shards: u64) -> u64 {
 impl FleetList {
     /// Parses the list in the file `name`, and reports every problem. Empty lines and lines that start
     /// with `#` are ignored.
-    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Vec<Error>> {
+    pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Self, Vec<Error>> {
         let problem = |message: String| vec![Error::input(Code::FLEET_LIST, message)];
         let text =
             std::str::from_utf8(bytes).map_err(|_| problem(format!("{name} is not UTF-8")))?;
@@ -125,7 +125,7 @@ impl FleetList {
         })
     }
 
-    pub fn contains(&self, key: &str) -> bool {
+    pub(crate) fn contains(&self, key: &str) -> bool {
         self.keys.contains(key)
     }
 }

@@ -31,7 +31,7 @@ const POLICY: [&str; 3] = ["verify", "inventory", "smoke"];
 
 /// A repository of a fleet.
 #[derive(Debug, Clone, Copy)]
-pub struct Member<'m> {
+pub(crate) struct Member<'m> {
     /// `owner/name`, as in the list.
     pub repository: &'m str,
     /// The target branch of its pull request.
@@ -40,7 +40,7 @@ pub struct Member<'m> {
 
 /// A repository's configuration, merged with that of its fleet.
 #[derive(Debug)]
-pub struct MemberConfig {
+pub(crate) struct MemberConfig {
     pub config: Config,
     /// The titles of the repository's own rollbacks, which its history may contain.
     pub own_rollbacks: Template,
@@ -54,7 +54,7 @@ pub struct MemberConfig {
 
 /// The reason to refuse a repository's configuration.
 #[derive(Debug)]
-pub enum MemberRefusal {
+pub(crate) enum MemberRefusal {
     /// The repository pins images that the fleet does not have.
     Foreign(Vec<Check>),
     /// The configuration contains a policy, or another base branch.
@@ -62,7 +62,7 @@ pub enum MemberRefusal {
 }
 
 /// Merges the accepted keys of a repository's own configuration into the fleet's.
-pub fn member_config(
+pub(crate) fn member_config(
     fleet: &Config,
     own: Config,
     member: Member<'_>,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[derive(Debug, Serialize)]
-pub struct FleetDocument {
+pub(crate) struct FleetDocument {
     pub schema: &'static str,
     pub revision: Option<String>,
     pub list_sha256: Option<String>,
@@ -29,14 +29,14 @@ pub struct FleetDocument {
 }
 
 #[derive(Debug, Serialize)]
-pub struct ShardsRow {
+pub(crate) struct ShardsRow {
     pub expected: Option<u64>,
     pub seen: Vec<u64>,
 }
 
 /// Merges reports of shards.
 #[derive(Debug)]
-pub struct Merger<'l> {
+pub(crate) struct Merger<'l> {
     list: Option<&'l FleetList>,
     run: Option<RunIdentity>,
     rows: BTreeMap<String, FleetRow>,
@@ -59,7 +59,7 @@ struct RunIdentity {
 
 impl<'l> Merger<'l> {
     /// Without a list, the report covers the repositories that have a line.
-    pub fn new(list: Option<&'l FleetList>) -> Self {
+    pub(crate) fn new(list: Option<&'l FleetList>) -> Self {
         Self {
             list,
             run: None,
@@ -72,7 +72,7 @@ impl<'l> Merger<'l> {
     }
 
     /// Reads the report in the file `name`, up to its first problem.
-    pub fn read(&mut self, name: &str, content: &[u8]) {
+    pub(crate) fn read(&mut self, name: &str, content: &[u8]) {
         let lines = content.split_inclusive(|byte| *byte == b'\n');
         for (index, line) in lines.enumerate() {
             let is_complete = line.ends_with(b"\n");
@@ -135,7 +135,7 @@ impl<'l> Merger<'l> {
     }
 
     /// Returns the merged report, in the order of the list; without a list, ordered by name.
-    pub fn finish(mut self) -> Result<FleetDocument, Errors> {
+    pub(crate) fn finish(mut self) -> Result<FleetDocument, Errors> {
         if !self.problems.is_empty() {
             return Err(self.problems.into());
         }
@@ -200,7 +200,7 @@ impl RunIdentity {
 
 impl FleetDocument {
     /// The report of one shard: the repositories that it covers.
-    pub fn of_shard(run: &ShardRun, repositories: Vec<FleetRow>) -> Self {
+    pub(crate) fn of_shard(run: &ShardRun, repositories: Vec<FleetRow>) -> Self {
         Self {
             schema: SCHEMA,
             revision: Some(run.revision.clone()),
@@ -217,14 +217,14 @@ impl FleetDocument {
     }
 
     /// The worst class of the rows; `None` if nothing needs action.
-    pub fn class(&self) -> Option<Class> {
+    pub(crate) fn class(&self) -> Option<Class> {
         let rows = self.repositories.iter().filter_map(FleetRow::class);
         let missing = self.is_incomplete().then_some(Class::Unavailable);
         rows.chain(missing).reduce(Class::worse)
     }
 
     /// Whether a repository has no line or, without a list, whether a shard has no line.
-    pub fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         match &self.missing {
             Some(missing) => !missing.is_empty(),
             None => self.shards.expected.is_none() || !self.unseen().is_empty(),
@@ -232,7 +232,7 @@ impl FleetDocument {
     }
 
     /// The shards without a line.
-    pub fn unseen(&self) -> Vec<u64> {
+    pub(crate) fn unseen(&self) -> Vec<u64> {
         let seen: BTreeSet<_> = self.shards.seen.iter().copied().collect();
         // The number is bounded because a line may claim any number of shards.
         (0..self.shards.expected.unwrap_or_default())
@@ -242,7 +242,7 @@ impl FleetDocument {
     }
 
     /// The repositories that need another run, as a list: those that failed, and those without a line.
-    pub fn failed(&self, list: Option<&FleetList>) -> String {
+    pub(crate) fn failed(&self, list: Option<&FleetList>) -> String {
         let rows = self.repositories.iter().filter(|row| row.exit != 0);
         let failed = rows.map(|row| &row.repository);
         let Some(list) = list else {

@@ -11,14 +11,14 @@ mod merged_report;
 mod report_line;
 mod report_table;
 
-pub use close_report::{
+pub(crate) use close_report::{
     CloseDocument, CloseOutcome, CloseRow, ClosedPull, close_summary, close_table,
 };
-pub use config_hash::config_sha256;
-pub use list::{FleetList, ListEntry, shard_of};
-pub use member_config::{Member, MemberConfig, MemberRefusal, member_config};
-pub use merged_report::{FleetDocument, Merger};
-pub use report_line::{
+pub(crate) use config_hash::config_sha256;
+pub(crate) use list::{FleetList, ListEntry, shard_of};
+pub(crate) use member_config::{Member, MemberConfig, MemberRefusal, member_config};
+pub(crate) use merged_report::{FleetDocument, Merger};
+pub(crate) use report_line::{
     FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun, worst_errors,
 };
-pub use report_table::{FleetCause, summary, table};
+pub(crate) use report_table::{FleetCause, summary, table};

@@ -20,7 +20,7 @@ const SCHEMA: &str = "repin.fleet-line/1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FleetOutcome {
+pub(crate) enum FleetOutcome {
     /// The pull request was opened.
     Created,
     /// The pull request was updated.
@@ -53,7 +53,7 @@ pub enum FleetOutcome {
 }
 
 impl FleetOutcome {
-    pub const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Created,
         Self::Updated,
         Self::Unchanged,
@@ -71,7 +71,7 @@ impl FleetOutcome {
         Self::Pending,
     ];
 
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
@@ -93,7 +93,7 @@ impl FleetOutcome {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FleetLine {
+pub(crate) struct FleetLine {
     pub schema: String,
     #[serde(flatten)]
     pub row: FleetRow,
@@ -104,7 +104,7 @@ pub struct FleetLine {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FleetRow {
+pub(crate) struct FleetRow {
     pub repository: String,
     pub shard: u64,
     pub outcome: FleetOutcome,
@@ -120,14 +120,14 @@ pub struct FleetRow {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LinePullRequest {
+pub(crate) struct LinePullRequest {
     pub number: u64,
     pub url: String,
     pub state: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LineCheck {
+pub(crate) struct LineCheck {
     pub code: String,
     pub image: Option<String>,
     pub platform: Option<String>,
@@ -139,14 +139,14 @@ pub struct LineCheck {
 
 impl FleetLine {
     /// Serializes the line, with its line break.
-    pub fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = Vec::new();
         untrusted::json(self, &mut bytes)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
         let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let digest = |name, text: &str| match oci::Digest::from_hex(text) {
             Ok(_) => Ok(()),
@@ -175,7 +175,7 @@ impl FleetLine {
 
 /// The values that all lines of a shard share.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardRun {
+pub(crate) struct ShardRun {
     pub revision: String,
     pub list_sha256: String,
     pub set_sha256: Option<String>,
@@ -184,7 +184,7 @@ pub struct ShardRun {
 }
 
 impl ShardRun {
-    pub fn line(&self, row: FleetRow) -> FleetLine {
+    pub(crate) fn line(&self, row: FleetRow) -> FleetLine {
         FleetLine {
             schema: SCHEMA.to_owned(),
             row,
@@ -198,7 +198,7 @@ impl ShardRun {
 
 impl LineCheck {
     /// The failed checks among `checks`.
-    pub fn failed(checks: &[Check]) -> Vec<Self> {
+    pub(crate) fn failed(checks: &[Check]) -> Vec<Self> {
         checks
             .iter()
             .filter(|check| check.status == Status::Fail)
@@ -216,7 +216,7 @@ impl LineCheck {
 }
 
 /// The errors that determine the exit code, combined in one row.
-pub fn worst_errors(errors: &Errors) -> Option<ErrorRow> {
+pub(crate) fn worst_errors(errors: &Errors) -> Option<ErrorRow> {
     let code = errors.class().exit_code();
     errors
         .by_cause()
@@ -231,7 +231,7 @@ pub fn worst_errors(errors: &Errors) -> Option<ErrorRow> {
 
 impl FleetRow {
     /// The class of the failure; `None` if the row needs no action.
-    pub fn class(&self) -> Option<Class> {
+    pub(crate) fn class(&self) -> Option<Class> {
         match self.exit {
             1 => Some(Class::Failed),
             2 => Some(Class::Input),

@@ -19,7 +19,7 @@ const LISTED: usize = 5;
 
 /// Repositories that failed for the same reason.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FleetCause {
+pub(crate) struct FleetCause {
     pub outcome: &'static str,
     /// The code of the check or the error.
     pub code: Option<String>,
@@ -31,7 +31,7 @@ pub struct FleetCause {
 
 impl FleetCause {
     /// Every cause, that of the most repositories first.
-    pub fn all(document: &FleetDocument) -> Vec<Self> {
+    pub(crate) fn all(document: &FleetDocument) -> Vec<Self> {
         let mut causes: Vec<Self> = Vec::new();
         let failed = document.repositories.iter().filter(|row| row.exit != 0);
         for cause in failed.flat_map(causes_of) {
@@ -48,7 +48,7 @@ impl FleetCause {
         causes
     }
 
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match &self.code {
             Some(code) if code != self.outcome => format!("{}: {}", self.outcome, plain(code)),
             _ => self.outcome.to_owned(),
@@ -56,7 +56,7 @@ impl FleetCause {
     }
 
     /// The first repositories, and the number of the others.
-    pub fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         few(self.repositories.iter().map(|name| plain(name)), LISTED)
     }
 }
@@ -144,7 +144,7 @@ fn missing(document: &FleetDocument) -> Option<FleetCause> {
 }
 
 /// The totals and the causes as plain text.
-pub fn table(document: &FleetDocument) -> String {
+pub(crate) fn table(document: &FleetDocument) -> String {
     let mut rows = vec![["OUTCOME", "REPOSITORIES"].map(str::to_owned).to_vec()];
     for (outcome, count) in totals(document) {
         rows.push(vec![outcome.to_owned(), count.to_string()]);
@@ -164,7 +164,7 @@ pub fn table(document: &FleetDocument) -> String {
 }
 
 /// The step summary, in Markdown.
-pub fn summary(document: &FleetDocument) -> String {
+pub(crate) fn summary(document: &FleetDocument) -> String {
     let revision = document.revision.as_deref().unwrap_or("(no line)");
     let mut text = format!("## fleet: {}\n\n", markdown::code(revision));
     text.push_str("| outcome | repositories |\n| --- | --- |\n");

@@ -13,7 +13,7 @@ use crate::{
 
 /// The evidence for the server of a token, without the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Audience {
+pub(crate) struct Audience {
     /// The API that the job's tokens are for (`GITHUB_API_URL`, which Gitea and Forgejo set as well).
     pub job_api: Option<Url>,
     /// The URL that the work tree was cloned from.
@@ -22,7 +22,7 @@ pub struct Audience {
 
 /// The reason why a token is not sent to a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotFor {
+pub(crate) enum NotFor {
     #[error("it is for {owner}, not for {requested}")]
     Other {
         /// The server that the token is for.
@@ -37,7 +37,7 @@ impl Audience {
     /// Checks that the token of `variable` may be sent to the API `api`.
     ///
     /// `REPIN_FORGE_TOKEN` is for the configured forge.
-    pub fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
+    pub(crate) fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
         if variable == "REPIN_FORGE_TOKEN" {
             return Ok(());
         }

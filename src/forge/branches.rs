@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// A commit on the forge, and its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     pub commit: String,
     /// The tree's id; empty if the forge does not report it.
     pub tree: String,
@@ -15,7 +15,7 @@ pub struct Head {
 
 impl Head {
     /// A commit whose tree is unknown.
-    pub fn of_commit(id: &str) -> Self {
+    pub(crate) fn of_commit(id: &str) -> Self {
         Self {
             commit: id.to_owned(),
             tree: String::new(),
@@ -24,7 +24,7 @@ impl Head {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
+pub(crate) struct Commit {
     pub id: String,
     pub message: String,
     /// Empty if the forge does not list them.
@@ -33,7 +33,7 @@ pub struct Commit {
 
 /// The relation of a branch to its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// The branch is missing.
     Absent,
     /// The branch exists at this head and has no commit in common with its base.
@@ -44,7 +44,7 @@ pub enum Comparison {
 
 impl Comparison {
     /// The changes of the branch since its base, if both are related.
-    pub fn related(self) -> Option<AheadCommits> {
+    pub(crate) fn related(self) -> Option<AheadCommits> {
         match self {
             Self::Related(ahead) => Some(ahead),
             Self::Absent | Self::Unrelated(_) => None,
@@ -54,7 +54,7 @@ impl Comparison {
 
 /// The changes of a branch since its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AheadCommits {
+pub(crate) struct AheadCommits {
     /// The head of the branch.
     pub head: String,
     pub merge_base: String,
@@ -66,7 +66,7 @@ pub struct AheadCommits {
 
 /// A commit to be made.
 #[derive(Debug, Clone, Copy)]
-pub struct NewCommit<'a> {
+pub(crate) struct NewCommit<'a> {
     pub repo: &'a Repo,
     /// Its parent: the head of the base branch.
     pub parent: &'a Head,
@@ -84,7 +84,7 @@ pub struct NewCommit<'a> {
 /// A base branch as a survey reported it. The code that opens the pull request checks afterwards that
 /// the base has not moved.
 #[derive(Debug, Clone, Copy)]
-pub struct SurveyedBase<'a> {
+pub(crate) struct SurveyedBase<'a> {
     /// The id that the tree of the commit must have; `None`: it cannot be computed.
     pub tree: Option<&'a str>,
     /// Whether the protection of the base branch requires signed commits.
@@ -93,7 +93,7 @@ pub struct SurveyedBase<'a> {
 
 /// A file of a commit to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewFile {
+pub(crate) struct NewFile {
     /// Path from the top of the repository.
     pub path: String,
     /// Its mode, which does not change.
@@ -108,7 +108,7 @@ pub struct NewFile {
 
 /// The state of a branch when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BranchState {
+pub(crate) enum BranchState {
     Absent,
     /// At this commit, without commits of its own.
     Behind(String),
@@ -118,7 +118,7 @@ pub enum BranchState {
 
 /// The outcome of publishing a commit.
 #[derive(Debug, Clone)]
-pub enum PublishOutcome {
+pub(crate) enum PublishOutcome {
     /// The branch is at this commit.
     Done(String),
     /// Another process created or moved the branch concurrently; nothing was written.

@@ -2,7 +2,7 @@
 
 /// A report about a commit: a status, or a check run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// The reporter's name.
     pub context: String,
     pub result: StatusResult,
@@ -19,7 +19,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusKind {
+pub(crate) enum StatusKind {
     /// The status of a commit.
     Status,
     /// A check run.
@@ -28,7 +28,7 @@ pub enum StatusKind {
 
 /// The result of a report, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StatusResult {
+pub(crate) enum StatusResult {
     Pass,
     /// It has not ended.
     Pending,

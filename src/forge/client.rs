@@ -17,7 +17,7 @@ use crate::{
 
 /// A repository on a forge. Nothing is sent before the first operation.
 #[derive(Debug)]
-pub enum Forge {
+pub(crate) enum Forge {
     Github(Github),
     /// Gitea or Forgejo.
     Gitea(Gitea),
@@ -25,7 +25,7 @@ pub enum Forge {
 
 /// The properties of a forge that are the same for all of its repositories and versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
+pub(crate) struct Capabilities {
     /// The name in messages.
     pub name: &'static str,
     /// Whether a scheduled merge waits for required contexts that have not reported.
@@ -61,7 +61,7 @@ macro_rules! forward {
 impl Forge {
     /// The repository of `target`, whose pull requests are merged by `method`. `sign`: whether
     /// GitHub may be requested to sign commits.
-    pub fn new(
+    pub(crate) fn new(
         target: &Target,
         token: Token,
         settings: Settings,
@@ -74,7 +74,7 @@ impl Forge {
         })
     }
 
-    pub fn capabilities(&self) -> &'static Capabilities {
+    pub(crate) fn capabilities(&self) -> &'static Capabilities {
         match self {
             Self::Github(_) => &GITHUB,
             Self::Gitea(_) => &GITEA,
@@ -82,18 +82,18 @@ impl Forge {
     }
 
     /// `GitHub` or `Gitea`, for messages.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.capabilities().name
     }
 
     /// The server's clock at its last response.
-    pub fn server_time(&self) -> Option<ServerTime> {
+    pub(crate) fn server_time(&self) -> Option<ServerTime> {
         forward!(self, client => client.http.server_time())
     }
 
     /// Pauses before a change is read again that may not be visible on every server of the forge;
     /// longer with each round.
-    pub async fn back_off(&self, round: u32) {
+    pub(crate) async fn back_off(&self, round: u32) {
         forward!(self, client => client.http.back_off(round).await);
     }
 }
@@ -101,7 +101,7 @@ impl Forge {
 /// The repository, and the permissions of the token.
 impl Forge {
     /// Fails if the server is older than the versions that repin supports.
-    pub async fn check_version(&self) -> Result<(), Error> {
+    pub(crate) async fn check_version(&self) -> Result<(), Error> {
         match self {
             Self::Github(_) => Ok(()),
             Self::Gitea(gitea) => gitea.check_version().await,
@@ -109,12 +109,12 @@ impl Forge {
     }
 
     /// The repository, with the permissions that the forge reports.
-    pub async fn repository(&self) -> Result<Repo, Error> {
+    pub(crate) async fn repository(&self) -> Result<Repo, Error> {
         forward!(self, client => client.repository().await)
     }
 
     /// Fails if the token lacks a required permission, to the extent that reading can show it.
-    pub async fn check_permissions(
+    pub(crate) async fn check_permissions(
         &self,
         repo: &Repo,
         planned: PlannedWrites,
@@ -126,7 +126,7 @@ impl Forge {
     }
 
     /// The permissions of the token, to the extent that reading can show them.
-    pub async fn rights(
+    pub(crate) async fn rights(
         &self,
         repo: &Repo,
         required: &RequiredRights,
@@ -136,7 +136,11 @@ impl Forge {
 
     /// The signer of commits for `base` that change these files. Gitea and Forgejo sign by their own
     /// settings, which the API does not show.
-    pub async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error> {
+    pub(crate) async fn signing(
+        &self,
+        base: &str,
+        files: &[FileMode<'_>],
+    ) -> Result<Signing, Error> {
         match self {
             Self::Github(github) => github.signing(base, files).await,
             Self::Gitea(_) => Ok(Signing::Unknown),
@@ -147,28 +151,28 @@ impl Forge {
 /// Branches, with their commits and files.
 impl Forge {
     /// The head of a branch; `None` if the branch is missing.
-    pub async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+    pub(crate) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         forward!(self, client => client.branch(name).await)
     }
 
     /// The commit of a branch, a tag or a commit id; `None` if it is missing.
-    pub async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+    pub(crate) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
         forward!(self, client => client.commit(reference).await)
     }
 
     /// All files of a commit.
-    pub async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+    pub(crate) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
         forward!(self, client => client.tree(head).await)
     }
 
     /// The contents of blobs, verified, in the requested order.
-    pub async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         forward!(self, client => client.blobs(ids).await)
     }
 
     /// The changes of `branch` since `base`, whose head is `base_head`. `exists`: a listing has
     /// just shown that the branch exists.
-    pub async fn ahead(
+    pub(crate) async fn ahead(
         &self,
         base: &str,
         base_head: &Head,
@@ -183,7 +187,7 @@ impl Forge {
 
     /// Makes one commit and moves `branch` to it, if the branch is unchanged. If that closes the
     /// pull request of the branch, reopens it.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &self,
         commit: &NewCommit<'_>,
         branch: &str,
@@ -193,7 +197,7 @@ impl Forge {
     }
 
     /// Whether the forge closes the pull request of a branch that is rebuilt from this state.
-    pub async fn rebuilding_closes(&self, state: &BranchState) -> Result<bool, Error> {
+    pub(crate) async fn rebuilding_closes(&self, state: &BranchState) -> Result<bool, Error> {
         match self {
             Self::Github(_) => Ok(false),
             Self::Gitea(gitea) => gitea.rebuilding_closes(state).await,
@@ -205,52 +209,56 @@ impl Forge {
 /// sent once.
 impl Forge {
     /// Pull requests, filtered by repin whatever the server filters.
-    pub async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+    pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         forward!(self, client => client.pulls(filter).await)
     }
 
     /// One pull request in its current state; `None` if it is missing.
-    pub async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    pub(crate) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         forward!(self, client => client.pull(number).await)
     }
 
     /// A pull request, unless it is unchanged since the server sent `etag`.
-    pub async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+    pub(crate) async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         forward!(self, client => client.poll(number, etag).await)
     }
 
     /// Opens a pull request exactly once, even if a response is lost.
-    pub async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
+    pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
         forward!(self, client => client.create_pull(new).await)
     }
 
     /// Changes the text of a pull request, or closes or reopens it.
-    pub async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+    pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
         forward!(self, client => client.edit_pull(number, edit).await)
     }
 
     /// Makes a pull request a draft, or ready for review.
-    pub async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+    pub(crate) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
         forward!(self, client => client.set_state(pull, state).await)
     }
 
     /// Adds labels, which are created if they are missing.
-    pub async fn add_labels(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error> {
+    pub(crate) async fn add_labels(
+        &self,
+        number: u64,
+        labels: &[String],
+    ) -> Result<LabelOutcome, Error> {
         forward!(self, client => client.add_labels(number, labels).await)
     }
 
     /// All comments of a pull request or issue.
-    pub async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+    pub(crate) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
         forward!(self, client => client.comments(number).await)
     }
 
-    pub async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(crate) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         forward!(self, client => client.add_comment(number, text).await)
     }
 
     /// Whether the pull request shows this head of its branch, which may take a server seconds.
     /// GitHub updates a pull request even if the client that pushed is killed.
-    pub async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
+    pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
         match self {
             Self::Github(_) => Ok(true),
             Self::Gitea(gitea) => gitea.shows_head(pull, head).await,
@@ -258,7 +266,7 @@ impl Forge {
     }
 
     /// Whether this run deleted the branch while it had no pull request, and made it again.
-    pub fn has_recreated(&self, branch: &str) -> bool {
+    pub(crate) fn has_recreated(&self, branch: &str) -> bool {
         match self {
             Self::Github(_) => false,
             Self::Gitea(gitea) => gitea.has_recreated(branch),
@@ -267,7 +275,7 @@ impl Forge {
 
     /// Whether a pull request stays open although its branch was deleted and made again: by this
     /// run, or, if `interrupted`, by an earlier one.
-    pub async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
+    pub(crate) async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
         match self {
             Self::Github(_) => Ok(true),
             Self::Gitea(gitea) => gitea.stays_open(pull, interrupted).await,
@@ -278,18 +286,21 @@ impl Forge {
 /// Reports about commits, and the contexts that branches require.
 impl Forge {
     /// Every status and check run of a commit, in any order.
-    pub async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+    pub(crate) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
         forward!(self, client => client.statuses(commit).await)
     }
 
     /// The contexts that a branch requires; `None` if the token may not read them.
-    pub async fn required_contexts(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+    pub(crate) async fn required_contexts(
+        &self,
+        branch: &str,
+    ) -> Result<Option<Vec<String>>, Error> {
         forward!(self, client => client.required_contexts(branch).await)
     }
 
     /// Whether the forge may have deleted reports about a commit because of its age. Gitea and
     /// Forgejo keep statuses as long as the repository.
-    pub async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
+    pub(crate) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
         match self {
             Self::Github(github) => github.may_have_expired(commit).await,
             Self::Gitea(_) => Ok(false),
@@ -298,7 +309,7 @@ impl Forge {
 
     /// Whether pull requests that are opened or updated with this token start their checks, to the
     /// extent that reading can show it.
-    pub async fn starts_checks(&self) -> Result<Ability, Error> {
+    pub(crate) async fn starts_checks(&self) -> Result<Ability, Error> {
         match self {
             Self::Github(github) => github.starts_checks().await,
             Self::Gitea(_) => Ok(Ability::Yes),
@@ -310,7 +321,7 @@ impl Forge {
 impl Forge {
     /// Fails if the base does not allow the configured merge method, to the extent that reading can
     /// show it.
-    pub async fn check_merge_method(&self, base: &str) -> Result<(), Error> {
+    pub(crate) async fn check_merge_method(&self, base: &str) -> Result<(), Error> {
         match self {
             Self::Github(github) => github.check_merge_method(base).await,
             Self::Gitea(gitea) => gitea.check_merge_method().await,
@@ -319,7 +330,7 @@ impl Forge {
 
     /// Whether the forge refuses to merge a branch without a conflict in its current state, because
     /// its base moved and requires branches to be up to date. `pull`: its pull request, if it is open.
-    pub async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
+    pub(crate) async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
         match self {
             Self::Github(github) => github.is_outdated(pull, base).await,
             Self::Gitea(_) => Ok(false),
@@ -328,23 +339,23 @@ impl Forge {
 
     /// Schedules the merge of a pull request for when its required contexts pass, if its head is
     /// still `head`.
-    pub async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+    pub(crate) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         forward!(self, client => client.schedule_merge(pull, head).await)
     }
 
     /// Cancels a scheduled merge; `false` if none was scheduled.
-    pub async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+    pub(crate) async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
         forward!(self, client => client.cancel_merge(pull).await)
     }
 
     /// Merges a pull request now, if its head is still `head`.
-    pub async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+    pub(crate) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         forward!(self, client => client.merge(pull, head).await)
     }
 
     /// The position of a pull request in the merge queue of its base. Neither Gitea nor Forgejo has
     /// merge queues.
-    pub async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
+    pub(crate) async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
         match self {
             Self::Github(github) => github.queue(pull).await,
             Self::Gitea(_) => Ok(Queue::Missing),
@@ -355,21 +366,21 @@ impl Forge {
 /// Issues, and workflow runs with the claims by which exactly one run of repin starts them.
 impl Forge {
     /// All open issues, without pull requests.
-    pub async fn issues(&self) -> Result<Vec<Issue>, Error> {
+    pub(crate) async fn issues(&self) -> Result<Vec<Issue>, Error> {
         forward!(self, client => client.issues().await)
     }
 
-    pub async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
+    pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         forward!(self, client => client.open_issue(title, body).await)
     }
 
     /// Changes the text of an issue, or closes or reopens it.
-    pub async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
+    pub(crate) async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
         forward!(self, client => client.edit_issue(number, edit).await)
     }
 
     /// Whether a workflow can be started, to the extent that reading can show it.
-    pub async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
+    pub(crate) async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
         match self {
             Self::Github(github) => github.can_dispatch(workflow).await,
             Self::Gitea(gitea) => gitea.can_dispatch().await,
@@ -377,24 +388,24 @@ impl Forge {
     }
 
     /// Starts a workflow on a branch.
-    pub async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
+    pub(crate) async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
         forward!(self, client => client.dispatch(workflow, branch).await)
     }
 
     /// Makes a claim, which only one run can; `true` if this run holds it, including by an earlier
     /// attempt of its own.
-    pub async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(crate) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
         forward!(self, client => client.claim(claim).await)
     }
 
     /// Deletes a claim of this run.
-    pub async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
         forward!(self, client => client.release(claim).await)
     }
 
     /// Deletes claims that are older than any run that could still make them. On GitHub, no page
     /// lists claims, so they are kept.
-    pub async fn delete_old_claims(&self) -> Result<(), Error> {
+    pub(crate) async fn delete_old_claims(&self) -> Result<(), Error> {
         match self {
             Self::Github(_) => Ok(()),
             Self::Gitea(gitea) => gitea.delete_old_claims().await,

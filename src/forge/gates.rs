@@ -13,7 +13,7 @@ const GLOB_MAX: usize = 4096;
 
 /// The state of a gate, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GateState {
+pub(crate) enum GateState {
     Pass,
     Pending,
     /// Nothing was reported.
@@ -23,7 +23,7 @@ pub enum GateState {
 
 /// A required context, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gate {
+pub(crate) struct Gate {
     /// The required context; a glob on Gitea and Forgejo.
     pub context: String,
     pub state: GateState,
@@ -35,7 +35,7 @@ pub struct Gate {
 
 impl GateState {
     /// The word in documents.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Pending => "pending",
@@ -47,7 +47,7 @@ impl GateState {
 
 impl Gate {
     /// The page with details, or the reason for a report that may have existed.
-    pub fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         if self.expired {
             return "may have expired: the commit is older than 90 days";
         }
@@ -57,7 +57,7 @@ impl Gate {
 
 /// The state of each required context: the worst of the latest reports of every source, because apps,
 /// workflows and statuses may use the same name.
-pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
+pub(crate) fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
     required
         .iter()
         .map(|context| gate(context, reports))
@@ -66,7 +66,7 @@ pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
 
 /// Requests the reports of a commit and judges them. The age of the commit is requested only if a
 /// report is missing.
-pub async fn read_gates(
+pub(crate) async fn read_gates(
     forge: &Forge,
     required: &[String],
     commit: &str,
@@ -82,7 +82,7 @@ pub async fn read_gates(
 }
 
 /// The worst state of the gates.
-pub fn worst_state(gates: &[Gate]) -> GateState {
+pub(crate) fn worst_state(gates: &[Gate]) -> GateState {
     gates
         .iter()
         .map(|gate| gate.state)

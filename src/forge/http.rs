@@ -33,7 +33,7 @@ pub(super) use reply::Reply;
 
 /// The settings of a forge's client; all are passed in.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The connections.
     pub client: Transport,
     /// The maximum time without progress: connecting, headers, or the next bytes.
@@ -62,7 +62,7 @@ pub struct Settings {
 
 impl Settings {
     /// The documented time limits.
-    pub fn new(client: Transport, now: fn() -> SystemTime) -> Self {
+    pub(crate) fn new(client: Transport, now: fn() -> SystemTime) -> Self {
         Self {
             client,
             progress: FORGES.stall_timeout,
@@ -91,7 +91,7 @@ impl Settings {
 }
 
 /// The default of the total time that a command waits for forges.
-pub const TIME: Duration = Duration::from_secs(900);
+pub(crate) const TIME: Duration = Duration::from_secs(900);
 
 /// The maximum size of a response, in bytes: GitHub's tree listings end at 7 MB, and files with
 /// pins are text. A whole parsed response must fit well into the memory of a run.

@@ -1,7 +1,7 @@
 //! Issues, and the claims by which exactly one run of repin starts a workflow.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issue {
+pub(crate) struct Issue {
     pub number: u64,
     /// The URL of its web page.
     pub url: String,
@@ -11,7 +11,7 @@ pub struct Issue {
 
 /// A mark on the forge that can be made once.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     /// Its name, which git accepts as a part of a reference.
     pub name: &'a str,
     /// The commit that it is about.

@@ -2,7 +2,7 @@
 
 /// The outcome of a request to merge a pull request once its gates pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Merge {
+pub(crate) enum Merge {
     /// The forge will merge the pull request.
     Scheduled,
     /// It is scheduled although every required status passed: the forge refuses to merge it now, for
@@ -24,7 +24,7 @@ pub enum Merge {
 
 /// The position of a pull request in the merge queue of its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Queue {
+pub(crate) enum Queue {
     /// The base has no merge queue.
     Missing,
     /// The pull request is not in the queue.

@@ -9,7 +9,7 @@ mod audience;
 mod branches;
 mod checks;
 mod client;
-pub mod fleet;
+pub(crate) mod fleet;
 mod gates;
 mod gitea;
 mod github;
@@ -22,27 +22,29 @@ mod rights;
 mod shared;
 mod target;
 mod token;
-pub mod tracking_issue;
+pub(crate) mod tracking_issue;
 mod tree;
 
-pub use audience::{Audience, NotFor};
-pub use branches::{
+pub(crate) use audience::Audience;
+pub(crate) use branches::{
     AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, NewFile, PublishOutcome,
     SurveyedBase,
 };
-pub use checks::{Status, StatusKind, StatusResult};
-pub use client::{Capabilities, Forge};
-pub use gates::{Gate, GateState, judge, read_gates, worst_state};
-pub use github::{Links, Package, PackageVersion, VersionPages, Versions, is_workflow};
-pub use http::{Settings, TIME};
-pub use issues::{Claim, Issue};
-pub use merging::{Merge, Queue};
-pub use pull_requests::{
+pub(crate) use checks::{Status, StatusKind, StatusResult};
+pub(crate) use client::Forge;
+pub(crate) use gates::{Gate, GateState, judge, read_gates, worst_state};
+#[cfg(test)]
+pub(crate) use github::{Links, VersionPages};
+pub(crate) use github::{Package, PackageVersion, is_workflow};
+pub(crate) use http::{Settings, TIME};
+pub(crate) use issues::{Claim, Issue};
+pub(crate) use merging::{Merge, Queue};
+pub(crate) use pull_requests::{
     Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState, Pulls,
     State, Transition,
 };
-pub use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
-pub use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
-pub use target::{Kind, Target, TargetError};
-pub use token::{Token, TokenError, TokenFacts};
-pub use tree::{Tree, TreeEntry, blob_id};
+pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
+pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
+pub(crate) use target::{Kind, Target};
+pub(crate) use token::{Token, TokenFacts};
+pub(crate) use tree::{Tree, TreeEntry, blob_id};

@@ -4,13 +4,13 @@ use serde_json::{Map, Value};
 
 /// Whether the author considers a pull request ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     Draft,
     Ready,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PullState {
+pub(crate) enum PullState {
     Open,
     /// Closed, and not merged.
     Closed,
@@ -19,7 +19,7 @@ pub enum PullState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pull {
+pub(crate) struct Pull {
     pub number: u64,
     /// The URL of its web page.
     pub url: String,
@@ -49,7 +49,7 @@ pub struct Pull {
 
 /// Whether a pull request has conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mergeable {
+pub(crate) enum Mergeable {
     /// The forge reports no conflict.
     Yes,
     /// The forge reports no conflict, but the branch must be updated from its base first.
@@ -65,7 +65,7 @@ pub enum Mergeable {
 
 /// A filter for pull requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pulls<'a> {
+pub(crate) enum Pulls<'a> {
     Open,
     /// Closed or merged, with a source branch of this name.
     Closed(&'a str),
@@ -83,7 +83,7 @@ impl Pulls<'_> {
 
 /// A pull request to be opened.
 #[derive(Debug, Clone, Copy)]
-pub struct NewPull<'a> {
+pub(crate) struct NewPull<'a> {
     pub title: &'a str,
     pub body: &'a str,
     /// Its source branch.
@@ -95,7 +95,7 @@ pub struct NewPull<'a> {
 
 /// The outcome of opening a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CreateOutcome {
+pub(crate) enum CreateOutcome {
     New(Box<Pull>),
     /// The branch already has a pull request.
     Exists(String),
@@ -107,7 +107,7 @@ pub enum CreateOutcome {
 
 /// A change to a pull request or issue; `None` leaves the field unchanged.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Edit<'a> {
+pub(crate) struct Edit<'a> {
     /// The title, and whether it is a draft's (Gitea and Forgejo mark drafts in the title).
     pub title: Option<(&'a str, State)>,
     pub body: Option<&'a str>,
@@ -115,7 +115,7 @@ pub struct Edit<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transition {
+pub(crate) enum Transition {
     Close,
     Reopen,
 }
@@ -150,20 +150,20 @@ impl Edit<'_> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LabelOutcome {
+pub(crate) enum LabelOutcome {
     Done,
     /// The token may not add them; the forge's message.
     NotPermitted(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Comment {
+pub(crate) struct Comment {
     pub body: String,
 }
 
 /// The outcome of polling a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Poll {
+pub(crate) enum Poll {
     Unchanged,
     /// The current state, and the `ETag` for the next poll.
     Changed(Box<Pull>, Option<String>),

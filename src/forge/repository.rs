@@ -2,7 +2,7 @@
 
 /// A repository's description.
 #[derive(Debug, Clone)]
-pub struct Repo {
+pub(crate) struct Repo {
     /// `owner/name` as the forge spells it.
     pub full_name: String,
     /// The default target branch of pull requests.
@@ -21,7 +21,7 @@ pub struct Repo {
 
 /// Whether the token's owner may push, as the forge reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Push {
+pub(crate) enum Push {
     Allowed,
     Denied,
     /// The forge does not report it.
@@ -40,14 +40,14 @@ impl Push {
 
 /// The writes of a run that need a permission of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlannedWrites {
+pub(crate) struct PlannedWrites {
     /// Whether files of workflows change.
     pub workflows: bool,
 }
 
 /// A file, and its mode as git writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileMode<'a> {
+pub(crate) struct FileMode<'a> {
     /// The path from the top of the repository.
     pub path: &'a str,
     /// The mode, such as `100644`.
@@ -56,7 +56,7 @@ pub struct FileMode<'a> {
 
 /// The signer of commits, if a base requires signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signing {
+pub(crate) enum Signing {
     /// The base requires no signature.
     NotRequired,
     /// The forge signs the commits that it makes.
@@ -71,7 +71,7 @@ pub enum Signing {
 
 /// Whether a forge can do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ability {
+pub(crate) enum Ability {
     Yes,
     /// It cannot, for this reason.
     No(String),

@@ -9,12 +9,12 @@ use crate::error::{Class, Error};
 pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";
 
 /// The remedy for a token with which no checks start.
-pub const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a user, \
+pub(crate) const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a user, \
                                  with `contents: write` and `pull-requests: write`, as REPIN_FORGE_TOKEN";
 
 /// The permissions that a run will need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RequiredRights {
+pub(crate) struct RequiredRights {
     /// Whether files of workflows change.
     pub workflows: bool,
     /// Workflows that are started once a pull request is merged.
@@ -24,7 +24,7 @@ pub struct RequiredRights {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Permission {
+pub(crate) enum Permission {
     /// Making commits and branches.
     Contents,
     /// Opening and changing pull requests.
@@ -39,14 +39,14 @@ pub enum Permission {
 
 /// A permission, and whether the token has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Right {
+pub(crate) struct Right {
     pub permission: Permission,
     pub verdict: Verdict,
 }
 
 /// Whether a token has a permission, with the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Has(String),
     /// The evidence and the remedy.
     Lacks(String, String),

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// GitHub, or GitHub Enterprise Server.
     Github,
     /// Gitea or Forgejo.
@@ -17,7 +17,7 @@ pub enum Kind {
 
 /// A repository on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     pub kind: Kind,
     /// The base of the API.
     pub api: Url,
@@ -27,7 +27,7 @@ pub struct Target {
 
 /// A part of the target that neither the configuration nor the remote determines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     #[error("cannot determine the kind of forge: {0}")]
     Kind(String),
     /// The URL of the API is known for public forges only.
@@ -59,7 +59,7 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
 impl Target {
     /// The URL of the pages of pull requests, up to their number; `None` if the URL of the API has
     /// another form than that of a public server.
-    pub fn pull_request_pages(&self) -> Option<Url> {
+    pub(crate) fn pull_request_pages(&self) -> Option<Url> {
         let api = self.api.as_str().trim_end_matches('/');
         let (server, pulls) = match self.kind {
             Kind::Github if self.api.host_str() == Some("api.github.com") => {
@@ -78,7 +78,7 @@ impl Target {
     }
 
     /// The configured repository; `remote`: the URL that the work tree was cloned from.
-    pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
+    pub(crate) fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
         let (owner, name) = if let Some(repository) = &forge.repository {
             let (owner, name) = repository.split_once('/').ok_or(TargetError::Repository)?;
@@ -97,7 +97,7 @@ impl Target {
     }
 
     /// The public forge that a clone came from, and the base of its API.
-    pub fn public_api(remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
+    pub(crate) fn public_api(remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(HostedRepository::parse);
         let (kind, api) = remote
             .as_ref()
@@ -107,7 +107,10 @@ impl Target {
     }
 
     /// The configured kind of forge and the base of its API.
-    pub fn api(forge: &Configured, remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
+    pub(crate) fn api(
+        forge: &Configured,
+        remote: Option<&str>,
+    ) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(HostedRepository::parse);
         let public = remote.as_ref().and_then(public);
         let api = forge.url.as_deref().map(parse).transpose()?;

@@ -7,11 +7,11 @@ use std::{
 
 /// A token: no `Display`, and `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub(crate) struct Token(String);
 
 /// The reason why a text is not a token; never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     #[error("the token is empty")]
     Empty,
     /// It does not fit into a header.
@@ -21,7 +21,7 @@ pub enum TokenError {
 
 impl Token {
     /// The token in `text`, without the line break that a file ends with.
-    pub fn parse(text: &str) -> Result<Self, TokenError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(TokenError::Empty);
@@ -57,7 +57,7 @@ impl fmt::Debug for Token {
 /// The properties of a token that this process has read and that are the same for all repositories;
 /// clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct TokenFacts {
+pub(crate) struct TokenFacts {
     /// Whether the token belongs to the installation of an app.
     installation: Arc<Mutex<Option<bool>>>,
 }

@@ -13,7 +13,7 @@ const END: &str = "<!-- /repin -->";
 
 /// The desired state of the issue.
 #[derive(Debug, Clone, Copy)]
-pub struct IssueSpec<'a> {
+pub(crate) struct IssueSpec<'a> {
     pub title: &'a str,
     /// The section of its text that repin writes.
     pub text: &'a str,
@@ -23,7 +23,7 @@ pub struct IssueSpec<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IssueAction {
+pub(crate) enum IssueAction {
     /// Updates the open issue, or opens a new one.
     Open,
     /// Updates the open issue, if one is open.
@@ -33,7 +33,7 @@ pub enum IssueAction {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssueChange {
+pub(crate) struct IssueChange {
     pub issue: Issue,
     /// `created`, `updated` or `closed`.
     pub change: &'static str,
@@ -42,7 +42,10 @@ pub struct IssueChange {
 }
 
 /// Opens, updates or closes the issue; `None` if no issue is open and none is needed.
-pub async fn apply(forge: &Forge, spec: &IssueSpec<'_>) -> Result<Option<IssueChange>, Error> {
+pub(crate) async fn apply(
+    forge: &Forge,
+    spec: &IssueSpec<'_>,
+) -> Result<Option<IssueChange>, Error> {
     let open = open_issues(forge, spec.title).await?;
     let Some(first) = open.first() else {
         return match spec.action {

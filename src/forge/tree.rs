@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 200;
 
 /// The files of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// The id of the tree; empty if the forge does not report it.
     pub id: String,
     /// The entries by their paths from the top of the repository, without directories.
@@ -18,7 +18,7 @@ pub struct Tree {
 
 /// A file, symlink or submodule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TreeEntry {
+pub(crate) struct TreeEntry {
     /// `100644`, `100755`, `120000` or `160000`.
     pub mode: String,
     /// The id of the content.
@@ -26,18 +26,18 @@ pub struct TreeEntry {
 }
 
 impl TreeEntry {
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         matches!(self.mode.as_str(), "100644" | "100755" | "100664")
     }
 
-    pub fn is_symlink(&self) -> bool {
+    pub(crate) fn is_symlink(&self) -> bool {
         self.mode == "120000"
     }
 }
 
 impl Tree {
     /// The paths whose contents differ, with the content in `other`; `None`: deleted.
-    pub fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
+    pub(crate) fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
         let mut changes = BTreeMap::new();
         for path in self.entries.keys() {
             if !other.entries.contains_key(path) {
@@ -56,7 +56,7 @@ impl Tree {
     ///
     /// `None` if one of the files is missing, or if an id is malformed. Entries that a forge does not
     /// list are missing in the computed tree, so its id differs from the forge's.
-    pub fn id_with(&self, changes: &BTreeMap<String, String>) -> Option<String> {
+    pub(crate) fn id_with(&self, changes: &BTreeMap<String, String>) -> Option<String> {
         let like = &self.entries.values().next()?.id;
         if !changes.keys().all(|path| self.entries.contains_key(path)) {
             return None;
@@ -127,7 +127,7 @@ fn tree_id(directory: &Directory<'_>, like: &str) -> Option<String> {
 }
 
 /// The id of a blob (git-hash-object), with the hash function of `like`.
-pub fn blob_id(content: &[u8], like: &str) -> String {
+pub(crate) fn blob_id(content: &[u8], like: &str) -> String {
     object_id("blob", content, like)
 }
 

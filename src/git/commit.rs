@@ -17,7 +17,7 @@ const UNFINISHED: [&str; 3] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
 
 /// The reason why files cannot be committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitObstacle {
+pub(crate) enum CommitObstacle {
     /// These files differ from `HEAD` or from the index.
     Differ(Vec<RelPath>),
     /// A merge, cherry-pick or revert is not finished.
@@ -28,7 +28,7 @@ pub enum CommitObstacle {
 
 /// The content of a commit.
 #[derive(Debug, Clone, Copy)]
-pub struct CommitPlan<'p> {
+pub(crate) struct CommitPlan<'p> {
     /// The files, with their contents in the work tree.
     pub files: &'p [(&'p RelPath, &'p [u8])],
     /// The first line of its message.
@@ -39,7 +39,7 @@ pub struct CommitPlan<'p> {
 
 /// The outcome of a commit.
 #[derive(Debug)]
-pub enum Committed {
+pub(crate) enum Committed {
     /// It contains exactly the plan.
     AsPlanned(ObjectId),
     /// A hook changed it, with this difference; `HEAD` was reset to its parent.
@@ -52,7 +52,10 @@ pub enum Committed {
 
 impl Git {
     /// The reason why `paths`, which the run will change, could not be committed.
-    pub fn commit_obstacle(&self, paths: &[&RelPath]) -> Result<Option<CommitObstacle>, GitError> {
+    pub(crate) fn commit_obstacle(
+        &self,
+        paths: &[&RelPath],
+    ) -> Result<Option<CommitObstacle>, GitError> {
         for name in UNFINISHED {
             let args = ["--verify", "--quiet", name];
             if self.output_or("rev-parse", &args, &[1])?.0 == 0 {
@@ -86,7 +89,7 @@ impl Git {
 
     /// Commits files with their contents in the work tree, and nothing else. An error means that
     /// nothing was committed.
-    pub fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
+    pub(crate) fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
         let parent = self.head()?.tip;
         let result = self.run_commit(plan);
         let id = match self.head() {

@@ -42,7 +42,7 @@ const HEADER: &str = "REPIN_GIT_HEADER";
 
 /// A token for one server.
 #[derive(Clone)]
-pub struct Login {
+pub(crate) struct Login {
     /// `http[s]://HOST[:PORT]/`.
     server: String,
     header: String,
@@ -52,7 +52,7 @@ pub struct Login {
 
 /// Another repository: a URL, or a path on this machine.
 #[derive(Clone)]
-pub struct Remote {
+pub(crate) struct Remote {
     /// The URL as passed to git; without a password.
     pub url: String,
     /// `None`: the credentials that git is configured with.
@@ -73,7 +73,7 @@ impl Login {
     /// token must not be sent there.
     ///
     /// GitHub, Gitea and Forgejo ignore the name of the user if the password is a token.
-    pub fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
+    pub(crate) fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
         let http = url
             .split_once("://")
             .filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
@@ -111,7 +111,7 @@ impl Remote {
 
 impl Git {
     /// An empty repository in `directory`, without hooks.
-    pub fn init(directory: &Path) -> Result<Self, GitError> {
+    pub(crate) fn init(directory: &Path) -> Result<Self, GitError> {
         let bare = Self {
             program: OsString::from("git"),
             place: Location::outside(directory),

@@ -4,7 +4,7 @@ use super::{Git, GitError};
 
 /// A repository on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostedRepository {
+pub(crate) struct HostedRepository {
     /// The host of the forge in lower case, without a port.
     pub host: String,
     pub owner: String,
@@ -15,7 +15,7 @@ pub struct HostedRepository {
 
 impl Git {
     /// The URL of the remote `origin`. It may contain a password and must not be printed.
-    pub fn origin(&self) -> Result<Option<String>, GitError> {
+    pub(crate) fn origin(&self) -> Result<Option<String>, GitError> {
         // `config --get` exits with 1 if the key is missing; a listing distinguishes that from a
         // failure.
         let listed = self.output(
@@ -38,7 +38,7 @@ impl HostedRepository {
     /// Parses the URL of a remote: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
     /// `git@HOST:OWNER/NAME`. User names and passwords are dropped. `None` for a path that is not an
     /// owner and a name.
-    pub fn parse(url: &str) -> Option<Self> {
+    pub(crate) fn parse(url: &str) -> Option<Self> {
         let (scheme, authority, path) = match url.split_once("://") {
             Some((scheme @ ("https" | "http" | "ssh" | "git"), rest)) => {
                 let (authority, path) = rest.split_once('/')?;

@@ -18,7 +18,7 @@ const REMOTE: &str = "origin";
 const ATTEMPTS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SyncOutcome {
+pub(crate) enum SyncOutcome {
     /// The target contains the source.
     InSync(ObjectId),
     /// The target is at the head of the source, or would be.
@@ -49,7 +49,7 @@ enum Push {
 }
 
 /// Merges the branch `from` into the branch `to`; without `apply`, nothing is created or pushed.
-pub fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
+pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
     if git.is_shallow() {
         let reason = "this clone is shallow, so the merge base of the branches is unknown";
         return Err(Error::unavailable("git", reason).help("fetch the rest: git fetch --unshallow"));

@@ -6,7 +6,7 @@ use super::{Git, GitError, ObjectId};
 
 /// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Branch {
+pub(crate) struct Branch {
     /// The short name, such as `origin/main`.
     pub name: String,
     /// The head.
@@ -15,7 +15,7 @@ pub struct Branch {
 
 /// The sources of the name of the promoted branch, in the order of precedence.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct BranchSources<'n> {
+pub(crate) struct BranchSources<'n> {
     /// `provenance.branch`: a remote-tracking branch, `REMOTE/BRANCH`.
     pub configured: Option<&'n str>,
     /// `forge.base`: a branch of the remote.
@@ -50,7 +50,7 @@ const REMOTES: &str = "refs/remotes/";
 
 impl Git {
     /// The promoted branch by its configured name or by the remote; see [`Git::promoted_branch`].
-    pub fn branch(&self, configured: Option<&str>) -> Result<Branch, GitError> {
+    pub(crate) fn branch(&self, configured: Option<&str>) -> Result<Branch, GitError> {
         self.promoted_branch(&BranchSources {
             configured,
             ..BranchSources::default()
@@ -64,7 +64,7 @@ impl Git {
     ///
     /// Local branches are never used, because only pushed commits are promoted. A source with a missing
     /// branch is an error; the next source is not tried.
-    pub fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
+    pub(crate) fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
                 Err(GitError::NoBranch(_))
@@ -104,7 +104,7 @@ impl Git {
     }
 
     /// The default branch of the remote as recorded in this clone, without a connection.
-    pub fn known_default(&self) -> Result<Option<Branch>, GitError> {
+    pub(crate) fn known_default(&self) -> Result<Option<Branch>, GitError> {
         let Some(remote) = self.main_remote()? else {
             return Ok(None);
         };
@@ -116,7 +116,7 @@ impl Git {
     }
 
     /// The checked-out commit.
-    pub fn head(&self) -> Result<Branch, GitError> {
+    pub(crate) fn head(&self) -> Result<Branch, GitError> {
         let args = ["--verify", "--quiet", "HEAD^{commit}"];
         let (code, listed) = self.output_or("rev-parse", &args, &[1])?;
         match ObjectId::parse(listed.trim_ascii_end()) {

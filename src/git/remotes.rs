@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The current branches of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heads {
+pub(crate) struct Heads {
     /// The branch of its `HEAD`, if the remote reports it.
     pub default: Option<String>,
     /// The heads of the branches by their names.
@@ -43,7 +43,7 @@ pub struct Heads {
 
 /// The current branches and tags of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct References {
+pub(crate) struct References {
     /// The branch of its `HEAD`, if reported.
     pub default: Option<String>,
     /// The targets by their full names (`refs/heads/main`). A tag may refer to any object.
@@ -55,7 +55,7 @@ const BRANCHES: &str = "refs/heads/";
 
 impl Git {
     /// The names of the remotes.
-    pub fn remotes(&self) -> Result<Vec<String>, GitError> {
+    pub(crate) fn remotes(&self) -> Result<Vec<String>, GitError> {
         // `--get-regexp` exits with 1 if nothing matches, so the pattern includes a key that always
         // exists.
         let args = [
@@ -77,7 +77,7 @@ impl Git {
 
     /// The remote of a remote-tracking branch, and the name of the branch there. The name of a remote
     /// may contain slashes: the longest match counts.
-    pub fn remote_of(&self, branch: &Branch) -> Result<(String, String), GitError> {
+    pub(crate) fn remote_of(&self, branch: &Branch) -> Result<(String, String), GitError> {
         let mut remotes = self.remotes()?;
         remotes.sort_by_key(|remote| std::cmp::Reverse(remote.len()));
         for remote in remotes {
@@ -112,7 +112,7 @@ impl Git {
     }
 
     /// Queries the branches of a remote.
-    pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
+    pub(crate) fn heads(&self, remote: &str) -> Result<Heads, GitError> {
         let References { default, tips } = self.list_remote(remote, &["refs/heads/*"])?;
         let branch =
             |(name, tip): (String, ObjectId)| Some((name.strip_prefix(BRANCHES)?.to_owned(), tip));
@@ -123,7 +123,7 @@ impl Git {
     }
 
     /// Queries the branches and tags of a remote.
-    pub fn remote_references(&self, remote: &str) -> Result<References, GitError> {
+    pub(crate) fn remote_references(&self, remote: &str) -> Result<References, GitError> {
         self.list_remote(remote, &["refs/heads/*", "refs/tags/*"])
     }
 
@@ -167,7 +167,7 @@ impl Git {
     /// commit needs no reference.
     ///
     /// GitHub, Gitea and, since protocol version 2, git's own server send any commit by its id.
-    pub fn with_commit(&self, commit: &ObjectId, branch: &str) -> Result<Self, GitError> {
+    pub(crate) fn with_commit(&self, commit: &ObjectId, branch: &str) -> Result<Self, GitError> {
         if self.has_commit(commit)? {
             return Ok(self.clone());
         }
@@ -201,7 +201,7 @@ impl Git {
     }
 
     /// Fetches the objects of branches, without references.
-    pub fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
+    pub(crate) fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
         let names: Vec<_> = branches
             .iter()
             .map(|branch| format!("{BRANCHES}{branch}"))
@@ -211,7 +211,7 @@ impl Git {
     }
 
     /// Fetches the objects of references (`refs/heads/main`) or of commit ids, without references.
-    pub fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
+    pub(crate) fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
         for names in names.chunks(NAMES_MAX) {
             let target = ["--end-of-options", remote];
             let args = [&ONLY_OBJECTS[..], &target, names].concat();
@@ -246,7 +246,7 @@ impl Git {
     }
 
     /// The remote for fetching objects: `origin`, or the only one.
-    pub fn only_remote(&self) -> Result<String, GitError> {
+    pub(crate) fn only_remote(&self) -> Result<String, GitError> {
         let mut remotes = self.remotes()?;
         if remotes.iter().any(|name| name == "origin") {
             return Ok("origin".to_owned());
@@ -262,7 +262,7 @@ impl Git {
     }
 
     /// The objects that are missing in this clone, each once.
-    pub fn missing(&self, ids: &[ObjectId]) -> Result<Vec<ObjectId>, GitError> {
+    pub(crate) fn missing(&self, ids: &[ObjectId]) -> Result<Vec<ObjectId>, GitError> {
         const COMMAND: &str = "cat-file";
         let args = ["--batch-check=%(objectname)"].map(OsString::from);
         let mut running = self.start(COMMAND, &args, Mode::Input)?;
@@ -315,7 +315,7 @@ impl Git {
     }
 
     /// Fetches contents into a partial clone, with the options that git itself uses.
-    pub fn fetch_blobs(&self, remote: &str, ids: &[ObjectId]) -> Result<(), GitError> {
+    pub(crate) fn fetch_blobs(&self, remote: &str, ids: &[ObjectId]) -> Result<(), GitError> {
         for ids in ids.chunks(NAMES_MAX) {
             let options = ["--filter=blob:none", "--end-of-options", remote];
             let options = [&ONLY_OBJECTS[..], &options].concat();

@@ -8,7 +8,7 @@ use crate::{
 
 /// The order of a revision and the currently pinned one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// The revision is pinned now.
     Same,
     /// The revision is not an ancestor of the pinned one.
@@ -24,7 +24,7 @@ pub enum Order {
 
 /// The reason for which the order of two builds is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownOrder {
+pub(crate) enum UnknownOrder {
     /// No entry with a known revision has the current digests.
     #[error("history does not record the revision of the pinned set")]
     NotInHistory,
@@ -47,7 +47,7 @@ pub enum UnknownOrder {
 impl History {
     /// Determines the order of `revision` and the set with the digests `current`, in a work tree or on
     /// a branch.
-    pub fn order(
+    pub(crate) fn order(
         &self,
         git: &Git,
         revision: &Revision,

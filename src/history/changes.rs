@@ -13,7 +13,7 @@ use crate::git::ObjectId;
 
 /// A file with pins, before and after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangedFile {
+pub(crate) struct ChangedFile {
     /// The path under the root.
     pub path: Arc<[u8]>,
     /// The old content; `None` if the file is new.
@@ -26,7 +26,7 @@ impl History {
     /// For the commit of each entry, the changed files with pins before or after it, ordered by path as
     /// in git. A file that only a change of the configuration added is omitted: whether the commit
     /// changed it is unknown.
-    pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
+    pub(crate) fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
         let blobs = self.facts.blobs.pins.keys();
         let with_pins: HashSet<ObjectId> = blobs.map(|blob| blob.id).collect();
         let is_pinned = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));

@@ -13,7 +13,7 @@ use crate::oci::Revision;
 
 /// Whether a set is held after a rollback.
 #[derive(Debug, Clone, Copy)]
-pub enum Hold<'h> {
+pub(crate) enum Hold<'h> {
     Free,
     Held {
         /// The rollback that undid the set.
@@ -27,7 +27,7 @@ pub enum Hold<'h> {
 
 /// A set that a rollback undid, which `promote` refuses.
 #[derive(Debug, Clone, Copy)]
-pub struct HeldSet<'h> {
+pub(crate) struct HeldSet<'h> {
     /// A revision that the set was promoted as, if it is known.
     pub revision: Option<&'h Revision>,
     /// The rollback that undid the set.
@@ -40,7 +40,7 @@ pub struct HeldSet<'h> {
 impl History {
     /// Every held set, those of the latest rollback first, newer sets first. A set has an item for each
     /// of its revisions.
-    pub fn holds(&self) -> Vec<HeldSet<'_>> {
+    pub(crate) fn holds(&self) -> Vec<HeldSet<'_>> {
         let mut sets = Vec::new();
         for hold in &self.holds {
             let set = HeldSet {

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The last commits of a branch that changed some files.
-pub struct PathHistory<'r> {
+pub(crate) struct PathHistory<'r> {
     pub branch: Branch,
     /// The commits, newest first.
     pub commits: Vec<PathCommit<'r>>,
@@ -43,7 +43,7 @@ pub struct PathHistory<'r> {
 }
 
 /// A commit that a forge lists.
-pub struct PathCommit<'r> {
+pub(crate) struct PathCommit<'r> {
     pub id: ObjectId,
     /// ISO 8601.
     pub date: &'r str,
@@ -57,7 +57,7 @@ pub struct PathCommit<'r> {
 /// The id of a blob that was not fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the content {0} is missing")]
-pub struct MissingBlob(pub String);
+pub(crate) struct MissingBlob(pub String);
 
 /// The pins of one file.
 #[derive(Clone, Default)]
@@ -83,7 +83,7 @@ struct Reader<'l, 'r> {
 
 impl History {
     /// Reads the history of the listed commits.
-    pub fn from_path_history(
+    pub(crate) fn from_path_history(
         config: &Config,
         path_history: &PathHistory<'_>,
     ) -> Result<Self, MissingBlob> {
@@ -150,7 +150,7 @@ impl History {
 
     /// Whether the current set was promoted or rolled back to by a known commit, or every commit is
     /// known.
-    pub fn shows_beginning(&self) -> bool {
+    pub(crate) fn shows_beginning(&self) -> bool {
         let latest = self.entries().first();
         !self.shallow || latest.is_some_and(|entry| entry.kind != Kind::Manual)
     }

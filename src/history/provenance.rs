@@ -9,7 +9,7 @@ use crate::{
 
 /// The evidence that makes a set available for rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Promoted {
+pub(crate) struct Promoted {
     /// The latest commit of the line that promoted the set or rolled back to it.
     pub commit: ObjectId,
     /// The committer date (ISO 8601).
@@ -27,7 +27,7 @@ pub struct Promoted {
 
 /// The result of looking up a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Provenance {
+pub(crate) enum Provenance {
     Found(Promoted),
     /// `require: [content]`: only the digests that the revision's tags now resolve to can identify
     /// the set; call [`History::provenance_of`] with them.
@@ -53,7 +53,7 @@ pub enum Provenance {
 
 /// The reason for which a commit's content is not available for rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gap {
+pub(crate) enum Gap {
     /// The commit does not pin a configured image.
     NotPinned(String),
     /// The pins of an image disagree.
@@ -64,7 +64,7 @@ pub enum Gap {
 
 impl History {
     /// The provenance of `revision`: the latest commit that claims it and pins every configured image.
-    pub fn provenance(&self, revision: &Revision) -> Provenance {
+    pub(crate) fn provenance(&self, revision: &Revision) -> Provenance {
         if !self.config.provenance.requires_title() {
             let mut sets = self.facts.line_sets().filter_map(|(_, set)| set);
             return if sets.any(|set| self.is_whole(set)) {
@@ -125,7 +125,7 @@ impl History {
 
     /// The provenance of a set without a title: a commit of the line that pinned exactly these digests
     /// together. Images with `pins: 0` in the current configuration are ignored.
-    pub fn provenance_of(&self, digests: &Digests) -> Provenance {
+    pub(crate) fn provenance_of(&self, digests: &Digests) -> Provenance {
         let is_same = |set: usize| self.is_whole(set) && self.agrees(set, digests);
         for event in self.line_events().rev() {
             if is_same(event.set) {
@@ -144,18 +144,18 @@ impl History {
     }
 
     /// The hold of a set of this revision.
-    pub fn hold(&self, revision: &Revision) -> Hold<'_> {
+    pub(crate) fn hold(&self, revision: &Revision) -> Hold<'_> {
         self.latest_hold(|undone| undone.revisions.contains(revision))
     }
 
     /// The hold of the set with these digests, for a set without a known revision.
-    pub fn hold_of_set(&self, digests: &Digests) -> Hold<'_> {
+    pub(crate) fn hold_of_set(&self, digests: &Digests) -> Hold<'_> {
         self.latest_hold(|undone| self.is_whole(undone.set) && self.agrees(undone.set, digests))
     }
 
     /// The revision of the set with these digests: that of the newest entry with equal digests for all
     /// common images.
-    pub fn revision_of(&self, digests: &Digests) -> Option<&Revision> {
+    pub(crate) fn revision_of(&self, digests: &Digests) -> Option<&Revision> {
         for event in self.line_events().rev() {
             let set = &self.facts.sets[event.set];
             let Some(revision) = &event.revision else {

@@ -8,7 +8,7 @@ use crate::{git::ObjectId, oci::Revision};
 
 /// The first of consecutive commits whose content is unknown for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     pub commit: ObjectId,
     /// The committer date (ISO 8601).
     pub date: String,
@@ -33,7 +33,7 @@ impl Unreadable {
     }
 
     /// The problem, with its file.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         // A problem with a location already contains the file.
         let location = self.problem.strip_prefix(&self.file);
         if location.is_some_and(|rest| rest.starts_with(':')) {
@@ -47,14 +47,14 @@ impl Unreadable {
 impl History {
     /// The latest commit with unknown content, unless a later set is current. It may have rolled a set
     /// back.
-    pub fn blind_spot(&self) -> Option<&Unreadable> {
+    pub(crate) fn blind_spot(&self) -> Option<&Unreadable> {
         let last = self.unreadable.last()?;
         (!self.is_replaced_since(last.index)).then_some(last)
     }
 
     /// The commit with unknown content that may have rolled back the set of `revision`: the blind spot,
     /// or a commit that claims to promote this revision.
-    pub fn blind_spot_of(&self, revision: &Revision) -> Option<&Unreadable> {
+    pub(crate) fn blind_spot_of(&self, revision: &Revision) -> Option<&Unreadable> {
         self.blind_spot()
             .or_else(|| self.unreadable_promotion(revision))
     }

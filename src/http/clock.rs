@@ -9,7 +9,7 @@ use reqwest::header::{AGE, DATE, HeaderMap};
 /// A server's clock and the local clock at the same moment. The header's precision is one second
 /// (RFC 9110, section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerTime {
+pub(crate) struct ServerTime {
     pub(super) server: SystemTime,
     /// This machine's clock when the response arrived.
     pub(super) local: SystemTime,
@@ -49,7 +49,7 @@ pub(super) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
 
 /// The local clock, and the server's clock if the server reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// This machine's time.
     pub local: SystemTime,
     /// The server's time at that moment.

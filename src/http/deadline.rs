@@ -38,7 +38,7 @@ impl Deadline {
 ///
 /// It limits waits and retries: a request that begins after it is still sent once.
 #[derive(Debug, Clone)]
-pub struct SharedDeadline(Arc<Mutex<State>>);
+pub(crate) struct SharedDeadline(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -60,7 +60,7 @@ impl State {
 
 impl SharedDeadline {
     /// Starts a deadline; `name` is the setting that it comes from, for messages.
-    pub fn new(length: Duration, name: impl Into<String>) -> Self {
+    pub(crate) fn new(length: Duration, name: impl Into<String>) -> Self {
         Self(Arc::new(Mutex::new(State::new(length, name.into()))))
     }
 

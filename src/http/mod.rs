@@ -27,19 +27,19 @@ mod transport;
 pub(crate) use body::{Body, OpenBody};
 pub(crate) use call::{BodyMode, Call, Effect, Idempotency, Reply};
 pub(crate) use client::Client;
-pub use clock::{Clock, ServerTime};
+pub(crate) use clock::{Clock, ServerTime};
 pub(crate) use deadline::Deadline;
-pub use deadline::SharedDeadline;
+pub(crate) use deadline::SharedDeadline;
 pub(crate) use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
 pub(crate) use log::LOG;
 pub(crate) use pace::count_requests;
-pub use pace::{Pace, Shard};
-pub use pause::PauseListener;
+pub(crate) use pace::{Pace, Shard};
+pub(crate) use pause::PauseListener;
 pub(crate) use pause::{Pause, time_of_day};
 pub(crate) use policy::{
     Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects, RetryAdvice,
     WaitReason,
 };
 pub(crate) use retry::StopReason;
-pub use timer::Timer;
-pub use transport::{SettingsError, Transport};
+pub(crate) use timer::Timer;
+pub(crate) use transport::{SettingsError, Transport};

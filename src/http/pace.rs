@@ -47,7 +47,7 @@ pub(crate) async fn count_requests<T>(work: impl Future<Output = T>) -> (T, u64)
 
 /// The pace of a process; clones share it.
 #[derive(Debug, Clone)]
-pub struct Pace(Arc<Shared>);
+pub(crate) struct Pace(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -62,7 +62,7 @@ struct Shared {
 
 /// The part of the work that belongs to one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
+pub(crate) struct Shard {
     /// The number of this shard, from 0.
     pub number: u32,
     /// The number of all shards.
@@ -116,7 +116,7 @@ pub(super) struct PastDeadline(pub(super) Duration);
 
 impl Pace {
     /// The pace of a shard; all shards together open `pull_requests` pull requests per minute.
-    pub fn new(shard: Shard, pull_requests: u32, timer: Timer) -> Self {
+    pub(crate) fn new(shard: Shard, pull_requests: u32, timer: Timer) -> Self {
         let count = shard.count.max(1);
         Self(Arc::new(Shared {
             shard: Shard { count, ..shard },

@@ -24,7 +24,7 @@ type Callback = dyn Fn(&Pause) + Send + Sync;
 
 /// Receives pauses; the default ignores them.
 #[derive(Clone, Default)]
-pub struct PauseListener(Option<Arc<Callback>>);
+pub(crate) struct PauseListener(Option<Arc<Callback>>);
 
 impl PauseListener {
     /// Calls `callback` with each pause.

@@ -28,7 +28,7 @@ pub(super) const STREAMS: usize = 32;
 
 /// The connections of a run; clones share them.
 #[derive(Debug, Clone)]
-pub struct Transport(Arc<Shared>);
+pub(crate) struct Transport(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -48,7 +48,7 @@ struct ClientSettings {
 
 /// Invalid settings that prevent every request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub(crate) enum SettingsError {
     /// The file of additional roots.
     #[error("REPIN_CA_FILE {}: {reason}", path.display())]
     CaFile {

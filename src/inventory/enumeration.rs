@@ -18,7 +18,7 @@ use crate::{
 
 /// Names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Enumeration {
+pub(crate) struct Enumeration {
     /// The distinct names of each kind, sorted by their bytes.
     pub kinds: Vec<(String, BTreeSet<String>)>,
     /// The paths with invalid UTF-8 in a name, and the listed name, with U+FFFD.
@@ -27,7 +27,7 @@ pub struct Enumeration {
 
 impl Enumeration {
     /// Matches the patterns of each kind against the paths of the files.
-    pub fn from_listing(listing: &Listing, kinds: &[Kind]) -> Self {
+    pub(crate) fn from_listing(listing: &Listing, kinds: &[Kind]) -> Self {
         let mut names_by_kind = Vec::new();
         let mut not_utf8 = Vec::new();
         for kind in kinds {
@@ -58,7 +58,7 @@ impl Enumeration {
     }
 
     /// The names of a kind.
-    pub fn names(&self, kind: &str) -> Option<&BTreeSet<String>> {
+    pub(crate) fn names(&self, kind: &str) -> Option<&BTreeSet<String>> {
         self.kinds
             .iter()
             .find(|(name, _)| name == kind)
@@ -66,12 +66,12 @@ impl Enumeration {
     }
 
     /// Whether no kind has a name.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kinds.iter().all(|(_, names)| names.is_empty())
     }
 
     /// The document, on one line without a newline.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut lists = Vec::new();
         for (kind, names) in &self.kinds {
             let names: Vec<_> = names.iter().map(|name| json_string(name)).collect();
@@ -82,7 +82,11 @@ impl Enumeration {
 
     /// Parses a document: the kinds, or a `repin.enumeration/1` document with the kinds. It must
     /// contain every configured kind and no other key.
-    pub fn from_json(document: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
+    pub(crate) fn from_json(
+        document: &str,
+        bytes: &[u8],
+        kinds: &[Kind],
+    ) -> Result<Self, Vec<Error>> {
         let entries = parse_entries(document, bytes).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
         for (index, (key, _)) in entries.iter().enumerate() {
@@ -118,13 +122,13 @@ impl Enumeration {
     }
 
     /// The image in a `repin.enumeration/1` document.
-    pub fn image_name(bytes: &[u8]) -> Option<String> {
+    pub(crate) fn image_name(bytes: &[u8]) -> Option<String> {
         let document: SchemaDocument = serde_json::from_slice(bytes).ok()?;
         document.image
     }
 
     /// The error for a missing document.
-    pub fn not_found(document: &str, reason: &str) -> Error {
+    pub(crate) fn not_found(document: &str, reason: &str) -> Error {
         document_error(Code::ENUMERATION_JSON_NOT_FOUND, document, reason)
     }
 }
@@ -136,7 +140,7 @@ impl Serialize for Enumeration {
 }
 
 /// The schema of the document that wraps the kinds.
-pub const SCHEMA: &str = "repin.enumeration/1";
+pub(crate) const SCHEMA: &str = "repin.enumeration/1";
 
 #[derive(Deserialize)]
 struct SchemaDocument {

@@ -32,10 +32,10 @@ const MAX_READERS: usize = 4;
 const MAX_SHARED: usize = 32 << 20;
 
 /// The layers of an image, the lowest first.
-pub type ImageLayers = Vec<Arc<LayerTree>>;
+pub(crate) type ImageLayers = Vec<Arc<LayerTree>>;
 
 /// The layers of a run.
-pub struct LayerCache {
+pub(crate) struct LayerCache {
     filter: Arc<ContentFilter>,
     readers: Semaphore,
     /// The number of unread platforms that contain each layer.
@@ -57,7 +57,7 @@ struct Layer<'m> {
 
 impl LayerCache {
     /// Creates a cache for these platforms. The caller calls [`Self::read`] once for each of them.
-    pub fn new<'p>(
+    pub(crate) fn new<'p>(
         filter: ContentFilter,
         platforms: impl IntoIterator<Item = &'p PlatformFacts>,
     ) -> Self {
@@ -77,7 +77,7 @@ impl LayerCache {
 
     /// Reads the layers of a platform of the image in `source`. After an error, the contents of the
     /// image are unknown.
-    pub async fn read(
+    pub(crate) async fn read(
         &mut self,
         source: &Source,
         facts: &PlatformFacts,

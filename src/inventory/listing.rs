@@ -10,7 +10,7 @@ use crate::{
 
 /// The entries below the root, readable or not, sorted by the bytes of their paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Regular files and hard links to them.
     pub files: Vec<File>,
     /// The root, an empty path, and the directories below it.
@@ -22,7 +22,7 @@ pub struct Listing {
 
 /// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// The path relative to the inventory's root.
     pub path: Vec<u8>,
     /// The twelve permission bits.
@@ -33,7 +33,7 @@ pub struct File {
 
 /// The reason that an image cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ListError {
+pub(crate) enum ListError {
     /// The root is missing or a dangling symlink.
     #[error("the image has no directory `{0}`")]
     NoRoot(String),
@@ -46,7 +46,7 @@ pub enum ListError {
 }
 
 /// Lists the entries below the inventory's root.
-pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
+pub(crate) fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
     let user = match &inventory.user {
         Some(user) => User::parse(user, tree)?,
         None => User::ROOT,
@@ -136,7 +136,7 @@ fn absolute(root: &ResolvedPath<'_>, path: &[u8]) -> Vec<u8> {
 
 impl File {
     /// The path as globs match it.
-    pub fn as_path(&self) -> &Path {
+    pub(crate) fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
     }
 }

@@ -12,11 +12,10 @@ mod listing;
 mod progress;
 mod user;
 
-pub use enumeration::{Enumeration, SCHEMA as ENUMERATION_SCHEMA};
-pub use layer_cache::{ImageLayers, LayerCache};
-pub use listing::{File, ListError, Listing, list};
-pub use progress::ReadingProgress;
-pub use user::UserError;
+pub(crate) use enumeration::{Enumeration, SCHEMA as ENUMERATION_SCHEMA};
+pub(crate) use layer_cache::{ImageLayers, LayerCache};
+pub(crate) use listing::{File, ListError, Listing, list};
+pub(crate) use progress::ReadingProgress;
 
 use crate::{
     config::{Glob, Inventory},
@@ -26,7 +25,7 @@ use crate::{
 
 /// The contents of one image that checks judge.
 #[derive(Debug)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// The files below the root, with the permissions of the configured user.
     pub listing: Result<Listing, ListError>,
     /// The forbidden files that any layer adds below the root, visible or not, sorted by path and
@@ -40,7 +39,7 @@ pub struct Contents {
 
 /// A file with a forbidden name in a layer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ForbiddenFile {
+pub(crate) struct ForbiddenFile {
     /// The path relative to `/` in the image.
     pub path: Vec<u8>,
     /// The number of the layer, counted from 1 for the lowest.
@@ -51,7 +50,7 @@ pub struct ForbiddenFile {
 
 /// The entry at the path of the embedded contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EmbeddedContract {
+pub(crate) enum EmbeddedContract {
     /// The path does not exist.
     Missing,
     /// The entry is not a regular file.
@@ -65,7 +64,7 @@ pub enum EmbeddedContract {
 
 /// Selects the contents that [`gather`] needs. `contracts` are the sizes of the contracts that the
 /// embedded copies are compared with.
-pub fn content_filter(inventory: &Inventory, contracts: &[u64]) -> ContentFilter {
+pub(crate) fn content_filter(inventory: &Inventory, contracts: &[u64]) -> ContentFilter {
     let mut filter = ContentFilter::default();
     let is_id = |byte: u8| byte.is_ascii_digit() || byte == b':';
     if let Some(user) = &inventory.user
@@ -82,7 +81,7 @@ pub fn content_filter(inventory: &Inventory, contracts: &[u64]) -> ContentFilter
 }
 
 /// Merges an image's layers, the lowest first, and gathers the contents for the inventory.
-pub fn gather<'l>(
+pub(crate) fn gather<'l>(
     layers: impl IntoIterator<Item = &'l LayerTree>,
     inventory: &Inventory,
 ) -> Result<Contents, MergeError> {

@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 
 /// The progress of reading layers.
 #[derive(Debug, Default)]
-pub struct ReadingProgress {
+pub(crate) struct ReadingProgress {
     image: RefCell<String>,
     /// The index of the image, and the number of images.
     position: Cell<(usize, usize)>,
@@ -24,7 +24,7 @@ pub struct ReadingProgress {
 
 impl ReadingProgress {
     /// Starts the image `name` with the given index.
-    pub fn begin(&self, name: &str, index: usize, total: usize) {
+    pub(crate) fn begin(&self, name: &str, index: usize, total: usize) {
         name.clone_into(&mut self.image.borrow_mut());
         self.position.set((index, total));
         self.expect(0);
@@ -45,7 +45,7 @@ impl ReadingProgress {
     }
 
     /// The progress in one line.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let (index, total) = self.position.get();
         let mut text = format!("reading the layers of {}", self.image.borrow());
         if total > 1 {

@@ -22,7 +22,7 @@ pub(super) struct User {
 
 /// The reason that the user cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UserError {
+pub(crate) enum UserError {
     /// The text is malformed.
     #[error("`{0}` is not a user: write UID, UID:GID, or names that exist in the image")]
     Shape(String),

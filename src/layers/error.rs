@@ -7,7 +7,7 @@ use crate::oci::Digest;
 /// A failure to read a layer.
 #[derive(Debug, thiserror::Error)]
 #[error("layer {digest}: {kind}")]
-pub struct LayerError {
+pub(crate) struct LayerError {
     /// The digest of the layer's descriptor.
     pub digest: Digest,
     /// The cause.
@@ -17,7 +17,7 @@ pub struct LayerError {
 
 /// The cause of a [`LayerError`].
 #[derive(Debug, thiserror::Error)]
-pub enum LayerErrorKind {
+pub(crate) enum LayerErrorKind {
     /// The media type is not a layer type, or its compression is not supported.
     #[error(
         "its media type `{0}` is not a supported layer type (tar, plain or compressed by gzip or zstd)"
@@ -90,7 +90,7 @@ pub enum LayerErrorKind {
 /// A failure to merge layers.
 #[derive(Debug, thiserror::Error)]
 #[error("layer {layer} of the image: `{path}` {kind}")]
-pub struct MergeError {
+pub(crate) struct MergeError {
     /// The number of the layer, counted from 1 for the lowest.
     pub layer: usize,
     /// The path of the entry, lossily converted to UTF-8.
@@ -102,7 +102,7 @@ pub struct MergeError {
 
 /// The cause of a [`MergeError`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MergeErrorKind {
+pub(crate) enum MergeErrorKind {
     /// A hard link has a missing target.
     #[error("is a hard link to `{0}`, which is missing")]
     LinkTarget(String),

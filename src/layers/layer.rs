@@ -8,7 +8,6 @@ use super::{
     limits::{Budget, ContentFilter},
     path,
 };
-use crate::oci::Digest;
 
 /// The name prefix of a whiteout (OCI image specification, "Whiteouts").
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
@@ -25,7 +24,7 @@ const ENTRY_COST: usize = 192;
 /// The entries of one layer, in the order of its archive. Paths are normalized; `merge` follows the
 /// symlinks in them.
 #[derive(Debug)]
-pub struct LayerTree {
+pub(crate) struct LayerTree {
     /// The parent directories of the entries. The first is the root, an empty path.
     directories: Vec<Box<[u8]>>,
     pub(super) entries: Vec<LayerEntry>,
@@ -76,13 +75,13 @@ impl LayerEntry {
 
 impl LayerTree {
     /// The approximate memory of the entries and of their part of the merged tree, in bytes.
-    pub fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
     /// The number of entries.
     #[cfg(any(test, fuzzing))]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 

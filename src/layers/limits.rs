@@ -12,7 +12,7 @@ const MAX_CONTENT: u64 = 1 << 20;
 ///
 /// A known file can be found by its length under any name and through any link.
 #[derive(Debug, Default, Clone)]
-pub struct ContentFilter {
+pub(crate) struct ContentFilter {
     /// Base names.
     pub names: Vec<Vec<u8>>,
     /// Lengths in bytes.
@@ -22,7 +22,7 @@ pub struct ContentFilter {
 impl ContentFilter {
     /// A filter that selects the contents of both filters.
     #[must_use]
-    pub fn or(mut self, other: Self) -> Self {
+    pub(crate) fn or(mut self, other: Self) -> Self {
         self.names.extend(other.names);
         self.lengths.extend(other.lengths);
         self
@@ -37,17 +37,17 @@ impl ContentFilter {
 /// The memory that the entries of an image's layers and the merged tree may use, shared by concurrent
 /// readers.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     remaining: AtomicU64,
     limit: u64,
 }
 
 impl Budget {
     /// The limit for one image, sufficient for about 350,000 files.
-    pub const IMAGE: u64 = 80 << 20;
+    pub(crate) const IMAGE: u64 = 80 << 20;
 
     /// A budget of `limit` bytes.
-    pub fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64) -> Self {
         Self {
             remaining: AtomicU64::new(limit),
             limit,
@@ -55,7 +55,7 @@ impl Budget {
     }
 
     /// Deducts `bytes`, or fails if fewer remain.
-    pub fn charge(&self, bytes: usize) -> Result<(), LayerErrorKind> {
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), LayerErrorKind> {
         let deduct = |remaining: u64| remaining.checked_sub(bytes as u64);
         match self
             .remaining

@@ -24,7 +24,7 @@ const MAX_DUPLICATES: usize = 100;
 /// A regular file or a hard link to one, as a layer adds it to the tree. A later entry may hide or
 /// replace it.
 #[derive(Debug)]
-pub struct AddedFile<'l> {
+pub(crate) struct AddedFile<'l> {
     /// The number of the layer, counted from 1 for the lowest.
     pub layer: usize,
     directory: &'l [u8],
@@ -33,13 +33,13 @@ pub struct AddedFile<'l> {
 
 impl AddedFile<'_> {
     /// The path after the resolution of symlinked directories, relative to the root.
-    pub fn path(&self) -> Vec<u8> {
+    pub(crate) fn path(&self) -> Vec<u8> {
         path::join(self.directory, self.name)
     }
 }
 
 /// Merges `layers`, the lowest first. `on_file` is called for every file that a layer adds.
-pub fn merge<'l>(
+pub(crate) fn merge<'l>(
     layers: impl IntoIterator<Item = &'l LayerTree>,
     mut on_file: impl FnMut(&AddedFile<'_>),
 ) -> Result<Tree, MergeError> {

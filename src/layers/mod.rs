@@ -19,12 +19,12 @@ mod stream;
 mod stream_hasher;
 mod tree;
 
-pub use error::{LayerError, LayerErrorKind, MergeError, MergeErrorKind};
-pub use layer::LayerTree;
-pub use limits::{Budget, ContentFilter};
-pub use merge::{AddedFile, merge};
-pub use read::{Encoding, LayerDescriptor, read_layer};
-pub use tree::{Duplicate, FileType, Inode, ResolvedPath, Tree, TreeEntry};
+pub(crate) use error::{LayerError, LayerErrorKind, MergeError};
+pub(crate) use layer::LayerTree;
+pub(crate) use limits::{Budget, ContentFilter};
+pub(crate) use merge::merge;
+pub(crate) use read::{Encoding, LayerDescriptor, read_layer};
+pub(crate) use tree::{Duplicate, FileType, Inode, ResolvedPath, Tree};
 
 #[cfg(test)]
 pub(crate) mod tests;

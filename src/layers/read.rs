@@ -30,7 +30,7 @@ const MAX_UNCOMPRESSED: u64 = 64 << 30;
 
 /// The compression of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// An uncompressed archive.
     Plain,
     /// RFC 1952, with any number of members.
@@ -43,7 +43,7 @@ impl Encoding {
     /// The compression of a layer with this media type; `None` if the type is not a layer type.
     /// Layers that must not be pushed (OCI: `nondistributable`, Docker: `foreign`) are read like all
     /// others if the source provides them.
-    pub fn from_media_type(media_type: &str) -> Option<Self> {
+    pub(crate) fn from_media_type(media_type: &str) -> Option<Self> {
         if let Some(rest) = media_type.strip_prefix("application/vnd.oci.image.layer.") {
             return match rest.strip_prefix("nondistributable.").unwrap_or(rest) {
                 "v1.tar" => Some(Self::Plain),
@@ -72,7 +72,7 @@ impl Encoding {
 
 /// The properties of a layer from the image's manifest and config.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LayerDescriptor {
+pub(crate) struct LayerDescriptor {
     /// The digest of the stored bytes.
     pub digest: Digest,
     /// The number of stored bytes.
@@ -85,7 +85,7 @@ pub struct LayerDescriptor {
 
 impl LayerDescriptor {
     /// Combines a manifest's descriptor with the config's `diff_ids` entry at the same index.
-    pub fn new(descriptor: &Descriptor, diff_id: Digest) -> Result<Self, LayerError> {
+    pub(crate) fn new(descriptor: &Descriptor, diff_id: Digest) -> Result<Self, LayerError> {
         let digest = descriptor.digest;
         let Some(encoding) = Encoding::from_media_type(&descriptor.media_type) else {
             return Err(LayerError {
@@ -110,7 +110,7 @@ impl LayerDescriptor {
 }
 
 /// Reads a layer to its end and verifies it. After an error, the contents of the image are unknown.
-pub fn read_layer(
+pub(crate) fn read_layer(
     reader: impl Read,
     layer: &LayerDescriptor,
     filter: &ContentFilter,

@@ -9,7 +9,7 @@ const MAX_SYMLINKS: usize = 255;
 
 /// All files of an image.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) inodes: Vec<Inode>,
     /// Entries that one layer contains twice; the last one wins.
@@ -18,7 +18,7 @@ pub struct Tree {
 
 /// An entry that one layer contains twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Duplicate {
+pub(crate) struct Duplicate {
     /// The number of the layer, counted from 1 for the lowest.
     pub layer: usize,
     /// The path of the later entry.
@@ -27,7 +27,7 @@ pub struct Duplicate {
 
 /// An inode, which several names can share.
 #[derive(Debug, Clone)]
-pub struct Inode {
+pub(crate) struct Inode {
     /// The file type.
     pub kind: FileType,
     /// The twelve permission bits.
@@ -42,7 +42,7 @@ pub struct Inode {
 
 /// The type of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileType {
+pub(crate) enum FileType {
     /// A regular file, with its content if a filter selected it.
     File(Option<Box<[u8]>>),
     /// A directory.
@@ -68,7 +68,7 @@ pub(super) const ROOT: u32 = 0;
 
 /// A path after the resolution of its symlinks.
 #[derive(Debug)]
-pub struct ResolvedPath<'t> {
+pub(crate) struct ResolvedPath<'t> {
     /// The inode at the path.
     pub inode: &'t Inode,
     /// The path without symlinks, relative to the root.
@@ -84,7 +84,7 @@ pub struct ResolvedPath<'t> {
 
 /// An entry of a listing.
 #[derive(Debug)]
-pub struct TreeEntry<'t> {
+pub(crate) struct TreeEntry<'t> {
     /// The path relative to the listed directory; empty for the directory itself.
     pub path: Vec<u8>,
     /// The inode at the path.
@@ -217,7 +217,7 @@ pub(super) enum FinalSymlink {
 impl Tree {
     /// Resolves `path`, and follows a symlink at its end. Returns `None` if the path is missing or a
     /// dangling symlink.
-    pub fn find(&self, path: &[u8]) -> Option<ResolvedPath<'_>> {
+    pub(crate) fn find(&self, path: &[u8]) -> Option<ResolvedPath<'_>> {
         let mut walk = Walk::new(path);
         let mut searched = Vec::new();
         let (node, path) = loop {
@@ -244,7 +244,7 @@ impl Tree {
 
     /// Lists `start` and everything below it, each directory before its entries, in the byte order of
     /// the names. Symlinks are not followed. `enter` decides about each directory.
-    pub fn list<'t>(
+    pub(crate) fn list<'t>(
         &'t self,
         start: &ResolvedPath<'t>,
         mut enter: impl FnMut(&TreeEntry<'t>) -> bool,

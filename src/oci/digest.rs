@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest; displayed as `sha256:` and 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
+pub(crate) struct Digest([u8; 32]);
 
 impl Hash for Digest {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
@@ -21,7 +21,7 @@ impl Hash for Digest {
 
 /// The reason that a text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DigestError {
+pub(crate) enum DigestError {
     /// The specification allows only lowercase letters.
     #[error("a digest must be in lower case")]
     UpperCase,
@@ -37,7 +37,7 @@ pub enum DigestError {
 }
 
 /// Whether all bytes are lowercase hexadecimal digits.
-pub fn is_hex(bytes: &[u8]) -> bool {
+pub(crate) fn is_hex(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -72,14 +72,14 @@ pub(crate) fn decode_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
 
 impl Digest {
     /// The digest of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::default();
         hasher.update(bytes);
         hasher.finish()
     }
 
     /// Parses an argument of a user or a build, with or without `sha256:`.
-    pub fn parse_input(text: &str) -> Result<Self, DigestError> {
+    pub(crate) fn parse_input(text: &str) -> Result<Self, DigestError> {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(DigestError::UpperCase);
         }
@@ -91,22 +91,22 @@ impl Digest {
     }
 
     /// The 64 hexadecimal digits, without the algorithm.
-    pub fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         hex::encode(self.0)
     }
 
     /// The 32 bytes.
-    pub fn bytes(&self) -> [u8; 32] {
+    pub(crate) fn bytes(&self) -> [u8; 32] {
         self.0
     }
 
     /// The first twelve digits, for tables.
-    pub fn short(&self) -> String {
+    pub(crate) fn short(&self) -> String {
         hex::encode(&self.0[..6])
     }
 
     /// Parses the 64 digits that follow the algorithm.
-    pub fn from_hex(digits: &str) -> Result<Self, DigestError> {
+    pub(crate) fn from_hex(digits: &str) -> Result<Self, DigestError> {
         if digits.len() != 64 {
             return Err(DigestError::Length(digits.len()));
         }
@@ -150,16 +150,16 @@ impl Serialize for Digest {
 
 /// Computes a [`Digest`] incrementally.
 #[derive(Default, Clone)]
-pub struct Hasher(Sha256);
+pub(crate) struct Hasher(Sha256);
 
 impl Hasher {
     /// Adds `bytes`.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// The digest of all added bytes.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
 }

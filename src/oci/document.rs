@@ -21,25 +21,25 @@ use crate::{
 
 /// The maximum size of a manifest, index or config, in bytes (OCI distribution specification,
 /// "Pushing manifests", requires 4 MiB).
-pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
 
 /// The maximum size of all pages of a referrers listing, in bytes.
-pub const LISTING_MAX: u64 = 10 * 1024 * 1024;
+pub(crate) const LISTING_MAX: u64 = 10 * 1024 * 1024;
 
 /// Media types of image indexes, OCI's and Docker's.
-pub const INDEX_TYPES: [&str; 2] = [
+pub(crate) const INDEX_TYPES: [&str; 2] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 /// Media types of image manifests, OCI's and Docker's.
-pub const MANIFEST_TYPES: [&str; 2] = [
+pub(crate) const MANIFEST_TYPES: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
 /// The part of a reference that selects a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagOrDigest {
+pub(crate) enum TagOrDigest {
     /// The current manifest of a tag.
     Tag(Tag),
     /// The manifest with a digest.
@@ -48,7 +48,7 @@ pub enum TagOrDigest {
 
 /// A manifest or index as received; only its size is checked.
 #[derive(Debug)]
-pub struct RawManifest {
+pub(crate) struct RawManifest {
     /// The bytes of the document.
     pub bytes: Vec<u8>,
     /// The media type in the `Content-Type` header, or in the layout's descriptor.
@@ -68,7 +68,7 @@ impl fmt::Display for TagOrDigest {
 
 /// A document that was parsed from verified bytes.
 #[derive(Debug, Clone)]
-pub struct Verified<T> {
+pub(crate) struct Verified<T> {
     /// The digest of the bytes.
     pub digest: Digest,
     /// The number of bytes.
@@ -85,7 +85,7 @@ pub struct Verified<T> {
     clippy::large_enum_variant,
     reason = "nearly every manifest in memory is an image's"
 )]
-pub enum Manifest {
+pub(crate) enum Manifest {
     /// An index: one manifest for each platform.
     Index(Index),
     /// The manifest of one image.
@@ -94,7 +94,7 @@ pub enum Manifest {
 
 /// An image index.
 #[derive(Debug, Clone)]
-pub struct Index {
+pub(crate) struct Index {
     /// The entries of the index.
     pub manifests: Vec<Descriptor>,
     /// The manifest to which the index is attached.
@@ -105,7 +105,7 @@ pub struct Index {
 
 /// An image manifest.
 #[derive(Debug, Clone)]
-pub struct ImageManifest {
+pub(crate) struct ImageManifest {
     /// The descriptor of the config.
     pub config: Descriptor,
     /// The layers, the lowest first.
@@ -121,7 +121,7 @@ pub struct ImageManifest {
 /// A descriptor (OCI image specification, "Content Descriptors").
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Descriptor {
+pub(crate) struct Descriptor {
     /// The media type of the content.
     pub media_type: String,
     /// The digest of the content.
@@ -142,7 +142,7 @@ pub struct Descriptor {
 
 /// A platform as written in an index.
 #[derive(Debug, Clone, Deserialize)]
-pub struct RawPlatform {
+pub(crate) struct RawPlatform {
     os: String,
     architecture: String,
     #[serde(default)]
@@ -153,7 +153,7 @@ pub struct RawPlatform {
 
 /// The fields of an image's config that repin needs.
 #[derive(Debug, Clone)]
-pub struct ImageConfig {
+pub(crate) struct ImageConfig {
     /// The platform of the image.
     pub platform: Platform,
     /// The build time as written (the specification requires RFC 3339).
@@ -224,7 +224,7 @@ const ROOTFS_KEYS: [&str; 1] = ["diff_ids"];
 
 /// Verifies and parses a manifest or an index. `expected` is the media type in the parent's
 /// descriptor; `name` is the name of the document in errors.
-pub fn manifest(
+pub(crate) fn manifest(
     raw: &RawManifest,
     reference: &TagOrDigest,
     expected: Option<&str>,
@@ -365,7 +365,7 @@ fn parse_kind(document: Document, media_type: &str) -> Result<Manifest, KindErro
 }
 
 /// Parses a page of a referrers listing, which has the form of an index.
-pub fn listing(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
+pub(crate) fn listing(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Listing {
@@ -383,7 +383,7 @@ pub fn listing(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
 }
 
 /// Verifies the size and digest of a descriptor's bytes.
-pub fn blob(bytes: &[u8], descriptor: &Descriptor, name: &str) -> Result<(), Error> {
+pub(crate) fn blob(bytes: &[u8], descriptor: &Descriptor, name: &str) -> Result<(), Error> {
     let (size, stated) = (bytes.len() as u64, descriptor.size);
     if size != stated {
         let reason = format!("it has {size} bytes, but its manifest states {stated}");
@@ -398,7 +398,7 @@ pub fn blob(bytes: &[u8], descriptor: &Descriptor, name: &str) -> Result<(), Err
 }
 
 /// Verifies and parses a config.
-pub fn config(
+pub(crate) fn config(
     bytes: &[u8],
     descriptor: &Descriptor,
     name: &str,
@@ -466,7 +466,7 @@ struct RawRootfs {
 impl Descriptor {
     /// Whether this entry of an index is an attestation from the image's builder, which has no
     /// platform.
-    pub fn is_attestation(&self) -> bool {
+    pub(crate) fn is_attestation(&self) -> bool {
         let Some(platform) = &self.platform else {
             return false;
         };
@@ -477,7 +477,7 @@ impl Descriptor {
     }
 
     /// The platform of this entry of an index.
-    pub fn platform(&self) -> Option<Platform> {
+    pub(crate) fn platform(&self) -> Option<Platform> {
         let raw = self.platform.clone()?;
         Some(Platform {
             os: raw.os,
@@ -489,7 +489,7 @@ impl Descriptor {
 }
 
 /// A media type without its parameters, in lower case (RFC 9110, section 8.3.1).
-pub fn essence(media_type: &str) -> String {
+pub(crate) fn essence(media_type: &str) -> String {
     media_type
         .split(';')
         .next()

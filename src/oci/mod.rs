@@ -4,7 +4,7 @@
 //! networks or configuration.
 
 mod digest;
-pub mod document;
+pub(crate) mod document;
 mod platform;
 mod reference;
 mod repository;
@@ -12,13 +12,13 @@ mod revision;
 mod tag;
 
 pub(crate) use digest::decode_hex;
-pub use digest::{Digest, DigestError, Hasher, is_hex};
-pub use document::{
-    DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, LISTING_MAX,
-    MANIFEST_TYPES, Manifest, RawManifest, TagOrDigest, Verified,
+pub(crate) use digest::{Digest, DigestError, Hasher, is_hex};
+pub(crate) use document::{
+    DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, LISTING_MAX, MANIFEST_TYPES,
+    Manifest, RawManifest, TagOrDigest, Verified,
 };
-pub use platform::Platform;
-pub use reference::{Reference, ReferenceError, signed_repository};
-pub use repository::{Absence, Repository, RepositoryError};
-pub use revision::{Pattern, PatternError, Revision, RevisionError};
-pub use tag::{Tag, TagError};
+pub(crate) use platform::Platform;
+pub(crate) use reference::{Reference, ReferenceError, signed_repository};
+pub(crate) use repository::{Repository, RepositoryError};
+pub(crate) use revision::{Pattern, PatternError, Revision};
+pub(crate) use tag::{Tag, TagError};

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// A platform, displayed as `os/architecture[/variant][:os.version]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Platform {
+pub(crate) struct Platform {
     /// `os`, for example `linux`.
     pub os: String,
     /// `architecture`, for example `arm64`.
@@ -20,7 +20,7 @@ pub struct Platform {
 impl Platform {
     /// Whether this platform of an index matches the platform in the image's config. The variants
     /// are compared if both have one.
-    pub fn matches_config(&self, config: &Self) -> bool {
+    pub(crate) fn matches_config(&self, config: &Self) -> bool {
         let (listed, stated) = (self.normalized(), config.normalized());
         let have_variants = self.variant.is_some() && config.variant.is_some();
         listed.os == stated.os
@@ -32,7 +32,7 @@ impl Platform {
     /// `amd64/v1` is `amd64` (containerd, `platforms/database.go`). Only Windows has an
     /// `os.version`.
     #[must_use]
-    pub fn normalized(&self) -> Self {
+    pub(crate) fn normalized(&self) -> Self {
         let variant = self.variant.as_ref().map(|text| text.to_ascii_lowercase());
         let os = match self.os.to_ascii_lowercase().as_str() {
             "macos" => "darwin".to_owned(),

@@ -4,7 +4,7 @@ use super::{Digest, DigestError, Repository, RepositoryError, Tag, TagError};
 
 /// A repository with a tag or a digest. There is no default tag such as `latest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub(crate) struct Reference {
     /// The repository.
     pub repository: Repository,
     /// The tag, if the reference has one.
@@ -15,7 +15,7 @@ pub struct Reference {
 
 /// The error for a malformed reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReferenceError {
+pub(crate) enum ReferenceError {
     /// In the part before tag and digest.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
@@ -33,7 +33,7 @@ pub enum ReferenceError {
 impl Reference {
     /// Parses `REPOSITORY:TAG`, `REPOSITORY@DIGEST` or `REPOSITORY:TAG@DIGEST`. A colon before a
     /// slash belongs to a host with a port.
-    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ReferenceError> {
         let reference = Self::parse_name(text)?;
         if reference.tag.is_none() && reference.digest.is_none() {
             return Err(ReferenceError::Neither(text.to_owned()));
@@ -61,7 +61,7 @@ impl Reference {
 
 /// The repository in a signed name, which may have a tag and a digest. Build systems sign the
 /// owner's name with its capitals, as in `ghcr.io/Acme/app`, but repository paths are lowercase.
-pub fn signed_repository(name: &str) -> Option<Repository> {
+pub(crate) fn signed_repository(name: &str) -> Option<Repository> {
     let reference = Reference::parse_name(name)
         .or_else(|_| Reference::parse_name(&name.to_ascii_lowercase()))
         .ok()?;

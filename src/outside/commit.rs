@@ -29,7 +29,7 @@ struct Entry {
 
 /// Searches the tree of a commit; `found` are the pins of the same tree. Missing objects are fetched
 /// from `branch` of the remote.
-pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
+pub(crate) fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
     let mut outside = Outside::default();
     let Some(id) = ObjectId::parse(commit.as_bytes()) else {
         let reason = format!(

@@ -21,7 +21,7 @@ use crate::{
 
 /// An item of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located<T> {
+pub(crate) struct Located<T> {
     /// The file.
     pub file: Arc<RelPath>,
     /// The item.
@@ -30,7 +30,7 @@ pub struct Located<T> {
 
 /// The pins of all files, in the order of the bytes of their paths and then of each file.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     pins: Vec<Located<Pin>>,
     /// The indexes of the pins of each image.
     of_image: Vec<Vec<usize>>,
@@ -61,7 +61,7 @@ struct FileResult {
 }
 
 /// Searches every matched file. This is the only search for pins in the files of a configuration.
-pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
+pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
     let search = Search {
         scanner: FileScanner::new(config),
         occurrences: OccurrenceFinder::new(config),
@@ -168,31 +168,31 @@ impl Found {
     }
 
     /// The pins of all images.
-    pub fn pins(&self) -> &[Located<Pin>] {
+    pub(crate) fn pins(&self) -> &[Located<Pin>] {
         &self.pins
     }
 
     /// The pins of an image.
-    pub fn pins_of(&self, image: usize) -> impl Iterator<Item = &Located<Pin>> {
+    pub(crate) fn pins_of(&self, image: usize) -> impl Iterator<Item = &Located<Pin>> {
         let of_image = self.of_image.get(image).into_iter().flatten();
         of_image.map(|&at| &self.pins[at])
     }
 
     /// The digests of an image's pins, each once, in the order of the pins.
-    pub fn digests_of(&self, image: usize) -> Vec<Digest> {
+    pub(crate) fn digests_of(&self, image: usize) -> Vec<Digest> {
         let mut seen = HashSet::new();
         let digests = self.pins_of(image).map(|pin| pin.what.digest);
         digests.filter(|digest| seen.insert(*digest)).collect()
     }
 
     /// The refused entries of an image.
-    pub fn refused_of(&self, image: usize) -> impl Iterator<Item = &Located<Refused>> {
+    pub(crate) fn refused_of(&self, image: usize) -> impl Iterator<Item = &Located<Refused>> {
         let refused = self.refused.iter();
         refused.filter(move |refused| refused.what.image == Some(image))
     }
 
     /// The malformed pins of an image.
-    pub fn malformed_of(&self, image: usize) -> impl Iterator<Item = &Located<Malformed>> {
+    pub(crate) fn malformed_of(&self, image: usize) -> impl Iterator<Item = &Located<Malformed>> {
         self.malformed
             .iter()
             .filter(move |malformed| malformed.what.image == image)

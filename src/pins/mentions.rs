@@ -20,7 +20,7 @@ use crate::{
 
 /// A digest that a text mentions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mention {
+pub(crate) struct Mention {
     /// The digest.
     pub digest: Digest,
     /// Whether `sha256:` precedes it somewhere in the text.
@@ -29,7 +29,7 @@ pub struct Mention {
 
 /// The digests that a text mentions, each once and sorted. The text is read in blocks into `buffer`,
 /// which can be reused.
-pub fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
+pub(crate) fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
     let mut found = Vec::new();
     each_block(reader, buffer, OVERLAP, |bytes, range, _| {
         add_digests(bytes, range, &mut found);

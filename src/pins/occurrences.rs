@@ -23,7 +23,7 @@ use crate::{
 
 /// Finds digests and references to the images of a configuration.
 #[derive(Debug)]
-pub struct OccurrenceFinder {
+pub(crate) struct OccurrenceFinder {
     names: HashMap<Repository, Name>,
     owners: HashSet<String>,
 }
@@ -39,7 +39,7 @@ enum Name {
 
 /// A digest in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occurrence {
+pub(crate) struct Occurrence {
     /// 1-based.
     pub line: usize,
     /// 1-based, in bytes: the column of the repository, or of the digest if no known repository
@@ -57,7 +57,7 @@ pub struct Occurrence {
 
 /// The name before a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OccurrenceKind {
+pub(crate) enum OccurrenceKind {
     /// The repository of an image: a pin, if the file is one of `files:`.
     Image(usize),
     /// The repository of an image in UTF-16, which is never a pin.
@@ -72,7 +72,7 @@ pub enum OccurrenceKind {
 
 /// A reference to an image by tag alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagReference {
+pub(crate) struct TagReference {
     /// The index of the image in the configuration.
     pub image: usize,
     /// 1-based.
@@ -100,7 +100,7 @@ pub(super) const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
 
 impl OccurrenceFinder {
     /// For the images of a configuration.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let mut names = HashMap::new();
         for (at, image) in config.images.iter().enumerate() {
             for mapping in &config.sources {
@@ -139,7 +139,7 @@ impl OccurrenceFinder {
     }
 
     /// The digests in a file of any size that `keep` selects.
-    pub fn digests(
+    pub(crate) fn digests(
         &self,
         reader: impl Read,
         buffer: &mut Vec<u8>,

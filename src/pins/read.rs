@@ -9,13 +9,13 @@ use super::lines::Lines;
 
 /// The maximum size of a file in which pins are searched for, in bytes. The limit bounds the memory of
 /// a search that always has the whole file.
-pub const LARGEST: usize = 16 * 1024 * 1024;
+pub(crate) const LARGEST: usize = 16 * 1024 * 1024;
 /// The size of a block, in bytes.
 pub(super) const BLOCK: usize = 128 * 1024;
 
 /// Reads a whole file into `buffer`. A file of more than 16 MiB is an error; its beginning is then in
 /// `buffer`.
-pub fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     reader.take(LARGEST as u64 + 1).read_to_end(buffer)?;
     if buffer.len() > LARGEST {

@@ -11,7 +11,7 @@ use crate::oci::{Digest, Tag};
 
 /// The new digest and tag of the pins of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replacement {
+pub(crate) struct Replacement {
     /// The new digest.
     pub digest: Digest,
     /// The tag for pins with a tag.
@@ -20,7 +20,7 @@ pub struct Replacement {
 
 impl Replacement {
     /// Whether a pin already has the new digest and tags.
-    pub fn is_done(&self, pin: &Pin) -> bool {
+    pub(crate) fn is_done(&self, pin: &Pin) -> bool {
         let tags = match &pin.split {
             None => {
                 let comment = moving_comment(pin).map(|comment| &comment.tag);
@@ -41,7 +41,11 @@ type Edits<'r> = BTreeMap<usize, (usize, Cow<'r, str>)>;
 /// order; the pins of an image without a replacement stay unchanged.
 ///
 /// `pins` are the result of a scan of exactly these bytes.
-pub fn replace(content: &[u8], pins: &[Pin], replacements: &[Option<Replacement>]) -> Vec<u8> {
+pub(crate) fn replace(
+    content: &[u8],
+    pins: &[Pin],
+    replacements: &[Option<Replacement>],
+) -> Vec<u8> {
     let mut edits = Edits::new();
     for pin in pins {
         if let Some(to) = &replacements[pin.image] {
@@ -102,7 +106,7 @@ fn moving_comment(pin: &Pin) -> Option<&VersionComment> {
 
 /// A file without the bytes that its pins may change: digests, the tags next to them, and comments that
 /// contain the tag.
-pub fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
+pub(crate) fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
     let mut changing = BTreeMap::new();
     for pin in pins {
         let digest = pin.offset..pin.offset + pin.digest.to_string().len();
@@ -141,7 +145,7 @@ fn tag_range(edit: &TagEdit) -> Range<usize> {
 
 /// Whether a YAML reader finds only the expected changes: the events are equal except for the scalars
 /// of `pins`, which were found in `old`. Always `true` if no place read the file as YAML.
-pub fn reads_alike(old: &[u8], new: &[u8], pins: &[Pin]) -> bool {
+pub(crate) fn reads_alike(old: &[u8], new: &[u8], pins: &[Pin]) -> bool {
     let mut moved = Vec::new();
     let mut is_yaml = false;
     for pin in pins {

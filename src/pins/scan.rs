@@ -15,7 +15,7 @@ use crate::{
 
 /// Finds the whole pins of a set of images.
 #[derive(Debug, Clone)]
-pub struct Finder {
+pub(crate) struct Finder {
     images: HashMap<Repository, usize>,
     /// `None`: comments are ignored.
     version_comments: Option<Arc<VersionComments>>,
@@ -23,7 +23,7 @@ pub struct Finder {
 
 /// One pin in one file. Offsets are 0-based bytes of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
+pub(crate) struct Pin {
     /// The index of the image in the configuration.
     pub image: usize,
     /// 1-based.
@@ -44,7 +44,7 @@ pub struct Pin {
 
 /// The parts of a split pin next to its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
+pub(crate) struct Split {
     /// The number of the place in the configuration.
     pub place: usize,
     /// The location of the digest in its document (RFC 6901); `None` for a marked line.
@@ -61,7 +61,7 @@ pub struct Split {
 
 /// A tag that is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagEdit {
+pub(crate) struct TagEdit {
     /// The current tag.
     pub tag: Tag,
     /// The bytes of the tag.
@@ -74,7 +74,7 @@ pub struct TagEdit {
 
 /// An entry of a place that another reader of the file could understand differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The number of the place in the configuration.
     pub place: usize,
     /// The index of the image in the configuration; `None` if a comment names no image.
@@ -91,7 +91,7 @@ pub struct Refused {
 
 /// A digest that two places find.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Twice {
+pub(crate) struct Twice {
     /// 1-based.
     pub line: usize,
     /// 1-based, in bytes: the column of the digest.
@@ -103,7 +103,7 @@ pub struct Twice {
 /// A malformed digest after a configured repository: upper case, too short, too long, or of another
 /// algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// The index of the image in the configuration.
     pub image: usize,
     /// 1-based.
@@ -117,7 +117,7 @@ pub struct Malformed {
 
 /// The pins and problems of one file, in the order of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// The pins.
     pub pins: Vec<Pin>,
     /// Malformed pins.
@@ -130,7 +130,7 @@ pub struct Scan {
 
 impl Scan {
     /// Whether the file has neither pins nor problems.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pins.is_empty()
             && self.malformed.is_empty()
             && self.refused.is_empty()
@@ -147,12 +147,12 @@ const ALGORITHM: usize = 32;
 
 impl Finder {
     /// For these images; a pin's `image` is the index in this list.
-    pub fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
+    pub(crate) fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
         Self::of(images.into_iter().map(|image| &image.repository))
     }
 
     /// For these repositories; a pin's `image` is the index in this list.
-    pub fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
+    pub(crate) fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
         Self {
             images: repositories.into_iter().cloned().zip(0..).collect(),
             version_comments: None,
@@ -168,7 +168,7 @@ impl Finder {
     }
 
     /// The whole pins of a file.
-    pub fn scan(&self, content: &[u8]) -> Scan {
+    pub(crate) fn scan(&self, content: &[u8]) -> Scan {
         let comments = self.version_comments.as_deref();
         scan_with(content, comments, &mut |repository, _| {
             self.images.get(&repository).copied()

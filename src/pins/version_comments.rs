@@ -9,7 +9,7 @@ use crate::{
 
 /// A comment after a whole pin, on the same line: one word with the form of a revision's tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionComment {
+pub(crate) struct VersionComment {
     /// The word.
     pub tag: Tag,
     /// The bytes of the word in the file.

@@ -16,14 +16,14 @@ use crate::{
 
 /// New contents for an approved set.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     changes: Vec<FileChange>,
     checks: Vec<Check>,
 }
 
 /// A changed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileChange {
+pub(crate) struct FileChange {
     /// The path below the root.
     pub path: RelPath,
     /// The number of changed pins.
@@ -40,7 +40,7 @@ pub struct FileChange {
 
 /// The reason that there is no plan.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -59,7 +59,7 @@ struct PinCount {
 
 impl Plan {
     /// Reads the files that contain pins, replaces the pins, and counts them in the new contents.
-    pub fn new(
+    pub(crate) fn new(
         approved: &Approved,
         config: &Config,
         files: &dyn Files,
@@ -70,7 +70,7 @@ impl Plan {
 
     /// The contents that files would have with these images, by path. The images are not approved, so
     /// the contents only serve for comparison.
-    pub fn preview(
+    pub(crate) fn preview(
         images: &[ApprovedImage],
         config: &Config,
         files: &dyn Files,
@@ -85,7 +85,7 @@ impl Plan {
     }
 
     /// The new content of one file. The number of its pins is not checked.
-    pub fn content(
+    pub(crate) fn content(
         approved: &Approved,
         config: &Config,
         files: &dyn Files,
@@ -148,12 +148,12 @@ impl Plan {
     }
 
     /// The changed files, ordered by the bytes of their paths.
-    pub fn changes(&self) -> &[FileChange] {
+    pub(crate) fn changes(&self) -> &[FileChange] {
         &self.changes
     }
 
     /// The result of counting each image in the new contents.
-    pub fn checks(&self) -> &[Check] {
+    pub(crate) fn checks(&self) -> &[Check] {
         &self.checks
     }
 }
@@ -260,7 +260,7 @@ fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
 /// configuration's set. The file's path is relative to the top of the repository; `prefix` is the
 /// path of the root, empty or with a trailing `/`. A file that `files` does not match contains no
 /// pins. A fleet's configuration without `files` matches every file.
-pub fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
+pub(crate) fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
     let scanner = FileScanner::new(config);
     let matches_all = config.scanned.included().is_empty();
     move |path, old, new| {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A package whose versions can be deleted.
-pub trait Package {
+pub(crate) trait Package {
     /// Lists the package again before the first deletion.
     fn relist(
         &self,
@@ -45,7 +45,7 @@ pub trait Package {
 
 /// A plan, its inputs, and the receiver of events.
 #[derive(Debug, Clone, Copy)]
-pub struct Run<'r> {
+pub(crate) struct Run<'r> {
     /// The plan.
     pub plan: &'r Plan,
     /// The listing that the plan was made from.
@@ -60,7 +60,7 @@ pub struct Run<'r> {
 
 /// The change of a version since it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CurrentState {
+pub(crate) enum CurrentState {
     /// The version is unchanged.
     Unchanged,
     /// The version no longer exists.
@@ -70,7 +70,7 @@ pub enum CurrentState {
 }
 
 /// The events of a run, as they happen.
-pub enum DeletionEvent<'s> {
+pub(crate) enum DeletionEvent<'s> {
     /// The next version will be read again and deleted.
     Next,
     /// The version was deleted and can no longer be read.
@@ -83,7 +83,7 @@ pub enum DeletionEvent<'s> {
 
 /// The result of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// Whether any deletion was requested.
     pub has_started: bool,
     /// The deleted versions in order, verified to be gone.
@@ -101,7 +101,7 @@ pub struct Applied {
 }
 
 /// Deletes the versions of the plan. `on_event` is called for each event as it happens.
-pub async fn run(
+pub(crate) async fn run(
     run: Run<'_>,
     package: &impl Package,
     on_event: &mut dyn FnMut(DeletionEvent<'_>),
@@ -264,7 +264,7 @@ impl Applied {
 
     /// The error for missing protected versions and tags of `image`. `restores` states whether the
     /// registry can restore versions.
-    pub fn lost(&self, image: &str, restores: bool) -> Option<Error> {
+    pub(crate) fn lost(&self, image: &str, restores: bool) -> Option<Error> {
         if self.missing.is_empty() && self.lost_tags.is_empty() {
             return None;
         }

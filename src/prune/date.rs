@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Parses a date.
-pub fn parse(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(text.trim(), &Rfc3339)
         .ok()
         .map(SystemTime::from)
 }
 
 /// Formats a date, in UTC and whole seconds.
-pub fn format(date: SystemTime) -> String {
+pub(crate) fn format(date: SystemTime) -> String {
     OffsetDateTime::from(date)
         .replace_nanosecond(0)
         .ok()
@@ -22,10 +22,10 @@ pub fn format(date: SystemTime) -> String {
 
 /// 2013, the year of the first container images. An earlier date is a placeholder, such as 1970 or
 /// 1980.
-pub const FIRST_BUILD: Duration = Duration::from_secs(1_356_998_400);
+pub(crate) const FIRST_BUILD: Duration = Duration::from_secs(1_356_998_400);
 
 /// Whether `date` may be the date of a build, and not a placeholder.
-pub fn is_build_date(date: SystemTime) -> bool {
+pub(crate) fn is_build_date(date: SystemTime) -> bool {
     date >= SystemTime::UNIX_EPOCH + FIRST_BUILD
 }
 

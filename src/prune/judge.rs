@@ -27,7 +27,7 @@ const MIN_EQUAL_DATES: usize = 3;
 
 /// The rules from the configuration or the command line.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules<'c> {
+pub(crate) struct Rules<'c> {
     /// The block `prune`.
     pub prune: &'c Prune,
     /// The minimum age of candidates.
@@ -89,12 +89,12 @@ fn classify(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus 
 }
 
 /// Whether a version may be a candidate, regardless of its age and its references.
-pub fn is_eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
+pub(crate) fn is_eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
     matches!(classify(version, guards, prune), VersionStatus::Eligible)
 }
 
 /// Judges a package.
-pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> PackageVerdict {
+pub(crate) fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> PackageVerdict {
     judge_selected(listing, guards, rules, |_| true)
 }
 

@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 8;
 /// A tag without a manifest: it was listed twice, and both requests for its manifest, with every
 /// manifest type in `Accept`, returned 404.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dangling {
+pub(crate) struct Dangling {
     /// The tag.
     pub tag: Tag,
     /// The ID of its version in a packages API.
@@ -29,7 +29,7 @@ pub struct Dangling {
 
 /// A manifest or index with its tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+pub(crate) struct Version {
     /// The ID in a packages API.
     pub id: Option<u64>,
     /// The digest of the manifest.
@@ -40,7 +40,7 @@ pub struct Version {
 
 /// The references of a manifest or index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Node {
+pub(crate) struct Node {
     /// The entries of an index.
     pub children: Vec<Child>,
     /// The subject that it refers to.
@@ -49,7 +49,7 @@ pub struct Node {
 
 /// An entry of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Child {
+pub(crate) struct Child {
     /// The digest of the entry.
     pub digest: Digest,
     /// Whether the entry is an index with entries.
@@ -60,7 +60,7 @@ pub struct Child {
 
 /// All data about a package.
 #[derive(Debug, Clone)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// All versions, each digest once.
     pub versions: Vec<Version>,
     /// The references of versions, and of indexes that are no versions but entries of one.
@@ -75,7 +75,7 @@ pub struct Listing {
 
 impl Node {
     /// The references of a verified manifest.
-    pub fn from_manifest(manifest: &Manifest) -> Self {
+    pub(crate) fn from_manifest(manifest: &Manifest) -> Self {
         match manifest {
             Manifest::Image(image) => Self {
                 children: Vec::new(),
@@ -100,7 +100,7 @@ impl Node {
 impl Version {
     /// The digests that the tags refer to: `sha256-HEX`, with or without a suffix (OCI distribution
     /// specification, "Referrers Tag Schema", and cosign's `.sig`, `.att` and `.sbom`).
-    pub fn tag_subjects(&self) -> impl Iterator<Item = Digest> {
+    pub(crate) fn tag_subjects(&self) -> impl Iterator<Item = Digest> {
         self.tags.iter().filter_map(|tag| {
             let rest = tag.as_str().strip_prefix("sha256-")?;
             let (digits, suffix) = rest.split_at_checked(64)?;
@@ -115,7 +115,7 @@ impl Version {
 
 impl Listing {
     /// The indexes with unknown entries in other indexes.
-    pub fn unread_indexes(&self) -> Vec<Digest> {
+    pub(crate) fn unread_indexes(&self) -> Vec<Digest> {
         let mut unread = Vec::new();
         for child in self.nodes.values().flat_map(|node| &node.children) {
             if child.is_index && !self.nodes.contains_key(&child.digest) {
@@ -135,7 +135,7 @@ impl Listing {
     }
 
     /// All known direct and indirect entries of an index.
-    pub fn parts(&self, digest: Digest) -> HashSet<Digest> {
+    pub(crate) fn parts(&self, digest: Digest) -> HashSet<Digest> {
         let mut parts = HashSet::new();
         let mut pending = vec![digest];
         while let Some(digest) = pending.pop() {
@@ -150,7 +150,7 @@ impl Listing {
 
     /// The creation date. An index is as old as its youngest platform, and its date is unknown if the
     /// date of any platform is. A placeholder is not a date.
-    pub fn created(&self, digest: Digest) -> Option<SystemTime> {
+    pub(crate) fn created(&self, digest: Digest) -> Option<SystemTime> {
         self.created_within(digest, MAX_DEPTH)
     }
 
@@ -170,7 +170,7 @@ impl Listing {
 
 /// The progress of a long listing.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     task: Cell<&'static str>,
     done: Cell<usize>,
     total: Cell<Option<usize>>,
@@ -178,24 +178,24 @@ pub struct Progress {
 
 impl Progress {
     /// Starts a task with a number of steps, if it is known.
-    pub fn begin(&self, task: &'static str, total: Option<usize>) {
+    pub(crate) fn begin(&self, task: &'static str, total: Option<usize>) {
         self.task.set(task);
         self.done.set(0);
         self.total.set(total);
     }
 
     /// Sets the number of completed steps.
-    pub fn set(&self, done: usize) {
+    pub(crate) fn set(&self, done: usize) {
         self.done.set(done);
     }
 
     /// Adds a completed step.
-    pub fn step(&self) {
+    pub(crate) fn step(&self) {
         self.done.set(self.done.get() + 1);
     }
 
     /// The progress in one line.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let (task, done) = (self.task.get(), self.done.get());
         match self.total.get() {
             _ if done == 0 => task.to_owned(),

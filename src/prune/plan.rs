@@ -11,14 +11,14 @@ use crate::{
 
 /// The approved deletions, which only [`PackageVerdict::approve`] creates.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     order: Vec<Candidate>,
     keep: Vec<Version>,
 }
 
 impl PackageVerdict {
     /// Creates the plan, or returns the refusal of the verdict.
-    pub fn approve(&self, listing: &Listing) -> Result<Plan, Error> {
+    pub(crate) fn approve(&self, listing: &Listing) -> Result<Plan, Error> {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
@@ -100,12 +100,12 @@ fn edges(candidates: &[Candidate], listing: &Listing) -> Vec<(usize, usize)> {
 
 impl Plan {
     /// The versions to delete, in this order.
-    pub fn order(&self) -> &[Candidate] {
+    pub(crate) fn order(&self) -> &[Candidate] {
         &self.order
     }
 
     /// The versions that must exist afterwards.
-    pub fn keep(&self) -> &[Version] {
+    pub(crate) fn keep(&self) -> &[Version] {
         &self.keep
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// A verdict about one package.
 #[derive(Debug, Clone)]
-pub struct PackageVerdict {
+pub(crate) struct PackageVerdict {
     /// The number of versions.
     pub listed: usize,
     /// The versions that may be deleted, oldest first. Only a [`super::Plan`] is applied.
@@ -33,7 +33,7 @@ pub struct PackageVerdict {
 
 /// A protected version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protected {
+pub(crate) struct Protected {
     /// The version.
     pub version: Version,
     /// The reason.
@@ -42,7 +42,7 @@ pub struct Protected {
 
 /// The reason that a version is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeepReason {
+pub(crate) enum KeepReason {
     /// It is pinned at this location.
     Pinned(String),
     /// It was pinned by a set in promote history.
@@ -90,7 +90,7 @@ impl fmt::Display for KeepReason {
 
 /// A version that may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The version.
     pub version: Version,
     /// The creation date.
@@ -129,7 +129,7 @@ fn days(age: Duration) -> String {
 
 /// A finding that does not refuse the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
+pub(crate) struct Warning {
     /// A stable code.
     pub code: Code,
     /// The finding.

@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Looks up a content by its name in a local clone.
-pub type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
+pub(crate) type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
 
 /// The repository, its base branch's head, and that head's files.
 #[derive(Debug)]
-pub struct Base {
+pub(crate) struct Base {
     /// The repository.
     pub repo: Repo,
     /// The branch's name.
@@ -44,7 +44,7 @@ pub(super) struct SurveyedRepository {
 
 impl Base {
     /// Reads the head of the configured branch, or of the repository's default one.
-    pub async fn read(forge: &Forge, configured: Option<&str>) -> Result<Self, Error> {
+    pub(crate) async fn read(forge: &Forge, configured: Option<&str>) -> Result<Self, Error> {
         let repo = forge.repository().await?;
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
         let head = forge.branch(&branch).await?.ok_or_else(|| {
@@ -66,7 +66,12 @@ impl Base {
 
     /// The head as a survey showed it. `branch`: the surveyed branch of the pull request; `tree` and
     /// `contents`: the files of the head, and the contents that were read.
-    pub fn surveyed(state: &RepositoryState, branch: &str, tree: Tree, contents: Contents) -> Self {
+    pub(crate) fn surveyed(
+        state: &RepositoryState,
+        branch: &str,
+        tree: Tree,
+        contents: Contents,
+    ) -> Self {
         let clear = state.branch.is_none() && state.pulls.is_empty() && state.all_pulls;
         Self {
             repo: state.repo.clone(),
@@ -89,7 +94,7 @@ impl Base {
 
     /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or `extra` lists, by
     /// their paths from the top of the repository.
-    pub fn paths(&self, prefix: &str, globs: &Globs, extra: &[RelPath]) -> Vec<String> {
+    pub(crate) fn paths(&self, prefix: &str, globs: &Globs, extra: &[RelPath]) -> Vec<String> {
         let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
         files_of(&self.tree, prefix, &wanted)
             .map(|(path, _)| path.clone())
@@ -97,7 +102,7 @@ impl Base {
     }
 
     /// Fetches the contents of files that the local clone lacks, in as few requests as possible.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &mut self,
         forge: &Forge,
         paths: &[String],
@@ -124,7 +129,7 @@ impl Base {
     }
 
     /// The content of a file that was fetched.
-    pub fn content(&self, path: &str) -> Option<&[u8]> {
+    pub(crate) fn content(&self, path: &str) -> Option<&[u8]> {
         let entry = self
             .tree
             .entries
@@ -134,12 +139,12 @@ impl Base {
     }
 
     /// A content that was fetched, by its name.
-    pub fn blob(&self, id: &str) -> Option<&[u8]> {
+    pub(crate) fn blob(&self, id: &str) -> Option<&[u8]> {
         self.contents.get(id).map(Vec::as_slice)
     }
 
     /// The fetched files and the symlinks below `prefix`.
-    pub fn snapshot(&self, prefix: &str) -> Snapshot {
+    pub(crate) fn snapshot(&self, prefix: &str) -> Snapshot {
         snapshot(&self.tree, &self.contents, prefix)
     }
 }

@@ -3,7 +3,7 @@
 //! Two branches have one pull request, which is found by their names. Its text is written once; later
 //! edits of people remain.
 
-pub use super::head::BranchPair;
+pub(crate) use super::head::BranchPair;
 use super::{Marker, MarkerKind, close_with, merging};
 use crate::{
     config::{Forge as Configured, SetPath},
@@ -19,7 +19,7 @@ const ROUNDS: u32 = 5;
 
 impl BranchPair<'_> {
     /// The hidden line by which a later run recognizes the pull request.
-    pub fn marker(&self, set: &SetPath) -> Marker {
+    pub(crate) fn marker(&self, set: &SetPath) -> Marker {
         Marker {
             kind: MarkerKind::Branch,
             set: set.clone(),
@@ -37,7 +37,7 @@ impl BranchPair<'_> {
 
 /// The commits to merge, and their state.
 #[derive(Debug)]
-pub struct BranchDifference {
+pub(crate) struct BranchDifference {
     /// The head of the source branch.
     pub commit: String,
     /// The subjects of the commits that the target branch lacks, the oldest first.
@@ -50,7 +50,7 @@ pub struct BranchDifference {
 
 /// An open pull request, and its merge.
 #[derive(Debug)]
-pub struct OpenedPromotion {
+pub(crate) struct OpenedPromotion {
     /// The pull request.
     pub pull: Box<Pull>,
     /// Whether this run opened it.
@@ -63,14 +63,14 @@ pub struct OpenedPromotion {
 
 impl BranchDifference {
     /// The combined state of the gates.
-    pub fn state(&self) -> GateState {
+    pub(crate) fn state(&self) -> GateState {
         worst_state(&self.gates)
     }
 }
 
 /// The result of comparing two branches.
 #[derive(Debug)]
-pub enum Compared {
+pub(crate) enum Compared {
     /// The commits of one that the other lacks.
     Offer(Box<BranchDifference>),
     /// A branch is missing.
@@ -79,7 +79,7 @@ pub enum Compared {
 
 /// A branch that the configuration does not list: neither the base branch nor one of
 /// `forge.sync_targets`. repin merges no pull request of such a branch.
-pub async fn unconfigured(
+pub(crate) async fn unconfigured(
     forge: &Forge,
     between: BranchPair<'_>,
     configured: &Configured,
@@ -104,7 +104,7 @@ pub async fn unconfigured(
 }
 
 /// Lists the commits that the target branch lacks.
-pub async fn compare(
+pub(crate) async fn compare(
     forge: &Forge,
     between: BranchPair<'_>,
     configured: &Configured,
@@ -148,7 +148,7 @@ pub async fn compare(
 
 /// The required contexts of a branch: the configured ones, otherwise those of its rules if the token may
 /// read them.
-pub async fn required(
+pub(crate) async fn required(
     forge: &Forge,
     branch: &str,
     configured: &[String],
@@ -192,7 +192,7 @@ async fn close_duplicates(forge: &Forge, all: &[Pull], ours: &Pull) -> Result<Pu
 
 /// Opens the pull request with this title and text, unless it is open, and schedules its merge if that is
 /// configured.
-pub async fn promote(
+pub(crate) async fn promote(
     forge: &Forge,
     between: BranchPair<'_>,
     title: &str,

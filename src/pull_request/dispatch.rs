@@ -14,7 +14,7 @@ use crate::{
 
 /// Whether all of `workflows` can be started with this token, as far as that can be determined
 /// without starting one.
-pub async fn able(forge: &Forge, workflows: &[String]) -> Result<Ability, Error> {
+pub(crate) async fn able(forge: &Forge, workflows: &[String]) -> Result<Ability, Error> {
     for workflow in workflows {
         if let Ability::No(reason) = forge.can_dispatch(workflow).await? {
             return Ok(Ability::No(reason));
@@ -30,7 +30,7 @@ pub async fn able(forge: &Forge, workflows: &[String]) -> Result<Ability, Error>
 
 /// Starts `workflow` for a merged pull request, at its base branch; `false` if another run starts it.
 /// `commit`: the merge. `word`: a unique word of this run.
-pub async fn once(
+pub(crate) async fn once(
     forge: &Forge,
     pull: &Pull,
     workflow: &str,

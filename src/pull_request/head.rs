@@ -23,7 +23,7 @@ use crate::{
 
 /// Two branches.
 #[derive(Debug, Clone, Copy)]
-pub struct BranchPair<'a> {
+pub(crate) struct BranchPair<'a> {
     /// The source branch.
     pub from: &'a str,
     /// The target branch.
@@ -32,7 +32,7 @@ pub struct BranchPair<'a> {
 
 /// What permits the merge of a pull request.
 #[derive(Clone, Copy)]
-pub enum Permission<'a> {
+pub(crate) enum Permission<'a> {
     /// An approved set: the head must contain exactly its pins.
     Set(ApprovedSet<'a>),
     /// Two configured branches: the head must be that of the source branch.
@@ -41,7 +41,7 @@ pub enum Permission<'a> {
 
 /// A set that this run approved, and the pull request that it belongs to.
 #[derive(Clone, Copy)]
-pub struct ApprovedSet<'a> {
+pub(crate) struct ApprovedSet<'a> {
     /// The configuration of the base.
     pub config: &'a Config,
     /// The set.
@@ -65,7 +65,7 @@ pub(super) enum HeadVerdict {
 }
 
 /// Builds the error for a pull request that repin does not merge.
-pub fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
+pub(crate) fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
     let what = format!("pull request #{} ({})", pull.number, pull.url);
     Error::about(Class::Conflict, what, reason).help(
         "review the pull request; then close it, or remove the change and run the promotion or rollback again",
@@ -96,7 +96,7 @@ impl Permission<'_> {
 }
 
 /// The reason why a pull request does not merge `branch` of this repository into `base`.
-pub fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
+pub(crate) fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
     if !pull.own {
         return Some("its branch is in another repository".to_owned());
     }

@@ -6,7 +6,7 @@ use crate::config::{Operation, SetPath};
 
 /// The content of the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marker {
+pub(crate) struct Marker {
     /// The purpose of the pull request.
     pub kind: MarkerKind,
     /// The set; for two long-lived branches, that of the configuration that lists them.
@@ -17,7 +17,7 @@ pub struct Marker {
 
 /// The purpose of a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MarkerKind {
+pub(crate) enum MarkerKind {
     /// It moves pins to a set.
     Set(Operation),
     /// It merges one long-lived branch into another.
@@ -50,7 +50,7 @@ const END: &str = " -->";
 
 impl Marker {
     /// The last marker in a text. An earlier one may be a quotation.
-    pub fn find(text: &str) -> Option<Self> {
+    pub(crate) fn find(text: &str) -> Option<Self> {
         let mut found: Option<(usize, Self)> = None;
         for start in [START, START_1] {
             for (at, _) in text.match_indices(start) {

@@ -15,7 +15,7 @@ const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head, or merges it at once if every gate passed.
 /// `gates`: contexts that must pass in addition to those that the branch requires.
-pub async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
+pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
     let known = forge.required_contexts(&pull.base).await?;
     let held = known.clone().unwrap_or_default();
     let own: Vec<String> = gates
@@ -103,7 +103,7 @@ async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Me
 
 /// The outcome of an attempt to schedule a merge.
 #[derive(Debug, Clone)]
-pub enum MergeAttempt {
+pub(crate) enum MergeAttempt {
     /// The head was verified, with this result of the merge.
     Merge(Merge),
     /// The pull request must not be merged, for the reason in the error. A scheduled merge is
@@ -115,7 +115,7 @@ pub enum MergeAttempt {
 
 /// Verifies the head of a pull request and schedules its merge at that head; cancels a scheduled
 /// merge if the head must not be merged.
-pub async fn schedule(
+pub(crate) async fn schedule(
     forge: &Forge,
     pull: &Pull,
     gates: &[String],
@@ -130,7 +130,7 @@ pub async fn schedule(
 
 /// The error of a pull request that must not be merged at its head; a merge that was scheduled for it
 /// is canceled.
-pub async fn refusal(
+pub(crate) async fn refusal(
     forge: &Forge,
     pull: &Pull,
     permission: &Permission<'_>,
@@ -142,7 +142,7 @@ pub async fn refusal(
 }
 
 /// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
-pub async fn disarm(forge: &Forge, pull: &Pull, error: Error) -> Error {
+pub(crate) async fn disarm(forge: &Forge, pull: &Pull, error: Error) -> Error {
     let result = match forge.cancel_merge(pull).await {
         Ok(true) => format!("the scheduled merge of #{} was canceled", pull.number),
         Ok(false) => return error,
@@ -159,7 +159,7 @@ pub async fn disarm(forge: &Forge, pull: &Pull, error: Error) -> Error {
 
 /// Like [`schedule`], for a pull request that was just opened or changed: repeats the attempt while the
 /// branch is not visible everywhere.
-pub async fn schedule_new(
+pub(crate) async fn schedule_new(
     forge: &Forge,
     number: u64,
     gates: &[String],

@@ -7,24 +7,24 @@
 //! every forge. Nothing here judges images.
 
 mod base;
-pub mod branches;
+pub(crate) mod branches;
 mod conflicts;
-pub mod dispatch;
+pub(crate) mod dispatch;
 mod head;
 mod marker;
-pub mod merging;
-pub mod of_set;
+pub(crate) mod merging;
+pub(crate) mod of_set;
 mod origin;
-pub mod reconcile;
+pub(crate) mod reconcile;
 #[cfg(test)]
 mod tests;
-pub mod waiting;
-pub mod withdraw;
+pub(crate) mod waiting;
+pub(crate) mod withdraw;
 
-pub use base::{Base, Local};
-pub use head::{ApprovedSet, Permission, refused, wrong_branches};
-pub use marker::{Marker, MarkerKind};
-pub use origin::{Foreign, OnlyPins};
+pub(crate) use base::Base;
+pub(crate) use head::{ApprovedSet, Permission, refused, wrong_branches};
+pub(crate) use marker::{Marker, MarkerKind};
+pub(crate) use origin::OnlyPins;
 
 use crate::{
     error::{Class, Error},

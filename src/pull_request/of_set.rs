@@ -14,7 +14,7 @@ use crate::{
 
 /// A pull request that moves the pins to another set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullRequestOfSet {
+pub(crate) struct PullRequestOfSet {
     /// The operation that it belongs to.
     pub operation: Operation,
     /// The set's revision.
@@ -24,7 +24,7 @@ pub struct PullRequestOfSet {
 }
 
 /// The open pull requests for `base` that move pins to a set, by their numbers.
-pub async fn open(
+pub(crate) async fn open(
     forge: &Forge,
     config: &Config,
     base: &str,
@@ -37,7 +37,7 @@ pub async fn open(
 }
 
 /// The set that a pull request belongs to.
-pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
+pub(crate) fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
     let marker = Marker::find(&pull.body)?;
     let MarkerKind::Set(operation) = marker.kind else {
         return None;
@@ -53,7 +53,7 @@ pub fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
 
 /// Whether the configuration, or that of a former path, gives this branch to a pull request with this
 /// marker.
-pub fn gives_branch(config: &Config, marker: &Marker, branch: &str) -> bool {
+pub(crate) fn gives_branch(config: &Config, marker: &Marker, branch: &str) -> bool {
     let MarkerKind::Set(operation) = marker.kind else {
         return false;
     };
@@ -66,7 +66,7 @@ pub fn gives_branch(config: &Config, marker: &Marker, branch: &str) -> bool {
 
 /// The facts about the commit that made a set current by which its pull request is found.
 #[derive(Debug, Clone, Copy)]
-pub struct CurrentCommit<'s> {
+pub(crate) struct CurrentCommit<'s> {
     /// The commit on the base branch.
     pub commit: &'s ObjectId,
     /// The number in its subject.
@@ -79,7 +79,7 @@ pub struct CurrentCommit<'s> {
 
 /// The pull request whose merge made this commit: the one that its subject names, if the forge
 /// confirms it, otherwise the one of the set's branch.
-pub async fn merged(
+pub(crate) async fn merged(
     forge: &Forge,
     config: &Config,
     current: CurrentCommit<'_>,

@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// Decides whether two contents of the file at a path differ in pins of the set and in nothing else.
-pub type OnlyPins<'a> = &'a dyn Fn(&str, &[u8], &[u8]) -> bool;
+pub(crate) type OnlyPins<'a> = &'a dyn Fn(&str, &[u8], &[u8]) -> bool;
 
 /// A commit that changes more than pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub(crate) struct Foreign {
     /// Its name.
     pub id: String,
     /// The first line of its message, printable.
@@ -38,7 +38,7 @@ impl Foreign {
     }
 
     /// Describes the commit and the reason.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!(
             "commit {} (`{}`) is a foreign commit: {}",
             self.id, self.subject, self.reason

@@ -11,7 +11,7 @@ mod surveyed;
 
 use async_trait::async_trait;
 use own::OwnPullRequest;
-pub use own::{Closing, closing, is_moving};
+pub(crate) use own::{Closing, closing, is_moving};
 use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};
@@ -30,7 +30,7 @@ const ROUNDS: u32 = 8;
 
 /// Other revisions of the same set.
 #[async_trait(?Send)]
-pub trait Rivals {
+pub(crate) trait Rivals {
     /// Whether the configuration, or the configuration of a former path, gives this branch to the pull
     /// request with a marker.
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool;
@@ -41,7 +41,7 @@ pub trait Rivals {
 
 /// The age of a revision relative to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RevisionAge {
+pub(crate) enum RevisionAge {
     /// History shows that it is older.
     Older,
     /// History shows that it is newer.
@@ -54,7 +54,7 @@ pub enum RevisionAge {
 
 /// The pull request that is wanted.
 #[derive(Clone, Copy)]
-pub struct Proposal<'a> {
+pub(crate) struct Proposal<'a> {
     /// The branch.
     pub branch: &'a str,
     /// The commit's and the pull request's title.
@@ -85,7 +85,7 @@ pub struct Proposal<'a> {
 
 /// The outcome.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The pull request is in the planned state.
     Stands(Box<PullRequestResult>),
     /// The base branch moved, so the plan is outdated.
@@ -97,7 +97,7 @@ pub enum Outcome {
 
 /// A pull request in the planned state.
 #[derive(Debug, Clone)]
-pub struct PullRequestResult {
+pub(crate) struct PullRequestResult {
     /// Its number.
     pub number: u64,
     /// The URL of its web page.
@@ -114,7 +114,7 @@ pub struct PullRequestResult {
 
 /// The action taken on a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// It was opened.
     Created,
     /// It existed and was changed.
@@ -125,7 +125,7 @@ pub enum Change {
 
 impl Change {
     /// The name in documents.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
@@ -162,7 +162,11 @@ enum Step {
 }
 
 /// Reconciles the branch and the pull request with the proposal.
-pub async fn open(forge: &Forge, base: &Base, proposal: &Proposal<'_>) -> Result<Outcome, Error> {
+pub(crate) async fn open(
+    forge: &Forge,
+    base: &Base,
+    proposal: &Proposal<'_>,
+) -> Result<Outcome, Error> {
     let files = base.files(proposal.prefix, proposal.changes)?;
     let (permitted, begun, change) = (false, false, Change::Unchanged);
     let mut work = Reconcile {
@@ -384,8 +388,7 @@ impl Reconcile<'_> {
         found: &OwnPullRequest,
     ) -> Result<bool, Error> {
         // A change of one of these files on the base would be a conflict.
-        let origin = Head::of_commit(&ahead.merge_base);
-        let origin = self.forge.tree(&origin).await?;
+        let origin = self.forge.tree(&Head::of_commit(&ahead.merge_base)).await?;
         let same = |file: &NewFile| {
             let entry = origin.entries.get(&file.path);
             entry.is_some_and(|entry| entry.id == file.old)

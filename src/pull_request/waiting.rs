@@ -18,7 +18,7 @@ use crate::{
 
 /// The intervals and the time limit of the polls.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// The first pause; each further one is half as long again.
     pub first: Duration,
     /// The longest pause.
@@ -32,7 +32,7 @@ pub struct Pace {
 
 impl Pace {
     /// The pauses of the documentation.
-    pub fn until(limit: Duration) -> Self {
+    pub(crate) fn until(limit: Duration) -> Self {
         Self {
             first: Duration::from_secs(1),
             most: Duration::from_secs(15),
@@ -44,7 +44,7 @@ impl Pace {
 
 /// How the merge of a pull request is scheduled.
 #[derive(Clone, Copy)]
-pub struct MergeSchedule<'a> {
+pub(crate) struct MergeSchedule<'a> {
     /// The contexts that must pass before.
     pub gates: &'a [String],
     /// The permission for the merge.
@@ -53,7 +53,7 @@ pub struct MergeSchedule<'a> {
 
 /// The awaited pull request.
 #[derive(Clone, Copy)]
-pub struct WaitTarget<'a> {
+pub(crate) struct WaitTarget<'a> {
     /// The pull request's number.
     pub number: u64,
     /// The intervals and the time limit.
@@ -66,7 +66,7 @@ pub struct WaitTarget<'a> {
 
 /// The outcome.
 #[derive(Debug, Clone)]
-pub enum WaitOutcome {
+pub(crate) enum WaitOutcome {
     /// It is merged, by this commit if known.
     Merged(Box<Pull>, Option<String>),
     /// It was closed and not merged.
@@ -86,7 +86,7 @@ pub enum WaitOutcome {
 
 /// The reason why a pull request cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MergeObstacle {
+pub(crate) enum MergeObstacle {
     /// It conflicts with its base, in these files if they can be determined.
     Conflict(Vec<String>),
     /// The forge did not report it as mergeable in time, and no file was changed on both sides.
@@ -95,7 +95,7 @@ pub enum MergeObstacle {
 
 /// The state at the end of the time limit.
 #[derive(Debug, Clone)]
-pub struct TimeoutState {
+pub(crate) struct TimeoutState {
     /// Whether the forge responded to any poll.
     pub answered: bool,
     /// The error of the last poll.
@@ -107,7 +107,7 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A wait for a pull request.
 #[derive(Default)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// The end of the time limit.
     end: Option<Instant>,
     pause: Option<Duration>,
@@ -131,12 +131,12 @@ pub struct Waiting {
 
 impl Waiting {
     /// The pull request as it was last read.
-    pub fn pull(&self) -> Option<&Pull> {
+    pub(crate) fn pull(&self) -> Option<&Pull> {
         self.pull.as_deref()
     }
 
     /// Polls until the pull request can be read; an outcome ends the wait.
-    pub async fn read(
+    pub(crate) async fn read(
         &mut self,
         forge: &Forge,
         watch: &WaitTarget<'_>,
@@ -156,7 +156,7 @@ impl Waiting {
     }
 
     /// Polls until it is merged or closed, or the time is over.
-    pub async fn until_merged(
+    pub(crate) async fn until_merged(
         &mut self,
         forge: &Forge,
         watch: &WaitTarget<'_>,

@@ -12,7 +12,11 @@ use crate::{
 const NOTE: &str = "<!-- repin/1 closed-with-fleet -->";
 
 /// Fails if the pull request's branch contains a foreign commit.
-pub async fn permits(forge: &Forge, pull: &Pull, only_pins: OnlyPins<'_>) -> Result<(), Error> {
+pub(crate) async fn permits(
+    forge: &Forge,
+    pull: &Pull,
+    only_pins: OnlyPins<'_>,
+) -> Result<(), Error> {
     let what = format!("pull request #{} ({})", pull.number, pull.url);
     let base = forge.branch(&pull.base).await?;
     let compared = match &base {
@@ -41,7 +45,7 @@ pub async fn permits(forge: &Forge, pull: &Pull, only_pins: OnlyPins<'_>) -> Res
 
 /// Closes the pull request with a comment, unless its branch contains a foreign commit; `None` if it
 /// is no longer open.
-pub async fn close(
+pub(crate) async fn close(
     forge: &Forge,
     repo: &Repo,
     number: u64,

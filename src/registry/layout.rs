@@ -29,7 +29,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An image layout: a directory with `oci-layout`, `index.json` and `blobs/`.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(crate) struct Layout {
     directory: PathBuf,
     pub(super) memory: MemoryLimit,
 }
@@ -49,7 +49,7 @@ struct LayoutIndex {
 
 impl Layout {
     /// The layout in `directory`, which is not read yet.
-    pub fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf) -> Self {
         Self {
             directory,
             memory: MemoryLimit::default(),

@@ -5,8 +5,8 @@
 
 mod layout;
 mod memory;
-pub mod remote;
-pub mod resolve;
+pub(crate) mod remote;
+pub(crate) mod resolve;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -27,17 +27,16 @@ use crate::{
     },
 };
 
-pub use crate::http::{Clock, ServerTime};
-pub use layout::Layout;
-pub use remote::{
-    Deletion, Environment, ManifestEstimate, NextPage, Registries, Remote, Settings, SettingsError,
-    TagPages, Tags,
-};
-pub use sources::{Sources, SourcesError};
+pub(crate) use crate::http::{Clock, ServerTime};
+pub(crate) use layout::Layout;
+pub(crate) use remote::{Deletion, Environment, Registries, Remote, Settings};
+#[cfg(test)]
+pub(crate) use remote::{NextPage, TagPages};
+pub(crate) use sources::Sources;
 
 /// One repository at its source.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub(crate) enum Source {
     /// An image layout on disk.
     Layout(Layout),
     /// A repository of a registry.
@@ -48,7 +47,7 @@ pub enum Source {
 ///
 /// An [`io::Error`] of a registry's layer contains an [`Error`].
 #[derive(Debug)]
-pub enum Layer {
+pub(crate) enum Layer {
     /// From an image layout.
     File(Take<File>),
     /// From a registry.
@@ -68,7 +67,7 @@ impl Source {
     /// Reads and verifies a manifest or index; `None` if the source has no such tag or digest.
     ///
     /// `expected` is the media type in the parent's descriptor.
-    pub async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         reference: &TagOrDigest,
         expected: Option<&str>,
@@ -89,14 +88,17 @@ impl Source {
     }
 
     /// Reads and verifies the config of a manifest.
-    pub async fn config(&self, descriptor: &Descriptor) -> Result<Verified<ImageConfig>, Error> {
+    pub(crate) async fn config(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<Verified<ImageConfig>, Error> {
         let name = format!("config {self}@{}", descriptor.digest);
         let bytes = self.document(descriptor, &name).await?;
         document::config(&bytes, descriptor, &name)
     }
 
     /// Reads and verifies a small blob.
-    pub async fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let name = format!("blob {self}@{}", descriptor.digest);
         let bytes = self.document(descriptor, &name).await?;
         document::blob(&bytes, descriptor, &name)?;
@@ -105,7 +107,7 @@ impl Source {
 
     /// Lists the manifests that are attached to a digest (OCI distribution specification, "Listing
     /// Referrers"). The caller verifies each of them.
-    pub async fn referrers(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
+    pub(crate) async fn referrers(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
         let listed = match self {
             Self::Layout(layout) => {
                 let (layout, name) = (layout.clone(), format!("{self}@{digest}"));
@@ -165,7 +167,7 @@ impl Source {
     ///
     /// An unread layer of a registry occupies a request slot of its host: read it to its end, or
     /// drop it.
-    pub async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
+    pub(crate) async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
         let name = format!("layer {self}@{}", descriptor.digest);
         match self {
             Self::Layout(layout) => {
@@ -178,7 +180,7 @@ impl Source {
     }
 
     /// Checks that the source has a layer, without reading it.
-    pub async fn check_layer(&self, descriptor: &Descriptor) -> Result<(), Error> {
+    pub(crate) async fn check_layer(&self, descriptor: &Descriptor) -> Result<(), Error> {
         match self {
             Self::Layout(_) => self.layer(descriptor).await.map(drop),
             Self::Remote(remote) => {
@@ -190,7 +192,7 @@ impl Source {
 }
 
 /// The tag of a manifest that is attached to a digest: `sha256-HEX` and a suffix.
-pub fn attached_tag(digest: Digest, suffix: &str) -> Result<Tag, Error> {
+pub(crate) fn attached_tag(digest: Digest, suffix: &str) -> Result<Tag, Error> {
     let tag = format!("sha256-{}{suffix}", digest.hex());
     Tag::parse(&tag).map_err(|error| Error::unavailable(tag, error.to_string()))
 }

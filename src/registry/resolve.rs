@@ -19,7 +19,7 @@ const CONCURRENCY: usize = 8;
 
 /// A resolved image.
 #[derive(Debug, Clone)]
-pub struct ImageFacts {
+pub(crate) struct ImageFacts {
     /// The digest of the manifest or index.
     pub digest: Digest,
     /// The media type of the manifest or index.
@@ -30,7 +30,7 @@ pub struct ImageFacts {
 
 impl ImageFacts {
     /// The value of a label on the first platform that has it; empty if no platform has it.
-    pub fn label(&self, name: &str) -> &str {
+    pub(crate) fn label(&self, name: &str) -> &str {
         for platform in &self.platforms {
             if let Some(value) = platform.config.labels.get(name) {
                 return value;
@@ -42,7 +42,7 @@ impl ImageFacts {
 
 /// One platform of an image.
 #[derive(Debug, Clone)]
-pub struct PlatformFacts {
+pub(crate) struct PlatformFacts {
     /// The platform in the index; without one, the platform in the config.
     pub platform: Platform,
     /// The digest of the manifest.
@@ -54,7 +54,7 @@ pub struct PlatformFacts {
 }
 
 /// Resolves a tag or digest; `None` if it is missing.
-pub async fn resolve(
+pub(crate) async fn resolve(
     source: &Source,
     reference: &TagOrDigest,
 ) -> Result<Option<ImageFacts>, Error> {
@@ -86,7 +86,7 @@ pub async fn resolve(
 
 /// The platforms of a digest. The config states the platform of a single manifest, and of an entry
 /// without a platform.
-pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platform>, Error> {
+pub(crate) async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platform>, Error> {
     let reference = TagOrDigest::Digest(digest);
     let name = format!("{source}{reference}");
     let Some(top) = source.manifest(&reference, None).await? else {
@@ -183,7 +183,10 @@ async fn read_image(
 
 /// The value of each label in `names`; `None` if no platform has it. Different values are listed by
 /// platform.
-pub fn reported_labels(facts: &ImageFacts, names: &[String]) -> BTreeMap<String, Option<String>> {
+pub(crate) fn reported_labels(
+    facts: &ImageFacts,
+    names: &[String],
+) -> BTreeMap<String, Option<String>> {
     names
         .iter()
         .map(|name| (name.clone(), label_text(facts, name)))

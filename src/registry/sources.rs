@@ -8,7 +8,7 @@ use crate::{
 
 /// The mappings of one run: the command line, then the environment, then the configuration.
 #[derive(Debug, Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Layers of mappings, the strongest first.
     layers: Vec<Vec<Mapping>>,
     registries: Registries,
@@ -18,14 +18,14 @@ pub struct Sources {
 /// The error for a repository without a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{repository}` cannot be read: {reason}")]
-pub struct SourcesError {
+pub(crate) struct SourcesError {
     repository: String,
     reason: String,
 }
 
 impl Sources {
     /// `layers` starts with the strongest. An unmapped repository is read from its own registry.
-    pub fn new(layers: Vec<Vec<Mapping>>, registries: Registries) -> Self {
+    pub(crate) fn new(layers: Vec<Vec<Mapping>>, registries: Registries) -> Self {
         Self {
             layers,
             registries,
@@ -39,7 +39,7 @@ impl Sources {
     }
 
     /// The source of `repository`.
-    pub fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
+    pub(crate) fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {
             Some((SourceLocation::Layouts(directory), rest)) => {
                 let mut layout = Layout::new(directory.join(rest));
@@ -61,7 +61,7 @@ impl Sources {
 
     /// The longest mapping of `repository` in the strongest layer that has one, and the rest of the
     /// repository's name.
-    pub fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
+    pub(crate) fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
         let (mapping, rest) = self
             .layers
             .iter()

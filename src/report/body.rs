@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
-pub const MAX: usize = 60_000;
+pub(crate) const MAX: usize = 60_000;
 
 const TEMPLATE: &str = include_str!("body.md.j2");
 
@@ -34,12 +34,12 @@ const FUEL: u64 = 1_000_000;
 const OUTPUT_MAX: usize = 4 << 20;
 
 /// The maximum size of a custom template, in bytes.
-pub const TEMPLATE_MAX: u64 = 1 << 20;
+pub(crate) const TEMPLATE_MAX: u64 = 1 << 20;
 
 /// A template that cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct TemplateError {
+pub(crate) struct TemplateError {
     pub message: String,
     /// The line of the template, counted from 1.
     pub line: Option<usize>,
@@ -47,7 +47,7 @@ pub struct TemplateError {
 
 /// The variables of the built-in template in addition to the document.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct TemplateContext {
+pub(crate) struct TemplateContext {
     /// The currently pinned revision, if history contains it.
     pub current_revision: Option<String>,
     /// The labels of the currently pinned images, by image.
@@ -57,11 +57,11 @@ pub struct TemplateContext {
 }
 
 /// Values of labels by image and label.
-pub type Labels = BTreeMap<String, BTreeMap<String, Option<String>>>;
+pub(crate) type Labels = BTreeMap<String, BTreeMap<String, Option<String>>>;
 
 /// A set that a rollback undoes.
 #[derive(Debug, Clone, Serialize)]
-pub struct Undone {
+pub(crate) struct Undone {
     pub revision: Option<String>,
     /// The short id of the commit that made the set current.
     pub commit: String,
@@ -71,7 +71,7 @@ pub struct Undone {
 }
 
 impl Undone {
-    pub fn new(entry: &HistoryEntry) -> Self {
+    pub(crate) fn new(entry: &HistoryEntry) -> Self {
         let revision = entry.revision.as_ref().map(ToString::to_string);
         Self {
             revision,
@@ -91,7 +91,7 @@ struct Variables<'v> {
 }
 
 /// Renders the body, from `template` or the built-in template.
-pub fn render(
+pub(crate) fn render(
     document: &PlanDocument,
     context: &TemplateContext,
     template: Option<&str>,
@@ -142,7 +142,7 @@ pub fn render(
 }
 
 /// The step summary of a refused run.
-pub fn refusal(document: &PlanDocument) -> String {
+pub(crate) fn refusal(document: &PlanDocument) -> String {
     let mut text = format!(
         "## {}\n\nRefused; nothing was changed.\n",
         markdown::inline(&document.title)
@@ -174,7 +174,7 @@ pub fn refusal(document: &PlanDocument) -> String {
 }
 
 /// The hidden line with which a later run identifies its own pull request.
-pub fn marker(document: &PlanDocument) -> String {
+pub(crate) fn marker(document: &PlanDocument) -> String {
     Marker {
         kind: MarkerKind::Set(document.kind),
         set: document.set_path.clone(),

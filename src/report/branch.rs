@@ -12,13 +12,18 @@ use crate::{
 /// The number of commits or gates that the text lists.
 const LISTED: usize = 50;
 
-pub fn title(between: BranchPair<'_>) -> String {
+pub(crate) fn title(between: BranchPair<'_>) -> String {
     format!("promote: {} into {}", between.from, between.to)
 }
 
 /// The text of the pull request: the commits, the gates that have not passed, and the marker. `subjects`
 /// start with the oldest commit.
-pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate], set: &SetPath) -> String {
+pub(crate) fn body(
+    between: BranchPair<'_>,
+    subjects: &[String],
+    gates: &[Gate],
+    set: &SetPath,
+) -> String {
     let count = if subjects.len() == 1 {
         "1 commit".to_owned()
     } else {

@@ -9,13 +9,13 @@ use crate::{
 
 /// One or more checks with the same code, status and cause.
 #[derive(Debug)]
-pub struct Cause<'c> {
+pub(crate) struct Cause<'c> {
     first: &'c Check,
     others: Vec<&'c Check>,
 }
 
 /// Groups checks by cause, in the order of the first checks.
-pub fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
+pub(crate) fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
     let mut causes: Vec<Cause<'_>> = Vec::new();
     for check in checks {
         match causes
@@ -47,7 +47,7 @@ fn have_same_cause(one: &Check, other: &Check) -> bool {
 }
 
 /// The image and the platform of a check; empty if it concerns the repository.
-pub fn subject(check: &Check) -> String {
+pub(crate) fn subject(check: &Check) -> String {
     match (&check.image, &check.platform) {
         (Some(image), Some(platform)) => format!("{image} {platform}"),
         (Some(subject), None) | (None, Some(subject)) => subject.clone(),
@@ -56,20 +56,20 @@ pub fn subject(check: &Check) -> String {
 }
 
 impl<'c> Cause<'c> {
-    pub fn first(&self) -> &'c Check {
+    pub(crate) fn first(&self) -> &'c Check {
         self.first
     }
 
-    pub fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         self.first.code
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.first.status
     }
 
     /// The images and platforms; empty if the cause concerns the repository.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         let mut subjects: Vec<String> = Vec::new();
         for check in self.checks() {
             let subject = subject(check);
@@ -80,7 +80,7 @@ impl<'c> Cause<'c> {
         subjects.join(", ")
     }
 
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match &self.first.cause {
             Some(cause) if !self.others.is_empty() => cause.clone(),
             _ => self.first.describe(),
@@ -88,7 +88,7 @@ impl<'c> Cause<'c> {
     }
 
     /// The evidence of each image, if the images differ.
-    pub fn evidence(&self) -> Vec<String> {
+    pub(crate) fn evidence(&self) -> Vec<String> {
         let mut evidence: Vec<String> = Vec::new();
         for check in self.checks() {
             let text = check.describe();
@@ -102,12 +102,12 @@ impl<'c> Cause<'c> {
         evidence
     }
 
-    pub fn help(&self) -> Option<&'c str> {
+    pub(crate) fn help(&self) -> Option<&'c str> {
         self.first.help.as_deref()
     }
 
     /// The places of a single check, or the first place of several checks.
-    pub fn places(&self) -> &'c [FilePlace] {
+    pub(crate) fn places(&self) -> &'c [FilePlace] {
         let places = &self.first.places;
         if self.others.is_empty() {
             places

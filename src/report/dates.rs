@@ -19,13 +19,13 @@ const UNITS: [(u64, u64, &str); 5] = [
 ];
 
 /// Shortens a date to the day.
-pub fn day(date: &str) -> String {
+pub(crate) fn day(date: &str) -> String {
     let day = date.chars().take("YYYY-MM-DD".len()).collect::<String>();
     crate::untrusted::plain(&day)
 }
 
 /// Shortens a date to the minute, with its offset from UTC.
-pub fn to_minute(date: &str) -> String {
+pub(crate) fn to_minute(date: &str) -> String {
     match (date.get(..16), date.get(19..)) {
         (Some(minute), Some(offset)) if minute.as_bytes()[10] == b'T' => {
             let offset = if offset == "+00:00" { "Z" } else { offset };
@@ -36,7 +36,7 @@ pub fn to_minute(date: &str) -> String {
 }
 
 /// The age of a date; `None` if the date is malformed.
-pub fn ago(date: &str, now: SystemTime) -> Option<String> {
+pub(crate) fn ago(date: &str, now: SystemTime) -> Option<String> {
     Some(match now.duration_since(date::parse(date)?) {
         Ok(passed) if passed < Duration::from_secs(2 * MINUTE) => "just now".to_owned(),
         Ok(passed) => format!("{} ago", span(passed)),
@@ -45,7 +45,7 @@ pub fn ago(date: &str, now: SystemTime) -> Option<String> {
 }
 
 /// The time between two dates; `None` if one is malformed, or the second is earlier.
-pub fn between(from: &str, to: &str) -> Option<String> {
+pub(crate) fn between(from: &str, to: &str) -> Option<String> {
     let passed = date::parse(to)?.duration_since(date::parse(from)?).ok()?;
     Some(span(passed))
 }

@@ -17,7 +17,7 @@ const HISTORY_CONTEXT: usize = 1;
 /// more lines differ, all of them count as replaced.
 const COMPARED_MAX: usize = 2_000;
 
-pub fn unified(changes: &[FileChange]) -> Vec<u8> {
+pub(crate) fn unified(changes: &[FileChange]) -> Vec<u8> {
     let mut out = Vec::new();
     for change in changes {
         out.extend(of_file(change.path.as_bytes(), &change.old, &change.new));
@@ -26,7 +26,7 @@ pub fn unified(changes: &[FileChange]) -> Vec<u8> {
 }
 
 /// The diff of a file whose versions have the same number of lines.
-pub fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+pub(crate) fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     header(&mut out, b"--- ", b"a/", path);
     header(&mut out, b"+++ ", b"b/", path);
@@ -36,7 +36,7 @@ pub fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 /// Appends the diff of two versions of a file; `None` if the file is new or was deleted.
-pub fn of_versions(out: &mut Vec<u8>, path: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
+pub(crate) fn of_versions(out: &mut Vec<u8>, path: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
     for (mark, side, content) in [(b"--- ", b"a/", old), (b"+++ ", b"b/", new)] {
         match content {
             Some(_) => header(out, mark, side, path),

@@ -18,7 +18,7 @@ use crate::{
 
 /// `repin.doctor/1`. `docs/json.md` describes its fields.
 #[derive(Debug, Serialize)]
-pub struct DoctorDocument {
+pub(crate) struct DoctorDocument {
     pub schema: &'static str,
     /// In the order of the documentation.
     pub checks: Vec<DoctorRow>,
@@ -26,7 +26,7 @@ pub struct DoctorDocument {
 
 /// One line of the diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DoctorRow {
+pub(crate) struct DoctorRow {
     /// One of the codes in `docs/doctor.md`.
     pub code: Code,
     pub status: Status,
@@ -53,16 +53,16 @@ impl DoctorRow {
         }
     }
 
-    pub fn pass(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn pass(code: Code, detail: impl Into<String>) -> Self {
         Self::new(code, Status::Pass, detail)
     }
 
-    pub fn skip(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn skip(code: Code, detail: impl Into<String>) -> Self {
         Self::new(code, Status::Skip, detail)
     }
 
     /// A line that is skipped because the configuration does not contain the block `without`.
-    pub fn not_configured(code: Code, without: &'static str) -> Self {
+    pub(crate) fn not_configured(code: Code, without: &'static str) -> Self {
         Self {
             without: Some(without),
             ..Self::skip(code, format!("not needed: no `{without}` is configured"))
@@ -70,7 +70,7 @@ impl DoctorRow {
     }
 
     /// A warning, which does not change the exit code.
-    pub fn warn(code: Code, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn warn(code: Code, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
             ..Self::new(code, Status::Warn, detail)
@@ -78,7 +78,7 @@ impl DoctorRow {
     }
 
     /// A failure, with the class that the same cause has in other commands.
-    pub fn fail(
+    pub(crate) fn fail(
         code: Code,
         class: Class,
         detail: impl Into<String>,
@@ -92,7 +92,7 @@ impl DoctorRow {
     }
 
     /// An error that would stop another command; `prefix` precedes its message.
-    pub fn error(code: Code, prefix: &str, error: impl Into<Error>) -> Self {
+    pub(crate) fn error(code: Code, prefix: &str, error: impl Into<Error>) -> Self {
         let error = error.into();
         let row = ErrorRow::of(&error);
         let place = match (row.file, row.line, row.column) {
@@ -111,7 +111,7 @@ impl DoctorRow {
     }
 
     /// The errors that would stop another command, with a line for each.
-    pub fn errors(code: Code, errors: &Errors) -> Vec<Self> {
+    pub(crate) fn errors(code: Code, errors: &Errors) -> Vec<Self> {
         let rows = errors.iter().cloned();
         rows.map(|error| Self::error(code, "", error)).collect()
     }
@@ -119,7 +119,7 @@ impl DoctorRow {
 
 /// The rows that are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowFilter {
+pub(crate) enum RowFilter {
     All,
     /// The rows for configured parts, and one line for the others.
     Configured,
@@ -127,7 +127,7 @@ pub enum RowFilter {
 }
 
 /// Selects the rows to print, and summarizes the omitted rows of unconfigured parts in a line.
-pub fn filtered(rows: &[DoctorRow], filter: RowFilter) -> (Vec<DoctorRow>, Option<String>) {
+pub(crate) fn filtered(rows: &[DoctorRow], filter: RowFilter) -> (Vec<DoctorRow>, Option<String>) {
     let is_printed = |row: &&DoctorRow| match filter {
         RowFilter::All => true,
         RowFilter::Configured => row.without.is_none(),
@@ -161,7 +161,7 @@ const EVIDENCE_MIN: usize = 30;
 /// Rows as text: status, code and evidence, followed by the help, once for consecutive rows that share it.
 /// `paint` colors a status. `columns` is the width of the terminal; without it, each evidence and each help
 /// is one line.
-pub fn table(
+pub(crate) fn table(
     rows: &[DoctorRow],
     columns: Option<usize>,
     paint: impl Fn(Status, &str) -> String,
@@ -209,7 +209,7 @@ pub fn table(
 }
 
 /// Failed rows as annotations of GitHub Actions.
-pub fn annotations(rows: &[DoctorRow]) -> Commands {
+pub(crate) fn annotations(rows: &[DoctorRow]) -> Commands {
     let mut commands = Commands::default();
     for row in rows.iter().filter(|row| row.status == Status::Fail) {
         let message = with_help(&row.detail, row.hint.as_deref());
@@ -219,7 +219,7 @@ pub fn annotations(rows: &[DoctorRow]) -> Commands {
 }
 
 /// The step summary, in Markdown.
-pub fn summary(rows: &[DoctorRow]) -> String {
+pub(crate) fn summary(rows: &[DoctorRow]) -> String {
     let mut text =
         "### repin doctor\n\n| | | evidence | what to do |\n| --- | --- | --- | --- |\n".to_owned();
     for row in rows {

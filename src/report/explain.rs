@@ -13,7 +13,7 @@ const WIDTH: usize = 80;
 /// `repin.explain/1`: the explanation of one code, or the list of all codes. `docs/json.md` describes its
 /// fields.
 #[derive(Debug, Default, Serialize)]
-pub struct ExplainDocument {
+pub(crate) struct ExplainDocument {
     pub schema: &'static str,
     pub code: Option<Code>,
     pub kind: Option<&'static str>,
@@ -29,7 +29,7 @@ pub struct ExplainDocument {
 }
 
 #[derive(Debug, Serialize)]
-pub struct ExplainRow {
+pub(crate) struct ExplainRow {
     pub code: Code,
     pub kind: &'static str,
     pub summary: &'static str,
@@ -38,7 +38,7 @@ pub struct ExplainRow {
 const SCHEMA: &str = "repin.explain/1";
 
 impl ExplainDocument {
-    pub fn one(code: Code) -> Self {
+    pub(crate) fn one(code: Code) -> Self {
         let found = code.explanation();
         Self {
             schema: SCHEMA,
@@ -54,7 +54,7 @@ impl ExplainDocument {
         }
     }
 
-    pub fn list() -> Self {
+    pub(crate) fn list() -> Self {
         Self {
             schema: SCHEMA,
             codes: Code::all()
@@ -70,7 +70,7 @@ impl ExplainDocument {
 }
 
 /// The explanation of one code.
-pub fn text(code: Code) -> String {
+pub(crate) fn text(code: Code) -> String {
     let found = code.explanation();
     let exits: Vec<_> = found.exits.iter().map(u8::to_string).collect();
     let mut out = format!(
@@ -91,7 +91,7 @@ pub fn text(code: Code) -> String {
 }
 
 /// Every code with its summary, grouped by subject.
-pub fn list() -> String {
+pub(crate) fn list() -> String {
     let mut out = String::new();
     for (subject, section) in code::sections() {
         let rows: Vec<_> = section

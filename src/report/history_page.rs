@@ -34,7 +34,7 @@ const SCRIPT: &str = include_str!("history_page/page.js");
 
 /// The input of the page.
 #[derive(Clone, Copy)]
-pub struct Facts<'f> {
+pub(crate) struct Facts<'f> {
     pub config: &'f Config,
     pub history: &'f History,
     /// The entries to list, newest first.
@@ -49,7 +49,7 @@ pub struct Facts<'f> {
 
 /// The changes of a commit in the files with pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetDiff {
+pub(crate) enum SetDiff {
     /// A unified diff, with the number of files.
     Text(String, usize),
     /// The reason for a missing diff.
@@ -57,7 +57,7 @@ pub enum SetDiff {
 }
 
 /// Renders the page.
-pub fn html(facts: Facts<'_>) -> Result<String, Error> {
+pub(crate) fn html(facts: Facts<'_>) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);

@@ -9,17 +9,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
-pub use forge::{
+pub(crate) use forge::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
 
-pub use status::{
+pub(crate) use status::{
     BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument, UnreadableRow,
     WorkTreeRow,
 };
-pub use trust::{
-    RootChange, RootRow, TrustCandidate, TrustDocument, TrustImage, TrustUpdateDocument,
-};
+pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 
 use crate::{
     checks::{Check, ResolvedPlatform, Status, VerifiedRow},
@@ -32,7 +30,7 @@ use crate::{
 
 /// `repin.plan/1`: the findings, the decision and the result of `promote` and `rollback`.
 #[derive(Debug, Clone, Serialize)]
-pub struct PlanDocument {
+pub(crate) struct PlanDocument {
     pub schema: &'static str,
     pub set_path: SetPath,
     pub kind: Operation,
@@ -53,7 +51,7 @@ pub struct PlanDocument {
 
 impl PlanDocument {
     /// The diff; empty without a plan.
-    pub fn diff_bytes(&self) -> &[u8] {
+    pub(crate) fn diff_bytes(&self) -> &[u8] {
         self.diff.as_ref().map_or(&[], |diff| &diff.0)
     }
 }
@@ -61,7 +59,7 @@ impl PlanDocument {
 /// A unified diff, shared because it may be large. It is serialized as text, with U+FFFD in place of bytes
 /// that are not UTF-8.
 #[derive(Debug, Clone)]
-pub struct Diff(pub Arc<Vec<u8>>);
+pub(crate) struct Diff(pub Arc<Vec<u8>>);
 
 impl Serialize for Diff {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,7 +68,7 @@ impl Serialize for Diff {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct ImageRow {
+pub(crate) struct ImageRow {
     pub name: String,
     pub repository: String,
     pub from: Vec<String>,
@@ -84,13 +82,13 @@ pub struct ImageRow {
 
 /// The number of an image's pins in one place.
 #[derive(Debug, Clone, Serialize)]
-pub struct PlaceRow {
+pub(crate) struct PlaceRow {
     pub place: String,
     pub found: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct FileRow {
+pub(crate) struct FileRow {
     pub path: String,
     pub pins: usize,
     pub old_sha256: String,
@@ -98,7 +96,7 @@ pub struct FileRow {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct PullRequest {
+pub(crate) struct PullRequest {
     pub number: u64,
     pub url: String,
     pub state: &'static str,
@@ -106,7 +104,7 @@ pub struct PullRequest {
 
 /// `repin.init/1`: the new configuration.
 #[derive(Debug, Serialize)]
-pub struct InitDocument {
+pub(crate) struct InitDocument {
     pub schema: &'static str,
     pub path: String,
     pub written: bool,
@@ -119,7 +117,7 @@ pub struct InitDocument {
 }
 
 #[derive(Debug, Serialize)]
-pub struct InitImage {
+pub(crate) struct InitImage {
     pub name: String,
     pub repository: String,
     pub pins: usize,
@@ -127,7 +125,7 @@ pub struct InitImage {
 
 /// A pinned repository that is not part of the set.
 #[derive(Debug, Serialize)]
-pub struct InitOther {
+pub(crate) struct InitOther {
     pub repository: String,
     pub pins: usize,
     pub reason: String,
@@ -135,7 +133,7 @@ pub struct InitOther {
 
 /// `repin.scan/1`.
 #[derive(Debug, Serialize)]
-pub struct ScanDocument<'f> {
+pub(crate) struct ScanDocument<'f> {
     pub schema: &'static str,
     pub images: Vec<ScanImage>,
     pub pins: ScanPins<'f>,
@@ -143,7 +141,7 @@ pub struct ScanDocument<'f> {
 }
 
 #[derive(Debug, Serialize)]
-pub struct ScanImage {
+pub(crate) struct ScanImage {
     pub name: String,
     pub repository: String,
     pub expected: usize,
@@ -154,13 +152,13 @@ pub struct ScanImage {
 
 /// The pins of a scan. There may be many, so the rows are created during serialization.
 #[derive(Debug)]
-pub struct ScanPins<'f> {
+pub(crate) struct ScanPins<'f> {
     config: &'f Config,
     found: &'f Found,
 }
 
 #[derive(Debug, Serialize)]
-pub struct ScanPin<'f> {
+pub(crate) struct ScanPin<'f> {
     pub image: &'f str,
     pub file: String,
     pub line: usize,
@@ -204,7 +202,7 @@ impl Serialize for ScanPins<'_> {
 
 /// A malformed pin, or a refused entry of a place.
 #[derive(Debug, Serialize)]
-pub struct ScanMalformed {
+pub(crate) struct ScanMalformed {
     pub image: Option<String>,
     pub place: Option<String>,
     pub file: String,
@@ -215,14 +213,14 @@ pub struct ScanMalformed {
 
 /// `repin.resolve/1`.
 #[derive(Debug, Serialize)]
-pub struct ResolveDocument {
+pub(crate) struct ResolveDocument {
     pub schema: &'static str,
     pub revision: String,
     pub images: Vec<ResolvedImage>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct ResolvedImage {
+pub(crate) struct ResolvedImage {
     pub name: String,
     pub repository: String,
     pub tag: String,
@@ -234,7 +232,7 @@ pub struct ResolvedImage {
 
 /// `repin.check/1`.
 #[derive(Debug, Serialize)]
-pub struct CheckDocument {
+pub(crate) struct CheckDocument {
     pub schema: &'static str,
     pub clean: bool,
     pub checks: Vec<Check>,
@@ -266,7 +264,7 @@ pub enum AnyDocument {
 
 /// `repin.inventory/1`.
 #[derive(Debug, Serialize)]
-pub struct InventoryDocument {
+pub(crate) struct InventoryDocument {
     pub schema: &'static str,
     pub clean: bool,
     pub images: Vec<InventoryImage>,
@@ -274,7 +272,7 @@ pub struct InventoryDocument {
 
 /// One platform of an image, or one listing.
 #[derive(Debug, Serialize)]
-pub struct InventoryImage {
+pub(crate) struct InventoryImage {
     pub image: Option<String>,
     pub digest: Option<String>,
     pub platform: Option<String>,
@@ -283,7 +281,7 @@ pub struct InventoryImage {
 
 /// `repin.enumeration/1`: the content of an image, by kind.
 #[derive(Debug, Serialize)]
-pub struct EnumerationDocument<'e> {
+pub(crate) struct EnumerationDocument<'e> {
     pub schema: &'static str,
     pub image: String,
     pub digest: String,
@@ -292,7 +290,7 @@ pub struct EnumerationDocument<'e> {
 
 /// `repin.contract/1`: a starting contract.
 #[derive(Debug, Serialize)]
-pub struct ContractDocument {
+pub(crate) struct ContractDocument {
     pub schema: &'static str,
     pub image: String,
     pub digest: String,
@@ -301,7 +299,7 @@ pub struct ContractDocument {
 
 /// `repin.text/1`: a generated text.
 #[derive(Debug, Serialize)]
-pub struct TextDocument {
+pub(crate) struct TextDocument {
     pub schema: &'static str,
     pub name: &'static str,
     pub content: String,
@@ -309,14 +307,14 @@ pub struct TextDocument {
 
 /// `repin.error/1`: the errors of a command that could not start.
 #[derive(Debug, Serialize)]
-pub struct ErrorDocument {
+pub(crate) struct ErrorDocument {
     pub schema: &'static str,
     pub exit: u8,
     pub errors: Vec<ErrorRow>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ErrorRow {
+pub(crate) struct ErrorRow {
     pub code: String,
     pub message: String,
     pub file: Option<String>,
@@ -336,7 +334,7 @@ impl ErrorDocument {
 }
 
 impl ErrorRow {
-    pub fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         let place = error.place.as_ref();
         let line_column = place.map(|place| place.line_column());
         let mut message = error.text();
@@ -357,7 +355,7 @@ impl ErrorRow {
 
 impl PlaceRow {
     /// A row for each place, with the number of the image's pins in it.
-    pub fn all(config: &Config, found: &Found, image: usize) -> Vec<Self> {
+    pub(crate) fn all(config: &Config, found: &Found, image: usize) -> Vec<Self> {
         let mut rows: Vec<_> = config
             .places
             .iter()
@@ -376,7 +374,7 @@ impl PlaceRow {
 }
 
 impl<'f> ScanDocument<'f> {
-    pub fn new(config: &'f Config, found: &'f Found) -> Self {
+    pub(crate) fn new(config: &'f Config, found: &'f Found) -> Self {
         let name = |image: usize| config.images[image].name.clone();
         let place = |place: usize| config.places[place].name.clone();
         let images = config
@@ -417,7 +415,7 @@ impl<'f> ScanDocument<'f> {
 }
 
 impl CheckDocument {
-    pub fn new(checks: Vec<Check>) -> Self {
+    pub(crate) fn new(checks: Vec<Check>) -> Self {
         let clean = !checks.iter().any(|check| check.status == Status::Fail);
         Self {
             schema: "repin.check/1",

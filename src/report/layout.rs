@@ -6,14 +6,14 @@ use crate::untrusted::{padded, width};
 
 /// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
+pub(crate) enum Align {
     Left,
     /// For numbers.
     Right,
 }
 
 /// Formats rows as lines with two blanks between the columns and no trailing blanks.
-pub fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
     let mut widths = vec![0; columns.len()];
     for row in rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
@@ -37,17 +37,17 @@ pub fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
 }
 
 /// Splits a line at single blanks into lines of at most `columns` columns. A longer word gets its own line.
-pub fn wrapped(line: &str, columns: usize) -> Vec<String> {
+pub(crate) fn wrapped(line: &str, columns: usize) -> Vec<String> {
     fill(line.split(' '), columns)
 }
 
 /// Wraps a line and indents the result by `indent` blanks, or by fewer if a word is too long.
-pub fn indented(line: &str, indent: usize, columns: usize) -> Vec<String> {
+pub(crate) fn indented(line: &str, indent: usize, columns: usize) -> Vec<String> {
     indented_words(line.split(' '), indent, columns)
 }
 
 /// Wraps and indents words that may contain blanks, such as paths.
-pub fn indented_words<'w>(
+pub(crate) fn indented_words<'w>(
     words: impl IntoIterator<Item = &'w str>,
     indent: usize,
     columns: usize,

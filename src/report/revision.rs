@@ -9,7 +9,7 @@ const LENGTH_MIN: usize = 12;
 
 /// Shortens a revision to a prefix, of at least `LENGTH_MIN` digits, that is unique among `listed`. Only
 /// commit ids are shortened, because no command expands the prefix of another revision.
-pub fn abbreviated(revision: &str, listed: &BTreeSet<&str>) -> String {
+pub(crate) fn abbreviated(revision: &str, listed: &BTreeSet<&str>) -> String {
     if ObjectId::parse(revision.as_bytes()).is_none() {
         return revision.to_owned();
     }

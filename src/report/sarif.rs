@@ -26,7 +26,7 @@ const PIN: &str = "pin";
 
 /// A location in a file of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
+pub(crate) struct Location {
     /// The path from the top of the repository, with `/` between directories.
     pub path: String,
     /// Counted from 1.
@@ -36,7 +36,7 @@ pub struct Location {
 }
 
 /// Converts a place to a location of the log; `None` for a file outside of the repository.
-pub trait Locate {
+pub(crate) trait Locate {
     /// Converts a place in a file below the root.
     fn in_root(&mut self, place: &FilePlace) -> Option<Location>;
 
@@ -45,7 +45,7 @@ pub trait Locate {
 }
 
 #[derive(Debug)]
-pub struct Finding {
+pub(crate) struct Finding {
     rule: &'static str,
     level: &'static str,
     message: String,
@@ -58,7 +58,7 @@ pub struct Finding {
 
 /// The findings of a run, and the rules that were checked.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     rules: Vec<&'static str>,
     found: Vec<Finding>,
 }
@@ -66,7 +66,7 @@ pub struct Findings {
 impl Findings {
     /// The checks that did not pass. A check without a place gets that of its image in the configuration, or
     /// the first line of the configuration.
-    pub fn of_checks(config: &Config, checks: &[Check]) -> Self {
+    pub(crate) fn of_checks(config: &Config, checks: &[Check]) -> Self {
         let mut findings = Self::default();
         for check in checks {
             findings.rule(check.code.as_str());
@@ -82,7 +82,7 @@ impl Findings {
     }
 
     /// Every pin, and the checks about malformed pins and unreadable files.
-    pub fn of_scan(config: &Config, found: &Found, checks: &[Check]) -> Self {
+    pub(crate) fn of_scan(config: &Config, found: &Found, checks: &[Check]) -> Self {
         let codes = [Code::PIN_UNSUPPORTED, Code::FILE_UNSAFE];
         let mut checks = checks.to_vec();
         checks.retain(|check| codes.contains(&check.code));
@@ -197,7 +197,7 @@ fn declaration(config: &Config, image: Option<&str>) -> FilePlace {
 }
 
 /// The log of a run that ends with `exit`.
-pub fn log(
+pub(crate) fn log(
     findings: &Findings,
     errors: Option<&Errors>,
     exit: u8,

@@ -25,7 +25,7 @@ const LISTED: usize = 5;
 
 /// The settings of the screen.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'v> {
+pub(crate) struct View<'v> {
     /// The current time, for ages.
     pub now: SystemTime,
     /// The known revisions, among which an abbreviation must be unique.
@@ -34,7 +34,7 @@ pub struct View<'v> {
     pub verbose: bool,
 }
 
-pub fn screen(document: &StatusDocument, view: View<'_>) -> String {
+pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     let mut screen = Screen {
         view,
         text: String::new(),

@@ -10,7 +10,7 @@ use crate::config::Smoke;
 
 /// A container engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineName {
+pub(crate) enum EngineName {
     /// podman
     Podman,
     /// docker
@@ -65,7 +65,7 @@ pub(super) enum Image {
 
 impl EngineName {
     /// The name of the program.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Podman => "podman",
             Self::Docker => "docker",

@@ -27,15 +27,15 @@ use crate::{
     registry::resolve::{ImageFacts, PlatformFacts},
 };
 
-pub use engine::EngineName;
-pub use probe::probe;
-pub use secrets::{MissingSecret, Secrets};
+pub(crate) use engine::EngineName;
+pub(crate) use probe::probe;
+pub(crate) use secrets::Secrets;
 
 use self::attempt::{Attempt, AttemptOutcome};
 
 /// The source of the image for an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageLocation {
+pub(crate) enum ImageLocation {
     /// A repository in a registry.
     Registry {
         /// The name: `HOST[:PORT]/PATH`.
@@ -49,7 +49,7 @@ pub enum ImageLocation {
 }
 
 /// One run of the smoke command.
-pub struct Request<'r> {
+pub(crate) struct Request<'r> {
     /// The configuration of the command.
     pub smoke: &'r Smoke,
     /// The repository of the pinned image.
@@ -63,7 +63,7 @@ pub struct Request<'r> {
 }
 
 /// The properties of this process and machine that every run needs.
-pub struct EngineContext {
+pub(crate) struct EngineContext {
     /// The complete environment of the engine, including the variables of `smoke.env`.
     pub variables: Vec<(OsString, OsString)>,
     /// This machine's architecture, as in Rust: `x86_64`, `aarch64`.
@@ -74,7 +74,7 @@ pub struct EngineContext {
 
 /// The result of a run.
 #[derive(Debug, Clone)]
-pub struct SmokeReport {
+pub(crate) struct SmokeReport {
     /// The platform for this machine, or `None` if the image has none.
     pub platform: Option<Platform>,
     /// The platforms of the image that this machine does not run.
@@ -88,7 +88,7 @@ pub struct SmokeReport {
 /// The outcome of a run. Secrets in the output are masked and its length is limited. It must be escaped
 /// before it is printed.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The command exited with 0.
     Passed,
     /// The command failed, or the image does not contain it.
@@ -121,7 +121,7 @@ pub enum Outcome {
 impl ImageLocation {
     /// The location of `repository`, given its
     /// [`Sources::mapping`](crate::registry::Sources::mapping).
-    pub fn for_repository(
+    pub(crate) fn for_repository(
         repository: &Repository,
         mapping: Option<(&SourceLocation, String)>,
     ) -> Self {
@@ -145,7 +145,11 @@ impl ImageLocation {
 
 /// Runs the command in the image once, on the platform of this machine, with the first available
 /// engine.
-pub fn run(request: &Request<'_>, secrets: &Secrets, context: &EngineContext) -> SmokeReport {
+pub(crate) fn run(
+    request: &Request<'_>,
+    secrets: &Secrets,
+    context: &EngineContext,
+) -> SmokeReport {
     let machine = architecture(&context.machine);
     let (supported, other): (Vec<_>, Vec<_>) = request
         .image

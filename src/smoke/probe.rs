@@ -19,7 +19,10 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the version or the error of each engine that the smoke command may use. The length of the
 /// text is limited. It must be escaped before it is printed.
-pub fn probe(smoke: &Smoke, context: &EngineContext) -> Vec<(EngineName, Result<String, String>)> {
+pub(crate) fn probe(
+    smoke: &Smoke,
+    context: &EngineContext,
+) -> Vec<(EngineName, Result<String, String>)> {
     engines(smoke.engine)
         .iter()
         .map(|name| (*name, version(*name, smoke, context)))

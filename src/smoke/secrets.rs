@@ -19,7 +19,7 @@ pub struct MissingSecret {
 }
 
 /// The values of `smoke.env`.
-pub struct Secrets {
+pub(crate) struct Secrets {
     forms: Forms,
 }
 
@@ -35,7 +35,7 @@ impl From<MissingSecret> for Error {
 
 impl Secrets {
     /// Looks up the variables in `names`, each of which must be set.
-    pub fn from_variables(
+    pub(crate) fn from_variables(
         names: &[String],
         variables: &[(OsString, OsString)],
     ) -> Result<Self, MissingSecret> {

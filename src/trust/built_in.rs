@@ -7,7 +7,7 @@ use super::Root;
 
 /// A built-in trusted root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BuiltIn {
+pub(crate) enum BuiltIn {
     /// Sigstore's public instance.
     Sigstore,
     /// GitHub's instance for private repositories.
@@ -15,13 +15,13 @@ pub enum BuiltIn {
 }
 
 /// The package that contains the snapshots.
-pub const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1";
+pub(crate) const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1";
 /// The publication date of the package.
-pub const BUILT_IN_DATE: &str = "2026-10-23";
+pub(crate) const BUILT_IN_DATE: &str = "2026-10-23";
 
 impl BuiltIn {
     /// The name in the configuration.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sigstore => "sigstore",
             Self::GitHub => "github",
@@ -29,7 +29,7 @@ impl BuiltIn {
     }
 
     /// The TUF repository that has the current root.
-    pub fn repository(self) -> &'static str {
+    pub(crate) fn repository(self) -> &'static str {
         match self {
             Self::Sigstore => "https://tuf-repo-cdn.sigstore.dev/",
             Self::GitHub => "https://tuf-repo.github.com/",
@@ -37,7 +37,7 @@ impl BuiltIn {
     }
 
     /// The first in the chain of root documents of the TUF repository.
-    pub fn first_root_document(self) -> &'static str {
+    pub(crate) fn first_root_document(self) -> &'static str {
         match self {
             Self::Sigstore => include_str!("roots/sigstore.tuf.json"),
             Self::GitHub => include_str!("roots/github.tuf.json"),
@@ -45,7 +45,7 @@ impl BuiltIn {
     }
 
     /// The snapshot.
-    pub fn document(self) -> &'static str {
+    pub(crate) fn document(self) -> &'static str {
         match self {
             Self::Sigstore => include_str!("roots/sigstore.json"),
             Self::GitHub => include_str!("roots/github.json"),
@@ -55,7 +55,7 @@ impl BuiltIn {
 
 impl Root {
     /// Parses a built-in root. An error means that the snapshot has an unsupported format.
-    pub fn built_in(root: BuiltIn) -> Result<Self, String> {
+    pub(crate) fn built_in(root: BuiltIn) -> Result<Self, String> {
         let mut roots = Self::parse(root.as_str(), root.document().as_bytes())?;
         roots.pop().ok_or_else(|| "it is empty".to_owned())
     }

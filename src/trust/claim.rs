@@ -38,7 +38,7 @@ struct ClaimSubject {
 
 /// The repository that a claim refers to, as signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignedName {
+pub(crate) enum SignedName {
     /// A repository of the image.
     Own(String),
     /// Other repositories only.

@@ -26,7 +26,7 @@ const CERTIFICATES_MAX: usize = 8;
 
 /// A layer of a `.sig` image.
 #[derive(Debug, Clone)]
-pub struct CosignLayer {
+pub(crate) struct CosignLayer {
     pub payload: Vec<u8>,
     pub annotations: BTreeMap<String, String>,
 }

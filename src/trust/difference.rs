@@ -12,7 +12,7 @@ use crate::oci::Digest;
 
 /// An authority or a log of a trusted root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootEntry {
+pub(crate) struct RootEntry {
     pub kind: RootEntryKind,
     /// The subject or the URL.
     pub name: String,
@@ -25,7 +25,7 @@ pub struct RootEntry {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RootEntryKind {
+pub(crate) enum RootEntryKind {
     /// Issues the certificates of signers.
     CertificateAuthority,
     /// Records signatures.
@@ -38,7 +38,7 @@ pub enum RootEntryKind {
 
 /// A difference between two roots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     pub kind: ChangeKind,
     /// The entry of the new root, or of the old root if it was removed.
     pub entry: RootEntry,
@@ -47,7 +47,7 @@ pub struct Change {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeKind {
+pub(crate) enum ChangeKind {
     Added,
     Removed,
     /// The new root trusts the entry for a shorter time.
@@ -58,7 +58,7 @@ pub enum ChangeKind {
 
 impl RootEntryKind {
     /// The word in JSON documents.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::CertificateAuthority => "certificate_authority",
             Self::TransparencyLog => "transparency_log",
@@ -70,7 +70,7 @@ impl RootEntryKind {
 
 impl ChangeKind {
     /// The word in JSON documents.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
@@ -81,7 +81,7 @@ impl ChangeKind {
 
     /// Whether the change indicates an older root: updates of a root only add entries and end their
     /// validity.
-    pub fn is_rollback(self) -> bool {
+    pub(crate) fn is_rollback(self) -> bool {
         matches!(self, Self::Removed | Self::Extended)
     }
 }
@@ -96,7 +96,7 @@ struct EntryWithValidity {
 type Key = (RootEntryKind, Vec<u8>, usize);
 
 /// The differences from one root to another, in the order of kinds.
-pub fn difference(old: &Root, new: &Root) -> Vec<Change> {
+pub(crate) fn difference(old: &Root, new: &Root) -> Vec<Change> {
     let mut before = entries(&old.trusted);
     let mut changes = Vec::new();
     for (key, EntryWithValidity { entry, valid }) in entries(&new.trusted) {
@@ -127,7 +127,7 @@ pub fn difference(old: &Root, new: &Root) -> Vec<Change> {
 
 impl Root {
     /// Whether two roots belong to one instance: both list the same authority or log.
-    pub fn shares_entry(&self, other: &Self) -> bool {
+    pub(crate) fn shares_entry(&self, other: &Self) -> bool {
         let others = entries(&other.trusted);
         entries(&self.trusted)
             .keys()

@@ -12,14 +12,14 @@ use super::{
 use crate::oci::Digest;
 
 #[derive(Debug, Clone)]
-pub struct PublicKey {
+pub(crate) struct PublicKey {
     pub(super) der: DerPublicKey,
     pub(super) algorithm: KeyAlgorithm,
 }
 
 impl PublicKey {
     /// Parses a PEM text (`PUBLIC KEY`).
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         super::provider::install();
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         if text.contains("PRIVATE KEY") {
@@ -75,7 +75,7 @@ impl PublicKey {
     }
 
     /// The SHA-256 of the DER form.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         Digest::of(self.der.as_bytes())
     }
 }

@@ -21,16 +21,17 @@ mod search;
 mod tuf;
 mod unknown_authority;
 
-pub use built_in::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn};
-pub use claim::SignedName;
-pub use cosign::CosignLayer;
-pub use difference::{Change, RootEntry, difference};
-pub use key::PublicKey;
-pub use policy::{Attachment, Binding, Policy, PolicyResult, Subject, Verdict};
-pub use proof::{Certificate, LogEntry, Proof, Refusal, RootGap};
-pub use root::{Root, RootSummary};
-pub use search::{Candidate, SearchExtent, SearchResult, search};
-pub use tuf::{Mirror, current_root};
+pub(crate) use built_in::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn};
+pub(crate) use claim::SignedName;
+pub(crate) use difference::{Change, RootEntry, difference};
+pub(crate) use key::PublicKey;
+pub(crate) use policy::{Binding, Policy, PolicyResult, Subject, Verdict};
+pub(crate) use proof::{Certificate, Proof, RootGap};
+pub(crate) use root::Root;
+pub(crate) use search::{Candidate, SearchExtent, SearchResult, search};
+pub(crate) use tuf::{Mirror, current_root};
+#[cfg(any(test, fuzzing))]
+pub(crate) use {cosign::CosignLayer, policy::Attachment};
 
 #[cfg(test)]
 mod tests;

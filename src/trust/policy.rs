@@ -27,7 +27,7 @@ const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// The policy of a run, with its keys and roots.
 #[derive(Debug)]
-pub struct Policy<'c> {
+pub(crate) struct Policy<'c> {
     pub verify: &'c Verify,
     /// The key of each signer, in the order of the signers; `None` if a signer has no key.
     pub keys: Vec<Option<PublicKey>>,
@@ -37,7 +37,7 @@ pub struct Policy<'c> {
 
 /// The image that a candidate must be about.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'s> {
+pub(crate) struct Subject<'s> {
     /// The name of the image.
     pub image: &'s str,
     /// The repositories to which a statement may refer.
@@ -52,7 +52,7 @@ pub struct Subject<'s> {
 
 /// The bytes of a candidate.
 #[derive(Debug, Clone)]
-pub enum Attachment {
+pub(crate) enum Attachment {
     Bundle(Vec<u8>),
     /// A signature by an older cosign.
     Cosign(CosignLayer),
@@ -60,7 +60,7 @@ pub enum Attachment {
 
 /// The verdict on a candidate.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The type of the predicate; `None` for payloads of cosign and malformed bundles.
     pub predicate_type: Option<String>,
     /// `None` for malformed bundles and predicates that do not count.
@@ -74,7 +74,7 @@ pub struct Verdict {
 
 /// The first condition that a candidate does not meet, or the success.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PolicyResult {
+pub(crate) enum PolicyResult {
     /// The candidate is malformed, about another digest, or does not verify.
     Invalid(Refusal),
     /// The candidate verifies, but is not by a configured signer.
@@ -92,7 +92,7 @@ pub enum PolicyResult {
 
 /// Whether a commit is bound to the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binding {
+pub(crate) enum Binding {
     /// The commit equals the revision.
     Bound,
     /// The signer has `commit: off`.
@@ -101,7 +101,7 @@ pub enum Binding {
 
 impl Policy<'_> {
     /// Compares a candidate with the policy.
-    pub fn evaluate(&self, attachment: &Attachment, subject: Subject<'_>) -> Verdict {
+    pub(crate) fn evaluate(&self, attachment: &Attachment, subject: Subject<'_>) -> Verdict {
         let parsed = match attachment {
             Attachment::Bundle(bytes) => ParsedBundle::parse(bytes),
             Attachment::Cosign(layer) => layer.to_bundle(),

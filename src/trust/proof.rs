@@ -6,7 +6,7 @@ use crate::oci::Digest;
 
 /// The reason for which a bundle does not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub reason: String,
     /// The missing entry of the trusted root; `None` if a newer root would not help.
     pub gap: Option<RootGap>,
@@ -14,7 +14,7 @@ pub struct Refusal {
 
 /// A missing entry of a trusted root, ordered by the likelihood that the root is the signature's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RootGap {
+pub(crate) enum RootGap {
     /// The authority that issued the certificate.
     Authority,
     /// A transparency log.
@@ -25,7 +25,7 @@ pub enum RootGap {
 
 /// The verified facts about a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// The name of the root; `None` for a key without a log.
     pub root: Option<String>,
     pub certificate: Option<Certificate>,
@@ -39,7 +39,7 @@ pub struct Proof {
 
 /// The claims of a verified certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     pub identity: Option<String>,
     /// The identity provider.
     pub issuer: Option<String>,
@@ -57,7 +57,7 @@ pub struct Certificate {
 
 /// An entry of a transparency log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
+pub(crate) struct LogEntry {
     /// The URL of the log.
     pub url: String,
     pub index: u64,
@@ -66,7 +66,7 @@ pub struct LogEntry {
 impl Certificate {
     /// The workflow and its ref, if the identity is a workflow. A ref starts with `refs/` or is a
     /// commit, so a file name that contains `@` cannot imitate another workflow.
-    pub fn workflow(&self) -> Option<(&str, &str)> {
+    pub(crate) fn workflow(&self) -> Option<(&str, &str)> {
         let (workflow, git_ref) = self.identity.as_deref()?.split_once('@')?;
         let is_ref = match git_ref.strip_prefix("refs/") {
             Some(rest) => !rest.contains("@refs/"),

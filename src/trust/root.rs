@@ -24,7 +24,7 @@ use super::{
 use crate::oci::Digest;
 
 /// A trusted root.
-pub struct Root {
+pub(crate) struct Root {
     /// The name in the configuration.
     pub name: String,
     pub(super) trusted: TrustedRoot,
@@ -33,7 +33,7 @@ pub struct Root {
 
 /// The numbers of authorities and logs of a trusted root, and the ends of their validity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootSummary {
+pub(crate) struct RootSummary {
     /// The number of certificate authorities.
     pub authorities: usize,
     /// The number of transparency logs.
@@ -48,7 +48,7 @@ pub struct RootSummary {
 
 impl RootSummary {
     /// The earlier of the two ends.
-    pub fn until(&self) -> Option<SystemTime> {
+    pub(crate) fn until(&self) -> Option<SystemTime> {
         let ends = [self.signing_until, self.timestamping_until];
         ends.into_iter().flatten().min()
     }
@@ -56,7 +56,7 @@ impl RootSummary {
 
 impl Root {
     /// Parses a `trusted_root.json`, or each line of a `.jsonl`, into at least one root.
-    pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Self>, String> {
+    pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Self>, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         // A single document may have many lines; multiple documents have one line each.
         let file_error = match super::json::unique(bytes) {
@@ -219,7 +219,7 @@ impl Root {
         Ok(())
     }
 
-    pub fn summary(&self) -> RootSummary {
+    pub(crate) fn summary(&self) -> RootSummary {
         let TrustedRoot {
             certificate_authorities,
             timestamp_authorities,

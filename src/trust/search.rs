@@ -26,7 +26,7 @@ const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 /// The candidates to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SearchExtent {
+pub(crate) enum SearchExtent {
     /// Candidates until the policy is met.
     UntilSatisfied,
     All,
@@ -34,7 +34,7 @@ pub enum SearchExtent {
 
 /// The candidates of a digest.
 #[derive(Debug, Clone, Default)]
-pub struct SearchResult {
+pub(crate) struct SearchResult {
     pub candidates: Vec<Candidate>,
     /// The errors of failed requests.
     pub faults: Vec<Error>,
@@ -43,7 +43,7 @@ pub struct SearchResult {
 }
 
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The digest of the bundle or the payload.
     pub blob: Digest,
     pub verdict: Verdict,
@@ -60,7 +60,7 @@ struct Search<'s> {
 }
 
 /// Finds the candidates of the subject and evaluates the policy for each.
-pub async fn search(
+pub(crate) async fn search(
     source: &Source,
     policy: &Policy<'_>,
     subject: Subject<'_>,

@@ -30,14 +30,14 @@ const UNREACHABLE: &str = "check the network, the proxy (HTTPS_PROXY) and REPIN_
 
 /// A TUF repository, at its own server or at a mirror.
 #[derive(Debug, Clone)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     registries: Registries,
     base: Url,
 }
 
 impl Mirror {
     /// The repository at `base`, a URL that ends in `/`.
-    pub fn new(registries: Registries, base: Url) -> Self {
+    pub(crate) fn new(registries: Registries, base: Url) -> Self {
         Self { registries, base }
     }
 
@@ -64,7 +64,11 @@ impl Repository for Mirror {
 
 /// Fetches the current trusted root of a repository, verified by the chain of root documents that
 /// starts with `first`.
-pub async fn current_root(mirror: Mirror, first: &[u8], now: SystemTime) -> Result<Vec<u8>, Error> {
+pub(crate) async fn current_root(
+    mirror: Mirror,
+    first: &[u8],
+    now: SystemTime,
+) -> Result<Vec<u8>, Error> {
     provider::install();
     let repository = redacted(&mirror.base);
     let fetch = async {

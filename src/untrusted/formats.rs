@@ -88,7 +88,7 @@ static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Whether the text contains a credential in a known format.
-pub fn has_credential(text: &str) -> bool {
+pub(crate) fn has_credential(text: &str) -> bool {
     PATTERN.is_match(text.as_bytes())
 }
 

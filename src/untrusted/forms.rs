@@ -19,7 +19,7 @@ const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// The encodings of secrets. They have no `Debug`.
 #[derive(Default, Clone)]
-pub struct Forms(Vec<Form>);
+pub(crate) struct Forms(Vec<Form>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Form {
@@ -32,7 +32,7 @@ struct Form {
 
 impl Forms {
     /// Adds a secret in all its encodings; an empty secret is ignored.
-    pub fn add(&mut self, secret: &[u8]) {
+    pub(crate) fn add(&mut self, secret: &[u8]) {
         if secret.is_empty() {
             return;
         }
@@ -55,7 +55,7 @@ impl Forms {
     }
 
     /// The maximum length of an encoded secret, or of a credential in a known format.
-    pub fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         let mut longest = formats::LONGEST;
         for form in &self.0 {
             longest = longest.max((form.bytes.len() + AROUND) * GROWTH);
@@ -64,7 +64,7 @@ impl Forms {
     }
 
     /// Marks each byte that belongs to a secret, or to a credential in a known format.
-    pub fn mask(&self, bytes: &[u8]) -> Vec<bool> {
+    pub(crate) fn mask(&self, bytes: &[u8]) -> Vec<bool> {
         let mut mask = vec![false; bytes.len()];
         formats::mark(bytes, &mut mask);
         if self.0.is_empty() {
@@ -79,13 +79,13 @@ impl Forms {
     }
 
     /// Replaces each secret with `***`.
-    pub fn redact(&self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn redact(&self, bytes: &[u8]) -> Vec<u8> {
         starred(bytes, &self.mask(bytes))
     }
 }
 
 /// Replaces each run of masked bytes with `***`.
-pub fn starred(bytes: &[u8], mask: &[bool]) -> Vec<u8> {
+pub(crate) fn starred(bytes: &[u8], mask: &[bool]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for (index, byte) in bytes.iter().enumerate() {
         if !mask[index] {

@@ -11,7 +11,7 @@
 /// as format characters (`Prepended_Concatenation_Mark`). The variation selectors U+FE0E and U+FE0F
 /// select one of two glyphs, and follow half of all emoji. Look-alikes (a no-break space, a Cyrillic
 /// `а`) are visible and not escaped.
-pub fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     match c {
         ' '..='~' => false,
         _ if c.is_control() => true,

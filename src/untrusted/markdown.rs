@@ -3,7 +3,7 @@
 use super::code_points;
 
 /// Inline text: escapes markup, and inserts a zero-width space into mentions, references and links.
-pub fn inline(text: &str) -> String {
+pub(crate) fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in code_points(text).chars() {
         match c {
@@ -20,7 +20,7 @@ pub fn inline(text: &str) -> String {
 }
 
 /// A code span that backticks in the text cannot end; valid in a table cell.
-pub fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = code_points(text).replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);

@@ -15,13 +15,15 @@
 mod formats;
 mod forms;
 mod hidden;
-pub mod markdown;
+pub(crate) mod markdown;
 mod secrets;
 mod text;
-pub mod workflow;
+pub(crate) mod workflow;
 
-pub use formats::has_credential;
-pub use forms::{Forms, starred};
-pub use hidden::is_hidden;
-pub use secrets::{Secret, Secrets};
-pub use text::{block, code_points, json, json_string, padded, plain, shell, short, tail, width};
+pub(crate) use formats::has_credential;
+pub(crate) use forms::{Forms, starred};
+pub(crate) use hidden::is_hidden;
+pub(crate) use secrets::{Secret, Secrets};
+pub(crate) use text::{
+    block, code_points, json, json_string, padded, plain, shell, short, tail, width,
+};

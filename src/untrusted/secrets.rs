@@ -11,16 +11,16 @@ use super::{Forms, forms::percent_decoded, short};
 
 /// A password or a token. It has no `Display`, and `Debug` omits it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// Wraps a secret text.
-    pub fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
 
     /// The secret text, for a request.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -36,16 +36,16 @@ impl fmt::Debug for Secret {
 /// Every message of a server or a helper is redacted here before it is shown, because a server may
 /// echo the credentials in a request.
 #[derive(Default, Clone)]
-pub struct Secrets(Arc<Mutex<Forms>>);
+pub(crate) struct Secrets(Arc<Mutex<Forms>>);
 
 impl Secrets {
     /// Adds a secret, which is redacted in all its encodings.
-    pub fn hide(&self, secret: &str) {
+    pub(crate) fn hide(&self, secret: &str) {
         self.forms().add(secret.as_bytes());
     }
 
     /// Adds a password, and the pair `user:password` of Basic authentication.
-    pub fn hide_basic(&self, user: &str, password: &str) {
+    pub(crate) fn hide_basic(&self, user: &str, password: &str) {
         if password.is_empty() {
             return;
         }
@@ -58,19 +58,19 @@ impl Secrets {
     }
 
     /// Adds user and password as written in a URL, and decoded as in requests.
-    pub fn hide_userinfo(&self, user: &str, password: &str) {
+    pub(crate) fn hide_userinfo(&self, user: &str, password: &str) {
         self.hide(password);
         self.hide_basic(&percent_decoded(user), &percent_decoded(password));
     }
 
     /// Redacts the secrets in a text.
-    pub fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         let redacted = self.forms().redact(text.as_bytes());
         String::from_utf8_lossy(&redacted).into_owned()
     }
 
     /// Redacts secrets, escapes hidden characters, and shortens a text to `columns`.
-    pub fn clean(&self, text: &str, columns: usize) -> String {
+    pub(crate) fn clean(&self, text: &str, columns: usize) -> String {
         short(&self.redact(text.trim()), columns)
     }
 

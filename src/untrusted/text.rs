@@ -14,12 +14,12 @@ use super::is_hidden;
 const CHARACTERS_PER_COLUMN: usize = 4;
 
 /// Escapes hidden characters, including line breaks. Escaping twice has the same result.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     replace_hidden(text, escape)
 }
 
 /// Quotes external text as one word of a shell command.
-pub fn shell(text: &str) -> String {
+pub(crate) fn shell(text: &str) -> String {
     let text = plain(text);
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
     if !text.is_empty() && text.chars().all(is_safe) {
@@ -31,7 +31,7 @@ pub fn shell(text: &str) -> String {
 
 /// Escapes the lines of a text: line feeds and tabs remain, and, if `colors` is set, the program's
 /// colors (`ESC [ … m`).
-pub fn block(text: &str, colors: bool) -> String {
+pub(crate) fn block(text: &str, colors: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(hidden) = rest.find(|c| is_hidden(c) && !matches!(c, '\n' | '\t')) {
@@ -63,7 +63,7 @@ fn color_length(text: &str) -> usize {
 }
 
 /// Escapes a text and shortens it to its first `columns` columns, followed by an ellipsis.
-pub fn short(text: &str, columns: usize) -> String {
+pub(crate) fn short(text: &str, columns: usize) -> String {
     let text = plain(text);
     let end = fitting(text.chars(), columns);
     match text.char_indices().nth(end) {
@@ -73,7 +73,7 @@ pub fn short(text: &str, columns: usize) -> String {
 }
 
 /// Escapes a text and shortens it to its last `columns` columns, after an ellipsis.
-pub fn tail(text: &str, columns: usize) -> String {
+pub(crate) fn tail(text: &str, columns: usize) -> String {
     let text = plain(text);
     let from = text.chars().count() - fitting(text.chars().rev(), columns);
     if from == 0 {
@@ -96,23 +96,23 @@ fn fitting(characters: impl Iterator<Item = char>, columns: usize) -> usize {
 }
 
 /// The width of a text on a terminal, in columns.
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
 /// The spaces after `text` that fill `columns`.
-pub fn padded(text: &str, columns: usize) -> String {
+pub(crate) fn padded(text: &str, columns: usize) -> String {
     " ".repeat(columns.saturating_sub(width(text)))
 }
 
 /// Writes a JSON document, and escapes hidden characters and the start of a workflow command
 /// (`##[`). Both occur only in strings, whose value does not change.
-pub fn json(document: &impl Serialize, out: impl io::Write) -> serde_json::Result<()> {
+pub(crate) fn json(document: &impl Serialize, out: impl io::Write) -> serde_json::Result<()> {
     document.serialize(&mut Serializer::with_formatter(out, Inert))
 }
 
 /// A JSON string with the same escapes.
-pub fn json_string(text: &str) -> String {
+pub(crate) fn json_string(text: &str) -> String {
     let mut out = Vec::new();
     // Writing a string to memory cannot fail.
     let _ = json(&text, &mut out);
@@ -143,7 +143,7 @@ impl Formatter for Inert {
 }
 
 /// Escapes hidden characters, including line breaks, as `\u{…}`.
-pub fn code_points(text: &str) -> String {
+pub(crate) fn code_points(text: &str) -> String {
     replace_hidden(text, |out, c| out.extend(c.escape_unicode()))
 }
 

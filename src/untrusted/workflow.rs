@@ -22,11 +22,11 @@ use super::{block, plain};
 
 /// Workflow commands, the only text that a runner may execute.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Commands(String);
+pub(crate) struct Commands(String);
 
 /// The level of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// For a failed check.
     Error,
     /// For a problem that does not stop the run.
@@ -37,7 +37,7 @@ pub enum Level {
 
 /// The position of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'t> {
+pub(crate) struct Place<'t> {
     /// The path relative to the top of the repository.
     pub file: &'t str,
     /// The line number, from 1.
@@ -48,14 +48,20 @@ pub struct Place<'t> {
 
 impl Commands {
     /// One annotation about an error.
-    pub fn error(title: &str, message: &str, place: Option<Place<'_>>) -> Self {
+    pub(crate) fn error(title: &str, message: &str, place: Option<Place<'_>>) -> Self {
         let mut commands = Self::default();
         commands.annotate(Level::Error, title, message, place);
         commands
     }
 
     /// Adds an annotation.
-    pub fn annotate(&mut self, level: Level, title: &str, message: &str, place: Option<Place<'_>>) {
+    pub(crate) fn annotate(
+        &mut self,
+        level: Level,
+        title: &str,
+        message: &str,
+        place: Option<Place<'_>>,
+    ) {
         let level = match level {
             Level::Error => "error",
             Level::Warning => "warning",
@@ -80,7 +86,7 @@ impl fmt::Display for Commands {
 
 /// Escapes lines so that they contain no command. Hidden characters are escaped as for a terminal;
 /// see [`block`] for `colors`.
-pub fn inert(text: &str, colors: bool) -> String {
+pub(crate) fn inert(text: &str, colors: bool) -> String {
     // This also escapes carriage returns and hidden white space.
     let text = block(text, colors).replace("##[", "##\\u{5b}");
     let mut lines = Vec::new();
@@ -99,7 +105,7 @@ pub fn inert(text: &str, colors: bool) -> String {
 
 /// Wraps unchanged bytes in `::stop-commands::`, so that they contain no command. `token` must not be
 /// guessable.
-pub fn unparsed(bytes: &[u8], token: &str) -> Vec<u8> {
+pub(crate) fn unparsed(bytes: &[u8], token: &str) -> Vec<u8> {
     let mut out = format!("::stop-commands::{token}\n").into_bytes();
     out.extend(bytes);
     if !bytes.ends_with(b"\n") {
@@ -110,7 +116,7 @@ pub fn unparsed(bytes: &[u8], token: &str) -> Vec<u8> {
 }
 
 /// An entry of `GITHUB_OUTPUT`; `delimiter` must not occur in the value.
-pub fn output(name: &str, value: &str, delimiter: &str) -> String {
+pub(crate) fn output(name: &str, value: &str, delimiter: &str) -> String {
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A pull request that may be merged.
-pub enum Candidate {
+pub(crate) enum Candidate {
     /// It has no marker, so repin does not merge it.
     Unmarked,
     /// It has the marker or the branch of a set, and must not be merged, for this reason.
@@ -38,7 +38,7 @@ pub enum Candidate {
 }
 
 /// A set that this run approved for a pull request.
-pub struct ApprovedPull {
+pub(crate) struct ApprovedPull {
     site: BranchSite,
     approved: Approved,
     branch: String,
@@ -47,7 +47,7 @@ pub struct ApprovedPull {
 impl Candidate {
     /// The contexts that must pass before the merge: those of the base's configuration if the set was
     /// approved with it.
-    pub fn gates(&self, config: &Config) -> Vec<String> {
+    pub(crate) fn gates(&self, config: &Config) -> Vec<String> {
         let config = match self {
             Self::Set(set) => &set.site.config,
             _ => config,
@@ -55,7 +55,7 @@ impl Candidate {
         config.forge_or_default().gates
     }
 
-    pub fn permission(&self) -> Option<Permission<'_>> {
+    pub(crate) fn permission(&self) -> Option<Permission<'_>> {
         match self {
             Self::Unmarked | Self::Refused(_) | Self::Unverified(_) => None,
             Self::Branches { from, to } => Some(Permission::Branches(BranchPair { from, to })),
@@ -78,7 +78,7 @@ impl ApprovedPull {
 
 /// Determines whether an open pull request may be merged. The base branch is read from the forge, and
 /// nothing is changed.
-pub fn candidate(
+pub(crate) fn candidate(
     pull: &Pull,
     config: &Config,
     forge: &Forge,

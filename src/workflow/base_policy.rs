@@ -19,7 +19,7 @@ use crate::{
 
 /// The warnings about keys that require less than on the base branch, or the reason why the policies
 /// cannot be compared.
-pub fn warnings(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
+pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
     let git = match Git::discover(&config.root) {
         Ok(Some(git)) => git,
         Ok(None) => return Vec::new(),

@@ -27,7 +27,7 @@ struct Repository {
 ///
 /// A job may check out other repositories than its own, so an event of another repository than
 /// `origin` is ignored. An unreadable event is ignored too: the remote is queried instead.
-pub fn default_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
+pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
     let mut candidates = Vec::new();
     if let Some(repository) = event(environment).and_then(|event| event.repository)
         && let Some(branch) = repository.default_branch

@@ -21,7 +21,7 @@ use crate::{
 const TOKEN_MAX: u64 = 64 * 1024;
 
 /// Access that needs a token.
-pub enum Access<T> {
+pub(crate) enum Access<T> {
     Granted(T),
     /// The token is missing. The reason lists the variables, and those that are set for another server.
     NoToken(String),
@@ -29,7 +29,7 @@ pub enum Access<T> {
 
 /// The effect of a missing token or secret on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unconfigured {
+pub(crate) enum Unconfigured {
     Fails,
     /// The run is skipped, and succeeds.
     Skips,
@@ -37,7 +37,7 @@ pub enum Unconfigured {
 
 impl<T> Access<T> {
     /// The access, or an error if the token is missing.
-    pub fn granted(self) -> Result<T, Errors> {
+    pub(crate) fn granted(self) -> Result<T, Errors> {
         match self {
             Self::Granted(value) => Ok(value),
             Self::NoToken(reason) => Err(no_token_error(&reason)),
@@ -45,7 +45,7 @@ impl<T> Access<T> {
     }
 }
 
-pub struct Credential {
+pub(crate) struct Credential {
     pub token: Token,
     /// The variable that contains the token, or the file that the variable names.
     pub origin: String,
@@ -54,7 +54,7 @@ pub struct Credential {
 }
 
 /// Connects to the configured forge. Nothing is requested.
-pub fn connect(
+pub(crate) fn connect(
     config: &Config,
     git: Option<&Git>,
     services: &Services,
@@ -75,14 +75,14 @@ pub fn connect(
 }
 
 /// The address of the configured forge and its repository.
-pub fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
+pub(crate) fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
     Target::resolve(configured, origin.as_deref())
         .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
 }
 
 /// Creates a client of the forge. Nothing is requested.
-pub fn open(
+pub(crate) fn open(
     target: &Target,
     token: Token,
     configured: &Configured,
@@ -95,7 +95,7 @@ pub fn open(
 
 /// Creates a reader of many repositories of the configured forge, limited to `pace`. Nothing is
 /// requested.
-pub fn fleet_reader(
+pub(crate) fn fleet_reader(
     configured: &Configured,
     git: Option<&Git>,
     pace: Option<Pace>,
@@ -108,7 +108,7 @@ pub fn fleet_reader(
 }
 
 /// The forge of a fleet: many repositories, one token and one pace.
-pub struct FleetForge {
+pub(crate) struct FleetForge {
     kind: Kind,
     api: Url,
     token: Token,
@@ -117,7 +117,7 @@ pub struct FleetForge {
 
 impl FleetForge {
     /// The configured forge, with requests limited to `pace`. Nothing is requested.
-    pub fn new(
+    pub(crate) fn new(
         configured: &Configured,
         git: Option<&Git>,
         pace: Option<Pace>,
@@ -142,13 +142,13 @@ impl FleetForge {
         }))
     }
 
-    pub fn reader(&self) -> Result<FleetReader, Error> {
+    pub(crate) fn reader(&self) -> Result<FleetReader, Error> {
         let (token, settings) = (self.token.clone(), self.settings.clone());
         FleetReader::new(self.kind, &self.api, token, settings)
     }
 
     /// Creates a client of one repository, with the merge method and signing of `configured`.
-    pub fn repository(
+    pub(crate) fn repository(
         &self,
         name: &RepositoryName,
         configured: &Configured,
@@ -177,7 +177,7 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
 }
 
 /// Connects like [`connect`], but a missing token is an error unless the run may be skipped.
-pub fn connect_or_skip(
+pub(crate) fn connect_or_skip(
     config: &Config,
     unconfigured: Unconfigured,
     services: &Services,
@@ -192,14 +192,14 @@ pub fn connect_or_skip(
 }
 
 /// The error for a missing token without `--if-unconfigured skip`.
-pub fn no_token_error(reason: &str) -> Errors {
+pub(crate) fn no_token_error(reason: &str) -> Errors {
     let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
     Errors::from(Error::new(Class::Denied, Code::DENIED, reason).help(hint))
 }
 
 /// Reads the first token that is set for the server of `api`, from a variable or from the file in its
 /// variable with `_FILE`. A token for another server counts as missing and is not read.
-pub fn token(
+pub(crate) fn token(
     api: &Url,
     git: Option<&Git>,
     environment: &Environment,
@@ -236,13 +236,13 @@ pub fn token(
 }
 
 /// The first variable that is set, for any server.
-pub fn first_set_variable(environment: &Environment) -> Option<&'static str> {
+pub(crate) fn first_set_variable(environment: &Environment) -> Option<&'static str> {
     let mut names = FORGE_TOKENS.into_iter().flatten();
     names.find(|name| environment.filled(name).is_some())
 }
 
 /// The message if no variable for a token is set.
-pub fn no_variable_set() -> String {
+pub(crate) fn no_variable_set() -> String {
     let names = FORGE_TOKENS.map(|[variable, _]| variable);
     format!(
         "no token is set: none of {}, nor any with _FILE",

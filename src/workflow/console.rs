@@ -7,7 +7,7 @@ use crate::{config::few, http::PauseListener};
 /// The most names that a progress message lists.
 const NAMES_SHOWN: usize = 3;
 
-pub trait Console {
+pub(crate) trait Console {
     /// Shows a note; hidden by `--quiet`.
     fn note(&self, text: &str);
 
@@ -22,7 +22,7 @@ pub trait Console {
 }
 
 /// The message about a wait.
-pub trait Progress {
+pub(crate) trait Progress {
     fn set_message(&self, message: &str);
 }
 

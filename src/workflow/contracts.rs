@@ -27,7 +27,7 @@ use crate::{
 const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
 
 /// The current contracts, in the order of the images.
-pub struct Contracts {
+pub(crate) struct Contracts {
     contracts: Vec<Option<ContractFile>>,
     /// The inventory of an image without a configured one.
     empty_inventory: Inventory,
@@ -42,7 +42,7 @@ pub(super) struct PastContracts {
 
 impl Contracts {
     /// Reads the contracts from the files of the site. `directory`: the path to the root in messages.
-    pub fn read(config: &Config, files: &dyn Files, directory: &str) -> Self {
+    pub(crate) fn read(config: &Config, files: &dyn Files, directory: &str) -> Self {
         let mut contracts = Vec::new();
         for image in &config.images {
             contracts.push(image.contract.as_ref().map(|path| {
@@ -61,7 +61,7 @@ impl Contracts {
 
     /// Checks that each contract is well-formed, and that one exists if copies must be compared. The
     /// error lists each problem once, even if several images share a contract.
-    pub fn well_formed(&self, config: &Config) -> Result<(), Errors> {
+    pub(crate) fn well_formed(&self, config: &Config) -> Result<(), Errors> {
         let mut known = HashSet::new();
         let malformed = self
             .contracts
@@ -95,7 +95,7 @@ impl Contracts {
     }
 
     /// The failed checks of contracts that assert nothing.
-    pub fn failures(&self, config: &Config) -> Vec<Check> {
+    pub(crate) fn failures(&self, config: &Config) -> Vec<Check> {
         let mut failures = Vec::new();
         for (image, contract) in config.images.iter().zip(&self.contracts) {
             for check in contract.iter().flat_map(ContractFile::failures) {
@@ -106,7 +106,7 @@ impl Contracts {
     }
 
     /// The standards of a promotion for each image.
-    pub fn standards<'s>(&'s self, config: &'s Config) -> Vec<Vec<Standard<'s>>> {
+    pub(crate) fn standards<'s>(&'s self, config: &'s Config) -> Vec<Vec<Standard<'s>>> {
         let mut standards = Vec::new();
         for (image, contract) in config.images.iter().zip(&self.contracts) {
             let copy = contract.as_ref().map(|contract| contract.bytes.as_slice());

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-pub struct RunResult {
+pub(crate) struct RunResult {
     /// The configuration at the site.
     pub config: Config,
     pub document: PlanDocument,
@@ -29,7 +29,7 @@ pub struct RunResult {
 
 impl RunResult {
     /// The class of the failure; `None` if the run succeeded.
-    pub fn class(&self) -> Option<Class> {
+    pub(crate) fn class(&self) -> Option<Class> {
         let failed = checks::any_failed(&self.document.checks).then_some(Class::Failed);
         let errors = self.errors.as_ref().map(Errors::class);
         failed.into_iter().chain(errors).reduce(Class::worse)

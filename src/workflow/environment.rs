@@ -37,6 +37,12 @@ pub struct Terminals {
 }
 
 impl Environment {
+    /// Paces requests by the clock of a simulated server: it agrees with the wall clock at `origin` and runs `speed`
+    /// times as fast.
+    pub fn use_server_clock(&mut self, origin: SystemTime, speed: u32) {
+        self.pacing = Timer::scaled(self.clock, origin, speed);
+    }
+
     /// The value of a variable, which may be empty.
     pub fn variable(&self, name: &str) -> Option<&OsString> {
         self.variables.get(OsStr::new(name))

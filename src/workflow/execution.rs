@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Warns if a merge waits for checks that never start with this token.
-pub fn warn_of_silent_checks(
+pub(crate) fn warn_of_silent_checks(
     forge: &Forge,
     configured: &Configured,
     services: &Services,
@@ -44,7 +44,7 @@ pub fn warn_of_silent_checks(
 }
 
 #[derive(Debug, Clone)]
-pub enum Effect {
+pub(crate) enum Effect {
     Nothing,
     /// Nothing was changed; with `--pr` the run would open a pull request.
     PullRequestShown,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The base branch and the pull requests of sets.
-pub struct ForgeOverview {
+pub(crate) struct ForgeOverview {
     pub base: String,
     /// The commit at the head of the base branch; `None` if the branch is missing.
     pub head: Option<String>,
@@ -22,7 +22,7 @@ pub struct ForgeOverview {
 }
 
 /// Reads the overview from the configured forge. `current`: the entry of the current set.
-pub fn forge_overview(
+pub(crate) fn forge_overview(
     config: &Config,
     git: Option<&Git>,
     current: Option<&HistoryEntry>,

@@ -21,7 +21,7 @@ pub(super) struct HeadOnForge {
     pub(super) commit: String,
 }
 
-pub struct SiteHistory(Result<Commits, GitError>);
+pub(crate) struct SiteHistory(Result<Commits, GitError>);
 
 /// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
@@ -47,14 +47,14 @@ enum Origin {
 }
 
 /// The branch whose history is read.
-pub struct HistoryBranch {
+pub(crate) struct HistoryBranch {
     pub branch: Branch,
     pub role: BranchRole,
 }
 
 /// The evidence that a branch can give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BranchRole {
+pub(crate) enum BranchRole {
     /// Its commits promote sets and roll them back.
     Promoted,
     /// It is `HEAD` of a repository without a remote: a set that it rolled back is held, but no set on
@@ -63,7 +63,7 @@ pub enum BranchRole {
 }
 
 /// Finds the branch whose history is read in the repository of `config`.
-pub fn history_branch(
+pub(crate) fn history_branch(
     git: &Git,
     config: &Config,
     environment: &Environment,
@@ -145,7 +145,7 @@ impl SiteHistory {
         Self(read(config, head, &services.environment))
     }
 
-    pub fn of_work_tree(config: &Config, services: &Services) -> Self {
+    pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
         Self::of_clone(config, None, services)
     }
 
@@ -157,7 +157,7 @@ impl SiteHistory {
     }
 
     /// The history of promoted sets, or the error that explains its absence.
-    pub fn promoted(&self) -> Result<&history::History, Error> {
+    pub(crate) fn promoted(&self) -> Result<&history::History, Error> {
         let commits = self.0.as_ref().map_err(Error::from)?;
         if let Origin::Clone { role, .. } = &commits.origin
             && *role == BranchRole::Local
@@ -169,7 +169,7 @@ impl SiteHistory {
 
     /// The history, including that of `HEAD` in a repository without a remote, or the error that
     /// explains its absence.
-    pub fn promoted_or_local(&self) -> Result<&history::History, Error> {
+    pub(crate) fn promoted_or_local(&self) -> Result<&history::History, Error> {
         let commits = self.0.as_ref().map_err(Error::from)?;
         Ok(&commits.history)
     }
@@ -181,7 +181,7 @@ impl SiteHistory {
     }
 
     /// The clone; `None` for a forge without a clone.
-    pub fn git(&self) -> Option<&Git> {
+    pub(crate) fn git(&self) -> Option<&Git> {
         match self.0.as_ref().ok()?.origin {
             Origin::Clone { ref git, .. } => Some(git),
             Origin::Forge { .. } => None,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One platform of an image, and the source of its layers.
-pub struct PlatformSource<'s> {
+pub(crate) struct PlatformSource<'s> {
     /// The image's name in checks.
     pub image: &'s str,
     pub source: &'s Source,
@@ -21,7 +21,7 @@ pub struct PlatformSource<'s> {
 }
 
 /// The verdict on the contents of one platform.
-pub struct ContentVerdict {
+pub(crate) struct ContentVerdict {
     pub checks: Vec<Check>,
     /// The names by kind, if an inventory has kinds and the contents could be listed.
     pub kinds: Option<Enumeration>,
@@ -34,7 +34,7 @@ impl PlatformSource<'_> {
 }
 
 /// Checks each platform against its standards. A layer that several platforms share is read once.
-pub async fn check(
+pub(crate) async fn check(
     platforms: &[(PlatformSource<'_>, &[Standard<'_>])],
     reading: &ReadingProgress,
 ) -> Vec<Result<ContentVerdict, Error>> {
@@ -57,7 +57,7 @@ pub async fn check(
 
 /// Reads the contents of each platform and passes them to `convert` one at a time, so that they can be
 /// dropped before the next are read.
-pub async fn read<T>(
+pub(crate) async fn read<T>(
     platforms: &[PlatformSource<'_>],
     inventory: &Inventory,
     reading: &ReadingProgress,

@@ -17,7 +17,7 @@ const NOTHING: &str = "nothing was changed";
 
 /// The effect of a signal.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'e> {
+pub(crate) enum Event<'e> {
     /// The current step is completed first; another signal ends the run at once.
     Wait,
     /// The process must end now.
@@ -31,7 +31,7 @@ pub enum Event<'e> {
 }
 
 /// The state of a run for an interruption by a signal.
-pub struct Interruption {
+pub(crate) struct Interruption {
     state: Mutex<State>,
     /// Set as soon as a signal arrives, possibly before [`Interruption::request`] is called.
     requested: Arc<AtomicBool>,
@@ -48,7 +48,7 @@ struct State {
 impl Interruption {
     /// The state of a run that has changed nothing. `report` receives the effects of signals, and does not
     /// return from [`Event::Exit`].
-    pub fn new(report: Box<dyn Fn(&Event<'_>) + Send + Sync>) -> Self {
+    pub(crate) fn new(report: Box<dyn Fn(&Event<'_>) + Send + Sync>) -> Self {
         let state = State {
             changed: NOTHING.to_owned(),
             steps: 0,
@@ -63,18 +63,18 @@ impl Interruption {
     }
 
     /// The flag that a signal handler sets.
-    pub fn flag(&self) -> Arc<AtomicBool> {
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.requested)
     }
 
     /// Records the report for a signal from now on. The call precedes the change.
-    pub fn changes(&self, changed: impl Into<String>) {
+    pub(crate) fn changes(&self, changed: impl Into<String>) {
         self.state().changed = changed.into();
     }
 
     /// Begins a step that is completed after a first signal. `midway` is reported after a second signal,
     /// and if the step fails.
-    pub fn step(&self, midway: impl Into<String>) -> Step<'_> {
+    pub(crate) fn step(&self, midway: impl Into<String>) -> Step<'_> {
         let mut state = self.state();
         state.steps += 1;
         state.changed = midway.into();
@@ -82,12 +82,12 @@ impl Interruption {
     }
 
     /// Begins a step that changes nothing and is completed after a first signal.
-    pub fn harmless_step(&self) -> Step<'_> {
+    pub(crate) fn harmless_step(&self) -> Step<'_> {
         let changed = self.state().changed.clone();
         self.step(changed)
     }
 
-    pub fn request(&self, signal: i32) {
+    pub(crate) fn request(&self, signal: i32) {
         self.requested.store(true, Ordering::SeqCst);
         let mut state = self.state();
         let is_repeated = state.signal.replace(signal).is_some();
@@ -100,7 +100,7 @@ impl Interruption {
 
     /// Must be called before a part of the result is printed. It does not return if a signal is about to
     /// end the run.
-    pub fn before_result(&self) {
+    pub(crate) fn before_result(&self) {
         let mut state = self.state();
         if self.requested.load(Ordering::SeqCst) && state.steps == 0 {
             // The thread that receives the signals ends the process.
@@ -127,11 +127,11 @@ impl Interruption {
 
 /// A step that is completed after a first signal.
 #[must_use]
-pub struct Step<'i>(&'i Interruption);
+pub(crate) struct Step<'i>(&'i Interruption);
 
 impl Step<'_> {
     /// Ends the step; `changed` is reported from now on.
-    pub fn done(self, changed: impl Into<String>) {
+    pub(crate) fn done(self, changed: impl Into<String>) {
         self.0.changes(changed);
     }
 }

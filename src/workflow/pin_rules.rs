@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Checks that no two places find the same digest.
-pub fn check_places(config: &Config, found: &Found) -> Result<(), Errors> {
+pub(crate) fn check_places(config: &Config, found: &Found) -> Result<(), Errors> {
     let duplicates = checks::found_twice(config, found);
     if duplicates.is_empty() {
         return Ok(());
@@ -21,12 +21,12 @@ pub fn check_places(config: &Config, found: &Found) -> Result<(), Errors> {
 }
 
 /// Checks that every glob of `files` matches a file.
-pub fn check_globs(config: &Config, found: &Found) -> Result<(), Errors> {
+pub(crate) fn check_globs(config: &Config, found: &Found) -> Result<(), Errors> {
     refuse(config, &found.unmatched)
 }
 
 /// Checks that every glob of `files` matches a file of the work tree, without a search for pins.
-pub fn check_globs_of_work_tree(config: &Config) -> Result<(), Errors> {
+pub(crate) fn check_globs_of_work_tree(config: &Config) -> Result<(), Errors> {
     let listing = git::work_tree(config).list(&config.scanned)?;
     refuse(config, &listing.unmatched(&config.scanned))
 }

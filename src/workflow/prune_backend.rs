@@ -17,7 +17,7 @@ use crate::{
 /// The registry whose distribution API cannot delete.
 const GHCR: &str = "ghcr.io";
 
-pub fn prune_backend(
+pub(crate) fn prune_backend(
     config: &Config,
     image: &Image,
     services: &Services,

@@ -123,7 +123,7 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
 }
 
 /// The warning about a merge that cannot be scheduled yet.
-pub fn merge_pending_warning(number: u64, reason: &str) -> String {
+pub(crate) fn merge_pending_warning(number: u64, reason: &str) -> String {
     let reason = plain(reason);
     format!(
         "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
@@ -131,7 +131,7 @@ pub fn merge_pending_warning(number: u64, reason: &str) -> String {
 }
 
 /// The error for a requested merge that cannot be scheduled. `name`: the pull request.
-pub fn merge_refused_error(name: &str, reason: &str) -> Errors {
+pub(crate) fn merge_refused_error(name: &str, reason: &str) -> Errors {
     let problem = Error::failed(
         Code::CONFLICT,
         format!("{name} is open, but its merge cannot be scheduled: {reason}"),

@@ -12,10 +12,10 @@ use crate::{
     registry::{Remote, Source},
 };
 
-pub const PULL_HELP: &str = "log in to Docker Hub (200 pulls in 6 hours for a personal account, 100 without one), wait \
+pub(crate) const PULL_HELP: &str = "log in to Docker Hub (200 pulls in 6 hours for a personal account, 100 without one), wait \
                              until the limit is reset, or read the images from a mirror (`sources`)";
 
-pub struct ManifestPull {
+pub(crate) struct ManifestPull {
     pub reference: TagOrDigest,
     /// The number of requests for the manifest itself.
     pub requests: u64,
@@ -32,7 +32,7 @@ struct Estimate {
 
 /// Refuses a run that needs more pulls than Docker Hub still allows. `pulls`: for each image of the
 /// configuration, the manifests that the run requests. Other registries receive no request.
-pub fn check_pull_limit(
+pub(crate) fn check_pull_limit(
     config: &Config,
     sources: &[Source],
     pulls: &[Vec<ManifestPull>],

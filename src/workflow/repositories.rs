@@ -11,7 +11,7 @@ use crate::{
     git::{Login, Remote},
 };
 
-pub struct OtherRepository<'c> {
+pub(crate) struct OtherRepository<'c> {
     /// The key of the configuration, for messages.
     pub key: String,
     /// A URL or a path.
@@ -21,7 +21,11 @@ pub struct OtherRepository<'c> {
 
 impl OtherRepository<'_> {
     /// The URL of the repository, with the token from its variable.
-    pub fn remote(&self, config: &Config, services: &Services) -> Result<Access<Remote>, Errors> {
+    pub(crate) fn remote(
+        &self,
+        config: &Config,
+        services: &Services,
+    ) -> Result<Access<Remote>, Errors> {
         let url = resolved_url(self.repository, config);
         let Some(name) = self.token_env else {
             return Ok(Access::Granted(Remote { url, login: None }));
@@ -43,7 +47,7 @@ impl OtherRepository<'_> {
 }
 
 /// Creates an empty directory for fetched objects, which is removed when dropped.
-pub fn temporary_directory(services: &Services) -> Result<tempfile::TempDir, Errors> {
+pub(crate) fn temporary_directory(services: &Services) -> Result<tempfile::TempDir, Errors> {
     let directory = services
         .environment
         .filled("TMPDIR")

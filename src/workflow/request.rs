@@ -15,7 +15,7 @@ use crate::{
 
 /// The requested set, as typed.
 #[derive(Debug, Clone)]
-pub enum Goal {
+pub(crate) enum Goal {
     Promote {
         /// The commit that its images were built from.
         revision: String,
@@ -30,7 +30,7 @@ pub enum Goal {
 
 /// The change that a run may make, and the other files that it writes.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     pub intent: Intent,
     pub unconfigured: Unconfigured,
     pub diff_file: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub struct Options {
 
 /// The change that a run may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
+pub(crate) enum Intent {
     /// None; the change of the work tree is shown.
     Show,
     Apply {
@@ -53,7 +53,7 @@ pub enum Intent {
 
 /// The permission to open a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenRequest {
+pub(crate) struct OpenRequest {
     pub state: State,
     /// Whether a pull request that a user closed is reopened.
     pub reopen: bool,
@@ -140,7 +140,7 @@ impl Request {
 }
 
 /// Checks that an image with this name is configured. `origin`: the prefix of the message.
-pub fn check_image_name(config: &Config, name: &str, origin: &str) -> Result<(), Errors> {
+pub(crate) fn check_image_name(config: &Config, name: &str, origin: &str) -> Result<(), Errors> {
     if config.image(name).is_some() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ const DIGITS: std::ops::RangeInclusive<usize> = 4..=40;
 /// Resolves the argument to a revision and its tag. A text that matches `revision.pattern` is the revision
 /// itself. Other hex digits abbreviate a commit of the clone and never name a reference; any other text is
 /// `HEAD` or a tag.
-pub fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
+pub(crate) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
     let pattern = &config.revision.pattern;
     let revision = match pattern.revision(text) {
         Ok(revision) => revision,

@@ -27,7 +27,7 @@ const PROGRESS_DELAY: Duration = Duration::from_millis(150);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The context of one run.
-pub struct Services {
+pub(crate) struct Services {
     pub environment: Environment,
     pub console: Box<dyn Console>,
     /// The deadline for all requests to forges.
@@ -45,7 +45,7 @@ pub struct Services {
 impl Services {
     /// Reads settings from the environment. `mappings` of the command line precede those of
     /// `REPIN_SOURCES` and those of the configuration.
-    pub fn new(
+    pub(crate) fn new(
         environment: Environment,
         mappings: Vec<Mapping>,
         console: Box<dyn Console>,
@@ -67,13 +67,13 @@ impl Services {
 
     /// The sources of images. A run uses the same registries throughout, with their connections and
     /// tokens.
-    pub fn sources(&self, config: &Config) -> Result<Sources, Errors> {
+    pub(crate) fn sources(&self, config: &Config) -> Result<Sources, Errors> {
         let mappings = self.mappings.iter().chain([&config.sources]);
         let mappings = mappings.cloned().collect();
         Ok(Sources::new(mappings, self.registries(config)?))
     }
 
-    pub fn registries(&self, config: &Config) -> Result<Registries, Errors> {
+    pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
         if let Some(registries) = self.registries.get() {
             return Ok(registries.clone());
         }
@@ -86,7 +86,7 @@ impl Services {
     }
 
     /// The source of each image, in the order of the configuration.
-    pub fn sources_of_images(&self, config: &Config) -> Result<Vec<Source>, Errors> {
+    pub(crate) fn sources_of_images(&self, config: &Config) -> Result<Vec<Source>, Errors> {
         let sources = self.sources(config)?;
         let mut of_images = Vec::new();
         for image in &config.images {
@@ -97,12 +97,16 @@ impl Services {
     }
 
     /// Waits for requests, and shows `message` if they take longer.
-    pub fn wait<T>(&self, work: impl Future<Output = T>, message: &str) -> Result<T, Errors> {
+    pub(crate) fn wait<T>(
+        &self,
+        work: impl Future<Output = T>,
+        message: &str,
+    ) -> Result<T, Errors> {
         self.wait_with(work, || message.to_owned())
     }
 
     /// Like `wait`, with a message that changes during the wait.
-    pub fn wait_with<T>(
+    pub(crate) fn wait_with<T>(
         &self,
         work: impl Future<Output = T>,
         message: impl Fn() -> String,
@@ -128,7 +132,7 @@ impl Services {
     }
 
     /// Waits for concurrent requests about several items, and shows the names of those that are not done.
-    pub fn wait_for_all<F: Future>(
+    pub(crate) fn wait_for_all<F: Future>(
         &self,
         task: &str,
         names: &[&str],
@@ -159,7 +163,7 @@ impl Services {
     }
 
     /// Ends the run without waiting for abandoned work, such as a slow name lookup.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         if let Some(runtime) = self.runtime.into_inner() {
             runtime.shutdown_background();
         }
@@ -176,7 +180,7 @@ impl Services {
     }
 
     /// Shortens the wait for unreachable servers, in commands that change nothing.
-    pub fn shorten_waits(&mut self) {
+    pub(crate) fn shorten_waits(&mut self) {
         self.settings.attempts = 2;
         self.forge_deadline
             .replace(SHORT_DEADLINE, "set by this command");
@@ -193,7 +197,7 @@ impl Services {
     }
 
     /// The times that the contacted registries reported.
-    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
+    pub(crate) fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.registries
             .get()
             .map_or_else(Vec::new, Registries::clocks)

@@ -29,7 +29,11 @@ pub(super) fn begin(
 }
 
 /// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.
-pub fn lock(config: &Config, command: &str, services: &Services) -> Result<Session, apply::Error> {
+pub(crate) fn lock(
+    config: &Config,
+    command: &str,
+    services: &Services,
+) -> Result<Session, apply::Error> {
     let started = OffsetDateTime::from((services.environment.clock)()).format(&Rfc3339);
     let holder = format!(
         "`repin {command}`, process {} on {}, since {}",
@@ -41,7 +45,7 @@ pub fn lock(config: &Config, command: &str, services: &Services) -> Result<Sessi
 }
 
 /// Warns if an interrupted run left a journal; the run continues.
-pub fn warn_if_interrupted(config: &Config, console: &dyn Console) {
+pub(crate) fn warn_if_interrupted(config: &Config, console: &dyn Console) {
     match apply::preview_recovery(&config.root) {
         Ok(None) => {}
         Ok(Some(recovery)) => console.warn(&format!(

@@ -16,7 +16,7 @@ const DIFF_MAX: usize = 32 * 1024;
 const TOTAL_MAX: usize = 4 * 1024 * 1024;
 
 /// Creates the diffs of `entries`, newest first, until the page is full.
-pub fn set_diffs(
+pub(crate) fn set_diffs(
     git: &Git,
     history: &History,
     entries: &[HistoryEntry],

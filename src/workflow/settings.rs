@@ -58,7 +58,7 @@ pub(super) fn mappings(environment: &Environment) -> Result<Vec<Mapping>, Errors
 }
 
 /// Parses mappings. `origin`: the option or variable, for errors.
-pub fn parse_mappings<'t>(
+pub(crate) fn parse_mappings<'t>(
     texts: impl Iterator<Item = &'t str>,
     directory: &Path,
     origin: &str,

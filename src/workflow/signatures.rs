@@ -63,7 +63,7 @@ pub(super) fn verify_signatures<'c, G: Scope>(
 }
 
 /// The checks of pinned digests, and the errors that prevented some of them.
-pub fn verify_pinned(
+pub(crate) fn verify_pinned(
     trust: &Trust<'_>,
     config: &Config,
     images: &[(usize, ImageFacts)],
@@ -131,7 +131,7 @@ fn since(config: &Config) -> Option<&Since> {
 }
 
 /// Checks that `since` is a commit of the repository. In a shallow clone this cannot be determined.
-pub fn check_since(config: &Config) -> Result<(), Errors> {
+pub(crate) fn check_since(config: &Config) -> Result<(), Errors> {
     let Some(since) = since(config) else {
         return Ok(());
     };
@@ -154,7 +154,7 @@ pub fn check_since(config: &Config) -> Result<(), Errors> {
 
 /// Whether signatures decide on a set. A set may be unsigned if it was promoted up to `since` and has
 /// the digests that its commit pinned.
-pub fn signature_enforcement(
+pub(crate) fn signature_enforcement(
     config: &Config,
     promoted: Option<&Promoted>,
     digests: &Digests,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Resolves every image's tag concurrently. The results are in the order of the configuration.
-pub fn resolve_tags(
+pub(crate) fn resolve_tags(
     config: &Config,
     targets: Vec<Target>,
     services: &Services,

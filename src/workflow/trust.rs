@@ -32,7 +32,7 @@ use crate::{
 /// The maximum size of a key or a root, in bytes.
 pub(super) const MATERIAL_MAX: u64 = 4 << 20;
 
-pub struct Trust<'c> {
+pub(crate) struct Trust<'c> {
     pub policy: Policy<'c>,
     id: PolicyId,
 }
@@ -48,7 +48,7 @@ pub(super) struct SignedDigest<'d> {
 impl<'c> Trust<'c> {
     /// Reads the keys and roots of the configuration from the files of the site. `None` without a
     /// `verify` block. The error lists all problems.
-    pub fn read(config: &'c Config, files: &dyn Files) -> Result<Option<Self>, Errors> {
+    pub(crate) fn read(config: &'c Config, files: &dyn Files) -> Result<Option<Self>, Errors> {
         let verify = config.verify.as_ref();
         verify
             .map(|verify| Self::of(verify, config, files))
@@ -56,7 +56,11 @@ impl<'c> Trust<'c> {
     }
 
     /// Reads the keys and roots of a policy whose places are those of the configuration.
-    pub fn of(verify: &'c Verify, config: &Config, files: &dyn Files) -> Result<Self, Errors> {
+    pub(crate) fn of(
+        verify: &'c Verify,
+        config: &Config,
+        files: &dyn Files,
+    ) -> Result<Self, Errors> {
         let mut material = Material {
             config,
             files,
@@ -94,7 +98,7 @@ impl<'c> Trust<'c> {
     }
 
     /// Finds and judges everything that is attached to a digest, even after the policy is satisfied.
-    pub async fn examine_everything(
+    pub(crate) async fn examine_everything(
         &self,
         source: &Source,
         image: &str,
@@ -171,7 +175,7 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(60 * 86_400);
 /// The age after which the built-in roots are outdated.
 const BUILT_IN_MAX_AGE: Duration = Duration::from_secs(120 * 86_400);
 
-pub struct RootLine {
+pub(crate) struct RootLine {
     /// Its source, its authorities and their end.
     pub detail: String,
     /// The warning if the root expires soon or is outdated.
@@ -180,7 +184,7 @@ pub struct RootLine {
 
 impl Trust<'_> {
     /// Describes the trusted roots, in the order of the configuration.
-    pub fn roots(&self, now: SystemTime) -> Vec<RootLine> {
+    pub(crate) fn roots(&self, now: SystemTime) -> Vec<RootLine> {
         self.policy
             .roots
             .iter()
@@ -189,7 +193,7 @@ impl Trust<'_> {
     }
 
     /// Warns of outdated roots and of roots that expire soon, once in a run.
-    pub fn warn_of_old_roots(&self, services: &Services) {
+    pub(crate) fn warn_of_old_roots(&self, services: &Services) {
         let mut known = services.trust_cache.warnings.borrow_mut();
         for line in self.roots((services.environment.clock)()) {
             if let Some(warning) = line.warning
@@ -312,7 +316,7 @@ impl Material<'_> {
 }
 
 /// Reads a key or a trusted root.
-pub fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
+pub(crate) fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = files.open(path).map_err(|error| error.error)?;
     file.take(MATERIAL_MAX + 1).read_to_end(&mut bytes)?;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The result of the verification of a set.
-pub enum SetVerdict {
+pub(crate) enum SetVerdict {
     Verified(Box<SetDocument>),
     Refused {
         /// Every check up to and including that stage.
@@ -27,7 +27,7 @@ pub enum SetVerdict {
 }
 
 /// Verifies the set of a revision like a promotion: all configured images.
-pub fn verified_set(
+pub(crate) fn verified_set(
     config: &Config,
     revision: &str,
     services: &Services,

@@ -20,32 +20,32 @@ use crate::{
 
 /// The stage of tags.
 #[derive(Debug)]
-pub enum Tags {}
+pub(crate) enum Tags {}
 /// The stage of signatures and attestations.
 #[derive(Debug)]
-pub enum Signatures {}
+pub(crate) enum Signatures {}
 /// The stage of contents.
 #[derive(Debug)]
-pub enum Contents {}
+pub(crate) enum Contents {}
 /// The stage of the smoke command.
 #[derive(Debug)]
-pub enum Smoke {}
+pub(crate) enum Smoke {}
 
 /// Determines how strictly each image is checked, by the stages before the images.
-pub trait Scope {
+pub(crate) trait Scope {
     /// Whether failures of this image only warn.
     fn only_warns(&self, image: &Image) -> bool;
 }
 
 /// The chain of a set that is verified without a repository, before the tags.
 #[derive(Debug)]
-pub struct SetVerification<'c> {
+pub(crate) struct SetVerification<'c> {
     state: ChainState<'c>,
 }
 
 /// The scope of a set that is verified without a repository.
 #[derive(Debug)]
-pub struct NoHistory;
+pub(crate) struct NoHistory;
 
 impl Scope for NoHistory {
     fn only_warns(&self, _: &Image) -> bool {
@@ -62,7 +62,7 @@ impl Scope for HistoryVerdict {
 
 /// The images of a set after the stage `S`.
 #[derive(Debug)]
-pub struct Images<'c, G, S> {
+pub(crate) struct Images<'c, G, S> {
     state: ChainState<'c>,
     resolved: Vec<ApprovedImage>,
     scope: G,
@@ -71,7 +71,7 @@ pub struct Images<'c, G, S> {
 
 /// The stage `S` while images are checked.
 #[derive(Debug)]
-pub struct Stage<'c, G, S> {
+pub(crate) struct Stage<'c, G, S> {
     set: Images<'c, G, S>,
     /// The images and platforms without a verdict.
     pending: BTreeSet<ImagePlatform>,
@@ -80,7 +80,7 @@ pub struct Stage<'c, G, S> {
 
 /// An image and one of its platforms, by their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ImagePlatform {
+pub(crate) struct ImagePlatform {
     /// The image, in the order of the configuration.
     pub image: usize,
     /// The platform, in the order of the facts about the image.
@@ -119,7 +119,7 @@ pub(super) fn check_tags(
 
 impl<'c> SetVerification<'c> {
     /// The first stage for `revision`: the contracts as files.
-    pub fn new(
+    pub(crate) fn new(
         config: &'c Config,
         revision: &'c Revision,
         contracts: Vec<Check>,
@@ -129,7 +129,7 @@ impl<'c> SetVerification<'c> {
     }
 
     /// The stage of tags, with one resolution for each image of the configuration, in order.
-    pub fn resolved(
+    pub(crate) fn resolved(
         self,
         resolutions: &[Resolution],
     ) -> Result<Images<'c, NoHistory, Tags>, Stopped> {
@@ -150,12 +150,12 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
     }
 
     /// Stops because the facts of the next stage could not be gathered.
-    pub fn stop(self, outage: Error) -> Stopped {
+    pub(crate) fn stop(self, outage: Error) -> Stopped {
         self.state.stop(outage)
     }
 
     /// The digests of the images that were resolved.
-    pub fn digests(&self) -> Digests {
+    pub(crate) fn digests(&self) -> Digests {
         let mut digests = Digests::new();
         for (image, found) in self.state.config.images.iter().zip(&self.resolved) {
             if let Some(facts) = &found.facts {
@@ -185,7 +185,7 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
 
 impl<S> Images<'_, HistoryVerdict, S> {
     /// The promoted set, if this is a rollback.
-    pub fn promoted(&self) -> Option<&Promoted> {
+    pub(crate) fn promoted(&self) -> Option<&Promoted> {
         self.scope.promoted()
     }
 }
@@ -193,7 +193,7 @@ impl<S> Images<'_, HistoryVerdict, S> {
 impl<'c, G: Scope> Images<'c, G, Tags> {
     /// Starts the stage of signatures, in which images must also have different digests. If the
     /// configuration requires signatures, each image is checked, or each of its platforms.
-    pub fn signatures(self) -> Stage<'c, G, Signatures> {
+    pub(crate) fn signatures(self) -> Stage<'c, G, Signatures> {
         let mut digests = Vec::new();
         for (index, image) in self.resolved.iter().enumerate() {
             if let Some(facts) = &image.facts {
@@ -216,7 +216,7 @@ impl<'c, G: Scope> Images<'c, G, Tags> {
 impl<'c, G: Scope> Images<'c, G, Signatures> {
     /// Starts the stage of contents. `standards` has a list for each image; an image without a
     /// standard, an inventory and a contract is not checked.
-    pub fn contents(self, standards: &[Vec<Standard<'_>>]) -> Stage<'c, G, Contents> {
+    pub(crate) fn contents(self, standards: &[Vec<Standard<'_>>]) -> Stage<'c, G, Contents> {
         self.start(|config, image, facts| {
             let declared = &config.images[image];
             let has_standard = standards.get(image).is_some_and(|list| !list.is_empty());
@@ -230,21 +230,21 @@ impl<'c, G: Scope> Images<'c, G, Signatures> {
 
 impl<'c, G: Scope> Images<'c, G, Contents> {
     /// Starts the stage of the smoke command, which is empty without a configured command.
-    pub fn smoke(self) -> Stage<'c, G, Smoke> {
+    pub(crate) fn smoke(self) -> Stage<'c, G, Smoke> {
         self.start(|config, _, _| usize::from(config.smoke.is_some()))
     }
 }
 
 impl Images<'_, HistoryVerdict, Smoke> {
     /// The result of a promotion's or a rollback's chain.
-    pub fn approved(self) -> Approved {
+    pub(crate) fn approved(self) -> Approved {
         self.state.approved(self.resolved)
     }
 }
 
 impl Images<'_, NoHistory, Smoke> {
     /// The result of the chain of a set without a repository.
-    pub fn verified(self) -> VerifiedSet {
+    pub(crate) fn verified(self) -> VerifiedSet {
         VerifiedSet {
             revision: self.state.revision.clone(),
             images: self.resolved,
@@ -255,16 +255,16 @@ impl Images<'_, NoHistory, Smoke> {
 
 impl<'c, G: Scope, S> Stage<'c, G, S> {
     /// The images and platforms without a verdict, in the order of the configuration.
-    pub fn pending(&self) -> impl Iterator<Item = ImagePlatform> {
+    pub(crate) fn pending(&self) -> impl Iterator<Item = ImagePlatform> {
         self.pending.iter().copied()
     }
 
-    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
+    pub(crate) fn facts(&self, image: usize) -> Option<&ImageFacts> {
         self.set.resolved.get(image)?.facts.as_ref()
     }
 
     /// Records the verdict on one platform, or the errors that prevented it.
-    pub fn record(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
+    pub(crate) fn record(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
         self.pending.remove(&place);
         let image = &self.set.state.config.images[place.image];
         let mut result = match verdict {
@@ -279,7 +279,7 @@ impl<'c, G: Scope, S> Stage<'c, G, S> {
     }
 
     /// Ends the stage. A pending image is an outage, so an image that a caller omits does not pass.
-    pub fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
+    pub(crate) fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
         let Images {
             state,
             resolved,

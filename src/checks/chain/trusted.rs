@@ -17,7 +17,7 @@ use crate::{
 
 /// The properties that a trusted set must have.
 #[derive(Debug, Clone, Copy)]
-pub struct Expectation<'e> {
+pub(crate) struct Expectation<'e> {
     /// The hash of the document.
     pub sha256: Digest,
     /// The hash of the configuration that the set was verified against.
@@ -27,7 +27,7 @@ pub struct Expectation<'e> {
 
 /// A set that was verified against the same configuration.
 #[derive(Debug)]
-pub struct TrustedSet {
+pub(crate) struct TrustedSet {
     document: SetDocument,
     images: Vec<TrustedImage>,
     sha256: Digest,
@@ -35,7 +35,7 @@ pub struct TrustedSet {
 
 /// One image of a trusted set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustedImage {
+pub(crate) struct TrustedImage {
     pub tag: Tag,
     /// The digest that the tag resolved to.
     pub digest: Digest,
@@ -43,7 +43,7 @@ pub struct TrustedImage {
 
 impl TrustedSet {
     /// Parses the document in the file `name`, after its hash was compared.
-    pub fn parse(
+    pub(crate) fn parse(
         name: &str,
         bytes: &[u8],
         expected: &Expectation<'_>,
@@ -84,13 +84,13 @@ impl TrustedSet {
     }
 
     /// The images, in the order of the fleet's configuration.
-    pub fn images(&self) -> &[TrustedImage] {
+    pub(crate) fn images(&self) -> &[TrustedImage] {
         &self.images
     }
 
     /// The images of a repository, in the order of its configuration. `indices` are their indices in
     /// the fleet's configuration.
-    pub fn images_of(&self, indices: &[usize]) -> Vec<ApprovedImage> {
+    pub(crate) fn images_of(&self, indices: &[usize]) -> Vec<ApprovedImage> {
         let mut images = Vec::new();
         for index in indices {
             let (image, row) = (&self.images[*index], &self.document.images[*index]);
@@ -107,7 +107,7 @@ impl TrustedSet {
     }
 
     /// The images of a repository with their checks, by their names in its configuration `own`.
-    pub fn trusted_images(&self, indices: &[usize], own: &Config) -> TrustedImages {
+    pub(crate) fn trusted_images(&self, indices: &[usize], own: &Config) -> TrustedImages {
         let mut checks = Vec::new();
         for (index, image) in indices.iter().zip(&own.images) {
             let name = &self.document.images[*index].name;
@@ -129,18 +129,18 @@ impl TrustedSet {
     }
 
     /// The hash of the document.
-    pub fn sha256(&self) -> Digest {
+    pub(crate) fn sha256(&self) -> Digest {
         self.sha256
     }
 
-    pub fn document(&self) -> &SetDocument {
+    pub(crate) fn document(&self) -> &SetDocument {
         &self.document
     }
 }
 
 /// The images of one repository that another run verified.
 #[derive(Debug)]
-pub struct TrustedImages {
+pub(crate) struct TrustedImages {
     /// In the order of the repository's configuration.
     pub(super) images: Vec<ApprovedImage>,
     /// The checks, with the names of that configuration.
@@ -173,7 +173,7 @@ impl TrustedImages {
 impl HistoryChecked<'_> {
     /// The last stage with a set that another run verified. A rollback requires the digests that were
     /// pinned by the promotion.
-    pub fn trusted(
+    pub(crate) fn trusted(
         self,
         set: TrustedImages,
         history: &dyn DigestHistory,

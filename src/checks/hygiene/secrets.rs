@@ -26,7 +26,7 @@ const KEYS: [&str; 7] = [
 ];
 
 /// A finding for each entry `NAME=VALUE` of an image's config that looks like a secret.
-pub fn env_secrets(env: &[String]) -> Vec<Check> {
+pub(crate) fn env_secrets(env: &[String]) -> Vec<Check> {
     let mut findings = Vec::new();
     for entry in env {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));

@@ -15,26 +15,26 @@ use super::{Commit, Head, Pull, Repo, Tree};
 use crate::error::Error;
 
 pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
-pub use reader::FleetReader;
+pub(crate) use reader::FleetReader;
 
 /// The maximum number of repositories that are surveyed with one request.
-pub const SURVEY_MAX: usize = 50;
+pub(crate) const SURVEY_MAX: usize = 50;
 /// The maximum number of commits of the recent history.
-pub const RECENT: usize = 30;
+pub(crate) const RECENT: usize = 30;
 /// The maximum size of a file that is read, in bytes.
-pub const FILE_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const FILE_MAX: u64 = 4 * 1024 * 1024;
 /// The maximum size of a repository's configuration, in bytes.
-pub const CONFIG_MAX: u64 = 1024 * 1024;
+pub(crate) const CONFIG_MAX: u64 = 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RepositoryName {
+pub(crate) struct RepositoryName {
     pub owner: String,
     pub name: String,
 }
 
 /// A repository to be surveyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SurveyRequest {
+pub(crate) struct SurveyRequest {
     pub repository: RepositoryName,
     /// The base branch; `None`: the default branch.
     pub base: Option<String>,
@@ -46,7 +46,7 @@ pub struct SurveyRequest {
 
 /// The result of surveying a repository.
 #[derive(Debug, Clone)]
-pub enum Survey {
+pub(crate) enum Survey {
     /// It does not exist, or the token may not see it.
     Missing,
     /// It was renamed or transferred; its new name, empty if the forge does not report it.
@@ -64,7 +64,7 @@ pub enum Survey {
 
 /// A repository before anything is planned for it.
 #[derive(Debug, Clone)]
-pub struct RepositoryState {
+pub(crate) struct RepositoryState {
     pub repo: Repo,
     /// The base branch.
     pub base: String,
@@ -88,7 +88,7 @@ pub struct RepositoryState {
 
 /// The configuration file of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigFile {
+pub(crate) enum ConfigFile {
     Missing,
     /// It is not a readable text file, for this reason.
     Unusable(String),
@@ -97,7 +97,7 @@ pub enum ConfigFile {
 
 /// The head of repin's branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BranchHead {
+pub(crate) struct BranchHead {
     pub commit: Commit,
     /// The id of its tree; empty if the forge does not report it.
     pub tree: String,
@@ -105,7 +105,7 @@ pub struct BranchHead {
 
 /// The files of a commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FileListing {
+pub(crate) struct FileListing {
     /// The files that were listed.
     pub tree: Tree,
     /// The sizes in bytes that the forge reports, by content ids.
@@ -116,7 +116,7 @@ pub struct FileListing {
 
 /// A request for contents of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentRequest {
+pub(crate) struct ContentRequest {
     pub repository: RepositoryName,
     /// A commit that contains the files.
     pub commit: String,
@@ -125,11 +125,11 @@ pub struct ContentRequest {
 }
 
 /// Verified contents by their ids.
-pub type Contents = HashMap<String, Vec<u8>>;
+pub(crate) type Contents = HashMap<String, Vec<u8>>;
 
 /// The last commits that touched some files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RecentHistory {
+pub(crate) struct RecentHistory {
     /// The commits, the newest first, at most [`RECENT`].
     pub commits: Vec<RecentCommit>,
     /// Whether these are all commits that ever touched the files.
@@ -140,7 +140,7 @@ pub struct RecentHistory {
 
 /// A commit that touched at least one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecentCommit {
+pub(crate) struct RecentCommit {
     pub id: String,
     /// The time of the commit by the committer's clock (ISO 8601).
     pub date: String,
@@ -153,7 +153,7 @@ pub struct RecentCommit {
 
 /// A query for repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListQuery {
+pub(crate) enum ListQuery {
     /// The repositories of an organization or a user.
     Owner {
         owner: String,
@@ -167,7 +167,7 @@ pub enum ListQuery {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RepositoryList {
+pub(crate) struct RepositoryList {
     /// Full names, sorted, without archived repositories.
     pub repositories: Vec<String>,
     /// The full names of archived repositories, sorted.
@@ -176,7 +176,7 @@ pub struct RepositoryList {
 
 impl RepositoryName {
     /// From `owner/name`.
-    pub fn parse(full: &str) -> Option<Self> {
+    pub(crate) fn parse(full: &str) -> Option<Self> {
         let (owner, name) = full.split_once('/')?;
         if owner.is_empty() || name.is_empty() || name.contains('/') {
             return None;
@@ -194,7 +194,7 @@ impl RepositoryName {
     }
 
     /// Whether a full name is the name of this repository; forges ignore case.
-    pub fn is(&self, full: &str) -> bool {
+    pub(crate) fn is(&self, full: &str) -> bool {
         full.eq_ignore_ascii_case(&self.to_string())
     }
 }

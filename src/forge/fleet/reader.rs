@@ -15,7 +15,7 @@ use crate::{
 
 /// The repositories of one forge. Nothing is sent before the first operation.
 #[derive(Debug)]
-pub enum FleetReader {
+pub(crate) enum FleetReader {
     Github(GithubFleet),
     /// Gitea or Forgejo.
     Gitea(GiteaFleet),
@@ -32,7 +32,12 @@ macro_rules! forward {
 
 impl FleetReader {
     /// The repositories below the API at `api`.
-    pub fn new(kind: Kind, api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
+    pub(crate) fn new(
+        kind: Kind,
+        api: &Url,
+        token: Token,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         Ok(match kind {
             Kind::Github => Self::Github(GithubFleet::new(api, token, settings)?),
             Kind::Gitea => Self::Gitea(GiteaFleet::new(api, token, settings)?),
@@ -40,7 +45,7 @@ impl FleetReader {
     }
 
     /// The number of repositories that are best surveyed with one call.
-    pub fn batch_size(&self) -> usize {
+    pub(crate) fn batch_size(&self) -> usize {
         match self {
             Self::Github(_) => SURVEY_MAX,
             Self::Gitea(_) => 1,
@@ -49,12 +54,12 @@ impl FleetReader {
 
     /// The state of each repository, in the requested order. A failure that concerns all of them is
     /// the result of each.
-    pub async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+    pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
         forward!(self, client => client.survey(requests).await)
     }
 
     /// The files of a commit.
-    pub async fn files(
+    pub(crate) async fn files(
         &self,
         repository: &RepositoryName,
         head: &Head,
@@ -63,13 +68,16 @@ impl FleetReader {
     }
 
     /// The contents of files, those of each repository in the requested order.
-    pub async fn contents(&self, requests: &[ContentRequest]) -> Vec<Result<Contents, Error>> {
+    pub(crate) async fn contents(
+        &self,
+        requests: &[ContentRequest],
+    ) -> Vec<Result<Contents, Error>> {
         forward!(self, client => client.contents(requests).await)
     }
 
     /// The last commits up to and including `head` that touched `files`: paths, and the ids of
     /// their contents at `head`.
-    pub async fn recent(
+    pub(crate) async fn recent(
         &self,
         repository: &RepositoryName,
         head: &Head,
@@ -80,7 +88,7 @@ impl FleetReader {
 
     /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a
     /// commit of the repository.
-    pub async fn is_ancestor(
+    pub(crate) async fn is_ancestor(
         &self,
         repository: &RepositoryName,
         older: &str,
@@ -90,7 +98,7 @@ impl FleetReader {
     }
 
     /// The repositories of an owner, or those that a search finds.
-    pub async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+    pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         forward!(self, client => client.list(query).await)
     }
 }

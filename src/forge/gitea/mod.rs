@@ -43,7 +43,7 @@ struct ObjectRow {
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]
-pub struct Gitea {
+pub(crate) struct Gitea {
     pub(super) http: Http,
     owner: String,
     name: String,

@@ -31,11 +31,13 @@ use crate::{
 };
 
 pub(crate) use fleet::GithubFleet;
-pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
+#[cfg(test)]
+pub(crate) use packages::{Links, VersionPages};
+pub(crate) use packages::{Package, PackageVersion};
 
 /// A repository on GitHub.
 #[derive(Debug)]
-pub struct Github {
+pub(crate) struct Github {
     pub(super) http: Http,
     owner: String,
     name: String,
@@ -95,6 +97,6 @@ fn client(api: &Url, token: Token, settings: Settings) -> Result<Http, Error> {
 }
 
 /// Whether the file at `path` may be a workflow.
-pub fn is_workflow(path: &str) -> bool {
+pub(crate) fn is_workflow(path: &str) -> bool {
     path.starts_with(".github/workflows/")
 }

@@ -24,7 +24,7 @@ const PAGES_MAX: usize = 1_000;
 
 /// A container package.
 #[derive(Debug)]
-pub struct Package {
+pub(crate) struct Package {
     http: Http,
     owner: String,
     name: String,
@@ -34,7 +34,7 @@ pub struct Package {
 
 /// One version of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageVersion {
+pub(crate) struct PackageVersion {
     /// The id for deleting and restoring it.
     pub id: u64,
     /// The digest of its manifest or index.
@@ -46,7 +46,7 @@ pub struct PackageVersion {
 }
 
 #[derive(Debug, Clone)]
-pub struct Versions {
+pub(crate) struct Versions {
     /// In GitHub's order; each digest once.
     pub all: Vec<PackageVersion>,
     /// The clocks when the first page arrived.
@@ -75,7 +75,7 @@ struct Container {
 
 impl Package {
     /// The package `name` of `owner` below the API at `api`; nothing is sent yet.
-    pub fn new(
+    pub(crate) fn new(
         api: &Url,
         owner: &str,
         name: &str,
@@ -91,14 +91,14 @@ impl Package {
     }
 
     /// Every version; `progress` receives the number read so far.
-    pub async fn versions(&self, progress: &dyn Fn(usize)) -> Result<Versions, Error> {
+    pub(crate) async fn versions(&self, progress: &dyn Fn(usize)) -> Result<Versions, Error> {
         self.list(|pages| progress(pages.all.len()), |_| false)
             .await
     }
 
     /// The newest versions: complete pages, up to the first one with a version whose id is known.
     /// GitHub lists the newest first.
-    pub async fn newest(&self, is_known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
+    pub(crate) async fn newest(&self, is_known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
         let any_known = |pages: &VersionPages| pages.all.iter().any(|version| is_known(version.id));
         self.list(|_| (), any_known).await
     }
@@ -142,7 +142,7 @@ impl Package {
     }
 
     /// The current state of one version; `None` if it is missing.
-    pub async fn version(&self, id: u64) -> Result<Option<PackageVersion>, Error> {
+    pub(crate) async fn version(&self, id: u64) -> Result<Option<PackageVersion>, Error> {
         let what = format!("reading version {id}");
         let reply = self
             .http
@@ -160,7 +160,7 @@ impl Package {
 
     /// Deletes one version with all of its tags. The caller must read the version after a 404: GitHub
     /// also answers it if the role Admin on the package is missing.
-    pub async fn delete(&self, id: u64) -> Result<Deletion, Error> {
+    pub(crate) async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
         let reply = self
             .http
@@ -182,7 +182,7 @@ impl Package {
     }
 
     /// Restores a version that was deleted in the last thirty days.
-    pub async fn restore(&self, id: u64) -> Result<PackageVersion, Error> {
+    pub(crate) async fn restore(&self, id: u64) -> Result<PackageVersion, Error> {
         let what = format!("restoring version {id}");
         // The version is read afterwards, so a second attempt is harmless.
         let request = self
@@ -286,7 +286,7 @@ fn may_delete(error: Error) -> Error {
 /// A page without a link to the next one does not end a listing, because a proxy may drop the header.
 /// The page after the last one must contain nothing new; GitHub's is empty.
 #[derive(Debug)]
-pub struct VersionPages {
+pub(crate) struct VersionPages {
     /// Entries of a full page.
     size: usize,
     all: Vec<PackageVersion>,
@@ -303,7 +303,7 @@ pub struct VersionPages {
 
 impl VersionPages {
     /// `size`: the number of entries of a full page.
-    pub fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self {
             size,
             all: Vec::new(),
@@ -318,7 +318,11 @@ impl VersionPages {
 
     /// Adds the next page; returns whether one more must be requested. The error is the reason why the
     /// listing is unreliable.
-    pub fn add_page(&mut self, rows: Vec<PackageVersion>, links: Links) -> Result<bool, String> {
+    pub(crate) fn add_page(
+        &mut self,
+        rows: Vec<PackageVersion>,
+        links: Links,
+    ) -> Result<bool, String> {
         self.count += 1;
         let number = self.count;
         if let (Some(before), Some(now)) = (self.pages, links.last)
@@ -351,7 +355,7 @@ impl VersionPages {
 
     /// The versions so far, in the order of the server.
     #[cfg(test)]
-    pub fn all(&self) -> &[PackageVersion] {
+    pub(crate) fn all(&self) -> &[PackageVersion] {
         &self.all
     }
 
@@ -408,7 +412,7 @@ fn incomplete(what: &str, reason: &str) -> Error {
 
 /// The header `Link` (RFC 8288).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Links {
+pub(crate) struct Links {
     /// Whether it links to a next page.
     pub next: bool,
     /// The number of the last page.

@@ -7,7 +7,7 @@ use crate::oci::{Digest, Repository};
 
 /// Repositories of one owner in one registry that may be a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Registry and owner, such as `ghcr.io/acme`.
     pub owner: String,
     /// The indexes of its repositories, sorted.
@@ -16,7 +16,7 @@ pub struct Group {
 
 /// The guess.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Guess {
+pub(crate) struct Guess {
     /// The groups, the likeliest first; none is empty.
     pub groups: Vec<Group>,
     /// Whether the first one needs no confirmation.
@@ -27,7 +27,7 @@ pub struct Guess {
 
 /// The reason why a pinned repository is not part of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The images of the set have another owner.
     OtherOwner,
     /// All of its digests repeat one digit: an example.
@@ -38,7 +38,7 @@ pub enum Reason {
 
 /// The form of tags with a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagForm {
+pub(crate) struct TagForm {
     /// The text before the revision.
     pub prefix: String,
     /// The number of hexadecimal digits.
@@ -46,7 +46,7 @@ pub struct TagForm {
 }
 
 /// Guesses the groups; `owner` is the owner of the git repository's remote.
-pub fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> Guess {
+pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> Guess {
     let mut guess = Guess::default();
     let mut owners: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, one) in repositories
@@ -96,7 +96,7 @@ pub fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> Guess {
 }
 
 /// The common form of the tags of these repositories.
-pub fn tag_form<'s>(
+pub(crate) fn tag_form<'s>(
     repositories: impl IntoIterator<Item = &'s PinnedRepository>,
 ) -> Option<TagForm> {
     let tags = repositories
@@ -111,7 +111,7 @@ pub fn tag_form<'s>(
 }
 
 /// The common revision of the tags of these repositories, if each has a tagged pin.
-pub fn common_revision<'s>(
+pub(crate) fn common_revision<'s>(
     repositories: impl IntoIterator<Item = &'s PinnedRepository> + Clone,
 ) -> Option<String> {
     let form = tag_form(repositories.clone())?;

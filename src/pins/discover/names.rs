@@ -4,7 +4,7 @@ use crate::oci::Repository;
 
 /// Different names for the repositories, and their common beginning.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// In the order of the repositories.
     pub images: Vec<String>,
     /// The common beginning that was removed from the names.
@@ -13,7 +13,7 @@ pub struct Names {
 
 /// The last parts of the repositories without a common beginning (`runtime-review` and `runtime-fix`
 /// become `review` and `fix`), or longer names if these would not differ.
-pub fn names(repositories: &[&Repository]) -> Names {
+pub(crate) fn names(repositories: &[&Repository]) -> Names {
     let last = |repository: &&Repository| {
         let path = repository.path();
         path.rsplit('/').next().unwrap_or(path).to_owned()

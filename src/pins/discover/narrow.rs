@@ -26,7 +26,7 @@ struct Chosen {
 /// cannot be changed.
 ///
 /// Paths that are not UTF-8 are left out. A file next to unreadable ones has its path as its glob.
-pub fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
+pub(crate) fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
     let narrow = Narrow { tree, finder };
     let mut chosen = Vec::new();
     for ((directory, tail), files) in grouped(
@@ -65,7 +65,7 @@ pub fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder) -> Ve
 }
 
 /// The glob that matches only this file; `None` if its path is not UTF-8.
-pub fn exactly(path: &RelPath) -> Option<String> {
+pub(crate) fn exactly(path: &RelPath) -> Option<String> {
     path.as_path().to_str().map(escaped)
 }
 

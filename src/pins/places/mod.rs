@@ -47,7 +47,7 @@ pub(super) use tags::TagPlaces;
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
-pub struct FileScanner {
+pub(crate) struct FileScanner {
     finder: Finder,
     rules: Option<Arc<Rules>>,
 }
@@ -69,7 +69,7 @@ struct Rules {
 
 /// The places that apply to one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct FilePlaces {
+pub(crate) struct FilePlaces {
     /// Their numbers in the configuration.
     numbers: Vec<usize>,
     /// Whether kustomize reads a file of this name.
@@ -78,7 +78,7 @@ pub struct FilePlaces {
 
 impl FilePlaces {
     /// Whether no place applies.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 }
@@ -115,7 +115,7 @@ struct File<'f> {
 
 impl FileScanner {
     /// For the images and places of a configuration.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let images = config.images.iter();
         let repositories: Vec<_> = images.map(|image| image.repository.clone()).collect();
         Self::of(config, &repositories)
@@ -123,7 +123,7 @@ impl FileScanner {
 
     /// For the places of `config`; a pin's `image` is the index in `repositories`, which may be those
     /// of another configuration.
-    pub fn of(config: &Config, repositories: &[Repository]) -> Self {
+    pub(crate) fn of(config: &Config, repositories: &[Repository]) -> Self {
         let finder = Finder::of(repositories).with_version_comments(config);
         if config.places.is_empty() {
             return Self {
@@ -152,7 +152,7 @@ impl FileScanner {
     }
 
     /// The places that apply to a file; `exists` checks whether a file exists at a path.
-    pub fn places_of(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> FilePlaces {
+    pub(crate) fn places_of(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> FilePlaces {
         let Some(rules) = &self.rules else {
             return FilePlaces::default();
         };
@@ -164,7 +164,7 @@ impl FileScanner {
     }
 
     /// Every place, for a content whose path is unknown.
-    pub fn all_places(&self) -> FilePlaces {
+    pub(crate) fn all_places(&self) -> FilePlaces {
         let count = self.rules.as_ref().map_or(0, |rules| rules.places.len());
         FilePlaces {
             numbers: (0..count).collect(),
@@ -173,7 +173,7 @@ impl FileScanner {
     }
 
     /// The pins of a file.
-    pub fn scan(&self, content: &[u8], places: &FilePlaces) -> Scan {
+    pub(crate) fn scan(&self, content: &[u8], places: &FilePlaces) -> Scan {
         let mut scan = self.finder.scan(content);
         if let Some(rules) = self.rules.as_deref().filter(|_| !places.is_empty()) {
             rules.add(&self.finder, &mut scan, content, places);

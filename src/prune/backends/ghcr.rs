@@ -22,14 +22,14 @@ use crate::{
 
 /// A package of GitHub's container registry.
 #[derive(Debug)]
-pub struct Ghcr {
+pub(crate) struct Ghcr {
     package: Package,
     source: Source,
 }
 
 impl Ghcr {
     /// Creates the backend. `source` serves the manifests.
-    pub fn new(package: Package, source: Source) -> Self {
+    pub(crate) fn new(package: Package, source: Source) -> Self {
         Self { package, source }
     }
 
@@ -244,7 +244,7 @@ impl Ghcr {
     }
 
     /// Restores a version that was deleted in the last thirty days.
-    pub async fn restore(&self, id: u64) -> Result<Version, Error> {
+    pub(crate) async fn restore(&self, id: u64) -> Result<Version, Error> {
         Ok(version(self.package.restore(id).await?))
     }
 

@@ -9,8 +9,8 @@ mod registry;
 
 use std::time::Duration;
 
-pub use ghcr::Ghcr;
-pub use registry::Registry;
+pub(crate) use ghcr::Ghcr;
+pub(crate) use registry::Registry;
 
 use super::{
     Guards, Listing, Progress, Rules, Version,
@@ -20,7 +20,7 @@ use crate::{error::Error, registry::Deletion};
 
 /// A package of any backend.
 #[derive(Debug)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// The OCI distribution API.
     Registry(Box<Registry>),
     /// GitHub's packages API, and the registry for manifests.
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Backend {
     /// Lists all versions with the data that `judge` needs.
-    pub async fn list(
+    pub(crate) async fn list(
         &self,
         guards: &Guards,
         rules: &Rules<'_>,
@@ -47,7 +47,7 @@ impl Backend {
     }
 
     /// Checks that deletion is supported, as far as possible without a deletion.
-    pub async fn deletes(&self) -> Result<(), Error> {
+    pub(crate) async fn deletes(&self) -> Result<(), Error> {
         match self {
             Self::Registry(registry) => registry.deletes().await,
             Self::Ghcr(_) => Ok(()),
@@ -55,7 +55,7 @@ impl Backend {
     }
 
     /// Whether a deleted version can be restored by its ID.
-    pub fn restores(&self) -> bool {
+    pub(crate) fn restores(&self) -> bool {
         matches!(self, Self::Ghcr(_))
     }
 }

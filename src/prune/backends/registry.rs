@@ -42,7 +42,7 @@ const DATES_PER_ROUND: usize = 16;
 
 /// A repository of a plain registry.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     remote: Remote,
     source: Source,
     /// The tags with known digests.
@@ -63,7 +63,7 @@ struct RepositoryReader {
 
 impl Registry {
     /// Creates the backend without a request.
-    pub fn new(remote: Remote) -> Self {
+    pub(crate) fn new(remote: Remote) -> Self {
         let source = Source::Remote(remote.clone());
         Self {
             remote,

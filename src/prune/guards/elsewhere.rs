@@ -27,7 +27,7 @@ const REFS: &str = "refs/repin/";
 
 /// Another repository and its access.
 #[derive(Clone)]
-pub struct ExternalRepository {
+pub(crate) struct ExternalRepository {
     /// The configuration.
     pub entry: AlsoPinned,
     /// The URL and the token.

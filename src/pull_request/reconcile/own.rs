@@ -29,7 +29,7 @@ pub(super) enum OwnPullRequest {
 
 /// The reason why a pull request is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closing {
+pub(crate) enum Closing {
     /// A run closed it in favor of another pull request of the set.
     Superseded {
         /// The number of the other one.
@@ -42,7 +42,7 @@ pub enum Closing {
 }
 
 /// Determines why a pull request is closed, from its comments.
-pub async fn closing(forge: &Forge, number: u64) -> Result<Closing, Error> {
+pub(crate) async fn closing(forge: &Forge, number: u64) -> Result<Closing, Error> {
     let comments = forge.comments(number).await?;
     let by = comments.iter().rev().find_map(|comment| {
         let (_, rest) = comment.body.split_once(SUPERSEDED_BY)?;
@@ -63,7 +63,7 @@ pub(super) fn while_moving(body: &str) -> String {
 }
 
 /// Whether a run was interrupted while it recreated the branch of the pull request.
-pub fn is_moving(pull: &Pull) -> bool {
+pub(crate) fn is_moving(pull: &Pull) -> bool {
     pull.body.trim_start().starts_with(MOVING)
 }
 

@@ -25,18 +25,18 @@ use address::{host_of, is_loopback};
 use auth::{Auth, Authorization, Scope};
 use client::RegistryClient;
 use credentials::CredentialStore;
-pub use pulls::ManifestEstimate;
 use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-pub use settings::{Environment, Settings};
-pub use stream::Stream;
-pub use tags::{NextPage, TagPages, Tags};
+pub(crate) use settings::{Environment, Settings};
+pub(crate) use stream::Stream;
+#[cfg(test)]
+pub(crate) use tags::{NextPage, TagPages};
 
 use super::{ServerTime, memory::MemoryLimit};
-pub use crate::http::SettingsError;
+pub(crate) use crate::http::SettingsError;
 use crate::oci::{DOCUMENT_MAX, Descriptor, RawManifest, TagOrDigest};
 use crate::{
     config::Endpoint,
@@ -61,7 +61,7 @@ const HUB_REGISTRY: &str = "registry-1.docker.io";
 
 /// The registries of a run; clones share connections, tokens and request slots.
 #[derive(Debug, Clone)]
-pub struct Registries(Arc<Shared>);
+pub(crate) struct Registries(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -71,7 +71,7 @@ struct Shared {
 
 /// One repository of a registry.
 #[derive(Debug, Clone)]
-pub struct Remote {
+pub(crate) struct Remote {
     shared: Arc<Shared>,
     registry: Url,
     host: String,
@@ -81,7 +81,7 @@ pub struct Remote {
 
 /// The outcome of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deletion {
+pub(crate) enum Deletion {
     /// The registry deleted it.
     Deleted,
     /// It was missing.
@@ -94,7 +94,7 @@ pub enum Deletion {
 
 impl Registries {
     /// Prepares connections. Nothing is sent, and no credentials are read yet.
-    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+    pub(crate) fn new(settings: Settings) -> Result<Self, SettingsError> {
         let secrets = Secrets::default();
         let transport = Transport::new(
             settings.ca_file.as_deref(),
@@ -111,7 +111,7 @@ impl Registries {
 
     /// Fetches a document of at most `max` bytes from another server, without credentials; `None` if
     /// it does not exist, which object stores report as 403.
-    pub async fn document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) async fn document(&self, url: Url, max: u64) -> Result<Option<Vec<u8>>, Error> {
         let name = address::redacted(&url);
         self.fetch_document(url, max)
             .await
@@ -133,14 +133,14 @@ impl Registries {
 
     /// The connections, with the roots and proxies of registries; an error if they cannot be used
     /// for `url`.
-    pub fn client(&self, url: &Url) -> Result<Transport, String> {
+    pub(crate) fn client(&self, url: &Url) -> Result<Transport, String> {
         let transport = self.0.client.http.transport();
         transport.client(url)?;
         Ok(transport.clone())
     }
 
     /// A repository at its own registry, over plain HTTP on this machine and over TLS elsewhere.
-    pub fn repository(&self, repository: &Repository) -> Result<Remote, String> {
+    pub(crate) fn repository(&self, repository: &Repository) -> Result<Remote, String> {
         let host = repository.host();
         let server = if host == HUB { HUB_REGISTRY } else { host };
         let https = root("https", server)?;
@@ -154,7 +154,7 @@ impl Registries {
 
     /// A repository that a mapping moves to `endpoint`; `rest` is its name below the endpoint's
     /// path.
-    pub fn mapped(&self, endpoint: &Endpoint, rest: &str) -> Result<Remote, String> {
+    pub(crate) fn mapped(&self, endpoint: &Endpoint, rest: &str) -> Result<Remote, String> {
         let path = endpoint.path.as_str();
         let name = match (path.is_empty(), rest.is_empty()) {
             (true, true) => {
@@ -177,7 +177,7 @@ impl Registries {
     }
 
     /// The clocks of the registries and token servers at their last responses, by host.
-    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
+    pub(crate) fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.0.client.http.clocks()
     }
 
@@ -276,13 +276,13 @@ impl Remote {
 
     /// The account of the requests so far, without secrets; `None` if the registry required no
     /// credentials.
-    pub async fn account(&self) -> Option<String> {
+    pub(crate) async fn account(&self) -> Option<String> {
         let scope = self.scope("pull");
         Some(self.shared.auth.current(&scope).await.ok()??.account)
     }
 
     /// Deletes the manifest with a digest, and every tag that refers to it.
-    pub async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
+    pub(crate) async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
         self.send_delete(digest)
             .await
             .map_err(|error| self.error(error, &format!("deleting {self}@{digest}")))

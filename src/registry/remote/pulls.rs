@@ -20,7 +20,7 @@ const REMAINING: &str = "ratelimit-remaining";
 /// The description of a manifest in response headers. It serves only for an estimate, because no
 /// bytes were hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestEstimate {
+pub(crate) struct ManifestEstimate {
     /// The reported digest; `None` if the manifest is missing.
     pub digest: Option<Digest>,
     /// Whether it is an index.
@@ -31,7 +31,10 @@ pub struct ManifestEstimate {
 
 impl Remote {
     /// Requests the headers of a manifest, which does not count as a pull.
-    pub async fn estimate(&self, reference: &TagOrDigest) -> Result<ManifestEstimate, Error> {
+    pub(crate) async fn estimate(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<ManifestEstimate, Error> {
         self.read_headers(reference)
             .await
             .map_err(|error| self.error(error, &format!("{self}{reference}")))

@@ -17,7 +17,7 @@ use crate::http::REGISTRIES;
 /// After [`Settings::patience`], no retry, redirect or token request begins, so a request ends
 /// within `patience + document_timeout`: four minutes by default.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The longest time without progress: connecting, headers, or the next bytes.
     pub stall_timeout: Duration,
     /// The total time of one attempt for a manifest, a config, a token or a page of tags.
@@ -44,7 +44,7 @@ pub struct Settings {
 
 impl Settings {
     /// The documented timeouts, the system's roots, and an environment.
-    pub fn new(environment: Environment, now: fn() -> SystemTime) -> Self {
+    pub(crate) fn new(environment: Environment, now: fn() -> SystemTime) -> Self {
         Self {
             stall_timeout: REGISTRIES.stall_timeout,
             document_timeout: REGISTRIES.document_timeout,
@@ -62,11 +62,11 @@ impl Settings {
 
 /// The environment variables for registries.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<&'static str, OsString>);
+pub(crate) struct Environment(BTreeMap<&'static str, OsString>);
 
 impl Environment {
     /// The variables for credentials, their helpers, and proxies.
-    pub const NAMES: [&'static str; 15] = [
+    pub(crate) const NAMES: [&'static str; 15] = [
         "REGISTRY_AUTH_FILE",
         "DOCKER_CONFIG",
         "DOCKER_AUTH_CONFIG",
@@ -85,7 +85,7 @@ impl Environment {
     ];
 
     /// Looks up the variables of [`Self::NAMES`]; an empty variable counts as unset.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+    pub(crate) fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut variables = BTreeMap::new();
         for name in Self::NAMES {
             if let Some(value) = lookup(name).filter(|value| !value.is_empty()) {

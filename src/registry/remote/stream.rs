@@ -26,7 +26,7 @@ type Chunk = Result<Vec<u8>, Error>;
 
 /// A layer that is being received.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     chunks: mpsc::Receiver<Chunk>,
     current: io::Cursor<Vec<u8>>,
 }

@@ -36,7 +36,7 @@ const LISTING_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The tags of a repository, and the time of the listing.
 #[derive(Debug, Clone)]
-pub struct Tags {
+pub(crate) struct Tags {
     /// All tags, in order; `None` if the registry has no such repository.
     pub tags: Option<Vec<Tag>>,
     /// The clocks when the last page arrived.
@@ -52,7 +52,7 @@ struct Page {
 
 impl Remote {
     /// Whether the registry has this repository; requests one page of its tags.
-    pub async fn exists(&self) -> Result<bool, Error> {
+    pub(crate) async fn exists(&self) -> Result<bool, Error> {
         self.request_first_tag()
             .await
             .map_err(|error| self.error(error, &format!("tags of {self}")))
@@ -73,7 +73,7 @@ impl Remote {
     }
 
     /// All tags, with the registry's clock and the local clock.
-    pub async fn tags_with_clock(&self) -> Result<Tags, Error> {
+    pub(crate) async fn tags_with_clock(&self) -> Result<Tags, Error> {
         self.list_tags()
             .await
             .map_err(|error| self.error(error, &format!("tags of {self}")))
@@ -116,7 +116,7 @@ impl Remote {
 /// `last` until a response contains no new tag. A registry that ignores `n` and `last`
 /// (docker-registry 2.8.2, Google's) repeats its list, which contains no new tag.
 #[derive(Debug, Default)]
-pub struct TagPages {
+pub(crate) struct TagPages {
     tags: BTreeSet<Tag>,
     /// The last tag of the last page that was not empty.
     last: Option<Tag>,
@@ -129,7 +129,7 @@ pub struct TagPages {
 
 /// The next page of a listing; `L` is the type of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NextPage<L> {
+pub(crate) enum NextPage<L> {
     /// The page that the last one links to.
     Linked(L),
     /// The page after this tag.
@@ -140,7 +140,11 @@ pub enum NextPage<L> {
 
 impl TagPages {
     /// Adds a page with its link to the next one; an error if the listing does not end.
-    pub fn add<L>(&mut self, page: Vec<Tag>, link: Option<L>) -> Result<NextPage<L>, &'static str> {
+    pub(crate) fn add<L>(
+        &mut self,
+        page: Vec<Tag>,
+        link: Option<L>,
+    ) -> Result<NextPage<L>, &'static str> {
         self.count += 1;
         let (known, is_empty) = (self.tags.len(), page.is_empty());
         if let Some(last) = page.last() {
@@ -168,7 +172,7 @@ impl TagPages {
 
     /// The tags of all pages so far, in order.
     #[cfg(test)]
-    pub fn tags(&self) -> impl Iterator<Item = &Tag> {
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.iter()
     }
 }

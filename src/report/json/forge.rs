@@ -7,7 +7,7 @@ use crate::forge::Gate;
 
 /// `repin.gates/1`: the required statuses of a commit.
 #[derive(Debug, Serialize)]
-pub struct GatesDocument {
+pub(crate) struct GatesDocument {
     pub schema: &'static str,
     pub r#ref: String,
     pub commit: Option<String>,
@@ -16,7 +16,7 @@ pub struct GatesDocument {
 }
 
 #[derive(Debug, Serialize)]
-pub struct GateRow {
+pub(crate) struct GateRow {
     pub context: String,
     pub state: &'static str,
     pub url: Option<String>,
@@ -24,7 +24,7 @@ pub struct GateRow {
 
 /// `repin.wait/1`.
 #[derive(Debug, Serialize)]
-pub struct WaitDocument {
+pub(crate) struct WaitDocument {
     pub schema: &'static str,
     pub number: u64,
     pub state: Option<&'static str>,
@@ -34,7 +34,7 @@ pub struct WaitDocument {
 
 /// `repin.branch/1`.
 #[derive(Debug, Serialize)]
-pub struct BranchDocument {
+pub(crate) struct BranchDocument {
     pub schema: &'static str,
     pub action: &'static str,
     pub from: String,
@@ -46,13 +46,13 @@ pub struct BranchDocument {
 
 /// `repin.freshness/1`.
 #[derive(Debug, Serialize)]
-pub struct FreshnessDocument {
+pub(crate) struct FreshnessDocument {
     pub schema: &'static str,
     pub entries: Vec<FreshnessRow>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct FreshnessRow {
+pub(crate) struct FreshnessRow {
     pub name: String,
     pub pinned: Option<String>,
     pub head: Option<String>,
@@ -65,14 +65,14 @@ pub struct FreshnessRow {
 
 /// The tracking issue of a stale reference.
 #[derive(Debug, Clone, Serialize)]
-pub struct IssueRow {
+pub(crate) struct IssueRow {
     pub number: u64,
     pub url: String,
     pub state: &'static str,
 }
 
 impl GateRow {
-    pub fn of(gate: &Gate) -> Self {
+    pub(crate) fn of(gate: &Gate) -> Self {
         Self {
             context: gate.context.clone(),
             state: gate.state.as_str(),

@@ -8,7 +8,7 @@ use crate::{checks::Check, config::SetPath};
 
 /// `repin.status/1`.
 #[derive(Debug, Clone, Serialize)]
-pub struct StatusDocument {
+pub(crate) struct StatusDocument {
     pub schema: &'static str,
     pub set_path: SetPath,
     pub name: String,
@@ -31,7 +31,7 @@ pub struct StatusDocument {
 
 /// The current set.
 #[derive(Debug, Clone, Serialize)]
-pub struct SetRow {
+pub(crate) struct SetRow {
     pub revision: Option<String>,
     pub kind: &'static str,
     pub commit: String,
@@ -42,14 +42,14 @@ pub struct SetRow {
 
 /// The pull request whose merge made the set current.
 #[derive(Debug, Clone, Serialize)]
-pub struct MergedRow {
+pub(crate) struct MergedRow {
     pub number: u64,
     pub url: Option<String>,
 }
 
 /// The branch whose history contains the set.
 #[derive(Debug, Clone, Serialize)]
-pub struct BranchRow {
+pub(crate) struct BranchRow {
     pub name: String,
     pub commit: String,
     pub head: Option<String>,
@@ -57,7 +57,7 @@ pub struct BranchRow {
 
 /// The pins of one image in the work tree.
 #[derive(Debug, Clone, Serialize)]
-pub struct WorkTreeRow {
+pub(crate) struct WorkTreeRow {
     pub image: String,
     pub repository: String,
     pub digests: Vec<String>,
@@ -68,7 +68,7 @@ pub struct WorkTreeRow {
 
 /// A held set, which `promote` refuses.
 #[derive(Debug, Clone, Serialize)]
-pub struct HoldRow {
+pub(crate) struct HoldRow {
     pub revision: Option<String>,
     pub commit: String,
     pub date: String,
@@ -77,7 +77,7 @@ pub struct HoldRow {
 
 /// An open pull request of a set.
 #[derive(Debug, Clone, Serialize)]
-pub struct OpenRow {
+pub(crate) struct OpenRow {
     pub number: u64,
     pub url: String,
     pub kind: &'static str,
@@ -88,7 +88,7 @@ pub struct OpenRow {
 
 /// A commit since the current set whose content is unknown.
 #[derive(Debug, Clone, Serialize)]
-pub struct UnreadableRow {
+pub(crate) struct UnreadableRow {
     pub commit: String,
     pub date: String,
     pub reason: String,
@@ -96,7 +96,7 @@ pub struct UnreadableRow {
 
 /// Information that was not read, and the reason.
 #[derive(Debug, Clone, Serialize)]
-pub struct NotRead {
+pub(crate) struct NotRead {
     pub what: &'static str,
     pub reason: String,
     pub hint: Option<String>,
@@ -104,7 +104,7 @@ pub struct NotRead {
 
 impl BranchRow {
     /// Whether the forge has a different head than this clone.
-    pub fn is_outdated(&self) -> bool {
+    pub(crate) fn is_outdated(&self) -> bool {
         self.head.as_ref().is_some_and(|head| *head != self.commit)
     }
 }

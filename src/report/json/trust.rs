@@ -15,7 +15,7 @@ use crate::{
 
 /// `repin.trust/1`: the signatures and attestations of images.
 #[derive(Debug, Serialize)]
-pub struct TrustDocument {
+pub(crate) struct TrustDocument {
     pub schema: &'static str,
     pub images: Vec<TrustImage>,
     pub errors: Vec<ErrorRow>,
@@ -23,7 +23,7 @@ pub struct TrustDocument {
 
 /// The signatures and attestations of one digest.
 #[derive(Debug, Serialize)]
-pub struct TrustImage {
+pub(crate) struct TrustImage {
     pub name: String,
     pub digest: String,
     pub platform: Option<String>,
@@ -33,7 +33,7 @@ pub struct TrustImage {
 
 /// One signature or attestation.
 #[derive(Debug, Serialize)]
-pub struct TrustCandidate {
+pub(crate) struct TrustCandidate {
     pub bundle: String,
     pub kind: Option<&'static str>,
     pub predicate_type: Option<String>,
@@ -53,7 +53,7 @@ pub struct TrustCandidate {
 }
 
 impl TrustImage {
-    pub fn of(
+    pub(crate) fn of(
         name: &str,
         platform: Option<&Platform>,
         digest: Digest,
@@ -102,7 +102,7 @@ impl TrustCandidate {
 
 impl TrustDocument {
     /// The document as text: a block for each digest, with up to four lines for each candidate.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for image in &self.images {
             let platform = image
@@ -144,7 +144,7 @@ impl TrustDocument {
 
 /// `repin.trust-update/1`: the current trusted roots, compared with those in use.
 #[derive(Debug, Serialize)]
-pub struct TrustUpdateDocument {
+pub(crate) struct TrustUpdateDocument {
     pub schema: &'static str,
     pub written: bool,
     pub roots: Vec<RootRow>,
@@ -152,7 +152,7 @@ pub struct TrustUpdateDocument {
 }
 
 #[derive(Debug, Serialize)]
-pub struct RootRow {
+pub(crate) struct RootRow {
     pub name: &'static str,
     pub repository: String,
     pub file: String,
@@ -163,7 +163,7 @@ pub struct RootRow {
 
 /// A difference in one authority or log.
 #[derive(Debug, Serialize)]
-pub struct RootChange {
+pub(crate) struct RootChange {
     pub change: &'static str,
     pub kind: &'static str,
     pub name: String,
@@ -175,7 +175,7 @@ pub struct RootChange {
 }
 
 impl RootChange {
-    pub fn of(change: &Change) -> Self {
+    pub(crate) fn of(change: &Change) -> Self {
         let RootEntry {
             kind,
             name,
@@ -203,7 +203,7 @@ impl RootChange {
 
 impl TrustUpdateDocument {
     /// The document as text: a line for each root, and up to five lines for each difference.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for root in &self.roots {
             let place = if root.built_in {

@@ -37,7 +37,7 @@ use crate::{
 const CLOSINGS_PER_MINUTE: u32 = 8;
 
 #[derive(Debug)]
-pub struct CloseRequest<'r> {
+pub(crate) struct CloseRequest<'r> {
     /// The revision of the set, as typed.
     pub revision: &'r str,
     pub list: &'r FleetList,
@@ -67,7 +67,7 @@ struct Closing<'c> {
 }
 
 /// Closes the open pull requests of a set, or only shows them. An error means that nothing was begun.
-pub fn run(
+pub(crate) fn run(
     request: &CloseRequest<'_>,
     config: &Config,
     services: &Services,

@@ -10,7 +10,7 @@
 //! decide nothing; at most four repositories are read concurrently. Pull requests are opened in the order
 //! of the list, never during reads. The failure of one repository never ends the work on another.
 
-pub mod close;
+pub(crate) mod close;
 mod existing_pull;
 mod member;
 mod open;
@@ -46,7 +46,7 @@ const CONCURRENT: usize = 4;
 
 /// The document of a set, and its expected hash.
 #[derive(Debug, Clone)]
-pub struct SetFile {
+pub(crate) struct SetFile {
     /// The name of the file, for messages.
     pub name: String,
     pub bytes: Vec<u8>,
@@ -56,7 +56,7 @@ pub struct SetFile {
 
 /// The request to make a set current in a part of a fleet.
 #[derive(Debug)]
-pub struct FleetRequest {
+pub(crate) struct FleetRequest {
     pub operation: Operation,
     /// The revision, as typed.
     pub revision: String,
@@ -78,7 +78,7 @@ pub struct FleetRequest {
 }
 
 /// The result of the work on a part of a fleet.
-pub enum FleetRun {
+pub(crate) enum FleetRun {
     Finished(Box<FleetDocument>),
     Refused {
         /// Every check up to and including the stage that refused it.
@@ -89,7 +89,7 @@ pub enum FleetRun {
 }
 
 /// Receives the line of each repository as soon as it is finished.
-pub type Recorder<'r> = &'r mut dyn FnMut(&FleetLine) -> Result<(), Errors>;
+pub(crate) type Recorder<'r> = &'r mut dyn FnMut(&FleetLine) -> Result<(), Errors>;
 
 /// The work on a part of a fleet.
 struct Walk<'w> {
@@ -130,7 +130,7 @@ struct SetRules<'s> {
 
 /// Makes the set current in the repositories. An error means that no repository was begun, or that a
 /// line could not be recorded.
-pub fn run(
+pub(crate) fn run(
     request: &FleetRequest,
     config: &Config,
     services: &Services,

@@ -191,7 +191,7 @@ fn process() {
     let origin = SystemTime::UNIX_EPOCH + Duration::from_nanos(number("FLEET_ORIGIN"));
     let speed = u32::try_from(number("FLEET_SPEED")).unwrap();
     let mut environment = cli::environment().unwrap();
-    environment.pacing = cli::Timer::scaled(SystemTime::now, origin, speed);
+    environment.use_server_clock(origin, speed);
     let args = std::iter::once("repin".to_owned()).chain(args);
     println!("\n{}", MARK.trim_end());
     let args = args.map(Into::into).collect();

@@ -36,7 +36,7 @@ const FILES_MAX: usize = 100_000;
 
 /// The repositories of one Gitea or Forgejo.
 #[derive(Debug)]
-pub struct GiteaFleet {
+pub(crate) struct GiteaFleet {
     http: Http,
     /// The version of the server, requested once.
     version: RefCell<Option<Version>>,

@@ -37,7 +37,7 @@ const UNDIVIDED_ATTEMPTS: u32 = 2;
 
 /// The repositories of one GitHub.
 #[derive(Debug)]
-pub struct GithubFleet {
+pub(crate) struct GithubFleet {
     http: Http,
 }
 
