@@ -6,10 +6,10 @@
 
 mod chain;
 mod contents;
-pub mod contract;
-pub mod freshness;
+pub(crate) mod contract;
+pub(crate) mod freshness;
 mod history;
-pub mod hygiene;
+pub(crate) mod hygiene;
 mod outside;
 mod pins;
 mod policy;
@@ -22,23 +22,23 @@ mod verified;
 
 use serde::{Deserialize, Serialize};
 
-pub use chain::{
+pub(crate) use chain::{
     Approved, ApprovedImage, Contents, Counted, DigestHistory, Expectation, HistoryChecked,
-    HistoryVerdict, ImagePlatform, Images, NoHistory, Scope, SetVerification, Signatures, Smoke,
-    Stage, Stopped, Tags, TrustedImage, TrustedImages, TrustedSet, VerifiedSet,
+    HistoryVerdict, ImagePlatform, Images, Scope, SetVerification, Signatures, Smoke,
+    Stopped, Tags, TrustedImages, TrustedSet, VerifiedSet,
 };
-pub use contents::{ContractFile, Enforcement, Standard, contents};
-pub use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
-pub use outside::{no_match_message, outside, tree_checks, unmatched_globs, unpinned};
+pub(crate) use contents::{ContractFile, Enforcement, Standard, contents};
+pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
+pub(crate) use outside::{no_match_message, outside, tree_checks, unmatched_globs, unpinned};
 use pins::counted_twice;
-pub use pins::{agreement, counts, found_twice, version_comments};
-pub use policy::{policy_unknown, policy_weakened};
-pub use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
-pub use set::{Expected, Resolution, Target, required_labels, resolved, shared_digests};
-pub use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
-pub use smoke::smoke;
-pub use trust::{DigestSignatures, candidate_reason};
-pub use verified::{LogRow, VerifiedRow};
+pub(crate) use pins::{agreement, counts, found_twice, version_comments};
+pub(crate) use policy::{policy_unknown, policy_weakened};
+pub(crate) use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
+pub(crate) use set::{Expected, Resolution, Target, required_labels, resolved, shared_digests};
+pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
+pub(crate) use smoke::smoke;
+pub(crate) use trust::{DigestSignatures, candidate_reason};
+pub(crate) use verified::{LogRow, VerifiedRow};
 
 use crate::{
     code::{Code, Kind},
@@ -49,31 +49,31 @@ use crate::{
 ///
 /// Serializes as an entry of `checks` in the JSON documents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    pub code: Code,
+pub(crate) struct Check {
+    pub(crate) code: Code,
     /// The image's name; `None`: the check is about the repository.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
     /// `None`: the check is about every platform, or about none.
-    pub platform: Option<String>,
+    pub(crate) platform: Option<String>,
     /// The part of the image or tree: a path, a label, a name.
-    pub item: Option<String>,
-    pub status: Status,
+    pub(crate) item: Option<String>,
+    pub(crate) status: Status,
     /// The evidence, on one line.
-    pub detail: String,
+    pub(crate) detail: String,
     /// The remedy, if the check failed or the remedy is not obvious.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
     /// The evidence without the parts that differ between images, if multiple images may share it.
     #[serde(skip)]
-    pub cause: Option<String>,
+    pub(crate) cause: Option<String>,
     /// Places in files, for annotations and tables.
     #[serde(skip)]
-    pub places: Vec<FilePlace>,
+    pub(crate) places: Vec<FilePlace>,
 }
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub(crate) enum Status {
     Pass,
     /// The chain stops after this stage.
     Fail,
@@ -85,18 +85,18 @@ pub enum Status {
 
 /// A place in a file under the root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FilePlace {
+pub(crate) struct FilePlace {
     /// The path under the root.
-    pub file: String,
+    pub(crate) file: String,
     /// 1-based.
-    pub line: usize,
+    pub(crate) line: usize,
     /// 1-based, in bytes.
-    pub column: usize,
+    pub(crate) column: usize,
 }
 
 impl Check {
     /// A check about the repository. A failed check has the help of its code.
-    pub fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
         debug_assert_eq!(code.explanation().kind, Kind::Check, "{code}");
         Self {
             code,
@@ -112,34 +112,34 @@ impl Check {
     }
 
     #[must_use]
-    pub fn image(mut self, name: &str) -> Self {
+    pub(crate) fn image(mut self, name: &str) -> Self {
         self.image = Some(name.to_owned());
         self
     }
 
     #[must_use]
-    pub fn platform(mut self, platform: &impl ToString) -> Self {
+    pub(crate) fn platform(mut self, platform: &impl ToString) -> Self {
         self.platform = Some(platform.to_string());
         self
     }
 
     /// Sets the part of the image or tree that the check is about.
     #[must_use]
-    pub fn item(mut self, item: impl Into<String>) -> Self {
+    pub(crate) fn item(mut self, item: impl Into<String>) -> Self {
         self.item = Some(item.into());
         self
     }
 
     /// Replaces the help of the code.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Replaces the help of the code, if `help` is given.
     #[must_use]
-    pub fn with_help(self, help: Option<&str>) -> Self {
+    pub(crate) fn with_help(self, help: Option<&str>) -> Self {
         match help {
             Some(help) => self.help(help),
             None => self,
@@ -148,13 +148,13 @@ impl Check {
 
     /// Sets the cause that checks of other images may share.
     #[must_use]
-    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+    pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
     /// The evidence, preceded by its item unless it contains the item.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.item {
             Some(item) if !self.detail.contains(item.as_str()) => {
                 format!("{item}: {}", self.detail)
@@ -164,7 +164,7 @@ impl Check {
     }
 
     /// A failed check as an error, for a command without a document of checks.
-    pub fn as_error(&self) -> Error {
+    pub(crate) fn as_error(&self) -> Error {
         let subjects = [&self.image, &self.platform].into_iter().flatten();
         let subjects: Vec<_> = subjects.map(String::as_str).collect();
         Error {
@@ -175,7 +175,7 @@ impl Check {
     }
 
     #[must_use]
-    pub fn places(mut self, places: Vec<FilePlace>) -> Self {
+    pub(crate) fn places(mut self, places: Vec<FilePlace>) -> Self {
         self.places = places;
         self
     }
@@ -183,7 +183,7 @@ impl Check {
 
 impl Status {
     /// The word in JSON documents.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
@@ -193,7 +193,7 @@ impl Status {
     }
 }
 
-pub fn any_failed(checks: &[Check]) -> bool {
+pub(crate) fn any_failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.status == Status::Fail)
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// The checks of a work tree that need no registry: counts, agreement, digests outside the pins,
 /// unpinned references and undeclared images.
-pub fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Check> {
+pub(crate) fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Check> {
     let mut checks = counts(config, found);
     checks.extend(agreement(config, found, Status::Fail));
     checks.extend(outside(config, found, digests, Operation::Promotion));
@@ -23,7 +23,7 @@ pub fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Che
 
 /// Checks the counted pins against other sets, and the digests outside of them by the policy of the
 /// configuration; before a rollback, digests and pins of other sets only warn.
-pub fn outside(
+pub(crate) fn outside(
     config: &Config,
     found: &Found,
     outside: &Outside,
@@ -186,7 +186,7 @@ fn at_place(check: Check, file: String, line: usize, column: usize) -> Check {
 }
 
 /// A warning for each reference without a digest.
-pub fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for Located { file, what } in &found.tag_references {
         let detail = format!(
@@ -225,7 +225,7 @@ fn unpinned_and_undeclared(config: &Config, outside: &Outside, found: &Found) ->
 }
 
 /// A warning for each glob of `files` that matches no file.
-pub fn unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
     let globs = found.unmatched.iter();
     globs
         .map(|glob| {
@@ -236,7 +236,7 @@ pub fn unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// The message about a glob of `files`, or of a place, that matches no file.
-pub fn no_match_message(config: &Config, glob: &Glob) -> String {
+pub(crate) fn no_match_message(config: &Config, glob: &Glob) -> String {
     let mut key = "files".to_owned();
     for place in &config.places {
         let mut globs = place.files.iter().flat_map(Globs::included);

@@ -5,20 +5,20 @@
 //! `top_level` has the whole file. The command line and the environment belong to `cli`.
 
 mod branches;
-pub mod duration;
+pub(crate) mod duration;
 mod fleet;
 mod forge;
 mod freshness;
 mod images;
 mod inventory;
-pub mod keys;
+pub(crate) mod keys;
 mod names;
 mod open_directory;
 mod operation;
 mod path;
 mod places;
 mod prune;
-pub mod reader;
+pub(crate) mod reader;
 mod set_path;
 mod signers;
 mod smoke;
@@ -28,9 +28,9 @@ mod template;
 pub(crate) mod tests;
 mod top_level;
 mod trailer;
-pub mod types;
+pub(crate) mod types;
 mod verify;
-pub mod yaml;
+pub(crate) mod yaml;
 
 use std::{
     ffi::OsStr,
@@ -44,40 +44,40 @@ use crate::{
     error::{Error, SourceText},
 };
 
-pub use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
-pub use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
-pub use freshness::{Freshness, Issue, PathsFrom, PinnedIn};
-pub use images::{Image, ImageInventory};
-pub use inventory::{Inventory, Kind, Modes, MustNotContain};
-pub use names::{ChangeNames, FormerNames};
+pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
+pub(crate) use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
+pub(crate) use freshness::{Freshness, Issue, PathsFrom, PinnedIn};
+pub(crate) use images::{Image, ImageInventory};
+pub(crate) use inventory::{Inventory, Kind, Modes, MustNotContain};
+pub(crate) use names::{ChangeNames, FormerNames};
 pub(crate) use open_directory::{OpenDirectory, Unopened};
-pub use operation::Operation;
-pub use path::{Glob, Globs, PathError, RelPath, glob_regex};
-pub use places::{
+pub(crate) use operation::Operation;
+pub(crate) use path::{Glob, Globs, PathError, RelPath, glob_regex};
+pub(crate) use places::{
     CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
     above_templates, places_of,
 };
-pub use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
-pub use reader::nearest;
-pub use set_path::SetPath;
-pub use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};
-pub use smoke::{Engine, Smoke, WhenUnavailable};
-pub use sources::{Endpoint, Mapping, MappingError, Prefix, SourceLocation};
-pub use template::{Placeholders, Template, TemplateError, check_branch};
-pub use top_level::{
+pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
+pub(crate) use reader::nearest;
+pub(crate) use set_path::SetPath;
+pub(crate) use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};
+pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
+pub(crate) use sources::{Endpoint, Mapping, MappingError, Prefix, SourceLocation};
+pub(crate) use template::{Placeholders, Template, TemplateError, check_branch};
+pub(crate) use top_level::{
     Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report, Revisions,
     Rollback, parse, parse_past, schema,
 };
-pub use trailer::Trailer;
-pub use types::{FORGE_TOKENS, job_secrets};
-pub use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify};
+pub(crate) use trailer::Trailer;
+pub(crate) use types::{FORGE_TOKENS, job_secrets};
+pub(crate) use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify};
 
 /// The name of a configuration file.
-pub const FILE_NAME: &str = "repin.yaml";
+pub(crate) const FILE_NAME: &str = "repin.yaml";
 
 /// Whether a configuration file may have this name: `repin.yaml`, `repin.NAME.yaml`, or one of them with
 /// `.yml`. `--config` also selects files with other names.
-pub fn is_config_name(name: &str) -> bool {
+pub(crate) fn is_config_name(name: &str) -> bool {
     let stem = name
         .strip_suffix(".yaml")
         .or_else(|| name.strip_suffix(".yml"));
@@ -92,21 +92,21 @@ const WORKFLOWS: [&str; 3] = [
 ];
 
 /// Whether a file of a repository is a configuration file, by its path.
-pub fn is_config_file(path: &Path) -> bool {
+pub(crate) fn is_config_file(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str);
     let directory = path.parent().unwrap_or(Path::new(""));
     name.is_some_and(is_config_name) && !WORKFLOWS.iter().any(|name| directory.ends_with(name))
 }
 
 /// A frequent misspelling of [`FILE_NAME`], which is never read.
-pub const MISSPELLED_NAME: &str = "repin.yml";
+pub(crate) const MISSPELLED_NAME: &str = "repin.yml";
 
 /// The maximum size of a configuration, in bytes.
-pub const MAX_SIZE: u64 = 1024 * 1024;
+pub(crate) const MAX_SIZE: u64 = 1024 * 1024;
 
 /// Finds the nearest `repin.yaml` in `directory` or above. A symbolic link is found as well, so that
 /// it is refused and not skipped.
-pub fn find(directory: &Path) -> Option<PathBuf> {
+pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
     for directory in directory.ancestors() {
         let file = directory.join(FILE_NAME);
         let is_found = file
@@ -120,7 +120,7 @@ pub fn find(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Finds each `repin.yml` from `directory` upward, up to the nearest `repin.yaml`.
-pub fn misspelled(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn misspelled(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for directory in directory.ancestors() {
         let file = directory.join(MISSPELLED_NAME);
@@ -145,13 +145,13 @@ enum Selection {
 
 /// Loads a configuration that [`find`] found; its directory becomes the root. `name` is its name in
 /// messages.
-pub fn load(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
+pub(crate) fn load(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
     load_file(file, name, Selection::Search)
 }
 
 /// Loads a configuration whose path the user passed. Outside a git repository, the path may contain
 /// links.
-pub fn load_chosen(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
+pub(crate) fn load_chosen(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
     load_file(file, name, Selection::Path)
 }
 
@@ -205,7 +205,7 @@ fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Ve
 }
 
 /// The identity of the set of a configuration file: outside of a repository, the name of the file.
-pub fn set_path(file: &Path) -> io::Result<SetPath> {
+pub(crate) fn set_path(file: &Path) -> io::Result<SetPath> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidFilename);
     let name = file.file_name().ok_or_else(invalid)?;
     // As git does, for a directory that a symbolic link leads to.
@@ -262,7 +262,7 @@ fn normalized(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The first `most` names and the number of the others, such as `a, b and 2 more`.
-pub fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize) -> String {
+pub(crate) fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize) -> String {
     let more = names.len().saturating_sub(most);
     let listed: Vec<String> = names.take(most).map(Into::into).collect();
     match more {
@@ -272,7 +272,7 @@ pub fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize)
 }
 
 /// A count with its noun, such as `1 pin`, `2 pins` or `2 directories`.
-pub fn number(count: usize, noun: &str) -> String {
+pub(crate) fn number(count: usize, noun: &str) -> String {
     match (count, noun.strip_suffix("ry")) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{count} {stem}ries"),

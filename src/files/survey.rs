@@ -12,17 +12,17 @@ use crate::config::RelPath;
 
 /// The files of a tree.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// Regular files with UTF-8 names, sorted by the bytes of their paths.
-    pub files: Vec<RelPath>,
+    pub(crate) files: Vec<RelPath>,
     /// Files that a configuration cannot contain, because their names are not UTF-8.
-    pub unnameable: Vec<RelPath>,
+    pub(crate) unnameable: Vec<RelPath>,
     /// Directories, sorted by the bytes of their paths.
-    pub directories: Vec<RelPath>,
+    pub(crate) directories: Vec<RelPath>,
     /// Directories that cannot be listed.
-    pub unread: Vec<ReadError>,
+    pub(crate) unread: Vec<ReadError>,
     /// Whether the walk ended at its limit.
-    pub is_cut_off: bool,
+    pub(crate) is_cut_off: bool,
 }
 
 /// Directories of third-party code.
@@ -30,13 +30,13 @@ const THIRD_PARTY: &[&str] = &["node_modules", "vendor"];
 
 /// Lists the tree of `root` without symlinks, files that git ignores, work trees of other
 /// repositories, and directories called `node_modules` or `vendor`.
-pub fn survey(root: &Path) -> Survey {
+pub(crate) fn survey(root: &Path) -> Survey {
     walk(root, is_own_file, ParentIgnores::Applied, usize::MAX)
 }
 
 /// Lists the tree of `root`, which belongs to no repository, without symlinks and files that a
 /// `.gitignore` in the tree ignores. At most `most` files and directories are visited.
-pub fn survey_all(root: &Path, most: usize) -> Survey {
+pub(crate) fn survey_all(root: &Path, most: usize) -> Survey {
     let is_listed = |entry: &DirEntry| !is_reserved(entry.file_name().as_encoded_bytes());
     walk(root, is_listed, ParentIgnores::Skipped, most)
 }

@@ -30,26 +30,26 @@ const CONFIGURATIONS: &str = "*repin.*";
 
 /// A regular file that git tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrackedFile {
-    pub path: RelPath,
+pub(crate) struct TrackedFile {
+    pub(crate) path: RelPath,
     /// Its content in the index, if a sparse checkout does not contain the file.
-    pub sparse: Option<ObjectId>,
+    pub(crate) sparse: Option<ObjectId>,
 }
 
 /// The tracked and the ignored files of a work tree.
 #[derive(Debug, Default)]
-pub struct Tracking {
+pub(crate) struct Tracking {
     /// Every tracked regular file below the root, sorted by the bytes of the path.
-    pub tracked: Vec<TrackedFile>,
+    pub(crate) tracked: Vec<TrackedFile>,
     /// Every tracked configuration file of the repository, by its path from the top of the work tree.
-    pub configurations: Vec<TrackedFile>,
+    pub(crate) configurations: Vec<TrackedFile>,
     /// The files that are ignored and not tracked.
-    pub ignored: Ignored,
+    pub(crate) ignored: Ignored,
 }
 
 /// The files that git tracks below `root` and ignores below `directories`, and the configuration files
 /// of the whole repository. [`GitError::NotARepository`] also if the repository ignores the root itself.
-pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
+pub(crate) fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
     let place = Location::find(root)?;
     let pathspecs = vec![".".into(), format!(":(top){CONFIGURATIONS}").into()];
     // Both commands run concurrently.
@@ -67,7 +67,7 @@ pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitErr
 }
 
 /// The configuration files that git tracks below `directory`, sorted by the bytes of the path.
-pub fn configurations(directory: &Path) -> Result<Vec<RelPath>, GitError> {
+pub(crate) fn configurations(directory: &Path) -> Result<Vec<RelPath>, GitError> {
     let place = Location::find(directory)?;
     let listing = start(&place, &["-s", "-t"], vec![CONFIGURATIONS.into()])?;
     let listed = read_tracked(listing, &[])?.configurations;
@@ -75,7 +75,7 @@ pub fn configurations(directory: &Path) -> Result<Vec<RelPath>, GitError> {
 }
 
 /// Whether git ignores a file and does not track it.
-pub fn is_ignored(root: &Path, file: &RelPath) -> Result<bool, GitError> {
+pub(crate) fn is_ignored(root: &Path, file: &RelPath) -> Result<bool, GitError> {
     let found = ignored(root, &[file.as_path().to_owned()])?;
     Ok(!found.is_empty())
 }
@@ -89,12 +89,12 @@ fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
 }
 
 /// The files of the root without ignored files, unless the configuration includes them.
-pub fn work_tree(config: &Config) -> WorkTree {
+pub(crate) fn work_tree(config: &Config) -> WorkTree {
     without_ignored(&config.root, &searched_directories(config))
 }
 
 /// The files of a root without a configuration.
-pub fn work_tree_at(root: &Path) -> WorkTree {
+pub(crate) fn work_tree_at(root: &Path) -> WorkTree {
     without_ignored(root, &[PathBuf::new()])
 }
 
@@ -140,7 +140,7 @@ fn start_ignored(place: &Location, directories: &[PathBuf]) -> Result<Option<Run
 }
 
 /// Every file below `root` that git neither tracks nor ignores.
-pub fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
+pub(crate) fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     let options = ["--others", "--exclude-standard"];
     let mut files = Vec::new();
     let listing = start(&Location::find(root)?, &options, vec![".".into()])?;

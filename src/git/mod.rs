@@ -22,7 +22,7 @@ mod hosted_repository;
 mod id;
 mod location;
 mod ls_files;
-pub mod merge;
+pub(crate) mod merge;
 mod objects;
 mod promoted_branch;
 mod remotes;
@@ -39,21 +39,21 @@ use std::{
     process::ChildStdout,
 };
 
-pub use commit::{CommitObstacle, CommitPlan, Committed};
+pub(crate) use commit::{CommitObstacle, CommitPlan, Committed};
 pub(crate) use connection::without_users;
-pub use connection::{Login, Remote};
+pub(crate) use connection::{Login, Remote};
 use connection::{Output, is_denied, server_message};
-pub use error::GitError;
-pub use hosted_repository::HostedRepository;
-pub use id::ObjectId;
+pub(crate) use error::GitError;
+pub(crate) use hosted_repository::HostedRepository;
+pub(crate) use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
-pub use ls_files::{
+pub(crate) use ls_files::{
     TrackedFile, Tracking, configurations, is_ignored, tracking, untracked, work_tree, work_tree_at,
 };
 pub(crate) use ls_files::{is_in_repository, searched_directories};
-pub use promoted_branch::{Branch, BranchSources};
-pub use remotes::{Heads, References};
-pub use trees::FilesAt;
+pub(crate) use promoted_branch::{Branch, BranchSources};
+pub(crate) use remotes::{Heads, References};
+pub(crate) use trees::FilesAt;
 
 pub(crate) use objects::{Object, Objects};
 pub(crate) use sweep::Sweep;
@@ -65,7 +65,7 @@ use crate::{config::RelPath, oci::is_hex};
 
 /// The repository that the directory of the configuration is in.
 #[derive(Debug, Clone)]
-pub struct Git {
+pub(crate) struct Git {
     program: OsString,
     place: Location,
     /// The commits at which a shallow clone ends.
@@ -82,7 +82,7 @@ const PREFIX_MAX: usize = 5;
 
 /// A file in a commit's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TreeFile {
+pub(crate) enum TreeFile {
     Content(Vec<u8>),
     /// The path is missing, or not a regular file.
     Absent,
@@ -109,12 +109,12 @@ impl Stream {
 
 impl Git {
     /// The repository that contains `root`, with the `git` on the PATH.
-    pub fn open(root: &Path) -> Result<Self, GitError> {
+    pub(crate) fn open(root: &Path) -> Result<Self, GitError> {
         Self::open_with(OsStr::new("git"), root)
     }
 
     /// The repository that contains `root`, with the command `program`.
-    pub fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
+    pub(crate) fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
         command::check_version(program)?;
         let place = Location::find(root)?;
         command::check_owner(program, &place)?;
@@ -132,7 +132,7 @@ impl Git {
     }
 
     /// The repository of `root`; `None` without git or outside of a work tree.
-    pub fn discover(root: &Path) -> Result<Option<Self>, GitError> {
+    pub(crate) fn discover(root: &Path) -> Result<Option<Self>, GitError> {
         match Self::open(root) {
             Ok(git) => Ok(Some(git)),
             Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
@@ -197,17 +197,17 @@ impl Git {
         Ok(String::from_utf8_lossy(version.trim_ascii_end()).into_owned())
     }
 
-    pub fn is_shallow(&self) -> bool {
+    pub(crate) fn is_shallow(&self) -> bool {
         !self.shallow.is_empty()
     }
 
     /// Whether a shallow clone ends at `commit`.
-    pub fn is_boundary(&self, commit: &ObjectId) -> bool {
+    pub(crate) fn is_boundary(&self, commit: &ObjectId) -> bool {
         self.shallow.contains(commit)
     }
 
     /// The path of the root in the repository: empty, or with a trailing `/`.
-    pub fn prefix(&self) -> &[u8] {
+    pub(crate) fn prefix(&self) -> &[u8] {
         &self.place.prefix
     }
 
@@ -219,14 +219,14 @@ impl Git {
     }
 
     /// The commit with this id, or the only one whose id has this prefix (4 digits or more).
-    pub fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+    pub(crate) fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
         let commits = self.commits_named(name)?;
         Ok(commits.first().copied().filter(|_| commits.len() == 1))
     }
 
     /// The commits with this id, or whose ids have this prefix (4 digits or more), at most
     /// `PREFIX_MAX` of them.
-    pub fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
+    pub(crate) fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
         }
@@ -248,7 +248,7 @@ impl Git {
     }
 
     /// The commit that a tag of this name points to.
-    pub fn commit_of_tag(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+    pub(crate) fn commit_of_tag(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
         let reference = format!("refs/tags/{name}");
         let args = ["--verify", "--hash", "--", &reference];
         // git exits with 128 if no reference can have this name.
@@ -263,7 +263,7 @@ impl Git {
     }
 
     /// Whether this clone contains the commit.
-    pub fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
+    pub(crate) fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
         let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
         let mut running = self.start("cat-file", &args, Mode::Read)?;
         drop(running.stdout()?);
@@ -272,7 +272,7 @@ impl Git {
     }
 
     /// Whether `older` is `newer` or an ancestor of it in this clone.
-    pub fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
+    pub(crate) fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
         let ids = [older, newer].map(|id| OsString::from(id.to_string()));
         let args = [&[OsString::from("--is-ancestor")], ids.as_slice()].concat();
         let mut running = self.start("merge-base", &args, Mode::Read)?;
@@ -281,7 +281,7 @@ impl Git {
     }
 
     /// The file at `path` below the root in the tree of `commit`, if it has at most `most` bytes.
-    pub fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
+    pub(crate) fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
         let whole = OsString::from_vec([self.prefix(), path.as_bytes()].concat());
         let options = ["-z", "--full-tree"].map(OsString::from);
         let names = [commit.to_string().into(), "--".into(), whole.clone()];

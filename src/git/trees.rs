@@ -19,15 +19,15 @@ const ENTRY_MAX: u64 = 64 * 1024;
 
 /// The files below the root that globs match in the tree of a commit.
 #[derive(Debug)]
-pub struct FilesAt {
-    pub files: Snapshot,
+pub(crate) struct FilesAt {
+    pub(crate) files: Snapshot,
     /// The first file that was not read because of its size.
-    pub too_large: Option<RelPath>,
+    pub(crate) too_large: Option<RelPath>,
 }
 
 impl Git {
     /// Reads the files that `globs` match in the tree of `commit`, each of at most `most` bytes.
-    pub fn files_at(
+    pub(crate) fn files_at(
         &self,
         commit: &ObjectId,
         globs: &Globs,
@@ -69,7 +69,7 @@ impl Git {
 
     /// Visits each regular file in the tree of `commit`, with the id of its content. The path begins at
     /// the top of the repository.
-    pub fn regular_files(
+    pub(crate) fn regular_files(
         &self,
         commit: &ObjectId,
         mut visit: impl FnMut(RelPath, ObjectId),

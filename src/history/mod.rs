@@ -91,26 +91,26 @@ use crate::{
     pins::Finder,
 };
 
-pub use renames::UnknownPast;
+pub(crate) use renames::UnknownPast;
 pub(crate) use rules::{MAX_CONFIG_SIZE, parse as parse_config};
 
-pub use build_order::{Order, UnknownOrder};
-pub use changes::ChangedFile;
-pub use claimed::ClaimedTags;
+pub(crate) use build_order::{Order, UnknownOrder};
+pub(crate) use changes::ChangedFile;
+pub(crate) use claimed::ClaimedTags;
 pub(crate) use claimed::claimed_tags;
-pub use holds::{HeldSet, Hold};
-pub use past_config::{CommitConfig, commit_config, promoted_config};
-pub use path_history::{MissingBlob, PathCommit, PathHistory};
-pub use provenance::{Gap, Promoted, Provenance};
-pub use unreadable::Unreadable;
+pub(crate) use holds::{HeldSet, Hold};
+pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
+pub(crate) use path_history::{MissingBlob, PathCommit, PathHistory};
+pub(crate) use provenance::{Gap, Promoted, Provenance};
+pub(crate) use unreadable::Unreadable;
 
 /// The digest of each image whose pins agree, by name.
-pub type Digests = BTreeMap<String, Digest>;
+pub(crate) type Digests = BTreeMap<String, Digest>;
 
 /// The kind of a change of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The set was never current before, and a title or trailer claims its revision.
     Promote,
     /// The set was current earlier.
@@ -120,7 +120,7 @@ pub enum Kind {
 
 impl Kind {
     /// The operation; `None` for a manual change.
-    pub const fn operation(self) -> Option<Operation> {
+    pub(crate) const fn operation(self) -> Option<Operation> {
         match self {
             Self::Promote => Some(Operation::Promotion),
             Self::Rollback => Some(Operation::Rollback),
@@ -129,7 +129,7 @@ impl Kind {
     }
 
     /// The word in tables and pages.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Promote => Operation::Promotion.as_str(),
             Self::Rollback => Operation::Rollback.as_str(),
@@ -140,36 +140,36 @@ impl Kind {
 
 /// A commit that changed the set; serialized as an entry of `repin.history/1`.
 #[derive(Debug, Clone, Serialize)]
-pub struct HistoryEntry {
-    pub kind: Kind,
+pub(crate) struct HistoryEntry {
+    pub(crate) kind: Kind,
     /// The revision of the set, if it is known.
-    pub revision: Option<Revision>,
+    pub(crate) revision: Option<Revision>,
     /// The commit on the first-parent line.
-    pub commit: ObjectId,
+    pub(crate) commit: ObjectId,
     /// The committer date (ISO 8601).
-    pub date: String,
+    pub(crate) date: String,
     /// The author's name, not escaped.
-    pub author: String,
+    pub(crate) author: String,
     /// The subject, not escaped, with U+FFFD for bytes that are not UTF-8.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The number of the pull request in the subject, in the form that a forge writes.
-    pub pull_request: Option<u64>,
-    pub images: Digests,
+    pub(crate) pull_request: Option<u64>,
+    pub(crate) images: Digests,
     /// The latest earlier commit that made this set current, if a promotion returned to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub returns_to: Option<ObjectId>,
+    pub(crate) returns_to: Option<ObjectId>,
     /// Whether this is the current set at the branch's tip.
-    pub current: bool,
+    pub(crate) current: bool,
     /// Whether the set is available for rollback, according to git.
-    pub can_roll_back: bool,
+    pub(crate) can_roll_back: bool,
     /// The reason for which the content, and with it the set, is unknown.
     #[serde(skip)]
-    pub unreadable: Option<String>,
+    pub(crate) unreadable: Option<String>,
 }
 
 impl HistoryEntry {
     /// The kind in tables and pages; `unreadable` for a commit with unknown content.
-    pub fn kind_name(&self) -> &'static str {
+    pub(crate) fn kind_name(&self) -> &'static str {
         if self.unreadable.is_some() {
             "unreadable"
         } else {
@@ -180,22 +180,22 @@ impl HistoryEntry {
 
 /// A claim that is ignored, because the digests belong to the revision that introduced them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IgnoredClaim<'h> {
-    pub commit: ObjectId,
-    pub claimed: &'h Revision,
+pub(crate) struct IgnoredClaim<'h> {
+    pub(crate) commit: ObjectId,
+    pub(crate) claimed: &'h Revision,
     /// The commit that introduced the digests.
-    pub introduced: ObjectId,
-    pub revision: &'h Revision,
+    pub(crate) introduced: ObjectId,
+    pub(crate) revision: &'h Revision,
 }
 
 /// The history of sets on the first-parent line of one branch.
 #[derive(Debug)]
-pub struct History {
-    pub branch: Branch,
+pub(crate) struct History {
+    pub(crate) branch: Branch,
     /// The commits with unknown content.
-    pub unreadable: Vec<Unreadable>,
+    pub(crate) unreadable: Vec<Unreadable>,
     /// Whether commits of the line or merged commits are missing in the clone.
-    pub shallow: bool,
+    pub(crate) shallow: bool,
     config: Config,
     facts: LineFacts,
     /// The positions of the commits of the line that claim each revision, oldest first.
@@ -269,13 +269,13 @@ impl LineFacts {
 
 impl History {
     /// Reads the history of `config.provenance.branch`, or of the remote's default branch.
-    pub fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
+    pub(crate) fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
         let branch = git.branch(config.provenance.branch.as_deref())?;
         Self::of_branch(git, config, branch)
     }
 
     /// Reads the history that ends in the tip of `branch`.
-    pub fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+    pub(crate) fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         Self::gather(git, config, branch).map_err(|error| git.explain(error))
     }
 
@@ -362,17 +362,17 @@ impl History {
     }
 
     /// The identity of the set.
-    pub fn set_path(&self) -> &SetPath {
+    pub(crate) fn set_path(&self) -> &SetPath {
         &self.config.set_path
     }
 
     /// The commit that made the current set current.
-    pub fn current(&self) -> Option<&HistoryEntry> {
+    pub(crate) fn current(&self) -> Option<&HistoryEntry> {
         self.entries().first().filter(|entry| entry.current)
     }
 
     /// Every commit that changed the set, newest first.
-    pub fn entries(&self) -> &[HistoryEntry] {
+    pub(crate) fn entries(&self) -> &[HistoryEntry] {
         self.entries.get_or_init(|| {
             let events = self.line_events().rev();
             events.map(|event| self.entry(event)).collect()
@@ -380,7 +380,7 @@ impl History {
     }
 
     /// Every commit that changed the set or whose content is unknown, newest first.
-    pub fn all_entries(&self) -> Vec<HistoryEntry> {
+    pub(crate) fn all_entries(&self) -> Vec<HistoryEntry> {
         let mut entries = Vec::new();
         for (event, entry) in self.line_events().rev().zip(self.entries()) {
             entries.push((event.position, entry.clone()));
@@ -408,7 +408,7 @@ impl History {
     }
 
     /// The names that the set had under former paths of its configuration.
-    pub fn former_names(&self) -> Vec<FormerNames> {
+    pub(crate) fn former_names(&self) -> Vec<FormerNames> {
         let mut former = Vec::new();
         for path in self.facts.paths.iter().skip(1) {
             if let Some(config) = &path.config {
@@ -425,7 +425,7 @@ impl History {
 
     /// The commit before which the past of the set is unknown, until a later commit promotes a set or
     /// rolls back to one.
-    pub fn unknown_past(&self) -> Option<&UnknownPast> {
+    pub(crate) fn unknown_past(&self) -> Option<&UnknownPast> {
         let past = self.facts.unknown_past.as_ref()?;
         let mut later = self
             .line_events()
@@ -435,7 +435,7 @@ impl History {
     }
 
     /// The claims of the line that are ignored, because the digests belong to another revision.
-    pub fn ignored_claims(&self) -> Vec<IgnoredClaim<'_>> {
+    pub(crate) fn ignored_claims(&self) -> Vec<IgnoredClaim<'_>> {
         let ignored = self.events.ignored.iter();
         let claims = ignored.map(|claim| IgnoredClaim {
             commit: self.facts.commits[claim.commit].id,
@@ -471,7 +471,7 @@ impl History {
 
     /// The entries that a rollback to the set with these digests undoes, newest first; `None` if no
     /// entry has them.
-    pub fn entries_since(&self, digests: &Digests) -> Option<&[HistoryEntry]> {
+    pub(crate) fn entries_since(&self, digests: &Digests) -> Option<&[HistoryEntry]> {
         let entries = self.entries();
         let last = entries.iter().position(|entry| entry.images == *digests)?;
         Some(&entries[..last])
@@ -479,7 +479,7 @@ impl History {
 
     /// Every digest of each image in a matched file of any commit of the line, also of commits with
     /// unknown content, in the order of the configuration.
-    pub fn pinned_digests(&self) -> Vec<BTreeSet<Digest>> {
+    pub(crate) fn pinned_digests(&self) -> Vec<BTreeSet<Digest>> {
         let mut digests = vec![BTreeSet::new(); self.config.images.len()];
         for blob in self.facts.blobs.pins.values() {
             for (image, digest) in &blob.pins {
@@ -491,13 +491,13 @@ impl History {
 
     /// Every digest in a file that a place searches, by the current configuration or that of the
     /// commit, in any commit of the line.
-    pub fn place_digests(&self) -> &BTreeSet<Digest> {
+    pub(crate) fn place_digests(&self) -> &BTreeSet<Digest> {
         &self.facts.blobs.place_digests
     }
 
     /// The tags of every revision that a commit of the line, or a merged commit, claims to promote;
     /// by the current tag template and that of every configuration of the line.
-    pub fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
+    pub(crate) fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
         let mut tags = BTreeMap::new();
         for revision in self.claimed.keys() {
             for template in &self.facts.tags {

@@ -9,7 +9,7 @@
 mod commit;
 mod layouts;
 
-pub use commit::commit;
+pub(crate) use commit::commit;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -30,45 +30,45 @@ use crate::{
 
 /// The digests that no rule counts.
 #[derive(Debug, Default)]
-pub struct Outside {
+pub(crate) struct Outside {
     /// Pinned digests, and digests of configured images, that are not pins.
-    pub occurrences: Vec<Located<Occurrence>>,
+    pub(crate) occurrences: Vec<Located<Occurrence>>,
     /// Digests of undeclared repositories of the same owners, in the files of `files:`.
-    pub undeclared: Vec<Located<Occurrence>>,
+    pub(crate) undeclared: Vec<Located<Occurrence>>,
     /// Files and trees that cannot be read.
-    pub unread: Vec<Unreadable>,
+    pub(crate) unread: Vec<Unreadable>,
     /// The number of files that were searched.
-    pub files: usize,
+    pub(crate) files: usize,
     /// The pins of this set that other sets count too.
-    pub shared: Vec<SharedPin>,
+    pub(crate) shared: Vec<SharedPin>,
     /// Configuration files that may count pins of this set and cannot be read.
-    pub unread_configurations: Vec<Unreadable>,
+    pub(crate) unread_configurations: Vec<Unreadable>,
     /// The number of other configuration files in the repository.
-    pub configurations: usize,
+    pub(crate) configurations: usize,
 }
 
 /// A pin that another set counts too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SharedPin {
+pub(crate) struct SharedPin {
     /// The index of the pin among those of this set.
-    pub pin: usize,
-    pub set: SetPath,
+    pub(crate) pin: usize,
+    pub(crate) set: SetPath,
 }
 
 /// A file or a tree that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     /// `None`: the tree.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The reason.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The remedy.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// The files of a work tree that are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The tracked files.
     Tracked,
     /// Also the files of `files:`, tracked or not: they are about to be changed.
@@ -143,7 +143,7 @@ impl Contents for TreeContents {
 }
 
 /// The work tree of a configuration, with the list of its files.
-pub struct TrackedTree {
+pub(crate) struct TrackedTree {
     files: WorkTree,
     listed: Listed,
     /// The configuration files of the repository, by their paths from the top.
@@ -163,7 +163,7 @@ enum Listed {
 
 impl TrackedTree {
     /// Lists the tracked files of the root. A failure of git is reported by [`TrackedTree::search`].
-    pub fn open(config: &Config) -> Self {
+    pub(crate) fn open(config: &Config) -> Self {
         let files = WorkTree::new(&config.root);
         if !git::is_in_repository(&config.root) {
             return Self::without_git(config, files, None);
@@ -210,13 +210,13 @@ impl TrackedTree {
     }
 
     /// The files without those that git ignores, as in [`git::work_tree`].
-    pub fn files(&self) -> &WorkTree {
+    pub(crate) fn files(&self) -> &WorkTree {
         &self.files
     }
 
     /// Searches for digests that are not pins, and for pins that other sets count too; `found` are the
     /// pins of the same work tree.
-    pub fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
+    pub(crate) fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
         let mut outside = Outside::default();
         outside.unread_configurations.extend(self.unread.clone());
         let mut sparse_contents = HashMap::new();

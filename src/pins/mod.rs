@@ -10,7 +10,7 @@
 //! and tags in files of any size.
 
 mod digests;
-pub mod discover;
+pub(crate) mod discover;
 mod find;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/properties/pins.rs"]
@@ -25,13 +25,13 @@ mod replace;
 mod scan;
 mod version_comments;
 
-pub use find::{Found, Located, find};
-pub use image_names::ImageNames;
-pub use mentions::{Mention, MentionFinder, Mentions, mentions};
-pub use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind, TagReference};
+pub(crate) use find::{Found, Located, find};
+pub(crate) use image_names::ImageNames;
+pub(crate) use mentions::{Mention, MentionFinder, Mentions, mentions};
+pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind, TagReference};
 pub(crate) use places::KUSTOMIZE;
-pub use places::{FilePlaces, FileScanner};
-pub use read::{LARGEST, read_whole};
-pub use replace::{Replacement, outline, reads_alike, replace};
-pub use scan::{Finder, Malformed, Pin, Refused, Scan, Split, TagEdit, Twice};
-pub use version_comments::VersionComment;
+pub(crate) use places::{FilePlaces, FileScanner};
+pub(crate) use read::{LARGEST, read_whole};
+pub(crate) use replace::{Replacement, outline, reads_alike, replace};
+pub(crate) use scan::{Finder, Malformed, Pin, Refused, Scan, Split, TagEdit, Twice};
+pub(crate) use version_comments::VersionComment;

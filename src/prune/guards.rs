@@ -30,33 +30,33 @@ use crate::{
     pins::{self, Found, ImageNames, MentionFinder},
 };
 
-pub use branches::PullHead;
-pub use elsewhere::ExternalRepository;
+pub(crate) use branches::PullHead;
+pub(crate) use elsewhere::ExternalRepository;
 
 /// The protection of one image's versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Guards {
+pub(crate) struct Guards {
     /// The index of the image in the configuration.
-    pub image: usize,
+    pub(crate) image: usize,
     /// The currently pinned digests with their locations.
-    pub pins: BTreeMap<Digest, String>,
+    pub(crate) pins: BTreeMap<Digest, String>,
     /// The digests that any commit of promote history pinned.
-    pub history: BTreeSet<Digest>,
+    pub(crate) history: BTreeSet<Digest>,
     /// The tags of revisions that were promoted or are being promoted, with the evidence. They are the
     /// same for all images.
-    pub tags: BTreeMap<Tag, String>,
+    pub(crate) tags: BTreeMap<Tag, String>,
     /// The digests that are or were pinned for other images, with their locations.
-    pub others: BTreeMap<Digest, String>,
+    pub(crate) others: BTreeMap<Digest, String>,
     /// The digests that any configuration ever pinned on any branch of this repository or of another,
     /// with their locations. They are the same for all images.
-    pub past: Arc<BTreeMap<Digest, String>>,
+    pub(crate) past: Arc<BTreeMap<Digest, String>>,
     /// The digests and tags in tracked files. They are the same for all images.
-    pub text: Arc<Text>,
+    pub(crate) text: Arc<Text>,
 }
 
 impl Guards {
     /// The digests that are or were pinned for any image.
-    pub fn pinned(&self) -> BTreeSet<Digest> {
+    pub(crate) fn pinned(&self) -> BTreeSet<Digest> {
         let pins = self.pins.keys().chain(&self.history);
         let others = self.others.keys().chain(self.past.keys());
         pins.chain(others).copied().collect()
@@ -78,7 +78,7 @@ impl Guards {
 }
 
 /// The sources of protection, which can be read again.
-pub struct Protection {
+pub(crate) struct Protection {
     config: Config,
     names: Arc<ImageNames>,
     branches: Branches,
@@ -89,7 +89,7 @@ pub struct Protection {
 
 /// The changes of branches and tags since they were read.
 #[derive(Debug)]
-pub enum TipsChange {
+pub(crate) enum TipsChange {
     /// No new digest or tag.
     Nothing,
     /// New digests or tags: additional protection for each image.
@@ -98,7 +98,7 @@ pub enum TipsChange {
 
 /// The protection of texts and of the past, which is the same for all images.
 #[derive(Debug, Clone, Default)]
-pub struct ExtraProtection {
+pub(crate) struct ExtraProtection {
     text: Arc<Text>,
     past: Arc<BTreeMap<Digest, String>>,
     tags: BTreeMap<Tag, String>,
@@ -127,7 +127,7 @@ impl ExtraProtection {
     }
 
     /// Adds this protection to an image.
-    pub fn add_to(&self, guards: &mut Guards) {
+    pub(crate) fn add_to(&self, guards: &mut Guards) {
         guards.text = Arc::clone(&self.text);
         guards.past = Arc::clone(&self.past);
         for (tag, evidence) in &self.tags {
@@ -139,17 +139,17 @@ impl ExtraProtection {
 
 /// The sources of a run's protection besides the clone.
 #[derive(Clone, Copy)]
-pub struct Evidence<'e> {
+pub(crate) struct Evidence<'e> {
     /// The default branch according to CI.
-    pub branch: Option<&'e str>,
+    pub(crate) branch: Option<&'e str>,
     /// The sources of the images: the pins of one image protect the others from the same source.
-    pub locations: &'e [String],
+    pub(crate) locations: &'e [String],
     /// The names of the images in texts.
-    pub names: &'e Arc<ImageNames>,
+    pub(crate) names: &'e Arc<ImageNames>,
     /// The other repositories that pin images.
-    pub others: &'e [ExternalRepository],
+    pub(crate) others: &'e [ExternalRepository],
     /// The heads of open pull requests.
-    pub pulls: &'e [PullHead],
+    pub(crate) pulls: &'e [PullHead],
 }
 
 /// The name of this repository in messages.
@@ -160,7 +160,7 @@ const TRACKING: &str = "refs/remotes/";
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// Gathers the protection of each image, in the order of the configuration.
-pub fn gather(
+pub(crate) fn gather(
     config: &Config,
     evidence: &Evidence<'_>,
 ) -> Result<(Vec<Guards>, Protection), Error> {
@@ -263,7 +263,7 @@ impl Protection {
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
     /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads of open pull requests.
-    pub fn again(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
+    pub(crate) fn again(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
@@ -279,7 +279,7 @@ impl Protection {
     }
 
     /// The refusal if branches keep moving.
-    pub fn restless() -> Error {
+    pub(crate) fn restless() -> Error {
         moving()
     }
 }

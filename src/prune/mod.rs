@@ -11,11 +11,11 @@
 //! doubt about a version keeps it, and any doubt about the package refuses the run. `report` and
 //! `cli` print the results.
 
-pub mod apply;
-pub mod backends;
+pub(crate) mod apply;
+pub(crate) mod backends;
 mod changes;
 mod dangling;
-pub mod date;
+pub(crate) mod date;
 mod guards;
 mod judge;
 mod listing;
@@ -25,11 +25,11 @@ mod tests;
 mod text;
 mod verdict;
 
-pub use guards::{
+pub(crate) use guards::{
     Evidence, ExternalRepository, ExtraProtection, Guards, Protection, PullHead, TipsChange, gather,
 };
-pub use judge::{Rules, is_eligible, judge};
-pub use listing::{Child, Dangling, Listing, Node, Progress, Version};
-pub use plan::Plan;
-pub use text::Text;
-pub use verdict::{Candidate, KeepReason, PackageVerdict, Protected, Warning};
+pub(crate) use judge::{Rules, is_eligible, judge};
+pub(crate) use listing::{Child, Dangling, Listing, Node, Progress, Version};
+pub(crate) use plan::Plan;
+pub(crate) use text::Text;
+pub(crate) use verdict::{Candidate, KeepReason, PackageVerdict, Protected, Warning};

@@ -12,7 +12,7 @@ use crate::{
 
 /// The digests and tags in tracked files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text {
+pub(crate) struct Text {
     digests: HashMap<Digest, FirstMention>,
     /// For each image the tags, with the index of the first file in `files`.
     tags: HashMap<usize, HashMap<Tag, usize>>,
@@ -38,7 +38,7 @@ struct File {
 
 impl Text {
     /// Adds the mentions in a file of `tree`, such as `on main of origin`.
-    pub fn add(&mut self, path: &[u8], tree: &str, mentions: &Mentions) {
+    pub(crate) fn add(&mut self, path: &[u8], tree: &str, mentions: &Mentions) {
         let mut file = None;
         let files = &mut self.files;
         let mut number = || {
@@ -70,7 +70,7 @@ impl Text {
     }
 
     /// Whether `other` adds neither a digest, nor the algorithm of one, nor a tag.
-    pub fn covers(&self, other: &Self) -> bool {
+    pub(crate) fn covers(&self, other: &Self) -> bool {
         let mut tags = other.tags.iter().flat_map(|(image, tags)| {
             let known = self.tags.get(image);
             tags.keys().map(move |tag| (known, tag))
@@ -83,7 +83,7 @@ impl Text {
     }
 
     /// Adds the mentions of `other`.
-    pub fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
         for (image, tags) in other.tags {
@@ -100,24 +100,24 @@ impl Text {
     }
 
     /// Whether a file contains this digest.
-    pub fn contains(&self, digest: &Digest) -> bool {
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
         self.digests.contains_key(digest)
     }
 
     /// The first location of a digest: `in FILE on main of origin`.
-    pub fn location(&self, digest: &Digest) -> Option<String> {
+    pub(crate) fn location(&self, digest: &Digest) -> Option<String> {
         let file = &self.files[self.digests.get(digest)?.file];
         Some(format!("in {} {}", file.path, file.tree))
     }
 
     /// The first location of a tag of an image.
-    pub fn tag_location(&self, image: usize, tag: &Tag) -> Option<String> {
+    pub(crate) fn tag_location(&self, image: usize, tag: &Tag) -> Option<String> {
         let file = &self.files[*self.tags.get(&image)?.get(tag)?];
         Some(format!("in {} {}", file.path, file.tree))
     }
 
     /// The digests with the prefix `sha256:`, in no particular order.
-    pub fn with_algorithm(&self) -> impl Iterator<Item = Digest> {
+    pub(crate) fn with_algorithm(&self) -> impl Iterator<Item = Digest> {
         self.digests
             .iter()
             .filter(|(_, mention)| mention.has_algorithm)
@@ -126,7 +126,7 @@ impl Text {
 
     /// Lists the first locations of `digests`, each with the number of digests, in descending order.
     /// At most `limit` files are listed by name.
-    pub fn describe_files<'d>(
+    pub(crate) fn describe_files<'d>(
         &self,
         digests: impl IntoIterator<Item = &'d Digest>,
         limit: usize,

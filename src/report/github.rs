@@ -25,15 +25,15 @@ const PLACES_MAX: usize = 20;
 /// The checks of a set. `directory` is the path from the top of the repository to the root; it ends with
 /// `/` or is empty.
 #[derive(Debug, Clone, Copy)]
-pub struct SetChecks<'c> {
-    pub checks: &'c [Check],
-    pub config: &'c Config,
-    pub directory: &'c str,
+pub(crate) struct SetChecks<'c> {
+    pub(crate) checks: &'c [Check],
+    pub(crate) config: &'c Config,
+    pub(crate) directory: &'c str,
 }
 
 /// The failed checks, the warnings, and the skipped checks of the repository as annotations: one for each
 /// cause, and at most as many as a step shows.
-pub fn annotations(sets: &[SetChecks<'_>]) -> Commands {
+pub(crate) fn annotations(sets: &[SetChecks<'_>]) -> Commands {
     let mut out = Commands::default();
     let mut causes = Vec::new();
     for set in sets {
@@ -124,7 +124,7 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
 }
 
 /// Appends the help as the last line of a message.
-pub fn with_help(message: &str, help: Option<&str>) -> String {
+pub(crate) fn with_help(message: &str, help: Option<&str>) -> String {
     match help {
         Some(help) => format!("{message}\nhelp: {help}"),
         None => message.to_owned(),
@@ -133,7 +133,7 @@ pub fn with_help(message: &str, help: Option<&str>) -> String {
 
 /// The step summary of `repin check`: the totals, and every cause that did not pass. `title` identifies
 /// the set.
-pub fn summary(
+pub(crate) fn summary(
     title: &str,
     config: &Config,
     found: &Found,

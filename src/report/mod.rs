@@ -1,19 +1,19 @@
 //! Reports: data in, text out. This module reads nothing, decides nothing and prints nothing.
 
-pub mod body;
-pub mod branch;
-pub mod causes;
-pub mod dates;
-pub mod diff;
-pub mod doctor;
-pub mod explain;
-pub mod github;
-pub mod history_page;
-pub mod json;
-pub mod layout;
-pub mod prune;
-pub mod revision;
-pub mod sarif;
-pub mod sets;
-pub mod starter;
-pub mod status;
+pub(crate) mod body;
+pub(crate) mod branch;
+pub(crate) mod causes;
+pub(crate) mod dates;
+pub(crate) mod diff;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod github;
+pub(crate) mod history_page;
+pub(crate) mod json;
+pub(crate) mod layout;
+pub(crate) mod prune;
+pub(crate) mod revision;
+pub(crate) mod sarif;
+pub(crate) mod sets;
+pub(crate) mod starter;
+pub(crate) mod status;

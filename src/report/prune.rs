@@ -19,19 +19,19 @@ const LISTED: usize = 20;
 
 /// The outcome of a run for one image.
 #[derive(Debug)]
-pub struct ImageOutcome {
-    pub name: String,
-    pub repository: String,
+pub(crate) struct ImageOutcome {
+    pub(crate) name: String,
+    pub(crate) repository: String,
     /// Whether a deleted version can be restored by its number.
-    pub restores: bool,
-    pub verdict: Option<PackageVerdict>,
-    pub applied: Option<Applied>,
+    pub(crate) restores: bool,
+    pub(crate) verdict: Option<PackageVerdict>,
+    pub(crate) applied: Option<Applied>,
     /// The error that prevented or stopped the deletions.
-    pub refusal: Option<Error>,
+    pub(crate) refusal: Option<Error>,
 }
 
 impl ImageOutcome {
-    pub fn new(name: &str, repository: String) -> Self {
+    pub(crate) fn new(name: &str, repository: String) -> Self {
         Self {
             name: name.to_owned(),
             repository,
@@ -45,68 +45,68 @@ impl ImageOutcome {
 
 /// `repin.prune/1`: the candidates, the protected versions, and the deletions.
 #[derive(Debug, Serialize)]
-pub struct PruneDocument {
-    pub schema: &'static str,
-    pub applied: bool,
-    pub images: Vec<PruneImage>,
+pub(crate) struct PruneDocument {
+    pub(crate) schema: &'static str,
+    pub(crate) applied: bool,
+    pub(crate) images: Vec<PruneImage>,
     /// Warnings about the whole run.
-    pub warnings: Vec<PruneWarning>,
+    pub(crate) warnings: Vec<PruneWarning>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct PruneImage {
-    pub name: String,
-    pub repository: String,
-    pub listed: usize,
-    pub candidates: Vec<PruneRow>,
-    pub protected: Vec<ProtectedRow>,
-    pub mixed: usize,
-    pub young: usize,
-    pub deleted: Vec<PruneRow>,
-    pub warnings: Vec<PruneWarning>,
-    pub refused: Option<String>,
-    pub code: Option<Code>,
-    pub hint: Option<String>,
+pub(crate) struct PruneImage {
+    pub(crate) name: String,
+    pub(crate) repository: String,
+    pub(crate) listed: usize,
+    pub(crate) candidates: Vec<PruneRow>,
+    pub(crate) protected: Vec<ProtectedRow>,
+    pub(crate) mixed: usize,
+    pub(crate) young: usize,
+    pub(crate) deleted: Vec<PruneRow>,
+    pub(crate) warnings: Vec<PruneWarning>,
+    pub(crate) refused: Option<String>,
+    pub(crate) code: Option<Code>,
+    pub(crate) hint: Option<String>,
 }
 
 /// A version that was deleted or may be deleted.
 #[derive(Debug, Serialize)]
-pub struct PruneRow {
-    pub digest: Digest,
-    pub tags: Vec<String>,
-    pub created: String,
-    pub reason: String,
-    pub version: Option<u64>,
+pub(crate) struct PruneRow {
+    pub(crate) digest: Digest,
+    pub(crate) tags: Vec<String>,
+    pub(crate) created: String,
+    pub(crate) reason: String,
+    pub(crate) version: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct ProtectedRow {
-    pub digest: Digest,
-    pub tags: Vec<String>,
-    pub reason: String,
-    pub version: Option<u64>,
+pub(crate) struct ProtectedRow {
+    pub(crate) digest: Digest,
+    pub(crate) tags: Vec<String>,
+    pub(crate) reason: String,
+    pub(crate) version: Option<u64>,
 }
 
 /// A warning, which prevents no deletion.
 #[derive(Debug, Serialize)]
-pub struct PruneWarning {
-    pub code: Code,
-    pub detail: String,
+pub(crate) struct PruneWarning {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
 }
 
 /// `repin.restore/1`: the outcome of restoring a version.
 #[derive(Debug, Serialize)]
-pub struct RestoreDocument {
-    pub schema: &'static str,
-    pub applied: bool,
-    pub image: String,
-    pub version: u64,
-    pub digest: Option<Digest>,
-    pub tags: Vec<String>,
+pub(crate) struct RestoreDocument {
+    pub(crate) schema: &'static str,
+    pub(crate) applied: bool,
+    pub(crate) image: String,
+    pub(crate) version: u64,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) tags: Vec<String>,
 }
 
 impl PruneDocument {
-    pub fn new(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> Self {
+    pub(crate) fn new(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> Self {
         Self {
             schema: "repin.prune/1",
             applied,
@@ -164,7 +164,7 @@ impl PruneRow {
     }
 }
 
-pub fn warnings(image: &ImageOutcome) -> &[Warning] {
+pub(crate) fn warnings(image: &ImageOutcome) -> &[Warning] {
     let verdict = image.verdict.as_ref();
     verdict.map_or(&[][..], |verdict| &verdict.warnings)
 }
@@ -192,7 +192,7 @@ fn listed_candidates(image: &ImageOutcome) -> &[Candidate] {
 }
 
 /// The information that undoes a deletion, on one line.
-pub fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
+pub(crate) fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
     let ImageOutcome {
         name,
         repository,
@@ -224,7 +224,7 @@ pub fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
 }
 
 /// The outcome for an image as text; `list_all` lists every protected version.
-pub fn text(image: &ImageOutcome, list_all: bool) -> String {
+pub(crate) fn text(image: &ImageOutcome, list_all: bool) -> String {
     let mut out = format!(
         "prune: {} ({})",
         plain(&image.name),
@@ -303,7 +303,7 @@ fn mixed(count: usize) -> String {
 }
 
 /// The step summary, in Markdown.
-pub fn summary(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> String {
+pub(crate) fn summary(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> String {
     let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
     if let Some(warning) = warning {
         summary_warning(&mut out, warning);

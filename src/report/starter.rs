@@ -16,94 +16,94 @@ use crate::{
 
 /// The content of a first configuration.
 #[derive(Debug)]
-pub struct Starter<'s> {
+pub(crate) struct Starter<'s> {
     /// The set's name, if it is not the default.
-    pub name: Option<String>,
-    pub default_name: String,
+    pub(crate) name: Option<String>,
+    pub(crate) default_name: String,
     /// Globs.
-    pub files: &'s [String],
-    pub places: Vec<StarterPlace>,
+    pub(crate) files: &'s [String],
+    pub(crate) places: Vec<StarterPlace>,
     /// Whether digests outside the pins are refused.
-    pub refuses_outside: bool,
-    pub images: Vec<StarterImage<'s>>,
+    pub(crate) refuses_outside: bool,
+    pub(crate) images: Vec<StarterImage<'s>>,
     /// `None` for the defaults.
-    pub revision: Option<StarterRevision>,
-    pub forge: Option<StarterForge>,
+    pub(crate) revision: Option<StarterRevision>,
+    pub(crate) forge: Option<StarterForge>,
     /// The remote's default branch.
-    pub base: Option<String>,
+    pub(crate) base: Option<String>,
     /// Pinned repositories that are not part of the set.
-    pub others: Vec<StarterOther<'s>>,
-    pub signer: Option<StarterSigner>,
+    pub(crate) others: Vec<StarterOther<'s>>,
+    pub(crate) signer: Option<StarterSigner>,
     /// Remarks for the user to review, one line each.
-    pub remarks: Vec<String>,
+    pub(crate) remarks: Vec<String>,
 }
 
 #[derive(Debug)]
-pub struct StarterImage<'s> {
-    pub name: &'s str,
-    pub repository: &'s Repository,
-    pub pins: usize,
+pub(crate) struct StarterImage<'s> {
+    pub(crate) name: &'s str,
+    pub(crate) repository: &'s Repository,
+    pub(crate) pins: usize,
 }
 
 /// A place of split pins.
 #[derive(Debug)]
-pub struct StarterPlace {
+pub(crate) struct StarterPlace {
     /// The kind, which is also the name.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Globs; empty if all files are excluded.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// The excluded files with the reasons, one line each.
-    pub excluded: Vec<String>,
+    pub(crate) excluded: Vec<String>,
 }
 
 #[derive(Debug)]
-pub struct StarterRevision {
-    pub pattern: String,
+pub(crate) struct StarterRevision {
+    pub(crate) pattern: String,
     /// A template.
-    pub tag: String,
+    pub(crate) tag: String,
 }
 
 /// The repository on its forge.
 #[derive(Debug, Clone)]
-pub struct StarterForge {
+pub(crate) struct StarterForge {
     /// `github` or `gitea`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The base URL of the API, if the kind does not determine it.
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// `owner/name`.
-    pub repository: String,
+    pub(crate) repository: String,
     /// A guessed kind is disabled.
-    pub is_certain: bool,
+    pub(crate) is_certain: bool,
 }
 
 /// A workflow that attested every image.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StarterSigner {
+pub(crate) struct StarterSigner {
     /// The identity up to its `@`.
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// The ref of the identity, if it is a branch.
-    pub git_ref: Option<String>,
-    pub issuer: String,
+    pub(crate) git_ref: Option<String>,
+    pub(crate) issuer: String,
     /// The repository of the build.
-    pub source: String,
+    pub(crate) source: String,
     /// Whether the workflow ran on a runner of GitHub.
-    pub is_hosted: bool,
+    pub(crate) is_hosted: bool,
     /// The trusted root that verifies the attestation.
-    pub root: String,
+    pub(crate) root: String,
 }
 
 /// A pinned repository that is not part of the set.
 #[derive(Debug)]
-pub struct StarterOther<'s> {
-    pub repository: &'s Repository,
-    pub pins: usize,
-    pub reason: String,
+pub(crate) struct StarterOther<'s> {
+    pub(crate) repository: &'s Repository,
+    pub(crate) pins: usize,
+    pub(crate) reason: String,
 }
 
 /// The number of other repositories that are listed.
 const LISTED: usize = 40;
 
-pub fn text(starter: &Starter<'_>) -> String {
+pub(crate) fn text(starter: &Starter<'_>) -> String {
     let mut out = String::from(
         "# The images that repin promotes and rolls back together, and the files that pin them.\n\
          # Written by `repin init` from the pins it found; `repin check` verifies it, `repin schema` describes every key.\n\
@@ -373,7 +373,7 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
 }
 
 /// Formats text as a YAML scalar, quoted unless every YAML parser reads it as a plain string.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
             .chars()

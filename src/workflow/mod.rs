@@ -7,72 +7,72 @@
 
 mod approval;
 mod base_forge;
-pub mod base_policy;
+pub(crate) mod base_policy;
 mod caches;
-pub mod ci;
+pub(crate) mod ci;
 mod commit;
-pub mod connection;
+pub(crate) mod connection;
 mod console;
 mod contracts;
 mod document;
 mod engine;
 mod environment;
 mod execution;
-pub mod fleet;
+pub(crate) mod fleet;
 mod forge_overview;
 mod history;
-pub mod image_contents;
+pub(crate) mod image_contents;
 mod image_rows;
 mod interruption;
 mod open_pulls;
-pub mod pin_rules;
-pub mod prune_backend;
+pub(crate) mod pin_rules;
+pub(crate) mod prune_backend;
 mod publication;
-pub mod pull_limit;
+pub(crate) mod pull_limit;
 mod repositories;
 mod request;
 mod revision;
 mod services;
 mod session;
-pub mod set_diffs;
+pub(crate) mod set_diffs;
 mod settings;
-pub mod signatures;
+pub(crate) mod signatures;
 mod site;
 mod smoke;
 mod tags;
-pub mod trust;
+pub(crate) mod trust;
 mod verified_set;
 
 use std::{fs, io::Read as _, path::Path};
 
-pub use approval::{Candidate, candidate};
-pub use connection::{
+pub(crate) use approval::{Candidate, candidate};
+pub(crate) use connection::{
     Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token_error,
 };
-pub use console::{Console, Progress};
-pub use contracts::Contracts;
-pub use document::RunResult;
+pub(crate) use console::{Console, Progress};
+pub(crate) use contracts::Contracts;
+pub(crate) use document::RunResult;
 use document::Template;
 use engine::{Planned, Standards};
-pub use environment::{Environment, Terminals};
-pub use execution::{Effect, warn_of_silent_checks};
+pub(crate) use environment::{Environment, Terminals};
+pub(crate) use execution::{Effect, warn_of_silent_checks};
 use execution::{Execution, Executor};
-pub use forge_overview::{ForgeOverview, forge_overview};
-pub use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
-pub use interruption::{Event, Interruption};
-pub use open_pulls::open_pulls;
-pub use publication::{merge_pending_warning, merge_refused_error};
-pub use repositories::{OtherRepository, temporary_directory};
+pub(crate) use forge_overview::{ForgeOverview, forge_overview};
+pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
+pub(crate) use interruption::{Event, Interruption};
+pub(crate) use open_pulls::open_pulls;
+pub(crate) use publication::{merge_pending_warning, merge_refused_error};
+pub(crate) use repositories::{OtherRepository, temporary_directory};
 use request::Request;
-pub use request::{Goal, Intent, OpenRequest, Options, check_image_name};
-pub use revision::revision;
-pub use services::Services;
-pub use session::{lock, warn_if_interrupted};
-pub use settings::parse_mappings;
+pub(crate) use request::{Goal, Intent, OpenRequest, Options, check_image_name};
+pub(crate) use revision::revision;
+pub(crate) use services::Services;
+pub(crate) use session::{lock, warn_if_interrupted};
+pub(crate) use settings::parse_mappings;
 use site::{BranchSite, Site, WorkTreeChange, WorkTreeSite};
-pub use tags::resolve_tags;
+pub(crate) use tags::resolve_tags;
 use trust::Trust;
-pub use verified_set::{SetVerdict, verified_set};
+pub(crate) use verified_set::{SetVerdict, verified_set};
 
 use crate::{
     checks::{Check, Stopped},
@@ -126,7 +126,7 @@ impl From<PlanError> for Stop {
 
 /// Promotes a set or rolls back to one. Plans a pull request again if the base branch moved during
 /// the run. Returns an error if the run has no set to report on.
-pub fn run(
+pub(crate) fn run(
     goal: &Goal,
     options: &Options,
     config: &Config,

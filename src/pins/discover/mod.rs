@@ -4,10 +4,10 @@
 //! them, [`environments`] separates them by directory, [`names`] names the images, and [`narrow`] finds
 //! globs for the files. Nothing here prompts or writes.
 
-pub mod environments;
-pub mod groups;
-pub mod names;
-pub mod narrow;
+pub(crate) mod environments;
+pub(crate) mod groups;
+pub(crate) mod names;
+pub(crate) mod narrow;
 
 use std::{cell::RefCell, collections::HashMap, io::Read, path::Path, sync::Arc};
 
@@ -24,28 +24,28 @@ use crate::{
 
 /// A repository and its pins.
 #[derive(Debug)]
-pub struct PinnedRepository {
+pub(crate) struct PinnedRepository {
     /// In the spelling of the first pin.
-    pub repository: Repository,
+    pub(crate) repository: Repository,
     /// A pin's `image` is the index in [`Discovery::repositories`].
-    pub pins: Vec<Located<Pin>>,
+    pub(crate) pins: Vec<Located<Pin>>,
     /// Malformed pins.
-    pub malformed: Vec<Located<Malformed>>,
+    pub(crate) malformed: Vec<Located<Malformed>>,
     /// Entries of places that are refused.
-    pub refused: Vec<Located<Refused>>,
+    pub(crate) refused: Vec<Located<Refused>>,
 }
 
 /// The pins of any repository in a work tree.
 #[derive(Debug, Default)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     /// The repositories, in the order of their first pins.
-    pub repositories: Vec<PinnedRepository>,
+    pub(crate) repositories: Vec<PinnedRepository>,
     /// The number of files that were searched.
-    pub files: usize,
+    pub(crate) files: usize,
     /// Files that cannot be read.
-    pub unread: Vec<ReadError>,
+    pub(crate) unread: Vec<ReadError>,
     /// Files with pins and a path that a configuration cannot contain.
-    pub unnameable: Vec<RelPath>,
+    pub(crate) unnameable: Vec<RelPath>,
 }
 
 /// The maximum size of a file that may have been written by hand, in bytes.
@@ -54,7 +54,7 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 const HEAD: u64 = 8000;
 
 /// Searches the files of a survey, except `except`.
-pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Discovery {
+pub(crate) fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Discovery {
     let mut discovery = Discovery {
         unread: survey.unread,
         ..Discovery::default()
@@ -78,7 +78,7 @@ pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Di
 
 impl Discovery {
     /// Keeps the pins that `keep` accepts, and returns the others.
-    pub fn split_off(&mut self, keep: impl Fn(&Located<Pin>) -> bool) -> Vec<Located<Pin>> {
+    pub(crate) fn split_off(&mut self, keep: impl Fn(&Located<Pin>) -> bool) -> Vec<Located<Pin>> {
         let mut others = Vec::new();
         for pinned in &mut self.repositories {
             let (kept, removed) = std::mem::take(&mut pinned.pins)
