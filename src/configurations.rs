@@ -20,7 +20,7 @@ use crate::{
 
 /// The configuration files below a directory.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Sorted by the bytes of the paths.
     pub files: Vec<RelPath>,
     /// The reason why further files may exist.
@@ -29,7 +29,7 @@ pub struct Listing {
 
 /// Lists the configuration files below `directory`. Without git, at most `most` files and directories
 /// are visited.
-pub fn list(directory: &Path, most: usize) -> Listing {
+pub(crate) fn list(directory: &Path, most: usize) -> Listing {
     let incomplete = |error| Listing {
         files: Vec::new(),
         incomplete: Some(error),
@@ -60,7 +60,7 @@ pub fn list(directory: &Path, most: usize) -> Listing {
 }
 
 /// The configuration files among the files of a tree without git, sorted by the bytes of their paths.
-pub fn of_survey(survey: &Survey) -> Vec<RelPath> {
+pub(crate) fn of_survey(survey: &Survey) -> Vec<RelPath> {
     let mut files = Vec::new();
     for path in survey.files.iter().chain(&survey.unnameable) {
         if is_config_file(path.as_path()) {
@@ -72,7 +72,7 @@ pub fn of_survey(survey: &Survey) -> Vec<RelPath> {
 }
 
 /// The files of a work tree or of a commit, by their paths from the top of the repository.
-pub trait Contents {
+pub(crate) trait Contents {
     /// The content of a regular file with at most `most` bytes.
     fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>>;
 
@@ -84,7 +84,7 @@ pub trait Contents {
 }
 
 /// The other configurations of the repository of a set.
-pub struct OtherConfigurations<'c> {
+pub(crate) struct OtherConfigurations<'c> {
     config: &'c Config,
     by_directory: BTreeMap<PathBuf, Vec<SetPath>>,
     /// The configurations that were read, or the reasons why they cannot be read.
@@ -99,7 +99,7 @@ struct OtherConfiguration {
 
 /// The pins of other sets in one file.
 #[derive(Debug, Default)]
-pub struct OtherPins {
+pub(crate) struct OtherPins {
     /// The offsets of the digests that each set counts.
     pub counted: Vec<(SetPath, HashSet<usize>)>,
     /// The sets that may count further pins, with the reasons why this is unknown.
@@ -109,7 +109,7 @@ pub struct OtherPins {
 impl<'c> OtherConfigurations<'c> {
     /// The configurations among `files`, except for that of `config` itself. The paths begin at the top
     /// of the repository.
-    pub fn new(config: &'c Config, files: impl IntoIterator<Item = RelPath>) -> Self {
+    pub(crate) fn new(config: &'c Config, files: impl IntoIterator<Item = RelPath>) -> Self {
         let mut by_directory: BTreeMap<PathBuf, Vec<SetPath>> = BTreeMap::new();
         for file in files {
             let set = SetPath::from(file);
@@ -129,13 +129,13 @@ impl<'c> OtherConfigurations<'c> {
     }
 
     /// The number of configurations.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.by_directory.values().map(Vec::len).sum()
     }
 
     /// Finds the pins of other sets in a file below the root of this set. A configuration counts files
     /// below its own directory only, so no other configuration is read.
-    pub fn pins_in(&mut self, file: &RelPath, contents: &mut dyn Contents) -> OtherPins {
+    pub(crate) fn pins_in(&mut self, file: &RelPath, contents: &mut dyn Contents) -> OtherPins {
         let mut found = OtherPins::default();
         let Ok(path) = RelPath::new(&self.config.set_path.directory().join(file.as_path())) else {
             return found;

@@ -22,10 +22,12 @@ mod verified;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use chain::HistoryVerdict;
 pub(crate) use chain::{
     Approved, ApprovedImage, Contents, Counted, DigestHistory, Expectation, HistoryChecked,
-    HistoryVerdict, ImagePlatform, Images, Scope, SetVerification, Signatures, Smoke,
-    Stopped, Tags, TrustedImages, TrustedSet, VerifiedSet,
+    ImagePlatform, Images, Scope, SetVerification, Signatures, Smoke, Stopped, Tags, TrustedImages,
+    TrustedSet, VerifiedSet,
 };
 pub(crate) use contents::{ContractFile, Enforcement, Standard, contents};
 pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
@@ -38,7 +40,7 @@ pub(crate) use set::{Expected, Resolution, Target, required_labels, resolved, sh
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::smoke;
 pub(crate) use trust::{DigestSignatures, candidate_reason};
-pub(crate) use verified::{LogRow, VerifiedRow};
+pub(crate) use verified::VerifiedRow;
 
 use crate::{
     code::{Code, Kind},

@@ -46,13 +46,13 @@ use crate::{
 
 pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
 pub(crate) use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
-pub(crate) use freshness::{Freshness, Issue, PathsFrom, PinnedIn};
+pub(crate) use freshness::Freshness;
 pub(crate) use images::{Image, ImageInventory};
-pub(crate) use inventory::{Inventory, Kind, Modes, MustNotContain};
-pub(crate) use names::{ChangeNames, FormerNames};
+pub(crate) use inventory::{Inventory, Kind, MustNotContain};
+pub(crate) use names::FormerNames;
 pub(crate) use open_directory::{OpenDirectory, Unopened};
 pub(crate) use operation::Operation;
-pub(crate) use path::{Glob, Globs, PathError, RelPath, glob_regex};
+pub(crate) use path::{Glob, Globs, RelPath, glob_regex};
 pub(crate) use places::{
     CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
     above_templates, places_of,
@@ -60,17 +60,22 @@ pub(crate) use places::{
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
 pub(crate) use set_path::SetPath;
-pub(crate) use signers::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers};
+pub(crate) use signers::{
+    CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
+};
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
-pub(crate) use sources::{Endpoint, Mapping, MappingError, Prefix, SourceLocation};
-pub(crate) use template::{Placeholders, Template, TemplateError, check_branch};
+pub(crate) use sources::{Endpoint, Mapping, SourceLocation};
+#[cfg(any(test, fuzzing))]
+pub(crate) use template::Placeholders;
+pub(crate) use template::{Template, check_branch};
 pub(crate) use top_level::{
-    Config, Evidence, IgnoredFiles, OutsidePolicy, Promote, Provenance, Report, Revisions,
-    Rollback, parse, parse_past, schema,
+    Config, IgnoredFiles, OutsidePolicy, Report, Revisions, parse, parse_past, schema,
 };
 pub(crate) use trailer::Trailer;
 pub(crate) use types::{FORGE_TOKENS, job_secrets};
-pub(crate) use verify::{Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify};
+pub(crate) use verify::{
+    Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify,
+};
 
 /// The name of a configuration file.
 pub(crate) const FILE_NAME: &str = "repin.yaml";

@@ -48,12 +48,10 @@ pub(crate) use hosted_repository::HostedRepository;
 pub(crate) use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
 pub(crate) use ls_files::{
-    TrackedFile, Tracking, configurations, is_ignored, tracking, untracked, work_tree, work_tree_at,
+    TrackedFile, configurations, is_ignored, tracking, untracked, work_tree, work_tree_at,
 };
 pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
-pub(crate) use remotes::{Heads, References};
-pub(crate) use trees::FilesAt;
 
 pub(crate) use objects::{Object, Objects};
 pub(crate) use sweep::Sweep;
@@ -281,7 +279,12 @@ impl Git {
     }
 
     /// The file at `path` below the root in the tree of `commit`, if it has at most `most` bytes.
-    pub(crate) fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
+    pub(crate) fn file(
+        &self,
+        commit: &ObjectId,
+        path: &RelPath,
+        most: u64,
+    ) -> Result<TreeFile, GitError> {
         let whole = OsString::from_vec([self.prefix(), path.as_bytes()].concat());
         let options = ["-z", "--full-tree"].map(OsString::from);
         let names = [commit.to_string().into(), "--".into(), whole.clone()];

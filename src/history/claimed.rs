@@ -31,7 +31,7 @@ const OPTIONS: [&str; 9] = [
 ///
 /// Claims for other sets and claims without a change count as well, because these tags are only protected.
 #[derive(Debug, Default)]
-pub struct ClaimedTags {
+pub(crate) struct ClaimedTags {
     /// The claims by the patterns of revisions.
     claims: BTreeMap<String, Claims>,
 }
@@ -46,7 +46,7 @@ struct Claims {
 
 impl ClaimedTags {
     /// Adds the titles and tags of a configuration; messages that were added before are not read again.
-    pub fn add_config(&mut self, config: &Config) {
+    pub(crate) fn add_config(&mut self, config: &Config) {
         let pattern = &config.revision.pattern;
         let claims = self.claims.entry(pattern.as_str().to_owned());
         let claims = claims.or_insert_with(|| Claims {
@@ -58,7 +58,7 @@ impl ClaimedTags {
     }
 
     /// Adds the claims of a commit's message: the subject on one line, an empty line and the body.
-    pub fn add_message(&mut self, message: &str) {
+    pub(crate) fn add_message(&mut self, message: &str) {
         let subject = message.lines().next().unwrap_or_default();
         let trailers: Vec<_> = Trailer::of_message(message).collect();
         for claims in self.claims.values_mut() {
@@ -72,7 +72,7 @@ impl ClaimedTags {
     }
 
     /// The tags of the claimed revisions.
-    pub fn into_tags(self) -> BTreeMap<Tag, Revision> {
+    pub(crate) fn into_tags(self) -> BTreeMap<Tag, Revision> {
         let mut tags = BTreeMap::new();
         for claims in self.claims.into_values() {
             let templates = claims.titles.into_tags();

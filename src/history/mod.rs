@@ -96,11 +96,12 @@ pub(crate) use rules::{MAX_CONFIG_SIZE, parse as parse_config};
 
 pub(crate) use build_order::{Order, UnknownOrder};
 pub(crate) use changes::ChangedFile;
+#[cfg(test)]
 pub(crate) use claimed::ClaimedTags;
 pub(crate) use claimed::claimed_tags;
 pub(crate) use holds::{HeldSet, Hold};
 pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
-pub(crate) use path_history::{MissingBlob, PathCommit, PathHistory};
+pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use provenance::{Gap, Promoted, Provenance};
 pub(crate) use unreadable::Unreadable;
 

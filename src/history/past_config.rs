@@ -12,7 +12,7 @@ use crate::{
 
 /// The configuration with which a commit is read.
 #[derive(Debug)]
-pub enum CommitConfig {
+pub(crate) enum CommitConfig {
     /// The commit's own configuration.
     Config(Box<Config>),
     /// The current configuration, because the commit has none.
@@ -22,7 +22,7 @@ pub enum CommitConfig {
 }
 
 /// The configuration in the tree of `commit`, at the current path.
-pub fn commit_config(
+pub(crate) fn commit_config(
     git: &Git,
     commit: &ObjectId,
     current_config: &Config,
@@ -32,7 +32,7 @@ pub fn commit_config(
 }
 
 /// The configuration with which a set was promoted, and the repository with its root at that time.
-pub fn promoted_config(
+pub(crate) fn promoted_config(
     git: &Git,
     promoted: &Promoted,
     current_config: &Config,

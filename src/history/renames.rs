@@ -44,7 +44,7 @@ impl ConfigPath {
 
 /// A commit that adds the configuration in place of other ones, so that the past of the set is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownPast {
+pub(crate) struct UnknownPast {
     pub commit: ObjectId,
     /// The removed configuration files.
     pub removed: Vec<String>,

@@ -17,7 +17,7 @@ use crate::{
 
 /// The names of the images of a configuration. An image is its index in the configuration.
 #[derive(Debug, Default)]
-pub struct ImageNames {
+pub(crate) struct ImageNames {
     mappings: Vec<Mapping>,
     repositories: HashMap<Repository, BTreeSet<usize>>,
     /// Paths without a registry, as after `$REGISTRY/`.
@@ -36,7 +36,7 @@ const MAX_SEPARATORS: usize = 2;
 impl ImageNames {
     /// For the images of `config`. `mappings` are all mappings of `sources`, and `locations` are the
     /// sources of the images: images with the same source have the same names.
-    pub fn new<'m>(
+    pub(crate) fn new<'m>(
         config: &Config,
         mappings: impl IntoIterator<Item = &'m Mapping>,
         locations: &[String],

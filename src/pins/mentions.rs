@@ -40,7 +40,7 @@ pub(crate) fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Ve
 
 /// The digests and the tags of images that a text mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mentions {
+pub(crate) struct Mentions {
     /// The digests, each once and sorted.
     pub digests: Vec<Mention>,
     /// The tags, each once and sorted, with the indexes of their images.
@@ -49,28 +49,31 @@ pub struct Mentions {
 
 impl Mentions {
     /// Whether nothing is mentioned.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.digests.is_empty() && self.tags.is_empty()
     }
 }
 
 /// Finds digests, references by tag, and the tags of entries in texts.
 #[derive(Debug)]
-pub struct MentionFinder {
+pub(crate) struct MentionFinder {
     names: Arc<ImageNames>,
     places: TagPlaces,
 }
 
 impl MentionFinder {
     /// For the images that `names` knows; `configs` contain the places of entries.
-    pub fn new<'c>(names: Arc<ImageNames>, configs: impl IntoIterator<Item = &'c Config>) -> Self {
+    pub(crate) fn new<'c>(
+        names: Arc<ImageNames>,
+        configs: impl IntoIterator<Item = &'c Config>,
+    ) -> Self {
         let places = TagPlaces::new(&names, configs);
         Self { names, places }
     }
 
     /// The mentions in a text, which is read into `buffer`. Entries are found in a text of up to 16 MiB,
     /// the limit for files with pins; the rest of a larger text is read in blocks.
-    pub fn read(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
+    pub(crate) fn read(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
         let mut found = Mentions::default();
         match read_whole(&mut reader, buffer) {
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {

@@ -27,11 +27,12 @@ mod version_comments;
 
 pub(crate) use find::{Found, Located, find};
 pub(crate) use image_names::ImageNames;
-pub(crate) use mentions::{Mention, MentionFinder, Mentions, mentions};
-pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind, TagReference};
+#[cfg(test)]
+pub(crate) use mentions::Mention;
+pub(crate) use mentions::{MentionFinder, Mentions, mentions};
+pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
 pub(crate) use places::KUSTOMIZE;
 pub(crate) use places::{FilePlaces, FileScanner};
 pub(crate) use read::{LARGEST, read_whole};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};
-pub(crate) use scan::{Finder, Malformed, Pin, Refused, Scan, Split, TagEdit, Twice};
-pub(crate) use version_comments::VersionComment;
+pub(crate) use scan::{Finder, Malformed, Pin, Refused, Scan};

@@ -26,7 +26,7 @@ mod text;
 mod verdict;
 
 pub(crate) use guards::{
-    Evidence, ExternalRepository, ExtraProtection, Guards, Protection, PullHead, TipsChange, gather,
+    Evidence, ExternalRepository, Guards, Protection, PullHead, TipsChange, gather,
 };
 pub(crate) use judge::{Rules, is_eligible, judge};
 pub(crate) use listing::{Child, Dangling, Listing, Node, Progress, Version};

@@ -34,7 +34,7 @@ impl Sources {
     }
 
     /// All mappings, the strongest layer first.
-    pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.layers.iter().flatten()
     }
 

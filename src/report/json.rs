@@ -240,14 +240,14 @@ pub(crate) struct CheckDocument {
 
 /// `repin.sets/1`: the documents of several sets.
 #[derive(Debug, Serialize)]
-pub struct SetsDocument {
+pub(crate) struct SetsDocument {
     pub schema: &'static str,
     pub sets: Vec<SetEntry>,
 }
 
 /// The document of one set; `None` for the configuration of a fleet.
 #[derive(Debug, Serialize)]
-pub struct SetEntry {
+pub(crate) struct SetEntry {
     pub set_path: SetPath,
     pub document: Option<AnyDocument>,
 }
@@ -255,7 +255,7 @@ pub struct SetEntry {
 /// A document of a set.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum AnyDocument {
+pub(crate) enum AnyDocument {
     Check(CheckDocument),
     Status(Box<StatusDocument>),
     Init(InitDocument),
@@ -324,7 +324,7 @@ pub(crate) struct ErrorRow {
 }
 
 impl ErrorDocument {
-    pub fn new(errors: &Errors) -> Self {
+    pub(crate) fn new(errors: &Errors) -> Self {
         Self {
             schema: "repin.error/1",
             exit: errors.class().exit_code(),

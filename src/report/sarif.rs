@@ -120,7 +120,7 @@ impl Findings {
     }
 
     /// Adds the findings of another set, whose root is `directory`: empty, or with a `/` at its end.
-    pub fn add(&mut self, others: Self, directory: &str) {
+    pub(crate) fn add(&mut self, others: Self, directory: &str) {
         for rule in others.rules {
             self.rule(rule);
         }

@@ -16,7 +16,7 @@ const COLUMNS: [&str; 5] = ["SET PATH", "REVISION", "SINCE", "PINS", "STATE"];
 
 /// The row of one set. A set without `since` has no known history.
 #[derive(Debug)]
-pub struct SetSummary {
+pub(crate) struct SetSummary {
     pub set_path: SetPath,
     /// The recorded revision of the current set.
     pub revision: Option<String>,
@@ -29,7 +29,7 @@ pub struct SetSummary {
 
 impl SetSummary {
     /// The row of a configuration whose set is unknown.
-    pub fn without_set(set_path: SetPath, state: String) -> Self {
+    pub(crate) fn without_set(set_path: SetPath, state: String) -> Self {
         Self {
             set_path,
             revision: None,
@@ -41,7 +41,7 @@ impl SetSummary {
 }
 
 /// The table for a terminal.
-pub fn table(sets: &[SetSummary]) -> String {
+pub(crate) fn table(sets: &[SetSummary]) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
     for cells in cells(sets) {
         rows.push(cells.iter().map(|cell| plain(cell)).collect());
@@ -50,7 +50,7 @@ pub fn table(sets: &[SetSummary]) -> String {
 }
 
 /// The table for a step summary.
-pub fn markdown_table(sets: &[SetSummary]) -> String {
+pub(crate) fn markdown_table(sets: &[SetSummary]) -> String {
     let mut text = format!("| {} |\n|{}\n", COLUMNS.join(" | "), " --- |".repeat(5));
     for cells in cells(sets) {
         let cells = cells.map(|cell| markdown::inline(&cell));

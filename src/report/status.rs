@@ -334,7 +334,7 @@ fn conclusion(document: &StatusDocument) -> String {
 }
 
 /// The row of a set in the table of several sets.
-pub fn set_summary(document: &StatusDocument) -> SetSummary {
+pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
     let set = document.set.as_ref();
     let rows = document.work_tree.iter();
     let pins = rows.fold([0, 0], |[found, declared], row| {
@@ -350,7 +350,7 @@ pub fn set_summary(document: &StatusDocument) -> SetSummary {
 }
 
 /// The information that was not read, for standard error.
-pub fn unread(document: &StatusDocument) -> String {
+pub(crate) fn unread(document: &StatusDocument) -> String {
     let mut text = String::new();
     for row in &document.not_read {
         let what = row.what.replace('_', " ");

@@ -90,7 +90,7 @@ pub(crate) fn history_branch(
 
 /// The history of the promoted branch as far as the clone contains it, without a request to the remote;
 /// `None` if it is unknown.
-pub fn known_history(config: &Config, services: &Services) -> Option<history::History> {
+pub(crate) fn known_history(config: &Config, services: &Services) -> Option<history::History> {
     let git = Git::open(&config.root).ok()?;
     let base = base_forge::bases(config, &git, services).into_iter().next();
     let branch = match (config.provenance.branch.as_deref(), base) {
@@ -175,7 +175,7 @@ impl SiteHistory {
     }
 
     /// The names that the set had under former paths of its configuration.
-    pub fn former_names(&self) -> Vec<FormerNames> {
+    pub(crate) fn former_names(&self) -> Vec<FormerNames> {
         let commits = self.0.as_ref();
         commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_names())
     }

@@ -11,7 +11,10 @@ use crate::{
 
 /// Lists the heads of all open pull requests of the configured forge. Returns a reason if there is no
 /// forge, or if its token is missing or may not list them.
-pub fn open_pulls(config: &Config, services: &Services) -> Result<Access<Vec<PullHead>>, Errors> {
+pub(crate) fn open_pulls(
+    config: &Config,
+    services: &Services,
+) -> Result<Access<Vec<PullHead>>, Errors> {
     let unlisted = |reason: &str| Ok(Access::NoToken(reason.to_owned()));
     let Some(configured) = &config.forge else {
         return unlisted("the configuration has no `forge` block");

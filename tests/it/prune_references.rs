@@ -9,9 +9,9 @@ use std::{
     },
 };
 
-use repin::oci::Digest;
 use serde_json::{Value, json};
 
+use crate::support::Digest;
 use crate::{
     prune_guards::{Other, also, deletes, digest, kept, pushed_meanwhile, shimmed, with},
     support::{

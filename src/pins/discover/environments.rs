@@ -32,7 +32,7 @@ const NAMES: [&str; 14] = [
 ///
 /// A directory elsewhere at this level belongs to them if it has the name of one of them:
 /// `us/staging`, if only `eu/staging` and `eu/prod` differ.
-pub fn differing<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p Path> {
+pub(crate) fn differing<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p Path> {
     let files = || {
         let pins = repositories.iter().flat_map(|pinned| &pinned.pins);
         pins.map(|pin| pin.file.as_path())
@@ -86,7 +86,7 @@ fn separating_parents(pinned: &PinnedRepository, level: usize) -> Vec<Option<&Pa
 
 /// The directories with names of environments, if one image is pinned below two of them; otherwise
 /// none.
-pub fn named<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p Path> {
+pub(crate) fn named<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p Path> {
     // Every path may begin with a name of an environment, as in `live/prod` and `live/staging`.
     for number in 0.. {
         let mut directories = BTreeSet::new();

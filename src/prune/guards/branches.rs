@@ -23,7 +23,7 @@ const ROUNDS: usize = 4;
 
 /// The head of an open pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullHead {
+pub(crate) struct PullHead {
     /// The number of the pull request.
     pub number: u64,
     /// The commit.
