@@ -185,9 +185,10 @@ impl<'f> NewFiles<'f> {
         for (target, text) in self.written {
             // Another process may have changed the file since.
             let is_own = fs::read(&target.file).is_ok_and(|content| content == text.as_bytes());
-            let removed = match is_own {
-                true => fs::remove_file(&target.file),
-                false => Err(io::Error::other("its content has changed")),
+            let removed = if is_own {
+                fs::remove_file(&target.file)
+            } else {
+                Err(io::Error::other("its content has changed"))
             };
             if let Err(error) = removed {
                 errors.push(target.io("remove", &error));

@@ -94,7 +94,9 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
     let services = &cx.services;
     let mut draft = Draft::new(&pinned.tree, &chosen, &remote, target.name(), services)?;
     draft.warnings.splice(0..0, pinned.counted.warnings);
-    draft.warnings.extend(counted.map(counted::left_out));
+    draft
+        .warnings
+        .extend(counted.as_deref().map(counted::left_out));
     draft.warnings.extend(target.shadowing_warning());
     draft.notes.extend(note);
     if !print_only {

@@ -1,4 +1,4 @@
-//! Directories that pin the same images separately, such as the environments of a GitOps repository.
+//! Directories that pin the same images separately, such as staging and production.
 //!
 //! All paths are relative to the directory that was searched.
 

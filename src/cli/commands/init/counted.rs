@@ -110,7 +110,7 @@ pub(super) fn all_counted(numbers: &str) -> Errors {
 }
 
 /// The warning about the pins that [`CountedPins::remove_from`] removed.
-pub(super) fn left_out(numbers: String) -> String {
+pub(super) fn left_out(numbers: &str) -> String {
     format!("pins of other configurations are left out: {numbers}")
 }
 

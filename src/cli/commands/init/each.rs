@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cli::{context::Context, exit::Exit, write_file::TargetFile},
     code::Code,
-    config::{FILE_NAME, Glob},
+    config::{FILE_NAME, Glob, RelPath},
     error::{Error, Errors, usage},
 };
 
@@ -28,7 +28,7 @@ pub(super) fn run(globs: &[String], print_only: bool, cx: &mut Context) -> Resul
     let root = cx.services.environment.directory().to_owned();
     let mut pinned = PinnedTree::search(&root, None, cx);
     let directories = std::mem::take(&mut pinned.directories);
-    let directories: Vec<_> = directories.iter().map(|path| path.as_path()).collect();
+    let directories: Vec<_> = directories.iter().map(RelPath::as_path).collect();
     let matched = matching(globs, &directories)?;
     // Pins elsewhere must not decide which images form the set.
     let others = pinned.discovery.split_off(|pin| {

@@ -65,10 +65,12 @@ pub(super) fn run(
         let mut discovery = discover(&tree, survey(root), None);
         let others = counted.remove_from(&mut discovery, root);
         let mut chosen = selection.in_discovery(&discovery);
-        chosen.unavailable = unavailable;
+        chosen.unavailable.clone_from(&unavailable);
         let mut draft = Draft::new(&tree, &chosen, remote, target.name(), &cx.services)?;
-        unavailable = draft.unavailable.clone();
-        draft.warnings.extend(others.map(counted::left_out));
+        unavailable.clone_from(&draft.unavailable);
+        draft
+            .warnings
+            .extend(others.as_deref().map(counted::left_out));
         draft.warnings.extend(target.shadowing_warning());
         drafts.push(draft);
     }
