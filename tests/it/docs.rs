@@ -49,18 +49,12 @@ fn sources() -> Vec<String> {
     fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => collect(&path, files),
-                false
-                    if path.extension().is_some_and(|e| e == "rs")
-                        && !path.ends_with("tests.rs")
-                        && !directory
-                            .components()
-                            .any(|part| part.as_os_str() == "tests") =>
-                {
-                    files.push(path);
+            if path.is_dir() {
+                if !path.ends_with("tests") {
+                    collect(&path, files);
                 }
-                false => {}
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                files.push(path);
             }
         }
     }
