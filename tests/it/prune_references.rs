@@ -15,6 +15,7 @@ use crate::support::Digest;
 use crate::{
     prune_guards::{Other, also, deletes, digest, kept, pushed_meanwhile, shimmed, with},
     support::{
+        Digest,
         fake::{Fake, Reaction},
         images::Image,
         pruned::{Real, config, old, pinned, push, refused},
