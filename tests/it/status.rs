@@ -204,7 +204,8 @@ fn a_work_tree_with_another_set_is_shown_beside_the_deployed_one() {
 
 #[test]
 fn running_apply_is_not_reported_as_interrupted() {
-    let world = rolled_back();
+    let mut world = rolled_back();
+    world.build(REV_C);
     let exchange = Point {
         name: "renameat2".to_owned(),
         nth: 1,
