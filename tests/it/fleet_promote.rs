@@ -142,14 +142,14 @@ fn set_with_one_changed_byte_is_refused_before_any_request() {
         let set = ["--set", "set.json", "--set-sha256", sha256, "--pr", "draft"];
         fleet.run(&[&PROMOTE[..], &OUT, &set].concat())
     };
-    fleet.write("set.json", &set.replacen("\"web\"", "\"wea\"", 1));
+    fleet.write("set.json", set.replacen("\"web\"", "\"wea\"", 1));
     let ran = promote(&sha256).exits(2);
     assert!(ran.stderr.contains("its SHA-256 is"), "{}", ran.stderr);
     fleet.write("set.json", &set);
     promote(&"0".repeat(64)).exits(2);
     // Verified against another configuration.
     let config = fleet.read("repin.yaml");
-    fleet.write("repin.yaml", &format!("{config}# another\n"));
+    fleet.write("repin.yaml", format!("{config}# another\n"));
     let ran = promote(&sha256).exits(2);
     assert!(ran.stderr.contains("config_sha256"), "{}", ran.stderr);
     fleet.write("repin.yaml", &config);
@@ -319,7 +319,7 @@ fn report_is_appended_to_and_a_cut_off_line_taken_away() {
     let whole = fleet.read("out.jsonl");
     assert_eq!(whole.lines().count(), 1);
     for cut in [1, 20, 200] {
-        fleet.write("out.jsonl", &format!("{whole}{}", &whole[..cut]));
+        fleet.write("out.jsonl", format!("{whole}{}", &whole[..cut]));
         planned(&fleet, &[], 0);
         let text = fleet.read("out.jsonl");
         assert!(
@@ -517,7 +517,7 @@ verify: {{ signers: [{{ key: list.txt, commit: 'off' }}] }}
 "
     ));
     let rules = "{ source: acme/app-0000, own_policy: ignore }";
-    fleet.write("repin.yaml", &fleet.config(Kind::Github, rules));
+    fleet.write("repin.yaml", fleet.config(Kind::Github, rules));
     let secret = "f00d-of-the-runner";
     let args = [&PROMOTE[..], &OUT, &["-vv"]].concat();
     let ran = fleet.run_with(&args, &[("SECRET", secret)]).exits(0);
@@ -582,7 +582,7 @@ fn list_names_base_branches() {
     }
     fleet.write(
         "list.txt",
-        &format!("{} release/2\n{} gone\n", name(0), name(1)),
+        format!("{} release/2\n{} gone\n", name(0), name(1)),
     );
     planned(&fleet, &[], 2);
     let lines = fleet.lines("out.jsonl");
@@ -672,7 +672,7 @@ fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
         assert_eq!(codes(&lines[4]), ["rolled_back"], "{:#}", lines[4]);
         assert!(help(&lines[4]).ends_with("promote in a clone with --force-after-rollback"));
         // Without a source, nobody can tell.
-        fleet.write("repin.yaml", &fleet.config(kind, "{}"));
+        fleet.write("repin.yaml", fleet.config(kind, "{}"));
         let lines = promote(&old);
         assert!(
             lines[1]["checks"][0]["detail"]
@@ -707,7 +707,7 @@ fn history_that_is_not_whole_is_refused_unless_recent_commits_are_enough() {
     assert_eq!(codes, ["revision_order", "rolled_back"]);
     fleet.write(
         "repin.yaml",
-        &fleet.config(Kind::Github, "{ source: acme/app-0000, history: recent }"),
+        fleet.config(Kind::Github, "{ source: acme/app-0000, history: recent }"),
     );
     planned(&fleet, &[], 0);
     assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);

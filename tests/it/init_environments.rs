@@ -1,5 +1,7 @@
 //! `init` in repositories with several environments.
 
+use std::fmt::Write as _;
+
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use proptest::prelude::*;
@@ -21,7 +23,8 @@ fn pins(images: &[&str]) -> String {
     let mut text = String::new();
     for image in images {
         let (name, digit) = image.split_once(' ').unwrap();
-        text += &format!("image: ghcr.io/acme/{name}@sha256:{}1\n", digit.repeat(63));
+        let digits = digit.repeat(63);
+        writeln!(text, "image: ghcr.io/acme/{name}@sha256:{digits}1").unwrap();
     }
     text
 }
@@ -510,7 +513,7 @@ fn proposed_commit_is_evidence_of_each_set() {
         let mut text = String::new();
         for image in ["review", "fix"] {
             let digest = world.digest(image, revision);
-            text += &format!("x: ghcr.io/acme/{image}:{revision}@{digest}\n");
+            writeln!(text, "x: ghcr.io/acme/{image}:{revision}@{digest}").unwrap();
         }
         world.write(&format!("envs/{environment}/app.yml"), text);
     }

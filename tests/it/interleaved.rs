@@ -65,10 +65,13 @@ impl Operation {
         if self.message != Message::Plain {
             for (set, [build, _]) in &self.pins {
                 let path = format!("{}repin.yaml", DIRECTORIES[*set]);
-                text.push_str(&match *set {
-                    0 => format!("\nRepin-Set: {}\n", revision(*build)),
-                    _ => format!("\nRepin-Set: {} ({path})\n", revision(*build)),
-                });
+                let revision = revision(*build);
+                text.push_str("\nRepin-Set: ");
+                text.push_str(&revision);
+                if *set > 0 {
+                    text.extend([" (", &path, ")"]);
+                }
+                text.push('\n');
             }
         }
         text

@@ -11,7 +11,6 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::Digest;
 use crate::{
     prune_guards::{Other, also, deletes, digest, kept, pushed_meanwhile, shimmed, with},
     support::{

@@ -131,6 +131,8 @@ fn directory_at(file: &Path, level: usize) -> Option<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use std::fs;
 
     use super::*;
@@ -146,7 +148,8 @@ mod tests {
             let mut text = String::new();
             for pin in pins.split(',') {
                 let (image, digit) = pin.split_once(' ').unwrap();
-                text += &format!("a.b/{image}@sha256:{}\n", digit.repeat(64));
+                let digest = digit.repeat(64);
+                writeln!(text, "a.b/{image}@sha256:{digest}").unwrap();
             }
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

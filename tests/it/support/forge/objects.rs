@@ -22,12 +22,11 @@ fn directory_id(files: &[(&str, &(String, String))]) -> Option<String> {
     let mut rows = BTreeMap::new();
     let mut directories = BTreeMap::<&str, Vec<_>>::new();
     for (path, file) in files {
-        match path.split_once('/') {
-            Some((name, below)) => directories.entry(name).or_default().push((below, *file)),
-            None => {
-                let mode = file.0.trim_start_matches('0');
-                rows.insert((*path).to_owned(), row(mode, path, &file.1)?);
-            }
+        if let Some((name, below)) = path.split_once('/') {
+            directories.entry(name).or_default().push((below, *file));
+        } else {
+            let mode = file.0.trim_start_matches('0');
+            rows.insert((*path).to_owned(), row(mode, path, &file.1)?);
         }
     }
     for (name, files) in directories {
