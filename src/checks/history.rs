@@ -252,7 +252,11 @@ fn check_hold(
                 "cannot determine whether a rollback undid this set: commit {} adds the configuration \
                  and removes {}, and git detects no rename, so the past of this set is unknown",
                 past.commit.short(),
-                removed.join(", ")
+                if removed.is_empty() {
+                    "others".to_owned()
+                } else {
+                    removed.join(", ")
+                }
             );
             if is_forced {
                 check(Status::Warn, detail + "; forced by --force-after-rollback")

@@ -499,15 +499,17 @@ impl Fold<'_> {
             let event = &self.events.all[*event];
             last_current[event.set] = Some(event.position);
         }
-        for (set, undone) in &mut self.undone {
-            undone.revisions.clone_from(&self.events.revisions[*set]);
-        }
         let (undone, merged) = (mem::take(&mut self.undone), mem::take(&mut self.merged));
         for mut undone in undone.into_values().chain(merged) {
             let rollback = &self.events.all[undone.rollback];
             let is_on_line = self.graph.is_on_line(rollback.commit);
             if !is_on_line && last_current[undone.set] >= Some(rollback.position) {
                 continue;
+            }
+            for revision in &self.events.revisions[undone.set] {
+                if !undone.revisions.contains(revision) {
+                    undone.revisions.push(revision.clone());
+                }
             }
             for image in mem::take(&mut undone.unseen) {
                 let present = self.tip.and_then(|tip| self.sets[tip].digest(image));

@@ -53,6 +53,7 @@ mod changes;
 mod claimed;
 mod claims;
 mod events;
+mod evidence;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/properties/git_log.rs"]
 pub(crate) mod fuzzing;
@@ -76,12 +77,12 @@ use std::{
 };
 
 use blobs::{Readings, ScannedBlobs};
-use claims::{Claims, Titles};
+use claims::Titles;
 use events::{Event, Events, Point, Undone};
 use graph::Graph;
 use renames::ConfigPath;
 use serde::Serialize;
-use sets::{Set, Sets};
+use sets::Set;
 use walk::{Commit, Content, UnknownContent, Walked};
 
 use super::git::{Branch, Git, GitError, ObjectId};
@@ -308,7 +309,7 @@ impl History {
             };
             commits[*index].content = Content::Unknown(Box::new(unknown), Vec::new());
         }
-        let points = points(&graph, &commits, &mut found);
+        let points = evidence::points(&graph, &commits, &mut found);
         let mut doubtful = BTreeSet::new();
         for (commit, position) in commits.iter().zip(&graph.positions) {
             if git.is_boundary(&commit.id) {
@@ -553,47 +554,6 @@ impl History {
         images.all(|(index, image)| image.pins == 0 || self.facts.sets[set].digest(index).is_some())
     }
 }
-
-/// Combines sets and claims.
-///
-/// A message is evidence only if its commit changes pins or adds the configuration. That of a merged
-/// commit is evidence for the merge only if both have the same set.
-fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
-    let mut points: Vec<Point> = Vec::with_capacity(commits.len());
-    for (index, commit) in commits.iter().enumerate() {
-        let is_evidence = found.has_changed[index] || commit.added.is_some();
-        let set = found.by_commit[index];
-        let mut others = graph.other_parents(index).iter();
-        points.push(Point {
-            set,
-            partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
-            claims: if is_evidence {
-                commit.claims.clone()
-            } else {
-                Claims::default()
-            },
-            has_rollback_title: false,
-            is_taken: set.is_some() && others.any(|other| found.by_commit[*other] == set),
-        });
-    }
-    for (merge, merged) in graph.line.iter().zip(&graph.merged) {
-        if !found.has_changed[*merge] && commits[*merge].added.is_none() {
-            continue;
-        }
-        let mut claims = points[*merge].claims.clone();
-        for commit in merged {
-            let point = &points[*commit];
-            if points[*merge].set.is_none() || point.set == points[*merge].set {
-                claims.extend(&point.claims);
-            }
-        }
-        points[*merge].claims = claims;
-    }
-    points
-}
-
-/// The maximum number of commits on a command line.
-const MAX_TIPS: usize = 10_000;
 
 /// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and
 /// with the path of the file in the repository.

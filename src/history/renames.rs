@@ -2,7 +2,6 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
-use super::{graph::Graph, walk::Commit};
 use crate::{
     config::{Config, SetPath, is_config_file},
     git::{Git, GitError, ObjectId},
@@ -61,22 +60,27 @@ pub(super) enum Origin {
     Unknown(UnknownPast),
 }
 
-/// The origin of the configuration at the oldest of its known paths.
+/// A commit of the line.
+pub(super) struct Addition {
+    pub(super) id: ObjectId,
+    /// The index of the path at which the commit adds the configuration file.
+    pub(super) added: Option<usize>,
+}
+
+/// The origin of the configuration at the oldest of its known paths. `line`: oldest commit first.
 pub(super) fn origin(
     git: &Git,
     paths: &[ConfigPath],
-    graph: &Graph,
-    commits: &[Commit],
+    line: &[Addition],
 ) -> Result<Origin, GitError> {
     let oldest = paths.len() - 1;
     let path = &paths[oldest];
     let mut additions = 0;
-    for position in (1..graph.line.len()).rev() {
-        let commit = &commits[graph.line[position]];
+    for position in (1..line.len()).rev() {
+        let (parent, commit) = (&line[position - 1], &line[position]);
         if commit.added != Some(oldest) {
             continue;
         }
-        let parent = &commits[graph.line[position - 1]];
         let changes = git.renames(&parent.id, &commit.id, &config_pathspecs(path))?;
         additions += 1;
         let mut removed = Vec::new();
@@ -87,7 +91,8 @@ pub(super) fn origin(
                 _ => removed.push(String::from_utf8_lossy(old).into_owned()),
             }
         }
-        for deleted in &changes.deleted {
+        let renamed = changes.renamed.iter().map(|(old, _)| old);
+        for deleted in changes.deleted.iter().chain(renamed) {
             let deleted = Path::new(OsStr::from_bytes(deleted));
             let name = deleted.file_name().map(OsStr::as_bytes);
             if is_config_file(deleted) || name == Some(path.file_name()) {

@@ -97,6 +97,7 @@ pub(super) fn find_sets(
         };
         let commit = &commits[index];
         let (has_changed, undo) = tree.apply(&commit.content, &blobs.pins);
+        let has_other_rules = matches!(commit.content, Content::All(..));
         if !graph.is_on_line(index) {
             undos.push((undo, current));
         }
@@ -105,7 +106,7 @@ pub(super) fn find_sets(
         sets.has_changed[index] = has_changed;
         if !is_unknown && refused.is_none() {
             // A refused file is one of the files, so its correction is a change.
-            if has_changed {
+            if has_changed || has_other_rules {
                 let set = tree.set(config);
                 current = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                     sets.distinct.push(set);
@@ -171,7 +172,7 @@ impl<'s> Tree<'s> {
                 for (path, blob) in files {
                     self.replace(path, pins.get(blob));
                 }
-                (true, Undo::All(old))
+                (old.files != self.files, Undo::All(old))
             }
             Content::Changed(files) => {
                 let mut old = Vec::new();

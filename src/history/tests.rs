@@ -572,6 +572,93 @@ fn configuration_added_beside_another_has_a_known_past() {
 }
 
 #[test]
+fn merge_of_a_promotion_may_pin_further_images() {
+    let repo = Repo::new();
+    let config = format!("{CONFIG}  new: {{ repository: ghcr.io/acme/new, pins: 1 }}\n");
+    repo.promote('a');
+    repo.branch("auto/b").promote('b');
+    repo.checkout("main")
+        .write(".github/workflows/new.yml", pin("new", 'a'))
+        .write("repin.yaml", config)
+        .commit("feat: another image");
+    let merge = repo.merge(&["auto/b"], "Merge pull request #2 from acme/auto/b");
+    repo.publish();
+    let history = history(&repo);
+    assert_eq!(told(&history)[0], "promote b *");
+    assert_eq!(found(&history, 'b').commit.to_string(), merge);
+}
+
+#[test]
+fn change_of_the_rules_is_no_evidence() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.pins('b').commit("fix by hand");
+    repo.write(
+        "repin.yaml",
+        CONFIG.replace("workflows/*", "workflows/**/*"),
+    )
+    .commit(format!(
+        "chore: globs\n\nRepin-Set: {}\n",
+        repo::revision('c')
+    ));
+    repo.publish();
+    let history = history(&repo);
+    assert_eq!(told(&history), ["manual - *", "promote a <"]);
+    assert_eq!(history.provenance(&revision('c')), Provenance::Never);
+}
+
+#[test]
+fn undone_rename_is_followed() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    let rename = |from: &str, to: &str| {
+        repo.git(&["mv", from, to]);
+        repo.commit("chore: move");
+    };
+    rename("prod", "live");
+    rename("live", "prod");
+    pins_in(&repo, "prod", 'c');
+    repo.commit(format!(
+        "chore: c\n\nRepin-Set: {} (prod/repin.yaml)\n",
+        repo::revision('c')
+    ));
+    pins_in(&repo, "prod", 'a');
+    repo.commit("back");
+    rename("prod", "live");
+    rename("live", "last");
+    repo.publish();
+    let last = history_in(&repo.join("last"));
+    assert_eq!(told(&last), ["rollback a *", "promote c <", "promote a"]);
+    assert!(is_held(&last, 'c'));
+    let former = last.former_names();
+    assert!(
+        former
+            .iter()
+            .any(|names| names.set_path.to_string() == "live/repin.yaml")
+    );
+}
+
+#[test]
+fn split_configuration_has_an_unknown_past() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    repo.git(&["mv", "prod", "live"]);
+    let other = format!("# {}\n{CONFIG}", "a text that is not similar ".repeat(40));
+    repo.write(
+        "dev/repin.yaml",
+        other.replace(".github/workflows/*.yml", "*.yml"),
+    );
+    pins_in(&repo, "dev", 'a');
+    repo.commit("chore: split");
+    repo.publish();
+    assert!(history_in(&repo.join("live")).unknown_past().is_none());
+    let past = history_in(&repo.join("dev"));
+    assert_eq!(past.unknown_past().unwrap().removed, ["prod/repin.yaml"]);
+}
+
+#[test]
 fn older_build_does_not_end_a_hold() {
     let repo = Repo::new();
     let old = repo.write("app", "1").commit("app 1");

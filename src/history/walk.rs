@@ -17,7 +17,7 @@ use super::{
     claims::{Claims, Titles},
     graph::{Graph, Step},
     log::{self, CommitInfo},
-    renames::{self, ConfigPath, Origin, UnknownPast},
+    renames::{self, Addition, ConfigPath, Origin, UnknownPast},
     rules::{MAX_CONFIG_SIZE, OwnRules, Rules, TOO_LARGE, parse_at},
 };
 use crate::{
@@ -169,7 +169,12 @@ pub(super) fn walk(
             directories.extend(missing);
             continue;
         }
-        let unknown_past = match renames::origin(walk.git, &walk.paths, &graph, &commits)? {
+        let mut line = Vec::new();
+        for commit in &graph.line {
+            let (id, added) = (commits[*commit].id, commits[*commit].added);
+            line.push(Addition { id, added });
+        }
+        let unknown_past = match renames::origin(walk.git, &walk.paths, &line)? {
             Origin::Renamed(set_path) => {
                 walk.paths.push(ConfigPath::new(set_path));
                 continue;
@@ -230,7 +235,7 @@ impl Walk<'_> {
                     commits[index] = Some(commit);
                     if !graph.is_on_line(index) {
                         undos.push(undo);
-                    } else if undo.own != state.own
+                    } else if (undo.own != state.own || undo.path != state.path)
                         && let Some(OwnRules::Known(_, Some(config))) = &state.own_rules
                     {
                         self.titles.add(config);
@@ -307,7 +312,30 @@ impl Walk<'_> {
             OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
             OwnRules::Known(rules, _) => self.content(&rules, &changes, state),
         };
-        for (path, id) in &changes {
+        self.request_content(&content, &changes, state)?;
+        if let Content::Unknown(..) = &content {
+            state.rules = None;
+        }
+        let commit = Commit {
+            id: commit.id,
+            info: commit.info,
+            trailers: commit.trailers,
+            claims: Claims::default(),
+            paths,
+            added,
+            content,
+        };
+        Ok((commit, undo))
+    }
+
+    /// Requests the blobs of a commit that may contain pins.
+    fn request_content(
+        &mut self,
+        content: &Content,
+        changes: &[(FilePath, Option<ObjectId>)],
+        state: &WalkState,
+    ) -> Result<(), GitError> {
+        for (path, id) in changes {
             // `prune` protects the digests in files that a current place searches.
             if let Some(id) = id {
                 let blob = self.blob(&self.current, path, *id, state);
@@ -316,7 +344,7 @@ impl Walk<'_> {
                 }
             }
         }
-        match &content {
+        match content {
             Content::Changed(files) => {
                 for blob in files.iter().filter_map(|(_, blob)| *blob) {
                     self.request(blob)?;
@@ -331,36 +359,24 @@ impl Walk<'_> {
                 for blob in blobs {
                     self.request(*blob)?;
                 }
-                state.rules = None;
             }
         }
-        let commit = Commit {
-            id: commit.id,
-            info: commit.info,
-            trailers: commit.trailers,
-            claims: Claims::default(),
-            paths,
-            added,
-            content,
-        };
-        Ok((commit, undo))
+        Ok(())
     }
 
-    /// Continues with the newer path at a commit that renames the configuration.
+    /// Continues with another path at a commit that renames the configuration, or undoes a rename.
     fn follow_rename(&self, changes: &[log::Change], state: &mut WalkState) {
-        let Some(newer) = state.path.checked_sub(1) else {
-            return;
-        };
         let blob = |path: &ConfigPath| {
             let mut changes = changes.iter();
-            changes
-                .find(|change| change.path == path.path)
-                .map(|change| change.blob)
+            let change = changes.find(|change| change.path == path.path);
+            change.map(|change| change.blob)
         };
-        if blob(&self.paths[state.path]) == Some(None)
-            && let Some(Some(_)) = blob(&self.paths[newer])
-        {
-            state.path = newer;
+        if blob(&self.paths[state.path]) != Some(None) {
+            return;
+        }
+        let added = |path: &ConfigPath| matches!(blob(path), Some(Some(_)));
+        if let Some(path) = self.paths.iter().position(added) {
+            state.path = path;
             state.rules = None;
         }
     }

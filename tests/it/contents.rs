@@ -771,10 +771,9 @@ fn an_image_without_pins_only_warns_in_a_rollback() {
         .env("API_TOKEN=hunter2hunter2");
     world.rebuild("base", REV_A, &[spoiled]);
     let world = world.with_git();
-    for revision in [REV_A, REV_B] {
-        world.pin(revision);
-        world.commit(&format!("promote: test images @{revision}"));
-    }
+    world.adopt(REV_A);
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
     world.push();
     let document = world
         .run(&["rollback", "--to", REV_A, "--format", "json"])

@@ -42,7 +42,7 @@ fn a_glob_that_matches_no_file_is_an_error_of_check_and_prune() {
 #[test]
 fn a_glob_that_matches_no_file_warns_in_promote_and_rollback() {
     let world = with_files("'.github/workflows/*.yml'");
-    world.commit(&format!("promote: test images @{REV_A}"));
+    world.adopt(REV_A);
     world.push();
     world.promoted(REV_B);
     world.replace(
@@ -79,7 +79,7 @@ fn a_glob_that_matches_no_file_warns_in_promote_and_rollback() {
 fn a_configuration_of_the_past_may_match_nothing() {
     let world = with_files("'.github/workflows/*.yml', gone.txt");
     world.write("gone.txt", "");
-    world.commit(&format!("promote: test images @{REV_A}"));
+    world.adopt(REV_A);
     fs::remove_file(world.path("gone.txt")).unwrap();
     world.commit("a file goes, its glob stays");
     world.replace("repin.yaml", ", gone.txt", "");
@@ -134,7 +134,7 @@ fn history_obeys_the_exclusions_of_its_time() {
         "testdata/a.yml",
         format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_B)),
     );
-    world.commit(&format!("promote: test images @{REV_A}"));
+    world.adopt(REV_A);
     world.push();
     world.promoted(REV_B);
     // With the excluded file the set of A would hold two digests of `fix`.
@@ -334,7 +334,7 @@ fn lists_of_globs_have_a_limit_together() {
 #[test]
 fn panicking_glob_in_history_makes_its_commit_unknown() {
     let world = with_files("'.github/workflows/*.yml'");
-    world.commit(&format!("promote: test images @{REV_A}"));
+    world.adopt(REV_A);
     let config = world.read("repin.yaml");
     world.write(
         "repin.yaml",

@@ -720,7 +720,7 @@ fn a_tree_that_cannot_be_listed_is_reported_and_refused_under_refuse() {
 #[test]
 fn in_a_rollback_a_digest_outside_only_warns_and_a_pin_outside_refuses() {
     let world = repository();
-    world.commit(&format!("promote: test images @{REV_A}"));
+    world.adopt(REV_A);
     world.push();
     world.promoted(REV_B);
     let fix = world.digest("fix", REV_B).to_owned();

@@ -319,7 +319,7 @@ fn set(proxy: &Proxy, _: &Path) -> Parts {
 fn promoted(proxy: &Proxy, directory: &Path) -> Parts {
     let parts = set(proxy, directory);
     let world = parts.world.as_ref().unwrap();
-    world.commit(&format!("promote: test images @{REV_A}"));
+    world.adopt(REV_A);
     world.pin(REV_B);
     world.commit(&format!("promote: test images @{REV_B}"));
     world.push();

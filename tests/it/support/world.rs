@@ -177,6 +177,13 @@ impl World {
         git(self.root(), args)
     }
 
+    /// Gives the first commit, which adds the configuration and the pins, the title of a promotion.
+    pub fn adopt(&self, revision: &str) {
+        let title = format!("promote: test images @{revision}");
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--amend", "-m", &title]);
+    }
+
     /// Commits everything; returns the commit.
     pub fn commit(&self, message: &str) -> String {
         self.git(&["add", "-A"]);
