@@ -51,9 +51,6 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
     points
 }
 
-/// The maximum number of commits on a command line.
-const MAX_TIPS: usize = 10_000;
-
 /// Whether a merge pins the digests of a merged set. It may pin further images, which its other parent
 /// added.
 fn is_part(merged: &Set, merge: &Set) -> bool {

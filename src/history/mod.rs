@@ -555,6 +555,9 @@ impl History {
     }
 }
 
+/// The maximum number of commits on a command line.
+const MAX_TIPS: usize = 10_000;
+
 /// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and
 /// with the path of the file in the repository.
 pub(crate) fn each_blob(

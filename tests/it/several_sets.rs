@@ -140,7 +140,9 @@ fn all_checks_every_tracked_set() {
     world.git(&["add", "repin.eu.yaml", "eu.yml"]);
     let message =
         format!("promote\n\nRepin-Set: {REV_A} ({PROD})\nRepin-Set: {REV_A} (repin.eu.yaml)");
-    world.replace("envs/prod/app.yml", "image:", "new:");
+    world.git(&["rm", "-q", "--cached", "envs/prod/app.yml"]);
+    world.git(&["commit", "-q", "-m", "without pins"]);
+    world.git(&["add", "envs/prod/app.yml"]);
     world.git(&["commit", "-q", "-a", "-m", &message]);
     world.push();
     let document = world.run(&["check", "--all", "--format", "json"]);
@@ -452,6 +454,7 @@ fn pin_of_two_sets_only_warns_in_a_rollback() {
         world.write("envs/prod/app.yml", text + revision);
         world.commit(&format!("promote\n\nRepin-Set: {revision} ({PROD})"));
     };
+    promoted(REV_B);
     promoted(REV_A);
     promoted(REV_B);
     world.push();

@@ -15,6 +15,8 @@ use serde_json::Value;
 
 use super::layout::{Layout, Platform};
 
+/// The subject of the first commit.
+const FIRST: &str = "first";
 pub const REV_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const REV_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 pub const REV_C: &str = "cccccccccccccccccccccccccccccccccccccccc";
@@ -167,7 +169,8 @@ impl World {
         self.git(&["init", "-q", "-b", "main"]);
         self.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
         self.git(&["remote", "add", "origin", "./origin.git"]);
-        self.commit("first");
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", FIRST]);
         self.push();
         self
     }
@@ -184,10 +187,19 @@ impl World {
         self.git(&["commit", "-q", "--amend", "-m", &title]);
     }
 
-    /// Commits everything; returns the commit.
+    /// Commits everything; returns the commit. A title of a promotion is no evidence without a change,
+    /// so the first commit takes that of the set that it pins.
     pub fn commit(&self, message: &str) -> String {
         self.git(&["add", "-A"]);
-        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        let is_first = self.git(&["log", "-1", "--format=%s"]).trim() == FIRST;
+        if is_first
+            && message.starts_with("promote: ")
+            && self.git(&["status", "--short"]).is_empty()
+        {
+            self.git(&["commit", "-q", "--amend", "-m", message]);
+        } else {
+            self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        }
         self.git(&["rev-parse", "HEAD"])
     }
 
