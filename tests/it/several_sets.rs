@@ -137,12 +137,11 @@ fn all_checks_every_tracked_set() {
     world.write("repin.eu.yaml", config("eu.yml", 1));
     world.write("eu.yml", pin(&world));
     world.write("untracked/repin.yaml", "");
-    world.git(&["add", "repin.eu.yaml", "eu.yml"]);
     let message =
         format!("promote\n\nRepin-Set: {REV_A} ({PROD})\nRepin-Set: {REV_A} (repin.eu.yaml)");
     world.git(&["rm", "-q", "--cached", "envs/prod/app.yml"]);
     world.git(&["commit", "-q", "-m", "without pins"]);
-    world.git(&["add", "envs/prod/app.yml"]);
+    world.git(&["add", "envs/prod/app.yml", "repin.eu.yaml", "eu.yml"]);
     world.git(&["commit", "-q", "-a", "-m", &message]);
     world.push();
     let document = world.run(&["check", "--all", "--format", "json"]);
