@@ -1,31 +1,13 @@
 //! The tags of the revisions that commits claim, on every line and with or without a change of pins.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
-    io::{BufRead, BufReader},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MAX_TIPS, claims::Titles};
+use super::{MAX_TIPS, claims::Titles, log};
 use crate::{
     config::{Config, Trailer},
     git::{Git, GitError, ObjectId},
     oci::{Pattern, Revision, Tag},
 };
-
-const COMMAND: &str = "log";
-
-const OPTIONS: [&str; 9] = [
-    "-z",
-    "--encoding=UTF-8",
-    "--no-color",
-    "--no-notes",
-    "--no-mailmap",
-    "--no-show-signature",
-    "--no-decorate",
-    "--no-patch",
-    "--format=tformat:%s%n%n%b",
-];
 
 /// The tags of the revisions that titles and trailers claim, by the titles and tags of configurations.
 ///
@@ -58,15 +40,23 @@ impl ClaimedTags {
     }
 
     /// Adds the claims of a commit's message: the subject on one line, an empty line and the body.
+    #[cfg(test)]
     pub(crate) fn add_message(&mut self, message: &str) {
         let subject = message.lines().next().unwrap_or_default();
-        let trailers: Vec<_> = Trailer::of_message(message).collect();
+        self.add_commit(subject.as_bytes(), &Trailer::message_lines(message));
+    }
+
+    /// Adds the claims of a commit with this subject and these trailer lines.
+    fn add_commit(&mut self, subject: &[u8], trailers: &[u8]) {
         for claims in self.claims.values_mut() {
-            let in_title = claims.titles.claims(subject.as_bytes(), b"", &[]);
+            let in_title = claims.titles.claims(subject, b"", &[]);
             claims.revisions.extend(in_title.revisions);
-            for trailer in &trailers {
-                let revision = claims.pattern.revision(trailer.revision);
-                claims.revisions.extend(revision);
+            for line in trailers.split(|byte| *byte == b'\n') {
+                let line = std::str::from_utf8(line).ok();
+                if let Some(trailer) = line.and_then(Trailer::parse) {
+                    let revision = claims.pattern.revision(trailer.revision);
+                    claims.revisions.extend(revision);
+                }
             }
         }
     }
@@ -101,31 +91,10 @@ pub(crate) fn claimed_tags(
         claimed.add_config(config);
     }
     for tips in tips.chunks(MAX_TIPS) {
-        each_message(git, tips, |message| claimed.add_message(message))?;
+        log::messages(git, tips)?.each(|commit| {
+            claimed.add_commit(commit.info.subject(), &commit.trailers);
+            Ok(())
+        })?;
     }
     Ok(claimed.into_tags())
-}
-
-/// Calls `each` with the message of every commit that `tips` reach: the subject on one line, an empty line
-/// and the body.
-fn each_message(git: &Git, tips: &[ObjectId], mut each: impl FnMut(&str)) -> Result<(), GitError> {
-    let mut args: Vec<OsString> = OPTIONS.map(OsString::from).into();
-    args.push("--end-of-options".into());
-    for tip in tips {
-        args.push(tip.to_string().into());
-    }
-    args.push("--".into());
-    let io_error = |error| GitError::Io {
-        command: COMMAND,
-        error,
-    };
-    let mut stream = git.stream(COMMAND, &args)?;
-    let mut output = BufReader::with_capacity(64 * 1024, stream.stdout()?);
-    let mut bytes = Vec::new();
-    while output.read_until(0, &mut bytes).map_err(io_error)? > 0 {
-        let message = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-        each(&String::from_utf8_lossy(message));
-        bytes.clear();
-    }
-    stream.finish()
 }

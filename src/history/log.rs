@@ -177,6 +177,12 @@ pub(super) fn first_parent_lines(git: &Git, tips: &[ObjectId]) -> Result<Log, Gi
     Log::start(git, &options, tips, [])
 }
 
+/// The distinct commits that `tips` reach, without their changes.
+pub(super) fn messages(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+    let tips = tips.iter().map(ToString::to_string);
+    Log::start(git, &["--no-patch"], tips, [])
+}
+
 /// Parses the output of `git log`.
 pub(super) struct LogParser<R> {
     reader: R,

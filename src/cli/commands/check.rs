@@ -55,22 +55,14 @@ fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let mut results = SetResults::default();
     let mut checked = Vec::new();
     for set in sets::select(cx)? {
-        let config = match set.config {
-            Ok(Some(config)) => config,
-            Ok(None) => {
-                results.skip(set.path);
-                continue;
-            }
-            Err(errors) => {
-                results.fail(set.path, errors, cx);
-                continue;
-            }
+        let Some((path, config)) = results.start(set, cx) else {
+            continue;
         };
         let verdict = cx.enter(&config).and_then(|()| verify(&config, remote, cx));
         match verdict {
             Ok(verdict) => {
                 let set = CheckedSet {
-                    path: set.path,
+                    path,
                     config,
                     verdict,
                 };
@@ -79,7 +71,7 @@ fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
                 results.add(set.row(cx), document, set.verdict.exit());
                 checked.push(set);
             }
-            Err(errors) => results.fail(set.path, errors, cx),
+            Err(errors) => results.fail(path, errors, cx),
         }
     }
     cx.leave();

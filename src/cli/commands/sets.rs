@@ -15,8 +15,8 @@ use crate::{
 /// A configuration file, and its configuration.
 pub(super) struct SelectedSet {
     /// The set path; without git, the path from the current directory.
-    pub(super) path: SetPath,
-    pub(super) config: Result<Option<Config>, Errors>,
+    path: SetPath,
+    config: Result<Option<Config>, Errors>,
 }
 
 /// Reads every configuration below the current directory. That of a fleet without pins is `None`.
@@ -49,6 +49,20 @@ pub(super) struct SetResults {
 }
 
 impl SetResults {
+    /// The configuration of a set, unless it is skipped or cannot be read.
+    pub(super) fn start(
+        &mut self,
+        set: SelectedSet,
+        cx: &mut Context,
+    ) -> Option<(SetPath, Config)> {
+        match set.config {
+            Ok(Some(config)) => return Some((set.path, config)),
+            Ok(None) => self.skip(set.path),
+            Err(errors) => self.fail(set.path, errors, cx),
+        }
+        None
+    }
+
     pub(super) fn add(&mut self, row: SetSummary, document: AnyDocument, exit: Exit) {
         self.worsen(exit);
         self.entries.push(SetEntry {
@@ -59,7 +73,7 @@ impl SetResults {
     }
 
     /// Adds the configuration of a fleet.
-    pub(super) fn skip(&mut self, path: SetPath) {
+    fn skip(&mut self, path: SetPath) {
         self.entries.push(SetEntry {
             set_path: path.clone(),
             document: None,

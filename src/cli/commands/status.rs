@@ -47,16 +47,8 @@ pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
 fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
     let mut results = SetResults::default();
     for set in sets::select(cx)? {
-        let mut config = match set.config {
-            Ok(Some(config)) => config,
-            Ok(None) => {
-                results.skip(set.path);
-                continue;
-            }
-            Err(errors) => {
-                results.fail(set.path, errors, cx);
-                continue;
-            }
+        let Some((path, mut config)) = results.start(set, cx) else {
+            continue;
         };
         let report = cx.enter(&config).and_then(|()| {
             let site_history = SiteHistory::of_work_tree(&config, &cx.services);
@@ -66,16 +58,16 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
         match report {
             Ok(Report { document, exit }) => {
                 if exit != Exit::Done && cx.output.format != Format::Json {
-                    sets::print_heading(&set.path, cx);
+                    sets::print_heading(&path, cx);
                     cx.output.write_stderr(&status::unread(&document));
                 }
                 let row = SetSummary {
-                    set_path: set.path,
+                    set_path: path,
                     ..status::set_summary(&document)
                 };
                 results.add(row, AnyDocument::Status(Box::new(document)), exit);
             }
-            Err(errors) => results.fail(set.path, errors, cx),
+            Err(errors) => results.fail(path, errors, cx),
         }
     }
     Ok(results.print(cx))

@@ -191,7 +191,7 @@ impl World {
     /// so the first commit takes that of the set that it pins.
     pub fn commit(&self, message: &str) -> String {
         self.git(&["add", "-A"]);
-        let is_first = self.git(&["log", "-1", "--format=%s"]).trim() == FIRST;
+        let is_first = self.git(&["log", "-1", "--format=%s", "--ignore-missing", "HEAD"]) == FIRST;
         if is_first
             && message.starts_with("promote: ")
             && self.git(&["status", "--short"]).is_empty()
