@@ -1,20 +1,23 @@
 //! The configuration files of a repository, and the pins that they count.
 //!
-//! A configuration file is a tracked file that [`is_config_file`] accepts; without git, an existing one. The presence of a configuration decides nothing by itself, because everyone who may
-//! add a file to a directory could add one: each configuration is applied to the files in question, and
-//! only its pins count. The pins of the set of this run are found in [`pins`](crate::pins).
+//! A configuration file is a tracked file that [`is_config_file`] accepts, unless it was deleted in the
+//! work tree; without git, an existing one. The presence of a configuration decides nothing by itself,
+//! because everyone who may add a file to a directory could add one: each configuration is applied to the
+//! files in question, and only its pins count. The pins of the set of this run are found in
+//! [`pins`](crate::pins).
 
 use std::{
     cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use crate::{
     config::{self, Config, IgnoredFiles, RelPath, SetPath, is_config_file},
-    error::{Error, SourceText},
+    error::Error,
     files::{Snapshot, Survey, survey_all},
-    git::{self, GitError},
+    git::{self, GitError, TrackedFile},
     pins::{FileScanner, LARGEST},
 };
 
@@ -23,47 +26,67 @@ use crate::{
 pub(crate) struct Listing {
     /// Sorted by the bytes of the paths.
     pub files: Vec<RelPath>,
-    /// The reason why further files may exist.
-    pub incomplete: Option<Error>,
+    /// The files that a sparse checkout leaves out.
+    pub sparse: Vec<RelPath>,
+    /// The reasons why further files may exist.
+    pub incomplete: Vec<Error>,
 }
 
 /// Lists the configuration files below `directory`. Without git, at most `most` files and directories
 /// are visited.
 pub(crate) fn list(directory: &Path, most: usize) -> Listing {
-    let incomplete = |error| Listing {
-        files: Vec::new(),
-        incomplete: Some(error),
-    };
+    let mut listing = Listing::default();
     if git::is_in_repository(directory) {
         match git::configurations(directory) {
             Ok(files) => {
-                return Listing {
-                    files,
-                    incomplete: None,
-                };
+                for file in existing(files, directory) {
+                    if is_left_out(&file, directory) {
+                        listing.sparse.push(file.path);
+                    } else {
+                        listing.files.push(file.path);
+                    }
+                }
+                return listing;
             }
             Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {}
-            Err(error) => return incomplete(Error::from(error)),
+            Err(error) => {
+                listing.incomplete.push(Error::from(error));
+                return listing;
+            }
         }
     }
-    let mut survey = survey_all(directory, most);
-    let files = of_survey(&survey);
-    let mut listing = match survey.unread.pop() {
-        Some(error) => incomplete(Error::from(error)),
-        None if survey.is_cut_off => incomplete(Error::io(format!(
-            "the search ended after {most} files and directories"
-        ))),
-        None => Listing::default(),
-    };
-    listing.files = files;
+    let survey = survey_all(directory, most);
+    listing.files = of_survey(&survey, directory);
+    listing.incomplete = survey.unread.into_iter().map(Error::from).collect();
+    if survey.is_cut_off {
+        let reason = format!("the search ended after {most} files and directories");
+        listing.incomplete.push(Error::io(reason));
+    }
     listing
 }
 
-/// The configuration files among the files of a tree without git, sorted by the bytes of their paths.
-pub(crate) fn of_survey(survey: &Survey) -> Vec<RelPath> {
+/// The tracked files without those that were deleted in the work tree, whose top is `top`.
+pub(crate) fn existing(files: Vec<TrackedFile>, top: &Path) -> Vec<TrackedFile> {
+    let mut existing = files;
+    existing.retain(|file| {
+        let metadata = top.join(file.path.as_path()).symlink_metadata();
+        let is_missing = metadata.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        file.sparse.is_some() || !is_missing
+    });
+    existing
+}
+
+/// Whether a sparse checkout leaves a file out; it may exist in the work tree all the same.
+pub(crate) fn is_left_out(file: &TrackedFile, top: &Path) -> bool {
+    file.sparse.is_some() && !top.join(file.path.as_path()).exists()
+}
+
+/// The configuration files among the files of a tree without git below `root`, sorted by the bytes of
+/// their paths.
+pub(crate) fn of_survey(survey: &Survey, root: &Path) -> Vec<RelPath> {
     let mut files = Vec::new();
     for path in survey.files.iter().chain(&survey.unnameable) {
-        if is_config_file(path.as_path()) {
+        if is_config_file(&root.join(path.as_path())) {
             files.push(path.clone());
         }
     }
@@ -73,14 +96,14 @@ pub(crate) fn of_survey(survey: &Survey) -> Vec<RelPath> {
 
 /// The files of a work tree or of a commit, by their paths from the top of the repository.
 pub(crate) trait Contents {
-    /// The content of a regular file with at most `most` bytes.
-    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>>;
+    /// The content of a regular file with at most `most` bytes, or the reason why it cannot be read.
+    fn read(&mut self, path: &RelPath, most: u64) -> Result<Vec<u8>, String>;
 
     /// Whether a file with the name of a chart exists at a path.
     fn has_chart(&self, path: &Path) -> bool;
 
-    /// Whether git ignores a file and does not track it.
-    fn is_ignored(&self, path: &RelPath) -> bool;
+    /// Whether git ignores a file and does not track it, or the reason why this is unknown.
+    fn is_ignored(&self, path: &RelPath) -> Result<bool, String>;
 }
 
 /// The other configurations of the repository of a set.
@@ -160,16 +183,25 @@ impl<'c> OtherConfigurations<'c> {
                         continue;
                     }
                 };
-                if !other.lists(&below, &path, self.config, contents) {
-                    continue;
+                match other.lists(&below, &path, self.config, contents) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(reason) => {
+                        found.unknown.push((set.clone(), reason));
+                        continue;
+                    }
                 }
                 if content.is_none() {
                     content = Some(contents.read(&path, LARGEST as u64));
                 }
-                let Some(Some(content)) = &content else {
-                    let reason = format!("cannot read {path}");
-                    found.unknown.push((set.clone(), reason));
-                    continue;
+                let content = match &content {
+                    Some(Ok(content)) => content,
+                    Some(Err(reason)) => {
+                        let reason = format!("cannot read {path}: {reason}");
+                        found.unknown.push((set.clone(), reason));
+                        continue;
+                    }
+                    None => continue,
                 };
                 let has_chart = |chart: &Path| contents.has_chart(&directory.join(chart));
                 let scanner = other
@@ -192,19 +224,10 @@ fn below(path: &RelPath, directory: &Path) -> Option<RelPath> {
 
 impl OtherConfiguration {
     fn read(set: &SetPath, contents: &mut dyn Contents) -> Result<Self, String> {
-        let content = contents.read(set.file(), config::MAX_SIZE);
-        let content = content.ok_or("the file cannot be read, or is larger than 1 MiB")?;
-        let text = String::from_utf8(content).map_err(|_| "the file is not UTF-8")?;
-        let source = SourceText {
-            name: set.to_string(),
-            text: text.into(),
-        };
+        let content = contents.read(set.file(), config::MAX_SIZE)?;
         // Nothing is read from the root.
-        let parsed = config::parse(&source, set.directory(), set);
-        let config = parsed.map_err(|errors| match errors.first() {
-            Some(error) => error.to_string(),
-            None => "the configuration is malformed".to_owned(),
-        })?;
+        let (name, root) = (set.to_string(), set.directory());
+        let config = config::parse_bytes(content, &name, root, set, config::parse)?;
         Ok(Self {
             config,
             scanner: OnceCell::new(),
@@ -218,11 +241,13 @@ impl OtherConfiguration {
         path: &RelPath,
         own: &Config,
         contents: &dyn Contents,
-    ) -> bool {
+    ) -> Result<bool, String> {
+        if !Snapshot::lists(&self.config.scanned, below) {
+            return Ok(false);
+        }
         // Only this set includes ignored files.
         let may_be_ignored = (own.files_ignored, self.config.files_ignored)
             == (IgnoredFiles::Include, IgnoredFiles::Exclude);
-        Snapshot::lists(&self.config.scanned, below)
-            && !(may_be_ignored && contents.is_ignored(path))
+        Ok(!may_be_ignored || !contents.is_ignored(path)?)
     }
 }

@@ -8,7 +8,7 @@
 
 use std::io::BufReader;
 
-use super::log::{Commit, LogParser, MAX_FIELD};
+use super::log::{Commit, LogParser, MAX_BODY, MAX_FIELD};
 
 fn commits(mut parser: LogParser<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
     let mut all = Vec::new();
@@ -30,6 +30,8 @@ pub fn git_log(input: &[u8]) {
     );
     for commit in &whole {
         assert!(commit.info.subject().len() <= MAX_FIELD);
+        // Each line ends with a line feed, which the last one of the body may lack.
+        assert!(commit.trailers.len() <= MAX_BODY + 1);
         let fields = [commit.info.subject(), commit.trailers.as_slice()];
         assert!(fields.iter().all(|field| !field.contains(&0)));
         for change in &commit.changes {

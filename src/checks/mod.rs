@@ -36,7 +36,9 @@ use pins::counted_twice;
 pub(crate) use pins::{agreement, counts, found_twice, version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
 pub(crate) use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
-pub(crate) use set::{Expected, Resolution, Target, required_labels, resolved, shared_digests};
+pub(crate) use set::{
+    Expected, PinnedDigest, Resolution, Target, required_labels, resolved, shared_digests,
+};
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::smoke;
 pub(crate) use trust::{DigestSignatures, candidate_reason};

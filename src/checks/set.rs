@@ -1,11 +1,13 @@
 //! Verdicts on the resolved images of a set: tag, digest, manifest, labels, platforms.
 
-use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use super::{Check, Code, Status};
 use crate::{
     config::{Config, Image},
     error::{Class, Error},
+    git::ObjectId,
+    history::Promoted,
     oci::{Digest, Platform, Revision, Tag},
     registry::resolve::{ImageFacts, PlatformFacts},
     untrusted::short,
@@ -26,8 +28,28 @@ pub(crate) struct Target {
 pub(crate) enum Expected {
     /// The build reported it, by `--digest`.
     HandedOver(Digest),
-    /// A commit, given by its short id, pinned it.
-    PinnedBy(String, Digest),
+    Pinned(PinnedDigest),
+}
+
+/// The digest with which a set was promoted.
+#[derive(Debug, Clone)]
+pub(crate) struct PinnedDigest {
+    digest: Digest,
+    /// The short id of the commit that pinned it.
+    commit: String,
+    /// The commits that introduced the digests of the image.
+    introduced: BTreeMap<Digest, ObjectId>,
+}
+
+impl PinnedDigest {
+    /// The digest of an image of a promoted set.
+    pub(crate) fn of(image: &str, promoted: &Promoted) -> Option<Self> {
+        Some(Self {
+            digest: *promoted.images.get(image)?,
+            commit: promoted.commit.short(),
+            introduced: promoted.introduced.get(image).cloned().unwrap_or_default(),
+        })
+    }
 }
 
 /// The result of resolving one image's tag.
@@ -101,30 +123,34 @@ pub(crate) fn resolved(
 
 /// Compares the digest of a tag with the expected one; `None` if no digest is expected.
 pub(super) fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
+    let check =
+        |status, detail| Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name);
+    let name = format!("{}:{}", image.repository, target.tag);
+    let found = facts.digest;
     let (expected, origin) = match target.expected.as_ref()? {
         Expected::HandedOver(digest) => (*digest, "--digest expects".to_owned()),
-        Expected::PinnedBy(commit, digest) => (*digest, format!("commit {commit} pinned")),
+        Expected::Pinned(pinned) => (pinned.digest, format!("commit {} pinned", pinned.commit)),
     };
-    let name = format!("{}:{}", image.repository, target.tag);
-    let (status, detail) = if expected == facts.digest {
-        (
-            Status::Pass,
-            format!("{name} resolves to {expected}, which {origin}"),
-        )
-    } else {
-        (
-            Status::Fail,
-            format!(
-                "{name} resolves to {}, but {origin} {expected}",
-                facts.digest
-            ),
-        )
-    };
-    let check = Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name);
-    Some(match status {
-        Status::Fail => check.cause(digest_mismatch(&target.tag)),
-        _ => check,
-    })
+    if expected == found {
+        let detail = format!("{name} resolves to {expected}, which {origin}");
+        return Some(check(Status::Pass, detail));
+    }
+    let cause = digest_mismatch(&target.tag);
+    if let Expected::Pinned(pinned) = target.expected.as_ref()?
+        && let Some(other) = pinned.introduced.get(&found)
+    {
+        let (other, commit) = (other.short(), &pinned.commit);
+        let detail = format!(
+            "{name} resolves to {found}, which commit {other} introduced, but {origin} {expected}"
+        );
+        let help = format!(
+            "compare commits {other} and {commit}: one of them may state the wrong revision; if \
+             {commit} is right, find out who moved the tag"
+        );
+        return Some(check(Status::Fail, detail).cause(cause).help(help));
+    }
+    let detail = format!("{name} resolves to {found}, but {origin} {expected}");
+    Some(check(Status::Fail, detail).cause(cause))
 }
 
 /// The cause that images without the revision's tag share.

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Write},
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -31,6 +32,21 @@ pub(super) struct StandardError {
     /// Whether progress is a line that is redrawn.
     pub(super) redraws: bool,
     pub(super) line: ProgressLine,
+    pub(super) heading: Heading,
+}
+
+/// The heading of the next message; empty after it was written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heading(Arc<Mutex<String>>);
+
+impl Heading {
+    pub(super) fn set(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    fn take(&self) -> String {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The current line of progress on a terminal.
@@ -52,6 +68,7 @@ impl ProgressLine {
 impl StandardError {
     /// Writes text, above the line of progress.
     pub(super) fn write(&self, text: &str) {
+        let text = &(self.heading.take() + text);
         let text = if self.format == Format::Github {
             workflow::inert(text, self.color)
         } else {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, MISSPELLED_NAME, RelPath},
-    configurations,
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME},
+    configurations::{self, Listing},
     error::{Error, Errors, usage},
     forge::State,
     git,
@@ -118,17 +118,17 @@ impl Context {
     }
 
     /// The configuration files below the current directory, for `--all`.
-    pub(super) fn configuration_files(&self) -> Result<Vec<RelPath>, Errors> {
+    pub(super) fn configuration_files(&self) -> Result<Listing, Errors> {
         if self.config.is_some() {
             let message = "`--all` and `--config` exclude each other: `--all` selects every configuration below the current directory";
             return Err(usage(message));
         }
         let directory = self.services.environment.directory();
         let listing = configurations::list(directory, usize::MAX);
-        if let Some(error) = listing.incomplete {
-            return Err(error.into());
+        if !listing.incomplete.is_empty() {
+            return Err(Errors::from(listing.incomplete));
         }
-        if listing.files.is_empty() {
+        if listing.files.is_empty() && listing.sparse.is_empty() {
             let message = format!(
                 "no configuration file found in {} or below it",
                 directory.display()
@@ -136,16 +136,16 @@ impl Context {
             let help = "run repin in the repository, add the configuration to git, or write one with `repin init`";
             return Err(Error::input(Code::CONFIG, message).help(help).into());
         }
-        Ok(listing.files)
+        Ok(listing)
     }
 
     /// Warns if `--config` selects a file that other sets and `prune` do not find.
     pub(super) fn warn_of_file_name(&self, config: &Config) {
-        let name = config.file_name();
-        if !config::is_config_name(name) {
-            let name = plain(name);
+        if !config::is_config_file(config.set_path.as_path()) {
+            let name = plain(config.file_name());
             self.output.write_stderr(&format!(
-                "warning: other sets and `repin prune` do not find {name}: the name of a configuration is {FILE_NAME} or repin.NAME.yaml\n"
+                "warning: other sets and `repin prune` do not find {name}: a configuration is called {FILE_NAME} or \
+                 repin.NAME.yaml, and is not in the directory of a forge's workflows\n"
             ));
         }
     }
@@ -170,7 +170,7 @@ impl Context {
             let name = ignored.strip_prefix(directory).unwrap_or(&ignored);
             let name = plain(&name.display().to_string());
             self.output.write_stderr(&format!(
-                "warning: {name} is ignored: the configuration must be named {FILE_NAME}\n"
+                "warning: {name} is not read: the default configuration is {FILE_NAME}; --config selects another one\n"
             ));
         }
     }
@@ -271,7 +271,12 @@ fn no_config(directory: &Path) -> Errors {
             file.display()
         )));
     }
-    let files = configurations::list(directory, VISITED_MAX).files;
+    let listing = configurations::list(directory, VISITED_MAX);
+    for error in &listing.incomplete {
+        let note = format!("further configurations may exist: {error}");
+        problem.notes.push(note);
+    }
+    let files = listing.files;
     if files.is_empty() {
         return Errors::from(problem.help("run repin in the repository, pass the file with --config FILE, or write one with `repin init`"));
     }

@@ -15,7 +15,7 @@ use clap::builder::StyledStr;
 use serde::Serialize;
 
 use super::{
-    console::{ProgressLine, StandardError},
+    console::{Heading, ProgressLine, StandardError},
     diagnostics,
     exit::Exit,
     format::{Format, Volume, When},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     checks::{Check, Status},
     code::Code,
-    config::Config,
+    config::{Config, SetPath},
     error::{Class, Error, Errors},
     report::{
         causes::by_cause,
@@ -35,7 +35,7 @@ use crate::{
         sarif::{self, Findings},
     },
     untrusted::{
-        self, block,
+        self, block, plain,
         workflow::{self, Commands, Place},
     },
     workflow::{Console, Environment, Interruption},
@@ -61,6 +61,7 @@ pub(super) struct Output {
     /// Whether progress is a line that is redrawn.
     redraws: bool,
     line: ProgressLine,
+    heading: Heading,
     /// Notified before a part of the result is printed.
     pub(super) interruption: Option<Arc<Interruption>>,
     /// The path from the top of the repository to the root, for annotations; ends with `/` or is empty.
@@ -134,6 +135,7 @@ impl Output {
                 && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
             line: ProgressLine::default(),
+            heading: Heading::default(),
             interruption: None,
             directory: String::new(),
             directories: Directories {
@@ -271,7 +273,21 @@ impl Output {
             color: self.error_color,
             redraws: self.redraws,
             line: self.line.clone(),
+            heading: self.heading.clone(),
         }
+    }
+
+    /// Writes the set path before the next message, if one follows.
+    pub(super) fn start_section(&self, path: &SetPath) {
+        self.heading.set(format!("{}:\n", plain(&path.to_string())));
+    }
+
+    pub(super) fn end_section(&self) {
+        self.heading.set(String::new());
+    }
+
+    pub(super) fn warn(&self, text: &str) {
+        self.write_stderr(&format!("warning: {text}\n"));
     }
 
     /// Writes a message to standard error, unless `--quiet` is given.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     checks::FilePlace,
-    config::RelPath,
+    config::{RelPath, top_of_repository},
     files::WorkTree,
     report::sarif::{Locate, Location},
 };
@@ -38,8 +38,7 @@ impl SourceLocations {
     pub(super) fn new(directories: Directories) -> Self {
         // `--config ../repin.yaml` gives a root that contains `..`.
         let root = canonical(directories.root);
-        // `.git` is a file in a linked work tree and in a submodule.
-        let top = root.ancestors().find(|path| path.join(".git").exists());
+        let top = top_of_repository(&root);
         Self {
             top: top.unwrap_or(&root).to_owned(),
             directories: Directories {

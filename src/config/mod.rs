@@ -96,18 +96,50 @@ const WORKFLOWS: [&str; 3] = [
     ".forgejo/workflows",
 ];
 
-/// Whether a file of a repository is a configuration file, by its path.
+/// Whether every file of a directory is a workflow of a forge. The path begins at the top of the
+/// repository.
+pub(crate) fn is_workflow_directory(directory: &Path) -> bool {
+    WORKFLOWS.iter().any(|name| directory.ends_with(name))
+}
+
+/// Whether a file of a repository is a configuration file, by its path from the top of the repository.
 pub(crate) fn is_config_file(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str);
     let directory = path.parent().unwrap_or(Path::new(""));
-    name.is_some_and(is_config_name) && !WORKFLOWS.iter().any(|name| directory.ends_with(name))
+    name.is_some_and(is_config_name) && !is_workflow_directory(directory)
 }
 
-/// A frequent misspelling of [`FILE_NAME`], which is never read.
+/// Whether a file may be a past configuration of a set, whose configuration may have a name that only
+/// `--config` selects.
+pub(crate) fn is_config_file_of(path: &Path, current: &SetPath) -> bool {
+    let current = current.as_path();
+    is_config_file(path) || (!is_config_file(current) && path.file_name() == current.file_name())
+}
+
+/// A frequent misspelling of [`FILE_NAME`]. Only `--config` selects it.
 pub(crate) const MISSPELLED_NAME: &str = "repin.yml";
 
 /// The maximum size of a configuration, in bytes.
 pub(crate) const MAX_SIZE: u64 = 1024 * 1024;
+
+/// Parses the content of a configuration file with `parse`. Returns the reason if it is malformed.
+pub(crate) fn parse_bytes(
+    bytes: Vec<u8>,
+    name: &str,
+    root: &Path,
+    set_path: &SetPath,
+    parse: fn(&SourceText, &Path, &SetPath) -> Result<Config, Vec<Error>>,
+) -> Result<Config, String> {
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let source = SourceText {
+        name: name.to_owned(),
+        text: text.into(),
+    };
+    parse(&source, root, set_path).map_err(|errors| match errors.first() {
+        Some(error) => error.to_string(),
+        None => "it is malformed".to_owned(),
+    })
+}
 
 /// Finds the nearest `repin.yaml` in `directory` or above. A symbolic link is found as well, so that
 /// it is refused and not skipped.
@@ -223,7 +255,7 @@ pub(crate) fn set_path(file: &Path) -> io::Result<SetPath> {
 }
 
 /// The nearest directory from `directory` upward that has a `.git` entry.
-fn top_of_repository(directory: &Path) -> Option<&Path> {
+pub(crate) fn top_of_repository(directory: &Path) -> Option<&Path> {
     directory
         .ancestors()
         .find(|directory| directory.join(".git").symlink_metadata().is_ok())

@@ -109,7 +109,7 @@ impl Serialize for SetPath {
     }
 }
 
-/// What the name of a configuration file adds to the key of its directory.
+/// The part of the key that the name of the configuration file contributes.
 fn file_key(file: &str) -> &str {
     if file == FILE_NAME {
         return "";
@@ -126,7 +126,7 @@ fn file_key(file: &str) -> &str {
     }
 }
 
-/// Replaces by `-` whatever a part of a branch name must not contain (git-check-ref-format).
+/// Replaces the characters that a branch name must not contain by `-` (git-check-ref-format).
 fn valid_in_branch(text: &str) -> String {
     let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     let mut key = text

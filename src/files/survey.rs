@@ -129,7 +129,7 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        // The root is visited, too.
+        // The walk also visits the root.
         for (most, files, is_cut_off) in [(4, 3, false), (3, 2, true), (0, 0, true)] {
             let survey = survey_all(dir.path(), most);
             assert_eq!((survey.files.len(), survey.is_cut_off), (files, is_cut_off));

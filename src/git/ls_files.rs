@@ -17,18 +17,20 @@ use super::{
     location::Location,
 };
 use crate::{
-    config::{Config, IgnoredFiles, RelPath, is_config_file},
+    config::{Config, IgnoredFiles, RelPath, is_config_file, top_of_repository},
     files::{Ignored, WorkTree, is_reserved},
 };
 
 const COMMAND: &str = "ls-files";
 /// The maximum size of an entry, in bytes.
 const ENTRY_MAX: u64 = 64 * 1024;
+/// The mode of a symbolic link.
+const SYMLINK_MODE: &[u8] = b"120000";
 /// A glob that matches every configuration file, and a few other files. A pathspec with `glob` takes git
 /// twice the time in a large repository.
 const CONFIGURATIONS: &str = "*repin.*";
 
-/// A regular file that git tracks.
+/// A file that git tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TrackedFile {
     pub(crate) path: RelPath,
@@ -41,7 +43,8 @@ pub(crate) struct TrackedFile {
 pub(crate) struct Tracking {
     /// Every tracked regular file below the root, sorted by the bytes of the path.
     pub(crate) tracked: Vec<TrackedFile>,
-    /// Every tracked configuration file of the repository, by its path from the top of the work tree.
+    /// Every tracked configuration file of the repository, by its path from the top of the work tree. A
+    /// symbolic link is listed as well, so that it is refused and not skipped.
     pub(crate) configurations: Vec<TrackedFile>,
     /// The files that are ignored and not tracked.
     pub(crate) ignored: Ignored,
@@ -67,11 +70,19 @@ pub(crate) fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking,
 }
 
 /// The configuration files that git tracks below `directory`, sorted by the bytes of the path.
-pub(crate) fn configurations(directory: &Path) -> Result<Vec<RelPath>, GitError> {
+pub(crate) fn configurations(directory: &Path) -> Result<Vec<TrackedFile>, GitError> {
     let place = Location::find(directory)?;
-    let listing = start(&place, &["-s", "-t"], vec![CONFIGURATIONS.into()])?;
-    let listed = read_tracked(listing, &[])?.configurations;
-    Ok(listed.into_iter().map(|file| file.path).collect())
+    let options = ["-s", "-t", "--full-name"];
+    let listing = start(&place, &options, vec![CONFIGURATIONS.into()])?;
+    let mut files = Vec::new();
+    for file in read_tracked(listing, &place.prefix)?.configurations {
+        let below = file.path.as_bytes().strip_prefix(&*place.prefix);
+        let path = below.map(|path| RelPath::new(Path::new(OsStr::from_bytes(path))));
+        if let Some(Ok(path)) = path {
+            files.push(TrackedFile { path, ..file });
+        }
+    }
+    Ok(files)
 }
 
 /// Whether git ignores a file and does not track it.
@@ -109,8 +120,7 @@ fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
 
 /// Whether the root or a directory above it contains `.git`. Without one, no git command is needed.
 pub(crate) fn is_in_repository(root: &Path) -> bool {
-    root.ancestors()
-        .any(|directory| directory.join(".git").exists())
+    top_of_repository(root).is_some()
 }
 
 /// The literal directories of `files:` and `places:`; none if ignored files are included.
@@ -176,15 +186,14 @@ fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
         let mut words = entry[..tab].split(|b| *b == b' ');
         let (tag, mode, id) = (words.next(), words.next(), words.next());
         let id = id.and_then(ObjectId::parse).ok_or(MALFORMED)?;
-        if !mode.is_some_and(is_regular) {
-            return Ok(());
-        }
+        let is_regular = mode.is_some_and(is_regular);
         let sparse = (tag == Some(b"S")).then_some(id);
         let path = &entry[tab + 1..];
-        if let Some(below) = path.strip_prefix(prefix) {
+        if is_regular && let Some(below) = path.strip_prefix(prefix) {
             add_file(&mut tracking.tracked, below, sparse);
         }
-        if is_config_file(Path::new(OsStr::from_bytes(path))) {
+        let is_file = is_regular || mode == Some(SYMLINK_MODE);
+        if is_file && is_config_file(Path::new(OsStr::from_bytes(path))) {
             add_file(&mut tracking.configurations, path, sparse);
         }
         Ok(())

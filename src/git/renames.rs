@@ -9,9 +9,16 @@ const COMMAND: &str = "diff-tree";
 /// The deleted and renamed files between two commits, by their paths in the repository.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Renames {
-    pub(crate) deleted: Vec<Vec<u8>>,
-    /// The old and the new path.
-    pub(crate) renamed: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) deleted: Vec<OldFile>,
+    /// The old file and the new path.
+    pub(crate) renamed: Vec<(OldFile, Vec<u8>)>,
+}
+
+/// A file of the older commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OldFile {
+    pub(crate) path: Vec<u8>,
+    pub(crate) blob: ObjectId,
 }
 
 impl Git {
@@ -22,7 +29,14 @@ impl Git {
         new: &ObjectId,
         pathspecs: &[Vec<u8>],
     ) -> Result<Renames, GitError> {
-        let options = ["-r", "-z", "--find-renames=50%", "-l1000", "--name-status"];
+        let options = [
+            "-r",
+            "-z",
+            "--find-renames=50%",
+            "-l1000",
+            "--raw",
+            "--no-abbrev",
+        ];
         let mut args: Vec<OsString> = options.map(OsString::from).to_vec();
         args.extend([old, new].map(|commit| commit.to_string().into()));
         args.push("--".into());
@@ -31,21 +45,29 @@ impl Git {
     }
 }
 
-/// Parses `STATUS NUL PATH NUL`, with two paths for a renamed file (git-diff, "--name-status", "-z").
+/// Parses `:MODE MODE ID ID STATUS NUL PATH NUL`, with two paths for a renamed file (git-diff-tree, "RAW
+/// OUTPUT FORMAT", `-z`).
 fn parse(output: &[u8]) -> Result<Renames, GitError> {
     let malformed = || GitError::Malformed {
         command: COMMAND,
-        what: "no path",
+        what: "a malformed entry",
     };
     let mut renames = Renames::default();
     let mut fields = output.split(|byte| *byte == 0);
-    while let Some(status) = fields.next().filter(|status| !status.is_empty()) {
+    while let Some(header) = fields.next().filter(|header| !header.is_empty()) {
+        let mut words = header.split(|byte| *byte == b' ').skip(2);
+        let blob = words.next().and_then(ObjectId::parse);
+        let status = words.nth(1).and_then(|status| status.first());
         let path = fields.next().ok_or_else(malformed)?.to_vec();
-        match status[0] {
-            b'D' => renames.deleted.push(path),
+        let old = OldFile {
+            path,
+            blob: blob.ok_or_else(malformed)?,
+        };
+        match status.ok_or_else(malformed)? {
+            b'D' => renames.deleted.push(old),
             b'R' => {
                 let new = fields.next().ok_or_else(malformed)?.to_vec();
-                renames.renamed.push((path, new));
+                renames.renamed.push((old, new));
             }
             _ => {}
         }
@@ -59,12 +81,27 @@ mod tests {
 
     #[test]
     fn output_is_parsed() {
-        let renames = parse(b"A\0new\0D\0old\0R087\0a\0b\0M\0c\0").unwrap();
-        assert_eq!(renames.deleted, [b"old"]);
-        assert_eq!(renames.renamed, [(b"a".to_vec(), b"b".to_vec())]);
+        let [old, new] = ["a".repeat(40), "b".repeat(40)];
+        let entry = |status: &str| format!(":100644 100644 {old} {new} {status}\0");
+        let output = [
+            entry("A") + "new\0",
+            entry("D") + "old\0",
+            entry("R087") + "a\0b\0",
+            entry("M") + "c\0",
+        ];
+        let renames = parse(output.concat().as_bytes()).unwrap();
+        let file = |path: &str| OldFile {
+            path: path.into(),
+            blob: ObjectId::parse(old.as_bytes()).unwrap(),
+        };
+        assert_eq!(renames.deleted, [file("old")]);
+        assert_eq!(renames.renamed, [(file("a"), b"b".to_vec())]);
         assert_eq!(parse(b"").unwrap(), Renames::default());
-        for output in [&b"D"[..], b"R100\0a"] {
-            assert!(parse(output).is_err());
+        for output in [entry("D"), entry("R100") + "a", "D\0a\0".to_owned()] {
+            assert!(
+                parse(output.trim_end_matches('\0').as_bytes()).is_err(),
+                "{output}"
+            );
         }
     }
 }

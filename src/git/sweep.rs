@@ -53,8 +53,8 @@ impl<T> Sweep<T> {
     }
 
     /// Reads the contents of a commit, tree or blob, or of the target of a tag, without those of earlier
-    /// tips. The text of an annotated tag is a content. Submodules are skipped: their commits are in other repositories. The target of a symbolic
-    /// link is a content.
+    /// tips. The text of an annotated tag is a content, and so is the target of a symbolic link. Submodules
+    /// are skipped: their commits are in other repositories.
     pub(crate) fn add(&mut self, tip: usize, id: ObjectId) -> Result<(), GitError> {
         let mut next = id;
         for _ in 0..NESTING_MAX {

@@ -1,6 +1,6 @@
 //! Claims of commits to have promoted a revision, by their title or by the trailer `Repin-Set`.
 //!
-//! `line` and `provenance` compare the claims with the contents.
+//! `evidence` and `events` compare the claims with the contents.
 
 use crate::{
     config::{Config, SetPath, Template, Trailer},

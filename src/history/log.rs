@@ -51,7 +51,7 @@ const CHANGE_OPTIONS: &[&str] = &[
 /// The maximum length of a field in bytes. A longer field cannot be a path or a title of repin.
 pub(super) const MAX_FIELD: usize = 64 * 1024;
 /// The maximum length of the text after the subject.
-const MAX_BODY: usize = 16 * 1024 * 1024;
+pub(super) const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// A commit that `git log` prints.
 #[derive(Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ mod unreadable;
 mod walk;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::OnceLock,
 };
 
@@ -93,7 +93,7 @@ use crate::{
 };
 
 pub(crate) use renames::UnknownPast;
-pub(crate) use rules::{MAX_CONFIG_SIZE, parse as parse_config};
+pub(crate) use rules::parse as parse_config;
 
 pub(crate) use build_order::{Order, UnknownOrder};
 pub(crate) use changes::ChangedFile;
@@ -337,14 +337,15 @@ impl History {
         let events = events::events(&facts.graph, &facts.points, &facts.sets, start);
         let shallow = !facts.doubtful.is_empty();
         let unreadable = unreadable::unreadable_commits(&facts, config.file_name());
+        let mut ignored = HashSet::new();
+        for claim in &events.ignored {
+            ignored.insert((claim.commit, &claim.claimed));
+        }
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
         for (position, _) in facts.line_sets() {
             let commit = facts.graph.line[position];
             for revision in &facts.points[commit].claims.revisions {
-                let is_ignored = |ignored: &events::IgnoredClaim| {
-                    ignored.commit == commit && ignored.claimed == *revision
-                };
-                if !events.ignored.iter().any(is_ignored) {
+                if !ignored.contains(&(commit, revision)) {
                     claimed.entry(revision.clone()).or_default().push(position);
                 }
             }
@@ -425,14 +426,13 @@ impl History {
         former
     }
 
-    /// The commit before which the past of the set is unknown, until a later commit promotes a set or
-    /// rolls back to one.
+    /// The commit before which the past of the set is unknown, until a later commit promotes a set.
     pub(crate) fn unknown_past(&self) -> Option<&UnknownPast> {
         let past = self.facts.unknown_past.as_ref()?;
         let mut later = self
             .line_events()
             .filter(|event| event.position > past.position);
-        let is_known = later.any(|event| event.kind != Kind::Manual);
+        let is_known = later.any(|event| event.kind == Kind::Promote);
         (!is_known).then_some(past)
     }
 

@@ -1,12 +1,14 @@
 //! The configurations of past commits.
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+
 use super::{
     Promoted,
     renames::ConfigPath,
-    rules::{MAX_CONFIG_SIZE, TOO_LARGE, parse_at},
+    rules::{TOO_LARGE, parse_at},
 };
 use crate::{
-    config::{Config, RelPath, SetPath},
+    config::{self, Config, RelPath, SetPath},
     git::{Git, GitError, ObjectId, TreeFile},
 };
 
@@ -27,7 +29,7 @@ pub(crate) fn commit_config(
     commit: &ObjectId,
     current_config: &Config,
 ) -> Result<CommitConfig, GitError> {
-    let file = current_config.file_name();
+    let file = Path::new(current_config.file_name());
     config_at(git, commit, file, current_config, &current_config.set_path)
 }
 
@@ -44,22 +46,23 @@ pub(crate) fn promoted_config(
     };
     let path = ConfigPath::new(set_path.clone());
     let git = git.with_prefix(path.prefix.clone());
-    let file = String::from_utf8_lossy(path.file_name()).into_owned();
-    let config = config_at(&git, commit, &file, current_config, set_path)?;
+    let file = Path::new(OsStr::from_bytes(path.file_name()));
+    let config = config_at(&git, commit, file, current_config, set_path)?;
     Ok((git, config))
 }
 
 fn config_at(
     git: &Git,
     commit: &ObjectId,
-    file: &str,
+    file: &Path,
     current_config: &Config,
     set_path: &SetPath,
 ) -> Result<CommitConfig, GitError> {
-    let Ok(path) = RelPath::parse(file) else {
-        return Ok(CommitConfig::Current);
+    let path = match RelPath::new(file) {
+        Ok(path) => path,
+        Err(error) => return Ok(CommitConfig::Unreadable(error.to_string())),
     };
-    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
+    Ok(match git.file(commit, &path, config::MAX_SIZE)? {
         TreeFile::Absent => CommitConfig::Current,
         TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
         TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {

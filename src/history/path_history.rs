@@ -148,11 +148,21 @@ impl History {
         Ok(Self::from_facts(branch, config.clone(), facts))
     }
 
-    /// Whether the current set was promoted or rolled back to by a known commit, or every commit is
-    /// known.
+    /// Whether a known commit records the promotion of the current set or the rollback to it, or every
+    /// commit is known.
     pub(crate) fn shows_beginning(&self) -> bool {
-        let latest = self.entries().first();
-        !self.shallow || latest.is_some_and(|entry| entry.kind != Kind::Manual)
+        if !self.shallow {
+            return true;
+        }
+        let Some(event) = self.line_events().next_back() else {
+            return false;
+        };
+        let point = &self.facts.points[event.commit];
+        match event.kind {
+            Kind::Promote => true,
+            Kind::Rollback => point.has_rollback_title || !point.claims.revisions.is_empty(),
+            Kind::Manual => false,
+        }
     }
 }
 

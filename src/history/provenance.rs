@@ -1,5 +1,7 @@
 //! The provenance of a set.
 
+use std::collections::BTreeMap;
+
 use super::{Digests, History, Hold, walk::Content};
 use crate::{
     config::SetPath,
@@ -23,6 +25,8 @@ pub(crate) struct Promoted {
     /// The path of the configuration at that commit, if it was renamed since. [`super::promoted_config`]
     /// reads it.
     pub former_path: Option<SetPath>,
+    /// For each image, the commits that introduced its digests.
+    pub introduced: BTreeMap<String, BTreeMap<Digest, ObjectId>>,
 }
 
 /// The result of looking up a set.
@@ -203,7 +207,23 @@ impl History {
             images: self.facts.sets[set].digests(&self.config),
             contracts: self.facts.line_commit(first).id,
             former_path: self.facts.former_path(first),
+            introduced: self.introduced(),
         }
+    }
+
+    fn introduced(&self) -> BTreeMap<String, BTreeMap<Digest, ObjectId>> {
+        let mut introduced: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+        for (index, set) in self.facts.line_sets() {
+            let Some(set) = set.filter(|set| self.events.first[*set] == Some(index)) else {
+                continue;
+            };
+            for (name, digest) in self.facts.sets[set].digests(&self.config) {
+                let commit = self.facts.line_commit(index).id;
+                let commits = introduced.entry(name).or_default();
+                commits.entry(digest).or_insert(commit);
+            }
+        }
+        introduced
     }
 
     fn gaps(&self, index: usize) -> Vec<Gap> {

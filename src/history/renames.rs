@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use crate::{
-    config::{Config, SetPath, is_config_file},
+    config::{Config, SetPath, is_config_file_of},
     git::{Git, GitError, ObjectId},
 };
 
@@ -83,21 +83,25 @@ pub(super) fn origin(
         }
         let changes = git.renames(&parent.id, &commit.id, &config_pathspecs(path))?;
         additions += 1;
-        let mut removed = Vec::new();
-        let mut renamed = changes.renamed.iter();
-        if let Some((old, _)) = renamed.find(|(_, new)| *new == path.path) {
-            match SetPath::new(Path::new(OsStr::from_bytes(old))) {
-                Ok(old) if oldest + 1 < MAX_RENAMES => return Ok(Origin::Renamed(old)),
-                _ => removed.push(String::from_utf8_lossy(old).into_owned()),
+        let source = changes.renamed.iter().find(|(_, new)| *new == path.path);
+        let source = source.map(|(old, _)| old);
+        let renamed = changes.renamed.iter().map(|(old, _)| old);
+        let (mut removed, mut has_twin) = (Vec::new(), false);
+        for old in changes.deleted.iter().chain(renamed) {
+            let old_path = Path::new(OsStr::from_bytes(&old.path));
+            let is_source = source.is_some_and(|source| source.path == old.path);
+            if is_source || is_config_file_of(old_path, &path.set_path) {
+                removed.push(old_path.display().to_string());
+                // Git's choice among equal files is arbitrary.
+                has_twin |= !is_source && source.is_some_and(|source| source.blob == old.blob);
             }
         }
-        let renamed = changes.renamed.iter().map(|(old, _)| old);
-        for deleted in changes.deleted.iter().chain(renamed) {
-            let deleted = Path::new(OsStr::from_bytes(deleted));
-            let name = deleted.file_name().map(OsStr::as_bytes);
-            if is_config_file(deleted) || name == Some(path.file_name()) {
-                removed.push(deleted.display().to_string());
-            }
+        if let Some(source) = source
+            && !has_twin
+            && oldest + 1 < MAX_RENAMES
+            && let Ok(old) = SetPath::new(Path::new(OsStr::from_bytes(&source.path)))
+        {
+            return Ok(Origin::Renamed(old));
         }
         if removed.is_empty() && additions < MAX_ADDITIONS {
             continue;

@@ -10,12 +10,10 @@ use std::{
 
 use crate::{
     config::{self, Config, Globs, PinPlace, PlaceKind, SetPath, above_templates},
-    error::SourceText,
     pins::FileScanner,
 };
 
 /// The maximum size of a configuration, in bytes, as in the work tree.
-pub(crate) const MAX_CONFIG_SIZE: u64 = 1024 * 1024;
 pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 
 /// The rules of a configuration for finding pins.
@@ -132,14 +130,11 @@ pub(super) fn parse_at(
     current: &Config,
     set_path: &SetPath,
 ) -> Result<Config, String> {
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let source = SourceText {
-        name: current.file_name().to_owned(),
-        text: text.into(),
-    };
-    config::parse_past(&source, &current.root, set_path).map_err(|errors| {
-        errors
-            .first()
-            .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string)
-    })
+    config::parse_bytes(
+        bytes,
+        current.file_name(),
+        &current.root,
+        set_path,
+        config::parse_past,
+    )
 }

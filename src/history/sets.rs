@@ -159,7 +159,7 @@ enum Undo<'s> {
 }
 
 impl<'s> Tree<'s> {
-    /// Applies a commit. Returns whether it added, changed or removed a file with pins.
+    /// Applies a commit. Returns whether it changed the pins, or corrected a refused file.
     fn apply(&mut self, content: &Content, pins: &'s HashMap<Blob, BlobPins>) -> (bool, Undo<'s>) {
         match content {
             Content::Unknown(..) => (false, Undo::Files(Vec::new())),
@@ -172,18 +172,22 @@ impl<'s> Tree<'s> {
                 for (path, blob) in files {
                     self.replace(path, pins.get(blob));
                 }
-                (old.files != self.files, Undo::All(old))
+                let is_changed = differ(old.files.values().copied(), self.files.values().copied());
+                (is_changed, Undo::All(old))
             }
             Content::Changed(files) => {
-                let mut old = Vec::new();
+                let (mut old, mut new) = (Vec::new(), Vec::new());
                 for (path, blob) in files {
                     let found = blob.and_then(|blob| pins.get(&blob));
                     let replaced = self.replace(path, found);
                     if replaced != found {
                         old.push((Arc::clone(path), replaced));
+                        new.extend(found);
                     }
                 }
-                (!old.is_empty(), Undo::Files(old))
+                let replaced = old.iter().filter_map(|(_, found)| *found);
+                let is_changed = differ(replaced, new);
+                (is_changed, Undo::Files(old))
             }
         }
     }
@@ -223,6 +227,26 @@ impl<'s> Tree<'s> {
         }
         Set::new(images)
     }
+}
+
+/// Whether files have different pins, in any order and in any file, or one of them is refused.
+fn differ<'p>(
+    old: impl IntoIterator<Item = &'p BlobPins>,
+    new: impl IntoIterator<Item = &'p BlobPins>,
+) -> bool {
+    let mut is_refused = false;
+    let mut sorted = |files: &mut dyn Iterator<Item = &'p BlobPins>| {
+        let mut pins = PinList::new();
+        for file in files {
+            is_refused |= file.refused.is_some();
+            pins.extend_from_slice(&file.pins);
+        }
+        pins.sort_unstable();
+        pins
+    };
+    let old = sorted(&mut old.into_iter());
+    let new = sorted(&mut new.into_iter());
+    old != new || is_refused
 }
 
 #[cfg(test)]

@@ -18,10 +18,10 @@ use super::{
     graph::{Graph, Step},
     log::{self, CommitInfo},
     renames::{self, Addition, ConfigPath, Origin, UnknownPast},
-    rules::{MAX_CONFIG_SIZE, OwnRules, Rules, TOO_LARGE, parse_at},
+    rules::{OwnRules, Rules, TOO_LARGE, parse_at},
 };
 use crate::{
-    config::{CHART, Config, RelPath},
+    config::{self, CHART, Config, RelPath},
     files::is_reserved,
     git::{Git, GitError, ObjectId, Objects},
 };
@@ -249,7 +249,11 @@ impl Walk<'_> {
                 }
             }
         }
-        Ok((graph, commits.into_iter().flatten().collect()))
+        let mut entered = Vec::new();
+        for commit in commits {
+            entered.push(commit.expect("the steps of the graph enter every commit"));
+        }
+        Ok((graph, entered))
     }
 
     /// Requests the blobs that the current configuration reads, while git prints the other commits.
@@ -489,7 +493,7 @@ impl Walk<'_> {
         if let Some(known) = self.parsed.get(&(blob, path)) {
             return Ok(known.clone());
         }
-        let rules = match self.objects.blob(blob, MAX_CONFIG_SIZE)? {
+        let rules = match self.objects.blob(blob, config::MAX_SIZE)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
             Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Outside, TrackedFile, Unreadable, add_other_sets, from_top, is_outside, is_searched, layouts,
+    read_blob,
 };
 use crate::{
     config::{Config, OutsidePolicy, RelPath, is_config_file},
@@ -87,7 +88,7 @@ fn search(
     if config.outside != OutsidePolicy::Ignore {
         let paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();
         let layouts = layouts::find(&paths, &mut |path, most| {
-            contents.read(&from_top(config, path), most)
+            contents.read(&from_top(config, path), most).ok()
         });
         entries.retain(|entry| is_searched(&layouts, config, &entry.path));
         let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
@@ -108,19 +109,12 @@ struct CommitContents<'g> {
 }
 
 impl Contents for CommitContents<'_> {
-    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>> {
-        let blob = *self.blobs.get(path)?;
-        // A partial clone may lack it.
-        if !self.git.missing(&[blob]).ok()?.is_empty() {
-            self.git
-                .fetch_blobs(&self.git.only_remote().ok()?, &[blob])
-                .ok()?;
-        }
-        self.git
-            .objects(|_| Ok(None::<()>))
-            .ok()?
-            .blob(blob, most)
-            .ok()?
+    fn read(&mut self, path: &RelPath, most: u64) -> Result<Vec<u8>, String> {
+        let Some(blob) = self.blobs.get(path) else {
+            return Err("the file does not exist".to_owned());
+        };
+        self.fetch(*blob).map_err(|error| error.to_string())?;
+        read_blob(self.git, *blob, most)
     }
 
     fn has_chart(&self, path: &Path) -> bool {
@@ -128,8 +122,19 @@ impl Contents for CommitContents<'_> {
     }
 
     /// A commit contains no ignored file.
-    fn is_ignored(&self, _: &RelPath) -> bool {
-        false
+    fn is_ignored(&self, _: &RelPath) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
+impl CommitContents<'_> {
+    /// Fetches an object that a partial clone lacks.
+    fn fetch(&self, blob: ObjectId) -> Result<(), GitError> {
+        if self.git.missing(&[blob])?.is_empty() {
+            return Ok(());
+        }
+        let remote = self.git.only_remote()?;
+        self.git.fetch_blobs(&remote, &[blob])
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 use super::git::{self, Git, GitError, ObjectId, TrackedFile};
 use crate::{
     config::{Config, OutsidePolicy, RelPath, SetPath},
-    configurations::{self, Contents, OtherConfigurations, OtherPins},
+    configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
     files::{Files, WorkTree, survey_all},
     oci::Digest,
     outside::layouts::Layouts,
@@ -82,25 +82,33 @@ struct TreeContents {
     /// The work tree from the top of the repository; without git, from the root.
     tree: WorkTree,
     sparse: HashMap<RelPath, ObjectId>,
-    git: Option<Git>,
+    root: PathBuf,
     is_tracked: bool,
 }
 
 impl TreeContents {
     /// The paths of `sparse` begin at the top of the repository.
     fn new(config: &Config, sparse: HashMap<RelPath, ObjectId>, is_tracked: bool) -> Self {
-        let git = if sparse.is_empty() {
-            None
-        } else {
-            Git::open(&config.root).ok()
-        };
         Self {
             tree: WorkTree::new(&top(config)),
             sparse,
-            git,
+            root: config.root.clone(),
             is_tracked,
         }
     }
+}
+
+/// The content of an object with at most `most` bytes.
+fn read_blob(git: &Git, id: ObjectId, most: u64) -> Result<Vec<u8>, String> {
+    let objects = git.objects(|_| Ok(None::<()>));
+    let content = objects.and_then(|mut objects| objects.blob(id, most));
+    content
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| too_large(most))
+}
+
+fn too_large(most: u64) -> String {
+    format!("it is larger than {most} bytes")
 }
 
 /// The directory that the set path is relative to.
@@ -121,15 +129,19 @@ fn from_top(config: &Config, file: &RelPath) -> RelPath {
 }
 
 impl Contents for TreeContents {
-    fn read(&mut self, path: &RelPath, most: u64) -> Option<Vec<u8>> {
+    fn read(&mut self, path: &RelPath, most: u64) -> Result<Vec<u8>, String> {
         if let Some(id) = self.sparse.get(path) {
-            let mut objects = self.git.as_ref()?.objects(|_| Ok(None::<()>)).ok()?;
-            return objects.blob(*id, most).ok()?;
+            let git = Git::open(&self.root).map_err(|error| error.to_string())?;
+            return read_blob(&git, *id, most);
         }
         let mut bytes = Vec::new();
-        let file = self.tree.open(path).ok()?;
-        file.take(most + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() as u64 <= most).then_some(bytes)
+        let file = self.tree.open(path).map_err(|error| error.to_string())?;
+        let read = file.take(most + 1).read_to_end(&mut bytes);
+        read.map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > most {
+            return Err(too_large(most));
+        }
+        Ok(bytes)
     }
 
     fn has_chart(&self, path: &Path) -> bool {
@@ -137,8 +149,12 @@ impl Contents for TreeContents {
         Files::has_chart(&self.tree, path) || is_sparse()
     }
 
-    fn is_ignored(&self, path: &RelPath) -> bool {
-        self.is_tracked && git::is_ignored(self.tree.root(), path).unwrap_or_default()
+    fn is_ignored(&self, path: &RelPath) -> Result<bool, String> {
+        if !self.is_tracked {
+            return Ok(false);
+        }
+        let ignored = git::is_ignored(self.tree.root(), path);
+        ignored.map_err(|error| format!("cannot determine whether git ignores {path}: {error}"))
     }
 }
 
@@ -189,7 +205,7 @@ impl TrackedTree {
     fn without_git(config: &Config, files: WorkTree, unread: Option<Unreadable>) -> Self {
         let survey = survey_all(&config.root, usize::MAX);
         let mut configurations = Vec::new();
-        for file in configurations::of_survey(&survey) {
+        for file in configurations::of_survey(&survey, &config.root) {
             configurations.push(TrackedFile {
                 path: from_top(config, &file),
                 sparse: None,
@@ -214,14 +230,15 @@ impl TrackedTree {
         &self.files
     }
 
-    /// Searches for digests that are not pins, and for pins that other sets count too; `found` are the
+    /// Searches for digests that are not pins, and for pins that other sets also count; `found` are the
     /// pins of the same work tree.
     pub(crate) fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
         let mut outside = Outside::default();
         outside.unread_configurations.extend(self.unread.clone());
         let mut sparse_contents = HashMap::new();
-        for file in &self.configurations {
-            if let Some(id) = file.sparse.filter(|_| is_left_out(config, file)) {
+        let configurations = configurations::existing(self.configurations, &top(config));
+        for file in &configurations {
+            if let Some(id) = file.sparse.filter(|_| is_left_out(file, &top(config))) {
                 sparse_contents.insert(file.path.clone(), id);
             }
         }
@@ -242,7 +259,7 @@ impl TrackedTree {
                 .chain(sparse.iter().map(|file| &file.path))
                 .collect();
             let layouts = layouts::find(&all, &mut |path, most| {
-                contents.read(&from_top(config, path), most)
+                contents.read(&from_top(config, path), most).ok()
             });
             // Without git nothing is tracked, so the files of `files:` are searched in every scope.
             if scope != Scope::Tracked || !is_tracked {
@@ -257,17 +274,11 @@ impl TrackedTree {
         if !sparse.is_empty() {
             commit::sparse(config, found, sparse, &mut outside);
         }
-        let configurations = self.configurations.into_iter().map(|file| file.path);
+        let configurations = configurations.into_iter().map(|file| file.path);
         let others = OtherConfigurations::new(config, configurations);
         add_other_sets(others, found, &mut contents, &mut outside);
         outside
     }
-}
-
-/// Whether a sparse checkout leaves a file out; it may exist in the work tree all the same. The path
-/// begins at the top of the repository.
-fn is_left_out(config: &Config, file: &TrackedFile) -> bool {
-    !top(config).join(file.path.as_path()).exists()
 }
 
 /// The files of the scope, and those that a sparse checkout leaves out, by their paths from the root.
@@ -286,8 +297,7 @@ fn searched_files(
         }
     };
     for file in tracked {
-        // A file of a sparse checkout may exist in the work tree all the same.
-        if file.sparse.is_some() && !config.root.join(file.path.as_path()).exists() {
+        if is_left_out(&file, &config.root) {
             sparse.push(file);
         } else {
             files.push(file.path);
@@ -305,7 +315,7 @@ fn searched_files(
     (files, sparse)
 }
 
-/// Leaves out the digests that are pins of other sets, and adds the pins that other sets count too.
+/// Leaves out the digests that are pins of other sets, and adds the pins that other sets also count.
 fn add_other_sets(
     mut others: OtherConfigurations<'_>,
     found: &Found,

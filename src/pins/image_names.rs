@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    occurrences::mirror_of,
+    occurrences::mirrors,
     scan::{Reference, reference_text},
 };
 use crate::{
@@ -122,14 +122,7 @@ impl ImageNames {
     /// The repository itself, and those that `sources` maps it to.
     fn forms(&self, repository: &Repository) -> Vec<Repository> {
         let mut forms = vec![repository.clone()];
-        for mapping in &self.mappings {
-            if let SourceLocation::Registry(endpoint) = &mapping.location
-                && let Some(rest) = mapping.prefix.rest_of(repository)
-                && let Ok(mirror) = Repository::parse(&mirror_of(endpoint, &rest))
-            {
-                forms.push(mirror);
-            }
-        }
+        forms.extend(mirrors(&self.mappings, repository));
         forms
     }
 

@@ -17,7 +17,7 @@ use super::{
     scan::{LONGEST, Pin, Reference},
 };
 use crate::{
-    config::{Config, Endpoint, SourceLocation},
+    config::{Config, Mapping, SourceLocation},
     oci::{Digest, Repository, Tag},
 };
 
@@ -103,13 +103,8 @@ impl OccurrenceFinder {
     pub(crate) fn new(config: &Config) -> Self {
         let mut names = HashMap::new();
         for (at, image) in config.images.iter().enumerate() {
-            for mapping in &config.sources {
-                if let (SourceLocation::Registry(endpoint), Some(rest)) =
-                    (&mapping.location, mapping.prefix.rest_of(&image.repository))
-                    && let Ok(mirror) = Repository::parse(&mirror_of(endpoint, &rest))
-                {
-                    names.entry(mirror).or_insert(Name::Mirror(at));
-                }
+            for mirror in mirrors(&config.sources, &image.repository) {
+                names.entry(mirror).or_insert(Name::Mirror(at));
             }
         }
         // A repository that is both a mirror and an image is the image.
@@ -296,11 +291,19 @@ fn place(bytes: &[u8], at: usize, width: Width, lines: &mut Lines) -> (usize, us
     }
 }
 
-/// The repository of a mirror for the path after the mapped prefix.
-pub(super) fn mirror_of(endpoint: &Endpoint, rest: &str) -> String {
-    let parts = [endpoint.host.as_str(), &endpoint.path, rest];
-    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join("/")
+/// The repositories in registries that `mappings` map a repository to.
+pub(super) fn mirrors(mappings: &[Mapping], repository: &Repository) -> Vec<Repository> {
+    let mut mirrors = Vec::new();
+    for mapping in mappings {
+        if let SourceLocation::Registry(endpoint) = &mapping.location
+            && let Some(rest) = mapping.prefix.rest_of(repository)
+        {
+            let mut parts = vec![endpoint.host.as_str(), &endpoint.path, &*rest];
+            parts.retain(|part| !part.is_empty());
+            mirrors.extend(Repository::parse(&parts.join("/")));
+        }
+    }
+    mirrors
 }
 
 /// The owner of a repository; Docker Hub's official images have none.

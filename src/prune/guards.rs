@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     error::{Class, Error},
     files::{Files, Hazard, WorkTree},
-    git::{Git, ObjectId},
+    git::{self, Git, ObjectId},
     history::{CommitConfig, History, commit_config},
     oci::{Digest, Tag},
     pins::{self, Found, ImageNames, MentionFinder},
@@ -172,7 +172,8 @@ pub(crate) fn gather(
     };
     let found = reader.add_files(&WorkTree::new(&config.root), config, "in the work tree")?;
     check_refused(&found)?;
-    check_counts(config, &found)?;
+    // Ignored files protect digests as well, but do not count.
+    check_counts(config, &pins::find(&git::work_tree(config), config)?)?;
     let branches = Branches::read(git, config, evidence.branch, evidence.pulls)?;
     let mut past = Past::default();
     let found_past = read_past(&mut past, &branches, config)?;
@@ -262,7 +263,8 @@ impl Protection {
     }
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
-    /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads of open pull requests.
+    /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
+    /// of open pull requests.
     pub(crate) fn again(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));

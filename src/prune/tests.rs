@@ -518,7 +518,7 @@ impl Case {
             pins: some(&mut rng, count, 20),
             missing_pin: !quiet && rng.u8(..) < 10,
             history: some(&mut rng, all, 20),
-            claims: (0..rng.usize(..6).saturating_sub(4))
+            claims: (0..rng.usize(..5).saturating_sub(2))
                 .map(|_| Self::claim(&mut rng))
                 .collect(),
             patterns: (

@@ -128,7 +128,10 @@ impl Findings {
             for place in &mut finding.places {
                 place.file.insert_str(0, directory);
             }
-            finding.identity.insert(0, directory.to_owned());
+            // The directory of a set at the top is empty, as without `--all`.
+            if !directory.is_empty() {
+                finding.identity.insert(0, directory.to_owned());
+            }
             self.found.push(finding);
         }
     }

@@ -51,7 +51,11 @@ pub(crate) fn table(sets: &[SetSummary]) -> String {
 
 /// The table for a step summary.
 pub(crate) fn markdown_table(sets: &[SetSummary]) -> String {
-    let mut text = format!("| {} |\n|{}\n", COLUMNS.join(" | "), " --- |".repeat(5));
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        COLUMNS.join(" | "),
+        " --- |".repeat(COLUMNS.len())
+    );
     for cells in cells(sets) {
         let cells = cells.map(|cell| markdown::inline(&cell));
         text = text + "| " + &cells.join(" | ") + " |\n";

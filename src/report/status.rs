@@ -97,7 +97,12 @@ impl Screen<'_> {
     fn set(&mut self, document: &StatusDocument) {
         let name = plain(&document.name);
         let Some(set) = &document.set else {
+            let mut unread = document.not_read.iter();
+            let is_partial = unread.any(|row| row.what == "older_sets");
             let text = match &document.branch {
+                Some(branch) if is_partial => {
+                    format!("{name}: not recorded on {}", plain(&branch.name))
+                }
                 Some(branch) => format!(
                     "{name}: no commit on {} pins an image of the set",
                     plain(&branch.name)

@@ -9,13 +9,10 @@ use super::{Services, ci};
 use crate::{
     code::Code,
     config::{self, Config, FILE_NAME, Forge as Configured, RelPath},
-    error::{Error, Errors, SourceText},
+    error::{Error, Errors},
     forge::Target,
     git::{Branch, BranchSources, Git, ObjectId, TreeFile},
 };
-
-/// The maximum size of a configuration, in bytes.
-const CONFIG_MAX: u64 = 1024 * 1024;
 
 /// Checks that the base branches in the clone name the forge of the work tree: the branch that the work
 /// tree's configuration names, and the default branch.
@@ -96,19 +93,21 @@ pub(super) fn config_at(
     }
     for name in names {
         let path = RelPath::parse(name).map_err(|error| error.to_string())?;
-        let file = git.file(commit, &path, CONFIG_MAX);
+        let file = git.file(commit, &path, config::MAX_SIZE);
         let bytes = match file.map_err(|error| error.to_string())? {
             TreeFile::Content(bytes) => bytes,
             TreeFile::Absent => continue,
             TreeFile::TooLarge => return Err(format!("{name} has more than 1 MiB")),
         };
-        let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
-        let source = SourceText {
-            name: name.to_owned(),
-            text: text.into(),
-        };
-        let parsed = config::parse_past(&source, &local.root, &local.set_path);
-        return Ok(Some(parsed.map_err(|_| format!("{name} is invalid"))?));
+        let parsed = config::parse_bytes(
+            bytes,
+            name,
+            &local.root,
+            &local.set_path,
+            config::parse_past,
+        );
+        let config = parsed.map_err(|reason| format!("{name} is invalid: {reason}"))?;
+        return Ok(Some(config));
     }
     Ok(None)
 }

@@ -89,17 +89,26 @@ pub(crate) fn history_branch(
 }
 
 /// The history of the promoted branch as far as the clone contains it, without a request to the remote;
-/// `None` if it is unknown.
-pub(crate) fn known_history(config: &Config, services: &Services) -> Option<history::History> {
-    let git = Git::open(&config.root).ok()?;
+/// `None` without a repository, or if the branch is unknown.
+pub(crate) fn known_history(
+    config: &Config,
+    services: &Services,
+) -> Result<Option<history::History>, GitError> {
+    let git = match Git::open(&config.root) {
+        Err(error) if checks::no_history_reason(&error).is_some() => return Ok(None),
+        opened => opened?,
+    };
     let base = base_forge::bases(config, &git, services).into_iter().next();
     let branch = match (config.provenance.branch.as_deref(), base) {
-        (Some(name), _) => git.branch(Some(name)).ok()?,
+        (Some(name), _) => git.branch(Some(name))?,
         (None, Some(base)) => base,
-        (None, None) if git.remotes().ok()?.is_empty() => git.head().ok()?,
-        (None, None) => return None,
+        (None, None) if git.remotes()?.is_empty() => match git.head() {
+            Err(GitError::Unborn) => return Ok(None),
+            head => head?,
+        },
+        (None, None) => return Ok(None),
     };
-    history::History::of_branch(&git, config, branch).ok()
+    history::History::of_branch(&git, config, branch).map(Some)
 }
 
 /// The branch up to its head on the forge, which is fetched if it is missing.

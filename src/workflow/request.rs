@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Unconfigured, revision::revision};
 use crate::{
-    checks::{Expected, Overrides, Target},
+    checks::{Expected, Overrides, PinnedDigest, Target},
     config::{Config, Image, Operation},
     error::{Errors, usage},
     forge::State,
@@ -124,8 +124,7 @@ impl Request {
             }
             Operation::Rollback => {
                 let promoted = promoted.filter(|_| image.pins > 0)?;
-                let digest = *promoted.images.get(&image.name)?;
-                Some(Expected::PinnedBy(promoted.commit.short(), digest))
+                PinnedDigest::of(&image.name, promoted).map(Expected::Pinned)
             }
         };
         let images = config.images.iter().enumerate();

@@ -111,8 +111,9 @@ fn missing_configurations_fail_where_the_fleet_says_so() {
 
 #[test]
 fn plan_costs_few_requests() {
-    // Per cent of requests a repository; the server's version is requested once.
-    for (kind, count, most) in [(Kind::Github, 100, 420), (Kind::Gitea, 20, 605)] {
+    // Per cent of requests a repository, of which one is for the commit that added the files; the
+    // server's version is requested once.
+    for (kind, count, most) in [(Kind::Github, 100, 520), (Kind::Gitea, 20, 705)] {
         let mut options = options(kind, count);
         options.seeded.files = 400;
         let fleet = Fleet::new(options);
@@ -680,6 +681,53 @@ fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
                 .unwrap()
                 .contains("`fleet.source` is not configured")
         );
+    }
+}
+
+#[test]
+fn renamed_file_hides_no_rollback() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(options(kind, 3));
+        let [old, new, newest] = ["1", "2", "3"].map(|content| {
+            let mut store = fleet.forge.store(0);
+            store.push("main", "build", &[("src/a", content)])
+        });
+        for number in 1..3 {
+            pinned_to(&fleet, number, &old, &format!("promote: images @{old}"));
+        }
+        pinned_to(&fleet, 1, &newest, &format!("promote: images @{newest}"));
+        pinned_to(&fleet, 1, &old, "Revert");
+        let renamed = PINNED[0].replace(".yml", "-renamed.yml");
+        for number in 1..3 {
+            let mut store = fleet.forge.store(number);
+            store.rename("main", PINNED[0], &renamed);
+        }
+        fleet.forge.store(2).rename("main", &renamed, PINNED[0]);
+        fleet.build(&newest);
+        let promote = || {
+            let _ = fs::remove_file(fleet.path("out.jsonl"));
+            fleet.run(&[
+                "fleet",
+                "promote",
+                "--list",
+                "list.txt",
+                "--revision",
+                &newest,
+                "--out",
+                "out.jsonl",
+            ]);
+            fleet.lines("out.jsonl")
+        };
+        let failed = |line: &Value| line["checks"][0]["code"].clone();
+        let lines = promote();
+        assert_eq!(lines[0]["outcome"], "planned", "{lines:#?}");
+        for line in &lines[1..] {
+            assert_eq!(failed(line), "rolled_back", "{kind:?} {line:#}");
+        }
+        // A recorded promotion after the renames is a known beginning.
+        pinned_to(&fleet, 2, &new, &format!("promote: images @{new}"));
+        let lines = promote();
+        assert_eq!(lines[2]["outcome"], "planned", "{kind:?} {lines:#?}");
     }
 }
 

@@ -21,52 +21,50 @@ fn history(repo: &Repo, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     )
 }
 
-/// Checks that a run finds the two promotions of [`repo::two_promotions`].
-fn finds_two_promotions(repo: &Repo, variables: &[(&str, &str)]) {
-    let (code, document) = history(repo, variables);
-    assert_eq!(
-        (code, document.matches(r#""kind":"promote""#).count()),
-        (Some(0), 2),
-        "{document}"
-    );
+/// A repository with two promotions, and its history without a hostile environment.
+fn two_promotions() -> (Repo, (Option<i32>, String)) {
+    let repo = repo::two_promotions();
+    let (code, document) = history(&repo, &[]);
+    let promotions = document.matches(r#""kind":"promote""#).count();
+    assert_eq!((code, promotions), (Some(0), 2), "{document}");
+    (repo, (code, document))
 }
 
 #[test]
 fn the_environment_of_another_repository_changes_nothing() {
-    let (repo, other) = (repo::two_promotions(), Repo::new());
+    let (repo, expected) = two_promotions();
+    let other = Repo::new();
     let path = |name: &str| other.join(name).to_str().unwrap().to_owned();
     let (git, objects, list) = (path(".git"), path(".git/objects"), path(".git/list"));
     other.write(".git/list", format!("{} {}\n", repo.head(), other.head()));
-    finds_two_promotions(
-        &repo,
-        &[
-            ("GIT_DIR", &git),
-            ("GIT_COMMON_DIR", &git),
-            ("GIT_WORK_TREE", other.path().to_str().unwrap()),
-            ("GIT_INDEX_FILE", &list),
-            ("GIT_OBJECT_DIRECTORY", &objects),
-            ("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects),
-            ("GIT_GRAFT_FILE", &list),
-            ("GIT_SHALLOW_FILE", &list),
-            ("GIT_NAMESPACE", "evil"),
-            ("GIT_REPLACE_REF_BASE", "refs/heads/"),
-            ("GIT_PREFIX", "evil/"),
-            ("GIT_CONFIG_PARAMETERS", "'core.bare'='true'"),
-            ("GIT_CONFIG", &list),
-            ("GIT_ICASE_PATHSPECS", "1"),
-            ("GIT_NOGLOB_PATHSPECS", "1"),
-            ("GIT_EXTERNAL_DIFF", "false"),
-            ("GIT_DEFAULT_HASH", "sha256"),
-            ("GIT_TRACE", "2"),
-            ("GIT_TRACE2", "2"),
-            ("LANGUAGE", "de"),
-        ],
-    );
+    let variables: &[(&str, &str)] = &[
+        ("GIT_DIR", &git),
+        ("GIT_COMMON_DIR", &git),
+        ("GIT_WORK_TREE", other.path().to_str().unwrap()),
+        ("GIT_INDEX_FILE", &list),
+        ("GIT_OBJECT_DIRECTORY", &objects),
+        ("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects),
+        ("GIT_GRAFT_FILE", &list),
+        ("GIT_SHALLOW_FILE", &list),
+        ("GIT_NAMESPACE", "evil"),
+        ("GIT_REPLACE_REF_BASE", "refs/heads/"),
+        ("GIT_PREFIX", "evil/"),
+        ("GIT_CONFIG_PARAMETERS", "'core.bare'='true'"),
+        ("GIT_CONFIG", &list),
+        ("GIT_ICASE_PATHSPECS", "1"),
+        ("GIT_NOGLOB_PATHSPECS", "1"),
+        ("GIT_EXTERNAL_DIFF", "false"),
+        ("GIT_DEFAULT_HASH", "sha256"),
+        ("GIT_TRACE", "2"),
+        ("GIT_TRACE2", "2"),
+        ("LANGUAGE", "de"),
+    ];
+    assert_eq!(history(&repo, variables), expected);
 }
 
 #[test]
 fn no_configuration_of_git_changes_what_is_read() {
-    let repo = repo::two_promotions();
+    let (repo, expected) = two_promotions();
     repo.script(".git/run.sh", "touch \"$0.was-run\"\nexit 1\n");
     let script = repo.join(".git/run.sh");
     let script = script.to_str().unwrap();
@@ -97,13 +95,13 @@ fn no_configuration_of_git_changes_what_is_read() {
     ] {
         repo.git(&["config", key, value]);
     }
-    finds_two_promotions(&repo, &[]);
+    assert_eq!(history(&repo, &[]), expected);
     assert!(!repo.join(".git/run.sh.was-run").exists());
 }
 
 #[test]
 fn repository_of_another_user_is_refused_until_trusted() {
-    let repo = repo::two_promotions();
+    let (repo, expected) = two_promotions();
     // Git trusts only an owner that is this user.
     if let Err(error) = std::os::unix::fs::chown(repo.join(".git"), Some(12_345), None) {
         let reason = format!("the owner of a file cannot be changed: {error}");
@@ -126,5 +124,5 @@ fn repository_of_another_user_is_refused_until_trusted() {
         ("GIT_CONFIG_KEY_0", "safe.directory"),
         ("GIT_CONFIG_VALUE_0", "*"),
     ];
-    finds_two_promotions(&repo, &[&none[..], &trust].concat());
+    assert_eq!(history(&repo, &[&none[..], &trust].concat()), expected);
 }

@@ -282,6 +282,32 @@ fn a_moved_deleted_or_lying_tag_stops_a_rollback() {
 }
 
 #[test]
+fn digest_of_another_commit_is_no_moved_tag() {
+    let world = promoted_twice();
+    let commits = world.git(&["log", "-2", "--format=%h"]);
+    let (newer, older) = commits.split_once('\n').unwrap();
+    let layout = world.layout("fix");
+    layout.untag(REV_A);
+    let digest = world.digest("fix", REV_B).to_owned();
+    layout.add(json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest,
+        "size": fs::metadata(layout.blob_path(&digest)).unwrap().len(),
+        "annotations": {"org.opencontainers.image.ref.name": REV_A},
+    }));
+    let document = world.refuses_to(&TO_A, 1, &["digest_mismatch", "revision_label"]);
+    let checks = document["checks"].as_array().unwrap().iter();
+    let mut mismatches = checks.filter(|check| check["code"] == "digest_mismatch");
+    let mismatch = mismatches.find(|check| check["status"] == "fail").unwrap();
+    let (detail, help) = (mismatch["detail"].as_str(), mismatch["help"].as_str());
+    for (text, commits) in [(detail, [newer, older]), (help, [newer, older])] {
+        for commit in commits {
+            assert!(text.unwrap().contains(&commit[..7]), "{mismatch}");
+        }
+    }
+}
+
+#[test]
 fn an_image_without_pins_only_warns_in_a_rollback() {
     let world = promoted_twice();
     world.layout("base").untag(REV_A);

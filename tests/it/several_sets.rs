@@ -1,6 +1,6 @@
 //! Several sets in one repository: selected together, and apart from each other.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
@@ -634,4 +634,108 @@ fn file_with_another_name_is_reported() {
         assert!(warned("envs/prod/pins.yaml"), "{command}");
         assert!(!warned(STAGING), "{command}");
     }
+}
+
+/// The standard error and the table of `--all`.
+fn all(world: &World, args: &[&str], exit: i32) -> (String, String) {
+    let ran = run(world, &[args, &["--all"]].concat()).exits(exit);
+    (ran.stderr, ran.stdout)
+}
+
+#[test]
+fn deleted_configuration_counts_no_pins() {
+    let world = repository();
+    world.write("repin.yaml", config("envs/*/app.yml", 2));
+    world.commit("one set");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    let (stderr, table) = all(&world, &["check"], 0);
+    assert_eq!(stderr, "");
+    assert!(!table.contains("\nrepin.yaml"), "{table}");
+}
+
+#[test]
+fn linked_configuration_is_refused_and_not_skipped() {
+    let world = repository();
+    fs::create_dir_all(world.path("envs/link")).unwrap();
+    symlink("../prod/repin.yaml", world.path("envs/link/repin.yaml")).unwrap();
+    world.git(&["add", "-A"]);
+    let (stderr, table) = all(&world, &["check"], 2);
+    assert!(stderr.contains("envs/link/repin.yaml"), "{stderr}");
+    assert!(table.contains("envs/link/repin.yaml"), "{table}");
+}
+
+#[test]
+fn workflows_are_no_configurations_in_any_directory() {
+    let world = repository();
+    world.write(".github/workflows/repin.yml", "on: push\njobs: {}\n");
+    add_set(&world, ".github", "app.yml");
+    world.commit("a workflow");
+    let github = world.path(".github");
+    for directory in [world.root(), &github] {
+        let ran = world.run_in(directory, &["check", "--all"], &[]).exits(0);
+        assert!(!ran.stdout.contains("workflows"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn removed_workflow_is_no_removed_configuration() {
+    let world = world::world();
+    let moved = world.path("configuration");
+    fs::rename(world.path("repin.yaml"), &moved).unwrap();
+    world.write(".github/workflows/repin.yaml", "on: push\njobs: {}\n");
+    let world = world.with_git();
+    fs::remove_file(world.path(".github/workflows/repin.yaml")).unwrap();
+    fs::rename(&moved, world.path("repin.yaml")).unwrap();
+    world.commit("adopt repin");
+    world.push();
+    let ran = world.run(&["history"]).exits(0);
+    assert!(!ran.stderr.contains("unknown"), "{}", ran.stderr);
+}
+
+#[test]
+fn sparse_configuration_is_skipped_with_a_warning() {
+    let world = repository();
+    world.git(&["sparse-checkout", "set", "--no-cone", "/envs/prod/"]);
+    let (stderr, table) = all(&world, &["check"], 0);
+    assert!(
+        stderr.contains("a sparse checkout leaves it out"),
+        "{stderr}"
+    );
+    assert!(table.contains("skipped: a sparse"), "{table}");
+}
+
+#[test]
+fn unreadable_history_of_a_set_is_a_warning() {
+    let world = repository();
+    world.push();
+    let (stderr, _) = all(&world, &["check"], 0);
+    assert_eq!(stderr, "");
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let object = format!(".git/objects/{}/{}", &head[..2], &head[2..]);
+    fs::remove_file(world.path(&object)).unwrap();
+    let (stderr, _) = all(&world, &["check"], 0);
+    let warning = "envs/prod/repin.yaml:\nwarning: history not read: ";
+    assert!(stderr.contains(warning), "{stderr}");
+}
+
+#[test]
+fn status_of_all_sets_lists_problems_and_unread_information() {
+    let world = repository();
+    world.write(PROD, config("app.yml", 3));
+    let (stderr, _) = all(&world, &["status"], 0);
+    let (prod, staging) = stderr.split_once(&format!("{STAGING}:\n")).unwrap();
+    assert!(prod.starts_with(&format!("{PROD}:\n")), "{stderr}");
+    assert!(prod.contains("error[pin_count]"), "{stderr}");
+    assert!(
+        staging.contains("warning: pull requests not read: "),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn warnings_appear_below_their_set() {
+    let world = environments();
+    world.write("envs/staging/.repin/journal", "damaged");
+    let (stderr, _) = all(&world, &["check"], 0);
+    assert!(stderr.starts_with(&format!("{STAGING}:\n")), "{stderr}");
 }

@@ -6,7 +6,8 @@
 use super::{Approved, ApprovedImage, DigestHistory, HistoryChecked, Stopped, pinned_digests};
 use crate::{
     checks::{
-        Check, Code, Expected, SetDocument, SetImage, Status, Target, any_failed, set::digest,
+        Check, Code, Expected, PinnedDigest, SetDocument, SetImage, Status, Target, any_failed,
+        set::digest,
     },
     config::Config,
     error::Error,
@@ -205,12 +206,12 @@ fn promoted_digests(config: &Config, images: &[ApprovedImage], promoted: &Promot
     let mut checks = Vec::new();
     for (image, found) in config.images.iter().zip(images) {
         if image.pins > 0
-            && let Some(pinned) = promoted.images.get(&image.name)
+            && let Some(pinned) = PinnedDigest::of(&image.name, promoted)
             && let Some(facts) = &found.facts
         {
             let target = Target {
                 tag: found.tag.clone(),
-                expected: Some(Expected::PinnedBy(promoted.commit.short(), *pinned)),
+                expected: Some(Expected::Pinned(pinned)),
                 pinned: Vec::new(),
             };
             checks.extend(digest(image, &target, facts));

@@ -2,6 +2,8 @@
 //! digest; with `--remote`, also that the pinned set matches its tags, labels and history; with `--all`,
 //! for every set below the current directory.
 
+use std::collections::HashSet;
+
 use crate::{
     checks::{self, Check, PinnedImage, Status, TagDigest},
     cli::{
@@ -312,8 +314,8 @@ impl Verdict {
         for error in &self.outages {
             parts.push(format!("error: {}", error.code));
         }
-        parts.retain(|part| !part.is_empty());
-        parts.dedup();
+        let mut codes = HashSet::new();
+        parts.retain(|part| !part.is_empty() && codes.insert(part.clone()));
         parts.join(", ")
     }
 }
@@ -377,14 +379,11 @@ impl CheckedSet {
         !outages.is_empty() || checks.iter().any(|check| check.status != Status::Pass)
     }
 
-    /// Prints the checks, after a heading if one of them is a problem.
+    /// Prints the checks.
     fn print_problems(&self, cx: &mut Context) {
         let checks = &self.verdict.checks;
         if cx.output.format == Format::Json {
             return;
-        }
-        if self.has_problems() {
-            sets::print_heading(&self.path, cx);
         }
         if cx.output.format == Format::Sarif {
             cx.output.print_causes(checks, &self.config);
@@ -409,8 +408,13 @@ impl CheckedSet {
     fn row(&self, cx: &Context) -> SetSummary {
         let history = match cx.output.format {
             Format::Human | Format::Github => known_history(&self.config, &cx.services),
-            Format::Json | Format::Sarif => None,
+            Format::Json | Format::Sarif => Ok(None),
         };
+        let history = history.unwrap_or_else(|error| {
+            cx.output
+                .warn(&format!("history not read: {}", plain(&error.to_string())));
+            None
+        });
         let current = history.as_ref().and_then(History::current);
         let declared = self.config.images.iter().map(|image| image.pins).sum();
         SetSummary {

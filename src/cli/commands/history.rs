@@ -179,6 +179,11 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
         let branch = plain(&history.branch.name);
         cx.output.note(&if history.shallow {
             format!("no fetched commit on {branch} changed the set")
+        } else if let Some(past) = history.unknown_past() {
+            format!(
+                "no commit on {branch} changed the set after {}",
+                past.commit.short()
+            )
         } else {
             format!("no commit on {branch} pins an image of the set")
         });

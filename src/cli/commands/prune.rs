@@ -327,8 +327,10 @@ impl Run<'_> {
             }
             Ok(Access::NoToken(reason)) => reason,
             Err(refusals) => {
-                for refusal in &refusals {
-                    refuse_all(jobs, refusal);
+                let mut refusals = refusals.iter().cloned();
+                if let Some(mut first) = refusals.next() {
+                    first.notes.extend(refusals.map(|other| other.to_string()));
+                    refuse_all(jobs, &first);
                 }
                 return None;
             }

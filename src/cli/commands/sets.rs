@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
-    config::{self, Config, SetPath},
+    config::{self, Config, RelPath, SetPath},
     error::{Error, Errors},
     git,
     report::{
@@ -12,29 +12,48 @@ use crate::{
     untrusted::plain,
 };
 
-/// A configuration file, and its configuration.
+/// A configuration file.
 pub(super) struct SelectedSet {
     /// The set path; without git, the path from the current directory.
     path: SetPath,
-    config: Result<Option<Config>, Errors>,
+    config: Result<Selected, Errors>,
 }
 
-/// Reads every configuration below the current directory. That of a fleet without pins is `None`.
+enum Selected {
+    Set(Config),
+    Skipped(&'static str),
+}
+
+const FLEET: &str = "skipped: it describes a fleet";
+const SPARSE: &str = "skipped: a sparse checkout leaves it out";
+
+/// Reads every configuration below the current directory.
 pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
     let directory = cx.services.environment.directory();
     let has_set_paths = git::is_in_repository(directory);
     let mut selected = Vec::new();
-    for file in cx.configuration_files()? {
+    let listing = cx.configuration_files()?;
+    let path_of = |file: &RelPath| match config::set_path(&directory.join(file.as_path())) {
+        Ok(path) if has_set_paths => path,
+        _ => SetPath::from(file.clone()),
+    };
+    for file in &listing.files {
         let location = directory.join(file.as_path());
-        let loaded = config::load(&location, &file.to_string()).map_err(Errors::from);
-        let path = match config::set_path(&location) {
-            Ok(path) if has_set_paths => path,
-            _ => SetPath::from(file),
+        let config = match config::load(&location, &file.to_string()) {
+            Ok(config) if config.counts_pins().is_ok() => Ok(Selected::Set(config)),
+            Ok(_) => Ok(Selected::Skipped(FLEET)),
+            Err(errors) => Err(Errors::from(errors)),
         };
-        let config =
-            loaded.map(|config| Some(config).filter(|config| config.counts_pins().is_ok()));
+        let path = path_of(file);
         selected.push(SelectedSet { path, config });
     }
+    for file in &listing.sparse {
+        selected.push(SelectedSet {
+            path: path_of(file),
+            config: Ok(Selected::Skipped(SPARSE)),
+        });
+    }
+    selected.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(selected)
 }
 
@@ -55,9 +74,18 @@ impl SetResults {
         set: SelectedSet,
         cx: &mut Context,
     ) -> Option<(SetPath, Config)> {
+        cx.output.start_section(&set.path);
         match set.config {
-            Ok(Some(config)) => return Some((set.path, config)),
-            Ok(None) => self.skip(set.path),
+            Ok(Selected::Set(config)) => return Some((set.path, config)),
+            Ok(Selected::Skipped(reason)) => {
+                if reason == SPARSE {
+                    let path = plain(&set.path.to_string());
+                    cx.output.warn(&format!(
+                        "{path} was not read: a sparse checkout leaves it out"
+                    ));
+                }
+                self.skip(set.path, reason);
+            }
             Err(errors) => self.fail(set.path, errors, cx),
         }
         None
@@ -72,29 +100,31 @@ impl SetResults {
         self.rows.push(row);
     }
 
-    /// Adds the configuration of a fleet.
-    fn skip(&mut self, path: SetPath) {
+    fn skip(&mut self, path: SetPath, state: &str) {
         self.entries.push(SetEntry {
             set_path: path.clone(),
             document: None,
         });
-        let state = "skipped: it describes a fleet".to_owned();
-        self.rows.push(SetSummary::without_set(path, state));
+        self.rows
+            .push(SetSummary::without_set(path, state.to_owned()));
     }
 
     /// Reports the errors of a set that cannot start.
     pub(super) fn fail(&mut self, path: SetPath, errors: Errors, cx: &mut Context) {
         self.worsen(Exit::from(&errors));
         if matches!(cx.output.format, Format::Human | Format::Github) {
-            print_heading(&path, cx);
             cx.output.report_errors(&errors);
         }
         self.entries.push(SetEntry {
             set_path: path.clone(),
             document: Some(AnyDocument::Error(ErrorDocument::new(&errors))),
         });
-        let mut codes: Vec<&str> = errors.iter().map(|error| error.code.as_str()).collect();
-        codes.dedup();
+        let mut codes = Vec::new();
+        for error in errors.iter() {
+            if !codes.contains(&error.code.as_str()) {
+                codes.push(error.code.as_str());
+            }
+        }
         let state = format!("error: {}", codes.join(", "));
         self.rows.push(SetSummary::without_set(path, state));
         self.errors.extend(errors);
@@ -110,6 +140,7 @@ impl SetResults {
 
     /// Prints the document or the table.
     pub(super) fn print(self, cx: &mut Context) -> Exit {
+        cx.output.end_section();
         let exit = self.exit();
         if cx.output.format == Format::Json {
             cx.output.print_json(&SetsDocument {
@@ -121,10 +152,4 @@ impl SetResults {
         }
         exit
     }
-}
-
-/// Writes the set that the following messages are about.
-pub(super) fn print_heading(path: &SetPath, cx: &Context) {
-    cx.output
-        .write_stderr(&format!("{}:\n", plain(&path.to_string())));
 }

@@ -57,9 +57,14 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
         });
         match report {
             Ok(Report { document, exit }) => {
-                if exit != Exit::Done && cx.output.format != Format::Json {
-                    sets::print_heading(&path, cx);
-                    cx.output.write_stderr(&status::unread(&document));
+                if cx.output.format != Format::Json {
+                    for checks in [&document.pins, &document.outside, &document.unpinned] {
+                        cx.output.print_causes(checks, &config);
+                    }
+                    let unread = status::unread(&document);
+                    if !unread.is_empty() {
+                        cx.output.write_stderr(&unread);
+                    }
                 }
                 let row = SetSummary {
                     set_path: path,
@@ -208,6 +213,14 @@ impl Report {
                 let is_comparable = image.pins > 0 && (deployed.is_some() || pinned.len() < 2);
                 row.current = is_comparable.then(|| pinned.iter().eq(deployed));
             }
+        }
+        if let Some(past) = history.unknown_past() {
+            let commit = past.commit.short();
+            let reason = format!(
+                "the past before commit {commit} is unknown: it adds the configuration and removes others, and git \
+                 detects no rename"
+            );
+            self.add_missing("older_sets", &reason, None);
         }
         if history.shallow {
             let reason = "this clone is shallow: older sets, and holds on them, may be missing";

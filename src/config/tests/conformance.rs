@@ -20,6 +20,8 @@ use serde::Deserialize;
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) difference: Option<String>,
+    /// The reason why the program refuses the case.
+    pub(crate) refusal: Option<String>,
 }
 
 /// The cases of a suite in its order.
@@ -33,7 +35,7 @@ pub(crate) struct Suite {
 #[serde(deny_unknown_fields)]
 struct Reason {
     why: String,
-    /// A text that the difference must contain.
+    /// A text that the refusal must contain.
     says: Option<String>,
     cases: BTreeSet<String>,
 }
@@ -49,10 +51,11 @@ fn reasons(document: &str) -> Reasons {
 fn report(suite: &Suite, reasons: &Reasons) -> (String, bool) {
     let none = BTreeMap::new();
     let reasons = reasons.get(suite.name).unwrap_or(&none);
-    let mut unexplained: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut unexplained = BTreeMap::new();
     for case in &suite.cases {
         if let Some(difference) = &case.difference {
-            unexplained.insert(&case.name, difference);
+            let refusal = case.refusal.as_deref().unwrap_or_default();
+            unexplained.insert(case.name.as_str(), (difference, refusal));
         }
     }
     let (all, differ) = (suite.cases.len(), unexplained.len());
@@ -69,7 +72,7 @@ fn report(suite: &Suite, reasons: &Reasons) -> (String, bool) {
         let (holds, stale): (Vec<_>, Vec<_>) = reason.cases.iter().partition(|case| {
             let difference = unexplained.get(case.as_str());
             let says = reason.says.as_deref().unwrap_or_default();
-            difference.is_some_and(|difference| difference.contains(says))
+            difference.is_some_and(|(_, refusal)| refusal.contains(says))
         });
         if !holds.is_empty() {
             let cases: Vec<_> = holds.iter().map(|case| case.as_str()).collect();
@@ -84,7 +87,7 @@ fn report(suite: &Suite, reasons: &Reasons) -> (String, bool) {
             unexplained.remove(case.as_str());
         }
     }
-    for (name, difference) in unexplained {
+    for (name, (difference, _)) in unexplained {
         is_explained = false;
         let _ = writeln!(out, "  no reason: {name}: {difference}");
     }

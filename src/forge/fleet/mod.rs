@@ -9,10 +9,10 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Commit, Head, Pull, Repo, Tree};
-use crate::error::Error;
+use crate::{config, error::Error};
 
 pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
 pub(crate) use reader::FleetReader;
@@ -23,8 +23,6 @@ pub(crate) const SURVEY_MAX: usize = 50;
 pub(crate) const RECENT: usize = 30;
 /// The maximum size of a file that is read, in bytes.
 pub(crate) const FILE_MAX: u64 = 4 * 1024 * 1024;
-/// The maximum size of a repository's configuration, in bytes.
-pub(crate) const CONFIG_MAX: u64 = 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RepositoryName {
@@ -134,6 +132,8 @@ pub(crate) struct RecentHistory {
     pub commits: Vec<RecentCommit>,
     /// Whether these are all commits that ever touched the files.
     pub is_complete: bool,
+    /// The commits that added one of the files. They may have renamed it, which no forge follows.
+    pub additions: BTreeSet<String>,
     /// The contents in these commits that the head does not contain.
     pub contents: Contents,
 }
@@ -207,7 +207,7 @@ impl std::fmt::Display for RepositoryName {
 
 impl ConfigFile {
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
-        if bytes.len() as u64 > CONFIG_MAX {
+        if bytes.len() as u64 > config::MAX_SIZE {
             return Self::too_large();
         }
         match String::from_utf8(bytes) {
@@ -217,7 +217,7 @@ impl ConfigFile {
     }
 
     pub(super) fn too_large() -> Self {
-        Self::Unusable(format!("it has more than {CONFIG_MAX} bytes"))
+        Self::Unusable(format!("it has more than {} bytes", config::MAX_SIZE))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{RECENT, RecentCommit};
+use super::{Contents, RECENT, RecentCommit, RecentHistory};
 use crate::error::Error;
 
 /// The history of one path, the newest commit first.
@@ -25,19 +25,35 @@ pub(crate) struct PathVersion {
     pub(crate) content: Option<String>,
 }
 
-/// The merged commits, the first of which must have `files`, the files of the head; and whether they
-/// are all: see [`merge`]. `purpose`: the purpose of the request, for the error.
+/// The recent history without contents, whose first commit must have `files`, the files of the head.
+/// `purpose`: the purpose of the request, for the error.
 pub(crate) fn merge_up_to(
     files: &BTreeMap<String, String>,
     histories: &[PathHistory],
     purpose: &str,
-) -> Result<(Vec<RecentCommit>, bool), Error> {
+) -> Result<RecentHistory, Error> {
     let (commits, is_complete) = merge(histories);
-    if commits.first().is_some_and(|commit| commit.files == *files) {
-        return Ok((commits, is_complete));
+    if commits.first().is_none_or(|commit| commit.files != *files) {
+        let reason = "the history does not lead to the files of the base branch's head";
+        return Err(Error::unavailable(purpose, reason));
     }
-    let reason = "the history does not lead to the files of the base branch's head";
-    Err(Error::unavailable(purpose, reason))
+    let mut additions = BTreeSet::new();
+    for history in histories {
+        let mut existed = !history.is_complete;
+        for version in history.versions.iter().rev() {
+            let exists = version.content.is_some();
+            if exists && !existed {
+                additions.insert(version.id.clone());
+            }
+            existed = exists;
+        }
+    }
+    Ok(RecentHistory {
+        commits,
+        is_complete,
+        additions,
+        contents: Contents::new(),
+    })
 }
 
 /// The commits of all histories in one order, the newest first, at most [`RECENT`], and whether those
@@ -153,6 +169,21 @@ mod tests {
             merged(&[cut, b]),
             (all[..3].iter().map(|&s| s.to_owned()).collect(), false)
         );
+    }
+
+    #[test]
+    fn added_files_are_listed() {
+        let additions = |histories: &[PathHistory]| {
+            let (commits, _) = merge(histories);
+            let recent = merge_up_to(&commits[0].files, histories, "").unwrap();
+            recent.additions.into_iter().collect::<Vec<_>>()
+        };
+        let b = history("b", &["c4=b2", "c1=b1"], true);
+        assert_eq!(additions(&[b.clone()]), ["c1"]);
+        let restored = history("a", &["c4=a2", "c2=", "c1=a1"], true);
+        assert_eq!(additions(&[restored, b.clone()]), ["c1", "c4"]);
+        let cut = history("a", &["c4=a2", "c3=a1"], false);
+        assert_eq!(additions(&[cut, b]), ["c1"]);
     }
 
     #[test]

@@ -86,6 +86,15 @@ impl FleetReader {
         forward!(self, client => client.recent(repository, head, files).await)
     }
 
+    /// Whether a commit removes or renames a file.
+    pub(crate) async fn removes_files(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+    ) -> Result<bool, Error> {
+        forward!(self, client => client.removes_files(repository, commit).await)
+    }
+
     /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a
     /// commit of the repository.
     pub(crate) async fn is_ancestor(

@@ -96,7 +96,8 @@ fn hold(history: &History, revision: &str) -> &'static str {
     match history.hold(&revision) {
         Hold::Held { .. } => "held",
         Hold::Free => "free",
-        Hold::Shallow | Hold::UnknownPast(_) => "unknown",
+        Hold::Shallow => "unknown",
+        Hold::UnknownPast(_) => "unknown past",
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
     path::Path,
 };
 
-use super::{PinnedRepository, narrow::is_workflows};
+use super::PinnedRepository;
+use crate::config::is_workflow_directory;
 
 /// The names of environments; a longer name may follow after `-` or `_`.
 const NAMES: [&str; 14] = [
@@ -78,7 +79,7 @@ fn separating_parents(pinned: &PinnedRepository, level: usize) -> Vec<Option<&Pa
         let agree = directories.values().all(|digests| digests.len() == 1);
         let digests: BTreeSet<_> = directories.values().flatten().collect();
         // A forge would read a configuration among workflows as a workflow.
-        let has_workflows = directories.keys().any(|path| is_workflows(path));
+        let has_workflows = directories.keys().any(|path| is_workflow_directory(path));
         agree && digests.len() > 1 && !has_workflows
     });
     siblings.into_keys().collect()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::{Globs, RelPath},
+    config::{Globs, RelPath, is_workflow_directory},
     files::WorkTree,
     pins::{Finder, read_whole},
 };
@@ -35,7 +35,9 @@ pub(crate) fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder
             .filter_map(|path| Some((split(path)?, path.clone()))),
     ) {
         let wide = format!("{directory}{tail}");
-        if (files.len() > 1 || is_workflows(Path::new(&directory))) && narrow.fits(&wide, &files) {
+        if (files.len() > 1 || is_workflow_directory(Path::new(&directory)))
+            && narrow.fits(&wide, &files)
+        {
             chosen.push(Chosen { glob: wide, files });
         } else {
             let each = files
@@ -168,18 +170,6 @@ fn escaped(text: &str) -> String {
         out.push(c);
     }
     out
-}
-
-/// Whether a forge reads workflows in a directory, so that every file in it is a workflow.
-pub(super) fn is_workflows(directory: &Path) -> bool {
-    let directories = [
-        ".github/workflows",
-        ".gitea/workflows",
-        ".forgejo/workflows",
-    ];
-    directories
-        .iter()
-        .any(|workflows| directory == Path::new(workflows))
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use std::{
 
 use super::branches::BranchNames;
 use crate::{
-    config::{Config, Globs, PinPlace, RelPath, SetPath, is_config_file, places_of},
+    config::{self, Config, Globs, PinPlace, RelPath, SetPath, is_config_file_of, places_of},
     error::Error,
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects},
-    history::{self, MAX_CONFIG_SIZE, parse_config},
+    history::{self, parse_config},
     oci::{Digest, Repository, Tag},
     pins::{Finder, Mentions, mentions, read_whole},
     prune::Text,
@@ -104,11 +104,10 @@ impl Rules {
         let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
         for (path, blobs) in files {
             let file = Path::new(OsStr::from_bytes(path));
-            let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            if !is_config_file(file) && name != config.file_name() {
+            if !is_config_file_of(file, &config.set_path) {
                 continue;
             }
-            let directory = &path[..path.len() - name.len()];
+            let directory = &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)];
             let Ok(set_path) = SetPath::new(file) else {
                 rules.unknown.insert(directory.to_vec());
                 continue;
@@ -120,7 +119,7 @@ impl Rules {
             };
             for blob in blobs {
                 let parsed = objects
-                    .blob(*blob, MAX_CONFIG_SIZE)?
+                    .blob(*blob, config::MAX_SIZE)?
                     .and_then(|bytes| parse_config(bytes, &current).ok());
                 match parsed {
                     Some(past) => rules.add(directory, past),

@@ -83,7 +83,11 @@ fn case(name: String, must_pass: bool, found: &Result<Proof, String>) -> Case {
         Err(reason) if must_pass => Some(format!("is refused: {reason}")),
         _ => None,
     };
-    Case { name, difference }
+    Case {
+        name,
+        difference,
+        refusal: found.as_ref().err().cloned(),
+    }
 }
 
 /// The directories of sigstore-conformance (`test/assets/bundle-verify/README.md`): each with the file

@@ -257,7 +257,14 @@ impl Walk<'_> {
             }
         }
         let recent = self.reader.recent(&member.name, &member.state.head, &files);
-        let history = read_history(&recent.await?, member, head)?;
+        let recent = recent.await?;
+        let mut history = read_history(&recent, recent.is_complete, member, head)?;
+        if recent.is_complete {
+            let without_beginning = read_history(&recent, false, member, head)?;
+            if without_beginning.shows_beginning() || self.may_rename(member, &recent).await? {
+                history = without_beginning;
+            }
+        }
         let pinned = history.revision_of(&checks::current_digests(config, found));
         let order = match (self.request.operation, pinned) {
             (Operation::Promotion, Some(pinned)) => {
@@ -270,10 +277,21 @@ impl Walk<'_> {
         let suffice = self.rules.history == FleetHistory::Recent;
         Ok(SiteHistory::of_last_commits(history, order, suffice))
     }
+
+    /// Whether one of the files with pins may have been renamed, so that its past is unknown.
+    async fn may_rename(&self, member: &Member, recent: &RecentHistory) -> Result<bool, Error> {
+        for commit in &recent.additions {
+            if self.reader.removes_files(&member.name, commit).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 fn read_history(
     recent: &RecentHistory,
+    is_complete: bool,
     member: &Member,
     head: &BranchHead,
 ) -> Result<History, Errors> {
@@ -305,7 +323,7 @@ fn read_history(
             tip: parse_id(&member.state.head.commit)?,
         },
         commits,
-        is_complete: recent.is_complete,
+        is_complete,
         blob: &blob,
         exists: &|path: &Path| head.files.has_chart(path),
         own_rollbacks: &member.own_rollbacks,

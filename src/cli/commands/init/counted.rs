@@ -13,7 +13,7 @@ use std::{
 use crate::{
     cli::write_file::TargetFile,
     code::Code,
-    config::{self, few, is_config_file, number},
+    config::{self, few, is_config_file, number, top_of_repository},
     configurations,
     error::{Error, Errors},
     files::Survey,
@@ -43,10 +43,13 @@ impl CountedPins {
         current_directory: &Path,
     ) -> Self {
         let mut counted = Self::default();
-        let below = configurations::of_survey(survey).into_iter();
+        let below = configurations::of_survey(survey, root).into_iter();
         let mut configurations: BTreeSet<PathBuf> =
             below.map(|file| root.join(file.as_path())).collect();
-        configurations.extend(configurations_above(root));
+        match configurations_above(root) {
+            Ok(above) => configurations.extend(above),
+            Err(reason) => counted.warnings.push(reason),
+        }
         for file in configurations {
             if replaced.is_some_and(|target| target.file() == file) {
                 continue;
@@ -114,25 +117,32 @@ pub(super) fn left_out(numbers: &str) -> String {
     format!("pins of other configurations are left out: {numbers}")
 }
 
-/// The configuration files in the directories above `root`, up to the top of the repository.
-fn configurations_above(root: &Path) -> Vec<PathBuf> {
+/// The configuration files in the directories above `root`, up to the top of the repository, or the
+/// reason why they are unknown.
+fn configurations_above(root: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
-    if !git::is_in_repository(root) {
-        return files;
-    }
+    let Some(top) = top_of_repository(root) else {
+        return Ok(files);
+    };
     for directory in root.ancestors() {
         // The files of the root itself are listed below it.
-        if directory != root
-            && let Ok(entries) = fs::read_dir(directory)
-        {
-            let paths = entries.flatten().map(|entry| entry.path());
-            files.extend(paths.filter(|path| path.is_file() && is_config_file(path)));
+        if directory != root {
+            let unread = |error| {
+                let directory = directory.display();
+                format!("the pins that configurations in {directory} count are unknown: {error}")
+            };
+            for entry in fs::read_dir(directory).map_err(unread)? {
+                let path = entry.map_err(unread)?.path();
+                if path.is_file() && is_config_file(&path) {
+                    files.push(path);
+                }
+            }
         }
-        if directory.join(".git").exists() {
+        if directory == top {
             break;
         }
     }
-    files
+    Ok(files)
 }
 
 /// The path for messages: relative, if the file is below the current directory or next to one of the

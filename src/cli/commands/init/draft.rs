@@ -9,7 +9,7 @@ use crate::{
     config::{self, Config, FILE_NAME, Operation, RelPath, SetPath, number},
     error::{Errors, SourceText},
     files::WorkTree,
-    outside::{Scope, TrackedTree},
+    outside::{Outside, Scope, TrackedTree},
     pins::{
         self, Finder, Found, KUSTOMIZE,
         discover::{groups, narrow},
@@ -70,10 +70,16 @@ impl Draft {
         for line in starter.places.iter().flat_map(|place| &place.excluded) {
             warnings.push(format!("left out of `places`: {line}"));
         }
-        let tracked = outside_problems(&config, &found, Scope::Tracked, target);
+        let problems = |scope| {
+            let mut outside = TrackedTree::open(&config).search(&config, &found, scope);
+            // The replaced configuration may contain digests.
+            let occurrences = &mut outside.occurrences;
+            occurrences.retain(|occurrence| *occurrence.file != *target);
+            outside_problems(&config, &found, &outside)
+        };
+        let tracked = problems(Scope::Tracked);
         // Untracked files are not reported, but the next commit may contain them.
-        starter.refuses_outside = tracked.is_empty()
-            && outside_problems(&config, &found, Scope::Addable, target).is_empty();
+        starter.refuses_outside = tracked.is_empty() && problems(Scope::Addable).is_empty();
         warnings.extend(tracked);
         for (remark, detail) in failures(&config, &found) {
             starter.remarks.push(remark);
@@ -264,14 +270,9 @@ fn counted(
     Ok((config::parse(&source, tree.root(), set)?, found))
 }
 
-/// The digests outside of pins and the unreadable files, one per line, except those in the replaced
-/// configuration.
-fn outside_problems(config: &Config, found: &Found, scope: Scope, target: &RelPath) -> Vec<String> {
-    let mut outside = TrackedTree::open(config).search(config, found, scope);
-    outside
-        .occurrences
-        .retain(|occurrence| *occurrence.file != *target);
-    let checks = checks::outside(config, found, &outside, Operation::Promotion);
+/// The digests outside of pins, the unreadable files and the pins of other sets, one per line.
+pub(super) fn outside_problems(config: &Config, found: &Found, outside: &Outside) -> Vec<String> {
+    let checks = checks::outside(config, found, outside, Operation::Promotion);
     checks
         .iter()
         .filter(|check| check.status != Status::Pass)

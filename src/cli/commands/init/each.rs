@@ -89,9 +89,9 @@ pub(super) fn run(globs: &[String], print_only: bool, cx: &mut Context) -> Resul
 fn matching<'d>(globs: &[String], directories: &[&'d Path]) -> Result<BTreeSet<&'d Path>, Errors> {
     let mut matched = BTreeSet::new();
     for text in globs {
-        let glob = Glob::parse(text.trim_end_matches('/')).map_err(|_| {
+        let glob = Glob::parse(text.trim_end_matches('/')).map_err(|error| {
             usage(format!(
-                "`--each {text}`: expected a glob of directories below the current directory"
+                "`--each {text}`: expected a glob of directories below the current directory: {error}"
             ))
         })?;
         let found: Vec<_> = directories

@@ -183,8 +183,8 @@ fn one_set_exists(single: &str, directories: &str) -> Errors {
     );
     let quoted = shell(single);
     let help = format!(
-        "if these are separate environments, remove {single} and run `repin init` again; if a promotion is half-finished, \
-         `repin --config {quoted} init --force` writes one configuration"
+        "if these are separate environments, remove {single} in a commit of its own (`git rm -- {quoted}`), then run \
+         `repin init` again; if a promotion is half-finished, `repin --config {quoted} init --force` writes one configuration"
     );
     Errors::from(Error::input(Code::INIT, message).help(help))
 }

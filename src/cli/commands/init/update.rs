@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::draft::outside_problems;
 use crate::{
     checks,
     cli::{
@@ -12,7 +13,7 @@ use crate::{
         write_file::{self, TargetFile},
     },
     code::Code,
-    config::{self, Config, Operation, number},
+    config::{self, Config, OutsidePolicy, number},
     error::{Class, Error, Errors, SourceText},
     files::is_reserved,
     git,
@@ -82,7 +83,8 @@ impl Update {
         let (text, counts) = with_current_counts(&parsed(&old, text)?, &found);
         // Without any pin, the configuration would be invalid.
         let new = parsed(&old, text)?;
-        problems.extend(outside_problems(&new, &found));
+        let outside = TrackedTree::open(&new).search(&new, &found, Scope::Addable);
+        problems.extend(outside_problems(&new, &found, &outside));
         Ok(Self {
             old,
             new,
@@ -208,18 +210,6 @@ fn with_current_counts(config: &Config, found: &Found) -> (String, usize) {
     (text, edits.len())
 }
 
-/// The digests outside of the pins, and pins that other sets count, as `check` reports them.
-fn outside_problems(config: &Config, found: &Found) -> Vec<String> {
-    let outside = TrackedTree::open(config).search(config, found, Scope::Addable);
-    let checks = checks::outside(config, found, &outside, Operation::Promotion);
-    let problems = checks
-        .iter()
-        .filter(|check| matches!(check.status, checks::Status::Fail | checks::Status::Warn));
-    problems
-        .map(|check| format!("{}: {}", check.code, check.describe()))
-        .collect()
-}
-
 fn report(update: &Update, written: bool, cx: &mut Context) {
     let (config, found) = (&update.new, &update.found);
     let [old, new] = [&update.old, config].map(|config| &config.source.text);
@@ -259,11 +249,13 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
     }
     let path = plain(&config.source.name);
     if !update.is_change() {
-        cx.output.print(if update.problems.is_empty() {
-            format!("{path}: every count is up to date\n")
-        } else {
+        cx.output.print(if !update.problems.is_empty() {
             let problems = number(update.problems.len(), "warning");
             format!("{path}: no change; {problems}\n")
+        } else if config.outside == OutsidePolicy::Ignore {
+            format!("{path}: every count is up to date; other files were not searched (`outside: ignore`)\n")
+        } else {
+            format!("{path}: every count is up to date\n")
         });
         return;
     }

@@ -30,6 +30,7 @@ fn case(name: String, expected: &Expected, found: &Result<String, String>) -> Ca
     };
     Case {
         name,
+        refusal: found.as_ref().err().cloned(),
         difference: (!agrees).then(|| format!("expected {expected:?}, found {found:?}")),
     }
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use reqwest::{Method, Url};
+use serde::Deserialize;
 
 use super::{
     ObjectRow,
@@ -44,6 +45,16 @@ pub(crate) struct GiteaFleet {
     listings: RefCell<VecDeque<(RepositoryName, String, FileListing)>>,
     /// Configurations by content ids.
     configs: RefCell<HashMap<String, Vec<u8>>>,
+}
+
+#[derive(Deserialize)]
+struct CommitFilesRow {
+    files: Option<Vec<FileStatusRow>>,
+}
+
+#[derive(Deserialize)]
+struct FileStatusRow {
+    status: String,
 }
 
 impl GiteaFleet {
@@ -155,6 +166,25 @@ impl GiteaFleet {
 
     /// An empty listing of the history of `older` without that of `newer` shows an ancestor. Not every
     /// server can compare commits that are not branches.
+    pub(crate) async fn removes_files(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+    ) -> Result<bool, Error> {
+        let path = format!("git/commits/{commit}");
+        let request = request(repository, &path, &format!("reading the files of {commit}"))
+            .query("stat", false)
+            .query("verification", false)
+            .query("files", true);
+        let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
+        // Gitea lists a renamed file as an added and a removed one. A server may not list files.
+        let Some(files) = files.files else {
+            return Ok(true);
+        };
+        let mut files = files.iter();
+        Ok(files.any(|file| !["added", "modified"].contains(&file.status.as_str())))
+    }
+
     pub(crate) async fn is_ancestor(
         &self,
         repository: &RepositoryName,

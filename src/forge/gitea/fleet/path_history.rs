@@ -107,12 +107,8 @@ impl GiteaFleet {
         let (histories, contents) = self
             .histories(repository, files, &rows, is_complete)
             .await?;
-        let (commits, is_complete) = merge_up_to(files, &histories, &request.what)?;
-        Ok(RecentHistory {
-            commits,
-            is_complete,
-            contents,
-        })
+        let recent = merge_up_to(files, &histories, &request.what)?;
+        Ok(RecentHistory { contents, ..recent })
     }
 
     /// The history of each file, and the contents that the head does not contain.

@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::{CommitListing, GiteaFleet, new_name, request};
 use crate::{
+    config,
     error::Error,
     forge::{
         Commit, Head, Pull, PullState, Repo,
         fleet::{
-            BranchHead, CONFIG_MAX, ConfigFile, FileListing, RepositoryName, RepositoryState,
-            Survey, SurveyRequest,
+            BranchHead, ConfigFile, FileListing, RepositoryName, RepositoryState, Survey,
+            SurveyRequest,
         },
         gitea::{
             branches::{BranchRow, CommitRow},
@@ -173,7 +174,7 @@ impl GiteaFleet {
         if files
             .sizes
             .get(&entry.id)
-            .is_some_and(|size| *size > CONFIG_MAX)
+            .is_some_and(|size| *size > config::MAX_SIZE)
         {
             return Ok(ConfigFile::too_large());
         }
@@ -182,7 +183,7 @@ impl GiteaFleet {
         }
         let content = self.read_blob(repository, &entry.id).await?;
         let mut configs = self.configs.borrow_mut();
-        if configs.len() < CONFIGS_MAX && content.len() as u64 <= CONFIG_MAX {
+        if configs.len() < CONFIGS_MAX && content.len() as u64 <= config::MAX_SIZE {
             configs.insert(entry.id.clone(), content.clone());
         }
         Ok(ConfigFile::from_bytes(content))

@@ -48,6 +48,19 @@ enum Part<T> {
     Heavy(Error),
 }
 
+/// The maximum number of files of a commit on one page.
+const COMMIT_FILES_PAGE: usize = 300;
+
+#[derive(Deserialize)]
+struct CommitFilesRow {
+    files: Vec<FileStatusRow>,
+}
+
+#[derive(Deserialize)]
+struct FileStatusRow {
+    status: String,
+}
+
 #[derive(Deserialize)]
 struct ComparisonRow {
     /// Commits of the head that the base does not contain.
@@ -231,6 +244,20 @@ impl GithubFleet {
         let request = request(repository, &branches::tree_path(head), &what).query("recursive", 1);
         let reply = self.http.send(&request).await?;
         Ok(branches::listing(reply.expect(&[200])?))
+    }
+
+    pub(crate) async fn removes_files(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+    ) -> Result<bool, Error> {
+        let what = format!("reading the files of {commit}");
+        let request = request(repository, &format!("commits/{commit}"), &what);
+        let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
+        // Further files are on other pages.
+        let is_page = files.files.len() >= COMMIT_FILES_PAGE;
+        let mut files = files.files.iter();
+        Ok(is_page || files.any(|file| ["removed", "renamed"].contains(&file.status.as_str())))
     }
 
     pub(crate) async fn is_ancestor(

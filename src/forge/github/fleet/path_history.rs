@@ -112,10 +112,14 @@ impl GithubFleet {
                 });
             }
         }
-        let (commits, is_complete) = merge_up_to(files, &histories, &what)?;
+        let recent = merge_up_to(files, &histories, &what)?;
         // One path may have several contents, so the ids serve as paths.
         let mut missing = BTreeMap::new();
-        for id in commits.iter().flat_map(|commit| commit.files.values()) {
+        for id in recent
+            .commits
+            .iter()
+            .flat_map(|commit| commit.files.values())
+        {
             if !files.values().any(|known| known == id) {
                 missing.insert(id.clone(), id.clone());
             }
@@ -128,9 +132,8 @@ impl GithubFleet {
             }])
             .await;
         Ok(RecentHistory {
-            commits,
-            is_complete,
             contents: contents.pop().unwrap_or_else(|| Ok(Contents::new()))?,
+            ..recent
         })
     }
 }

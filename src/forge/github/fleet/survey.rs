@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{GithubFleet, Part, is_heavy, is_regular};
+use crate::config;
 use crate::forge::{
     Commit, Head, Mergeable, Pull, PullState, Push, Repo, State, blob_id,
-    fleet::{BranchHead, CONFIG_MAX, ConfigFile, RepositoryState, Survey, SurveyRequest},
+    fleet::{BranchHead, ConfigFile, RepositoryState, Survey, SurveyRequest},
     github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
     http::Failure,
 };
@@ -155,7 +156,7 @@ impl FileRow {
         let Some(blob) = self.object else {
             return ConfigFile::Unusable("GitHub does not show its content".to_owned());
         };
-        if blob.byte_size.is_some_and(|size| size > CONFIG_MAX) {
+        if blob.byte_size.is_some_and(|size| size > config::MAX_SIZE) {
             return ConfigFile::too_large();
         }
         match blob.text {

@@ -141,6 +141,7 @@ fn cases(name: &str, file: &str) -> Vec<Case> {
             same_events(text.as_bytes(), text.as_bytes(), &[]),
             found.is_ok()
         );
+        let refusal = found.as_ref().err().cloned();
         let difference = match (fails, found) {
             (true, Ok(_)) => Some("is read".to_owned()),
             (false, Err(why)) => Some(format!("is refused: {why}")),
@@ -153,6 +154,7 @@ fn cases(name: &str, file: &str) -> Vec<Case> {
         cases.push(Case {
             name: format!("{name}/{}", at + 1),
             difference,
+            refusal,
         });
     }
     cases

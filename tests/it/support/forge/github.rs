@@ -484,15 +484,32 @@ fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
 }
 
 fn changes(from: &Files, to: &Files) -> Vec<Value> {
-    let mut rows: Vec<_> = to
-        .iter()
-        .filter(|(path, entry)| from.get(*path) != Some(entry))
-        .map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "modified"}))
-        .collect();
-    let gone = from.iter().filter(|(path, _)| !to.contains_key(*path));
-    rows.extend(
-        gone.map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "removed"})),
-    );
+    let mut gone: Vec<_> = from.iter().collect();
+    gone.retain(|(path, _)| !to.contains_key(*path));
+    let mut rows = Vec::new();
+    for (path, entry) in to {
+        let (_, blob) = entry;
+        let row = json!({"filename": path, "sha": blob, "status": "modified"});
+        match from.get(path) {
+            Some(old) if old == entry => {}
+            Some(_) => rows.push(row),
+            None => {
+                let source = gone.iter().position(|(_, (_, old))| old == blob);
+                let previous = source.map(|source| gone.remove(source).0);
+                let status = if previous.is_some() {
+                    "renamed"
+                } else {
+                    "added"
+                };
+                rows.push(json!({
+                    "filename": path, "sha": blob, "status": status, "previous_filename": previous,
+                }));
+            }
+        }
+    }
+    for (path, (_, blob)) in gone {
+        rows.push(json!({"filename": path, "sha": blob, "status": "removed"}));
+    }
     rows.truncate(300);
     rows
 }
@@ -751,7 +768,13 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     store
         .seen(path)
         .map_or(error(422, "No commit found"), |id| {
-            Reply::json(200, json!({"sha": id, "commit": commit}))
+            let commit_row = &store.commits[&id];
+            let before = commit_row
+                .parents
+                .first()
+                .map(|parent| store.files_of(parent));
+            let files = changes(before.unwrap_or(&Files::new()), store.files_of(&id));
+            Reply::json(200, json!({"sha": id, "commit": commit, "files": files}))
         })
 }
 

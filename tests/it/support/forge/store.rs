@@ -229,14 +229,27 @@ impl Store {
     }
 
     pub fn chmod(&mut self, branch: &str, path: &str, mode: &str) {
+        self.commit_files(branch, "chmod", |files| {
+            mode.clone_into(&mut files.get_mut(path).unwrap().0);
+        });
+    }
+
+    pub fn rename(&mut self, branch: &str, old: &str, new: &str) {
+        self.commit_files(branch, "rename", |files| {
+            let file = files.remove(old).unwrap();
+            files.insert(new.to_owned(), file);
+        });
+    }
+
+    fn commit_files(&mut self, branch: &str, message: &str, change: impl FnOnce(&mut Files)) {
         let head = self.refs[branch].clone();
         let mut files = self.files_of(&head).clone();
-        mode.clone_into(&mut files.get_mut(path).unwrap().0);
+        change(&mut files);
         let tree = self.put_tree(files);
         let id = self.put_commit(CommitRow {
             tree,
             parents: vec![head],
-            message: "chmod".to_owned(),
+            message: message.to_owned(),
         });
         self.refs.insert(branch.to_owned(), id);
     }

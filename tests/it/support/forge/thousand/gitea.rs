@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Asked, Kind, Reply, Store, error, gitea, page},
+    super::{Asked, Kind, Reply, Store, error, gitea, page, store::Files},
     Shared, committed, not_found, of_one, renamed, touching,
     troubles::Trouble,
 };
@@ -173,19 +173,23 @@ fn commit(store: &Store, id: &str) -> Value {
     let row = &store.commits[id];
     let now = store.files_of(id);
     let before = row.parents.first().map(|parent| store.files_of(parent));
-    let changed = now
-        .iter()
-        .filter(|(path, entry)| before.is_none_or(|before| before.get(*path) != Some(entry)));
-    let gone = before
-        .into_iter()
-        .flatten()
-        .filter(|(path, _)| !now.contains_key(*path));
-    let files = changed
-        .chain(gone)
-        .map(|(path, _)| json!({"filename": path, "status": "modified"}));
+    let none = Files::new();
+    let before = before.unwrap_or(&none);
+    let mut files = Vec::new();
+    for (path, entry) in now {
+        match before.get(path) {
+            Some(old) if old == entry => {}
+            Some(_) => files.push(json!({"filename": path, "status": "modified"})),
+            None => files.push(json!({"filename": path, "status": "added"})),
+        }
+    }
+    // Gitea detects no renames here.
+    for path in before.keys().filter(|path| !now.contains_key(*path)) {
+        files.push(json!({"filename": path, "status": "removed"}));
+    }
     let parents = row.parents.iter().map(|parent| json!({"sha": parent}));
     let person = json!({"name": "Someone", "date": committed(store, id)});
-    json!({"sha": id, "parents": parents.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>(),
+    json!({"sha": id, "parents": parents.collect::<Vec<_>>(), "files": files,
            "commit": {"message": row.message, "author": person, "committer": person, "tree": {"sha": row.tree}}})
 }
 
