@@ -544,14 +544,62 @@ fn past_of_an_unpaired_configuration_is_unknown() {
     assert!(matches!(unknown.hold(&revision('b')), Hold::UnknownPast(_)));
     assert_eq!(unknown.provenance(&revision('a')), Provenance::Never);
     assert!(unknown.former_names().is_empty());
+    // A manual change and its undoing are no promotion.
+    pins_in(&repo, "live", 'c');
+    repo.commit("by hand");
+    pins_in(&repo, "live", 'a');
+    repo.commit("back");
+    repo.publish();
+    assert!(history_in(&root).unknown_past().is_some());
     // Until the next promotion.
     pins_in(&repo, "live", 'b');
     repo.commit(title('b'));
     repo.publish();
     let known = history_in(&root);
-    assert_eq!(told(&known), ["promote b *"]);
+    assert_eq!(told(&known)[0], "promote b *");
     assert!(known.unknown_past().is_none());
     assert!(matches!(known.hold(&revision('c')), Hold::Free));
+}
+
+#[test]
+fn equal_configurations_moved_together_have_an_unknown_past() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.write(
+        "staging/repin.yaml",
+        CONFIG.replace(".github/workflows/*.yml", "*.yml"),
+    );
+    pins_in(&repo, "staging", 'a');
+    repo.commit(title('a'));
+    repo.git(&["mv", "prod", "live"]);
+    repo.git(&["mv", "staging", "dev"]);
+    repo.commit("chore: move both");
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    let past = live.unknown_past().unwrap();
+    assert_eq!(past.removed, ["prod/repin.yaml", "staging/repin.yaml"]);
+    assert!(live.former_names().is_empty());
+}
+
+#[test]
+fn renamed_file_with_pins_is_no_evidence() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.pins('c').commit("by hand");
+    repo.git(&[
+        "mv",
+        ".github/workflows/fix.yml",
+        ".github/workflows/other.yml",
+    ]);
+    repo.commit(format!(
+        "chore: rename\n\nRepin-Set: {}\n",
+        repo::revision('a')
+    ));
+    repo.publish();
+    let history = history(&repo);
+    assert_eq!(told(&history), ["manual - *", "promote b <", "promote a <"]);
+    assert_eq!(found(&history, 'a').images, build('a'));
 }
 
 #[test]
