@@ -30,10 +30,13 @@ const FORMATS: &[&str] = &[
     // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
     // https://docs.cloud.google.com/storage/docs/authentication/signatures
     r"(?i)X-(?:Amz|Goog)-(?:Signature|Security-Token)=([0-9A-Za-z%+/=_-]{20,})",
-    // Google: API keys; access tokens and client secrets of OAuth 2.0.
+    // Google: standard API keys (`AIza`) and authorization keys (`AQ.`, which Google AI Studio creates
+    // since 2026); access tokens and client secrets of OAuth 2.0.
     // https://docs.cloud.google.com/docs/authentication/api-keys
+    // https://ai.google.dev/gemini-api/docs/api-key
     // https://developers.google.com/identity/protocols/oauth2
     r"(?:\b|_)AIza[0-9A-Za-z_-]{35}",
+    r"(?:\b|_)AQ\.[0-9A-Za-z_-]{30,}",
     r"(?:\b|_)ya29\.[0-9A-Za-z_.-]{20,}",
     r"(?:\b|_)GOCSPX-[0-9A-Za-z_-]{20,}",
     // Azure: keys with Microsoft's common annotation, as Azure DevOps and Azure AI issue them.
@@ -150,6 +153,7 @@ mod tests {
             token(&["github", "_pat_"], 82),
             token(&["gl", "pat-"], 27) + ".01." + &token(&[], 9),
             token(&["AI", "za"], 35),
+            token(&["AQ", "."], 50),
             token(&["ya", "29."], 60),
             token(&["GOC", "SPX-"], 28),
             token(&[], 52) + "JQQJ99" + &token(&[], 26),
@@ -251,6 +255,7 @@ mod tests {
             "gh pr create; github_pat_ is a prefix, as are ghs_ and glpat-",
             "-----BEGIN CERTIFICATE-----",
             "AKIAEXAMPLE",
+            "FAQ.a-heading-that-is-longer-than-thirty-characters AQ. and so on",
             "eyJub3QiOiJ0b2tlbiJ9",
             "postgres://db:$PASSWORD@h/x",
             "2026-11-22T10:00:00.123456789Z",
