@@ -1,6 +1,7 @@
 //! What fits the width of a terminal, and what stays whole there.
 
 use crate::support::{
+    layout::Platform,
     terminal::{shown, shown_at},
     world::{REV_A, REV_B, World, world},
 };
@@ -129,4 +130,39 @@ fn doctor_fits_the_terminal() {
     let plain = ["doctor", "-v", "--color", "never"];
     let (text, _) = shown(world.command(&plain));
     assert!(text.starts_with(&piped), "{text}");
+}
+
+#[test]
+fn resolve_fits_the_terminal() {
+    let mut world = world();
+    let name = "an-image-with-a-name-that-is-longer-than-the-narrow-terminal-is-wide";
+    let label = "dev.acme.a-label-with-a-name-that-is-longer-than-the-narrow-terminal";
+    world.replace("repin.yaml", "  fix:", &format!("  {name}:"));
+    world.replace("repin.yaml", "dev.acme.version", label);
+    let value = "a value of many words ".repeat(8);
+    let platform = Platform::new("linux/amd64", REV_B).label(label, value.trim_end());
+    world.rebuild("fix", REV_B, &[platform]);
+    let resolve = ["resolve", "--revision", REV_B];
+    let piped = world.run(&resolve).exits(0).stdout;
+    let narrow = WIDTHS.map(|columns| (columns, at(columns, &world, &resolve)));
+    // Without a width, the output has 80 columns.
+    for (columns, text) in narrow.into_iter().chain([(80, piped)]) {
+        fits(&text, columns);
+        for image in ["review", "fix", "base"] {
+            assert!(has_line(&text, world.digest(image, REV_B)), "{text}");
+        }
+        let unwrapped = unwrapped(&text);
+        for part in [
+            format!("{name} tag {REV_B}"),
+            format!("linux/amd64 revision {REV_B}"),
+            format!("{label} {}", value.trim_end()),
+        ] {
+            assert!(unwrapped.contains(&part), "{part}: {text}");
+        }
+    }
+    let wide = at(250, &world, &resolve);
+    assert!(
+        has_line(&wide, &format!("{label}  {}", value.trim_end())),
+        "{wide}"
+    );
 }

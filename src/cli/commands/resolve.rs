@@ -1,7 +1,5 @@
 //! `repin resolve`: resolves each image's tag, and lists its platforms and labels; checks nothing.
 
-use std::fmt::Write as _;
-
 use crate::{
     checks::{Resolution, ResolvedPlatform, Target},
     cli::{context::Context, exit::Exit, format::Format},
@@ -9,10 +7,16 @@ use crate::{
     config::{Config, Image},
     error::{Error, Errors},
     registry::resolve::{self, ImageFacts},
-    report::json::{ResolveDocument, ResolvedImage},
-    untrusted::plain,
+    report::{
+        json::{ResolveDocument, ResolvedImage},
+        layout::indented,
+    },
+    untrusted::{plain, width},
     workflow,
 };
+
+/// The width without a terminal.
+const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
@@ -22,7 +26,7 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
         expected: None,
         pinned: Vec::new(),
     });
-    let resolutions = workflow::resolve_tags(&config, targets.collect(), &cx.services)?;
+    let resolutions = workflow::resolve_tags(&config, targets.collect(), 0, &cx.services)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument {
         schema: "repin.resolve/1",
@@ -31,7 +35,10 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
     };
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
-        Format::Human | Format::Github | Format::Sarif => cx.output.print(blocks(&document)),
+        Format::Human | Format::Github | Format::Sarif => {
+            let columns = cx.output.columns.unwrap_or(COLUMNS);
+            cx.output.print(blocks(&document, columns));
+        }
     }
     Ok(Exit::Done)
 }
@@ -80,25 +87,35 @@ fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> Resolve
     }
 }
 
-/// One block for each image. Digests are on separate lines, so that they fit into 80 columns.
-fn blocks(document: &ResolveDocument) -> String {
-    let mut text = String::new();
+/// One block for each image. Each digest is on a separate line.
+fn blocks(document: &ResolveDocument, columns: usize) -> String {
+    let mut lines = Vec::new();
     for image in &document.images {
-        let _ = writeln!(text, "{}  tag {}", plain(&image.name), plain(&image.tag));
-        let _ = writeln!(text, "  {}", image.digest);
+        let tag = format!("tag {}", plain(&image.tag));
+        lines.extend(pair(&plain(&image.name), &tag, 0, columns));
+        lines.extend(indented(&image.digest, 2, columns));
         for platform in &image.platforms {
             let revision = plain(platform.revision.as_deref().unwrap_or("(absent)"));
-            let name = plain(&platform.platform);
-            let _ = writeln!(
-                text,
-                "  {name}  revision {revision}\n    {}",
-                platform.digest
-            );
+            let revision = format!("revision {revision}");
+            lines.extend(pair(&plain(&platform.platform), &revision, 2, columns));
+            lines.extend(indented(&platform.digest, 4, columns));
         }
         for (label, value) in &image.labels {
-            let value = value.as_deref().unwrap_or("(absent)");
-            let _ = writeln!(text, "  {}  {}", plain(label), plain(value));
+            let value = plain(value.as_deref().unwrap_or("(absent)"));
+            lines.extend(pair(&plain(label), &value, 2, columns));
         }
     }
-    text
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A name and its value on one line, or on separate lines if the line is too wide.
+fn pair(name: &str, value: &str, indent: usize, columns: usize) -> Vec<String> {
+    let line = format!("{:indent$}{name}  {value}", "");
+    if width(&line) <= columns {
+        return vec![line];
+    }
+    let mut lines = indented(name, indent, columns);
+    lines.extend(indented(value, indent + 2, columns));
+    lines
 }
