@@ -46,12 +46,15 @@ impl GateState {
 }
 
 impl Gate {
+    /// The reason why a missing report may have existed.
+    pub(crate) fn expiry(&self) -> Option<&'static str> {
+        self.expired
+            .then_some("may have expired: the commit is older than 90 days")
+    }
+
     /// The page with details, or the reason for a report that may have existed.
     pub(crate) fn detail(&self) -> &str {
-        if self.expired {
-            return "may have expired: the commit is older than 90 days";
-        }
-        self.url.as_deref().unwrap_or_default()
+        self.expiry().or(self.url.as_deref()).unwrap_or_default()
     }
 }
 

@@ -53,7 +53,11 @@ pub(crate) fn body(
     }
     for gate in pending.iter().take(LISTED) {
         let context: String = gate.context.chars().take(200).collect();
-        let _ = writeln!(text, "- {}: {}", code(&context), gate.state.as_str());
+        let _ = write!(text, "- {}: {}", code(&context), gate.state.as_str());
+        let _ = match gate.expiry() {
+            Some(expiry) => writeln!(text, ", {expiry}"),
+            None => writeln!(text),
+        };
     }
     if pending.len() > LISTED {
         let _ = writeln!(text, "- … and {} more", pending.len() - LISTED);
@@ -94,9 +98,13 @@ mod tests {
             url: None,
             expired: false,
         };
+        let expired = Gate {
+            expired: true,
+            ..gate("lint", GateState::Absent)
+        };
         let gates = [
             gate("ci `x` @team", GateState::Pending),
-            gate("lint", GateState::Absent),
+            expired,
             gate("build", GateState::Pass),
         ];
         insta::assert_snapshot!(body(between, &["first".to_owned()], &gates, &SetPath::top()), @r"
@@ -107,7 +115,7 @@ mod tests {
         Gates that had not passed when this pull request was opened:
 
         - `` ci `x` @team ``: pending
-        - `lint`: absent
+        - `lint`: absent, may have expired: the commit is older than 90 days
 
         <!-- repin/2 kind=branch set=repin.yaml revision=a -->
         ");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
-    hosted::{KINDS, PROMOTE, document as json, hosted, run},
+    hosted::{KINDS, PROMOTE, document as json, hosted, promote, run},
     world::REV_B,
 };
 
@@ -49,7 +49,10 @@ fn gates_are_open_undecided_shut_or_silent() {
         fake.store().report("lint", "success");
         let document = gates(1);
         assert_eq!(document["state"], "fail");
-        assert_eq!(keys(&document["gates"][0]), ["context", "state", "url"]);
+        assert_eq!(
+            keys(&document["gates"][0]),
+            ["context", "detail", "state", "url"]
+        );
         let states: Vec<_> = document["gates"]
             .as_array()
             .unwrap()
@@ -103,13 +106,13 @@ fn missing_status_of_old_commit_may_have_expired() {
         );
         let failed = ran.stdout.lines().nth(2).unwrap();
         assert!(!failed.contains(EXPIRED), "{case} {failed}");
-        for format in ["json", "github"] {
-            let ran = run(&world, &[&gates[..], &["--format", format]].concat()).exits(1);
-            let told = format!("{}{}", ran.stdout, ran.stderr)
-                .matches(EXPIRED)
-                .count();
-            assert_eq!(told > 0, expired, "{case} {format} {}", ran.stderr);
-        }
+        let document = json(&world, &gates, 1);
+        let detail = if expired { json!(EXPIRED) } else { Value::Null };
+        assert_eq!(document["gates"][0]["detail"], detail, "{case}");
+        assert_eq!(document["gates"][1]["detail"], Value::Null, "{case}");
+        let annotated = run(&world, &[&gates[..], &["--format", "github"]].concat()).exits(1);
+        let is_annotated = annotated.stdout.contains(&format!("absent {EXPIRED}"));
+        assert_eq!(is_annotated, expired, "{case} {}", annotated.stdout);
 
         fake.store().statuses.clear();
         fake.store().push("staging", "work", &[("x", "y")]);
@@ -133,18 +136,13 @@ fn merge_that_waits_for_expired_status_is_reported() {
         // A context that only `forge.gates` requires: repin waits for it.
         let (world, fake) = hosted(Kind::Github, "gates: [ci], auto_merge: true");
         fake.store().github.days = days;
-        let ran = run(&world, &PROMOTE).exits(0);
-        assert!(
-            ran.stderr.contains("is not scheduled yet: ci has"),
-            "{}",
-            ran.stderr
-        );
-        assert_eq!(
-            ran.stderr.contains(EXPIRED),
-            expired,
-            "{days} {}",
-            ran.stderr
-        );
+        for args in [&PROMOTE[..], &promote(REV_B)] {
+            let ran = run(&world, args).exits(0);
+            let says = "is not scheduled yet: ci has";
+            assert!(ran.stderr.contains(says), "{}", ran.stderr);
+            let is_reported = ran.stderr.contains(EXPIRED);
+            assert_eq!(is_reported, expired, "{days} {}", ran.stderr);
+        }
         let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
         assert_eq!(
             ran.stderr.contains(EXPIRED),

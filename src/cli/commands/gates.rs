@@ -41,10 +41,6 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
         gates: gates.iter().map(GateRow::of).collect(),
     };
     if cx.output.format == Format::Json {
-        for gate in gates.iter().filter(|gate| gate.expired) {
-            let (context, detail) = (plain(&gate.context), gate.detail());
-            cx.services.console.warn(&format!("{context} {detail}"));
-        }
         cx.output.print_json(&document);
     } else {
         cx.output.print(table(&gates));

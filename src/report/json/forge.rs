@@ -20,6 +20,7 @@ pub(crate) struct GateRow {
     pub context: String,
     pub state: &'static str,
     pub url: Option<String>,
+    pub detail: Option<&'static str>,
 }
 
 /// `repin.wait/1`.
@@ -77,6 +78,7 @@ impl GateRow {
             context: gate.context.clone(),
             state: gate.state.as_str(),
             url: gate.url.clone(),
+            detail: gate.expiry(),
         }
     }
 }
