@@ -29,7 +29,9 @@ use crate::{
 
 pub(crate) use crate::http::{Clock, ServerTime};
 pub(crate) use layout::Layout;
-pub(crate) use remote::{Deletion, Environment, Registries, Remote, Settings};
+pub(crate) use remote::{
+    Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
+};
 #[cfg(test)]
 pub(crate) use remote::{NextPage, TagPages};
 pub(crate) use sources::Sources;

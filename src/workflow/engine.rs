@@ -13,6 +13,7 @@ use super::{
     Contracts, Services, SiteHistory, Stop, Unconfigured,
     contracts::{self, PastContracts},
     image_rows, pin_rules,
+    pull_limit::verification_pulls,
     request::Request,
     signatures,
     site::Site,
@@ -217,7 +218,8 @@ impl ImageVerifier<'_> {
     ) -> Result<Approved, Stop> {
         let (config, services) = (self.config, self.services);
         let targets = self.request.targets(config, found, chain.promoted());
-        let resolutions = tags::resolve_tags(config, targets, services)?;
+        let resolutions =
+            tags::resolve_tags(config, targets, verification_pulls(config), services)?;
         image_rows::add_digests(rows, &resolutions, config);
         let images = chain.resolved(&resolutions, self.history)?;
 

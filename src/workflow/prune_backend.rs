@@ -41,7 +41,7 @@ pub(crate) fn prune_backend(
         (PruneBackend::Ghcr, source) => github(config, image, source, services),
         (PruneBackend::Auto, source) if is_github => github(config, image, source, services),
         (_, Source::Remote(remote)) => Ok(Access::Granted(Backend::Registry(Box::new(
-            Registry::new(remote),
+            Registry::new(remote, image.repository.is_on_hub()),
         )))),
         (_, Source::Layout(layout)) => Err(unusable(format!(
             "{} is read from the image layout {layout}, which cannot be pruned",

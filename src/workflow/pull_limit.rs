@@ -5,22 +5,31 @@ use std::collections::HashSet;
 
 use super::Services;
 use crate::{
-    code::Code,
-    config::Config,
-    error::{Class, Error, Errors},
-    oci::{Digest, TagOrDigest},
-    registry::{Remote, Source},
+    config::{Config, Verify},
+    error::Errors,
+    oci::{Digest, Repository, TagOrDigest},
+    registry::{Remote, Source, pull_limit_error},
 };
 
-pub(crate) const PULL_HELP: &str = "log in to Docker Hub (200 pulls in 6 hours for a personal account, 100 without one), wait \
-                             until the limit is reset, or read the images from a mirror (`sources`)";
+/// The pulls of one image in a run.
+pub(crate) struct ImagePulls<'i> {
+    /// The image's name in the progress message.
+    pub name: &'i str,
+    pub repository: &'i Repository,
+    pub source: &'i Source,
+    /// The manifests that the run requests.
+    pub manifests: Vec<ManifestPull>,
+}
 
+/// The pulls of one manifest or index.
 pub(crate) struct ManifestPull {
     pub reference: TagOrDigest,
     /// The number of requests for the manifest itself.
     pub requests: u64,
     /// Whether the manifests of its platforms are requested too.
     pub with_platforms: bool,
+    /// The number of other pulls if the manifest exists: signatures, attestations, the smoke command.
+    pub further: u64,
 }
 
 /// The pulls that one image needs, and those that Docker Hub still allows.
@@ -30,31 +39,53 @@ struct Estimate {
     remaining: Option<u64>,
 }
 
-/// Refuses a run that needs more pulls than Docker Hub still allows. `pulls`: for each image of the
-/// configuration, the manifests that the run requests. Other registries receive no request.
-pub(crate) fn check_pull_limit(
-    config: &Config,
-    sources: &[Source],
-    pulls: &[Vec<ManifestPull>],
-    services: &Services,
-) -> Result<(), Errors> {
-    let images = config.images.iter().zip(sources).zip(pulls);
-    let mut on_hub = Vec::new();
-    for ((image, source), pulls) in images {
-        if let Source::Remote(remote) = source
-            && image.repository.is_on_hub()
-            && !pulls.is_empty()
-        {
-            on_hub.push((image.name.as_str(), remote, pulls));
+impl ManifestPull {
+    /// The pulls of a resolution, which reads the manifests of the platforms.
+    pub(crate) fn resolution(reference: TagOrDigest) -> Self {
+        Self {
+            reference,
+            requests: 1,
+            with_platforms: true,
+            further: 0,
         }
     }
-    if on_hub.is_empty() {
+}
+
+/// The minimum number of manifests with signatures and attestations that are requested for an image. Each
+/// required kind has a manifest of its own; an image that may be unsigned costs one request.
+pub(crate) fn signature_pulls(verify: Option<&Verify>) -> u64 {
+    match verify {
+        None => 0,
+        Some(verify) if verify.since.is_some() => 1,
+        Some(verify) => verify.require.len() as u64,
+    }
+}
+
+/// The minimum number of further pulls for an image that a promotion or rollback verifies. The smoke
+/// command's engine pulls the image itself.
+pub(crate) fn verification_pulls(config: &Config) -> u64 {
+    signature_pulls(config.verify.as_ref()) + u64::from(config.smoke.is_some())
+}
+
+/// Refuses a run that needs more pulls than Docker Hub still allows. Other registries receive no
+/// request.
+pub(crate) fn check_pull_limit(
+    images: &[ImagePulls<'_>],
+    services: &Services,
+) -> Result<(), Errors> {
+    let (mut names, mut work) = (Vec::new(), Vec::new());
+    for image in images {
+        if let Source::Remote(remote) = image.source
+            && image.repository.is_on_hub()
+            && !image.manifests.is_empty()
+        {
+            names.push(image.name);
+            work.push(estimate(remote, &image.manifests));
+        }
+    }
+    if names.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = on_hub.iter().map(|(name, ..)| *name).collect();
-    let work = on_hub
-        .iter()
-        .map(|(_, remote, pulls)| estimate(remote, pulls));
     let estimates = services.wait_for_all("reading Docker Hub's limit", &names, work)?;
     let needed: u64 = estimates.iter().map(|estimate| estimate.needed).sum();
     let remaining = estimates
@@ -62,7 +93,7 @@ pub(crate) fn check_pull_limit(
         .filter_map(|estimate| estimate.remaining)
         .min();
     match remaining {
-        Some(remaining) if remaining < needed => Err(exceeded(remaining, needed).into()),
+        Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed).into()),
         _ => Ok(()),
     }
 }
@@ -83,14 +114,9 @@ async fn estimate(remote: &Remote, pulls: &[ManifestPull]) -> Estimate {
         if let Some(digest) = found.digest
             && counted.insert(digest)
         {
-            estimate.needed += pull.requests + u64::from(found.is_index && pull.with_platforms);
+            let of_platforms = u64::from(found.is_index && pull.with_platforms);
+            estimate.needed += pull.requests + of_platforms + pull.further;
         }
     }
     estimate
-}
-
-fn exceeded(remaining: u64, needed: u64) -> Error {
-    let message =
-        format!("Docker Hub allows {remaining} more pulls, and this run needs at least {needed}");
-    Error::new(Class::Unavailable, Code::PULL_LIMIT, message).help(PULL_HELP)
 }

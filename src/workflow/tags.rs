@@ -5,7 +5,7 @@ use futures_util::future;
 use super::{
     Services,
     caches::TagCache,
-    pull_limit::{ManifestPull, check_pull_limit},
+    pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
 use crate::{
     checks::{Resolution, Target},
@@ -21,19 +21,25 @@ use crate::{
 };
 
 /// Resolves every image's tag concurrently. The results are in the order of the configuration.
+/// `further_pulls`: the number of manifests that the run requests for each resolved image afterwards.
 pub(crate) fn resolve_tags(
     config: &Config,
     targets: Vec<Target>,
+    further_pulls: u64,
     services: &Services,
 ) -> Result<Vec<Resolution>, Errors> {
     let sources = services.sources_of_images(config)?;
     let cache = &services.resolved_tags;
-    let pulls: Vec<_> = sources
-        .iter()
-        .zip(&targets)
-        .map(|(source, target)| required_pulls(source, target, cache))
-        .collect();
-    check_pull_limit(config, &sources, &pulls, services)?;
+    let mut pulls = Vec::new();
+    for ((image, source), target) in config.images.iter().zip(&sources).zip(&targets) {
+        pulls.push(ImagePulls {
+            name: &image.name,
+            repository: &image.repository,
+            source,
+            manifests: required_pulls(source, target, further_pulls, cache),
+        });
+    }
+    check_pull_limit(&pulls, services)?;
     let work = sources.iter().zip(targets).map(|(source, target)| {
         let known = cache.get(source, &target.tag);
         resolution(source, target, known)
@@ -49,20 +55,23 @@ pub(crate) fn resolve_tags(
 }
 
 /// The manifests that the resolution of a target requests.
-fn required_pulls(source: &Source, target: &Target, cache: &TagCache) -> Vec<ManifestPull> {
+fn required_pulls(
+    source: &Source,
+    target: &Target,
+    further: u64,
+    cache: &TagCache,
+) -> Vec<ManifestPull> {
     let mut pulls = Vec::new();
     if cache.get(source, &target.tag).is_none() {
         pulls.push(ManifestPull {
-            reference: TagOrDigest::Tag(target.tag.clone()),
-            requests: 1,
-            with_platforms: true,
+            further,
+            ..ManifestPull::resolution(TagOrDigest::Tag(target.tag.clone()))
         });
     }
     for digest in &target.pinned {
         pulls.push(ManifestPull {
-            reference: TagOrDigest::Digest(*digest),
-            requests: 1,
             with_platforms: false,
+            ..ManifestPull::resolution(TagOrDigest::Digest(*digest))
         });
     }
     pulls

@@ -2,8 +2,8 @@
 //! history themselves.
 
 use super::{
-    Contracts, Services, Stop, Unconfigured, base_kept_moving, contracts, revision, signatures,
-    smoke::SmokeStage, tags, trust::Trust,
+    Contracts, Services, Stop, Unconfigured, base_kept_moving, contracts,
+    pull_limit::verification_pulls, revision, signatures, smoke::SmokeStage, tags, trust::Trust,
 };
 use crate::{
     checks::{Check, Enforcement, SetDocument, SetVerification, Target, VerifiedImages},
@@ -85,7 +85,7 @@ fn verify_images(
         pinned: Vec::new(),
     };
     let targets = vec![target; config.images.len()];
-    let resolutions = tags::resolve_tags(config, targets, services)?;
+    let resolutions = tags::resolve_tags(config, targets, verification_pulls(config), services)?;
     let images = chain.resolved(&resolutions)?;
     let (images, verified) = signatures::verify_signatures(
         images,

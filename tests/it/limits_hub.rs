@@ -12,10 +12,12 @@ use std::{
 
 use crate::registries::forwarded;
 use crate::support::{
+    authority,
     fake::{Fake, Reaction, Request},
     registry::{Protection, Registry, run},
     world::{REV_A, REV_B, Ran, World, world},
 };
+use crate::verify::POLICY;
 
 /// A registry with a limit, and the pulls that remain.
 struct Hub {
@@ -157,11 +159,22 @@ fn run_beyond_the_limit_of_pulls_does_not_begin() {
 #[test]
 fn every_command_that_reads_the_set_respects_the_limit() {
     let world = world_on("docker.io");
-    let hub = hub(&world, Some(2));
+    let hub = hub(&world, Some(1));
+    world.write("repin.yaml", world.read("repin.yaml") + FURTHER_BLOCKS);
+    let world = world.with_git();
+    let build = format!("docker.io/acme/review:{REV_B}");
     for args in [
         &["resolve", "--revision", REV_B][..],
         &["check", "--remote"],
         &["promote", "--revision", REV_B, "--apply"],
+        &["set", "--revision", REV_B, "--out", "set.json"],
+        &["trust", "show", "review"],
+        &["trust", "show", &build],
+        &["inventory", "check"],
+        &["inventory", "check", "--revision", REV_B],
+        &["inventory", "enumerate", "review"],
+        &["inventory", "init", &build],
+        &["prune"],
     ] {
         let ran = hub.run(&world, args).exits(3);
         assert!(
@@ -171,6 +184,37 @@ fn every_command_that_reads_the_set_respects_the_limit() {
         );
     }
     assert_eq!(hub.pulls(), 0);
+}
+
+/// The blocks that further commands need.
+const FURTHER_BLOCKS: &str =
+    "inventory: { kinds: { skills: { paths: ['^skills/([^/]+)'] } } }\nprune: {}\n";
+
+/// Signatures and the smoke command need further pulls: those that the run certainly requests.
+#[test]
+fn pulls_of_signatures_and_smoke_command_count() {
+    let both = POLICY.replace(
+        "verify:\n",
+        "verify:\n  require: [attestation, signature]\n",
+    );
+    let smoke = "smoke: { command: [x], engine: docker }\n";
+    for (block, promotion, check) in [("", 6, 5), (POLICY, 9, 7), (&both, 12, 9), (smoke, 9, 5)] {
+        let world = world_on("docker.io");
+        world.write("root.json", authority::root().to_string());
+        world.write("repin.yaml", world.read("repin.yaml") + block);
+        let hub = hub(&world, Some(0));
+        for (args, needed) in [(&PROMOTE[..], promotion), (&["check", "--remote"], check)] {
+            for (left, is_refused) in [(needed - 1, true), (100, false)] {
+                *hub.remaining.lock().unwrap() = left;
+                let ran = hub.run(&world, args);
+                let says = format!(
+                    "error[pull_limit]: Docker Hub allows {left} more pulls, and this run needs at least {needed}"
+                );
+                let is_said = ran.stderr.contains(&says);
+                assert_eq!(is_said, is_refused, "{block} {args:?}: {}", ran.stderr);
+            }
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     oci::{Digest, Revision, TagOrDigest},
     outside::{Scope, TrackedTree},
     pins::{self, Found},
-    registry::resolve,
+    registry::{Source, resolve},
     report::{
         github::{self, SetChecks},
         json::{AnyDocument, CheckDocument},
@@ -31,7 +31,7 @@ use crate::{
     untrusted::plain,
     workflow::{
         SiteHistory, base_policy, known_history, pin_rules,
-        pull_limit::{ManifestPull, check_pull_limit},
+        pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
         signatures,
         trust::Trust,
         warn_if_interrupted,
@@ -143,15 +143,25 @@ struct RemoteChecks {
     revision: Option<Revision>,
 }
 
-/// The manifests that the checks of the pinned digests request, for each image.
-fn pulls(config: &Config, wanted: &[(usize, Digest)]) -> Vec<Vec<ManifestPull>> {
-    let mut pulls: Vec<Vec<ManifestPull>> = config.images.iter().map(|_| Vec::new()).collect();
+/// The manifests that the checks of the pinned digests request.
+fn pulls<'p>(
+    config: &'p Config,
+    sources: &'p [Source],
+    wanted: &[(usize, Digest)],
+) -> Vec<ImagePulls<'p>> {
+    let mut pulls = Vec::new();
     for (image, digest) in wanted {
-        pulls[*image].push(ManifestPull {
-            reference: TagOrDigest::Digest(*digest),
+        let manifest = ManifestPull {
             // One request by the digest, and one by the tag of the revision.
             requests: 2,
-            with_platforms: true,
+            further: signature_pulls(config.verify.as_ref()),
+            ..ManifestPull::resolution(TagOrDigest::Digest(*digest))
+        };
+        pulls.push(ImagePulls {
+            name: &config.images[*image].name,
+            repository: &config.images[*image].repository,
+            source: &sources[*image],
+            manifests: vec![manifest],
         });
     }
     pulls
@@ -172,7 +182,7 @@ fn check_remote(
 ) -> Result<RemoteChecks, Errors> {
     let sources = cx.services.sources_of_images(config)?;
     let wanted = pinned(config, found);
-    check_pull_limit(config, &sources, &pulls(config, &wanted), &cx.services)?;
+    check_pull_limit(&pulls(config, &sources, &wanted), &cx.services)?;
     let requests = wanted.iter().map(|(image, digest)| {
         let source = &sources[*image];
         async move {

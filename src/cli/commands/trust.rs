@@ -20,7 +20,10 @@ use crate::{
     registry::{Source, resolve},
     report::json::{ErrorRow, TrustDocument, TrustImage},
     trust::SearchResult,
-    workflow::trust::Trust,
+    workflow::{
+        pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
+        trust::Trust,
+    },
 };
 
 pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, Errors> {
@@ -37,6 +40,20 @@ fn show(args: &args::TrustShow, cx: &mut Context) -> Result<Exit, Errors> {
     let files = WorkTree::new(&config.root);
     let trust = Trust::of(verify, &config, &files)?;
     let lookups = lookups(&config, &files, &args.subject, cx)?;
+    let mut pulls = Vec::new();
+    for lookup in &lookups {
+        let manifest = ManifestPull {
+            further: signature_pulls(Some(verify)),
+            ..ManifestPull::resolution(lookup.want.clone())
+        };
+        pulls.push(ImagePulls {
+            name: &lookup.name,
+            repository: &lookup.repository,
+            source: &lookup.source,
+            manifests: vec![manifest],
+        });
+    }
+    check_pull_limit(&pulls, &cx.services)?;
     let requests = lookups
         .iter()
         .map(|lookup| examine(lookup, &config, &trust, cx));

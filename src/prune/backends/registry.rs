@@ -21,7 +21,7 @@ use crate::{
         Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
         date, is_eligible, judge,
     },
-    registry::{Deletion, Remote, Source},
+    registry::{Deletion, Remote, Source, pull_limit_error},
 };
 
 /// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
@@ -45,6 +45,8 @@ const DATES_PER_ROUND: usize = 16;
 pub(crate) struct Registry {
     remote: Remote,
     source: Source,
+    /// Whether the number of requests for manifests is limited.
+    is_on_hub: bool,
     /// The tags with known digests.
     known: RefCell<BTreeSet<Tag>>,
 }
@@ -63,11 +65,12 @@ struct RepositoryReader {
 
 impl Registry {
     /// Creates the backend without a request.
-    pub(crate) fn new(remote: Remote) -> Self {
+    pub(crate) fn new(remote: Remote, is_on_hub: bool) -> Self {
         let source = Source::Remote(remote.clone());
         Self {
             remote,
             source,
+            is_on_hub,
             known: RefCell::default(),
         }
     }
@@ -91,6 +94,7 @@ impl Registry {
             date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
+        self.check_pull_limit(&names).await?;
         let missing = self.read_tags(names, &mut reader, progress).await?;
         reader.listing.dangling = self.dangling(missing).await?;
         let eligible: Vec<Digest> = reader
@@ -116,6 +120,20 @@ impl Registry {
             self.find_different_date(&mut reader, progress).await?;
         }
         Ok(reader.listing)
+    }
+
+    /// Refuses to read more tags than Docker Hub still allows.
+    async fn check_pull_limit(&self, names: &[Tag]) -> Result<(), Error> {
+        let Some(first) = names.first().filter(|_| self.is_on_hub) else {
+            return Ok(());
+        };
+        let estimate = self.remote.estimate(&TagOrDigest::Tag(first.clone())).await;
+        let needed = names.len() as u64;
+        // The listing repeats a failed request and reports its failure.
+        match estimate.ok().and_then(|estimate| estimate.pulls) {
+            Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
+            _ => Ok(()),
+        }
     }
 
     /// Requests the unlisted digests that tracked files contain after `sha256:`. An untagged index

@@ -25,6 +25,7 @@ use address::{host_of, is_loopback};
 use auth::{Auth, Authorization, Scope};
 use client::RegistryClient;
 use credentials::CredentialStore;
+pub(crate) use pulls::{PULL_HELP, pull_limit_error};
 use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,

@@ -10,9 +10,13 @@ use super::{
     BodyMode, MANIFESTS, Remote, content_digest, content_type, request_error::RequestError,
 };
 use crate::{
-    error::Error,
+    code::Code,
+    error::{Class, Error},
     oci::{Digest, INDEX_TYPES, TagOrDigest},
 };
+
+pub(crate) const PULL_HELP: &str = "log in to Docker Hub (200 pulls in 6 hours for a personal account, 100 without one), wait \
+                             until the limit is reset, or read the images from a mirror (`sources`)";
 
 /// The header, as `76;w=21600`: the number of pulls, and the window in seconds.
 const REMAINING: &str = "ratelimit-remaining";
@@ -57,6 +61,13 @@ impl Remote {
             pulls: remaining_pulls(&reply.headers),
         })
     }
+}
+
+/// The error of a run that needs more pulls than Docker Hub still allows.
+pub(crate) fn pull_limit_error(remaining: u64, needed: u64) -> Error {
+    let message =
+        format!("Docker Hub allows {remaining} more pulls, and this run needs at least {needed}");
+    Error::new(Class::Unavailable, Code::PULL_LIMIT, message).help(PULL_HELP)
 }
 
 fn remaining_pulls(headers: &HeaderMap) -> Option<u64> {

@@ -7,9 +7,9 @@ use crate::{
     error::{Class, Error, Errors},
     oci::{Digest, Tag, TagOrDigest},
     pins::Found,
-    registry::Source,
+    registry::{PULL_HELP, Source},
     report::doctor::DoctorRow,
-    workflow::pull_limit::PULL_HELP,
+    workflow::pull_limit::verification_pulls,
 };
 
 const MISSING: &str =
@@ -37,7 +37,7 @@ pub(super) fn queries<'c>(
         .images
         .iter()
         .filter(|image| image.repository.is_on_hub())
-        .map(|image| if image.pins > 0 { 2 } else { 1 })
+        .map(|image| if image.pins > 0 { 2 } else { 1 } + verification_pulls(config))
         .sum();
     let mut queries = Vec::new();
     for (index, image) in config.images.iter().enumerate() {

@@ -20,6 +20,7 @@ use crate::{
     workflow::{
         self, Contracts, check_image_name,
         image_contents::{self, PlatformSource},
+        pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
     },
 };
 
@@ -62,6 +63,17 @@ pub(super) fn run(
     contracts.well_formed(&config)?;
     let mut builds = builds(&config, images, revision)?;
     let sources = cx.services.sources_of_images(&config)?;
+    let mut pulls = Vec::new();
+    for build in &builds {
+        let wanted = build.want.iter().cloned();
+        pulls.push(ImagePulls {
+            name: build.name,
+            repository: &config.images[build.image].repository,
+            source: &sources[build.image],
+            manifests: wanted.map(ManifestPull::resolution).collect(),
+        });
+    }
+    check_pull_limit(&pulls, &cx.services)?;
     let names: Vec<_> = builds.iter().map(|build| build.name).collect();
     let requests = builds.iter_mut().map(|build| {
         let source = &sources[build.image];

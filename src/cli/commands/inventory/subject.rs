@@ -12,6 +12,7 @@ use crate::{
         Source,
         resolve::{self, ImageFacts, PlatformFacts},
     },
+    workflow::pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
 
 pub(super) struct Subject {
@@ -57,6 +58,13 @@ pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result
         .sources(config)?
         .source(&repository)
         .map_err(|error| Error::input(Code::SOURCE, error.to_string()))?;
+    let pulls = ImagePulls {
+        name: &args.image,
+        repository: &repository,
+        source: &source,
+        manifests: vec![ManifestPull::resolution(want.clone())],
+    };
+    check_pull_limit(&[pulls], &cx.services)?;
     let work = resolve::resolve(&source, &want);
     let facts = cx
         .services
