@@ -8,6 +8,7 @@ use crate::support::{
     fleet::{BRANCH, Fleet, REV, options},
     forge::{
         Kind,
+        gitea::{self, FORGEJO, GITEA, GITEA_1_25},
         thousand::{Options, Trouble, contents::PINNED},
     },
 };
@@ -239,7 +240,7 @@ fn standing_pull_requests_cost_little_more_than_a_listing() {
     // Per cent of requests a repository. Gitea's version and the configuration, which is the same, are
     // read by the first four.
     for (kind, count, most, creating) in
-        [(Kind::Github, 50, 110, 1200), (Kind::Gitea, 20, 440, 2000)]
+        [(Kind::Github, 50, 110, 1200), (Kind::Gitea, 20, 540, 2000)]
     {
         let fleet = Fleet::new(fast(kind, count));
         let sha256 = fleet.verified();
@@ -254,6 +255,77 @@ fn standing_pull_requests_cost_little_more_than_a_listing() {
         let [all, writes] = fleet.requests_since(before);
         assert_eq!(writes, 0);
         assert!(all * 100 <= count * most, "{kind:?}: {all}");
+    }
+}
+
+/// A fleet of one repository on a server of this version, with its pull request.
+fn with_pull(version: &'static str) -> Fleet {
+    let kind = if version.contains("+gitea") {
+        Kind::Forgejo
+    } else {
+        Kind::Gitea
+    };
+    let mut options = fast(kind, 1);
+    options.version = Some(version);
+    let fleet = Fleet::new(options);
+    promotes(&fleet, "created 0", version);
+    gitea::drain(&mut fleet.forge.store(0));
+    fleet
+}
+
+/// Promotes with this outcome of the one repository.
+fn promotes(fleet: &Fleet, outcome: &str, case: &str) {
+    promoted(fleet, &[]);
+    let lines = fleet.read("out.jsonl");
+    assert_eq!(fleet.outcomes("out.jsonl"), [outcome], "{case} {lines}");
+}
+
+/// One open pull request without a notice, which shows its branch, whose commit is on the base's head.
+fn is_whole(fleet: &Fleet, case: &str) {
+    assert_eq!(fleet.forge.open_pulls(), [(0, 1)], "{case}");
+    let mut store = fleet.forge.store(0);
+    gitea::drain(&mut store);
+    let head = &store.refs[BRANCH];
+    let base = std::slice::from_ref(&store.refs["main"]);
+    assert_eq!(store.commits[head].parents, base, "{case}");
+    assert_eq!(store.gitea.shown.get(&1), Some(head), "{case}");
+    assert!(!store.pulls[0].body.contains("moving"), "{case}");
+}
+
+#[test]
+fn fleet_updates_branch_on_every_version() {
+    for version in ["1.22.6", "1.23.8", GITEA_1_25, GITEA, FORGEJO] {
+        let fleet = with_pull(version);
+        {
+            let mut store = fleet.forge.store(0);
+            let text = store.content("main", PINNED[0]);
+            store.push("main", "more", &[(PINNED[0], &format!("# more\n{text}"))]);
+        }
+        let before = fleet.forge.log().len();
+        promotes(&fleet, "updated 0", version);
+        is_whole(&fleet, version);
+        let log = fleet.forge.log().split_off(before);
+        let is_deletion = |request: &str| request.starts_with("DELETE ");
+        let deletes = log.iter().any(|logged| is_deletion(&logged.request));
+        assert_eq!(deletes, version != GITEA, "{version} {log:#?}");
+        promotes(&fleet, "unchanged 0", version);
+    }
+}
+
+#[test]
+fn fleet_repairs_pull_request_that_shows_an_old_commit() {
+    for version in [GITEA_1_25, GITEA, FORGEJO] {
+        let fleet = with_pull(version);
+        {
+            let mut store = fleet.forge.store(0);
+            let old = store.refs["main"].clone();
+            store.gitea.shown.insert(1, old);
+        }
+        promotes(&fleet, "updated 0", version);
+        is_whole(&fleet, version);
+        let before = fleet.forge.log().len();
+        promotes(&fleet, "unchanged 0", version);
+        assert_eq!(fleet.requests_since(before)[1], 0, "{version}");
     }
 }
 

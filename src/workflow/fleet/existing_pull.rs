@@ -2,7 +2,8 @@
 //! closed it.
 //!
 //! If the only parent of the branch is the base's head, the run that created the branch checked the
-//! history.
+//! history. A pull request that shows another commit than its branch is left to `reconcile`, which
+//! repairs it.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ impl Walk<'_> {
         if let [pull] = member.open_pulls(&marker).as_slice()
             && self.is_in_requested_state(member, pull)
             && has_contents(member, &head.base, contents)
+            && head.forge.shows_head(pull, &pull.head_commit).await?
         {
             let pull = pull_line(pull, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));

@@ -135,7 +135,7 @@ fn version(store: &Store) -> (bool, (u32, u32)) {
     (store.version.contains("+gitea"), (next(), next()))
 }
 
-fn is_at_least(store: &Store, gitea: (u32, u32), forgejo: u32) -> bool {
+pub(super) fn is_at_least(store: &Store, gitea: (u32, u32), forgejo: u32) -> bool {
     match version(store) {
         (true, version) => version >= (forgejo, 0),
         (false, version) => version >= gitea,
@@ -405,16 +405,30 @@ fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
     )
 }
 
-/// The branch is gone at once; its pull requests are closed later, from the queue.
+/// The loser of a race deletes a branch that it still sees (`git branch -D` in
+/// `modules/git/repo_branch.go`): its 500 is an assumption.
 fn delete(store: &mut Store, name: &str) -> Reply {
     if let Some(refused) = rejected(store, name) {
         return refused;
     }
-    if store.refs.remove(name).is_none() {
-        return not_found();
+    if !store.refs.contains_key(name) {
+        return if store.gitea.racing {
+            error(
+                500,
+                &format!("exit status 1 - error: branch '{name}' not found"),
+            )
+        } else {
+            not_found()
+        };
     }
-    later(store, Task::Deleted(name.to_owned()));
+    delete_branch(store, name);
     Reply::json(204, Value::Null)
+}
+
+/// Deletes a branch. Its pull requests are closed later, from the queue.
+pub fn delete_branch(store: &mut Store, name: &str) {
+    store.refs.remove(name);
+    later(store, Task::Deleted(name.to_owned()));
 }
 
 /// Seen: a push that a protection or a hook refuses is 500.

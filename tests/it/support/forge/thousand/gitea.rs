@@ -19,11 +19,12 @@ pub(super) fn answer(shared: &Shared, asked: &Asked, number: Option<usize>) -> R
     match path {
         "/version" => {
             let forgejo = shared.options.kind == Kind::Forgejo;
-            let version = if forgejo {
+            let default = if forgejo {
                 gitea::FORGEJO
             } else {
                 gitea::GITEA
             };
+            let version = shared.options.version.unwrap_or(default);
             return Reply::json(200, json!({"version": version}));
         }
         "/orgs/acme/repos" => {
@@ -128,7 +129,7 @@ fn own(
                 Reply::json(404, not_found("commit not found"))
             })
         }
-        ("POST", "file-contents") if !forgejo => {
+        ("POST", "file-contents") if gitea::is_at_least(store, (1, 24), u32::MAX) => {
             let head = store.seen(asked.query("ref").unwrap())?;
             let files = store.files_of(&head);
             let paths = asked.body["files"].as_array().unwrap().iter().take(FILES);

@@ -36,6 +36,8 @@ pub use troubles::Trouble;
 /// How the forge is made.
 pub struct Options {
     pub kind: Kind,
+    /// The version of a Gitea or Forgejo, if not the default.
+    pub version: Option<&'static str>,
     pub count: usize,
     pub seeded: Seeded,
     /// The branch of repin's pull requests, which troubles put something on.
@@ -57,6 +59,7 @@ impl Options {
     pub fn new(kind: Kind, count: usize) -> Self {
         Self {
             kind,
+            version: None,
             count,
             seeded: Seeded::default(),
             branch: "repin/promote".to_owned(),
@@ -201,6 +204,7 @@ impl Shared {
         let store = self.stores[number].get_or_init(|| {
             let mut store = contents::store(self.options.kind, &self.options.seeded, number);
             store.root.clone_from(self.root.get().unwrap());
+            store.version = self.options.version.unwrap_or(store.version);
             if let Some(trouble) = self.options.troubles.get(&number) {
                 trouble.prepare(&mut store, &self.options.branch);
             }
