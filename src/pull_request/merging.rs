@@ -94,10 +94,15 @@ async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Me
     if required.is_empty() || not_yet(&judge(required, &reports)).is_some() {
         return Ok(Merge::Scheduled);
     }
-    // A forge that refuses waits for an approval, or has just merged it: the merge remains scheduled.
-    Ok(match forge.merge(pull, &pull.head_commit).await? {
-        Merge::Merged => Merge::Merged,
-        _ => Merge::Scheduled,
+    let reason = match forge.merge(pull, &pull.head_commit).await? {
+        Merge::Refused(reason) => reason,
+        merge => return Ok(merge),
+    };
+    // The forge also refuses a pull request that it has just merged itself.
+    let current = forge.pull(pull.number).await?;
+    Ok(match current.map(|current| current.state) {
+        Some(PullState::Merged(_)) => Merge::Merged,
+        _ => Merge::Held(reason),
     })
 }
 
@@ -202,8 +207,8 @@ fn later(gate: &Gate) -> Merge {
 
 fn unreported(gate: &Gate) -> String {
     let context = plain(&gate.context);
-    if gate.expired {
-        return format!("{context} has no report; it {}", gate.detail());
+    match gate.expiry() {
+        Some(expiry) => format!("{context} has no report; it {expiry}"),
+        None => format!("{context} has not reported yet"),
     }
-    format!("{context} has not reported yet")
 }

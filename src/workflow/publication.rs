@@ -106,10 +106,7 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
     };
     let outcome = match merge {
         Merge::Scheduled => "will be merged once its gates pass".to_owned(),
-        Merge::Held(reason) => format!(
-            "will be merged once a status or a review arrives that allows it: {}",
-            plain(&reason)
-        ),
+        Merge::Held(reason) => held_merge(&reason),
         Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
         Merge::Merged => "was merged: its gates had already passed".to_owned(),
         Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
@@ -120,6 +117,14 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
         Merge::Refused(reason) => return Err(merge_refused_error(&name, &reason)),
     };
     Ok(MergeSchedule::Scheduled(format!("note: {name} {outcome}")))
+}
+
+/// The outcome of a scheduled merge that the forge refuses now and does not check again by itself.
+pub(crate) fn held_merge(reason: &str) -> String {
+    let reason = plain(reason);
+    format!(
+        "will be merged once a status or a review arrives that allows it: {reason}; if none arrives, merge it by hand"
+    )
 }
 
 /// The warning about a merge that cannot be scheduled yet.

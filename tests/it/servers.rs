@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{
@@ -151,10 +152,20 @@ fn losers_of_race_for_new_branch_succeed() {
 
 #[test]
 fn losers_of_race_for_rebuilt_branch_succeed() {
-    for version in SERVERS {
+    // The text of a 500 is visible to administrators only.
+    for (version, admin) in [
+        ("1.23.8", false),
+        (GITEA_1_25, true),
+        (GITEA_1_25, false),
+        (GITEA, false),
+        (FORGEJO, true),
+        (FORGEJO, false),
+    ] {
+        let case = format!("{version} {admin}");
         let (world, fake) = on(version, "");
         promoted(&world, 0);
         rival(&fake);
+        fake.store().gitea.admin = admin;
         let branch = fake.store().pulls[0].head.clone();
         if version != GITEA {
             fake.meet("DELETE", &branch, 3);
@@ -162,13 +173,41 @@ fn losers_of_race_for_rebuilt_branch_succeed() {
         fake.meet("POST", "/contents", 3);
         let children: Vec<_> = (0..3).map(|_| started(&world, &promote(REV_B))).collect();
         for child in children {
-            assert_eq!(
-                ended(child, version)["pull_request"]["number"],
-                1,
-                "{version}"
-            );
+            assert_eq!(ended(child, &case)["pull_request"]["number"], 1, "{case}");
         }
-        is_whole(&fake, version);
+        is_whole(&fake, &case);
+    }
+}
+
+/// The server hides git's text: the branch shows whether it was deleted.
+#[test]
+fn empty_response_to_deletion_is_a_race_if_the_branch_is_gone() {
+    for (version, merged) in [(GITEA_1_25, false), (FORGEJO, true)] {
+        let case = format!("{version} {merged}");
+        let (world, fake) = on(version, "");
+        promoted(&world, 0);
+        let branch = fake.store().pulls[0].head.clone();
+        if merged {
+            fake.store().merge(1);
+            publish(&world, &fake, "revert");
+        } else {
+            rival(&fake);
+        }
+        fakes::gitea::drain(&mut fake.store());
+        // The deletion is not carried out: an outage.
+        let empty = || fakes::error(500, "");
+        fake.fault(("DELETE", &branch), 99, Fault::Instead(empty()));
+        promoted(&world, 3);
+        assert!(fake.store().refs.contains_key(&branch), "{case}");
+        // It is carried out, and every response says otherwise. The server's queue reaches it after a
+        // new pull request was opened.
+        fake.forget();
+        fake.store().gitea.delay = if merged { 16 } else { 2 };
+        fake.fault(("DELETE", &branch), 99, Fault::After(empty()));
+        let number = if merged { 2 } else { 1 };
+        let document = promoted(&world, 0);
+        assert_eq!(document["pull_request"]["number"], number, "{case}");
+        is_whole(&fake, &case);
     }
 }
 
@@ -242,7 +281,7 @@ fn rebuilding_that_is_killed_anywhere_is_finished_by_the_next_run() {
                 "POST" => "/contents",
                 _ => &branch,
             };
-            killed_at(&world, &fake, skip, (method, path));
+            killed_at(&world, &fake, skip, (method, path), Signal::KILL);
             fakes::gitea::drain(&mut fake.store());
             let again = promoted(&world, 0);
             assert_eq!(again["pull_request"]["number"], 1, "{case}");
@@ -251,8 +290,26 @@ fn rebuilding_that_is_killed_anywhere_is_finished_by_the_next_run() {
     }
 }
 
-/// Like [`killed`], in the middle of a later request of this kind.
-fn killed_at(world: &World, fake: &Fake, skip: usize, at: (&'static str, &str)) {
+/// Forgejo stores the body of the request that reopens the pull request before its state.
+#[test]
+fn rebuilding_that_is_terminated_is_finished_by_the_next_run() {
+    for version in [GITEA_1_25, FORGEJO] {
+        for skip in 0..3 {
+            let case = format!("{version} {skip}");
+            let (world, fake) = on(version, "");
+            promoted(&world, 0);
+            rival(&fake);
+            killed_at(&world, &fake, skip, ("PATCH", "/pulls/1"), Signal::TERM);
+            fakes::gitea::drain(&mut fake.store());
+            let again = promoted(&world, 0);
+            assert_eq!(again["pull_request"]["number"], 1, "{case}");
+            is_whole(&fake, &case);
+        }
+    }
+}
+
+/// Like [`killed`], by a signal in the middle of a later request of this kind.
+fn killed_at(world: &World, fake: &Fake, skip: usize, at: (&'static str, &str), signal: Signal) {
     fake.forget();
     fake.fault_after(skip, at, 1, Fault::Cut);
     let mut child = started(world, &promote(REV_B));
@@ -269,7 +326,7 @@ fn killed_at(world: &World, fake: &Fake, skip: usize, at: (&'static str, &str)) 
     }
     // The request is logged before it is carried out.
     std::thread::sleep(Duration::from_millis(50));
-    child.kill().unwrap();
+    kill_process(Pid::from_child(&child), signal).unwrap();
     child.wait().unwrap();
 }
 
@@ -292,6 +349,30 @@ fn deleted_branch_needs_reopen_and_then_no_wait() {
         assert_eq!(document["pull_request"]["number"], 1, "{version}");
         assert!(begin.elapsed() < Duration::from_secs(10), "{version}");
         is_whole(&fake, version);
+    }
+}
+
+/// A person deleted the branch right before: the server's queue closes the pull request again.
+#[test]
+fn reopened_pull_request_survives_late_deletion() {
+    for version in [GITEA_1_25, GITEA, FORGEJO] {
+        for delay in [3, 11, 25] {
+            let case = format!("{version} {delay}");
+            let (world, fake) = on(version, "");
+            promoted(&world, 0);
+            {
+                let mut store = fake.store();
+                fakes::gitea::drain(&mut store);
+                store.close(1);
+                let branch = store.pulls[0].head.clone();
+                store.gitea.delay = delay;
+                fakes::gitea::delete_branch(&mut store, &branch);
+                store.gitea.delay = 2;
+            }
+            let document = run(&world, &REOPEN).exits(0).json();
+            assert_eq!(document["pull_request"]["number"], 1, "{case}");
+            is_whole(&fake, &case);
+        }
     }
 }
 
@@ -585,6 +666,50 @@ fn status_that_arrives_before_scheduling_is_noticed() {
         let store = fake.store();
         assert!(store.pulls[0].merged.is_some(), "{version}");
         assert_eq!(store.scheduled, [], "{version}");
+    }
+}
+
+/// The last required status arrives right before the merge is scheduled, so the server does not check
+/// it, and it refuses the direct merge.
+#[test]
+fn late_status_of_refused_merge_is_reported_as_held() {
+    for version in MERGING {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "pending");
+        fake.store().gitea.late_status = Some("ci");
+        fake.store().gitea.approved = false;
+        let ran = run(&world, &PROMOTE).exits(0);
+        for says in [
+            "will be merged once a status or a review arrives that allows it",
+            "Does not have enough approvals",
+            "if none arrives, merge it by hand",
+        ] {
+            assert!(ran.stderr.contains(says), "{version} {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("once its gates pass"), "{version}");
+        assert_eq!(fake.store().scheduled.len(), 1, "{version}");
+        assert!(fake.store().pulls[0].merged.is_none(), "{version}");
+        // An approval that the server does not notice: `wait` merges.
+        fake.store().gitea.approved = true;
+        let document = run(&world, &WAIT).exits(0).json();
+        assert_eq!(document["state"], "merged", "{version}");
+    }
+}
+
+/// The server merges by itself after the merge was scheduled, and refuses the direct merge.
+#[test]
+fn late_status_of_merged_pull_request_is_no_refusal() {
+    for version in MERGING {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "pending");
+        fake.store().gitea.late_status = Some("ci");
+        fake.at(When::After, "POST", "/pulls/1/merge", 1, |store| {
+            store.merge(1);
+        });
+        let ran = run(&world, &PROMOTE).exits(0);
+        let says = "was merged";
+        assert!(ran.stderr.contains(says), "{version} {}", ran.stderr);
+        assert_eq!(merges(&fake), 2, "{version}");
     }
 }
 

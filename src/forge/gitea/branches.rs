@@ -200,10 +200,11 @@ impl Gitea {
                 self.wait_for_pull(new, outcome).await
             }
             (BranchState::Behind(head) | BranchState::Diverged(head), None) => {
+                // Before the request, because its response may be lost.
+                *self.deleted.borrow_mut() = Some(branch.to_owned());
                 if let Some(raced) = self.delete_branch(branch, head).await? {
                     return Ok(raced);
                 }
-                *self.deleted.borrow_mut() = Some(branch.to_owned());
                 self.change_files(new, &destination).await.map_err(begun)
             }
             (_, Some(pull)) => {

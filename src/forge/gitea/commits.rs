@@ -183,6 +183,11 @@ impl Gitea {
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
             Err(failure) if is_race(&failure.error.message) => return Ok(Some(raced())),
+            // Only administrators see git's message, so the branch shows whether this run or another
+            // one deleted it.
+            Err(failure) if failure.unsure && self.is_elsewhere(branch, head).await? => {
+                return Ok(Some(PublishOutcome::Unsure(failure.error.message)));
+            }
             Err(failure) => return Err(rejected(failure, branch)),
         };
         match reply.status.as_u16() {

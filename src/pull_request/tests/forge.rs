@@ -350,6 +350,26 @@ async fn superseded_pull_request_is_reopened_after_its_successor_closed() {
 }
 
 #[tokio::test]
+async fn reopening_on_request_ignores_an_open_successor() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let older = promote(&fake, ASK).await.unwrap();
+        let ask = Ask {
+            revision: "rev3",
+            ..ASK
+        };
+        promote(&fake, ask).await.unwrap();
+        let reopening = Ask {
+            reopen: true,
+            ..ASK
+        };
+        let reopened = promote(&fake, reopening).await.unwrap();
+        assert_eq!(reopened.number, older.number, "{kind:?}");
+        assert_eq!(fake.store().open_pulls().len(), 2, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_older_run_that_comes_late_closes_nothing() {
     for kind in KINDS {
         let fake = fake(kind);

@@ -139,13 +139,7 @@ fn outcome(opened: &OpenedPromotion, cx: &Context) -> Outcome {
             ("open", "is open".to_owned())
         }
         Some(Merge::Scheduled) => ("scheduled", "will be merged".to_owned()),
-        Some(Merge::Held(reason)) => (
-            "scheduled",
-            format!(
-                "will be merged once a status or a review arrives that allows it: {}",
-                plain(reason)
-            ),
-        ),
+        Some(Merge::Held(reason)) => ("scheduled", workflow::held_merge(reason)),
         Some(Merge::Queued(position, _)) => (
             "scheduled",
             format!("is in the merge queue, at position {position}"),
