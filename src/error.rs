@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_that_differ_by_subject_become_one_error_with_notes() {
+    fn errors_of_several_subjects_become_one_error() {
         let refused = |subject: &str| Error::unavailable(subject, "refused").help("retry");
         let other = Error::unavailable("c", "refused").help("log in");
         let errors = Errors::from(vec![
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn worse_class_is_the_one_to_act_on_first() {
+    fn most_urgent_class_is_the_worst() {
         use Class::{Conflict, Denied, Failed, Input, Unavailable};
         let order = [Input, Conflict, Failed, Denied, Unavailable];
         for (at, first) in order.iter().enumerate() {

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_lock_delays_but_does_not_refuse_a_run() {
+    fn shared_lock_only_delays_a_run() {
         let scratch = tempfile::tempdir().unwrap();
         let location = StateLocation::for_root(&scratch.path().canonicalize().unwrap()).unwrap();
         drop(location.lock("a test").unwrap());

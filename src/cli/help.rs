@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn global_options_are_listed_at_the_top_level_only() {
+    fn only_the_top_level_lists_global_options() {
         let mut whole = arranged(command());
         whole.build();
         let top = whole.render_help().to_string();

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn line_that_is_not_utf_8_has_no_column() {
+    fn line_without_utf8_has_no_column() {
         let (dir, mut locations) = repository();
         let file = dir.path().join("deploy/a.txt");
         for bytes in [&b"\xff\xfea\0b\0"[..], b"a\0b\0c\0"] {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_relative_to_the_top_and_below_it() {
+    fn paths_are_relative_inside_the_top() {
         let (dir, mut locations) = repository();
         std::fs::write(dir.path().join("repin.yaml"), "version: 1\n").unwrap();
         let mut path = |file: &str| Some(locations.of_error(&place(file, 1, 1))?.path);

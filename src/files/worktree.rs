@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_of_git_and_our_own_are_never_entered() {
+    fn directories_of_git_and_repin_are_skipped() {
         let dir = tree(&[
             ".git/a.yml",
             "sub/.git/b.yml",

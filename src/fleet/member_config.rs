@@ -379,7 +379,7 @@ outside: ignore
     }
 
     #[test]
-    fn own_policy_is_refused_unless_the_fleet_ignores_it() {
+    fn member_policy_is_refused_unless_ignored() {
         let policies = [
             (
                 "verify",

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn token_of_a_job_is_sent_only_to_its_api() {
+    fn job_token_is_only_for_its_api() {
         let job = audience(Some("https://GHE.corp/api/v3"), Some("git@git.example:a/b"));
         for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"] {
             for api in [
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_job_github_tokens_are_for_github_com() {
+    fn github_tokens_are_for_github_com_outside_jobs() {
         let person = audience(None, Some("git@ghe.corp:a/b"));
         for name in ["GITHUB_TOKEN", "GH_TOKEN"] {
             assert!(admits(&person, name, "https://api.github.com"));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_job_gitea_token_is_for_the_origin() {
+    fn gitea_token_is_for_the_origin_outside_jobs() {
         let ssh = ["git@Git.example:a/b.git", "ssh://git@git.example:2222/a/b"];
         for origin in ssh.map(|origin| audience(None, Some(origin))) {
             for (api, sent) in [

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn status_and_check_run_of_one_context_both_count() {
+    fn status_and_check_run_both_count() {
         let run = Status {
             kind: StatusKind::Run,
             ..report("ci", StatusResult::Pass, "2026-01-01T11:00:00Z", 9)

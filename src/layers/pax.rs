@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn sparse_file_has_its_path_in_a_separate_record() {
+    fn sparse_file_has_its_own_path_record() {
         let names = [("GNU.sparse.name", "f"), ("path", "tmp")];
         for form in [
             &[("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")][..],

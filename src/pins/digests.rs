@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_64_digits_are_a_run_and_no_other_number() {
+    fn only_runs_of_64_digits_count() {
         for (before, after) in [
             ("", ""),
             ("x", "g"),

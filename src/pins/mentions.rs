@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_is_found_across_blocks_of_a_large_file() {
+    fn tag_across_two_blocks_is_found() {
         let source = SourceText {
             name: "repin.yaml".into(),
             text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/acme/app, pins: 1 } }\n"

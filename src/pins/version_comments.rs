@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn word_with_the_form_of_a_tag_is_a_version() {
+    fn word_of_the_tag_form_is_a_version() {
         for (text, word) in [
             (" # v1\n", "v1"),
             ("\" # v12 \r\n", "v12"),

@@ -1,7 +1,9 @@
-//! Applies a plan: lists the package again, reads each version again just before its deletion, verifies
-//! each deletion, and lists the package once more at the end. The first unexpected change stops the run.
+//! Applies a plan: lists the package again, checks each version immediately before its deletion,
+//! verifies each deletion, and lists the package a last time at the end. The first unexpected
+//! change stops the run.
 //!
-//! Nothing is restored. An interrupted run only leaves a smaller package, so the next run starts anew.
+//! Nothing is restored. An interrupted run only leaves a smaller package; the next run starts from
+//! the beginning.
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
@@ -36,8 +38,8 @@ pub(crate) trait Package {
     /// Deletes a version with all of its tags.
     fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
 
-    /// Whether a version is gone. Waits for a delayed deletion.
-    fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
+    /// Whether the version was deleted. Waits for a delayed deletion.
+    fn is_deleted(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
 
     /// The help for a deletion that returns 404 although the version still exists.
     fn missing_permission(&self) -> &'static str;
@@ -48,7 +50,7 @@ pub(crate) trait Package {
 pub(crate) struct Run<'r> {
     /// The plan.
     pub plan: &'r Plan,
-    /// The listing that the plan was made from.
+    /// The listing of the plan.
     pub listing: &'r Listing,
     /// The protection.
     pub guards: &'r Guards,
@@ -71,7 +73,7 @@ pub(crate) enum CurrentState {
 
 /// The events of a run, as they happen.
 pub(crate) enum DeletionEvent<'s> {
-    /// The next version will be read again and deleted.
+    /// The check and deletion of the next version.
     Next,
     /// The version was deleted and can no longer be read.
     Deleted(&'s Candidate),
@@ -86,7 +88,7 @@ pub(crate) enum DeletionEvent<'s> {
 pub(crate) struct Applied {
     /// Whether any deletion was requested.
     pub has_started: bool,
-    /// The deleted versions in order, verified to be gone.
+    /// The deleted versions in order. Each deletion was verified.
     pub deleted: Vec<Candidate>,
     /// The versions that another process deleted in the meantime.
     pub deleted_elsewhere: Vec<Candidate>,
@@ -128,7 +130,7 @@ pub(crate) async fn run(
     applied
 }
 
-/// Lists the package again before the first deletion, and refuses relevant changes.
+/// Lists the package before the first deletion, and refuses relevant changes.
 async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> {
     let current = package.relist(run.listing, run.progress).await?;
     changes::check_unchanged(run.plan, run.listing, &current, run.guards, run.rules)?;
@@ -163,9 +165,9 @@ async fn delete(
         let hint = "no other deletion is tried after a refusal; to keep versions, name their tags in prune.protect";
         return Err(Error::new(Class::Denied, Code::DELETION_REFUSED, message).help(hint));
     }
-    let is_gone = package.is_gone(version).await?;
+    let is_deleted = package.is_deleted(version).await?;
     applied.unverified.pop();
-    match (deletion, is_gone) {
+    match (deletion, is_deleted) {
         (Deletion::Missing, true) => applied.skip(candidate, on_event),
         (_, true) => {
             on_event(DeletionEvent::Deleted(candidate));
@@ -202,8 +204,8 @@ async fn verify(
     on_event: &mut dyn FnMut(DeletionEvent<'_>),
 ) {
     let unverified = std::mem::take(&mut applied.unverified);
-    // A deletion without a response is verified by digest, like a kept version: its tags may refer to
-    // another version by now.
+    // A deletion without a response is verified by digest, like a protected version: its tags may
+    // refer to another version now.
     let mut keep = run.plan.keep().to_vec();
     keep.extend(unverified.iter().map(|candidate| candidate.version.clone()));
     let after = match package

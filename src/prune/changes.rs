@@ -1,7 +1,8 @@
 //! Compares listings of a package.
 //!
 //! Before the first deletion, a change that affects a planned or protected version refuses the run.
-//! After the last deletion, missing protected versions are reported, whoever removed them.
+//! After the last deletion, missing protected versions are reported, no matter which process
+//! removed them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,8 +48,8 @@ pub(super) fn check_unchanged(
             }
         }
     }
-    // Only planned versions are deleted: every other candidate of this listing is kept, and so are its
-    // dependencies.
+    // Only planned versions are deleted: every other candidate of this listing and its dependencies
+    // stay.
     let planned: HashSet<Digest> = plan
         .order()
         .iter()

@@ -77,7 +77,7 @@ impl Guards {
     }
 }
 
-/// The sources of protection, which can be read again.
+/// The sources of protection. They can be refreshed.
 pub(crate) struct Protection {
     config: Config,
     names: Arc<ImageNames>,
@@ -210,7 +210,7 @@ pub(crate) fn gather(
     Ok((guards, protection))
 }
 
-/// Reads the past of every branch of the remotes, and of every remote-tracking branch.
+/// Searches the past of every branch of the remotes, and of every remote-tracking branch.
 fn read_past(
     past: &mut Past,
     branches: &Branches,
@@ -222,7 +222,7 @@ fn read_past(
 }
 
 impl Protection {
-    /// Reads the work tree, every branch and tag, and the other repositories, and adds the past.
+    /// Searches the work tree, every branch and tag, and the other repositories, and adds the past.
     fn read_all(&mut self, past: RepositoryProtection) -> Result<(), Error> {
         let mut files = RepositoryProtection::default();
         let git = &self.branches.git;
@@ -236,7 +236,7 @@ impl Protection {
         Ok(())
     }
 
-    /// Reads the files of `tips`; returns whether anything was new.
+    /// Searches the files of `tips`; returns whether anything was new.
     fn read_tips(&mut self, tips: &Tips) -> Result<bool, Error> {
         let mut located = Vec::new();
         for (name, tip) in tips {
@@ -281,7 +281,7 @@ impl Protection {
     }
 
     /// The refusal if branches keep moving.
-    pub(crate) fn restless() -> Error {
+    pub(crate) fn references_keep_moving() -> Error {
         moving()
     }
 }
@@ -372,7 +372,7 @@ struct ProtectionReader<'c> {
 }
 
 impl ProtectionReader<'_> {
-    /// Reads the pins in `files` according to `config`.
+    /// Adds the pins in `files` according to `config`.
     fn add_files(
         &mut self,
         files: &dyn Files,
@@ -416,7 +416,7 @@ impl ProtectionReader<'_> {
         Ok(found)
     }
 
-    /// Reads the pins in the tree of a commit according to its own and the current configuration.
+    /// Adds the pins in the tree of a commit according to its own and the current configuration.
     fn add_commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
         let mut configs = vec![self.config.clone()];
         match commit_config(git, commit, self.config)? {

@@ -1,8 +1,8 @@
 //! Decides which versions may be deleted, which are protected, and whether the package may be changed.
 //!
-//! The decision is a pure function of the listing, the guards and the rules. A version is kept in case
-//! of doubt, and so are the dependencies of kept versions. Any doubt about the listing refuses the
-//! whole package.
+//! The decision is a pure function of the listing, the guards and the rules. In case of doubt, a
+//! version and its dependencies are protected. Any doubt about the listing refuses the whole
+//! package.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +32,7 @@ pub(crate) struct Rules<'c> {
     pub prune: &'c Prune,
     /// The minimum age of candidates.
     pub older_than: Duration,
-    /// The maximum number of candidates. If there are more, nothing is deleted.
+    /// The maximum number of candidates. A larger number refuses the package.
     pub limit: usize,
 }
 
@@ -93,12 +93,12 @@ pub(crate) fn is_eligible(version: &Version, guards: &Guards, prune: &Prune) -> 
     matches!(classify(version, guards, prune), VersionStatus::Eligible)
 }
 
-/// Judges a package.
+/// Decides which versions of a package may be deleted.
 pub(crate) fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> PackageVerdict {
     judge_selected(listing, guards, rules, |_| true)
 }
 
-/// Judges a package, and keeps every version that `may_delete` rejects.
+/// Decides like [`judge`], and protects every version that `may_delete` rejects.
 pub(super) fn judge_selected(
     listing: &Listing,
     guards: &Guards,
@@ -185,7 +185,7 @@ fn incomplete_listing(listing: &Listing) -> Option<Error> {
     Some(Error::new(Class::Unavailable, Code::LISTING, message).help("run the command again"))
 }
 
-/// The versions that must be kept, with their reasons.
+/// The protected versions, with their reasons.
 struct Protections<'l> {
     listing: &'l Listing,
     indexes: HashMap<Digest, usize>,
@@ -254,7 +254,7 @@ impl<'l> Protections<'l> {
         found
     }
 
-    /// Protects the direct and indirect entries and referrers of the kept digests.
+    /// Protects the direct and indirect entries and referrers of the protected digests.
     fn add_dependencies(&mut self, mut kept: Vec<Digest>) {
         let mut seen: HashSet<Digest> = kept.iter().copied().collect();
         while let Some(digest) = kept.pop() {
@@ -321,7 +321,7 @@ fn check_clocks(listing: &Listing) -> Option<Error> {
     )
 }
 
-/// Refuses a date in the future, and several versions whose dates are all equal.
+/// Refuses a date in the future, and dates that are all equal.
 fn check_dates(listing: &Listing) -> Option<Error> {
     let latest = listing.clock.later() + CLOCK_TOLERANCE;
     let mut dates = Vec::new();

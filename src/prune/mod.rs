@@ -4,12 +4,12 @@
 //! backend: every version ──► Listing ─┐
 //! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | error
 //! configuration, clocks ───► Rules ───┘                          │
-//!                    apply: list again, read each version again, delete, verify, list once more
+//!                    apply: list, check each version, delete, verify, list
 //! ```
 //!
-//! [`judge`](judge()) is pure, and [`apply`] only deletes the versions of its approved [`Plan`]. Any
-//! doubt about a version keeps it, and any doubt about the package refuses the run. `report` and
-//! `cli` print the results.
+//! [`judge`](judge()) is pure, and [`apply`] only deletes the versions of its approved [`Plan`].
+//! Any doubt about a version protects it, and any doubt about the package refuses the run. `report`
+//! and `cli` print the results.
 
 pub(crate) mod apply;
 pub(crate) mod backends;

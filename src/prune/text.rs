@@ -1,7 +1,7 @@
-//! The digests and the tags of images in tracked files, with the first location of each, whether or not
-//! they are pins.
+//! The digests and the tags of images in tracked files, with the first location of each, including
+//! digests and tags that are not pins.
 //!
-//! A version with one of these digests or tags is kept.
+//! A version with one of these digests or tags is protected.
 
 use std::collections::HashMap;
 

@@ -21,7 +21,7 @@ pub(crate) struct PackageVerdict {
     pub candidates: Vec<Candidate>,
     /// The protected versions, in the order of the listing.
     pub protected: Vec<Protected>,
-    /// The number of pending versions that are kept because of another tag.
+    /// The number of pending versions that another tag protects.
     pub mixed: usize,
     /// The number of pending versions that are too young.
     pub young: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Protected {
     pub reason: KeepReason,
 }
 
-/// The reason that a version is kept.
+/// The reason that protects a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeepReason {
     /// It is pinned at this location.
@@ -55,11 +55,11 @@ pub(crate) enum KeepReason {
     MentionedTag(Tag, String),
     /// A tag matches `protect`.
     Pattern(Tag),
-    /// It is an entry of a kept index.
+    /// It is an entry of a protected index.
     IndexEntry(Digest),
     /// It is an index that contains this digest, which is pinned or mentioned.
     Parent(Digest),
-    /// It is a signature or an attestation of a kept version.
+    /// It is a signature or an attestation of a protected version.
     Referrer(Digest),
     /// It has pending tags, but this tag is not pending.
     OtherTag(Tag),

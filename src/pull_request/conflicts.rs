@@ -46,7 +46,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn file_changed_alike_or_by_one_side_is_no_conflict() {
+    async fn equal_or_one_sided_changes_do_not_conflict() {
         let mut commits = Commits::default()
             .with(
                 "m0",

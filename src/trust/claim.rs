@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn built_commit_is_the_only_one_of_the_source() {
+    fn built_commit_is_the_only_source_commit() {
         let source = "https://github.com/acme/runtime";
         let built = |uri: &str, commit: &str| json!({"uri": uri, "digest": {"gitCommit": commit}});
         let whole = format!("git+{source}@refs/heads/main");

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hash_is_verified_only_in_the_scope_of_its_message() {
+    fn hash_is_verified_in_its_message_scope() {
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
         let key =

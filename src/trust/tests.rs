@@ -298,7 +298,7 @@ fn root_without_certificate_logs_requires_no_promise() {
 }
 
 #[test]
-fn root_with_logs_requires_an_entry_with_its_proof() {
+fn root_with_logs_requires_an_inclusion_proof() {
     let timestamped = Signing {
         stamp: Some("tsa"),
         ..Signing::of(COMMIT)
@@ -804,7 +804,7 @@ fn key_must_be_listed_and_its_signature_logged() {
 }
 
 #[test]
-fn key_with_a_timestamp_counts_in_a_root_without_logs() {
+fn timestamped_key_counts_without_logs() {
     let listed = rules()
         .signers(vec![key(LogRule::Required, CommitBinding::Off)])
         .roots(vec![root_without_logs()]);
@@ -923,7 +923,7 @@ fn altered_signature_of_an_older_cosign_is_invalid() {
 }
 
 #[test]
-fn root_file_has_one_document_or_one_per_line() {
+fn root_file_has_one_document_per_line() {
     let lines = format!("{}\n\n{}\n", root(), root_without_logs());
     assert_eq!(Root::parse("r.jsonl", lines.as_bytes()).unwrap().len(), 2);
     let pretty = serde_json::to_string_pretty(&root()).unwrap();
@@ -1145,7 +1145,7 @@ fn source_ref_must_match() {
 }
 
 #[test]
-fn file_name_with_an_at_sign_is_another_workflow() {
+fn at_sign_in_a_file_is_another_workflow() {
     let without_ref = || {
         let mut signer = workflow();
         if let SignerIdentity::Workflow { git_ref, .. } = &mut signer.who {

@@ -283,7 +283,7 @@ fn half_way() -> World {
 }
 
 #[test]
-fn killed_at_any_call_the_next_run_finds_all_old_or_all_new() {
+fn kill_at_any_call_is_recovered_completely() {
     for point in points("promote", &world(), &[], "nnn") {
         let world = world();
         let at = point.inject("signal=KILL");
@@ -313,7 +313,7 @@ fn half_way_without_a_copy() -> World {
 }
 
 #[test]
-fn killed_while_it_recovers_the_next_recovery_still_finishes() {
+fn killed_recovery_is_finished_by_the_next() {
     for prepare in [half_way, half_way_without_a_copy] {
         for point in points("recover", &prepare(), &[], "nnn") {
             let world = prepare();
@@ -356,7 +356,7 @@ fn exchange_by_recovery_counts_like_any_exchange() {
 }
 
 #[test]
-fn leftover_of_an_interrupted_link_does_not_stop_recovery() {
+fn leftover_link_does_not_stop_recovery() {
     // Killed after the link to the old content was made: it stands there when the next one is.
     let world = half_way();
     let copies = fs::read_dir(world.root().join("sub"))
@@ -381,7 +381,7 @@ fn leftover_of_an_interrupted_link_does_not_stop_recovery() {
 }
 
 #[test]
-fn a_file_system_that_cannot_sync_directories_is_good_enough() {
+fn missing_directory_sync_is_tolerated() {
     // Some network file systems answer so.
     for nth in [0, 1] {
         let at = point_of("fsync", "/root>)", nth).inject("error=EINVAL");
@@ -394,7 +394,7 @@ fn a_file_system_that_cannot_sync_directories_is_good_enough() {
 }
 
 #[test]
-fn a_read_that_fails_is_unavailable_and_one_that_is_interrupted_goes_on() {
+fn failed_read_is_unavailable_and_interrupted_read_continues() {
     // The journal, which is no torn one only because it could not be read; a file; a copy.
     for part in ["/journal>", "/root/a.yml>", "/.repin-"] {
         let world = half_way();
@@ -483,7 +483,7 @@ fn killed_while_it_undoes_what_it_did() {
 }
 
 #[test]
-fn an_error_where_files_can_only_be_linked_is_undone() {
+fn failure_of_a_link_exchange_is_undone() {
     let fallback = "renameat2:error=ENOSYS".to_owned();
     let points = points("promote", &world(), std::slice::from_ref(&fallback), "nnn");
     for point in points
@@ -500,7 +500,7 @@ fn an_error_where_files_can_only_be_linked_is_undone() {
 }
 
 #[test]
-fn an_edit_before_the_rename_that_stands_in_for_an_exchange_is_kept() {
+fn edit_before_a_fallback_rename_is_preserved() {
     let fallback = ["renameat2:error=ENOSYS".to_owned()];
     let world = world();
     let linking = Point {
@@ -534,7 +534,7 @@ fn errors(at: &Point) -> Vec<&'static str> {
 }
 
 #[test]
-fn an_error_at_any_call_leaves_the_old_contents_or_a_journal() {
+fn failed_call_leaves_old_contents_or_a_journal() {
     let points = points("promote", &world(), &[], "nnn");
     let mut failed = 0;
     for (point, error) in points
@@ -577,7 +577,7 @@ fn an_error_at_any_call_leaves_the_old_contents_or_a_journal() {
 }
 
 #[test]
-fn if_no_copy_could_be_removed_all_is_put_back() {
+fn failed_removal_of_copies_restores_all_files() {
     let copy = point_of("unlinkat", "\".repin-", 0).inject("error=EIO");
     let world = world();
     let output = inject(&world.command("promote"), &[copy]);
@@ -587,7 +587,7 @@ fn if_no_copy_could_be_removed_all_is_put_back() {
 }
 
 #[test]
-fn errors_that_stay_are_recovered_from_when_they_are_gone() {
+fn recovery_succeeds_after_persistent_errors_end() {
     let points = points("promote", &world(), &[], "nnn");
     for point in points.iter().filter(|point| !errors(point).is_empty()) {
         let world = world();
@@ -612,7 +612,7 @@ fn errors_that_stay_are_recovered_from_when_they_are_gone() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_refuses_the_plan() {
+fn unwritable_directory_refuses_the_plan() {
     // Permissions don't bind root, so the refusal is injected: at the first copy.
     let world = world();
     let clean = trace(&world.command("promote"), "openat", &[]);
@@ -636,7 +636,7 @@ fn a_directory_that_cannot_be_written_refuses_the_plan() {
 }
 
 #[test]
-fn a_read_only_file_system_has_nothing_to_clear_away() {
+fn read_only_file_system_needs_no_cleanup() {
     // It refuses to remove even what is not there: here the copies, after the removal that begins a
     // journal.
     let world = world();
@@ -768,7 +768,7 @@ fn everything_is_synced_before_what_relies_on_it() {
 }
 
 #[test]
-fn recovery_syncs_what_it_found_before_it_drops_the_copies() {
+fn recovery_syncs_contents_before_removing_copies() {
     let world = world();
     // All files are new, and none of their directories was synced since.
     let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
@@ -783,7 +783,7 @@ fn recovery_syncs_what_it_found_before_it_drops_the_copies() {
 }
 
 #[test]
-fn recovery_syncs_the_copies_that_it_makes_before_it_relies_on_them() {
+fn recovery_syncs_new_copies_before_their_use() {
     let world = half_way_without_a_copy();
     let traced = trace(&world.command("recover"), "fsync,renameat,renameat2", &[]);
     let order = Order(traced.calls_in(&world.root()));
@@ -823,7 +823,7 @@ fn within_exchange(file: usize) -> Point {
 }
 
 #[test]
-fn an_edit_between_plan_and_exchange_is_kept_and_nothing_changes() {
+fn edit_before_the_exchange_is_preserved() {
     let in_place: fn(&World) = |world| world.edit(1);
     let replaced: fn(&World) = |world| {
         fs::write(world.root().join("sub/editor"), "mine\n").unwrap();
@@ -855,7 +855,7 @@ fn an_edit_between_plan_and_exchange_is_kept_and_nothing_changes() {
 }
 
 #[test]
-fn a_file_removed_between_plan_and_exchange_stays_removed() {
+fn file_removed_before_the_exchange_stays_removed() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     fs::remove_file(world.path(1)).unwrap();
@@ -869,7 +869,7 @@ fn a_file_removed_between_plan_and_exchange_stays_removed() {
 }
 
 #[test]
-fn an_editor_that_had_the_file_open_and_writes_late_is_noticed() {
+fn late_write_of_an_open_editor_is_detected() {
     let world = world();
     let mut editor = fs::OpenOptions::new()
         .write(true)
@@ -887,7 +887,7 @@ fn an_editor_that_had_the_file_open_and_writes_late_is_noticed() {
 }
 
 #[test]
-fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
+fn edit_of_a_new_content_preserves_the_journal() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(1), &[]);
     world.edit(0);
@@ -904,7 +904,7 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
 }
 
 #[test]
-fn a_directory_that_vanishes_half_way_leaves_the_others_old() {
+fn directory_removed_during_the_exchange_restores_the_rest() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     fs::rename(
@@ -919,7 +919,7 @@ fn a_directory_that_vanishes_half_way_leaves_the_others_old() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_symlink_half_way_leads_nowhere() {
+fn directory_replaced_by_a_symlink_is_not_followed() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     let outside = world.root().with_file_name("outside");

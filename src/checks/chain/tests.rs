@@ -87,7 +87,7 @@ fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'
 }
 
 #[test]
-fn set_with_a_verdict_on_each_image_is_approved() {
+fn set_with_all_verdicts_is_approved() {
     let (config, revision) = (config(), revision());
     let history = FakeHistory(Provenance::Never);
     let approved = not_older(&config, &revision)

@@ -116,7 +116,7 @@ const WHOLE: Case<'_> = Case {
 };
 
 #[test]
-fn every_check_of_a_clean_image_is_reported_once() {
+fn checks_of_a_clean_image_are_reported_once() {
     assert_eq!(
         checks(&WHOLE, clean()),
         [

@@ -114,7 +114,7 @@ fn only_failed_checks_have_places() {
 }
 
 #[test]
-fn unavailable_digest_is_an_outage_and_ambiguous_one_fails() {
+fn unavailable_digest_is_an_outage_and_ambiguity_fails() {
     let unavailable = Error::unavailable("x.y/api", "no answer");
     let ambiguous = Error::about(Class::Ambiguous, "x.y/web", "two media types");
     let (lines, outages, revision) = results([Err(unavailable), Err(ambiguous)]);

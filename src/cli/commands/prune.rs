@@ -295,7 +295,7 @@ impl Run<'_> {
             let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
                 return Ok(false);
             };
-            match watch.again(&pulls) {
+            match watch.refresh(&pulls) {
                 Ok(TipsChange::Nothing) => return delete(jobs, self.rules, cx),
                 Ok(TipsChange::More(more)) => {
                     for job in jobs.iter_mut() {
@@ -308,7 +308,7 @@ impl Run<'_> {
                 }
             }
         }
-        refuse_all(jobs, &Protection::restless());
+        refuse_all(jobs, &Protection::references_keep_moving());
         Ok(false)
     }
 

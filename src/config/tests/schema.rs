@@ -224,7 +224,7 @@ fn malformed_schema_is_refused() {
 }
 
 #[test]
-fn the_full_configuration_passes_the_schema_and_the_parser() {
+fn full_configuration_passes_schema_and_parser() {
     let (text, value) = full();
     assert_eq!(validator().validate(&value), Ok(()));
     let problems: Vec<_> = parse(&text)
@@ -244,7 +244,7 @@ fn the_quick_start_passes_the_schema() {
 }
 
 #[test]
-fn the_parser_knows_every_key_of_the_schema_and_no_other() {
+fn schema_and_parser_have_the_same_keys() {
     for Mapping { pointer, keys } in all() {
         // The parser names the keys that it knows when it meets one that resembles none of them.
         let problems = problems(&changed(&pointer, "zzzzzz", Some(json!(1))));
@@ -265,7 +265,7 @@ fn the_parser_knows_every_key_of_the_schema_and_no_other() {
 }
 
 #[test]
-fn the_parser_and_the_schema_refuse_a_wrong_type_for_every_key() {
+fn schema_and_parser_refuse_wrong_types() {
     let (schema, validator) = (schema(), validator());
     for Mapping { pointer, keys } in all() {
         for (key, rule) in keys {
@@ -300,7 +300,7 @@ fn the_parser_and_the_schema_refuse_a_wrong_type_for_every_key() {
 }
 
 #[test]
-fn the_parser_and_the_schema_require_the_same_keys() {
+fn schema_and_parser_require_the_same_keys() {
     let validator = validator();
     for Mapping { pointer, keys } in all() {
         for key in keys.keys() {
@@ -315,7 +315,7 @@ fn the_parser_and_the_schema_require_the_same_keys() {
 }
 
 #[test]
-fn the_defaults_of_the_schema_are_those_of_the_parser() {
+fn defaults_of_schema_and_parser_are_equal() {
     let mut seen = 0;
     for Mapping { pointer, keys } in all() {
         for (key, rule) in keys {
@@ -345,7 +345,7 @@ fn every_key_of_the_schema_is_described() {
 }
 
 #[test]
-fn errors_visible_to_the_schema_are_refused_by_both() {
+fn schema_errors_are_refused_by_the_parser() {
     let validator = validator();
     for (pointer, key, wrong) in [
         ("", "version", json!(2)),
@@ -405,7 +405,7 @@ fn errors_visible_to_the_schema_are_refused_by_both() {
 }
 
 #[test]
-fn files_and_counts_may_be_absent_with_a_fleet_only() {
+fn files_and_counts_are_optional_in_fleets_only() {
     let validator = validator();
     for (pointer, key) in [("", "files"), ("/images/review", "pins")] {
         let mut config = changed(pointer, key, None);

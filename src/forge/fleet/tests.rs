@@ -171,7 +171,7 @@ fn promote(forge: &Thousand, number: usize) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_standing_pull_request_is_known_by_the_name_of_its_tree() {
+async fn open_pull_request_is_recognized_by_its_tree() {
     for (kind, count, most) in [
         (Kind::Github, 60, 110),
         (Kind::Gitea, 20, 420),
@@ -234,7 +234,7 @@ fn with_all_troubles(kind: Kind) -> Thousand {
 }
 
 #[tokio::test]
-async fn each_repository_is_what_it_is_and_no_other() {
+async fn survey_distinguishes_the_repositories() {
     for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let forge = with_all_troubles(kind);
         let reader = reader(&forge, kind);
@@ -541,7 +541,7 @@ async fn lists_are_complete_sorted_and_without_archived_repositories() {
 }
 
 #[tokio::test]
-async fn a_search_that_shows_less_than_it_finds_is_refused() {
+async fn incomplete_search_results_are_refused() {
     let mut options = Options::new(Kind::Github, 1001);
     options.seeded.files = 4;
     let forge = Thousand::start(options);
@@ -555,7 +555,7 @@ async fn a_search_that_shows_less_than_it_finds_is_refused() {
 }
 
 #[tokio::test]
-async fn reads_wait_for_the_next_hour_of_the_server() {
+async fn read_requests_wait_for_the_next_hour() {
     // The server's clock, and with it its hours, runs 20,000 times as fast: one has 180 ms.
     let mut options = Options::new(Kind::Github, 30);
     options.speed = 20_000;
@@ -591,7 +591,7 @@ async fn reads_wait_for_the_next_hour_of_the_server() {
 }
 
 #[tokio::test]
-async fn what_would_wait_past_the_deadline_is_not_sent() {
+async fn request_past_the_deadline_is_not_sent() {
     let mut options = Options::new(Kind::Github, 1);
     options.limits = Limits {
         hourly: 5,

@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn null_list_is_empty_and_missing_list_is_unknown() {
+    fn null_list_is_empty_but_missing_is_unknown() {
         for (text, parents, topics) in [
             (r#"{"parents": ["a"], "topics": ["b"]}"#, 1, Some(1)),
             (r#"{"parents": null, "topics": null}"#, 0, Some(0)),

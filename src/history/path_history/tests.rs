@@ -197,7 +197,7 @@ fn refused_file() -> Vec<u8> {
 }
 
 #[test]
-fn missing_blob_is_an_error_and_refused_file_a_blind_spot() {
+fn missing_blob_fails_and_refused_file_is_unknown() {
     let commits = [(A, vec![("pins.yml", "blob")])];
     let missing = MissingBlob("blob".to_owned());
     let result = read(&config(), &commits, true, &HashMap::new());

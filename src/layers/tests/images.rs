@@ -317,7 +317,7 @@ fn umoci(arguments: &[&str], image: &Path, more: &[&Path]) {
 }
 
 #[test]
-fn an_image_made_by_umoci_is_what_it_was_made_from() {
+fn umoci_image_contains_its_source_files() {
     let dir = tempfile::tempdir().unwrap();
     let (image, bundle) = (dir.path().join("image"), dir.path().join("bundle"));
     succeed(Command::new("umoci").args(["init", "--layout"]).arg(&image));
@@ -371,7 +371,7 @@ fn an_image_made_by_umoci_is_what_it_was_made_from() {
 }
 
 #[test]
-fn an_image_made_by_buildah_is_what_it_was_made_from() {
+fn buildah_image_contains_its_source_files() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let buildah = |arguments: &[&str]| {

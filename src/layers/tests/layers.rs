@@ -171,7 +171,7 @@ fn wrong_compression_is_refused() {
 }
 
 #[test]
-fn archive_end_may_be_missing_or_followed_by_bytes() {
+fn archive_end_is_optional_and_may_be_followed() {
     assert_eq!(names(b""), [] as [&str; 0]);
     assert_eq!(names(&[0; 1024]), [] as [&str; 0]);
     assert_eq!(
@@ -496,7 +496,7 @@ impl Read for Zeros {
 }
 
 #[test]
-fn layer_is_refused_when_it_inflates_beyond_its_limit() {
+fn layer_that_inflates_beyond_the_limit_is_refused() {
     let limit = 1000;
     let mut plain = super::super::stream::UncompressedStream::new(
         Zeros(4 << 20),

@@ -220,7 +220,7 @@ fn image_config() -> Value {
 }
 
 #[test]
-fn config_must_match_size_and_digest_of_its_manifest() {
+fn config_must_match_the_descriptor() {
     let bytes = image_config().to_string().into_bytes();
     let whole = descriptor_of(&bytes);
     assert!(config(&bytes, &whole, "it").is_ok());

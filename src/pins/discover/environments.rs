@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn directory_of_the_same_name_belongs_to_the_level() {
+    fn directory_with_the_level_name_belongs_to_it() {
         let files = [
             ("eu/staging/a", "x 1"),
             ("eu/prod/a", "x 2"),

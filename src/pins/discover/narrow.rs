@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_that_would_match_more_of_interest_is_not_used() {
+    fn glob_with_additional_matches_is_rejected() {
         let exact = ["a/x.yml", "a/y.yml"];
         assert_eq!(globs(&exact, &[("a/other.yml", PIN)]), exact);
         assert_eq!(globs(&exact, &[("a/other.yml", "a.b/c@sha256:abc")]), exact);

@@ -375,7 +375,7 @@ fn placeholders_are_ignored() {
 }
 
 #[test]
-fn a_digest_that_is_not_its_bytes_is_refused() {
+fn malformed_digest_of_a_place_is_refused() {
     let cut = text("HEX")[..63].to_owned();
     for (digest, why) in [
         (format!("sha256:{cut}"), "not of the form"),
@@ -548,7 +548,7 @@ fn duplicate_key_is_refused_whichever_value_is_ours() {
 }
 
 #[test]
-fn duplicate_key_in_or_beside_a_merge_is_refused() {
+fn duplicate_key_of_a_merge_is_refused() {
     helm().refuses_at_mark(
         "b: &b { repository: other, §repository: nginx, digest: OLD }\ni: { <<: *b }\n",
         "duplicate key `repository`",
@@ -651,7 +651,7 @@ fn kustomize_refuses_duplicate_and_miscased_keys() {
 }
 
 #[test]
-fn an_anchor_counts_once_for_all_of_its_aliases() {
+fn anchor_with_aliases_counts_once() {
     helm().moves(
         "a: { repository: nginx, tag: &t v1, digest: &d OLD }\nb: { repository: nginx, tag: *t, digest: *d }\n",
         "a: { repository: nginx, tag: &t rev-2, digest: &d NEW }\nb: { repository: nginx, tag: *t, digest: *d }\n",
@@ -1203,7 +1203,7 @@ fn every_position_is_that_of_the_digest() {
 }
 
 #[test]
-fn whole_marked_and_split_pins_of_one_file_move_together() {
+fn all_kinds_of_pins_move_together() {
     let scene = scene("helm: {}, marked: {}", "values.yaml");
     scene.moves(
         "a: { repository: nginx, digest: OLD }\nb: 'ghcr.io/acme/app@OLD'\nc: |\n  x OLD # repin: web\nd: OLD # repin: web\n",

@@ -112,7 +112,7 @@ fn spellings_of_docker_hub_are_equal() {
 }
 
 #[test]
-fn the_text_of_a_malformed_pin_has_no_half_character() {
+fn malformed_pin_ends_at_a_character_boundary() {
     // The excerpt ends within one of the characters.
     for filler in 0..4 {
         let text = format!(
@@ -179,7 +179,7 @@ fn placeholder_is_ignored() {
 }
 
 #[test]
-fn several_pins_in_one_line_have_their_own_places() {
+fn pins_in_one_line_have_separate_columns() {
     let text = format!(
         "a\r\nx: ghcr.io/acme/app:v1@sha256:{HEX},docker://ghcr.io/acme/app-extra@sha256:{HEX}"
     );
@@ -197,7 +197,7 @@ fn several_pins_in_one_line_have_their_own_places() {
 }
 
 #[test]
-fn text_that_is_longer_than_any_reference_is_not_cut_into_one() {
+fn overlong_text_is_not_cut_into_a_reference() {
     let reference = |length: usize| {
         let name = "ghcr.io/acme/app:";
         let tag = "t".repeat(length - name.len());

@@ -46,7 +46,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
     }
 }
 
-/// A package with the pending versions `pending-b` and `pending-a`, the oldest first, and `kept`.
+/// A package with the pending versions `pending-b` and `pending-a`, the oldest first, and `stable`.
 struct Scripted {
     states: HashMap<Digest, CurrentState>,
     deletions: HashMap<Digest, Result<Deletion, Error>>,
@@ -57,16 +57,16 @@ struct Scripted {
 
 const A: &str = "pending-a";
 const B: &str = "pending-b";
-pub(in crate::prune) const ALL: [&str; 3] = ["kept", A, B];
+pub(in crate::prune) const ALL: [&str; 3] = ["stable", A, B];
 
-/// Rules that allow the deletion of both pending versions and protect `kept`.
+/// Rules that allow the deletion of both pending versions and protect `stable`.
 pub(in crate::prune) fn prune() -> Prune {
     Prune {
         backend: PruneBackend::Auto,
         tags: regex::Regex::new("^pending-").unwrap(),
         older_than: DAY * 14,
         limit: 50,
-        protect: vec![regex::Regex::new("^kept$").unwrap()],
+        protect: vec![regex::Regex::new("^stable$").unwrap()],
         untagged: false,
         also_pinned_in: vec![],
         forks: crate::config::ForkPolicy::Warn,
@@ -190,7 +190,7 @@ impl Package for Scripted {
         answer.cloned().unwrap_or(Ok(Deletion::Deleted))
     }
 
-    async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
+    async fn is_deleted(&self, version: &Version) -> Result<bool, Error> {
         self.gone.get(&version.digest).cloned().unwrap_or(Ok(true))
     }
 
@@ -217,7 +217,7 @@ fn no_response() -> Error {
 
 #[test]
 fn version_is_read_again_before_its_deletion() {
-    let (applied, steps, calls) = Scripted::new(&["kept"]).run();
+    let (applied, steps, calls) = Scripted::new(&["stable"]).run();
     assert_eq!(
         calls,
         [
@@ -226,7 +226,7 @@ fn version_is_read_again_before_its_deletion() {
             "delete pending-b",
             "read pending-a",
             "delete pending-a",
-            "verify kept"
+            "verify stable"
         ]
     );
     assert_eq!(
@@ -253,8 +253,8 @@ fn change_before_first_deletion_stops_the_run() {
 #[test]
 fn version_deleted_by_another_process_is_skipped() {
     for scripted in [
-        Scripted::new(&["kept"]).state(B, CurrentState::Missing),
-        Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Missing)),
+        Scripted::new(&["stable"]).state(B, CurrentState::Missing),
+        Scripted::new(&["stable"]).deletion(B, Ok(Deletion::Missing)),
     ] {
         let (applied, steps, _) = scripted.run();
         assert_eq!(steps[..2], ["next", "skipped pending-b"]);
@@ -278,7 +278,7 @@ fn refused_deletion_is_not_reported_as_unverified() {
             Some(("deletion_refused", Class::Denied))
         );
         assert_eq!(names(&applied.deleted), [] as [&str; 0]);
-        assert_eq!(calls[3], "verify kept");
+        assert_eq!(calls[3], "verify stable");
     }
 }
 
@@ -290,7 +290,7 @@ fn deletion_without_response_is_verified_by_listing() {
             Scripted::new(afterwards).with_gone_result(B, Err(no_response())),
         ]
     };
-    for scripted in lost_responses(&["kept", A]) {
+    for scripted in lost_responses(&["stable", A]) {
         let (applied, steps, calls) = scripted.run();
         assert_eq!(steps, ["next", "deleted pending-b"]);
         assert_eq!(names(&applied.deleted), [B]);
@@ -298,7 +298,7 @@ fn deletion_without_response_is_verified_by_listing() {
             error_of(&applied),
             Some(("unavailable", Class::Unavailable))
         );
-        assert_eq!(calls[3], "verify kept pending-b");
+        assert_eq!(calls[3], "verify stable pending-b");
     }
     for scripted in lost_responses(&ALL) {
         let (applied, steps, _) = scripted.run();
@@ -322,7 +322,7 @@ fn deletion_without_response_is_verified_by_listing() {
 
 #[test]
 fn version_that_remains_listed_is_not_reported_deleted() {
-    let (applied, ..) = Scripted::new(&["kept", B]).run();
+    let (applied, ..) = Scripted::new(&["stable", B]).run();
     assert_eq!(
         error_of(&applied),
         Some(("deletion_unverified", Class::Unavailable))
@@ -350,7 +350,7 @@ fn version_that_remains_readable_is_not_reported_deleted() {
 
 #[test]
 fn failed_final_listing_is_an_error() {
-    let (applied, ..) = Scripted::new(&["kept"]).unlisted().run();
+    let (applied, ..) = Scripted::new(&["stable"]).unlisted().run();
     let error = applied.error.unwrap();
     assert_eq!(
         error.message,
@@ -362,8 +362,8 @@ fn failed_final_listing_is_an_error() {
 #[test]
 fn missing_protected_version_is_reported_with_restore_command() {
     let (applied, ..) = Scripted::new(&[]).run();
-    assert_eq!(applied.missing[0].digest, digest("kept"));
-    assert_eq!(applied.lost_tags, [Tag::parse("kept").unwrap()]);
+    assert_eq!(applied.missing[0].digest, digest("stable"));
+    assert_eq!(applied.lost_tags, [Tag::parse("stable").unwrap()]);
     let hint = |applied: &Applied, restores| applied.lost("api", restores).unwrap().help.unwrap();
     assert!(hint(&applied, true).starts_with("PUSH THEM AGAIN"));
     let numbered = Applied {

@@ -101,7 +101,8 @@ impl Ghcr {
         manifests::nested(&self.source, listing, progress).await
     }
 
-    /// Reads the references of versions, and returns the versions without a manifest.
+    /// Fetches the manifests of versions for their references, and returns the versions without a
+    /// manifest.
     async fn read_manifests(
         &self,
         versions: &[Version],
@@ -126,8 +127,8 @@ impl Ghcr {
         Ok(missing)
     }
 
-    /// Reads a version and its manifest again. If the version still has tags and no manifest, it is
-    /// dangling; otherwise, the package changed during the listing.
+    /// Fetches a version and its manifest again. If the version still has tags and no manifest, it
+    /// is dangling; otherwise, the package changed during the listing.
     async fn confirm_dangling(&self, version: &Version) -> Result<(), Error> {
         let is_listed = !version.tags.is_empty()
             && self.current_state(version).await? == CurrentState::Unchanged;
@@ -172,12 +173,12 @@ impl Ghcr {
         } else {
             last.unwrap_or_default()
         };
-        let mut gone = HashSet::new();
+        let mut missing = HashSet::new();
         for version in &first.versions[..end] {
             if !current.contains_key(&version.id)
                 && self.current_state(version).await? == CurrentState::Missing
             {
-                gone.insert(version.id);
+                missing.insert(version.id);
             }
         }
         let fresh = rows
@@ -195,7 +196,7 @@ impl Ghcr {
         let kept = first
             .versions
             .iter()
-            .filter(|version| !gone.contains(&version.id));
+            .filter(|version| !missing.contains(&version.id));
         versions.extend(kept.map(|version| current.remove(&version.id).unwrap_or(version.clone())));
         let mut listing = Listing {
             versions,
@@ -281,7 +282,7 @@ impl Ghcr {
 
     /// Whether the registry has no such manifest or GitHub has no such version. The registry may serve a
     /// deleted manifest for a while.
-    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
+    pub(super) async fn is_deleted(&self, version: &Version) -> Result<bool, Error> {
         if self.manifest(version).await?.is_none() {
             return Ok(true);
         }

@@ -1,4 +1,4 @@
-//! Reads manifests concurrently.
+//! Fetches manifests concurrently.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -13,7 +13,8 @@ use crate::{
 /// The number of concurrent requests.
 pub(super) const MAX_REQUESTS: usize = 8;
 
-/// Reads the manifests in `wants` and passes each to the callback, in order. Stops at the first error.
+/// Fetches the manifests in `wants` and passes each to the callback, in order. Stops at the first
+/// error.
 pub(super) async fn read<K: Clone>(
     source: &Source,
     wants: Vec<(K, TagOrDigest)>,
@@ -32,7 +33,7 @@ pub(super) async fn read<K: Clone>(
     Ok(())
 }
 
-/// Reads nested indexes until the entries of all are known.
+/// Fetches nested indexes until the entries of all are known.
 pub(super) async fn nested(
     source: &Source,
     listing: &mut Listing,

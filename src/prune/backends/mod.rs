@@ -27,7 +27,7 @@ pub(crate) enum Backend {
     Ghcr(Box<Ghcr>),
 }
 
-/// The first pause before a delayed deletion is verified again. Each further pause is twice as long.
+/// The first pause before a delayed deletion is verified. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A version that still exists after this pause was not deleted.
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
@@ -46,7 +46,7 @@ impl Backend {
         }
     }
 
-    /// Checks that deletion is supported, as far as possible without a deletion.
+    /// Checks that deletion is supported, without a deletion.
     pub(crate) async fn deletes(&self) -> Result<(), Error> {
         match self {
             Self::Registry(registry) => registry.deletes().await,
@@ -94,12 +94,12 @@ impl Package for Backend {
         }
     }
 
-    async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
+    async fn is_deleted(&self, version: &Version) -> Result<bool, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
             let gone = match self {
-                Self::Registry(registry) => registry.is_gone(version).await?,
-                Self::Ghcr(ghcr) => ghcr.is_gone(version).await?,
+                Self::Registry(registry) => registry.is_deleted(version).await?,
+                Self::Ghcr(ghcr) => ghcr.is_deleted(version).await?,
             };
             if gone || pause > LONGEST_PAUSE {
                 return Ok(gone);

@@ -164,8 +164,8 @@ impl Registry {
         manifests::nested(&self.source, &mut reader.listing, progress).await
     }
 
-    /// Lists the repository again: the current tags, the untagged versions of `before`, and the versions
-    /// of `keep` that still exist, tagged or not.
+    /// Lists the repository for comparison: the current tags, the untagged versions of `before`,
+    /// and the existing versions of `keep`, tagged or not.
     pub(super) async fn relist(
         &self,
         before: &Listing,
@@ -204,7 +204,7 @@ impl Registry {
         Ok(reader.listing)
     }
 
-    /// Lists and reads the tags without a manifest again. If nothing changed, they are dangling;
+    /// Resolves the tags without a manifest a second time. If nothing changed, they are dangling;
     /// otherwise, the repository changed during the listing.
     async fn dangling(&self, missing: Vec<Tag>) -> Result<Vec<Dangling>, Error> {
         if missing.is_empty() {
@@ -267,7 +267,7 @@ impl Registry {
         Ok(missing)
     }
 
-    /// Reads untagged versions by digest. Missing ones are omitted.
+    /// Fetches untagged versions by digest. Missing ones are omitted.
     async fn read_untagged(
         &self,
         digests: BTreeSet<Digest>,
@@ -293,7 +293,7 @@ impl Registry {
         .await
     }
 
-    /// Reads the dates of `wanted` and of their entries.
+    /// Fetches the dates of `wanted` and of their entries.
     async fn read_dates(
         &self,
         wanted: Vec<Digest>,
@@ -365,8 +365,8 @@ impl Registry {
         Ok(latest)
     }
 
-    /// If all known dates are equal, reads more dates until one differs. Equal dates of some versions may
-    /// be one build, but equal dates of all versions are unreliable.
+    /// If all known dates are equal, fetches more dates until one differs. Equal dates of some
+    /// versions may be one build, but equal dates of all versions are unreliable.
     async fn find_different_date(
         &self,
         reader: &mut RepositoryReader,
@@ -411,8 +411,8 @@ impl Registry {
         }
     }
 
-    /// Reads the tags of the version and all new tags. A known tag that moved to the version is not
-    /// detected, because this would require a request for every tag.
+    /// Resolves the tags of the version and all new tags. A known tag that moved to the version is
+    /// not detected, because this would require a request for every tag.
     pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
@@ -474,7 +474,7 @@ impl Registry {
     }
 
     /// Whether the manifest no longer exists.
-    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
+    pub(super) async fn is_deleted(&self, version: &Version) -> Result<bool, Error> {
         let want = TagOrDigest::Digest(version.digest);
         Ok(self.source.manifest(&want, None).await?.is_none())
     }

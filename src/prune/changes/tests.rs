@@ -41,7 +41,7 @@ fn after(change: impl FnOnce(&mut Listing)) -> Differences {
     let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
     let mut now = first.clone();
     now.versions
-        .retain(|version| version.digest == digest("kept"));
+        .retain(|version| version.digest == digest("stable"));
     change(&mut now);
     compare(&plan, &first, &now, &rules, plan.order(), &[])
 }
@@ -115,9 +115,9 @@ fn second_listing_is_judged_like_the_first() {
 fn only_missing_candidates_are_tolerated_before_deletion() {
     assert_eq!(before(|_| {}), Ok(()));
     assert_eq!(before(|now| remove(now, "pending-a")), Ok(()));
-    let gone = before(|now| remove(now, "kept"));
-    refused(gone, "the protected version");
-    let retagged = before(|now| version(now, "kept").tags.push(tag("new")));
+    let removed = before(|now| remove(now, "stable"));
+    refused(removed, "the protected version");
+    let retagged = before(|now| version(now, "stable").tags.push(tag("new")));
     refused(retagged, "the tags of the protected version");
     let retagged = before(|now| version(now, "pending-a").tags.clear());
     refused(retagged, "were pending-a and are none");
@@ -172,9 +172,9 @@ fn missing_protected_or_needed_versions_are_reported() {
     let fine = after(|_| {});
     assert!(fine.missing.is_empty() && fine.lost_tags.is_empty() && fine.remaining.is_empty());
     assert_eq!(fine.error, None);
-    let gone = after(|now| remove(now, "kept"));
-    assert_eq!(gone.missing[0].digest, digest("kept"));
-    assert_eq!(gone.lost_tags, [tag("kept")]);
+    let removed = after(|now| remove(now, "stable"));
+    assert_eq!(removed.missing[0].digest, digest("stable"));
+    assert_eq!(removed.lost_tags, [tag("stable")]);
     let needed = after(|now| index(now, "new", &[("pending-a", false)]));
     assert_eq!(needed.missing[0].digest, digest("pending-a"));
     let back = after(|now| {
@@ -184,7 +184,7 @@ fn missing_protected_or_needed_versions_are_reported() {
     assert!(back.missing.is_empty());
     let attestation = after(|now| index(now, "new", &[("pending-a", true)]));
     assert!(attestation.missing.is_empty());
-    let retagged = after(|now| version(now, "kept").tags.push(tag("new")));
+    let retagged = after(|now| version(now, "stable").tags.push(tag("new")));
     assert!(retagged.error.is_some() && retagged.missing.is_empty());
 }
 
@@ -201,7 +201,7 @@ fn candidate_that_vanishes_without_deletion_is_an_error() {
     let (requested, rest) = plan.order().split_at(1);
     let mut now = first.clone();
     now.versions
-        .retain(|version| version.digest == digest("kept"));
+        .retain(|version| version.digest == digest("stable"));
     let found = compare(&plan, &first, &now, &rules, requested, &[]);
     let message = found.error.unwrap().message;
     let expected = format!("of {} is gone", rest[0].version.digest);
@@ -223,7 +223,7 @@ fn version_pushed_again_has_a_new_id() {
 
 #[test]
 fn missing_tag_of_protected_version_is_lost() {
-    let first = |listing: &mut Listing| version(listing, "kept").tags = vec![tag("pending-too")];
+    let first = |listing: &mut Listing| version(listing, "stable").tags = vec![tag("pending-too")];
     let prune = prune();
     let rules = Rules {
         prune: &prune,
@@ -231,7 +231,7 @@ fn missing_tag_of_protected_version_is_lost() {
         limit: prune.limit,
     };
     let guards = Guards {
-        pins: [(digest("kept"), "a.yml:1".to_owned())].into(),
+        pins: [(digest("stable"), "a.yml:1".to_owned())].into(),
         ..Guards::default()
     };
     let mut before = listing(&ALL);
@@ -240,8 +240,8 @@ fn missing_tag_of_protected_version_is_lost() {
     let mut after = before.clone();
     after
         .versions
-        .retain(|version| version.digest == digest("kept"));
-    version(&mut after, "kept").tags.clear();
+        .retain(|version| version.digest == digest("stable"));
+    version(&mut after, "stable").tags.clear();
     let found = compare(&plan, &before, &after, &rules, plan.order(), &[]);
     assert_eq!(found.lost_tags, [tag("pending-too")]);
 }

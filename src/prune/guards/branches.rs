@@ -75,7 +75,7 @@ pub(super) struct Branches {
     pulls: Vec<PullHead>,
 }
 
-/// The names that configurations give to promotion and rollback branches.
+/// The formats of promotion and rollback branches according to configurations.
 #[derive(Debug, Default)]
 pub(super) struct BranchNames(Vec<BranchName>);
 
@@ -89,8 +89,8 @@ struct BranchName {
 }
 
 impl Branches {
-    /// Reads the branches and tags, and the heads of `pulls`. `stated` is the default branch according
-    /// to CI.
+    /// Lists the branches and tags, and adds the heads of `pulls`. `stated` is the default branch
+    /// according to CI.
     pub(super) fn read(
         git: Git,
         config: &Config,
@@ -169,8 +169,8 @@ impl Branches {
         Ok(())
     }
 
-    /// Adds the branch names of every past configuration of the bases, because an open branch has the
-    /// name of its time.
+    /// Adds the branch formats of every past configuration of the bases, because an open branch may
+    /// be older than the current configuration.
     fn add_past_names(&mut self, config: &Config) -> Result<(), Error> {
         let Ok(path) = RelPath::parse(config.file_name()) else {
             return Ok(());
@@ -186,7 +186,8 @@ impl Branches {
         Ok(())
     }
 
-    /// Fetches missing objects. References that move or vanish in the meantime are listed again.
+    /// Fetches missing objects. References that move or vanish in the meantime are listed once
+    /// more.
     fn fetch(&mut self) -> Result<(), Error> {
         let mut failed: Option<GitError> = None;
         for round in 0..ROUNDS {
@@ -312,7 +313,7 @@ fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&Obje
 }
 
 impl BranchNames {
-    /// Adds the names of a configuration.
+    /// Adds the branch formats of a configuration.
     pub(super) fn add(&mut self, config: &Config) {
         for (branch, name) in config.branch_names() {
             let name = BranchName {
@@ -326,7 +327,7 @@ impl BranchNames {
         }
     }
 
-    /// Whether a branch has one of the names, with a revision of the name's configuration.
+    /// Whether a branch matches one of the formats, with a revision of the same configuration.
     fn has_revision(&self, branch: &str) -> bool {
         self.0.iter().any(|name| {
             let revision = name.revision_of(branch);

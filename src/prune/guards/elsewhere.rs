@@ -54,7 +54,7 @@ impl ForeignRepository {
         })
     }
 
-    /// Fetches the repository, and reads the references that changed since the last call.
+    /// Fetches the repository, and searches the references that changed since the last call.
     pub(super) fn read(
         &mut self,
         config: &Config,

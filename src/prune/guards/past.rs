@@ -40,7 +40,7 @@ pub(super) struct RepositoryProtection {
 pub(super) struct Past {
     /// The configurations with places.
     pub(super) with_places: Vec<Config>,
-    /// The names of promotion and rollback branches.
+    /// The formats of promotion and rollback branches.
     pub(super) names: BranchNames,
 }
 
@@ -48,7 +48,8 @@ pub(super) struct Past {
 type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
 
 impl Past {
-    /// Reads the lines up to `tips` of a repository that messages call `repository`.
+    /// Searches the first-parent lines up to `tips` of a repository that messages call
+    /// `repository`.
     pub(super) fn read(
         &mut self,
         git: &Git,
@@ -91,7 +92,7 @@ struct Rules {
 }
 
 impl Rules {
-    /// Reads every past configuration, and adds the current one.
+    /// Loads every past configuration, and adds the current one.
     fn read(git: &Git, files: &Contents, config: &Config) -> Result<Self, GitError> {
         let mut rules = Self {
             globs: Vec::new(),
@@ -231,7 +232,7 @@ impl Rules {
         })
     }
 
-    /// Returns a function that reads the pinned digests in a content of any size.
+    /// Returns a function that finds the pinned digests in a content of any size.
     fn scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {

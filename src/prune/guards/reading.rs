@@ -1,4 +1,4 @@
-//! Reads the digests and tags in the tracked files of the work tree and in the files of commits.
+//! Finds the digests and tags in the tracked files of the work tree and in the files of commits.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use crate::{
 /// The location of files in the work tree.
 const IN_WORK_TREE: &str = "in the work tree";
 
-/// Returns a function that reads the mentions in a content of any size.
+/// Returns a function that finds the mentions in a content of any size.
 fn reader(
     finder: &Arc<MentionFinder>,
 ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Mentions>> + Send + 'static {
@@ -76,8 +76,8 @@ fn file(
     finder.read(file, buffer).map(Some).map_err(read_error)
 }
 
-/// Adds the mentions in the files of commits and in the messages of annotated tags, and reads each content
-/// once. `tips` are the commits with their locations, such as `on main of origin`.
+/// Adds the mentions in the files of commits and in the messages of annotated tags. Each content is
+/// searched once. `tips` are the commits with their locations, such as `on main of origin`.
 pub(super) fn commits(
     git: &Git,
     tips: &[(ObjectId, String)],

@@ -100,7 +100,7 @@ impl Package {
         )
     }
 
-    /// The names of the versions that may be deleted.
+    /// The deletable versions by name.
     fn deletable<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
         let judged = self.judged(&prune());
         assert_eq!(judged.refusal, None);
@@ -181,7 +181,7 @@ fn index_is_as_old_as_its_youngest_platform() {
 }
 
 #[test]
-fn parts_of_a_kept_index_are_kept_at_any_depth() {
+fn entries_of_a_protected_index_are_protected() {
     let package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))
         .version("inner", &["pending-inner"], Some(30))
@@ -213,7 +213,7 @@ fn referrers_of_kept_versions_are_kept() {
         (format!("sha256-{hex}.att"), true),
         (format!("sha256-{hex}.sbom"), true),
         (format!("sha256-{hex}x"), false),
-        (format!("sha256-{}", digest("nobody").hex()), false),
+        (format!("sha256-{}", digest("missing").hex()), false),
     ] {
         let package = Package::new().version("note", &[&tag], Some(30));
         let judged = package.judged(&every);
@@ -229,7 +229,7 @@ fn referrers_of_kept_versions_are_kept() {
     package.0.nodes.insert(digest("note"), subject("other"));
     package.0.nodes.insert(digest("more"), subject("note"));
     assert_eq!(package.deletable(&["note", "more"]), [] as [&str; 0]);
-    package.0.nodes.insert(digest("note"), subject("nobody"));
+    package.0.nodes.insert(digest("note"), subject("missing"));
     assert_eq!(package.deletable(&["note", "more"]), ["note", "more"]);
 }
 
@@ -237,9 +237,9 @@ fn referrers_of_kept_versions_are_kept() {
 fn pinned_digest_without_a_version_protects_its_parts() {
     let mut package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))
-        .index("gone", &[("leaf", false)]);
+        .index("removed", &[("leaf", false)]);
     assert_eq!(package.deletable(&["leaf"]), ["leaf"]);
-    package.1.history.insert(digest("gone"));
+    package.1.history.insert(digest("removed"));
     assert_eq!(package.deletable(&["leaf"]), [] as [&str; 0]);
 }
 
@@ -252,7 +252,7 @@ fn unlisted_index_in_text_protects_its_entries() {
         for (at, (name, _)) in leaves.iter().enumerate() {
             package = package.version(name, &[&format!("pending-{at}")], Some(30));
         }
-        let mut package = package.index("gone", &leaves);
+        let mut package = package.index("removed", &leaves);
         let mention = Mention {
             digest: digest(mentioned),
             algorithm: true,
@@ -268,7 +268,7 @@ fn unlisted_index_in_text_protects_its_entries() {
     };
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     assert_eq!(package("nothing").deletable(&names[..3]), names[..3]);
-    let with_text = package("gone");
+    let with_text = package("removed");
     assert_eq!(with_text.deletable(&names), [] as [&str; 0]);
     // The protected versions are in the order of the listing.
     let judged = with_text.judged(&prune());
@@ -312,7 +312,7 @@ fn placeholder_is_no_different_date() {
             "{placeholder}"
         );
     }
-    // Equal placeholders are not equal dates. Their versions are kept.
+    // Equal placeholders are not equal dates, so their versions are not deleted.
     let mut none = Package::new().version("a", &["pending-a"], Some(30));
     for name in ["x", "y", "z"] {
         none = none.version(name, &[&format!("pending-{name}")], None);

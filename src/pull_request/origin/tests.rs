@@ -73,7 +73,7 @@ async fn message_of_a_commit_decides_nothing() {
 }
 
 #[tokio::test]
-async fn digest_outside_the_files_of_the_set_is_foreign() {
+async fn digest_outside_the_set_is_foreign() {
     let commits = Commits::default()
         .with("m0", &[("a", "x@1"), ("notes", "x@1")])
         .with("c1", &[("a", "x@2"), ("notes", "x@2")])
@@ -102,7 +102,7 @@ async fn what_a_later_commit_undoes_is_still_foreign() {
 }
 
 #[tokio::test]
-async fn merge_of_anything_but_branch_and_base_is_foreign() {
+async fn merge_of_other_commits_is_foreign() {
     let commits = ["m0", "b1", "b2", "c1", "c2", "m"]
         .iter()
         .fold(Commits::default(), |commits, id| {
@@ -159,7 +159,7 @@ fn merged_twice() -> Commits {
 }
 
 #[tokio::test]
-async fn clean_merges_of_the_base_are_repins_in_any_order_of_parents_and_commits() {
+async fn clean_merges_of_the_base_are_repins() {
     let commits = merged_twice();
     let (first, second) = (merge("m1", &["c1", "b1"]), merge("m2", &["m1", "b2"]));
     let in_order = [promote("c1", "m0"), first.clone(), second.clone()];
@@ -212,7 +212,7 @@ async fn merge_that_also_changes_something_is_foreign() {
 }
 
 #[tokio::test]
-async fn merge_that_moves_repins_change_to_another_line_is_foreign() {
+async fn merge_that_moves_a_change_is_foreign() {
     let commits = Commits::default()
         .with("m0", &[("a", "x@1\n\nx@1")])
         .with("c1", &[("a", "x@2\n\nx@1")])
@@ -226,7 +226,7 @@ async fn merge_that_moves_repins_change_to_another_line_is_foreign() {
 }
 
 #[tokio::test]
-async fn merge_that_adds_lines_is_foreign_whatever_counts_as_a_pin() {
+async fn merge_that_adds_lines_is_foreign() {
     let commits = Commits::default()
         .with("m0", &[("a", "x@1\n")])
         .with("c1", &[("a", "x@2\nmore\n")])

@@ -11,7 +11,7 @@ use crate::{
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 
 #[tokio::test]
-async fn a_pull_request_is_read_again_before_it_is_closed() {
+async fn pull_request_is_fetched_before_closing() {
     for kind in KINDS {
         let fake = fake(kind);
         let number = promote(&fake, ASK).await.unwrap().number;

@@ -264,7 +264,7 @@ pub(crate) fn is_whole(fake: &Fake, revision: &str) {
 }
 
 #[tokio::test]
-async fn a_pull_request_is_opened_then_left_then_superseded() {
+async fn pull_request_is_opened_reused_and_superseded() {
     for kind in KINDS {
         let fake = fake(kind);
         let first = promote(&fake, ASK).await.unwrap();
@@ -316,7 +316,7 @@ async fn a_pull_request_is_opened_then_left_then_superseded() {
 }
 
 #[tokio::test]
-async fn superseded_pull_request_is_reopened_after_its_successor_closed() {
+async fn superseded_pull_request_is_reopened_after_its_successor() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
@@ -409,7 +409,7 @@ async fn an_older_run_that_comes_late_closes_nothing() {
 }
 
 #[tokio::test]
-async fn a_pull_request_to_another_base_is_another_one() {
+async fn pull_request_to_another_base_is_independent() {
     for kind in KINDS {
         let fake = fake(kind);
         promote(&fake, ASK).await.unwrap();
@@ -428,7 +428,7 @@ async fn a_pull_request_to_another_base_is_another_one() {
 }
 
 #[tokio::test]
-async fn only_own_pull_requests_of_the_same_set_are_superseded() {
+async fn only_pull_requests_of_the_set_are_superseded() {
     for kind in KINDS {
         let fake = fake(kind);
         let older = promote(&fake, ASK).await.unwrap().number;
@@ -552,7 +552,7 @@ async fn own_branch_with_other_content_is_rebuilt() {
 }
 
 #[tokio::test]
-async fn a_commit_that_arrives_in_the_last_moment_is_not_lost() {
+async fn commit_pushed_before_the_update_is_not_lost() {
     for kind in KINDS {
         for update_refs in [true, false] {
             let fake = fake(kind);
@@ -579,7 +579,7 @@ async fn a_commit_that_arrives_in_the_last_moment_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_base_that_moved_without_touching_the_files_changes_nothing() {
+async fn unrelated_base_commits_keep_the_branch() {
     for kind in KINDS {
         let fake = fake(kind);
         promote(&fake, ASK).await.unwrap();
@@ -619,7 +619,7 @@ async fn a_base_that_moves_meanwhile_is_planned_again() {
 }
 
 #[tokio::test]
-async fn pull_request_closed_by_a_person_stays_closed_unless_requested() {
+async fn pull_request_closed_by_a_person_stays_closed() {
     for kind in KINDS {
         for gone in [false, true] {
             let fake = fake(kind);
@@ -654,7 +654,7 @@ async fn pull_request_closed_by_a_person_stays_closed_unless_requested() {
 }
 
 #[tokio::test]
-async fn a_branch_whose_pull_request_was_merged_is_used_again() {
+async fn branch_of_a_merged_pull_request_is_reused() {
     for kind in KINDS {
         let fake = fake(kind);
         let first = promote(&fake, ASK).await.unwrap().number;
@@ -706,7 +706,7 @@ async fn a_squashed_and_reverted_one_is_used_again() {
 
 /// An error says whether something that people can see may have been done.
 #[tokio::test]
-async fn a_lost_answer_of_a_mutation_may_have_begun_something() {
+async fn mutation_without_a_response_may_have_succeeded() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.fault(("POST", "/graphql"), 99, Fault::Silence);
     let error = forge.set_state(&pull, State::Draft).await.unwrap_err();
@@ -718,7 +718,7 @@ async fn a_lost_answer_of_a_mutation_may_have_begun_something() {
 }
 
 #[tokio::test]
-async fn drafts_are_drafts_and_become_what_is_asked_for() {
+async fn draft_state_follows_the_request() {
     for kind in KINDS {
         let fake = fake(kind);
         let draft = Ask {
@@ -750,7 +750,7 @@ async fn drafts_are_drafts_and_become_what_is_asked_for() {
 }
 
 #[tokio::test]
-async fn labels_are_found_or_made_and_a_refusal_only_warns() {
+async fn labels_are_created_and_a_refusal_warns() {
     for kind in KINDS {
         let ask = Ask {
             labels: true,
@@ -1118,7 +1118,7 @@ async fn the_token_stays_where_it_belongs() {
 }
 
 #[tokio::test]
-async fn listings_are_read_to_their_end_and_filtered_here() {
+async fn listings_are_complete_and_filtered_locally() {
     for kind in KINDS {
         let fake = fake(kind);
         let first = promote(&fake, ASK).await.unwrap().number;
@@ -1144,7 +1144,7 @@ async fn listings_are_read_to_their_end_and_filtered_here() {
 }
 
 #[tokio::test]
-async fn foreign_pull_request_from_own_branch_is_not_reused() {
+async fn foreign_pull_request_of_a_branch_is_ignored() {
     for kind in KINDS {
         let fake = fake(kind);
         promote(&fake, ASK).await.unwrap();
@@ -1219,7 +1219,7 @@ async fn a_content_under_another_ones_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_plan_of_other_contents_than_the_bases_is_refused() {
+async fn plan_for_other_base_contents_is_refused() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
@@ -1293,7 +1293,7 @@ fn status(kind: Kind, context: &str, said: &str, id: u64) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_rule_that_is_added_during_a_run_counts() {
+async fn rule_added_during_a_run_counts() {
     let fake = fake(Kind::Github);
     fake.store().required.clear();
     let forge = forge(&fake);
@@ -1307,7 +1307,7 @@ async fn a_rule_that_is_added_during_a_run_counts() {
 }
 
 #[tokio::test]
-async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
+async fn latest_report_of_a_check_counts() {
     for kind in KINDS {
         let fake = fake(kind);
         {
@@ -1426,7 +1426,7 @@ async fn nothing_is_merged_that_nothing_holds_back() {
 }
 
 #[tokio::test]
-async fn gitea_is_asked_only_once_every_required_context_has_reported() {
+async fn gitea_merge_requires_all_contexts_reported() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci", "lint"]).await;
         fake.store().report("ci", "success");
@@ -1480,7 +1480,7 @@ async fn configured_gates_must_pass_first() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_left_to_wait_for_it_is_merged_at_once() {
+async fn pull_request_without_pending_gates_is_merged_immediately() {
     for kind in KINDS {
         // Required by the branch, or by the configuration alone.
         for (required, gates) in [
@@ -1501,7 +1501,7 @@ async fn where_nothing_is_left_to_wait_for_it_is_merged_at_once() {
 }
 
 #[tokio::test]
-async fn a_clean_pull_request_is_merged_only_if_every_gate_passed() {
+async fn clean_state_without_passed_gates_is_not_merged() {
     // GitHub says clean of a pull request whose rules it does not tell of.
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.store().ruled = vec!["ruled"];
@@ -1601,7 +1601,7 @@ fn armed(armed: Result<MergeAttempt, Error>) -> Option<Merge> {
 }
 
 #[tokio::test]
-async fn pull_request_of_other_branches_is_refused_and_its_merge_canceled() {
+async fn pull_request_of_other_branches_is_refused() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -1645,7 +1645,7 @@ async fn pull_request_of_other_branches_is_refused_and_its_merge_canceled() {
 }
 
 #[tokio::test]
-async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
+async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -1674,7 +1674,7 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
 }
 
 #[tokio::test]
-async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_request() {
+async fn branch_is_merged_at_its_checked_head() {
     for kind in KINDS {
         let fake = fake(kind);
         fake.store().push("staging", "work", &[("x", "y")]);
@@ -1874,7 +1874,7 @@ async fn stuck(forge: &Forge, number: u64, unclear: Duration) -> WaitOutcome {
 }
 
 #[tokio::test]
-async fn conflict_ends_wait_with_its_files_and_differs_from_an_endless_check() {
+async fn conflict_ends_the_wait_with_its_files() {
     for kind in [Kind::Gitea, Kind::Forgejo] {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let at_once = Duration::ZERO;
@@ -1923,7 +1923,7 @@ async fn unchanged_answers_are_asked_for_as_such() {
 }
 
 #[tokio::test]
-async fn a_merge_that_had_to_wait_is_scheduled_while_waiting() {
+async fn unready_merge_is_scheduled_during_the_wait() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         let number = pull.number;
@@ -1949,7 +1949,7 @@ async fn a_merge_that_had_to_wait_is_scheduled_while_waiting() {
 }
 
 #[tokio::test]
-async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
+async fn one_run_starts_the_workflow() {
     for kind in [Kind::Github, Kind::Forgejo] {
         let (fake, forge, pull) = opened(kind, &[]).await;
         fake.store().workflows_there = vec!["deploy.yml"];
@@ -2191,7 +2191,7 @@ fn githubs_schema_judges_queries() {
 }
 
 #[tokio::test]
-async fn rules_that_cannot_be_read_are_left_to_the_forge_and_nothing_is_merged_without_a_gate() {
+async fn unreadable_rules_never_merge_without_a_gate() {
     let hidden = async |required: &[&str]| {
         let opened = opened(Kind::Github, required).await;
         // A token that may not administer sees that the branch is protected, and not how.
@@ -2219,7 +2219,7 @@ async fn rules_that_cannot_be_read_are_left_to_the_forge_and_nothing_is_merged_w
 }
 
 #[tokio::test]
-async fn branch_that_is_not_at_the_pull_requests_head_is_not_judged() {
+async fn branch_differing_from_the_head_is_not_checked() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -2293,7 +2293,7 @@ fn open_numbers(fake: &Fake) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn pull_request_to_another_base_or_from_a_fork_is_not_the_one_of_two_branches() {
+async fn pull_request_between_other_branches_is_ignored() {
     for kind in KINDS {
         let (fake, forge) = staging(kind);
         {
@@ -2317,7 +2317,7 @@ async fn pull_request_to_another_base_or_from_a_fork_is_not_the_one_of_two_branc
 }
 
 #[tokio::test]
-async fn lowest_of_several_pull_requests_stays_and_only_repins_own_duplicates_are_closed() {
+async fn only_duplicates_of_repin_are_closed() {
     for kind in KINDS {
         let (fake, forge) = staging(kind);
         let ours = STAGING.marker(&SetPath::top()).to_string();
@@ -2362,7 +2362,7 @@ async fn lowest_of_several_pull_requests_stays_and_only_repins_own_duplicates_ar
 }
 
 #[tokio::test]
-async fn pull_request_that_a_rival_opened_first_is_not_reported_as_created() {
+async fn concurrent_pull_request_is_not_reported_as_created() {
     for kind in KINDS {
         let (fake, forge) = staging(kind);
         for _ in 0..5 {
@@ -2386,7 +2386,7 @@ async fn pull_request_that_a_rival_opened_first_is_not_reported_as_created() {
 }
 
 #[tokio::test]
-async fn branches_without_a_difference_have_neither_gates_nor_a_pull_request() {
+async fn equal_branches_need_no_pull_request() {
     for kind in KINDS {
         let (fake, forge) = staging(kind);
         {
@@ -2402,7 +2402,7 @@ async fn branches_without_a_difference_have_neither_gates_nor_a_pull_request() {
 }
 
 #[tokio::test]
-async fn labels_of_a_branchs_pull_request_are_added_once_and_a_refusal_only_warns() {
+async fn branch_labels_are_added_once() {
     for kind in KINDS {
         let (fake, forge) = staging(kind);
         fake.store().labels.push((90, "ci".to_owned()));
@@ -2428,7 +2428,7 @@ async fn labels_of_a_branchs_pull_request_are_added_once_and_a_refusal_only_warn
 }
 
 #[tokio::test]
-async fn lost_mark_of_a_dispatch_needs_a_person_and_a_refused_one_does_not() {
+async fn lost_dispatch_mark_needs_a_person() {
     for kind in [Kind::Github, Kind::Forgejo] {
         let (fake, forge, pull) = opened(kind, &[]).await;
         fake.store().workflows_there = vec!["deploy.yml"];

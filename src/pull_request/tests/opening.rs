@@ -294,7 +294,7 @@ async fn a_new_pull_request_costs_few_requests() {
 }
 
 #[tokio::test]
-async fn what_another_run_did_since_the_survey_is_taken_over() {
+async fn concurrent_changes_by_repin_are_adopted() {
     for kind in KINDS {
         // It opened the pull request.
         let process = Process::new(kind, 1);
@@ -319,7 +319,7 @@ async fn what_another_run_did_since_the_survey_is_taken_over() {
 }
 
 #[tokio::test]
-async fn what_people_did_since_the_survey_is_left_alone() {
+async fn concurrent_changes_by_people_are_preserved() {
     for kind in KINDS {
         let process = Process::new(kind, 1);
         let planned = process.plan(1).await.remove(0);
@@ -360,7 +360,7 @@ async fn what_people_did_since_the_survey_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_closed_pull_request_that_a_survey_does_not_show_stays_closed() {
+async fn unsurveyed_closed_pull_request_stays_closed() {
     for (kind, shown) in [(Kind::Github, 5), (Kind::Gitea, 50), (Kind::Forgejo, 50)] {
         let process = Process::new(kind, 1);
         push_planned(&process, "x");
@@ -390,7 +390,7 @@ async fn a_closed_pull_request_that_a_survey_does_not_show_stays_closed() {
 }
 
 #[tokio::test]
-async fn what_the_token_may_not_write_is_refused_before_anything_is_written() {
+async fn missing_permission_is_refused_before_any_write() {
     for kind in KINDS {
         let process = Process::new(kind, 1);
         process.forge.store(0).push = Some(false);
@@ -403,7 +403,7 @@ async fn what_the_token_may_not_write_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn a_base_that_moved_since_the_survey_is_planned_again() {
+async fn base_moved_since_the_survey_is_replanned() {
     for kind in KINDS {
         for path in [PINNED[0], "src/part0/file0.txt"] {
             let process = Process::new(kind, 1);
@@ -425,7 +425,7 @@ async fn a_base_that_moved_since_the_survey_is_planned_again() {
 }
 
 #[tokio::test]
-async fn of_two_sets_at_once_the_newer_one_stays() {
+async fn newer_of_two_concurrent_sets_stays() {
     for kind in KINDS {
         for since in [false, true] {
             let process = Process::new(kind, 1);
@@ -476,7 +476,7 @@ async fn of_two_sets_at_once_the_newer_one_stays() {
 }
 
 #[tokio::test]
-async fn a_branch_that_the_survey_did_not_look_for_is_looked_for() {
+async fn unsurveyed_branch_is_requested() {
     let process = Process::new(Kind::Github, 1);
     let mut planned = process.plan(1).await.remove(0);
     let reader = process.reader();
@@ -502,7 +502,7 @@ async fn a_branch_that_the_survey_did_not_look_for_is_looked_for() {
 }
 
 #[tokio::test]
-async fn a_protection_that_requires_signatures_is_known_from_the_survey() {
+async fn survey_contains_required_signatures() {
     let process = Process::new(Kind::Github, 1);
     process.forge.store(0).rules.signatures = Some(Signatures::Protection);
     process.forge.store(0).rules.signs = true;
@@ -514,7 +514,7 @@ async fn a_protection_that_requires_signatures_is_known_from_the_survey() {
 }
 
 #[tokio::test]
-async fn contents_that_are_not_text_are_sent_by_themselves() {
+async fn binary_contents_are_sent_as_blobs() {
     for text in [false, true] {
         let process = Process::new(Kind::Github, 1);
         if !text {
@@ -553,7 +553,7 @@ async fn contents_that_are_not_text_are_sent_by_themselves() {
 }
 
 #[tokio::test]
-async fn a_tree_that_is_not_as_expected_is_made_of_contents_that_were_checked() {
+async fn unexpected_tree_is_rebuilt_from_checked_contents() {
     let process = Process::new(Kind::Github, 1);
     let planned = process.plan(1).await.remove(0);
     let files: Vec<_> = planned

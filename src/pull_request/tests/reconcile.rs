@@ -97,7 +97,7 @@ async fn failed(fake: &Fake, ask: Ask) -> Error {
 }
 
 #[tokio::test]
-async fn base_that_moves_right_before_the_opening_needs_no_other_plan() {
+async fn base_moved_before_opening_keeps_the_plan() {
     for kind in KINDS {
         let fake = fake(kind);
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
@@ -112,7 +112,7 @@ async fn base_that_moves_right_before_the_opening_needs_no_other_plan() {
 }
 
 #[tokio::test]
-async fn branch_is_compared_unread_only_if_its_own_pull_request_shows_it() {
+async fn only_a_verified_branch_is_compared_unread() {
     // Before version 12, Forgejo answers 500 to the comparison of a missing branch.
     for case in ["another branch", "a fork", "a deleted branch"] {
         let fake = fake(Kind::Forgejo);
@@ -128,7 +128,7 @@ async fn branch_is_compared_unread_only_if_its_own_pull_request_shows_it() {
 }
 
 #[tokio::test]
-async fn foreign_commit_cancels_the_merge_of_the_own_pull_request_alone() {
+async fn foreign_commit_cancels_only_its_merge() {
     for kind in KINDS {
         let fake = fake(kind);
         let ask = Ask {
@@ -158,7 +158,7 @@ async fn foreign_commit_cancels_the_merge_of_the_own_pull_request_alone() {
 }
 
 #[tokio::test]
-async fn merged_pull_request_is_followed_by_one_whose_branch_starts_at_the_base() {
+async fn branch_after_a_merge_starts_at_the_base() {
     for kind in KINDS {
         // The base merged it as one commit, and then got back just what it had before.
         let fake = fake(kind);
@@ -184,7 +184,7 @@ async fn merged_pull_request_is_followed_by_one_whose_branch_starts_at_the_base(
 }
 
 #[tokio::test]
-async fn reopened_pull_request_keeps_a_branch_that_is_as_planned() {
+async fn reopened_pull_request_keeps_a_matching_branch() {
     for kind in KINDS {
         let fake = fake(kind);
         let number = promote(&fake, ASK).await.unwrap().number;
@@ -211,7 +211,7 @@ async fn reopened_pull_request_keeps_a_branch_that_is_as_planned() {
 }
 
 #[tokio::test]
-async fn notice_of_an_interrupted_run_is_removed_from_an_open_pull_request() {
+async fn stale_notice_is_removed() {
     for kind in KINDS {
         let fake = fake(kind);
         let number = promote(&fake, ASK).await.unwrap().number;
@@ -223,7 +223,7 @@ async fn notice_of_an_interrupted_run_is_removed_from_an_open_pull_request() {
 }
 
 #[tokio::test]
-async fn branch_that_github_reports_as_behind_is_rebuilt_although_the_rule_is_hidden() {
+async fn branch_reported_as_behind_is_rebuilt() {
     let fake = fake(Kind::Github);
     promote(&fake, ASK).await.unwrap();
     {
@@ -274,7 +274,7 @@ async fn planned_content_at_another_path_is_foreign() {
 }
 
 #[tokio::test]
-async fn update_whose_response_is_lost_is_reported_as_updated() {
+async fn update_without_a_response_is_reported_as_updated() {
     for kind in SERVERS {
         let fake = fake(kind);
         let number = promote(&fake, ASK).await.unwrap().number;
@@ -337,7 +337,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Ask) {
 }
 
 #[tokio::test]
-async fn permission_is_checked_before_whatever_a_run_writes_first() {
+async fn permission_is_checked_before_the_first_write() {
     for kind in KINDS {
         for case in [
             "a new pull request",
@@ -423,7 +423,7 @@ async fn moved_base_states_whether_a_branch_was_made() {
 /// The notice lets a later run reopen what the forge closes: also where the branch is missing, since
 /// the forge may still have to close the pull request.
 #[tokio::test]
-async fn notice_is_written_before_a_missing_branch_is_made_again() {
+async fn notice_precedes_the_restored_branch() {
     for closed in [false, true] {
         let fake = fake(Kind::Forgejo);
         let number = promote(&fake, ASK).await.unwrap().number;
@@ -448,7 +448,7 @@ async fn notice_is_written_before_a_missing_branch_is_made_again() {
 }
 
 #[tokio::test]
-async fn last_reason_is_reported_after_all_attempts_which_pause() {
+async fn attempts_pause_and_report_the_last_reason() {
     let fake = fake(Kind::Forgejo);
     push(&fake, "rev0");
     // The branch is made again and has not arrived everywhere until the last attempt; then the
@@ -482,7 +482,7 @@ async fn branch_without_commits_is_moved_forward() {
 }
 
 #[tokio::test]
-async fn pull_request_that_a_person_closed_stays_closed_whatever_came_before_and_was_said() {
+async fn persons_closing_overrides_earlier_notices() {
     for kind in KINDS {
         let fake = fake(kind);
         let main = fake.store().refs["main"].clone();
@@ -498,7 +498,7 @@ async fn pull_request_that_a_person_closed_stays_closed_whatever_came_before_and
 }
 
 #[tokio::test]
-async fn merged_pull_request_counts_although_it_was_to_be_closed_as_a_duplicate() {
+async fn merged_duplicate_counts_as_merged() {
     for kind in KINDS {
         let fake = fake(kind);
         let main = fake.store().refs["main"].clone();
@@ -514,7 +514,7 @@ async fn merged_pull_request_counts_although_it_was_to_be_closed_as_a_duplicate(
 }
 
 #[tokio::test]
-async fn pull_request_that_only_looks_like_a_twin_stays_open() {
+async fn similar_pull_request_of_a_person_stays_open() {
     for kind in KINDS {
         let fake = fake(kind);
         push(&fake, "rev2");
@@ -533,7 +533,7 @@ async fn pull_request_that_only_looks_like_a_twin_stays_open() {
 }
 
 #[tokio::test]
-async fn of_twins_the_lowest_number_stays_and_is_reported() {
+async fn lowest_number_of_duplicates_stays() {
     for kind in KINDS {
         // The listing shows the twin alone, for it lags behind.
         let lagging = fake(kind);
@@ -588,7 +588,7 @@ async fn of_twins_the_lowest_number_stays_and_is_reported() {
 }
 
 #[tokio::test]
-async fn pull_request_that_cannot_be_reopened_is_replaced_if_the_forge_refuses() {
+async fn pull_request_is_replaced_after_a_refused_reopening() {
     // GitHub opens none again whose branch moved while it was closed.
     for (case, objects) in [("planned", 0), ("stale", 1), ("behind", 1)] {
         let fake = fake(Kind::Github);
@@ -628,7 +628,7 @@ async fn pull_request_that_cannot_be_reopened_is_replaced_if_the_forge_refuses()
 }
 
 #[tokio::test]
-async fn run_that_opens_nothing_leaves_an_older_revision_that_was_promoted_later() {
+async fn up_to_date_run_keeps_later_promotions() {
     for kind in KINDS {
         let fake = fake(kind);
         let ask = Ask {
@@ -644,7 +644,7 @@ async fn run_that_opens_nothing_leaves_an_older_revision_that_was_promoted_later
 }
 
 #[tokio::test]
-async fn newer_revision_that_arrives_meanwhile_closes_ours_whatever_was_open_before() {
+async fn concurrent_newer_revision_closes_the_pull_request() {
     for kind in KINDS {
         for meanwhile in [false, true] {
             let fake = fake(kind);

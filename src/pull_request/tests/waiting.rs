@@ -118,7 +118,7 @@ async fn queued() -> (Fake, Forge) {
 }
 
 #[tokio::test]
-async fn looks_are_spaced_and_only_the_last_failure_is_reported() {
+async fn polls_are_spaced_and_report_the_last_failure() {
     for kind in KINDS {
         let (fake, forge, _) = opened(kind, &[]).await;
         fake.forget();
@@ -172,7 +172,7 @@ async fn closed_pull_request_is_not_reported_as_merged() {
 }
 
 #[tokio::test]
-async fn conflict_is_examined_again_if_the_head_could_not_be_read() {
+async fn conflict_without_a_known_head_is_reexamined() {
     // The source branch is read to verify the head, and for nothing else.
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     rival(&fake);
@@ -188,7 +188,7 @@ async fn conflict_is_examined_again_if_the_head_could_not_be_read() {
 }
 
 #[tokio::test]
-async fn head_is_stuck_once_it_alone_has_read_so_for_long_enough() {
+async fn head_is_stuck_after_the_full_period() {
     for kind in GITEAS {
         for (case, expected) in [
             ("at once", 1),
@@ -222,7 +222,7 @@ async fn head_is_stuck_once_it_alone_has_read_so_for_long_enough() {
 }
 
 #[tokio::test]
-async fn stated_conflict_without_files_is_looked_into_once_and_counts_after_a_while() {
+async fn conflict_without_files_counts_after_a_delay() {
     let dirty = |fake: &Fake| stated(fake, &json!(false), "dirty");
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     fake.forget();
@@ -260,7 +260,7 @@ async fn outdated_branch_is_reported_once_for_each_head() {
 }
 
 #[tokio::test]
-async fn removal_of_an_earlier_head_from_the_queue_does_not_end_the_waiting() {
+async fn earlier_queue_removal_does_not_end_the_wait() {
     let (fake, forge) = queued().await;
     fake.store().queue_removes(1, Some("branch updated"));
     // The branch is rebuilt right after it was read as removed.
@@ -271,7 +271,7 @@ async fn removal_of_an_earlier_head_from_the_queue_does_not_end_the_waiting() {
 }
 
 #[tokio::test]
-async fn removal_that_cannot_be_looked_into_is_reported_at_the_end() {
+async fn unexplained_queue_removal_is_reported_at_the_end() {
     let read = ("GET", "/pulls/1");
     for (skip, at, arm) in [
         (1, read, false),
@@ -300,7 +300,7 @@ async fn merge_of_a_draft_is_not_scheduled() {
 }
 
 #[tokio::test]
-async fn merge_that_a_person_cancels_is_not_scheduled_again_at_the_same_head() {
+async fn merge_canceled_by_a_person_is_not_rescheduled() {
     for kind in KINDS {
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -316,7 +316,7 @@ async fn merge_that_a_person_cancels_is_not_scheduled_again_at_the_same_head() {
 }
 
 #[tokio::test]
-async fn merge_that_was_done_or_queued_is_requested_once() {
+async fn completed_or_queued_merge_is_requested_once() {
     // GitHub shows the pull request as open for a moment longer.
     let (fake, forge, _) = opened(Kind::Github, &["ci"]).await;
     fake.store().report("ci", "success");
@@ -370,7 +370,7 @@ async fn pull_request_from_a_fork_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn merge_of_a_draft_is_scheduled_once_it_is_ready() {
+async fn merge_of_a_ready_draft_is_scheduled() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");

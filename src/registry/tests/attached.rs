@@ -172,7 +172,7 @@ async fn an_attestation_costs_three_requests() {
 }
 
 #[tokio::test]
-async fn a_registry_without_the_api_is_asked_by_tag() {
+async fn registry_without_the_api_uses_tags() {
     for answer in [
         Reaction::new(404, "<html>"),
         Reaction::new(405, ""),
@@ -393,7 +393,7 @@ async fn thirty_two_candidates_are_read() {
 }
 
 #[tokio::test]
-async fn page_of_ten_thousand_costs_what_thirty_two_cost() {
+async fn page_size_does_not_change_the_cost() {
     let world = world();
     let built = world.built(OTHER);
     let entries = vec![built.entry.clone(); 10_000];

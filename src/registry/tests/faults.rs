@@ -247,7 +247,7 @@ fn failing_at_each_kind(
 }
 
 #[test]
-fn silence_is_tried_again_and_a_drip_is_not() {
+fn silence_is_retried_and_a_drip_is_not() {
     let head = b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n".to_vec();
     for fault in [Reaction::Stall(Vec::new()), Reaction::Stall(head)] {
         let failed = failing_at_each_kind(&fault, |settings| {
@@ -278,7 +278,7 @@ fn silence_is_tried_again_and_a_drip_is_not() {
 }
 
 #[tokio::test]
-async fn what_would_be_the_same_again_is_not_tried_again() {
+async fn permanent_errors_are_not_retried() {
     let far = Reaction::new(200, "{}").with("Content-Encoding", "gzip");
     let large = b"HTTP/1.1 200 X\r\nContent-Length: 20000000\r\n\r\n".to_vec();
     for (fault, says) in [
@@ -393,7 +393,7 @@ async fn redirects_end_after_five() {
 }
 
 #[tokio::test]
-async fn credentials_stay_behind_at_a_redirect_to_another_host() {
+async fn redirect_to_another_host_drops_credentials() {
     let image = index();
     let elsewhere = {
         let image = image.clone();
@@ -516,7 +516,7 @@ async fn twice_unavailable_then_well_is_well() {
 }
 
 #[tokio::test]
-async fn the_pause_that_a_server_asks_for_is_kept() {
+async fn requested_pause_is_respected() {
     let counter = AtomicUsize::new(0);
     let fake = serving(&index(), move |request| {
         let first = request.path() == "/token" && counter.fetch_add(1, Ordering::SeqCst) == 0;
@@ -552,7 +552,7 @@ async fn unreachable_registry_is_tried_five_times() {
 }
 
 #[tokio::test]
-async fn one_request_that_gives_up_spares_the_others_to_do_so() {
+async fn failed_request_stops_retries_of_the_others() {
     let children = (0..30)
         .map(|n| Image::single(&format!("arch{n}"), "one"))
         .collect();
@@ -570,7 +570,7 @@ async fn one_request_that_gives_up_spares_the_others_to_do_so() {
 }
 
 #[tokio::test]
-async fn at_most_eight_requests_are_under_way_over_few_connections() {
+async fn at_most_eight_requests_run_concurrently() {
     let children = (0..30)
         .map(|n| Image::single(&format!("arch{n}"), "one"))
         .collect();

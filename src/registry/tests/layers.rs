@@ -76,7 +76,7 @@ fn honest(from: usize, size: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_layer_that_breaks_off_is_taken_up_where_it_broke() {
+async fn truncated_layer_is_resumed() {
     let fake = Fake::start(|request| match request.number {
         0 => Reaction::Raw([head(layer().len()), layer()[..300_001].to_vec()].concat()),
         1 => Reaction::new(503, ""),
@@ -131,7 +131,7 @@ async fn a_continuation_from_another_place_is_refused() {
 }
 
 #[tokio::test]
-async fn a_layer_that_never_comes_whole_ends_after_five_attempts() {
+async fn truncated_layer_fails_after_five_attempts() {
     let counter = AtomicUsize::new(0);
     let fake = Fake::start(move |request| {
         let from = if request.number == 0 {
@@ -205,7 +205,7 @@ async fn a_missing_or_refused_layer_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_stops_the_server_and_not_the_run() {
+async fn slow_reader_pauses_only_the_server() {
     let (sent, size) = (std::sync::Arc::new(AtomicUsize::new(0)), 64 * 1024 * 1024);
     let fake = Fake::start(move |_| Reaction::Flood(head(size), 64));
     let source = source(settings(&[]), &fake.host(), "team/app");

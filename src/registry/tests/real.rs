@@ -45,7 +45,7 @@ fn remote(source: Source) -> Remote {
 }
 
 #[tokio::test]
-async fn an_image_is_two_requests_and_an_index_one_more_pair_a_platform() {
+async fn request_counts_of_images_and_indexes() {
     let (_directory, registry) = plain();
     let single = Image::single("amd64", "one");
     let index = Image::index(vec![
@@ -98,7 +98,7 @@ async fn missing_entries_are_not_errors() {
 }
 
 #[tokio::test]
-async fn images_of_skopeo_and_umoci_are_read_from_a_mapped_prefix() {
+async fn skopeo_and_umoci_layouts_are_supported() {
     let (directory, registry) = plain();
     let layout = directory.path().join("layout");
     let at = |tag: &str| format!("{}:{tag}", layout.display());
@@ -205,7 +205,7 @@ async fn a_layer_is_read_as_it_comes() {
 }
 
 #[tokio::test]
-async fn a_password_goes_with_each_request_after_the_first() {
+async fn password_is_sent_after_the_first_request() {
     let directory = tempfile::tempdir().unwrap();
     let image = stored(directory.path()).await;
     let registry = Registry::start(directory.path(), &Protection::Password);
@@ -335,7 +335,7 @@ async fn one_token_serves_all_requests_for_a_repository() {
 }
 
 #[tokio::test]
-async fn passwords_and_identity_tokens_buy_tokens_at_a_named_server() {
+async fn credentials_are_exchanged_at_the_token_server() {
     let directory = tempfile::tempdir().unwrap();
     let (image, server, registry) = with_tokens(directory.path(), Grants::Login).await;
     let config = docker_config(
@@ -395,7 +395,7 @@ async fn a_foreign_token_server_is_asked_without_credentials() {
 }
 
 #[tokio::test]
-async fn tls_needs_a_root_that_is_trusted_and_speaks_http_2() {
+async fn tls_requires_a_trusted_root() {
     let directory = tempfile::tempdir().unwrap();
     let image = stored(directory.path()).await;
     let (root, certificate, key) = authority(directory.path());

@@ -88,7 +88,7 @@ fn broken_template_is_reported_with_its_line() {
 }
 
 #[test]
-fn long_body_is_cut_with_a_notice_and_keeps_its_marker() {
+fn truncated_body_keeps_its_marker() {
     let mut long = document();
     let row = FileRow {
         path: "f".repeat(200),

@@ -93,7 +93,7 @@ fn complete_text() {
 }
 
 #[test]
-fn every_setting_can_be_enabled_and_is_the_default() {
+fn commented_settings_are_valid_defaults() {
     let app = Repository::parse("ghcr.io/acme/app").unwrap();
     let files = ["a".to_owned()];
     let mut starter = starter(&files, &app);

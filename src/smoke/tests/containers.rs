@@ -91,7 +91,7 @@ impl Real {
 }
 
 #[test]
-fn the_command_runs_as_its_user_with_its_secret_and_no_network() {
+fn command_has_user_and_secret_without_network() {
     let mut real = Real::new();
     real.bench
         .set("TOKEN", "hunter2")
@@ -172,7 +172,7 @@ fn flags_that_would_hide_the_exit_do_not() {
 }
 
 #[test]
-fn a_command_that_does_not_end_is_killed_with_its_container() {
+fn timeout_kills_the_command_and_its_container() {
     let real = Real::new();
     let marker = format!("repin-smoke-real-{}", std::process::id());
     let mut smoke = real.shell(&format!(
@@ -196,7 +196,7 @@ fn a_command_that_does_not_end_is_killed_with_its_container() {
 }
 
 #[test]
-fn a_layout_that_does_not_verify_is_not_run() {
+fn unverified_layout_is_not_run() {
     let real = Real::new();
     let layer = real.bench.image.platforms[1].manifest.layers[0].digest;
     let path = real.bench.path("layout/blobs/sha256").join(layer.hex());
@@ -262,7 +262,7 @@ impl Drop for Registry {
 }
 
 #[test]
-fn an_index_in_a_registry_is_run_by_its_digest() {
+fn registry_index_is_run_by_digest() {
     let mut real = Real::new();
     let registry = Registry::start(&real.bench);
     let name = format!("{}/team/app", registry.host);

@@ -91,7 +91,7 @@ fn docker_gets_no_flag_of_podmans() {
 }
 
 #[test]
-fn secrets_go_by_name_and_come_back_as_stars() {
+fn secrets_are_passed_by_name_and_redacted() {
     let mut bench = bench();
     bench.set("TOKEN", SECRET).engine(
         "podman",
@@ -158,7 +158,7 @@ fn output_without_end_is_drained_and_capped() {
 }
 
 #[test]
-fn output_of_the_command_is_escaped_on_one_line() {
+fn command_output_is_escaped_on_one_line() {
     let mut bench = bench();
     bench.engine(
         "podman",
@@ -237,7 +237,7 @@ fn no_engine_at_all() {
 }
 
 #[test]
-fn exits_125_to_127_are_the_commands_if_it_started() {
+fn started_command_has_its_own_exit_codes() {
     let started = "case $1 in run) echo out; exit 12E;; inspect) echo 2026-01-02T03:04:05Z;; esac";
     let never = "case $1 in run) echo 'Error: SAID' >&2; exit 12E;; inspect) echo '0001-01-01 00:00:00 +0000 UTC';; esac";
     for exit in ["5", "6", "7"] {
@@ -329,7 +329,7 @@ fn an_engine_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn without_a_container_when_time_is_over_the_engine_is_to_blame() {
+fn timeout_before_the_container_blames_the_engine() {
     let mut bench = bench();
     bench.engine(
         "podman",

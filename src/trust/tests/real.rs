@@ -72,7 +72,7 @@ fn public_bundle_verifies_within_the_built_in_root() {
 }
 
 #[test]
-fn entries_of_the_second_log_verify_with_a_timestamp() {
+fn second_log_entries_verify_with_a_timestamp() {
     let slsa = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
     for (name, predicate, digest, result) in [
         (

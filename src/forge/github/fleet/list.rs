@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_has_a_next_page_or_is_the_last() {
+    fn page_without_a_next_page_is_the_last() {
         let next = |has_next_page, end: Option<&str>, cursor| {
             let end_cursor = end.map(str::to_owned);
             let page = PageRow {

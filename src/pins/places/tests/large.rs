@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn line_that_is_too_long_for_its_comment_is_refused() {
+fn overlong_line_of_a_comment_is_refused() {
     let long = format!("{} OLD # repin: app\n", "x".repeat(9_000));
     let below = format!("# repin: app\n{} OLD\n", "x".repeat(9_000));
     for (line, column) in [(long, 9_076), (below, 3)] {
@@ -15,7 +15,7 @@ fn line_that_is_too_long_for_its_comment_is_refused() {
 }
 
 #[test]
-fn a_document_of_too_many_values_or_merges_is_refused() {
+fn excessive_values_or_merges_are_refused() {
     let entry = "i: { repository: nginx, digest: OLD }\n";
     let values = format!("{entry}x: [{}]\n", "a,".repeat(500_000));
     helm().refuses(&values, "1:33", "more than 500000 values");
@@ -42,7 +42,7 @@ fn a_document_of_too_many_values_or_merges_is_refused() {
 }
 
 #[test]
-fn keys_that_are_too_long_for_a_pointer_are_refused() {
+fn keys_too_long_for_a_pointer_are_refused() {
     let key = "k".repeat(1_024);
     helm().refuses(
         &format!("{key}: {{ repository: nginx, digest: OLD }}\n"),
