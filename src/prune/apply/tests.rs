@@ -216,7 +216,7 @@ fn no_response() -> Error {
 }
 
 #[test]
-fn version_is_read_again_before_its_deletion() {
+fn version_is_checked_before_its_deletion() {
     let (applied, steps, calls) = Scripted::new(&["stable"]).run();
     assert_eq!(
         calls,

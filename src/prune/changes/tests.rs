@@ -87,7 +87,7 @@ fn refused(result: Result<(), String>, expected: &str) {
 }
 
 #[test]
-fn second_listing_is_judged_like_the_first() {
+fn second_listing_has_the_same_rules() {
     let refused = before(|listing| {
         let Clock { local: here, .. } = listing.clock;
         let child = Child {

@@ -201,7 +201,7 @@ fn entries_of_a_protected_index_are_protected() {
 }
 
 #[test]
-fn referrers_of_kept_versions_are_kept() {
+fn referrers_of_protected_versions_are_protected() {
     let every = Prune {
         tags: regex::Regex::new("^(pending-|sha256-)").unwrap(),
         ..prune()
