@@ -43,7 +43,7 @@ pub(super) struct SurveyedRepository {
 }
 
 impl Base {
-    /// Reads the head of the configured branch, or of the repository's default one.
+    /// Fetches the head of the configured branch, or of the repository's default branch.
     pub(crate) async fn read(forge: &Forge, configured: Option<&str>) -> Result<Self, Error> {
         let repo = forge.repository().await?;
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
@@ -101,7 +101,7 @@ impl Base {
             .collect()
     }
 
-    /// Fetches the contents of files that the local clone lacks, in as few requests as possible.
+    /// Fetches file contents that are missing in the local clone, in as few requests as possible.
     pub(crate) async fn fetch(
         &mut self,
         forge: &Forge,
@@ -159,7 +159,7 @@ pub(super) fn files_of<'t>(
     files.filter(move |(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)))
 }
 
-/// The files of a tree below `prefix` whose contents are known, and its symlinks.
+/// The files of a tree below `prefix` with known contents, and its symlinks.
 pub(super) fn snapshot(tree: &Tree, contents: &HashMap<String, Vec<u8>>, prefix: &str) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (path, entry) in &tree.entries {

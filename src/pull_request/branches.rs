@@ -1,7 +1,7 @@
 //! Merges one long-lived branch into another by a pull request: `staging` into `main`.
 //!
-//! Two branches have one pull request, which is found by their names. Its text is written once; later
-//! edits of people remain.
+//! Two branches have one pull request, which is found by the branches. Its text is written once;
+//! later edits by people remain.
 
 pub(crate) use super::head::BranchPair;
 use super::{Marker, MarkerKind, close_with, merging};
@@ -40,7 +40,7 @@ impl BranchPair<'_> {
 pub(crate) struct BranchDifference {
     /// The head of the source branch.
     pub commit: String,
-    /// The subjects of the commits that the target branch lacks, the oldest first.
+    /// The subjects of the commits missing on the target branch, the oldest first.
     pub subjects: Vec<String>,
     /// The required contexts of the head.
     pub gates: Vec<Gate>,
@@ -71,7 +71,7 @@ impl BranchDifference {
 /// The result of comparing two branches.
 #[derive(Debug)]
 pub(crate) enum Compared {
-    /// The commits of one that the other lacks.
+    /// The commits that the target branch is missing.
     Offer(Box<BranchDifference>),
     /// A branch is missing.
     NoBranch(String),
@@ -103,7 +103,7 @@ pub(crate) async fn unconfigured(
         .map(str::to_owned))
 }
 
-/// Lists the commits that the target branch lacks.
+/// Lists the commits that are missing on the target branch.
 pub(crate) async fn compare(
     forge: &Forge,
     between: BranchPair<'_>,
@@ -168,7 +168,7 @@ async fn find(forge: &Forge, between: BranchPair<'_>) -> Result<Option<Box<Pull>
 /// Keeps the pull request with the lowest number, and closes the others with a comment if repin opened
 /// them.
 async fn close_duplicates(forge: &Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Error> {
-    // A listing may lag behind.
+    // A listing may be outdated.
     let first = all
         .iter()
         .chain([ours])
@@ -229,7 +229,7 @@ pub(crate) async fn promote(
     let merge = match () {
         () if !configured.auto_merge => None,
         () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
-        // The gates of a new head were not judged.
+        // The gates of a new head were not checked.
         () if pull.head_commit != offer.commit => Some(Merge::Later(format!(
             "{} moved during the run: run the command again",
             between.from

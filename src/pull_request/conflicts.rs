@@ -55,7 +55,7 @@ mod tests {
                     ("both", "1"),
                     ("base", "1"),
                     ("ours", "1"),
-                    ("gone", "1"),
+                    ("deleted", "1"),
                 ],
             )
             .with(

@@ -1,5 +1,5 @@
-//! Starts workflows that a forge does not start after a merge with a token: once for each merge, also if
-//! several runs try.
+//! Starts workflows that a forge does not start after a merge with a token, once for each merge,
+//! even with concurrent runs.
 //!
 //! A mark on the forge that can be created only once decides which run starts the workflow. A run that
 //! could not start it deletes the mark.
@@ -12,8 +12,7 @@ use crate::{
     forge::{Ability, Claim, Forge, PlannedWrites, Pull},
 };
 
-/// Whether all of `workflows` can be started with this token, as far as that can be determined
-/// without starting one.
+/// Whether this token can start all of `workflows`, without starting one.
 pub(crate) async fn able(forge: &Forge, workflows: &[String]) -> Result<Ability, Error> {
     for workflow in workflows {
         if let Ability::No(reason) = forge.can_dispatch(workflow).await? {

@@ -30,7 +30,7 @@ pub(crate) struct BranchPair<'a> {
     pub to: &'a str,
 }
 
-/// What permits the merge of a pull request.
+/// The authority for the merge of a pull request.
 #[derive(Clone, Copy)]
 pub(crate) enum Permission<'a> {
     /// An approved set: the head must contain exactly its pins.
@@ -73,7 +73,7 @@ pub(crate) fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
 }
 
 impl Permission<'_> {
-    /// Reads the head of a pull request and verifies it.
+    /// Fetches the head of a pull request and verifies it.
     pub(super) async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
         let (branch, base) = match self {
             Self::Set(set) => (set.branch, set.base.branch.as_str()),
@@ -95,7 +95,7 @@ impl Permission<'_> {
     }
 }
 
-/// The reason why a pull request does not merge `branch` of this repository into `base`.
+/// The mismatch if a pull request does not merge `branch` of this repository into `base`.
 pub(crate) fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
     if !pull.own {
         return Some("its branch is in another repository".to_owned());
@@ -144,8 +144,8 @@ impl ApprovedSet<'_> {
         })
     }
 
-    /// The reason why one of several commits is foreign. A merge by rebase replays each of them, so
-    /// a change that a later commit undoes on the branch may have an effect on the base.
+    /// The first foreign change of several commits. A merge by rebase replays each commit, so a
+    /// change that a later commit undoes on the branch may have an effect on the base.
     async fn altered_commit(
         &self,
         forge: &Forge,
@@ -219,7 +219,7 @@ impl Sides {
         })
     }
 
-    /// The reason why the head, or its merge, is not the base with the pins of the set.
+    /// The difference between the head, or its merge, and the base with the pins of the set.
     fn altered(mut self, set: &ApprovedSet<'_>) -> Result<Option<String>, Error> {
         if let Some(reason) = self.wrong_pins(set, &self.head)? {
             return Ok(Some(reason));
@@ -302,7 +302,7 @@ impl Sides {
         Plan::content(set.approved, set.config, &files, &relative).map(Some)
     }
 
-    /// The reason why the pins of a tree are not exactly those of the set.
+    /// The difference between the pins of a tree and those of the set.
     fn wrong_pins(&self, set: &ApprovedSet<'_>, tree: &Tree) -> Result<Option<String>, Error> {
         let files = snapshot(tree, &self.contents, set.prefix);
         let found = pins::find(&files, set.config)?;
@@ -320,9 +320,9 @@ impl Sides {
         }
     }
 
-    /// The files of a merge of the head into the base, or a file whose pins the base changed. Of a
-    /// file that both changed, the merge has the content of the base with the pins of the set, or it
-    /// is in conflict.
+    /// The files of a merge of the head into the base, or a file with pins that the base changed.
+    /// For a file that both changed, the merge has the content of the base with the pins of the
+    /// set, or there is a conflict.
     fn merged(&mut self, set: &ApprovedSet<'_>) -> Result<Result<Tree, String>, Error> {
         let mut merged = Tree {
             id: String::new(),

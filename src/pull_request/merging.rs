@@ -10,7 +10,7 @@ use crate::{
     untrusted::plain,
 };
 
-/// How often a pull request is read again if it does not show the latest change yet.
+/// The number of polls for the latest change of a pull request.
 const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head, or merges it at once if every gate passed.
@@ -33,7 +33,8 @@ pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<
     }
     let gates = read_gates(forge, &all, &pull.head_commit).await?;
     let (required_by_base, additional) = gates.split_at(held.len());
-    // The forge waits only for the contexts that the branch requires, so the others must pass first.
+    // The forge waits only for the contexts that the branch requires, so the other gates must pass
+    // first.
     if let Some(merge) = not_yet(additional) {
         return Ok(merge);
     }
@@ -87,8 +88,8 @@ async fn merge_or_schedule(forge: &Forge, pull: &Pull) -> Result<Merge, Error> {
     })
 }
 
-/// Merges a pull request whose merge was just scheduled if the last required status arrived before
-/// the request: the forge does not check it again.
+/// Merges a pull request after its merge was scheduled, because the forge does not start a
+/// scheduled merge if the last required status arrived before the request.
 async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
     let reports = forge.statuses(&pull.head_commit).await?;
     if required.is_empty() || not_yet(&judge(required, &reports)).is_some() {
@@ -186,7 +187,7 @@ pub(crate) async fn schedule_new(
     Ok(MergeAttempt::Lagging)
 }
 
-/// The reason why a merge must wait or is refused; `None` if all gates passed.
+/// The pending or failed gates as a result; `None` if all gates passed.
 fn not_yet(gates: &[Gate]) -> Option<Merge> {
     let failed = gates.iter().find(|gate| gate.state == GateState::Fail);
     if let Some(gate) = failed {

@@ -1,10 +1,9 @@
 //! One branch, one commit, one pull request: how a plan reaches its base through a forge, and how the
 //! pull request is merged.
-//!
 //! [`reconcile`] brings a branch and its pull request to the planned state, `head` verifies a head
-//! before its merge, [`merging`] schedules or performs the merge, [`waiting`] waits for it, and
-//! [`branches`] does the same for two long-lived branches. Everything here uses [`Forge`] and works for
-//! every forge. Nothing here judges images.
+//! before its merge, [`merging`] schedules or performs the merge, [`waiting`] polls until then, and
+//! [`branches`] does the same for two long-lived branches. All of them use [`Forge`] and support
+//! every forge. Images are checked in `checks`.
 
 mod base;
 pub(crate) mod branches;
@@ -33,7 +32,7 @@ use crate::{
 
 /// Closes a pull request with a comment. The hidden `note` in the comment prevents a second one.
 async fn close_with(forge: &Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
-    // The comments are read again if it is unknown whether the comment arrived.
+    // The comments are listed again if it is unknown whether the comment arrived.
     for is_last in [false, false, true] {
         let comments: Vec<Comment> = forge.comments(number).await?;
         if comments.iter().any(|comment| comment.body.contains(note)) {

@@ -77,8 +77,8 @@ pub(crate) struct CurrentCommit<'s> {
     pub revision: Option<&'s Revision>,
 }
 
-/// The pull request whose merge made this commit: the one that its subject names, if the forge
-/// confirms it, otherwise the one of the set's branch.
+/// The pull request of this merge commit: the number in its subject, if the forge confirms it,
+/// otherwise the pull request of the set's branch.
 pub(crate) async fn merged(
     forge: &Forge,
     config: &Config,

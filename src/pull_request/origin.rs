@@ -23,7 +23,7 @@ pub(crate) struct Foreign {
     pub id: String,
     /// The first line of its message, printable.
     pub subject: String,
-    /// Why it is foreign.
+    /// The foreign change.
     pub reason: String,
 }
 
@@ -152,7 +152,7 @@ impl CommitReader<'_> {
         self.forge.tree(&Head::of_commit(commit)).await
     }
 
-    /// The reason why a commit changes more than pins.
+    /// The change of a commit that is not a pin.
     async fn change(&mut self, parent: &Tree, tree: &Tree) -> Result<Option<String>, Error> {
         for path in paths(&[parent, tree]) {
             let (old, new) = (parent.entries.get(path), tree.entries.get(path));
@@ -166,7 +166,7 @@ impl CommitReader<'_> {
         Ok(None)
     }
 
-    /// The reason why a merge commit is not the clean merge of both sides.
+    /// The difference between a merge commit and the clean merge of both sides.
     async fn merge(
         &mut self,
         origin: &Tree,
@@ -215,7 +215,7 @@ impl CommitReader<'_> {
         })
     }
 
-    /// Reads the contents that are not known yet.
+    /// Fetches unknown contents.
     async fn read(&mut self, ids: &[String]) -> Result<(), Error> {
         let missing: BTreeSet<String> = ids
             .iter()

@@ -1,8 +1,8 @@
-//! Reconciles the pull request of a plan: one commit on one deterministic branch, and one pull request,
-//! also if other runs do the same concurrently or an earlier run was interrupted.
+//! Reconciles the pull request of a plan: one commit on one deterministic branch, and one pull
+//! request, even with concurrent runs and after interrupted ones.
 //!
-//! Each round reads the current state and takes the next step. The next round finds concurrent changes.
-//! Nothing is judged or planned here.
+//! Each round fetches the current state and takes the next step. The next round detects concurrent
+//! changes. Checks and plans are made before.
 
 mod other_set;
 mod own;
@@ -71,7 +71,7 @@ pub(crate) struct Proposal<'a> {
     pub labels: &'a [String],
     /// The state of the pull request.
     pub state: State,
-    /// Whether a pull request that a person closed may be reopened.
+    /// Whether to reopen a pull request that a person closed.
     pub reopen: bool,
     /// Other revisions of the set.
     pub rivals: &'a dyn Rivals,
@@ -155,7 +155,7 @@ struct Reconcile<'a> {
 enum Step {
     /// The branch and this pull request exist as planned.
     There(Box<Pull>),
-    /// The state must be read again, for this reason.
+    /// The state must be fetched again, for this reason.
     Again(String),
     /// The plan is outdated.
     BaseMoved,
@@ -298,8 +298,8 @@ impl Reconcile<'_> {
             OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&was).await? => {
                 OwnPullRequest::Open(pull)
             }
-            // GitHub does not reopen a pull request whose branch moved while it was closed. A new pull
-            // request has the planned branch already.
+            // GitHub cannot reopen a pull request after its branch moved. A new pull request has
+            // the planned branch already.
             OwnPullRequest::Closed(closed) => match self.reopen(&closed).await? {
                 Step::There(pull) if pull.number == closed.number => OwnPullRequest::Open(pull),
                 other => return Ok(other),
@@ -355,7 +355,7 @@ impl Reconcile<'_> {
         if matches!(found, OwnPullRequest::Merged) && !fresh {
             return Ok(false);
         }
-        // The forge closed it while its branch was recreated, and does not check it again.
+        // The forge closed it while its branch was recreated, and checks it only once.
         if let OwnPullRequest::Closed(pull) = found
             && own::is_moving(pull)
             && self
@@ -475,8 +475,8 @@ impl Reconcile<'_> {
         }))
     }
 
-    /// Creates the commit, the branch and, if it is missing, the pull request. `expected`: the base as a
-    /// survey showed it, if nothing was read since.
+    /// Creates the commit, the branch and, if it is missing, the pull request. `expected` is the
+    /// base of the survey if the state was not fetched since.
     async fn publish(
         &mut self,
         was: &BranchState,
@@ -534,7 +534,7 @@ impl Reconcile<'_> {
     async fn create(&mut self, expected: Option<&ExpectedBase>) -> Result<Step, Error> {
         self.permit().await?;
         let proposal = self.proposal;
-        // The forge may close it with a delay. Then only the notice shows that no person closed it.
+        // The forge may close it with a delay. Then only the notice shows that repin caused it.
         let body = if self.forge.has_recreated(proposal.branch) {
             own::while_moving(proposal.body)
         } else {
@@ -574,7 +574,7 @@ impl Reconcile<'_> {
     /// Adds the labels. A failure is a warning.
     async fn label(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
         let labels = self.proposal.labels;
-        // A label that a person removed is not added again. An interrupted run has added none.
+        // A label that a person removed is not restored. An interrupted run has added no labels.
         if labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label)) {
             return Ok(());
         }

@@ -42,7 +42,7 @@ pub(super) struct Client {
 }
 
 impl Commits {
-    /// Adds a commit with these files, and with a symlink whose target looks like a pin.
+    /// Adds a commit with these files, and with a symlink whose target resembles a pin.
     pub(super) fn with(mut self, commit: &str, files: &[(&str, &str)]) -> Self {
         self.trees.insert(commit.to_owned(), Tree::default());
         self = self
@@ -98,7 +98,7 @@ impl Commits {
         Client { forge, blobs }
     }
 
-    /// Answers one request and closes the connection.
+    /// Responds to one request and closes the connection.
     fn answer(&self, mut connection: &TcpStream, requested: &Mutex<Vec<String>>) {
         let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
         let Some(request) = lines.next() else { return };

@@ -1,7 +1,7 @@
 //! Waits until a pull request is merged or closed. A poll without news is cheap.
 //!
-//! Nothing is dispatched here. If the merge of repin's pull request could not be scheduled when it
-//! was opened, it is scheduled as soon as possible.
+//! Workflows are not dispatched here. If the merge of repin's pull request could not be scheduled
+//! at its creation, it is scheduled as soon as possible.
 
 use std::{mem, time::Duration};
 
@@ -84,7 +84,7 @@ pub(crate) enum WaitOutcome {
     Absent,
 }
 
-/// The reason why a pull request cannot be merged.
+/// The obstacle to the merge of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MergeObstacle {
     /// It conflicts with its base, in these files if they can be determined.
@@ -125,7 +125,7 @@ pub(crate) struct Waiting {
     unclear: Option<(String, Instant)>,
     /// Whether the base has no merge queue.
     unqueued: bool,
-    /// The head that was reported to be behind its base.
+    /// The outdated head that was reported.
     behind: Option<String>,
 }
 
@@ -135,7 +135,7 @@ impl Waiting {
         self.pull.as_deref()
     }
 
-    /// Polls until the pull request can be read; an outcome ends the wait.
+    /// Polls until a response arrives; an outcome ends the wait.
     pub(crate) async fn read(
         &mut self,
         forge: &Forge,
@@ -210,7 +210,7 @@ impl Waiting {
         if !exists? {
             return Ok(Some(WaitOutcome::Absent));
         }
-        // Polling again before the rate limit ends would only prolong it.
+        // Polls before the end of the rate limit would only prolong it.
         Ok(self.is_limited().then(|| self.late()))
     }
 
@@ -227,7 +227,7 @@ impl Waiting {
         true
     }
 
-    /// Polls once; `false`: the pull request does not exist. A retryable error is kept for the
+    /// Polls once; `false` if the pull request does not exist. A retryable error is stored for the
     /// timeout.
     async fn poll(&mut self, forge: &Forge, number: u64) -> Result<bool, Error> {
         self.trouble = None;
@@ -291,8 +291,8 @@ impl Waiting {
         let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
             return Ok(None);
         };
-        // A person may resolve the conflict later, and a scheduled merge would then merge the head that
-        // caused it. If the head cannot be read, a stated conflict is examined again at once.
+        // A person may resolve the conflict later, and a scheduled merge would then merge the head
+        // that caused it. If the head is unknown, a stated conflict is examined at once.
         let refusal = refusal(forge, &pull, watch).await;
         if pull.mergeable == Mergeable::Conflict {
             self.unclear = None;

@@ -1,6 +1,6 @@
 //! Closes an open pull request of a set.
 //!
-//! The branch remains, so the pull request can be reopened. A later run leaves it closed.
+//! The branch remains, so the pull request can be reopened. A later run does not reopen it.
 
 use super::{OnlyPins, close_with, origin};
 use crate::{

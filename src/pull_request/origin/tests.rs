@@ -2,7 +2,7 @@ use super::*;
 use crate::{forge::blob_id, pull_request::tests::Commits};
 
 impl Commits {
-    /// The foreign commit of a branch, and why it is foreign. No content is requested twice.
+    /// The first foreign commit of a branch, and the reason. No content is requested twice.
     async fn judge(&self, commits: &[Commit], only_pins: OnlyPins<'_>) -> Option<(String, String)> {
         let planned = blob_id(b"x@2", "");
         let ahead = AheadCommits {
@@ -61,7 +61,7 @@ fn because(id: &str, reason: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn message_of_a_commit_decides_nothing() {
+async fn message_of_a_commit_is_no_evidence() {
     let commits = Commits::default()
         .with("m0", &[("a", "x@1"), ("b", "y@1")])
         .with("c1", &[("a", "x@2"), ("b", "y@1")])
@@ -88,7 +88,7 @@ async fn digest_outside_the_set_is_foreign() {
 }
 
 #[tokio::test]
-async fn what_a_later_commit_undoes_is_still_foreign() {
+async fn undone_change_is_still_foreign() {
     let commits = Commits::default()
         .with("m0", &[("a", "x@1")])
         .with("c1", &[("a", "x@2"), ("notes", "mine")])
@@ -184,7 +184,7 @@ async fn merge_that_also_changes_something_is_foreign() {
     let commits = merged_twice();
     assert_eq!(commits.foreign(&branch).await, None);
     for (path, text) in [
-        // The base left it alone: other pins, and the same pins in another place.
+        // The base did not change this file: other pins, and the same pins in another place.
         ("a", "x@3"),
         // Both changed it.
         ("text", "y@2\nx@3\nthe end"),

@@ -7,8 +7,8 @@ use crate::{
     pull_request::{Marker, close_with},
 };
 
-/// Marks the text while the branch is recreated, which closes the pull request on some forges. After an
-/// interrupted run, the mark shows that no person closed it.
+/// Marks the text while the branch is recreated, because some forges close the pull request. After
+/// an interrupted run, the mark shows that repin caused it.
 const MOVING: &str = "<!-- repin/1 moving -->";
 
 /// Begins the note in the comment with which a duplicate is closed.
@@ -27,7 +27,7 @@ pub(super) enum OwnPullRequest {
     Nothing,
 }
 
-/// The reason why a pull request is closed.
+/// The cause of a closed pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// A run closed it in favor of another pull request of the set.
@@ -37,11 +37,11 @@ pub(crate) enum Closing {
         /// Whether the other one is open.
         open: bool,
     },
-    /// A person closed it.
+    /// A person closed the pull request.
     ByPerson,
 }
 
-/// Determines why a pull request is closed, from its comments.
+/// Determines the cause of a closed pull request from its comments.
 pub(crate) async fn closing(forge: &Forge, number: u64) -> Result<Closing, Error> {
     let comments = forge.comments(number).await?;
     let by = comments.iter().rev().find_map(|comment| {
@@ -155,7 +155,7 @@ impl Reconcile<'_> {
             pull.own && pull.head == ours.head && pull.base == ours.base && self.is_marked(pull)
         };
         let mut all: Vec<&Pull> = open.iter().filter(twin).collect();
-        // A listing may lag behind.
+        // A listing may be outdated.
         if !all.iter().any(|pull| pull.number == ours.number) {
             all.push(&ours);
         }
@@ -174,7 +174,7 @@ impl Reconcile<'_> {
         Ok(first)
     }
 
-    /// Adds the notice that no person closed the pull request.
+    /// Adds the notice that the branch is being recreated.
     pub(super) async fn note_moving(&mut self, pull: &Pull) -> Result<(), Error> {
         if is_moving(pull) {
             return Ok(());
@@ -188,8 +188,8 @@ impl Reconcile<'_> {
         self.tried(edited).map(drop)
     }
 
-    /// Removes the notice from an open pull request with the planned branch. This is the last step, so
-    /// that an interrupted run leaves the notice.
+    /// Removes the notice from an open pull request with the planned branch. This is the last step,
+    /// so an interrupted run does not remove it.
     pub(super) async fn remove_notice(&mut self, pull: Box<Pull>) -> Result<Box<Pull>, Error> {
         if !is_moving(&pull) {
             return Ok(pull);

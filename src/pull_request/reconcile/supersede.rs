@@ -76,9 +76,8 @@ impl Reconcile<'_> {
         Ok(())
     }
 
-    /// Of two revisions that are promoted at the same time the newer one stays, whichever pull
-    /// request was opened first: if that of a newer one is there that was not there `before`, ours is
-    /// closed.
+    /// Closes this run's pull request if a newer revision was promoted concurrently, regardless of
+    /// which was opened first. A pull request counts as concurrent if it is not in `before`.
     pub(super) async fn yield_to_newer(
         &mut self,
         ours: &Pull,

@@ -1,9 +1,9 @@
-//! The first round after a survey that showed neither a branch nor a pull request: both are created
-//! without reading the state again.
+//! The first round after a survey without a branch and a pull request: both are created without
+//! fetching the state again.
 //!
 //! A survey may be hours old. If the branch or the pull request was created since then, the forge
-//! refuses the request, and the next round reads the state. The response with the new pull request shows
-//! whether the base moved.
+//! refuses the request, and the next round fetches the state. The response with the new pull
+//! request shows whether the base moved.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ impl ExpectedBase {
 }
 
 impl Reconcile<'_> {
-    /// Reads the state and takes the next step. Also returns the pull requests that existed before.
+    /// Fetches the state and takes the next step. Also returns the earlier pull requests.
     pub(super) async fn round(&mut self, round: u32) -> Result<(Step, PullsBefore), Error> {
         let base = self.base;
         let surveyed = base.clear_for(self.proposal.branch);

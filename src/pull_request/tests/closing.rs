@@ -1,6 +1,6 @@
-//! A pull request is read again before it is closed, against simulated forges.
+//! A pull request is fetched before it is closed, on simulated forges.
 
-use super::forge::{self, ASK, branch, fake, is_whole, only_revisions_differ, promote};
+use super::forge::{self, REQUEST, branch, fake, is_whole, only_revisions_differ, promote};
 use crate::{
     error::Class,
     forge::{Push, Repo},
@@ -14,7 +14,7 @@ const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 async fn pull_request_is_fetched_before_closing() {
     for kind in KINDS {
         let fake = fake(kind);
-        let number = promote(&fake, ASK).await.unwrap().number;
+        let number = promote(&fake, REQUEST).await.unwrap().number;
         let forge = forge::forge(&fake);
         let repo = forge.repository().await.unwrap();
         let close = async || withdraw::close(&forge, &repo, number, &only_revisions_differ).await;

@@ -1,4 +1,5 @@
-//! Pull requests on forges: one branch, one commit, one pull request, whatever else happens.
+//! One branch, one commit and one pull request on simulated forges, despite faults and concurrent
+//! changes.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,9 +31,9 @@ pub(crate) const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 pub(crate) const A: &str = ".github/workflows/a.yml";
 pub(crate) const B: &str = "deploy/b.yml";
 
-/// A promote as it is requested.
+/// The request for a promotion.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask {
+pub(crate) struct Request {
     pub(crate) revision: &'static str,
     pub(crate) state: State,
     pub(crate) reopen: bool,
@@ -42,7 +43,7 @@ pub(crate) struct Ask {
     pub(crate) age: &'static RevisionAge,
 }
 
-pub(crate) const ASK: Ask = Ask {
+pub(crate) const REQUEST: Request = Request {
     revision: "rev2",
     state: State::Ready,
     reopen: false,
@@ -73,7 +74,7 @@ pub(crate) fn forge(fake: &Fake) -> Forge {
     forge_with(fake, Duration::from_millis(1))
 }
 
-/// The same with another pause between two attempts.
+/// Like [`forge`], with this pause between two attempts.
 pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> Forge {
     let api = fake.api();
     let kind = fake.store().kind;
@@ -105,8 +106,7 @@ pub(crate) fn branch(revision: &str) -> String {
     format!("auto/promote-{revision}")
 }
 
-/// What a promote to `revision` changes in the base's files: everything behind `x@` up to the end
-/// of the word.
+/// The changes of a promotion to `revision`: each word after `x@` in the base's files.
 async fn changes(forge: &Forge, base: &mut Base, revision: &str) -> Result<Vec<FileChange>, Error> {
     base.fetch(forge, &[A.to_owned(), B.to_owned()], &mut |_| None)
         .await?;
@@ -133,7 +133,7 @@ async fn changes(forge: &Forge, base: &mut Base, revision: &str) -> Result<Vec<F
     Ok(changes)
 }
 
-/// Whether two contents are the same but for the revision behind `x@`.
+/// Whether two contents are equal except for the revision after `x@`.
 pub(crate) fn only_revisions_differ(_: &str, old: &[u8], new: &[u8]) -> bool {
     let masked = |content: &[u8]| {
         let text = String::from_utf8(content.to_vec()).unwrap();
@@ -143,7 +143,7 @@ pub(crate) fn only_revisions_differ(_: &str, old: &[u8], new: &[u8]) -> bool {
     masked(old) == masked(new)
 }
 
-/// Other revisions, all of one age.
+/// Assigns one age to all other revisions.
 pub(crate) struct OfOneAge {
     pub(crate) branch: fn(&str) -> String,
     pub(crate) age: &'static RevisionAge,
@@ -160,9 +160,9 @@ impl Rivals for OfOneAge {
     }
 }
 
-/// Plans against the base's head once.
-pub(crate) async fn attempt(forge: &Forge, ask: Ask) -> Result<Outcome, Error> {
-    let labels: Vec<String> = if ask.labels {
+/// Plans once against the base's head.
+pub(crate) async fn attempt(forge: &Forge, request: Request) -> Result<Outcome, Error> {
+    let labels: Vec<String> = if request.labels {
         vec!["ci".to_owned(), "automation".to_owned()]
     } else {
         Vec::new()
@@ -170,37 +170,37 @@ pub(crate) async fn attempt(forge: &Forge, ask: Ask) -> Result<Outcome, Error> {
     let marker = Marker {
         kind: MarkerKind::Set(Operation::Promotion),
         set: SetPath::top(),
-        revision: ask.revision.to_owned(),
+        revision: request.revision.to_owned(),
     };
     let mut base = Base::read(forge, None).await?;
-    let changes = changes(forge, &mut base, ask.revision).await?;
+    let changes = changes(forge, &mut base, request.revision).await?;
     let rivals = OfOneAge {
         branch,
-        age: ask.age,
+        age: request.age,
     };
     let proposal = Proposal {
-        branch: &branch(ask.revision),
-        title: &format!("promote: images @{}", ask.revision),
-        body: &format!("what moves\n\n{marker}\n"),
+        branch: &branch(request.revision),
+        title: &format!("promote: images @{}", request.revision),
+        body: &format!("changes\n\n{marker}\n"),
         marker: &marker,
         prefix: "",
         changes: &changes,
         labels: &labels,
-        state: ask.state,
-        reopen: ask.reopen,
+        state: request.state,
+        reopen: request.reopen,
         rivals: &rivals,
         supersede: true,
         only_pins: &only_revisions_differ,
-        auto_merge: ask.auto_merge,
+        auto_merge: request.auto_merge,
     };
     reconcile::open(forge, &base, &proposal).await
 }
 
-/// What the command does: plan against the base's head, at most three times.
-pub(crate) async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
+/// Plans against the base's head, at most three times, like the command.
+pub(crate) async fn promote(fake: &Fake, request: Request) -> Result<PullRequestResult, Error> {
     let forge = forge(fake);
     for _ in 0..3 {
-        match attempt(&forge, ask).await? {
+        match attempt(&forge, request).await? {
             Outcome::Stands(standing) => {
                 return match standing.trouble {
                     Some(error) => Err(error),
@@ -210,11 +210,11 @@ pub(crate) async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, 
             Outcome::BaseMoved { .. } => {}
         }
     }
-    panic!("the base kept moving");
+    panic!("the base moved in every round");
 }
 
-/// One branch with one commit on the base's head that changes just the two files, and one open pull
-/// request.
+/// Checks for one branch with one commit on the base's head that changes the two files only, and
+/// one open pull request.
 pub(crate) fn is_whole(fake: &Fake, revision: &str) {
     let store = fake.store();
     let branch = branch(revision);
@@ -267,19 +267,19 @@ pub(crate) fn is_whole(fake: &Fake, revision: &str) {
 async fn pull_request_is_opened_reused_and_superseded() {
     for kind in KINDS {
         let fake = fake(kind);
-        let first = promote(&fake, ASK).await.unwrap();
+        let first = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(first.change, Change::Created, "{kind:?}");
         is_whole(&fake, "rev2");
 
         fake.forget();
-        let again = promote(&fake, ASK).await.unwrap();
+        let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(
             (again.number, again.change),
             (first.number, Change::Unchanged)
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
         let asked = fake.asked();
-        // Two contents that were not at hand are one request on GitHub and two on Gitea.
+        // Two contents without a local copy are one request on GitHub and two on Gitea.
         let contents = asked
             .iter()
             .filter(|line| line.contains("/git/blobs/") || line.contains("/graphql"))
@@ -289,9 +289,9 @@ async fn pull_request_is_opened_reused_and_superseded() {
 
         let newer = promote(
             &fake,
-            Ask {
+            Request {
                 revision: "rev3",
-                ..ASK
+                ..REQUEST
             },
         )
         .await
@@ -320,13 +320,13 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
-        let older = promote(&fake, ASK).await.unwrap();
-        let ask = Ask {
+        let older = promote(&fake, REQUEST).await.unwrap();
+        let request = Request {
             revision: "rev3",
-            ..ASK
+            ..REQUEST
         };
-        let newer = promote(&fake, ask).await.unwrap();
-        let refused = promote(&fake, ASK).await.unwrap_err();
+        let newer = promote(&fake, request).await.unwrap();
+        let refused = promote(&fake, REQUEST).await.unwrap_err();
         let reason = format!("#{} supersedes it, and is open", newer.number);
         assert!(refused.message.contains(&reason), "{kind:?}: {refused}");
         let close = Edit {
@@ -334,12 +334,12 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
             ..Edit::default()
         };
         forge.edit_pull(newer.number, &close).await.unwrap();
-        let again = promote(&fake, ASK).await.unwrap();
+        let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(again.change, Change::Updated, "{kind:?}");
         assert_eq!(again.number, older.number, "{kind:?}");
         is_whole(&fake, "rev2");
-        // A person closed the other one.
-        let refused = promote(&fake, ask).await.unwrap_err();
+        // A person closed the other pull request.
+        let refused = promote(&fake, request).await.unwrap_err();
         assert_eq!(refused.class, Class::Refused, "{kind:?}: {refused}");
         assert!(
             refused
@@ -373,17 +373,17 @@ async fn reopening_on_request_ignores_an_open_successor() {
 async fn an_older_run_that_comes_late_closes_nothing() {
     for kind in KINDS {
         let fake = fake(kind);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         let newer = promote(
             &fake,
-            Ask {
+            Request {
                 revision: "rev3",
-                ..ASK
+                ..REQUEST
             },
         )
         .await
         .unwrap();
-        let error = promote(&fake, ASK).await.unwrap_err();
+        let error = promote(&fake, REQUEST).await.unwrap_err();
         assert_eq!(
             error.class,
             Class::Refused,
@@ -396,9 +396,9 @@ async fn an_older_run_that_comes_late_closes_nothing() {
             .map(|pull| pull.number)
             .collect();
         assert_eq!(open, [newer.number]);
-        // A person opens it again: it is there as it was, and still the older one.
+        // A person reopens it: it is unchanged, and its revision is still the older one.
         fake.store().pulls[0].open = true;
-        let again = promote(&fake, ASK).await.unwrap();
+        let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(
             (again.change, again.superseded),
             (Change::Unchanged, Vec::new()),
@@ -412,14 +412,14 @@ async fn an_older_run_that_comes_late_closes_nothing() {
 async fn pull_request_to_another_base_is_independent() {
     for kind in KINDS {
         let fake = fake(kind);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         {
             let mut store = fake.store();
             store.push("staging", "begin", &[]);
             store.pulls[0].base = "staging".to_owned();
         }
         assert_eq!(
-            promote(&fake, ASK).await.unwrap().change,
+            promote(&fake, REQUEST).await.unwrap().change,
             Change::Created,
             "{kind:?}"
         );
@@ -431,7 +431,7 @@ async fn pull_request_to_another_base_is_independent() {
 async fn only_pull_requests_of_the_set_are_superseded() {
     for kind in KINDS {
         let fake = fake(kind);
-        let older = promote(&fake, ASK).await.unwrap().number;
+        let older = promote(&fake, REQUEST).await.unwrap().number;
         let mut others = Vec::new();
         {
             let mut store = fake.store();
@@ -443,7 +443,7 @@ async fn only_pull_requests_of_the_set_are_superseded() {
                 others.push(pull.number);
                 store.pulls.push(pull);
             };
-            add(&|pull| pull.head = "somebody/elses".to_owned());
+            add(&|pull| pull.head = "another/branch".to_owned());
             add(&|pull| pull.head_repo = "fork/flows".to_owned());
             add(&|pull| pull.body = "no marker".to_owned());
             add(&|pull| pull.body = pull.body.replace("kind=promote", "kind=rollback"));
@@ -451,9 +451,9 @@ async fn only_pull_requests_of_the_set_are_superseded() {
         }
         let newer = promote(
             &fake,
-            Ask {
+            Request {
                 revision: "rev3",
-                ..ASK
+                ..REQUEST
             },
         )
         .await
@@ -470,19 +470,20 @@ async fn only_pull_requests_of_the_set_are_superseded() {
 }
 
 #[tokio::test]
-async fn four_runs_at_once_make_one_of_each() {
+async fn concurrent_runs_create_one_pull_request() {
     for kind in KINDS {
         for stale in [false, true] {
             let fake = fake(kind);
             if stale && kind == Kind::Github {
-                // A branch of an earlier run that broke off, with another content.
+                // The branch of an interrupted run, with another content.
                 fake.store().push(
                     &branch("rev2"),
                     "promote: images @rev2\n\nRepin-Set: rev2\n",
                     &[(A, "image: x@rev0\r\n")],
                 );
             }
-            let runs = futures_util::future::join_all((0..4).map(|_| promote(&fake, ASK))).await;
+            let runs =
+                futures_util::future::join_all((0..4).map(|_| promote(&fake, REQUEST))).await;
             let numbers: Vec<_> = runs.into_iter().map(|run| run.unwrap().number).collect();
             assert!(
                 numbers.iter().all(|number| *number == numbers[0]),
@@ -495,17 +496,17 @@ async fn four_runs_at_once_make_one_of_each() {
 }
 
 #[tokio::test]
-async fn foreign_commit_is_kept_and_named() {
+async fn foreign_commit_is_preserved_and_reported() {
     for kind in KINDS {
         let fake = fake(kind);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         let foreign = fake.store().push(
             &branch("rev2"),
             "fix \u{1b}[31m typo",
             &[("README.md", "hi")],
         );
         fake.forget();
-        let error = promote(&fake, ASK).await.unwrap_err();
+        let error = promote(&fake, REQUEST).await.unwrap_err();
         assert_eq!(error.class, Class::Conflict);
         assert!(
             error.message.contains(&foreign) && !error.message.contains('\u{1b}'),
@@ -522,13 +523,13 @@ async fn own_branch_with_other_content_is_rebuilt() {
         for update_refs in [true, false] {
             let fake = fake(kind);
             fake.store().update_refs = update_refs;
-            let first = promote(&fake, ASK).await.unwrap();
+            let first = promote(&fake, REQUEST).await.unwrap();
             fake.store().push(
                 "main",
                 "other lines",
                 &[(A, "image: x@rev1\r\nmore: lines\r\n")],
             );
-            let again = promote(&fake, ASK).await.unwrap();
+            let again = promote(&fake, REQUEST).await.unwrap();
             assert_eq!(
                 (again.number, again.change),
                 (first.number, Change::Updated),
@@ -557,7 +558,7 @@ async fn commit_pushed_before_the_update_is_not_lost() {
         for update_refs in [true, false] {
             let fake = fake(kind);
             fake.store().update_refs = update_refs;
-            promote(&fake, ASK).await.unwrap();
+            promote(&fake, REQUEST).await.unwrap();
             fake.store().push(
                 "main",
                 "other lines",
@@ -565,7 +566,7 @@ async fn commit_pushed_before_the_update_is_not_lost() {
             );
             fake.store().meddled = Some(branch("rev2"));
             assert_eq!(
-                promote(&fake, ASK).await.unwrap_err().class,
+                promote(&fake, REQUEST).await.unwrap_err().class,
                 Class::Conflict,
                 "{kind:?}"
             );
@@ -582,12 +583,12 @@ async fn commit_pushed_before_the_update_is_not_lost() {
 async fn unrelated_base_commits_keep_the_branch() {
     for kind in KINDS {
         let fake = fake(kind);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         fake.store()
             .push("main", "unrelated", &[("README.md", "other")]);
         fake.forget();
         assert_eq!(
-            promote(&fake, ASK).await.unwrap().change,
+            promote(&fake, REQUEST).await.unwrap().change,
             Change::Unchanged,
             "{kind:?}"
         );
@@ -596,12 +597,12 @@ async fn unrelated_base_commits_keep_the_branch() {
 }
 
 #[tokio::test]
-async fn a_base_that_moves_meanwhile_is_planned_again() {
+async fn concurrently_moved_base_is_replanned() {
     for kind in KINDS {
         for (path, content) in [("README.md", "other"), (A, "image: x@rev1\r\n# more\r\n")] {
             let fake = fake(kind);
             fake.store().intruder = Some((path.to_owned(), content.to_owned()));
-            promote(&fake, ASK).await.unwrap();
+            promote(&fake, REQUEST).await.unwrap();
             let store = fake.store();
             let head = &store.refs[&branch("rev2")];
             assert_eq!(store.ahead(&store.refs["main"], head).len(), 1, "{kind:?}");
@@ -621,32 +622,32 @@ async fn a_base_that_moves_meanwhile_is_planned_again() {
 #[tokio::test]
 async fn pull_request_closed_by_a_person_stays_closed() {
     for kind in KINDS {
-        for gone in [false, true] {
+        for deleted in [false, true] {
             let fake = fake(kind);
-            let number = promote(&fake, ASK).await.unwrap().number;
+            let number = promote(&fake, REQUEST).await.unwrap().number;
             fake.store().close(number);
-            if gone {
+            if deleted {
                 fake.store().refs.remove(&branch("rev2"));
             }
             fake.forget();
-            let error = promote(&fake, ASK).await.unwrap_err();
+            let error = promote(&fake, REQUEST).await.unwrap_err();
             assert_eq!(error.class, Class::Refused, "{kind:?}");
             assert!(error.help.unwrap().contains("--reopen"));
             assert_eq!(fake.writes(), [] as [String; 0]);
             let again = promote(
                 &fake,
-                Ask {
+                Request {
                     reopen: true,
-                    ..ASK
+                    ..REQUEST
                 },
             )
             .await
             .unwrap();
-            // GitHub opens none again whose branch was deleted.
+            // GitHub cannot reopen a pull request after its branch was deleted.
             assert_eq!(
                 again.number == number,
-                !gone || kind != Kind::Github,
-                "{kind:?} {gone}"
+                !deleted || kind != Kind::Github,
+                "{kind:?} {deleted}"
             );
             is_whole(&fake, "rev2");
         }
@@ -657,15 +658,15 @@ async fn pull_request_closed_by_a_person_stays_closed() {
 async fn branch_of_a_merged_pull_request_is_reused() {
     for kind in KINDS {
         let fake = fake(kind);
-        let first = promote(&fake, ASK).await.unwrap().number;
+        let first = promote(&fake, REQUEST).await.unwrap().number;
         fake.store().merge(first);
-        // Someone reverts it, and the set is promoted again.
+        // A person reverts it, and the set is promoted a second time.
         fake.store().push(
             "main",
             "revert",
             &[(A, "image: x@rev1\r\n"), (B, "image: x@rev1 # é")],
         );
-        let second = promote(&fake, ASK).await.unwrap();
+        let second = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(second.change, Change::Created, "{kind:?}");
         assert_ne!(second.number, first);
         is_whole(&fake, "rev2");
@@ -673,10 +674,10 @@ async fn branch_of_a_merged_pull_request_is_reused() {
 }
 
 #[tokio::test]
-async fn a_squashed_and_reverted_one_is_used_again() {
+async fn squashed_and_reverted_branch_is_reused() {
     for kind in KINDS {
         let fake = fake(kind);
-        let first = promote(&fake, ASK).await.unwrap().number;
+        let first = promote(&fake, REQUEST).await.unwrap().number;
         {
             let mut store = fake.store();
             let id = store.push(
@@ -692,7 +693,7 @@ async fn a_squashed_and_reverted_one_is_used_again() {
                 &[(A, "image: x@rev1\r\n#\r\n"), (B, "image: x@rev1 # é")],
             );
         }
-        let second = promote(&fake, ASK).await.unwrap();
+        let second = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(second.change, Change::Created, "{kind:?}");
         let store = fake.store();
         let head = &store.refs[&branch("rev2")];
@@ -704,7 +705,7 @@ async fn a_squashed_and_reverted_one_is_used_again() {
     }
 }
 
-/// An error says whether something that people can see may have been done.
+/// An error states whether a visible change may have happened.
 #[tokio::test]
 async fn mutation_without_a_response_may_have_succeeded() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
@@ -721,9 +722,9 @@ async fn mutation_without_a_response_may_have_succeeded() {
 async fn draft_state_follows_the_request() {
     for kind in KINDS {
         let fake = fake(kind);
-        let draft = Ask {
+        let draft = Request {
             state: State::Draft,
-            ..ASK
+            ..REQUEST
         };
         let is_draft = || {
             let store = fake.store();
@@ -742,7 +743,10 @@ async fn draft_state_follows_the_request() {
             Change::Unchanged,
             "{kind:?}"
         );
-        assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Updated);
+        assert_eq!(
+            promote(&fake, REQUEST).await.unwrap().change,
+            Change::Updated
+        );
         assert!(!is_draft());
         assert_eq!(promote(&fake, draft).await.unwrap().change, Change::Updated);
         assert!(is_draft());
@@ -752,14 +756,14 @@ async fn draft_state_follows_the_request() {
 #[tokio::test]
 async fn labels_are_created_and_a_refusal_warns() {
     for kind in KINDS {
-        let ask = Ask {
+        let request = Request {
             labels: true,
-            ..ASK
+            ..REQUEST
         };
         let forge = fake(kind);
         forge.store().labels.push((90, "ci".to_owned()));
         assert_eq!(
-            promote(&forge, ask).await.unwrap().warnings,
+            promote(&forge, request).await.unwrap().warnings,
             [] as [String; 0],
             "{kind:?}"
         );
@@ -770,18 +774,18 @@ async fn labels_are_created_and_a_refusal_warns() {
         );
         forge.forget();
         assert_eq!(
-            promote(&forge, ask).await.unwrap().change,
+            promote(&forge, request).await.unwrap().change,
             Change::Unchanged
         );
         assert_eq!(forge.writes(), [] as [String; 0]);
-        // One that a person took off stays off.
+        // A label that a person removed is not restored.
         forge.store().pulls[0].labels.pop();
-        promote(&forge, ask).await.unwrap();
+        promote(&forge, request).await.unwrap();
         assert_eq!(forge.store().pulls[0].labels, ["ci"]);
 
         let forge = fake(kind);
         forge.store().may_label = false;
-        let standing = promote(&forge, ask).await.unwrap();
+        let standing = promote(&forge, request).await.unwrap();
         assert!(
             standing.warnings[0].contains("403"),
             "{:?}",
@@ -796,7 +800,7 @@ async fn permissions_are_checked_before_any_write() {
     for kind in KINDS {
         let fake = fake(kind);
         fake.store().push = Some(false);
-        let error = promote(&fake, ASK).await.unwrap_err();
+        let error = promote(&fake, REQUEST).await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
@@ -808,13 +812,13 @@ async fn permissions_are_checked_before_any_write() {
         ("repo", "workflows: write"),
     ] {
         fake.store().scopes = Some(scopes);
-        let error = promote(&fake, ASK).await.unwrap_err();
+        let error = promote(&fake, REQUEST).await.unwrap_err();
         assert_eq!(error.class, Class::Denied);
         assert!(error.message.contains(missing), "{error}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
     fake.store().scopes = Some("repo, workflow");
-    promote(&fake, ASK).await.unwrap();
+    promote(&fake, REQUEST).await.unwrap();
 }
 
 #[tokio::test]
@@ -822,13 +826,13 @@ async fn app_token_leaves_push_permission_unknown() {
     let fake = fake(Kind::Github);
     fake.store().push = Some(false);
     fake.store().installation = true;
-    promote(&fake, ASK).await.unwrap();
+    promote(&fake, REQUEST).await.unwrap();
     fake.store().push = None;
     promote(
         &fake,
-        Ask {
+        Request {
             revision: "rev3",
-            ..ASK
+            ..REQUEST
         },
     )
     .await
@@ -839,7 +843,7 @@ async fn app_token_leaves_push_permission_unknown() {
 async fn token_without_workflows_names_the_missing_permission() {
     let fake = fake(Kind::Github);
     fake.store().workflows = false;
-    let error = promote(&fake, ASK).await.unwrap_err();
+    let error = promote(&fake, REQUEST).await.unwrap_err();
     assert_eq!(error.class, Class::Denied);
     assert!(
         error.message.contains("`workflows: write` is missing"),
@@ -859,7 +863,7 @@ async fn read_only_token_is_reported_before_workflows() {
     let reply = error(403, "Resource not accessible by integration");
     let reply = reply.with("x-accepted-github-permissions", "contents=write");
     fake.fault(("POST", "/git/blobs"), 1, Fault::Instead(reply));
-    let error = promote(&fake, ASK).await.unwrap_err();
+    let error = promote(&fake, REQUEST).await.unwrap_err();
     assert_eq!(error.class, Class::Denied);
     let hint = error.help.clone().unwrap();
     assert!(
@@ -872,7 +876,7 @@ async fn read_only_token_is_reported_before_workflows() {
     );
 }
 
-/// Where a run can be interrupted by an error of the server, for good or in passing.
+/// The steps of a run at which a temporary or permanent server error can interrupt it.
 fn steps(kind: Kind) -> Vec<(&'static str, String)> {
     let labels = "/labels".to_owned();
     let mut steps = vec![
@@ -899,7 +903,7 @@ fn steps(kind: Kind) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn a_sequence_that_breaks_anywhere_converges() {
+async fn interrupted_creation_converges() {
     for kind in KINDS {
         for (method, path) in steps(kind) {
             for fault in [
@@ -910,24 +914,23 @@ async fn a_sequence_that_breaks_anywhere_converges() {
                 for times in [1, 3, 100] {
                     let fake = fake(kind);
                     let case = format!("{kind:?} {method} {path} {times}");
-                    // An older one, so that there is one to supersede; it has the number 1 or
-                    // nearly.
+                    // An older pull request to supersede; its number is 1 or close to it.
                     promote(
                         &fake,
-                        Ask {
+                        Request {
                             revision: "rev0",
-                            ..ASK
+                            ..REQUEST
                         },
                     )
                     .await
                     .unwrap();
                     renumber(&fake);
                     fake.fault((method, &path), times, fault.clone());
-                    let ask = Ask {
+                    let request = Request {
                         labels: true,
-                        ..ASK
+                        ..REQUEST
                     };
-                    let broken_off = promote(&fake, ask).await;
+                    let broken_off = promote(&fake, request).await;
                     if times == 1 {
                         assert!(broken_off.is_ok(), "{case}: {broken_off:?}");
                     }
@@ -935,7 +938,7 @@ async fn a_sequence_that_breaks_anywhere_converges() {
                         assert_eq!(error.class, Class::Unavailable, "{case}: {error}");
                     }
                     fake.forget();
-                    promote(&fake, ask)
+                    promote(&fake, request)
                         .await
                         .unwrap_or_else(|error| panic!("{case}: {error}"));
                     is_whole(&fake, "rev2");
@@ -955,7 +958,7 @@ fn renumber(fake: &Fake) {
 }
 
 #[tokio::test]
-async fn moving_a_branch_that_breaks_anywhere_converges() {
+async fn interrupted_branch_update_converges() {
     for kind in KINDS {
         let steps: &[(&str, &str)] = match kind {
             Kind::Github => &[("PATCH", "/pulls/1"), ("POST", "/graphql")],
@@ -974,7 +977,7 @@ async fn moving_a_branch_that_breaks_anywhere_converges() {
                 for times in [1, 100] {
                     let fake = fake(kind);
                     let case = format!("{kind:?} {method} {path} {times}");
-                    promote(&fake, ASK).await.unwrap();
+                    promote(&fake, REQUEST).await.unwrap();
                     renumber(&fake);
                     fake.store().push(
                         "main",
@@ -990,9 +993,9 @@ async fn moving_a_branch_that_breaks_anywhere_converges() {
                         .push("main", "other lines", &[(A, "image: x@rev1\r\n# c")]);
                     let method: &'static str = method;
                     fake.fault((method, path), times, fault.clone());
-                    let _ = promote(&fake, ASK).await;
+                    let _ = promote(&fake, REQUEST).await;
                     fake.forget();
-                    let again = promote(&fake, ASK)
+                    let again = promote(&fake, REQUEST)
                         .await
                         .unwrap_or_else(|error| panic!("{case}: {error}"));
                     assert_eq!(again.number, 1, "{case}");
@@ -1008,7 +1011,7 @@ async fn moving_a_branch_that_breaks_anywhere_converges() {
                     );
                     let open = store.open_pulls();
                     assert!(
-                        open.len() == 1 && open[0].body.starts_with("what moves"),
+                        open.len() == 1 && open[0].body.starts_with("changes"),
                         "{case}: {}",
                         open[0].body
                     );
@@ -1025,7 +1028,7 @@ async fn late_updates_are_waited_for() {
             let fake = fake(kind);
             fake.store().lag = lag;
             assert_eq!(
-                promote(&fake, ASK).await.unwrap().change,
+                promote(&fake, REQUEST).await.unwrap().change,
                 Change::Created,
                 "{kind:?} {lag}"
             );
@@ -1036,7 +1039,7 @@ async fn late_updates_are_waited_for() {
 }
 
 #[tokio::test]
-async fn rate_limits_are_obeyed_within_reason() {
+async fn short_rate_limits_are_respected() {
     for kind in KINDS {
         for limit in [
             error(429, "slow down"),
@@ -1045,13 +1048,13 @@ async fn rate_limits_are_obeyed_within_reason() {
             error(403, "API rate limit exceeded")
                 .with("x-ratelimit-remaining", "0")
                 .with("x-ratelimit-reset", "1"),
-            // Reported by users who open several pull requests in a row.
+            // Reported by users who open pull requests in quick succession.
             error(422, "Validation Failed: was submitted too quickly"),
         ] {
             let fake = fake(kind);
             fake.fault(("GET", "/pulls"), 2, Fault::Instead(limit.clone()));
             fake.fault(("POST", "/pulls"), 2, Fault::Instead(limit));
-            promote(&fake, ASK).await.unwrap();
+            promote(&fake, REQUEST).await.unwrap();
             is_whole(&fake, "rev2");
         }
         let fake = fake(kind);
@@ -1060,24 +1063,27 @@ async fn rate_limits_are_obeyed_within_reason() {
             2,
             Fault::Instead(error(429, "slow down").with("retry-after", "3600")),
         );
-        let error = promote(&fake, ASK).await.unwrap_err();
+        let error = promote(&fake, REQUEST).await.unwrap_err();
         assert!(
             error.class == Class::Limited && error.message.contains("3600 s"),
             "{error}"
         );
-        // A refusal is not a limit.
+        // A refusal is not a rate limit.
         fake.forget();
         fake.fault(
             ("GET", "/pulls"),
             1,
             Fault::Instead(fakes::error(403, "Resource not accessible")),
         );
-        assert_eq!(promote(&fake, ASK).await.unwrap_err().class, Class::Denied);
+        assert_eq!(
+            promote(&fake, REQUEST).await.unwrap_err().class,
+            Class::Denied
+        );
     }
 }
 
 #[tokio::test]
-async fn the_token_stays_where_it_belongs() {
+async fn token_is_sent_to_its_forge_only() {
     for kind in KINDS {
         let fake = fake(kind);
         let elsewhere = Fake::start(kind);
@@ -1088,18 +1094,22 @@ async fn the_token_stays_where_it_belongs() {
                 1,
                 Fault::Instead(Reply::json(status, serde_json::Value::Null).with("location", &to)),
             );
-            let error = promote(&fake, ASK).await.unwrap_err();
+            let error = promote(&fake, REQUEST).await.unwrap_err();
             assert!(error.message.contains("/repositories/1"), "{error}");
             assert!(!format!("{error} {error:?}").contains(TOKEN));
         }
-        assert_eq!(elsewhere.asked(), [] as [String; 0], "nothing was followed");
-        // A server that echoes what it was sent does not make us print it.
+        assert_eq!(
+            elsewhere.asked(),
+            [] as [String; 0],
+            "a redirect was followed"
+        );
+        // An echoed request must not expose the token.
         fake.fault(
             ("GET", "/acme/flows"),
             1,
             Fault::Instead(error(403, &format!("no {TOKEN} \u{1b}[31m"))),
         );
-        let error = promote(&fake, ASK).await.unwrap_err();
+        let error = promote(&fake, REQUEST).await.unwrap_err();
         assert!(
             !format!("{error} {error:?}").contains(TOKEN) && !error.message.contains('\u{1b}'),
             "{error}"
@@ -1109,7 +1119,10 @@ async fn the_token_stays_where_it_belongs() {
             1,
             Fault::Instead(fakes::error(401, "Bad credentials")),
         );
-        assert_eq!(promote(&fake, ASK).await.unwrap_err().class, Class::Denied);
+        assert_eq!(
+            promote(&fake, REQUEST).await.unwrap_err().class,
+            Class::Denied
+        );
         assert!(
             fake.asked().iter().all(|line| !line.contains(TOKEN)),
             "never in a URL"
@@ -1121,7 +1134,7 @@ async fn the_token_stays_where_it_belongs() {
 async fn listings_are_complete_and_filtered_locally() {
     for kind in KINDS {
         let fake = fake(kind);
-        let first = promote(&fake, ASK).await.unwrap().number;
+        let first = promote(&fake, REQUEST).await.unwrap().number;
         {
             let mut store = fake.store();
             let like = store.pulls[0].clone();
@@ -1133,10 +1146,14 @@ async fn listings_are_complete_and_filtered_locally() {
                 store.pulls.push(pull);
             }
         }
-        assert_eq!(promote(&fake, ASK).await.unwrap().number, first, "{kind:?}");
+        assert_eq!(
+            promote(&fake, REQUEST).await.unwrap().number,
+            first,
+            "{kind:?}"
+        );
         fake.store().close(first);
         assert_eq!(
-            promote(&fake, ASK).await.unwrap_err().class,
+            promote(&fake, REQUEST).await.unwrap_err().class,
             Class::Refused,
             "{kind:?}"
         );
@@ -1147,7 +1164,7 @@ async fn listings_are_complete_and_filtered_locally() {
 async fn foreign_pull_request_of_a_branch_is_ignored() {
     for kind in KINDS {
         let fake = fake(kind);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         for body in [
             "mine now",
             "<!-- repin/2 kind=promote set=repin.yaml revision=rev1 -->",
@@ -1155,19 +1172,19 @@ async fn foreign_pull_request_of_a_branch_is_ignored() {
         ] {
             fake.store().pulls[0].body = body.to_owned();
             assert_eq!(
-                promote(&fake, ASK).await.unwrap_err().class,
+                promote(&fake, REQUEST).await.unwrap_err().class,
                 Class::Conflict,
                 "{kind:?} {body}"
             );
         }
-        // A fork's branch of the same name is not ours.
+        // A fork's branch of the same name belongs to another repository.
         {
             let marker = "<!-- repin/2 kind=promote set=repin.yaml revision=rev2 -->".to_owned();
             let pull = &mut fake.store().pulls[0];
             (pull.body, pull.head_repo) = (marker, "fork/flows".to_owned());
         }
         assert_eq!(
-            promote(&fake, ASK).await.unwrap().change,
+            promote(&fake, REQUEST).await.unwrap().change,
             Change::Created,
             "{kind:?}"
         );
@@ -1194,12 +1211,12 @@ async fn binary_contents_arrive_unchanged() {
 }
 
 #[tokio::test]
-async fn a_content_under_another_ones_name_is_refused() {
+async fn content_with_a_wrong_digest_is_refused() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
         fake.store().graphql = false;
-        let id = fake.store().put_blob(b"what was asked for");
+        let id = fake.store().put_blob(b"requested");
         // The same response with a wrong value.
         let lie = serde_json::json!({"content": "bGll", "encoding": "base64", "sha": id.as_str(), "size": 3});
         fake.fault(
@@ -1214,7 +1231,7 @@ async fn a_content_under_another_ones_name_is_refused() {
                 .contains("does not match the requested digest"),
             "{kind:?}: {error:?}"
         );
-        assert_eq!(forge.blobs(&[id]).await.unwrap(), [b"what was asked for"]);
+        assert_eq!(forge.blobs(&[id]).await.unwrap(), [b"requested"]);
     }
 }
 
@@ -1260,7 +1277,7 @@ async fn plan_for_other_base_contents_is_refused() {
 }
 
 #[tokio::test]
-async fn contents_at_hand_are_not_asked_for() {
+async fn local_contents_are_not_requested() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
@@ -1273,7 +1290,7 @@ async fn contents_at_hand_are_not_asked_for() {
         .await
         .unwrap();
         assert_eq!(fake.asked(), [] as [String; 0]);
-        // What is at hand under a wrong name is not believed.
+        // A content with a wrong name is fetched.
         let mut base = Base::read(&forge, None).await.unwrap();
         base.fetch(&forge, &[A.to_owned()], &mut |_| Some(b"lie".to_vec()))
             .await
@@ -1312,7 +1329,7 @@ async fn latest_report_of_a_check_counts() {
         let fake = fake(kind);
         {
             let mut store = fake.store();
-            // The oldest first, over several pages.
+            // The oldest is first, over several pages.
             store.statuses = (1..=240)
                 .map(|id| status(kind, "ci/build", "failure", id))
                 .collect();
@@ -1362,7 +1379,7 @@ async fn latest_report_of_a_check_counts() {
 /// An open pull request, and contexts that its base requires.
 pub(crate) async fn opened(kind: Kind, required: &[&str]) -> (Fake, Forge, Pull) {
     let fake = fake(kind);
-    let number = promote(&fake, ASK).await.unwrap().number;
+    let number = promote(&fake, REQUEST).await.unwrap().number;
     fake.store().required = required
         .iter()
         .map(|context| (*context).to_owned())
@@ -1414,7 +1431,7 @@ async fn merge_is_scheduled_for_the_checked_head() {
 }
 
 #[tokio::test]
-async fn nothing_is_merged_that_nothing_holds_back() {
+async fn pull_request_without_gates_is_not_merged() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let Merge::Refused(why) = merging::arm(&forge, &pull, &[]).await.unwrap() else {
@@ -1482,7 +1499,7 @@ async fn configured_gates_must_pass_first() {
 #[tokio::test]
 async fn pull_request_without_pending_gates_is_merged_immediately() {
     for kind in KINDS {
-        // Required by the branch, or by the configuration alone.
+        // Required by the branch or only by the configuration.
         for (required, gates) in [
             (&["ci"][..], &[][..]),
             (&[], &["ci".to_owned()]),
@@ -1502,7 +1519,7 @@ async fn pull_request_without_pending_gates_is_merged_immediately() {
 
 #[tokio::test]
 async fn clean_state_without_passed_gates_is_not_merged() {
-    // GitHub says clean of a pull request whose rules it does not tell of.
+    // GitHub reports `clean` for a pull request with hidden rules.
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.store().ruled = vec!["ruled"];
     assert!(
@@ -1513,7 +1530,7 @@ async fn clean_state_without_passed_gates_is_not_merged() {
         matches!(merging::arm(&forge, &pull, &[]).await.unwrap(), Merge::Refused(why) if why.contains("ruled"))
     );
     assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
-    // The head moves between the look and the merge: the forge is told which one was meant.
+    // The head moves before the merge: the request contains the verified head.
     fake.store().report("ruled", "success");
     fake.fault(
         ("PUT", "/merge"),
@@ -1650,7 +1667,7 @@ async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         {
-            // For a while the branch is seen as it was before.
+            // The branch still has its earlier head for some requests.
             let mut store = fake.store();
             let mut before = store.refs.clone();
             let main = before["main"].clone();
@@ -1662,7 +1679,7 @@ async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
             Some(Merge::Scheduled),
             "{kind:?}"
         );
-        // A closed pull request is not armed, however often it is read.
+        // Polls do not schedule the merge of a closed pull request.
         fake.store().scheduled.clear();
         fake.store().close(pull.number);
         assert_eq!(
@@ -1695,7 +1712,7 @@ async fn branch_is_merged_at_its_checked_head() {
         let Ok(Compared::Offer(offer)) = compared else {
             panic!("{compared:?}");
         };
-        // Someone opens it as a draft right after the look: that one is taken, and left a draft.
+        // A person opens a draft after the comparison: the draft is used and remains a draft.
         let new = NewPull {
             title: "mine",
             body: "",
@@ -1717,7 +1734,7 @@ async fn branch_is_merged_at_its_checked_head() {
         forge.set_state(&offered.pull, State::Ready).await.unwrap();
         assert_eq!(bring().await.unwrap().merge, Some(Merge::Scheduled));
         fake.store().scheduled.clear();
-        // Another head was not judged.
+        // The new head was not verified.
         fake.store().push("staging", "more", &[("x", "z")]);
         assert!(
             matches!(bring().await.unwrap().merge, Some(Merge::Later(why)) if why.contains("moved")),
@@ -1728,7 +1745,7 @@ async fn branch_is_merged_at_its_checked_head() {
     }
 }
 
-/// Waiting that is over at once, or as soon as something happens.
+/// Waiting that ends at once, or at the first change.
 pub(crate) const PACE: Pace = Pace {
     first: Duration::from_millis(5),
     most: Duration::from_millis(20),
@@ -1737,8 +1754,8 @@ pub(crate) const PACE: Pace = Pace {
 };
 
 async fn waited(forge: &Forge, number: u64, arm: Option<&[String]>) -> (WaitOutcome, Vec<String>) {
-    let told = std::cell::RefCell::new(Vec::new());
-    let report = |text: &str| told.borrow_mut().push(text.to_owned());
+    let reports = std::cell::RefCell::new(Vec::new());
+    let report = |text: &str| reports.borrow_mut().push(text.to_owned());
     let arm = arm.map(|gates| MergeSchedule {
         gates,
         permission: PERMISSION,
@@ -1755,16 +1772,16 @@ async fn waited(forge: &Forge, number: u64, arm: Option<&[String]>) -> (WaitOutc
         )
         .await
         .unwrap();
-    (waited, told.into_inner())
+    (waited, reports.into_inner())
 }
 
-/// Does something once the fake was asked about a pull request so many times.
+/// Performs `then` after this number of requests for a pull request.
 fn after_looks(fake: &Fake, looks: usize, then: impl FnOnce(&mut fakes::Store) + Send + 'static) {
     fake.when(looks, then);
 }
 
 #[tokio::test]
-async fn waiting_ends_with_what_happens() {
+async fn wait_ends_with_the_outcome() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let number = pull.number;
@@ -1794,11 +1811,11 @@ async fn waiting_ends_with_what_happens() {
 }
 
 #[tokio::test]
-async fn an_outage_while_waiting_is_waited_out() {
+async fn outage_during_the_wait_is_tolerated() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let number = pull.number;
-        // Ten answers are two rounds of attempts.
+        // Ten responses are two rounds of attempts.
         fake.fault(
             ("GET", &format!("/pulls/{number}")),
             10,
@@ -1812,7 +1829,7 @@ async fn an_outage_while_waiting_is_waited_out() {
             ),
             "{kind:?}"
         );
-        // What does not get better ends it: the time, or a refusal.
+        // A permanent failure ends the wait: the timeout, or a refusal.
         fake.forget();
         fake.fault(
             ("GET", &format!("/pulls/{number}")),
@@ -1854,7 +1871,7 @@ async fn an_outage_while_waiting_is_waited_out() {
     }
 }
 
-/// Waiting that takes a pull request for stuck as soon as it reads as not mergeable twice.
+/// Waits with a pace that reports a pull request as stuck after two polls that are not mergeable.
 async fn stuck(forge: &Forge, number: u64, unclear: Duration) -> WaitOutcome {
     let pace = Pace {
         unclear,
@@ -1882,7 +1899,7 @@ async fn conflict_ends_the_wait_with_its_files() {
             stuck(&forge, pull.number, at_once).await,
             WaitOutcome::OutOfTime(_)
         ));
-        // The check does not come to an end.
+        // The check does not finish.
         fake.store().gitea.unchecked.insert(pull.number);
         let waited = stuck(&forge, pull.number, at_once).await;
         assert!(
@@ -1898,7 +1915,7 @@ async fn conflict_ends_the_wait_with_its_files() {
             matches!(&waited, WaitOutcome::Stuck(_, MergeObstacle::Conflict(files)) if files == &[A]),
             "{kind:?} {waited:?}"
         );
-        // Not before its time, and a draft reads as not mergeable, too.
+        // Only after the delay. A draft is not mergeable either.
         let later = Duration::from_secs(120);
         assert!(matches!(
             stuck(&forge, pull.number, later).await,
@@ -1913,7 +1930,7 @@ async fn conflict_ends_the_wait_with_its_files() {
 }
 
 #[tokio::test]
-async fn unchanged_answers_are_asked_for_as_such() {
+async fn polls_use_conditional_requests() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     let number = pull.number;
     fake.forget();
@@ -1929,21 +1946,21 @@ async fn unready_merge_is_scheduled_during_the_wait() {
         let number = pull.number;
         after_looks(&fake, 4, |store| store.report("ci", "pending"));
         after_looks(&fake, 6, |store| store.report("ci", "success"));
-        let (merged, told) = waited(&forge, number, Some(&[])).await;
+        let (merged, reports) = waited(&forge, number, Some(&[])).await;
         assert!(
             matches!(merged, WaitOutcome::Merged(..)),
             "{kind:?} {merged:?}"
         );
         if kind != Kind::Github {
             assert!(
-                told[0].contains("has not reported yet") && told[1].contains("is scheduled"),
-                "{told:?}"
+                reports[0].contains("has not reported yet") && reports[1].contains("is scheduled"),
+                "{reports:?}"
             );
         }
         assert_eq!(
-            told.len(),
+            reports.len(),
             if kind == Kind::Github { 1 } else { 2 },
-            "each is told once: {told:?}"
+            "each is reports once: {reports:?}"
         );
     }
 }
@@ -1955,7 +1972,7 @@ async fn one_run_starts_the_workflow() {
         fake.store().workflows_there = vec!["deploy.yml"];
         let commit = fake.store().merge(pull.number);
         let asked = ("deploy.yml", commit.as_str());
-        // Refused for sure: nobody has it, and the next one may.
+        // Certainly refused: the mark is deleted, and the next run may create it.
         fake.fault(
             ("POST", "/dispatches"),
             1,
@@ -1966,7 +1983,7 @@ async fn one_run_starts_the_workflow() {
             .unwrap_err();
         assert_eq!(refused.class, Class::Denied, "{kind:?}");
         assert!(fake.store().marks.is_empty() && fake.store().dispatched.is_empty());
-        // The mark's own answer is lost: it is known again.
+        // The response to the mark is lost: the mark is recognized.
         let mark = if kind == Kind::Github {
             "/git/refs"
         } else {
@@ -1989,7 +2006,7 @@ async fn one_run_starts_the_workflow() {
             fake.store().dispatched,
             [("deploy.yml".to_owned(), "main".to_owned())]
         );
-        // Nobody can tell whether it was started: it is not started again.
+        // A start with an unknown result is not repeated.
         let other = Pull {
             number: 99,
             ..pull.clone()
@@ -2011,9 +2028,9 @@ async fn one_run_starts_the_workflow() {
 #[tokio::test]
 async fn second_read_returns_only_new_names() {
     let fake = fake(Kind::Github);
-    let number = promote(&fake, ASK).await.unwrap().number;
+    let number = promote(&fake, REQUEST).await.unwrap().number;
     let forge = forge(&fake);
-    // What is worked out in the background is not waited for by its `ETag`.
+    // A state that the forge computes in the background is not polled by its `ETag`.
     assert!(matches!(
         forge.poll(number, None).await.unwrap(),
         Poll::Changed(pull, None) if pull.mergeable == Mergeable::Unknown
@@ -2035,7 +2052,7 @@ async fn second_read_returns_only_new_names() {
 }
 
 #[tokio::test]
-async fn workflows_are_started_where_that_can_be() {
+async fn workflows_are_started_on_capable_forges() {
     for kind in KINDS {
         let fake = fake(kind);
         fake.store().workflows_there = vec!["deploy.yml"];
@@ -2057,7 +2074,7 @@ async fn workflows_are_started_where_that_can_be() {
             fake.store().dispatched,
             [("deploy.yml".to_owned(), "main".to_owned())]
         );
-        // Nobody can tell whether it was started: it is not started twice.
+        // A start with an unknown result is not repeated.
         fake.fault(("POST", "/dispatches"), 1, Fault::After(broken()));
         assert_eq!(
             forge
@@ -2076,10 +2093,10 @@ async fn workflows_are_started_where_that_can_be() {
 }
 
 #[tokio::test]
-async fn issues_are_listed_opened_changed_and_closed() {
+async fn issues_are_managed() {
     for kind in KINDS {
         let fake = fake(kind);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         let forge = forge(&fake);
         for at in 0..120 {
             fake.store().make_issue(&format!("other {at}"), "");
@@ -2127,7 +2144,7 @@ async fn issues_are_listed_opened_changed_and_closed() {
 }
 
 #[test]
-fn githubs_schema_judges_queries() {
+fn queries_match_the_schema_of_github() {
     use serde_json::json;
     let graphql = fakes::graphql::Graphql::new();
     let of = |fields: &str| {
@@ -2194,23 +2211,24 @@ fn githubs_schema_judges_queries() {
 async fn unreadable_rules_never_merge_without_a_gate() {
     let hidden = async |required: &[&str]| {
         let opened = opened(Kind::Github, required).await;
-        // A token that may not administer sees that the branch is protected, and not how.
+        // A token without the role of an administrator sees that the branch is protected, but not
+        // its rules.
         let row = serde_json::json!({"name": "main", "protected": true});
         let hidden = Fault::Instead(Reply::json(200, row));
         opened.0.fault(("GET", "/flows/branches/main"), 9, hidden);
         opened
     };
-    // GitHub waits for what it requires.
+    // GitHub waits for the required contexts.
     let (fake, forge, pull) = hidden(&["ci"]).await;
     fake.store().report("ci", "pending");
     let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
     assert_eq!(merge, Merge::Scheduled);
-    // Nothing to wait for, so that repin would have to merge it.
+    // No pending context: repin would have to merge.
     let (fake, forge, pull) = hidden(&[]).await;
     let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
     assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
     assert_eq!(fake.store().pulls[0].merged, None);
-    // A merge queue, which repin would have to put it into.
+    // A merge queue: repin would have to add the pull request.
     let (fake, forge, pull) = hidden(&[]).await;
     fake.store().rules.queue = Some("rebase");
     let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
@@ -2341,7 +2359,7 @@ async fn only_duplicates_of_repin_are_closed() {
             Some(5),
             "{kind:?}"
         );
-        // A comment that is refused is not tried again.
+        // A refused comment is not retried.
         let refused = Fault::Instead(error(403, "Resource not accessible"));
         fake.fault(("POST", "/issues/7/comments"), 1, refused);
         let error = bring(&forge, &offer, &[]).await.unwrap_err();
@@ -2369,7 +2387,7 @@ async fn concurrent_pull_request_is_not_reported_as_created() {
             fake.store().number();
         }
         let offer = offer(&forge).await;
-        // The branch has not arrived everywhere: it is tried again.
+        // The branch is not on every server yet: the request is retried.
         let unknown = if kind == Kind::Github {
             error(422, "head invalid")
         } else {
@@ -2411,7 +2429,7 @@ async fn branch_labels_are_added_once() {
         assert!(first.created && first.warnings.is_empty(), "{kind:?}");
         assert_eq!(fake.store().pulls[0].labels, ["ci"], "{kind:?}");
         fake.forget();
-        // One of them is enough: a person took the other one off.
+        // One label is enough: a person removed the other.
         let found = offer(&forge).await;
         bring(&forge, &found, &["ci", "automation"]).await.unwrap();
         assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");

@@ -1,5 +1,4 @@
-//! A pull request after a survey: what the survey showed is not requested again, and what changed
-//! since then is still found.
+//! Pull requests after a survey: surveyed facts are not requested, and later changes are detected.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,14 +29,14 @@ const BRANCH: &str = "auto/promote-x";
 const COMMIT: &str = "promote: images @x\n\nRepin-Set: x\n";
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 
-/// A process that works on the repositories of a forge.
+/// A process that promotes the repositories of a forge.
 struct Process {
     kind: Kind,
     forge: Thousand,
     settings: Settings,
 }
 
-/// A repository as it was surveyed, and what is to change there.
+/// A surveyed repository and its planned changes.
 struct Planned {
     base: Base,
     changes: Vec<FileChange>,
@@ -150,7 +149,7 @@ impl Process {
         let proposal = Proposal {
             branch: BRANCH,
             title: "promote: images @x",
-            body: &format!("what moves\n\n{marker}\n"),
+            body: &format!("changes\n\n{marker}\n"),
             marker: &marker,
             prefix: "",
             changes: &planned.changes,
@@ -172,13 +171,13 @@ impl Process {
         }
     }
 
-    /// The requests that change something.
+    /// The writing requests.
     fn writes(&self) -> Vec<String> {
         let writes = self.forge.log().into_iter().filter(|logged| logged.write);
         writes.map(|logged| logged.request).collect()
     }
 
-    /// The one pull request is open, and its branch has the planned contents on the base's head.
+    /// Checks for one open pull request whose branch has the planned contents on the base's head.
     fn is_whole(&self, case: &str) {
         let store = self.forge.store(0);
         let ours: Vec<_> = store.pulls.iter().filter(|it| it.head == BRANCH).collect();
@@ -194,7 +193,7 @@ impl Process {
     }
 }
 
-/// The same content at the planned digests, whatever it is at.
+/// The content with the planned digests.
 fn redigested(content: &[u8]) -> Vec<u8> {
     let mut content = content.to_vec();
     let digests = [(b'a', b'c'), (b'b', b'd')];
@@ -219,12 +218,12 @@ fn change(base: &Base, path: &str) -> FileChange {
     }
 }
 
-/// A pull request of another run's, as the marker in its text says.
+/// A pull request of another run, according to the marker in its text.
 fn pull(number: u64, revision: &str, open: bool) -> PullRow {
     PullRow {
         number,
         title: format!("promote: images @{revision}"),
-        body: format!("what moves\n\n{}\n", marker(revision)),
+        body: format!("changes\n\n{}\n", marker(revision)),
         open,
         merged: None,
         draft: true,
@@ -236,7 +235,7 @@ fn pull(number: u64, revision: &str, open: bool) -> PullRow {
     }
 }
 
-/// The commit that a run makes, on the head of `main`.
+/// Pushes the commit of a run on the head of `main`.
 fn push_planned(process: &Process, revision: &str) -> String {
     let mut store = process.forge.store(0);
     let files = PINNED.map(|path| {
@@ -253,7 +252,7 @@ fn push_planned(process: &Process, revision: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_new_pull_request_costs_few_requests() {
+async fn new_pull_request_costs_few_requests() {
     const COUNT: usize = 20;
     for (kind, plan, most, writes) in [
         (Kind::Github, 220, 7, 5),
@@ -296,7 +295,7 @@ async fn a_new_pull_request_costs_few_requests() {
 #[tokio::test]
 async fn concurrent_changes_by_repin_are_adopted() {
     for kind in KINDS {
-        // It opened the pull request.
+        // The other run opened the pull request.
         let process = Process::new(kind, 1);
         let planned = process.plan(1).await.remove(0);
         let first = process.opened(&planned).await;
@@ -307,7 +306,7 @@ async fn concurrent_changes_by_repin_are_adopted() {
         );
         assert_eq!(again.change, Change::Unchanged, "{kind:?}");
         process.is_whole("opened");
-        // It was killed after it had made the branch.
+        // The other run was killed after it created the branch.
         let process = Process::new(kind, 1);
         let planned = process.plan(1).await.remove(0);
         let head = push_planned(&process, "x");
@@ -332,7 +331,8 @@ async fn concurrent_changes_by_people_are_preserved() {
         assert_eq!(process.forge.store(0).refs[BRANCH], head, "{kind:?}");
         assert_eq!(process.forge.open_pulls(), [], "{kind:?}");
 
-        // Someone closed the pull request, and before the survey its branch was deleted, too.
+        // A person closed the pull request; in the second case, its branch was deleted before the
+        // survey.
         for since in [false, true] {
             let process = Process::new(kind, 1);
             let close = async || {
@@ -370,11 +370,11 @@ async fn unsurveyed_closed_pull_request_stays_closed() {
             store.pulls.push(pull(number, "x", true));
             store.close(number);
             store.refs.remove(BRANCH);
-            // Those of forks from a branch of the same name.
+            // Pull requests of forks, from a branch of the same name.
             for _ in 0..shown {
                 let theirs = pull(store.number(), "x", false);
                 store.pulls.push(PullRow {
-                    head_repo: "somebody/flows".to_owned(),
+                    head_repo: "fork/flows".to_owned(),
                     closed_at: Some("0".repeat(40)),
                     ..theirs
                 });
@@ -449,7 +449,7 @@ async fn newer_of_two_concurrent_sets_stays() {
             let Outcome::Stands(standing) = outcome else {
                 panic!("{kind:?}: the base moved")
             };
-            // One that was open all along is what somebody wants beside this one.
+            // A pull request that was already open in the survey stays open.
             assert_eq!(standing.trouble.is_some(), since, "{kind:?}");
             let open = if since {
                 vec![(0, 1)]

@@ -1,5 +1,5 @@
-//! Which branches and pull requests a run takes for its own, what it writes, and what it reports:
-//! one fault or one look-alike at a time, against simulated forges.
+//! The branches and pull requests that a run treats as repin's, its writes and its reports: one
+//! fault or one similar pull request at a time, on simulated forges.
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::forge::{
-    A, ASK, Ask, B, KINDS, attempt, branch, fake, forge, forge_with, is_whole, promote,
+    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, forge_with, is_whole, promote,
 };
 use crate::{
     error::{Class, Error},
@@ -19,21 +19,21 @@ use crate::{
 
 const SERVERS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 const COMMIT: &str = "promote: images @rev2\n\nRepin-Set: rev2\n";
-const REOPEN: Ask = Ask {
+const REOPEN: Request = Request {
     reopen: true,
-    ..ASK
+    ..REQUEST
 };
 
 fn body(revision: &str) -> String {
-    format!("what moves\n\n<!-- repin/2 kind=promote set=repin.yaml revision={revision} -->\n")
+    format!("changes\n\n<!-- repin/2 kind=promote set=repin.yaml revision={revision} -->\n")
 }
 
-/// The text that an interrupted run leaves while it makes the branch again.
+/// The text of a pull request while its branch is recreated.
 fn moving() -> String {
     format!("<!-- repin/1 moving -->\n{}", body("rev2"))
 }
 
-/// The branch of `rev2` with a commit of repin's that pins this revision; its head.
+/// Pushes repin's commit with this revision to the branch of `rev2`; returns the head.
 fn push(fake: &Fake, revision: &str) -> String {
     let (a, b) = (
         format!("image: x@{revision}\r\n"),
@@ -43,7 +43,7 @@ fn push(fake: &Fake, revision: &str) -> String {
         .push(&branch("rev2"), COMMIT, &[(A, &a), (B, &b)])
 }
 
-/// Adds a pull request that looks like repin's for `rev2`, but for what `change` does; its number.
+/// Adds repin's pull request for `rev2` after `change`; returns its number.
 fn add(fake: &Fake, change: impl FnOnce(&mut PullRow)) -> u64 {
     let mut store = fake.store();
     let number = store.number();
@@ -78,7 +78,7 @@ fn open(fake: &Fake) -> Vec<u64> {
     store.open_pulls().iter().map(|pull| pull.number).collect()
 }
 
-/// The changing requests, without the address of the repository.
+/// The writing requests, without the address of the repository.
 fn writes(fake: &Fake) -> Vec<String> {
     let writes = fake.writes();
     let short = writes.iter().map(|line| line.replace("/api/v1", ""));
@@ -91,9 +91,9 @@ fn refusal() -> Fault {
     Fault::Instead(error(403, "no"))
 }
 
-/// An error of one attempt, and whether it may have changed something.
-async fn failed(fake: &Fake, ask: Ask) -> Error {
-    attempt(&forge(fake), ask).await.unwrap_err()
+/// The error of one attempt, and whether it may have had an effect.
+async fn failed(fake: &Fake, request: Request) -> Error {
+    attempt(&forge(fake), request).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -101,9 +101,9 @@ async fn base_moved_before_opening_keeps_the_plan() {
     for kind in KINDS {
         let fake = fake(kind);
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
-            store.push("main", "elsewhere", &[("README.md", "more")]);
+            store.push("main", "docs", &[("README.md", "more")]);
         });
-        let outcome = attempt(&forge(&fake), ASK).await.unwrap();
+        let outcome = attempt(&forge(&fake), REQUEST).await.unwrap();
         let Outcome::Stands(standing) = outcome else {
             panic!("{kind:?}: {outcome:?}")
         };
@@ -113,7 +113,7 @@ async fn base_moved_before_opening_keeps_the_plan() {
 
 #[tokio::test]
 async fn only_a_verified_branch_is_compared_unread() {
-    // Before version 12, Forgejo answers 500 to the comparison of a missing branch.
+    // Before version 12, Forgejo responds 500 to the comparison of a missing branch.
     for case in ["another branch", "a fork", "a deleted branch"] {
         let fake = fake(Kind::Forgejo);
         fake.store().push("other", "work", &[("x", "y")]);
@@ -122,7 +122,7 @@ async fn only_a_verified_branch_is_compared_unread() {
             "a fork" => pull.head_repo = "fork/flows".to_owned(),
             _ => {}
         });
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         assert_eq!(fake.answered(500), 0, "{case}");
     }
 }
@@ -131,11 +131,11 @@ async fn only_a_verified_branch_is_compared_unread() {
 async fn foreign_commit_cancels_only_its_merge() {
     for kind in KINDS {
         let fake = fake(kind);
-        let ask = Ask {
+        let request = Request {
             auto_merge: true,
-            ..ASK
+            ..REQUEST
         };
-        let ours = promote(&fake, ask).await.unwrap().number;
+        let ours = promote(&fake, request).await.unwrap().number;
         fake.store().push("other", "work", &[("x", "y")]);
         let others = [
             add(&fake, |pull| pull.head_repo = "fork/flows".to_owned()),
@@ -148,7 +148,7 @@ async fn foreign_commit_cancels_only_its_merge() {
         for number in others.into_iter().chain([ours]) {
             fake.store().scheduled.push((number, head.clone()));
         }
-        let error = promote(&fake, ask).await.unwrap_err();
+        let error = promote(&fake, request).await.unwrap_err();
         let said = format!("the scheduled merge of #{ours} was canceled");
         assert!(error.message.contains(&said), "{kind:?} {error}");
         let store = fake.store();
@@ -160,9 +160,9 @@ async fn foreign_commit_cancels_only_its_merge() {
 #[tokio::test]
 async fn branch_after_a_merge_starts_at_the_base() {
     for kind in KINDS {
-        // The base merged it as one commit, and then got back just what it had before.
+        // The base merged it by squashing, and then restored its earlier content.
         let fake = fake(kind);
-        let first = promote(&fake, ASK).await.unwrap().number;
+        let first = promote(&fake, REQUEST).await.unwrap().number;
         {
             let mut store = fake.store();
             let both = [(A, "image: x@rev2\r\n"), (B, "image: x@rev2 # é")];
@@ -173,10 +173,10 @@ async fn branch_after_a_merge_starts_at_the_base() {
             store.push("main", "revert", &both);
         }
         fake.fault(("POST", "/pulls"), 1, refusal());
-        assert!(failed(&fake, ASK).await.begun, "{kind:?}");
-        // The branch was made, and the next run opens the pull request for it as it is.
+        assert!(failed(&fake, REQUEST).await.begun, "{kind:?}");
+        // The branch exists; the next run opens the pull request for it.
         fake.forget();
-        let second = promote(&fake, ASK).await.unwrap();
+        let second = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(second.change, Change::Created, "{kind:?}");
         assert_eq!(writes(&fake), ["POST /pulls"], "{kind:?}");
         is_whole(&fake, "rev2");
@@ -187,7 +187,7 @@ async fn branch_after_a_merge_starts_at_the_base() {
 async fn reopened_pull_request_keeps_a_matching_branch() {
     for kind in KINDS {
         let fake = fake(kind);
-        let number = promote(&fake, ASK).await.unwrap().number;
+        let number = promote(&fake, REQUEST).await.unwrap().number;
         fake.store().close(number);
         fake.forget();
         let again = promote(&fake, REOPEN).await.unwrap();
@@ -195,14 +195,14 @@ async fn reopened_pull_request_keeps_a_matching_branch() {
         let edit = format!("PATCH /pulls/{number}");
         assert_eq!(writes(&fake), std::slice::from_ref(&edit), "{kind:?}");
         is_whole(&fake, "rev2");
-        // One that an interrupted run left closed, on a server that closes none any more.
+        // The closed pull request of an interrupted run, on a server that closes no others.
         if kind == Kind::Forgejo {
             continue;
         }
         fake.store().pull_mut(number).unwrap().body = moving();
         fake.store().close(number);
         fake.forget();
-        let again = promote(&fake, ASK).await.unwrap();
+        let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!((again.number, again.change), (number, Change::Updated));
         assert_eq!(writes(&fake), [edit.clone(), edit], "{kind:?}");
         assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
@@ -214,9 +214,9 @@ async fn reopened_pull_request_keeps_a_matching_branch() {
 async fn stale_notice_is_removed() {
     for kind in KINDS {
         let fake = fake(kind);
-        let number = promote(&fake, ASK).await.unwrap().number;
+        let number = promote(&fake, REQUEST).await.unwrap().number;
         fake.store().pull_mut(number).unwrap().body = moving();
-        let again = promote(&fake, ASK).await.unwrap();
+        let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(again.change, Change::Updated, "{kind:?}");
         assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
     }
@@ -225,37 +225,37 @@ async fn stale_notice_is_removed() {
 #[tokio::test]
 async fn branch_reported_as_behind_is_rebuilt() {
     let fake = fake(Kind::Github);
-    promote(&fake, ASK).await.unwrap();
+    promote(&fake, REQUEST).await.unwrap();
     {
         let mut store = fake.store();
         store.github.strict = fakes::github::Strict::Protection;
         store.required = vec!["ci".to_owned()];
-        store.push("main", "elsewhere", &[("README.md", "more")]);
+        store.push("main", "docs", &[("README.md", "more")]);
     }
     fake.store().report("ci", "success");
-    let again = promote(&fake, ASK).await.unwrap();
+    let again = promote(&fake, REQUEST).await.unwrap();
     assert_eq!(again.change, Change::Updated);
     is_whole(&fake, "rev2");
 }
 
-/// The commits change pins alone, so they are repin's.
+/// The commits change only pins, so they are repin's.
 #[tokio::test]
-async fn branch_with_other_pins_than_planned_is_rebuilt() {
+async fn branch_with_other_pins_is_rebuilt() {
     const C: &str = "deploy/c.yml";
     for kind in KINDS {
-        for elsewhere in [false, true] {
+        for other_path in [false, true] {
             let fake = fake(kind);
             fake.store()
                 .push("main", "more", &[(C, "image: x@rev1\r\n")]);
-            push(&fake, if elsewhere { "rev2" } else { "rev0" });
-            if elsewhere {
+            push(&fake, if other_path { "rev2" } else { "rev0" });
+            if other_path {
                 let more = [(C, "image: x@rev0\r\n")];
                 fake.store().push(&branch("rev2"), COMMIT, &more);
             }
-            promote(&fake, ASK).await.unwrap();
+            promote(&fake, REQUEST).await.unwrap();
             is_whole(&fake, "rev2");
             let after = fake.store().content(&branch("rev2"), C);
-            assert_eq!(after, "image: x@rev1\r\n", "{kind:?} {elsewhere}");
+            assert_eq!(after, "image: x@rev1\r\n", "{kind:?} {other_path}");
         }
     }
 }
@@ -266,7 +266,7 @@ async fn planned_content_at_another_path_is_foreign() {
         let fake = fake(kind);
         let swapped = [(A, "image: x@rev2 # é"), (B, "image: x@rev2 # é")];
         let theirs = fake.store().push(&branch("rev2"), COMMIT, &swapped);
-        let error = failed(&fake, ASK).await;
+        let error = failed(&fake, REQUEST).await;
         assert_eq!(error.class, Class::Conflict, "{kind:?}");
         assert!(error.message.contains(&theirs), "{kind:?} {error}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
@@ -277,37 +277,37 @@ async fn planned_content_at_another_path_is_foreign() {
 async fn update_without_a_response_is_reported_as_updated() {
     for kind in SERVERS {
         let fake = fake(kind);
-        let number = promote(&fake, ASK).await.unwrap().number;
+        let number = promote(&fake, REQUEST).await.unwrap().number;
         let more = [(A, "image: x@rev1\r\nmore: lines\r\n")];
         fake.store().push("main", "other lines", &more);
         fake.fault(("POST", "/contents"), 1, Fault::Silence);
-        let again = promote(&fake, ASK).await.unwrap();
+        let again = promote(&fake, REQUEST).await.unwrap();
         let reported = (again.number, again.change);
         assert_eq!(reported, (number, Change::Updated), "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn permission_for_workflows_is_required_for_workflows_alone() {
+async fn only_workflows_require_the_workflow_permission() {
     let fake = fake(Kind::Github);
     fake.store().scopes = Some("repo");
-    assert_eq!(failed(&fake, ASK).await.class, Class::Denied);
-    // Only a file elsewhere is left to change.
+    assert_eq!(failed(&fake, REQUEST).await.class, Class::Denied);
+    // Only a file outside of the workflows remains to change.
     fake.store()
         .push("main", "half", &[(A, "image: x@rev2\r\n")]);
-    promote(&fake, ASK).await.unwrap();
+    promote(&fake, REQUEST).await.unwrap();
 }
 
-/// What each write finds; the first write of a run that finds it is this one.
-fn before(case: &str, kind: Kind) -> (Fake, Ask) {
+/// The state before a write; the first write of the run is the one in question.
+fn before(case: &str, kind: Kind) -> (Fake, Request) {
     let fake = fake(kind);
     let head = push(&fake, "rev2");
-    let mut ask = ASK;
+    let mut request = REQUEST;
     match case {
         "a new pull request" => {}
         "labels" => {
             add(&fake, |_| {});
-            ask.labels = true;
+            request.labels = true;
         }
         "a draft" => {
             add(&fake, |pull| {
@@ -319,7 +319,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Ask) {
             add(&fake, |pull| {
                 (pull.open, pull.closed_at) = (false, Some(head));
             });
-            ask.reopen = true;
+            request.reopen = true;
         }
         "a notice" => drop(add(&fake, |pull| pull.body = moving())),
         "a twin" => {
@@ -333,7 +333,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Ask) {
             add(&fake, |_| {});
         }
     }
-    (fake, ask)
+    (fake, request)
 }
 
 #[tokio::test]
@@ -348,14 +348,14 @@ async fn permission_is_checked_before_the_first_write() {
             "a twin",
             "an older one",
         ] {
-            let (fake, ask) = before(case, kind);
+            let (fake, request) = before(case, kind);
             fake.store().push = Some(false);
-            let denied = promote(&fake, ask).await.unwrap_err();
+            let denied = promote(&fake, request).await.unwrap_err();
             assert_eq!(denied.class, Class::Denied, "{kind:?} {case} {denied}");
             assert_eq!(fake.writes(), [""; 0], "{kind:?} {case}");
-            // With the permission, it is this that is written.
+            // With the permission, this write is the first.
             fake.store().push = Some(true);
-            promote(&fake, ask).await.unwrap();
+            promote(&fake, request).await.unwrap();
             assert_ne!(fake.writes(), [""; 0], "{kind:?} {case}");
         }
     }
@@ -367,13 +367,13 @@ async fn error_states_whether_something_was_begun() {
         // An update: its first request is refused, or its response is lost.
         for (fault, begun) in [(refusal(), false), (Fault::Silence, true)] {
             let fake = fake(kind);
-            let number = promote(&fake, ASK).await.unwrap().number;
+            let number = promote(&fake, REQUEST).await.unwrap().number;
             let more = [(A, "image: x@rev1\r\nmore: lines\r\n")];
             fake.store().push("main", "other lines", &more);
             fake.fault(("PATCH", &format!("/pulls/{number}")), 99, fault);
-            assert_eq!(failed(&fake, ASK).await.begun, begun, "{kind:?}");
+            assert_eq!(failed(&fake, REQUEST).await.begun, begun, "{kind:?}");
         }
-        // A pull request for a branch that is there: refused, lost and then refused, malformed.
+        // A pull request for an existing branch: refused, lost and then refused, malformed.
         let malformed = Fault::After(Reply::json(201, json!("opened")));
         for (first, begun) in [
             (refusal(), false),
@@ -384,24 +384,24 @@ async fn error_states_whether_something_was_begun() {
             push(&fake, "rev2");
             fake.fault(("POST", "/pulls"), 1, first);
             fake.fault(("POST", "/pulls"), 9, refusal());
-            assert_eq!(failed(&fake, ASK).await.begun, begun, "{kind:?}");
+            assert_eq!(failed(&fake, REQUEST).await.begun, begun, "{kind:?}");
         }
     }
     for kind in SERVERS {
-        // A branch whose response is lost, or malformed.
+        // A branch whose response is lost or malformed.
         let malformed = Fault::After(Reply::json(201, json!("made")));
         for first in [Fault::Silence, malformed] {
             let fake = fake(kind);
             fake.fault(("POST", "/contents"), 1, first);
             fake.fault(("POST", "/pulls"), 9, refusal());
-            assert!(failed(&fake, ASK).await.begun, "{kind:?}");
+            assert!(failed(&fake, REQUEST).await.begun, "{kind:?}");
         }
-        // A branch that is made again: Forgejo deletes it first.
+        // A recreated branch: Forgejo deletes it first.
         let fake = fake(kind);
         push(&fake, "rev0");
         fake.fault(("POST", "/contents"), 9, refusal());
         let deleted = kind == Kind::Forgejo;
-        assert_eq!(failed(&fake, ASK).await.begun, deleted, "{kind:?}");
+        assert_eq!(failed(&fake, REQUEST).await.begun, deleted, "{kind:?}");
     }
 }
 
@@ -411,7 +411,7 @@ async fn moved_base_states_whether_a_branch_was_made() {
         for (path, made) in [("README.md", kind != Kind::Github), (A, false)] {
             let fake = fake(kind);
             fake.store().intruder = Some((path.to_owned(), "image: x@rev1 other".to_owned()));
-            let outcome = attempt(&forge(&fake), ASK).await.unwrap();
+            let outcome = attempt(&forge(&fake), REQUEST).await.unwrap();
             assert!(
                 matches!(outcome, Outcome::BaseMoved { begun } if begun == made),
                 "{kind:?} {path} {outcome:?}"
@@ -420,13 +420,13 @@ async fn moved_base_states_whether_a_branch_was_made() {
     }
 }
 
-/// The notice lets a later run reopen what the forge closes: also where the branch is missing, since
-/// the forge may still have to close the pull request.
+/// With the notice, a later run reopens a pull request that the forge closed, even with a delay
+/// after its branch was deleted.
 #[tokio::test]
 async fn notice_precedes_the_restored_branch() {
     for closed in [false, true] {
         let fake = fake(Kind::Forgejo);
-        let number = promote(&fake, ASK).await.unwrap().number;
+        let number = promote(&fake, REQUEST).await.unwrap().number;
         fake.store().refs.remove(&branch("rev2"));
         if closed {
             fake.store().close(number);
@@ -438,11 +438,11 @@ async fn notice_precedes_the_restored_branch() {
             store.pulls[0].body.clone_into(&mut seen.lock().unwrap());
         });
         fake.forget();
-        let ask = if closed { REOPEN } else { ASK };
-        assert_eq!(promote(&fake, ask).await.unwrap().number, number);
+        let request = if closed { REOPEN } else { REQUEST };
+        assert_eq!(promote(&fake, request).await.unwrap().number, number);
         assert_eq!(*written.lock().unwrap(), moving(), "{closed}");
         is_whole(&fake, "rev2");
-        // Nothing waits for the server to close what is closed.
+        // A closed pull request needs no polls for its closing.
         assert!(!closed || fake.asked().len() < 30, "{:#?}", fake.asked());
     }
 }
@@ -451,14 +451,14 @@ async fn notice_precedes_the_restored_branch() {
 async fn attempts_pause_and_report_the_last_reason() {
     let fake = fake(Kind::Forgejo);
     push(&fake, "rev0");
-    // The branch is made again and has not arrived everywhere until the last attempt; then the
-    // server closes the pull request.
+    // The recreated branch is not on every server until the last attempt; then the server closes
+    // the pull request.
     let late = Fault::Instead(error(404, "no such branch"));
     fake.fault(("POST", "/pulls"), 7, late);
     fake.when(1, |store| store.pulls[0].open = false);
     let start = Instant::now();
     let forge = forge_with(&fake, Duration::from_millis(60));
-    let error = attempt(&forge, ASK).await.unwrap_err();
+    let error = attempt(&forge, REQUEST).await.unwrap_err();
     let reason = "closed it while its branch was being recreated";
     assert!(error.message.contains(reason), "{error}");
     assert!(error.begun, "{error}");
@@ -473,7 +473,7 @@ async fn branch_without_commits_is_moved_forward() {
         let fake = fake(kind);
         let main = fake.store().refs["main"].clone();
         fake.store().refs.insert(branch("rev2"), main);
-        promote(&fake, ASK).await.unwrap();
+        promote(&fake, REQUEST).await.unwrap();
         is_whole(&fake, "rev2");
         let backward = |line: &&String| line.contains("graphql") || line.starts_with("DELETE");
         let writes = writes(&fake);
@@ -492,7 +492,11 @@ async fn persons_closing_overrides_earlier_notices() {
         let last = add(&fake, |pull| pull.open = false);
         let said = vec!["no thanks".to_owned()];
         fake.store().comments.insert(last, said);
-        assert_eq!(failed(&fake, ASK).await.class, Class::Refused, "{kind:?}");
+        assert_eq!(
+            failed(&fake, REQUEST).await.class,
+            Class::Refused,
+            "{kind:?}"
+        );
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }
 }
@@ -508,7 +512,7 @@ async fn merged_duplicate_counts_as_merged() {
         });
         let said = vec!["<!-- repin/1 duplicate-of=1 -->".to_owned()];
         fake.store().comments.insert(last, said);
-        let opened = promote(&fake, ASK).await.unwrap();
+        let opened = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(opened.change, Change::Created, "{kind:?}");
     }
 }
@@ -525,7 +529,7 @@ async fn similar_pull_request_of_a_person_stays_open() {
             add(&fake, |pull| pull.body = "mine".to_owned()),
             add(&fake, |pull| pull.head_repo = "fork/flows".to_owned()),
         ];
-        let standing = promote(&fake, ASK).await.unwrap();
+        let standing = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(standing.change, Change::Unchanged, "{kind:?}");
         assert_eq!(open(&fake), all, "{kind:?}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
@@ -535,17 +539,17 @@ async fn similar_pull_request_of_a_person_stays_open() {
 #[tokio::test]
 async fn lowest_number_of_duplicates_stays() {
     for kind in KINDS {
-        // The listing shows the twin alone, for it lags behind.
+        // A delayed listing contains only the duplicate.
         let lagging = fake(kind);
         push(&lagging, "rev2");
         lagging.at(When::After, "POST", "/pulls", 1, |store| {
             store.pulls = vec![row(99)];
         });
-        let standing = promote(&lagging, ASK).await.unwrap();
+        let standing = promote(&lagging, REQUEST).await.unwrap();
         let reported = (standing.number, standing.change);
         assert_eq!(reported, (1, Change::Created), "{kind:?}");
         assert_eq!(open(&lagging), [0; 0], "{kind:?}");
-        // Another run was faster: this one opened nothing that stays.
+        // The other run was faster: this pull request is closed.
         let late = fake(kind);
         push(&late, "rev2");
         for _ in 0..5 {
@@ -554,12 +558,12 @@ async fn lowest_number_of_duplicates_stays() {
         late.at(When::After, "POST", "/pulls", 1, |store| {
             store.pulls.push(row(2));
         });
-        let standing = promote(&late, ASK).await.unwrap();
+        let standing = promote(&late, REQUEST).await.unwrap();
         let reported = (standing.number, standing.change);
         assert_eq!(reported, (2, Change::Unchanged), "{kind:?}");
         assert!(standing.url.ends_with("/2"), "{}", standing.url);
         assert_eq!(open(&late), [2], "{kind:?}");
-        // The same if what comes next fails.
+        // The result is the same if the next request fails.
         late.store().pulls.clear();
         late.at(When::After, "POST", "/pulls", 1, |store| {
             let mut twin = row(3);
@@ -568,20 +572,20 @@ async fn lowest_number_of_duplicates_stays() {
         });
         late.fault(("PATCH", "/pulls/3"), 9, refusal());
         late.fault(("POST", "/graphql#Ready"), 9, refusal());
-        let outcome = attempt(&forge(&late), ASK).await.unwrap();
+        let outcome = attempt(&forge(&late), REQUEST).await.unwrap();
         let Outcome::Stands(standing) = outcome else {
             panic!("{kind:?} {outcome:?}")
         };
         let reported = (standing.number, standing.change);
         assert_eq!(reported, (3, Change::Unchanged), "{kind:?}");
         assert!(standing.trouble.is_some(), "{kind:?}");
-        // A twin that cannot be closed is an error.
+        // A duplicate that cannot be closed is an error.
         let stuck = fake(kind);
         push(&stuck, "rev2");
         add(&stuck, |_| {});
         let twin = add(&stuck, |_| {});
         stuck.fault(("POST", "/comments"), 9, refusal());
-        let error = promote(&stuck, ASK).await.unwrap_err();
+        let error = promote(&stuck, REQUEST).await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?}");
         assert!(open(&stuck).contains(&twin), "{kind:?}");
     }
@@ -589,7 +593,7 @@ async fn lowest_number_of_duplicates_stays() {
 
 #[tokio::test]
 async fn pull_request_is_replaced_after_a_refused_reopening() {
-    // GitHub opens none again whose branch moved while it was closed.
+    // GitHub cannot reopen a pull request after its branch moved.
     for (case, objects) in [("planned", 0), ("stale", 1), ("behind", 1)] {
         let fake = fake(Kind::Github);
         match case {
@@ -613,7 +617,7 @@ async fn pull_request_is_replaced_after_a_refused_reopening() {
         let moved = usize::from(case == "stale");
         assert_eq!(count("/graphql"), moved, "{case} {writes:#?}");
     }
-    // Any other error opens no second one.
+    // Other errors do not open a second pull request.
     for kind in KINDS {
         let fake = fake(kind);
         let head = push(&fake, "rev2");
@@ -631,13 +635,13 @@ async fn pull_request_is_replaced_after_a_refused_reopening() {
 async fn up_to_date_run_keeps_later_promotions() {
     for kind in KINDS {
         let fake = fake(kind);
-        let ask = Ask {
+        let request = Request {
             age: &RevisionAge::Older,
-            ..ASK
+            ..REQUEST
         };
-        let ours = promote(&fake, ask).await.unwrap().number;
+        let ours = promote(&fake, request).await.unwrap().number;
         let later = add(&fake, |pull| to_revision(pull, "rev0"));
-        let standing = promote(&fake, ask).await.unwrap();
+        let standing = promote(&fake, request).await.unwrap();
         assert_eq!(standing.superseded, [0; 0], "{kind:?}");
         assert_eq!(open(&fake), [ours, later], "{kind:?}");
     }
@@ -648,9 +652,9 @@ async fn concurrent_newer_revision_closes_the_pull_request() {
     for kind in KINDS {
         for meanwhile in [false, true] {
             let fake = fake(kind);
-            let ask = Ask {
+            let request = Request {
                 age: &RevisionAge::Newer,
-                ..ASK
+                ..REQUEST
             };
             push(&fake, "rev2");
             fake.store().push("other", "work", &[("x", "y")]);
@@ -664,14 +668,14 @@ async fn concurrent_newer_revision_closes_the_pull_request() {
                     store.pulls.push(newer);
                 });
                 assert_eq!(
-                    promote(&fake, ask).await.unwrap_err().class,
+                    promote(&fake, request).await.unwrap_err().class,
                     Class::Refused,
                     "{kind:?}"
                 );
                 assert_eq!(open(&fake), [mine, 50], "{kind:?}");
             } else {
                 fake.store().pulls.push(newer);
-                let ours = promote(&fake, ask).await.unwrap().number;
+                let ours = promote(&fake, request).await.unwrap().number;
                 assert_eq!(open(&fake), [mine, 50, ours], "{kind:?}");
             }
         }

@@ -1,11 +1,10 @@
-//! When waiting for a pull request ends, what it schedules, and what it reports: counted in looks,
-//! against simulated forges.
+//! The polls of a pull request: outcomes, scheduled merges and reports, on simulated forges.
 
 use std::{cell::RefCell, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::forge::{A, ASK, KINDS, PACE, PERMISSION, branch, opened, promote};
+use super::forge::{A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
 use crate::{
     error::{Class, Error},
     forge::{Forge, PullState, State},
@@ -17,22 +16,22 @@ use crate::{
 
 const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 
-/// So many looks and then no more.
-fn for_looks(looks: u32) -> Pace {
+/// A limited number of polls.
+fn for_polls(polls: u32) -> Pace {
     let pause = Duration::from_millis(50);
     Pace {
         first: pause,
         most: pause,
-        limit: pause * looks,
+        limit: pause * polls,
         ..PACE
     }
 }
 
-/// A head counts as stuck at the second look that finds it so: the pause is longer.
+/// A head is stuck at the second such poll, because the pause is longer than the period.
 fn unclear() -> Pace {
     Pace {
         unclear: Duration::from_millis(40),
-        ..for_looks(600)
+        ..for_polls(600)
     }
 }
 
@@ -41,8 +40,8 @@ async fn watched(
     pace: Pace,
     arm: bool,
 ) -> (Result<WaitOutcome, Error>, Vec<String>) {
-    let told = RefCell::new(Vec::new());
-    let report = |text: &str| told.borrow_mut().push(text.to_owned());
+    let reports = RefCell::new(Vec::new());
+    let report = |text: &str| reports.borrow_mut().push(text.to_owned());
     let arm = arm.then_some(MergeSchedule {
         gates: &[],
         permission: PERMISSION,
@@ -54,7 +53,7 @@ async fn watched(
         report: &report,
     };
     let waited = Waiting::default().until_merged(forge, &watch).await;
-    (waited, told.into_inner())
+    (waited, reports.into_inner())
 }
 
 fn late(waited: Result<WaitOutcome, Error>) -> TimeoutState {
@@ -64,8 +63,8 @@ fn late(waited: Result<WaitOutcome, Error>) -> TimeoutState {
     }
 }
 
-/// The reads of the pull request.
-fn looks(fake: &Fake) -> usize {
+/// The number of requests for the pull request.
+fn polls(fake: &Fake) -> usize {
     count(fake, "/pulls/1")
 }
 
@@ -78,12 +77,12 @@ fn scheduled(fake: &Fake) -> usize {
     fake.store().scheduled.len()
 }
 
-/// A person closes the pull request right before this look, which ends the waiting.
-fn until_look(fake: &Fake, look: usize) {
-    fake.when(look, |store| store.close(1));
+/// A person closes the pull request before this poll, which ends the wait.
+fn until_poll(fake: &Fake, poll: usize) {
+    fake.when(poll, |store| store.close(1));
 }
 
-/// A response of GitHub's about the pull request as it is now, with this state of its merge.
+/// GitHub's response for the current pull request, with this state of its merge.
 fn stated(fake: &Fake, mergeable: &Value, state: &str) -> Fault {
     let store = fake.store();
     let pull = &store.pulls[0];
@@ -96,13 +95,13 @@ fn stated(fake: &Fake, mergeable: &Value, state: &str) -> Fault {
     Fault::Instead(Reply::json(200, row))
 }
 
-/// The branch conflicts with its base.
+/// Makes the branch conflict with its base.
 fn rival(fake: &Fake) {
     fake.store()
         .push("main", "rival", &[(A, "image: x@rev9\r\n")]);
 }
 
-/// Another commit of repin's on the branch.
+/// Adds another commit of repin to the branch.
 fn rebuild(store: &mut fakes::Store) {
     let commit = store.commits[&store.refs[&branch("rev2")]].clone();
     let again = store.put_commit(commit);
@@ -122,11 +121,11 @@ async fn polls_are_spaced_and_report_the_last_failure() {
     for kind in KINDS {
         let (fake, forge, _) = opened(kind, &[]).await;
         fake.forget();
-        // The attempts of the first look.
+        // The attempts of the first poll.
         fake.fault(("GET", "/pulls/1"), 5, Fault::Instead(broken()));
-        let late = late(watched(&forge, for_looks(40), false).await.0);
+        let late = late(watched(&forge, for_polls(40), false).await.0);
         assert!(late.answered && late.trouble.is_none(), "{late:?}");
-        assert!(looks(&fake) <= 40 + 5, "{:#?}", fake.asked());
+        assert!(polls(&fake) <= 40 + 5, "{:#?}", fake.asked());
     }
 }
 
@@ -135,7 +134,7 @@ async fn pull_request_that_vanishes_is_an_outage() {
     for kind in KINDS {
         let (fake, forge, _) = opened(kind, &[]).await;
         fake.when(2, |store| store.pulls.clear());
-        let late = late(watched(&forge, for_looks(40), false).await.0);
+        let late = late(watched(&forge, for_polls(40), false).await.0);
         let trouble = late.trouble.unwrap().to_string();
         assert!(late.answered, "{kind:?}");
         assert!(
@@ -146,13 +145,13 @@ async fn pull_request_that_vanishes_is_an_outage() {
 }
 
 #[tokio::test]
-async fn denied_look_into_a_conflict_ends_the_waiting() {
+async fn denied_conflict_check_ends_the_wait() {
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     rival(&fake);
     fake.store().github.delay = 0;
     let denied = Fault::Instead(error(403, "no"));
     fake.fault(("GET", "/branches/main"), 99, denied);
-    let (waited, _) = watched(&forge, for_looks(3), false).await;
+    let (waited, _) = watched(&forge, for_polls(3), false).await;
     assert_eq!(waited.unwrap_err().class, Class::Denied);
 }
 
@@ -164,27 +163,27 @@ async fn closed_pull_request_is_not_reported_as_merged() {
             store.push(&branch("rev2"), "theirs", &[("notes", "x")]);
             store.close(1);
         });
-        let (waited, told) = watched(&forge, for_looks(99), true).await;
+        let (waited, reports) = watched(&forge, for_polls(99), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
-        let merged = told.iter().find(|text| text.contains("was merged"));
+        let merged = reports.iter().find(|text| text.contains("was merged"));
         assert_eq!(merged, None, "{kind:?}");
     }
 }
 
 #[tokio::test]
 async fn conflict_without_a_known_head_is_reexamined() {
-    // The source branch is read to verify the head, and for nothing else.
+    // Only the verification of the head fetches the source branch.
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     rival(&fake);
     fake.store().github.delay = 0;
     fake.forget();
     let read = format!("/branches/{}", branch("rev2"));
     fake.fault(("GET", &read), 5, Fault::Instead(broken()));
-    let (waited, _) = watched(&forge, for_looks(200), true).await;
+    let (waited, _) = watched(&forge, for_polls(200), true).await;
     let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
         panic!("{waited:?}")
     };
-    assert_eq!((files.as_slice(), looks(&fake)), (&[A.to_owned()][..], 2));
+    assert_eq!((files.as_slice(), polls(&fake)), (&[A.to_owned()][..], 2));
 }
 
 #[tokio::test]
@@ -216,7 +215,7 @@ async fn head_is_stuck_after_the_full_period() {
                 matches!(&waited, Ok(WaitOutcome::Stuck(_, MergeObstacle::Unchecked))),
                 "{kind:?} {case} {waited:?}"
             );
-            assert_eq!(looks(&fake), expected, "{kind:?} {case}");
+            assert_eq!(polls(&fake), expected, "{kind:?} {case}");
         }
     }
 }
@@ -228,10 +227,10 @@ async fn conflict_without_files_counts_after_a_delay() {
     fake.forget();
     fake.fault(("GET", "/pulls/1"), 3, dirty(&fake));
     fake.when(4, |store| drop(store.merge(1)));
-    let (waited, _) = watched(&forge, for_looks(600), false).await;
+    let (waited, _) = watched(&forge, for_polls(600), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
     assert_eq!(count(&fake, "/branches/main"), 1, "{:#?}", fake.asked());
-    // GitHub keeps stating it at the same head: then it is so, whatever the files say.
+    // GitHub repeats the state at the same head: it is reported regardless of the files.
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     fake.forget();
     fake.fault(("GET", "/pulls/1"), 9, dirty(&fake));
@@ -239,7 +238,7 @@ async fn conflict_without_files_counts_after_a_delay() {
     let Ok(WaitOutcome::Stuck(_, MergeObstacle::Conflict(files))) = waited else {
         panic!("{waited:?}")
     };
-    assert_eq!((files.len(), looks(&fake)), (0, 2));
+    assert_eq!((files.len(), polls(&fake)), (0, 2));
 }
 
 #[tokio::test]
@@ -249,24 +248,26 @@ async fn outdated_branch_is_reported_once_for_each_head() {
         let mut store = fake.store();
         store.github.strict = fakes::github::Strict::RuleSet;
         store.github.delay = 0;
-        store.push("main", "elsewhere", &[("README.md", "more")]);
+        store.push("main", "docs", &[("README.md", "more")]);
     }
     fake.when(4, rebuild);
-    until_look(&fake, 7);
-    let (waited, told) = watched(&forge, for_looks(600), false).await;
+    until_poll(&fake, 7);
+    let (waited, reports) = watched(&forge, for_polls(600), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
-    let behind = told.iter().filter(|text| text.contains("is behind main"));
-    assert_eq!(behind.count(), 2, "{told:?}");
+    let behind = reports
+        .iter()
+        .filter(|text| text.contains("is behind main"));
+    assert_eq!(behind.count(), 2, "{reports:?}");
 }
 
 #[tokio::test]
 async fn earlier_queue_removal_does_not_end_the_wait() {
     let (fake, forge) = queued().await;
     fake.store().queue_removes(1, Some("branch updated"));
-    // The branch is rebuilt right after it was read as removed.
+    // The branch is rebuilt immediately after the poll that reports the removal.
     fake.when(2, rebuild);
     fake.when(5, |store| drop(store.merge(1)));
-    let (waited, _) = watched(&forge, for_looks(99), false).await;
+    let (waited, _) = watched(&forge, for_polls(99), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
 }
 
@@ -280,7 +281,7 @@ async fn unexplained_queue_removal_is_reported_at_the_end() {
         let (fake, forge) = queued().await;
         fake.store().queue_removes(1, Some("branch updated"));
         fake.fault_after(skip, at, 5, Fault::Instead(broken()));
-        let (waited, _) = watched(&forge, for_looks(0), arm).await;
+        let (waited, _) = watched(&forge, for_polls(0), arm).await;
         assert!(late(waited).trouble.is_some(), "{at:?}");
         assert_eq!(fake.store().rules.enqueued, [0; 0], "{at:?}");
     }
@@ -292,9 +293,9 @@ async fn merge_of_a_draft_is_not_scheduled() {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         forge.set_state(&pull, State::Draft).await.unwrap();
-        let (waited, told) = watched(&forge, for_looks(2), true).await;
+        let (waited, reports) = watched(&forge, for_polls(2), true).await;
         late(waited);
-        assert_eq!(told, [""; 0], "{kind:?}");
+        assert_eq!(reports, [""; 0], "{kind:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
     }
 }
@@ -308,8 +309,8 @@ async fn merge_canceled_by_a_person_is_not_rescheduled() {
             assert_eq!(store.scheduled.len(), 1);
             store.scheduled.clear();
         });
-        until_look(&fake, 6);
-        let (waited, _) = watched(&forge, for_looks(600), true).await;
+        until_poll(&fake, 6);
+        let (waited, _) = watched(&forge, for_polls(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
     }
@@ -317,35 +318,36 @@ async fn merge_canceled_by_a_person_is_not_rescheduled() {
 
 #[tokio::test]
 async fn completed_or_queued_merge_is_requested_once() {
-    // GitHub shows the pull request as open for a moment longer.
+    // GitHub reports the pull request as open for another poll.
     let (fake, forge, _) = opened(Kind::Github, &["ci"]).await;
     fake.store().report("ci", "success");
     let stale = stated(&fake, &json!(true), "clean");
     fake.fault_after(1, ("GET", "/pulls/1"), 3, stale);
-    let (waited, told) = watched(&forge, for_looks(99), true).await;
+    let (waited, reports) = watched(&forge, for_polls(99), true).await;
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
-    assert_eq!(told, [""; 0]);
-    // The queue is done with it, and it still reads as open: a second request would be refused.
+    assert_eq!(reports, [""; 0]);
+    // The queue has finished, and the pull request is still reported as open: a second request
+    // would be refused.
     let (fake, forge) = queued().await;
     let again = fakes::github_rules::wrong("UNPROCESSABLE", "a second request");
     let at = ("POST", "/graphql#enqueuePullRequest");
     fake.fault_after(1, at, 9, Fault::Instead(again));
     fake.when(3, |store| store.queue_removes(1, Some("MERGE")));
-    until_look(&fake, 6);
-    let (waited, told) = watched(&forge, for_looks(600), true).await;
+    until_poll(&fake, 6);
+    let (waited, reports) = watched(&forge, for_polls(600), true).await;
     assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("at position 1"), "{told:?}");
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].contains("at position 1"), "{reports:?}");
 }
 
 #[tokio::test]
 async fn head_is_verified_once() {
     for kind in GITEAS {
-        // The gate does not report for some looks.
+        // The gate reports after some polls.
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.forget();
-        until_look(&fake, 5);
-        let (waited, _) = watched(&forge, for_looks(600), true).await;
+        until_poll(&fake, 5);
+        let (waited, _) = watched(&forge, for_polls(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         let read = count(&fake, "/branches/auto%2Fpromote-rev2")
             + count(&fake, "/branches/auto/promote-rev2");
@@ -360,11 +362,11 @@ async fn pull_request_from_a_fork_ends_the_wait() {
         assert_eq!(pull.state, PullState::Open);
         fake.store().report("ci", "pending");
         fake.store().pulls[0].head_repo = "fork/flows".to_owned();
-        let (waited, _) = watched(&forge, for_looks(3), true).await;
+        let (waited, _) = watched(&forge, for_polls(3), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Refused(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 0, "{kind:?}");
-        // The run that opens one of its own is not misled, either.
-        let ours = promote(&fake, ASK).await.unwrap().number;
+        // The run that opens repin's pull request ignores it.
+        let ours = promote(&fake, REQUEST).await.unwrap().number;
         assert_ne!(ours, 1, "{kind:?}");
     }
 }
@@ -380,8 +382,8 @@ async fn merge_of_a_ready_draft_is_scheduled() {
             pull.draft = false;
             pull.title = pull.title.replace("WIP: ", "");
         });
-        until_look(&fake, 6);
-        let (waited, _) = watched(&forge, for_looks(600), true).await;
+        until_poll(&fake, 6);
+        let (waited, _) = watched(&forge, for_polls(600), true).await;
         assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
         assert_eq!(scheduled(&fake), 1, "{kind:?}");
     }
