@@ -1,9 +1,9 @@
 //! Open directories and their entries.
 //!
-//! A path below the root is opened one component at a time, never through a symlink and never through
-//! `..`, so a directory that was replaced since the plan was made cannot lead outside the root. This
-//! is the guarantee of `openat2` with `BENEATH` and `NO_SYMLINKS`, also on systems and in sandboxes
-//! that lack that call.
+//! A path below the root is opened one component at a time, never through a symlink and never
+//! through `..`, so a directory that was replaced after the planning cannot lead outside of the
+//! root. This is the guarantee of `openat2` with `BENEATH` and `NO_SYMLINKS`, also on systems and
+//! in sandboxes without that call.
 
 use std::{
     collections::BTreeMap,
@@ -88,7 +88,8 @@ impl Root {
         Ok(directory)
     }
 
-    /// Makes changes of names in the items' directories durable. A missing directory needs no sync.
+    /// Syncs changed entries of the items' directories to the disk. A missing directory needs no
+    /// sync.
     pub(super) fn sync_directories<'a>(
         &self,
         items: impl IntoIterator<Item = &'a Item<'a>>,
@@ -242,7 +243,7 @@ impl Directory {
             .map_err(|e| Error::io("renaming", &self.path_of(from), e))
     }
 
-    /// Exchanges the entries at two names.
+    /// Exchanges two entries.
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     pub(super) fn exchange(&self, a: &OsStr, b: &str) -> rustix::io::Result<()> {
         rustix::fs::renameat_with(&self.fd, a, &self.fd, b, rustix::fs::RenameFlags::EXCHANGE)
@@ -259,14 +260,14 @@ impl Directory {
         rustix::fs::linkat(&self.fd, name, &self.fd, other, AtFlags::empty())
     }
 
-    /// Whether two names are links to one file.
+    /// Whether two entries are links to one file.
     pub(super) fn is_same(&self, a: &OsStr, b: &str) -> rustix::io::Result<bool> {
         let stat = |name: &OsStr| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
         let (a, b) = (stat(a)?, stat(b.as_ref())?);
         Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
-    /// Makes changes of names in this directory durable.
+    /// Syncs changed entries of this directory to the disk.
     pub(super) fn sync(&self) -> Result<(), Error> {
         match self.fd.sync_all() {
             Ok(()) => Ok(()),
@@ -309,7 +310,7 @@ impl OpenFile {
         }
     }
 
-    /// Reads the whole content.
+    /// Returns the whole content.
     pub(super) fn into_bytes(mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         self.file

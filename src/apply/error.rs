@@ -12,7 +12,7 @@ use crate::{code::Code, config::RelPath, error::Class, files::Hazard};
 /// A failure to change the files or to clean up afterwards. [`Error::hint`] returns the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another run holds the lock of this root. Nothing was changed.
+    /// Another run holds the lock of this root. Returned before any change.
     #[error("another run of repin holds the lock {}{}", lock.display(), describe_holder(holder.as_deref()))]
     Locked {
         /// The lock file.
@@ -20,7 +20,7 @@ pub enum Error {
         /// The other run's description of itself.
         holder: Option<String>,
     },
-    /// Files were edited after the plan was made from them. No file was changed.
+    /// Files were edited after planning. Returned before any change of a file.
     #[error(
         "{} was changed after the plan was made; its content is kept",
         join(files)
@@ -29,10 +29,10 @@ pub enum Error {
         /// The files, in the order of the plan.
         files: Vec<RelPath>,
     },
-    /// A user must resolve the journal of an interrupted run. Nothing was changed.
+    /// A user must resolve the journal of an interrupted run. Returned before any change.
     #[error("an interrupted run cannot be finished or undone automatically; nothing was changed:{}", describe_foreign_content(.0))]
     Unresolved(Recovery),
-    /// The journal is malformed, so the state of the interrupted run is unknown. Nothing was changed.
+    /// The journal is malformed, so the state of the interrupted run is unknown.
     #[error("the journal {} of an interrupted run is damaged: {reason}", journal.display())]
     Damaged {
         /// The journal file.
@@ -40,7 +40,7 @@ pub enum Error {
         /// The defect.
         reason: String,
     },
-    /// `apply` was called without `recover` after an interrupted run. Nothing was changed.
+    /// `apply` was called without `recover` after an interrupted run.
     #[error("an interrupted run left the journal {}", journal.display())]
     Pending {
         /// The path of a complete journal; the stored one may have an earlier name.

@@ -44,7 +44,7 @@ pub(super) fn occupant(
 }
 
 /// Exchanges the items in order. Stops at the first failure, or at the first file whose content
-/// differs from the plan's old content.
+/// differs from the old content in the plan.
 pub(super) fn exchange_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
     for item in items {
         exchange(&root.directory_of(&item.path)?, item)?;
@@ -76,8 +76,8 @@ pub(super) fn undo_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
     result
 }
 
-/// Undoes one exchange. The contents decide whether it happened, because an exchange that reported a
-/// failure may have happened too.
+/// Undoes one exchange. The contents determine whether it happened, because the system may report a
+/// failure of a completed exchange.
 fn undo(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
     finish_link_exchange(directory, item)?;
     let target = occupant(directory, item.name(), item)?;

@@ -32,7 +32,7 @@ const HEADER: &str = "repin journal 1 ";
 /// The changes of one run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Journal<'a> {
-    /// Makes the names of the copies unique to this run.
+    /// Makes the file names of the copies unique.
     token: u64,
     pub(super) items: Vec<Item<'a>>,
 }

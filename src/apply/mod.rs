@@ -86,7 +86,7 @@ impl Session {
         if let Err(cause) = self.exchange(items) {
             return Err(self.undo(cause, Phase::Exchanging, items));
         }
-        // Every new content is durable: a failure from here on only leaves copies or the journal.
+        // Every new content is durable: a later failure only leaves copies or the journal.
         recover::clear(&self.root, &self.state, items).map_err(|cause| Error::Uncleared {
             cause: Box::new(cause),
         })
@@ -104,8 +104,8 @@ impl Session {
     fn exchange(&self, items: &[Item<'_>]) -> Result<(), Error> {
         exchange::exchange_all(&self.root, &items.iter().collect::<Vec<_>>())?;
         self.root.sync_directories(items)?;
-        // Checked again: a process that opened a file before its exchange may have written to it
-        // since the first check.
+        // Checked a second time: a process that opened a file before its exchange may have written
+        // to it since the first check.
         for item in items {
             exchange::check_old_content(&self.root, item)?;
         }
@@ -149,9 +149,9 @@ pub(crate) fn find_running(root: &Path) -> Result<Option<Error>, Error> {
     }
 }
 
-/// Checks before the first write that every target is a regular file with one name and the content
-/// that the plan was made from. An edited file takes precedence over an unsafe one, because only a
-/// conflict lists all its files.
+/// Checks before the first write that every target is a regular file with one link and the content
+/// in the plan. An edited file takes precedence over an unsafe one, because only a conflict lists
+/// all its files.
 fn check_targets(root: &Root, items: &[Item<'_>]) -> Result<(), Error> {
     let mut edited = Vec::new();
     let mut unsafe_target = None;

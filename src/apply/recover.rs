@@ -78,8 +78,8 @@ pub(super) fn resolve(root: &Root, state: &LockedState) -> Result<Recovery, Erro
     }
 }
 
-/// Gives the old files their new content. On failure, these files have their old content again and
-/// the journal remains.
+/// Exchanges the old files for their new content. On failure, these files have their old content
+/// and the journal remains.
 fn finish(
     root: &Root,
     state: &LockedState,
@@ -93,8 +93,8 @@ fn finish(
         .map(|(item, _)| *item)
         .collect();
     if phase == Phase::Exchanging && !unstaged.is_empty() {
-        // No copy contains foreign content, and the journal contains every new content. So half-written
-        // copies are safe again.
+        // No copy contains foreign content, and the journal contains every new content. So
+        // half-written copies are safe.
         state.begin_staging()?;
     }
     for item in &unstaged {

@@ -20,7 +20,7 @@ pub enum RecoveryState {
     Forward,
     /// All files were old, or all were new; the copies and the journal were deleted.
     Dropped,
-    /// Files or copies contain foreign content; nothing was changed.
+    /// Files or copies contain foreign content. Returned before any change.
     Conflict,
     /// The journal was deleted; the files are unchanged.
     Discarded,

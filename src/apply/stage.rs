@@ -29,7 +29,8 @@ struct Copy {
     display_path: PathBuf,
 }
 
-/// Writes and syncs the copies of all `items`, which must not exist. Their names are not durable yet.
+/// Writes and syncs the copies of all `items`, which must not exist. Their directory entries are
+/// not synced.
 pub(super) fn stage_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
     // Writing many files before the first sync is faster than syncing each after its write.
     for batch in items.chunks(MAX_OPEN_COPIES) {
@@ -89,7 +90,7 @@ fn fill(
     Ok(())
 }
 
-/// Starts writing the content to the disk; the sync that follows waits for it and reports errors.
+/// Starts writing the content to the disk; the following sync reports errors.
 #[cfg(target_os = "linux")]
 fn start_writeback(copy: &File) {
     // Linux writes dirty pages before it drops them (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
@@ -139,7 +140,7 @@ mod attributes {
         Ok(())
     }
 
-    /// The names of the attributes to copy.
+    /// Lists the attributes to copy.
     fn names(file: &File) -> io::Result<Vec<Vec<u8>>> {
         let mut list = vec![0; MAX_SIZE];
         let length = match flistxattr(file, &mut list[..]) {

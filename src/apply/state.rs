@@ -1,13 +1,13 @@
-//! The directory that contains a root's lock and journal, and the meaning of each name in it.
+//! The directory that contains a root's lock and journal, and the meaning of each file in it.
 //!
-//! It is the directory `repin/<hash>` in the git directory of the work tree, with a different hash for
-//! each root below one work tree, or the directory `.repin` of a root outside git. `.git` is read
-//! directly, without a git command.
+//! It is the directory `repin/<hash>` in the git directory of the work tree, with a different hash
+//! for each root below one work tree, or the directory `.repin` of a root outside git. `.git` is
+//! inspected directly, without a git command.
 //!
 //! | name | meaning |
 //! | --- | --- |
-//! | `lock` | held with `flock` by the running process and released when the process ends in any
-//! way; its text names the last holder |
+//! | `lock` | held with `flock` by the running process and released at the exit of the process; its
+//! text is the last holder |
 //! | `journal.new` | incomplete: no other file has been written yet |
 //! | `journal.staging` | complete: copies may exist next to their targets, also half-written ones |
 //! | `journal` | all copies were complete and synced: files may be exchanged, and an unknown content is
@@ -45,7 +45,7 @@ const EXCHANGING: &str = "journal";
 pub(super) struct StateLocation {
     /// An existing directory: a git directory, or the root.
     base: PathBuf,
-    /// The names of the directories below `base`.
+    /// The directories from `base` to the state directory.
     names: Vec<String>,
 }
 
@@ -160,7 +160,7 @@ fn can_share(lock: &File, directory: &Directory) -> Result<bool, Error> {
 
 impl StateDirectory {
     /// Whether a run holds the lock. The check takes a shared lock for a moment, so that concurrent
-    /// checks do not report each other, and a starting run waits for them.
+    /// checks do not report each other. A starting run retries for a moment.
     pub(super) fn is_locked(&self) -> Result<bool, Error> {
         match self.0.open_entry(LOCK)? {
             DirectoryEntry::File(lock) => Ok(!can_share(&lock.file, &self.0)?),
@@ -236,20 +236,20 @@ impl LockedState {
         self.directory.0.sync()
     }
 
-    /// Reverts [`begin_exchange`](Self::begin_exchange), so that copies may be written again.
+    /// Reverts [`begin_exchange`](Self::begin_exchange), so that copies may be written.
     pub(super) fn begin_staging(&self) -> Result<(), Error> {
         self.directory.0.rename(EXCHANGING, STAGING)?;
         self.directory.0.sync()
     }
 
-    /// Removes the journal, whatever its phase.
+    /// Removes the journal in any phase.
     pub(super) fn remove_journal(&self) -> Result<(), Error> {
         let directory = &self.directory.0;
         for name in [WRITING, STAGING, EXCHANGING] {
             directory.remove(name)?;
         }
-        // A failed sync is harmless: the files are durable, and if the journal reappears after a power
-        // cut, the next recovery removes it again.
+        // A failed sync is harmless: the files are durable, and if the journal reappears after a
+        // power cut, the next recovery removes it.
         let _ = directory.sync();
         Ok(())
     }
@@ -282,8 +282,8 @@ fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-/// The git directory of a linked work tree or a submodule, whose file `.git` contains
-/// `gitdir: <path>`.
+/// The git directory of a linked work tree or a submodule. Its file `.git` contains `gitdir:
+/// <path>`.
 fn linked_git_directory(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Error> {
     let failed = |error| Error::io("reading", dot_git, error);
     let mut text = Vec::new();
@@ -351,13 +351,7 @@ mod tests {
         );
         // An empty path must not resolve to the work tree.
         fs::write(top.join("x/HEAD"), "").unwrap();
-        for text in [
-            "",
-            "gitdir: ",
-            "gitdir: \n",
-            "elsewhere",
-            "gitdir: /nowhere\n",
-        ] {
+        for text in ["", "gitdir: ", "gitdir: \n", "target", "gitdir: /nowhere\n"] {
             fs::write(top.join("x/.git"), text).unwrap();
             assert!(StateLocation::for_root(&top.join("x")).is_err(), "{text:?}");
         }
@@ -382,8 +376,8 @@ mod tests {
         let location = StateLocation::for_root(&top).unwrap();
         assert!(location.open().unwrap().is_none());
         assert_eq!(fs::read_dir(&top).unwrap().count(), 0);
-        fs::create_dir(top.join("elsewhere")).unwrap();
-        std::os::unix::fs::symlink("elsewhere", top.join(".repin")).unwrap();
+        fs::create_dir(top.join("target")).unwrap();
+        std::os::unix::fs::symlink("target", top.join(".repin")).unwrap();
         assert!(matches!(location.open(), Err(Error::Unsafe { .. })));
         assert!(matches!(location.lock("a test"), Err(Error::Unsafe { .. })));
     }

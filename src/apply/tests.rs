@@ -1,4 +1,5 @@
-//! Applies and recovers plans in one process; `crashes` does so in processes that are killed or hindered.
+//! Applies and recovers plans in one process; `crashes` does so in processes that are killed or
+//! disturbed.
 
 use std::{
     ffi::OsStr,
@@ -158,7 +159,8 @@ fn owner_and_attributes_stay() {
     ]
     .concat();
     let list = [&2u32.to_le_bytes()[..], &list].concat();
-    // Some file systems lack one kind: an attribute that cannot be set must be absent afterwards.
+    // Some file systems support only one kind: an attribute that cannot be set must be absent
+    // afterwards.
     let set = |name: &str, value: &[u8]| {
         rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
     };
@@ -203,7 +205,7 @@ fn default_access_list_of_directory_is_not_inherited() {
     }
     let flags = rustix::fs::XattrFlags::empty();
     let name = "system.posix_acl_default";
-    // Some file systems lack access lists; then a file inherits none.
+    // Some file systems have no access lists; then a file inherits none.
     let set = rustix::fs::setxattr(world.root.path(), name, &list, flags);
     let has_list = |path: &Path| {
         let mut value = [0; 100];
@@ -286,9 +288,9 @@ fn replaced_file_is_refused_before_any_write() {
 
 /// Moves a file or directory, and replaces it with a symlink to its new path.
 fn turn_into_symlink(path: &Path) {
-    let elsewhere = path.with_extension("elsewhere");
-    fs::rename(path, &elsewhere).unwrap();
-    symlink(&elsewhere, path).unwrap();
+    let moved = path.with_extension("moved");
+    fs::rename(path, &moved).unwrap();
+    symlink(&moved, path).unwrap();
 }
 
 #[test]
@@ -474,7 +476,7 @@ fn missing_or_replaced_directory_requires_a_user() {
         let world = world_with_three_files();
         let items = world.interrupt_after(2);
         let directory = world.root.path().join("sub");
-        fs::rename(&directory, world.root.path().join("elsewhere")).unwrap();
+        fs::rename(&directory, world.root.path().join("moved")).unwrap();
         if is_replaced {
             fs::write(&directory, "a file").unwrap();
         }

@@ -1,9 +1,8 @@
-//! Plans applied and recovered by whole processes that are killed, hindered and raced at their
-//! system calls.
+//! Applies and recovers plans in processes that are killed, disturbed and raced at their system
+//! calls.
 //!
-//! The process is this test program itself, started again to run nothing but [`child`]. The short
-//! sweeps look at calls that change something; `scripts/crash-sweep` sets `REPIN_SWEEP=long` to
-//! look at every call that touches the files.
+//! Each process runs [`child`] in this test program. The short sweeps include the calls that change
+//! something; with `REPIN_SWEEP=long`, `scripts/crash-sweep` includes every call on the files.
 
 use std::{
     fs,
@@ -25,7 +24,7 @@ const FILES: [&str; 3] = ["a.yml", "sub/b.yml", "sub/c.yml"];
 const CHILD: &str = "REPIN_APPLY_CHILD";
 const ROOT: &str = "REPIN_APPLY_ROOT";
 
-/// Calls that change something, or that keep others from it.
+/// The calls that change something or lock.
 const CHANGING: [&str; 10] = [
     "write",
     "fsync",
@@ -39,13 +38,13 @@ const CHANGING: [&str; 10] = [
     "fchmod",
 ];
 
-/// The content of a file; the second is long, so that it is written in parts.
+/// The content of a file. That of the second file is long, so it is written in parts.
 fn content(file: usize, word: &str) -> String {
     let line = format!("{} is {word}\n", FILES[file]);
     line.repeat(if file == 1 { 1000 } else { 1 })
 }
 
-/// What a scan would plan: all files that are not new yet.
+/// The plan for all files with the old content.
 fn changes(root: &Path) -> Vec<FileChange> {
     let change = |file: usize| {
         let (old, new) = (
@@ -71,21 +70,21 @@ fn changes(root: &Path) -> Vec<FileChange> {
         .collect()
 }
 
-/// What `--apply` does: recover, look, apply.
+/// Recovers, scans and applies, like `--apply`.
 fn promote(root: &Path) -> Result<(), Error> {
     let mut session = Session::begin(root, "a test")?;
     session.recover()?;
     session.apply(&changes(root))
 }
 
-/// Not a test: the process that the tests below start.
+/// Not a test: the process that the following tests start.
 #[test]
 fn child() {
     let (Some(mode), Some(root)) = (std::env::var_os(CHILD), std::env::var_os(ROOT)) else {
         return;
     };
     let root = PathBuf::from(root);
-    // More calls on this thread than starting up made on the first one: see `support/strace.rs`.
+    // The number exceeds the calls of the start-up on the first thread: see `support/strace.rs`.
     for _ in 0..100 {
         let mut zero = fs::OpenOptions::new()
             .read(true)
@@ -107,13 +106,13 @@ fn child() {
     };
     let exit = done.as_ref().map_or_else(exit, |()| 0);
     if let Err(error) = done {
-        // Writing may be what is made to fail.
+        // The injected failure may affect this write.
         let _ = writeln!(std::io::stdout(), "error: {error}; {}", error.hint());
     }
     std::process::exit(exit);
 }
 
-/// As the command line maps them.
+/// The exit code, as the command line maps it.
 fn exit(error: &Error) -> i32 {
     match error {
         Error::Locked { .. }
@@ -154,7 +153,7 @@ impl World {
         self.root().join(FILES[file])
     }
 
-    /// This program, to run `mode`.
+    /// A process of this program that runs `mode`.
     fn command(&self, mode: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([
@@ -164,12 +163,12 @@ impl World {
             "--test-threads=1",
         ]);
         command.env(CHILD, mode).env(ROOT, self.root());
-        // Cargo names directories there that the first thread would look for every library in.
+        // Cargo sets it, and the first thread would search its directories for every library.
         command.env_remove("LD_LIBRARY_PATH");
         command
     }
 
-    /// `o` for each file that is old, `n` for new, `?` for anything else.
+    /// `o` for each old file, `n` for a new one, `?` for any other content.
     fn contents(&self) -> String {
         let letter = |file: usize| match fs::read_to_string(self.path(file)) {
             Ok(text) if text == content(file, "old") => 'o',
@@ -187,7 +186,7 @@ impl World {
         fs::read_to_string(self.path(file)).is_ok_and(|text| text.starts_with("mine\n"))
     }
 
-    /// Everything that an undisturbed run would not leave.
+    /// The files that a complete run does not leave.
     fn leftovers(&self) -> Vec<PathBuf> {
         let mut directories = vec![self.root()];
         let mut left = Vec::new();
@@ -209,8 +208,8 @@ impl World {
         left
     }
 
-    /// Recovery by another process than the one that was interrupted leaves all old or all new, and
-    /// the next run works.
+    /// Checks that a recovery by another process leaves only old or only new files, and that the
+    /// next run succeeds.
     fn recovers(&self, after: &str) {
         let recovered =
             Session::begin(&self.root(), "a test").and_then(|mut session| session.recover());
@@ -234,8 +233,8 @@ fn long() -> bool {
     std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long")
 }
 
-/// The calls to sweep over: those that a run of `mode`, with `injections`, makes on the files of a
-/// world; it must end with `contents`.
+/// The calls of a run of `mode` with `injections` on the files of a world; the run must end with
+/// `contents`.
 fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> Vec<Point> {
     let run = trace(&world.command(mode), "%file,%desc", injections);
     assert_eq!(world.contents(), contents, "{}", shown(&run.output));
@@ -270,8 +269,8 @@ fn killed(output: &Output) -> bool {
     output.status.signal() == Some(9)
 }
 
-/// A world that a run left which was killed at its second exchange.
-fn half_way() -> World {
+/// The state of a run that was killed at its second exchange.
+fn interrupted_world() -> World {
     let world = world();
     let killed_there = inject(
         &world.command("promote"),
@@ -298,9 +297,9 @@ fn kill_at_any_call_is_recovered_completely() {
     }
 }
 
-/// The same, and someone took a copy away.
-fn half_way_without_a_copy() -> World {
-    let world = half_way();
+/// The same state with a missing copy.
+fn interrupted_world_without_a_copy() -> World {
+    let world = interrupted_world();
     let copies = fs::read_dir(world.root().join("sub"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -314,7 +313,7 @@ fn half_way_without_a_copy() -> World {
 
 #[test]
 fn killed_recovery_is_finished_by_the_next() {
-    for prepare in [half_way, half_way_without_a_copy] {
+    for prepare in [interrupted_world, interrupted_world_without_a_copy] {
         for point in points("recover", &prepare(), &[], "nnn") {
             let world = prepare();
             let at = point.inject("signal=KILL");
@@ -331,10 +330,9 @@ fn killed_recovery_is_finished_by_the_next() {
 }
 
 #[test]
-fn exchange_by_recovery_counts_like_any_exchange() {
-    // The copies are there, or the one that was gone has been made anew; the last exchange is about
-    // to be made.
-    for prepare in [half_way, half_way_without_a_copy] {
+fn exchange_by_recovery_is_counted() {
+    // All copies exist, or the missing one was recreated; the last exchange follows.
+    for prepare in [interrupted_world, interrupted_world_without_a_copy] {
         let world = prepare();
         let last = "renameat2:signal=KILL:when=2".to_owned();
         assert!(killed(&inject(&world.command("recover"), &[last])));
@@ -357,8 +355,8 @@ fn exchange_by_recovery_counts_like_any_exchange() {
 
 #[test]
 fn leftover_link_does_not_stop_recovery() {
-    // Killed after the link to the old content was made: it stands there when the next one is.
-    let world = half_way();
+    // Killed after the old content was linked: the link exists in the next run.
+    let world = interrupted_world();
     let copies = fs::read_dir(world.root().join("sub"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -382,7 +380,7 @@ fn leftover_link_does_not_stop_recovery() {
 
 #[test]
 fn missing_directory_sync_is_tolerated() {
-    // Some network file systems answer so.
+    // The error of some network file systems.
     for nth in [0, 1] {
         let at = point_of("fsync", "/root>)", nth).inject("error=EINVAL");
         let world = world();
@@ -395,10 +393,10 @@ fn missing_directory_sync_is_tolerated() {
 
 #[test]
 fn failed_read_is_unavailable_and_interrupted_read_continues() {
-    // The journal, which is no torn one only because it could not be read; a file; a copy.
+    // The journal, which is unreadable but not truncated; a file; a copy.
     for part in ["/journal>", "/root/a.yml>", "/.repin-"] {
-        let world = half_way();
-        let reading = point_in(&half_way(), "recover", "read", part, 0);
+        let world = interrupted_world();
+        let reading = point_in(&interrupted_world(), "recover", "read", part, 0);
         let before = world.leftovers().len();
         let output = inject(&world.command("recover"), &[reading.inject("error=EIO")]);
         assert_eq!(output.status.code(), Some(3), "{part}: {}", shown(&output));
@@ -412,14 +410,14 @@ fn failed_read_is_unavailable_and_interrupted_read_continues() {
 
 #[test]
 fn recovery_with_failed_cleanup_reports_its_result() {
-    // All files are new already, or brought forward; then no copy can be removed.
+    // All files are new already or are completed; then the removal of a copy fails.
     let settled = || {
         let world = world();
         let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
         assert!(killed(&inject(&world.command("promote"), &[unsettled])));
         world
     };
-    let prepares: [(fn() -> World, bool); 2] = [(half_way, true), (settled, false)];
+    let prepares: [(fn() -> World, bool); 2] = [(interrupted_world, true), (settled, false)];
     for (prepare, forward) in prepares {
         let copy = point_in(&prepare(), "recover", "unlinkat", "\".repin-", 0);
         let world = prepare();
@@ -436,10 +434,10 @@ fn recovery_with_failed_cleanup_reports_its_result() {
     }
 }
 
-/// Kills a run with these `injections`, which ends with `contents`, at each of its calls that
-/// `wanted` chooses.
+/// Kills a run with these `injections`, which ends with `contents`, at each call that `wanted`
+/// selects.
 fn killed_with(injections: &[String], contents: &str, wanted: impl Fn(&Point) -> bool) {
-    // A call takes one injection.
+    // Each call accepts one injection.
     let taken = |point: &Point| {
         injections
             .iter()
@@ -458,7 +456,7 @@ fn killed_with(injections: &[String], contents: &str, wanted: impl Fn(&Point) ->
 }
 
 #[test]
-fn killed_anywhere_where_files_can_only_be_linked() {
+fn kill_during_link_exchanges_is_recovered() {
     for error in ["ENOSYS", "EINVAL"] {
         killed_with(&[format!("renameat2:error={error}")], "nnn", |point| {
             long() || ["linkat", "renameat"].contains(&point.name.as_str())
@@ -467,8 +465,8 @@ fn killed_anywhere_where_files_can_only_be_linked() {
 }
 
 #[test]
-fn killed_while_it_undoes_what_it_did() {
-    // The first directory that cannot be synced after all files were exchanged.
+fn kill_during_the_undo_is_recovered() {
+    // The sync of the first directory fails after all files were exchanged.
     let broken = point_of("fsync", "/root>)", 1).inject("error=EIO");
     killed_with(std::slice::from_ref(&broken), "ooo", |point| {
         long() || point.name == "unlinkat" || point.name == "renameat2" && point.nth > FILES.len()
@@ -519,11 +517,10 @@ fn edit_before_a_fallback_rename_is_preserved() {
     assert!(world.leftovers().is_empty());
 }
 
-/// Which errors to tell of at a call: in a short sweep only where they are most at home.
+/// The errors to inject at a call; in a short sweep only the most likely ones.
 fn errors(at: &Point) -> Vec<&'static str> {
     match at.name.as_str() {
-        // The program may not look at what closing says; a lock that fails is held elsewhere or not
-        // there.
+        // The result of `close` is ignored; a failing `flock` is a held or missing lock.
         "close" | "flock" => vec![],
         _ if long() => vec!["EIO", "ENOSPC", "EROFS", "EXDEV", "EACCES"],
         "write" | "mkdirat" => vec!["EIO", "ENOSPC"],
@@ -549,7 +546,7 @@ fn failed_call_leaves_old_contents_or_a_journal() {
             world.contents().as_str(),
             world.leftovers().is_empty(),
         ) {
-            // What cannot be synced or removed after everything is settled.
+            // A failed sync or removal after the exchange is complete.
             (Some(0), "nnn", true) => {}
             (Some(3), "ooo", true) => failed += 1,
             (Some(3), _, false) => {
@@ -613,7 +610,7 @@ fn recovery_succeeds_after_persistent_errors_end() {
 
 #[test]
 fn unwritable_directory_refuses_the_plan() {
-    // Permissions don't bind root, so the refusal is injected: at the first copy.
+    // Root ignores permissions, so the refusal is injected at the first copy.
     let world = world();
     let clean = trace(&world.command("promote"), "openat", &[]);
     let creating = clean
@@ -637,8 +634,8 @@ fn unwritable_directory_refuses_the_plan() {
 
 #[test]
 fn read_only_file_system_needs_no_cleanup() {
-    // It refuses to remove even what is not there: here the copies, after the removal that begins a
-    // journal.
+    // The file system refuses even the removal of missing files: here the copies, after the removal
+    // that precedes a journal.
     let world = world();
     let clean = trace(&world.command("promote"), "openat", &[]);
     let creating = clean
@@ -657,7 +654,7 @@ fn read_only_file_system_needs_no_cleanup() {
     world.is_whole("read-only");
 }
 
-/// Where calls stand among those that touched a world.
+/// The order of the calls on the files of a world.
 struct Order<'a>(Vec<&'a strace::Call>);
 
 impl Order<'_> {
@@ -683,7 +680,7 @@ impl Order<'_> {
 }
 
 #[test]
-fn everything_is_synced_before_what_relies_on_it() {
+fn contents_are_synced_before_their_use() {
     let world = world();
     let traced = trace(
         &world.command("promote"),
@@ -698,7 +695,7 @@ fn everything_is_synced_before_what_relies_on_it() {
         format!("<{root}/sub>)"),
     );
 
-    // The directory that holds the journal is made durably, twice a level.
+    // The directory of the journal is created durably: two calls per level.
     let made = order.only("mkdirat", "\"repin\"");
     let made = order.after(
         order.after(made, "fsync", &format!("<{root}/.git>)")),
@@ -770,7 +767,7 @@ fn everything_is_synced_before_what_relies_on_it() {
 #[test]
 fn recovery_syncs_contents_before_removing_copies() {
     let world = world();
-    // All files are new, and none of their directories was synced since.
+    // All files are new, and their directories were not synced.
     let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
     assert!(killed(&inject(&world.command("promote"), &[unsettled])));
     assert_eq!(world.contents(), "nnn");
@@ -784,7 +781,7 @@ fn recovery_syncs_contents_before_removing_copies() {
 
 #[test]
 fn recovery_syncs_new_copies_before_their_use() {
-    let world = half_way_without_a_copy();
+    let world = interrupted_world_without_a_copy();
     let traced = trace(&world.command("recover"), "fsync,renameat,renameat2", &[]);
     let order = Order(traced.calls_in(&world.root()));
     let sub = format!("<{}/sub>)", world.root().display());
@@ -795,12 +792,12 @@ fn recovery_syncs_new_copies_before_their_use() {
     assert!(ready < order.all("renameat2", "RENAME_EXCHANGE")[0]);
 }
 
-/// The point of a clean run's call of this name that has `part` in it, the `nth` from 0.
+/// The `nth` call of a complete run, from 0, with this name and `part`.
 fn point_of(name: &str, part: &str, nth: usize) -> Point {
     point_in(&world(), "promote", name, part, nth)
 }
 
-/// The same in a run of `mode` on a world.
+/// The `nth` such call in a run of `mode` on a world.
 fn point_in(world: &World, mode: &str, name: &str, part: &str, nth: usize) -> Point {
     let clean = trace(&world.command(mode), "%file,%desc", &[]);
     let calls = clean.calls_in(&world.root());
@@ -812,12 +809,12 @@ fn point_in(world: &World, mode: &str, name: &str, part: &str, nth: usize) -> Po
     clean.points(&world.root()).swap_remove(at)
 }
 
-/// The run stands still just before its first exchange.
+/// The point before the first exchange.
 fn before_the_exchange() -> Point {
     point_of("renameat", "\"journal\"", 0)
 }
 
-/// It stands still between an exchange and the look at what came out.
+/// The point between an exchange and the check of the exchanged content.
 fn within_exchange(file: usize) -> Point {
     point_of("renameat2", "RENAME_EXCHANGE", file)
 }
@@ -840,7 +837,7 @@ fn edit_before_the_exchange_is_preserved() {
             assert_eq!(world.contents(), "o?o");
             assert!(world.is_edited(1));
             assert!(world.leftovers().is_empty());
-            // There and back for two files: the third was never exchanged.
+            // Both exchanges of two files, and their reversal: the third file was never exchanged.
             let exchanges = ended
                 .calls
                 .iter()
@@ -848,7 +845,7 @@ fn edit_before_the_exchange_is_preserved() {
                 .count();
             assert_eq!(
                 exchanges, 4,
-                "what comes out is looked at before the next file is exchanged"
+                "the exchanged content is checked before the next exchange"
             );
         }
     }
@@ -875,7 +872,7 @@ fn late_write_of_an_open_editor_is_detected() {
         .write(true)
         .open(world.path(0))
         .unwrap();
-    // The first file was exchanged and looked at long ago.
+    // The first file was exchanged and checked before.
     let stopped = stop_after(&world.command("promote"), &within_exchange(2), &[]);
     editor.rewind().unwrap();
     editor.write_all(b"mine\n").unwrap();
@@ -909,7 +906,7 @@ fn directory_removed_during_the_exchange_restores_the_rest() {
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     fs::rename(
         world.root().join("sub"),
-        world.root().with_file_name("gone"),
+        world.root().with_file_name("moved"),
     )
     .unwrap();
     let ended = stopped.go_on();
@@ -929,7 +926,7 @@ fn directory_replaced_by_a_symlink_is_not_followed() {
     exited(&ended.output, 1);
     reports(&ended.output, "sub cannot be changed safely");
     assert_eq!(world.contents(), "ooo");
-    // What was staged there is out of reach, so the journal stays and says so.
+    // The copies in that directory are unreachable, so the journal remains and is reported.
     assert!(matches!(
         Session::begin(&world.root(), "a test").unwrap().recover(),
         Err(Error::Unresolved(_))
@@ -956,7 +953,7 @@ fn second_run_fails_at_once_and_first_finishes() {
 }
 
 #[test]
-fn two_runs_at_once_never_mix() {
+fn concurrent_runs_do_not_mix() {
     for round in 0..10 {
         let world = world();
         let runs = [
@@ -973,7 +970,7 @@ fn two_runs_at_once_never_mix() {
     }
 }
 
-/// A file system of 64 KiB, unmounted in the end.
+/// A file system of 64 KiB, unmounted by `Drop`.
 struct Small(PathBuf);
 
 impl Drop for Small {
@@ -983,7 +980,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_contents() {
+fn full_disk_leaves_the_old_contents() {
     let mut outcomes = [0, 0];
     for free_pages in 0..16 {
         let world = world();
