@@ -1,4 +1,4 @@
-//! The branches of a set's pull requests: the present ones, and those of former names.
+//! The branches of a set's pull requests, current and former.
 
 use super::{
     names::FormerNames, operation::Operation, set_path::SetPath, template::Template,
@@ -12,8 +12,8 @@ impl Config {
         self.names(operation).branch.render(revision, &self.name)
     }
 
-    /// The branches of the set `set_path` for a revision: the present one if it is this set, and those
-    /// of its former names.
+    /// The branches of the set `set_path` for a revision: the current one if it is this set, and
+    /// the former ones.
     pub fn branches_of(
         &self,
         set_path: &SetPath,
@@ -55,8 +55,8 @@ impl Config {
         })
     }
 
-    /// The names of branches that may contain pins of this set, each with the name of the set in it. Earlier
-    /// versions did not distinguish sets, so their defaults are names of every set.
+    /// The templates of branches that may contain pins of this set, each with the set's name in it.
+    /// Earlier versions did not distinguish sets, so their defaults apply to every set.
     pub fn branch_names(&self) -> Vec<(Template, String)> {
         let mut names = vec![
             (self.promote.branch.clone(), self.name.clone()),

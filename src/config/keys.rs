@@ -23,7 +23,7 @@ pub trait KeyType {
     /// The description of the type.
     fn shape() -> Shape;
 
-    /// Reads the value of `key`, or an item of its list; `None` after a problem was reported.
+    /// Parses the value of `key`, or an item of its list; `None` after a problem was reported.
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value>;
 
     /// The value of an absent key without a default; `None` if such a key is required.
@@ -185,7 +185,7 @@ pub(super) fn reference<T: KeyType>() -> Vec<(String, String)> {
 }
 
 impl Fields<'_> {
-    /// Reads the value of `key` or its default; `None` after a problem was reported.
+    /// Parses the value of `key` or its default; `None` after a problem was reported.
     pub(super) fn read<T: KeyType>(
         &self,
         key: &'static str,
@@ -206,7 +206,7 @@ impl Fields<'_> {
     }
 }
 
-/// A default as a tree, with the place of the mapping that lacks the key.
+/// A default as a tree, at the place of the mapping without the key.
 fn default_node(default: &Json, span: Span) -> Node {
     let scalar = |text: String, plain| Value::Scalar { text, plain };
     let value = match default {
@@ -248,10 +248,10 @@ pub(super) fn defaults<T: KeyType>() -> T::Value {
 
 /// Declares a mapping with fixed keys.
 ///
-/// A key is a field with its sentence as doc comment, its [`KeyType`] and, after `=`, its default as
-/// JSON. `with` adds fields that are no keys, computed from the keys' values and the mapping, and
-/// `rules` are statements that report problems of several keys: each key is a variable there, `None`
-/// after a problem.
+/// A key is a field with its sentence as doc comment, its [`KeyType`] and, after `=`, its default
+/// as JSON. `with` adds fields that are not keys, computed from the keys' values and the mapping,
+/// and `rules` are statements that report problems of several keys: each key is a variable there,
+/// `None` after a problem.
 macro_rules! block {
     (
         $(#[$attribute:meta])*
@@ -313,7 +313,7 @@ macro_rules! block {
 }
 pub(super) use block;
 
-/// Declares an enum whose variants are words of the configuration.
+/// Declares an enum for the words that a key accepts.
 macro_rules! choices {
     (
         $(#[$attribute:meta])*

@@ -1,6 +1,6 @@
 //! The configuration file `repin.yaml`: search, parser and rules.
 //!
-//! `yaml` parses the text into a tree with places, and `reader` reads values from the tree and
+//! `yaml` parses the text into a tree with places, and `reader` extracts values from the tree and
 //! collects problems. Each block declares its keys in its own file, by the macros of `keys`;
 //! `top_level` has the whole file. The command line and the environment belong to `cli`.
 
@@ -80,8 +80,8 @@ pub(crate) use verify::{
 /// The name of a configuration file.
 pub(crate) const FILE_NAME: &str = "repin.yaml";
 
-/// Whether a configuration file may have this name: `repin.yaml`, `repin.NAME.yaml`, or one of them with
-/// `.yml`. `--config` also selects files with other names.
+/// Whether this is the name of a configuration file: `repin.yaml`, `repin.NAME.yaml`, or one of
+/// them with `.yml`. `--config` also selects other files.
 pub(crate) fn is_config_name(name: &str) -> bool {
     let stem = name
         .strip_suffix(".yaml")
@@ -186,8 +186,8 @@ pub(crate) fn load(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
     load_file(file, name, Selection::Search)
 }
 
-/// Loads a configuration whose path the user passed. Outside a git repository, the path may contain
-/// links.
+/// Loads a configuration from a path that the user passed. Outside a git repository, the path may
+/// contain links.
 pub(crate) fn load_chosen(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
     load_file(file, name, Selection::Path)
 }
@@ -261,7 +261,7 @@ pub(crate) fn top_of_repository(directory: &Path) -> Option<&Path> {
         .find(|directory| directory.join(".git").symlink_metadata().is_ok())
 }
 
-/// Opens a configuration file. In a git repository, no link beneath the top of the work tree is
+/// Opens a configuration file. In a git repository, no link below the top of the work tree is
 /// followed, because the tree may be that of a pull request.
 fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened> {
     let file = normalized(file).map_err(Unopened::Io)?;

@@ -1,8 +1,8 @@
-//! The names that a set has on a forge: branches and titles, with those of former paths and versions.
+//! The branches and titles of a set on a forge, including those of former paths and versions.
 
 use super::{set_path::SetPath, template::Template};
 
-/// The names of one kind of change.
+/// The templates of one kind of change.
 #[derive(Debug, Clone, Copy)]
 pub struct ChangeNames<'c> {
     pub branch: &'c Template,
@@ -10,7 +10,7 @@ pub struct ChangeNames<'c> {
     pub title: &'c Template,
 }
 
-/// The names that pull requests of the set had under a former path of its configuration, or by the
+/// The templates for pull requests of the set with a former path of its configuration, or with the
 /// defaults of an earlier version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormerNames {

@@ -1,9 +1,9 @@
-//! Opens files beneath a directory, never through a symbolic link and never in `.git`.
+//! Opens files in a directory, never through a symbolic link and never in `.git`.
 //!
-//! Every file that git lists or that a configuration refers to is opened here. A path is walked one
-//! component at a time, as `apply` does: this is the guarantee of `openat2` with `BENEATH` and
-//! `NO_SYMLINKS`, without a second way for the systems and sandboxes that lack it. The last directory
-//! stays open, since files come in the order of their paths.
+//! Opens every file that git lists or that a configuration refers to. A path is opened one
+//! component at a time, as in `apply`: this is the guarantee of `openat2` with `BENEATH` and
+//! `NO_SYMLINKS`, on every system and in every sandbox. The last directory remains open, since
+//! files come in the order of their paths.
 
 use std::{
     ffi::OsStr,
@@ -68,7 +68,7 @@ impl From<Unopened> for io::Error {
     }
 }
 
-/// An open directory, and the last used directory beneath it.
+/// An open directory, and its last used subdirectory.
 #[derive(Debug)]
 pub(crate) struct OpenDirectory {
     root: OwnedFd,

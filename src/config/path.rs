@@ -1,4 +1,4 @@
-//! Paths and globs that stay beneath the root.
+//! Paths and globs inside the root.
 
 use std::{
     fmt,
@@ -10,11 +10,11 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::error::Span;
 
-/// A relative path that never leaves its directory. Symbolic links are checked when it is opened.
+/// A relative path inside its directory. Symbolic links are checked when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
 
-/// A path or glob that does not stay beneath the root, or is malformed.
+/// A malformed path or glob, or one that is not inside the root.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("`{0}` is absolute: paths must be relative to the directory of the configuration")]
@@ -84,8 +84,8 @@ impl fmt::Display for RelPath {
     }
 }
 
-/// A glob over paths beneath the root: `*` and `?` stay within a component, `**` crosses them, dot
-/// files match.
+/// A glob over paths inside the root: `*` and `?` match within a component, `**` crosses
+/// components, dot files match.
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,

@@ -40,7 +40,7 @@ const GLOBS_OF_LIST: usize = 1_000;
 const GLOBS_OF_FILE: usize = 5_000;
 
 impl ErrorCollector {
-    /// A collector for the file `source`, whose problems have `code`.
+    /// A collector for problems with `code` in the file `source`.
     pub fn new(source: SourceText, code: Code) -> Self {
         Self {
             source,
@@ -63,8 +63,8 @@ impl ErrorCollector {
         }
     }
 
-    /// For a configuration from history: it passes no variables on, so their names are not
-    /// restricted.
+    /// For a configuration from history: its variables are never passed to another process, so they
+    /// are not restricted.
     #[must_use]
     pub(super) fn past(self) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl ErrorCollector {
         self.is_past
     }
 
-    /// For a configuration whose paths are relative to `root`, and which identifies this set.
+    /// For a configuration with paths relative to `root`, which identifies this set.
     #[must_use]
     pub(super) fn with_root(self, root: &Path, set_path: &SetPath) -> Self {
         Self {

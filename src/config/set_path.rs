@@ -70,7 +70,7 @@ impl SetPath {
         text
     }
 
-    /// The path whose encoded form this is; only the form that [`SetPath::encoded`] gives is accepted.
+    /// Decodes a path; accepts only the output of [`SetPath::encoded`].
     pub fn decode(text: &str) -> Option<Self> {
         let mut bytes = Vec::new();
         let mut rest = text.as_bytes();

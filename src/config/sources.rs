@@ -14,7 +14,7 @@ pub struct Mapping {
     pub location: SourceLocation,
 }
 
-/// The first segments of the names of repositories, beginning with the host.
+/// The first segments of repositories, starting with the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
     text: String,
@@ -36,7 +36,7 @@ pub struct Endpoint {
     pub plain: bool,
     /// The host, with its port if one is given.
     pub host: String,
-    /// The path before the rest of the repository's name; can be empty.
+    /// The path before the remaining part of the repository; can be empty.
     pub path: String,
 }
 
@@ -68,8 +68,8 @@ impl Mapping {
         })
     }
 
-    /// The mapping with the longest matching prefix, and the rest of the repository's name. The
-    /// first of several equally long prefixes wins.
+    /// The mapping with the longest matching prefix, and the remaining part of the repository. The
+    /// first of equally long prefixes wins.
     pub fn longest<'m>(
         mappings: impl IntoIterator<Item = &'m Self>,
         repository: &Repository,
@@ -119,7 +119,7 @@ impl Prefix {
         })
     }
 
-    /// The rest of the repository's name after the prefix; `None` without the prefix.
+    /// The part of the repository after the prefix; `None` without the prefix.
     pub fn rest_of(&self, repository: &Repository) -> Option<String> {
         let rest = |path: &str| {
             let name = std::iter::once(repository.host()).chain(path.split('/'));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_wins() {
+    fn longest_prefix_wins() {
         let base = Path::new("/base");
         let texts = ["ghcr.io=oci:a", "ghcr.io/acme=oci:b", "ghcr.io/acme=oci:c"];
         let mappings: Vec<_> = texts

@@ -1,4 +1,4 @@
-//! The whole configuration: its keys, with their defaults filled in, and rules of several blocks.
+//! The whole configuration: its keys, their defaults, and rules of several blocks.
 
 use std::{
     collections::BTreeMap,
@@ -233,13 +233,13 @@ impl Provenance {
     }
 }
 
-/// Reads a configuration from its text; the errors are all problems that can be found.
+/// Parses a configuration; the errors are all problems that can be found.
 pub(crate) fn parse(source: &SourceText, root: &Path, set: &SetPath) -> Result<Config, Vec<Error>> {
     read(ErrorCollector::new(source.clone(), Code::CONFIG).with_root(root, set))
 }
 
-/// Reads a configuration from history, for its files and pins: it passes no variables on, so their
-/// names are not restricted.
+/// Parses a configuration from history for its files and pins: its variables are never passed to
+/// another process, so they are not restricted.
 pub(crate) fn parse_past(
     source: &SourceText,
     root: &Path,
@@ -388,7 +388,7 @@ fn check_evidence(evidence: &[Evidence], node: &Node, problems: &ErrorCollector)
     has_content
 }
 
-/// A mapping whose keys are registries or prefixes of repositories.
+/// A mapping with registries or prefixes of repositories as keys.
 fn by_registry(description: &str, pattern: &str) -> Shape {
     let schema = json!({
         "type": "object",
@@ -424,7 +424,7 @@ impl KeyType for Sources {
     }
 }
 
-/// Reads a mapping whose keys and values are texts.
+/// Parses a mapping of texts to texts.
 fn read_pairs<K, V, E: Display>(
     node: &Node,
     problems: &ErrorCollector,
@@ -445,7 +445,7 @@ fn read_pairs<K, V, E: Display>(
     pairs.into_iter().collect()
 }
 
-/// A location in the configuration: its directories are beneath `root`.
+/// A location in the configuration: its directories are inside `root`.
 fn source_location(text: &str, root: &Path) -> Result<SourceLocation, String> {
     match text.strip_prefix("oci:") {
         Some(".") => Ok(SourceLocation::Layouts(root.to_owned())),
@@ -484,7 +484,7 @@ fn host(text: &str) -> Result<String, String> {
 }
 
 impl Config {
-    /// The names of the branch and the commit of an operation.
+    /// The branch and the commit of an operation.
     pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
         let (branch, title) = match operation {
             Operation::Promotion => (&self.promote.branch, &self.promote.title),
@@ -498,7 +498,7 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
-    /// Refuses the configuration of a fleet that leaves files and counts to its repositories.
+    /// Refuses the configuration of a fleet without files and counts.
     pub fn counts_pins(&self) -> Result<(), Error> {
         let no_files = self.scanned.included().is_empty();
         if !no_files && self.images.iter().any(|image| image.pins > 0) {
@@ -517,7 +517,7 @@ impl Config {
         Err(Error::input(Code::CONFIG, message).help(hint))
     }
 
-    /// The names of the images, in the order of the configuration.
+    /// The images by name, in the order of the configuration.
     pub fn image_names(&self) -> Vec<&str> {
         let names = self.images.iter().map(|image| image.name.as_str());
         names.collect()

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_no_trailers() {
+    fn unrelated_lines_are_not_trailers() {
         for message in [
             "Repin-Set: a",
             "t\nRepin-Set: a",

@@ -1,4 +1,4 @@
-//! The types of values that several blocks of the configuration have.
+//! The types of values in several blocks of the configuration.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -46,7 +46,7 @@ pub(super) fn any_text(text: &str) -> Result<String, Infallible> {
     Ok(text.to_owned())
 }
 
-/// A branch, by git's rules for names.
+/// A branch, by the rules of git.
 pub struct Branch;
 text_type!(Branch => String, "branch", {
     "type": "string",
@@ -60,7 +60,7 @@ fn branch(text: &str) -> Result<String, TemplateError> {
     Ok(text.to_owned())
 }
 
-/// A path beneath the root.
+/// A path inside the root.
 pub(super) fn path_schema() -> Json {
     json!({
         "type": "string",
@@ -283,8 +283,8 @@ pub(crate) fn job_secrets() -> impl Iterator<Item = &'static str> {
     ])
 }
 
-/// The name of a variable whose value is passed to another repository's server or to a container.
-/// An author of the configuration must not receive the job's own credentials.
+/// A variable that is passed to another repository's server or to a container. An author of the
+/// configuration must not receive the job's own credentials.
 pub struct Variable;
 
 impl KeyType for Variable {

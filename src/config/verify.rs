@@ -194,7 +194,7 @@ impl Verify {
 
 const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// Reports signers whose commit is that of a predicate, where only signatures are required.
+/// Reports signers with the commit of a predicate if only signatures are required.
 fn check_predicates(signers: &[Signer], fields: &Fields<'_>) {
     for (number, signer) in signers.iter().enumerate() {
         if signer.commit == CommitBinding::Predicate {

@@ -91,7 +91,7 @@ fn range(span: &granit_parser::Span, text: &str) -> Span {
     }
 }
 
-/// A collection whose end is not parsed yet.
+/// A collection that is being parsed.
 enum Open {
     List(usize, Vec<Node>),
     Map(usize, Mapping),

@@ -1,9 +1,10 @@
-//! Test suites of other projects: their cases, read by repin's own readers; every difference needs a reason.
+//! Runs repin's parsers on the test suites of other projects; every difference needs a reason.
 //!
-//! `scripts/conformance DIR…` runs [`checkouts`], which recognizes the suite of a directory by its files, and the suites
-//! of `pins::places` and `trust`. `suites` extracts the cases. `scripts/conformance.yaml` lists the reasons for
-//! differences by the names of the cases. A difference without a reason fails the run, and so does a listed case that
-//! no longer differs. No part of the suites is in this repository.
+//! `scripts/conformance DIR…` runs [`checkouts`], which recognizes the suite of a directory by its
+//! files, and the suites of `pins::places` and `trust`. `suites` extracts the cases.
+//! `scripts/conformance.yaml` lists the differences by case, with their reasons. A difference
+//! without a reason fails the run, and so does a listed case without a difference. No part of the
+//! suites is in this repository.
 
 pub(crate) mod suites;
 
@@ -30,7 +31,7 @@ pub(crate) struct Suite {
     pub(crate) cases: Vec<Case>,
 }
 
-/// The reason why some cases differ.
+/// A justified difference of some cases.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reason {
@@ -40,7 +41,7 @@ struct Reason {
     cases: BTreeSet<String>,
 }
 
-/// Reasons by suite and by their short names.
+/// Reasons by suite and by an abbreviation.
 type Reasons = BTreeMap<String, BTreeMap<String, Reason>>;
 
 fn reasons(document: &str) -> Reasons {
@@ -159,7 +160,7 @@ fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
-/// The names of the cases that agree, and of those that differ.
+/// The cases that agree, and those that differ.
 fn names(suite: &Suite) -> (Vec<&str>, Vec<&str>) {
     let (mut agreeing, mut differing) = (Vec::new(), Vec::new());
     for case in &suite.cases {

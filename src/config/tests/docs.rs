@@ -46,7 +46,7 @@ fn configuration_md() -> String {
             page.push('\n');
         }
     }
-    assert!(rows.is_empty(), "docs/configuration.md lacks {rows:?}");
+    assert!(rows.is_empty(), "docs/configuration.md is missing {rows:?}");
     page
 }
 
@@ -65,7 +65,7 @@ fn configuration_md_has_every_key() {
 }
 
 #[test]
-fn the_examples_of_the_configuration_parse() {
+fn examples_of_the_configuration_parse() {
     let text = fs::read_to_string(page()).unwrap();
     let blocks: Vec<_> = text
         .split("```yaml\n")

@@ -68,8 +68,8 @@ fn to_json(node: &Node) -> Value {
     }
 }
 
-/// A mapping of the schema whose keys are fixed: where an example of it stands in the full
-/// configuration, and its keys.
+/// A mapping of the schema with fixed keys: the location of an example in the full configuration,
+/// and the keys.
 struct Mapping {
     pointer: String,
     keys: Map<String, Value>,
@@ -113,7 +113,7 @@ fn mappings(schema: &Value, at: &Value, example: &Value, pointer: &str) -> Vec<M
     std::iter::once(here).chain(below).collect()
 }
 
-/// The part of the schema that a `$ref` names, with what stands beside the `$ref`.
+/// The target of a `$ref` in the schema, with the values next to the `$ref`.
 fn resolved(schema: &Value, at: &Value) -> Value {
     let Some(target) = at.get("$ref").and_then(Value::as_str) else {
         return at.clone();
@@ -174,7 +174,7 @@ fn problems(config: &Value) -> Vec<Error> {
     parse(&config.to_string()).err().unwrap_or_default()
 }
 
-/// What a configuration means, without places in its text.
+/// The values of a configuration, without locations in its text.
 fn meaning(config: &Value) -> String {
     let Config {
         name,
@@ -193,7 +193,7 @@ fn meaning(config: &Value) -> String {
         fleet,
         ..
     } = parse(&config.to_string()).unwrap();
-    // Places in the text of this block move with what stands above it.
+    // Locations in the text of this block depend on the preceding text.
     let verify = format!("{verify:?}");
     let verify = regex::Regex::new("span: Span [^}]*}")
         .unwrap()
@@ -207,13 +207,13 @@ fn meaning(config: &Value) -> String {
 }
 
 #[test]
-fn the_schema_is_one() {
+fn schema_is_a_valid_json_schema() {
     let schema = schema();
     assert_eq!(
         schema["$schema"],
         "https://json-schema.org/draft/2020-12/schema"
     );
-    // `Schema::new` validates the schema against the draft that `$schema` names.
+    // `Schema::new` validates the schema against its `$schema`.
     Schema::new(&schema);
 }
 
@@ -237,7 +237,7 @@ fn full_configuration_passes_schema_and_parser() {
 }
 
 #[test]
-fn the_quick_start_passes_the_schema() {
+fn quick_start_passes_the_schema() {
     let text = include_str!("../../../examples/quickstart/repin.yaml");
     let value = to_json(&yaml::parse(text).0.unwrap());
     assert_eq!(validator().validate(&value), Ok(()));
@@ -246,7 +246,7 @@ fn the_quick_start_passes_the_schema() {
 #[test]
 fn schema_and_parser_have_the_same_keys() {
     for Mapping { pointer, keys } in all() {
-        // The parser names the keys that it knows when it meets one that resembles none of them.
+        // The parser lists all keys if an unknown key resembles none of them.
         let problems = problems(&changed(&pointer, "zzzzzz", Some(json!(1))));
         let hint = problems.iter().find_map(|problem| {
             problem

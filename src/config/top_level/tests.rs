@@ -84,7 +84,7 @@ fn defaults_are_filled_in() {
 }
 
 #[test]
-fn each_mistake_has_its_place() {
+fn every_problem_has_a_location() {
     for (line, message) in [
         ("nam: x", "4:1: unknown key `nam`"),
         (
@@ -297,7 +297,7 @@ fn rules_of_several_keys_apply_despite_other_problems() {
 }
 
 #[test]
-fn one_mistake_is_one_problem() {
+fn mistake_is_reported_once() {
     for (text, problem) in [
         (
             "places: { helm: { kind: x, entry: /a } }",

@@ -261,7 +261,7 @@ fn fixtures(directory: &Path) -> Vec<Case> {
             "DockerV2ListMediaType" => Expected::Read(LIST.to_owned()),
             "imgspecv1.MediaTypeImageManifest" => Expected::Read(MANIFEST.to_owned()),
             "imgspecv1.MediaTypeImageIndex" => Expected::Read(INDEX.to_owned()),
-            // Docker's first schema, and what is not a manifest.
+            // Docker's first schema, and documents that are not manifests.
             _ => Expected::Refused,
         };
         let found = manifest(&fixture(&parts[1]), None).map(|(found, _)| found);
