@@ -1,4 +1,4 @@
-//! Runs of exactly 64 lowercase hexadecimal digits: digests, whatever the text around them.
+//! Runs of exactly 64 lowercase hexadecimal digits: digests in any surrounding text.
 //!
 //! The digits are single bytes, as in ASCII, UTF-8 and most other encodings, or 16-bit units, as in
 //! UTF-16 of either byte order. Nothing is parsed. A run of 64 digits covers one of any 64 consecutive
@@ -27,8 +27,7 @@ pub(super) enum Width {
 
 /// The number of digits of a digest.
 const DIGITS: usize = 64;
-/// The number of bytes before and after the first digit of a run that decide where the run starts and
-/// ends.
+/// The number of bytes before and after the first digit of a run that determine its bounds.
 pub(super) const OVERLAP: usize = 2 * (DIGITS + 1);
 
 impl Width {
@@ -104,7 +103,7 @@ struct Chain {
 impl Chain {
     fn around(bytes: &[u8], at: usize, width: Width) -> Self {
         let (mut start, mut last, mut digits) = (at, at, 1);
-        // The search backwards ends once the chain is too long, so that the time for a file of digits is
+        // The backward search stops at a maximum length, so that the time for a file of digits is
         // linear.
         while digits <= DIGITS
             && let Some(previous) = width.previous(bytes, start)

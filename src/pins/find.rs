@@ -40,7 +40,7 @@ pub(crate) struct Found {
     pub refused: Vec<Located<Refused>>,
     /// Digests that two places find.
     pub twice: Vec<Located<Twice>>,
-    /// References to images by tag alone.
+    /// References to images without a digest.
     pub tag_references: Vec<Located<TagReference>>,
     /// Matched files that cannot be changed safely.
     pub hazards: Vec<(RelPath, Hazard)>,
@@ -124,7 +124,7 @@ impl Search<'_> {
 }
 
 impl Found {
-    /// The result for a listing whose files are not searched yet.
+    /// The result for a listing before its files are searched.
     fn new(listing: Listing, config: &Config) -> Self {
         Self {
             unmatched: listing.unmatched(&config.scanned),
@@ -178,7 +178,7 @@ impl Found {
         of_image.map(|&at| &self.pins[at])
     }
 
-    /// The digests of an image's pins, each once, in the order of the pins.
+    /// The digests of an image's pins without duplicates, in the order of the pins.
     pub(crate) fn digests_of(&self, image: usize) -> Vec<Digest> {
         let mut seen = HashSet::new();
         let digests = self.pins_of(image).map(|pin| pin.what.digest);
@@ -230,9 +230,9 @@ mod tests {
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    /// The threads that read a work tree find what one thread finds, in the same order.
+    /// Several threads return the same pins as one thread, in the same order.
     #[test]
-    fn threads_find_the_same_as_one_thread() {
+    fn several_threads_find_the_same_pins() {
         let lines = [
             format!("image: ghcr.io/acme/fix:v1@sha256:{HEX}\n"),
             format!("image: ghcr.io/acme/fix@sha256:{}\n", &HEX[1..]),

@@ -1,5 +1,5 @@
-//! The names under which texts refer to images: their repositories, the repositories and layouts that
-//! `sources` maps them to, and repositories that `sources` maps to the same place.
+//! The references to images in texts: their repositories, the repositories and layouts that
+//! `sources` maps them to, and repositories with the same mapping.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,7 +15,7 @@ use crate::{
     oci::Repository,
 };
 
-/// The names of the images of a configuration. An image is its index in the configuration.
+/// The references to the images of a configuration. An image is its index in the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct ImageNames {
     mappings: Vec<Mapping>,
@@ -23,7 +23,7 @@ pub(crate) struct ImageNames {
     /// Paths without a registry, as after `$REGISTRY/`.
     paths: HashMap<String, BTreeSet<usize>>,
     layouts: HashMap<String, BTreeSet<usize>>,
-    /// The last components of all names.
+    /// The last components of all references.
     components: BTreeSet<String>,
 }
 
@@ -34,8 +34,8 @@ const LAYOUT_SCHEMES: [&str; 2] = ["oci://", "oci:"];
 const MAX_SEPARATORS: usize = 2;
 
 impl ImageNames {
-    /// For the images of `config`. `mappings` are all mappings of `sources`, and `locations` are the
-    /// sources of the images: images with the same source have the same names.
+    /// For the images of `config`. `mappings` are all mappings of `sources`, and `locations` are
+    /// the sources of the images: images with the same source have the same references.
     pub(crate) fn new<'m>(
         config: &Config,
         mappings: impl IntoIterator<Item = &'m Mapping>,
@@ -114,7 +114,7 @@ impl ImageNames {
         images
     }
 
-    /// The last components of all names.
+    /// The last components of all references.
     pub(super) fn components(&self) -> &BTreeSet<String> {
         &self.components
     }

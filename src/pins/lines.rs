@@ -1,6 +1,6 @@
 //! Lines and columns of offsets in a file.
 
-/// The encoding of the characters of a file, as far as line ends depend on it.
+/// The encodings with different line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     /// ASCII characters are single bytes.
@@ -21,7 +21,7 @@ impl Encoding {
         }
     }
 
-    /// The offset of the next line if the newline byte at `at` ends a line.
+    /// The offset of the next line if the newline byte at `at` is a line break.
     fn line_after(self, at: usize) -> Option<usize> {
         match self {
             Self::Bytes => Some(at + 1),

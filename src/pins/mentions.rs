@@ -27,8 +27,8 @@ pub(crate) struct Mention {
     pub algorithm: bool,
 }
 
-/// The digests that a text mentions, each once and sorted. The text is read in blocks into `buffer`,
-/// which can be reused.
+/// The digests in a text, sorted and without duplicates. `buffer` receives the text in blocks and
+/// can be reused.
 pub(crate) fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
     let mut found = Vec::new();
     each_block(reader, buffer, OVERLAP, |bytes, range, _| {
@@ -41,14 +41,14 @@ pub(crate) fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Ve
 /// The digests and the tags of images that a text mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mentions {
-    /// The digests, each once and sorted.
+    /// The digests, sorted and without duplicates.
     pub digests: Vec<Mention>,
-    /// The tags, each once and sorted, with the indexes of their images.
+    /// The tags, sorted and without duplicates, with the indexes of their images.
     pub tags: Vec<(usize, Tag)>,
 }
 
 impl Mentions {
-    /// Whether nothing is mentioned.
+    /// Whether the text contains no mentions.
     pub(crate) fn is_empty(&self) -> bool {
         self.digests.is_empty() && self.tags.is_empty()
     }
@@ -71,8 +71,8 @@ impl MentionFinder {
         Self { names, places }
     }
 
-    /// The mentions in a text, which is read into `buffer`. Entries are found in a text of up to 16 MiB,
-    /// the limit for files with pins; the rest of a larger text is read in blocks.
+    /// The mentions in a text, which is loaded into `buffer`. Entries are found in a text of up to
+    /// 16 MiB, the limit for files with pins; a larger text is searched in blocks.
     pub(crate) fn read(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
         let mut found = Mentions::default();
         match read_whole(&mut reader, buffer) {

@@ -1,7 +1,7 @@
-//! Digests anywhere in a file, with the name before each, and references by tag alone.
+//! Digests anywhere in a file, with the reference before each, and references without a digest.
 //!
-//! Digests are found by their digits, whatever the format and the encoding of the file. Whether an
-//! occurrence must be reported depends on the file and on the pinned digests, so the callers decide.
+//! Digests are found by their digits in any format and encoding. Whether an occurrence must be
+//! reported depends on the file and on the pinned digests, so the callers decide.
 
 use std::{
     borrow::Cow,
@@ -70,7 +70,7 @@ pub(crate) enum OccurrenceKind {
     Bare,
 }
 
-/// A reference to an image by tag alone.
+/// A reference to an image without a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TagReference {
     /// The index of the image in the configuration.
@@ -197,8 +197,8 @@ impl OccurrenceFinder {
             (Some(Name::Image(image)), Width::Two) => OccurrenceKind::Utf16Image(*image),
             (Some(Name::Mirror(image)), _) => OccurrenceKind::Mirror(*image, repository),
             (None, _) => {
-                // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name, and a digest of zeros
-                // is an example.
+                // The text after the variable in `$REGISTRY/app` or `{{ host }}app` is not a name,
+                // and a digest of zeros is an example.
                 let is_name = !matches!(reference.before, Some(b'$' | b'}'))
                     && !text[digits..].starts_with(&[b'0'; 64]);
                 if !(is_name && self.is_same_owner(&repository)) {
@@ -214,7 +214,7 @@ impl OccurrenceFinder {
         shared_owner(repository).is_some_and(|owner| self.owners.contains(&owner))
     }
 
-    /// The references to images by tag alone.
+    /// The references to images without a digest.
     pub(super) fn tag_references(&self, content: &[u8]) -> Vec<TagReference> {
         let mut lines = Lines::new(content);
         memchr::memchr_iter(b':', content)
@@ -222,7 +222,7 @@ impl OccurrenceFinder {
             .collect()
     }
 
-    /// The reference whose tag follows the colon at `colon`, unless a digest follows the tag.
+    /// The reference with a tag after the colon at `colon`, unless a digest follows the tag.
     fn tag_reference(&self, bytes: &[u8], colon: usize, lines: &mut Lines) -> Option<TagReference> {
         let width = width_at(bytes, colon);
         let (text, at) = around(bytes, colon, TAG_CONTEXT, width);
@@ -237,7 +237,7 @@ impl OccurrenceFinder {
         })
     }
 
-    /// The image whose tag follows the colon at `colon`, the offset of the reference, and the tag.
+    /// The image of the tag after the colon at `colon`, the offset of the reference, and the tag.
     fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
         let (tag, rest) = tag_after(text, colon)?;
         // Before a slash there is a port; after `@` there is a digest or a placeholder for one.
@@ -251,7 +251,7 @@ impl OccurrenceFinder {
         if !matches!(reference.tag, Ok(None)) || matches!(reference.before, Some(b'$' | b'}')) {
             return None;
         }
-        // A period ends a sentence.
+        // The period of a sentence.
         let tag = Tag::parse(tag.trim_end_matches('.')).ok()?;
         Some((*image, reference.start, tag))
     }

@@ -13,8 +13,8 @@ pub(crate) const LARGEST: usize = 16 * 1024 * 1024;
 /// The size of a block, in bytes.
 pub(super) const BLOCK: usize = 128 * 1024;
 
-/// Reads a whole file into `buffer`. A file of more than 16 MiB is an error; its beginning is then in
-/// `buffer`.
+/// Loads a whole file into `buffer`. A file of more than 16 MiB is an error; `buffer` then contains
+/// its first bytes.
 pub(crate) fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     reader.take(LARGEST as u64 + 1).read_to_end(buffer)?;
@@ -25,9 +25,9 @@ pub(crate) fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<
     Ok(())
 }
 
-/// Reads a file of any size in blocks that overlap. `visit` receives each block, and the range of the
-/// block whose bytes no earlier block covered: at least `overlap` bytes surround this range, unless
-/// the file starts or ends there.
+/// Loads a file of any size in overlapping blocks. `visit` receives each block, and the range of
+/// the block without the bytes of earlier blocks: at least `overlap` bytes surround this range,
+/// unless the file starts or ends there.
 pub(super) fn each_block(
     mut reader: impl Read,
     buffer: &mut Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) fn each_block(
     let mut lines = Lines::new(buffer);
     let mut covered = 0;
     loop {
-        // Fewer bytes than requested: the file ends here.
+        // Fewer bytes than requested: the end of the file.
         if read < BLOCK {
             visit(buffer, covered..buffer.len(), &mut lines);
             return Ok(());

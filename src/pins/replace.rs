@@ -92,7 +92,7 @@ fn add<'r>(edits: &mut Edits<'r>, pin: &Pin, to: &'r Replacement) {
     }
 }
 
-/// The bytes of a whole pin's tag, which ends at the `@` before the digest.
+/// The bytes of a whole pin's tag, before the `@`.
 fn tag_before(pin: &Pin) -> Option<Range<usize>> {
     let tag = pin.tag.as_ref()?;
     let end = pin.offset - 1;

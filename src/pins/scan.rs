@@ -55,7 +55,7 @@ pub(crate) struct Split {
     pub tags: Vec<TagEdit>,
     /// The word of the comment after the digest, if it becomes the tag.
     pub comment: Option<Range<usize>>,
-    /// Whether a comment says that a controller writes this entry too.
+    /// Whether a comment shows that a controller writes this entry too.
     pub managed: bool,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct TagEdit {
     pub tag: Tag,
     /// The bytes of the tag.
     pub at: Range<usize>,
-    /// Whether it is a plain scalar: some tags need quotes there.
+    /// Whether it is a plain scalar, in which some tags need quotes.
     pub plain: bool,
     /// The scalar that contains the tag, with its quotes.
     pub scalar: Range<usize>,
@@ -77,7 +77,7 @@ pub(crate) struct TagEdit {
 pub(crate) struct Refused {
     /// The number of the place in the configuration.
     pub place: usize,
-    /// The index of the image in the configuration; `None` if a comment names no image.
+    /// The index of the image in the configuration; `None` if a comment contains no image.
     pub image: Option<usize>,
     /// 1-based.
     pub line: usize,
@@ -252,7 +252,7 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// The reference that ends at `at`.
+    /// The reference before `at`.
     pub(super) fn ending_at(bytes: &[u8], at: usize) -> Option<Self> {
         let reference = reference_text(&bytes[..at])?;
         let named = ["docker://", "oci://"]

@@ -39,7 +39,7 @@ impl VersionComments {
         }
     }
 
-    /// The comment after the digest that ends at `end`.
+    /// The comment after the digest before `end`.
     pub(super) fn after(&self, content: &[u8], end: usize) -> Option<VersionComment> {
         let text = &content[end..content.len().min(end + LONGEST)];
         let is_blank = |b: u8| b == b' ' || b == b'\t';
@@ -57,7 +57,7 @@ impl VersionComments {
         let length = text[start..].iter().take_while(|b| b.is_ascii_graphic());
         let word_end = start + length.count();
         let rest = &text[skip(text, word_end, is_blank)..];
-        // A word that reaches the end of `text` before the file ends is longer than any tag.
+        // A word that reaches the end of `text` before the end of the file is longer than any tag.
         if !rest.is_empty() && !rest.starts_with(b"\n") && !rest.starts_with(b"\r\n") {
             return None;
         }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn other_comments_are_no_version() {
+    fn unrelated_comments_are_not_versions() {
         let wide = format!(" #{}v1\n", " ".repeat(PADDING + 1));
         let long = format!(" # v{}", "1".repeat(LONGEST));
         for text in [

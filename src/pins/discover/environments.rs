@@ -10,7 +10,7 @@ use std::{
 use super::PinnedRepository;
 use crate::config::is_workflow_directory;
 
-/// The names of environments; a longer name may follow after `-` or `_`.
+/// Common environments; a longer name may follow after `-` or `_`.
 const NAMES: [&str; 14] = [
     "dev",
     "develop",
@@ -31,8 +31,8 @@ const NAMES: [&str; 14] = [
 /// The directories of the first level at which the pins of an image agree below each sibling directory
 /// and differ between two of them; none if no level has such directories.
 ///
-/// A directory elsewhere at this level belongs to them if it has the name of one of them:
-/// `us/staging`, if only `eu/staging` and `eu/prod` differ.
+/// Another directory at this level belongs to them if it has the name of one of them: `us/staging`,
+/// if only `eu/staging` and `eu/prod` differ.
 pub(crate) fn differing<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p Path> {
     let files = || {
         let pins = repositories.iter().flat_map(|pinned| &pinned.pins);
@@ -85,8 +85,8 @@ fn separating_parents(pinned: &PinnedRepository, level: usize) -> Vec<Option<&Pa
     siblings.into_keys().collect()
 }
 
-/// The directories with names of environments, if one image is pinned below two of them; otherwise
-/// none.
+/// The directories that are called like environments, if one image is pinned below two of them;
+/// otherwise none.
 pub(crate) fn named<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p Path> {
     // Every path may begin with a name of an environment, as in `live/prod` and `live/staging`.
     for number in 0.. {

@@ -25,7 +25,7 @@ pub(crate) struct Guess {
     pub apart: Vec<(usize, Reason)>,
 }
 
-/// The reason why a pinned repository is not part of the set.
+/// A reason to exclude a pinned repository from the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The images of the set have another owner.
@@ -158,7 +158,7 @@ fn is_placeholder(digest: &Digest) -> bool {
     digits.all(|digit| Some(digit) == last)
 }
 
-/// The registry and the first part of the path; the registry alone if the path has one part.
+/// The registry and the first part of the path; only the registry if the path has one part.
 pub(in crate::pins) fn owner_of(repository: &Repository) -> String {
     match repository.path().split_once('/') {
         Some((owner, _)) => format!("{}/{owner}", repository.host()),

@@ -1,8 +1,8 @@
 //! Pins of any repository, for `init` before there is a configuration.
 //!
 //! The rules are those of the search for pins, but the repositories are unknown. [`groups`] guesses
-//! them, [`environments`] separates them by directory, [`names`] names the images, and [`narrow`] finds
-//! globs for the files. Nothing here prompts or writes.
+//! them, [`environments`] separates them by directory, [`names`] invents names for the images, and
+//! [`narrow`] finds globs for the files.
 
 pub(crate) mod environments;
 pub(crate) mod groups;
@@ -122,7 +122,7 @@ impl Discovery {
             index
         };
         let mut scan = scan::scan_with(&content, None, &mut |repository, before| {
-            // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name.
+            // The text after the variable in `$REGISTRY/app` or `{{ host }}app` is not a name.
             (!matches!(before, Some(b'$' | b'}'))).then(|| index(repository))
         });
         let exists = |chart: &Path| tree.has_chart(chart);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_digests_are_kept_apart() {
+    fn malformed_digests_are_separate() {
         assert_eq!(
             look("a.b/c@sha256:abc a.b/c@SHA256:HEX a.b/c@sha256:HEX"),
             [("a.b/c".into(), 1, 2)]
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_and_huge_files_are_not_looked_into() {
+    fn binary_and_huge_files_are_skipped() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("binary"), format!("\0 a.b/c@sha256:{HEX}")).unwrap();
         let size = usize::try_from(LARGEST).unwrap();

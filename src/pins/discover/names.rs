@@ -1,17 +1,17 @@
-//! Names for images that have only a repository.
+//! Derives the names of images from their repositories.
 
 use crate::oci::Repository;
 
-/// Different names for the repositories, and their common beginning.
+/// Distinct names for the repositories, and their common prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     /// In the order of the repositories.
     pub images: Vec<String>,
-    /// The common beginning that was removed from the names.
+    /// The common prefix that was removed.
     pub common: Option<String>,
 }
 
-/// The last parts of the repositories without a common beginning (`runtime-review` and `runtime-fix`
+/// The last parts of the repositories without a common prefix (`runtime-review` and `runtime-fix`
 /// become `review` and `fix`), or longer names if these would not differ.
 pub(crate) fn names(repositories: &[&Repository]) -> Names {
     let last = |repository: &&Repository| {
@@ -86,7 +86,7 @@ fn differ(names: &[String]) -> bool {
     sorted.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// The names, with a number after each repeated one.
+/// Adds a number to each repeated name.
 fn numbered(names: Vec<String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in names {

@@ -25,7 +25,7 @@ struct Chosen {
 /// Globs that match all of `files`, but no other file in which `finder` finds a pin and no file that
 /// cannot be changed.
 ///
-/// Paths that are not UTF-8 are left out. A file next to unreadable ones has its path as its glob.
+/// Paths that are not UTF-8 are omitted. A file next to unreadable ones has its path as its glob.
 pub(crate) fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
     let narrow = Narrow { tree, finder };
     let mut chosen = Vec::new();
@@ -77,8 +77,8 @@ struct Narrow<'t> {
 }
 
 impl Narrow<'_> {
-    /// Merges similar globs whose directories have the same `beginning`, unless the merged glob does not
-    /// fit.
+    /// Merges similar globs if their directories have the same `beginning` and the merged glob
+    /// matches no other pin.
     fn merged(&self, chosen: Vec<Chosen>, beginning: fn(&str) -> String) -> Vec<Chosen> {
         let key = |one: Chosen| {
             let (directory, tail) = one.files.first().and_then(split)?;
@@ -182,8 +182,8 @@ mod tests {
     const PIN: &str =
         "a.b/c@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    /// Globs for the files of `holders`, with `others` beside them; all globs together match no
-    /// other pin.
+    /// Globs for the files of `holders`, with `others` in the same tree; all globs together match
+    /// no other pin.
     fn globs(holders: &[&str], others: &[(&str, &str)]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         for (file, text) in holders
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn workflows_are_taken_as_a_whole() {
+    fn workflow_directory_is_matched_completely() {
         assert_eq!(
             globs(
                 &[".github/workflows/a.yml"],
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_brought_together() {
+    fn many_files_share_a_glob() {
         let many: Vec<_> = (0..9).map(|n| format!("k8s/{n}/app.yaml")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         assert_eq!(globs(&many, &[("README.md", "")]), ["k8s/**/*.{yml,yaml}"]);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_literally() {
+    fn special_characters_are_matched_literally() {
         let odd = ["[a]/{x}*.y?l", "b\\c/d.yml", "e!/,.yml", " f/-.yml", ".env"];
         assert_eq!(globs(&odd, &[("a/xx.yml", PIN)]).len(), odd.len());
     }

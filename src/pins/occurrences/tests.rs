@@ -1,4 +1,4 @@
-//! Tests of occurrences: names, encodings, places, tags.
+//! Tests of occurrences: references, encodings, places, tags.
 
 use std::path::Path;
 
@@ -131,7 +131,7 @@ fn utf_16_has_line_and_column() {
 }
 
 #[test]
-fn reference_by_tag_alone_is_found() {
+fn reference_without_a_digest_is_found() {
     let finder = OccurrenceFinder::new(&config());
     let rows = |bytes: &[u8]| {
         let found = finder.tag_references(bytes);

@@ -1,8 +1,8 @@
-//! Judges the entries of a document by the same rules for every kind of place: which image a digest
-//! belongs to, which tags move with it, and which entries another reader could understand differently.
+//! Checks the entries of a document by the same rules for every kind of place: the image of a
+//! digest, the tags that move with it, and ambiguity between readers.
 //!
-//! An alias or a merge is not a pin of its own: the scalar with the anchor is one pin, for the image of
-//! all entries that use it.
+//! An alias or a merge is not a separate pin: the scalar with the anchor is one pin, for the image
+//! of all entries that use it.
 
 use std::{
     cell::RefCell,
@@ -51,7 +51,7 @@ pub(super) enum EntryImage {
     Other,
 }
 
-/// The reason why an entry is refused, and its offset.
+/// A refused entry: the reason and its offset.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) at: usize,
@@ -176,7 +176,7 @@ impl Judge<'_> {
         })
     }
 
-    /// The refusal of an entry with a digest, whatever the other entries are.
+    /// The refusal of an entry with a digest, independent of other entries.
     fn refusal(&self, entry: &ParsedEntry<'_>) -> Option<Refusal> {
         let digest = entry.digest()?;
         let fields = entry.fields;
@@ -221,7 +221,7 @@ impl Judge<'_> {
         })
     }
 
-    /// The refusal of a scalar whose bytes are not its text.
+    /// The refusal of a scalar with bytes that differ from its text.
     fn written(&self, node: Id, what: &str) -> Option<Refusal> {
         let Kind::Scalar(style) = self.document.node(node).kind else {
             return None;
@@ -254,7 +254,7 @@ impl Judge<'_> {
         })
     }
 
-    /// The refusal of a digest that is written in an entry whose repository comes from a merge.
+    /// The refusal of an entry with a literal digest and a repository from a merge.
     fn merged(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
         if matches!(digest.field.via, Via::Merge(_)) {
             return None;
@@ -263,7 +263,7 @@ impl Judge<'_> {
             Via::Merge(merge) => Some(merge),
             _ => None,
         })?;
-        let why = "the merge key `<<` brings the repository of a digest that is written out, and readers of YAML 1.2 do not merge";
+        let why = "the merge key `<<` provides the repository of a digest that is written out, and readers of YAML 1.2 do not merge";
         Some(self.at(merge, why.to_owned()))
     }
 
@@ -313,7 +313,7 @@ impl Judge<'_> {
             return Some(refusal);
         }
         (!tag.well_formed).then(|| {
-            let why = "the tag beside the digest is malformed, so no registry has it".to_owned();
+            let why = "the tag next to the digest is malformed, so no registry has it".to_owned();
             self.at(field.node, why)
         })
     }
@@ -334,7 +334,7 @@ impl Judge<'_> {
         if Tag::parse(word).is_err() {
             return Err(Refusal {
                 at: start,
-                why: "the comment behind the digest is not a single word, so `comment: tag` cannot replace it".to_owned(),
+                why: "the comment after the digest is not a single word, so `comment: tag` cannot replace it".to_owned(),
             });
         }
         Ok(Some(start..start + word.len()))
@@ -349,8 +349,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Refuses the scalars that entries share with entries that do not move, and adds the pins of the
-    /// rest.
+    /// Refuses the scalars that entries share with entries that do not move, and adds the other
+    /// pins.
     fn add_pins(
         &self,
         all: &[ParsedEntry<'_>],
@@ -487,7 +487,7 @@ const COMMENT: usize = 1024;
 /// The number of bytes of a digest.
 const DIGEST: usize = "sha256:".len() + 64;
 
-/// Whether a tag that several entries may use can move.
+/// The movability of a tag that several entries may use.
 enum SharedTag {
     Moves,
     /// An entry that does not move uses it, through this alias or merge, or directly.

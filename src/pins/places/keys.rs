@@ -62,7 +62,7 @@ struct Selector<'d, 't> {
 type ListQuery<'d> = (Id, &'d Step);
 
 impl<'d> Selector<'d, '_> {
-    /// The nodes that the steps select from `root`, each once; aliases are resolved.
+    /// The nodes that the steps select from `root`, without duplicates; aliases are resolved.
     fn select(&self, root: Id, steps: &'d [Step]) -> Vec<Id> {
         let mut visited = Visited::new(self.document, steps);
         let (mut selected, mut pending) = (Vec::new(), vec![(root, steps)]);

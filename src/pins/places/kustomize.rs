@@ -12,7 +12,7 @@ use super::{
 const BOTH: &str =
     "a digest in `newTag` and in `digest`: kustomize uses `digest` and ignores `newTag`";
 
-/// The entries of a document that kustomize or Flux reads.
+/// The entries of a kustomization, as kustomize and Flux parse it.
 pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
     let Some((images, refused)) = images(document, file) else {
         return Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
 const KEYS: [&str; 5] = ["name", "newName", "digest", "newTag", "tagSuffix"];
 
 /// The value of a key that differs from `key` in case only, and the refusal of that key: kustomize
-/// decodes JSON into Go structures, whose fields match keys in any case.
+/// decodes JSON into Go structures, and their fields match keys in any case.
 fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Refusal)> {
     let entries = document.with_merges(map);
     let (found, value) = entries.into_iter().find(|(found, _)| {
@@ -109,7 +109,7 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
     {
         refused = Some(Refusal {
             at: document.span(name.node).start,
-            why: "`newName` holds a whole reference beside a digest: kustomize takes all of it as the name".to_owned(),
+            why: "`newName` holds a whole reference next to a digest: kustomize takes all of it as the name".to_owned(),
         });
     } else if repository.len() < whole.len() {
         return other(item);
@@ -119,7 +119,7 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
             Via::Own => document.span(suffix.node).start,
             Via::Alias(node) | Via::Merge(node) => document.span(node).start,
         };
-        let why = "`tagSuffix` beside a digest: kustomize appends it to the tag, and older releases ignore it";
+        let why = "`tagSuffix` next to a digest: kustomize appends it to the tag, and older releases ignore it";
         refused = Some(Refusal {
             at,
             why: why.to_owned(),

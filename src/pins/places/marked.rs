@@ -1,4 +1,4 @@
-//! Lines of any text with a comment that names the image of their digest.
+//! Lines of any text with a comment that assigns their digest to an image.
 
 use std::ops::Range;
 
@@ -79,7 +79,7 @@ fn line_end(content: &[u8], at: usize) -> Option<usize> {
     end.or((far == content.len()).then_some(far))
 }
 
-/// The marked lines, each with the image that its comment names. A line that is too long is left out.
+/// The marked lines, each with the image in its comment. An overlong line is omitted.
 pub(super) fn lines<'c>(rules: &Rules, content: &'c [u8]) -> Vec<(usize, &'c [u8])> {
     let markers = memmem::find_iter(content, MARKER).filter_map(|at| marker(content, at));
     let lines = markers.filter_map(|marker| {
@@ -135,7 +135,7 @@ fn finding(
             return None;
         }
         let why = format!(
-            "the comment names `{}`, but the digest stands behind the repository of another image, which an engine would pull",
+            "the comment names `{}`, but the digest follows the repository of another image, which an engine would pull",
             marker.name
         );
         return refused(at, why);

@@ -1,10 +1,10 @@
 //! Split pins: digests of configured images that do not directly follow their repository.
 //!
-//! The input is the content of one file, the output are pins and refusals. Nothing is read, judged or
-//! changed here. A place of the configuration defines where such digests are: [`kustomize`], [`helm`]
-//! and [`keys`] select the entries of a YAML or JSON document, [`entry`] judges all entries by the same
-//! rules, and [`marked`] finds comments in any text. An entry that another reader of the file could
-//! understand differently is refused.
+//! The input is the content of one file, the output are pins and refusals. A place of the
+//! configuration defines where such digests are: [`kustomize`], [`helm`] and [`keys`] select the
+//! entries of a YAML or JSON document, [`entry`] checks all entries by the same rules, and
+//! [`marked`] finds comments in any text. An entry that another reader of the file could interpret
+//! differently is refused.
 
 mod entry;
 #[cfg(any(test, fuzzing))]
@@ -58,7 +58,7 @@ struct Rules {
     places: Vec<PinPlace>,
     /// The files of places without `files`.
     files: Globs,
-    /// The names of the images, with their indexes in the finder.
+    /// The images by name, with their indexes in the finder.
     names: HashMap<String, usize>,
     images: HashMap<Repository, usize>,
     /// The form of a revision; `None` before there is a configuration.
@@ -72,7 +72,7 @@ struct Rules {
 pub(crate) struct FilePlaces {
     /// Their numbers in the configuration.
     numbers: Vec<usize>,
-    /// Whether kustomize reads a file of this name.
+    /// Whether the file is a kustomization.
     kustomization: bool,
 }
 
@@ -317,8 +317,8 @@ impl File<'_> {
         }
     }
 
-    /// The refusal of a file that is not YAML, if the file names an image and contains a digest that is
-    /// not counted.
+    /// The refusal of a file that is not YAML but contains an image and a digest that is not
+    /// counted.
     fn unreadable(
         &self,
         scan: &Scan,
@@ -363,7 +363,8 @@ impl File<'_> {
 }
 
 impl Rules {
-    /// The first image whose repository occurs in a text, with any text between host and path.
+    /// The first image of which the repository occurs in a text, with any text between host and
+    /// path.
     fn image_named_in(&self, content: &[u8]) -> Option<usize> {
         let images = self.images.iter();
         let named = images.filter(|(repository, _)| {
@@ -439,7 +440,7 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
             }
         }
         if foreign {
-            let why = "two comments say of this digest that it is of different images";
+            let why = "two comments assign this digest to different images";
             scan.refused.push(refused(Some(image), why.to_owned()));
         }
         // A whole reference in the scalar of an entry is already a pin.

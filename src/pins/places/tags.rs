@@ -142,7 +142,7 @@ impl TagPlaces {
     fn add_entries(&self, names: &ImageNames, text: &str, tags: &mut Vec<(usize, Tag)>) {
         let images = RefCell::new(self.images.clone());
         let mut found: Vec<(usize, Tag)> = Vec::new();
-        // The documents before a syntax error are read, the rest is not YAML.
+        // The documents before a syntax error are searched; later text is not YAML.
         let _ = yaml::documents(text, |document| {
             let mut read = || {
                 for rules in &self.rules {

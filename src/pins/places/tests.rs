@@ -39,7 +39,7 @@ fn new() -> String {
     Digest::of(b"new").to_string()
 }
 
-/// `OLD` and `NEW` stand for the digests, `HEX` for digits alone.
+/// Replaces `OLD` and `NEW` by the digests, and `HEX` by 64 digits.
 fn text(text: &str) -> String {
     text.replace("OLD", &old())
         .replace("NEW", &new())
@@ -168,8 +168,8 @@ impl Scene {
 #[test]
 fn kustomize_moves_digests_and_new_tags() {
     kustomize().moves(
-        "images:\n- name: x\n  newName: ghcr.io/acme/app\n  newTag: \"v1\"\n  digest: OLD # kept\n- name: nginx\n  digest: 'OLD'\n",
-        "images:\n- name: x\n  newName: ghcr.io/acme/app\n  newTag: \"rev-2\"\n  digest: NEW # kept\n- name: nginx\n  digest: 'NEW'\n",
+        "images:\n- name: x\n  newName: ghcr.io/acme/app\n  newTag: \"v1\"\n  digest: OLD # note\n- name: nginx\n  digest: 'OLD'\n",
+        "images:\n- name: x\n  newName: ghcr.io/acme/app\n  newTag: \"rev-2\"\n  digest: NEW # note\n- name: nginx\n  digest: 'NEW'\n",
     );
     kustomize().moves(
         "kind: Component\nimages:\n- {name: ghcr.io/acme/app, newTag: v1@OLD}\n- {name: ghcr.io/acme/other, digest: OLD}\n",
@@ -307,7 +307,7 @@ fn registry_of_the_place_is_a_default() {
 }
 
 #[test]
-fn tag_that_looks_like_a_number_gets_quotes() {
+fn numeric_tag_is_quoted() {
     let before = "i:\n  repository: nginx\n  tag: v1\n  digest: OLD\n";
     for tag in ["1234e56", "0012", "yes"] {
         assert_eq!(
@@ -369,7 +369,7 @@ fn placeholders_are_ignored() {
         helm().refuses(
             &format!("i: {{ repository: nginx, tag: {tag}, digest: OLD }}\n"),
             "1:30",
-            "the tag beside the digest is malformed",
+            "the tag next to the digest is malformed",
         );
     }
 }
@@ -434,7 +434,7 @@ fn malformed_digest_of_a_place_is_refused() {
     helm().refuses(
         "i: { repository: nginx, tag: 'a b', digest: OLD }\n",
         "1:30",
-        "the tag beside the digest is malformed",
+        "the tag next to the digest is malformed",
     );
     helm().refuses(
         "i:\n  repository: nginx\n  tag: |\n    v1\n  digest: OLD\n",
@@ -449,9 +449,9 @@ fn malformed_digest_of_a_place_is_refused() {
     helm().refuses(
         "i: { repository: nginx, tag: ~@OLD }\n",
         "1:30",
-        "the tag beside the digest is malformed",
+        "the tag next to the digest is malformed",
     );
-    // Without the letters `sha256:` nothing is parsed.
+    // Without the letters `sha256:`, the text is not parsed.
     helm().ignores("i: { repository: nginx, digest: \"sha\\x3256:HEX\" }\n");
     // An entry without an image may contain anything.
     helm().ignores(&format!(
@@ -669,7 +669,7 @@ fn anchor_with_aliases_counts_once() {
         "a: { repository: nginx, digest: &d OLD }\nb: { repository: nginx, tag: v1, digest: *d }\n",
         "a: { repository: nginx, digest: &d NEW }\nb: { repository: nginx, tag: rev-2, digest: *d }\n",
     );
-    // A digest that is written in an entry moves, whatever uses it.
+    // A literal digest of an entry moves even if other entries use it.
     for entry in ["digest: &d OLD", "tag: &d v1@OLD"] {
         let content = format!("a: {{ repository: nginx, {entry} }}\nb: *d\n");
         let moved = content.replace("OLD", "NEW").replace("v1", "rev-2");
@@ -699,7 +699,7 @@ fn anchor_with_aliases_counts_once() {
 }
 
 #[test]
-fn an_alias_that_another_image_shares_is_refused() {
+fn alias_shared_with_another_image_is_refused() {
     helm().refuses(
         "a: { repository: nginx, digest: &d OLD }\nb: { repository: ghcr.io/acme/app, digest: *d }\n",
         "2:44",
@@ -753,7 +753,7 @@ fn merges_are_followed_if_readers_agree() {
     helm().refuses(
         "a: &a { repository: nginx }\nb: { <<: *a, digest: OLD }\n",
         "2:6",
-        "brings the repository",
+        "provides the repository",
     );
     helm().refuses(
         "a: &a { repository: nginx, digest: OLD }\nb: { <<: *a, repository: ghcr.io/acme/app }\n",
@@ -811,7 +811,7 @@ fn global_registry_is_refused() {
 }
 
 #[test]
-fn a_document_that_sops_signed_is_refused() {
+fn document_signed_by_sops_is_refused() {
     let entry = "i: { repository: nginx, digest: OLD }\n";
     helm().refuses(
         &format!("{entry}sops: {{ mac: x }}\n"),
@@ -920,7 +920,7 @@ fn keys_follow_their_pointers() {
     named.refuses(
         "a: &a { repository: nginx }\nb: { <<: *a, digest: OLD }\n",
         "2:6",
-        "brings the repository",
+        "provides the repository",
     );
     let tag = scene(
         "t: { kind: keys, entry: '/a/[n=x]', tag: t, image: app }",
@@ -1045,7 +1045,7 @@ fn file_with_an_image_must_be_yaml() {
     let whole = "image: ghcr.io/acme/app@OLD\n";
     let content = format!("a: [\n{whole}x: OLD # repin: app\n{whole}y: OLD # repin: app\n");
     assert_eq!(both.found(&content), ["app - -"; 4].join("\n"));
-    // The excerpt ends with its line.
+    // The excerpt is limited to its line.
     let refused = helm().scan(text("a: [\nacme/app OLD\nmore\n").as_bytes());
     assert_eq!(refused.refused[0].text, old());
     let deep = format!(
@@ -1120,7 +1120,7 @@ fn ambiguous_marker_is_refused() {
         "longer than 8192 bytes",
     );
     marked().refuses("OLD OLD # repin: app\n", "1:73", "more than one digest");
-    marked().refuses("OLD # repin: nobody\n", "1:75", "not a configured image");
+    marked().refuses("OLD # repin: unknown\n", "1:75", "not a configured image");
     marked().refuses(
         "ghcr.io/acme/web@OLD # repin: app\n",
         "1:18",

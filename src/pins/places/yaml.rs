@@ -1,9 +1,9 @@
 //! Documents of a YAML or JSON text as trees with byte spans, as far as places need them.
 //!
-//! The reader of the configuration refuses anchors, aliases, merges, tags, duplicate keys and several
-//! documents. Other files contain them, so this reader keeps them, and [`entry`](super::entry) judges
-//! them. One document is in memory at a time. The time of a query does not grow with the document,
-//! whatever an alias shares.
+//! The parser of the configuration refuses anchors, aliases, merges, tags, duplicate keys and
+//! multiple documents. Other files may contain them, so they are part of these trees, and
+//! [`entry`](super::entry) checks them. One document is in memory at a time. The time of a query
+//! does not depend on the number of aliases.
 
 mod builder;
 
@@ -24,7 +24,7 @@ const NODES: usize = 500_000;
 /// The keys of a mapping with more entries are sorted before a search.
 const MANY: usize = 16;
 
-/// The key whose value is merged (YAML 1.1, "Merge Key Language-Independent Type").
+/// The key of a merge (YAML 1.1, "Merge Key Language-Independent Type").
 pub(super) const MERGE: &str = "<<";
 /// The maximum length of a pointer in bytes. Every pin has one, which bounds the memory.
 pub(super) const POINTER: usize = 1024;
@@ -52,14 +52,14 @@ pub(super) struct Document<'t> {
     /// The results of merges, by mapping and key.
     merged: RefCell<HashMap<(Id, String), Option<Id>>>,
     too_deep: Cell<bool>,
-    /// The entry that counts if a mapping has several with one key.
+    /// The choice between duplicate keys of a mapping.
     reader: Cell<Reader>,
-    /// The comments, by the ends of their lines.
+    /// The comments, by the end of the line.
     comments: RefCell<BTreeMap<usize, LineComment>>,
 }
 
-/// The entry that a reader takes if a mapping has several with one key. YAML forbids duplicate keys;
-/// kustomize and Helm take the last one.
+/// The choice of a reader between duplicate keys. YAML forbids them; kustomize and Helm use the
+/// last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
     First,
@@ -81,8 +81,8 @@ pub(super) struct Node {
     parent: Id,
     /// Its index among the children of the parent.
     number: u32,
-    /// For a collection, the first child; for an alias, the node with the anchor; for a scalar whose
-    /// text differs from its bytes, the text.
+    /// For a collection, the first child; for an alias, the node with the anchor; for a scalar with
+    /// bytes that differ from its text, the text.
     of: u32,
     /// The number of children.
     count: u32,
@@ -101,7 +101,7 @@ pub(super) enum Kind {
     Alias,
 }
 
-/// The reason why a text is not YAML.
+/// A syntax error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// The offset.
@@ -277,7 +277,7 @@ impl<'t> Document<'t> {
         self.merged.borrow_mut().clear();
     }
 
-    /// Whether a mapping has several entries with one key.
+    /// Whether a mapping has duplicate keys.
     pub(super) fn has_duplicates(&self) -> bool {
         (0..).take(self.nodes.len()).any(|map| {
             let mut keys: Vec<_> = self.map(map).filter_map(|(key, _)| self.key(key)).collect();
@@ -466,7 +466,7 @@ impl<'t> Document<'t> {
         None
     }
 
-    /// The text of the comment at the end of the line in which a scalar ends, after its `#`.
+    /// The text after the `#` of the comment on the last line of a scalar.
     pub(super) fn comment_after(&self, scalar: Id) -> Option<Range<usize>> {
         let from = self.span(scalar).end;
         let line_end = |range: Range<usize>| {

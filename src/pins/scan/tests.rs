@@ -113,7 +113,7 @@ fn spellings_of_docker_hub_are_equal() {
 
 #[test]
 fn malformed_pin_ends_at_a_character_boundary() {
-    // The excerpt ends within one of the characters.
+    // The excerpt would split one of the characters.
     for filler in 0..4 {
         let text = format!(
             "ghcr.io/acme/fix@sha256:{}{}",
@@ -155,7 +155,7 @@ fn malformed_digest_is_reported() {
 }
 
 #[test]
-fn the_longest_algorithm_has_32_characters() {
+fn longest_algorithm_has_32_characters() {
     let text = |length: usize| format!("ghcr.io/acme/app@{}:HEX", "a".repeat(length));
     assert_eq!(found(&acme(), &text(32)), (vec![], 1));
     assert_eq!(found(&acme(), &text(33)), (vec![], 0));
@@ -265,7 +265,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn a_naive_search_finds_the_same(text in text()) {
+    fn naive_search_finds_the_same_pins(text in text()) {
         let pattern = regex::bytes::Regex::new(
             r"(?-u)(?:^|[^A-Za-z0-9._/:@-])(?:docker://|oci://)?(ghcr\.io/acme/app(?:-extra)?)(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@(sha256:[0-9a-f]{64})(?:[^0-9A-Za-z]|$)",
         ).unwrap();

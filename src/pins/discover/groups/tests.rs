@@ -62,7 +62,7 @@ fn owners(guess: &Guess) -> Vec<&str> {
 }
 
 #[test]
-fn the_remotes_owner_decides() {
+fn owner_of_the_remote_decides() {
     let seen = pinned(&[
         "quay.io/other/a",
         "quay.io/other/b",
@@ -87,12 +87,12 @@ fn guess_without_an_owner_needs_confirmation() {
         "ghcr.io/acme/app",
         "nginx",
     ]);
-    for owner in [None, Some("nobody")] {
+    for owner in [None, Some("unknown")] {
         let guess = guess(&seen, owner);
         assert_eq!(owners(&guess)[0], "quay.io/other");
         assert!(!guess.sure);
     }
-    assert!(!guess(&seen[2..3], Some("nobody")).sure);
+    assert!(!guess(&seen[2..3], Some("unknown")).sure);
     assert!(guess(&seen[2..3], None).sure);
 }
 
@@ -116,7 +116,7 @@ fn tags_with_commits_make_a_group_likelier() {
 }
 
 #[test]
-fn placeholders_and_other_tags_stay_apart() {
+fn placeholders_and_version_tags_are_excluded() {
     let commit = format!("ghcr.io/acme/app:{}", "4f".repeat(20));
     let seen = pinned(&[
         "ghcr.io/acme/example",

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The events of the suite without the names of anchors and tags, which a tree does not contain.
+/// The events of the suite without anchors and tags, which a tree does not contain.
 fn stated(tree: &str) -> Vec<String> {
     let mut events = Vec::new();
     for line in tree.lines() {

@@ -35,7 +35,7 @@ fn excessive_values_or_merges_are_refused() {
         // No result of an earlier query is reused, because the entry is read first.
         merges + &format!("i: {{ <<: *m{}, digest: OLD }}\n", levels - 1)
     };
-    helm().refuses(&merges(64), "65:6", "the merge key `<<` brings");
+    helm().refuses(&merges(64), "65:6", "the merge key `<<` provides");
     helm().refuses(&merges(65), "66:24", "merges are nested deeper than 64");
     // A merge of itself supplies nothing.
     helm().ignores("i: &i { <<: *i, digest: OLD, registry: nginx }\n");

@@ -136,7 +136,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 proptest! {
     #[test]
-    fn another_reader_sees_nothing_else_change(
+    fn only_the_pinned_values_change(
         entries in prop::collection::vec((drawn(), any::<bool>()), 1..8),
         crlf in any::<bool>(),
         newline in any::<bool>(),

@@ -6,7 +6,7 @@ use granit_parser::{Event, ScalarStyle, Tag};
 
 use super::{Document, Fault, Id, Kind, NODES, NONE, Node, within_quotes};
 
-/// A collection that has not ended.
+/// A collection that is being built.
 struct Open {
     id: Id,
     /// The index of its first child in `pending`.
