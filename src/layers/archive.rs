@@ -1,8 +1,8 @@
-//! Reads the members of a tar archive in order, with the names and sizes from extended headers.
+//! Iterates over the members of a tar archive, with the paths and sizes from extended headers.
 //!
-//! This is our own reader, because no crate bounds long names, interprets contradictory headers
-//! exactly as Go's `archive/tar` does (the engines unpack with it), and skips contents without copying
-//! them: docs/decisions/0006-layers.md. `layer` interprets the members.
+//! This is our own parser, because no crate bounds long names, interprets contradictory headers
+//! exactly as Go's `archive/tar` does (the engines unpack with it), and skips contents without
+//! copying them: docs/decisions/0006-layers.md. `layer` interprets the members.
 
 use std::io::Read;
 
@@ -68,7 +68,7 @@ impl<D: Read> Archive<D> {
         }
     }
 
-    /// Reads the next member; `None` at the end of the archive, with or without the two empty blocks.
+    /// The next member; `None` at the end of the archive, with or without the two empty blocks.
     pub(super) fn next(&mut self) -> Result<Option<Member>, LayerErrorKind> {
         let mut pending = PendingHeaders::default();
         loop {
@@ -95,7 +95,7 @@ impl<D: Read> Archive<D> {
         }
     }
 
-    /// Reads the content of the current member. The caller bounds its size.
+    /// The content of the current member. The caller bounds its size.
     pub(super) fn content(&mut self) -> Result<Vec<u8>, LayerErrorKind> {
         let length = usize::try_from(self.content).unwrap_or(usize::MAX);
         self.content = 0;
@@ -110,12 +110,12 @@ impl<D: Read> Archive<D> {
         }
     }
 
-    /// Reads the bytes after the archive, which only count for the digest.
+    /// Consumes the bytes after the archive, which only count for the digest.
     pub(super) fn finish(self) -> Result<Digest, LayerErrorKind> {
         self.stream.finish()
     }
 
-    /// Reads the next header block; `None` at the end.
+    /// The next header block; `None` at the end.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerErrorKind> {
         const EMPTY: [u8; BLOCK] = [0; BLOCK];
         let block = self.stream.block()?;
@@ -223,7 +223,7 @@ impl<D: Read> Archive<D> {
         PaxHeader::parse(&content).map_err(|reason| self.malformed(reason))
     }
 
-    /// Reads the content of an extended header or a long name.
+    /// The content of an extended header or a long name.
     fn header_content(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerErrorKind> {
         let size = header.size().map_err(|reason| self.malformed(reason))?;
         if size > MAX_HEADER_CONTENT {

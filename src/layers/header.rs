@@ -1,8 +1,8 @@
 //! The fixed fields of a header block in a tar archive, in the layouts of POSIX.1-1988, star and GNU
 //! tar.
 //!
-//! Where readers disagree, this one follows Go's `archive/tar`, with which the container engines
-//! unpack. `archive` handles long names and sizes from extended headers.
+//! If other parsers disagree, this one follows Go's `archive/tar`, which the container engines use.
+//! `archive` handles long names and sizes from extended headers.
 
 use super::stream::BLOCK;
 

@@ -12,13 +12,13 @@ use super::{
 /// The name prefix of a whiteout (OCI image specification, "Whiteouts").
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
 
-/// The prefix of the names that AUFS reserved. Only the opaque whiteout has a meaning.
+/// The prefix that AUFS reserved. Only the opaque whiteout has a meaning.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
 /// The name of an opaque whiteout, which hides all entries of lower layers in its directory.
 const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
-/// The approximate memory of an entry and its part of the merged tree, without its names.
+/// The approximate memory of an entry and its part of the merged tree, without its path.
 const ENTRY_COST: usize = 192;
 
 /// The entries of one layer, in the order of its archive. Paths are normalized; `merge` follows the
@@ -28,7 +28,7 @@ pub(crate) struct LayerTree {
     /// The parent directories of the entries. The first is the root, an empty path.
     directories: Vec<Box<[u8]>>,
     pub(super) entries: Vec<LayerEntry>,
-    /// The bytes of names and link targets.
+    /// The bytes of paths and link targets.
     names: Vec<u8>,
     /// The selected contents by the index of their entry.
     contents: HashMap<u32, Box<[u8]>>,
@@ -245,7 +245,7 @@ impl<'b> LayerTreeBuilder<'b> {
         if let Some(index) = self.directory_indexes.get(path) {
             return Ok(*index);
         }
-        // The path is stored twice, and each of its names may become a directory of the merged tree.
+        // The path is stored twice, and each component may become a directory of the merged tree.
         self.charge(3 * path.len() + depth * ENTRY_COST)?;
         let index = u32::try_from(self.tree.directories.len()).map_err(|_| too_many_names())?;
         self.tree.directories.push(path.into());

@@ -1,16 +1,16 @@
-//! The file contents that are kept, and the memory limit of an image's files.
+//! The selection of file contents, and the memory limit of an image's files.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::LayerErrorKind;
 
-/// The size of the largest content that is kept.
+/// The maximum size of a stored content.
 const MAX_CONTENT: u64 = 1 << 20;
 
-/// Selects the contents that are kept: those of regular files up to 1 MiB with one of the names or
+/// Selects the contents to store: those of regular files up to 1 MiB with one of the base names or
 /// one of the lengths.
 ///
-/// A known file can be found by its length under any name and through any link.
+/// A known file can be found by its length at any path and through any link.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct ContentFilter {
     /// Base names.

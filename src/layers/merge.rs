@@ -1,7 +1,8 @@
 //! Merges layers into one tree (OCI image specification, "Image Layer Filesystem Changeset").
 //!
-//! A layer is applied in two passes: first its whiteouts, to the result of the layers below, then its
-//! other entries in order. So a whiteout never hides an entry of its own layer, whatever their order.
+//! A layer is applied in two passes: first its whiteouts, to the result of the lower layers, then
+//! its other entries in order. So a whiteout never hides an entry of its own layer, regardless of
+//! the order.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -318,8 +319,8 @@ impl<'l> LayerOverrides<'l> {
                 kinds.insert(layer.path(entry), entry.kind);
             }
         }
-        // Inserted after the whiteouts: the replacement of a hidden entry wins, whatever their order in
-        // the layer.
+        // Inserted after the whiteouts: the replacement of a hidden entry wins, regardless of the
+        // order in the layer.
         for entry in &layer.entries {
             if matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink(_)) {
                 kinds.insert(layer.path(entry), entry.kind);

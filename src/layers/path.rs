@@ -1,11 +1,11 @@
-//! Paths in archives: names separated by slashes, relative to the root of the image.
+//! Paths in archives: components separated by slashes, relative to the root of the image.
 
 /// The maximum length of a path, in bytes (Linux's `PATH_MAX`).
 pub(super) const MAX_LENGTH: usize = 4096;
 
-/// Splits a path into its names, without `.` and empty names, and resolves `..` lexically, as the
-/// engines do for the name of an entry. Returns `None` if the path leaves the root. A symlink target
-/// is different: its `..` is resolved in the tree.
+/// Splits a path into its components, without `.` and empty ones, and resolves `..` lexically, as
+/// the engines do for the path of an entry. Returns `None` if the path is not inside the root. A
+/// symlink target is different: its `..` is resolved in the tree.
 pub(super) fn normalize(path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut names = Vec::new();
     for name in path.split(|byte| *byte == b'/') {

@@ -1,4 +1,4 @@
-//! Reads one layer: verifies its bytes before and after decompression, and lists its entries.
+//! Verifies the bytes of one layer before and after decompression, and lists its entries.
 
 use std::io::{BufReader, Read};
 
@@ -109,7 +109,7 @@ impl LayerDescriptor {
     }
 }
 
-/// Reads a layer to its end and verifies it. After an error, the contents of the image are unknown.
+/// Consumes a whole layer and verifies it. After an error, the contents of the image are unknown.
 pub(crate) fn read_layer(
     reader: impl Read,
     layer: &LayerDescriptor,

@@ -1,5 +1,5 @@
-//! The bytes of a layer: counted and hashed as stored, then decompressed and hashed again. At most one
-//! buffer of them is in memory.
+//! The bytes of a layer: counted and hashed as stored, then decompressed and hashed a second time.
+//! At most one buffer of them is in memory.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -13,7 +13,7 @@ const BUFFER: usize = 128 * 1024;
 /// The size of a tar block.
 pub(super) const BLOCK: usize = 512;
 
-/// Reads a blob and verifies it against the size and digest of its descriptor.
+/// A blob that is verified against the size and digest of its descriptor.
 pub(super) struct BlobReader<R> {
     source: R,
     hasher: StreamHasher,
@@ -34,8 +34,8 @@ impl<R: Read> BlobReader<R> {
         }
     }
 
-    /// Reads the rest of the blob, then compares the digest. An error of the blob explains every error
-    /// of its decoder.
+    /// Consumes the remaining blob, then compares the digest. An error of the blob explains every
+    /// error of its decoder.
     pub(super) fn finish(mut self, expected: Digest) -> Result<(), LayerErrorKind> {
         let mut buffer = vec![0; BUFFER];
         while self.error.is_none() && matches!(self.read(&mut buffer), Ok(1..)) {}
@@ -174,7 +174,7 @@ impl<D: Read> UncompressedStream<D> {
         Ok(read)
     }
 
-    /// Reads the next block; `None` at the end.
+    /// The next block; `None` at the end.
     pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerErrorKind> {
         while self.buffered() < BLOCK {
             if self.fill()? > 0 {
@@ -215,7 +215,7 @@ impl<D: Read> UncompressedStream<D> {
         }
     }
 
-    /// Reads the next `length` bytes. The caller bounds `length`.
+    /// The next `length` bytes. The caller bounds `length`.
     pub(super) fn bytes(&mut self, length: usize) -> Result<Vec<u8>, LayerErrorKind> {
         let mut bytes = Vec::new();
         loop {
@@ -231,7 +231,7 @@ impl<D: Read> UncompressedStream<D> {
         }
     }
 
-    /// Reads the rest of the stream and returns the digest of all bytes.
+    /// Consumes the remaining stream and returns the digest of all bytes.
     pub(super) fn finish(mut self) -> Result<Digest, LayerErrorKind> {
         self.start = self.end;
         while self.fill()? > 0 {

@@ -11,7 +11,7 @@ use crate::oci::{Digest, Hasher};
 
 /// The number of bytes that are sent to the thread at once.
 const CHUNK: usize = 128 * 1024;
-/// The maximum number of queued chunks; the reader waits if the queue is full.
+/// The maximum number of queued chunks; a full queue blocks the reader.
 const QUEUE: usize = 4;
 /// The smallest stored layer, in bytes, that justifies the start of a thread.
 const MIN_THREADED: u64 = 4 * 1024 * 1024;

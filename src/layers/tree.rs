@@ -1,4 +1,5 @@
-//! The merged tree: names, inodes, and the resolution of paths through symlinks inside the root.
+//! The merged tree: directory entries, inodes, and the resolution of paths through symlinks inside
+//! the root.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ pub(crate) struct Duplicate {
     pub path: Vec<u8>,
 }
 
-/// An inode, which several names can share.
+/// An inode, which several paths can share.
 #[derive(Debug, Clone)]
 pub(crate) struct Inode {
     /// The file type.
@@ -59,7 +60,7 @@ pub(super) struct Node {
     pub(super) inode: u32,
     /// The last layer that has an entry for the name.
     pub(super) layer: u32,
-    /// Whether that layer has an entry for the name itself, not only for names below it.
+    /// Whether that layer has an entry for this path, not only for paths below it.
     pub(super) is_explicit: bool,
     pub(super) children: BTreeMap<Box<[u8]>, u32>,
 }
@@ -97,14 +98,14 @@ pub(super) struct Walk {
     stack: Vec<(u32, usize)>,
     /// The path of the current directory.
     pub(super) path: Vec<u8>,
-    /// The remaining names, the next one last.
+    /// The remaining components, the next one last.
     remaining: Vec<Box<[u8]>>,
     followed_links: usize,
 }
 
 /// The result of resolving the next name.
 pub(super) enum Step {
-    /// No name remains; the walk ends in the current directory.
+    /// The path is complete: the walk stops in the current directory.
     End,
     /// Entered a directory or followed a symlink.
     Advanced,
@@ -165,7 +166,7 @@ impl Walk {
         self.remaining.extend(names.rev().map(Box::from));
     }
 
-    /// Removes and returns the next name to look up. Resolves `..`, which never leaves the root.
+    /// Removes and returns the next component to look up. Resolves `..`, but never above the root.
     pub(super) fn next_name(&mut self) -> Option<Box<[u8]>> {
         loop {
             let name = self.remaining.pop()?;
@@ -242,8 +243,8 @@ impl Tree {
         })
     }
 
-    /// Lists `start` and everything below it, each directory before its entries, in the byte order of
-    /// the names. Symlinks are not followed. `enter` decides about each directory.
+    /// Lists `start` and all paths below it, each directory before its entries, in byte order.
+    /// Symlinks are not followed. `enter` decides about each directory.
     pub(crate) fn list<'t>(
         &'t self,
         start: &ResolvedPath<'t>,

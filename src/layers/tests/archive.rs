@@ -136,7 +136,7 @@ impl Archive {
             .content(&data)
     }
 
-    /// Ends the archive with two empty blocks.
+    /// Completes the archive with two empty blocks.
     pub(crate) fn end(self) -> Vec<u8> {
         self.raw(&[0; 1024]).bytes
     }

@@ -23,7 +23,7 @@ use crate::{
     support::archive::Archive,
 };
 
-/// Contents of this length are kept, so that two sides can be compared by content.
+/// Contents of this length are stored, so that two trees can be compared by content.
 const LENGTH: usize = 12;
 
 fn run(command: &mut Command) -> Output {
@@ -52,8 +52,7 @@ fn unpack(image: &Path, bundle: &Path) -> Output {
         .arg(bundle))
 }
 
-/// What there is, one line a path: kind, permissions, owner, and the content, the target or
-/// nothing.
+/// The files of a tree, one line per path: kind, permissions, owner, and the content or the target.
 type Lines = BTreeMap<String, String>;
 
 fn on_disk(root: &Path) -> Lines {
@@ -147,7 +146,7 @@ fn image(directory: &Path, tag: &str) -> Tree {
     merge(&layers, |_| {}).unwrap()
 }
 
-/// One entry of a generated layer, with names from a few letters so that entries meet.
+/// One entry of a generated layer. Paths consist of a few letters, so that entries collide.
 #[derive(Debug, Clone)]
 enum Op {
     File(String, u32),
@@ -217,8 +216,8 @@ fn hides(op: &Op) -> bool {
     matches!(op, Op::Whiteout(_) | Op::Opaque(_))
 }
 
-/// Layers whose whiteouts stand first, and lie in no directory that the same layer makes or turns:
-/// there umoci depends on the order, and takes what lies behind a symlink that is replaced.
+/// Layers that start with their whiteouts, none of them in a directory that the same layer creates
+/// or replaces: with those, umoci depends on the order, and follows a symlink that is replaced.
 fn layers() -> impl Strategy<Value = Vec<Vec<Op>>> {
     let sorted = |ops: Vec<Op>| {
         let made = ops.iter().filter_map(|op| match op {
@@ -253,7 +252,7 @@ fn tree_of(archives: &[Vec<u8>]) -> Result<Tree, String> {
     merge(&layers, |_| {}).map_err(|error| error.to_string())
 }
 
-/// How many layouts are generated and unpacked; `scripts/fuzz` asks for more.
+/// The number of generated layouts; `scripts/fuzz` sets a higher one.
 fn layouts() -> u32 {
     let asked = std::env::var("REPIN_TEST_LAYOUTS");
     asked.map_or(64, |number| number.parse().unwrap())
@@ -263,7 +262,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: layouts(), max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn generated_layers_give_what_umoci_unpacks(layers in layers()) {
+    fn generated_layers_merge_like_umoci(layers in layers()) {
         let dir = tempfile::tempdir().unwrap();
         let (image, bundle) = (dir.path().join("image"), dir.path().join("bundle"));
         let archives = archives(&layers);
@@ -272,7 +271,7 @@ proptest! {
         let stderr = String::from_utf8_lossy(&unpacked.stderr);
         match (tree_of(&archives), unpacked.status.success()) {
             (Ok(tree), true) => prop_assert_eq!(in_tree(&tree), on_disk(&bundle.join("rootfs"))),
-            // A whiteout behind a circle of symlinks hides nothing; umoci stops there.
+            // A whiteout after a cycle of symlinks hides nothing; umoci fails.
             (Ok(_), false) => prop_assert!(stderr.contains(".wh."), "{}", stderr),
             (Err(error), unpacked) => prop_assert!(!unpacked, "umoci unpacks it; here: {}", error),
         }
@@ -283,9 +282,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whiteouts_mean_the_same_wherever_they_stand(layers in layers(), seed in any::<[u8; 6]>()) {
-        // Each whiteout moves behind some of the others; those keep their order, and no contents
-        // move with them.
+    fn order_of_whiteouts_is_irrelevant(layers in layers(), seed in any::<[u8; 6]>()) {
+        // Each whiteout moves after some other entries; those stay in order, with their contents.
         let moved = |ops: &Vec<Op>| {
             let (hiding, mut others): (Vec<_>, Vec<_>) = ops.iter().cloned().partition(hides);
             for (op, seed) in hiding.into_iter().zip(seed) {
@@ -299,8 +297,8 @@ proptest! {
             lines.map(|(path, line)| (path, line.rsplit_once(' ').map_or(line.clone(), |(kind, _)| kind.to_owned()))).collect::<Lines>()
         });
         let other: Vec<_> = layers.iter().map(moved).collect();
-        // A hard link may name what a whiteout behind it hides, so one order may be an error where
-        // another is not.
+        // A later whiteout may hide the target of a hard link, so one order may be an error and
+        // another not.
         if let (Ok(first), Ok(other)) = (plain(&layers), plain(&other)) {
             prop_assert_eq!(first, other);
         }
@@ -331,7 +329,7 @@ fn umoci_image_contains_its_source_files() {
     };
     let long = "n".repeat(180);
     write("opt/agents/ops.md", "ops");
-    write("opt/old/gone", "gone");
+    write("opt/old/removed", "removed");
     write(&format!("opt/{long}/{long}"), "long");
     write("opt/secret", "secret");
     fs::write(

@@ -362,12 +362,12 @@ fn callback_receives_every_file_with_its_resolved_path() {
         tar()
             .symlink("a", "z")
             .file("z/.netrc", "")
-            .file("gone", "")
+            .file("removed", "")
             .device("dev"),
         tar()
             .file("a/f", "")
             .hardlink("h", "a/f")
-            .file(".wh.gone", "")
+            .file(".wh.removed", "")
             .file("f", "")
             .file("f", ""),
     ];
@@ -380,7 +380,10 @@ fn callback_receives_every_file_with_its_resolved_path() {
         ));
     })
     .unwrap();
-    assert_eq!(seen, ["z/.netrc@1", "gone@1", "z/f@2", "h@2", "f@2", "f@2"]);
+    assert_eq!(
+        seen,
+        ["z/.netrc@1", "removed@1", "z/f@2", "h@2", "f@2", "f@2"]
+    );
 }
 
 #[test]
