@@ -1,7 +1,6 @@
 //! OCI image layouts on disk (OCI image specification, "Image Layout").
 //!
-//! Only reads `oci-layout`, `index.json` and blobs. Nothing is cached: each run reads the current
-//! files.
+//! Supports `oci-layout`, `index.json` and blobs. No cache: each run opens the current files.
 
 use std::{
     fmt,
@@ -124,7 +123,7 @@ impl Layout {
         Ok(referrers)
     }
 
-    /// Reads a descriptor's blob and checks its size, but not its digest.
+    /// Loads a descriptor's blob and checks its size, but not its digest.
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let path = blob_path(descriptor.digest);
         let Some(bytes) = self.read(&path)? else {
@@ -178,7 +177,7 @@ impl Layout {
             .map_err(|error| self.unavailable(path, format!("cannot parse it: {error}")))
     }
 
-    /// Reads a file of at most [`DOCUMENT_MAX`] bytes; `None` if it is missing.
+    /// Loads a file of at most [`DOCUMENT_MAX`] bytes; `None` if it is missing.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
         let Some(file) = self.open(path)? else {
             return Ok(None);
@@ -330,7 +329,7 @@ mod tests {
         let world = world();
         let digest = Digest::of(b"one");
         assert!(world.by_digest(digest).unwrap().is_none());
-        // A directory or a named pipe is not a blob, and what cannot be opened may be one.
+        // A directory or a named pipe is not a blob; a file without permission may be one.
         fs::create_dir(world.path(digest)).unwrap();
         let error = world.by_digest(digest).unwrap_err();
         assert!(error.message.contains("not a regular file"), "{error}");

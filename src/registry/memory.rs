@@ -47,7 +47,7 @@ impl Default for MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Waits until a document may be read and parsed, while the permit is held.
+    /// The permit to load and parse a document.
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.0.reads.acquire().await.ok()

@@ -66,7 +66,7 @@ impl Read for Layer {
 }
 
 impl Source {
-    /// Reads and verifies a manifest or index; `None` if the source has no such tag or digest.
+    /// Fetches and verifies a manifest or index; `None` if the tag or digest is missing.
     ///
     /// `expected` is the media type in the parent's descriptor.
     pub(crate) async fn manifest(
@@ -89,7 +89,7 @@ impl Source {
         }
     }
 
-    /// Reads and verifies the config of a manifest.
+    /// Fetches and verifies the config of a manifest.
     pub(crate) async fn config(
         &self,
         descriptor: &Descriptor,
@@ -99,7 +99,7 @@ impl Source {
         document::config(&bytes, descriptor, &name)
     }
 
-    /// Reads and verifies a small blob.
+    /// Fetches and verifies a small blob.
     pub(crate) async fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let name = format!("blob {self}@{}", descriptor.digest);
         let bytes = self.document(descriptor, &name).await?;
@@ -131,7 +131,7 @@ impl Source {
         }
     }
 
-    /// Reads a descriptor's document without verifying it.
+    /// Fetches a descriptor's document without verifying it.
     async fn document(&self, descriptor: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
         if descriptor.size > DOCUMENT_MAX {
             return Err(Error::unavailable(
@@ -165,10 +165,9 @@ impl Source {
         }
     }
 
-    /// Opens a layer, which the caller reads in a blocking thread and verifies.
+    /// Opens a layer. The caller consumes it in a blocking thread and verifies it.
     ///
-    /// An unread layer of a registry occupies a request slot of its host: read it to its end, or
-    /// drop it.
+    /// An open layer of a registry occupies a request slot of its host: consume or drop it.
     pub(crate) async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
         let name = format!("layer {self}@{}", descriptor.digest);
         match self {

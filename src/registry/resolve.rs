@@ -1,6 +1,6 @@
 //! Resolves a tag: its digest, and the manifest and config of each platform.
 //!
-//! Each tag is requested once, and the rest by digest. `checks` judges the result.
+//! Each tag is requested once; all other requests are by digest. `checks` evaluates the result.
 
 use std::collections::BTreeMap;
 
@@ -130,7 +130,7 @@ fn platform_entries(mut entries: Vec<Descriptor>, name: &str) -> Result<Vec<Desc
     Ok(entries)
 }
 
-/// Reads the manifest and config of an index's entry.
+/// Fetches the manifest and config of an index's entry.
 async fn read_entry(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Error> {
     let reference = TagOrDigest::Digest(entry.digest);
     let name = format!("{source}{reference}");
@@ -159,7 +159,7 @@ async fn read_entry(source: &Source, entry: &Descriptor) -> Result<PlatformFacts
     }
 }
 
-/// Reads the config of a manifest.
+/// Fetches the config of a manifest.
 async fn read_image(
     source: &Source,
     digest: Digest,

@@ -59,8 +59,8 @@ impl Sources {
         Ok(Source::Remote(remote))
     }
 
-    /// The longest mapping of `repository` in the strongest layer that has one, and the rest of the
-    /// repository's name.
+    /// The longest mapping of `repository` in the strongest layer that has one, and the remaining
+    /// part of the repository.
     pub(crate) fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
         let (mapping, rest) = self
             .layers

@@ -91,7 +91,7 @@ impl Auth {
         Arc::clone(cache.entry(scope.clone()).or_default())
     }
 
-    /// The cached authorization; waits for a token that is being requested.
+    /// The cached authorization, after a token that is being requested.
     pub(super) async fn current(
         &self,
         scope: &Scope,

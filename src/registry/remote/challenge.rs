@@ -1,7 +1,7 @@
 //! The challenge of a registry, `WWW-Authenticate` (RFC 9110, section 11.6.1), and the trust in its
 //! token server.
 //!
-//! Pure: nothing is sent from here.
+//! This module sends no requests.
 
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 use reqwest::{

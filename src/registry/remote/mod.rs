@@ -55,7 +55,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 const CONTENT_DIGEST: &str = "docker-content-digest";
-/// Docker Hub's host in names of repositories.
+/// Docker Hub's host in repositories.
 const HUB: &str = "docker.io";
 /// The host of Docker Hub's API.
 const HUB_REGISTRY: &str = "registry-1.docker.io";
@@ -94,7 +94,7 @@ pub(crate) enum Deletion {
 }
 
 impl Registries {
-    /// Prepares connections. Nothing is sent, and no credentials are read yet.
+    /// Prepares connections, without requests or credentials.
     pub(crate) fn new(settings: Settings) -> Result<Self, SettingsError> {
         let secrets = Secrets::default();
         let transport = Transport::new(
@@ -140,7 +140,8 @@ impl Registries {
         Ok(transport.clone())
     }
 
-    /// A repository at its own registry, over plain HTTP on this machine and over TLS elsewhere.
+    /// A repository at its own registry, over plain HTTP on this machine and over TLS on other
+    /// hosts.
     pub(crate) fn repository(&self, repository: &Repository) -> Result<Remote, String> {
         let host = repository.host();
         let server = if host == HUB { HUB_REGISTRY } else { host };
@@ -230,7 +231,7 @@ impl Remote {
         }))
     }
 
-    /// Reads a descriptor's document, limited to the descriptor's size, without verifying it.
+    /// Fetches a descriptor's document, limited to the descriptor's size, without verifying it.
     pub(super) async fn blob(&self, descriptor: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
         self.read_blob(descriptor)
             .await

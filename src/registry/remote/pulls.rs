@@ -1,5 +1,6 @@
 //! The remaining pulls of a registry with a limit: Docker Hub counts each GET of a manifest, and
-//! reports the rest in a header. HEAD is not counted ("Docker Hub pull usage and limits").
+//! reports the remaining number in a header. HEAD is not counted ("Docker Hub pull usage and
+//! limits").
 
 use reqwest::{
     Method, StatusCode,

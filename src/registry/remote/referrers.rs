@@ -1,6 +1,6 @@
 //! The referrers of a digest (OCI distribution specification, "Listing Referrers").
 //!
-//! A registry without the API responds with 404, or 405; the caller then reads the referrers tag.
+//! A registry without the API responds with 404 or 405; the caller then fetches the referrers tag.
 //! Any other response that is not a listing is an error: the error page of a proxy does not mean
 //! that an image has no signatures.
 

@@ -1,6 +1,6 @@
 //! The settings of requests to registries: timeouts, roots of trust, and environment variables.
 //!
-//! All of them are passed in; this module reads neither the environment nor the wall clock.
+//! All of them are arguments: this module uses neither the environment nor the wall clock.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,8 @@ use crate::http::REGISTRIES;
 
 /// The settings of requests to registries.
 ///
-/// After [`Settings::patience`], no retry, redirect or token request begins, so a request ends
-/// within `patience + document_timeout`: four minutes by default.
+/// After [`Settings::patience`], no retry, redirect or token request starts, so the maximum time of
+/// a request is `patience + document_timeout`: four minutes by default.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The longest time without progress: connecting, headers, or the next bytes.

@@ -157,7 +157,7 @@ impl Download {
         }
     }
 
-    /// Requests the rest of the layer, within the remaining time.
+    /// Requests the remaining part of the layer, within the remaining time.
     async fn resume(&self, broken: OpenBody, received: u64) -> Result<OpenBody, RequestError> {
         let time_left = broken.time_left();
         // Frees its request slot before another is acquired.

@@ -123,7 +123,7 @@ pub(crate) struct TagPages {
     count: usize,
     /// The number of consecutive pages without a new tag.
     idle: usize,
-    /// Whether a page was requested with `last`, after the linked pages ended.
+    /// Whether a page was requested with `last`, after the last linked page.
     is_past_links: bool,
 }
 
@@ -286,9 +286,9 @@ mod tests {
         }
     }
 
-    /// Reads pages from a registry, a function of the tag in `last` and the number of the page. It
-    /// returns the page's tags and whether the page has a link. The result is the number of tags and
-    /// of pages.
+    /// Requests pages from a registry, a function of the tag in `last` and the number of the page.
+    /// It returns the page's tags and whether the page has a link. The result is the number of tags
+    /// and of pages.
     fn read_pages(
         mut registry: impl FnMut(Option<&str>, usize) -> (Vec<String>, bool),
     ) -> Result<(usize, usize), &'static str> {

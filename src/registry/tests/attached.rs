@@ -1,5 +1,5 @@
-//! What is attached to an image: found in registries with and without the referrers API and in
-//! layouts, within the promised requests, and never blind.
+//! Signatures and attestations of an image: found in registries with and without the referrers API
+//! and in layouts, within the documented number of requests; an incomplete listing is an error.
 
 use std::{
     path::Path,
@@ -31,7 +31,7 @@ use crate::{
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 const OTHER: &str = "2222222222222222222222222222222222222222";
 
-/// A layout for one image, which is not there itself.
+/// A layout for the referrers of one image, without the image.
 struct World {
     directory: TempDir,
     layout: Layout,
@@ -152,7 +152,7 @@ fn won(examination: &SearchResult) -> usize {
 }
 
 #[tokio::test]
-async fn an_attestation_costs_three_requests() {
+async fn attestation_costs_three_requests() {
     let world = world();
     let built = world.built(COMMIT);
     attach::list(&world.layout, &[&built, &world.built(OTHER)]);
@@ -194,7 +194,7 @@ async fn registry_without_the_api_uses_tags() {
 }
 
 #[tokio::test]
-async fn old_signatures_cost_three_requests_before_the_payload() {
+async fn old_signatures_cost_three_requests() {
     let world = world();
     let signings = [Signing::of(OTHER), Signing::of(COMMIT)];
     attach::signatures(&world.layout, IMAGE, &image().to_string(), &signings);
@@ -269,7 +269,7 @@ async fn layout_lists_by_subject_and_by_tags() {
 }
 
 #[tokio::test]
-async fn any_other_answer_is_an_outage() {
+async fn unexpected_response_is_an_outage() {
     let html = Reaction::new(200, "<html></html>").with("content-type", "text/html");
     let index = "application/vnd.oci.image.index.v1+json";
     let cases = [
@@ -315,7 +315,7 @@ async fn refusals_are_denials() {
 }
 
 #[tokio::test]
-async fn unnamed_entries_come_after_bundles_and_others_never() {
+async fn candidates_are_ordered_by_type() {
     let world = world();
     let sbom = world.layout.blob("application/spdx+json", b"{}");
     let sbom = attach::artifact(
@@ -343,7 +343,7 @@ async fn unnamed_entries_come_after_bundles_and_others_never() {
 }
 
 #[tokio::test]
-async fn candidate_is_one_by_its_own_manifest() {
+async fn manifest_determines_a_candidate() {
     let world = world();
     let bundle = Signing::of(COMMIT).bundle(&authority::provenance(IMAGE, &image().hex(), COMMIT));
     let blob = world.layout.blob(BUNDLE, bundle.to_string().as_bytes());
@@ -355,7 +355,7 @@ async fn candidate_is_one_by_its_own_manifest() {
         .layout
         .blob("text/plain", bundle.to_string().as_bytes());
     let plain = attach::artifact(&world.layout, &subject, BUNDLE, &plain);
-    // Whatever the listing says.
+    // The listing may contradict the manifest.
     let entries = [&elsewhere, &sbom, &plain].map(|one| {
         let mut entry = one.entry.clone();
         entry["artifactType"] = json!(BUNDLE);

@@ -1,5 +1,5 @@
-//! What goes wrong with registries, at each kind of request: scripted servers that fail, lie, stall
-//! or ask for too much.
+//! Faults of registries at each kind of request: scripted servers that fail, lie, stall or request
+//! too much.
 
 use std::{
     fs,
@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-/// What the scripted token server gives out.
+/// The token of the scripted token server.
 const TOKEN: &str = "t0ken.of-the_registry";
 
-/// A scripted registry that serves `image` as `one` to whoever has its token, unless `fault`
-/// answers first.
+/// A scripted registry that serves `image` as `one` to clients with its token, unless `fault`
+/// responds first.
 pub(crate) fn serving(
     image: &Image,
     fault: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
@@ -64,7 +64,7 @@ fn challenge(request: &Request) -> Reaction {
     )
 }
 
-/// What an honest registry answers.
+/// The response of an honest registry.
 pub(crate) fn contents(image: &Image, request: &Request) -> Reaction {
     let reference = request.path().rsplit('/').next().unwrap().to_owned();
     if request.path().contains("/manifests/") {
@@ -106,7 +106,7 @@ fn as_robot(host: &str) -> (TempDir, Settings) {
     (directory, settings)
 }
 
-/// A kind of request: its name, and how to tell it.
+/// A kind of request: its name, and its predicate.
 type Kind = (&'static str, fn(&Request) -> bool);
 
 /// The kinds of request that one resolution makes.
@@ -121,8 +121,8 @@ const KINDS: [Kind; 4] = [
     ("token", |request| request.path() == "/token"),
 ];
 
-/// Resolves an image whose requests of one kind are answered by `fault`: the error, and how many of
-/// them there were.
+/// Resolves an image with `fault` as the response to requests of one kind; returns the error and
+/// the number of these requests.
 async fn failing(
     (kind, is): Kind,
     fault: &Reaction,
@@ -144,7 +144,7 @@ async fn failing(
     )
 }
 
-/// A response that gives back what it was sent, as careless servers do.
+/// A response that echoes the request, as careless servers do.
 fn echoing(reaction: &Reaction, request: &Request) -> Reaction {
     let sent = request.header("authorization").unwrap_or_default();
     match reaction.clone() {
@@ -186,7 +186,7 @@ fn requests_of(kind: &str, each: usize) -> std::ops::RangeInclusive<usize> {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_five_times() {
+async fn temporary_error_is_tried_five_times() {
     let cut = b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n{".to_vec();
     for (fault, says) in [
         (Reaction::Reset, "connection was interrupted"),
@@ -225,8 +225,8 @@ async fn what_may_pass_is_tried_five_times() {
     }
 }
 
-/// The same at each kind of request at once, since each waits for seconds: the bounds are so wide
-/// that only the fault passes them.
+/// The same at each kind of request concurrently, since each takes seconds: the bounds are so wide
+/// that only the fault exceeds them.
 fn failing_at_each_kind(
     fault: &Reaction,
     adjust: fn(&mut Settings),
@@ -341,7 +341,7 @@ async fn refusal_is_denied_and_names_the_user() {
     for status in [401, 403] {
         for kind in KINDS {
             let (error, _) = failing(kind, &Reaction::new(status, "ECHO"), |_| {}).await;
-            // A first 401 without a challenge tells not how to go on.
+            // A first 401 without a challenge does not identify a token server.
             let unchallenged = status == 401 && kind.0 == "manifest";
             let unasked = status == 403 && kind.0 == "manifest";
             assert_eq!(error.class, Class::Denied, "{} {status}: {error}", kind.0);
@@ -364,7 +364,7 @@ async fn refusal_is_denied_and_names_the_user() {
 #[tokio::test]
 async fn redirects_end_after_five() {
     for kind in KINDS {
-        let fake = Reaction::new(302, "").with("Location", "?again");
+        let fake = Reaction::new(302, "").with("Location", "?next");
         let (error, count) = failing(kind, &fake, |_| {}).await;
         assert!(
             error.message.contains("more than 5 redirects"),
@@ -424,7 +424,7 @@ async fn redirect_to_another_host_drops_credentials() {
 }
 
 #[tokio::test]
-async fn a_redirect_back_does_not_bring_credentials_back() {
+async fn redirect_back_does_not_restore_credentials() {
     let image = index();
     let home: Arc<std::sync::OnceLock<String>> = Arc::default();
     let elsewhere = {
@@ -454,7 +454,7 @@ async fn a_redirect_back_does_not_bring_credentials_back() {
 }
 
 #[tokio::test]
-async fn lies_about_bytes_are_found_out() {
+async fn wrong_bytes_are_detected() {
     let other = Digest::of(b"other");
     let manifest = |header: &str, value: &str| {
         Reaction::new(200, index().manifest)
@@ -502,7 +502,7 @@ async fn lies_about_bytes_are_found_out() {
 }
 
 #[tokio::test]
-async fn twice_unavailable_then_well_is_well() {
+async fn two_failures_before_a_success_are_tolerated() {
     for (kind, is) in KINDS {
         let counter = AtomicUsize::new(0);
         let fake = serving(&index(), move |request| {
@@ -661,7 +661,7 @@ async fn expired_token_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn odd_tokens_and_challenges_are_refused() {
+async fn malformed_tokens_and_challenges_are_refused() {
     for body in [
         "{}",
         "[]",
@@ -727,7 +727,7 @@ async fn credentials_for_one_host_never_reach_another() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_for_other_machines_only() {
+async fn proxy_is_not_used_for_this_machine() {
     let proxy = Fake::start(|_| Reaction::new(404, ""));
     let url = format!("http://{}", proxy.host());
     let variables = [
@@ -768,7 +768,7 @@ pub(crate) fn peak() -> u64 {
 }
 
 #[tokio::test]
-async fn a_flood_is_not_swallowed() {
+async fn endless_response_is_cut() {
     for kind in KINDS {
         let flood = Reaction::Flood(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec(), 400);
         let (error, count) = failing(kind, &flood, |_| {}).await;

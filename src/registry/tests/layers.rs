@@ -1,4 +1,4 @@
-//! Layers as streams: bounded, taken up again where they broke, and never more than was promised.
+//! Layers as streams: bounded, resumed after an interruption, and limited to the declared size.
 
 use std::{
     io::Read,
@@ -29,7 +29,7 @@ fn described() -> Descriptor {
     .unwrap()
 }
 
-/// What reading the layer from a server gives: all bytes, or those before an error and the error.
+/// Downloads the layer from a server: all bytes, or those before an error and the error.
 async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<crate::error::Error>) {
     let source = source(settings, &fake.host(), "team/app");
     let mut layer = match source.layer(&described()).await {
@@ -57,7 +57,7 @@ fn head(length: usize) -> Vec<u8> {
     format!("HTTP/1.1 200 X\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
-/// The rest of the layer from where the request wants it.
+/// The part of the layer in the requested range.
 fn rest(request: &Request, range: impl Fn(usize, usize) -> String) -> Reaction {
     let from = request
         .header("range")
@@ -104,7 +104,7 @@ async fn truncated_layer_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_continuation_from_another_place_is_refused() {
+async fn resumed_range_must_match() {
     for wrong in [
         |from, size| honest(from - 1, size),
         |from, size| honest(from, size + 1),
@@ -177,7 +177,7 @@ async fn layer_size_must_match_its_descriptor() {
 }
 
 #[tokio::test]
-async fn a_layer_has_a_time_in_all() {
+async fn layer_has_a_total_time_limit() {
     let fake = Fake::start(|_| Reaction::Drip(head(layer().len()), Duration::from_millis(5)));
     let settings = Settings {
         layer_timeout: Duration::from_millis(200),
@@ -189,7 +189,7 @@ async fn a_layer_has_a_time_in_all() {
 }
 
 #[tokio::test]
-async fn a_missing_or_refused_layer_is_an_error() {
+async fn missing_or_refused_layer_is_an_error() {
     for (status, kind) in [
         (404, Class::Unavailable),
         (403, Class::Denied),

@@ -71,11 +71,11 @@ async fn full_page_without_a_link_is_followed() {
 
 /// docker-registry 2.8.2 and Google's registries ignore `n` and `last`.
 #[tokio::test]
-async fn the_same_list_again_is_nothing_new() {
+async fn repeated_page_completes_the_listing() {
     let fake = Fake::start(|_| Reaction::new(200, r#"{"tags":["b","a"]}"#));
     assert_eq!(tags(&fake).await.unwrap(), ["a", "b"]);
     assert_eq!(fake.requests().len(), 2);
-    // The response for more that does not come leaves the listing incomplete.
+    // A missing second response leads to an incomplete listing.
     let fake = Fake::start(|request| match request.number {
         0 => Reaction::new(200, r#"{"tags":["b","a"]}"#),
         _ => Reaction::new(404, ""),
@@ -116,7 +116,7 @@ async fn foreign_or_cyclic_links_are_refused() {
 }
 
 #[tokio::test]
-async fn a_listing_is_complete_or_an_error() {
+async fn listing_is_complete_or_an_error() {
     let next = "</v2/team/app/tags/list?last=b>; rel=next";
     for second in [
         Reaction::new(404, ""),
@@ -179,7 +179,7 @@ async fn registry_without_deletion_is_reported() {
             )]
         );
     }
-    let fake = Fake::start(|_| Reaction::new(307, "").with("Location", "/elsewhere"));
+    let fake = Fake::start(|_| Reaction::new(307, "").with("Location", "/other"));
     let redirected = remote(&fake).delete(Digest::of(b"x")).await.unwrap_err();
     assert_eq!(redirected.class, Class::Unavailable);
     assert_eq!(fake.requests().len(), 1);

@@ -1,5 +1,5 @@
-//! docker-registry: plain, with a password, with tokens, behind TLS; pushed to by skopeo, umoci and
-//! ourselves.
+//! docker-registry without and with a password, with tokens and TLS; images pushed by skopeo, umoci
+//! and these tests.
 
 use std::{fs, io::Read, path::Path};
 
@@ -182,7 +182,7 @@ async fn tags_are_listed_and_digests_deleted() {
 }
 
 #[tokio::test]
-async fn a_layer_is_read_as_it_comes() {
+async fn layer_is_streamed() {
     let (_directory, registry) = plain();
     let image = Image::single("amd64", "one");
     registry.push("team/app", "one", &image).await;
@@ -277,7 +277,7 @@ async fn wrong_password_is_denied_and_names_the_credentials() {
     );
 }
 
-/// A registry with tokens from `server`, and what is asked of it as the files in `directory` say.
+/// A registry with tokens from `server`, with the credentials of `directory`.
 async fn with_tokens(directory: &Path, grants: Grants) -> (Image, TokenServer, Registry) {
     let image = stored(directory).await;
     let server = TokenServer::start(directory, grants);
@@ -371,7 +371,7 @@ async fn credentials_are_exchanged_at_the_token_server() {
 }
 
 #[tokio::test]
-async fn a_foreign_token_server_is_asked_without_credentials() {
+async fn unknown_token_server_gets_no_credentials() {
     let directory = tempfile::tempdir().unwrap();
     let (_, server, registry) = with_tokens(directory.path(), Grants::Login).await;
     let config = docker_config(

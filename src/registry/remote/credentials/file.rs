@@ -15,7 +15,7 @@ use super::{AuthPlace, Secret, SecretKind};
 
 /// The largest file of credentials, in bytes.
 const MAX: u64 = 1024 * 1024;
-/// Docker Hub's host in names of repositories.
+/// Docker Hub's host in repositories.
 const HUB: &str = "docker.io";
 /// The key of Docker Hub's credentials.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -57,7 +57,7 @@ struct RawEntry {
     identitytoken: Option<String>,
 }
 
-/// Reads a file; `None` if it is missing.
+/// Loads a file; `None` if it is missing.
 pub(super) fn read(path: &Path) -> Option<AuthPlace> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes));

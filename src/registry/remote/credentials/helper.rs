@@ -151,7 +151,7 @@ async fn communicate(child: &mut Child, server: &str) -> std::io::Result<HelperO
     })
 }
 
-/// Reads the first `max` bytes, and drops the rest so that the helper can exit.
+/// Returns the first `max` bytes, and drops the other output so that the helper can exit.
 async fn read_prefix(stream: Option<impl AsyncRead + Unpin>, max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let Some(mut stream) = stream else {

@@ -147,7 +147,7 @@ impl CredentialStore {
         .clone()
     }
 
-    /// Reads the files that variables select, `DOCKER_AUTH_CONFIG`, and the usual files.
+    /// Loads the files that variables select, `DOCKER_AUTH_CONFIG`, and the usual files.
     fn read_places(&self) -> Vec<AuthPlace> {
         let mut places = Vec::new();
         places.extend(

@@ -33,7 +33,7 @@ fn user(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
     }
 }
 
-/// A file with an entry for each key, whose user is the key with dots for colons.
+/// A file with an entry for each key. The user is the key with dots instead of colons.
 fn entries(keys: &[&str]) -> AuthFile {
     let mut entries = serde_json::Map::new();
     for key in keys {
