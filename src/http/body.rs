@@ -54,12 +54,12 @@ impl OpenBody {
         self.budget.time_left()
     }
 
-    /// Limits the rest of the body to the time that an earlier attempt left.
+    /// Limits the remaining body to the remaining time of an earlier attempt.
     pub(crate) fn limit_time(&mut self, left: Duration) {
         self.budget.limit(left);
     }
 
-    /// Drops the response and frees its slot; returns the rest of its time.
+    /// Drops the response and frees its slot; returns the remaining time.
     pub(super) fn close(self) -> TimeBudget {
         drop(self.slot);
         self.budget

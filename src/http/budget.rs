@@ -38,7 +38,7 @@ impl TimeBudget {
         self.left = self.left.min(left);
     }
 
-    /// Runs work whose end counts as progress.
+    /// Runs work. Its completion counts as progress.
     pub(super) async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Timeout> {
         let limit = self.stall.min(self.left);
         let start = Instant::now();

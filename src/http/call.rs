@@ -46,7 +46,7 @@ pub(crate) enum Idempotency {
 /// Whether a request changes something on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It only reads, whatever its method is.
+    /// No effect on the server, with any method.
     Read,
     /// It may change something.
     Write,
@@ -59,14 +59,14 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     /// The URL of the response, after redirects.
     pub(crate) url: Url,
-    /// The body; of an error, the part that the policy reads.
+    /// The body; of an error, the part that the policy inspects.
     pub(crate) body: Body,
     /// Whether an earlier attempt may have had its effect although its response was lost.
     pub(crate) is_repeat: bool,
 }
 
 impl Call {
-    /// A GET of `url` whose body is a document of at most `max` bytes.
+    /// A GET of `url` for a document of at most `max` bytes.
     pub(crate) fn get(url: Url, max: u64) -> Self {
         Self {
             method: Method::GET,

@@ -59,7 +59,7 @@ struct HostSlots {
 #[derive(Default)]
 struct Failures {
     attempts: u32,
-    /// A limit does not count as a failed attempt: it ends, and the request had no effect.
+    /// A limit does not count as a failed attempt: it is temporary, and the request had no effect.
     limits: u32,
     limits_without_end: u32,
 }
@@ -174,7 +174,7 @@ impl Client {
         }
     }
 
-    /// Waits until the pace of the process, if it has one, permits the request.
+    /// The permit for the request according to the pace of the process, if it has one.
     async fn permit(&self, call: &Call, until: Deadline) -> Result<Option<Permit>, Failure> {
         let Some(pace) = &self.pace else {
             return Ok(None);
@@ -399,7 +399,7 @@ impl Client {
         }
     }
 
-    /// Waits for a free slot of the host.
+    /// A slot of the host, as soon as one is free.
     async fn slot(&self, url: &Url) -> OwnedSemaphorePermit {
         let free = {
             let mut hosts = lock(&self.slots);

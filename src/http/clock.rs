@@ -16,7 +16,7 @@ pub(crate) struct ServerTime {
 }
 
 impl ServerTime {
-    /// The clocks of a response; `None` for a cached response, whose date is an earlier time.
+    /// The clocks of a response; `None` for a cached response, because its date is an earlier time.
     pub(super) fn from_headers(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
         if headers.contains_key(AGE) {
             return None;
@@ -32,7 +32,7 @@ impl ServerTime {
         absolute_difference(self.local, self.server)
     }
 
-    /// Whether this machine's clock is behind the server's.
+    /// Whether this machine's clock is slower than the server's.
     pub(crate) fn is_local_behind(&self) -> bool {
         self.local < self.server
     }

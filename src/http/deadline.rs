@@ -36,7 +36,7 @@ impl Deadline {
 
 /// A deadline that all clients of a command share.
 ///
-/// It limits waits and retries: a request that begins after it is still sent once.
+/// It limits pauses and retries: a request that starts after it is still sent once.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedDeadline(Arc<Mutex<State>>);
 
@@ -69,7 +69,7 @@ impl SharedDeadline {
         *self.state() = State::new(length, name.into());
     }
 
-    /// Starts the same length again.
+    /// Restarts the deadline with the same length.
     pub(crate) fn restart(&self) {
         let mut state = self.state();
         state.deadline = Deadline::after(Some(state.length));

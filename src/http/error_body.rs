@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest body that is searched for errors, in bytes. A longer one is data, whose parsed form
+/// The longest body that is searched for errors, in bytes. A longer one is data, and parsing it
 /// would take many times its memory.
 const ERRORS_MAX: usize = 1024 * 1024;
 

@@ -68,7 +68,7 @@ pub(crate) enum TlsFailure {
 /// The state of a connection when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not established: nothing was sent.
+    /// The connection was not established.
     Connecting,
     Connected,
 }
@@ -117,7 +117,7 @@ impl Network {
             detail: None,
             tls: tls_failure(error),
         };
-        // The outermost message is skipped: it contains the URL, whose query may contain a
+        // The outermost message is skipped: it contains the URL, and its query may contain a
         // signature.
         let mut source = std::error::Error::source(error);
         while let Some(error) = source {

@@ -1,8 +1,7 @@
-//! The request log: one `tracing` event for each request, including redirects and retries, when
-//! its response was read, failed, or was dropped.
+//! The request log: one `tracing` event for each request, including redirects and retries, after
+//! its response was received, failed, or was dropped.
 //!
-//! Nothing is printed here: a subscriber of [`LOG`] receives the events. They never contain headers
-//! or bodies.
+//! A subscriber of [`LOG`] receives the events. They never contain headers or bodies.
 
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;

@@ -2,8 +2,8 @@
 //!
 //! Shards do not communicate, but share a token and its rate limits: each shard writes only in its
 //! own seconds of the server's clock. A rate limit parks the process: it suspends writes, and also
-//! reads if a read was limited or the hourly budget is nearly used up. The client requests a
-//! [`Permit`] before each request and reports each response.
+//! reading requests if one was limited or the hourly budget is nearly exhausted. The client
+//! requests a [`Permit`] before each request and reports each response.
 
 use std::{
     cell::Cell,
@@ -17,17 +17,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Deadline, Effect, Timer, clock::server_time};
 
-/// The maximum number of concurrent reads.
+/// The maximum number of concurrent reading requests.
 const READS: usize = 4;
 /// The part of its second in which a write begins. The estimate of the server's clock is off by a
 /// fraction of a second, and the request must arrive within the second.
 const WRITE_EARLIEST: Duration = Duration::from_millis(400);
 const WRITE_LATEST: Duration = Duration::from_millis(800);
-/// The first pause after a limit whose end the server does not report (GitHub REST API, "Rate
+/// The first pause after a limit if the server does not report its end (GitHub REST API, "Rate
 /// limits", "Exceeding the rate limit"), and the longest one.
 const LIMIT_PAUSE: Duration = Duration::from_secs(60);
 const LIMIT_PAUSE_MAX: Duration = Duration::from_secs(900);
-/// Reads are parked while less than one part in this number of the hourly budget remains.
+/// Reading requests are parked while less than one part in this number of the hourly budget
+/// remains.
 const RESERVE: u64 = 20;
 
 tokio::task_local! {
@@ -77,9 +78,9 @@ struct State {
     last_write_end: Option<SystemTime>,
     last_pull_request: Option<SystemTime>,
     writes_parked_until: Option<SystemTime>,
-    /// The times until which reads are parked, by rate limit.
+    /// The times until which reading requests are parked, by rate limit.
     reads_parked_until: BTreeMap<&'static str, SystemTime>,
-    /// The number of consecutive limits whose end the server did not report.
+    /// The number of consecutive limits without a reported end.
     limits_without_end: u32,
     /// The last limit, by the local clock.
     last_limit: Option<SystemTime>,
@@ -128,12 +129,12 @@ impl Pace {
         }))
     }
 
-    /// The clock of the waits.
+    /// The clock of the pauses.
     pub(crate) fn timer(&self) -> &Timer {
         &self.0.timer
     }
 
-    /// Waits until this process may open another pull request; `false` if the wait exceeds the
+    /// Pauses until this process may open another pull request; `false` if that exceeds the
     /// deadline.
     pub(crate) async fn wait_for_pull_request(&self, until: Deadline) -> bool {
         loop {
@@ -173,7 +174,7 @@ impl Pace {
         add_nanos(server, -offset)
     }
 
-    /// Waits until a request may begin.
+    /// Pauses until a request may begin.
     pub(super) async fn begin(
         &self,
         effect: Effect,
@@ -232,7 +233,7 @@ impl Pace {
     }
 
     /// Updates the estimates of the server's clock and budget from a response. Returns the time
-    /// until which reads are parked, if it changed.
+    /// until which reading requests are parked, if it changed.
     pub(super) fn observe(
         &self,
         permit: &Permit,
@@ -264,7 +265,7 @@ impl Pace {
         (previous != Some(reset)).then_some(reset)
     }
 
-    /// Ends the doubling of pauses after a write that began after the last limit.
+    /// Resets the doubling of pauses after a write that started after the last limit.
     pub(super) fn record_success(&self, permit: &Permit, effect: Effect) {
         let mut state = self.state();
         if effect == Effect::Write && state.last_limit.is_none_or(|limit| permit.start > limit) {

@@ -1,6 +1,4 @@
-//! Pauses that servers request, reported before they begin.
-//!
-//! Nothing is printed here: the caller passes in the function that displays a pause.
+//! Pauses that servers request, reported in advance to a function of the caller.
 
 use std::{
     fmt,

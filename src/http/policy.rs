@@ -43,10 +43,10 @@ pub(crate) struct Policy {
     /// The pause before the second attempt. It doubles with each further one, and a random factor
     /// shortens it by up to a half.
     pub(crate) backoff: Duration,
-    /// The longest wait that a server may request; a longer one ends the request. `None`: only the
-    /// deadline limits it.
+    /// The longest pause that a server may request; a longer one fails the request. `None`: only
+    /// the deadline limits it.
     pub(crate) longest_wait: Option<Duration>,
-    /// The pause after a rate limit whose end the server does not report. It doubles with each
+    /// The pause after a rate limit if the server does not report its end. It doubles with each
     /// further one.
     pub(crate) limit_pause: Duration,
     /// The time after which a request is not retried; `None`: only `attempts` limits it.

@@ -1,6 +1,5 @@
-//! The rules for retries: temporary responses, the waits that servers request, and their limits.
-//!
-//! Nothing is sent here; the client applies these rules.
+//! The rules for retries: temporary responses, the pauses that servers request, and their limits.
+//! The client applies them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,14 +26,14 @@ pub(crate) enum StopReason {
     },
     /// The server requests a wait that exceeds the deadline.
     PastDeadline { reason: WaitReason, wait: Duration },
-    /// The maximum number of attempts was made.
+    /// After the maximum number of attempts.
     Attempts(u32),
-    /// This number of attempts was made until the deadline.
+    /// After this number of attempts until the deadline.
     Deadline(u32),
 }
 
 impl StopReason {
-    /// A rate limit that ends after the deadline.
+    /// A rate limit that lasts longer than the deadline.
     pub(super) fn past_limit(wait: Duration) -> Self {
         let reason = WaitReason::Limit;
         Self::PastDeadline { reason, wait }

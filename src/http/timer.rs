@@ -16,11 +16,11 @@ pub struct Timer {
     is_server_clock: bool,
 }
 
-/// The precision of the runtime's timer; shorter waits poll the clock.
+/// The precision of the runtime's timer; shorter pauses poll the clock.
 const TIMER_PRECISION: Duration = Duration::from_millis(5);
 
 impl Timer {
-    /// The clock that `now` reads, at its usual speed.
+    /// The clock `now`, at its usual speed.
     pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self {
             now: Arc::new(now),
@@ -56,7 +56,7 @@ impl Timer {
         wait / self.speed
     }
 
-    /// Waits by this clock.
+    /// Pauses by this clock.
     pub(crate) async fn sleep(&self, wait: Duration) {
         let end = self.now() + wait;
         let real = self.real_duration(wait);

@@ -150,7 +150,7 @@ fn tls_builder() -> Result<TlsBuilder<WantsVerifier>, String> {
         .map_err(|error| format!("cannot set up TLS: {error}"))
 }
 
-/// Reads the certificates of a PEM file: at least one, and all usable as roots.
+/// Loads the certificates of a PEM file: at least one, and all usable as roots.
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
     let invalid = |reason: String| SettingsError::CaFile {
         path: path.to_owned(),

@@ -4,7 +4,7 @@ use super::*;
 
 const ORIGIN: u64 = 1_767_268_800;
 
-/// A clock that follows the runtime's paused clock: waits take no real time.
+/// A clock that follows the runtime's paused clock: pauses take no real time.
 fn timer() -> Timer {
     let (origin, start) = (UNIX_EPOCH + Duration::from_secs(ORIGIN), Instant::now());
     Timer::new(move || origin + start.elapsed())
@@ -113,7 +113,8 @@ fn next_write_is_in_a_later_own_second() {
         (shard(0, 4), 5_000, Some(400), None, 8_400),
         (shard(0, 4), 4_500, Some(850), None, 8_400),
         (shard(0, 1), 400, Some(400), Some(600), 1_400),
-        // The last write ended in a later second, in which the server may have counted it.
+        // The response to the last write arrived in a later second, in which the server may have
+        // counted it.
         (shard(0, 1), 1_450, Some(400), Some(1_300), 2_400),
         (shard(0, 4), 4_450, Some(400), Some(4_440), 8_400),
     ] {
@@ -236,7 +237,7 @@ async fn reads_stop_when_a_twentieth_remains() {
     let before = pace.timer().now();
     drop(read(&graphql).await.unwrap());
     assert_eq!(pace.timer().now(), before);
-    // The rest of the budget is for writes.
+    // The remaining budget is for writes.
     write(&pace).await;
     assert!(seconds_since_origin(pace.timer().now()) < 1.0);
     drop(read(&core).await.unwrap());
