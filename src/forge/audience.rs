@@ -1,8 +1,8 @@
 //! The server that a token is for.
 //!
-//! The configuration contains the forge's URL, and a user who may edit it must not receive the token
-//! of a job. So the token of a job is sent only to the server that the environment gives as its
-//! origin. Nothing is read here: the environment is passed in.
+//! The configuration contains the forge's URL, and a user who may edit it must not receive the
+//! token of a job. So the token of a job is sent only to the server of the job according to the
+//! environment, which is an argument here.
 
 use reqwest::Url;
 
@@ -20,7 +20,7 @@ pub(crate) struct Audience {
     pub origin: Option<String>,
 }
 
-/// The reason why a token is not sent to a server.
+/// The mismatch between a token and a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotFor {
     #[error("it is for {owner}, not for {requested}")]

@@ -77,7 +77,7 @@ pub(crate) struct NewCommit<'a> {
     pub files: &'a [NewFile],
     /// The pull request of the branch as it was listed, if it exists.
     pub pull: Option<&'a Pull>,
-    /// The base as a survey reported it just before; `None`: it is read again.
+    /// The base according to a recent survey; `None`: it is fetched.
     pub surveyed: Option<SurveyedBase<'a>>,
 }
 
@@ -121,14 +121,13 @@ pub(crate) enum BranchState {
 pub(crate) enum PublishOutcome {
     /// The branch is at this commit.
     Done(String),
-    /// Another process created or moved the branch concurrently; nothing was written.
+    /// Another process created or moved the branch concurrently; no write happened.
     Raced(String),
-    /// The forge refused, for the reason in the error unless the branch turns out to have moved;
-    /// nothing was written.
+    /// The forge refused, for the reason in the error unless the branch moved; no write happened.
     Refused(Error),
     /// The response was lost: the branch may be at the commit.
     Unsure(String),
-    /// Another process moved the base branch concurrently; nothing was written.
+    /// Another process moved the base branch concurrently; no write happened.
     BaseMoved,
     /// The branch is at a commit with a different parent than requested: the base branch moved at
     /// the last moment.

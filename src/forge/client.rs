@@ -15,7 +15,7 @@ use crate::{
     http::ServerTime,
 };
 
-/// A repository on a forge. Nothing is sent before the first operation.
+/// A repository on a forge. The first operation sends the first request.
 #[derive(Debug)]
 pub(crate) enum Forge {
     Github(Github),
@@ -28,7 +28,7 @@ pub(crate) enum Forge {
 pub(crate) struct Capabilities {
     /// The name in messages.
     pub name: &'static str,
-    /// Whether a scheduled merge waits for required contexts that have not reported.
+    /// Whether a scheduled merge requires contexts that have not reported.
     pub waits_for_silent_contexts: bool,
     /// Whether the forge checks a merge when it is scheduled, and not only when a status or a review
     /// arrives later.
@@ -59,8 +59,8 @@ macro_rules! forward {
 }
 
 impl Forge {
-    /// The repository of `target`, whose pull requests are merged by `method`. `sign`: whether
-    /// GitHub may be requested to sign commits.
+    /// The repository of `target`, with `method` as the merge method. `sign`: whether GitHub may be
+    /// requested to sign commits.
     pub(crate) fn new(
         target: &Target,
         token: Token,
@@ -91,8 +91,7 @@ impl Forge {
         forward!(self, client => client.http.server_time())
     }
 
-    /// Pauses before a change is read again that may not be visible on every server of the forge;
-    /// longer with each round.
+    /// Pauses until a change may be visible on every server of the forge; longer with each round.
     pub(crate) async fn back_off(&self, round: u32) {
         forward!(self, client => client.http.back_off(round).await);
     }
@@ -113,7 +112,7 @@ impl Forge {
         forward!(self, client => client.repository().await)
     }
 
-    /// Fails if the token lacks a required permission, to the extent that reading can show it.
+    /// Fails if the token's missing permissions can be determined without a write.
     pub(crate) async fn check_permissions(
         &self,
         repo: &Repo,
@@ -170,8 +169,8 @@ impl Forge {
         forward!(self, client => client.blobs(ids).await)
     }
 
-    /// The changes of `branch` since `base`, whose head is `base_head`. `exists`: a listing has
-    /// just shown that the branch exists.
+    /// The changes of `branch` since `base`, from its head `base_head`. `exists`: a recent listing
+    /// contains the branch.
     pub(crate) async fn ahead(
         &self,
         base: &str,
@@ -208,7 +207,7 @@ impl Forge {
 /// Pull requests. Every listing is complete or an error, and a request that must not be repeated is
 /// sent once.
 impl Forge {
-    /// Pull requests, filtered by repin whatever the server filters.
+    /// Pull requests, filtered by repin even if the server filters them.
     pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         forward!(self, client => client.pulls(filter).await)
     }
@@ -265,7 +264,7 @@ impl Forge {
         }
     }
 
-    /// Whether this run deleted the branch while it had no pull request, and made it again.
+    /// Whether this run deleted the branch while it had no pull request, and created it.
     pub(crate) fn has_recreated(&self, branch: &str) -> bool {
         match self {
             Self::Github(_) => false,
@@ -273,8 +272,8 @@ impl Forge {
         }
     }
 
-    /// Whether a pull request stays open although its branch was deleted and made again: by this
-    /// run, or, if `interrupted`, by an earlier one.
+    /// Whether a pull request stays open although its branch was deleted and created: by this run,
+    /// or, if `interrupted`, by an earlier one.
     pub(crate) async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
         match self {
             Self::Github(_) => Ok(true),
@@ -403,8 +402,8 @@ impl Forge {
         forward!(self, client => client.release(claim).await)
     }
 
-    /// Deletes claims that are older than any run that could still make them. On GitHub, no page
-    /// lists claims, so they are kept.
+    /// Deletes claims that are older than any active run. On GitHub, claims are invisible and are
+    /// never deleted.
     pub(crate) async fn delete_old_claims(&self) -> Result<(), Error> {
         match self {
             Self::Github(_) => Ok(()),

@@ -67,8 +67,8 @@ pub(crate) fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
         .collect()
 }
 
-/// Requests the reports of a commit and judges them. The age of the commit is requested only if a
-/// report is missing.
+/// Requests the reports of a commit and evaluates them. The age of the commit is requested only if
+/// a report is missing.
 pub(crate) async fn read_gates(
     forge: &Forge,
     required: &[String],
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_gate_decides() {
+    fn worst_gate_decides() {
         let reports = [
             report("a", StatusResult::Pass, "2026-01-01T10:00:00Z", 1),
             report("b", StatusResult::Pending, "2026-01-01T10:00:00Z", 2),

@@ -1,7 +1,7 @@
 //! Requests to one API: the token, paging, and the messages of failures; [`crate::http`] sends them.
 //!
 //! Redirects are never followed. A request that must not be carried out twice is sent once; if its
-//! outcome is uncertain, the failure says so, and the caller reads the state of the server.
+//! outcome is uncertain, the failure is marked so, and the caller checks the state of the server.
 
 mod renamed;
 mod reply;
@@ -45,10 +45,10 @@ pub(crate) struct Settings {
     /// The pause before the second attempt; it doubles with each further attempt, and a random part
     /// of up to a half is subtracted.
     pub backoff: Duration,
-    /// The pause after a rate limit whose end the server does not report; it doubles with each
+    /// The pause after a rate limit if the server does not report its end; it doubles with each
     /// further attempt.
     pub limit_pause: Duration,
-    /// The total time that the command waits for forges.
+    /// The total time of the command's requests to forges.
     pub time: SharedDeadline,
     /// Spaces the requests of a process that works on many repositories; `None`: no pauses.
     pub pace: Option<Pace>,
@@ -90,7 +90,7 @@ impl Settings {
     }
 }
 
-/// The default of the total time that a command waits for forges.
+/// The default of the total time of a command's requests to forges.
 pub(crate) const TIME: Duration = Duration::from_secs(900);
 
 /// The maximum size of a response, in bytes: GitHub's tree listings end at 7 MB, and files with
@@ -141,8 +141,8 @@ pub(super) struct Request {
 pub(super) enum Paging {
     /// By the header `Link`, which is missing if the listing has one page (GitHub).
     Links,
-    /// By the total number of entries; without that number, the listing ends with an empty page
-    /// (Gitea and Forgejo).
+    /// By the total number of entries; without that number, an empty page is the last one (Gitea
+    /// and Forgejo).
     Counted,
 }
 
@@ -163,7 +163,7 @@ impl From<Failure> for Error {
 }
 
 impl Request {
-    /// A request for `path` below the API's base; a GET, PUT, PATCH or DELETE may be sent again.
+    /// A request for `path` below the API's base; a GET, PUT, PATCH or DELETE is retried.
     pub(super) fn new<'p>(
         method: Method,
         path: impl IntoIterator<Item = &'p str>,
@@ -209,13 +209,13 @@ impl Request {
         self
     }
 
-    /// A POST that only reads.
+    /// A POST without an effect on the server.
     pub(super) fn read_only(mut self) -> Self {
         self.effect = Effect::Read;
         self.repeatable()
     }
 
-    /// A POST that changes nothing if it is carried out again.
+    /// A POST with an idempotent effect.
     pub(super) fn repeatable(mut self) -> Self {
         self.idempotency = Idempotency::Repeatable;
         self
@@ -509,7 +509,7 @@ impl Http {
         .await
     }
 
-    /// All pages of a listing whose entries `read` extracts from a response.
+    /// All pages of a listing. `read` extracts the entries from a response.
     pub(super) async fn pages_of<T>(
         &self,
         request: &Request,
@@ -548,8 +548,8 @@ fn certain(error: Error) -> Failure {
     }
 }
 
-/// Whether a smaller request may succeed. Users report that GitHub answers 502 or 504 to a query that
-/// takes more than ten seconds.
+/// Whether a smaller request may succeed. Users report that GitHub responds 502 or 504 to a query
+/// that takes more than ten seconds.
 fn is_heavy(cause: &Cause) -> bool {
     match cause {
         Cause::TooLarge(_) | Cause::Stalled(_) | Cause::Overdue(_) => true,

@@ -5,8 +5,8 @@
 pub(crate) enum Merge {
     /// The forge will merge the pull request.
     Scheduled,
-    /// It is scheduled although every required status passed: the forge refuses to merge it now, for
-    /// this reason, and checks again when a status or a review arrives.
+    /// It is scheduled although every required status passed: the forge refuses to merge it now,
+    /// for this reason, and checks its state when a status or a review arrives.
     Held(String),
     Merged,
     /// The merge queue of the base will merge it: its position there, and the queue's word for its
@@ -14,7 +14,7 @@ pub(crate) enum Merge {
     Queued(u64, String),
     /// Not yet, for this reason.
     Later(String),
-    /// Nothing is pending on the forge; its message.
+    /// No check is pending on the forge; its message.
     Clean(String),
     /// The forge schedules no merge here, for this reason; it merges on request.
     Unscheduled(String),
@@ -31,6 +31,6 @@ pub(crate) enum Queue {
     Outside,
     /// At this position, in this state.
     Waiting(u64, String),
-    /// It was removed, and nothing was pushed since; the reason, if the forge gives one.
+    /// It was removed after the last push; the reason, if the forge reports one.
     Removed(Option<String>),
 }

@@ -1,9 +1,9 @@
 //! Forges: GitHub, Gitea and Forgejo.
 //!
-//! [`Forge`] is the client of one repository, [`fleet::FleetReader`] reads many; both forward to
-//! `github` and `gitea`, which have files of the same names. The other files contain the data of the
-//! operations and the rules that all forges share. `pull_request` decides which operations a run
-//! needs, once for all forges. Nothing here reads the environment; `http` sends every request.
+//! [`Forge`] is the client of one repository, [`fleet::FleetReader`] that of many; both forward to
+//! `github` and `gitea`, which have files of the same names. The other files contain the data of
+//! the operations and the rules that all forges share. `pull_request` decides which operations a
+//! run needs, once for all forges. `http` sends every request.
 
 mod audience;
 mod branches;

@@ -56,8 +56,7 @@ pub(crate) enum Mergeable {
     Behind,
     /// The forge reports a conflict.
     Conflict,
-    /// A conflict, or a check for conflicts that has not ended: Gitea and Forgejo do not distinguish
-    /// them.
+    /// A conflict, or a pending check for conflicts: Gitea and Forgejo do not distinguish them.
     ConflictOrChecking,
     /// The forge does not report it here.
     Unknown,

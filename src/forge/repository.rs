@@ -15,7 +15,7 @@ pub(crate) struct Repo {
     pub scopes: Option<Vec<String>>,
     /// Whether the repository is readable anonymously.
     pub public: bool,
-    /// Whether it is archived: readable and not writable.
+    /// Whether it is archived, and thus read-only.
     pub archived: bool,
 }
 

@@ -55,7 +55,7 @@ pub(crate) enum Verdict {
 }
 
 impl Permission {
-    /// The permission with the reason why it is not needed; `None` if it is.
+    /// The permission with the reason if it is unnecessary; `None` if it is required.
     pub(super) fn unneeded(self, required: &RequiredRights) -> Option<Right> {
         let reason = match self {
             Self::Contents | Self::PullRequests => return None,
@@ -78,8 +78,8 @@ impl Permission {
 }
 
 impl Verdict {
-    /// The verdict of a request that only reads: a refusal proves that the permission is missing, a
-    /// success proves nothing about writing; `unknown` is the reason then.
+    /// The verdict of a request without an effect: a refusal proves that the permission is missing,
+    /// a success proves nothing about writing; `unknown` is the reason then.
     pub(super) fn of_reading(read: Result<(), Error>, unknown: &str) -> Result<Self, Error> {
         match read {
             Ok(()) => Ok(Self::Unknown(unknown.to_owned())),

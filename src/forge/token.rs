@@ -9,7 +9,7 @@ use std::{
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(String);
 
-/// The reason why a text is not a token; never contains the text.
+/// The syntax error of a malformed token; never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
     #[error("the token is empty")]
@@ -20,7 +20,7 @@ pub(crate) enum TokenError {
 }
 
 impl Token {
-    /// The token in `text`, without the line break that a file ends with.
+    /// The token in `text`, without the final line break of a file.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         if text.is_empty() {

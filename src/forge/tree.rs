@@ -36,7 +36,7 @@ impl TreeEntry {
 }
 
 impl Tree {
-    /// The paths whose contents differ, with the content in `other`; `None`: deleted.
+    /// The paths with different contents, with the content in `other`; `None`: deleted.
     pub(crate) fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
         let mut changes = BTreeMap::new();
         for path in self.entries.keys() {
@@ -89,8 +89,7 @@ impl Tree {
     }
 }
 
-/// The entries of a directory in git's order, which compares the names of directories with a
-/// trailing slash.
+/// The entries of a directory in git's order, which compares directories with a trailing slash.
 #[derive(Default)]
 struct Directory<'t>(BTreeMap<String, Node<'t>>);
 

@@ -1,8 +1,8 @@
-//! Many repositories of one forge, read with few requests and without clones.
+//! Many repositories of one forge, with few requests and without clones.
 //!
-//! [`FleetReader`] reads the heads, configurations and pull requests of many repositories at once,
-//! then the files, contents and recent history of one. Nothing is written or decided here. A result
-//! that is incomplete is marked so. Sizes are limited, because the repositories are not trusted.
+//! [`FleetReader`] fetches the heads, configurations and pull requests of many repositories at
+//! once, then the files, contents and recent history of one. A result that is incomplete is marked
+//! so. Sizes are limited, because the repositories are not trusted.
 
 mod path_history;
 mod reader;
@@ -187,7 +187,7 @@ impl RepositoryName {
         })
     }
 
-    /// Whether it consists of characters that forges allow in names.
+    /// Whether it consists of characters that forges allow in repositories.
     pub(super) fn is_plain(&self) -> bool {
         let mut characters = self.owner.chars().chain(self.name.chars());
         characters.all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))

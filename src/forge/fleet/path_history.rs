@@ -56,12 +56,12 @@ pub(crate) fn merge_up_to(
     })
 }
 
-/// The commits of all histories in one order, the newest first, at most [`RECENT`], and whether those
-/// are all.
+/// The commits of all histories in one order, the newest first, at most [`RECENT`], and whether
+/// those are all.
 ///
-/// Every history has the order of the forge. So the next commit is one that no history contains
-/// further back; of several, the one with the latest date. The result ends where histories
-/// contradict one another.
+/// Every history has the order of the forge. So the next commit is one that is not an older commit
+/// of any history; of several, the one with the latest date. The result is cut at a contradiction
+/// between histories.
 fn merge(histories: &[PathHistory]) -> (Vec<RecentCommit>, bool) {
     let mut rests: Vec<&[PathVersion]> = histories
         .iter()

@@ -13,7 +13,7 @@ use crate::{
     forge::{Head, Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet},
 };
 
-/// The repositories of one forge. Nothing is sent before the first operation.
+/// The repositories of one forge. The first operation sends the first request.
 #[derive(Debug)]
 pub(crate) enum FleetReader {
     Github(GithubFleet),

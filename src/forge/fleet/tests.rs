@@ -1,5 +1,5 @@
-//! Many repositories of a forge are read with few requests, and what is wrong with one of them
-//! concerns no other.
+//! Surveys of many repositories with few requests; a problem of one repository does not affect the
+//! others.
 
 use std::{
     collections::BTreeMap,
@@ -75,7 +75,7 @@ fn present(survey: &Survey) -> &RepositoryState {
     }
 }
 
-/// The files with pins, and the names of their contents.
+/// The files with pins, and the ids of their contents.
 fn pinned(listing: &FileListing) -> BTreeMap<String, String> {
     let entry = |path: &&str| ((*path).to_owned(), listing.tree.entries[*path].id.clone());
     PINNED.iter().map(entry).collect()
@@ -116,7 +116,7 @@ async fn plan(reader: &FleetReader, count: usize) {
 }
 
 #[tokio::test]
-async fn a_plan_costs_few_requests() {
+async fn survey_of_a_plan_costs_few_requests() {
     for (kind, count, most) in [
         (Kind::Github, 100, 220),
         // The server's version is requested once.
@@ -280,7 +280,7 @@ async fn survey_distinguishes_the_repositories() {
             panic!()
         };
         assert_eq!(closed.state, PullState::Closed);
-        // What someone did on the branch shows without another request where the forge can.
+        // The survey contains foreign commits on the branch, if the forge reports them.
         let foreign = &present(&surveys[7]).branch;
         assert_eq!(foreign.is_some(), kind == Kind::Github);
         assert!(
@@ -321,7 +321,7 @@ async fn base_branches_are_those_of_the_list() {
         let reader = reader(&forge, kind);
         let mut asked = requests([0, 0]);
         asked[0].base = Some("release/1".to_owned());
-        asked[1].base = Some("gone".to_owned());
+        asked[1].base = Some("removed".to_owned());
         let surveys = reader.survey(&asked).await;
         let state = present(&surveys[0]);
         assert_eq!(
@@ -330,14 +330,14 @@ async fn base_branches_are_those_of_the_list() {
         );
         assert_eq!(state.head.commit, release);
         assert!(
-            matches!(&surveys[1], Survey::NoBase(base) if base == "gone"),
+            matches!(&surveys[1], Survey::NoBase(base) if base == "removed"),
             "{kind:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_query_that_is_too_much_is_divided() {
+async fn rejected_query_is_divided() {
     let mut options = Options::new(Kind::Github, 40);
     options.slow_above = 10;
     options.heavy = [3, 17].into();
@@ -347,7 +347,8 @@ async fn a_query_that_is_too_much_is_divided() {
     for survey in &surveys {
         assert!(matches!(&present(survey).config, ConfigFile::Text(_)));
     }
-    // 40 and 20 at once are too much, each tried twice; 10 are not, and two go alone in the end.
+    // Queries of 40 and 20 repositories are too large, and each is tried twice; a query of 10
+    // succeeds, and two repositories are requested separately at the end.
     let log = forge.log();
     let broken = log.iter().filter(|logged| logged.status == 502).count();
     assert_eq!(broken, 2 * 3, "{log:#?}");
@@ -355,7 +356,7 @@ async fn a_query_that_is_too_much_is_divided() {
 }
 
 #[tokio::test]
-async fn recent_history_has_every_file_as_it_was() {
+async fn recent_history_contains_past_contents() {
     for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let forge = Thousand::start(Options::new(kind, 1));
         {
@@ -405,7 +406,7 @@ async fn recent_history_has_every_file_as_it_was() {
         assert_eq!(texts.len(), 3);
         assert!(recent.commits[1].message.contains("Repin-Set: one"));
         assert_eq!(recent.commits[0].author, "Someone");
-        // A history that leads elsewhere is not believed.
+        // A history with a foreign link is refused.
         let mut other = files.clone();
         other.insert(PINNED[0].to_owned(), "0".repeat(40));
         let error = reader.recent(&name(0), &head, &other).await;
@@ -448,7 +449,7 @@ async fn contents_are_held_against_their_names() {
             .iter()
             .map(|path| ((*path).to_owned(), listing.tree.entries[*path].id.clone()))
             .collect();
-        let missing = BTreeMap::from([("gone".to_owned(), "0".repeat(40))]);
+        let missing = BTreeMap::from([("removed".to_owned(), "0".repeat(40))]);
         let asked = |repository, files: &BTreeMap<String, String>| ContentRequest {
             repository,
             commit: head.commit.clone(),
@@ -466,7 +467,7 @@ async fn contents_are_held_against_their_names() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused() {
+async fn oversized_responses_are_refused() {
     for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let forge = Thousand::start(Options::new(kind, 2));
         let config = "#".repeat(1024 * 1024 + 1);
@@ -531,7 +532,7 @@ async fn lists_are_complete_sorted_and_without_archived_repositories() {
             .unwrap();
         assert_eq!((found.repositories.len(), found.archived.len()), (129, 1));
         let nobody = ListQuery::Owner {
-            owner: "nobody".to_owned(),
+            owner: "missing".to_owned(),
             topic: None,
             has: None,
         };
@@ -581,7 +582,7 @@ async fn read_requests_wait_for_the_next_hour() {
         let listing = reader.files(&name(number), head).await.unwrap();
         assert_eq!(listing.tree.entries.len(), 400);
     }
-    // What was asked for before its time would have been refused.
+    // An early request would have been refused.
     let refused = forge
         .log()
         .iter()
@@ -622,7 +623,7 @@ async fn request_past_the_deadline_is_not_sent() {
     present(&reader.survey(&requests([0])).await[0]);
 }
 
-/// Puts a commit on repin's branch and opens its pull request, whatever comes in between.
+/// Pushes a commit to repin's branch and opens its pull request, with retries.
 async fn propose(forge: &Forge) -> Result<(), crate::error::Error> {
     let repo = forge.repository().await?;
     let head = forge.branch("main").await?.unwrap();
@@ -690,7 +691,7 @@ async fn writes_are_spread_out_parked_and_never_repeated() {
     let forge = Thousand::start(options);
     let timer = Timer::scaled(SystemTime::now, origin, 1000);
     let mut settings = settings();
-    // Time without an answer is real.
+    // The progress limit uses real time.
     settings.progress = Duration::from_secs(2);
     settings.pace = Some(Pace::new(
         Shard {
@@ -726,7 +727,7 @@ async fn writes_are_spread_out_parked_and_never_repeated() {
     assert_eq!(open, expected);
     let hasty = forge.hasty_writes();
     assert!(hasty.is_empty(), "{hasty:#?}");
-    // What could happen twice was carried out once.
+    // Only idempotent requests were sent twice.
     for number in 0..10 {
         let opened = forge.log().into_iter().filter(|logged| {
             let accepted = logged.status == 201 || logged.status == 502;

@@ -131,8 +131,8 @@ impl Gitea {
         Ok(contents)
     }
 
-    /// Reads the branch first unless it is known to exist: Forgejo before version 12 answers 500 if it
-    /// is missing.
+    /// Requests the branch first unless it is known to exist: Forgejo before version 12 responds
+    /// 500 if it is missing.
     pub(crate) async fn ahead(
         &self,
         base: &str,
@@ -255,9 +255,9 @@ impl Gitea {
         Err(error)
     }
 
-    /// The head of `branch` if it has no commit in common with `base`: every parent of a commit that
-    /// `base` does not contain is such a commit itself. Gitea 1.26 answers 500 to a comparison of
-    /// unrelated histories, and shows the reason only to administrators.
+    /// The head of `branch` if it has no commit in common with `base`: every parent of a commit
+    /// that `base` does not contain is such a commit itself. Gitea 1.26 responds 500 to a
+    /// comparison of unrelated histories, and shows the reason only to administrators.
     async fn unrelated(&self, base: &str, branch: &str) -> Option<String> {
         let head = self.branch(branch).await.ok()??.commit;
         let base = self.branch(base).await.ok()??.commit;
@@ -276,8 +276,8 @@ impl Gitea {
         is_unrelated.then_some(head)
     }
 
-    /// The comparison of a branch for which the server lists no commits: it is behind its base, or has
-    /// no commit in common with it.
+    /// The comparison of a branch for which the server lists no commits: `base` contains it, or the
+    /// two have no commit in common.
     async fn without_commits(
         &self,
         base: &str,

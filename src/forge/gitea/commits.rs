@@ -1,9 +1,9 @@
 //! Creates a commit and its branch in one request, and preserves the pull request of the branch.
 //!
-//! Gitea 1.26 can replace a branch in one request. On other servers the branch is deleted and created
-//! again; the server closes its pull request from a queue, up to seconds after the deletion. A pull
-//! request that is reopened after the branch exists again shows the old commit and is never checked
-//! for conflicts, so it is reopened while the branch is missing.
+//! Gitea 1.26 can replace a branch in one request. On other servers the branch is deleted and
+//! recreated; the server closes its pull request from a queue, up to seconds after the deletion. A
+//! pull request that is reopened after the branch was recreated shows the old commit and is never
+//! checked for conflicts, so it is reopened while the branch is missing.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
@@ -43,7 +43,7 @@ enum Closing {
 }
 
 pub(super) struct Destination<'a> {
-    /// The branch whose head is the parent of the commit.
+    /// The branch with the parent of the commit as its head.
     pub(super) from: &'a str,
     /// The branch to create at the commit; `None`: `from` is moved.
     pub(super) to: Option<&'a str>,
@@ -67,7 +67,7 @@ impl Gitea {
         Ok(current.is_none_or(|current| current.commit != head))
     }
 
-    /// Creates the branch again and preserves its pull request. The caller removes the notice from the
+    /// Recreates the branch and preserves its pull request. The caller removes the notice from the
     /// body of the pull request afterwards, so that an interrupted run is recognized at any point.
     pub(super) async fn recreate_with_pull(
         &self,
@@ -80,7 +80,7 @@ impl Gitea {
         let mut is_open = pull.state == PullState::Open;
         if let BranchState::Behind(head) | BranchState::Diverged(head) = state {
             // The server closes an open pull request when its queue reaches the deletion. The pull
-            // request must be open now: repin waits for the closing, which could come later otherwise.
+            // request must be open now: otherwise the server could close it after it was reopened.
             if !is_open {
                 self.reopen(number).await?;
                 is_open = true;
@@ -115,7 +115,7 @@ impl Gitea {
         self.edit_pull(number, &edit).await.map(drop)
     }
 
-    /// Waits until the server has closed a pull request whose branch was deleted.
+    /// Polls until the server has closed a pull request with a deleted branch.
     async fn wait_for_closing(&self, number: u64) -> Result<Closing, Error> {
         for _ in 0..READS_MAX {
             match self.pull(number).await? {
@@ -128,7 +128,7 @@ impl Gitea {
         Ok(Closing::StillOpen)
     }
 
-    /// Waits until the pull request shows the new commit: open, at this head, and mergeable.
+    /// Polls until the pull request has the new commit: open, at this head, and mergeable.
     pub(super) async fn wait_for_pull(
         &self,
         new: &NewCommit<'_>,
@@ -226,7 +226,7 @@ impl Gitea {
                 return Ok(PublishOutcome::Raced(failure.error.message));
             }
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
-            // The caller reads the state of the branch.
+            // The caller checks the state of the branch.
             Err(failure) if failure.unsure => {
                 return Ok(PublishOutcome::Unsure(failure.error.message));
             }

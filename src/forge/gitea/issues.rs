@@ -1,10 +1,10 @@
 //! Issues, dispatched workflows, and the claims by which exactly one run starts a workflow.
 //!
 //! A claim is a branch, created together with a commit. Tags are unsuitable: if several are created
-//! concurrently, the server keeps one, answers 500 to all later ones, and cannot delete it. Git
+//! concurrently, the server stores one, responds 500 to all later ones, and cannot delete it. Git
 //! itself refuses a push that creates an existing branch. The commit message contains a word of the
-//! run, by which a claim is recognized after a lost response, and `[skip ci]`, so that the push
-//! starts no workflow.
+//! run, which identifies a claim after a lost response, and `[skip ci]`, so that the push starts no
+//! workflow.
 
 use std::time::Duration;
 
@@ -33,10 +33,10 @@ const ISSUES: &str = "write:issue";
 /// The prefix of the branches of claims.
 const PREFIX: &str = "repin/";
 
-/// The age at which a claim is deleted: longer than a run waits for a merge.
+/// The age at which a claim is deleted: longer than the longest wait for a merge.
 const EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The maximum number of reads of the holder of a claim after another run was faster.
+/// The maximum number of requests for the holder of a claim after another run was faster.
 const HOLDER_READS_MAX: u32 = 3;
 
 #[derive(Deserialize)]
@@ -121,7 +121,7 @@ impl Gitea {
         );
         let reply = match self.http.send(&request.body(json!({"ref": branch}))).await {
             Ok(reply) => reply,
-            // Forgejo answers 500 to a workflow that does not exist.
+            // Forgejo responds 500 to a workflow that does not exist.
             Err(failure) if failure.error.message.contains("workflow not found") => {
                 return Err(failure.error.class(Class::Refused).help(missing));
             }
@@ -163,7 +163,7 @@ impl Gitea {
         let request = self.request(Method::POST, "contents", &what).body(body);
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
-            // Of concurrent requests, the server answers 500 to all but the first.
+            // The server responds 500 to all concurrent requests except the first.
             Err(failure) if is_race(&failure.error.message) => {
                 return self.is_held(claim, failure.error).await;
             }

@@ -58,7 +58,7 @@ impl Http {
                 .query("page", page)
                 .query("per_page", PAGE);
             let reply = self.send(&request).await?;
-            // Some versions answer 400 or 409 to a missing object.
+            // Some versions respond 400 or 409 for a missing object.
             if page == 1 && matches!(reply.status.as_u16(), 400 | 404 | 409) {
                 return Ok(None);
             }

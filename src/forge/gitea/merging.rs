@@ -34,7 +34,7 @@ struct SettingsRow {
 }
 
 impl SettingsRow {
-    /// The names of the allowed merge styles, in the order of preference.
+    /// The allowed merge styles, in the order of preference.
     fn allowed(&self) -> Vec<&'static str> {
         let mut allowed = vec![
             (self.allow_merge_commits, "merge"),

@@ -1,6 +1,6 @@
-//! Gitea and Forgejo: REST; one request makes a commit and its branch.
+//! Gitea and Forgejo: REST; one request creates a commit and its branch.
 //!
-//! Most versions cannot replace a branch: it is deleted and created again from its base. Drafts are
+//! Most versions cannot replace a branch: it is deleted and recreated from its base. Drafts are
 //! marked in the title, labels are added by number, and listings ignore unknown filters.
 
 mod branches;
@@ -29,8 +29,8 @@ use crate::{config::MergeMethod, error::Error};
 
 pub(super) use fleet::GiteaFleet;
 
-/// The maximum number of reads until the server has closed a pull request or shows the new head of its
-/// branch: about 20 seconds with the usual pauses.
+/// The maximum number of polls until the server has closed a pull request or shows the new head of
+/// its branch: about 20 seconds with the usual pauses.
 const READS_MAX: u32 = 50;
 /// The same for a task that the server's queue finishes within two seconds.
 const QUEUE_READS_MAX: u32 = READS_MAX / 4;

@@ -225,7 +225,7 @@ impl Gitea {
             .await
         {
             Ok(reply) => reply,
-            // The caller reads whether a pull request is open.
+            // The caller checks whether a pull request is open.
             Err(failure) if failure.unsure => {
                 return Ok(CreateOutcome::Unsure(failure.error.message));
             }

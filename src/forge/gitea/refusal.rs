@@ -17,13 +17,15 @@ const RACES: [&str; 3] = [
 const NESTED: &str = "; cannot create";
 
 /// Whether a push was refused because another process created, moved or deleted the branch
-/// concurrently. Gitea 1.25 and Forgejo 11 answer 500 `PushRejected`, Gitea 1.26 answers 403, with the
+/// concurrently. Gitea 1.25 and Forgejo 11 respond 500 `PushRejected`, Gitea 1.26 responds 403,
+/// with the message of git.
 /// message of git.
 pub(super) fn is_race(text: &str) -> bool {
     !text.contains(NESTED) && RACES.iter().any(|race| text.contains(race))
 }
 
-/// Whether a protection or a hook refused a push: the server answers 500, which is not an outage here.
+/// Whether a protection or a hook refused a push: the server responds 500, which is not an outage
+/// here.
 pub(super) fn is_rejected(failure: &Failure) -> bool {
     failure.error.message.contains("PushRejected")
 }

@@ -49,7 +49,7 @@ const NO_PULL_REQUESTS: &str = "pull requests are disabled";
 const ENABLE_PULL_REQUESTS: &str =
     "enable pull requests in the repository's settings, or use --apply in a clone and push";
 
-/// The error of a repository whose pull requests are disabled.
+/// The error of a repository without pull requests.
 pub(super) fn no_pull_requests(repository: &str) -> Error {
     Error::about(
         Class::Denied,
@@ -175,8 +175,8 @@ impl Gitea {
         Ok(Verdict::Unknown(unknown.to_owned()))
     }
 
-    /// The features of the repository if `error` is a 404, which the server answers for a disabled
-    /// feature as well.
+    /// The features of the repository if `error` is a 404, which is also the response for a
+    /// disabled feature.
     pub(super) async fn features(&self, error: &Error) -> Option<FeaturesRow> {
         if error.status != Some(404) {
             return None;

@@ -239,9 +239,10 @@ impl Github {
         Ok(Ability::No(reason.to_owned()))
     }
 
-    /// The workflows of the check suites of a commit. They are read only if an app reports one name in
-    /// several suites: a workflow has a suite for each event that starts it, and two workflows may have
-    /// jobs of the same name. If the token may not read them, each suite is a source of its own.
+    /// The workflows of the check suites of a commit. They are requested only if an app reports one
+    /// name in several suites: a workflow has a suite for each event that starts it, and two
+    /// workflows may have jobs of the same name. Without the permission, each suite is a separate
+    /// source.
     async fn workflows(&self, commit: &str, runs: &[RunRow]) -> Result<HashMap<u64, u64>, Error> {
         let mut suites: HashMap<(&str, u64), u64> = HashMap::new();
         let is_ambiguous = runs.iter().any(|run| {
@@ -268,7 +269,8 @@ impl Github {
         Ok(workflows)
     }
 
-    /// The name of the token's owner, if GitHub reports it; names of apps end in `[bot]`.
+    /// The login of the token's owner, if GitHub reports it; logins of apps have the suffix
+    /// `[bot]`.
     async fn login(&self) -> Result<Option<String>, Error> {
         let what = "identifying the owner of the token";
         let query = include_str!("queries/viewer.graphql");

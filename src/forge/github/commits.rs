@@ -227,7 +227,7 @@ impl Github {
             409 | 422 if refusal::is_race(&reply.text()) => Ok(PublishOutcome::Raced(reply.text())),
             422 if refusal::lacks_workflows(new, &reply) => Err(refusal::of_commit(new, &reply)),
             // A rule, a protection or a race: messages such as "Reference update failed" do not
-            // distinguish them, so the caller reads whether the branch moved.
+            // distinguish them, so the caller checks whether the branch moved.
             409 | 422 => Ok(PublishOutcome::Refused(refusal::of_branch(
                 reply.error(),
                 branch,

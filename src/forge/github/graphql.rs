@@ -1,5 +1,5 @@
-//! GraphQL, for operations that REST lacks: many contents with one request, and the conditional move of
-//! a branch. The queries are in `queries/`.
+//! GraphQL, for operations that REST does not support: many contents with one request, and the
+//! conditional move of a branch. The queries are in `queries/`.
 
 use std::fmt::Write as _;
 
@@ -63,7 +63,8 @@ pub(super) enum RefUpdate {
     Unsupported,
 }
 
-/// A query for several things. The aliases and variables of each end in `_` and its number.
+/// A query with numbered parts. The aliases and variables of a part have the suffix `_` and its
+/// number.
 #[derive(Default)]
 pub(super) struct Batch {
     declarations: String,
@@ -176,8 +177,8 @@ impl Github {
         }
     }
 
-    /// Reads fields of the repository; a field that the token may not read is null. `None` if the
-    /// server does not have the requested fields, or no GraphQL.
+    /// Requests fields of the repository; a field without permission is null. `None` if the server
+    /// does not have the requested fields, or no GraphQL.
     pub(super) async fn query_repository<T: DeserializeOwned>(
         &self,
         query: &str,

@@ -109,7 +109,7 @@ impl Github {
                 begun: true,
                 ..error.class(Class::Unavailable)
             },
-            // GitHub answers 404 to a token that may read the workflow but not start it.
+            // GitHub responds 404 to a token that may read the workflow but not start it.
             _ if reply.status == 404 => error.class(Class::Denied).help(format!(
                 "give the token `actions: write`, and check that {workflow} is on {branch}"
             )),

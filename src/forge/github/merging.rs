@@ -18,7 +18,7 @@ use crate::{
     forge::{Merge, Pull, Queue, shared},
 };
 
-/// The maximum number of reads of a pull request while GitHub computes its state.
+/// The maximum number of requests for a pull request while GitHub computes its state.
 const READS_MAX: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,8 +155,8 @@ impl Github {
         Ok(())
     }
 
-    /// Whether GitHub refuses to merge the pull request in its current state: its branch is in conflict,
-    /// or behind a base that requires it to be up to date.
+    /// Whether GitHub refuses to merge the pull request in its current state: its branch is in
+    /// conflict, or must be updated from its base.
     pub(crate) async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
         if let Some(pull) = pull {
             match self.mergeable_state(pull.number).await?.as_deref() {
@@ -184,7 +184,7 @@ impl Github {
         };
         let message = self.http.clean(&error.message);
         match error.kind.as_str() {
-            // Nothing is pending ("clean"), or nothing that is required ("unstable", "has_hooks").
+            // Nothing pending ("clean"), or only optional checks ("unstable", "has_hooks").
             _ if ["clean status", "unstable status", "has_hooks status"]
                 .iter()
                 .any(|word| message.contains(word)) =>
@@ -270,8 +270,8 @@ impl Github {
             _ => return Ok(Queue::Outside),
         };
         let reason = reason.trim();
-        // A merged pull request also leaves the queue, and may be listed as open for a moment. The webhook
-        // `dequeued` lists the reasons.
+        // A merged pull request also leaves the queue, and may be listed as open for a moment. The
+        // webhook `dequeued` lists the reasons.
         if ["merge", "merged", "already_merged"].contains(&&*reason.to_ascii_lowercase()) {
             return Ok(Queue::Outside);
         }
@@ -281,7 +281,7 @@ impl Github {
         ))
     }
 
-    /// `mergeable_state`, read several times while GitHub computes it.
+    /// `mergeable_state`, requested several times while GitHub computes it.
     async fn mergeable_state(&self, number: u64) -> Result<Option<String>, Error> {
         let what = format!("reading whether pull request #{number} can be merged");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
@@ -430,7 +430,7 @@ impl Github {
     }
 }
 
-/// The reason why a removed pull request is not added to the queue again.
+/// The refusal to add a removed pull request to the queue.
 fn removed(base: &str, reason: Option<&str>) -> String {
     let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     format!("it was removed from the merge queue of {base}{reason}; a person may put it back")

@@ -1,4 +1,5 @@
-//! GitHub and GitHub Enterprise Server: REST, and GraphQL for operations that REST lacks.
+//! GitHub and GitHub Enterprise Server: REST, and GraphQL for operations that REST does not
+//! support.
 //!
 //! A commit is created object by object (blobs, tree, commit). The objects are invisible until a branch
 //! is moved to the commit.

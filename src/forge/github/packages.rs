@@ -74,7 +74,8 @@ struct Container {
 }
 
 impl Package {
-    /// The package `name` of `owner` below the API at `api`; nothing is sent yet.
+    /// The package `name` of `owner` below the API at `api`. The first operation sends the first
+    /// request.
     pub(crate) fn new(
         api: &Url,
         owner: &str,
@@ -96,14 +97,14 @@ impl Package {
             .await
     }
 
-    /// The newest versions: complete pages, up to the first one with a version whose id is known.
-    /// GitHub lists the newest first.
+    /// The newest versions: complete pages, up to the first one with a known version. GitHub lists
+    /// the newest first.
     pub(crate) async fn newest(&self, is_known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
         let any_known = |pages: &VersionPages| pages.all.iter().any(|version| is_known(version.id));
         self.list(|_| (), any_known).await
     }
 
-    /// Reads pages until the listing is complete or `is_enough`.
+    /// Requests pages until the listing is complete or `is_enough`.
     async fn list(
         &self,
         progress: impl Fn(&VersionPages),
@@ -158,8 +159,8 @@ impl Package {
         version(reply.expect::<Row>(&[200])?, &self.what(&what)).map(Some)
     }
 
-    /// Deletes one version with all of its tags. The caller must read the version after a 404: GitHub
-    /// also answers it if the role Admin on the package is missing.
+    /// Deletes one version with all of its tags. The caller must check the version after a 404,
+    /// which is also the response if the role Admin on the package is missing.
     pub(crate) async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
         let reply = self
@@ -316,8 +317,8 @@ impl VersionPages {
         }
     }
 
-    /// Adds the next page; returns whether one more must be requested. The error is the reason why the
-    /// listing is unreliable.
+    /// Adds the next page; returns whether one more must be requested. The error is the
+    /// inconsistency of the listing.
     pub(crate) fn add_page(
         &mut self,
         rows: Vec<PackageVersion>,
@@ -342,7 +343,7 @@ impl VersionPages {
         if let Some(pages) = self.pages.filter(|pages| !links.next && number < *pages) {
             return Err(format!("the listing ends on page {number} of {pages}"));
         }
-        // A server that ignores the page number sends the same versions again.
+        // A server that ignores the page number repeats the same versions.
         if rows.is_empty() || self.has_ended && rows.iter().all(|row| self.contains(row)) {
             return Ok(false);
         }
@@ -481,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn page_after_the_last_must_contain_nothing_new() {
+    fn page_after_the_last_has_no_new_versions() {
         let all = [vec![6, 5], vec![4, 3], vec![2, 1]];
         let page = |n: usize| all.get(n).cloned().unwrap_or_default();
         for linked in [true, false] {

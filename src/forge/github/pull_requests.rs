@@ -138,7 +138,8 @@ impl Github {
             .http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
             .await?;
-        // A result that GitHub still computes may not change the `ETag`, so it is read again without one.
+        // A result that GitHub still computes may not change the `ETag`, so it is requested without
+        // one.
         Ok(match polled {
             Poll::Changed(pull, _) if pull.mergeable == Mergeable::Unknown => {
                 Poll::Changed(pull, None)
@@ -156,7 +157,7 @@ impl Github {
         let request = self.request(Method::POST, "pulls", what).body(body);
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
-            // The caller reads whether a pull request is open.
+            // The caller checks whether a pull request is open.
             Err(failure) if failure.unsure => {
                 return Ok(CreateOutcome::Unsure(failure.error.message));
             }

@@ -1,5 +1,5 @@
 //! The causes of refusals by GitHub: an archived repository, a rule, a protection, or a concurrent
-//! process. The caller reads whether the branch moved.
+//! process. The caller checks whether the branch moved.
 
 use super::is_workflow;
 use crate::{
@@ -67,7 +67,7 @@ pub(super) fn of_branch(error: Error, branch: &str) -> Error {
     error.class(Class::Refused).help(hint)
 }
 
-/// The error of a refused commit; GitHub answers 404 if a scope is missing.
+/// The error of a refused commit; GitHub responds 404 if a scope is missing.
 pub(super) fn of_commit(new: &NewCommit<'_>, reply: &Reply) -> Error {
     let error = reply.error();
     if let Some(archived) = archived(&error) {

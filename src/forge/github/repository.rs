@@ -18,7 +18,7 @@ use crate::{
 
 const PUSH_HINT: &str = "use the token of an account that may push, or of an app with `contents: write` and `pull-requests: write`";
 
-/// The reason why the permissions of a token without scopes are unknown.
+/// The note if the permissions of a token without scopes are unknown.
 const UNREPORTED: &str = "GitHub does not report what an app's or a fine-grained token may write";
 
 #[derive(Deserialize)]

@@ -144,8 +144,8 @@ impl Rules {
 }
 
 impl Github {
-    /// Reads the rules of all active rule sets for a branch, none on a server without rule sets
-    /// (older Enterprise Servers); `None` if the token may not read them.
+    /// Requests the rules of all active rule sets for a branch, none on a server without rule sets
+    /// (older Enterprise Servers); `None` if the token may not see them.
     pub(super) async fn read_rules(&self, branch: &str) -> Result<Option<Rules>, Error> {
         let what = format!("reading the rules of {branch}");
         let request = self.request(Method::GET, &format!("rules/branches/{branch}"), what);
@@ -161,9 +161,9 @@ impl Github {
         Ok(rules)
     }
 
-    /// The rules as this run read them last. A run reads them before it publishes a commit, and with the
-    /// required contexts, which a long wait reads repeatedly; every other decision uses the last
-    /// result. Rules that the token may not read count as none, because the forge itself enforces them.
+    /// The latest rules of this run. They are requested before a commit is published, and with the
+    /// required contexts, repeatedly during a long wait; every other decision uses the last result.
+    /// Invisible rules count as none, because the forge itself enforces them.
     pub(super) async fn rules(&self, branch: &str) -> Result<Rules, Error> {
         let known = self.rules.borrow().get(branch).cloned();
         let rules = match known {
@@ -187,8 +187,8 @@ impl Github {
         }))
     }
 
-    /// Whether a branch requires signed commits. `protected`: whether it has a protection, which
-    /// rule sets do not show.
+    /// Whether a branch requires signed commits. `protected`: whether it has a protection, which is
+    /// not part of rule sets.
     pub(super) async fn requires_signatures(
         &self,
         branch: &str,

@@ -57,7 +57,7 @@ struct SignatureRow {
 }
 
 impl Github {
-    /// The reason why GitHub cannot sign a commit of these files, and the remedy.
+    /// The obstacle to a signature of GitHub on a commit of these files, and the remedy.
     pub(super) fn sign_obstacle<'f>(
         &self,
         files: impl IntoIterator<Item = FileMode<'f>>,
@@ -98,8 +98,8 @@ impl Github {
         new: &NewCommit<'_>,
         branch: &str,
     ) -> Result<CommitAttempt, Error> {
-        // All runs use one name, so that the branch of an interrupted run is reused and deleted. Of two
-        // concurrent runs, the later one finds the branch moved or deleted, and starts again.
+        // All runs use one name, so that the branch of an interrupted run is reused and deleted.
+        // The later of two concurrent runs finds the branch moved or deleted, and restarts.
         let temporary = format!("repin/signing/{branch}");
         if let Some(raced) = self.create_temporary_branch(new, &temporary).await? {
             return Ok(raced);

@@ -1,4 +1,4 @@
-//! The new names of repositories that were renamed or transferred, from the redirects of a forge.
+//! The new names of renamed or transferred repositories, from the redirects of a forge.
 //!
 //! URLs outside of the base of the API are neither requested nor trusted.
 

@@ -1,5 +1,4 @@
-//! The contents of files: several with one request if the server can return them, otherwise one by
-//! one.
+//! The contents of files: with one request if the server supports that, otherwise one by one.
 
 use std::collections::BTreeMap;
 

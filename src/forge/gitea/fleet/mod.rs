@@ -1,7 +1,7 @@
-//! Many repositories on Gitea or Forgejo by REST: each repository needs several requests.
+//! Many repositories on Gitea or Forgejo by REST, with several requests for each.
 //!
-//! A listing of files contains the commit of its branch, and a pull request its repository, which saves
-//! requests for both. Configurations with one id are read once.
+//! A listing of files contains the commit of its branch, and a pull request its repository, which
+//! saves requests for both. Configurations with one id are fetched once.
 
 mod blobs;
 mod list;

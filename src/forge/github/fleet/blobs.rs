@@ -1,4 +1,4 @@
-//! The contents of files of several repositories with one query; one by one if they are not text.
+//! The contents of files of several repositories with one query; binary contents one by one.
 
 use std::collections::BTreeSet;
 
