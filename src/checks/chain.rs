@@ -1,5 +1,5 @@
-//! The chain of checks that ends in an approved set: stages in order, cheapest first. Every check of
-//! a stage runs; the chain stops after a stage with a failed check or an outage.
+//! The chain of checks for an approved set: stages in order, cheapest first. Every check of a stage
+//! runs; the chain stops after a stage with a failed check or an outage.
 //!
 //! ```text
 //! pins ─► history ─┬─► tags ─► signatures ─► contents ─► smoke ─► Approved
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Each stage takes the value of the previous one. Only a chain that checked pins and history, with
-//! images that were verified by the chain or are listed in a document with a checked hash, ends in an
-//! [`Approved`], which every plan requires. A set that is verified without a repository ends in a
+//! images that were verified by the chain or are listed in a document with a checked hash, returns
+//! an [`Approved`], which every plan requires. A set that is verified without a repository is a
 //! [`VerifiedSet`].
 
 mod images;
@@ -34,13 +34,13 @@ use crate::{
     registry::resolve::ImageFacts,
 };
 
-/// A chain whose pins were counted.
+/// A chain after the check of pins.
 #[derive(Debug)]
 pub(crate) struct Counted<'c> {
     state: ChainState<'c>,
 }
 
-/// A chain whose history was checked by the revision of the set.
+/// A chain after the check of history by the revision of the set.
 #[derive(Debug)]
 pub(crate) struct HistoryChecked<'c> {
     state: ChainState<'c>,
@@ -57,8 +57,8 @@ pub(crate) enum HistoryVerdict {
         /// no history is available.
         digest_extent: Option<Extent>,
     },
-    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests are
-    /// looked up.
+    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests
+    /// identify it.
     Promoted(Option<Promoted>),
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Approved {
     checks: Vec<Check>,
 }
 
-/// A set whose images passed every stage about images.
+/// A set of which all images passed every stage.
 #[derive(Debug)]
 pub(crate) struct VerifiedSet {
     revision: Revision,
@@ -266,7 +266,7 @@ impl<'c> HistoryChecked<'c> {
         let Self { state, mut verdict } = self;
         let (mut checks, mut outages) = images::check_tags(&state, resolutions, &verdict);
         let images = images::resolved_images(resolutions);
-        // The digests of a rollback are looked up only if every tag has the right one.
+        // The digests of a rollback identify its promotion only if every tag has the right one.
         let is_complete = outages.is_empty() && !any_failed(&checks);
         if is_complete || matches!(verdict, HistoryVerdict::NotOlder { .. }) {
             let digests = pinned_digests(state.config, &images);

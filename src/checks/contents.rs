@@ -156,7 +156,7 @@ fn downgraded(check: Check) -> Check {
     }
 }
 
-/// The code of each check that was made, with its detail if it passed.
+/// The codes of the completed checks, with the detail of a passed one.
 fn passes(
     standard: &Standard<'_>,
     facts: &PlatformFacts,

@@ -24,7 +24,7 @@ const MUST_NOT: &str = "must_not_contain";
 /// The largest contract, in bytes.
 const MAX: usize = 1024 * 1024;
 
-/// The names that an image must contain, and those that it must not.
+/// The required and the forbidden names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contract {
     pub must_contain: Names,
@@ -264,7 +264,7 @@ impl Reader<'_> {
     }
 }
 
-/// Every violation, in the order of the kinds: missing names first, then forbidden ones.
+/// Every violation, in the order of the kinds: missing entries first, then forbidden ones.
 pub(crate) fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
     let mut findings = Vec::new();
     let mut fail = |code, kind: &str, name: &str, detail: String| {
@@ -310,7 +310,7 @@ pub(crate) fn write(found: &Enumeration) -> String {
     text
 }
 
-/// `text` as a YAML scalar that every parser reads as this string: plain only if that is
+/// `text` as a YAML scalar that every parser interprets as this string: plain only if that is
 /// unambiguous.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];

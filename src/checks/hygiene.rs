@@ -50,8 +50,8 @@ pub(crate) fn check(
     findings
 }
 
-/// The names of each kind, or the reasons why they are unknown. Only files that the configured user
-/// can list count, so a directory that is closed to that user makes the names unknown.
+/// The names of each kind, or the obstacles to listing them. Only files that the configured user
+/// can list count, so a directory that is closed to that user makes the kind unknown.
 pub(crate) fn enumerate(
     inventory: &Inventory,
     contents: &Contents,

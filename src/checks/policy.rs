@@ -1,4 +1,5 @@
-//! Detects a change whose signature policy requires less than the policy of the base branch.
+//! Detects a change to a signature policy with fewer requirements than the policy of the base
+//! branch.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use crate::config::{
 };
 
 /// A warning if `changed` requires less than the configuration `base` of the branch `base_name`.
-/// `replaced`: keys and roots whose files differ.
+/// `replaced`: changed keys and roots.
 pub(crate) fn policy_weakened(
     base_name: &str,
     base: &Config,

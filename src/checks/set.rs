@@ -248,7 +248,7 @@ pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
 
 /// Checks that no two images of the set have the same digest: one of the two tags was moved, or one
 /// image has two names. It is a failure with `verify`, unless `signed_as` of one image lists the
-/// other's repository. An image with `pins: 0` is deployed nowhere and may equal another one.
+/// other's repository. An image with `pins: 0` is not deployed and may equal another one.
 pub(crate) fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut first_images: HashMap<Digest, &Image> = HashMap::new();

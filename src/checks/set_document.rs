@@ -47,7 +47,7 @@ pub(crate) struct VerifiedImages {
     pub set: VerifiedSet,
     /// The signatures and attestations of each image, in the order of the configuration.
     pub verified: Vec<Vec<VerifiedRow>>,
-    /// The names that platforms contain, by kind.
+    /// The names in platforms, by kind.
     pub kinds: BTreeMap<ImagePlatform, Enumeration>,
 }
 
@@ -112,7 +112,7 @@ fn set_image(
     }
 }
 
-/// The names in an image by its digest, or by the digests of its platforms if their names differ.
+/// The names in an image by its digest, or by the digests of its platforms if these differ.
 fn names_by_digest(
     image: usize,
     facts: &ImageFacts,

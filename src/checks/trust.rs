@@ -263,7 +263,7 @@ enum Progress {
     NoImage,
     /// The candidate refers to another repository.
     OtherImage,
-    /// The candidate was made for another commit.
+    /// The candidate is for another commit.
     OtherCommit,
 }
 

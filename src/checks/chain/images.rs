@@ -278,7 +278,8 @@ impl<'c, G: Scope, S> Stage<'c, G, S> {
         self.result.1.extend(result.1);
     }
 
-    /// Ends the stage. A pending image is an outage, so an image that a caller omits does not pass.
+    /// Completes the stage. A pending image is an outage, so an image that a caller omits does not
+    /// pass.
     pub(crate) fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
         let Images {
             state,

@@ -169,7 +169,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
         .map(|check| (check.code, check.image.as_deref()))
         .collect();
     assert_eq!(failed, [(Code::DIGEST_MISMATCH, Some("b"))]);
-    // Without a recorded revision, the set is looked up by its digests.
+    // Without a recorded revision, the digests identify the set.
     let stopped = trusted(None, Provenance::Never).unwrap_err();
     let is_by_content = |check: &Check| check.code == Code::PROVENANCE_CONTENT;
     assert!(stopped.checks.iter().any(is_by_content));

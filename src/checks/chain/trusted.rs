@@ -107,7 +107,7 @@ impl TrustedSet {
         images
     }
 
-    /// The images of a repository with their checks, by their names in its configuration `own`.
+    /// The images of a repository with their checks, as its configuration `own` calls them.
     pub(crate) fn trusted_images(&self, indices: &[usize], own: &Config) -> TrustedImages {
         let mut checks = Vec::new();
         for (index, image) in indices.iter().zip(&own.images) {
@@ -144,7 +144,7 @@ impl TrustedSet {
 pub(crate) struct TrustedImages {
     /// In the order of the repository's configuration.
     pub(super) images: Vec<ApprovedImage>,
-    /// The checks, with the names of that configuration.
+    /// The checks, with the image names of that configuration.
     checks: Vec<Check>,
 }
 

@@ -228,7 +228,7 @@ fn only_the_contract_is_checked_without_hygiene() {
 }
 
 #[test]
-fn an_empty_root_is_reported_once() {
+fn empty_root_is_reported_once() {
     let archive = Archive::new().directory("r").file("e.yaml", COPY);
     let found = checks(&WHOLE, archive);
     let empty = found

@@ -3,7 +3,7 @@
 use super::{Check, Code, fail};
 use crate::untrusted::has_credential;
 
-/// Last words of the names of secrets, whole or as a suffix (`PGPASSWORD`).
+/// Last words of the variables of secrets, whole or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [
     "TOKEN",
     "SECRET",

@@ -39,7 +39,7 @@ fn line(finding: Check) -> String {
 const NONE: [&str; 0] = [];
 
 #[test]
-fn a_clean_image_has_no_findings() {
+fn clean_image_has_no_findings() {
     let block = "root: /r
 user: \"1001\"
 kinds:

@@ -41,7 +41,7 @@ fn pins() -> Found {
     [pin(0), pin(1)].into_iter().collect()
 }
 
-/// An image whose platforms have these labels.
+/// An image with these labels on its platforms.
 #[expect(clippy::unnecessary_wraps, reason = "the type of `PinnedImage::found`")]
 fn labeled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
     let platforms = labels.iter().enumerate().map(|(index, label)| {
@@ -115,7 +115,7 @@ fn only_failed_checks_have_places() {
 
 #[test]
 fn unavailable_digest_is_an_outage_and_ambiguity_fails() {
-    let unavailable = Error::unavailable("x.y/api", "no answer");
+    let unavailable = Error::unavailable("x.y/api", "timeout");
     let ambiguous = Error::about(Class::Ambiguous, "x.y/web", "two media types");
     let (lines, outages, revision) = results([Err(unavailable), Err(ambiguous)]);
     let expected = [
