@@ -1,9 +1,9 @@
-//! The permission of `wait` to merge a pull request: the set of its branch, approved again by this run,
+//! The permission of `wait` to merge a pull request: the set of its branch, approved by this run,
 //! or two configured branches.
 //!
-//! The marker in the text only finds the candidate. The set is verified as its promotion or rollback
-//! would verify it now: with the configuration and the files of the base branch, and with tags that
-//! are resolved in this run.
+//! The marker in the text only identifies the candidate. The set is verified as its promotion or
+//! rollback would verify it now: with the configuration and the files of the base branch, and with
+//! tags that are resolved in this run.
 
 use super::{
     Goal, Services, Stop, Unconfigured, base_kept_moving, image_rows, plan, site::BranchSite,
@@ -76,8 +76,7 @@ impl ApprovedPull {
     }
 }
 
-/// Determines whether an open pull request may be merged. The base branch is read from the forge, and
-/// nothing is changed.
+/// Determines whether an open pull request may be merged, with the base branch from the forge.
 pub(crate) fn candidate(
     pull: &Pull,
     config: &Config,

@@ -1,9 +1,9 @@
 //! The forge that receives a pull request: the one in the base branch's configuration.
 //!
-//! With `--pr` the base branch's configuration counts. It is read from the forge that the work tree's
-//! configuration names, so a work tree that names another one, such as the checkout of a pull request,
-//! must receive neither the token nor a branch. The base branches in the clone are compared before the
-//! first request, and the configuration that the forge returns before the first write.
+//! With `--pr` the base branch's configuration counts. It is fetched from the forge in the work
+//! tree's configuration, so a work tree with another forge, such as the checkout of a pull request,
+//! must receive neither the token nor a branch. The base branches in the clone are compared before
+//! the first request, and the configuration that the forge returns before the first write.
 
 use super::{Services, ci};
 use crate::{
@@ -80,8 +80,8 @@ pub(super) fn bases(local: &Config, git: &Git, services: &Services) -> Vec<Branc
     branches
 }
 
-/// The configuration at a commit, or the reason why it is unusable; `None` if the commit has none. A
-/// file with the default name counts if the work tree has none: the change may rename it.
+/// The configuration at a commit, or its error; `None` if the commit has none. A file with the
+/// default name counts if the work tree has none: the change may rename it.
 pub(super) fn config_at(
     local: &Config,
     git: &Git,

@@ -1,7 +1,7 @@
 //! The policy of a work tree, compared with that of the base branch in the clone.
 //!
-//! The author of a pull request can change the policy for its own images, so a reviewer must see the
-//! change. Nothing is requested from a server.
+//! The author of a pull request can change the policy for its own images, so a reviewer must see
+//! the change. This comparison needs no server.
 
 use std::io::Read as _;
 
@@ -17,8 +17,8 @@ use crate::{
     git::{Branch, BranchSources, Git, GitError, TreeFile},
 };
 
-/// The warnings about keys that require less than on the base branch, or the reason why the policies
-/// cannot be compared.
+/// The warnings about keys that require less than on the base branch, or the reason that prevents
+/// the comparison.
 pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
     let git = match Git::discover(&config.root) {
         Ok(Some(git)) => git,
@@ -54,8 +54,8 @@ pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) 
     warnings
 }
 
-/// The base branch. It is named by the configuration that may have changed, so the default branch counts
-/// too, unless the configuration there names the same base.
+/// The base branch. The configuration that selects it may have changed, so the default branch
+/// counts too, unless the configuration there selects the same base.
 fn base_branches(config: &Config, git: &Git, services: &Services) -> Result<Vec<Branch>, GitError> {
     let base = |config: &Config| config.forge.as_ref().and_then(|forge| forge.base.clone());
     let mut known = bases(config, git, services).into_iter();
@@ -83,7 +83,7 @@ fn base_branches(config: &Config, git: &Git, services: &Services) -> Result<Vec<
     Ok(branches)
 }
 
-/// The keys and roots of both policies whose files differ.
+/// The changed keys and roots of both policies.
 fn replaced_files(
     config: &Config,
     base: &Config,

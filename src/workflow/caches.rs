@@ -1,4 +1,4 @@
-//! What a run remembers: a plan that is made again repeats no request and no warning.
+//! The caches of a run: a second planning repeats no request and no warning.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,7 @@ use crate::{
     trust::SearchResult,
 };
 
-/// The images that tags resolved to in this run. A plan that is made again uses the same images.
+/// The images that tags resolved to in this run. A second planning uses the same images.
 #[derive(Default)]
 pub(super) struct TagCache(RefCell<HashMap<TagKey, ImageFacts>>);
 
@@ -52,7 +52,7 @@ pub(super) struct PolicyId {
     pub(super) files: Vec<Digest>,
 }
 
-/// The examinations of this run, and the warnings about roots. A plan that is made again repeats neither.
+/// The examinations of this run, and the warnings about roots. A second planning repeats neither.
 #[derive(Default)]
 pub(super) struct TrustCache {
     pub(super) examinations: RefCell<HashMap<ExaminationKey, Rc<SearchResult>>>,

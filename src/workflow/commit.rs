@@ -1,4 +1,5 @@
-//! The commit of an applied plan: exactly its files, with the title and the trailer that history reads.
+//! The commit of an applied plan: exactly its files, with the title and the trailer that identify
+//! the set in history.
 
 use std::path::Path;
 

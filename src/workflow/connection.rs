@@ -47,13 +47,13 @@ impl<T> Access<T> {
 
 pub(crate) struct Credential {
     pub token: Token,
-    /// The variable that contains the token, or the file that the variable names.
+    /// The variable that contains the token or the path of its file.
     pub origin: String,
     /// The variables that are set for another server, with the reasons.
     pub ignored: Vec<String>,
 }
 
-/// Connects to the configured forge. Nothing is requested.
+/// Selects the configured forge. Sends no request.
 pub(crate) fn connect(
     config: &Config,
     git: Option<&Git>,
@@ -81,7 +81,7 @@ pub(crate) fn target(configured: &Configured, git: Option<&Git>) -> Result<Targe
         .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
 }
 
-/// Creates a client of the forge. Nothing is requested.
+/// Creates a client of the forge. Sends no request.
 pub(crate) fn open(
     target: &Target,
     token: Token,
@@ -93,8 +93,8 @@ pub(crate) fn open(
     Ok(Forge::new(target, token, settings, method, sign)?)
 }
 
-/// Creates a reader of many repositories of the configured forge, limited to `pace`. Nothing is
-/// requested.
+/// Creates a reader of many repositories of the configured forge, limited to `pace`. Sends no
+/// request.
 pub(crate) fn fleet_reader(
     configured: &Configured,
     git: Option<&Git>,
@@ -116,7 +116,7 @@ pub(crate) struct FleetForge {
 }
 
 impl FleetForge {
-    /// The configured forge, with requests limited to `pace`. Nothing is requested.
+    /// The configured forge, with requests limited to `pace`. Sends no request.
     pub(crate) fn new(
         configured: &Configured,
         git: Option<&Git>,
@@ -197,8 +197,8 @@ pub(crate) fn no_token_error(reason: &str) -> Errors {
     Errors::from(Error::new(Class::Denied, Code::DENIED, reason).help(hint))
 }
 
-/// Reads the first token that is set for the server of `api`, from a variable or from the file in its
-/// variable with `_FILE`. A token for another server counts as missing and is not read.
+/// The first token that is set for the server of `api`, from a variable or from the file in its
+/// variable with `_FILE`. A token for another server counts as missing and is not loaded.
 pub(crate) fn token(
     api: &Url,
     git: Option<&Git>,
@@ -266,7 +266,7 @@ fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Er
     })
 }
 
-/// Reads the token in a variable, or in the file that the variable names.
+/// Loads the token from a variable, or from the file in the variable.
 fn read_token(
     name: &str,
     value: &OsStr,

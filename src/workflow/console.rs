@@ -1,10 +1,10 @@
-//! The receiver of messages during a run. The result is returned and rendered elsewhere.
+//! The receiver of messages during a run. The result of the run is rendered by the caller.
 
 use std::cell::RefCell;
 
 use crate::{config::few, http::PauseListener};
 
-/// The most names that a progress message lists.
+/// The maximum number of names in a progress message.
 const NAMES_SHOWN: usize = 3;
 
 pub(crate) trait Console {
@@ -13,8 +13,8 @@ pub(crate) trait Console {
 
     fn warn(&self, text: &str);
 
-    /// Shows the reason for a wait until it is dropped: a changing line on a terminal, a line every ten
-    /// seconds elsewhere. `None` if no progress is shown.
+    /// Shows the reason for a wait until it is dropped: a changing line on a terminal, otherwise a
+    /// line every ten seconds. `None` if no progress is shown.
     fn progress(&self, message: &str) -> Option<Box<dyn Progress>>;
 
     /// Receives the pauses that servers request.
@@ -26,7 +26,7 @@ pub(crate) trait Progress {
     fn set_message(&self, message: &str);
 }
 
-/// The progress of concurrent work on several items.
+/// The progress of concurrent work.
 pub(super) struct ItemProgress<'w> {
     task: &'w str,
     names: &'w [&'w str],

@@ -41,7 +41,8 @@ pub(super) struct PastContracts {
 }
 
 impl Contracts {
-    /// Reads the contracts from the files of the site. `directory`: the path to the root in messages.
+    /// Loads the contracts from the files of the site. `directory`: the path to the root in
+    /// messages.
     pub(crate) fn read(config: &Config, files: &dyn Files, directory: &str) -> Self {
         let mut contracts = Vec::new();
         for image in &config.images {
@@ -59,8 +60,8 @@ impl Contracts {
         }
     }
 
-    /// Checks that each contract is well-formed, and that one exists if copies must be compared. The
-    /// error lists each problem once, even if several images share a contract.
+    /// Checks that each contract is well-formed, and that one exists if copies must be compared.
+    /// The error lists each problem once, even if images share a contract.
     pub(crate) fn well_formed(&self, config: &Config) -> Result<(), Errors> {
         let mut known = HashSet::new();
         let malformed = self
@@ -171,8 +172,8 @@ impl Contracts {
 }
 
 impl PastContracts {
-    /// Reads the contracts from the tree of the commit that first made the set current, at the paths of
-    /// that commit's configuration.
+    /// Loads the contracts from the tree of the commit that first made the set current, at the
+    /// paths of that commit's configuration.
     pub(super) fn read(
         history: &SiteHistory,
         config: &Config,
@@ -233,7 +234,7 @@ fn past_image<'c>(config: &'c Config, image: &Image) -> Option<&'c Image> {
     images.find(|other| other.repository == image.repository)
 }
 
-/// Reads a contract from a commit's tree.
+/// Loads a contract from a commit's tree.
 fn contract_of(
     git: &Git,
     commit: &ObjectId,
@@ -249,7 +250,7 @@ fn contract_of(
     })
 }
 
-/// The names by kind that each platform of an image contains.
+/// The names by kind in each platform of an image.
 pub(super) type KindsOfPlatforms = BTreeMap<ImagePlatform, Enumeration>;
 
 /// The stage of contents: every platform of every image, one at a time.

@@ -53,7 +53,7 @@ impl RunResult {
         result
     }
 
-    /// Adds the reason why the run stopped early.
+    /// Adds the cause of the early stop.
     fn add_stop(&mut self, stop: Stop) {
         let document = &mut self.document;
         self.errors = match stop {

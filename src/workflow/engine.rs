@@ -5,9 +5,9 @@
 //!                          └─► a set that another run verified ─────────┘
 //! ```
 //!
-//! A stage gathers its facts just before it judges them, so that a typo costs no request. Promotion and
-//! rollback differ in the facts that history must prove and in the standards of the images. The engine
-//! changes nothing.
+//! A stage gathers its facts immediately before its checks, so that a typo costs no request.
+//! Promotion and rollback differ in the facts that history must prove and in the standards of the
+//! images. The engine changes no files.
 
 use super::{
     Contracts, Services, SiteHistory, Stop, Unconfigured,
@@ -40,7 +40,7 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// Facts that the pull request body shows in addition to the plan.
     pub(super) beside: TemplateContext,
-    /// The names that the set had under former paths of its configuration.
+    /// The names of the set for former paths of its configuration.
     pub(super) former: Vec<FormerNames>,
 }
 
@@ -65,7 +65,7 @@ pub(super) enum Verification<'v> {
         smoke: &'v SmokeStage,
         services: &'v Services,
     },
-    /// By another run, whose document this run trusts.
+    /// By another run with a trusted document.
     Before(TrustedImages),
 }
 
@@ -112,7 +112,7 @@ pub(super) fn count<'c>(
     Ok(CountedSet { chain, found })
 }
 
-/// Judges history and images, and plans the change.
+/// Checks history and images, and plans the change.
 pub(super) fn judge(
     request: &Request,
     counted: CountedSet<'_>,

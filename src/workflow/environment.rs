@@ -1,5 +1,5 @@
-//! The environment of a run: variables, the current directory, terminals, the clock. The command line
-//! reads them once; other modules receive them as an [`Environment`].
+//! The environment of a run: variables, the current directory, terminals, the clock. The command
+//! line captures them once; other modules receive them as an [`Environment`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -85,7 +85,7 @@ impl Environment {
         }
     }
 
-    /// Whether the user can read a question and type an answer.
+    /// Whether the user can see a question and type a response.
     pub fn can_prompt(&self) -> bool {
         self.terminals.stdin && self.terminals.stderr
     }

@@ -23,7 +23,7 @@ use crate::{
     untrusted::plain,
 };
 
-/// Warns if a merge waits for checks that never start with this token.
+/// Warns if a scheduled merge requires checks that never start with this token.
 pub(crate) fn warn_of_silent_checks(
     forge: &Forge,
     configured: &Configured,
@@ -46,7 +46,7 @@ pub(crate) fn warn_of_silent_checks(
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     Nothing,
-    /// Nothing was changed; with `--pr` the run would open a pull request.
+    /// No change; with `--pr` the run would open a pull request.
     PullRequestShown,
     Applied,
     /// The work tree was changed, and the change was committed.
@@ -56,7 +56,7 @@ pub(crate) enum Effect {
     Opened(PullRequest),
 }
 
-/// The effect of a run on a site, and the reason why it stopped early.
+/// The effect of a run on a site, and the cause of an early stop.
 pub(super) struct Execution {
     pub(super) effect: Effect,
     pub(super) stop: Option<Stop>,
@@ -142,7 +142,7 @@ impl Executor for BranchSite {
     }
 }
 
-/// Applies the plan and commits it. Nothing is written if the commit cannot be made.
+/// Applies the plan and commits it. The files are written only if the commit can be created.
 fn apply_and_commit(
     session: &mut apply::Session,
     changes: &[FileChange],

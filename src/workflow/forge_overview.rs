@@ -1,4 +1,4 @@
-//! The sets of a configuration on the forge, for a command that only reads.
+//! The sets of a configuration on the forge, for a read-only command.
 
 use super::{Access, Services, base_forge, connect};
 use crate::{
@@ -21,14 +21,14 @@ pub(crate) struct ForgeOverview {
     pub merged: Result<Option<Pull>, Error>,
 }
 
-/// Reads the overview from the configured forge. `current`: the entry of the current set.
+/// Fetches the overview from the configured forge. `current`: the entry of the current set.
 pub(crate) fn forge_overview(
     config: &Config,
     git: Option<&Git>,
     current: Option<&HistoryEntry>,
     services: &Services,
 ) -> Result<Access<ForgeOverview>, Errors> {
-    // A checkout that names another forge than its base must not receive the token.
+    // A checkout with another forge than its base must not receive the token.
     base_forge::check_known_bases(config, git, services)?;
     let forge = match connect(config, git, services)? {
         Access::Granted(forge) => forge,

@@ -33,7 +33,7 @@ impl PlatformSource<'_> {
     }
 }
 
-/// Checks each platform against its standards. A layer that several platforms share is read once.
+/// Checks each platform against its standards. A layer that platforms share is downloaded once.
 pub(crate) async fn check(
     platforms: &[(PlatformSource<'_>, &[Standard<'_>])],
     reading: &ReadingProgress,
@@ -55,8 +55,8 @@ pub(crate) async fn check(
     verdicts
 }
 
-/// Reads the contents of each platform and passes them to `convert` one at a time, so that they can be
-/// dropped before the next are read.
+/// Lists the contents of each platform and passes them to `convert` one at a time, so that they can
+/// be dropped before the next are listed.
 pub(crate) async fn read<T>(
     platforms: &[PlatformSource<'_>],
     inventory: &Inventory,

@@ -1,7 +1,7 @@
 //! The interruption of a run by a signal: the changes so far, and the step that is completed first.
 //!
-//! The steps of a run record their changes here. The command line receives the signals, passes them to
-//! [`Interruption::request`], and ends the process when [`Event::Exit`] is reported. The report takes the
+//! The steps of a run record their changes here. The command line receives the signals, passes them
+//! to [`Interruption::request`], and exits when [`Event::Exit`] is reported. The report takes the
 //! same lock as every record, so "nothing was changed" remains true until the process exits.
 
 use std::{
@@ -12,13 +12,13 @@ use std::{
     thread,
 };
 
-/// The report of a run that ends before its first change.
+/// The report before the first change.
 const NOTHING: &str = "nothing was changed";
 
 /// The effect of a signal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'e> {
-    /// The current step is completed first; another signal ends the run at once.
+    /// The current step is completed first; another signal aborts the run.
     Wait,
     /// The process must end now.
     Exit {
@@ -103,7 +103,7 @@ impl Interruption {
     pub(crate) fn before_result(&self) {
         let mut state = self.state();
         if self.requested.load(Ordering::SeqCst) && state.steps == 0 {
-            // The thread that receives the signals ends the process.
+            // The thread that receives the signals exits.
             drop(state);
             loop {
                 thread::park();
@@ -130,7 +130,7 @@ impl Interruption {
 pub(crate) struct Step<'i>(&'i Interruption);
 
 impl Step<'_> {
-    /// Ends the step; `changed` is reported from now on.
+    /// Completes the step; `changed` is reported from now on.
     pub(crate) fn done(self, changed: impl Into<String>) {
         self.0.changes(changed);
     }

@@ -90,7 +90,7 @@ use crate::{
 /// How often a pull request is planned if the base branch keeps moving.
 const ATTEMPTS: usize = 3;
 
-/// The reason why a run stopped early.
+/// The cause of an early stop.
 enum Stop {
     /// A stage of the chain refused the set.
     Chain(Stopped),
@@ -124,8 +124,8 @@ impl From<PlanError> for Stop {
     }
 }
 
-/// Promotes a set or rolls back to one. Plans a pull request again if the base branch moved during
-/// the run. Returns an error if the run has no set to report on.
+/// Promotes a set or rolls back to one. Repeats the planning of a pull request if the base branch
+/// moved during the run. Returns an error if the run has no set to report on.
 pub(crate) fn run(
     goal: &Goal,
     options: &Options,
@@ -228,8 +228,8 @@ fn open_site(
     }
 }
 
-/// Reads the standards and takes a set through the engine. Returns an error if the configuration or a
-/// file that it refers to is malformed.
+/// Loads the standards and takes a set through the engine. Returns an error if the configuration or
+/// a file that it refers to is malformed.
 fn plan(
     request: &Request,
     site: &dyn Site,
@@ -253,7 +253,7 @@ fn plan(
     ))
 }
 
-/// Reads the standards of the images: the contracts, and the policy with its keys and roots.
+/// Loads the standards of the images: the contracts, and the policy with its keys and roots.
 fn read_standards<'c>(
     operation: Operation,
     config: &'c Config,

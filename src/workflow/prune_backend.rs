@@ -14,7 +14,7 @@ use crate::{
     registry::Source,
 };
 
-/// The registry whose distribution API cannot delete.
+/// A registry without deletion in its distribution API.
 const GHCR: &str = "ghcr.io";
 
 pub(crate) fn prune_backend(

@@ -76,7 +76,7 @@ impl Goal {
         }
     }
 
-    /// Parses the arguments. Nothing is requested from a server.
+    /// Parses the arguments. Sends no request.
     pub(super) fn request(&self, config: &Config) -> Result<Request, Errors> {
         let (text, digests, overrides) = match self {
             Self::Rollback { revision } => (revision, BTreeMap::new(), Overrides::default()),

@@ -43,8 +43,8 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Reads settings from the environment. `mappings` of the command line precede those of
-    /// `REPIN_SOURCES` and those of the configuration.
+    /// Creates the services from the settings of the environment. `mappings` of the command line
+    /// precede those of `REPIN_SOURCES` and those of the configuration.
     pub(crate) fn new(
         environment: Environment,
         mappings: Vec<Mapping>,
@@ -96,7 +96,7 @@ impl Services {
         Ok(of_images)
     }
 
-    /// Waits for requests, and shows `message` if they take longer.
+    /// Runs requests to completion, and shows `message` if they take longer.
     pub(crate) fn wait<T>(
         &self,
         work: impl Future<Output = T>,
@@ -131,7 +131,7 @@ impl Services {
         }))
     }
 
-    /// Waits for concurrent requests about several items, and shows the names of those that are not done.
+    /// Runs concurrent requests to completion, and shows the items that are pending.
     pub(crate) fn wait_for_all<F: Future>(
         &self,
         task: &str,
@@ -162,7 +162,7 @@ impl Services {
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
-    /// Ends the run without waiting for abandoned work, such as a slow name lookup.
+    /// Closes the runtime without its abandoned work, such as a slow name lookup.
     pub(crate) fn close(self) {
         if let Some(runtime) = self.runtime.into_inner() {
             runtime.shutdown_background();

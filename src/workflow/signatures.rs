@@ -25,8 +25,8 @@ use crate::{
 /// The evidence for each image, in the order of the configuration.
 type Evidence = Vec<Vec<VerifiedRow>>;
 
-/// The stage of signatures: the digest of every image, or of each of its platforms. Without a policy
-/// nothing is requested.
+/// The stage of signatures: the digest of every image, or of each of its platforms. Without a
+/// policy it sends no requests.
 pub(super) fn verify_signatures<'c, G: Scope>(
     images: Images<'c, G, Tags>,
     trust: Option<&Trust<'_>>,

@@ -1,7 +1,7 @@
-//! The site of a run: where a set is promoted.
+//! The site of a run: the repository in which a set is promoted.
 //!
-//! A site provides the files with pins, the history that judges the set, and the place that receives
-//! the plan. There are three: the work tree with its clone, the head of a branch on a forge with the
+//! A site provides the files with pins, the history of the set, and the place that receives the
+//! plan. There are three: the work tree with its clone, the head of a branch on a forge with the
 //! clone around the root, and the head of a branch on a forge without a clone, as in a fleet.
 
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ pub(super) struct BranchHead {
     pub(super) files: Snapshot,
     /// The root's path in the repository: empty, or with a `/` at its end.
     pub(super) prefix: String,
-    /// The branch whose history the clone around the root can read; `None` without a clone.
+    /// The branch of the history in the clone around the root; `None` without a clone.
     pub(super) history: Option<HeadOnForge>,
 }
 
@@ -109,7 +109,7 @@ impl Site for WorkTreeSite {
 }
 
 impl BranchSite {
-    /// Reads the base branch from the forge. It is read for each plan because it may have moved.
+    /// Fetches the base branch from the forge, for each plan because it may have moved.
     pub(super) fn open(
         config: &Config,
         open: Option<OpenRequest>,
@@ -177,7 +177,7 @@ fn checks_of_files(
     checks
 }
 
-/// Reads the configuration and the files of the base branch's head.
+/// Fetches the configuration and the files of the base branch's head.
 async fn read(
     local: &Config,
     git: Option<&Git>,
@@ -214,8 +214,8 @@ async fn read(
     Ok((config, head))
 }
 
-/// The branch whose history counts, and its head on the forge: the branch that
-/// `provenance.branch` names, or else the base branch.
+/// The promoted branch and its head on the forge: the branch in `provenance.branch`, or else the
+/// base branch.
 async fn history_of(forge: &Forge, base: &Base, config: &Config) -> Result<HeadOnForge, Errors> {
     let configured = config.provenance.branch.as_deref();
     let name = configured.map_or(base.branch.as_str(), |branch| {
@@ -295,8 +295,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     })
 }
 
-/// A content from the local clone's objects; after the first missing object the clone is not used
-/// again.
+/// A content from the local clone's objects; the first missing object disables the clone.
 fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
     let id = ObjectId::parse(id.as_bytes())?;
     let content = objects.as_mut()?.blob(id, LOCAL_MAX).ok().flatten();

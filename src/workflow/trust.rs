@@ -1,6 +1,6 @@
 //! The policy of a run: its keys and trusted roots, and the signatures and attestations of digests.
 //!
-//! Without a `verify` block nothing is read and nothing is requested.
+//! Without a `verify` block, no file is opened and no request is sent.
 
 use std::{
     io::{self, Read as _},
@@ -46,7 +46,7 @@ pub(super) struct SignedDigest<'d> {
 }
 
 impl<'c> Trust<'c> {
-    /// Reads the keys and roots of the configuration from the files of the site. `None` without a
+    /// Loads the keys and roots of the configuration from the files of the site. `None` without a
     /// `verify` block. The error lists all problems.
     pub(crate) fn read(config: &'c Config, files: &dyn Files) -> Result<Option<Self>, Errors> {
         let verify = config.verify.as_ref();
@@ -55,7 +55,7 @@ impl<'c> Trust<'c> {
             .transpose()
     }
 
-    /// Reads the keys and roots of a policy whose places are those of the configuration.
+    /// Loads the keys and roots of a policy with the locations of the configuration.
     pub(crate) fn of(
         verify: &'c Verify,
         config: &Config,
@@ -97,7 +97,8 @@ impl<'c> Trust<'c> {
         Ok(Self { policy, id })
     }
 
-    /// Finds and judges everything that is attached to a digest, even after the policy is satisfied.
+    /// Finds and evaluates every signature and attestation of a digest, even after the policy is
+    /// satisfied.
     pub(crate) async fn examine_everything(
         &self,
         source: &Source,
@@ -117,8 +118,8 @@ impl<'c> Trust<'c> {
         trust::search(source, &self.policy, subject, SearchExtent::All).await
     }
 
-    /// Finds and judges the signatures of digests, in their order. `config`: the configuration that the
-    /// policy was read from.
+    /// Finds and evaluates the signatures of digests, in their order. `config`: the configuration
+    /// of the policy.
     pub(super) fn examine(
         &self,
         config: &Config,
@@ -136,7 +137,7 @@ impl<'c> Trust<'c> {
         services.wait_for_all("reading signatures", &names, work)
     }
 
-    /// Finds and judges the signatures of a digest, once in a run.
+    /// Finds and evaluates the signatures of a digest, once in a run.
     async fn examine_once(
         &self,
         source: &Source,
@@ -250,7 +251,7 @@ fn date(text: &str) -> Option<SystemTime> {
         .map(SystemTime::from)
 }
 
-/// Reads the keys and roots of a policy.
+/// Loads the keys and roots of a policy.
 struct Material<'m> {
     config: &'m Config,
     files: &'m dyn Files,
@@ -315,7 +316,7 @@ impl Material<'_> {
     }
 }
 
-/// Reads a key or a trusted root.
+/// Loads a key or a trusted root.
 pub(crate) fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = files.open(path).map_err(|error| error.error)?;

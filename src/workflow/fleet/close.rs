@@ -1,9 +1,9 @@
 //! Closes the open pull requests of a set in the repositories of a list.
 //!
-//! Repositories are surveyed in batches; only a pull request that is found costs more requests. A pull
-//! request belongs to repin if it has the marker and the branch that the repository's own configuration
-//! gives. The rest of that configuration is ignored, so a configuration that a promotion would refuse
-//! does not prevent closing.
+//! Repositories are surveyed in batches; only a pull request that is found costs more requests. A
+//! pull request belongs to repin if it has the marker and the branch according to the repository's
+//! own configuration. All other keys of that configuration are ignored, so a configuration that a
+//! promotion would refuse does not prevent closing.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,8 @@ struct Closing<'c> {
     services: &'c Services,
 }
 
-/// Closes the open pull requests of a set, or only shows them. An error means that nothing was begun.
+/// Closes the open pull requests of a set, or only shows them. An error means that no closing was
+/// started.
 pub(crate) fn run(
     request: &CloseRequest<'_>,
     config: &Config,

@@ -1,5 +1,5 @@
-//! Repositories whose existing pull request decides the outcome: it is in the planned state, or a user
-//! closed it.
+//! Repositories with an existing pull request that determines the outcome: it is in the planned
+//! state, or a user closed it.
 //!
 //! If the only parent of the branch is the base's head, the run that created the branch checked the
 //! history. A pull request that shows another commit than its branch is left to `reconcile`, which
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Walk<'_> {
-    /// The report of a repository whose pull request is in the planned state or was closed by a user.
-    /// `contents`: the planned contents of the files.
+    /// The report of a repository with a pull request that is in the planned state or was closed by
+    /// a user. `contents`: the planned contents of the files.
     pub(super) async fn existing_pull_report(
         &self,
         member: &Member,

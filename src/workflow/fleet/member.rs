@@ -35,8 +35,8 @@ pub(super) struct Member {
 }
 
 impl Walk<'_> {
-    /// Surveys repositories, and those again whose own configuration names another branch for the pull
-    /// request.
+    /// Surveys repositories, and repeats the survey if a repository's configuration selects another
+    /// base branch.
     pub(super) async fn survey(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<Report>>> {
         let branch = self.branch(self.fleet);
         let requests: Vec<_> = entries

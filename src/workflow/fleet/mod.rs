@@ -6,9 +6,10 @@
 //!                                                                 └─► one after another: pull request
 //! ```
 //!
-//! The set is verified once, so no repository causes a request to a registry. Reads are batched and
-//! decide nothing; at most four repositories are read concurrently. Pull requests are opened in the order
-//! of the list, never during reads. The failure of one repository never ends the work on another.
+//! The set is verified once, so no repository causes a request to a registry. Batched requests only
+//! prefetch; at most four repositories are processed concurrently. Pull requests are opened in the
+//! order of the list, never during prefetching. The failure of one repository never stops the work
+//! on another.
 
 pub(crate) mod close;
 mod existing_pull;
@@ -117,7 +118,7 @@ struct Counts {
     done: Cell<usize>,
     /// Requests about multiple repositories, which count for the next line.
     shared: Cell<u64>,
-    /// The subjects of printed notes. A repository that is planned again repeats none.
+    /// The subjects of printed notes. A second planning of a repository repeats none.
     noted: RefCell<HashSet<String>>,
 }
 

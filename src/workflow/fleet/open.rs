@@ -36,7 +36,7 @@ enum Attempt {
 }
 
 impl Walk<'_> {
-    /// Opens the repository's pull request, or reports what would be opened.
+    /// Opens the repository's pull request, or reports the pull request that would be opened.
     pub(super) async fn conclude(&self, entry: &ListEntry, mut prepared: Prepared) -> Report {
         // Whether an earlier attempt of this run opened the pull request.
         let mut is_new = false;
@@ -171,7 +171,7 @@ impl Walk<'_> {
         if error.class != Class::Refused {
             return error.into();
         }
-        // Of several pull requests, the refusal concerns the last one.
+        // If there are more, the refusal concerns the last one.
         let closed = member.last_closed_pull(&self.marker());
         match closed_pull_report(forge, closed).await {
             Ok(Some(report)) => report,

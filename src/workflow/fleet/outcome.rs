@@ -51,7 +51,7 @@ impl Report {
         }
     }
 
-    /// The report of a repository whose outcome follows from errors.
+    /// The report of a failed repository.
     pub(super) fn failed(errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
         let limited = errors.iter().all(|error| error.class == Class::Limited);
@@ -185,7 +185,7 @@ mod tests {
         }
         let both = vec![
             Error::about(Class::Limited, "a", "later"),
-            Error::unavailable("b", "gone"),
+            Error::unavailable("b", "timeout"),
         ];
         assert_eq!(Report::failed(both).outcome, FleetOutcome::Unavailable);
     }

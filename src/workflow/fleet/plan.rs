@@ -37,7 +37,7 @@ const FILES_MAX: usize = 200;
 /// The maximum size of these files, in bytes.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// A repository whose files were listed.
+/// A repository with listed files.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) member: Member,
@@ -48,7 +48,7 @@ pub(super) struct Listed {
     pub(super) bytes: u64,
 }
 
-/// A repository whose plan was approved.
+/// A repository with an approved plan.
 pub(super) struct Prepared {
     pub(super) member: Member,
     pub(super) site: BranchSite,
@@ -105,8 +105,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Reads the contents of the matched files, with one request for all repositories if the forge
-    /// supports that.
+    /// Fetches the contents of the matched files, with one request for all repositories if the
+    /// forge supports that.
     pub(super) async fn read(&self, listed: &[&Listed]) -> Vec<Result<Contents, Error>> {
         let requests: Vec<_> = listed
             .iter()
@@ -241,7 +241,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads the history from the last commits that changed the files with pins.
+    /// Fetches the last commits that changed the files with pins, and evaluates their history.
     async fn history(
         &self,
         member: &Member,

@@ -85,7 +85,7 @@ impl SourceOrder {
         let Some(source) = &self.source else {
             return Ok(None);
         };
-        // Other names could be a branch or a tag.
+        // Other texts could be a branch or a tag.
         let is_commit = |name: &str| name.len() >= DIGITS_MIN && is_hex(name.as_bytes());
         if !is_commit(older) || !is_commit(newer) {
             return Ok(None);

@@ -11,7 +11,7 @@ use crate::{
     forge::fleet::{FleetReader, RepositoryState, Survey, SurveyRequest},
 };
 
-/// The reason why a repository of the list takes no part.
+/// A repository of the list that cannot be promoted.
 pub(super) enum Absent {
     /// It has no configuration. The fleet decides whether this is an error.
     Unconfigured(Error),

@@ -30,7 +30,7 @@ const GROUP_FILES: usize = 100_000;
 /// The size of matched files that completes a group, in bytes.
 const GROUP_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The reason why no further repository is begun.
+/// The event after which no further repository is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingReason {
     Deadline,
@@ -53,7 +53,7 @@ struct Ledger<'l> {
     rows: Vec<FleetRow>,
 }
 
-/// Repositories with listed files, whose contents are read together.
+/// Repositories with listed files. Their contents are fetched together.
 #[derive(Default)]
 struct Group {
     works: Vec<Work<Listed>>,
@@ -79,7 +79,7 @@ impl<T> Work<T> {
         let start = Instant::now();
         let (step, requests) = match step {
             Ok(input) => {
-                // The futures are large, and several run concurrently.
+                // The futures are large and run concurrently.
                 let work = catch_async(Box::pin(next(&entry, input)));
                 let (output, requests) = count_requests(work).await;
                 let step = output.unwrap_or_else(|error| Err(Box::new(error.into())));
@@ -184,7 +184,7 @@ impl Walk<'_> {
         output
     }
 
-    /// Reads the contents of a group, and plans and finishes its repositories.
+    /// Fetches the contents of a group, and plans and finishes its repositories.
     async fn finish_group(&self, group: Group, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
         let mut listed = Vec::new();
         for work in &group.works {
@@ -237,7 +237,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The reason why no further repository is begun; `None` to continue.
+    /// The event after which no further repository is started; `None` to continue.
     pub(super) fn pending_reason(&self) -> Option<PendingReason> {
         let is_reached = |most: Option<usize>, count: usize| most.is_some_and(|most| count >= most);
         if is_reached(self.request.max_failures, self.counts.failures.get()) {
@@ -251,7 +251,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads and plans a repository again, after its base branch moved.
+    /// Prepares a repository a second time, after its base branch moved.
     pub(super) async fn prepare_again(&self, entry: &ListEntry) -> Result<Prepared, Box<Report>> {
         let mut members = self.survey(std::slice::from_ref(entry)).await;
         let member: Result<Member, _> = members
