@@ -61,7 +61,7 @@ pub(super) fn run(
     Ok(report(&finished, &options, change.diff, cx))
 }
 
-/// Whether an option names standard output.
+/// Whether an option selects standard output.
 fn is_stdout(file: Option<&Path>) -> bool {
     file == Some(Path::new("-"))
 }
@@ -248,7 +248,7 @@ fn short(digest: &str) -> String {
         .collect()
 }
 
-/// The last line: the change that was made, and the next step.
+/// The last line: the completed change, and the next step.
 fn conclusion(finished: &RunResult, options: &Options) -> String {
     let document = &finished.document;
     let pins: usize = document.files.iter().map(|file| file.pins).sum();

@@ -74,7 +74,7 @@ impl StandardError {
         } else {
             block(text, self.color)
         };
-        // A closed standard error leaves no way to report that it is closed.
+        // A closed standard error cannot be reported.
         let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
         match &*self.line.lock() {
             Some(bar) => bar.suspend(write),

@@ -77,7 +77,7 @@ impl Context {
         }
     }
 
-    /// Reads the configuration of `--config`, or the nearest one.
+    /// Loads the configuration of `--config`, or the nearest one.
     pub(super) fn load(&mut self) -> Result<Config, Errors> {
         let config = self.load_any()?;
         config.counts_pins()?;

@@ -1,4 +1,4 @@
-//! Reads the environment of this process, once.
+//! Captures the environment of this process, once.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ use crate::{
     workflow::{Environment, Terminals},
 };
 
-/// Reads the environment; an error if the current directory does not exist.
+/// Captures the environment; an error if the current directory does not exist.
 pub fn environment() -> io::Result<Environment> {
     Ok(Environment {
         variables: env::vars_os().collect(),

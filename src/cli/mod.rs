@@ -1,7 +1,7 @@
 //! The command line: arguments and environment in, output and an exit code out.
 //!
-//! Only this module reads the environment, prints, and detects terminals. A command gathers, decides, acts
-//! and reports; its `Context` contains everything that it needs.
+//! Only this module accesses the environment, prints, and detects terminals. A command gathers,
+//! decides, acts and reports, with a `Context`.
 
 mod args;
 mod change;
@@ -67,7 +67,7 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Ends a run whose current directory is unknown.
+/// The exit of a run without a current directory.
 pub fn no_directory(error: &std::io::Error) -> ExitCode {
     use std::io::Write;
     // If standard error is closed too, the error cannot be reported.
@@ -131,7 +131,7 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
         let message = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             "missing subcommand or argument".to_owned()
         } else {
-            // The message may have several lines, up to an empty line before the usage.
+            // The message may have more lines, up to an empty line before the usage.
             let text = error.to_string();
             let lines: Vec<_> = text
                 .lines()

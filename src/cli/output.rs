@@ -64,7 +64,8 @@ pub(super) struct Output {
     heading: Heading,
     /// Notified before a part of the result is printed.
     pub(super) interruption: Option<Arc<Interruption>>,
-    /// The path from the top of the repository to the root, for annotations; ends with `/` or is empty.
+    /// The path from the top of the repository to the root, for annotations; empty or with a final
+    /// `/`.
     pub(super) directory: String,
     /// The directories for relative paths of places.
     pub(super) directories: Directories,
@@ -350,7 +351,7 @@ impl Output {
     fn write_errors(&mut self, errors: &Errors) {
         let causes = errors.by_cause();
         for (index, error) in causes.iter().enumerate() {
-            // A default remedy that several errors share is printed once, after the last of them.
+            // A default remedy that errors share is printed once, after the last of them.
             let remedy = error.remedy();
             let mut later = causes[index + 1..].iter();
             let is_repeated = error.help.is_none() && later.any(|later| later.remedy() == remedy);
@@ -423,7 +424,7 @@ impl Output {
         self.write_stderr(&text);
     }
 
-    /// Ends the output; a result that could not be written changes the exit.
+    /// Completes the output; a result that could not be written changes the exit.
     pub(super) fn finish(&mut self, exit: Exit) -> Exit {
         self.print_explain_hint();
         match self.stdout_error.take() {

@@ -63,7 +63,8 @@ pub(super) fn watch(
     let interruption = Arc::new(Interruption::new(Box::new(report)));
     let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
     for signal in [SIGINT, SIGTERM] {
-        // A signal during the final report ends the process at once: its reader may have stalled.
+        // A signal during the final report exits immediately: the reader of the output may be
+        // stalled.
         let code = 128 + signal;
         flag::register_conditional_shutdown(signal, code, Arc::clone(&is_ending)).map_err(fail)?;
         flag::register(signal, interruption.flag()).map_err(fail)?;

@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// A repository whose root is the directory `deploy`.
+    /// A repository with `deploy` as the root.
     fn repository() -> (tempfile::TempDir, SourceLocations) {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("deploy");

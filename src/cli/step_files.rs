@@ -1,4 +1,4 @@
-//! The files that GitHub Actions reads after a step: outputs and the step summary.
+//! The files that GitHub Actions processes after a step: outputs and the step summary.
 
 use std::{
     fs::{File, OpenOptions},

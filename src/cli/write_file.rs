@@ -150,7 +150,7 @@ pub(in crate::cli) fn write_new(files: &[(&TargetFile, &str)], exists: &str) -> 
     })
 }
 
-/// New files that are removed again if one of them cannot be written.
+/// New files that are deleted if one of them cannot be written.
 #[derive(Default)]
 struct NewFiles<'f> {
     copies: Vec<PathBuf>,
@@ -202,7 +202,8 @@ impl<'f> NewFiles<'f> {
     }
 }
 
-/// Replaces a file and keeps its mode. Refuses a symlink, and a file whose content is not `old`.
+/// Replaces a file and preserves its mode. Refuses a symlink, and a file with another content than
+/// `old`.
 pub(super) fn replace(target: &TargetFile, old: &str, new: &str) -> Result<(), Errors> {
     let fail = |error: io::Error| target.io("read", &error);
     let existing = fs::symlink_metadata(&target.file).map_err(fail)?;

@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit,
     }
 }
 
-/// Checks the names of the branches.
+/// Validates the branches.
 fn check(branches: &Branches) -> Result<(), Errors> {
     for (flag, name) in [("--from", &branches.from), ("--to", &branches.to)] {
         check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;

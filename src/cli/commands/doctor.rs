@@ -1,8 +1,9 @@
-//! `repin doctor`: checks that everything that a run needs is available; changes nothing.
+//! `repin doctor`: checks without changes that everything that a run needs is available.
 //!
-//! Each line passes, fails or is skipped, with the evidence and the remedy. The submodules return lines;
-//! `report::doctor` renders them. A missing part gets a line and does not end the diagnosis. The exit code is
-//! that of the worst line: the code with which the same cause ends other commands.
+//! Each line passes, fails or is skipped, with the evidence and the remedy. The submodules return
+//! lines; `report::doctor` renders them. A missing part gets a line and does not stop the
+//! diagnosis. The exit code is that of the worst line: the code with which the same cause fails
+//! other commands.
 
 mod forge;
 mod images;

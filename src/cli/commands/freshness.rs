@@ -1,5 +1,5 @@
-//! `repin freshness`: reports how far pinned references to other repositories lag behind, and keeps one issue
-//! open for each stale reference.
+//! `repin freshness`: reports the age of pinned references to other repositories, and keeps one
+//! issue open for each stale reference.
 //!
 //! Entries are independent of each other, and every finished run prints a heartbeat.
 
@@ -50,7 +50,7 @@ struct EntryResult {
     errors: Option<Errors>,
 }
 
-/// The reason why the check of an entry is incomplete.
+/// An obstacle to the check of an entry.
 enum Incomplete {
     /// A token or a permission is missing, which `--if-unconfigured skip` accepts.
     Unconfigured(String),

@@ -53,7 +53,7 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
     })
 }
 
-/// Reads the commit of a reference, and its required statuses.
+/// Fetches the commit of a reference, and its required statuses.
 async fn read(
     forge: &Forge,
     configured: &Configured,

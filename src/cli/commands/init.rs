@@ -1,9 +1,9 @@
 //! `repin init`: writes a first configuration from the existing pins.
 //!
-//! The set is chosen from the pinned repositories, with a prompt on a terminal if the choice is uncertain. The
-//! scanner checks the text before it is written. If the digests differ between directories, or with `--each`,
-//! several directories get a configuration each. An existing file is replaced only with `--force`; `--update`
-//! changes only its counts and adds files.
+//! The set is chosen from the pinned repositories, with a prompt on a terminal if the choice is
+//! uncertain. The scanner checks the text before it is written. If the digests differ between
+//! directories, or with `--each`, each directory gets a configuration. An existing file is replaced
+//! only with `--force`; `--update` changes only its counts and adds files.
 
 mod counted;
 mod draft;

@@ -215,7 +215,7 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
     Ok(Access::Granted(others))
 }
 
-/// The source of each image; two names may share one repository.
+/// The source of each image; images may share one repository.
 fn locations(config: &Config, sources: &Sources) -> Vec<String> {
     let mut locations = Vec::new();
     for image in &config.images {
@@ -232,8 +232,8 @@ fn new_outcome(image: &Image) -> ImageOutcome {
 }
 
 impl Run<'_> {
-    /// Checks every image; with `--apply`, deletes if no image is refused. Returns whether it deleted, or had
-    /// nothing to delete. Sets `warning` if open pull requests cannot be listed.
+    /// Checks every image; with `--apply`, deletes if no image is refused. Returns whether it
+    /// deleted, or had no candidates. Sets `warning` if open pull requests cannot be listed.
     fn execute(
         &self,
         jobs: &mut [Job],
@@ -492,7 +492,7 @@ fn report(
             output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }
-        // Only the subject contains the name, so that a cause that several images share is reported once.
+        // Only the subject contains the name, so that a shared cause is reported once.
         refusals.push(Error {
             subject: Some(match &refusal.subject {
                 Some(subject) => format!("{}: {subject}", image.name),

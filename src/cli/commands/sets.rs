@@ -57,7 +57,7 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
     Ok(selected)
 }
 
-/// The results of a command for several sets.
+/// The results of a command for multiple sets.
 #[derive(Default)]
 pub(super) struct SetResults {
     pub(super) rows: Vec<SetSummary>,

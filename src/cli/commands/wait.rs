@@ -1,7 +1,8 @@
-//! `repin wait`: waits until a pull request is merged or closed; after a merge, starts the configured
-//! workflows.
+//! `repin wait`: polls until a pull request is merged or closed; after a merge, starts the
+//! configured workflows.
 //!
-//! The permission to start workflows is checked before waiting, so that a refusal is reported immediately.
+//! The permission to start workflows is checked before the first poll, so that a refusal is
+//! reported immediately.
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, step_files::random_id},
@@ -84,7 +85,8 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
     Ok(report(&document, errors, cx))
 }
 
-/// Waits for the pull request, and schedules its merge if `schedules_merge` and the pull request is permitted.
+/// Polls the pull request, and schedules its merge if `schedules_merge` and the pull request is
+/// permitted.
 fn wait(
     forge: &Forge,
     target: WaitTarget<'_>,

@@ -29,7 +29,7 @@ pub(super) const QUERIED: [Code; 7] = [
     Code::PERMISSION_PACKAGES,
 ];
 
-/// A forge to query, or the lines that report the reason why it cannot be queried.
+/// A forge to query, or the lines that report the obstacle to a query.
 pub(super) enum Connection {
     Ready(Box<Ready>),
     Unavailable(Vec<DoctorRow>),

@@ -33,7 +33,7 @@ fn read_list(file: &Path, cx: &Context) -> Result<FleetList, Errors> {
     Ok(FleetList::parse(&file.to_string_lossy(), &bytes)?)
 }
 
-/// Reads a file that the user specified.
+/// Loads a file that the user specified.
 fn read_file(file: &Path, code: Code, cx: &Context) -> Result<Vec<u8>, Errors> {
     let path = cx.services.environment.directory().join(file);
     fs::read(path).map_err(|error| {

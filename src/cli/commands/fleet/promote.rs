@@ -119,7 +119,7 @@ fn selected(
     Ok(selected)
 }
 
-/// Reads the list of `--only`, which must be a subset of the list; failed.txt may be empty.
+/// Parses the list of `--only`, which must be a subset of the list; failed.txt may be empty.
 fn read_only_list(file: &Path, list: &FleetList, cx: &Context) -> Result<HashSet<String>, Errors> {
     let bytes = read_file(file, Code::FLEET_LIST, cx)?;
     if bytes.trim_ascii().is_empty() {

@@ -32,7 +32,7 @@ pub(super) struct Draft {
     /// The revision in the tags of the pinned set.
     pub(super) revision: Option<String>,
     pub(super) files_with_pins: usize,
-    /// The warning if the attestations could not be looked up.
+    /// The warning if the attestations could not be listed.
     pub(super) unavailable: Option<String>,
 }
 
@@ -132,7 +132,7 @@ fn starter<'s>(
     places: Vec<StarterPlace>,
 ) -> Starter<'s> {
     let key = set.key();
-    // The sets of a repository have different names by default: their keys.
+    // The sets of a repository are called by their keys by default.
     let (name, default_name) = if key.is_empty() {
         let common = chosen.common_name.map(|common| format!("{common} images"));
         (common, "images".to_owned())

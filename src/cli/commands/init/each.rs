@@ -30,7 +30,7 @@ pub(super) fn run(globs: &[String], print_only: bool, cx: &mut Context) -> Resul
     let directories = std::mem::take(&mut pinned.directories);
     let directories: Vec<_> = directories.iter().map(RelPath::as_path).collect();
     let matched = matching(globs, &directories)?;
-    // Pins elsewhere must not decide which images form the set.
+    // Pins in other files must not determine the images of the set.
     let others = pinned.discovery.split_off(|pin| {
         let mut above = pin.file.as_path().ancestors();
         above.any(|directory| matched.contains(directory))

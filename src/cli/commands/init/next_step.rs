@@ -26,7 +26,7 @@ pub(super) fn of_one(path: &str, draft: &Draft) -> String {
     )
 }
 
-/// The configurations with their paths; `path` is one whose revision is unknown.
+/// The configurations with their paths; `path` is one without a known revision.
 pub(super) fn of_several(drafts: &[(&str, &Draft)]) -> String {
     let (mut paths, mut trailers, mut remark) = (String::new(), String::new(), String::new());
     for (path, draft) in drafts {

@@ -17,9 +17,9 @@ use crate::{
 
 /// The repositories of the set, for every configuration that a run writes.
 pub(super) struct Selection {
-    /// The names of the images.
+    /// The names by repository.
     members: HashMap<Repository, String>,
-    /// The common beginning that was removed from the names.
+    /// The common prefix that was removed from the names.
     common_name: Option<String>,
     /// The reasons for leaving out the other repositories.
     others: HashMap<Repository, Reason>,

@@ -1,5 +1,5 @@
-//! Directories that pin the images of the set separately: a proposal if their digests differ, a note if
-//! only their names are those of environments.
+//! Directories that pin the images of the set separately: a proposal if their digests differ, a
+//! note if they are only called like environments.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -20,7 +20,7 @@ use crate::{
 const LISTED: usize = 10;
 
 /// One configuration for each directory if the digests of an image differ between directories.
-/// Directories whose pins are all counted are left out; `None` if no other directory remains.
+/// Directories with counted pins only are omitted; `None` if no other directory remains.
 pub(super) fn differing(
     pinned: &PinnedTree,
     selection: &Selection,
@@ -84,8 +84,8 @@ pub(super) fn differing(
     }))
 }
 
-/// The note if the images are pinned below directories with names of environments, with the command that
-/// separates them. `single` is the one configuration for all of them.
+/// The note if the images are pinned below directories that are called like environments, with the
+/// command that separates them. `single` is the one configuration for all of them.
 pub(super) fn note(
     pinned: &PinnedTree,
     selection: &Selection,
@@ -176,7 +176,7 @@ fn differs_between(member: &PinnedRepository, directories: &BTreeSet<&Path>) -> 
     digests.len() > 1
 }
 
-/// The error if one configuration exists for pins whose digests differ between directories.
+/// The error if one configuration exists for pins with different digests in several directories.
 fn one_set_exists(single: &str, directories: &str) -> Errors {
     let message = format!(
         "{single} exists, but the digests differ between {directories}, so that each needs its own configuration"

@@ -1,4 +1,4 @@
-//! One configuration for each of several directories, all written or none.
+//! One configuration for each of the directories, all written or none.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ use crate::{
     untrusted::plain,
 };
 
-/// The help if one of several files exists.
+/// The help if one of the files exists.
 const EXISTS: &str = "remove it, or select the other directories with `repin init --each`";
 
 /// The configurations to write.

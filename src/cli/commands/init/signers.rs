@@ -1,7 +1,7 @@
 //! The proposal of a `verify` block: one workflow that attested all images of the current set.
 //!
-//! The first image is looked up before the others, so that a set without attestations requires one lookup.
-//! An unavailable registry gives a warning, and `init` continues.
+//! The attestations of the first image are listed before the others, so that a set without
+//! attestations costs one query. An unavailable registry gives a warning, and `init` continues.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -30,7 +30,7 @@ pub(super) struct Signers {
     pub(super) proposal: Option<StarterSigner>,
     /// The reason for a missing proposal, if there may be attestations.
     pub(super) warning: Option<String>,
-    /// The warning if the attestations could not be looked up.
+    /// The warning if the attestations could not be listed.
     pub(super) unavailable: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! `repin init --update`: counts the pins of an existing configuration again, adds the files with pins that
-//! no glob matches, and changes nothing else.
+//! `repin init --update`: updates the counts of an existing configuration, and adds the files with
+//! pins that no glob matches.
 
 use std::collections::BTreeSet;
 

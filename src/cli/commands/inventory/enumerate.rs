@@ -112,7 +112,7 @@ fn common_listing(
     Ok((found, warnings))
 }
 
-/// The first names that only one of the listings contains.
+/// The first differences between the listings.
 fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
     const LISTED: usize = 5;
     let mut names = Vec::new();

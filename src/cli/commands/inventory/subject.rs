@@ -50,7 +50,7 @@ pub(super) fn kinds<'c>(
     Err(Error::input(Code::CONFIG, message).help(help).into())
 }
 
-/// Resolves the image and reads its manifests and configs.
+/// Resolves the image and fetches its manifests and configs.
 pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result<Subject, Errors> {
     let (repository, want) = repository_and_build(&args.image, config)?;
     let source = cx

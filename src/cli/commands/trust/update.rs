@@ -161,7 +161,7 @@ impl Overrides {
 }
 
 impl RootInventory {
-    /// Reads the roots of the configuration that belong to the instances in the arguments.
+    /// Loads the roots of the configuration that belong to the instances in the arguments.
     fn read(config: &Config, args: &args::TrustUpdate, cx: &Context) -> Result<Self, Errors> {
         let mut inventory = Self::default();
         let work_tree = WorkTree::new(&config.root);
