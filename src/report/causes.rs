@@ -1,4 +1,4 @@
-//! Checks grouped by cause: a cause that several images share is reported once and lists all of them.
+//! Checks grouped by cause: a cause that images share is reported once and lists all of them.
 //!
 //! Causes are for text and annotations; JSON documents list every check.
 
@@ -106,7 +106,7 @@ impl<'c> Cause<'c> {
         self.first.help.as_deref()
     }
 
-    /// The places of a single check, or the first place of several checks.
+    /// The places of a single check, or the first place of a group.
     pub(crate) fn places(&self) -> &'c [FilePlace] {
         let places = &self.first.places;
         if self.others.is_empty() {

@@ -25,7 +25,7 @@ pub(crate) fn unified(changes: &[FileChange]) -> Vec<u8> {
     out
 }
 
-/// The diff of a file whose versions have the same number of lines.
+/// The diff of two versions with the same number of lines.
 pub(crate) fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     header(&mut out, b"--- ", b"a/", path);

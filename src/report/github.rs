@@ -22,8 +22,8 @@ const ANNOTATIONS_MAX: usize = 10;
 /// The number of places that the annotation of a cause lists.
 const PLACES_MAX: usize = 20;
 
-/// The checks of a set. `directory` is the path from the top of the repository to the root; it ends with
-/// `/` or is empty.
+/// The checks of a set. `directory` is the path from the top of the repository to the root; empty
+/// or with a final `/`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SetChecks<'c> {
     pub(crate) checks: &'c [Check],

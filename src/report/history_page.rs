@@ -1,9 +1,10 @@
 //! The sets in git history as one HTML page: self-contained, without requests, readable without its script.
 //!
-//! The content of a repository is hostile. The template's formatter escapes it twice: hidden characters
-//! become visible, then markup becomes text. Only the style and the script are exempt; the page's Content
-//! Security Policy lists their hashes, so a browser applies and runs no others. The same history gives the
-//! same bytes: the page shows times between commits and never reads the clock.
+//! The content of a repository is hostile. The template's formatter escapes it twice: hidden
+//! characters become visible, then markup becomes text. Only the style and the script are exempt;
+//! the page's Content Security Policy lists their hashes, so a browser applies and runs no others.
+//! The same history produces the same bytes: the page shows times between commits, independent of
+//! the clock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -181,9 +182,9 @@ struct Relations<'f> {
     revisions: BTreeSet<&'f str>,
     listed: HashSet<ObjectId>,
     held: HashSet<ObjectId>,
-    /// For each commit whose set was rolled back, the rollback.
+    /// For each rolled back commit, the rollback.
     undone_by: HashMap<ObjectId, &'f HistoryEntry>,
-    /// For each rollback, the entry whose set it restored.
+    /// For each rollback, the restored entry.
     restored: HashMap<ObjectId, &'f HistoryEntry>,
     newer: HashMap<ObjectId, &'f HistoryEntry>,
     older: HashMap<ObjectId, &'f HistoryEntry>,

@@ -238,7 +238,7 @@ pub(crate) struct CheckDocument {
     pub checks: Vec<Check>,
 }
 
-/// `repin.sets/1`: the documents of several sets.
+/// `repin.sets/1`: the documents of all sets.
 #[derive(Debug, Serialize)]
 pub(crate) struct SetsDocument {
     pub schema: &'static str,

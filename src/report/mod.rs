@@ -1,4 +1,4 @@
-//! Reports: data in, text out. This module reads nothing, decides nothing and prints nothing.
+//! Renders data as text, without access to files, servers or the terminal.
 
 pub(crate) mod body;
 pub(crate) mod branch;

@@ -40,7 +40,7 @@ pub(crate) trait Locate {
     /// Converts a place in a file below the root.
     fn in_root(&mut self, place: &FilePlace) -> Option<Location>;
 
-    /// Converts the place of an error, whose path is relative to the current directory or the root.
+    /// Converts the place of an error. Its path is relative to the current directory or the root.
     fn of_error(&mut self, place: &FilePlace) -> Option<Location>;
 }
 
@@ -119,7 +119,7 @@ impl Findings {
         findings
     }
 
-    /// Adds the findings of another set, whose root is `directory`: empty, or with a `/` at its end.
+    /// Adds the findings of another set with the root `directory`: empty, or with a final `/`.
     pub(crate) fn add(&mut self, others: Self, directory: &str) {
         for rule in others.rules {
             self.rule(rule);
@@ -199,7 +199,7 @@ fn declaration(config: &Config, image: Option<&str>) -> FilePlace {
     }
 }
 
-/// The log of a run that ends with `exit`.
+/// The log of a run with this exit.
 pub(crate) fn log(
     findings: &Findings,
     errors: Option<&Errors>,

@@ -1,4 +1,4 @@
-//! Several sets as one table.
+//! All sets as one table.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ pub(crate) struct SetSummary {
 }
 
 impl SetSummary {
-    /// The row of a configuration whose set is unknown.
+    /// The row of a configuration with an unknown set.
     pub(crate) fn without_set(set_path: SetPath, state: String) -> Self {
         Self {
             set_path,

@@ -372,7 +372,7 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
     out.push_str("  #labels: []\n  #gates: []\n");
 }
 
-/// Formats text as a YAML scalar, quoted unless every YAML parser reads it as a plain string.
+/// Formats text as a YAML scalar, quoted unless every YAML parser interprets it as a plain string.
 pub(crate) fn quoted(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text

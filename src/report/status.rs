@@ -338,7 +338,7 @@ fn conclusion(document: &StatusDocument) -> String {
     }
 }
 
-/// The row of a set in the table of several sets.
+/// The row of a set in the table of all sets.
 pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
     let set = document.set.as_ref();
     let rows = document.work_tree.iter();

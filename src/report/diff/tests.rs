@@ -97,7 +97,7 @@ fn diff_has_unified_format() {
 }
 
 #[test]
-fn odd_names_and_contents_apply() {
+fn diff_of_unusual_names_and_contents_applies() {
     use std::os::unix::ffi::OsStrExt;
     let names: [&[u8]; 7] = [
         b"plain.yml",

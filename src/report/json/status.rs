@@ -40,14 +40,14 @@ pub(crate) struct SetRow {
     pub images: BTreeMap<String, String>,
 }
 
-/// The pull request whose merge made the set current.
+/// The pull request of the merge that made the set current.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct MergedRow {
     pub number: u64,
     pub url: Option<String>,
 }
 
-/// The branch whose history contains the set.
+/// The branch of the history.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BranchRow {
     pub name: String,
@@ -86,7 +86,7 @@ pub(crate) struct OpenRow {
     pub draft: bool,
 }
 
-/// A commit since the current set whose content is unknown.
+/// A commit since the current set with unknown content.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct UnreadableRow {
     pub commit: String,

@@ -1,4 +1,4 @@
-//! Tests of the text: it parses for all names, and with every setting enabled.
+//! Checks that the text parses with any names, and with every setting enabled.
 
 use std::path::Path;
 
