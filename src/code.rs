@@ -2,7 +2,7 @@
 //!
 //! `src/codes.yaml` is the only list. The build script turns it into a constant for each code and
 //! into one table, the source of `repin explain`, of `docs/errors.md` and of the `help:` line of
-//! errors without specific help. Nothing is judged or printed here.
+//! errors without specific help.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ pub struct Explanation {
     pub code: &'static str,
     /// The subject that the code is listed under.
     pub section: &'static str,
-    /// What reports the code.
+    /// The reporter of the code.
     pub kind: Kind,
     /// The title of a passed check; `None` for a code that no check has.
     pub passed: Option<&'static str>,
-    /// The exit codes of a run that ends with this code alone; 0 if it only warns or skips.
+    /// The exit codes of a run with this code only; 0 if it only warns or skips.
     pub exits: &'static [u8],
     /// The problem, in one sentence.
     pub summary: &'static str,
@@ -39,7 +39,7 @@ pub struct Explanation {
     pub formerly: Option<&'static str>,
 }
 
-/// What reports a code.
+/// The reporter of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A check, which may also end a run before a chain of checks began.
@@ -112,7 +112,7 @@ impl Serialize for Code {
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
         let word = String::deserialize(text)?;
-        // A set that an older build verified contains the former names.
+        // A set that an older build verified contains the former codes.
         let check = Self::of(&word)
             .or_else(|| Self::renamed(&word))
             .filter(|code| code.explanation().kind == Kind::Check);

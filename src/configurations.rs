@@ -110,7 +110,7 @@ pub(crate) trait Contents {
 pub(crate) struct OtherConfigurations<'c> {
     config: &'c Config,
     by_directory: BTreeMap<PathBuf, Vec<SetPath>>,
-    /// The configurations that were read, or the reasons why they cannot be read.
+    /// The loaded configurations, or the errors of unreadable ones.
     read: HashMap<SetPath, Result<OtherConfiguration, String>>,
 }
 
@@ -125,7 +125,7 @@ struct OtherConfiguration {
 pub(crate) struct OtherPins {
     /// The offsets of the digests that each set counts.
     pub counted: Vec<(SetPath, HashSet<usize>)>,
-    /// The sets that may count further pins, with the reasons why this is unknown.
+    /// The sets that may count further pins, with the unresolved problem of each.
     pub unknown: Vec<(SetPath, String)>,
 }
 
@@ -234,7 +234,8 @@ impl OtherConfiguration {
         })
     }
 
-    /// Whether the configuration counts the pins of a file, whose path `below` begins at its directory.
+    /// Whether the configuration counts the pins of a file with the path `below`, relative to its
+    /// directory.
     fn lists(
         &self,
         below: &RelPath,

@@ -1,8 +1,8 @@
-//! Errors for the person who must act: one type for every layer.
+//! Errors for the user who must act: one type for every layer.
 //!
-//! An [`Error`] states what failed, where, and what to do next; its [`Class`] states who must act and
-//! determines the exit code. Nothing is printed here. External text is escaped and redacted before
-//! it enters an error, or where it is shown.
+//! An [`Error`] states the failure, its place and the remedy; its [`Class`] determines who must
+//! act, and the exit code. External text is escaped and redacted before it enters an error, or when
+//! it is shown.
 
 use std::{fmt, sync::Arc};
 
@@ -13,16 +13,16 @@ use crate::code::Code;
 pub enum Class {
     /// A check failed: read the evidence.
     Failed,
-    /// A response can be read in two ways, or is not what it claims to be.
+    /// A response is ambiguous or contradicts itself.
     Ambiguous,
-    /// A person or a rule of a forge refused.
+    /// A user or a rule of a forge refused.
     Refused,
     /// Usage, configuration, a contract or other input is malformed: fix the input.
     Input,
     /// A registry, a forge, git or a disk is unavailable, or returned bytes that do not verify: retry
     /// later.
     Unavailable,
-    /// A forge limits requests for longer than this run may wait; nothing was changed.
+    /// A forge limits requests for longer than this run may wait. Returned before any change.
     Limited,
     /// Credentials or permissions are insufficient: fix them.
     Denied,
@@ -76,7 +76,7 @@ impl Class {
 /// A text file that places refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceText {
-    /// The path for messages: relative to the root if the file lies beneath it.
+    /// The path for messages: relative to the root if the file is inside it.
     pub name: String,
     /// The whole content.
     pub text: Arc<str>,
@@ -122,11 +122,11 @@ impl Place {
 pub struct Error {
     /// Who must act.
     pub class: Class,
-    /// What went wrong, as a stable word.
+    /// The failure, as a stable word.
     pub code: Code,
     /// The object of the failed operation, such as a URL without secrets.
     pub subject: Option<String>,
-    /// What failed.
+    /// The failure, in one sentence.
     pub message: String,
     /// The HTTP status of the response that failed.
     pub status: Option<u16>,
@@ -134,7 +134,7 @@ pub struct Error {
     pub place: Option<Box<Place>>,
     /// Further facts, a line each.
     pub notes: Vec<String>,
-    /// What to do next.
+    /// The remedy.
     pub help: Option<String>,
     /// Whether the run may have changed something visible before it failed.
     pub begun: bool,
@@ -169,7 +169,7 @@ impl Error {
         }
     }
 
-    /// An error about `subject`, which is unavailable or returned an unusable answer.
+    /// An error about `subject`, which is unavailable or returned an unusable response.
     pub fn unavailable(subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self::about(Class::Unavailable, subject, message)
     }
@@ -205,7 +205,7 @@ impl Error {
         }
     }
 
-    /// What to do next: the error's own help, or the remedy of its code.
+    /// The remedy: the error's own help, or that of its code.
     pub fn remedy(&self) -> String {
         const BEGUN: &str = "the next run continues from what this run began";
         let help = self.help.clone().unwrap_or_else(|| self.code.help());
@@ -226,7 +226,7 @@ impl Error {
         }
     }
 
-    /// The same error with what to do about it.
+    /// The same error with a remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -287,8 +287,8 @@ impl Errors {
         classes.fold(Class::Unavailable, Class::worse)
     }
 
-    /// The errors with each cause once: errors that differ only by their subject become one error
-    /// whose notes list the subjects.
+    /// The errors, one for each cause: errors that differ only by their subject become one error
+    /// with the subjects as notes.
     pub fn by_cause(&self) -> Vec<Error> {
         let mut causes: Vec<Error> = Vec::new();
         for error in &self.0 {

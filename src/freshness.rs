@@ -54,7 +54,7 @@ impl From<GitError> for FreshnessError {
     }
 }
 
-/// Reads the pinned reference of `entry` and its relevant paths.
+/// Finds the pinned reference of `entry` and its relevant paths.
 pub(crate) fn read_pinned_reference(
     entry: &Freshness,
     files: &dyn Files,

@@ -5,11 +5,11 @@
 //! files (work tree, a commit, a branch's head) ──► config, pins found
 //! registry (registries, layouts) ──► facts about images      git ──► facts about history
 //!                 │
-//!                 ▼        each stage: gather its facts, judge them, stop if one fails
+//!                 ▼        each stage: gather its facts, check them, stop if one fails
 //!              checks ──► Approved | Stopped
 //!                 │
 //!                 ▼
-//!               plan ──► new contents, counted again
+//!               plan ──► new contents, counted
 //!                 │
 //!      ┌──────────┴───────────┐
 //!      ▼                      ▼
@@ -17,11 +17,11 @@
 //!  (journal)           (diff, body, JSON)
 //! ```
 //!
-//! One way, top to bottom. `checks::Approved` can only be made by a chain of checks, so no plan
+//! One way, top to bottom. `checks::Approved` can only be created by a chain of checks, so no plan
 //! exists for an unverified set; `plan::Plan` only with right counts. Renderers in `report` are
-//! pure. A command in `cli` composes: it gathers the facts of a stage just before that stage is
-//! judged, so that a typo costs no request. Text from outside is escaped, and secrets are redacted,
-//! in `untrusted` alone. `tests/architecture` enforces which module may use which.
+//! pure. A command in `cli` composes: it gathers the facts of a stage immediately before the stage
+//! checks them, so that a typo costs no request. External text is escaped, and secrets are
+//! redacted, only in `untrusted`. `tests/architecture` enforces which module may use which.
 //!
 //! These modules change something outside of the process; a command calls the first four only if an
 //! option such as `--apply` or `--pr` requests it:
@@ -33,7 +33,7 @@
 //!   comments, labels and merges, and deletes packages;
 //! - `registry`, for `prune`, deletes manifests;
 //! - `smoke` runs a container and removes it;
-//! - `http` notes the pace of processes that share a token in a directory for temporary files;
+//! - `http` records the pace of processes that share a token in a directory for temporary files;
 //! - `cli` writes `repin.yaml` (`init`) and the reports that the user names.
 
 mod apply;

@@ -1,6 +1,6 @@
 //! Text files of a work tree or of a commit's tree.
 //!
-//! This module lists and reads files. It knows nothing about pins and writes nothing.
+//! This module lists and opens files for other modules.
 
 mod snapshot;
 mod survey;
@@ -42,7 +42,7 @@ pub(crate) trait Files: Sync {
         Ok(content)
     }
 
-    /// Opens each of these files once, in any order and possibly on several threads.
+    /// Opens each of these files once, in any order, on one or more threads.
     fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
         let mut buffer = Vec::new();
         for (number, path) in paths.iter().enumerate() {
@@ -65,7 +65,7 @@ pub(crate) type Visitor<'v> = dyn Fn(usize, io::Result<OpenFile<'_>>, &mut Vec<u
 
 /// A file that was opened for reading.
 pub(crate) struct OpenFile<'f> {
-    /// The rest of the content.
+    /// The remaining content.
     pub content: &'f mut dyn Read,
     /// The reason why the file cannot be changed safely.
     pub hazard: Option<Hazard>,

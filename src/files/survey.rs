@@ -13,15 +13,15 @@ use crate::config::RelPath;
 /// The files of a tree.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    /// Regular files with UTF-8 names, sorted by the bytes of their paths.
+    /// Regular files with UTF-8 paths, sorted by the bytes of their paths.
     pub(crate) files: Vec<RelPath>,
-    /// Files that a configuration cannot contain, because their names are not UTF-8.
+    /// Files that a configuration cannot contain, because their paths are not UTF-8.
     pub(crate) unnameable: Vec<RelPath>,
     /// Directories, sorted by the bytes of their paths.
     pub(crate) directories: Vec<RelPath>,
     /// Directories that cannot be listed.
     pub(crate) unread: Vec<ReadError>,
-    /// Whether the walk ended at its limit.
+    /// Whether the walk was cut at its limit.
     pub(crate) is_cut_off: bool,
 }
 

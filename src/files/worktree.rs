@@ -23,7 +23,7 @@ use crate::{
 
 /// The maximum number of threads that read files.
 const THREADS: usize = 4;
-/// The number of files that a thread takes at once, so that one thread reads the files of a
+/// The number of files that a thread takes at once, so that one thread opens the files of a
 /// directory.
 const BATCH: usize = 64;
 
@@ -46,7 +46,7 @@ impl Ignored {
         self.paths.insert(path.as_path().to_owned());
     }
 
-    /// Whether nothing is ignored.
+    /// Whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
@@ -65,7 +65,7 @@ pub(crate) struct Listing {
     pub hazards: Vec<(RelPath, Hazard)>,
 }
 
-/// The reason why a matched file cannot be changed safely.
+/// An obstacle to a safe change of a matched file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Hazard {
     /// Following it could leave the root, and replacing it would lose the link.
@@ -107,7 +107,7 @@ impl From<ReadError> for Errors {
 }
 
 impl WorkTree {
-    /// The work tree beneath `root`.
+    /// The work tree of `root`.
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -137,8 +137,8 @@ impl WorkTree {
         &self.root
     }
 
-    /// Lists the files that `globs` match. `.git` and `.repin` directories, names that begin with
-    /// `.repin-`, and the files that [`WorkTree::without`] leaves out are never entered or listed.
+    /// Lists the files that `globs` match. `.git` and `.repin` directories, files with the prefix
+    /// `.repin-`, and the files that [`WorkTree::without`] excludes are never entered or listed.
     pub(crate) fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         self.list_by(globs, |entry| {
             entry.metadata().ok().and_then(|of| hard_link(&of))
@@ -273,8 +273,8 @@ impl WorkTree {
         })
     }
 
-    /// Opens each of these listed files on several threads. A file that is no longer a regular file
-    /// is reported as not found.
+    /// Opens each of these listed files on all threads. A file that is no longer a regular file is
+    /// reported as not found.
     pub(super) fn visit_in_parallel(
         &self,
         paths: &[RelPath],
@@ -303,7 +303,7 @@ impl WorkTree {
             && std::fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_file())
     }
 
-    /// Reads a whole file.
+    /// Loads a whole file.
     pub(crate) fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
@@ -377,12 +377,12 @@ fn hard_link(metadata: &Metadata) -> Option<Hazard> {
     (links > 1).then_some(Hazard::HardLink(links))
 }
 
-/// Names that are never entered or listed.
+/// Files and directories that are never listed.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
     name == b".git" || name == b".repin" || name.starts_with(b".repin-")
 }
 
-/// The error of a walk through `directory` beneath `root`.
+/// The error of a walk through `directory` in `root`.
 pub(super) fn walk_error(root: &Path, directory: &Path, error: ignore::Error) -> ReadError {
     let place = match &error {
         ignore::Error::WithDepth { err, .. } => path_of(err),
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn globs_decide_alone_and_each_file_comes_once() {
+    fn globs_select_files_without_duplicates() {
         let dir = tree(&["a.yml", ".b.yml", "sub/c.yml", "sub/d.txt", ".gitignore"]);
         fs::write(dir.path().join(".gitignore"), "*.yml").unwrap();
         assert_eq!(
@@ -505,10 +505,10 @@ mod tests {
 
     #[test]
     fn links_and_special_files_are_hazards() {
-        let dir = tree(&["plain.yml", "one.yml", "elsewhere/x.yml"]);
+        let dir = tree(&["plain.yml", "one.yml", "target/x.yml"]);
         fs::hard_link(dir.path().join("one.yml"), dir.path().join("two.txt")).unwrap();
         symlink("plain.yml", dir.path().join("link.yml")).unwrap();
-        symlink("elsewhere", dir.path().join("directory")).unwrap();
+        symlink("target", dir.path().join("directory")).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
             dir.path().join("pipe.yml"),

@@ -33,13 +33,13 @@ pub(crate) enum CloseOutcome {
     Archived,
     /// The repository was renamed or transferred.
     Moved,
-    /// The token lacks a permission.
+    /// The token needs another permission.
     Denied,
     /// The pull request could not be read or closed.
     Unavailable,
     /// An internal error occurred.
     Failed,
-    /// The run ended before it reached the repository.
+    /// The run stopped before it reached the repository.
     Pending,
 }
 
@@ -133,7 +133,7 @@ impl CloseRow {
         }
     }
 
-    /// A row whose error determines the outcome.
+    /// A row with an error that determines the outcome.
     pub(crate) fn failed(
         repository: &str,
         pull_request: Option<ClosedPull>,

@@ -1,9 +1,9 @@
 //! The part of a repository's own `repin.yaml` that a fleet accepts.
 //!
-//! An author of that file could otherwise use the fleet's token, which covers all repositories. The file
-//! therefore determines only the places and number of the pins and the name and labels of the pull
-//! request. The fleet's configuration determines everything that is trusted, requested, executed or read
-//! from the environment. This module reads no file and sends no request.
+//! An author of that file could otherwise use the fleet's token, which covers all repositories. The
+//! file therefore determines only the places and number of the pins and the name and labels of the
+//! pull request. The fleet's configuration determines everything that is trusted, requested,
+//! executed or taken from the environment. This module accesses no files and sends no requests.
 
 use crate::{
     checks::{Check, Status},
@@ -308,7 +308,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
     }
 
     #[test]
-    fn fleet_determines_everything_else() {
+    fn fleet_determines_all_other_keys() {
         let own = format!(
             "{OWN}sources: {{ ghcr.io: 'https://evil.example' }}
 realms: {{ ghcr.io: evil.example }}

@@ -1,7 +1,7 @@
 //! `repin.fleet/1`: the merged reports of a fleet's shards.
 //!
-//! If several lines are about one repository, the last one counts, in the order of the files and lines. A
-//! pending outcome never replaces another one. Lines of another list, set or revision are refused.
+//! The last line about a repository counts, in the order of the files and lines. A pending outcome
+//! never replaces another one. Lines of another list, set or revision are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,7 @@ impl<'l> Merger<'l> {
         }
     }
 
-    /// Reads the report in the file `name`, up to its first problem.
+    /// Parses the report in the file `name`, up to its first problem.
     pub(crate) fn read(&mut self, name: &str, content: &[u8]) {
         let lines = content.split_inclusive(|byte| *byte == b'\n');
         for (index, line) in lines.enumerate() {

@@ -42,13 +42,13 @@ pub(crate) enum FleetOutcome {
     Archived,
     /// The repository was renamed or transferred.
     Moved,
-    /// The token lacks a permission.
+    /// The token needs another permission.
     Denied,
     /// The repository could not be read or written.
     Unavailable,
     /// An internal error occurred.
     Failed,
-    /// The run ended before it reached the repository.
+    /// The run stopped before it reached the repository.
     Pending,
 }
 

@@ -47,7 +47,7 @@ const SCRUBBED: &[&str] = &[
     "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
-    // Meaning of names, paths and output.
+    // Interpretation of revisions, paths and output.
     "GIT_ATTR_SOURCE",
     "GIT_DEFAULT_HASH",
     "GIT_DEFAULT_REF_FORMAT",
@@ -79,9 +79,9 @@ const SCRUBBED: &[&str] = &[
     "LANGUAGE",
 ];
 
-/// Variables that are set: English messages, no grafts, no prompts, and no fetching of objects that a
-/// partial clone lacks. git before 2.44 ignores the latter, so commands without a remote may use no
-/// protocol at all.
+/// Variables that are set: English messages, no grafts, no prompts, and no fetching of objects that
+/// are missing in a partial clone. git before 2.44 ignores the latter, so commands without a remote
+/// may use no protocol at all.
 const SET: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
     ("GIT_GRAFT_FILE", "/dev/null"),
@@ -114,13 +114,13 @@ const ALWAYS: &[&str] = &[
 /// Disables hooks, except for a commit.
 const NO_HOOKS: &[&str] = &["-c", "core.hooksPath=/dev/null"];
 
-/// Paths are literal file names, not patterns.
+/// Paths are literal, not patterns.
 const LITERAL: &[&str] = &["--literal-pathspecs"];
 
 /// Aborts a connection that transfers nothing for 30 s (git-config, `http.lowSpeedTime`).
 const STALL_LIMIT: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
 
-/// The maximum size of standard error that is kept, in bytes.
+/// The maximum size of the captured standard error, in bytes.
 const STDERR_MAX: u64 = 16 * 1024;
 
 pub(super) struct Running {
@@ -133,9 +133,9 @@ pub(super) struct Running {
 /// The permissions of a running git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Reads the repository.
+    /// Queries the repository.
     Read,
-    /// Reads the repository, with requests on standard input.
+    /// Queries the repository, with requests on standard input.
     Input,
     /// Connects to a remote.
     Network(Transports),
@@ -156,7 +156,7 @@ pub(super) enum Transports {
 /// The oldest git with all options that are used here: `--config-env` exists since 2.31.
 const OLDEST: (u32, u32) = (2, 31);
 
-/// The program whose version was checked last; a run uses one.
+/// The program with the latest checked version; a run uses one.
 static CHECKED: Mutex<Option<OsString>> = Mutex::new(None);
 
 /// Refuses a git that is too old; each program is checked once in a process.
@@ -301,7 +301,7 @@ pub(super) fn spawn(
     })
 }
 
-/// The beginning of a stream. The rest is read as well, so that git never waits for a reader.
+/// The start of a stream. The remaining bytes are consumed as well, so that git is never blocked.
 fn drain(mut stream: impl Read) -> Vec<u8> {
     let mut text = Vec::new();
     // A read error truncates the message; the exit status reports the failure.
@@ -337,7 +337,7 @@ impl Running {
         }
     }
 
-    /// Waits for the exit; returns the exit code, `None` after a signal, and standard error.
+    /// Returns the exit code, `None` after a signal, and standard error.
     pub(super) fn wait(&mut self) -> Result<(Option<i32>, String), GitError> {
         let status = self.child.wait().map_err(|error| GitError::Io {
             command: self.command,
@@ -351,7 +351,7 @@ impl Running {
         Ok((status.code(), String::from_utf8_lossy(&stderr).into_owned()))
     }
 
-    /// Waits for the exit; the exit code must be 0 or one of `expected`.
+    /// Checks that the exit code is 0 or one of `expected`.
     pub(super) fn finish(&mut self, expected: &[i32]) -> Result<i32, GitError> {
         let (code, stderr) = self.wait()?;
         match code {
@@ -360,9 +360,9 @@ impl Running {
         }
     }
 
-    /// Kills git, for a reader that does not need the rest of the output.
+    /// Kills git, for a reader that does not need the remaining output.
     pub(super) fn stop(&mut self) {
-        // The process may already have ended.
+        // The process may already have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

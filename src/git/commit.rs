@@ -15,7 +15,7 @@ use crate::config::RelPath;
 /// commit"), by the reference that exists during them.
 const UNFINISHED: [&str; 3] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
 
-/// The reason why files cannot be committed.
+/// An obstacle to the commit of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommitObstacle {
     /// These files differ from `HEAD` or from the index.
@@ -51,7 +51,7 @@ pub(crate) enum Committed {
 }
 
 impl Git {
-    /// The reason why `paths`, which the run will change, could not be committed.
+    /// An obstacle to the commit of `paths`, which the run will change.
     pub(crate) fn commit_obstacle(
         &self,
         paths: &[&RelPath],
@@ -87,8 +87,8 @@ impl Git {
         Ok((!differ.is_empty()).then_some(CommitObstacle::Differ(differ)))
     }
 
-    /// Commits files with their contents in the work tree, and nothing else. An error means that
-    /// nothing was committed.
+    /// Commits files with their contents in the work tree, and no other changes. An error means
+    /// that no commit was created.
     pub(crate) fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
         let parent = self.head()?.tip;
         let result = self.run_commit(plan);

@@ -1,5 +1,6 @@
-//! Runs git with a connection to another repository, with a token or the credentials of git: fetches
-//! into a scratch repository, pushes, and fetches objects that a partial clone lacks. `remotes` has
+//! Runs git with a connection to another repository, with a token or the credentials of git:
+//! fetches into a scratch repository, pushes, and fetches missing objects of a partial clone.
+//! `remotes` has the queries with a parsed result.
 //! the queries with a parsed result.
 //!
 //! No local hook runs, git never prompts, and only the transports of [`Transports`] are used. git
@@ -69,8 +70,8 @@ pub(crate) struct Output {
 }
 
 impl Login {
-    /// `token` for the server of `url`; `None` if the URL is not HTTP. The error is the reason why the
-    /// token must not be sent there.
+    /// `token` for the server of `url`; `None` if the URL is not HTTP. The error states the
+    /// obstacle to sending the token there.
     ///
     /// GitHub, Gitea and Forgejo ignore the name of the user if the password is a token.
     pub(crate) fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
@@ -197,7 +198,7 @@ impl Git {
         }
         git.arg(command).args(args);
         if remote.is_some() {
-            // A merge may fetch contents that a partial clone lacks.
+            // A merge may fetch missing contents of a partial clone.
             git.env_remove("GIT_NO_LAZY_FETCH");
         }
         let mut running = command::spawn(git, &self.place.root, command)?;

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use super::ObjectId;
 use crate::{code::Code, error::Error, untrusted::shell};
 
-/// The reason why git failed; [`GitError::hint`] is the remedy.
+/// A failure of git; [`GitError::hint`] is the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitError {
@@ -27,7 +27,7 @@ pub enum GitError {
         #[source]
         error: io::Error,
     },
-    /// git lacks options that repin needs; the text is its version.
+    /// git does not support required options; the text is its version.
     #[error("{0} is too old: repin requires git 2.31 or newer")]
     TooOld(String),
     /// git refuses to read a repository of another user.
@@ -60,7 +60,7 @@ pub enum GitError {
         /// The message of the failed fetch; untrusted text.
         reason: String,
     },
-    /// History needs objects that this partial clone lacks.
+    /// History needs objects that are missing in this partial clone.
     #[error("this partial clone lacks objects that history is read from: {0}")]
     Partial(String),
     #[error("there are several remotes and none is called `origin`: {}", .0.join(", "))]

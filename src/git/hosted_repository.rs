@@ -36,7 +36,7 @@ impl Git {
 
 impl HostedRepository {
     /// Parses the URL of a remote: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
-    /// `git@HOST:OWNER/NAME`. User names and passwords are dropped. `None` for a path that is not an
+    /// `git@HOST:OWNER/NAME`. Users and passwords are dropped. `None` for a path that is not an
     /// owner and a name.
     pub(crate) fn parse(url: &str) -> Option<Self> {
         let (scheme, authority, path) = match url.split_once("://") {

@@ -155,7 +155,7 @@ pub(crate) fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     let mut files = Vec::new();
     let listing = start(&Location::find(root)?, &options, vec![".".into()])?;
     each_entry(listing, |entry| {
-        // The path of a nested repository ends with `/`.
+        // The path of a nested repository has a final `/`.
         if !entry.ends_with(b"/") {
             files.extend(relative(entry));
         }
@@ -177,8 +177,8 @@ fn start(
     command::start(program, place, COMMAND, &args, Mode::Read)
 }
 
-/// Parses `git ls-files -s -t`: `TAG MODE ID STAGE`, a tab, the path. The tracked files are those whose
-/// paths begin with `prefix`; every listed configuration file counts.
+/// Parses `git ls-files -s -t`: `TAG MODE ID STAGE`, a tab, the path. The tracked files are those
+/// with the path prefix `prefix`; every listed configuration file counts.
 fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
     let mut tracking = Tracking::default();
     each_entry(running, |entry| {
@@ -204,7 +204,7 @@ fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
     Ok(tracking)
 }
 
-/// Adds a file to a list. A path in conflict is listed several times, once for each side.
+/// Adds a file to a list. A path in conflict is listed once for each side.
 fn add_file(files: &mut Vec<TrackedFile>, path: &[u8], sparse: Option<ObjectId>) {
     let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) else {
         return;
@@ -277,7 +277,7 @@ impl Git {
             // `MODE ID STAGE`, a tab, the path.
             let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
             let path = &entry[tab + 1..];
-            // A path in conflict is listed several times, once for each side.
+            // A path in conflict is listed once for each side.
             let is_repeated = paths.last().is_some_and(|last| last == path);
             if entry.starts_with(b"100") && !is_repeated {
                 paths.push(path.to_vec());

@@ -48,7 +48,7 @@ enum Push {
     BranchMoved,
 }
 
-/// Merges the branch `from` into the branch `to`; without `apply`, nothing is created or pushed.
+/// Merges the branch `from` into the branch `to`; without `apply`, it only checks for conflicts.
 pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
     if git.is_shallow() {
         let reason = "this clone is shallow, so the merge base of the branches is unknown";
@@ -214,7 +214,8 @@ fn denied_or_failed(branch: &str, output: &Output) -> Error {
 }
 
 fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Output, Error> {
-    // `push` connects to the remote, and `merge-tree` may fetch contents that a partial clone lacks.
+    // `push` connects to the remote, and `merge-tree` may fetch missing contents of a partial
+    // clone.
     let remote = matches!(command, "push" | "merge-tree").then(|| Remote::of_clone(REMOTE));
     git.run(command, args, remote.as_ref())
         .map_err(|error| failed(&error))

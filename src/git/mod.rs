@@ -1,7 +1,7 @@
-//! The `git` command, run so that neither the configuration of the repository, nor the environment, nor
-//! external names change its meaning.
+//! The `git` command, run so that the configuration of the repository, the environment and external
+//! names cannot change its meaning.
 //!
-//! Most commands only read: without hooks, locks or network. The exceptions:
+//! Most commands are queries: without hooks, locks or network. The exceptions:
 //!
 //! - `remotes` queries a remote and fetches objects without references; `connection` clones into a scratch
 //!   directory, fetches and pushes for [`merge`], and refreshes the remote-tracking branch that was pushed;
@@ -9,9 +9,10 @@
 //! - `commit` commits files of the work tree that a run exchanged, with the hooks and the signing of the
 //!   user.
 //!
-//! Nothing here checks out files or moves a local branch, except for the commit. The input is a directory
-//! and parsed names; command lines contain git's own options, full object ids, full reference names after
-//! `--end-of-options` and literal pathspecs after `--`. `history` interprets the output.
+//! No command checks out files or moves a local branch, except for the commit. The input is a
+//! directory and parsed names; command lines contain git's own options, full object ids, full
+//! reference names after `--end-of-options` and literal pathspecs after `--`. `history` interprets
+//! the output.
 
 mod command;
 mod commit;
@@ -66,7 +67,7 @@ use crate::{config::RelPath, oci::is_hex};
 pub(crate) struct Git {
     program: OsString,
     place: Location,
-    /// The commits at which a shallow clone ends.
+    /// The boundary commits of a shallow clone.
     shallow: BTreeSet<ObjectId>,
     /// The name and email of commits; `None`: those that git is configured with.
     identity: Option<(&'static str, &'static str)>,
@@ -99,7 +100,7 @@ impl Stream {
         self.running.stdout()
     }
 
-    /// Waits for the exit of git after its output was read.
+    /// Checks the exit code of git after its output was consumed.
     pub(crate) fn finish(mut self) -> Result<(), GitError> {
         self.running.finish(&[]).map(drop)
     }
@@ -171,7 +172,7 @@ impl Git {
         }
     }
 
-    /// The commits at which a shallow clone ends (gitrepository-layout, "shallow").
+    /// The boundary commits of a shallow clone (gitrepository-layout, "shallow").
     fn boundary(&self) -> Result<BTreeSet<ObjectId>, GitError> {
         let io = |error| GitError::Io {
             command: "rev-parse",
@@ -199,7 +200,7 @@ impl Git {
         !self.shallow.is_empty()
     }
 
-    /// Whether a shallow clone ends at `commit`.
+    /// Whether `commit` is a boundary of a shallow clone.
     pub(crate) fn is_boundary(&self, commit: &ObjectId) -> bool {
         self.shallow.contains(commit)
     }
@@ -216,14 +217,13 @@ impl Git {
         git
     }
 
-    /// The commit with this id, or the only one whose id has this prefix (4 digits or more).
+    /// The commit with this id, or the only commit with this prefix (4 digits or more).
     pub(crate) fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
         let commits = self.commits_named(name)?;
         Ok(commits.first().copied().filter(|_| commits.len() == 1))
     }
 
-    /// The commits with this id, or whose ids have this prefix (4 digits or more), at most
-    /// `PREFIX_MAX` of them.
+    /// The commits with this id or prefix (4 digits or more), at most `PREFIX_MAX` of them.
     pub(crate) fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
@@ -305,7 +305,7 @@ impl Git {
         Ok(TreeFile::Absent)
     }
 
-    /// A process that reads objects; `digest` computes a result from each content.
+    /// A process that returns objects; `digest` computes a result from each content.
     pub(crate) fn objects<T>(
         &self,
         mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,

@@ -1,7 +1,8 @@
 //! The contents of objects, from one `git cat-file --batch`.
 //!
-//! Requests are sent in chunks that fit into an empty pipe, and all responses to a chunk are read
-//! before the next one is sent. So neither process waits for the other while its own pipe is full.
+//! Requests are sent in chunks that fit into an empty pipe, and all responses to a chunk are
+//! consumed before the next one is sent. So the two processes cannot block each other with full
+//! pipes.
 
 use std::{
     collections::HashMap,
@@ -25,7 +26,7 @@ const END: &str = "the end of the output instead of an object";
 /// Computes a digest of a content, or none.
 type Digest<T> = dyn FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>;
 
-/// A process that reads objects, and the digests of the requested contents.
+/// A process that returns objects, and the digests of the requested contents.
 pub(crate) struct Objects<T> {
     running: Running,
     stdin: Option<ChildStdin>,
@@ -158,7 +159,7 @@ impl<T> Objects<T> {
         }
     }
 
-    /// Reads the first line of a response: `ID TYPE SIZE`, or `ID missing`.
+    /// Parses the first line of a response: `ID TYPE SIZE`, or `ID missing`.
     fn header(&mut self, id: &ObjectId) -> Result<Option<Header>, GitError> {
         let mut line = Vec::new();
         let mut start = self.stdout.by_ref().take(256);
@@ -182,7 +183,7 @@ impl<T> Objects<T> {
         }
     }
 
-    /// Reads the rest of a response: a content of `size` bytes and a newline.
+    /// Consumes the remaining response: a content of `size` bytes and a newline.
     fn content(
         &mut self,
         size: u64,
@@ -191,7 +192,7 @@ impl<T> Objects<T> {
         let mut content = self.stdout.by_ref().take(size);
         read(&mut content).map_err(io_error)?;
         io::copy(&mut content, &mut io::sink()).map_err(io_error)?;
-        // The newline is missing if the output ended within the content.
+        // The newline is missing if the output was cut within the content.
         match self.stdout.read_exact(&mut [0]) {
             Ok(()) => Ok(()),
             Err(_) => Err(self.exit_reason(unexpected(END))),

@@ -1,4 +1,4 @@
-//! Determines the branch whose history contains the promotions.
+//! Determines the branch of promotions.
 
 use std::collections::BTreeMap;
 
@@ -57,13 +57,13 @@ impl Git {
         })
     }
 
-    /// The remote-tracking branch whose history contains the promotions: the first of `sources`, with
+    /// The remote-tracking branch of promotions: the first of `sources`, with
     /// `refs/remotes/REMOTE/HEAD` between `forge.base` and the branch of CI. Without a source, the
-    /// remote is queried for the branch of its `HEAD`; if it does not report one, `main` or `master`
-    /// is used if it is the only remote-tracking branch.
+    /// remote is queried for the branch of its `HEAD`; if it does not report one, `main` or
+    /// `master` is used if it is the only remote-tracking branch.
     ///
-    /// Local branches are never used, because only pushed commits are promoted. A source with a missing
-    /// branch is an error; the next source is not tried.
+    /// Local branches are never used, because only pushed commits are promoted. A source with a
+    /// missing branch is an error; the next source is not tried.
     pub(crate) fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
@@ -154,8 +154,8 @@ impl Git {
 
     /// The remote-tracking branch with this name.
     fn tracking(&self, name: &str) -> Result<Branch, GitError> {
-        // After this prefix, the name cannot be an option or an expression. A glob may match several
-        // references, of which only the exact name is used.
+        // After this prefix, the name cannot be an option or an expression. A glob may match more
+        // references, but only the exact name is used.
         let full_name = format!("{REMOTES}{name}");
         let name = name.to_owned();
         match self.references(&[&full_name])?.remove(&full_name) {
@@ -184,7 +184,7 @@ impl Git {
                 })
             }));
         }
-        // for-each-ref does not list a symbolic reference whose branch is missing.
+        // for-each-ref does not list a symbolic reference to a missing branch.
         let args = ["--quiet", head.as_str()];
         let (_, target) = self.output_or("symbolic-ref", &args, &[1])?;
         let target = String::from_utf8_lossy(&target).into_owned();
@@ -220,7 +220,7 @@ impl Git {
         }
     }
 
-    /// The targets of the references below `prefix` (`refs/x/`), by the rest of their names.
+    /// The targets of the references below `prefix` (`refs/x/`), by their names after the prefix.
     pub(crate) fn tips_below(&self, prefix: &str) -> Result<BTreeMap<String, ObjectId>, GitError> {
         let found = self.references(&[prefix])?.into_iter();
         let rest = |(name, reference): (String, Reference)| {

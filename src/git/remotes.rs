@@ -15,7 +15,7 @@ use super::{
     connection::without_users,
 };
 
-/// The maximum number of names on one command line.
+/// The maximum number of references on one command line.
 const NAMES_MAX: usize = 1000;
 
 /// The options of a fetch that changes nothing but objects.
@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 pub(crate) struct Heads {
     /// The branch of its `HEAD`, if the remote reports it.
     pub default: Option<String>,
-    /// The heads of the branches by their names.
+    /// The heads by branch.
     pub tips: BTreeMap<String, ObjectId>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Heads {
 pub(crate) struct References {
     /// The branch of its `HEAD`, if reported.
     pub default: Option<String>,
-    /// The targets by their full names (`refs/heads/main`). A tag may refer to any object.
+    /// The targets by full reference name (`refs/heads/main`). A tag may refer to any object.
     pub tips: BTreeMap<String, ObjectId>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct References {
 const BRANCHES: &str = "refs/heads/";
 
 impl Git {
-    /// The names of the remotes.
+    /// Lists the remotes.
     pub(crate) fn remotes(&self) -> Result<Vec<String>, GitError> {
         // `--get-regexp` exits with 1 if nothing matches, so the pattern includes a key that always
         // exists.
@@ -261,7 +261,7 @@ impl Git {
         }
     }
 
-    /// The objects that are missing in this clone, each once.
+    /// The objects that are missing in this clone, without duplicates.
     pub(crate) fn missing(&self, ids: &[ObjectId]) -> Result<Vec<ObjectId>, GitError> {
         const COMMAND: &str = "cat-file";
         let args = ["--batch-check=%(objectname)"].map(OsString::from);
@@ -269,7 +269,7 @@ impl Git {
         let (stdin, mut stdout) = (running.stdin()?, running.stdout()?);
         let requested: BTreeSet<ObjectId> = ids.iter().copied().collect();
         let requests = requested.clone();
-        // A thread writes, so that neither process waits for the other while its own pipe is full.
+        // A thread writes, so that the two processes cannot block each other with full pipes.
         let writer = std::thread::spawn(move || {
             let mut stdin = BufWriter::new(stdin);
             requests

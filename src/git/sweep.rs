@@ -1,7 +1,8 @@
-//! Reads the contents of many trees: each tree and each content once, although commits share them.
+//! Searches the contents of many trees: each tree and each content once, although commits share
+//! them.
 //!
-//! One process serves all commits: a hundred branches that differ in one file are read almost as fast
-//! as one.
+//! One process serves all commits: a hundred branches that differ in one file take almost the same
+//! time as one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +16,7 @@ const NESTING_MAX: usize = 16;
 /// The path of the message of an annotated tag.
 const MESSAGE: &[u8] = b"the message";
 
-/// Reads the trees of commits; `T` is the digest of a content.
+/// The search of commits; `T` is the digest of a content.
 pub(crate) struct Sweep<T> {
     trees: Objects<()>,
     contents: Objects<T>,

@@ -26,7 +26,7 @@ pub(crate) struct FilesAt {
 }
 
 impl Git {
-    /// Reads the files that `globs` match in the tree of `commit`, each of at most `most` bytes.
+    /// The files that `globs` match in the tree of `commit`, each of at most `most` bytes.
     pub(crate) fn files_at(
         &self,
         commit: &ObjectId,

@@ -1,4 +1,4 @@
-//! The names of each kind in an image, and the JSON document that lists them.
+//! The contents of an image by kind, and the JSON document that lists them.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
     untrusted::json_string,
 };
 
-/// Names by kind, in the order of the configuration.
+/// The distinct names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Enumeration {
     /// The distinct names of each kind, sorted by their bytes.
@@ -57,7 +57,7 @@ impl Enumeration {
         }
     }
 
-    /// The names of a kind.
+    /// The names of one kind.
     pub(crate) fn names(&self, kind: &str) -> Option<&BTreeSet<String>> {
         self.kinds
             .iter()

@@ -1,8 +1,8 @@
-//! Reads the layers of a run's images, each layer once for all images that share it.
+//! Downloads the layers of a run's images, each layer once for all images that share it.
 //!
-//! The images are read in sequence, so that only the entries of one image and of shared layers are in
-//! memory. The layers of one image are fetched and read concurrently on a bounded number of blocking
-//! threads. `layers` merges them.
+//! The images are processed in sequence, so that only the entries of one image and of shared layers
+//! are in memory. The layers of one image are fetched and parsed concurrently on a bounded number
+//! of blocking threads. `layers` merges them.
 
 use std::{
     cmp::Reverse,
@@ -28,7 +28,8 @@ use crate::{
 /// need 32 MiB.
 const MAX_READERS: usize = 4;
 
-/// The memory for the entries of layers that a later image shares. Layers beyond it are read again.
+/// The memory for the entries of layers that a later image shares. Other layers are downloaded
+/// twice.
 const MAX_SHARED: usize = 32 << 20;
 
 /// The layers of an image, the lowest first.
@@ -75,8 +76,8 @@ impl LayerCache {
         }
     }
 
-    /// Reads the layers of a platform of the image in `source`. After an error, the contents of the
-    /// image are unknown.
+    /// Downloads the layers of a platform of the image in `source`. After an error, the contents of
+    /// the image are unknown.
     pub(crate) async fn read(
         &mut self,
         source: &Source,

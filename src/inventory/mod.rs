@@ -1,8 +1,8 @@
-//! The contents of an image for the configuration's `inventory`: the files below its root, and the
-//! names of each kind.
+//! The contents of an image according to `inventory` in the configuration: the files below its
+//! root, and the names of each kind.
 //!
-//! [`gather`] collects the contents from the merged tree, which can then be dropped. `checks` judges
-//! them.
+//! [`gather`] collects the contents from the merged tree, which can then be dropped. `checks`
+//! evaluates them.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
@@ -23,7 +23,7 @@ use crate::{
     layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge},
 };
 
-/// The contents of one image that checks judge.
+/// The contents of one image, as input of the checks.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// The files below the root, with the permissions of the configured user.

@@ -52,7 +52,7 @@ fn only_regular_files_under_the_root_are_listed() {
         .symlink("opt/x/directory", "a")
         .device("opt/x/pipe")
         .file("opt/xy", "")
-        .file("elsewhere", "")]);
+        .file("file", "")]);
     let listing = list(&tree, &inventory("root: /opt/x")).unwrap();
     assert_eq!(lines(&listing.files), ["a/f", "b", "h"]);
     assert_eq!(lines(&listing.directories), ["", "a"]);
@@ -192,7 +192,7 @@ fn user_names_are_resolved_in_the_image() {
     assert_eq!(inaccessible(archive(), "root: /r\nuser: \"9\""), ["/r"]);
     for (user, message) in [
         (
-            "nobody",
+            "unknown",
             "the user `nobody` is not in the image's /etc/passwd",
         ),
         ("bad", "the user `bad` is not in the image's /etc/passwd"),

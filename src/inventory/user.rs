@@ -44,15 +44,15 @@ pub(crate) enum UserError {
     },
 }
 
-/// The base names of the files with user and group names. The content filter must select them.
+/// The files with users and groups. The content filter must select them.
 pub(super) const NAME_FILES: [&str; 2] = ["passwd", "group"];
 
 impl User {
     /// The user with all permissions.
     pub(super) const ROOT: Self = Self { uid: 0, gid: None };
 
-    /// Parses `UID[:GID]`, and looks up names in the image's files. Without `:GID`, the user has no
-    /// group.
+    /// Parses `UID[:GID]`, and resolves users and groups in the image's files. Without `:GID`, the
+    /// user has no group.
     pub(super) fn parse(text: &str, tree: &Tree) -> Result<Self, UserError> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),

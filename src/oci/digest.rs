@@ -55,7 +55,7 @@ const HEX_VALUES: [u8; 256] = {
 };
 
 /// Decodes lowercase hexadecimal digits; `None` if `text` does not consist of two digits for each
-/// of `bytes`. A history has millions of object names, so the loop has no branch.
+/// of `bytes`. A history has millions of object ids, so the loop has no branch.
 pub(crate) fn decode_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     if text.len() != 2 * bytes.len() {
         return None;

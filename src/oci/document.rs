@@ -285,7 +285,7 @@ fn ambiguous_manifest_key(json: &Value) -> Option<&str> {
     })
 }
 
-/// The error of a document that is neither an index nor a manifest.
+/// The error of a document that is not an index or a manifest.
 enum KindError {
     Ambiguous(String),
     Unsupported(String),

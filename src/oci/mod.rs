@@ -1,7 +1,7 @@
-//! The names and documents of images (OCI image and distribution specifications).
+//! References to images and their documents (OCI image and distribution specifications).
 //!
-//! Each type is parsed once and always valid; `Display` writes it. Nothing here reads files,
-//! networks or configuration.
+//! Each type is parsed once and always valid; `Display` writes it. This module has no access to
+//! files, networks or configuration.
 
 mod digest;
 pub(crate) mod document;

@@ -41,7 +41,7 @@ impl Reference {
         Ok(reference)
     }
 
-    /// Parses a reference whose tag and digest are optional.
+    /// Parses a reference with an optional tag and an optional digest.
     fn parse_name(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse()?)),

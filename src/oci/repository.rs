@@ -1,7 +1,7 @@
-//! Repository names: the part of a reference before the tag and the digest.
+//! Repositories: the part of a reference before the tag and the digest.
 //!
 //! Paths follow the grammar of the OCI distribution specification (`<name>`). The distinction
-//! between host and path, and Docker Hub's short names, follow the container engines.
+//! between host and path, and Docker Hub's short forms, follow the container engines.
 
 use std::{
     fmt,

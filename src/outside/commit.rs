@@ -1,4 +1,4 @@
-//! The search in a commit's tree, whose files come from the objects of the clone.
+//! The search in a commit's tree, with the objects of the clone.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -138,7 +138,7 @@ impl CommitContents<'_> {
     }
 }
 
-/// Searches files that a sparse checkout leaves out of the work tree.
+/// Searches files outside of a sparse checkout.
 pub(super) fn sparse(
     config: &Config,
     found: &Found,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::config::RelPath;
 
-/// Reads a regular file with at most a number of bytes.
+/// Loads a regular file with at most a number of bytes.
 type Read<'r> = dyn FnMut(&RelPath, u64) -> Option<Vec<u8>> + 'r;
 
 /// The file that marks a layout.
@@ -38,7 +38,7 @@ struct Index {
 /// OCI image layouts: directories with an `oci-layout` file, an index and blobs.
 #[derive(Debug, Default)]
 pub(super) struct Layouts {
-    /// Each path ends with `/`, unless it is the root.
+    /// Each path has a final `/`, unless it is the root.
     directories: BTreeSet<Vec<u8>>,
 }
 

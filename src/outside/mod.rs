@@ -1,10 +1,11 @@
 //! Digests in the tracked files of a repository that no rule counts as pins.
 //!
 //! The search covers every regular file that git tracks in the root of the configuration (without
-//! git: every file that is not ignored), or every regular file in the tree of a commit. It leaves out
-//! the pins that another configuration of the repository counts, and the files of OCI image layouts. The
-//! files that cannot be read are part of the result, and so are the pins that two configurations count.
-//! The pins of the configuration itself are found in [`pins`](crate::pins) before.
+//! git: every file that is not ignored), or every regular file in the tree of a commit. It excludes
+//! the pins that another configuration of the repository counts, and the files of OCI image
+//! layouts. The unreadable files are part of the result, and so are the pins that two
+//! configurations count. The pins of the configuration itself are found in [`pins`](crate::pins)
+//! before.
 
 mod commit;
 mod layouts;
@@ -77,7 +78,7 @@ pub(crate) enum Scope {
     Addable,
 }
 
-/// The files of a work tree, and those that a sparse checkout leaves out of it.
+/// The files of a work tree, and those outside of its sparse checkout.
 struct TreeContents {
     /// The work tree from the top of the repository; without git, from the root.
     tree: WorkTree,
@@ -164,7 +165,7 @@ pub(crate) struct TrackedTree {
     listed: Listed,
     /// The configuration files of the repository, by their paths from the top.
     configurations: Vec<TrackedFile>,
-    /// The reason why git's list is missing.
+    /// The cause of a missing list of git.
     unread: Option<Unreadable>,
 }
 
@@ -261,7 +262,7 @@ impl TrackedTree {
             let layouts = layouts::find(&all, &mut |path, most| {
                 contents.read(&from_top(config, path), most).ok()
             });
-            // Without git nothing is tracked, so the files of `files:` are searched in every scope.
+            // Without git no file is tracked, so the files of `files:` are searched in every scope.
             if scope != Scope::Tracked || !is_tracked {
                 files.extend(found.files.iter().cloned());
             }

@@ -28,7 +28,7 @@ pub(crate) struct FileChange {
     pub path: RelPath,
     /// The number of changed pins.
     pub pins: usize,
-    /// The content that the plan was made from.
+    /// The content that the plan replaces.
     pub old: Vec<u8>,
     /// The new content.
     pub new: Vec<u8>,
@@ -58,7 +58,7 @@ struct PinCount {
 }
 
 impl Plan {
-    /// Reads the files that contain pins, replaces the pins, and counts them in the new contents.
+    /// Loads the files that contain pins, replaces the pins, and counts them in the new contents.
     pub(crate) fn new(
         approved: &Approved,
         config: &Config,
@@ -312,7 +312,7 @@ mod tests {
         format!("r.example/app{tag}@{}\n", Digest::of(digest.as_bytes()))
     }
 
-    /// Checks contents whose pins should have the tag `new` and the digest of "new".
+    /// Checks contents after a replacement with the tag `new` and the digest of "new".
     fn check_contents(declared: usize, contents: &str) -> Check {
         let config = config(declared);
         let scanner = FileScanner::new(&config);

@@ -2,8 +2,8 @@
 //! final `manifest.json` that lists them.
 //!
 //! All versions of both engines support this format, and use the config's digest as the image ID.
-//! Blobs are hashed while they are written. If one does not match its digest, the archive ends before
-//! `manifest.json`, and no engine accepts it.
+//! Blobs are hashed while they are written. If one does not match its digest, the archive is cut
+//! before `manifest.json`, and no engine accepts it.
 
 use std::{
     fs::File,

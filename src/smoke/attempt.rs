@@ -107,7 +107,7 @@ impl Attempt<'_> {
             REMOVAL_TIMEOUT
         };
         if !is_silent && result.end.exit_code().is_none() {
-            // The container may still run. `rm` alone would request its end first and wait.
+            // The container may still run. `rm` would first send SIGTERM and pause.
             let args = ["kill", "--signal=KILL", &self.request.container];
             let _ = self.query(&args, timeout);
         }

@@ -1,7 +1,7 @@
 //! The command lines of container engines.
 //!
-//! Both engines accept the same arguments, with the exceptions in this file. The arguments contain the
-//! names of `smoke.env`, but not the values: the engine reads them from its environment.
+//! Both engines accept the same arguments, with the exceptions in this file. The arguments contain
+//! the variables of `smoke.env`, but not the values: the engine takes them from its environment.
 
 use std::{fmt, process::Command};
 
@@ -101,8 +101,8 @@ impl EngineName {
             request.repository.canonical(),
             request.image.digest
         ));
-        // The container must remain until `inspect` reports whether it started: 125 to 127 can be exit
-        // codes of the engine or of the command.
+        // The container must remain until `inspect` reports whether it started: 125 to 127 can be
+        // exit codes of the engine or of the command.
         args.extend(
             [
                 "--rm=false",

@@ -1,12 +1,12 @@
 //! Runs the smoke command in an image with a container engine.
 //!
-//! The input is a [`Request`] for one image; the output is a [`SmokeReport`], which `checks` judges.
-//! The module neither reads the environment nor prints: the caller passes the variables, the names and
-//! the interrupt flag. It blocks while processes run, so it needs its own thread.
+//! The input is a [`Request`] for one image; the output is a [`SmokeReport`], which `checks`
+//! evaluates. The caller passes the variables, the names and the interrupt flag. The module blocks
+//! while processes run, so it needs its own thread.
 //!
-//! The engine fetches the image by digest, with its own credentials, from the registry that repin read.
-//! For an image layout, it loads an archive of verified blobs. The timeout includes the fetch and the
-//! run.
+//! The engine fetches the image by digest, with its own credentials, from the registry that repin
+//! used. For an image layout, it loads an archive of verified blobs. The timeout includes the fetch
+//! and the run.
 
 mod archive;
 mod attempt;
@@ -95,7 +95,7 @@ pub(crate) enum Outcome {
     Failed {
         /// The engine of the run.
         engine: EngineName,
-        /// The exit code, or `None` if a signal ended the engine.
+        /// The exit code, or `None` if a signal killed the engine.
         exit: Option<i32>,
         /// Standard output and standard error, interleaved.
         output: String,

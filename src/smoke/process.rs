@@ -38,9 +38,9 @@ pub(super) enum InputError {
 
 /// The limits of a run.
 pub(super) struct Limits<'b> {
-    /// The process is ended at this time.
+    /// The time at which the process is killed.
     pub(super) deadline: Instant,
-    /// The process is ended when this flag is set.
+    /// A flag that kills the process.
     pub(super) interrupted: Option<&'b AtomicBool>,
     /// Masked in the output.
     pub(super) secrets: &'b Secrets,
@@ -167,7 +167,7 @@ enum WaitOutcome {
 }
 
 impl ProcessState {
-    /// Waits until `is_done` returns true, the deadline passes, or the flag is set.
+    /// Blocks until `is_done` returns true, the deadline passes, or the flag is set.
     fn wait(
         &mut self,
         deadline: Instant,
@@ -221,7 +221,7 @@ fn watch_exit(leader: Pid, events: Sender<Event>) {
     });
 }
 
-/// Reads the output to its end, so that no writer blocks.
+/// Consumes the whole output, so that no writer blocks.
 fn capture_output(mut reader: io::PipeReader, capture: Arc<Mutex<Capture>>, events: Sender<Event>) {
     thread::spawn(move || {
         let mut buffer = [0; 16 * 1024];

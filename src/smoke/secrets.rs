@@ -14,7 +14,7 @@ const MIN_LINE: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the smoke command needs {}, which {} not set", .names.join(", "), if .names.len() == 1 { "is" } else { "are" })]
 pub struct MissingSecret {
-    /// The names, in the order of the configuration.
+    /// The variables, in the order of the configuration.
     pub names: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Secrets {
         self.forms.longest()
     }
 
-    /// Returns for each byte whether it is part of a secret.
+    /// Marks each byte that is part of a secret.
     pub(super) fn mask(&self, bytes: &[u8]) -> Vec<bool> {
         self.forms.mask(bytes)
     }

@@ -118,8 +118,8 @@ impl Claim {
         self.subjects.iter().any(|subject| subject.sha256 == hex)
     }
 
-    /// The repository that the claim names for a digest. Only subjects with this digest count, because
-    /// a statement about multiple images has a name for each.
+    /// The repository of the claim for a digest. Only subjects with this digest count, because a
+    /// statement about multiple images has a name for each.
     pub(super) fn repository_of(&self, digest: Digest, own: &[Repository]) -> SignedName {
         let hex = digest.hex();
         let mut names = Vec::new();

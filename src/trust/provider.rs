@@ -25,7 +25,7 @@ struct Ring;
 
 struct Hash(digest::Context);
 
-/// Clears the message when it is dropped, so that a panic ends the scope.
+/// Clears the message when it is dropped, so that a panic closes the scope.
 struct Scope;
 
 /// Installs the provider, unless it is already installed.

@@ -1,10 +1,10 @@
 //! Trusted roots: trusted authorities and logs, and the verification of bundles within one root.
 //!
 //! A bundle is verified with the authorities and logs of a single root. The root determines the
-//! required evidence, whatever the bundle contains: a root with logs requires a log entry with its
-//! inclusion proof, a root without logs requires a timestamp, and a root with certificate transparency
-//! logs requires their promise in the certificate. Verification sends no requests, and uses the clock
-//! only to refuse times in the future.
+//! required evidence, independent of the bundle: a root with logs requires a log entry with its
+//! inclusion proof, a root without logs requires a timestamp, and a root with certificate
+//! transparency logs requires their promise in the certificate. Verification sends no requests, and
+//! uses the clock only to refuse times in the future.
 
 use std::{fmt, time::SystemTime};
 
@@ -31,7 +31,7 @@ pub(crate) struct Root {
     verifier: Verifier,
 }
 
-/// The numbers of authorities and logs of a trusted root, and the ends of their validity.
+/// The numbers of authorities and logs of a trusted root, and their last days of validity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RootSummary {
     /// The number of certificate authorities.
@@ -47,7 +47,7 @@ pub(crate) struct RootSummary {
 }
 
 impl RootSummary {
-    /// The earlier of the two ends.
+    /// The earlier last day.
     pub(crate) fn until(&self) -> Option<SystemTime> {
         let ends = [self.signing_until, self.timestamping_until];
         ends.into_iter().flatten().min()

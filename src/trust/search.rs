@@ -1,9 +1,9 @@
 //! The search for candidates: signatures and attestations that are attached to a digest.
 //!
-//! The search reads the referrers that the source lists, then the tag of older cosign versions. It
-//! ends when the policy is met, so that the usual case costs three requests. The types in a listing
-//! only order its entries: an entry is a candidate if its own manifest has the form of one. A failed
-//! request is a fault, which counts only if the policy is not met otherwise.
+//! The search fetches the referrers that the source lists, then the tag of older cosign versions.
+//! It stops when the policy is met, so that the usual case costs three requests. The types in a
+//! listing only order its entries: an entry is a candidate if its own manifest has the form of one.
+//! A failed request is a fault, which counts only if the policy is not met otherwise.
 
 use super::{
     cosign::CosignLayer,
@@ -97,7 +97,7 @@ impl Search<'_> {
         self.extent == SearchExtent::UntilSatisfied && self.result.meets(self.policy)
     }
 
-    /// Counts a candidate, and returns whether it may be read.
+    /// Counts a candidate, and returns whether it may be fetched.
     fn count_candidate(&mut self) -> bool {
         self.count += 1;
         let may_read = self.count <= CANDIDATES_MAX;

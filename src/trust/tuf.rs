@@ -36,7 +36,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// The repository at `base`, a URL that ends in `/`.
+    /// The repository at `base`, a URL with a final `/`.
     pub(crate) fn new(registries: Registries, base: Url) -> Self {
         Self { registries, base }
     }

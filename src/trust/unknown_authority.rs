@@ -22,7 +22,7 @@ use super::{
 const NAME_MAX: usize = 200;
 
 impl Root {
-    /// The refusal of a certificate whose authority or log this root does not list.
+    /// The refusal of a certificate with an authority or log outside of this root.
     pub(super) fn unknown_signer(&self, bundle: &Bundle) -> Option<Refusal> {
         let certificates = certificates(bundle);
         self.unknown_authority(&certificates)
@@ -116,7 +116,7 @@ fn certificates(bundle: &Bundle) -> Vec<Certificate> {
     }
 }
 
-/// Whether the names and the key identifiers of two certificates allow that one issued the other.
+/// Whether the names and the key identifiers of two certificates are consistent with issuance.
 fn may_have_issued(authority: &Certificate, certificate: &Certificate) -> bool {
     if authority.tbs_certificate.subject != certificate.tbs_certificate.issuer {
         return false;

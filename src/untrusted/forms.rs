@@ -122,7 +122,7 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
-/// The base64 of a secret: encoded alone, and as a part of a longer text, at each of the three
+/// The base64 of a secret: encoded separately, and as a part of a longer text, at each of the three
 /// offsets in a group. In a longer text, the characters at both ends also contain bits of the
 /// neighbors.
 fn in_base64(secret: &[u8], alphabet: &[u8; 64]) -> Vec<Form> {
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn short_secrets_are_found_alone() {
+    fn encoded_short_secrets_are_found() {
         for secret in ["a", "ab", "abc", "abcd"] {
             let form = STANDARD.encode(secret);
             assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{secret}");
@@ -350,7 +350,7 @@ mod tests {
         // Without padding, they are ambiguous.
         assert_eq!(redacted("a", "<YQ>, <YQxx>"), "<YQ>, <YQxx>");
         assert_eq!(redacted("ab", "<YWI>, <YWIx>"), "<YWI>, <YWIx>");
-        assert_eq!(redacted("zzz", "what else"), "what else");
+        assert_eq!(redacted("zzz", "more text"), "more text");
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! - [`workflow`] for the runners of GitHub Actions: annotations, plain text, output files;
 //! - [`json`] for documents.
 //!
-//! All of them escape the same characters, defined by [`is_hidden`]. [`Secrets`] redacts the secrets
-//! of a run. Nothing here prints, or depends on the rest of the program.
+//! All of them escape the same characters, defined by [`is_hidden`]. [`Secrets`] redacts the
+//! secrets of a run. This module does not print.
 
 mod formats;
 mod forms;

@@ -53,7 +53,7 @@ impl Secrets {
         // A short password is not recognized in the base64 of the pair.
         let pair = format!("{user}:{password}");
         self.hide(&pair);
-        // Some servers encode the header's value again.
+        // Some servers encode the header's value a second time.
         self.hide(&STANDARD.encode(pair));
     }
 

@@ -10,7 +10,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::is_hidden;
 
 /// The maximum number of characters for each column of a shortened text: combining marks have no
-/// width, so the width alone does not limit the length.
+/// width, so a limit of the width does not limit the length.
 const CHARACTERS_PER_COLUMN: usize = 4;
 
 /// Escapes hidden characters, including line breaks. Escaping twice has the same result.
@@ -106,7 +106,7 @@ pub(crate) fn padded(text: &str, columns: usize) -> String {
 }
 
 /// Writes a JSON document, and escapes hidden characters and the start of a workflow command
-/// (`##[`). Both occur only in strings, whose value does not change.
+/// (`##[`). Both occur only in strings, so the document has the same value.
 pub(crate) fn json(document: &impl Serialize, out: impl io::Write) -> serde_json::Result<()> {
     document.serialize(&mut Serializer::with_formatter(out, Inert))
 }

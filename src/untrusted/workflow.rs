@@ -9,9 +9,9 @@
 //! - `::NAME …::DATA` is a command at the start of a line, after any Unicode white space
 //!   (`TrimStart`).
 //! - The legacy form `##[NAME …]DATA` is a command **anywhere** in the line, from the first `##[`.
-//! - Only known names are commands, in upper or lower case. After `::stop-commands::TOKEN`, the only
-//!   known name is `TOKEN`, in both forms.
-//! - The data is unescaped (`%0A` is a line feed), but not parsed for commands again.
+//! - Only known names are commands, in upper or lower case. After `::stop-commands::TOKEN`, the
+//!   only known name is `TOKEN`, in both forms.
+//! - The data is unescaped (`%0A` is a line feed), but not parsed for commands a second time.
 //!
 //! Therefore other text must neither start a line with `::` nor contain `##[`: see [`inert`]. Only
 //! this module creates [`Commands`].

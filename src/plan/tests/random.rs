@@ -92,7 +92,7 @@ fn facts(image: &str) -> ImageFacts {
     }
 }
 
-/// Takes a set as far as its source, as a promote without git does.
+/// Resolves a set like a promotion without git.
 fn resolved<'c>(
     config: &'c Config,
     revision: &'c Revision,
@@ -130,7 +130,7 @@ impl DigestHistory for NoHistory {
     }
 }
 
-/// Takes a set through the whole chain; nothing is configured to be looked at in its images.
+/// Takes a set through the whole chain, without checks of its images.
 fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
     let images = resolved(config, revision, found);
     let images = images.signatures().finish().unwrap();
@@ -228,7 +228,7 @@ fn vanished_file_is_reported() {
     assert!(matches!(planned, Err(PlanError::Read(_))), "{planned:?}");
 }
 
-/// A piece of a file: what stands there, what stands there afterwards, and which image it pins.
+/// A piece of a file: the text before and after the promotion, and the pinned image.
 #[derive(Debug, Clone)]
 struct Piece(String, String, Option<usize>);
 

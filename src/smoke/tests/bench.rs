@@ -27,7 +27,7 @@ use crate::{
     support::layout::{Layout, Platform},
 };
 
-/// What a test knows about its machine and its image.
+/// The machine and the image of a test.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
     pub(crate) image: ImageFacts,

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// An image with a shell, and podman with a storage of its own. What is missing here is a failure.
+/// An image with a shell, and podman with its own storage. Missing tools are a failure.
 struct Real {
     bench: Bench,
     engine_args: Vec<String>,
@@ -41,7 +41,7 @@ impl Real {
             .program("bin/sh", &busybox);
         let bench = Bench::new(&[Platform::new(other, "a"), platform]);
         let directory = |name: &str| bench.path(name).to_str().unwrap().to_owned();
-        // What containers need on machines that are containers themselves.
+        // The arguments that containers need on machines that are containers themselves.
         let mut engine_args = vec![
             "--root".to_owned(),
             directory("root"),
@@ -61,7 +61,7 @@ impl Real {
         smoke
     }
 
-    /// What podman lists of its containers or images.
+    /// podman's list of its containers or images.
     fn listed(&self, what: &[&str]) -> String {
         let mut podman = Command::new("podman");
         podman.args(["--root", self.bench.path("root").to_str().unwrap()]);
@@ -113,7 +113,7 @@ fn command_has_user_and_secret_without_network() {
     assert_eq!(
         real.listed(&["images", "--all", "--quiet"]),
         "",
-        "the image is taken out again"
+        "the image is removed"
     );
 }
 
@@ -135,7 +135,7 @@ fn failures_differ_from_unusable_engines() {
         matches!(&outcome, Outcome::Failed { output, .. } if output == "out\n"),
         "{outcome:?}"
     );
-    // The image lacks the command, or its user: no engine is to blame.
+    // The image has no such command or user: the engine is not the cause.
     let mut smoke = real.shell("");
     smoke.command = vec!["/no/such".to_owned()];
     assert_eq!(real.judged(&smoke).0, "smoke_failed");
@@ -158,7 +158,7 @@ fn failures_differ_from_unusable_engines() {
 }
 
 #[test]
-fn flags_that_would_hide_the_exit_do_not() {
+fn engine_flags_do_not_hide_the_exit() {
     let real = Real::new();
     let mut smoke = real.shell("exit 4");
     smoke
@@ -179,7 +179,7 @@ fn timeout_kills_the_command_and_its_container() {
         "trap '' TERM INT HUP; echo started; (/bin/busybox sh -c \"trap '' TERM; while :; do /bin/busybox sleep 1; done\" {marker}) & \
          while :; do /bin/busybox sleep 1; done"
     ));
-    // Long enough to start on a busy machine; what counts is that it never ends by itself.
+    // Long enough to start on a busy machine; the command never exits on its own.
     smoke.timeout = Duration::from_secs(15);
     let smoked = real.bench.run(&smoke);
     let Outcome::TimedOut { output } = &smoked.outcome else {
@@ -215,7 +215,7 @@ fn unverified_layout_is_not_run() {
     assert_eq!(real.containers(), "");
 }
 
-/// A registry on a free port of this machine, ended with the test.
+/// A registry on a free port of this machine, stopped with the test.
 struct Registry {
     process: Child,
     host: String,
@@ -299,7 +299,7 @@ fn registry_index_is_run_by_digest() {
         real.listed(&["images", "--digests", "--no-trunc"])
             .contains(&real.bench.image.digest.to_string())
     );
-    // What is not there is nobody's verdict.
+    // A missing image gives no verdict.
     real.listed(&["rmi", "--all", "--force"]);
     real.bench.place = ImageLocation::Registry {
         name: format!("{name}-not"),

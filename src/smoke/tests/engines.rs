@@ -1,5 +1,5 @@
-//! The smoke command with scripts in the engines' place: whose fault a failure is, what is killed,
-//! what is shown.
+//! The smoke command with scripts instead of engines: the causes of failures, the killed processes,
+//! the reported output.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use crate::{
 };
 
 const SECRET: &str = "hunter2-and-more";
-/// An engine that runs nothing, and whose container never was.
+/// An engine that runs no container.
 const BROKEN: &str = "echo \"Error: $(basename $0) is broken\" >&2; [ $1 = inspect ] && echo no such container; exit 125";
 
-/// An image for this machine in a registry that nobody asks.
+/// An image for this machine in a registry that receives no requests.
 fn bench() -> Bench {
     let mut bench = Bench::new(&[Platform::new(platforms()[0], "a")]);
     bench.place = ImageLocation::Registry {
@@ -71,7 +71,7 @@ fn command_line_contains_the_configured_options() {
 }
 
 #[test]
-fn docker_gets_no_flag_of_podmans() {
+fn docker_gets_no_flags_of_podman() {
     let mut bench = bench();
     bench.engine("docker", "printf '%s\\n' \"$@\" >> $HOME/log");
     let mut smoke = command(&["--version"]);
@@ -122,7 +122,7 @@ fn secrets_are_passed_by_name_and_redacted() {
 }
 
 #[test]
-fn secrets_in_an_engines_error_are_stars_too() {
+fn secrets_in_engine_errors_are_redacted() {
     let mut bench = bench();
     bench
         .set("TOKEN", SECRET)
@@ -194,7 +194,7 @@ fn each_engine_reports_its_error() {
 }
 
 #[test]
-fn the_first_engine_that_works_is_taken() {
+fn first_working_engine_is_used() {
     let mut bench = bench();
     bench.engine("docker", "exit 0");
     assert!(matches!(
@@ -214,7 +214,7 @@ fn the_first_engine_that_works_is_taken() {
         Outcome::Passed
     ));
     assert_eq!(bench.last_engine(), "podman");
-    // A verdict is a verdict: nobody is asked again until someone says yes.
+    // A failure is a verdict: the other engine is not tried.
     bench.engine("podman", "[ $1 = run ] || exit 0; exit 1");
     assert!(matches!(
         bench.run(&command(&["x"])).outcome,
@@ -226,7 +226,7 @@ fn the_first_engine_that_works_is_taken() {
 }
 
 #[test]
-fn no_engine_at_all() {
+fn missing_engine_is_reported() {
     let mut bench = bench();
     bench.set("PATH", "/nowhere");
     let detail = "no container engine could run `x`: podman: `podman` was not found in PATH; docker: `docker` was not found in PATH";
@@ -270,7 +270,7 @@ fn started_command_has_its_own_exit_codes() {
             );
         }
     }
-    // Without a response, the exits mean what the engines' manuals say.
+    // Without a response, the exit codes have the meaning in the engines' manuals.
     for (exit, expected) in [
         ("5", "smoke_unavailable"),
         ("6", "smoke_failed"),
@@ -283,9 +283,9 @@ fn started_command_has_its_own_exit_codes() {
 }
 
 #[test]
-fn the_deadline_kills_everything_that_was_started() {
+fn deadline_kills_all_started_processes() {
     let mut bench = bench();
-    // A child that ignores being asked, one in a session of its own, and the engine itself.
+    // A child that ignores SIGTERM, one in another session, and the engine itself.
     let marker = format!("repin-smoke-marker-{}", std::process::id());
     bench.set("MARKER", &marker).engine(
         "podman",
@@ -312,12 +312,12 @@ fn the_deadline_kills_everything_that_was_started() {
     );
     assert!(
         smoked.unremoved_container.is_some(),
-        "the engine did not say that the container is gone: {smoked:?}"
+        "the engine did not report the removal of the container: {smoked:?}"
     );
 }
 
 #[test]
-fn an_engine_that_never_answers_is_given_up() {
+fn unresponsive_engine_is_abandoned() {
     let mut bench = bench();
     bench.engine("podman", "exec sleep 1000");
     let mut smoke = command(&["x"]);
@@ -347,7 +347,7 @@ fn timeout_before_the_container_blames_the_engine() {
 }
 
 #[test]
-fn an_interruption_ends_the_run_and_cleans_up() {
+fn interruption_stops_the_run_and_cleans_up() {
     let mut bench = bench();
     bench.engine(
         "podman",
