@@ -32,7 +32,6 @@ pub enum Class {
 }
 
 impl Class {
-    /// The exit code.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Failed | Self::Ambiguous | Self::Refused => 1,

@@ -76,8 +76,8 @@ pub(super) fn undo_all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
     result
 }
 
-/// Undoes one exchange. The contents determine whether it happened, because the system may report a
-/// failure of a completed exchange.
+/// Undoes one exchange. The contents determine its state, because the system may report a failure
+/// of a completed exchange.
 fn undo(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
     finish_link_exchange(directory, item)?;
     let target = occupant(directory, item.name(), item)?;

@@ -42,7 +42,6 @@ pub struct FileState {
 pub struct StagedCopy {
     /// The path below the root.
     pub path: RelPath,
-    /// The content.
     pub content: Content,
 }
 

@@ -169,8 +169,11 @@ impl Check {
 
     /// A failed check as an error, for a command without a document of checks.
     pub(crate) fn as_error(&self) -> Error {
-        let subjects = [&self.image, &self.platform].into_iter().flatten();
-        let subjects: Vec<_> = subjects.map(String::as_str).collect();
+        let subjects: Vec<_> = [&self.image, &self.platform]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         Error {
             subject: (!subjects.is_empty()).then(|| subjects.join(" ")),
             help: self.help.clone(),

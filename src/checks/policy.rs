@@ -185,8 +185,9 @@ fn loosened_restrictions(signer: &Signer, base: &Signer) -> Vec<&'static str> {
     if base.source.is_some() && signer.source != base.source {
         keys.push(".source");
     }
-    let is_listed = |name: &String| base.images.contains(name);
-    if !base.images.is_empty() && (signer.images.is_empty() || !signer.images.iter().all(is_listed))
+    if !base.images.is_empty()
+        && (signer.images.is_empty()
+            || !signer.images.iter().all(|name| base.images.contains(name)))
     {
         keys.push(".images");
     }

@@ -162,15 +162,16 @@ impl Heartbeat {
         let message = Arc::new(Mutex::new(message.to_owned()));
         let (end, ended) = mpsc::channel();
         let current = Arc::clone(&message);
-        let work = move || {
-            let start = Instant::now();
-            while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                let message = current.lock().unwrap_or_else(PoisonError::into_inner);
-                let seconds = start.elapsed().as_secs();
-                stderr.write(&format!("{} ({seconds} s)\n", plain(&message)));
-            }
-        };
-        let thread = thread::Builder::new().spawn(work).ok()?;
+        let thread = thread::Builder::new()
+            .spawn(move || {
+                let start = Instant::now();
+                while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                    let message = current.lock().unwrap_or_else(PoisonError::into_inner);
+                    let seconds = start.elapsed().as_secs();
+                    stderr.write(&format!("{} ({seconds} s)\n", plain(&message)));
+                }
+            })
+            .ok()?;
         Some(Self {
             message,
             end: Some(end),

@@ -292,8 +292,10 @@ fn no_config(directory: &Path) -> Errors {
     let example = files.iter().map(ToString::to_string);
     // A reader copies the command into a shell.
     let example = example.filter(|file| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
-        !file.starts_with('-') && file.chars().all(is_plain)
+        !file.starts_with('-')
+            && file
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c))
     });
     let example = example.into_iter().next();
     Errors::from(problem.help(format!(

@@ -291,8 +291,8 @@ mod tests {
     #[test]
     fn existing_file_prevents_all_new_files() {
         let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str| TargetFile::new(&dir.path().join(name), dir.path()).unwrap();
-        let targets = ["a.yaml", "b.yaml", "c.yaml"].map(file);
+        let targets = ["a.yaml", "b.yaml", "c.yaml"]
+            .map(|name| TargetFile::new(&dir.path().join(name), dir.path()).unwrap());
         let files: Vec<_> = targets.iter().map(|target| (target, "new")).collect();
         fs::write(dir.path().join("b.yaml"), "mine").unwrap();
         let errors = write_new(&files, "remove it").unwrap_err();

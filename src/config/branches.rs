@@ -24,11 +24,11 @@ impl Config {
         let former = self
             .former
             .iter()
-            .filter(|names| names.set_path == *set_path);
-        let former = former.map(|names| match operation {
-            Operation::Promotion => names.promote.render(revision, &names.name),
-            Operation::Rollback => names.rollback.render(revision, &names.name),
-        });
+            .filter(|names| names.set_path == *set_path)
+            .map(|names| match operation {
+                Operation::Promotion => names.promote.render(revision, &names.name),
+                Operation::Rollback => names.rollback.render(revision, &names.name),
+            });
         present.into_iter().chain(former).collect()
     }
 
@@ -42,8 +42,7 @@ impl Config {
     pub fn has_branch(&self, branch: &str) -> bool {
         let present =
             [&self.promote.branch, &self.rollback.branch].map(|branch| (branch, &self.name));
-        let former = self.former.iter();
-        let former = former.flat_map(|names| {
+        let former = self.former.iter().flat_map(|names| {
             [
                 (&names.promote, &names.name),
                 (&names.rollback, &names.name),

@@ -166,11 +166,12 @@ impl Declaration {
 
 /// Keys from a value that contains their mapping at `prefix`.
 fn within(prefix: &str, keys: Vec<Declaration>) -> Vec<Declaration> {
-    let within = |declaration: Declaration| Declaration {
-        path: format!("{prefix}{}", declaration.path),
-        ..declaration
-    };
-    keys.into_iter().map(within).collect()
+    keys.into_iter()
+        .map(|declaration| Declaration {
+            path: format!("{prefix}{}", declaration.path),
+            ..declaration
+        })
+        .collect()
 }
 
 /// The rows of docs/configuration.md for the keys of `T`, in the order of their declaration, each with the
@@ -214,13 +215,15 @@ fn default_node(default: &Json, span: Span) -> Node {
         Json::Array(items) => {
             Value::List(items.iter().map(|item| default_node(item, span)).collect())
         }
-        Json::Object(entries) => {
-            let entry = |(text, value): (&String, &Json)| {
-                let text = text.clone();
-                (Key { span, text }, default_node(value, span))
-            };
-            Value::Map(entries.iter().map(entry).collect())
-        }
+        Json::Object(entries) => Value::Map(
+            entries
+                .iter()
+                .map(|(text, value)| {
+                    let text = text.clone();
+                    (Key { span, text }, default_node(value, span))
+                })
+                .collect(),
+        ),
         other => scalar(other.to_string(), true),
     };
     Node { span, value }

@@ -1,4 +1,4 @@
-//! Split pins, whose digests are written apart from their repository: the block `places`.
+//! Split pins, which are separate from their repository: the block `places`.
 
 use std::path::Path;
 
@@ -376,8 +376,10 @@ text_type!(EntryKey => Vec<Step>, "text", {"type": "string", "minLength": 1}, en
 
 fn entry_key(text: &str) -> Result<Vec<Step>, String> {
     let steps = steps(text)?;
-    let is_single = |step: &Step| matches!(step, Step::Key(_) | Step::Item { .. });
-    if steps.iter().all(is_single) {
+    if steps
+        .iter()
+        .all(|step| matches!(step, Step::Key(_) | Step::Item { .. }))
+    {
         Ok(steps)
     } else {
         Err(format!(

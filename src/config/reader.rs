@@ -243,7 +243,7 @@ impl ErrorCollector {
         is_well_formed.then_some(globs)
     }
 
-    /// The items of a list of globs, whose number is limited.
+    /// The items of a list of globs, up to a maximum number.
     pub(super) fn glob_items<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
         let items = self.list(node)?;
         let total = self.globs.get() + items.len();

@@ -128,9 +128,8 @@ fn file_key(file: &str) -> &str {
 
 /// Replaces the characters that a branch name must not contain by `-` (git-check-ref-format).
 fn valid_in_branch(text: &str) -> String {
-    let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     let mut key = text
-        .replace(forbidden, "-")
+        .replace(|c: char| c.is_control() || " ~^:?*[\\".contains(c), "-")
         .replace("..", "--")
         .replace("@{", "--");
     if key.starts_with('.') {

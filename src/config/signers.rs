@@ -339,8 +339,10 @@ text_type!(
 );
 
 fn event(text: &str) -> Result<String, String> {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if text.bytes().all(is_plain) {
+    if text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    {
         Ok(text.to_owned())
     } else {
         Err(format!(

@@ -48,7 +48,7 @@ choices! {
     }
 }
 
-/// The schema of a user, whose number need not be quoted.
+/// The schema of a user. A number needs no quotes.
 pub(super) fn user_schema() -> Json {
     json!({"type": ["string", "integer"], "minLength": 1, "minimum": 0})
 }

@@ -122,8 +122,9 @@ impl Prefix {
     /// The part of the repository after the prefix; `None` without the prefix.
     pub fn rest_of(&self, repository: &Repository) -> Option<String> {
         let rest = |path: &str| {
-            let name = std::iter::once(repository.host()).chain(path.split('/'));
-            let mut name = name.peekable();
+            let mut name = std::iter::once(repository.host())
+                .chain(path.split('/'))
+                .peekable();
             for segment in &self.segments {
                 name.next_if(|part| part == segment)?;
             }

@@ -141,12 +141,14 @@ impl Template {
     }
 
     fn fill(&self, revision: &str, name: &str) -> String {
-        let fill = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Revision => revision.to_owned(),
-            Part::Name => name.to_owned(),
-        };
-        self.parts.iter().map(fill).collect()
+        self.parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Revision => revision.to_owned(),
+                Part::Name => name.to_owned(),
+            })
+            .collect()
     }
 }
 

@@ -114,8 +114,7 @@ block! {
         scanned: Globs = places::scanned(&files, &places),
     }
     rules |fields| {
-        let names = images.iter().flatten().map(|image| image.name.as_str());
-        let names: Vec<_> = names.collect();
+        let names: Vec<_> = images.iter().flatten().map(|image| image.name.as_str()).collect();
         check_files(fields);
         images::check(images.as_deref(), fields.has("fleet"), fields);
         if let Some(places) = &places
@@ -256,8 +255,9 @@ fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
         problems.report(span, "the configuration is empty");
     }
     let text = String::new();
-    let config = tree.as_ref();
-    let mut config = config.and_then(|tree| Config::read(&Key { span, text }, tree, &problems));
+    let mut config = tree
+        .as_ref()
+        .and_then(|tree| Config::read(&Key { span, text }, tree, &problems));
     let set_key = problems.set_path().key();
     if let (Some(config), Some(Value::Map(entries))) = (&mut config, tree.map(|tree| tree.value))
         && !set_key.is_empty()
@@ -419,8 +419,11 @@ impl KeyType for Sources {
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Vec<Mapping>> {
         let location = |text: &str| source_location(text, problems.root());
         let pairs = read_pairs(node, problems, Prefix::parse, location)?.into_iter();
-        let mapping = |(prefix, location)| Mapping { prefix, location };
-        Some(pairs.map(mapping).collect())
+        Some(
+            pairs
+                .map(|(prefix, location)| Mapping { prefix, location })
+                .collect(),
+        )
     }
 }
 

@@ -258,8 +258,11 @@ pub(super) fn name_schema() -> Json {
 
 /// Whether a text can name an image or a place.
 pub(super) fn is_name(text: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
+    !text.is_empty()
+        && !text.starts_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 /// The variables with a token for the forge (docs/forges.md, "Token"), each with the one for a file.
@@ -323,8 +326,9 @@ fn check_secret(text: &str) -> Result<(), String> {
 }
 
 fn variable(text: &str) -> Result<String, String> {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if text.bytes().all(is_plain) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+    {
         Ok(text.to_owned())
     } else {
         Err(format!(

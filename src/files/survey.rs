@@ -37,8 +37,12 @@ pub(crate) fn survey(root: &Path) -> Survey {
 /// Lists the tree of `root`, which belongs to no repository, without symlinks and files that a
 /// `.gitignore` in the tree ignores. At most `most` files and directories are visited.
 pub(crate) fn survey_all(root: &Path, most: usize) -> Survey {
-    let is_listed = |entry: &DirEntry| !is_reserved(entry.file_name().as_encoded_bytes());
-    walk(root, is_listed, ParentIgnores::Skipped, most)
+    walk(
+        root,
+        |entry| !is_reserved(entry.file_name().as_encoded_bytes()),
+        ParentIgnores::Skipped,
+        most,
+    )
 }
 
 /// The treatment of `.gitignore` files above the root.

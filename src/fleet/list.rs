@@ -152,11 +152,14 @@ mod tests {
 
     fn problems(text: &str) -> String {
         let errors = FleetList::parse("list.txt", text.as_bytes()).unwrap_err();
-        let line = |error: &Error| {
-            let place = error.place.as_ref().map(|place| place.line_column());
-            format!("{place:?} {}", error.message)
-        };
-        errors.iter().map(line).collect::<Vec<_>>().join("\n")
+        errors
+            .iter()
+            .map(|error| {
+                let place = error.place.as_ref().map(|place| place.line_column());
+                format!("{place:?} {}", error.message)
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]

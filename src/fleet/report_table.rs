@@ -114,13 +114,13 @@ fn remedy(outcome: FleetOutcome) -> Option<&'static str> {
 fn missing(document: &FleetDocument) -> Option<FleetCause> {
     let expected = document.shards.expected;
     let names: Vec<_> = match &document.missing {
-        Some(missing) => {
-            let shard = |name: &String| match expected {
+        Some(missing) => missing
+            .iter()
+            .map(|name| match expected {
                 Some(shards) => format!("{name} (shard {})", shard_of(name, shards)),
                 None => name.clone(),
-            };
-            missing.iter().map(shard).collect()
-        }
+            })
+            .collect(),
         None if expected.is_none() => vec!["every shard".to_owned()],
         None => document
             .unseen()

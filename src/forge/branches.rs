@@ -14,7 +14,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// A commit whose tree is unknown.
+    /// A commit with an unknown tree.
     pub(crate) fn of_commit(id: &str) -> Self {
         Self {
             commit: id.to_owned(),
@@ -110,9 +110,9 @@ pub(crate) struct NewFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BranchState {
     Absent,
-    /// At this commit, without commits of its own.
+    /// At this commit, without additional commits.
     Behind(String),
-    /// At this commit, with commits of its own that may be dropped.
+    /// At this commit, with additional commits that may be dropped.
     Diverged(String),
 }
 

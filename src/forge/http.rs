@@ -447,8 +447,12 @@ impl Http {
     }
 
     fn redirected(&self, reply: &Reply) -> Error {
-        let target = reply.header("location").unwrap_or("nowhere");
-        let target = target.split(['?', '#']).next().unwrap_or_default();
+        let target = reply
+            .header("location")
+            .unwrap_or("nowhere")
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default();
         let reason = format!(
             "HTTP {}: it redirects to {}, where the token is not sent",
             reply.status.as_u16(),

@@ -18,6 +18,6 @@ pub(crate) struct Claim<'a> {
     pub commit: &'a str,
     /// The branch of that commit.
     pub base: &'a str,
-    /// A word unique to this run, by which it recognizes its own claim.
+    /// A word unique to this run, which identifies its claim.
     pub word: &'a str,
 }

@@ -107,7 +107,7 @@ pub(crate) enum CreateOutcome {
 /// A change to a pull request or issue; `None` leaves the field unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Edit<'a> {
-    /// The title, and whether it is a draft's (Gitea and Forgejo mark drafts in the title).
+    /// The title and the draft state (Gitea and Forgejo mark drafts in the title).
     pub title: Option<(&'a str, State)>,
     pub body: Option<&'a str>,
     pub transition: Option<Transition>,

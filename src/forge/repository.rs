@@ -15,7 +15,7 @@ pub(crate) struct Repo {
     pub scopes: Option<Vec<String>>,
     /// Whether the repository is readable anonymously.
     pub public: bool,
-    /// Whether it is archived, and thus read-only.
+    /// Archived repositories are read-only.
     pub archived: bool,
 }
 
@@ -38,7 +38,7 @@ impl Push {
     }
 }
 
-/// The writes of a run that need a permission of their own.
+/// The writes of a run that need a separate permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlannedWrites {
     /// Whether files of workflows change.

@@ -84,8 +84,9 @@ impl Target {
             let (owner, name) = repository.split_once('/').ok_or(TargetError::Repository)?;
             (owner.to_owned(), name.to_owned())
         } else {
-            let remote = remote.and_then(HostedRepository::parse);
-            let remote = remote.ok_or(TargetError::Repository)?;
+            let remote = remote
+                .and_then(HostedRepository::parse)
+                .ok_or(TargetError::Repository)?;
             (remote.owner, remote.name)
         };
         Ok(Self {

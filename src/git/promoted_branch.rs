@@ -133,14 +133,13 @@ impl Git {
         let mut remotes = self.remotes()?;
         if remotes.is_empty() {
             // Remote-tracking branches may exist without the configuration of their remote.
-            let owner = |name: &String| {
-                let (remote, _) = name.strip_prefix(REMOTES)?.split_once('/')?;
-                Some(remote.to_owned())
-            };
             remotes = self
                 .references(&[REMOTES])?
                 .keys()
-                .filter_map(owner)
+                .filter_map(|name| {
+                    let (remote, _) = name.strip_prefix(REMOTES)?.split_once('/')?;
+                    Some(remote.to_owned())
+                })
                 .collect();
             remotes.dedup();
         }
@@ -223,10 +222,11 @@ impl Git {
     /// The targets of the references below `prefix` (`refs/x/`), by their names after the prefix.
     pub(crate) fn tips_below(&self, prefix: &str) -> Result<BTreeMap<String, ObjectId>, GitError> {
         let found = self.references(&[prefix])?.into_iter();
-        let rest = |(name, reference): (String, Reference)| {
-            Some((name.strip_prefix(prefix)?.to_owned(), reference.tip))
-        };
-        Ok(found.filter_map(rest).collect())
+        Ok(found
+            .filter_map(|(name, reference)| {
+                Some((name.strip_prefix(prefix)?.to_owned(), reference.tip))
+            })
+            .collect())
     }
 
     /// References that match one of the patterns (git-for-each-ref), by their full names.
@@ -239,14 +239,18 @@ impl Git {
         .concat();
         let listed = self.output("for-each-ref", &args)?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
-        let parse = |line: &str| {
-            let mut words = line.split(' ');
-            let name = words.next()?.to_owned();
-            let tip = ObjectId::parse(words.next()?.as_bytes())?;
-            let target = words.next().filter(|target| !target.is_empty());
-            let target = target.map(str::to_owned);
-            Some((name, Reference { tip, target }))
-        };
-        Ok(listed.lines().filter_map(parse).collect())
+        Ok(listed
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split(' ');
+                let name = words.next()?.to_owned();
+                let tip = ObjectId::parse(words.next()?.as_bytes())?;
+                let target = words
+                    .next()
+                    .filter(|target| !target.is_empty())
+                    .map(str::to_owned);
+                Some((name, Reference { tip, target }))
+            })
+            .collect())
     }
 }

@@ -104,11 +104,12 @@ impl Git {
         let listed = self.query_remote("ls-remote", remote, &args.map(OsString::from))?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         // `ref: refs/heads/NAME`, a tab, `HEAD` (git-ls-remote, `--symref`).
-        let target = |line: &str| match line.split_once('\t')? {
-            (value, "HEAD") => Some(value.strip_prefix("ref: refs/heads/")?.to_owned()),
-            _ => None,
-        };
-        Ok(listed.lines().find_map(target))
+        Ok(listed
+            .lines()
+            .find_map(|line| match line.split_once('\t')? {
+                (value, "HEAD") => Some(value.strip_prefix("ref: refs/heads/")?.to_owned()),
+                _ => None,
+            }))
     }
 
     /// Queries the branches of a remote.
@@ -214,8 +215,11 @@ impl Git {
     pub(crate) fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
         for names in names.chunks(NAMES_MAX) {
             let target = ["--end-of-options", remote];
-            let args = [&ONLY_OBJECTS[..], &target, names].concat();
-            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let args: Vec<OsString> = [&ONLY_OBJECTS[..], &target, names]
+                .concat()
+                .iter()
+                .map(OsString::from)
+                .collect();
             self.query_remote("fetch", remote, &args)?;
         }
         Ok(())

@@ -119,8 +119,10 @@ impl<T> Sweep<T> {
 
     /// The digests of the contents, in the order of their tips and paths.
     pub(crate) fn finish(mut self) -> Result<Vec<Swept<T>>, GitError> {
-        let swept = self.contents.finish()?.into_iter();
-        let mut swept: Vec<_> = swept
+        let mut swept: Vec<_> = self
+            .contents
+            .finish()?
+            .into_iter()
             .filter_map(|(id, value)| {
                 let (tip, path) = self.places.remove(&id)?;
                 Some(Swept { tip, path, value })

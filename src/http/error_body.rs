@@ -66,7 +66,6 @@ pub(crate) fn forge_message(body: &[u8]) -> String {
     text
 }
 
-/// A GraphQL error.
 #[derive(Debug, Deserialize)]
 pub(crate) struct GraphqlError {
     /// Its type, such as `FORBIDDEN`; empty if the server reports none.

@@ -162,8 +162,7 @@ impl LayerCache {
         };
         let blob = progress.count(source.layer(layer.blob).await?);
         let (filter, budget) = (Arc::clone(&self.filter), Arc::clone(budget));
-        let read = move || read_layer(blob, &descriptor, &filter, &budget);
-        match task::spawn_blocking(read).await {
+        match task::spawn_blocking(move || read_layer(blob, &descriptor, &filter, &budget)).await {
             Ok(Ok(tree)) => Ok(tree),
             Ok(Err(error)) => Err(layer_error(subject, error)),
             Err(error) => Err(Error::unavailable(

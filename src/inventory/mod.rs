@@ -66,9 +66,10 @@ pub(crate) enum EmbeddedContract {
 /// embedded copies are compared with.
 pub(crate) fn content_filter(inventory: &Inventory, contracts: &[u64]) -> ContentFilter {
     let mut filter = ContentFilter::default();
-    let is_id = |byte: u8| byte.is_ascii_digit() || byte == b':';
     if let Some(user) = &inventory.user
-        && !user.bytes().all(is_id)
+        && !user
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b':')
     {
         filter.names.extend(NAME_FILES.map(Vec::from));
     }

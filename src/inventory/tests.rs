@@ -193,7 +193,7 @@ fn user_names_are_resolved_in_the_image() {
     for (user, message) in [
         (
             "unknown",
-            "the user `nobody` is not in the image's /etc/passwd",
+            "the user `unknown` is not in the image's /etc/passwd",
         ),
         ("bad", "the user `bad` is not in the image's /etc/passwd"),
         (

@@ -42,16 +42,12 @@ pub(crate) enum LayerErrorKind {
     },
     /// The stored bytes do not match the digest of the descriptor.
     #[error("its bytes hash to {actual}")]
-    Digest {
-        /// The actual digest.
-        actual: Digest,
-    },
+    Digest { actual: Digest },
     /// The uncompressed bytes do not match the image's config.
     #[error("uncompressed it hashes to {actual}, but the image's config states {expected}")]
     DiffId {
         /// The digest in `diff_ids`.
         expected: Digest,
-        /// The actual digest.
         actual: Digest,
     },
     /// The compressed bytes are malformed.

@@ -29,7 +29,6 @@ pub(crate) struct Duplicate {
 /// An inode, which several paths can share.
 #[derive(Debug, Clone)]
 pub(crate) struct Inode {
-    /// The file type.
     pub kind: FileType,
     /// The twelve permission bits.
     pub mode: u16,
@@ -41,12 +40,10 @@ pub(crate) struct Inode {
     pub layer: u32,
 }
 
-/// The type of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileType {
     /// A regular file, with its content if a filter selected it.
     File(Option<Box<[u8]>>),
-    /// A directory.
     Directory,
     /// A symbolic link and its target.
     Symlink(Box<[u8]>),

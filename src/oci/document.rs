@@ -103,10 +103,8 @@ pub(crate) struct Index {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// An image manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct ImageManifest {
-    /// The descriptor of the config.
     pub config: Descriptor,
     /// The layers, the lowest first.
     pub layers: Vec<Descriptor>,

@@ -5,7 +5,6 @@ use super::{Digest, DigestError, Repository, RepositoryError, Tag, TagError};
 /// A repository with a tag or a digest. There is no default tag such as `latest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
-    /// The repository.
     pub repository: Repository,
     /// The tag, if the reference has one.
     pub tag: Option<Tag>,

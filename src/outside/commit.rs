@@ -17,7 +17,7 @@ use crate::{
     files::Snapshot,
     git::{Git, GitError, ObjectId},
     oci::Digest,
-    pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
+    pins::{Found, Located, Occurrence, OccurrenceFinder},
 };
 
 /// One file of a tree.
@@ -175,8 +175,9 @@ fn search_blobs(
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
     let mut buffer = Vec::new();
     let mut objects = git.objects(move |content: &mut dyn Read| {
-        let keep = |kind: &OccurrenceKind, digest: &Digest| is_outside(kind, digest, &pinned);
-        let occurrences = finder.digests(content, &mut buffer, keep)?;
+        let occurrences = finder.digests(content, &mut buffer, |kind, digest| {
+            is_outside(kind, digest, &pinned)
+        })?;
         Ok(Some(occurrences).filter(|occurrences| !occurrences.is_empty()))
     })?;
     let mut requested = HashSet::new();

@@ -61,9 +61,12 @@ impl Layouts {
             Some(b"sha512") => 128,
             _ => return false,
         };
-        let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let is_digest =
-            encoded.is_some_and(|encoded| encoded.len() == digits && encoded.iter().all(is_hex));
+        let is_digest = encoded.is_some_and(|encoded| {
+            encoded.len() == digits
+                && encoded
+                    .iter()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        });
         let directory = above.and_then(|above| above.strip_suffix(b"blobs"));
         is_digest && directory.is_some_and(|directory| self.directories.contains(directory))
     }

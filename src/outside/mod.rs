@@ -61,7 +61,6 @@ pub(crate) struct SharedPin {
 pub(crate) struct Unreadable {
     /// `None`: the tree.
     pub(crate) file: Option<String>,
-    /// The reason.
     pub(crate) reason: String,
     /// The remedy.
     pub(crate) hint: Option<String>,
@@ -212,8 +211,10 @@ impl TrackedTree {
                 sparse: None,
             });
         }
-        let unread_files = survey.unread.iter();
-        let unread_files = unread_files.map(|error| Unreadable::file(&error.path, &error.error));
+        let unread_files = survey
+            .unread
+            .iter()
+            .map(|error| Unreadable::file(&error.path, &error.error));
         let listed = Listed::WithoutGit {
             unread: unread_files.collect(),
             files: [survey.files, survey.unnameable].concat(),
@@ -376,8 +377,11 @@ fn search_files(
     let finder = OccurrenceFinder::new(config);
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
     let counted: HashSet<&RelPath> = found.files.iter().collect();
-    let others = files.iter().filter(|path| !counted.contains(path));
-    let others: Vec<RelPath> = others.cloned().collect();
+    let others: Vec<RelPath> = files
+        .iter()
+        .filter(|path| !counted.contains(path))
+        .cloned()
+        .collect();
     let results = Mutex::new(Vec::new());
     let visited = tree.visit(&others, &|number, opened, buffer| {
         let found = opened.and_then(|opened| {

@@ -1,7 +1,7 @@
 //! Runs of exactly 64 lowercase hexadecimal digits: digests in any surrounding text.
 //!
 //! The digits are single bytes, as in ASCII, UTF-8 and most other encodings, or 16-bit units, as in
-//! UTF-16 of either byte order. Nothing is parsed. A run of 64 digits covers one of any 64 consecutive
+//! UTF-16 of either byte order. The text is not parsed. A run of 64 digits covers one of any 64 consecutive
 //! positions, so one byte in 64 is examined in text without digits.
 
 use std::ops::Range;
@@ -195,14 +195,15 @@ mod tests {
     }
 
     fn utf16(text: &str, big: bool) -> Vec<u8> {
-        let bytes = |unit: u16| {
-            if big {
-                unit.to_be_bytes()
-            } else {
-                unit.to_le_bytes()
-            }
-        };
-        text.encode_utf16().flat_map(bytes).collect()
+        text.encode_utf16()
+            .flat_map(|unit| {
+                if big {
+                    unit.to_be_bytes()
+                } else {
+                    unit.to_le_bytes()
+                }
+            })
+            .collect()
     }
 
     #[test]

@@ -22,7 +22,6 @@ use crate::{
 /// An item of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Located<T> {
-    /// The file.
     pub file: Arc<RelPath>,
     /// The item.
     pub what: T,

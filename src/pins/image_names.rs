@@ -107,8 +107,9 @@ impl ImageNames {
             }
         }
         let mut schemes = LAYOUT_SCHEMES.iter();
-        let directory = schemes.find_map(|scheme| name.strip_prefix(scheme));
-        let directory = directory.unwrap_or(name);
+        let directory = schemes
+            .find_map(|scheme| name.strip_prefix(scheme))
+            .unwrap_or(name);
         let directory = directory.strip_prefix("./").unwrap_or(directory);
         images.extend(self.layouts.get(directory).into_iter().flatten());
         images

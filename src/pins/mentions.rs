@@ -21,7 +21,6 @@ use crate::{
 /// A digest that a text mentions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mention {
-    /// The digest.
     pub digest: Digest,
     /// Whether `sha256:` precedes it somewhere in the text.
     pub algorithm: bool,

@@ -49,7 +49,6 @@ pub(crate) struct Occurrence {
     pub digest_column: usize,
     /// The offset of the digest in the file.
     pub offset: usize,
-    /// The digest.
     pub digest: Digest,
     /// The name before the digest.
     pub kind: OccurrenceKind,
@@ -79,7 +78,6 @@ pub(crate) struct TagReference {
     pub line: usize,
     /// 1-based, in bytes: the column of the repository.
     pub column: usize,
-    /// The tag.
     pub tag: Tag,
 }
 
@@ -181,8 +179,10 @@ impl OccurrenceFinder {
     fn named(&self, text: &[u8], digest: usize, width: Width) -> Option<(OccurrenceKind, usize)> {
         let digits = digest + PREFIX.len();
         let at = digest.checked_sub(1).filter(|at| text[*at] == b'@')?;
-        let ends = |byte: &u8| !byte.is_ascii_alphanumeric();
-        if !text[digest..].starts_with(PREFIX.as_bytes()) || !text.get(digits + 64).is_none_or(ends)
+        if !text[digest..].starts_with(PREFIX.as_bytes())
+            || !text
+                .get(digits + 64)
+                .is_none_or(|byte| !byte.is_ascii_alphanumeric())
         {
             return None;
         }
@@ -272,8 +272,11 @@ pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
 /// them.
 pub(super) fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
     let rest = &text[colon + 1..];
-    let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    let length = rest.iter().take(Tag::MAX + 1).take_while(part).count();
+    let length = rest
+        .iter()
+        .take(Tag::MAX + 1)
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+        .count();
     let follows_name = text[..colon].last()?.is_ascii_alphanumeric();
     if length == 0 || !follows_name {
         return None;

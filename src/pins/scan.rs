@@ -34,7 +34,6 @@ pub(crate) struct Pin {
     pub offset: usize,
     /// The tag before the digest, or next to a split one.
     pub tag: Option<Tag>,
-    /// The digest.
     pub digest: Digest,
     /// `None` for a whole pin.
     pub split: Option<Box<Split>>,
@@ -66,7 +65,7 @@ pub(crate) struct TagEdit {
     pub tag: Tag,
     /// The bytes of the tag.
     pub at: Range<usize>,
-    /// Whether it is a plain scalar, in which some tags need quotes.
+    /// A plain scalar, in which some tags need quotes.
     pub plain: bool,
     /// The scalar that contains the tag, with its quotes.
     pub scalar: Range<usize>,
@@ -118,7 +117,6 @@ pub(crate) struct Malformed {
 /// The pins and problems of one file, in the order of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
-    /// The pins.
     pub pins: Vec<Pin>,
     /// Malformed pins.
     pub malformed: Vec<Malformed>,

@@ -43,8 +43,7 @@ impl VersionComments {
     pub(super) fn after(&self, content: &[u8], end: usize) -> Option<VersionComment> {
         let text = &content[end..content.len().min(end + LONGEST)];
         let is_blank = |b: u8| b == b' ' || b == b'\t';
-        let is_padding = |b: u8| is_blank(b) || b"\"'`,])}".contains(&b);
-        let mark = skip(text, 0, is_padding);
+        let mark = skip(text, 0, |b| is_blank(b) || b"\"'`,])}".contains(&b));
         // YAML, shells and TOML require a blank before `#`.
         if mark == 0 || !is_blank(text[mark - 1]) {
             return None;

@@ -160,13 +160,15 @@ impl Plan {
 
 /// The replacement of each image's pins; `None` for an image without a new digest.
 fn replacements(images: &[ApprovedImage]) -> Vec<Option<Replacement>> {
-    let replacement = |image: &ApprovedImage| {
-        Some(Replacement {
-            digest: image.facts.as_ref()?.digest,
-            tag: image.tag.clone(),
+    images
+        .iter()
+        .map(|image| {
+            Some(Replacement {
+                digest: image.facts.as_ref()?.digest,
+                tag: image.tag.clone(),
+            })
         })
-    };
-    images.iter().map(replacement).collect()
+        .collect()
 }
 
 /// A file's change, with the scans of both contents.

@@ -2,8 +2,8 @@
 //! verifies each deletion, and lists the package a last time at the end. The first unexpected
 //! change stops the run.
 //!
-//! Nothing is restored. An interrupted run only leaves a smaller package; the next run starts from
-//! the beginning.
+//! There is no undo. An interrupted run only leaves a smaller package; the next run starts from the
+//! beginning.
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     registry::Deletion,
 };
 
-/// A package whose versions can be deleted.
+/// A package with deletable versions.
 pub(crate) trait Package {
     /// Lists the package again before the first deletion.
     fn relist(
@@ -48,13 +48,11 @@ pub(crate) trait Package {
 /// A plan, its inputs, and the receiver of events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run<'r> {
-    /// The plan.
     pub plan: &'r Plan,
     /// The listing of the plan.
     pub listing: &'r Listing,
     /// The protection.
     pub guards: &'r Guards,
-    /// The rules.
     pub rules: &'r Rules<'r>,
     /// The progress of the listings.
     pub progress: &'r Progress,

@@ -105,7 +105,7 @@ pub(crate) struct ExtraProtection {
 }
 
 impl ExtraProtection {
-    /// Adds the protection of a repository; returns whether it contains anything new.
+    /// Adds the protection of a repository; returns true if anything is new.
     fn merge(&mut self, other: RepositoryProtection) -> bool {
         let mut is_new = !self.text.covers(&other.text);
         if is_new {

@@ -22,7 +22,7 @@ use crate::{
 
 /// The maximum difference between the clocks, and between a date and the clocks.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
-/// The minimum number of versions whose equal dates are unreliable.
+/// The minimum number of versions that makes equal dates unreliable.
 const MIN_EQUAL_DATES: usize = 3;
 
 /// The rules from the configuration or the command line.
@@ -284,11 +284,13 @@ impl<'l> Protections<'l> {
     fn into_protected(self) -> Vec<Protected> {
         let mut reasons: Vec<_> = self.reasons.into_iter().collect();
         reasons.sort_by_key(|(index, _)| *index);
-        let protected = |(index, reason): (usize, KeepReason)| Protected {
-            version: self.listing.versions[index].clone(),
-            reason,
-        };
-        reasons.into_iter().map(protected).collect()
+        reasons
+            .into_iter()
+            .map(|(index, reason)| Protected {
+                version: self.listing.versions[index].clone(),
+                reason,
+            })
+            .collect()
     }
 }
 

@@ -21,7 +21,6 @@ const MAX_DEPTH: usize = 8;
 /// manifest type in `Accept`, returned 404.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dangling {
-    /// The tag.
     pub tag: Tag,
     /// The ID of its version in a packages API.
     pub id: Option<u64>,

@@ -149,7 +149,7 @@ impl Paging {
 /// The notation of a digest in a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
-    /// A digest in its own key, as in kustomize.
+    /// A digest in a separate key, as in kustomize.
     Split,
     /// A whole reference in a file that no glob matches.
     Unmatched,

@@ -34,9 +34,7 @@ pub(crate) struct PackageVerdict {
 /// A protected version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Protected {
-    /// The version.
     pub version: Version,
-    /// The reason.
     pub reason: KeepReason,
 }
 
@@ -91,7 +89,6 @@ impl fmt::Display for KeepReason {
 /// A version that may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// The version.
     pub version: Version,
     /// The creation date.
     pub created: SystemTime,

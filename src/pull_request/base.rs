@@ -25,7 +25,6 @@ pub(crate) struct Base {
     pub repo: Repo,
     /// The branch's name.
     pub branch: String,
-    /// Its head.
     pub head: Head,
     /// The files of its head.
     pub tree: Tree,
@@ -306,8 +305,8 @@ mod tests {
             "link",
             "link.yml",
             "other-link.yml",
-        ];
-        let symlinks = symlinks.map(|link| (path(link), Hazard::Symlink));
+        ]
+        .map(|link| (path(link), Hazard::Symlink));
         assert_eq!(listing.hazards, symlinks);
         // A chart file counts without its contents; a symlink does not count.
         assert!(snapshot.has_chart(Path::new("dir/chart/Chart.yaml")));

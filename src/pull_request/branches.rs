@@ -175,17 +175,18 @@ async fn close_duplicates(forge: &Forge, all: &[Pull], ours: &Pull) -> Result<Pu
         .min_by_key(|pull| pull.number)
         .unwrap_or(ours)
         .clone();
-    let twin = |pull: &&Pull| {
-        pull.number != first.number
-            && Marker::find(&pull.body).is_some_and(|marker| marker.kind == MarkerKind::Branch)
-    };
-    for twin in all.iter().filter(twin) {
+    for pull in all {
+        let is_branch_promotion =
+            Marker::find(&pull.body).is_some_and(|marker| marker.kind == MarkerKind::Branch);
+        if pull.number == first.number || !is_branch_promotion {
+            continue;
+        }
         let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);
         let text = format!(
             "Duplicate of #{}, which has the same branches.",
             first.number
         );
-        close_with(forge, twin.number, &text, &note).await?;
+        close_with(forge, pull.number, &text, &note).await?;
     }
     Ok(first)
 }

@@ -27,11 +27,10 @@ pub(super) async fn changed_on_both_sides(
     }
     let origin = Head::of_commit(&ahead.merge_base);
     let (origin, base) = (forge.tree(&origin).await?, forge.tree(&base).await?);
-    let differs = |(path, theirs): &(String, Option<String>)| {
+    let both = ahead.changed.into_iter().filter(|(path, theirs)| {
         let now = base.entries.get(path).map(|entry| &entry.id);
         now != origin.entries.get(path).map(|entry| &entry.id) && now != theirs.as_ref()
-    };
-    let both = ahead.changed.into_iter().filter(differs);
+    });
     Ok(both.map(|(path, _)| path).collect())
 }
 

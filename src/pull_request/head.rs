@@ -293,8 +293,8 @@ impl Sides {
         path: &str,
     ) -> Result<Option<Vec<u8>>, ReadError> {
         let file = tree.entries.get(path).filter(|entry| entry.is_file());
-        let relative = below(set.prefix, path);
-        let relative = relative.filter(|path| Snapshot::lists(&set.config.scanned, path));
+        let relative =
+            below(set.prefix, path).filter(|path| Snapshot::lists(&set.config.scanned, path));
         let (Some(_), Some(relative)) = (file, relative) else {
             return Ok(None);
         };

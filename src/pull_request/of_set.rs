@@ -30,8 +30,10 @@ pub(crate) async fn open(
     base: &str,
 ) -> Result<Vec<PullRequestOfSet>, Error> {
     let pulls = forge.pulls(Pulls::Open).await?;
-    let of_set = |pull: Pull| of_set(pull, config).filter(|found| found.pull.base == base);
-    let mut found: Vec<_> = pulls.into_iter().filter_map(of_set).collect();
+    let mut found: Vec<_> = pulls
+        .into_iter()
+        .filter_map(|pull| of_set(pull, config).filter(|found| found.pull.base == base))
+        .collect();
     found.sort_by_key(|found| found.pull.number);
     Ok(found)
 }

@@ -128,8 +128,11 @@ fn origin(ahead: &AheadCommits, from: &str) -> String {
         let Some(commit) = ahead.commits.iter().find(|commit| commit.id == at) else {
             return at.to_owned();
         };
-        let outside = |parent: &&String| !ahead.commits.iter().any(|c| c.id == **parent);
-        match commit.parents.iter().find(outside) {
+        match commit
+            .parents
+            .iter()
+            .find(|parent| !ahead.commits.iter().any(|c| c.id == **parent))
+        {
             Some(parent) => return parent.clone(),
             None => match commit.parents.first() {
                 Some(parent) => at = parent,

@@ -55,7 +55,6 @@ pub(crate) enum RevisionAge {
 /// The pull request that is wanted.
 #[derive(Clone, Copy)]
 pub(crate) struct Proposal<'a> {
-    /// The branch.
     pub branch: &'a str,
     /// The commit's and the pull request's title.
     pub title: &'a str,
@@ -67,7 +66,6 @@ pub(crate) struct Proposal<'a> {
     pub prefix: &'a str,
     /// The files that change; at least one.
     pub changes: &'a [FileChange],
-    /// Its labels.
     pub labels: &'a [String],
     /// The state of the pull request.
     pub state: State,
@@ -75,7 +73,7 @@ pub(crate) struct Proposal<'a> {
     pub reopen: bool,
     /// Other revisions of the set.
     pub rivals: &'a dyn Rivals,
-    /// Whether it closes the pull requests of older revisions.
+    /// Close the pull requests of older revisions.
     pub supersede: bool,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
@@ -83,11 +81,10 @@ pub(crate) struct Proposal<'a> {
     pub auto_merge: bool,
 }
 
-/// The outcome.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     /// The pull request is in the planned state.
-    Stands(Box<PullRequestResult>),
+    Reconciled(Box<PullRequestResult>),
     /// The base branch moved, so the plan is outdated.
     BaseMoved {
         /// Whether a visible change may have been made.
@@ -98,7 +95,6 @@ pub(crate) enum Outcome {
 /// A pull request in the planned state.
 #[derive(Debug, Clone)]
 pub(crate) struct PullRequestResult {
-    /// Its number.
     pub number: u64,
     /// The URL of its web page.
     pub url: String,
@@ -196,7 +192,9 @@ impl Reconcile<'_> {
                 Step::Again(reason) => last_reason = reason,
                 Step::There(pull) if self.forge.stays_open(&pull, self.interrupted).await? => {
                     let pull = self.remove_notice(pull).await?;
-                    return Ok(Outcome::Stands(Box::new(self.finish(*pull, before).await)));
+                    return Ok(Outcome::Reconciled(Box::new(
+                        self.finish(*pull, before).await,
+                    )));
                 }
                 Step::There(pull) => {
                     self.interrupted = false;
@@ -245,7 +243,7 @@ impl Reconcile<'_> {
             // Another run may have opened one at the same time, for this revision or another.
             _ => self.forge.pulls(Pulls::Open).await?,
         };
-        let pull = self.close_twins(pull, &open).await?;
+        let pull = self.close_duplicates(pull, &open).await?;
         standing.number = pull.number;
         standing.url.clone_from(&pull.url);
         standing.change = self.change;
@@ -258,8 +256,9 @@ impl Reconcile<'_> {
 
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
         let (forge, proposal) = (self.forge, self.proposal);
-        let listed = |pull: &Pull| pull.own && pull.head == proposal.branch && pull.head_exists;
-        let exists = open.iter().any(listed);
+        let exists = open
+            .iter()
+            .any(|pull| pull.own && pull.head == proposal.branch && pull.head_exists);
         let ahead = match forge
             .ahead(&self.base.branch, &self.base.head, proposal.branch, exists)
             .await?

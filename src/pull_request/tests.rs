@@ -42,7 +42,7 @@ pub(super) struct Client {
 }
 
 impl Commits {
-    /// Adds a commit with these files, and with a symlink whose target resembles a pin.
+    /// Adds a commit with these files, and with a symlink to a path that resembles a pin.
     pub(super) fn with(mut self, commit: &str, files: &[(&str, &str)]) -> Self {
         self.trees.insert(commit.to_owned(), Tree::default());
         self = self
@@ -84,7 +84,7 @@ impl Commits {
         let (commits, requested) = (self.clone(), Arc::clone(&blobs));
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                commits.answer(&connection, &requested);
+                commits.respond(&connection, &requested);
             }
         });
         let timeout = Duration::from_secs(10);
@@ -99,7 +99,7 @@ impl Commits {
     }
 
     /// Responds to one request and closes the connection.
-    fn answer(&self, mut connection: &TcpStream, requested: &Mutex<Vec<String>>) {
+    fn respond(&self, mut connection: &TcpStream, requested: &Mutex<Vec<String>>) {
         let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
         let Some(request) = lines.next() else { return };
         let headers = lines.take_while(|line| !line.is_empty());

@@ -64,7 +64,6 @@ pub(crate) struct WaitTarget<'a> {
     pub report: &'a dyn Fn(&str),
 }
 
-/// The outcome.
 #[derive(Debug, Clone)]
 pub(crate) enum WaitOutcome {
     /// It is merged, by this commit if known.
@@ -116,7 +115,7 @@ pub(crate) struct Waiting {
     etag: Option<String>,
     pull: Option<Box<Pull>>,
     trouble: Option<Error>,
-    /// The head whose merge is scheduled.
+    /// The head with a scheduled merge.
     scheduled: Option<String>,
     reported: Option<String>,
     /// The head that was verified.
@@ -126,7 +125,7 @@ pub(crate) struct Waiting {
     /// Whether the base has no merge queue.
     unqueued: bool,
     /// The outdated head that was reported.
-    behind: Option<String>,
+    outdated_head: Option<String>,
 }
 
 impl Waiting {
@@ -349,14 +348,16 @@ impl Waiting {
         let Some(pull) = self.pull.as_ref() else {
             return;
         };
-        if pull.mergeable != Mergeable::Behind || self.behind.as_ref() == Some(&pull.head_commit) {
+        if pull.mergeable != Mergeable::Behind
+            || self.outdated_head.as_ref() == Some(&pull.head_commit)
+        {
             return;
         }
         report(&format!(
             "its branch is behind {}, which requires branches to be up to date: run the promotion or rollback again, or update the branch",
             pull.base
         ));
-        self.behind = Some(pull.head_commit.clone());
+        self.outdated_head = Some(pull.head_commit.clone());
     }
 
     /// Follows the pull request through the merge queue of its base, if there is one.

@@ -353,8 +353,13 @@ mod tests {
         let mut manifest = world.entry(one.as_bytes(), one.len());
         manifest["mediaType"] = MANIFEST_TYPES[0].into();
         world.index(&[manifest, world.entry(two.as_bytes(), two.len())]);
-        let found = world.layout.referrers(subject).unwrap();
-        let found: Vec<_> = found.iter().map(|entry| entry.digest).collect();
+        let found: Vec<_> = world
+            .layout
+            .referrers(subject)
+            .unwrap()
+            .iter()
+            .map(|entry| entry.digest)
+            .collect();
         assert_eq!(found, [Digest::of(one.as_bytes())]);
         let marker = json!({"imageLayoutVersion": "2.0.0"}).to_string();
         fs::write(world.directory.path().join("oci-layout"), marker).unwrap();

@@ -56,8 +56,11 @@ impl MemoryLimit {
     /// Counts the memory of a document. Once the documents of the set exceed the limit, every call
     /// is an error.
     pub(super) fn add(&self, bytes: usize, name: &str) -> Result<(), Error> {
-        let remaining = self.0.remaining.load(Ordering::Relaxed);
-        let remaining = remaining.saturating_sub(bytes as u64);
+        let remaining = self
+            .0
+            .remaining
+            .load(Ordering::Relaxed)
+            .saturating_sub(bytes as u64);
         self.0.remaining.store(remaining, Ordering::Relaxed);
         if remaining > 0 {
             return Ok(());

@@ -173,7 +173,7 @@ pub(crate) fn refusal(document: &PlanDocument) -> String {
     text
 }
 
-/// The hidden line with which a later run identifies its own pull request.
+/// The hidden line that identifies a pull request for later runs.
 pub(crate) fn marker(document: &PlanDocument) -> String {
     Marker {
         kind: MarkerKind::Set(document.kind),

@@ -128,12 +128,15 @@ pub(crate) enum RowFilter {
 
 /// Selects the rows to print, and summarizes the omitted rows of unconfigured parts in a line.
 pub(crate) fn filtered(rows: &[DoctorRow], filter: RowFilter) -> (Vec<DoctorRow>, Option<String>) {
-    let is_printed = |row: &&DoctorRow| match filter {
-        RowFilter::All => true,
-        RowFilter::Configured => row.without.is_none(),
-        RowFilter::Failed => row.status == Status::Fail,
-    };
-    let printed: Vec<_> = rows.iter().filter(is_printed).cloned().collect();
+    let printed: Vec<_> = rows
+        .iter()
+        .filter(|row| match filter {
+            RowFilter::All => true,
+            RowFilter::Configured => row.without.is_none(),
+            RowFilter::Failed => row.status == Status::Fail,
+        })
+        .cloned()
+        .collect();
     let (mut blocks, mut omitted) = (Vec::new(), 0);
     for block in rows.iter().filter_map(|row| row.without) {
         let block = format!("`{block}`");

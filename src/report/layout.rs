@@ -36,7 +36,8 @@ pub(crate) fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
     out
 }
 
-/// Splits a line at single blanks into lines of at most `columns` columns. A longer word gets its own line.
+/// Splits a line at single blanks into lines of at most `columns` columns. A longer word gets a
+/// separate line.
 pub(crate) fn wrapped(line: &str, columns: usize) -> Vec<String> {
     fill(line.split(' '), columns)
 }

@@ -17,11 +17,14 @@ pub(crate) fn abbreviated(revision: &str, listed: &BTreeSet<&str>) -> String {
     let after = listed
         .range::<&str, _>((Bound::Excluded(&revision), Bound::Unbounded))
         .next();
-    let common_length = |other: &&str| {
-        let digits = revision.bytes().zip(other.bytes());
-        digits.take_while(|(one, other)| one == other).count()
-    };
-    let most = before.into_iter().chain(after).map(common_length).max();
+    let most = before
+        .into_iter()
+        .chain(after)
+        .map(|other| {
+            let digits = revision.bytes().zip(other.bytes());
+            digits.take_while(|(one, other)| one == other).count()
+        })
+        .max();
     let length = most.map_or(LENGTH_MIN, |most| LENGTH_MIN.max(most + 1));
     revision.get(..length).unwrap_or(revision).to_owned()
 }
@@ -34,10 +37,10 @@ mod tests {
     fn abbreviations_are_unique() {
         let near = format!("{}{}", "a".repeat(20), "b".repeat(20));
         let far = format!("c{}", "a".repeat(39));
-        let twin = "a".repeat(40);
-        let listed = BTreeSet::from([twin.as_str(), &near, &far, "v1.20.3-candidate"]);
+        let full = "a".repeat(40);
+        let listed = BTreeSet::from([full.as_str(), &near, &far, "v1.20.3-candidate"]);
         let short = |revision: &str| abbreviated(revision, &listed);
-        assert_eq!(short(&twin), twin[..21]);
+        assert_eq!(short(&full), equal[..21]);
         assert_eq!(short(&near), near[..21]);
         assert_eq!(short(&far), far[..LENGTH_MIN]);
         assert_eq!(short("v1.20.3-candidate"), "v1.20.3-candidate");

@@ -64,8 +64,10 @@ pub(crate) fn markdown_table(sets: &[SetSummary]) -> String {
 }
 
 fn cells(sets: &[SetSummary]) -> Vec<[String; COLUMNS.len()]> {
-    let known = sets.iter().filter_map(|set| set.revision.as_deref());
-    let known: BTreeSet<&str> = known.collect();
+    let known: BTreeSet<&str> = sets
+        .iter()
+        .filter_map(|set| set.revision.as_deref())
+        .collect();
     let mut rows = Vec::new();
     for set in sets {
         let revision = match (&set.revision, &set.since) {

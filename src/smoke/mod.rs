@@ -79,7 +79,6 @@ pub(crate) struct SmokeReport {
     pub platform: Option<Platform>,
     /// The platforms of the image that this machine does not run.
     pub other_platforms: Vec<Platform>,
-    /// The outcome.
     pub outcome: Outcome,
     /// A container that could not be removed, with the reason.
     pub unremoved_container: Option<String>,

@@ -67,7 +67,6 @@ impl End {
     }
 }
 
-/// The result of a process.
 pub(super) struct ProcessResult {
     pub(super) end: End,
     /// Standard output and standard error, with masked secrets.

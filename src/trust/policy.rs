@@ -172,8 +172,11 @@ impl Policy<'_> {
         parsed: &ParsedBundle,
         subject: Subject<'_>,
     ) -> Result<(Proof, Vec<&Signer>), Refusal> {
-        let verify = |root: &Root| root.verify_certificate(parsed, subject.digest, subject.now);
-        let proof = first_proof(self.roots.iter().map(verify))?;
+        let proof = first_proof(
+            self.roots
+                .iter()
+                .map(|root| root.verify_certificate(parsed, subject.digest, subject.now)),
+        )?;
         let mut signers = Vec::new();
         if let Some(certificate) = &proof.certificate {
             for signer in &self.verify.signers {

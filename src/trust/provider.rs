@@ -70,8 +70,8 @@ impl CryptoProvider for Ring {
         signature: &[u8],
     ) -> Result<()> {
         let key = UnparsedPublicKey::new(verification(scheme)?, key);
-        let invalid = |_| Error::Verification(format!("{} signature invalid", scheme.name()));
-        key.verify(data, signature).map_err(invalid)
+        key.verify(data, signature)
+            .map_err(|_| Error::Verification(format!("{} signature invalid", scheme.name())))
     }
 
     fn verify_prehashed(
@@ -81,8 +81,11 @@ impl CryptoProvider for Ring {
         hash: &[u8],
         signature: &[u8],
     ) -> Result<()> {
-        let unsupported = || Error::UnsupportedAlgorithm(scheme.name().to_owned());
-        let hashing = hashing(scheme.hash_algorithm().ok_or_else(unsupported)?)?;
+        let hashing = hashing(
+            scheme
+                .hash_algorithm()
+                .ok_or_else(|| Error::UnsupportedAlgorithm(scheme.name().to_owned()))?,
+        )?;
         match MESSAGE.with(|slot| slot.borrow().clone()) {
             Some(message) if digest::digest(hashing, &message).as_ref() == hash => {
                 self.verify_raw(scheme, key, &message, signature)

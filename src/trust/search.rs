@@ -97,7 +97,7 @@ impl Search<'_> {
         self.extent == SearchExtent::UntilSatisfied && self.result.meets(self.policy)
     }
 
-    /// Counts a candidate, and returns whether it may be fetched.
+    /// Counts a candidate; returns true if it may be fetched.
     fn count_candidate(&mut self) -> bool {
         self.count += 1;
         let may_read = self.count <= CANDIDATES_MAX;

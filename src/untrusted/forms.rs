@@ -320,8 +320,8 @@ mod tests {
                         let left = shown.find("***").unwrap() - "sent <".len();
                         assert_eq!(left, known, "{text} {form}: {shown}");
                         let right = shown.len() - shown.rfind("***").unwrap() - "***>".len();
-                        let behind = form.len() - (8 * (before.len() + secret.len())).div_ceil(6);
-                        let known = if after.is_empty() { 0 } else { behind };
+                        let trailing = form.len() - (8 * (before.len() + secret.len())).div_ceil(6);
+                        let known = if after.is_empty() { 0 } else { trailing };
                         assert_eq!(right, known, "{text} {form}: {shown}");
                     }
                 }

@@ -21,8 +21,11 @@ pub(crate) fn plain(text: &str) -> String {
 /// Quotes external text as one word of a shell command.
 pub(crate) fn shell(text: &str) -> String {
     let text = plain(text);
-    let is_safe = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
-    if !text.is_empty() && text.chars().all(is_safe) {
+    if !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._:+-".contains(c))
+    {
         text
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))

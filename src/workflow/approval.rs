@@ -194,8 +194,10 @@ fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
     let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(format!(
         "run `{command}`, which reports every check, or merge the pull request by hand"
     ));
-    let failed = checks.iter().filter(|check| check.status == Status::Fail);
-    let failed = failed.map(|check| format!("{}: {}", check.code, check.describe()));
+    let failed = checks
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+        .map(|check| format!("{}: {}", check.code, check.describe()));
     problem.notes = failed
         .chain(errors.iter().map(ToString::to_string))
         .collect();

@@ -117,11 +117,11 @@ pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> PlanDocumen
 /// Renders the body of the pull request.
 pub(super) fn render_body(
     document: &PlanDocument,
-    beside: &TemplateContext,
+    body_context: &TemplateContext,
     template: Option<&Template>,
 ) -> Result<String, Errors> {
     let text = template.map(|template| template.text.as_str());
-    body::render(document, beside, text).map_err(|error| {
+    body::render(document, body_context, text).map_err(|error| {
         let name = template.map_or("", |template| &template.name);
         let line = error
             .line

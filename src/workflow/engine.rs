@@ -39,7 +39,7 @@ pub(super) struct Planned {
     pub(super) approved: Approved,
     pub(super) plan: Plan,
     /// Facts that the pull request body shows in addition to the plan.
-    pub(super) beside: TemplateContext,
+    pub(super) body_context: TemplateContext,
     /// The names of the set for former paths of its configuration.
     pub(super) former: Vec<FormerNames>,
 }
@@ -124,7 +124,7 @@ pub(super) fn judge(
     let CountedSet { chain, found } = counted;
     let config = site.config();
     let grounded = ground(chain, request, history, &found, config)?;
-    let mut beside = TemplateContext {
+    let mut body_context = TemplateContext {
         current_revision: history.current_revision(config, &found),
         ..TemplateContext::default()
     };
@@ -145,20 +145,20 @@ pub(super) fn judge(
             };
             let approved = verifier.verify(grounded, &found, rows)?;
             if request.operation == Operation::Rollback {
-                beside.current_labels = tags::current_labels(config, &found, services)?;
+                body_context.current_labels = tags::current_labels(config, &found, services)?;
             }
             approved
         }
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
         let undone = known.entries_since(&approved.pinned_digests(config));
-        beside.undone = undone.unwrap_or_default().iter().map(Undone::new).collect();
+        body_context.undone = undone.unwrap_or_default().iter().map(Undone::new).collect();
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
     Ok(Planned {
         approved,
         plan,
-        beside,
+        body_context,
         former: history.former_names(),
     })
 }

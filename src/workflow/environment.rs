@@ -58,8 +58,11 @@ impl Environment {
     pub fn for_engine(&self, config: &Config) -> Vec<(OsString, OsString)> {
         let mut secrets: HashSet<&OsStr> = job_secrets().map(OsStr::new).collect();
         let freshness = config.freshness.iter().map(|entry| &entry.token_env);
-        let prune = config.prune.iter().flat_map(|prune| &prune.also_pinned_in);
-        let prune = prune.map(|entry| &entry.token_env);
+        let prune = config
+            .prune
+            .iter()
+            .flat_map(|prune| &prune.also_pinned_in)
+            .map(|entry| &entry.token_env);
         secrets.extend(freshness.chain(prune).flatten().map(OsStr::new));
         for name in config.smoke.iter().flat_map(|smoke| &smoke.env) {
             secrets.remove(OsStr::new(name));

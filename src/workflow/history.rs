@@ -1,7 +1,7 @@
 //! The history of a site: complete, partial or absent.
 //!
-//! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the
-//! last commits that changed the files with pins. An absent history has an error with the cause.
+//! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
+//! commits that changed the files with pins. If the history is absent, the error explains why.
 
 use super::{Environment, Services, base_forge, ci};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     pins::Found,
 };
 
-/// The head of the promoted branch, as the forge reports it.
+/// The head of the branch whose history counts, as the forge reports it.
 #[derive(Clone)]
 pub(super) struct HeadOnForge {
     pub(super) branch: String,
@@ -46,7 +46,7 @@ enum Origin {
     },
 }
 
-/// The branch of the history.
+/// The branch whose history is read.
 pub(crate) struct HistoryBranch {
     pub branch: Branch,
     pub role: BranchRole,
@@ -62,7 +62,7 @@ pub(crate) enum BranchRole {
     Local,
 }
 
-/// Finds the branch of the history in the repository of `config`.
+/// Finds the branch whose history is read in the repository of `config`.
 pub(crate) fn history_branch(
     git: &Git,
     config: &Config,
@@ -144,7 +144,7 @@ fn read(
 }
 
 impl SiteHistory {
-    /// Loads the history in the clone around the root, up to `head` if the forge reported it.
+    /// Reads the history in the clone around the root, up to `head` if the forge reported it.
     pub(super) fn of_clone(
         config: &Config,
         head: Option<&HeadOnForge>,
@@ -183,7 +183,7 @@ impl SiteHistory {
         Ok(&commits.history)
     }
 
-    /// The names of the set for former paths of its configuration.
+    /// The names that the set had under former paths of its configuration.
     pub(crate) fn former_names(&self) -> Vec<FormerNames> {
         let commits = self.0.as_ref();
         commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_names())

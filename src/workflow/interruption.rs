@@ -154,8 +154,12 @@ mod tests {
     fn recorded() -> (Interruption, Arc<Mutex<Vec<String>>>) {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&reports);
-        let report = move |event: &Event<'_>| log.lock().unwrap().push(format!("{event:?}"));
-        (Interruption::new(Box::new(report)), reports)
+        (
+            Interruption::new(Box::new(move |event| {
+                log.lock().unwrap().push(format!("{event:?}"))
+            })),
+            reports,
+        )
     }
 
     fn exit(signal: i32, changed: &str, printed: bool) -> String {

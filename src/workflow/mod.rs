@@ -180,7 +180,7 @@ fn attempt(
     };
     let mut document = document::planned(unplanned, &planned);
     document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
-    let body = document::render_body(&document, &planned.beside, template.as_ref());
+    let body = document::render_body(&document, &planned.body_context, template.as_ref());
     let body = body.and_then(|body| {
         write_files(options, document.diff_bytes(), &body, services)?;
         Ok(body)
@@ -310,8 +310,8 @@ fn write_files(
             continue;
         };
         let path = services.environment.directory().join(file);
-        let unwritable = |error| Errors::io(format!("cannot write {}: {error}", file.display()));
-        fs::write(path, content).map_err(unwritable)?;
+        fs::write(path, content)
+            .map_err(|error| Errors::io(format!("cannot write {}: {error}", file.display())))?;
     }
     Ok(())
 }

@@ -68,8 +68,12 @@ impl Services {
     /// The sources of images. A run uses the same registries throughout, with their connections and
     /// tokens.
     pub(crate) fn sources(&self, config: &Config) -> Result<Sources, Errors> {
-        let mappings = self.mappings.iter().chain([&config.sources]);
-        let mappings = mappings.cloned().collect();
+        let mappings = self
+            .mappings
+            .iter()
+            .chain([&config.sources])
+            .cloned()
+            .collect();
         Ok(Sources::new(mappings, self.registries(config)?))
     }
 

@@ -13,9 +13,8 @@ use crate::{
 
 /// The settings for registries. Malformed input is reported before the first request.
 pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> {
-    let lookup = |name: &str| environment.variable(name).cloned();
     let mut settings = Settings::new(
-        registry::Environment::from_lookup(lookup),
+        registry::Environment::from_lookup(|name| environment.variable(name).cloned()),
         environment.clock,
     );
     if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {

@@ -144,13 +144,12 @@ impl Site for BranchSite {
             checks::outside(config, &found, &outside, operation)
         } else {
             let reason = "a fleet reads no files but those that `files` matches";
-            let skip = |code| Check::new(code, Status::Skip, reason);
             [
                 Code::PIN_COUNTED_TWICE,
                 Code::PIN_OUTSIDE,
                 Code::DIGEST_OUTSIDE,
             ]
-            .map(skip)
+            .map(|code| Check::new(code, Status::Skip, reason))
             .to_vec()
         };
         let checks = checks_of_files(config, &found, outside, operation);
@@ -250,13 +249,15 @@ fn unchanged_contents(
     paths: &[String],
 ) -> HashMap<String, Vec<u8>> {
     let tree = WorkTree::new(&local.root);
-    let same = |path: &String| {
-        let id = &base.tree.entries.get(path)?.id;
-        let path = RelPath::parse(path.strip_prefix(prefix)?).ok()?;
-        let content = tree.read(&path).ok()?;
-        (blob_id(&content, id) == *id).then(|| (id.clone(), content))
-    };
-    paths.iter().filter_map(same).collect()
+    paths
+        .iter()
+        .filter_map(|path| {
+            let id = &base.tree.entries.get(path)?.id;
+            let path = RelPath::parse(path.strip_prefix(prefix)?).ok()?;
+            let content = tree.read(&path).ok()?;
+            (blob_id(&content, id) == *id).then(|| (id.clone(), content))
+        })
+        .collect()
 }
 
 /// The files that the configuration lists one by one.

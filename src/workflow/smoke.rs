@@ -95,8 +95,9 @@ fn run_in_thread(
         let (sender, done) = oneshot::channel();
         scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &context)))));
         let message = format!("running the smoke command in {}", request.repository);
-        let report = services.wait(done, &message)?;
-        let report = report.map_err(|_| Errors::io("the smoke command was interrupted"))?;
+        let report = services
+            .wait(done, &message)?
+            .map_err(|_| Errors::io("the smoke command was interrupted"))?;
         Ok(*report)
     })
 }

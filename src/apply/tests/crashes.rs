@@ -237,7 +237,7 @@ fn long() -> bool {
 /// `contents`.
 fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> Vec<Point> {
     let run = trace(&world.command(mode), "%file,%desc", injections);
-    assert_eq!(world.contents(), contents, "{}", shown(&run.output));
+    assert_eq!(world.contents(), contents, "{}", output_text(&run.output));
     world.is_whole(mode);
     let mut points = run.points(&world.root());
     if !long() {
@@ -250,19 +250,23 @@ fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> V
     points
 }
 
-fn shown(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     format!("{:?}\n{out}\n{err}", output.status)
 }
 
 #[track_caller]
 fn exited(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", shown(output));
+    assert_eq!(output.status.code(), Some(code), "{}", output_text(output));
 }
 
 #[track_caller]
 fn reports(output: &Output, text: &str) {
-    assert!(shown(output).contains(text), "{}", shown(output));
+    assert!(
+        output_text(output).contains(text),
+        "{}",
+        output_text(output)
+    );
 }
 
 fn killed(output: &Output) -> bool {
@@ -276,7 +280,7 @@ fn interrupted_world() -> World {
         &world.command("promote"),
         &["renameat2:signal=KILL:when=2".to_owned()],
     );
-    assert!(killed(&killed_there), "{}", shown(&killed_there));
+    assert!(killed(&killed_there), "{}", output_text(&killed_there));
     assert_eq!(world.contents(), "noo");
     world
 }
@@ -385,7 +389,12 @@ fn missing_directory_sync_is_tolerated() {
         let at = point_of("fsync", "/root>)", nth).inject("error=EINVAL");
         let world = world();
         let output = inject(&world.command("promote"), std::slice::from_ref(&at));
-        assert_eq!(output.status.code(), Some(0), "{at}: {}", shown(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{at}: {}",
+            output_text(&output)
+        );
         assert_eq!(world.contents(), "nnn");
         world.is_whole(&at);
     }
@@ -399,11 +408,21 @@ fn failed_read_is_unavailable_and_interrupted_read_continues() {
         let reading = point_in(&interrupted_world(), "recover", "read", part, 0);
         let before = world.leftovers().len();
         let output = inject(&world.command("recover"), &[reading.inject("error=EIO")]);
-        assert_eq!(output.status.code(), Some(3), "{part}: {}", shown(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(3),
+            "{part}: {}",
+            output_text(&output)
+        );
         assert_eq!(world.contents(), "noo", "{part}");
         assert_eq!(world.leftovers().len(), before, "{part}");
         let output = inject(&world.command("recover"), &[reading.inject("error=EINTR")]);
-        assert_eq!(output.status.code(), Some(0), "{part}: {}", shown(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{part}: {}",
+            output_text(&output)
+        );
         assert_eq!(world.contents(), "nnn", "{part}");
     }
 }
@@ -425,10 +444,10 @@ fn recovery_with_failed_cleanup_reports_its_result() {
         exited(&output, 3);
         assert_eq!(world.contents(), "nnn");
         assert_eq!(
-            shown(&output).contains("all files have their new content"),
+            output_text(&output).contains("all files have their new content"),
             forward,
             "{}",
-            shown(&output)
+            output_text(&output)
         );
         world.recovers("a copy that stays");
     }
@@ -491,7 +510,12 @@ fn failure_of_a_link_exchange_is_undone() {
         let world = world();
         let at = point.inject("error=EIO");
         let output = inject(&world.command("promote"), &[fallback.clone(), at.clone()]);
-        assert_eq!(output.status.code(), Some(3), "{at}: {}", shown(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(3),
+            "{at}: {}",
+            output_text(&output)
+        );
         assert_eq!(world.contents(), "ooo", "{at}");
         world.is_whole(&at);
     }
@@ -552,16 +576,16 @@ fn failed_call_leaves_old_contents_or_a_journal() {
             (Some(3), _, false) => {
                 failed += 1;
                 assert!(
-                    shown(&output).contains("run `repin recover`"),
+                    output_text(&output).contains("run `repin recover`"),
                     "{at}: {}",
-                    shown(&output)
+                    output_text(&output)
                 );
             }
             _ => panic!(
                 "{at}: {} {:?}\n{}",
                 world.contents(),
                 world.leftovers(),
-                shown(&output)
+                output_text(&output)
             ),
         }
         world.recovers(&at);
@@ -600,9 +624,9 @@ fn recovery_succeeds_after_persistent_errors_end() {
             Some(3) => assert!(
                 whole || !world.leftovers().is_empty(),
                 "{at}: {}",
-                shown(&output)
+                output_text(&output)
             ),
-            _ => panic!("{at}: {}", shown(&output)),
+            _ => panic!("{at}: {}", output_text(&output)),
         }
         world.recovers(&at);
     }
@@ -947,7 +971,11 @@ fn second_run_fails_at_once_and_first_finishes() {
         "a preview needs no lock"
     );
     let first = stopped.go_on();
-    assert!(first.output.status.success(), "{}", shown(&first.output));
+    assert!(
+        first.output.status.success(),
+        "{}",
+        output_text(&first.output)
+    );
     assert_eq!(world.contents(), "nnn");
     world.is_whole("two runs");
 }

@@ -156,8 +156,12 @@ impl TrustedImages {
                 .images
                 .get(index)
                 .and_then(|image| image.facts.as_ref());
-            let is_verdict = |check: &Check| check.image.as_ref() == Some(&image.name);
-            if facts.is_none() || !self.checks.iter().any(is_verdict) {
+            if facts.is_none()
+                || !self
+                    .checks
+                    .iter()
+                    .any(|check| check.image.as_ref() == Some(&image.name))
+            {
                 let reason = format!("it has no verdict on the image `{}`", image.name);
                 return Err(Error::unavailable("the set", reason));
             }

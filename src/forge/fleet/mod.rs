@@ -187,7 +187,7 @@ impl RepositoryName {
         })
     }
 
-    /// Whether it consists of characters that forges allow in repositories.
+    /// Whether all characters are allowed in repositories by forges.
     pub(super) fn is_plain(&self) -> bool {
         let mut characters = self.owner.chars().chain(self.name.chars());
         characters.all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))

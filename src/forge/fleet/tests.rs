@@ -132,7 +132,7 @@ async fn survey_of_a_plan_costs_few_requests() {
     }
 }
 
-/// Puts repin's own commit and pull request into a repository: other digests in the pinned files.
+/// Adds a commit and a pull request of repin to a repository: other digests in the pinned files.
 fn promote(forge: &Thousand, number: usize) -> BTreeMap<String, String> {
     let mut store = forge.store(number);
     let files: Vec<(String, String)> = PINNED
@@ -619,7 +619,7 @@ async fn request_past_the_deadline_is_not_sent() {
     assert_eq!(error.class, Class::Limited, "{error}");
     assert!(error.message.contains("--deadline, 600 s"), "{error}");
     assert_eq!(forge.log().len(), 5);
-    // GraphQL has a budget of its own.
+    // GraphQL has a separate budget.
     present(&reader.survey(&requests([0])).await[0]);
 }
 

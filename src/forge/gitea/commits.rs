@@ -33,7 +33,7 @@ struct CommitRow {
     parents: Vec<ObjectRow>,
 }
 
-/// The state of an open pull request whose branch was deleted.
+/// The state of an open pull request after its branch was deleted.
 enum Closing {
     Closed,
     /// Another process recreated the branch.

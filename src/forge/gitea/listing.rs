@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The requested size of a page; servers have their own limit.
+/// The requested size of a page; servers may return smaller ones.
 pub(super) const PAGE: usize = 1000;
 
 /// The files of a commit, and its id.

@@ -136,7 +136,7 @@ enum NamedLabelOutcome {
     Refused(String),
 }
 
-/// The title without the prefix of a draft, and whether it had one.
+/// Splits a title into the text after the prefix of a draft, and the state.
 fn split_prefix(title: &str) -> (&str, State) {
     for prefix in DRAFT_PREFIXES {
         if let Some((start, rest)) = title.split_at_checked(prefix.len())

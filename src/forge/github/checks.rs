@@ -252,8 +252,9 @@ impl Github {
         if !is_ambiguous {
             return Ok(HashMap::new());
         }
-        let request = self.request(Method::GET, "actions/runs", "reading workflow runs");
-        let request = request.query("head_sha", commit);
+        let request = self
+            .request(Method::GET, "actions/runs", "reading workflow runs")
+            .query("head_sha", commit);
         let first = request.clone().query("per_page", 1);
         let first: Option<IgnoredAny> = self.http.find(&first, &[403, 404]).await?;
         if first.is_none() {

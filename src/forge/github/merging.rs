@@ -357,8 +357,10 @@ impl Github {
                 ..Settings::default()
             });
         };
-        let rule = row.r#ref.and_then(|row| row.ref_update_rule);
-        let rule = rule.unwrap_or_default();
+        let rule = row
+            .r#ref
+            .and_then(|row| row.ref_update_rule)
+            .unwrap_or_default();
         Ok(Settings {
             methods: allowed_methods([
                 row.merge_commit_allowed,

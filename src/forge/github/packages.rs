@@ -100,8 +100,11 @@ impl Package {
     /// The newest versions: complete pages, up to the first one with a known version. GitHub lists
     /// the newest first.
     pub(crate) async fn newest(&self, is_known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
-        let any_known = |pages: &VersionPages| pages.all.iter().any(|version| is_known(version.id));
-        self.list(|_| (), any_known).await
+        self.list(
+            |_| (),
+            |pages| pages.all.iter().any(|version| is_known(version.id)),
+        )
+        .await
     }
 
     /// Requests pages until the listing is complete or `is_enough`.
@@ -414,7 +417,7 @@ fn incomplete(what: &str, reason: &str) -> Error {
 /// The header `Link` (RFC 8288).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Links {
-    /// Whether it links to a next page.
+    /// Whether the page has a link to a next page.
     pub next: bool,
     /// The number of the last page.
     pub last: Option<usize>,

@@ -227,8 +227,10 @@ impl Github {
         labels: &[String],
     ) -> Result<LabelOutcome, Error> {
         let path = format!("issues/{number}/labels");
-        let request = self.request(Method::POST, &path, format!("labeling #{number}"));
-        let request = request.body(json!({"labels": labels})).repeatable();
+        let request = self
+            .request(Method::POST, &path, format!("labeling #{number}"))
+            .body(json!({"labels": labels}))
+            .repeatable();
         let reply = self.http.send(&request).await?;
         if matches!(reply.status.as_u16(), 404 | 422) {
             for label in labels {

@@ -33,8 +33,13 @@ impl Reply {
     pub(crate) fn expect<T: DeserializeOwned>(&self, expected: &[u16]) -> Result<T, Error> {
         self.check(expected)?;
         // Characters in strings count as well: this is an upper bound of the number of values.
-        let starts_value = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
-        if self.body.iter().filter(starts_value).count() > VALUES_MAX {
+        if self
+            .body
+            .iter()
+            .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
+            .count()
+            > VALUES_MAX
+        {
             let reason = format!("the response has more than {VALUES_MAX} values");
             return Err(Error::unavailable(&self.what, reason));
         }

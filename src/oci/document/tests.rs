@@ -98,8 +98,8 @@ fn document_that_is_index_and_manifest_is_refused() {
         Ambiguous,
         "but its Content-Type is",
     );
-    let twin = with(image(), "Layers", json!([]));
-    assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Layers`");
+    let duplicate = with(image(), "Layers", json!([]));
+    assert_refused(&duplicate, Some(OCI_MANIFEST), Ambiguous, "`Layers`");
 }
 
 /// Of keys that differ only in case, engines use the last one.
@@ -108,25 +108,25 @@ fn keys_that_differ_only_in_case_are_ambiguous() {
     use Class::Ambiguous;
     let other = json!(format!("sha256:{}", "b".repeat(64)));
     // Simple folding maps the long s to an s.
-    let twin = with(image(), "layer\u{17f}", json!([]));
-    assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`layer\u{17f}`");
+    let duplicate = with(image(), "layer\u{17f}", json!([]));
+    assert_refused(&duplicate, Some(OCI_MANIFEST), Ambiguous, "`layer\u{17f}`");
     for path in ["/config", "/layers/0"] {
-        let mut twin = image();
-        twin.pointer_mut(path).unwrap()["Digest"] = other.clone();
-        assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Digest`");
+        let mut duplicate = image();
+        duplicate.pointer_mut(path).unwrap()["Digest"] = other.clone();
+        assert_refused(&duplicate, Some(OCI_MANIFEST), Ambiguous, "`Digest`");
     }
-    let mut twin = index();
-    twin["manifests"][0]["DIGEST"] = other.clone();
-    assert_refused(&twin, Some(OCI_INDEX), Ambiguous, "`DIGEST`");
-    let mut twin = index();
-    twin["manifests"][0]["platform"] = json!({"os": "linux", "architecture": "a", "OS": "b"});
-    assert_refused(&twin, Some(OCI_INDEX), Ambiguous, "`OS`");
-    let twin = with(
+    let mut duplicate = index();
+    duplicate["manifests"][0]["DIGEST"] = other.clone();
+    assert_refused(&duplicate, Some(OCI_INDEX), Ambiguous, "`DIGEST`");
+    let mut duplicate = index();
+    duplicate["manifests"][0]["platform"] = json!({"os": "linux", "architecture": "a", "OS": "b"});
+    assert_refused(&duplicate, Some(OCI_INDEX), Ambiguous, "`OS`");
+    let duplicate = with(
         image(),
         "subject",
         json!({"mediaType": "a", "digest": other, "size": 1, "Size": 2}),
     );
-    assert_refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Size`");
+    assert_refused(&duplicate, Some(OCI_MANIFEST), Ambiguous, "`Size`");
     let valid = json!({"os": "linux", "architecture": "a", "config": {"Labels": {"a": "b"}}, "rootfs": {"diff_ids": []}});
     assert!(parse_config(&valid).is_ok());
     for (path, key) in [
@@ -135,9 +135,9 @@ fn keys_that_differ_only_in_case_are_ambiguous() {
         ("/config", "USER"),
         ("/rootfs", "Diff_IDs"),
     ] {
-        let mut twin = valid.clone();
-        twin.pointer_mut(path).unwrap()[key] = json!(null);
-        let error = parse_config(&twin).unwrap_err();
+        let mut duplicate = valid.clone();
+        duplicate.pointer_mut(path).unwrap()[key] = json!(null);
+        let error = parse_config(&duplicate).unwrap_err();
         assert_eq!(error.class, Ambiguous, "{key}: {error}");
     }
 }

@@ -14,7 +14,6 @@ pub(crate) struct Group {
     pub members: Vec<usize>,
 }
 
-/// The guess.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Guess {
     /// The groups, the likeliest first; none is empty.

@@ -48,7 +48,7 @@ pub(crate) struct Discovery {
     pub(crate) unnameable: Vec<RelPath>,
 }
 
-/// The maximum size of a file that may have been written by hand, in bytes.
+/// The maximum size of a handwritten file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// A NUL byte among this many first bytes marks a binary file, as for git.
 const HEAD: u64 = 8000;
@@ -195,21 +195,20 @@ mod tests {
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn look(text: &str) -> Vec<(String, usize, usize)> {
+    fn discovered_in(text: &str) -> Vec<(String, usize, usize)> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.yml"), text.replace("HEX", HEX)).unwrap();
         let found = discover(&WorkTree::new(dir.path()), survey(dir.path()), None);
-        let row = |seen: &PinnedRepository| {
-            (
-                seen.repository.to_string(),
-                seen.pins.len(),
-                seen.malformed.len(),
-            )
-        };
         found
             .repositories
             .iter()
-            .map(row)
+            .map(|seen| {
+                (
+                    seen.repository.to_string(),
+                    seen.pins.len(),
+                    seen.malformed.len(),
+                )
+            })
             .filter(|(_, pins, malformed)| pins + malformed > 0)
             .collect()
     }
@@ -218,7 +217,7 @@ mod tests {
     fn any_repository_is_found_by_the_scanners_rules() {
         let text = "uses: docker://Registry.example:5000/a/b:v1@sha256:HEX\nnginx@sha256:HEX library/nginx:1@sha256:HEX";
         assert_eq!(
-            look(text),
+            discovered_in(text),
             [
                 ("Registry.example:5000/a/b".into(), 1, 0),
                 ("nginx".into(), 2, 0)
@@ -239,14 +238,14 @@ mod tests {
             "ghcr.io/acme/app:v1",
             "actions/checkout@0123456789abcdef0123456789abcdef01234567",
         ] {
-            assert_eq!(look(text), [], "{text}");
+            assert_eq!(discovered_in(text), [], "{text}");
         }
     }
 
     #[test]
     fn malformed_digests_are_separate() {
         assert_eq!(
-            look("a.b/c@sha256:abc a.b/c@SHA256:HEX a.b/c@sha256:HEX"),
+            discovered_in("a.b/c@sha256:abc a.b/c@SHA256:HEX a.b/c@sha256:HEX"),
             [("a.b/c".into(), 1, 2)]
         );
     }

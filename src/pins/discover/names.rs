@@ -14,11 +14,13 @@ pub(crate) struct Names {
 /// The last parts of the repositories without a common prefix (`runtime-review` and `runtime-fix`
 /// become `review` and `fix`), or longer names if these would not differ.
 pub(crate) fn names(repositories: &[&Repository]) -> Names {
-    let last = |repository: &&Repository| {
-        let path = repository.path();
-        path.rsplit('/').next().unwrap_or(path).to_owned()
-    };
-    let plain: Vec<String> = repositories.iter().map(last).collect();
+    let plain: Vec<String> = repositories
+        .iter()
+        .map(|repository| {
+            let path = repository.path();
+            path.rsplit('/').next().unwrap_or(path).to_owned()
+        })
+        .collect();
     if !differ(&plain) {
         let joined = |text: String| text.replace(['/', ':'], "-");
         let path: Vec<_> = repositories

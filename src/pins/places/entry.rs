@@ -41,7 +41,6 @@ pub(super) struct Entry {
     pub(super) global: bool,
 }
 
-/// The image of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum EntryImage {
     Image(usize),
@@ -58,7 +57,6 @@ pub(super) struct Refusal {
     pub(super) why: String,
 }
 
-/// The digest of an entry.
 struct EntryDigest {
     field: Field,
     /// The bytes of the digest; of the whole scalar if the digest is malformed.
@@ -212,7 +210,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The refusal of a digest whose pointer is too long.
+    /// The refusal of a digest with an overlong pointer.
     fn long_pointer(&self, digest: &EntryDigest) -> Option<Refusal> {
         let node = digest.field.node;
         self.document.pointer(node).is_none().then(|| {
@@ -419,14 +417,19 @@ impl Judge<'_> {
         let Shape::Digest(digest) = own.shape else {
             return None;
         };
-        let edits = entries.iter().filter_map(|entry| self.tag_edit(entry));
-        let edits: BTreeMap<usize, TagEdit> = edits.map(|edit| (edit.at.start, edit)).collect();
+        let edits: BTreeMap<usize, TagEdit> = entries
+            .iter()
+            .filter_map(|entry| self.tag_edit(entry))
+            .map(|edit| (edit.at.start, edit))
+            .collect();
         let tags: Vec<_> = edits.into_values().collect();
-        let nodes = entries.iter().flat_map(|entry| {
-            let fields = entry.fields;
-            fields.names.iter().chain(&fields.digest).chain(&fields.tag)
-        });
-        let mut nodes = nodes.map(|field| field.node);
+        let mut nodes = entries
+            .iter()
+            .flat_map(|entry| {
+                let fields = entry.fields;
+                fields.names.iter().chain(&fields.digest).chain(&fields.tag)
+            })
+            .map(|field| field.node);
         let managed = nodes.any(|node| self.is_managed(node));
         let comment = self.comment(own).ok().flatten();
         Some(Finding {

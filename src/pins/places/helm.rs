@@ -87,8 +87,9 @@ pub(super) fn image_of(
         let registry = registry.trim_end_matches('/');
         (length <= 2 * Repository::MAX).then(|| file.image(&format!("{registry}/{name}")))?
     };
-    let own = registry.map(|registry| document.scalar(registry.node).unwrap_or_default());
-    let own = own.filter(|registry| !matches!(*registry, "" | "~" | "null"));
+    let own = registry
+        .map(|registry| document.scalar(registry.node).unwrap_or_default())
+        .filter(|registry| !matches!(*registry, "" | "~" | "null"));
     let image = match (own, default) {
         (Some(registry), _) => joined(registry),
         (None, Some(default)) if !Repository::begins_with_host(name) => joined(default),

@@ -41,7 +41,7 @@ impl Visited {
         }
     }
 
-    /// Marks a node as visited; returns whether it is the first visit.
+    /// Marks a node as visited; returns true on the first visit.
     fn insert(&mut self, node: Id, left: usize) -> bool {
         let at = node as usize * self.steps + left;
         let (word, bit) = (&mut self.bits[at / 64], 1 << (at % 64));

@@ -18,9 +18,11 @@ pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
         return Vec::new();
     };
     let mut seen = HashSet::new();
-    let items = document.list(images).iter();
-    let items = items.filter_map(|item| document.resolved(*item));
-    let items = items.filter(|item| seen.insert(*item));
+    let items = document
+        .list(images)
+        .iter()
+        .filter_map(|item| document.resolved(*item))
+        .filter(|item| seen.insert(*item));
     let entries = items.map(|item| {
         let entry = entry(document, file, item);
         let refused = refused.clone().or(entry.refused);
@@ -48,12 +50,13 @@ fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Ref
 
 /// A key in the form that Go's `encoding/json` compares.
 fn folded(key: &str) -> String {
-    let fold = |c: char| match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        c => c.to_ascii_lowercase(),
-    };
-    key.chars().map(fold).collect()
+    key.chars()
+        .map(|c| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect()
 }
 
 /// The list of images, and the refusal of all its items.

@@ -40,8 +40,9 @@ pub(super) fn find(rules: &Rules, finder: &Finder, place: usize, content: &[u8])
 /// The marker at `at`, if it is the only text of a comment at the end of a line.
 fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
     let near = at.saturating_sub(LINE);
-    let start = memchr::memrchr(b'\n', &content[near..at]).map(|newline| near + newline + 1);
-    let start = start.or((near == 0).then_some(0));
+    let start = memchr::memrchr(b'\n', &content[near..at])
+        .map(|newline| near + newline + 1)
+        .or((near == 0).then_some(0));
     let before = content[start.unwrap_or(near)..at].trim_ascii_end();
     let introducer = INTRODUCERS
         .iter()
@@ -51,8 +52,11 @@ fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
     if *introducer == b"/*" {
         text = text.strip_suffix(b"*/")?.trim_ascii_end();
     }
-    let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    if text.is_empty() || !text.iter().all(part) {
+    if text.is_empty()
+        || !text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+    {
         return None;
     }
     let alone = before[..before.len() - introducer.len()]
@@ -184,12 +188,11 @@ fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<(usize, Digest)> {
 /// The tag before the `@` of a digest, if it has the form of a revision's tag.
 fn tag_before(rules: &Rules, content: &[u8], digest: usize) -> Option<TagEdit> {
     let end = digest.checked_sub(1).filter(|at| content[*at] == b'@')?;
-    let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let length = content[..end]
         .iter()
         .rev()
         .take(Tag::MAX + 1)
-        .take_while(part)
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
         .count();
     let at = end - length..end;
     let text = std::str::from_utf8(&content[at.clone()]).ok()?;

@@ -63,7 +63,7 @@ struct Rules {
     images: HashMap<Repository, usize>,
     /// The form of a revision; `None` before there is a configuration.
     revisions: Option<Revisions>,
-    /// The policy of places without their own.
+    /// The policy of places without a separate one.
     comments: CommentPolicy,
 }
 
@@ -163,7 +163,7 @@ impl FileScanner {
         }
     }
 
-    /// Every place, for a content whose path is unknown.
+    /// Every place, for a content without a known path.
     pub(crate) fn all_places(&self) -> FilePlaces {
         let count = self.rules.as_ref().map_or(0, |rules| rules.places.len());
         FilePlaces {

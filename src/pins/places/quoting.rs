@@ -14,11 +14,12 @@ fn is_number(tag: &str) -> bool {
     let digits = |digits: &str, radix| {
         !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix))
     };
-    let based = [("0x", 16), ("0X", 16), ("0o", 8), ("0b", 2)];
-    let based = based.iter().any(|(prefix, radix)| {
-        let rest = plain.strip_prefix(prefix);
-        rest.is_some_and(|rest| digits(rest, *radix))
-    });
+    let based = [("0x", 16), ("0X", 16), ("0o", 8), ("0b", 2)]
+        .iter()
+        .any(|(prefix, radix)| {
+            let rest = plain.strip_prefix(prefix);
+            rest.is_some_and(|rest| digits(rest, *radix))
+        });
     based || plain.parse::<f64>().is_ok()
 }
 

@@ -1,4 +1,4 @@
-//! Readers that take different entries of a duplicate key.
+//! Readers that choose different entries of a duplicate key.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,9 @@ use super::{Finding, FindingKind};
 
 const WHY: &str = "a duplicate key in this document decides whose digest this is: YAML forbids it, and readers take the first or the last one";
 
-/// Refuses the entries that readers of a document with duplicate keys understand differently:
-/// `findings` are those of a reader that takes the first entry with a key, `last` those of a reader
-/// that takes the last one.
+/// Refuses the entries that readers of a document with duplicate keys interpret differently:
+/// `findings` are those of a reader that uses the first entry with a key, `last` those of a reader
+/// that uses the last one.
 pub(super) fn reconcile(findings: &mut Vec<Finding>, last: Vec<Finding>) {
     let (pins_of_first, pins_of_last) = (pins(findings), pins(&last));
     for finding in findings.iter_mut() {

@@ -28,7 +28,7 @@ pub(in crate::pins) struct TagPlaces {
     rules: Vec<Rules>,
     /// The sets of images that `rules` refer to by their numbers.
     images: Vec<BTreeSet<usize>>,
-    /// The last keys of tags whose entries contain no repository.
+    /// The last keys of tags in entries without a repository.
     keys: Vec<String>,
     /// The last keys of the other tags, except those that contain `tag` in any case.
     repository_keys: Vec<String>,

@@ -238,7 +238,7 @@ fn kustomize_refuses_ambiguous_entries() {
         "images:\n- name: nginx\n  newName:\n  tagSuffix:\n  digest: OLD\n",
         "images:\n- name: nginx\n  newName:\n  tagSuffix:\n  digest: NEW\n",
     );
-    // An item counts once, however many aliases refer to it.
+    // An item counts once, regardless of the number of aliases to it.
     let twice =
         kustomize().found("images:\n- &i { name: nginx, tagSuffix: -x, digest: OLD }\n- *i\n");
     assert_eq!(twice.lines().count(), 1, "{twice}");
@@ -664,7 +664,7 @@ fn anchor_with_aliases_counts_once() {
         helm().found("x-digest: &d OLD\na: { repository: nginx, digest: *d }\n"),
         "hub /x-digest -"
     );
-    // The entry's own tag moves although its digest is an alias.
+    // The tag in the entry moves although its digest is an alias.
     helm().moves(
         "a: { repository: nginx, digest: &d OLD }\nb: { repository: nginx, tag: v1, digest: *d }\n",
         "a: { repository: nginx, digest: &d NEW }\nb: { repository: nginx, tag: rev-2, digest: *d }\n",
@@ -675,7 +675,7 @@ fn anchor_with_aliases_counts_once() {
         let moved = content.replace("OLD", "NEW").replace("v1", "rev-2");
         helm().moves(&content, &moved);
     }
-    // An alias in a key too.
+    // The same with an alias in a key.
     let in_a_key = "? { x: &d OLD }\n: 1\ni: { repository: nginx, digest: *d }\n";
     assert!(helm().found(in_a_key).starts_with("hub "));
     // An alias of an unknown anchor is ignored.
@@ -875,7 +875,7 @@ fn keys_follow_their_pointers() {
         "d: { kind: keys, entry: /a/**/b, digest: d, image: app }",
         "a.yaml",
     );
-    // Also below `**`, with the anchor anywhere, and in a cycle.
+    // The same below `**`, with the anchor anywhere, and in a cycle.
     deep.moves(
         "x: &x { c: { b: { d: OLD } } }\na: &a { x: *x, y: [*x, *a] }\nb: { d: OLD }\n",
         "x: &x { c: { b: { d: NEW } } }\na: &a { x: *x, y: [*x, *a] }\nb: { d: OLD }\n",
@@ -1137,7 +1137,7 @@ fn ambiguous_marker_is_refused() {
     marked().refuses(
         "# repin: web\nx = OLD # repin: app\n",
         "2:5",
-        "of different images",
+        "to different images",
     );
     let twice = marked().scan(text("# repin: app\nx = OLD # repin: app\n").as_bytes());
     assert_eq!((twice.pins.len(), twice.twice.len()), (1, 0));
@@ -1154,7 +1154,7 @@ fn digest_of_two_places_is_reported() {
     let mut places = scan.twice[0].places;
     places.sort_unstable();
     assert_eq!((places, scan.twice.len()), ([0, 1], 1));
-    // Of different images, too.
+    // The two places assign the digest to different images.
     let scan = both.scan(text("i: { repository: ghcr.io/acme/app, digest: OLD }\n").as_bytes());
     assert_eq!((scan.twice.len(), scan.refused.len()), (1, 0));
     // A refusal by one of them is reported.

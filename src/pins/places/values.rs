@@ -17,7 +17,6 @@ pub(super) struct Field {
 pub(super) enum Via {
     /// Written in the entry.
     Own,
-    /// This alias.
     Alias(Id),
     /// A merge with this key `<<`.
     Merge(Id),
@@ -88,8 +87,10 @@ pub(super) fn shape(text: &str) -> Shape {
     let Some((algorithm, digits)) = text.trim_start().split_once(':') else {
         return Shape::None;
     };
-    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"+._-".contains(&byte);
-    let named = (1..=32).contains(&algorithm.len()) && algorithm.bytes().all(part);
+    let named = (1..=32).contains(&algorithm.len())
+        && algorithm
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+._-".contains(&byte));
     if !named || !digits.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Shape::None;
     }

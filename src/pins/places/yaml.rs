@@ -66,7 +66,6 @@ pub(super) enum Reader {
     Last,
 }
 
-/// The comment of a line.
 struct LineComment {
     /// The offset from which the line was searched for its end.
     searched_from: usize,
@@ -88,7 +87,7 @@ pub(super) struct Node {
     count: u32,
     pub(super) kind: Kind,
     pub(super) anchored: bool,
-    /// Whether it has a tag other than `!!str`.
+    /// A YAML tag other than `!!str`.
     pub(super) tagged: bool,
 }
 
@@ -346,8 +345,10 @@ impl<'t> Document<'t> {
             let Some(target) = self.resolved(value) else {
                 continue;
             };
-            let several = self.list(target).iter();
-            let several = several.filter_map(|item| self.resolved(*item));
+            let several = self
+                .list(target)
+                .iter()
+                .filter_map(|item| self.resolved(*item));
             for map in std::iter::once(target).chain(several) {
                 if let Some(node) = self.value_in_merged(map, key, depth + 1) {
                     return Some((merge, node));
@@ -497,8 +498,10 @@ impl<'t> Document<'t> {
         let next = self
             .nodes
             .partition_point(|node| (node.start as usize) < line_end);
-        let leaf = |node: &&Node| matches!(node.kind, Kind::Scalar(_) | Kind::Alias);
-        let last = self.nodes[..next].iter().rev().find(leaf)?;
+        let last = self.nodes[..next]
+            .iter()
+            .rev()
+            .find(|node| matches!(node.kind, Kind::Scalar(_) | Kind::Alias))?;
         let rest = self.text.get(last.end as usize..line_end)?;
         let hash = memchr::memchr_iter(b'#', rest.as_bytes())
             .find(|at| rest[..*at].ends_with([' ', '\t']))?;

@@ -220,10 +220,11 @@ impl Ghcr {
         let clock = rows.clock;
         let mut versions = listed(rows.all, before);
         let mut nodes = before.nodes.clone();
-        let unknown = versions
+        let unknown: Vec<Version> = versions
             .iter()
-            .filter(|version| !nodes.contains_key(&version.digest));
-        let unknown: Vec<Version> = unknown.cloned().collect();
+            .filter(|version| !nodes.contains_key(&version.digest))
+            .cloned()
+            .collect();
         if let Some(missing) = self
             .read_manifests(&unknown, &mut nodes, progress)
             .await?

@@ -26,7 +26,6 @@ const ROUNDS: usize = 4;
 pub(crate) struct PullHead {
     /// The number of the pull request.
     pub number: u64,
-    /// The commit.
     pub commit: ObjectId,
 }
 
@@ -104,8 +103,9 @@ impl Branches {
         })?;
         let (remote, name) = git.remote_of(&history)?;
         // Pull requests may use another remote than promote history.
-        let remotes = git.remotes()?.into_iter();
-        let remotes = remotes
+        let remotes = git
+            .remotes()?
+            .into_iter()
             .filter(|name| *name == remote || name == "origin")
             .collect();
         let mut branches = Self {

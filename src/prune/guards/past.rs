@@ -206,8 +206,9 @@ impl Rules {
 
     fn matches(&self, path: &[u8]) -> bool {
         self.globs.iter().any(|(directory, globs)| {
-            let path = path.strip_prefix(directory.as_slice());
-            let path = path.and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
+            let path = path
+                .strip_prefix(directory.as_slice())
+                .and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
             path.is_some_and(|path| Snapshot::lists(globs, &path))
         })
     }
@@ -259,11 +260,15 @@ impl Rules {
 
 /// Whether the places of two configurations in one directory search the same files.
 fn have_same_places(first: &Config, second: &Config) -> bool {
-    let is_same = |(first, second): (&PinPlace, &PinPlace)| {
-        first.kind == second.kind
-            && first.files.as_ref().map(Globs::texts) == second.files.as_ref().map(Globs::texts)
-    };
     first.places.len() == second.places.len()
-        && first.places.iter().zip(&second.places).all(is_same)
+        && first
+            .places
+            .iter()
+            .zip(&second.places)
+            .all(|(first, second)| {
+                first.kind == second.kind
+                    && first.files.as_ref().map(Globs::texts)
+                        == second.files.as_ref().map(Globs::texts)
+            })
         && first.files.texts() == second.files.texts()
 }

@@ -43,8 +43,11 @@ pub(super) fn work_tree(
 ) -> Result<(), Error> {
     let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_iter().collect();
     let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
-    let whole = |path: RelPath| [git.prefix(), path.as_bytes()].concat();
-    paths.extend(matched.into_iter().map(whole));
+    paths.extend(
+        matched
+            .into_iter()
+            .map(|path| [git.prefix(), path.as_bytes()].concat()),
+    );
     let mut top = WorkTree::new(git.top()).beneath()?;
     let mut buffer = Vec::new();
     for path in paths {

@@ -88,7 +88,7 @@ impl Package {
         self
     }
 
-    fn judged(&self, prune: &Prune) -> PackageVerdict {
+    fn verdict(&self, prune: &Prune) -> PackageVerdict {
         judge(
             &self.0,
             &self.1,
@@ -102,10 +102,10 @@ impl Package {
 
     /// The deletable versions by name.
     fn deletable<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
-        let judged = self.judged(&prune());
-        assert_eq!(judged.refusal, None);
+        let verdict = self.verdict(&prune());
+        assert_eq!(verdict.refusal, None);
         let is_deletable = |name: &&&str| {
-            judged
+            verdict
                 .candidates
                 .iter()
                 .any(|candidate| candidate.version.digest == digest(name))
@@ -120,7 +120,7 @@ fn minimum_age_is_exclusive() {
         .version("a", &["pending-a"], Some(14))
         .version("b", &["pending-b"], Some(15));
     assert_eq!(package.deletable(&["a", "b"]), ["b"]);
-    assert_eq!(package.judged(&prune()).young, 1);
+    assert_eq!(package.verdict(&prune()).young, 1);
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn reason_distinguishes_untagged_and_pending() {
         untagged: true,
         ..prune()
     };
-    let judged = package.judged(&all);
-    let reasons: Vec<_> = judged
+    let verdict = package.verdict(&all);
+    let reasons: Vec<_> = verdict
         .candidates
         .iter()
         .map(|candidate| candidate.reason.split(',').next().unwrap())
@@ -148,8 +148,8 @@ fn outer_index_is_deleted_before_nested_entries() {
         .index("inner", &[("leaf", false)])
         .version("outer", &["pending-outer"], Some(30))
         .index("outer", &[("inner", false)]);
-    let judged = package.judged(&prune());
-    let plan = judged.approve(&package.0).unwrap();
+    let verdict = package.verdict(&prune());
+    let plan = verdict.approve(&package.0).unwrap();
     let order: Vec<_> = plan.order().iter().map(|one| one.version.digest).collect();
     assert_eq!(order, ["outer", "leaf"].map(digest));
 }
@@ -197,7 +197,10 @@ fn entries_of_a_protected_index_are_protected() {
         .retain(|version| version.digest != digest("inner"));
     assert_eq!(hidden.deletable(&["leaf"]), [] as [&str; 0]);
     hidden.0.nodes.remove(&digest("inner"));
-    assert_eq!(hidden.judged(&prune()).refusal.unwrap().code, Code::LISTING);
+    assert_eq!(
+        hidden.verdict(&prune()).refusal.unwrap().code,
+        Code::LISTING
+    );
 }
 
 #[test]
@@ -216,8 +219,8 @@ fn referrers_of_protected_versions_are_protected() {
         (format!("sha256-{}", digest("missing").hex()), false),
     ] {
         let package = Package::new().version("note", &[&tag], Some(30));
-        let judged = package.judged(&every);
-        assert_eq!(judged.candidates.is_empty(), stays, "{tag}");
+        let verdict = package.verdict(&every);
+        assert_eq!(verdict.candidates.is_empty(), stays, "{tag}");
     }
     let mut package = Package::new()
         .version("note", &["pending-note"], Some(30))
@@ -271,8 +274,8 @@ fn unlisted_index_in_text_protects_its_entries() {
     let with_text = package("removed");
     assert_eq!(with_text.deletable(&names), [] as [&str; 0]);
     // The protected versions are in the order of the listing.
-    let judged = with_text.judged(&prune());
-    let protected = judged.protected.iter().map(|kept| kept.version.digest);
+    let verdict = with_text.verdict(&prune());
+    let protected = verdict.protected.iter().map(|kept| kept.version.digest);
     let listed = with_text.0.versions[1..]
         .iter()
         .map(|version| version.digest);
@@ -285,7 +288,7 @@ fn few_equal_dates_are_not_suspicious() {
     assert_eq!(two.deletable(&["a"]), ["a"]);
     let three = two.version("b", &["pending-b"], Some(99));
     assert_eq!(
-        three.judged(&prune()).refusal.unwrap().code,
+        three.verdict(&prune()).refusal.unwrap().code,
         Code::TIMESTAMPS
     );
     assert_eq!(
@@ -305,9 +308,9 @@ fn placeholder_is_no_different_date() {
     for placeholder in ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z"] {
         let at = date::parse(placeholder).unwrap();
         package.0.dates.insert(digest("epoch"), at);
-        let judged = package.judged(&prune());
+        let verdict = package.verdict(&prune());
         assert_eq!(
-            judged.refusal.unwrap().code,
+            verdict.refusal.unwrap().code,
             Code::TIMESTAMPS,
             "{placeholder}"
         );
@@ -331,12 +334,12 @@ fn only_unprotected_pending_tags_may_dangle() {
     };
     let package = dangling("pending-x");
     assert_eq!(package.deletable(&["a"]), ["a"]);
-    let warnings = package.judged(&prune()).warnings;
+    let warnings = package.verdict(&prune()).warnings;
     assert!(
         warnings.len() == 1 && warnings[0].code == Code::TAG_DANGLING,
         "{warnings:?}"
     );
-    let refused = |package: &Package, prune: &Prune| package.judged(prune).refusal.unwrap();
+    let refused = |package: &Package, prune: &Prune| package.verdict(prune).refusal.unwrap();
     let refusal = refused(&dangling("v1"), &prune());
     assert!(refusal.message.contains("does not match prune.tags"));
     assert_eq!(refusal.class, crate::error::Class::Unavailable);
@@ -381,9 +384,9 @@ fn ages_are_computed_from_the_earlier_clock() {
     assert_eq!(package.deletable(&["a"]), ["a"]);
     // The maximum difference is five minutes.
     package.0.clock.server = Some(now() + Duration::from_secs(500));
-    assert_eq!(package.judged(&prune()).refusal, None);
+    assert_eq!(package.verdict(&prune()).refusal, None);
     package.0.clock.server = Some(now() + Duration::from_secs(501));
-    assert_eq!(package.judged(&prune()).refusal.unwrap().code, Code::CLOCK);
+    assert_eq!(package.verdict(&prune()).refusal.unwrap().code, Code::CLOCK);
 }
 
 #[test]
@@ -391,9 +394,9 @@ fn date_may_be_five_minutes_ahead() {
     let mut package = Package::new().version("a", &["pending-a"], Some(20));
     let ahead = |seconds| now() + Duration::from_secs(seconds);
     package.0.dates.insert(digest("a"), ahead(300));
-    assert_eq!(package.judged(&prune()).refusal, None);
+    assert_eq!(package.verdict(&prune()).refusal, None);
     package.0.dates.insert(digest("a"), ahead(301));
-    let refusal = package.judged(&prune()).refusal.unwrap();
+    let refusal = package.verdict(&prune()).refusal.unwrap();
     assert_eq!(refusal.code, Code::TIMESTAMPS);
     assert!(refusal.message.contains("in the future"), "{refusal}");
 }
@@ -411,7 +414,7 @@ fn cycle_of_tags_is_refused() {
         .index("index", &[("part", false)])
         .version("note", &[&tag("index")], Some(60));
     let order: Vec<_> = line
-        .judged(&every)
+        .verdict(&every)
         .approve(&line.0)
         .unwrap()
         .order()
@@ -423,9 +426,9 @@ fn cycle_of_tags_is_refused() {
         Package::new()
             .version("a", &[&tag("b")], Some(30))
             .version("b", &[&tag("a")], Some(31));
-    assert_eq!(circle.judged(&every).candidates.len(), 2);
+    assert_eq!(circle.verdict(&every).candidates.len(), 2);
     assert_eq!(
-        circle.judged(&every).approve(&circle.0).unwrap_err().code,
+        circle.verdict(&every).approve(&circle.0).unwrap_err().code,
         Code::LISTING
     );
 }
@@ -433,7 +436,7 @@ fn cycle_of_tags_is_refused() {
 #[test]
 fn versions_without_any_tag_are_reported() {
     let codes = |package: &Package| -> Vec<&str> {
-        let warnings = package.judged(&prune()).warnings;
+        let warnings = package.verdict(&prune()).warnings;
         warnings
             .iter()
             .map(|warning| warning.code.as_str())

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Reconcile<'_> {
-    /// Another set whose pull request or commit is on the branch.
+    /// Another set with a pull request or a commit on the branch.
     pub(super) fn other_set(&self, ahead: &AheadCommits, open: &[Pull]) -> Option<SetPath> {
         let ours = &self.proposal.marker.set;
         let pulls = open

@@ -78,7 +78,7 @@ impl Reconcile<'_> {
             return Ok(OwnPullRequest::Open(Box::new(pull.clone())));
         }
         if let Some(pull) = open.iter().find(here) {
-            let what = self.named(pull);
+            let what = self.describe(pull);
             let reason = format!(
                 "it is open for {}, but its body lacks the marker of this set",
                 pull.head
@@ -104,7 +104,7 @@ impl Reconcile<'_> {
                 if self.proposal.reopen || is_moving(pull) {
                     return Ok(OwnPullRequest::Closed(Box::new(pull.clone())));
                 }
-                let what = self.named(pull);
+                let what = self.describe(pull);
                 match closing(self.forge, pull.number).await? {
                     Closing::Superseded { open: false, .. } => {
                         Ok(OwnPullRequest::Closed(Box::new(pull.clone())))
@@ -136,7 +136,7 @@ impl Reconcile<'_> {
     }
 
     /// The pull request as the subject of an error.
-    pub(super) fn named(&self, pull: &Pull) -> String {
+    pub(super) fn describe(&self, pull: &Pull) -> String {
         format!(
             "{}: pull request #{} ({})",
             self.forge.name(),
@@ -150,22 +150,28 @@ impl Reconcile<'_> {
     }
 
     /// Closes the duplicates that concurrent runs opened for the branch: the lowest number remains.
-    pub(super) async fn close_twins(&mut self, ours: Pull, open: &[Pull]) -> Result<Pull, Error> {
-        let twin = |pull: &&Pull| {
-            pull.own && pull.head == ours.head && pull.base == ours.base && self.is_marked(pull)
-        };
-        let mut all: Vec<&Pull> = open.iter().filter(twin).collect();
+    pub(super) async fn close_duplicates(
+        &mut self,
+        ours: Pull,
+        open: &[Pull],
+    ) -> Result<Pull, Error> {
+        let mut all: Vec<&Pull> = open
+            .iter()
+            .filter(|pull| {
+                pull.own && pull.head == ours.head && pull.base == ours.base && self.is_marked(pull)
+            })
+            .collect();
         // A listing may be outdated.
         if !all.iter().any(|pull| pull.number == ours.number) {
             all.push(&ours);
         }
         all.sort_by_key(|pull| pull.number);
-        let (first, twins) = (all[0].clone(), all[1..].to_vec());
-        for twin in twins {
+        let (first, duplicates) = (all[0].clone(), all[1..].to_vec());
+        for duplicate in duplicates {
             self.permit().await?;
             let note = format!("{DUPLICATE}{} -->", first.number);
             let text = format!("Duplicate of #{}, which has the same branch.", first.number);
-            close_with(self.forge, twin.number, &text, &note).await?;
+            close_with(self.forge, duplicate.number, &text, &note).await?;
         }
         // Only a pull request that this run opened can have an earlier duplicate.
         if first.number != ours.number {

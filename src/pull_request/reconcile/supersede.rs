@@ -95,7 +95,7 @@ impl Reconcile<'_> {
         }
         let Some(newer) = newer else { return Ok(()) };
         self.close_superseded(ours.number, newer.number).await?;
-        let what = self.named(ours);
+        let what = self.describe(ours);
         let reason = format!(
             "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
             newer.number

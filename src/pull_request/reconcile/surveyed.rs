@@ -62,11 +62,11 @@ impl Reconcile<'_> {
     /// Creates the branch and the pull request.
     async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
         self.permit().await?;
-        let changes = self
+        let changes: BTreeMap<String, String> = self
             .files
             .iter()
-            .map(|file| (file.path.clone(), file.new.clone()));
-        let changes: BTreeMap<String, String> = changes.collect();
+            .map(|file| (file.path.clone(), file.new.clone()))
+            .collect();
         let expected = ExpectedBase {
             tree: self.base.tree.id_with(&changes),
             requires_signatures: surveyed.requires_signatures,

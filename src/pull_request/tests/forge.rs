@@ -201,7 +201,7 @@ pub(crate) async fn promote(fake: &Fake, request: Request) -> Result<PullRequest
     let forge = forge(fake);
     for _ in 0..3 {
         match attempt(&forge, request).await? {
-            Outcome::Stands(standing) => {
+            Outcome::Reconciled(standing) => {
                 return match standing.trouble {
                     Some(error) => Err(error),
                     None => Ok(*standing),
@@ -1218,11 +1218,11 @@ async fn content_with_a_wrong_digest_is_refused() {
         fake.store().graphql = false;
         let id = fake.store().put_blob(b"requested");
         // The same response with a wrong value.
-        let lie = serde_json::json!({"content": "bGll", "encoding": "base64", "sha": id.as_str(), "size": 3});
+        let wrong_value = serde_json::json!({"content": "bGll", "encoding": "base64", "sha": id.as_str(), "size": 3});
         fake.fault(
             ("GET", &format!("/git/blobs/{id}")),
             1,
-            Fault::Instead(Reply::json(200, lie)),
+            Fault::Instead(Reply::json(200, wrong_value)),
         );
         let error = forge.blobs(std::slice::from_ref(&id)).await.unwrap_err();
         assert!(
@@ -1292,9 +1292,11 @@ async fn local_contents_are_not_requested() {
         assert_eq!(fake.asked(), [] as [String; 0]);
         // A content with a wrong name is fetched.
         let mut base = Base::read(&forge, None).await.unwrap();
-        base.fetch(&forge, &[A.to_owned()], &mut |_| Some(b"lie".to_vec()))
-            .await
-            .unwrap();
+        base.fetch(&forge, &[A.to_owned()], &mut |_| {
+            Some(b"wrong_value".to_vec())
+        })
+        .await
+        .unwrap();
         assert_eq!(base.content(A).unwrap(), b"image: x@rev1\r\n");
     }
 }
@@ -1610,8 +1612,8 @@ pub(crate) const PERMISSION: Permission<'static> = Permission::Branches(BranchPa
 });
 
 /// The outcome of a merge that was not refused.
-fn armed(armed: Result<MergeAttempt, Error>) -> Option<Merge> {
-    match armed.unwrap() {
+fn scheduled_merge(scheduled_merge: Result<MergeAttempt, Error>) -> Option<Merge> {
+    match scheduled_merge.unwrap() {
         MergeAttempt::Merge(merge) => Some(merge),
         MergeAttempt::Refused(_) | MergeAttempt::Lagging => None,
     }
@@ -1624,7 +1626,7 @@ async fn pull_request_of_other_branches_is_refused() {
         fake.store().report("ci", "pending");
         let schedule = async |pull: &Pull| merging::schedule(&forge, pull, &[], &PERMISSION).await;
         assert_eq!(
-            armed(schedule(&pull).await),
+            scheduled_merge(schedule(&pull).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
@@ -1645,7 +1647,7 @@ async fn pull_request_of_other_branches_is_refused() {
             (&other_head, "its branch is other"),
             (&other_base, "its base is release"),
         ] {
-            armed(schedule(&pull).await);
+            scheduled_merge(schedule(&pull).await);
             assert_eq!(fake.store().scheduled.len(), 1, "{kind:?}");
             let attempt = schedule(refused).await;
             let Ok(MergeAttempt::Refused(error)) = attempt else {
@@ -1675,7 +1677,7 @@ async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
             store.stale = Some((before, 2));
         }
         assert_eq!(
-            armed(merging::schedule_new(&forge, pull.number, &[], &PERMISSION).await),
+            scheduled_merge(merging::schedule_new(&forge, pull.number, &[], &PERMISSION).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
@@ -1683,7 +1685,7 @@ async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
         fake.store().scheduled.clear();
         fake.store().close(pull.number);
         assert_eq!(
-            armed(merging::schedule_new(&forge, pull.number, &[], &PERMISSION).await),
+            scheduled_merge(merging::schedule_new(&forge, pull.number, &[], &PERMISSION).await),
             None
         );
         assert_eq!(fake.store().scheduled, []);
@@ -1721,8 +1723,8 @@ async fn branch_is_merged_at_its_checked_head() {
             state: State::Draft,
         };
         forge.create_pull(&new).await.unwrap();
-        let bring = || branches::promote(&forge, between, "t", "b", &offer, &configured);
-        let offered = bring().await.unwrap();
+        let promote_staging = || branches::promote(&forge, between, "t", "b", &offer, &configured);
+        let offered = promote_staging().await.unwrap();
         assert!(
             !offered.created && offered.pull.title == "mine",
             "{kind:?} {offered:?}"
@@ -1732,12 +1734,15 @@ async fn branch_is_merged_at_its_checked_head() {
             "{offered:?}"
         );
         forge.set_state(&offered.pull, State::Ready).await.unwrap();
-        assert_eq!(bring().await.unwrap().merge, Some(Merge::Scheduled));
+        assert_eq!(
+            promote_staging().await.unwrap().merge,
+            Some(Merge::Scheduled)
+        );
         fake.store().scheduled.clear();
         // The new head was not verified.
         fake.store().push("staging", "more", &[("x", "z")]);
         assert!(
-            matches!(bring().await.unwrap().merge, Some(Merge::Later(why)) if why.contains("moved")),
+            matches!(promote_staging().await.unwrap().merge, Some(Merge::Later(why)) if why.contains("moved")),
             "{kind:?}"
         );
         let store = fake.store();
@@ -2273,7 +2278,7 @@ async fn offer(forge: &Forge) -> Box<BranchDifference> {
     }
 }
 
-async fn bring(
+async fn promote_staging(
     forge: &Forge,
     offer: &BranchDifference,
     labels: &[&str],
@@ -2324,7 +2329,7 @@ async fn pull_request_between_other_branches_is_ignored() {
         }
         let offer = offer(&forge).await;
         assert_eq!(offer.pull, None, "{kind:?}");
-        let opened = bring(&forge, &offer, &[]).await.unwrap();
+        let opened = promote_staging(&forge, &offer, &[]).await.unwrap();
         assert!(opened.created, "{kind:?}");
         assert_eq!(
             open_numbers(&fake),
@@ -2362,10 +2367,10 @@ async fn only_duplicates_of_repin_are_closed() {
         // A refused comment is not retried.
         let refused = Fault::Instead(error(403, "Resource not accessible"));
         fake.fault(("POST", "/issues/7/comments"), 1, refused);
-        let error = bring(&forge, &offer, &[]).await.unwrap_err();
+        let error = promote_staging(&forge, &offer, &[]).await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?}");
         assert!(open_numbers(&fake).contains(&7), "{kind:?}");
-        let opened = bring(&forge, &offer, &[]).await.unwrap();
+        let opened = promote_staging(&forge, &offer, &[]).await.unwrap();
         assert_eq!((opened.pull.number, opened.created), (5, false), "{kind:?}");
         assert_eq!(open_numbers(&fake), [5, 9, 12], "{kind:?}");
         let comments = &fake.store().comments;
@@ -2397,7 +2402,7 @@ async fn concurrent_pull_request_is_not_reported_as_created() {
         fake.at(When::After, "POST", "/pulls", 2, |store| {
             store.pulls.insert(0, open_pull(2, "a person's"));
         });
-        let opened = bring(&forge, &offer, &[]).await.unwrap();
+        let opened = promote_staging(&forge, &offer, &[]).await.unwrap();
         assert_eq!((opened.pull.number, opened.created), (2, false), "{kind:?}");
         assert_eq!(open_numbers(&fake), [2], "{kind:?}");
     }
@@ -2425,18 +2430,22 @@ async fn branch_labels_are_added_once() {
         let (fake, forge) = staging(kind);
         fake.store().labels.push((90, "ci".to_owned()));
         let found = offer(&forge).await;
-        let first = bring(&forge, &found, &["ci"]).await.unwrap();
+        let first = promote_staging(&forge, &found, &["ci"]).await.unwrap();
         assert!(first.created && first.warnings.is_empty(), "{kind:?}");
         assert_eq!(fake.store().pulls[0].labels, ["ci"], "{kind:?}");
         fake.forget();
         // One label is enough: a person removed the other.
         let found = offer(&forge).await;
-        bring(&forge, &found, &["ci", "automation"]).await.unwrap();
+        promote_staging(&forge, &found, &["ci", "automation"])
+            .await
+            .unwrap();
         assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
         fake.store().pulls[0].labels.clear();
         fake.store().may_label = false;
         let found = offer(&forge).await;
-        let refused = bring(&forge, &found, &["automation"]).await.unwrap();
+        let refused = promote_staging(&forge, &found, &["automation"])
+            .await
+            .unwrap();
         assert!(
             matches!(&refused.warnings[..], [warning] if warning.contains("cannot add the labels")),
             "{kind:?} {:?}",

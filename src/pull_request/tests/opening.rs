@@ -166,7 +166,7 @@ impl Process {
 
     async fn opened(&self, planned: &Planned) -> PullRequestResult {
         match self.open(0, planned, &RevisionAge::Unknown).await.unwrap() {
-            Outcome::Stands(standing) => *standing,
+            Outcome::Reconciled(standing) => *standing,
             Outcome::BaseMoved { .. } => panic!("the base moved"),
         }
     }
@@ -177,7 +177,7 @@ impl Process {
         writes.map(|logged| logged.request).collect()
     }
 
-    /// Checks for one open pull request whose branch has the planned contents on the base's head.
+    /// Checks for one open pull request: its branch has the planned contents on the base's head.
     fn is_whole(&self, case: &str) {
         let store = self.forge.store(0);
         let ours: Vec<_> = store.pulls.iter().filter(|it| it.head == BRANCH).collect();
@@ -270,7 +270,7 @@ async fn new_pull_request_costs_few_requests() {
         assert!(before * 100 <= COUNT * plan, "{kind:?} {before}");
         for (number, planned) in planned.iter().enumerate() {
             let outcome = process.open(number, planned, &RevisionAge::Unknown).await;
-            let Outcome::Stands(standing) = outcome.unwrap() else {
+            let Outcome::Reconciled(standing) = outcome.unwrap() else {
                 panic!("the base moved")
             };
             assert_eq!(standing.change, Change::Created, "{kind:?}");
@@ -446,7 +446,7 @@ async fn newer_of_two_concurrent_sets_stays() {
                 .open(0, &planned, &RevisionAge::Newer)
                 .await
                 .unwrap();
-            let Outcome::Stands(standing) = outcome else {
+            let Outcome::Reconciled(standing) = outcome else {
                 panic!("{kind:?}: the base moved")
             };
             // A pull request that was already open in the survey stays open.
@@ -467,7 +467,7 @@ async fn newer_of_two_concurrent_sets_stays() {
             .open(0, &planned, &RevisionAge::Older)
             .await
             .unwrap();
-        let Outcome::Stands(standing) = outcome else {
+        let Outcome::Reconciled(standing) = outcome else {
             panic!("{kind:?}: the base moved")
         };
         assert_eq!(standing.superseded, [1], "{kind:?}");

@@ -104,7 +104,7 @@ async fn base_moved_before_opening_keeps_the_plan() {
             store.push("main", "docs", &[("README.md", "more")]);
         });
         let outcome = attempt(&forge(&fake), REQUEST).await.unwrap();
-        let Outcome::Stands(standing) = outcome else {
+        let Outcome::Reconciled(standing) = outcome else {
             panic!("{kind:?}: {outcome:?}")
         };
         assert_eq!(standing.change, Change::Created, "{kind:?}");
@@ -322,7 +322,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Request) {
             request.reopen = true;
         }
         "a notice" => drop(add(&fake, |pull| pull.body = moving())),
-        "a twin" => {
+        "a duplicate" => {
             add(&fake, |_| {});
             add(&fake, |_| {});
         }
@@ -345,7 +345,7 @@ async fn permission_is_checked_before_the_first_write() {
             "a draft",
             "a closed one",
             "a notice",
-            "a twin",
+            "a duplicate",
             "an older one",
         ] {
             let (fake, request) = before(case, kind);
@@ -388,7 +388,7 @@ async fn error_states_whether_something_was_begun() {
         }
     }
     for kind in SERVERS {
-        // A branch whose response is lost or malformed.
+        // A branch with a lost or malformed response.
         let malformed = Fault::After(Reply::json(201, json!("made")));
         for first in [Fault::Silence, malformed] {
             let fake = fake(kind);
@@ -566,14 +566,14 @@ async fn lowest_number_of_duplicates_stays() {
         // The result is the same if the next request fails.
         late.store().pulls.clear();
         late.at(When::After, "POST", "/pulls", 1, |store| {
-            let mut twin = row(3);
-            (twin.draft, twin.title) = (true, format!("WIP: {}", twin.title));
-            store.pulls.push(twin);
+            let mut duplicate = row(3);
+            (duplicate.draft, duplicate.title) = (true, format!("WIP: {}", duplicate.title));
+            store.pulls.push(duplicate);
         });
         late.fault(("PATCH", "/pulls/3"), 9, refusal());
         late.fault(("POST", "/graphql#Ready"), 9, refusal());
         let outcome = attempt(&forge(&late), REQUEST).await.unwrap();
-        let Outcome::Stands(standing) = outcome else {
+        let Outcome::Reconciled(standing) = outcome else {
             panic!("{kind:?} {outcome:?}")
         };
         let reported = (standing.number, standing.change);
@@ -583,11 +583,11 @@ async fn lowest_number_of_duplicates_stays() {
         let stuck = fake(kind);
         push(&stuck, "rev2");
         add(&stuck, |_| {});
-        let twin = add(&stuck, |_| {});
+        let duplicate = add(&stuck, |_| {});
         stuck.fault(("POST", "/comments"), 9, refusal());
         let error = promote(&stuck, REQUEST).await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?}");
-        assert!(open(&stuck).contains(&twin), "{kind:?}");
+        assert!(open(&stuck).contains(&duplicate), "{kind:?}");
     }
 }
 

@@ -254,10 +254,10 @@ async fn outdated_branch_is_reported_once_for_each_head() {
     until_poll(&fake, 7);
     let (waited, reports) = watched(&forge, for_polls(600), false).await;
     assert!(matches!(waited, Ok(WaitOutcome::Closed(_))), "{waited:?}");
-    let behind = reports
+    let outdated = reports
         .iter()
         .filter(|text| text.contains("is behind main"));
-    assert_eq!(behind.count(), 2, "{reports:?}");
+    assert_eq!(outdated.count(), 2, "{reports:?}");
 }
 
 #[tokio::test]

@@ -37,7 +37,6 @@ const CLIENT: &str = "repin";
 /// An action on a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
-    /// The URL of the registry.
     pub(super) registry: Url,
     /// The host in the keys of credentials.
     pub(super) host: String,

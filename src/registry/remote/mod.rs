@@ -87,7 +87,7 @@ pub(crate) enum Deletion {
     Deleted,
     /// It was missing.
     Missing,
-    /// It was missing after an attempt whose response was lost.
+    /// It was missing after an attempt without a response.
     MissingAfterAttempt,
     /// The registry refused the deletion, with this message.
     Refused(String),

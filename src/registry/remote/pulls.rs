@@ -28,7 +28,6 @@ const REMAINING: &str = "ratelimit-remaining";
 pub(crate) struct ManifestEstimate {
     /// The reported digest; `None` if the manifest is missing.
     pub digest: Option<Digest>,
-    /// Whether it is an index.
     pub is_index: bool,
     /// The number of remaining pulls, if the registry limits them.
     pub pulls: Option<u64>,

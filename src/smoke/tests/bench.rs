@@ -133,7 +133,7 @@ impl Bench {
     }
 
     /// Runs the stage; returns code, status and detail of its most severe check.
-    pub(crate) fn judged(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
+    pub(crate) fn verdict(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
         let smoked = self.run(smoke);
         let checks = checks::smoke(smoke, "app", &smoked).unwrap();
         let check: Check = checks.last().unwrap().clone();

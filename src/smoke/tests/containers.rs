@@ -83,10 +83,10 @@ impl Real {
         self.listed(&["ps", "--all", "--quiet"])
     }
 
-    fn judged(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
-        let judged = self.bench.judged(smoke);
-        assert_eq!(self.containers(), "", "{judged:?}");
-        judged
+    fn verdict(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
+        let verdict = self.bench.verdict(smoke);
+        assert_eq!(self.containers(), "", "{verdict:?}");
+        verdict
     }
 }
 
@@ -104,7 +104,7 @@ fn command_has_user_and_secret_without_network() {
     );
     smoke.user = Some("1234".to_owned());
     smoke.env = vec!["TOKEN".to_owned()];
-    let (code, status, detail) = real.judged(&smoke);
+    let (code, status, detail) = real.verdict(&smoke);
     assert_eq!((code, status), ("smoke_failed", "pass"), "{detail}");
     assert!(
         detail.ends_with(&format!("exited with 0; not run: {}", platforms()[1])),
@@ -126,7 +126,7 @@ fn failures_differ_from_unusable_engines() {
         ("exit 126", 126),
         ("exit 127", 127),
     ] {
-        let (code, status, detail) = real.judged(&real.shell(script));
+        let (code, status, detail) = real.verdict(&real.shell(script));
         assert_eq!((code, status), ("smoke_failed", "fail"), "{detail}");
         assert!(detail.contains(&format!("exited with {exit}")), "{detail}");
     }
@@ -138,17 +138,17 @@ fn failures_differ_from_unusable_engines() {
     // The image has no such command or user: the engine is not the cause.
     let mut smoke = real.shell("");
     smoke.command = vec!["/no/such".to_owned()];
-    assert_eq!(real.judged(&smoke).0, "smoke_failed");
+    assert_eq!(real.verdict(&smoke).0, "smoke_failed");
     smoke.command = vec!["/bin".to_owned()];
-    assert_eq!(real.judged(&smoke).0, "smoke_failed");
+    assert_eq!(real.verdict(&smoke).0, "smoke_failed");
     let mut smoke = real.shell("exit 0");
     smoke.user = Some("nosuchuser".to_owned());
-    assert_eq!(real.judged(&smoke).0, "smoke_failed");
+    assert_eq!(real.verdict(&smoke).0, "smoke_failed");
     // An engine without its runtime, or with a flag that it does not know.
     for flag in ["--runtime=/no/such/runtime", "--no-such-flag"] {
         let mut smoke = real.shell("exit 0");
         smoke.engine_args.push(flag.to_owned());
-        let (code, status, detail) = real.bench.judged(&smoke);
+        let (code, status, detail) = real.bench.verdict(&smoke);
         assert_eq!((code, status), ("smoke_unavailable", "fail"), "{detail}");
         assert!(
             detail.contains("podman: ") && detail.contains("Error: "),
@@ -164,7 +164,7 @@ fn engine_flags_do_not_hide_the_exit() {
     smoke
         .engine_args
         .extend(["--detach", "--rm"].map(str::to_owned));
-    let (code, _, detail) = real.judged(&smoke);
+    let (code, _, detail) = real.verdict(&smoke);
     assert!(
         code == "smoke_failed" && detail.contains("exited with 4"),
         "{detail}"
@@ -289,8 +289,8 @@ fn registry_index_is_run_by_digest() {
         name: name.clone(),
         plain: true,
     };
-    assert_eq!(real.judged(&real.shell("exit 0")).1, "pass");
-    let (code, _, detail) = real.judged(&real.shell("echo sh: $0; exit 5"));
+    assert_eq!(real.verdict(&real.shell("exit 0")).1, "pass");
+    let (code, _, detail) = real.verdict(&real.shell("echo sh: $0; exit 5"));
     assert!(
         code == "smoke_failed" && detail.contains("exited with 5: sh: "),
         "{detail}"
@@ -305,7 +305,7 @@ fn registry_index_is_run_by_digest() {
         name: format!("{name}-not"),
         plain: true,
     };
-    let (code, _, detail) = real.judged(&real.shell("exit 0"));
+    let (code, _, detail) = real.verdict(&real.shell("exit 0"));
     assert!(
         code == "smoke_unavailable" && detail.contains("podman: Error"),
         "{detail}"

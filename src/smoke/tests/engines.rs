@@ -42,7 +42,7 @@ fn command_line_contains_the_configured_options() {
         .to_vec();
     smoke.user = Some("1001".to_owned());
     assert_eq!(
-        bench.judged(&smoke),
+        bench.verdict(&smoke),
         (
             "smoke_failed",
             "pass",
@@ -114,7 +114,7 @@ fn secrets_are_passed_by_name_and_redacted() {
     };
     assert_eq!(output, "got <***>\nand ***\n");
     assert_eq!(
-        bench.judged(&smoke).2,
+        bench.verdict(&smoke).2,
         "`login` exited with 3: got <***>\\nand ***"
     );
     bench.set("TOKEN", "");
@@ -129,7 +129,7 @@ fn secrets_in_engine_errors_are_redacted() {
         .engine("podman", "echo \"Error: bad value $TOKEN\" >&2; exit 125");
     let mut smoke = command(&["login"]);
     smoke.env = vec!["TOKEN".to_owned()];
-    let (code, status, detail) = bench.judged(&smoke);
+    let (code, status, detail) = bench.verdict(&smoke);
     assert_eq!((code, status), ("smoke_unavailable", "fail"));
     assert!(
         detail.contains("podman: Error: bad value ***") && !detail.contains(SECRET),
@@ -150,7 +150,7 @@ fn output_without_end_is_drained_and_capped() {
     assert!(
         output.starts_with("first\nxxx") && output.ends_with("xxxlast\n") && output.len() < 66_000
     );
-    let (.., detail) = bench.judged(&command(&["x"]));
+    let (.., detail) = bench.verdict(&command(&["x"]));
     assert!(
         detail.len() < 1000 && detail.ends_with("xxxlast"),
         "{detail}"
@@ -165,7 +165,7 @@ fn command_output_is_escaped_on_one_line() {
         "[ $1 = run ] || exit 0; printf 'a\\033[31m\\r\\nb \"q\" \\342\\200\\256 \\377'; exit 1",
     );
     assert_eq!(
-        bench.judged(&command(&["x"])).2,
+        bench.verdict(&command(&["x"])).2,
         r#"`x` exited with 1: a\u{1b}[31m\r\nb "q" \u{202e} �"#
     );
 }
@@ -177,18 +177,18 @@ fn each_engine_reports_its_error() {
     let mut smoke = command(&["x"]);
     let detail = "no container engine could run `x`: podman: Error: podman is broken; docker: Error: docker is broken";
     assert_eq!(
-        bench.judged(&smoke),
+        bench.verdict(&smoke),
         ("smoke_unavailable", "fail", detail.to_owned())
     );
     smoke.when_unavailable = WhenUnavailable::Skip;
     assert_eq!(
-        bench.judged(&smoke),
+        bench.verdict(&smoke),
         ("smoke_unavailable", "skip", detail.to_owned())
     );
     smoke.engine = Engine::Docker;
     let detail = "no container engine could run `x`: docker: Error: docker is broken";
     assert_eq!(
-        bench.judged(&smoke),
+        bench.verdict(&smoke),
         ("smoke_unavailable", "skip", detail.to_owned())
     );
 }
@@ -231,7 +231,7 @@ fn missing_engine_is_reported() {
     bench.set("PATH", "/nowhere");
     let detail = "no container engine could run `x`: podman: `podman` was not found in PATH; docker: `docker` was not found in PATH";
     assert_eq!(
-        bench.judged(&command(&["x"])),
+        bench.verdict(&command(&["x"])),
         ("smoke_unavailable", "fail", detail.to_owned())
     );
 }
@@ -262,7 +262,7 @@ fn started_command_has_its_own_exit_codes() {
                     .replace("12E", &format!("12{exit}"))
                     .replace("SAID", &said.replace('$', "")),
             );
-            let (code, status, detail) = bench.judged(&command(&["x"]));
+            let (code, status, detail) = bench.verdict(&command(&["x"]));
             assert_eq!(
                 (code, status),
                 (expected, "fail"),
@@ -278,7 +278,7 @@ fn started_command_has_its_own_exit_codes() {
     ] {
         let mut bench = bench();
         bench.engine("podman", &format!("exit 12{exit}"));
-        assert_eq!(bench.judged(&command(&["x"])).0, expected, "12{exit}");
+        assert_eq!(bench.verdict(&command(&["x"])).0, expected, "12{exit}");
     }
 }
 
@@ -323,7 +323,7 @@ fn unresponsive_engine_is_abandoned() {
     let mut smoke = command(&["x"]);
     smoke.timeout = Duration::from_millis(300);
     smoke.engine = Engine::Podman;
-    let (code, status, detail) = bench.judged(&smoke);
+    let (code, status, detail) = bench.verdict(&smoke);
     assert_eq!((code, status), ("smoke_failed", "fail"), "{detail}");
     assert_eq!(detail, "`x` was killed after 300ms and printed nothing");
 }
@@ -341,7 +341,7 @@ fn timeout_before_the_container_blames_the_engine() {
     let detail = "no container engine could run `x`: \
                   podman: started no container within 300ms, including the time to fetch the image: pulling";
     assert_eq!(
-        bench.judged(&smoke),
+        bench.verdict(&smoke),
         ("smoke_unavailable", "fail", detail.to_owned())
     );
 }
@@ -384,14 +384,14 @@ fn only_this_machines_platform_is_run() {
     let smoked = bench.run(&command(&["x"]));
     assert_eq!(smoked.platform.as_ref().unwrap().to_string(), this);
     assert_eq!(
-        bench.judged(&command(&["x"])).2,
+        bench.verdict(&command(&["x"])).2,
         format!("`x` exited with 0; not run: {other}")
     );
     let mut bench = Bench::new(&[Platform::new(other, "a")]);
     bench.engine("podman", "exit 0");
     let detail = format!("the image has no platform for this machine ({this}); not run: {other}");
     assert_eq!(
-        bench.judged(&command(&["x"])),
+        bench.verdict(&command(&["x"])),
         ("smoke_unavailable", "fail", detail)
     );
 }

@@ -107,7 +107,7 @@ impl Walk<'_> {
             config: publication.config,
         };
         let mut pull = match publication.open(&rivals).await {
-            Ok(Outcome::Stands(pull)) => *pull,
+            Ok(Outcome::Reconciled(pull)) => *pull,
             Ok(Outcome::BaseMoved { begun }) => return Attempt::BaseMoved { begun },
             Err(error) => {
                 let report = self.failure_report(member, &publication.head.forge, error);
@@ -126,8 +126,8 @@ impl Walk<'_> {
             Change::Created => FleetOutcome::Created,
             Change::Updated => FleetOutcome::Updated,
             Change::Unchanged => FleetOutcome::Unchanged,
-        });
-        let report = report.with_pull(LinePullRequest {
+        })
+        .with_pull(LinePullRequest {
             number: pull.number,
             url: pull.url,
             state: pull.change.as_str().to_owned(),

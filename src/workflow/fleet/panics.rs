@@ -35,14 +35,14 @@ mod tests {
 
     #[tokio::test]
     async fn panic_is_an_error_of_one_repository() {
-        let one = |number: u32| {
+        let results = join_all((0..3).map(|number| {
             catch_async(async move {
                 tokio::task::yield_now().await;
                 assert_ne!(number, 1, "one panics");
                 number
             })
-        };
-        let results = join_all((0..3).map(one)).await;
+        }))
+        .await;
         assert_eq!(results, [Ok(0), Err(Error::internal()), Ok(2)]);
         assert_eq!(catch(|| 1), Ok(1));
     }

@@ -62,8 +62,11 @@ impl Walk<'_> {
     /// Lists the files of a repository. A repository with too many files is refused.
     pub(super) async fn list(&self, member: Member) -> Result<Listed, Box<Report>> {
         let (name, head) = (&member.name, &member.state.head);
-        let listing = self.reader.files(name, head).await;
-        let listing = listing.map_err(|error| Box::new(Report::from(error)))?;
+        let listing = self
+            .reader
+            .files(name, head)
+            .await
+            .map_err(|error| Box::new(Report::from(error)))?;
         let refused = |reason: String| {
             let message = format!("{name}: {reason}");
             let help = "promote this repository in a clone, or match fewer files";
@@ -207,7 +210,7 @@ impl Walk<'_> {
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = document::unplanned(request, config, rows);
         let mut document = document::planned(unplanned, &planned);
-        let body = document::render_body(&document, &planned.beside, None)?;
+        let body = document::render_body(&document, &planned.body_context, None)?;
         let trailer = Trailer::line(self.revision.as_str(), &SetPath::top());
         document.body = Some(format!("{body}\n{trailer}\n"));
         Ok((planned, document))

@@ -126,8 +126,8 @@ impl Walk<'_> {
         };
         let all = number(self.request.repositories.len(), "repository");
         let work = self.all(&mut ledger);
-        let message = || format!("{} of {all} done", self.counts.done.get());
-        self.services.wait_with(work, message)??;
+        self.services
+            .wait_with(work, || format!("{} of {all} done", self.counts.done.get()))??;
         Ok(ledger.rows)
     }
 
@@ -258,8 +258,11 @@ impl Walk<'_> {
             .pop()
             .unwrap_or_else(|| Err(Box::new(pending(PendingReason::Deadline))));
         let listed = self.list(member?).await?;
-        let contents = self.read(&[&listed]).await.pop();
-        let contents = contents.unwrap_or_else(|| Ok(Contents::new()));
+        let contents = self
+            .read(&[&listed])
+            .await
+            .pop()
+            .unwrap_or_else(|| Ok(Contents::new()));
         Box::pin(self.prepare(listed, contents)).await
     }
 

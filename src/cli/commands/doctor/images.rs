@@ -18,7 +18,6 @@ const MISSING: &str =
 /// An image to query, with its source.
 pub(super) struct Query<'c> {
     image: &'c Image,
-    /// The pinned digest.
     pinned: Option<Digest>,
     source: Result<Source, Error>,
     /// The minimum number of pulls from Docker Hub in a promotion, for all images.

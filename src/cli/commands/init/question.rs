@@ -21,7 +21,7 @@ const NAMES_MAX: usize = 6;
 const INPUT_MAX: u64 = 1024;
 
 /// Prompts for the groups that make the set, and returns their indices; the default is the first group.
-pub(super) fn ask(
+pub(super) fn prompt(
     groups: &[Group],
     repositories: &[PinnedRepository],
     output: &Output,

@@ -53,7 +53,7 @@ impl Selection {
         let selected = if guess.sure {
             vec![0]
         } else if cx.services.environment.can_prompt() && cx.output.format == Format::Human {
-            question::ask(&guess.groups, &discovery.repositories, &cx.output)?
+            question::prompt(&guess.groups, &discovery.repositories, &cx.output)?
         } else {
             remark = Some(uncertainty(&guess));
             vec![0]

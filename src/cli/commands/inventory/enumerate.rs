@@ -60,13 +60,12 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
             facts,
         })
         .collect();
-    let list = |contents| {
+    let progress = ReadingProgress::default();
+    let work = image_contents::read(&subjects, inventory, &progress, |contents| {
         let found = hygiene::enumerate(inventory, &contents)?;
         let warnings = hygiene::warnings(&contents, Some(&found));
         Ok((found, warnings))
-    };
-    let progress = ReadingProgress::default();
-    let work = image_contents::read(&subjects, inventory, &progress, list);
+    });
     let listings = cx.services.wait_with(work, || progress.describe())?;
     listings.map_err(|error| Errors::from(&error))
 }

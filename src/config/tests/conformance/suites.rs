@@ -210,8 +210,8 @@ fn schemas(directory: &Path) -> Vec<Case> {
             let end = found
                 .get(at + 1)
                 .map_or(text.len(), |next| next.get(0).unwrap().start());
-            let behind = &text[parts.get(0).unwrap().end()..end];
-            let refused = fails.is_match(behind);
+            let following = &text[parts.get(0).unwrap().end()..end];
+            let refused = fails.is_match(following);
             let bytes = parts[2].as_bytes();
             let expected = if refused {
                 Expected::Refused

@@ -41,8 +41,7 @@ impl FileRow {
         if self.encoding.as_deref() != Some("base64") {
             return None;
         }
-        let text = self.content.as_ref()?;
-        let text: String = text.split_ascii_whitespace().collect();
+        let text: String = self.content.as_ref()?.split_ascii_whitespace().collect();
         let bytes = STANDARD.decode(text).ok()?;
         (blob_id(&bytes, &self.sha) == self.sha).then_some(bytes)
     }
@@ -113,8 +112,8 @@ impl GiteaFleet {
             return Ok(files);
         }
         for path in paths {
-            let request = request(repository, &format!("contents/{path}"), "reading a file");
-            let request = request.query("ref", commit);
+            let request = request(repository, &format!("contents/{path}"), "reading a file")
+                .query("ref", commit);
             let row: Option<FileRow> = self.http.find(&request, &[404]).await?;
             if let Some(row) = row {
                 files.insert((*path).clone(), FileAt::from(row));

@@ -9,7 +9,7 @@ use crate::{
     forge::{
         fleet::{ListQuery, RepositoryList, RepositoryName},
         gitea::repository::RepositoryRow,
-        http::{PAGE, Paging, Reply, Request},
+        http::{PAGE, Paging, Request},
     },
 };
 
@@ -76,10 +76,14 @@ impl GiteaFleet {
             Method::GET,
             ["repos", "search"],
             "Gitea: searching repositories",
-        );
-        let request = request.query("q", text).query("limit", PAGE);
-        let rows = |reply: &Reply| Ok(reply.expect::<SearchRow>(&[200])?.data.unwrap_or_default());
-        self.http.pages_of(&request, Paging::Counted, rows).await
+        )
+        .query("q", text)
+        .query("limit", PAGE);
+        self.http
+            .pages_of(&request, Paging::Counted, |reply| {
+                Ok(reply.expect::<SearchRow>(&[200])?.data.unwrap_or_default())
+            })
+            .await
     }
 
     /// Whether the default branch has a file at this path.

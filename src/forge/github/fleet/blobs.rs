@@ -92,8 +92,10 @@ impl GithubFleet {
                 id: id.clone(),
             }));
         }
-        let send = async |batch: &[usize]| self.blob_batch(&wanted, batch).await;
-        let results = in_batches(wanted.len(), BLOBS_MAX, send).await;
+        let results = in_batches(wanted.len(), BLOBS_MAX, async |batch| {
+            self.blob_batch(&wanted, batch).await
+        })
+        .await;
         let mut contents: Vec<Result<Contents, Error>> =
             requests.iter().map(|_| Ok(Contents::new())).collect();
         for (blob, result) in wanted.iter().zip(results) {

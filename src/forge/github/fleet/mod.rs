@@ -227,8 +227,10 @@ async fn in_batches<T: Clone>(
 
 impl GithubFleet {
     pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        let send = async |batch: &[usize]| self.survey_batch(requests, batch).await;
-        let surveys = in_batches(requests.len(), SURVEY_MAX, send).await;
+        let surveys = in_batches(requests.len(), SURVEY_MAX, async |batch| {
+            self.survey_batch(requests, batch).await
+        })
+        .await;
         surveys
             .into_iter()
             .map(|survey| survey.unwrap_or_else(Survey::Failed))

@@ -30,7 +30,6 @@ pub(super) struct Credentials {
     pub(super) origin: String,
 }
 
-/// The kind of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SecretKind {
     /// A password, or a token that is used as one.
