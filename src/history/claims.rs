@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn pull_request_number_is_not_part_of_a_revision() {
+    fn revision_excludes_the_pull_request_number() {
         let titles = Titles::new(&config("images", ".+"));
         let (revisions, _) = claims_by(&titles, "promote: images @beef (#1)", "");
         assert_eq!(revisions[0], "beef");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn promotion_title_counts_for_the_set_of_its_revision() {
+    fn promotion_title_is_for_its_set() {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
         let promoted = |values: &str| claims_by(&titles, "promote: images @face", values).1;
         assert_eq!(promoted(""), ["face"]);

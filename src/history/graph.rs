@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn commit_belongs_to_the_first_merge_that_reaches_it() {
+    fn commit_belongs_to_its_first_merge() {
         // 1 is merged by 2 and again by 3.
         let twice = graph(&[
             (None, &[]),

@@ -1,4 +1,4 @@
-//! What is learnt from real git repositories.
+//! Histories of real git repositories.
 
 mod log;
 
@@ -56,9 +56,9 @@ impl ParseDigest for String {
     }
 }
 
-/// The entries, newest first: kind, the build's letter, `*` for the current one, `<` for one that
-/// can be gone back to.
-fn told(history: &History) -> Vec<String> {
+/// The entries, newest first: kind, the build's letter, `*` for the current one, `<` if it is
+/// available for rollback.
+fn summary(history: &History) -> Vec<String> {
     let one = |entry: &crate::history::HistoryEntry| {
         let kind = match entry.kind {
             Kind::Promote => "promote",
@@ -92,15 +92,15 @@ fn is_held(history: &History, build: char) -> bool {
 }
 
 #[test]
-fn a_set_changes_with_any_file_of_a_commit() {
+fn any_file_can_change_the_set() {
     let repo = Repo::new();
     repo.promote('a');
     repo.pins('b');
-    // The last file of the commit pins nothing.
+    // The last file of the commit contains no pins.
     repo.write(".github/workflows/z.yml", "");
     repo.commit(title('b'));
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history(&repo)), ["promote b *", "promote a <"]);
 }
 
 // Provenance.
@@ -125,7 +125,7 @@ fn titles_trailers_and_squash_merges_are_provenance() {
     }
     assert_eq!(history.provenance(&revision('d')), Provenance::Never);
     assert_eq!(
-        told(&history),
+        summary(&history),
         ["promote c *", "promote b <", "promote a <"]
     );
     assert_eq!(
@@ -158,7 +158,7 @@ fn entries_are_those_of_the_json_document() {
 }
 
 #[test]
-fn a_history_can_be_handed_from_thread_to_thread() {
+fn history_is_send_and_sync() {
     fn movable<T: Send + Sync>() {}
     movable::<History>();
     movable::<Git>();
@@ -175,7 +175,7 @@ fn pinned_of_fix<const N: usize>(history: &History, builds: [char; N]) {
 }
 
 #[test]
-fn every_digest_that_was_ever_pinned_is_known() {
+fn every_past_digest_is_known() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write(".github/workflows/fix.yml", pin("fix", 'b'))
@@ -187,7 +187,7 @@ fn every_digest_that_was_ever_pinned_is_known() {
 }
 
 #[test]
-fn pins_of_a_commit_with_a_broken_configuration_are_known() {
+fn broken_configuration_does_not_hide_digests() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write("repin.yaml", "version: [").promote('b');
@@ -199,7 +199,7 @@ fn pins_of_a_commit_with_a_broken_configuration_are_known() {
 }
 
 #[test]
-fn files_of_a_broken_configuration_are_read_by_older_rules() {
+fn broken_configuration_uses_the_earlier_rules() {
     let repo = Repo::empty();
     repo.write(
         "repin.yaml",
@@ -208,7 +208,7 @@ fn files_of_a_broken_configuration_are_read_by_older_rules() {
     repo.write("deploy/a.yml", pin("fix", 'a')).commit("a");
     repo.write("repin.yaml", "version: [")
         .write("deploy/a.yml", pin("fix", 'b'))
-        .write("elsewhere/a.yml", pin("fix", 'e'))
+        .write("old/a.yml", pin("fix", 'e'))
         .commit("b");
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
@@ -225,11 +225,11 @@ fn image_with_zero_pins_is_not_part_of_a_set() {
     repo.write(".github/workflows/extra.yml", pin("extra", 'b'))
         .commit("an extra");
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote a *"]);
+    assert_eq!(summary(&history(&repo)), ["promote a *"]);
 }
 
 #[test]
-fn the_tags_of_what_was_promoted_are_those_of_every_configuration() {
+fn tags_of_every_past_configuration_are_known() {
     let repo = Repo::new();
     let other = CONFIG.replace(
         "images:\n",
@@ -257,7 +257,7 @@ fn the_tags_of_what_was_promoted_are_those_of_every_configuration() {
 }
 
 #[test]
-fn the_files_of_a_commit_are_those_that_its_work_tree_would_list() {
+fn commit_has_the_files_of_its_work_tree() {
     let repo = Repo::empty();
     for path in [
         "a.yml",
@@ -286,7 +286,7 @@ fn the_files_of_a_commit_are_those_that_its_work_tree_would_list() {
 }
 
 #[test]
-fn a_linked_work_tree_has_the_same_history() {
+fn linked_work_tree_has_the_same_history() {
     let repo = Repo::new();
     repo.promote('a');
     repo.promote('b');
@@ -294,7 +294,7 @@ fn a_linked_work_tree_has_the_same_history() {
     clone.git(&["worktree", "add", "-q", "linked"]);
     let history = history_in(&clone.join("linked"));
     assert!(history.shallow);
-    assert_eq!(told(&history)[0], "promote b *");
+    assert_eq!(summary(&history)[0], "promote b *");
 }
 
 #[test]
@@ -311,13 +311,13 @@ fn trailer_counts_on_any_line_of_the_body() {
         repo.pins('c').commit("chore: c");
     }
     repo.publish();
-    let told = told(&history(&repo));
-    assert_eq!(told.last().unwrap(), "promote a <");
+    let summary = summary(&history(&repo));
+    assert_eq!(summary.last().unwrap(), "promote a <");
     assert!(
-        told[..told.len() - 1]
+        summary[..summary.len() - 1]
             .iter()
             .all(|entry| !entry.contains(" b")),
-        "{told:?}"
+        "{summary:?}"
     );
 }
 
@@ -335,11 +335,11 @@ fn message_without_a_change_is_no_evidence() {
     let history = history(&repo);
     assert_eq!(found(&history, 'a').images, build('a'));
     assert_eq!(history.provenance(&revision('c')), Provenance::Never);
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote b *", "promote a <"]);
 }
 
 #[test]
-fn merged_message_is_evidence_only_for_the_set_of_its_commit() {
+fn merged_message_is_evidence_for_its_set() {
     let repo = Repo::new();
     repo.promote('a');
     repo.branch("topic")
@@ -358,7 +358,7 @@ fn merged_message_is_evidence_only_for_the_set_of_its_commit() {
     assert_eq!(found(&history, 'd').commit.to_string(), merge);
     assert_eq!(history.provenance(&revision('c')), Provenance::Never);
     assert_eq!(
-        told(&history),
+        summary(&history),
         ["promote d *", "promote b <", "promote a <"]
     );
 }
@@ -371,7 +371,7 @@ fn known_digests_keep_the_revision_that_introduced_them() {
     let claiming = repo.pins('a').commit(title('c'));
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history)[0], "rollback a *");
+    assert_eq!(summary(&history)[0], "rollback a *");
     assert_eq!(
         history.provenance(&revision('c')),
         Provenance::OtherRevision {
@@ -402,7 +402,7 @@ fn rollback_on_a_merged_line_holds() {
     repo.merge(&["staging"], "Merge staging");
     repo.publish();
     let merged = history(&repo);
-    assert_eq!(told(&merged), ["promote a *"]);
+    assert_eq!(summary(&merged), ["promote a *"]);
     assert!(is_held(&merged, 'b'));
     assert_eq!(merged.holds().len(), 1);
     repo.promote('c');
@@ -416,7 +416,7 @@ fn rollback_on_a_merged_line_holds() {
 }
 
 #[test]
-fn rollback_is_held_after_a_pull_on_an_old_branch() {
+fn rollback_holds_after_merging_an_old_branch() {
     let repo = Repo::new();
     repo.promote('a');
     repo.branch("old");
@@ -444,7 +444,7 @@ fn contribution_cannot_end_a_hold() {
     assert_eq!(history.holds().len(), 1);
 }
 
-/// A repository whose set has its configuration in a directory.
+/// A repository with the configuration of its set in a directory.
 fn in_directory(directory: &str) -> Repo {
     let repo = Repo::empty();
     repo.write(
@@ -485,7 +485,7 @@ fn history_continues_under_the_old_path() {
     .commit("chore: move prod");
     repo.publish();
     let live = history_in(&repo.join("live"));
-    assert_eq!(told(&live), ["rollback a *", "promote b <", "promote a"]);
+    assert_eq!(summary(&live), ["rollback a *", "promote b <", "promote a"]);
     assert!(is_held(&live, 'b'));
     assert!(live.unknown_past().is_none());
     let former: Vec<_> = live
@@ -514,12 +514,12 @@ fn history_continues_under_the_old_path() {
     repo.publish();
     let moved = history_in(&repo.join("clusters/live"));
     assert_eq!(
-        told(&moved),
+        summary(&moved),
         ["promote d *", "rollback a <", "promote b <", "promote a <"]
     );
     assert_eq!(moved.former_names().len(), 2);
     // The set at the first path is another one.
-    assert_eq!(told(&history_in(&repo.join("prod")))[0], "promote c *");
+    assert_eq!(summary(&history_in(&repo.join("prod")))[0], "promote c *");
 }
 
 #[test]
@@ -616,7 +616,7 @@ fn configuration_added_beside_another_has_a_known_past() {
     repo.publish();
     let dev = history_in(&repo.join("dev"));
     assert!(dev.unknown_past().is_none());
-    assert_eq!(told(&dev), ["manual - *"]);
+    assert_eq!(summary(&dev), ["manual - *"]);
 }
 
 #[test]
@@ -632,7 +632,7 @@ fn merge_of_a_promotion_may_pin_further_images() {
     let merge = repo.merge(&["auto/b"], "Merge pull request #2 from acme/auto/b");
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history)[0], "promote b *");
+    assert_eq!(summary(&history)[0], "promote b *");
     assert_eq!(found(&history, 'b').commit.to_string(), merge);
 }
 
@@ -651,7 +651,7 @@ fn change_of_the_rules_is_no_evidence() {
     ));
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history), ["manual - *", "promote a <"]);
+    assert_eq!(summary(&history), ["manual - *", "promote a <"]);
     assert_eq!(history.provenance(&revision('c')), Provenance::Never);
 }
 
@@ -677,7 +677,7 @@ fn undone_rename_is_followed() {
     rename("live", "last");
     repo.publish();
     let last = history_in(&repo.join("last"));
-    assert_eq!(told(&last), ["rollback a *", "promote c <", "promote a"]);
+    assert_eq!(summary(&last), ["rollback a *", "promote c <", "promote a"]);
     assert!(is_held(&last, 'c'));
     let former = last.former_names();
     assert!(
@@ -732,7 +732,7 @@ fn older_build_does_not_end_a_hold() {
 }
 
 #[test]
-fn the_title_of_a_merged_commit_is_the_merges() {
+fn merged_commit_titles_belong_to_the_merge() {
     let repo = Repo::new();
     repo.promote('a');
     repo.branch("auto/b").promote('b');
@@ -745,17 +745,17 @@ fn the_title_of_a_merged_commit_is_the_merges() {
     let read = || {
         let history = history(&repo);
         assert_eq!(found(&history, 'b').commit.to_string(), merge);
-        assert_eq!(told(&history), ["promote b *", "promote a <"]);
+        assert_eq!(summary(&history), ["promote b *", "promote a <"]);
     };
     read();
-    // Whatever is checked out, and whatever files are called.
+    // Independent of the checkout and of file names.
     repo.git(&["checkout", "-q", "--detach", "main~1"]);
     std::fs::write(repo.join(&merge), "a file").unwrap();
     read();
 }
 
 #[test]
-fn an_octopus_merge_has_the_titles_of_all_its_sides() {
+fn octopus_merge_has_the_titles_of_all_sides() {
     let repo = Repo::new();
     repo.promote('a');
     repo.branch("docs").write("docs.txt", "x").commit("docs: x");
@@ -771,7 +771,7 @@ fn an_octopus_merge_has_the_titles_of_all_its_sides() {
 }
 
 #[test]
-fn a_merge_does_not_get_the_titles_that_an_older_one_brought() {
+fn merge_has_only_its_new_titles() {
     let repo = Repo::new();
     repo.promote('a');
     repo.branch("long").promote('b');
@@ -785,11 +785,14 @@ fn a_merge_does_not_get_the_titles_that_an_older_one_brought() {
     repo.publish();
     let history = history(&repo);
     assert_eq!(found(&history, 'b').commit.to_string(), first);
-    assert_eq!(told(&history), ["manual - *", "promote b <", "promote a <"]);
+    assert_eq!(
+        summary(&history),
+        ["manual - *", "promote b <", "promote a <"]
+    );
 }
 
 #[test]
-fn a_forged_title_on_a_branch_that_was_not_merged_counts_for_nothing() {
+fn title_on_an_unmerged_branch_is_ignored() {
     let repo = Repo::new();
     repo.promote('a');
     repo.publish();
@@ -799,13 +802,13 @@ fn a_forged_title_on_a_branch_that_was_not_merged_counts_for_nothing() {
     repo.checkout("main").promote('c');
     let history = history(&repo);
     assert_eq!(history.provenance(&revision('b')), Provenance::Never);
-    // The local branch is ahead of what was published.
+    // The local branch has an unpublished commit.
     assert_eq!(history.provenance(&revision('c')), Provenance::Never);
-    assert_eq!(told(&history), ["promote a *"]);
+    assert_eq!(summary(&history), ["promote a *"]);
 }
 
 #[test]
-fn the_latest_commit_that_promoted_a_revision_wins() {
+fn latest_promotion_of_a_revision_counts() {
     let repo = Repo::new();
     repo.promote('a');
     repo.promote('b');
@@ -816,13 +819,13 @@ fn the_latest_commit_that_promoted_a_revision_wins() {
     assert_eq!(found(&history, 'a').commit.to_string(), again);
     assert_eq!(found(&history, 'a').images, build('d'));
     assert_eq!(
-        told(&history),
+        summary(&history),
         ["promote c *", "promote a <", "promote b <", "promote a"]
     );
 }
 
 #[test]
-fn contracts_are_those_of_the_commit_that_brought_the_set() {
+fn contracts_are_those_of_the_promotion() {
     let repo = Repo::new();
     let a = repo.write("contract.yaml", "a").promote('a');
     repo.write("contract.yaml", "b").promote('b');
@@ -855,14 +858,14 @@ fn contracts_are_those_of_the_commit_that_brought_the_set() {
 }
 
 #[test]
-fn an_image_that_the_set_did_not_have_is_named() {
+fn missing_image_of_a_set_is_reported() {
     let repo = Repo::new();
     let one = "version: 1\nname: images\nfiles: ['.github/workflows/*.yml']\nimages:\n  review: { repository: ghcr.io/acme/review, pins: 2 }\n";
     repo.write("repin.yaml", one);
     let a = repo
         .write(".github/workflows/review.yml", pin("review", 'a'))
         .commit(title('a'));
-    // What no image of that time was is not a pin, though it stands there.
+    // A digest of an image outside of the past configuration is not a pin.
     let b = repo.pins('b').commit(title('b'));
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
@@ -880,7 +883,7 @@ fn an_image_that_the_set_did_not_have_is_named() {
             (commit, vec![Gap::NotPinned("fix".into())])
         );
     }
-    assert_eq!(told(&history), ["promote c *", "promote b", "promote a"]);
+    assert_eq!(summary(&history), ["promote c *", "promote b", "promote a"]);
 }
 
 #[test]
@@ -897,11 +900,11 @@ fn disagreeing_pins_are_not_content() {
     assert!(
         matches!(&gaps[..], [Gap::Mixed(image, digests)] if image == "fix" && digests.len() == 2)
     );
-    assert_eq!(told(&history), ["manual - *"]);
+    assert_eq!(summary(&history), ["manual - *"]);
 }
 
 #[test]
-fn sets_promoted_by_hand_are_known_by_their_content() {
+fn manually_promoted_sets_are_identified_by_content() {
     let repo = Repo::new();
     let by_content = format!("{CONFIG}provenance: {{ require: [content] }}\n");
     repo.write("repin.yaml", &by_content).commit("begin");
@@ -923,11 +926,11 @@ fn sets_promoted_by_hand_are_known_by_their_content() {
     ]
     .into();
     assert_eq!(history.provenance_of(&mixed), Provenance::Never);
-    assert_eq!(told(&history), ["manual - *", "manual - <"]);
+    assert_eq!(summary(&history), ["manual - *", "manual - <"]);
 }
 
 #[test]
-fn titles_of_the_set_under_its_old_name_still_count() {
+fn titles_with_the_former_name_count() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write(
@@ -938,13 +941,13 @@ fn titles_of_the_set_under_its_old_name_still_count() {
     repo.pins('b')
         .commit(title('b').replace("images", "runtime"));
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history(&repo)), ["promote b *", "promote a <"]);
 }
 
 // Rollbacks and holds.
 
 #[test]
-fn a_revert_is_a_rollback_and_holds_what_it_undid() {
+fn revert_is_a_rollback_with_a_hold() {
     let repo = Repo::new();
     repo.promote('a');
     let b = repo.promote('b');
@@ -952,7 +955,10 @@ fn a_revert_is_a_rollback_and_holds_what_it_undid() {
     let revert = repo.head();
     repo.publish();
     let undone = history(&repo);
-    assert_eq!(told(&undone), ["rollback a *", "promote b <", "promote a"]);
+    assert_eq!(
+        summary(&undone),
+        ["rollback a *", "promote b <", "promote a"]
+    );
     let [held] = undone.holds()[..] else { panic!() };
     assert_eq!(held.revision, Some(&revision('b')));
     assert_eq!(held.rollback.commit.to_string(), revert);
@@ -975,14 +981,14 @@ fn cherry_picked_promotion_returns_to_its_set() {
     let picked = repo.head();
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history)[0], "promote a *");
+    assert_eq!(summary(&history)[0], "promote a *");
     assert_eq!(history.entries()[0].returns_to.unwrap().to_string(), a);
     assert!(is_held(&history, 'b'));
     assert_eq!(found(&history, 'a').commit.to_string(), picked);
 }
 
 #[test]
-fn renamed_added_or_recounted_files_do_not_change_the_set() {
+fn equal_digests_in_other_files_keep_the_set() {
     let repo = Repo::new();
     repo.promote('a');
     repo.git(&[
@@ -997,21 +1003,21 @@ fn renamed_added_or_recounted_files_do_not_change_the_set() {
     repo.remove(".github/workflows/fix.yml".replace("fix", "mend").as_str())
         .commit("one less");
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote a *"]);
+    assert_eq!(summary(&history(&repo)), ["promote a *"]);
     assert_eq!(found(&history(&repo), 'a').images, build('a'));
 }
 
 // Configurations of the past.
 
 #[test]
-fn a_commit_is_read_with_its_own_configuration() {
+fn commit_uses_its_own_configuration() {
     let repo = Repo::empty();
     let old = CONFIG.replace(".github/workflows/*.yml", "ci/**/*.yaml");
     repo.write("repin.yaml", &old);
     let [review, fix] = ["review", "fix"].map(|image| pin(image, 'a'));
     repo.write("ci/deep/a.yaml", format!("{review} {review} {fix}"))
         .commit(title('a'));
-    // Nothing of this was a pin by then.
+    // By then, none of this was a pin.
     repo.write(".github/workflows/x.yml", pin("fix", 'e'))
         .commit("not yet");
     repo.git(&["rm", "-rq", "ci"]);
@@ -1020,7 +1026,7 @@ fn a_commit_is_read_with_its_own_configuration() {
         .promote('b');
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote b *", "promote a <"]);
     assert_eq!(found(&history, 'a').images, build('a'));
     let git = Git::open(repo.path()).unwrap();
     let own = commit_config(&git, &found(&history, 'a').commit, &config_of(&repo)).unwrap();
@@ -1036,7 +1042,7 @@ fn commit_without_configuration_uses_the_current_one() {
     repo.write("repin.yaml", CONFIG).promote('b');
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote b *", "promote a <"]);
     let git = Git::open(repo.path()).unwrap();
     assert_eq!(found(&history, 'a').commit.to_string(), a);
     assert!(matches!(
@@ -1046,7 +1052,7 @@ fn commit_without_configuration_uses_the_current_one() {
 }
 
 #[test]
-fn a_configuration_that_changes_what_counts_changes_the_set() {
+fn configuration_change_can_change_the_set() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write("more/x.yml", pin("fix", 'b'))
@@ -1058,12 +1064,12 @@ fn a_configuration_that_changes_what_counts_changes_the_set() {
     .commit("matched now");
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history), ["manual - *", "promote a <"]);
+    assert_eq!(summary(&history), ["manual - *", "promote a <"]);
     assert_eq!(history.entries()[0].subject, "matched now");
 }
 
 #[test]
-fn a_configuration_that_can_not_be_read_hides_its_commits_and_no_others() {
+fn unreadable_configuration_hides_only_its_commits() {
     let repo = Repo::new();
     repo.promote('a');
     let broken = repo
@@ -1073,7 +1079,7 @@ fn a_configuration_that_can_not_be_read_hides_its_commits_and_no_others() {
     repo.write("repin.yaml", CONFIG).commit("mend it");
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history), ["manual - *", "promote a <"]);
+    assert_eq!(summary(&history), ["manual - *", "promote a <"]);
     let Provenance::Incomplete { gaps, .. } = history.provenance(&revision('b')) else {
         panic!()
     };
@@ -1086,7 +1092,7 @@ fn a_configuration_that_can_not_be_read_hides_its_commits_and_no_others() {
 }
 
 #[test]
-fn a_configuration_of_immoderate_size_is_not_read() {
+fn oversized_configuration_is_unreadable() {
     let repo = Repo::new();
     repo.write(
         "repin.yaml",
@@ -1095,11 +1101,11 @@ fn a_configuration_of_immoderate_size_is_not_read() {
     .promote('a');
     repo.write("repin.yaml", CONFIG).promote('b');
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote b *"]);
+    assert_eq!(summary(&history(&repo)), ["promote b *"]);
 }
 
 #[test]
-fn the_root_may_be_a_directory_of_the_repository() {
+fn root_of_a_history_may_be_a_subdirectory() {
     let repo = Repo::empty();
     repo.write(
         "sub/repin.yaml",
@@ -1109,14 +1115,14 @@ fn the_root_may_be_a_directory_of_the_repository() {
         .commit(title('a'));
     repo.write("a.yml", pin("fix", 'e'))
         .write("subway/a.yml", pin("fix", 'e'))
-        .commit("elsewhere");
+        .commit("unrelated");
     repo.write("sub/x/.repin-y/a.yml", pin("fix", 'e'))
         .commit("never entered");
     repo.write("sub/a.yml", [pin("review", 'b'), pin("fix", 'b')].join(" "))
         .commit(title('b'));
     repo.publish();
     let history = history_in(&repo.join("sub"));
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote b *", "promote a <"]);
     let git = Git::open(&repo.join("sub")).unwrap();
     let path = RelPath::parse("a.yml").unwrap();
     assert!(
@@ -1124,9 +1130,9 @@ fn the_root_may_be_a_directory_of_the_repository() {
     );
 }
 
-/// Pathspecs for each of them would be longer than the system lets a command line be.
+/// Their pathspecs would exceed the maximum length of a command line.
 #[test]
-fn thousands_of_configured_directories_are_followed_from_a_root_deep_within() {
+fn thousands_of_configured_directories_are_supported() {
     let repo = Repo::empty();
     let root = vec!["directory".repeat(22); 18].join("/");
     let files: Vec<_> = (0..1000).map(|at| format!("d{at}/a.yml")).collect();
@@ -1144,13 +1150,13 @@ fn thousands_of_configured_directories_are_followed_from_a_root_deep_within() {
     }
     repo.publish();
     let history = history_in(&repo.join(&root));
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote b *", "promote a <"]);
 }
 
 // Hostile history.
 
 #[test]
-fn symlinks_and_submodules_hold_no_pins() {
+fn symlinks_and_submodules_contain_no_pins() {
     let repo = Repo::new();
     repo.promote('a');
     let workflows = repo.join(".github/workflows");
@@ -1165,18 +1171,18 @@ fn symlinks_and_submodules_hold_no_pins() {
     repo.git(&["add", ".github/workflows/link.yml"]);
     repo.git(&["commit", "-qm", "links"]);
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote a *"]);
-    // A file that becomes a symlink takes its pins away.
+    assert_eq!(summary(&history(&repo)), ["promote a *"]);
+    // A file that becomes a symlink removes its pins.
     std::fs::remove_file(workflows.join("fix.yml")).unwrap();
     std::os::unix::fs::symlink(pin("fix", 'a'), workflows.join("fix.yml")).unwrap();
     repo.git(&["add", ".github/workflows/fix.yml"]);
     repo.git(&["commit", "-qm", "a link now"]);
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["manual - *", "promote a <"]);
+    assert_eq!(summary(&history(&repo)), ["manual - *", "promote a <"]);
 }
 
 #[test]
-fn subjects_may_hold_anything() {
+fn any_subject_is_accepted() {
     let repo = Repo::new();
     let red = repo
         .pins('a')
@@ -1198,7 +1204,7 @@ fn subjects_may_hold_anything() {
     repo.publish();
     let history = history(&repo);
     assert_eq!(
-        told(&history),
+        summary(&history),
         [
             "promote f *",
             "manual -",
@@ -1217,7 +1223,7 @@ fn subjects_may_hold_anything() {
 }
 
 #[test]
-fn paths_may_hold_anything() {
+fn any_path_is_accepted() {
     let repo = Repo::empty();
     repo.write(
         "repin.yaml",
@@ -1228,7 +1234,7 @@ fn paths_may_hold_anything() {
     std::fs::write(repo.join("-w @x").join(name), pin("fix", 'a')).unwrap();
     repo.commit(title('a'));
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote a *"]);
+    assert_eq!(summary(&history(&repo)), ["promote a *"]);
 }
 
 #[test]
@@ -1247,13 +1253,13 @@ fn replacements_and_grafts_change_nothing() {
     std::fs::create_dir_all(repo.join(".git/info")).unwrap();
     repo.write(".git/info/grafts", format!("{b} {evil}\n"));
     let history = history(&repo);
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote b *", "promote a <"]);
     assert_eq!(found(&history, 'a').images, build('a'));
     assert_eq!(history.entries()[0].images, build('b'));
 }
 
 #[test]
-fn large_and_binary_contents_are_scanned_to_their_end() {
+fn large_and_binary_contents_are_scanned_completely() {
     let repo = Repo::new();
     let mut large = vec![0_u8; 3_000_000];
     large.extend_from_slice(format!("\n{}\0", pin("fix", 'a')).as_bytes());
@@ -1273,11 +1279,11 @@ fn thousands_of_files_in_one_directory_are_read() {
     repo.promote('a');
     repo.promote('b');
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history(&repo)), ["promote b *", "promote a <"]);
 }
 
 #[test]
-fn clocks_that_go_backwards_do_not_change_the_order() {
+fn commit_dates_do_not_change_the_order() {
     let repo = Repo::new();
     let mut parent = repo.head();
     for (letter, seconds) in [
@@ -1292,13 +1298,13 @@ fn clocks_that_go_backwards_do_not_change_the_order() {
     }
     repo.git(&["update-ref", "refs/remotes/origin/main", &parent]);
     assert_eq!(
-        told(&history(&repo)),
+        summary(&history(&repo)),
         ["promote a *", "promote c <", "promote b <", "promote a"]
     );
 }
 
 #[test]
-fn objects_named_by_sha256_work_the_same() {
+fn sha256_repositories_are_supported() {
     let repo = Repo::with(&["--object-format=sha256"]);
     repo.write("repin.yaml", CONFIG).commit("begin");
     let a = repo.promote('a');
@@ -1309,17 +1315,17 @@ fn objects_named_by_sha256_work_the_same() {
 }
 
 #[test]
-fn after_a_forced_push_only_the_new_line_counts() {
+fn forced_push_replaces_the_line() {
     let repo = Repo::new();
     repo.promote('a');
     repo.promote('b');
     let clone = repo.cloned(&[]);
-    assert_eq!(told(&history(&clone)), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&history(&clone)), ["promote b *", "promote a <"]);
     repo.git(&["reset", "-q", "--hard", "HEAD~1"]);
     repo.promote('c');
     clone.git(&["fetch", "-q", "origin"]);
     let history = history(&clone);
-    assert_eq!(told(&history), ["promote c *", "promote a <"]);
+    assert_eq!(summary(&history), ["promote c *", "promote a <"]);
     assert_eq!(history.provenance(&revision('b')), Provenance::Never);
 }
 
@@ -1360,7 +1366,7 @@ fn boundary_of_shallow_clone_is_not_a_change() {
     repo.git(&["revert", "--no-edit", "HEAD"]);
     let history = history(&repo.cloned(&["--depth=3"]));
     assert_eq!(
-        told(&history),
+        summary(&history),
         ["rollback -  *".replace("  ", " "), "promote b <".into()]
     );
     assert!(is_held(&history, 'b'));
@@ -1368,7 +1374,7 @@ fn boundary_of_shallow_clone_is_not_a_change() {
 }
 
 #[test]
-fn a_merge_whose_side_was_cut_off_is_doubted() {
+fn merge_with_a_truncated_side_is_uncertain() {
     let repo = Repo::new();
     repo.promote('a');
     repo.branch("side").write("y", "y").commit("on the side");
@@ -1376,7 +1382,7 @@ fn a_merge_whose_side_was_cut_off_is_doubted() {
     repo.promote('c');
     repo.merge(&["side"], "Merge side");
     repo.write("z", "z").commit("last");
-    // Depth 4 shows `promote a` through the side, but of main only back to `promote b`.
+    // Depth 4 contains `promote a` through the side, but only `promote b` of main.
     let clone = repo.cloned(&["--depth=4"]);
     let history = history(&clone);
     assert_eq!(found(&history, 'c').images, build('c'));
@@ -1386,7 +1392,7 @@ fn a_merge_whose_side_was_cut_off_is_doubted() {
 }
 
 #[test]
-fn a_later_merge_that_may_have_promoted_the_same_again_is_doubted() {
+fn later_truncated_merge_makes_provenance_uncertain() {
     let repo = Repo::new();
     repo.branch("side").pins('c').commit(title('a'));
     for name in ["s2", "s3", "s4"] {
@@ -1403,7 +1409,7 @@ fn a_later_merge_that_may_have_promoted_the_same_again_is_doubted() {
         "Merge side",
         "side",
     ]);
-    // Depth 3 shows `promote a` on the line, and of the side not the commit that promoted it again.
+    // Depth 3 contains `promote a` on the line, but not the second promotion on the side.
     let clone = repo.cloned(&["--depth=3"]);
     assert_eq!(
         history(&clone).provenance(&revision('a')),
@@ -1416,7 +1422,7 @@ fn a_later_merge_that_may_have_promoted_the_same_again_is_doubted() {
 // Order.
 
 #[test]
-fn a_late_build_is_an_ancestor_of_what_is_pinned() {
+fn ancestor_of_the_pinned_build_is_older() {
     let repo = Repo::new();
     let [early, late] = ["early", "late"].map(|name| repo.write("source", name).commit(name));
     repo.pins('b').commit(format!("promote: images @{late}"));
@@ -1474,7 +1480,7 @@ fn abbreviated_revisions_are_commits_too_but_never_references() {
 }
 
 #[test]
-fn in_a_shallow_clone_no_order_is_not_newer() {
+fn shallow_clone_does_not_prove_newer_builds() {
     let repo = Repo::new();
     let [early, late] = ["early", "late"].map(|name| repo.write("source", name).commit(name));
     repo.pins('b').commit(format!("promote: images @{late}"));
@@ -1492,7 +1498,7 @@ fn in_a_shallow_clone_no_order_is_not_newer() {
     assert_eq!(order(&clone.head()), Order::Unknown(UnknownOrder::Shallow));
 }
 
-// Branches, and what can be wrong around git.
+// Branches, and errors of the git environment.
 
 fn branch(repo: &Repo, name: Option<&str>) -> Result<String, String> {
     let git = Git::open(repo.path()).unwrap();
@@ -1502,7 +1508,7 @@ fn branch(repo: &Repo, name: Option<&str>) -> Result<String, String> {
 }
 
 #[test]
-fn the_branch_is_the_remotes_default_or_the_configured_one() {
+fn default_or_configured_branch_is_used() {
     let repo = Repo::new();
     let remote = |name: &str| repo.git(&["update-ref", &format!("refs/remotes/{name}"), "HEAD"]);
     let unknown = |branch: Result<String, String>| {
@@ -1514,7 +1520,7 @@ fn the_branch_is_the_remotes_default_or_the_configured_one() {
         );
     };
     assert_eq!(branch(&repo, None), Err("NoRemote".into()));
-    // Branches of a remote whose configuration is gone.
+    // Branches of a remote without a configuration.
     remote("up/master");
     assert_eq!(branch(&repo, None), Ok("up/master".into()));
     remote("up/trunk");
@@ -1589,7 +1595,7 @@ fn git_environment_errors_are_distinguished() {
 }
 
 #[test]
-fn a_partial_clone_is_never_filled_from_the_network() {
+fn partial_clone_fetches_nothing() {
     let repo = repo::two_promotions();
     repo.git(&["config", "uploadpack.allowFilter", "true"]);
     let clone = repo.cloned(&["--filter=blob:none", "--no-checkout"]);
@@ -1599,14 +1605,14 @@ fn a_partial_clone_is_never_filled_from_the_network() {
     assert!(
         matches!(read(), Err(GitError::Missing(_))),
         "{:?}",
-        read().map(|history| told(&history))
+        read().map(|history| summary(&history))
     );
     assert_eq!(clone.git(&["count-objects", "-v"]), before);
     clone.git(&["fetch", "-q", "--refetch", "--no-filter"]);
-    assert_eq!(told(&read().unwrap()), ["promote b *", "promote a <"]);
+    assert_eq!(summary(&read().unwrap()), ["promote b *", "promote a <"]);
 }
 
-/// A git that writes down what it is asked.
+/// A git that records its arguments.
 fn watched(repo: &Repo) -> Git {
     repo.script(
         ".git/git.sh",
@@ -1646,7 +1652,7 @@ fn options_and_expressions_never_reach_git() {
 }
 
 #[test]
-fn the_number_of_processes_does_not_grow_with_history() {
+fn number_of_processes_is_constant() {
     let repo = Repo::new();
     for _ in 0..3 {
         for letter in ['a', 'b', 'c', 'd'] {
@@ -1681,7 +1687,7 @@ fn the_number_of_processes_does_not_grow_with_history() {
 }
 
 #[test]
-fn a_missing_object_is_named() {
+fn missing_object_is_reported() {
     let repo = Repo::new();
     repo.promote('a');
     repo.publish();
@@ -1703,7 +1709,7 @@ fn a_missing_object_is_named() {
     );
 }
 
-// Files that count, and those that do not.
+// Matched and unmatched files.
 
 /// The digest of `fix` is pinned in `deploy/values.yaml`, too.
 fn placed() -> String {
@@ -1724,10 +1730,10 @@ fn placed_build(repo: &Repo, build: char) -> String {
 }
 
 #[test]
-fn commit_with_a_refused_file_makes_no_set_but_what_it_pinned_is_not_new_later() {
+fn refused_file_hides_the_set_of_its_commit() {
     let repo = Repo::empty();
     let twice = values(&[("digest", 'e'), ("digest", 'e')]);
-    // Refused from the start, and again after a rollback.
+    // Refused in the first commit, and after a rollback.
     repo.write("repin.yaml", placed())
         .write("deploy/values.yaml", &twice);
     let first = repo.promote('0');
@@ -1751,7 +1757,7 @@ fn commit_with_a_refused_file_makes_no_set_but_what_it_pinned_is_not_new_later()
     let file = "deploy/values.yaml";
     assert_eq!(unreadable, [(first, file), (second, file)]);
     assert_eq!(
-        told(&known),
+        summary(&known),
         ["promote c *", "rollback a <", "promote b <", "promote a <"]
     );
     assert_eq!(found(&known, 'c').commit.to_string(), c);
@@ -1785,7 +1791,7 @@ fn commit_with_an_oversized_file_is_unreadable() {
 }
 
 #[test]
-fn place_that_reads_another_key_or_another_image_changes_the_set() {
+fn changed_place_changes_the_set() {
     let repo = Repo::empty();
     let review = pin("review", 'a');
     repo.write("repin.yaml", placed())
@@ -1813,7 +1819,7 @@ fn place_that_reads_another_key_or_another_image_changes_the_set() {
 }
 
 #[test]
-fn chart_that_comes_makes_other_files_templates() {
+fn new_chart_makes_files_templates() {
     let repo = Repo::empty();
     let config = CONFIG.replace("*.yml\"]", "*.yml\", 'charts/app/templates/*.yaml']")
         + "places:\n  helm: { registry: ghcr.io }\n";
@@ -1831,11 +1837,11 @@ fn chart_that_comes_makes_other_files_templates() {
     repo.write("charts/app/Chart.yaml", "name: app\n")
         .commit("a chart");
     repo.publish();
-    assert_eq!(told(&history(&repo)), ["manual - *", "promote a <"]);
+    assert_eq!(summary(&history(&repo)), ["manual - *", "promote a <"]);
 }
 
 #[test]
-fn file_that_no_configuration_matches_counts_for_nothing() {
+fn unmatched_file_is_ignored() {
     let repo = Repo::empty();
     let notes = |build| {
         repo.write(".github/workflows/notes.txt", pin("fix", build));
@@ -1854,7 +1860,7 @@ fn file_that_no_configuration_matches_counts_for_nothing() {
 }
 
 #[test]
-fn digest_in_a_file_of_a_current_place_is_known_from_before_the_place() {
+fn digest_from_before_its_place_is_known() {
     let repo = Repo::new();
     repo.write("deploy/values.yaml", values(&[("digest", 'e')]));
     repo.promote('a');
@@ -1868,7 +1874,7 @@ fn digest_in_a_file_of_a_current_place_is_known_from_before_the_place() {
 }
 
 #[test]
-fn image_with_zero_pins_is_not_named_as_missing() {
+fn image_with_zero_pins_is_not_missing() {
     let repo = Repo::empty();
     let extra = "  extra: { repository: ghcr.io/acme/extra, pins: 0 }\n";
     repo.write("repin.yaml", CONFIG.to_owned() + extra)
@@ -1883,7 +1889,7 @@ fn image_with_zero_pins_is_not_named_as_missing() {
 }
 
 #[test]
-fn incomplete_promote_of_a_shallow_clone_is_not_the_last_word() {
+fn incomplete_promotion_of_a_shallow_clone_is_inconclusive() {
     let repo = Repo::new();
     repo.promote('a');
     repo.promote('b');

@@ -197,7 +197,7 @@ fn return_by_a_trailer_is_a_rollback() {
 }
 
 #[test]
-fn promotion_of_the_held_set_ends_only_its_hold() {
+fn promotion_of_a_held_set_ends_its_hold() {
     let history = history(&["a a!A", "b b!B", "c c!C", "a a", "b b!B"]);
     assert_eq!(summary(&history)[3..], ["rollback A <", "promote B"]);
     let last = &history.entries()[0];
@@ -211,12 +211,12 @@ fn promotion_of_the_held_set_ends_only_its_hold() {
 }
 
 #[test]
-fn promotion_of_an_older_set_that_is_not_held_undoes_sets() {
+fn promotion_of_an_older_set_undoes_sets() {
     let older = history(&["a a!A", "b b!B", "a a!A"]);
     assert_eq!(summary(&older)[2], "promote A");
     assert_eq!(older.entries()[0].returns_to, Some(id(0)));
     assert!(is_held(&older, "B"));
-    // The hold of B is over before it is promoted again.
+    // The hold of B ends before B is promoted a second time.
     let over = history(&["a a!A", "b b!B", "a a", "c c!C", "b b!B"]);
     assert!(!is_held(&over, "B") && is_held(&over, "C"));
 }
@@ -229,7 +229,7 @@ fn title_of_another_revision_makes_no_promotion() {
 }
 
 #[test]
-fn hold_is_in_force_again_after_the_newer_set_is_undone() {
+fn hold_is_restored_with_the_newer_set_undone() {
     let undone = history(&["a a@A", "b b@B", "a a", "c c@C", "a a"]);
     assert!(is_held(&undone, "B") && is_held(&undone, "C"));
     let replaced = history(&["a a@A", "b b@B", "a a", "c c@C", "a a", "d d@D"]);
@@ -237,7 +237,7 @@ fn hold_is_in_force_again_after_the_newer_set_is_undone() {
 }
 
 #[test]
-fn change_of_another_image_does_not_end_the_hold() {
+fn change_of_another_image_keeps_the_hold() {
     // The rollback changed only the first image.
     let other = history(&["a x@A", "b x@B", "a x", "a y"]);
     assert!(is_held(&other, "B"));
@@ -263,7 +263,7 @@ fn known_digests_keep_their_revision() {
 }
 
 #[test]
-fn added_image_or_mixed_set_does_not_end_the_hold() {
+fn other_sets_do_not_end_the_hold() {
     let added = history(&["a -@A", "b -@B", "a -", "a x"]);
     assert!(is_held(&added, "B"));
     let mixed = history(&["a a@A", "b b@B", "a a", "b a"]);
@@ -279,7 +279,7 @@ fn set_with_disagreeing_pins_is_not_promoted() {
 }
 
 #[test]
-fn set_without_a_configured_image_is_not_available_for_rollback() {
+fn incomplete_set_is_unavailable_for_rollback() {
     let history = history(&["a -@A", "b b@B"]);
     assert_eq!(summary(&history), ["promote A", "promote B"]);
 }
@@ -309,7 +309,7 @@ fn removed_and_restored_pins_hold_no_set() {
 }
 
 #[test]
-fn claim_of_a_rollback_is_used_without_a_promotion() {
+fn rollback_without_a_promotion_has_its_claim() {
     let manual = history(&["a a", "b b@B", "a a@A"]);
     assert_eq!(summary(&manual), ["manual -", "promote B <", "rollback A"]);
     // The claim of the promotion takes precedence.
@@ -377,7 +377,7 @@ fn incomplete_or_mixed_set_agrees_with_no_digests() {
 }
 
 #[test]
-fn digests_do_not_have_the_revision_of_a_mixed_set() {
+fn mixed_set_gives_digests_no_revision() {
     let digests = [("i1".to_owned(), digest("b"))].into();
     let mixed = history(&["a,c b", "x y", "a,c b@R"]);
     assert_eq!(mixed.entries()[0].revision, Some(revision("R")));
@@ -415,7 +415,7 @@ fn branch_without_pins_has_no_current_set() {
 }
 
 #[test]
-fn first_set_of_a_truncated_line_requires_a_claim() {
+fn truncated_line_requires_a_claim() {
     let history = history(&["a a", "b b@B", "a a"]);
     let events = events(
         &history.facts.graph,
@@ -455,7 +455,7 @@ fn revision_is_found_by_the_common_images() {
     assert_eq!(history.revision_of(&super::super::Digests::new()), None);
 }
 
-/// A naive implementation, in which each rule reads the whole line.
+/// A naive implementation: each rule scans the whole line.
 mod naive {
     use super::*;
 
@@ -466,7 +466,7 @@ mod naive {
         pub(super) index: usize,
         pub(super) set: Set,
         pub(super) kind: Kind,
-        /// Whether it undid the sets since its set was current.
+        /// Whether this rollback undid the sets after its set.
         pub(super) undid: bool,
     }
 

@@ -135,7 +135,7 @@ fn complete_line_is_read_like_a_clone() {
 }
 
 #[test]
-fn rollback_to_an_unlisted_set_holds_the_undone_sets() {
+fn rollback_beyond_the_listing_holds_undone_sets() {
     let cut = history(&[B, BACK], false);
     assert_eq!(hold(&cut, "B"), "held");
     assert_eq!(cut.entries()[0].kind, Kind::Rollback);
@@ -147,7 +147,7 @@ fn rollback_to_an_unlisted_set_holds_the_undone_sets() {
 }
 
 #[test]
-fn beginning_is_shown_by_a_promotion_or_a_rollback() {
+fn first_promotion_or_rollback_completes_the_history() {
     for (commits, is_shown) in [
         (&[A, B][..], true),
         (&[B, BACK], true),

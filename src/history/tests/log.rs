@@ -1,5 +1,4 @@
-//! What is believed of `git log` when its output is cut off or malformed, from a git whose output a
-//! test decides.
+//! Truncated and malformed output of `git log`, from a git with output that the test defines.
 
 use crate::{
     config,
@@ -17,7 +16,7 @@ fn two_promotes() -> Repo {
     repo
 }
 
-/// The history by a git whose `log` prints these bytes, and then ends by `end`.
+/// The history with a git that prints these bytes for `log`, followed by `end`.
 fn history_of(repo: &Repo, log: &[u8], end: &str) -> Result<History, GitError> {
     repo.write(".git/log", log);
     let file = repo.join(".git/log");
@@ -33,7 +32,7 @@ fn history_of(repo: &Repo, log: &[u8], end: &str) -> Result<History, GitError> {
     History::read(&git, &config)
 }
 
-/// What the real `git log` prints.
+/// The output of the real `git log`.
 fn real_log(repo: &Repo) -> Vec<u8> {
     repo.script(
         ".git/git.sh",
@@ -53,12 +52,11 @@ fn is_malformed(read: &Result<History, GitError>, expected: &str) -> bool {
 }
 
 #[test]
-fn a_log_that_ends_within_a_commit_is_malformed() {
+fn truncated_log_is_malformed() {
     let repo = two_promotes();
     let log = real_log(&repo);
     let ends: Vec<usize> = (0..log.len()).filter(|at| log[*at] == 0).collect();
-    // Only where a commit's fields or one of its changes ends is a cut invisible: git's exit status
-    // must tell.
+    // A cut after a commit's fields or one of its changes is detected by git's exit status only.
     let (mut invisible, mut start) = (0, 0);
     for end in ends {
         for cut in std::collections::BTreeSet::from([start + 1, end, end + 1]) {
@@ -82,7 +80,7 @@ fn a_log_that_ends_within_a_commit_is_malformed() {
 }
 
 #[test]
-fn a_change_without_a_usable_path_or_object_is_malformed() {
+fn change_without_path_or_object_is_malformed() {
     let repo = two_promotes();
     let log = String::from_utf8(real_log(&repo)).unwrap();
     let path = ".github/workflows/fix.yml";
@@ -99,7 +97,7 @@ fn a_change_without_a_usable_path_or_object_is_malformed() {
 }
 
 #[test]
-fn without_pins_at_the_tip_no_set_is_current() {
+fn tip_without_pins_has_no_current_set() {
     let repo = two_promotes();
     repo.remove(".github/workflows/fix.yml")
         .remove(".github/workflows/review.yml")
@@ -112,7 +110,7 @@ fn without_pins_at_the_tip_no_set_is_current() {
 }
 
 #[test]
-fn a_glob_without_a_literal_directory_follows_the_whole_tree() {
+fn glob_without_a_literal_directory_follows_everything() {
     let repo = Repo::empty();
     repo.write(
         "repin.yaml",
