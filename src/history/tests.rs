@@ -217,7 +217,7 @@ fn broken_configuration_uses_the_earlier_rules() {
 }
 
 #[test]
-fn image_with_zero_pins_is_not_part_of_a_set() {
+fn set_excludes_images_with_zero_pins() {
     let repo = Repo::empty();
     let extra = "  extra: { repository: ghcr.io/acme/extra, pins: 0 }\n";
     repo.write("repin.yaml", CONFIG.to_owned() + extra)

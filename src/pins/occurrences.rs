@@ -180,9 +180,7 @@ impl OccurrenceFinder {
         let digits = digest + PREFIX.len();
         let at = digest.checked_sub(1).filter(|at| text[*at] == b'@')?;
         if !text[digest..].starts_with(PREFIX.as_bytes())
-            || !text
-                .get(digits + 64)
-                .is_none_or(|byte| !byte.is_ascii_alphanumeric())
+            || text.get(digits + 64).is_some_and(u8::is_ascii_alphanumeric)
         {
             return None;
         }

@@ -830,7 +830,7 @@ struct Model<'c> {
     /// The deleted objects, with their tags at the last check and at the deletion.
     deleted: RefCell<Vec<(usize, BTreeSet<String>)>>,
     faulted: RefCell<BTreeSet<usize>>,
-    /// The time of the event, if it event_time.
+    /// The time of the event, if it happened.
     event_time: RefCell<Option<Moment>>,
     deletions: RefCell<usize>,
 }
@@ -1256,7 +1256,7 @@ impl<'c> Oracle<'c> {
                 Some("all dates alike")
             }
             () if self.all().len() > case.limit => Some("too many"),
-            () if self.has_cycle() => Some("a has_cycle"),
+            () if self.has_cycle() => Some("a cycle"),
             () => None,
         }
     }
@@ -1347,7 +1347,7 @@ fn check(case: &Case, outcome: Outcome) -> usize {
     let oracle = Oracle::new(case, first);
     // A change between two pages of the first listing may change the verdicts.
     let listing_changed = matches!(event_time, Some(Moment::Page(_)));
-    let by_listing = ["the future", "all dates alike", "too many", "a has_cycle"];
+    let by_listing = ["the future", "all dates alike", "too many", "a cycle"];
     let refusal = oracle
         .refusal()
         .filter(|why| !(listing_changed && by_listing.contains(why)));

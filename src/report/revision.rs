@@ -40,7 +40,7 @@ mod tests {
         let full = "a".repeat(40);
         let listed = BTreeSet::from([full.as_str(), &near, &far, "v1.20.3-candidate"]);
         let short = |revision: &str| abbreviated(revision, &listed);
-        assert_eq!(short(&full), equal[..21]);
+        assert_eq!(short(&full), full[..21]);
         assert_eq!(short(&near), near[..21]);
         assert_eq!(short(&far), far[..LENGTH_MIN]);
         assert_eq!(short("v1.20.3-candidate"), "v1.20.3-candidate");

@@ -156,7 +156,7 @@ mod tests {
         let log = Arc::clone(&reports);
         (
             Interruption::new(Box::new(move |event| {
-                log.lock().unwrap().push(format!("{event:?}"))
+                log.lock().unwrap().push(format!("{event:?}"));
             })),
             reports,
         )

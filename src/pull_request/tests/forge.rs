@@ -1965,7 +1965,7 @@ async fn unready_merge_is_scheduled_during_the_wait() {
         assert_eq!(
             reports.len(),
             if kind == Kind::Github { 1 } else { 2 },
-            "each is reports once: {reports:?}"
+            "each is reported once: {reports:?}"
         );
     }
 }
