@@ -160,7 +160,7 @@ fn can_share(lock: &File, directory: &Directory) -> Result<bool, Error> {
 
 impl StateDirectory {
     /// Whether a run holds the lock. The check takes a shared lock for a moment, so that concurrent
-    /// checks do not report each other. A starting run retries for a moment.
+    /// checks do not report each other. A starting run is only delayed by it.
     pub(super) fn is_locked(&self) -> Result<bool, Error> {
         match self.0.open_entry(LOCK)? {
             DirectoryEntry::File(lock) => Ok(!can_share(&lock.file, &self.0)?),

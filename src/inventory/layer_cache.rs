@@ -1,4 +1,4 @@
-//! Downloads the layers of a run's images, each layer once for all images that share it.
+//! Fetches the layers of a run's images, each layer once for all images that share it.
 //!
 //! The images are processed in sequence, so that only the entries of one image and of shared layers
 //! are in memory. The layers of one image are fetched and parsed concurrently on a bounded number
@@ -28,8 +28,8 @@ use crate::{
 /// need 32 MiB.
 const MAX_READERS: usize = 4;
 
-/// The memory for the entries of layers that a later image shares. Other layers are downloaded
-/// twice.
+/// The memory for the entries of layers that a later image shares. Other layers are fetched for
+/// each image.
 const MAX_SHARED: usize = 32 << 20;
 
 /// The layers of an image, the lowest first.
@@ -76,7 +76,7 @@ impl LayerCache {
         }
     }
 
-    /// Downloads the layers of a platform of the image in `source`. After an error, the contents of
+    /// Fetches the layers of a platform of the image in `source`. After an error, the contents of
     /// the image are unknown.
     pub(crate) async fn read(
         &mut self,

@@ -1214,8 +1214,7 @@ impl<'c> Oracle<'c> {
         }
     }
 
-    /// Whether no order deletes every index before its parts and every object before its referrers'
-    /// subjects.
+    /// Whether no order deletes every index before its parts and every object before its referrers.
     fn has_cycle(&self) -> bool {
         let mut left = self.all();
         loop {

@@ -33,7 +33,7 @@ impl PlatformSource<'_> {
     }
 }
 
-/// Checks each platform against its standards. A layer that platforms share is downloaded once.
+/// Checks each platform against its standards. A layer that platforms share is fetched once.
 pub(crate) async fn check(
     platforms: &[(PlatformSource<'_>, &[Standard<'_>])],
     reading: &ReadingProgress,
