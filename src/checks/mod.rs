@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn error_of_a_check_contains_image_and_platform() {
-        let check = Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned in a file").help("do it");
+        let check = Check::new(Code::PIN_OUTSIDE, Status::Fail, "not a counted pin").help("do it");
         let subject = |check: &Check| check.as_error().subject;
         assert_eq!(subject(&check), None);
         let of_image = check.image("app");
@@ -218,7 +218,7 @@ mod tests {
         let of_platform = of_image.platform(&"linux/arm64").item("a file");
         let error = of_platform.as_error();
         assert_eq!(error.subject.as_deref(), Some("app linux/arm64"));
-        assert_eq!(error.message, "a file: pinned in a file");
+        assert_eq!(error.message, "a file: not a counted pin");
         assert_eq!(error.help.as_deref(), Some("do it"));
         assert_eq!(error.code, Code::PIN_OUTSIDE);
     }
