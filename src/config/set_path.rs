@@ -31,6 +31,13 @@ impl SetPath {
         self.as_path().parent().unwrap_or(Path::new(""))
     }
 
+    /// The directory with a trailing `/`, as paths below it begin; empty for the top of the repository.
+    pub fn prefix(&self) -> String {
+        let mut path = self.0.to_string();
+        path.truncate(path.rfind('/').map_or(0, |slash| slash + 1));
+        path
+    }
+
     /// Whether this is the set of the `repin.yaml` at the top of the repository.
     pub fn is_top(&self) -> bool {
         self.0.as_bytes() == FILE_NAME.as_bytes()
@@ -43,6 +50,12 @@ impl SetPath {
 
     pub fn as_path(&self) -> &Path {
         self.0.as_path()
+    }
+
+    /// The name of the file, as messages show it.
+    pub fn file_name(&self) -> String {
+        let name = self.as_path().file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// The set key: the path as a part of a branch name, empty for the `repin.yaml` at the top.

@@ -33,6 +33,7 @@ mod fleet_promote;
 mod fleet_pull_requests;
 mod fleet_rollback;
 mod fleet_scale;
+mod fleet_sets;
 mod freshness;
 mod github;
 mod globs;

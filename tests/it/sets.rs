@@ -1,5 +1,7 @@
 //! Several sets in one repository, whose pull requests never touch each other.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::support::{
@@ -11,6 +13,31 @@ use crate::support::{
 /// The configuration files of two environments, and the file with the pins of each.
 const STAGING: [&str; 2] = ["envs/staging/repin.yaml", "envs/staging/app.yml"];
 const PROD: [&str; 2] = ["envs/prod/repin.yaml", "envs/prod/app.yml"];
+/// Two sets in directories, and two files at the top.
+const LAYOUTS: [[[&str; 2]; 2]; 2] = [
+    [STAGING, PROD],
+    [["repin.eu.yaml", "eu.yml"], ["repin.yaml", "us.yml"]],
+];
+/// The commands with the option for the revision, and a revision for which a set needs a change.
+const OPERATIONS: [([&str; 2], &str); 2] = [
+    (["promote", "--revision"], REV_B),
+    (["rollback", "--to"], REV_C),
+];
+
+/// The trailer of a set.
+fn trailer(config: &str, revision: &str) -> String {
+    match config {
+        "repin.yaml" => format!("Repin-Set: {revision}"),
+        path => format!("Repin-Set: {revision} ({path})"),
+    }
+}
+
+/// Every layout on every server.
+fn cells() -> impl Iterator<Item = (Kind, [[&'static str; 2]; 2])> {
+    SERVERS
+        .into_iter()
+        .flat_map(|kind| LAYOUTS.map(|files| (kind, files)))
+}
 
 /// Two sets of the images of a world, on a forge and in a clone of its repository.
 struct Sets {
@@ -73,21 +100,28 @@ impl Sets {
             .write(".gitignore", "/images\n/origin.git\n/.github\n");
         self.git(&["init", "-q", "-b", "main"]);
         for revision in [REV_C, REV_A] {
-            for [config, pins] in self.files {
-                self.world.write(pins, self.pins(revision));
-                self.git(&["add", "-A", "."]);
-                let trailer = match config {
-                    "repin.yaml" => format!("Repin-Set: {revision}"),
-                    path => format!("Repin-Set: {revision} ({path})"),
-                };
-                let message = ["-m", "promote", "-m", &trailer];
-                self.git(&[&["commit", "-q", "--allow-empty"], &message[..]].concat());
-            }
+            self.commit(revision);
         }
         self.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
         self.git(&["remote", "add", "origin", "./origin.git"]);
-        self.git(&["push", "-q", "origin", "main"]);
+        self.publish();
         self.git(&["remote", "set-head", "origin", "main"]);
+    }
+
+    /// Commits the promotion of each set to a revision.
+    fn commit(&self, revision: &'static str) {
+        for [config, pins] in self.files {
+            self.world.write(pins, self.pins(revision));
+            self.git(&["add", "-A", "."]);
+            let trailer = trailer(config, revision);
+            let message = ["-m", "promote", "-m", &trailer];
+            self.git(&[&["commit", "-q", "--allow-empty"], &message[..]].concat());
+        }
+    }
+
+    /// Pushes the base branch.
+    fn publish(&self) {
+        self.git(&["push", "-q", "origin", "main"]);
         let files = self.files.as_flattened();
         let files: Vec<_> = files
             .iter()
@@ -116,6 +150,29 @@ impl Sets {
         self.open(set, &["promote", "--allow-older", "--revision"], revision)
     }
 
+    /// The line of [`Sets::open_pulls`] for a pull request of a set.
+    fn line(&self, set: usize, command: &str, revision: &str) -> String {
+        let [config, pins] = self.files[set];
+        let key = match config {
+            "repin.yaml" => "",
+            "repin.eu.yaml" => "eu/",
+            "envs/staging/repin.yaml" => "envs-staging/",
+            "envs/prod/repin.yaml" => "envs-prod/",
+            path => panic!("no key of {path}"),
+        };
+        format!("repin/{key}{command}-{revision} {pins}")
+    }
+
+    /// The pull requests and branches on the forge.
+    fn state(&self) -> (Vec<(u64, bool, String)>, BTreeMap<String, String>) {
+        let store = self.fake.store();
+        let pulls = store.pulls.iter();
+        let pulls = pulls.map(|pull| (pull.number, pull.open, pull.body.clone()));
+        let refs = store.refs.iter();
+        let refs = refs.map(|(name, id)| (name.clone(), id.clone()));
+        (pulls.collect(), refs.collect())
+    }
+
     /// `HEAD FILE…` of each open pull request, by number.
     fn open_pulls(&self) -> Vec<String> {
         let store = self.fake.store();
@@ -136,109 +193,153 @@ impl Sets {
 }
 
 #[test]
-fn promotions_of_two_sets_stay_apart() {
-    for kind in SERVERS {
-        let sets = Sets::new(kind, [STAGING, PROD], "");
-        let staging = sets.promote(0, REV_B);
-        assert_eq!(staging["set_path"], "envs/staging/repin.yaml");
-        let prod = sets.promote(1, REV_B);
-        assert_ne!(staging["pull_request"], prod["pull_request"], "{kind:?}");
-        let [first, second] = [
-            format!("repin/envs-staging/promote-{REV_B} envs/staging/app.yml"),
-            format!("repin/envs-prod/promote-{REV_B} envs/prod/app.yml"),
-        ];
-        assert_eq!(sets.open_pulls(), [first.clone(), second.clone()]);
-        // A repeated run changes nothing.
-        assert_eq!(sets.promote(0, REV_B)["pull_request"]["state"], "unchanged");
-        assert_eq!(sets.promote(1, REV_B)["pull_request"]["state"], "unchanged");
-        // Another revision supersedes the pull request of its own set.
-        sets.promote(0, REV_C);
-        let third = format!("repin/envs-staging/promote-{REV_C} envs/staging/app.yml");
-        assert_eq!(sets.open_pulls(), [second, third], "{kind:?}");
-        let store = sets.fake.store();
-        let body = &store.pulls[1].body;
-        let marker =
-            format!("<!-- repin/2 kind=promote set=envs/prod/repin.yaml revision={REV_B} -->");
-        assert!(body.contains(&marker), "{body}");
-        let message = &store.commits[&store.refs[&store.pulls[1].head]].message;
-        let trailer = format!("\n\nRepin-Set: {REV_B} (envs/prod/repin.yaml)\n");
-        assert!(message.ends_with(&trailer), "{message}");
+fn pull_requests_of_two_sets_stay_apart() {
+    for (kind, files) in cells() {
+        for (command, revision) in OPERATIONS {
+            let name = command[0];
+            let sets = Sets::new(kind, files, "");
+            let first = sets.open(0, &command, revision);
+            assert_eq!(first["set_path"], files[0][0]);
+            let second = sets.open(1, &command, revision);
+            assert_ne!(first["pull_request"], second["pull_request"], "{kind:?}");
+            let expected = [0, 1].map(|set| sets.line(set, name, revision));
+            assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+            let store = sets.fake.store();
+            for (pull, [config, _]) in store.pulls.iter().zip(files) {
+                let marker =
+                    format!("<!-- repin/2 kind={name} set={config} revision={revision} -->");
+                assert!(pull.body.contains(&marker), "{}", pull.body);
+                let message = &store.commits[&store.refs[&pull.head]].message;
+                let trailer = format!("\n\n{}\n", trailer(config, revision));
+                assert!(message.ends_with(&trailer), "{message}");
+            }
+        }
     }
 }
 
 #[test]
-fn rollbacks_of_two_sets_stay_apart() {
-    for kind in SERVERS {
-        let sets = Sets::new(kind, [STAGING, PROD], "");
-        let rollback = ["rollback", "--to"];
-        sets.open(0, &rollback, REV_C);
-        sets.open(1, &rollback, REV_C);
-        let expected = [
-            format!("repin/envs-staging/rollback-{REV_C} envs/staging/app.yml"),
-            format!("repin/envs-prod/rollback-{REV_C} envs/prod/app.yml"),
-        ];
-        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
-    }
-}
-
-#[test]
-fn two_files_in_one_directory_are_two_sets() {
-    for kind in SERVERS {
-        let files = [["repin.eu.yaml", "eu.yml"], ["repin.yaml", "us.yml"]];
-        let sets = Sets::new(kind, files, "");
-        sets.promote(0, REV_B);
-        sets.promote(1, REV_B);
-        let expected = [
-            format!("repin/eu/promote-{REV_B} eu.yml"),
-            format!("repin/promote-{REV_B} us.yml"),
-        ];
-        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+fn pull_request_supersedes_only_its_own_set() {
+    for (kind, files) in cells() {
+        for ([name, option], _) in OPERATIONS {
+            let sets = Sets::new(kind, files, "");
+            sets.commit(REV_B);
+            sets.publish();
+            let mut command = vec![name, option];
+            if name == "promote" {
+                command.insert(1, "--allow-older");
+            }
+            for set in [0, 1] {
+                sets.open(set, &command, REV_C);
+            }
+            let kept = sets.line(1, name, REV_C);
+            sets.open(0, &command, REV_A);
+            let new = sets.line(0, name, REV_A);
+            assert_eq!(sets.open_pulls(), [kept, new], "{kind:?}");
+            let before = sets.state();
+            for (set, revision) in [(0, REV_A), (1, REV_C)] {
+                let document = sets.open(set, &command, revision);
+                assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
+            }
+            assert_eq!(sets.state(), before, "{kind:?}");
+        }
     }
 }
 
 #[test]
 fn closed_pull_request_of_other_set_does_not_matter() {
-    for kind in SERVERS {
-        let sets = Sets::new(kind, [STAGING, PROD], "");
-        sets.promote(0, REV_B);
-        sets.fake.store().pulls[0].open = false;
-        let prod = sets.promote(1, REV_B);
-        assert_eq!(prod["pull_request"]["state"], "created", "{kind:?}");
-        let args = ["promote", "--revision", REV_B, "--pr", "ready"];
-        let ran = sets.run(0, &args).exits(1);
-        assert!(ran.stderr.contains("--reopen"), "{}", ran.stderr);
-        sets.run(0, &[&args[..], &["--reopen"]].concat()).exits(0);
-        assert_eq!(sets.open_pulls().len(), 2, "{kind:?}");
+    for (kind, files) in cells() {
+        for (command, revision) in OPERATIONS {
+            let sets = Sets::new(kind, files, "");
+            sets.open(0, &command, revision);
+            sets.fake.store().pulls[0].open = false;
+            let second = sets.open(1, &command, revision);
+            assert_eq!(second["pull_request"]["state"], "created", "{kind:?}");
+            let args = [&command[..], &[revision, "--pr", "ready"]].concat();
+            let ran = sets.run(0, &args).exits(1);
+            assert!(ran.stderr.contains("--reopen"), "{}", ran.stderr);
+            sets.run(0, &[&args[..], &["--reopen"]].concat()).exits(0);
+            let expected = [0, 1].map(|set| sets.line(set, command[0], revision));
+            assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+        }
     }
 }
 
 #[test]
 fn common_branch_of_two_sets_is_refused() {
-    let common = "promote: { branch: 'deploy-{revision}' }\n";
+    let common = "promote: { branch: 'deploy-{revision}' }\n\
+                  rollback: { branch: 'back-{revision}' }\n";
     let same_key = [
         ["a/b/repin.yaml", "a/b/app.yml"],
         ["a-b/repin.yaml", "a-b/app.yml"],
     ];
+    let wrong = [
+        (LAYOUTS[0], common, "a name that contains {set}"),
+        (LAYOUTS[1], common, "a name that contains {set}"),
+        (same_key, "", "of one set another name"),
+    ];
     for kind in SERVERS {
-        for (files, more, help) in [
-            ([STAGING, PROD], common, "a name that contains {set}"),
-            (same_key, "", "of one set another name"),
-        ] {
-            let sets = Sets::new(kind, files, more);
-            sets.promote(0, REV_B);
-            let before = (sets.open_pulls(), sets.fake.store().refs.clone());
-            let args = ["promote", "--revision", REV_B, "--pr", "ready"];
-            let ran = sets.run(1, &args).exits(5);
-            for part in [files[0][0], files[1][0], "`promote.branch`", help] {
-                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        for (files, more, help) in wrong {
+            for (command, revision) in OPERATIONS {
+                let sets = Sets::new(kind, files, more);
+                sets.open(0, &command, revision);
+                let before = sets.state();
+                let args = [&command[..], &[revision, "--pr", "ready"]].concat();
+                let ran = sets.run(1, &args).exits(5);
+                let key = format!("`{}.branch`", command[0]);
+                for part in [files[0][0], files[1][0], &key, help] {
+                    assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+                }
+                let reopen = [&args[..], &["--reopen"]].concat();
+                sets.run(1, &reopen).exits(5);
+                assert_eq!(sets.state(), before, "{kind:?}");
+                // The commits of another set count without an open pull request.
+                sets.fake.store().pulls[0].open = false;
+                sets.run(1, &reopen).exits(5);
+                sets.fake.store().pulls.clear();
+                sets.run(1, &args).exits(5);
+                assert_eq!(sets.state().1, before.1, "{kind:?}");
             }
-            let after = (sets.open_pulls(), sets.fake.store().refs.clone());
-            assert_eq!(before, after, "{kind:?}");
-            // The commits of another set count without a pull request, too.
-            sets.fake.store().pulls.clear();
-            sets.run(1, &args).exits(5);
-            assert_eq!(sets.fake.store().refs, before.1);
         }
+    }
+}
+
+#[test]
+fn set_with_a_common_branch_supersedes_only_itself() {
+    let common = "promote: { branch: 'deploy-{revision}' }\n";
+    for (kind, files) in cells() {
+        let sets = Sets::new(kind, files, common);
+        sets.promote(0, REV_B);
+        sets.promote(1, REV_C);
+        let [first, second] = files.map(|[_, pins]| pins);
+        let expected = [
+            format!("deploy-{REV_B} {first}"),
+            format!("deploy-{REV_C} {second}"),
+        ];
+        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn marker_on_another_branch_does_not_count() {
+    for (kind, files) in cells() {
+        let sets = Sets::new(kind, files, "");
+        sets.promote(0, REV_B);
+        {
+            // A user copies the text of the pull request into another one.
+            let mut store = sets.fake.store();
+            let mut copy = store.pulls[0].clone();
+            let commit = store.refs[&copy.head].clone();
+            copy.number = store.number();
+            "topic".clone_into(&mut copy.head);
+            store.refs.insert("topic".to_owned(), commit);
+            store.pulls.push(copy);
+        }
+        let same = sets.promote(0, REV_B);
+        assert_eq!(same["pull_request"]["number"], 1, "{kind:?}");
+        sets.promote(0, REV_C);
+        let topic = format!("topic {}", files[0][1]);
+        let expected = [topic, sets.line(0, "promote", REV_C)];
+        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
     }
 }
 
@@ -274,21 +375,31 @@ fn pull_request_of_earlier_version_belongs_to_the_top() {
 
 #[test]
 fn wait_of_one_set_leaves_merges_of_another_alone() {
-    for kind in SERVERS {
-        let merging = ", auto_merge: true, gates: [ci]";
-        let sets = Sets::with_forge(kind, [STAGING, PROD], merging, "");
-        sets.promote(0, REV_B);
-        let scheduled = {
-            let mut store = sets.fake.store();
-            let head = store.refs[&store.pulls[0].head].clone();
-            store.scheduled.push((1, head));
-            store.scheduled.clone()
-        };
-        let ran = sets.run(1, &["wait", "--pr", "1", "--timeout", "0s"]);
-        let warning = "#1 belongs to the set envs/staging/repin.yaml";
-        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
-        assert_ne!(ran.code, 5, "{}", ran.stderr);
-        assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
+    let common = "promote: { branch: 'deploy-{revision}' }\n\
+                  rollback: { branch: 'back-{revision}' }\n";
+    let merging = ", auto_merge: true, gates: [ci]";
+    for (kind, files) in cells() {
+        for (command, revision) in OPERATIONS {
+            for (more, message) in [
+                ("", format!("#1 belongs to the set {}", files[0][0])),
+                (common, "does not belong to its branch".to_owned()),
+            ] {
+                let sets = Sets::with_forge(kind, files, merging, more);
+                sets.open(0, &command, revision);
+                let scheduled = {
+                    let mut store = sets.fake.store();
+                    let head = store.refs[&store.pulls[0].head].clone();
+                    store.scheduled.push((1, head));
+                    store.scheduled.clone()
+                };
+                let before = sets.state();
+                let ran = sets.run(1, &["wait", "--pr", "1", "--timeout", "0s"]);
+                assert!(ran.stderr.contains(&message), "{}", ran.stderr);
+                assert_eq!(ran.code == 5, !more.is_empty(), "{}", ran.stderr);
+                assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
+                assert_eq!(sets.state(), before, "{kind:?}");
+            }
+        }
     }
 }
 

@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{
-        self, Config, FILE_NAME, Forge as Configured, Operation, SetPath, Template,
-        WhenUnconfigured,
-    },
+    config::{self, Config, Forge as Configured, Operation, Template, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
     fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
     forge::{
@@ -56,7 +53,8 @@ struct Member {
 
 struct Closing<'c> {
     request: &'c CloseRequest<'c>,
-    fleet: &'c Config,
+    /// The fleet's configuration with the set path of its repositories.
+    fleet: Config,
     configured: Configured,
     when_unconfigured: WhenUnconfigured,
     revision: Revision,
@@ -90,7 +88,7 @@ pub(crate) fn run(
         FleetForge::new(&configured, git.as_ref(), Some(pace.clone()), services)?.granted()?;
     let closing = Closing {
         request,
-        fleet: config,
+        fleet: config.of_members()?,
         configured,
         when_unconfigured: rules.when_unconfigured,
         revision,
@@ -154,10 +152,10 @@ impl Closing<'_> {
     /// Surveys repositories: first the branch in the fleet's configuration, then the other branches in
     /// their own configurations.
     async fn members(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<CloseRow>>> {
-        let common = self.branch(&self.fleet.promote.branch, self.fleet);
+        let common = self.branch(&self.fleet.promote.branch, &self.fleet);
         let requests: Vec<_> = entries
             .iter()
-            .map(|entry| survey_of(entry, &common))
+            .map(|entry| survey_of(entry, &self.fleet.set_path, &common))
             .collect();
         let found = surveys(&self.reader, &requests).await;
         let mut members: Vec<_> = entries
@@ -172,7 +170,8 @@ impl Closing<'_> {
             for branch in branches.map(|(_, branch)| branch).collect::<BTreeSet<_>>() {
                 if branch != common {
                     indices.push(index);
-                    requests.push(survey_of(&entries[index], &branch));
+                    let set = &self.fleet.set_path;
+                    requests.push(survey_of(&entries[index], set, &branch));
                 }
             }
         }
@@ -216,7 +215,7 @@ impl Closing<'_> {
         };
         let is_ours = pull.own
             && pull.base == base
-            && marker.set.is_top()
+            && marker.set == config.set_path
             && marker.revision == self.revision.as_str();
         let branches = self.branches(config);
         let is_named = branches.contains(&(operation, pull.head.clone()));
@@ -243,8 +242,8 @@ impl Closing<'_> {
     }
 
     fn surveyed_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
-        let mut state =
-            state_of(entry, survey).map_err(|absent| Box::new(self.absent_row(entry, absent)))?;
+        let mut state = state_of(entry, &self.fleet.set_path, survey)
+            .map_err(|absent| Box::new(self.absent_row(entry, absent)))?;
         let config = self
             .own_config(entry, &state.config)
             .map_err(|error| Box::new(CloseRow::failed(&entry.repository, None, &error)))?;
@@ -259,18 +258,19 @@ impl Closing<'_> {
 
     /// The repository's own configuration, or the fleet's if the repository has none.
     fn own_config(&self, entry: &ListEntry, file: &ConfigFile) -> Result<Config, Error> {
+        let set = &self.fleet.set_path;
         let unusable =
-            |reason: &str| Error::input(Code::CONFIG, format!("cannot read {FILE_NAME}: {reason}"));
+            |reason: &str| Error::input(Code::CONFIG, format!("cannot read {set}: {reason}"));
         let text = match file {
             ConfigFile::Text(text) => text,
             ConfigFile::Missing => return Ok(self.fleet.clone()),
             ConfigFile::Unusable(reason) => return Err(unusable(reason)),
         };
         let source = SourceText {
-            name: format!("{}: {FILE_NAME}", entry.repository),
+            name: format!("{}: {set}", entry.repository),
             text: text.as_str().into(),
         };
-        config::parse(&source, &self.fleet.root, &SetPath::top()).map_err(|errors| {
+        config::parse(&source, &self.fleet.root, set).map_err(|errors| {
             let first = errors.into_iter().next();
             first.unwrap_or_else(|| unusable("it is malformed"))
         })
@@ -334,7 +334,8 @@ impl Closing<'_> {
         member: &Member,
         pull: &Pull,
     ) -> Result<CloseOutcome, Error> {
-        let only_pins = plan::only_pins(&member.config, "");
+        let prefix = member.config.set_path.prefix();
+        let only_pins = plan::only_pins(&member.config, &prefix);
         if !self.request.apply {
             withdraw::permits(writer, pull, &only_pins).await?;
             return Ok(CloseOutcome::Open);

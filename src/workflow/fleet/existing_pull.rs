@@ -75,7 +75,7 @@ pub(super) async fn closed_pull_report(
 fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u8>>) -> bool {
     let mut changed = BTreeMap::new();
     for (path, content) in contents {
-        let path = path.to_string();
+        let path = format!("{}{path}", member.config.set_path.prefix());
         if let Some(entry) = base.tree.entries.get(&path) {
             let id = blob_id(content, &entry.id);
             changed.insert(path, id);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, SetPath, Template, WhenUnconfigured},
+    config::{self, Config, Template, WhenUnconfigured},
     error::{Error, Errors, SourceText},
     fleet::{
         FleetOutcome, ListEntry, Member as Listed, MemberConfig, MemberRefusal, member_config,
@@ -41,7 +41,7 @@ impl Walk<'_> {
         let branch = self.branch(self.fleet);
         let requests: Vec<_> = entries
             .iter()
-            .map(|entry| survey_of(entry, &branch))
+            .map(|entry| survey_of(entry, &self.fleet.set_path, &branch))
             .collect();
         let surveys = self.reader_surveys(&requests).await;
         let mut members: Vec<_> = entries
@@ -55,7 +55,8 @@ impl Walk<'_> {
                 && member.branch != branch
             {
                 indices.push(index);
-                requests.push(survey_of(&entries[index], &member.branch));
+                let set = &self.fleet.set_path;
+                requests.push(survey_of(&entries[index], set, &member.branch));
             }
         }
         let surveys = self.reader_surveys(&requests).await;
@@ -82,16 +83,17 @@ impl Walk<'_> {
     }
 
     fn surveyed_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
+        let set = &self.fleet.set_path;
         let absent = |absent| Box::new(self.absent(absent));
-        let state = state_of(entry, survey).map_err(absent)?;
+        let state = state_of(entry, set, survey).map_err(absent)?;
         let text = match &state.config {
             ConfigFile::Text(text) => text,
             ConfigFile::Missing => {
-                let reason = format!("{} has no {FILE_NAME}", state.base);
-                return Err(absent(Absent::unconfigured(entry, &reason)));
+                let reason = format!("{} has no {set}", state.base);
+                return Err(absent(Absent::unconfigured(entry, set, &reason)));
             }
             ConfigFile::Unusable(reason) => {
-                let message = format!("{}: cannot read {FILE_NAME}: {reason}", entry.repository);
+                let message = format!("{}: cannot read {set}: {reason}", entry.repository);
                 return Err(Box::new(Error::input(Code::CONFIG, message).into()));
             }
         };
@@ -128,17 +130,20 @@ impl Walk<'_> {
     }
 
     fn own_config(&self, entry: &ListEntry, text: &str) -> Result<Config, Errors> {
+        let set = &self.fleet.set_path;
         let source = SourceText {
-            name: format!("{}: {FILE_NAME}", entry.repository),
+            name: format!("{}: {set}", entry.repository),
             text: text.into(),
         };
         let own = Config {
-            file: FILE_NAME.to_owned(),
-            ..config::parse(&source, &self.fleet.root, &SetPath::top())?
+            file: set.file_name(),
+            ..config::parse(&source, &self.fleet.root, set)?
         };
         own.counts_pins().map_err(|error| Error {
             message: format!("{}: {}", entry.repository, error.message),
-            help: Some("declare `files` and `pins` in the repository's own repin.yaml".to_owned()),
+            help: Some(format!(
+                "declare `files` and `pins` in the repository's own {set}"
+            )),
             ..error
         })?;
         Ok(own)

@@ -95,7 +95,7 @@ pub(crate) type Recorder<'r> = &'r mut dyn FnMut(&FleetLine) -> Result<(), Error
 /// The work on a part of a fleet.
 struct Walk<'w> {
     request: &'w FleetRequest,
-    /// The fleet's configuration, and its block `fleet`.
+    /// The fleet's configuration with the set path of its repositories, and its block `fleet`.
     fleet: &'w Config,
     rules: Fleet,
     set: &'w TrustedSet,
@@ -138,6 +138,7 @@ pub(crate) fn run(
     record: Recorder<'_>,
 ) -> Result<FleetRun, Errors> {
     let rules = config.fleet.clone().ok_or_else(no_fleet)?;
+    let fleet = config.of_members()?;
     let (revision, tag) = revision(config, &request.revision)?;
     let expected = SetRules {
         config,
@@ -184,7 +185,7 @@ pub(crate) fn run(
     };
     let walk = Walk {
         request,
-        fleet: config,
+        fleet: &fleet,
         reader: forge.reader()?,
         source_order: SourceOrder::new(&rules),
         rules,

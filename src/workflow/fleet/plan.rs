@@ -12,7 +12,7 @@ use super::{
 use crate::{
     checks,
     code::Code,
-    config::{FleetHistory, Operation, RelPath, SetPath, Trailer},
+    config::{FleetHistory, Operation, RelPath, Trailer},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
     fleet::FleetOutcome,
@@ -79,10 +79,12 @@ impl Walk<'_> {
                 "the forge's list of its files is incomplete".to_owned(),
             ));
         }
+        let prefix = member.config.set_path.prefix();
         let (mut files, mut bytes) = (BTreeMap::new(), 0);
         for (path, entry) in &listing.tree.entries {
             if entry.is_file()
-                && let Ok(parsed) = RelPath::parse(path)
+                && let Some(path_in_root) = path.strip_prefix(&prefix)
+                && let Ok(parsed) = RelPath::parse(path_in_root)
                 && Snapshot::lists(&member.config.scanned, &parsed)
             {
                 bytes += listing.sizes.get(&entry.id).unwrap_or(&0);
@@ -166,13 +168,14 @@ impl Walk<'_> {
     /// The site of a repository: its base branch on the forge, without a clone.
     fn site(&self, member: &Member, base: Base) -> Result<BranchSite, Error> {
         let config = member.config.clone();
+        let prefix = config.set_path.prefix();
         let head = BranchHead {
             forge: self
                 .forge
                 .repository(&member.name, &config.forge_or_default())?,
-            files: base.snapshot(""),
+            files: base.snapshot(&prefix),
             base,
-            prefix: String::new(),
+            prefix,
             history: None,
         };
         let open = self.request.open.map(|state| OpenRequest {
@@ -210,8 +213,8 @@ impl Walk<'_> {
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = document::unplanned(request, config, rows);
         let mut document = document::planned(unplanned, &planned);
-        let body = document::render_body(&document, &planned.body_context, None)?;
-        let trailer = Trailer::line(self.revision.as_str(), &SetPath::top());
+        let body = document::render_body(&document, &planned.beside, None)?;
+        let trailer = Trailer::line(self.revision.as_str(), &config.set_path);
         document.body = Some(format!("{body}\n{trailer}\n"));
         Ok((planned, document))
     }
@@ -220,7 +223,7 @@ impl Walk<'_> {
     pub(super) fn marker(&self) -> Marker {
         Marker {
             kind: MarkerKind::Set(self.request.operation),
-            set: SetPath::top(),
+            set: self.fleet.set_path.clone(),
             revision: self.revision.to_string(),
         }
     }
@@ -254,7 +257,7 @@ impl Walk<'_> {
         let (config, head) = (&site.config, &site.head);
         let mut files = BTreeMap::new();
         for pin in found.pins() {
-            let path = pin.file.to_string();
+            let path = format!("{}{}", head.prefix, pin.file);
             if let Some(entry) = head.base.tree.entries.get(&path) {
                 files.insert(path, entry.id.clone());
             }
@@ -306,14 +309,18 @@ fn read_history(
         ObjectId::parse(id.as_bytes())
             .ok_or_else(|| outage(format!("malformed commit id {}", plain(id))))
     };
-    let mut commits = Vec::new();
+    let mut files = Vec::new();
     for commit in &recent.commits {
+        files.push(files_below(&head.prefix, &commit.files));
+    }
+    let mut commits = Vec::new();
+    for (commit, files) in recent.commits.iter().zip(&files) {
         commits.push(PathCommit {
             id: parse_id(&commit.id)?,
             date: &commit.date,
             author: &commit.author,
             message: &commit.message,
-            files: &commit.files,
+            files,
         });
     }
     let blob = |id: &str| {
@@ -333,4 +340,15 @@ fn read_history(
     };
     History::from_path_history(&member.config, &line)
         .map_err(|missing| outage(missing.to_string()).into())
+}
+
+/// The files below the root, by their paths from the root. `prefix`: its path in the repository.
+fn files_below(prefix: &str, files: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut below = BTreeMap::new();
+    for (path, id) in files {
+        if let Some(path) = path.strip_prefix(prefix) {
+            below.insert(path.to_owned(), id.clone());
+        }
+    }
+    below
 }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::CONCURRENT;
 use crate::{
     code::Code,
-    config::FILE_NAME,
+    config::SetPath,
     error::Error,
     fleet::ListEntry,
     forge::fleet::{FleetReader, RepositoryState, Survey, SurveyRequest},
@@ -23,22 +23,27 @@ pub(super) enum Absent {
 }
 
 impl Absent {
-    pub(super) fn unconfigured(entry: &ListEntry, reason: &str) -> Self {
+    pub(super) fn unconfigured(entry: &ListEntry, set: &SetPath, reason: &str) -> Self {
         let message = format!("{} has no configuration: {reason}", entry.repository);
-        let help = "add a repin.yaml to the repository, or take it off the list";
+        let help = format!("add a {set} to the repository, or take it off the list");
         Self::Unconfigured(Error::input(Code::CONFIG, message).help(help))
     }
 }
 
-/// The state of a repository that takes part.
-pub(super) fn state_of(entry: &ListEntry, survey: Survey) -> Result<RepositoryState, Absent> {
+/// The state of a repository that takes part. `set`: the path of its configuration.
+pub(super) fn state_of(
+    entry: &ListEntry,
+    set: &SetPath,
+    survey: Survey,
+) -> Result<RepositoryState, Absent> {
     let name = &entry.repository;
     Err(match survey {
         Survey::Present(state) => return Ok(*state),
         Survey::Missing => {
-            Absent::unconfigured(entry, "it does not exist, or the token may not see it")
+            let reason = "it does not exist, or the token may not see it";
+            Absent::unconfigured(entry, set, reason)
         }
-        Survey::Empty => Absent::unconfigured(entry, "it has no commit"),
+        Survey::Empty => Absent::unconfigured(entry, set, "it has no commit"),
         Survey::Archived => {
             let error = Error::input(Code::CONFIG, format!("{name} is archived"));
             Absent::Archived(error.help("take the repository off the list"))
@@ -68,11 +73,11 @@ pub(super) async fn surveys(reader: &FleetReader, requests: &[SurveyRequest]) ->
 }
 
 /// The request for the state of a repository and of its pull request from `branch`.
-pub(super) fn survey_of(entry: &ListEntry, branch: &str) -> SurveyRequest {
+pub(super) fn survey_of(entry: &ListEntry, set: &SetPath, branch: &str) -> SurveyRequest {
     SurveyRequest {
         repository: entry.name(),
         base: entry.base.clone(),
         branch: branch.to_owned(),
-        config: FILE_NAME.to_owned(),
+        config: set.to_string(),
     }
 }

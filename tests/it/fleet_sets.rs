@@ -1,0 +1,282 @@
+//! Sets in the repositories of a fleet: one set path in several repositories, several sets in each
+//! repository.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{
+    fleet::{Fleet, REV, options},
+    forge::Kind,
+    hosted::SERVERS,
+    world::Ran,
+};
+
+/// The sets in each repository: the configuration of the fleet, the path of the set, its branches, and
+/// the files with its pins.
+const SETS: [[&str; 4]; 3] = [
+    ["repin.yaml", "repin.yaml", "repin", ".github/workflows"],
+    [
+        "repin.staging.yaml",
+        "envs/staging/repin.yaml",
+        "repin/envs-staging",
+        "envs/staging/app.yml",
+    ],
+    [
+        "repin.prod.yaml",
+        "envs/prod/repin.yaml",
+        "repin/envs-prod",
+        "envs/prod/app.yml",
+    ],
+];
+const STAGING: [&str; 4] = SETS[1];
+const PROD: [&str; 4] = SETS[2];
+const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// Repositories with two environments below the set at the top; the last repository has no
+/// environment. `more`: further keys of the environments.
+fn fleet(kind: Kind, count: usize, more: &str) -> Fleet {
+    let mut options = options(kind, count);
+    options.speed = 1000;
+    let fleet = Fleet::new(options);
+    for [file, set, ..] in [STAGING, PROD] {
+        let rules = format!("{{ source: acme/app-0000, config: {set} }}");
+        fleet.write(file, fleet.config(kind, &rules));
+    }
+    let config = format!(
+        "version: 1\nfiles: [app.yml]\nimages:\n  api: {{ repository: ghcr.io/acme/api, pins: 1 }}\n  \
+         web: {{ repository: ghcr.io/acme/web, pins: 1 }}\n{more}"
+    );
+    let pins = pins(&["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64))));
+    for number in 0..count - 1 {
+        let files: [(&str, &str); 4] = [
+            (STAGING[1], &config),
+            (STAGING[3], &pins),
+            (PROD[1], &config),
+            (PROD[3], &pins),
+        ];
+        let mut store = fleet.forge.store(number);
+        store.push("main", "environments", &files);
+    }
+    fleet
+}
+
+fn pins([api, web]: &[String; 2]) -> String {
+    format!("a: ghcr.io/acme/api@{api}\nb: ghcr.io/acme/web@{web}\n")
+}
+
+fn run(fleet: &Fleet, set: [&str; 4], args: &[&str]) -> Ran {
+    let _ = fs::remove_file(fleet.path("out.jsonl"));
+    let common = ["--list", "list.txt", "--config", set[0]];
+    let ran = fleet.scaled(&[&["fleet"], args, &common].concat());
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    ran
+}
+
+/// The outcomes of a promotion, with further options.
+fn promote(fleet: &Fleet, set: [&str; 4], revision: &str, more: &[&str]) -> Vec<String> {
+    let args = ["promote", "--revision", revision, "--out", "out.jsonl"];
+    run(fleet, set, &[&args, more].concat());
+    fleet.outcomes("out.jsonl")
+}
+
+/// `HEAD FILE…` of each open pull request of a repository.
+fn open_pulls(fleet: &Fleet, number: usize) -> Vec<String> {
+    let store = fleet.forge.store(number);
+    let base = store.files_of(&store.refs["main"]).clone();
+    let mut lines = Vec::new();
+    for pull in store.pulls.iter().filter(|pull| pull.open) {
+        let mut line = pull.head.clone();
+        for (path, file) in store.files_of(&store.refs[&pull.head]) {
+            if base.get(path) != Some(file) {
+                line.push(' ');
+                line.push_str(path);
+            }
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+fn pull_of(set: [&str; 4], name: &str) -> String {
+    format!("{}/{name} {}", set[2], set[3])
+}
+
+#[test]
+fn sets_of_a_fleet_stay_apart() {
+    let ready = ["--pr", "ready"];
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, "");
+        let planned = promote(&fleet, PROD, REV, &[]);
+        assert_eq!(planned, ["planned 0", "planned 0", "unconfigured 0"]);
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(lines[0]["pins"], 2, "{kind:?} {lines:#?}");
+        let missing = lines[2].to_string();
+        assert!(missing.contains("main has no envs/prod/repin.yaml"));
+
+        let created = ["created 0", "created 0", "unconfigured 0"];
+        assert_eq!(promote(&fleet, PROD, REV, &ready), created, "{kind:?}");
+        assert_eq!(promote(&fleet, STAGING, REV, &ready), created, "{kind:?}");
+        let top = promote(&fleet, SETS[0], REV, &ready);
+        assert_eq!(top, ["created 0"; 3], "{kind:?}");
+        for number in 0..2 {
+            let open = open_pulls(&fleet, number);
+            let environments = [PROD, STAGING].map(|set| pull_of(set, "promote-x"));
+            assert_eq!(open[..2], environments, "{kind:?}");
+            assert!(open[2].starts_with("repin/promote-x .github/workflows/"));
+            let store = fleet.forge.store(number);
+            let body = &store.pulls[0].body;
+            let marker = "<!-- repin/2 kind=promote set=envs/prod/repin.yaml revision=x -->";
+            assert!(body.contains(marker), "{body}");
+            let trailer = "\n\nRepin-Set: x (envs/prod/repin.yaml)\n";
+            assert!(body.ends_with(trailer), "{body}");
+            let message = &store.commits[&store.refs[&store.pulls[0].head]].message;
+            assert!(message.ends_with(trailer), "{message}");
+        }
+
+        let before = fleet.forge.log().len();
+        let unchanged = ["unchanged 0", "unchanged 0", "unconfigured 0"];
+        assert_eq!(promote(&fleet, PROD, REV, &ready), unchanged, "{kind:?}");
+        assert_eq!(promote(&fleet, STAGING, REV, &ready), unchanged, "{kind:?}");
+        assert_eq!(fleet.requests_since(before)[1], 0, "{kind:?}");
+
+        // A user closes the pull request of one set, and reopens it.
+        fleet.forge.store(1).close(1);
+        let closed = ["unchanged 0", "closed_by_person 1", "unconfigured 0"];
+        assert_eq!(promote(&fleet, PROD, REV, &ready), closed, "{kind:?}");
+        assert_eq!(promote(&fleet, STAGING, REV, &ready), unchanged, "{kind:?}");
+        fleet.forge.store(1).pulls[0].open = true;
+        assert_eq!(promote(&fleet, PROD, REV, &ready), unchanged, "{kind:?}");
+    }
+}
+
+#[test]
+fn fleet_closes_pull_requests_of_its_set() {
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, "");
+        for set in SETS {
+            promote(&fleet, set, REV, &["--pr", "ready"]);
+        }
+        let close = ["close", "--revision", REV, "--format", "json"];
+        let shown: Value = run(&fleet, PROD, &close).exits(0).json();
+        let numbers: Vec<&Value> = shown["repositories"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| &row["pull_request"]["number"])
+            .collect();
+        let prod = [Some(3), Some(3), None].map(|number| serde_json::json!(number));
+        assert_eq!(
+            numbers,
+            prod.iter().collect::<Vec<_>>(),
+            "{kind:?} {shown:#}"
+        );
+        run(&fleet, PROD, &[&close[..], &["--apply"]].concat()).exits(0);
+        for number in 0..2 {
+            let open = open_pulls(&fleet, number);
+            assert_eq!(open.len(), 2, "{kind:?} {open:?}");
+            assert_eq!(open[1], pull_of(STAGING, "promote-x"), "{kind:?}");
+        }
+        let closed = ["closed_by_person 1", "closed_by_person 1", "unconfigured 0"];
+        let again = promote(&fleet, PROD, REV, &["--pr", "ready"]);
+        assert_eq!(again, closed, "{kind:?}");
+    }
+}
+
+#[test]
+fn newer_set_supersedes_only_its_own_set() {
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, "");
+        let [old, new] = {
+            let mut store = fleet.forge.store(0);
+            ["1", "2"].map(|build| store.push("main", "build", &[("src/a", build)]))
+        };
+        fleet.build(&old);
+        fleet.build(&new);
+        let ready = ["--pr", "ready"];
+        let created = ["created 0", "created 0", "unconfigured 0"];
+        assert_eq!(promote(&fleet, STAGING, &old, &ready), created, "{kind:?}");
+        assert_eq!(promote(&fleet, PROD, &old, &ready), created, "{kind:?}");
+        assert_eq!(promote(&fleet, PROD, &new, &ready), created, "{kind:?}");
+        for number in 0..2 {
+            let expected = [
+                pull_of(STAGING, &format!("promote-{old}")),
+                pull_of(PROD, &format!("promote-{new}")),
+            ];
+            assert_eq!(open_pulls(&fleet, number), expected, "{kind:?}");
+        }
+        // The older pull request is reopened once the newer one is closed.
+        let refused = ["refused 1", "refused 1", "unconfigured 0"];
+        assert_eq!(promote(&fleet, PROD, &old, &ready), refused, "{kind:?}");
+        for number in 0..2 {
+            fleet.forge.store(number).close(3);
+        }
+        let updated = ["updated 0", "updated 0", "unconfigured 0"];
+        assert_eq!(promote(&fleet, PROD, &old, &ready), updated, "{kind:?}");
+    }
+}
+
+#[test]
+fn rollback_in_a_fleet_needs_evidence_of_its_set() {
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, "");
+        let set = pins(&fleet.build(REV));
+        let other = pins(&fleet.build(OTHER));
+        // The trailers of the promotion: the second repository promoted staging only.
+        for (number, trailers) in [
+            (
+                0,
+                "Repin-Set: x (envs/staging/repin.yaml)\nRepin-Set: x (envs/prod/repin.yaml)",
+            ),
+            (1, "Repin-Set: x (envs/staging/repin.yaml)"),
+        ] {
+            let mut store = fleet.forge.store(number);
+            let message = format!("change both\n\n{trailers}\n");
+            store.push("main", &message, &[(STAGING[3], &set), (PROD[3], &set)]);
+            for [_, path, _, file] in [STAGING, PROD] {
+                let message = format!("next\n\nRepin-Set: {OTHER} ({path})\n");
+                store.push("main", &message, &[(file, &other)]);
+            }
+        }
+        let args = [
+            "rollback",
+            "--to",
+            REV,
+            "--out",
+            "out.jsonl",
+            "--pr",
+            "ready",
+        ];
+        run(&fleet, STAGING, &args);
+        let outcomes = ["created 0", "created 0", "unconfigured 0"];
+        assert_eq!(fleet.outcomes("out.jsonl"), outcomes, "{kind:?}");
+        run(&fleet, PROD, &args);
+        let lines = fleet.lines("out.jsonl");
+        let outcomes = ["created 0", "refused 1", "unconfigured 0"];
+        assert_eq!(fleet.outcomes("out.jsonl"), outcomes, "{kind:?} {lines:#?}");
+        assert_eq!(lines[1]["checks"][0]["code"], "provenance_title");
+        let expected = [STAGING, PROD].map(|set| pull_of(set, "rollback-x"));
+        assert_eq!(open_pulls(&fleet, 0), expected, "{kind:?}");
+        assert_eq!(open_pulls(&fleet, 1), expected[..1], "{kind:?}");
+    }
+}
+
+#[test]
+fn common_branch_of_fleet_sets_is_refused() {
+    let common = "promote: { branch: 'deploy-{revision}' }\n";
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, common);
+        promote(&fleet, STAGING, REV, &["--pr", "ready"]);
+        let before: Vec<_> = (0..2).map(|at| open_pulls(&fleet, at)).collect();
+        let outcomes = promote(&fleet, PROD, REV, &["--pr", "ready"]);
+        let lines = fleet.lines("out.jsonl");
+        for number in 0..2 {
+            assert!(outcomes[number].ends_with(" 5"), "{kind:?} {outcomes:?}");
+            let error = lines[number]["error"].to_string();
+            for part in [STAGING[1], PROD[1], "a name that contains {set}"] {
+                assert!(error.contains(part), "{kind:?} {part}: {error}");
+            }
+            assert_eq!(open_pulls(&fleet, number), before[number], "{kind:?}");
+        }
+    }
+}
