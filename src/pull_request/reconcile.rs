@@ -10,6 +10,7 @@ mod supersede;
 mod surveyed;
 
 use async_trait::async_trait;
+pub(crate) use other_set::shared_branch;
 use own::OwnPullRequest;
 pub(crate) use own::{Closing, closing, is_moving};
 use surveyed::{ExpectedBase, PullsBefore};
@@ -320,7 +321,7 @@ impl Reconcile<'_> {
     async fn refuse_foreign(&mut self, ahead: &AheadCommits, open: &[Pull]) -> Result<(), Error> {
         if let Some(other) = self.other_set(ahead, open) {
             // The scheduled merge would include the commit of the other set.
-            let error = self.shared_branch(&other);
+            let error = self.other_set_error(&other);
             return Err(self.disarm(open, error).await);
         }
         let files = &self.files;

@@ -16,9 +16,10 @@ use super::{causes::by_cause, json::PlanDocument};
 use crate::{
     checks::Status,
     code::Code,
+    config::SetPath,
     history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
-    untrusted::markdown,
+    untrusted::{markdown, shell},
 };
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
@@ -86,6 +87,8 @@ impl Undone {
 struct Variables<'v> {
     #[serde(flatten)]
     document: &'v PlanDocument,
+    /// Selects the set in a command that runs at the top of the repository.
+    config_option: String,
     #[serde(flatten)]
     context: &'v TemplateContext,
 }
@@ -104,7 +107,11 @@ pub(crate) fn render(
     let output_max = if is_custom { OUTPUT_MAX } else { usize::MAX };
     let render = |document: &PlanDocument| {
         let mut output = BoundedText::new(output_max);
-        let variables = Value::from(Serde(&Variables { document, context }));
+        let variables = Value::from(Serde(&Variables {
+            document,
+            config_option: config_option(&document.set_path),
+            context,
+        }));
         let rendered = template.render_captured_to(variables, &mut output);
         output.finish(rendered.map(drop))
     };
@@ -139,6 +146,14 @@ pub(crate) fn render(
         &notices,
         &marker,
     ))
+}
+
+/// The option that selects a set, with a space before it; empty for the `repin.yaml` at the top.
+fn config_option(set: &SetPath) -> String {
+    if set.is_top() {
+        return String::new();
+    }
+    format!(" --config {}", shell(&set.to_string()))
 }
 
 /// The step summary of a refused run.

@@ -18,6 +18,7 @@ use crate::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
         of_set::of_set,
+        reconcile::shared_branch,
         refused, wrong_branches,
     },
     untrusted::plain,
@@ -99,7 +100,12 @@ pub(crate) fn candidate(
         MarkerKind::Branch => return branches_of(pull, config, forge, services),
         MarkerKind::Set(operation) => operation,
     };
-    if !config.has_set(&marker.set) && !config.has_branch(&pull.head) {
+    if !config.has_set(&marker.set) {
+        if config.has_branch(&pull.head) {
+            let subject = format!("pull request #{} ({})", pull.number, pull.url);
+            let error = shared_branch(subject, operation, &config.set_path, &marker.set);
+            return Ok(Candidate::Refused(error));
+        }
         services.console.warn(&format!(
             "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
             pull.number,

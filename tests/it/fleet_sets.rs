@@ -278,5 +278,8 @@ fn common_branch_of_fleet_sets_is_refused() {
             }
             assert_eq!(open_pulls(&fleet, number), before[number], "{kind:?}");
         }
+        run(&fleet, PROD, &["close", "--revision", REV, "--apply"]).exits(0);
+        let after: Vec<_> = (0..2).map(|at| open_pulls(&fleet, at)).collect();
+        assert_eq!(after, before, "{kind:?}");
     }
 }

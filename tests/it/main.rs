@@ -23,6 +23,7 @@ mod crash;
 mod crowd;
 mod docs;
 mod doctor;
+mod environments;
 mod explain;
 mod faults;
 mod fleet_close;

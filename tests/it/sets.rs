@@ -208,7 +208,17 @@ fn pull_requests_of_two_sets_stay_apart() {
             for (pull, [config, _]) in store.pulls.iter().zip(files) {
                 let marker =
                     format!("<!-- repin/2 kind={name} set={config} revision={revision} -->");
-                assert!(pull.body.contains(&marker), "{}", pull.body);
+                let option = match config {
+                    "repin.yaml" => String::new(),
+                    path => format!(" --config {path}"),
+                };
+                let undo = match name {
+                    "promote" => format!("repin rollback{option} --to {REV_A}"),
+                    _ => format!("repin promote{option} --revision {REV_A}"),
+                };
+                for part in [&marker, &undo] {
+                    assert!(pull.body.contains(part), "{part}: {}", pull.body);
+                }
                 let message = &store.commits[&store.refs[&pull.head]].message;
                 let trailer = format!("\n\n{}\n", trailer(config, revision));
                 assert!(message.ends_with(&trailer), "{message}");
@@ -220,28 +230,22 @@ fn pull_requests_of_two_sets_stay_apart() {
 #[test]
 fn pull_request_supersedes_only_its_own_set() {
     for (kind, files) in cells() {
-        for ([name, option], _) in OPERATIONS {
-            let sets = Sets::new(kind, files, "");
-            sets.commit(REV_B);
-            sets.publish();
-            let mut command = vec![name, option];
-            if name == "promote" {
-                command.insert(1, "--allow-older");
-            }
-            for set in [0, 1] {
-                sets.open(set, &command, REV_C);
-            }
-            let kept = sets.line(1, name, REV_C);
-            sets.open(0, &command, REV_A);
-            let new = sets.line(0, name, REV_A);
-            assert_eq!(sets.open_pulls(), [kept, new], "{kind:?}");
-            let before = sets.state();
-            for (set, revision) in [(0, REV_A), (1, REV_C)] {
-                let document = sets.open(set, &command, revision);
-                assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
-            }
-            assert_eq!(sets.state(), before, "{kind:?}");
+        let sets = Sets::new(kind, files, "");
+        for set in [0, 1] {
+            sets.promote(set, REV_B);
         }
+        sets.promote(0, REV_C);
+        let expected = [
+            sets.line(1, "promote", REV_B),
+            sets.line(0, "promote", REV_C),
+        ];
+        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+        let before = sets.state();
+        for (set, revision) in [(0, REV_C), (1, REV_B)] {
+            let document = sets.promote(set, revision);
+            assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
+        }
+        assert_eq!(sets.state(), before, "{kind:?}");
     }
 }
 
@@ -251,7 +255,7 @@ fn closed_pull_request_of_other_set_does_not_matter() {
         for (command, revision) in OPERATIONS {
             let sets = Sets::new(kind, files, "");
             sets.open(0, &command, revision);
-            sets.fake.store().pulls[0].open = false;
+            sets.fake.store().close(1);
             let second = sets.open(1, &command, revision);
             assert_eq!(second["pull_request"]["state"], "created", "{kind:?}");
             let args = [&command[..], &[revision, "--pr", "ready"]].concat();
@@ -289,14 +293,11 @@ fn common_branch_of_two_sets_is_refused() {
                 for part in [files[0][0], files[1][0], &key, help] {
                     assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
                 }
-                let reopen = [&args[..], &["--reopen"]].concat();
-                sets.run(1, &reopen).exits(5);
                 assert_eq!(sets.state(), before, "{kind:?}");
                 // The commits of another set count without an open pull request.
-                sets.fake.store().pulls[0].open = false;
-                sets.run(1, &reopen).exits(5);
-                sets.fake.store().pulls.clear();
-                sets.run(1, &args).exits(5);
+                sets.fake.store().close(1);
+                sets.run(1, &[&args[..], &["--reopen"]].concat()).exits(5);
+                assert_eq!(sets.open_pulls(), [] as [&str; 0], "{kind:?}");
                 assert_eq!(sets.state().1, before.1, "{kind:?}");
             }
         }
@@ -375,30 +376,43 @@ fn pull_request_of_earlier_version_belongs_to_the_top() {
 
 #[test]
 fn wait_of_one_set_leaves_merges_of_another_alone() {
+    let merging = ", auto_merge: true, gates: [ci]";
+    for (kind, files) in cells() {
+        for (command, revision) in OPERATIONS {
+            let sets = Sets::with_forge(kind, files, merging, "");
+            sets.open(0, &command, revision);
+            let scheduled = {
+                let mut store = sets.fake.store();
+                let head = store.refs[&store.pulls[0].head].clone();
+                store.scheduled.push((1, head));
+                store.scheduled.clone()
+            };
+            let ran = sets.run(1, &["wait", "--pr", "1", "--timeout", "0s"]);
+            let warning = format!("#1 belongs to the set {}", files[0][0]);
+            assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
+            assert_ne!(ran.code, 5, "{}", ran.stderr);
+            assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn wait_refuses_a_common_branch_of_two_sets() {
     let common = "promote: { branch: 'deploy-{revision}' }\n\
                   rollback: { branch: 'back-{revision}' }\n";
     let merging = ", auto_merge: true, gates: [ci]";
     for (kind, files) in cells() {
         for (command, revision) in OPERATIONS {
-            for (more, message) in [
-                ("", format!("#1 belongs to the set {}", files[0][0])),
-                (common, "does not belong to its branch".to_owned()),
-            ] {
-                let sets = Sets::with_forge(kind, files, merging, more);
-                sets.open(0, &command, revision);
-                let scheduled = {
-                    let mut store = sets.fake.store();
-                    let head = store.refs[&store.pulls[0].head].clone();
-                    store.scheduled.push((1, head));
-                    store.scheduled.clone()
-                };
-                let before = sets.state();
-                let ran = sets.run(1, &["wait", "--pr", "1", "--timeout", "0s"]);
-                assert!(ran.stderr.contains(&message), "{}", ran.stderr);
-                assert_eq!(ran.code == 5, !more.is_empty(), "{}", ran.stderr);
-                assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
-                assert_eq!(sets.state(), before, "{kind:?}");
+            let sets = Sets::with_forge(kind, files, merging, common);
+            sets.open(0, &command, revision);
+            let before = sets.state();
+            let wait = ["wait", "--pr", "1", "--timeout", "0s"];
+            let ran = sets.run(1, &wait).exits(5);
+            let key = format!("`{}.branch`", command[0]);
+            for part in [files[0][0], files[1][0], &key, "that contains {set}"] {
+                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
             }
+            assert_eq!(sets.state(), before, "{kind:?}");
         }
     }
 }

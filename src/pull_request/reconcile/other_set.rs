@@ -2,7 +2,7 @@
 
 use super::{AheadCommits, Error, Pull, Reconcile};
 use crate::{
-    config::{SetPath, Trailer},
+    config::{Operation, SetPath, Trailer},
     error::Class,
     pull_request::{Marker, MarkerKind},
     untrusted::plain,
@@ -26,23 +26,37 @@ impl Reconcile<'_> {
         pulls.chain(commits).find(|set| set != ours)
     }
 
-    /// The error for a branch that the configurations of two sets give.
-    pub(super) fn shared_branch(&self, other: &SetPath) -> Error {
+    /// The error for the branch of the proposal if it is that of another set.
+    pub(super) fn other_set_error(&self, other: &SetPath) -> Error {
         let MarkerKind::Set(operation) = self.proposal.marker.kind else {
             return Error::internal();
         };
-        let ours = &self.proposal.marker.set;
-        let key = format!("{}.branch", operation.as_str());
-        let help = if ours.key() == other.key() {
-            format!("give `{key}` of one set another name")
-        } else {
-            format!("give `{key}` a name that contains {{set}}")
-        };
-        let reason = format!(
-            "it belongs to the set {}, and the configuration of the set {} gives the same branch",
-            plain(&other.to_string()),
-            plain(&ours.to_string())
-        );
-        Error::about(Class::Conflict, self.branch_subject(), reason).help(help)
+        shared_branch(
+            self.branch_subject(),
+            operation,
+            &self.proposal.marker.set,
+            other,
+        )
     }
+}
+
+/// The error for a branch of the set `other` that the configuration of the set `ours` also gives.
+pub(crate) fn shared_branch(
+    subject: String,
+    operation: Operation,
+    ours: &SetPath,
+    other: &SetPath,
+) -> Error {
+    let key = format!("{}.branch", operation.as_str());
+    let help = if ours.key() == other.key() {
+        format!("give `{key}` of one set another name")
+    } else {
+        format!("give `{key}` a name that contains {{set}}")
+    };
+    let reason = format!(
+        "it belongs to the set {}, and the configuration of the set {} gives the same branch",
+        plain(&other.to_string()),
+        plain(&ours.to_string())
+    );
+    Error::about(Class::Conflict, subject, reason).help(help)
 }
