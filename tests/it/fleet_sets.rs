@@ -70,6 +70,8 @@ fn run(fleet: &Fleet, set: [&str; 4], args: &[&str]) -> Ran {
     let common = ["--list", "list.txt", "--config", set[0]];
     let ran = fleet.scaled(&[&["fleet"], args, &common].concat());
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    // An attempt to close the pull request of another set would be a warning.
+    assert!(!ran.stderr.contains("not closed"), "{}", ran.stderr);
     ran
 }
 

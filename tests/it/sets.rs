@@ -142,8 +142,10 @@ impl Sets {
 
     fn open(&self, set: usize, command: &[&str], revision: &str) -> Value {
         let more = [revision, "--pr", "ready", "--format", "json"];
-        let ran = self.run(set, &[command, &more].concat());
-        ran.exits(0).json()
+        let ran = self.run(set, &[command, &more].concat()).exits(0);
+        // An attempt to close the pull request of another set would be a warning.
+        assert!(!ran.stderr.contains("not closed"), "{}", ran.stderr);
+        ran.json()
     }
 
     fn promote(&self, set: usize, revision: &str) -> Value {
