@@ -165,14 +165,16 @@ impl Sets {
         format!("repin/{key}{command}-{revision} {pins}")
     }
 
-    /// The pull requests and branches on the forge.
-    fn state(&self) -> (Vec<(u64, bool, String)>, BTreeMap<String, String>) {
+    /// The pull requests and the branches on the forge.
+    fn state(&self) -> (Vec<String>, BTreeMap<String, String>) {
         let store = self.fake.store();
-        let pulls = store.pulls.iter();
-        let pulls = pulls.map(|pull| (pull.number, pull.open, pull.body.clone()));
+        let mut pulls = Vec::new();
+        for pull in &store.pulls {
+            pulls.push(format!("#{} {} {}", pull.number, pull.open, pull.body));
+        }
         let refs = store.refs.iter();
         let refs = refs.map(|(name, id)| (name.clone(), id.clone()));
-        (pulls.collect(), refs.collect())
+        (pulls, refs.collect())
     }
 
     /// `HEAD FILE…` of each open pull request, by number.
