@@ -4,10 +4,7 @@ use super::{
     forge::OwnerName,
     keys::{self, block, choices},
     path::RelPath,
-    set_path::SetPath,
-    top_level::{self, Config},
 };
-use crate::error::Error;
 
 block! {
     /// The rules for the repositories of a fleet.
@@ -52,18 +49,5 @@ choices! {
 impl Default for Fleet {
     fn default() -> Self {
         keys::defaults::<Self>()
-    }
-}
-
-impl Config {
-    /// The configuration with the set path of the fleet's repositories: branches and titles contain
-    /// their set key, not that of the fleet's own file.
-    pub fn of_members(&self) -> Result<Self, Vec<Error>> {
-        let rules = self.fleet.clone().unwrap_or_default();
-        let set = SetPath::from(rules.config);
-        Ok(Self {
-            file: self.file.clone(),
-            ..top_level::parse(&self.source, &self.root, &set)?
-        })
     }
 }

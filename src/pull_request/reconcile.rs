@@ -4,13 +4,12 @@
 //! Each round fetches the current state and takes the next step. The next round detects concurrent
 //! changes. Checks and plans are made before.
 
-mod other_set;
+pub(crate) mod other_set;
 mod own;
 mod supersede;
 mod surveyed;
 
 use async_trait::async_trait;
-pub(crate) use other_set::shared_branch;
 use own::OwnPullRequest;
 pub(crate) use own::{Closing, closing, is_moving};
 use surveyed::{ExpectedBase, PullsBefore};

@@ -18,7 +18,7 @@ use crate::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
         of_set::of_set,
-        reconcile::shared_branch,
+        reconcile::other_set::shared_branch,
         refused, wrong_branches,
     },
     untrusted::plain,

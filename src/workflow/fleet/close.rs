@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CONCURRENT, FleetForge, Services,
+    CONCURRENT, FleetForge, Services, of_members,
     panics::{catch, catch_async},
     revision,
     surveys::{Absent, state_of, survey_of, surveys},
@@ -88,7 +88,7 @@ pub(crate) fn run(
         FleetForge::new(&configured, git.as_ref(), Some(pace.clone()), services)?.granted()?;
     let closing = Closing {
         request,
-        fleet: config.of_members()?,
+        fleet: of_members(config)?,
         configured,
         when_unconfigured: rules.when_unconfigured,
         revision,

@@ -31,7 +31,7 @@ use super::{FleetForge, Services, SetVerdict, request::Request, revision, verifi
 use crate::{
     checks::{Check, Expectation, TrustedSet},
     code::Code,
-    config::{Config, Fleet, Operation},
+    config::{self, Config, Fleet, Operation, SetPath},
     error::{Error, Errors},
     files::WorkTree,
     fleet::{FleetDocument, FleetLine, ListEntry, ShardRun, config_sha256},
@@ -138,7 +138,7 @@ pub(crate) fn run(
     record: Recorder<'_>,
 ) -> Result<FleetRun, Errors> {
     let rules = config.fleet.clone().ok_or_else(no_fleet)?;
-    let fleet = config.of_members()?;
+    let fleet = of_members(config)?;
     let (revision, tag) = revision(config, &request.revision)?;
     let expected = SetRules {
         config,
@@ -213,6 +213,17 @@ impl SetRules<'_> {
         };
         TrustedSet::parse(&file.name, &file.bytes, &expected, self.config)
     }
+}
+
+/// The fleet's configuration with the set path of its repositories: branches and titles contain their
+/// set key, not that of the fleet's own file.
+fn of_members(fleet: &Config) -> Result<Config, Errors> {
+    let rules = fleet.fleet.clone().unwrap_or_default();
+    let set = SetPath::from(rules.config);
+    Ok(Config {
+        file: fleet.file.clone(),
+        ..config::parse(&fleet.source, &fleet.root, &set)?
+    })
 }
 
 fn no_fleet() -> Errors {
