@@ -16,6 +16,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsStr,
     io::{self, Write},
+    mem,
     os::unix::ffi::OsStrExt,
     path::Path,
 };
@@ -115,9 +116,9 @@ impl<'a> Journal<'a> {
             output.write_all(item.new_content)?;
             output.write_all(b"\n")?;
         }
-        let checksum = output.hasher.finish().hex();
+        let checksum = mem::take(&mut output.hasher).finish().hex();
         writeln!(output.inner, "{checksum}")?;
-        output.inner.flush()
+        output.flush()
     }
 
     /// Parses the text. The error describes the defect.
@@ -242,6 +243,26 @@ mod tests {
             old_sha256: Digest::of(b"old"),
             new_sha256: Digest::of(new),
         }
+    }
+
+    /// A writer whose buffered bytes cannot be written.
+    struct FullDisk;
+
+    impl Write for FullDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn journal_in_a_buffer_is_not_written() {
+        let changes = [change(b"a", b"new")];
+        let written = Journal::new(&changes, 1).write(FullDisk);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     fn text(changes: &[FileChange]) -> Vec<u8> {

@@ -86,29 +86,20 @@ fn fill(
     let mode = Permissions::from_mode(target.metadata.mode() & 0o7777);
     copy.set_permissions(mode)
         .map_err(|e| ("keeping the file's mode in", e))?;
-    start_writeback(copy);
+    // Starts writing the content to the disk: Linux writes dirty pages before it drops them
+    // (posix_fadvise(2), `POSIX_FADV_DONTNEED`). The sync that follows waits and reports errors.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(copy, 0, None, rustix::fs::Advice::DontNeed);
     Ok(())
 }
 
-/// Starts writing the content to the disk; the following sync reports errors.
-#[cfg(target_os = "linux")]
-fn start_writeback(copy: &File) {
-    // Linux writes dirty pages before it drops them (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
-    let _ = rustix::fs::fadvise(copy, 0, None, rustix::fs::Advice::DontNeed);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn start_writeback(_: &File) {}
-
 fn copy_owner(target: &OpenFile, copy: &File) -> io::Result<()> {
     let (target, current) = (&target.metadata, copy.metadata()?);
-    let owner = (target.uid() != current.uid()).then_some(target.uid());
-    let group = (target.gid() != current.gid()).then_some(target.gid());
-    if owner.or(group).is_some() {
-        fchown(copy, owner, group)
-    } else {
-        Ok(())
+    // Some file systems refuse every change of owner, even to the same one.
+    if (target.uid(), target.gid()) == (current.uid(), current.gid()) {
+        return Ok(());
     }
+    fchown(copy, Some(target.uid()), Some(target.gid()))
 }
 
 /// Extended attributes.
@@ -128,9 +119,7 @@ mod attributes {
         let wanted = names(from)?;
         // A new file inherits the directory's default access control list.
         for name in names(to)? {
-            if !wanted.contains(&name) {
-                fremovexattr(to, name.as_slice())?;
-            }
+            fremovexattr(to, name.as_slice())?;
         }
         let mut value = vec![0; if wanted.is_empty() { 0 } else { MAX_SIZE }];
         for name in &wanted {
