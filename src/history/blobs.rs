@@ -5,7 +5,7 @@
 //! that receives them looks up the readings of each in [`Readings`].
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     io::{self, Read},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -74,15 +74,14 @@ impl Readings {
             return None;
         }
         let shared = &mut *self.lock();
-        let next = shared.readings.len();
-        let number = shared
-            .numbers
-            .entry((rules.to_owned(), places.clone()))
-            .or_insert(next);
-        if *number == next {
-            shared.readings.push((scanner.clone(), places));
-        }
-        Some(*number)
+        let number = match shared.numbers.entry((rules.to_owned(), places.clone())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                shared.readings.push((scanner.clone(), places));
+                *unknown.insert(shared.readings.len() - 1)
+            }
+        };
+        Some(number)
     }
 
     /// Adds a reading for a blob that is about to be requested.
@@ -188,14 +187,9 @@ impl Readings {
 }
 
 fn pin_list(scan: &Scan) -> PinList {
-    let mut pins: PinList = scan
-        .pins
-        .iter()
-        .map(|pin| (pin.image, pin.digest))
-        .collect();
-    pins.sort_unstable();
-    pins.dedup();
-    pins
+    let pins = scan.pins.iter().map(|pin| (pin.image, pin.digest));
+    let distinct: BTreeSet<_> = pins.collect();
+    distinct.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(crate) struct ChangedFile {
 }
 
 impl History {
-    /// For the commit of each entry, the changed files with pins before or after it, ordered by path as
+    /// For each commit of the line, the changed files with pins before or after it, ordered by path as
     /// in git. A file that only a change of the configuration added is omitted: whether the commit
     /// changed it is unknown.
     pub(crate) fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
@@ -32,13 +32,10 @@ impl History {
         let is_pinned = |id: &Option<ObjectId>| id.is_some_and(|id| with_pins.contains(&id));
         let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
         let mut by_commit = HashMap::new();
-        let mut events = self.line_events().map(|event| event.position).peekable();
-        for (index, commit) in self.facts.line().enumerate() {
+        for commit in self.facts.line() {
             let mut changes = apply(&mut files, &commit.content);
-            if events.next_if_eq(&index).is_some() {
-                changes.retain(|file| is_pinned(&file.old) || is_pinned(&file.new));
-                by_commit.insert(commit.id, changes);
-            }
+            changes.retain(|file| is_pinned(&file.old) || is_pinned(&file.new));
+            by_commit.insert(commit.id, changes);
         }
         by_commit
     }

@@ -45,13 +45,9 @@ impl Titles {
         }
         for name in names {
             let title = (config.promote.title.clone(), name.to_owned());
-            if !self.templates.contains(&title) {
-                self.templates.push(title);
-            }
+            add(&mut self.templates, &[title]);
         }
-        if !self.tags.contains(&config.revision.tag) {
-            self.tags.push(config.revision.tag.clone());
-        }
+        add(&mut self.tags, std::slice::from_ref(&config.revision.tag));
     }
 
     /// The tag templates of all configurations.
@@ -110,11 +106,11 @@ impl Claims {
     }
 }
 
-/// Adds the revisions that are missing.
-fn add(revisions: &mut Vec<Revision>, others: &[Revision]) {
-    for revision in others {
-        if !revisions.contains(revision) {
-            revisions.push(revision.clone());
+/// Adds the items that are missing.
+fn add<T: Clone + PartialEq>(items: &mut Vec<T>, others: &[T]) {
+    for item in others {
+        if !items.contains(item) {
+            items.push(item.clone());
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader},
-    mem,
     os::unix::ffi::OsStringExt,
     process::ChildStdout,
 };
@@ -128,10 +127,10 @@ impl Log {
         paths: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, GitError> {
         let options = [COMMON_OPTIONS, options, &[FORMAT, "--end-of-options"]].concat();
-        let mut args: Vec<OsString> = options.iter().map(Into::into).collect();
-        args.extend(revisions.into_iter().map(Into::into));
-        args.push("--".into());
-        args.extend(paths);
+        let options = options.iter().map(OsString::from);
+        let revisions = revisions.into_iter().map(OsString::from);
+        let paths = [OsString::from("--")].into_iter().chain(paths);
+        let args: Vec<_> = options.chain(revisions).chain(paths).collect();
         let mut stream = git.stream(COMMAND, &args)?;
         let stdout = BufReader::with_capacity(64 * 1024, stream.stdout()?);
         Ok(Self {
@@ -188,8 +187,6 @@ pub(super) struct LogParser<R> {
     reader: R,
     /// The last field.
     field: Vec<u8>,
-    /// A buffer for the text of a commit.
-    text: Vec<u8>,
 }
 
 impl<R: BufRead> LogParser<R> {
@@ -197,7 +194,6 @@ impl<R: BufRead> LogParser<R> {
         Self {
             reader,
             field: Vec::new(),
-            text: Vec::new(),
         }
     }
 
@@ -213,9 +209,9 @@ impl<R: BufRead> LogParser<R> {
             first: parents.next().transpose()?,
             others: parents.collect::<Result<_, _>>()?,
         };
-        let mut text = mem::take(&mut self.text);
-        text.clear();
-        text.extend_from_slice(String::from_utf8_lossy(self.field()?).as_bytes());
+        let mut text = String::from_utf8_lossy(self.field()?)
+            .into_owned()
+            .into_bytes();
         // A date contains no space.
         let date_end = memchr::memchr(b' ', &text).unwrap_or_else(|| {
             text.push(b' ');
@@ -224,11 +220,10 @@ impl<R: BufRead> LogParser<R> {
         let subject_start = text.len();
         text.extend_from_slice(self.field()?);
         let info = CommitInfo {
-            text: text.as_slice().into(),
+            text: text.into(),
             author_start: date_end + 1,
             subject_start,
         };
-        self.text = text;
         let trailers = Trailer::lines(self.field_up_to(MAX_BODY)?);
         let mut changes = Vec::new();
         // An object id starts with another byte.

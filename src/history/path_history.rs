@@ -6,7 +6,7 @@
 //! repository's own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     path::Path,
     sync::Arc,
 };
@@ -186,9 +186,10 @@ impl<'r> Reader<'_, 'r> {
     }
 
     fn file(&mut self, path: &'r str, id: &'r str) -> Result<FilePins, MissingBlob> {
-        if let Some(known) = self.files.get(&(path, id)) {
-            return Ok(known.clone());
-        }
+        let unknown = match self.files.entry((path, id)) {
+            Entry::Occupied(known) => return Ok(known.get().clone()),
+            Entry::Vacant(unknown) => unknown,
+        };
         let Some(content) = (self.history.blob)(id) else {
             return Err(MissingBlob(id.to_owned()));
         };
@@ -206,8 +207,7 @@ impl<'r> Reader<'_, 'r> {
                 pins.refused = Some(format!("{line}:{column}: {reason}"));
             }
         }
-        self.files.insert((path, id), pins.clone());
-        Ok(pins)
+        Ok(unknown.insert(pins).clone())
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Globs,
+    /// The texts of the globs, to compare rules.
+    texts: Vec<String>,
     pub(super) scanner: FileScanner,
     /// The places and the settings that they depend on, to compare rules.
     pub(super) places: String,
@@ -45,6 +47,7 @@ impl Rules {
         };
         Self {
             globs: config.scanned.clone(),
+            texts: config.scanned.texts(),
             scanner: FileScanner::of(config, &repositories),
             places: places_key(config),
             has_charts: config.places.iter().any(depends_on_charts),
@@ -57,9 +60,7 @@ impl Rules {
     }
 
     pub(super) fn is_equal(&self, other: &Self) -> bool {
-        self.images == other.images
-            && self.globs.texts() == other.globs.texts()
-            && self.places == other.places
+        self.images == other.images && self.texts == other.texts && self.places == other.places
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {

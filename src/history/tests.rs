@@ -1007,6 +1007,37 @@ fn equal_digests_in_other_files_keep_the_set() {
     assert_eq!(found(&history(&repo), 'a').images, build('a'));
 }
 
+#[test]
+fn new_file_is_listed_unless_the_rules_changed() {
+    let chart = ".github/workflows/Chart.yaml";
+    let comment = format!("{CONFIG}# A comment.\n");
+    let renamed = CONFIG.replace("  fix:", "  mend:");
+    let more_files = CONFIG.replace("/*.yml", "/*");
+    let with_files = "places: { helm: { files: ['.github/workflows/*.txt'] } }\n";
+    let without_files = "places: { helm: {} }\n";
+    for (places, path, text, is_listed) in [
+        ("", "repin.yaml", comment.as_str(), true),
+        ("", "repin.yaml", &renamed, true),
+        ("", "repin.yaml", &more_files, false),
+        ("", chart, "name: x\n", true),
+        (with_files, chart, "name: x\n", true),
+        ("places: { kustomize: {} }\n", chart, "name: x\n", true),
+        (without_files, "notes.txt", "", true),
+        (without_files, chart, "name: x\n", false),
+    ] {
+        let repo = Repo::empty();
+        repo.write("repin.yaml", format!("{CONFIG}{places}"))
+            .promote('a');
+        let new = ".github/workflows/new.yml";
+        repo.write(path, text).write(new, pin("fix", 'b'));
+        let commit = ObjectId::parse(repo.commit("more").as_bytes()).unwrap();
+        repo.publish();
+        let changed = history(&repo).changed_files().remove(&commit).unwrap();
+        let found = changed.iter().any(|file| &*file.path == new.as_bytes());
+        assert_eq!(found, is_listed, "{places} {path} {text}");
+    }
+}
+
 // Configurations of the past.
 
 #[test]

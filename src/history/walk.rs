@@ -424,9 +424,6 @@ impl Walk<'_> {
 
     /// A blob at a path, with its reading by these rules.
     fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, state: &WalkState) -> Blob {
-        if rules.places.is_empty() {
-            return Blob { id, reading: None };
-        }
         let prefix = &self.paths[state.path].prefix;
         let exists = |path: &Path| {
             let whole = [prefix, path.as_os_str().as_bytes()].concat();
@@ -449,8 +446,7 @@ impl Walk<'_> {
         let old_rules = state.rules.replace(Arc::clone(rules));
         // A new or deleted chart turns other files into templates or values.
         let has_chart_change = rules.has_charts && changes.iter().any(|(path, _)| is_chart(path));
-        let has_same_rules =
-            old_rules.is_some_and(|old| Arc::ptr_eq(&old, rules) || old.is_equal(rules));
+        let has_same_rules = old_rules.is_some_and(|old| old.is_equal(rules));
         if has_same_rules && !has_chart_change {
             let mut matched = Vec::new();
             for (path, id) in changes {
@@ -490,10 +486,7 @@ impl Walk<'_> {
         let Some(blob) = own else {
             return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
-        if let Some(known) = self.parsed.get(&(blob, path)) {
-            return Ok(known.clone());
-        }
-        let rules = match self.objects.blob(blob, config::MAX_SIZE)? {
+        let rules = match self.objects.blob(blob, MAX_CONFIG_SIZE)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
             Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),

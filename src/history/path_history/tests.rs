@@ -107,6 +107,32 @@ const BACK: &str = "a rollback: images @A\n\nRepin-Set: A";
 const BY_HAND: &str = "c deploy by hand";
 
 #[test]
+fn pins_that_change_places_are_no_change() {
+    let web = "  web: { repository: r.example/web, pins: 1 }\n";
+    let config = parsed(&(CONFIG.replace("pins.yml", "'*.yml'") + web));
+    let blobs = HashMap::from([
+        ("app", pin("a")),
+        (
+            "web",
+            format!("r.example/web@{}\n", Digest::of(b"b")).into_bytes(),
+        ),
+    ]);
+    let commits = [
+        (
+            "promote: images @A",
+            vec![("a.yml", "app"), ("b.yml", "web")],
+        ),
+        (
+            "promote: images @B",
+            vec![("a.yml", "web"), ("b.yml", "app")],
+        ),
+    ];
+    let history = read(&config, &commits, true, &blobs).unwrap();
+    assert_eq!(history.entries().len(), 1);
+    assert_eq!(history.ignored_claims().len(), 0);
+}
+
+#[test]
 fn complete_line_is_read_like_a_clone() {
     let all = history(&[A, B, BACK], true);
     assert_eq!(hold(&all, "B"), "held");
