@@ -130,9 +130,7 @@ fn in_base64(secret: &[u8], alphabet: &[u8; 64]) -> Vec<Form> {
     if secret.len() < PIECE {
         let mut bytes = encoded(secret, alphabet);
         // The base64 of one or two bytes is too short to be recognized without padding.
-        if secret.len() < 3 {
-            bytes.resize(4, b'=');
-        }
+        bytes.resize(bytes.len().max(4), b'=');
         forms.push(Form {
             bytes,
             before: false,
@@ -389,6 +387,17 @@ mod tests {
         assert_eq!(redacted("u:???>>>~~~", &format!("<{url}>")), "<***>");
         let json = text.replace('/', "\\/");
         assert_eq!(redacted("u:???>>>~~~", &format!("<{json}>")), "<***>");
+    }
+
+    #[test]
+    fn repeated_secrets_and_plain_text_are_searched_once() {
+        let mut forms = Forms::default();
+        forms.add(b"s3cret");
+        let count = forms.0.len();
+        forms.add(b"s3cret");
+        assert_eq!(forms.0.len(), count);
+        assert_eq!(View::all(b"plain").len(), 1);
+        assert_eq!(View::all(b"%70lain").len(), 2);
     }
 
     #[test]

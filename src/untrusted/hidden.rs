@@ -13,7 +13,6 @@
 /// `а`) are visible and not escaped.
 pub(crate) fn is_hidden(c: char) -> bool {
     match c {
-        ' '..='~' => false,
         _ if c.is_control() => true,
         '\u{ad}'
         | '\u{34f}'

@@ -130,12 +130,6 @@ impl Formatter for Inert {
     where
         W: ?Sized + io::Write,
     {
-        if fragment
-            .bytes()
-            .all(|byte| matches!(byte, b' '..=b'~' if byte != b'['))
-        {
-            return out.write_all(fragment.as_bytes());
-        }
         let escaped = replace_hidden(fragment, |out, c| {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(out, "\\u{unit:04x}");

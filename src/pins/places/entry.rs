@@ -78,7 +78,7 @@ struct Judge<'j> {
     file: &'j File<'j>,
     document: &'j Document<'j>,
     place: usize,
-    /// The parsed scalars with anchors, since any number of entries may use them.
+    /// The parsed scalars: any number of entries may use one with an anchor.
     contents: RefCell<HashMap<Id, Option<Content>>>,
 }
 
@@ -151,9 +151,6 @@ impl Judge<'_> {
     }
 
     fn content(&self, node: Id) -> Option<Content> {
-        if !self.document.node(node).anchored {
-            return Content::of(self.document, node);
-        }
         let mut contents = self.contents.borrow_mut();
         let content = contents.entry(node);
         *content.or_insert_with(|| Content::of(self.document, node))

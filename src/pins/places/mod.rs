@@ -49,7 +49,7 @@ pub(super) use tags::TagPlaces;
 #[derive(Debug, Clone)]
 pub(crate) struct FileScanner {
     finder: Finder,
-    rules: Option<Arc<Rules>>,
+    rules: Arc<Rules>,
 }
 
 /// The places of a configuration, and the parts of the configuration that they depend on.
@@ -125,12 +125,6 @@ impl FileScanner {
     /// of another configuration.
     pub(crate) fn of(config: &Config, repositories: &[Repository]) -> Self {
         let finder = Finder::of(repositories).with_version_comments(config);
-        if config.places.is_empty() {
-            return Self {
-                finder,
-                rules: None,
-            };
-        }
         let images: HashMap<Repository, usize> = repositories.iter().cloned().zip(0..).collect();
         let names = config
             .images
@@ -147,27 +141,28 @@ impl FileScanner {
         };
         Self {
             finder,
-            rules: Some(Arc::new(rules)),
+            rules: Arc::new(rules),
         }
     }
 
     /// The places that apply to a file; `exists` checks whether a file exists at a path.
     pub(crate) fn places_of(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> FilePlaces {
-        let Some(rules) = &self.rules else {
-            return FilePlaces::default();
-        };
         let name = path.as_path().file_name().and_then(|name| name.to_str());
         FilePlaces {
-            numbers: places_of(&rules.places, &rules.files, path.as_path(), exists),
+            numbers: places_of(
+                &self.rules.places,
+                &self.rules.files,
+                path.as_path(),
+                exists,
+            ),
             kustomization: name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)),
         }
     }
 
     /// Every place, for a content without a known path.
     pub(crate) fn all_places(&self) -> FilePlaces {
-        let count = self.rules.as_ref().map_or(0, |rules| rules.places.len());
         FilePlaces {
-            numbers: (0..count).collect(),
+            numbers: (0..self.rules.places.len()).collect(),
             kustomization: true,
         }
     }
@@ -175,9 +170,7 @@ impl FileScanner {
     /// The pins of a file.
     pub(crate) fn scan(&self, content: &[u8], places: &FilePlaces) -> Scan {
         let mut scan = self.finder.scan(content);
-        if let Some(rules) = self.rules.as_deref().filter(|_| !places.is_empty()) {
-            rules.add(&self.finder, &mut scan, content, places);
-        }
+        self.rules.add(&self.finder, &mut scan, content, places);
         scan
     }
 }
@@ -231,9 +224,6 @@ impl StandardPlaces {
             .filter(|(_, place)| place.kind.has_name(path.as_path(), exists))
             .map(|(number, _)| number)
             .collect();
-        if places.is_empty() || !may_contain_digest(content) {
-            return;
-        }
         let file = File {
             content,
             rules: &self.rules,
@@ -261,15 +251,13 @@ impl Rules {
         for place in marked {
             findings.extend(marked::find(self, finder, place, content));
         }
-        if let Some(first) = parsed.first()
-            && may_contain_digest(content)
-        {
-            let file = File {
-                content,
-                rules: self,
-                kustomization: places.kustomization,
-                image: &|repository| self.images.get(&repository).copied(),
-            };
+        let file = File {
+            content,
+            rules: self,
+            kustomization: places.kustomization,
+            image: &|repository| self.images.get(&repository).copied(),
+        };
+        if let Some(first) = parsed.first() {
             match file.parse(&parsed) {
                 Ok(found) => findings.extend(found),
                 Err(fault) => findings.extend(file.unreadable(scan, &findings, *first, &fault)),
@@ -280,8 +268,12 @@ impl Rules {
 }
 
 impl File<'_> {
-    /// The findings of the places that read YAML.
+    /// The findings of the places that read YAML. Only the few files that may contain a digest are
+    /// parsed.
     fn parse(&self, places: &[usize]) -> Result<Vec<Finding>, yaml::Fault> {
+        if places.is_empty() || !may_contain_digest(self.content) {
+            return Ok(Vec::new());
+        }
         let text = std::str::from_utf8(self.content).map_err(|error| yaml::Fault {
             at: error.valid_up_to(),
             why: "it is not UTF-8".to_owned(),
@@ -388,7 +380,7 @@ fn contains_name(content: &[u8], path: &str) -> bool {
 
 const PREFIX: &[u8] = b"sha256:";
 
-/// Whether a text contains `sha256:` or `sha512:` in any case. Only the few files that do are parsed.
+/// Whether a text contains `sha256:` or `sha512:` in any case.
 fn may_contain_digest(content: &[u8]) -> bool {
     [b"256:", b"512:"].iter().any(|digits| {
         memmem::find_iter(content, *digits).any(|at| {
@@ -400,9 +392,6 @@ fn may_contain_digest(content: &[u8]) -> bool {
 
 /// Adds findings to a scan in the order of the file. A digest that two places find belongs to neither.
 fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
-    if findings.is_empty() {
-        return;
-    }
     findings.sort_by_key(|finding| finding.at);
     let whole: Vec<usize> = scan.pins.iter().map(|pin| pin.offset).collect();
     let mut lines = Lines::new(content);

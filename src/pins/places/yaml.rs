@@ -21,8 +21,6 @@ use granit_parser::{Event, Parser, ScalarStyle};
 const DEPTH: usize = 64;
 /// The maximum number of nodes of one document, which bounds the memory.
 const NODES: usize = 500_000;
-/// The keys of a mapping with more entries are sorted before a search.
-const MANY: usize = 16;
 
 /// The key of a merge (YAML 1.1, "Merge Key Language-Independent Type").
 pub(super) const MERGE: &str = "<<";
@@ -47,7 +45,7 @@ pub(super) struct Document<'t> {
     texts: Vec<Box<str>>,
     /// The aliases of each node.
     aliases: HashMap<Id, Vec<Id>>,
-    /// The entries of large mappings, sorted by their keys.
+    /// The entries of mappings, sorted by their keys.
     sorted: RefCell<HashMap<Id, Rc<[u32]>>>,
     /// The results of merges, by mapping and key.
     merged: RefCell<HashMap<(Id, String), Option<Id>>>,
@@ -137,7 +135,7 @@ pub(super) fn documents<'t>(
 pub(super) fn same_events(old: &str, new: &str, moved: &[usize]) -> bool {
     let is_moved = |span: &Range<usize>| {
         let next = moved.partition_point(|at| *at < span.start);
-        moved.get(next).is_some_and(|at| *at < span.end)
+        moved.get(next).is_some_and(|at| span.contains(at))
     };
     let (mut before, mut after) = (parser(old), parser(new));
     loop {
@@ -302,12 +300,6 @@ impl<'t> Document<'t> {
 
     /// The entries of a mapping with this key, in their order.
     pub(super) fn named(&self, map: Id, key: &str) -> Vec<(Id, Id)> {
-        let entries = self.map(map);
-        if entries.len() <= MANY {
-            return entries
-                .filter(|(name, _)| self.key(*name) == Some(key))
-                .collect();
-        }
         let entry = |at: &u32| {
             let children = &self.children(map)[*at as usize * 2..];
             (children[0], children[1])
@@ -367,7 +359,6 @@ impl<'t> Document<'t> {
         if let Some(value) = self.written(map, key) {
             return self.resolved(value);
         }
-        self.named(map, MERGE).first()?;
         let known = (map, key.to_owned());
         if let Some(found) = self.merged.borrow().get(&known) {
             return *found;
@@ -426,15 +417,16 @@ impl<'t> Document<'t> {
         let mut child = id;
         let mut length = 0;
         while let Some(parent) = self.parent(child) {
-            let step = if self.node(parent).kind == Kind::List {
-                self.node(child).number.to_string()
-            } else {
-                let key = self.key_of(parent, child);
-                let text = key.and_then(|key| self.key(key)).unwrap_or_default();
-                if text.len() > POINTER {
-                    return None;
+            let step = match self.key_of(parent, child) {
+                Some(key) => {
+                    let text = self.key(key).unwrap_or_default();
+                    // Keys may be long, and any number of pins may be below one.
+                    if text.len() > POINTER {
+                        return None;
+                    }
+                    text.replace('~', "~0").replace('/', "~1")
                 }
-                text.replace('~', "~0").replace('/', "~1")
+                None => self.node(child).number.to_string(),
             };
             length += 1 + step.len();
             if length > POINTER {

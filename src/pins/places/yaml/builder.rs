@@ -73,8 +73,7 @@ impl<'t> Builder<'t> {
         let id = self.add(span, kind, &Properties { anchor, tag })?;
         let within = within_quotes(kind, span.clone());
         // The parser's text for a missing value is `~`.
-        let missing = style == ScalarStyle::Plain && span.is_empty();
-        if !missing && self.document.text.get(within) != Some(text) {
+        if !span.is_empty() && self.document.text.get(within) != Some(text) {
             let texts = &mut self.document.texts;
             self.document.nodes[id as usize].of =
                 u32::try_from(texts.len()).map_err(|_| too_large(span.start))?;
@@ -154,9 +153,8 @@ impl<'t> Builder<'t> {
             anchored: properties.anchor != 0,
             tagged: tag.is_some_and(|tag| !tag.is_yaml_core_schema_tag("str")),
         });
-        if properties.anchor != 0 {
-            self.anchors.insert(properties.anchor, id);
-        }
+        // No alias refers to 0, which means that the node has no anchor.
+        self.anchors.insert(properties.anchor, id);
         if open.is_some() {
             self.pending.push(id);
         } else {
