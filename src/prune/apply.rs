@@ -262,9 +262,9 @@ impl Applied {
         self.error.get_or_insert(error);
     }
 
-    /// The error for missing protected versions and tags of `image`. `restores` states whether the
-    /// registry can restore versions.
-    pub(crate) fn lost(&self, image: &str, restores: bool) -> Option<Error> {
+    /// The error for missing protected versions and tags of `image`. A version with an ID can be
+    /// restored.
+    pub(crate) fn lost(&self, image: &str) -> Option<Error> {
         if self.missing.is_empty() && self.lost_tags.is_empty() {
             return None;
         }
@@ -272,7 +272,7 @@ impl Applied {
         let mut commands = Vec::new();
         for version in &self.missing {
             lost.push(version.digest.to_string());
-            if let (true, Some(id)) = (restores, version.id) {
+            if let Some(id) = version.id {
                 commands.push(format!(
                     "repin prune restore --image {image} --version {id} --apply"
                 ));

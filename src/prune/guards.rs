@@ -341,11 +341,12 @@ fn check_refused(found: &Found) -> Result<(), Error> {
     Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message).help(help))
 }
 
-/// Adds the protection of the other images to each image.
+/// Adds the protection of the other images to each image. Images from one source share their pins and
+/// their history.
 fn shared(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guards> {
     let mut all = guards.to_vec();
     for (at, own) in all.iter_mut().enumerate() {
-        for (other, theirs) in guards.iter().enumerate().filter(|(other, _)| *other != at) {
+        for (other, theirs) in guards.iter().enumerate() {
             if locations.get(at) == locations.get(other) {
                 own.pins.extend(theirs.pins.clone());
                 own.history.extend(&theirs.history);
@@ -477,5 +478,53 @@ impl ProtectionReader<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::{self, SetPath},
+        error::SourceText,
+    };
+
+    const CONFIG: &str = "version: 1
+files: [x]
+images:
+  app: { repository: r.example/app, pins: 1 }
+  base: { repository: r.example/base, pins: 1 }
+";
+
+    #[test]
+    fn images_of_one_source_share_their_protection() {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: CONFIG.into(),
+        };
+        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let (pin, past) = (Digest::of(b"pin"), Digest::of(b"past"));
+        let app = Guards {
+            pins: BTreeMap::from([(pin, "at x".to_owned())]),
+            history: BTreeSet::from([past]),
+            ..Guards::default()
+        };
+        let guards = [app.clone(), Guards::default()];
+        let base = |locations: [&str; 2]| {
+            let locations = locations.map(str::to_owned);
+            shared(&guards, &config, &locations).remove(1)
+        };
+        assert_eq!(base(["r", "r"]), app);
+        let others = [
+            (pin, "at x as app".to_owned()),
+            (past, "in promote history as app".to_owned()),
+        ];
+        let separate = Guards {
+            others: BTreeMap::from(others),
+            ..Guards::default()
+        };
+        assert_eq!(base(["r", "s"]), separate);
     }
 }

@@ -36,6 +36,13 @@ pub(crate) struct Rules<'c> {
     pub limit: usize,
 }
 
+impl Rules<'_> {
+    /// Whether a version of this age is old enough to be a candidate.
+    pub(super) fn is_old(&self, age: Duration) -> bool {
+        age > self.older_than
+    }
+}
+
 /// The status of a version by its digest and tags.
 enum VersionStatus {
     Protected(KeepReason),
@@ -123,10 +130,10 @@ pub(super) fn judge_selected(
                     continue;
                 };
                 let age = now.duration_since(created).unwrap_or_default();
-                if age <= rules.older_than {
-                    young += 1;
-                } else {
+                if rules.is_old(age) {
                     candidates.insert(index, Candidate::new(version, created, age));
+                } else {
+                    young += 1;
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use std::{
     cell::Cell,
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::SystemTime,
 };
 
@@ -114,15 +114,13 @@ impl Version {
 
 impl Listing {
     /// The indexes with unknown entries in other indexes.
-    pub(crate) fn unread_indexes(&self) -> Vec<Digest> {
-        let mut unread = Vec::new();
+    pub(crate) fn unread_indexes(&self) -> BTreeSet<Digest> {
+        let mut unread = BTreeSet::new();
         for child in self.nodes.values().flat_map(|node| &node.children) {
             if child.is_index && !self.nodes.contains_key(&child.digest) {
-                unread.push(child.digest);
+                unread.insert(child.digest);
             }
         }
-        unread.sort_unstable();
-        unread.dedup();
         unread
     }
 

@@ -48,7 +48,7 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
             }
             ranks[second] = ranks[first] + 1;
             is_stable = false;
-            if ranks[second] > candidates.len() {
+            if ranks[second] == candidates.len() {
                 // Digests cannot form a cycle, but tags that contain digests can.
                 let digest = candidates[second].version.digest;
                 let message = format!(

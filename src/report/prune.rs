@@ -22,8 +22,6 @@ const LISTED: usize = 20;
 pub(crate) struct ImageOutcome {
     pub(crate) name: String,
     pub(crate) repository: String,
-    /// Whether a deleted version can be restored by its number.
-    pub(crate) restores: bool,
     pub(crate) verdict: Option<PackageVerdict>,
     pub(crate) applied: Option<Applied>,
     /// The error that prevented or stopped the deletions.
@@ -35,7 +33,6 @@ impl ImageOutcome {
         Self {
             name: name.to_owned(),
             repository,
-            restores: false,
             verdict: None,
             applied: None,
             refusal: None,
@@ -194,10 +191,7 @@ fn listed_candidates(image: &ImageOutcome) -> &[Candidate] {
 /// The information that undoes a deletion, on one line.
 pub(crate) fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
     let ImageOutcome {
-        name,
-        repository,
-        restores,
-        ..
+        name, repository, ..
     } = image;
     let version = &candidate.version;
     let mut line = format!("{repository}@{}", version.digest);
@@ -211,7 +205,7 @@ pub(crate) fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
         " tags={tags} created={}",
         date::format(candidate.created)
     );
-    match version.id.filter(|_| *restores) {
+    match version.id {
         Some(id) => {
             let _ = write!(
                 line,

@@ -1892,16 +1892,19 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
         });
         let document = scripted.prune(if told.is_some() { 3 } else { 0 });
         let image = &document["images"][0];
-        match told {
-            Some(told) => {
-                assert_eq!(
-                    (&image["code"], &image["deleted"]),
-                    (&json!("changed"), &json!([]))
-                );
-                let refused = image["refused"].as_str().unwrap();
-                assert!(refused.contains(told), "{refused}");
-            }
-            None => assert_eq!(tags(&image["deleted"]), ["pending-a", "pending-b"]),
+        if let Some(told) = told {
+            assert_eq!(
+                (&image["code"], &image["deleted"]),
+                (&json!("changed"), &json!([]))
+            );
+            let refused = image["refused"].as_str().unwrap();
+            assert!(refused.contains(told), "{refused}");
+        } else {
+            assert_eq!(tags(&image["deleted"]), ["pending-a", "pending-b"]);
+            // Before the first deletion, and in the listing after the last.
+            let log = scripted.fake.log();
+            let requests = log.iter().filter(|line| line.contains("/manifests/new"));
+            assert_eq!(requests.count(), 2);
         }
     }
 }
@@ -2061,6 +2064,27 @@ fn placeholders_for_dates_do_not_hide_that_all_dates_are_the_same() {
         ],
     );
     refused(&real, 3, "timestamps");
+}
+
+#[test]
+fn config_with_a_known_date_is_not_requested_again() {
+    let at = days_ago(40);
+    let one = |seed: &str| Image::created("amd64", seed, Some(&at));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &one("main")),
+            ("pending-a", &one("a")),
+            ("pending-b", &one("b")),
+        ],
+    );
+    let before = real.registry.requests().len();
+    refused(&real, 3, "timestamps");
+    let requests = real.registry.requests();
+    let configs = requests[before..]
+        .iter()
+        .filter(|line| line.contains("/blobs/"));
+    assert_eq!(configs.count(), 3, "{requests:#?}");
 }
 
 /// Deletes `going` of `count` versions, and holds the requests against what is written in

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Digest,
     fake::{Fake, Reaction},
-    images::Image,
+    images::{Image, descriptor},
     pruned::{Real, config, old, pinned, push, refused, set, young},
     scene::{tags, why},
     world::git,
@@ -476,6 +476,45 @@ fn what_an_untagged_index_consists_of_stays_if_only_text_names_it() {
     let asked = real.registry.requests()[before..].join("\n");
     assert!(asked.contains(&index("part").digest().hex()), "{asked}");
     assert!(!asked.contains(&index("bare").digest().hex()), "{asked}");
+}
+
+#[test]
+fn past_pins_are_requested_only_for_an_eligible_version() {
+    for (tag, is_requested) in [("kept", false), ("pending-stale", true)] {
+        let (pinned, past) = (pinned(), digest("past"));
+        let real = Real::new("", &[("main", &pinned), (tag, &old("stale"))]);
+        for digest in [past, pinned.digest()] {
+            real.scene.pin(&real.app(), digest);
+            real.scene.commit("another pin");
+        }
+        let before = real.registry.requests().len();
+        real.scene.prune(&[], 0);
+        let requests = real.registry.requests()[before..].join("\n");
+        assert_eq!(requests.contains(&past.hex()), is_requested, "{requests}");
+    }
+}
+
+#[test]
+fn attestation_of_a_candidate_is_not_requested() {
+    let (part, note) = (old("part"), old("note"));
+    let entry = |image: &Image, platform: &str| {
+        let mut entry = descriptor(image.media_type, &image.manifest);
+        entry["platform"] = json!({"os": platform, "architecture": platform});
+        entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+        entry
+    };
+    let entries = json!([entry(&part, "linux"), entry(&note, "unknown")]);
+    let index = Image::index(vec![part.clone(), note.clone()]).with("manifests", entries);
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &index)]);
+    let before = real.registry.requests().len();
+    let document = real.scene.prune(&[], 0);
+    assert_eq!(
+        tags(&document["images"][0]["candidates"]),
+        ["pending-stale"]
+    );
+    let requests = real.registry.requests()[before..].join("\n");
+    assert!(requests.contains(&part.digest().hex()), "{requests}");
+    assert!(!requests.contains(&note.digest().hex()), "{requests}");
 }
 
 /// A lock file with so many digests behind `sha256:`.

@@ -173,15 +173,11 @@ fn jobs(config: &Config, selected: &[usize], cx: &Context) -> Result<Access<Vec<
             Access::Granted(backend) => backend,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
-        let outcome = ImageOutcome {
-            restores: backend.restores(),
-            ..new_outcome(image)
-        };
         jobs.push(Job {
             backend,
             guards: Guards::default(),
             planned: None,
-            outcome,
+            outcome: new_outcome(image),
         });
     }
     Ok(Access::Granted(jobs))
@@ -427,7 +423,7 @@ impl Job {
         };
         let work = apply::run(run, &self.backend, &mut on_event);
         let applied = cx.services.wait_with(work, || progress.describe())?;
-        let lost = applied.lost(&self.outcome.name, self.outcome.restores);
+        let lost = applied.lost(&self.outcome.name);
         let has_started = applied.has_started;
         self.outcome.refusal = lost.or_else(|| applied.error.clone());
         self.outcome.applied = Some(applied);

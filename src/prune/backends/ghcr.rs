@@ -62,7 +62,7 @@ impl Ghcr {
             let age = dates
                 .get(&version.digest)
                 .and_then(|date| clock.earlier().duration_since(*date).ok());
-            age.is_some_and(|age| age > rules.older_than)
+            age.is_some_and(|age| rules.is_old(age))
         };
         let has_candidate = versions
             .iter()

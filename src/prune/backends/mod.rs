@@ -53,11 +53,6 @@ impl Backend {
             Self::Ghcr(_) => Ok(()),
         }
     }
-
-    /// Whether a deleted version can be restored by its ID.
-    pub(crate) fn restores(&self) -> bool {
-        matches!(self, Self::Ghcr(_))
-    }
 }
 
 impl Package for Backend {

@@ -111,33 +111,16 @@ impl Registry {
         };
         unread.retain(|digest| !reader.listing.nodes.contains_key(digest));
         self.read_untagged(unread, &mut reader, progress).await?;
-        if !eligible.is_empty() {
-            manifests::nested(&self.source, &mut reader.listing, progress).await?;
-            self.read_dates(eligible, &mut reader, progress).await?;
-            if !judge(&reader.listing, guards, rules).candidates.is_empty() {
-                self.read_mentioned(guards, &mut reader, progress).await?;
-            }
-            self.find_different_date(&mut reader, progress).await?;
+        self.read_dates(eligible, &mut reader, progress).await?;
+        if !judge(&reader.listing, guards, rules).candidates.is_empty() {
+            self.read_mentioned(guards, &mut reader, progress).await?;
         }
+        self.find_different_date(&mut reader, progress).await?;
         Ok(reader.listing)
     }
 
-    /// Refuses to read more tags than Docker Hub still allows.
-    async fn check_pull_limit(&self, names: &[Tag]) -> Result<(), Error> {
-        let Some(first) = names.first().filter(|_| self.is_on_hub) else {
-            return Ok(());
-        };
-        let estimate = self.remote.estimate(&TagOrDigest::Tag(first.clone())).await;
-        let needed = names.len() as u64;
-        // The listing repeats a failed request and reports its failure.
-        match estimate.ok().and_then(|estimate| estimate.pulls) {
-            Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Requests the unlisted digests that tracked files contain after `sha256:`. An untagged index
-    /// appears nowhere else.
+    /// Requests the unlisted digests that tracked files contain after `sha256:`, since an untagged index
+    /// appears nowhere else, and the nested indexes.
     async fn read_mentioned(
         &self,
         guards: &Guards,
@@ -300,8 +283,8 @@ impl Registry {
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
-        let mut fresh: Vec<Digest> = wanted.iter().copied().collect();
+        let mut fresh: BTreeSet<Digest> = wanted.into_iter().collect();
+        let mut wanted = fresh.clone();
         while !fresh.is_empty() {
             let unread = fresh
                 .iter()
@@ -323,9 +306,9 @@ impl Registry {
             let children = children
                 .flat_map(|node| &node.children)
                 .filter(|child| !child.is_attestation);
-            let mut next: Vec<_> = children.map(|child| child.digest).collect();
-            next.retain(|digest| wanted.insert(*digest));
-            fresh = next;
+            // Digests form no cycle, so the entries end.
+            fresh = children.map(|child| child.digest).collect();
+            wanted.extend(&fresh);
         }
         let sources: Vec<_> = wanted
             .iter()
@@ -387,11 +370,8 @@ impl Registry {
             if dates.collect::<BTreeSet<_>>().len() != 1 {
                 return Ok(());
             }
-            let listing = &reader.listing;
-            let unknown = batch.iter().copied().filter(|digest| {
-                !listing.dates.contains_key(digest) && listing.created(*digest).is_none()
-            });
-            let unknown: Vec<_> = unknown.collect();
+            let mut unknown = batch.to_vec();
+            unknown.retain(|digest| reader.listing.created(*digest).is_none());
             self.read_dates(unknown, reader, progress).await?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     prune::{
         Child, Dangling, Node,
-        apply::tests::{ALL, digest, listing, prune},
+        apply::tests::{ALL, add_nested_twice, digest, listing, prune},
         judge,
     },
     registry::Clock,
@@ -244,4 +244,19 @@ fn missing_tag_of_protected_version_is_lost() {
     version(&mut after, "stable").tags.clear();
     let found = compare(&plan, &before, &after, &rules, plan.order(), &[]);
     assert_eq!(found.lost_tags, [tag("pending-too")]);
+}
+
+#[test]
+fn shared_entries_are_visited_once() {
+    let mut all = listing(&ALL);
+    add_nested_twice(&mut all);
+    assert_eq!(all.parts(digest("kept")).len(), 64);
+    assert_eq!(entries(&all).len(), 64);
+    let prune = prune();
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    assert_eq!(judge(&all, &Guards::default(), &rules).candidates.len(), 2);
 }

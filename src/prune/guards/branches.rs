@@ -205,9 +205,7 @@ impl Branches {
             }
             for remote in &self.remotes {
                 let names = self.names_of(remote, &missing);
-                if !names.is_empty() {
-                    failed = self.git.fetch_references(remote, &names).err().or(failed);
-                }
+                failed = self.git.fetch_references(remote, &names).err().or(failed);
             }
         }
         Err(failed.map_or_else(moving, Error::from))

@@ -167,26 +167,28 @@ impl Rules {
             let digests = mentions(content, &mut buffer)?;
             Ok(Some(digests).filter(|digests| !digests.is_empty()))
         })?;
-        let mut paths = BTreeMap::new();
-        let (mut requested_pins, mut requested_digests) = (HashSet::new(), HashSet::new());
+        // The first path of each content.
+        let (mut matched, mut unknown) = (BTreeMap::new(), BTreeMap::new());
         for (path, blobs) in files {
             let (is_matched, is_unknown) = (self.matches(path), self.is_unknown(path));
-            if !is_matched && !is_unknown {
-                continue;
-            }
             for blob in blobs {
-                paths.entry(*blob).or_insert(path);
-                if is_matched && requested_pins.insert(*blob) {
-                    pins.request(*blob)?;
+                if is_matched {
+                    matched.entry(*blob).or_insert(path);
                 }
-                if is_unknown && requested_digests.insert(*blob) {
-                    digests.request(*blob)?;
+                if is_unknown {
+                    unknown.entry(*blob).or_insert(path);
                 }
             }
         }
+        for blob in matched.keys() {
+            pins.request(*blob)?;
+        }
+        for blob in unknown.keys() {
+            digests.request(*blob)?;
+        }
         let commit = format!("of a past commit of {repository}");
         for (blob, pinned) in pins.finish()? {
-            let location = format!("in {} {commit}", String::from_utf8_lossy(paths[&blob]));
+            let location = format!("in {} {commit}", String::from_utf8_lossy(matched[&blob]));
             for digest in pinned {
                 found
                     .pinned
@@ -199,7 +201,7 @@ impl Rules {
                 digests,
                 tags: Vec::new(),
             };
-            found.text.add(paths[&blob], &commit, &mentions);
+            found.text.add(unknown[&blob], &commit, &mentions);
         }
         Ok(())
     }
@@ -253,7 +255,7 @@ impl Rules {
                     pins.iter().map(|pin| pin.digest).collect()
                 }
             };
-            Ok(Some(found).filter(|found| !found.is_empty()))
+            Ok(Some(found))
         }
     }
 }
