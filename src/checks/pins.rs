@@ -1,7 +1,7 @@
 //! Verdicts on the pins that were found: counts, well-formed digests, agreement, and files that can be
 //! changed safely.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 
 use super::{Check, Code, FilePlace, Status};
 use crate::{
@@ -251,16 +251,14 @@ fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usiz
     }
     let help = if has_uncounted {
         "first correct what pin_unsupported reports: it does not count as a pin".to_owned()
-    } else if pins.len() < declared {
-        format!(
-            "if a pin was removed on purpose, set `pins: {}` (`repin init --update` counts again); \
-             otherwise check that `files:` matches every file",
-            pins.len()
-        )
     } else {
+        let (change, otherwise) = match pins.len().cmp(&declared) {
+            Ordering::Less => ("removed", "check that `files:` matches every file"),
+            Ordering::Equal | Ordering::Greater => ("added", "remove it or exclude its file"),
+        };
         format!(
-            "if a pin was added on purpose, set `pins: {}` (`repin init --update` counts again); \
-             otherwise remove it or exclude its file",
+            "if a pin was {change} on purpose, set `pins: {}` (`repin init --update` counts again); \
+             otherwise {otherwise}",
             pins.len()
         )
     };

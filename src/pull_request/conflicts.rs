@@ -22,9 +22,6 @@ pub(super) async fn changed_on_both_sides(
     let Some(ahead) = ahead else {
         return Ok(Vec::new());
     };
-    if ahead.merge_base == base.commit {
-        return Ok(Vec::new());
-    }
     let origin = Head::of_commit(&ahead.merge_base);
     let (origin, base) = (forge.tree(&origin).await?, forge.tree(&base).await?);
     let both = ahead.changed.into_iter().filter(|(path, theirs)| {
@@ -91,5 +88,9 @@ mod tests {
         };
         let changed = changed_on_both_sides(&commits.serve().forge, &pull).await;
         assert_eq!(changed.unwrap(), ["a"]);
+        // A base that has not moved conflicts with nothing.
+        commits.branches.insert("main".to_owned(), "m0".to_owned());
+        let changed = changed_on_both_sides(&commits.serve().forge, &pull).await;
+        assert_eq!(changed.unwrap(), [] as [&str; 0]);
     }
 }
