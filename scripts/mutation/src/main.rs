@@ -11,7 +11,7 @@ mod suite;
 mod tree;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use accepted::Entry;
 use report::{Measured, Outcome};
 use sites::Site;
 use suite::{Catches, Suite, each};
@@ -110,7 +109,7 @@ fn run(options: &Options) -> Result<(), Fail> {
     if options.list {
         let sites = tree.write()?;
         accepted::read(&list, &sites)?;
-        for site in selected(options, &sites, &BTreeMap::new())
+        for site in selected(options, &sites, &BTreeMap::new(), &BTreeSet::new())
             .into_iter()
             .map(|id| &sites[id])
         {
@@ -123,15 +122,16 @@ fn run(options: &Options) -> Result<(), Fail> {
         work.join("uncompilable.json"),
         serde_json::to_vec_pretty(&tree.skip)?,
     )?;
-    let accepted = accepted::read(&list, &sites)?;
+    let entries = accepted::read(&list, &sites)?;
     let mut measured: BTreeMap<String, Measured> = read_or(&results);
     let keys: HashSet<String> = sites.iter().map(Site::key).collect();
     measured.retain(|key, _| keys.contains(key));
-    let wanted = selected(options, &sites, &measured);
+    let accepted = accepted::accepted_keys(&entries, &measured);
+    let wanted = selected(options, &sites, &measured, &accepted);
     let suite = Suite::read(&programs, &tree.copy, options.jobs, &options.tests)?;
     eprintln!("measuring {} mutants", wanted.len());
     let all = Mutex::new((measured, 0_usize));
-    measure(options, &suite, &sites, &wanted, &accepted, |one| {
+    measure(options, &suite, &sites, &wanted, |one| {
         let mut all = all.lock().expect("no thread panics");
         let (measured, done) = &mut *all;
         measured.insert(one.site.key(), one);
@@ -143,11 +143,15 @@ fn run(options: &Options) -> Result<(), Fail> {
     });
     let (measured, _) = all.into_inner()?;
     fs::write(&results, serde_json::to_vec_pretty(&measured)?)?;
+    let accepted = accepted::accepted_keys(&entries, &measured);
     let shown: Vec<&Measured> = measured
         .values()
         .filter(|one| is_in(options, &one.site))
         .collect();
     print!("{}", report::table(&shown, &accepted));
+    for entry in accepted::outdated(&entries, &sites, &measured) {
+        println!("\naccepts more mutants than are missed: {entry:?}");
+    }
     if !suite.failing.is_empty() {
         println!(
             "\ntests that fail without a mutant, left out: {}",
@@ -168,7 +172,6 @@ fn measure(
     suite: &Suite,
     sites: &[Site],
     wanted: &[usize],
-    accepted: &[Entry],
     done: impl Fn(Measured) + Sync,
 ) {
     // The tests to which a mutant makes a difference, for each that any test reaches.
@@ -183,7 +186,6 @@ fn measure(
     each(options.jobs, wanted.len(), |at| {
         let site = &sites[wanted[at]];
         let outcome = match reached.get(&wanted[at]) {
-            _ if accepted.iter().any(|entry| entry.is_of(site)) => Outcome::Equivalent,
             Some(tests) => {
                 let tests = catches.order(&site.file, &suite.tests, tests.clone());
                 judge(suite, wanted[at], &tests, options.budget)
@@ -236,11 +238,13 @@ fn selected(
     options: &Options,
     sites: &[Site],
     measured: &BTreeMap<String, Measured>,
+    accepted: &BTreeSet<String>,
 ) -> Vec<usize> {
     let wanted = |id: &usize| {
-        let known = measured.get(&sites[*id].key());
-        let open = known.is_none_or(|known| known.outcome.is_open());
-        is_in(options, &sites[*id]) && (!options.again || open)
+        let key = sites[*id].key();
+        let known = measured.get(&key);
+        let is_open = known.is_none_or(|known| known.outcome.is_open()) && !accepted.contains(&key);
+        is_in(options, &sites[*id]) && (!options.again || is_open)
     };
     let mut wanted: Vec<usize> = (1..sites.len()).filter(wanted).collect();
     if let Some(sample) = options.sample {

@@ -1,10 +1,13 @@
-//! The figures, and the list of what no test notices.
+//! The table of results, and the list of missed mutants.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{accepted::Entry, sites::Site};
+use crate::sites::Site;
 
 /// What became of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +21,6 @@ pub enum Outcome {
     NotReached,
     /// The budget ended first.
     Undecided,
-    /// Accepted, with a reason.
-    Equivalent,
 }
 
 impl Outcome {
@@ -56,16 +57,17 @@ pub fn shown(site: &Site) -> String {
     format!("{file}:{line}: {function}: {text} => {mutation}")
 }
 
-/// The table by file, and what is not caught.
-pub fn table(measured: &[&Measured], accepted: &[Entry]) -> String {
+/// The table by file, and the mutants that are neither caught nor `accepted`.
+pub fn table(measured: &[&Measured], accepted: &BTreeSet<String>) -> String {
     let mut files: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
+    let is_accepted = |one: &Measured| accepted.contains(&one.site.key());
     for one in measured {
         let column = match one.outcome {
+            _ if is_accepted(one) => 4,
             Outcome::Caught { .. } => 0,
             Outcome::Missed => 1,
             Outcome::NotReached => 2,
             Outcome::Undecided => 3,
-            Outcome::Equivalent => 4,
         };
         files.entry(&one.site.file).or_default()[column] += 1;
         files.entry("total").or_default()[column] += 1;
@@ -95,7 +97,7 @@ pub fn table(measured: &[&Measured], accepted: &[Entry]) -> String {
     ] {
         let mut list: Vec<&Site> = measured
             .iter()
-            .filter(|one| one.outcome == outcome)
+            .filter(|one| one.outcome == outcome && !is_accepted(one))
             .map(|one| &one.site)
             .collect();
         list.sort_by_key(|site| (&site.file, site.line));
@@ -104,19 +106,6 @@ pub fn table(measured: &[&Measured], accepted: &[Entry]) -> String {
         }
         for site in list {
             let _ = writeln!(out, "  {}", shown(site));
-        }
-    }
-    for one in measured
-        .iter()
-        .filter(|one| one.outcome == Outcome::Equivalent)
-    {
-        if let Some(entry) = accepted.iter().find(|entry| entry.is_of(&one.site)) {
-            let _ = writeln!(
-                out,
-                "\nequivalent: {}\n  {}",
-                shown(&one.site),
-                entry.reason
-            );
         }
     }
     out

@@ -2,9 +2,10 @@
 //! behind a switch. Line numbers stay: nothing that is inserted has a newline.
 //!
 //! Every mutation type-checks without knowing a type, so one build holds them all. Left out are
-//! `const fn`, constants, tests, what macros are given, and `while` conditions that are always
-//! true. What the others dominate is left out, too: `!=` for `==`, or `||` for `&&`, is caught
-//! wherever both constant conditions and each missing operand are.
+//! `const fn`, constants, tests, the arguments of macros, and `while` conditions that are always
+//! true. Mutants that others dominate are also left out: `!=` for `==`, or `||` for `&&`, is caught
+//! wherever both constant conditions and each missing operand are. Calls that show progress or
+//! wait are never removed, because no test depends on a terminal's progress line or on the time.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -85,6 +86,11 @@ const PREDICATES: [&str; 15] = [
     "partition",
     "rfind",
 ];
+
+/// The receiver of calls that show progress.
+const PROGRESS: &str = "progress";
+/// Functions and methods that only wait.
+const WAITS: [&str; 2] = ["sleep", "back_off"];
 
 impl<'s> Found<'s> {
     /// Reads a file. `skip`: mutants that do not compile.
@@ -182,7 +188,10 @@ impl<'s> Found<'s> {
     }
 
     /// `true`, `false` or both in place of a condition.
-    fn force(&mut self, expr: &Expr, to_true: bool, to_false: bool) {
+    fn force(&mut self, mut expr: &Expr, to_true: bool, to_false: bool) {
+        while let Expr::Paren(inner) = expr {
+            expr = &inner.expr;
+        }
         let range = range_of(expr);
         if !self.forced.insert(range.clone()) {
             return;
@@ -256,7 +265,7 @@ impl<'s> Found<'s> {
                 *assign.left,
                 Expr::Path(_) | Expr::Infer(_) | Expr::Tuple(_)
             ),
-            _ => is_call(expr),
+            _ => is_observable_call(expr),
         };
         if removable {
             let range = range_of(stmt);
@@ -453,11 +462,23 @@ fn holds_let(expr: &Expr) -> bool {
     }
 }
 
-fn is_call(expr: &Expr) -> bool {
+/// Whether an expression is a call, except calls that show progress or wait.
+fn is_observable_call(expr: &Expr) -> bool {
     match expr {
-        Expr::Call(_) | Expr::MethodCall(_) => true,
-        Expr::Try(inner) => is_call(&inner.expr),
-        Expr::Await(inner) => is_call(&inner.base),
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(function) => {
+                let name = function.path.segments.last();
+                !name.is_some_and(|name| WAITS.iter().any(|wait| name.ident == wait))
+            }
+            _ => true,
+        },
+        Expr::MethodCall(call) => {
+            let is_progress =
+                matches!(&*call.receiver, Expr::Path(path) if path.path.is_ident(PROGRESS));
+            !is_progress && !WAITS.iter().any(|wait| call.method == wait)
+        }
+        Expr::Try(inner) => is_observable_call(&inner.expr),
+        Expr::Await(inner) => is_observable_call(&inner.base),
         _ => false,
     }
 }
@@ -572,10 +593,10 @@ mod tests {
         let (text, sites) = rewritten("fn f() -> u8 { if a && (b || c) { 1 } else { 2 } }");
         assert_eq!(
             text,
-            "fn f() -> u8 { if force(1, 2, force(3, 0, a) && force(4, 0, (force(0, 5, b) || force(0, 6, c)))) { 1 } else { 2 } }"
+            "fn f() -> u8 { if force(1, 2, force(3, 0, a) && (force(4, 0, force(0, 5, b) || force(0, 6, c)))) { 1 } else { 2 } }"
         );
         assert_eq!(sites.len(), 6);
-        assert_eq!(sites[3], "(b || c) => true");
+        assert_eq!(sites[3], "b || c => true");
     }
 
     #[test]
@@ -611,6 +632,20 @@ mod tests {
         );
         let (text, _) = rewritten("fn f() -> u8 { a.filter(|b| b.c()) }");
         assert_eq!(text, "fn f() -> u8 { a.filter(|b| force(1, 2, b.c())) }");
+    }
+
+    #[test]
+    fn condition_in_parentheses_is_forced_once() {
+        let (_, sites) = rewritten("fn f() -> u8 { (a != b).then_some(1); 2 }");
+        assert_eq!(sites[1..], ["a != b => true", "a != b => false"]);
+    }
+
+    #[test]
+    fn progress_and_waiting_are_not_removed() {
+        let (_, sites) = rewritten(
+            "fn f() -> u8 { progress.step(); a.b.sleep(1).await; tokio::time::sleep(1).await; a.step(); 2 }",
+        );
+        assert_eq!(sites, ["a.step(); => (left out)".replace("(left out)", "")]);
     }
 
     #[test]
