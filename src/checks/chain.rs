@@ -11,65 +11,26 @@
 //! images that were verified by the chain or are listed in a document with a checked hash, returns
 //! an [`Approved`], which every plan requires. A set that is verified without a repository is a
 //! [`VerifiedSet`].
+//!
+//! After the tags, images are checked one after the other, so that the facts about an image can be
+//! dropped before the next. A stage passes only if every image has a verdict.
 
-mod images;
+mod history;
 mod trusted;
 
-pub(crate) use images::{
-    Contents, ImagePlatform, Images, Scope, SetVerification, Signatures, Smoke, Tags,
-};
+use std::{collections::BTreeSet, marker::PhantomData};
 
+pub(crate) use history::{Counted, DigestHistory, HistoryChecked, HistoryVerdict};
 pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
-use super::{
-    Check, Code, HistoryFacts, Overrides, Resolution, Status, agreement, any_failed, counts,
-    history::{Extent, hold_by_content, order_and_hold, provenance, provenance_by_content},
-};
+use super::{Check, Code, Resolution, Standard, Status, any_failed, resolved, shared_digests};
 use crate::{
-    config::{Config, Image},
+    config::{Config, Image, SignedSubject},
     error::Error,
-    history::{Digests, Hold, Promoted, Provenance},
+    history::{Digests, Promoted},
     oci::{Revision, Tag},
-    pins::Found,
     registry::resolve::ImageFacts,
 };
-
-/// A chain after the check of pins.
-#[derive(Debug)]
-pub(crate) struct Counted<'c> {
-    state: ChainState<'c>,
-}
-
-/// A chain after the check of history by the revision of the set.
-#[derive(Debug)]
-pub(crate) struct HistoryChecked<'c> {
-    state: ChainState<'c>,
-    verdict: HistoryVerdict,
-}
-
-/// The verdict of history on a revision.
-#[derive(Debug)]
-pub(crate) enum HistoryVerdict {
-    /// A promotion: the set is not older than the current one.
-    NotOlder {
-        overrides: Overrides,
-        /// The extent of the history in which to look up the digests; `None`: the revision is held, or
-        /// no history is available.
-        digest_extent: Option<Extent>,
-    },
-    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests
-    /// identify it.
-    Promoted(Option<Promoted>),
-}
-
-/// Lookups of sets in history by their digests.
-pub(crate) trait DigestHistory {
-    /// Whether a rollback undid the set with these digests.
-    fn hold(&self, digests: &Digests) -> Hold<'_>;
-
-    /// The commit that pinned these digests together.
-    fn provenance(&self, digests: &Digests) -> Provenance;
-}
 
 /// The checks of a chain that stopped.
 #[derive(Debug)]
@@ -153,19 +114,135 @@ impl<'c> ChainState<'c> {
     }
 }
 
-impl<'c> Counted<'c> {
-    /// The first stage for `revision`: the counted pins, and further checks of files.
+/// The stage of tags.
+#[derive(Debug)]
+pub(crate) enum Tags {}
+/// The stage of signatures and attestations.
+#[derive(Debug)]
+pub(crate) enum Signatures {}
+/// The stage of contents.
+#[derive(Debug)]
+pub(crate) enum Contents {}
+/// The stage of the smoke command.
+#[derive(Debug)]
+pub(crate) enum Smoke {}
+
+/// Determines how strictly each image is checked, by the stages before the images.
+pub(crate) trait Scope {
+    /// Whether failures of this image only warn.
+    fn only_warns(&self, image: &Image) -> bool;
+}
+
+/// The chain of a set that is verified without a repository, before the tags.
+#[derive(Debug)]
+pub(crate) struct SetVerification<'c> {
+    state: ChainState<'c>,
+}
+
+/// The scope of a set that is verified without a repository.
+#[derive(Debug)]
+pub(crate) struct NoHistory;
+
+impl Scope for NoHistory {
+    fn only_warns(&self, _: &Image) -> bool {
+        false
+    }
+}
+
+impl Scope for HistoryVerdict {
+    /// An image without pins was not deployed, so a rollback does not depend on it.
+    fn only_warns(&self, image: &Image) -> bool {
+        matches!(self, Self::Promoted(_)) && image.pins == 0
+    }
+}
+
+/// The images of a set after the stage `S`.
+#[derive(Debug)]
+pub(crate) struct Images<'c, G, S> {
+    state: ChainState<'c>,
+    resolved: Vec<ApprovedImage>,
+    scope: G,
+    passed: PhantomData<S>,
+}
+
+/// The stage `S` while images are checked.
+#[derive(Debug)]
+pub(crate) struct Stage<'c, G, S> {
+    set: Images<'c, G, S>,
+    /// The images and platforms without a verdict.
+    pending: BTreeSet<ImagePlatform>,
+    result: StageResult,
+}
+
+/// An image and one of its platforms, by their indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ImagePlatform {
+    /// The image, in the order of the configuration.
+    pub image: usize,
+    /// The platform, in the order of the facts about the image.
+    pub platform: usize,
+}
+
+fn resolved_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
+    let mut images = Vec::new();
+    for resolution in resolutions {
+        images.push(ApprovedImage {
+            tag: resolution.target.tag.clone(),
+            facts: resolution.found.as_ref().ok().cloned().flatten(),
+        });
+    }
+    images
+}
+
+/// Checks the resolution of every tag.
+fn check_tags(
+    state: &ChainState<'_>,
+    resolutions: &[Resolution],
+    scope: &impl Scope,
+) -> StageResult {
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for (image, resolution) in state.config.images.iter().zip(resolutions) {
+        let (found, outage) = resolved(state.config, image, state.revision, resolution);
+        let mut result: StageResult = (found, outage.into_iter().collect());
+        if scope.only_warns(image) {
+            result = warn_only(image, result);
+        }
+        checks.extend(result.0);
+        outages.extend(result.1);
+    }
+    (checks, outages)
+}
+
+impl<'c> SetVerification<'c> {
+    /// The first stage for `revision`: the contracts as files.
     pub(crate) fn new(
         config: &'c Config,
         revision: &'c Revision,
-        found: &Found,
-        further: Vec<Check>,
+        contracts: Vec<Check>,
     ) -> Result<Self, Stopped> {
-        let mut checks = counts(config, found);
-        checks.extend(agreement(config, found, Status::Warn));
-        checks.extend(further);
-        let state = ChainState::new(config, revision).stage((checks, Vec::new()))?;
+        let state = ChainState::new(config, revision).stage((contracts, Vec::new()))?;
         Ok(Self { state })
+    }
+
+    /// The stage of tags, with one resolution for each image of the configuration, in order.
+    pub(crate) fn resolved(
+        self,
+        resolutions: &[Resolution],
+    ) -> Result<Images<'c, NoHistory, Tags>, Stopped> {
+        let result = check_tags(&self.state, resolutions, &NoHistory);
+        let state = self.state.stage(result)?;
+        Ok(Images::new(state, resolved_images(resolutions), NoHistory))
+    }
+}
+
+impl<'c, G: Scope, S> Images<'c, G, S> {
+    fn new(state: ChainState<'c>, resolved: Vec<ApprovedImage>, scope: G) -> Self {
+        Self {
+            state,
+            resolved,
+            scope,
+            passed: PhantomData,
+        }
     }
 
     /// Stops because the facts of the next stage could not be gathered.
@@ -173,90 +250,152 @@ impl<'c> Counted<'c> {
         self.state.stop(outage)
     }
 
-    /// The second stage of a promotion: the build is not older and not held.
-    pub(crate) fn not_older(
-        self,
-        facts: &HistoryFacts<'_>,
-        overrides: Overrides,
-    ) -> Result<HistoryChecked<'c>, Stopped> {
-        let result = order_and_hold(self.state.revision, facts, overrides);
-        let verdict = HistoryVerdict::NotOlder {
-            overrides,
-            digest_extent: facts.extent_unless_held(),
-        };
-        Ok(HistoryChecked {
-            state: self.state.stage(result)?,
-            verdict,
-        })
+    /// The digests of the images that were resolved.
+    pub(crate) fn digests(&self) -> Digests {
+        let mut digests = Digests::new();
+        for (image, found) in self.state.config.images.iter().zip(&self.resolved) {
+            if let Some(facts) = &found.facts {
+                digests.insert(image.name.clone(), facts.digest);
+            }
+        }
+        digests
     }
 
-    /// The second stage of a rollback: the set was promoted.
-    pub(crate) fn promoted(
-        self,
-        found: &Provenance,
-        extent: Extent,
-    ) -> Result<HistoryChecked<'c>, Stopped> {
-        let result = provenance(self.state.config, self.state.revision, found, extent);
-        let promoted = match found {
-            Provenance::Found(promoted) => Some(promoted.clone()),
-            _ => None,
-        };
-        Ok(HistoryChecked {
-            state: self.state.stage(result)?,
-            verdict: HistoryVerdict::Promoted(promoted),
+    /// Starts the stage `N`, with the number of platforms of each image that `platforms` returns.
+    fn start<N>(self, platforms: impl Fn(&Config, usize, &ImageFacts) -> usize) -> Stage<'c, G, N> {
+        let mut pending = BTreeSet::new();
+        for (image, found) in self.resolved.iter().enumerate() {
+            let Some(facts) = &found.facts else {
+                continue;
+            };
+            let count = platforms(self.state.config, image, facts);
+            pending.extend((0..count).map(|platform| ImagePlatform { image, platform }));
+        }
+        Stage {
+            set: Images::new(self.state, self.resolved, self.scope),
+            pending,
+            result: StageResult::default(),
+        }
+    }
+}
+
+impl<S> Images<'_, HistoryVerdict, S> {
+    /// The promoted set, if this is a rollback.
+    pub(crate) fn promoted(&self) -> Option<&Promoted> {
+        self.scope.promoted()
+    }
+}
+
+impl<'c, G: Scope> Images<'c, G, Tags> {
+    /// Starts the stage of signatures, in which images must also have different digests. If the
+    /// configuration requires signatures, each image is checked, or each of its platforms.
+    pub(crate) fn signatures(self) -> Stage<'c, G, Signatures> {
+        let mut digests = Vec::new();
+        for (index, image) in self.resolved.iter().enumerate() {
+            if let Some(facts) = &image.facts {
+                digests.push((index, facts.digest));
+            }
+        }
+        let shared = shared_digests(self.state.config, &digests);
+        let mut stage = self.start(|config, _, facts| {
+            match config.verify.as_ref().map(|verify| verify.subject) {
+                None => 0,
+                Some(SignedSubject::Pinned) => 1,
+                Some(SignedSubject::Platforms) => facts.platforms.len(),
+            }
+        });
+        stage.result.0.extend(shared);
+        stage
+    }
+}
+
+impl<'c, G: Scope> Images<'c, G, Signatures> {
+    /// Starts the stage of contents. `standards` has a list for each image; an image without a
+    /// standard, an inventory and a contract is not checked.
+    pub(crate) fn contents(self, standards: &[Vec<Standard<'_>>]) -> Stage<'c, G, Contents> {
+        self.start(|config, image, facts| {
+            let declared = &config.images[image];
+            let has_standard = standards.get(image).is_some_and(|list| !list.is_empty());
+            let is_checked = has_standard
+                || config.inventory_of(declared).is_some()
+                || declared.contract.is_some();
+            if is_checked { facts.platforms.len() } else { 0 }
         })
     }
 }
 
-impl HistoryVerdict {
-    /// The promoted set, if this is a rollback and a commit is known.
-    pub(crate) fn promoted(&self) -> Option<&Promoted> {
-        match self {
-            Self::NotOlder { .. } => None,
-            Self::Promoted(promoted) => promoted.as_ref(),
+impl<'c, G: Scope> Images<'c, G, Contents> {
+    /// Starts the stage of the smoke command, which is empty without a configured command.
+    pub(crate) fn smoke(self) -> Stage<'c, G, Smoke> {
+        self.start(|config, _, _| usize::from(config.smoke.is_some()))
+    }
+}
+
+impl Images<'_, HistoryVerdict, Smoke> {
+    /// The result of a promotion's or a rollback's chain.
+    pub(crate) fn approved(self) -> Approved {
+        self.state.approved(self.resolved)
+    }
+}
+
+impl Images<'_, NoHistory, Smoke> {
+    /// The result of the chain of a set without a repository.
+    pub(crate) fn verified(self) -> VerifiedSet {
+        VerifiedSet {
+            revision: self.state.revision.clone(),
+            images: self.resolved,
+            checks: self.state.checks,
         }
     }
+}
 
-    /// Looks up the set by its digests, unless its revision decided.
-    fn check_digests(
-        &mut self,
-        revision: &Revision,
-        digests: &Digests,
-        history: &dyn DigestHistory,
-    ) -> StageResult {
-        let (mut checks, mut outages) = (Vec::new(), Vec::new());
-        match self {
-            Self::NotOlder {
-                overrides,
-                digest_extent,
-            } => {
-                if let Some(extent) = *digest_extent {
-                    let hold = history.hold(digests);
-                    let is_forced = overrides.rolled_back;
-                    checks.extend(hold_by_content(revision, &hold, is_forced, extent));
-                }
-            }
-            Self::Promoted(Some(_)) => {}
-            Self::Promoted(promoted) => {
-                let found = history.provenance(digests);
-                let (check, outage) = provenance_by_content(&found);
-                checks.push(check);
-                outages.extend(outage);
-                if let Provenance::Found(found) = found {
-                    *promoted = Some(found);
-                }
-            }
+impl<'c, G: Scope, S> Stage<'c, G, S> {
+    /// The images and platforms without a verdict, in the order of the configuration.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = ImagePlatform> {
+        self.pending.iter().copied()
+    }
+
+    pub(crate) fn facts(&self, image: usize) -> Option<&ImageFacts> {
+        self.set.resolved.get(image)?.facts.as_ref()
+    }
+
+    /// Records the verdict on one platform, or the errors that prevented it.
+    pub(crate) fn record(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
+        self.pending.remove(&place);
+        let image = &self.set.state.config.images[place.image];
+        let mut result = match verdict {
+            Ok(checks) => (checks, Vec::new()),
+            Err(outages) => (Vec::new(), outages),
+        };
+        if self.set.scope.only_warns(image) {
+            result = warn_only(image, result);
         }
-        (checks, outages)
+        self.result.0.extend(result.0);
+        self.result.1.extend(result.1);
+    }
+
+    /// Ends the stage. A pending image is an outage, so an image that a caller omits does not pass.
+    pub(crate) fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
+        let Images {
+            state,
+            resolved,
+            scope,
+            ..
+        } = self.set;
+        let (checks, mut outages) = self.result;
+        for place in &self.pending {
+            let name = state.config.images[place.image].name.clone();
+            outages.push(Error::unavailable(name, "the image was not examined"));
+        }
+        Ok(Images::new(
+            state.stage((checks, outages))?,
+            resolved,
+            scope,
+        ))
     }
 }
 
 impl<'c> HistoryChecked<'c> {
-    /// The promoted set, if this is a rollback and a commit records its revision.
-    pub(crate) fn promoted(&self) -> Option<&Promoted> {
-        self.verdict.promoted()
-    }
-
     /// The stage of tags, with one resolution for each image of the configuration, in order.
     pub(crate) fn resolved(
         self,
@@ -264,9 +403,9 @@ impl<'c> HistoryChecked<'c> {
         history: &dyn DigestHistory,
     ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
         let Self { state, mut verdict } = self;
-        let (mut checks, mut outages) = images::check_tags(&state, resolutions, &verdict);
-        let images = images::resolved_images(resolutions);
-        // The digests of a rollback identify its promotion only if every tag has the right one.
+        let (mut checks, mut outages) = check_tags(&state, resolutions, &verdict);
+        let images = resolved_images(resolutions);
+        // The digests of a rollback are looked up only if every tag has the right one.
         let is_complete = outages.is_empty() && !any_failed(&checks);
         if is_complete || matches!(verdict, HistoryVerdict::NotOlder { .. }) {
             let digests = pinned_digests(state.config, &images);

@@ -2,11 +2,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::*;
 use crate::{
+    checks::{Extent, HistoryFacts, Overrides},
     config,
     error::SourceText,
     git::ObjectId,
-    history::Order,
+    history::{Hold, Order, Provenance},
     oci::{Digest, Pattern},
+    pins::Found,
 };
 
 fn config() -> Config {
