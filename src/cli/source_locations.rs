@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     checks::FilePlace,
-    config::{RelPath, top_of_repository},
-    files::WorkTree,
+    config::RelPath,
+    files::{Files as _, WorkTree},
     report::sarif::{Locate, Location},
 };
 

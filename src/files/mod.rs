@@ -25,22 +25,14 @@ pub(crate) trait Files: Sync {
     /// reported by [`Files::visit`].
     fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError>;
 
-    /// Whether a file with the name of a chart exists at a path.
+    /// Whether a file with the name of a chart exists at a path, not through a symlink.
     fn has_chart(&self, path: &Path) -> bool;
 
     /// Opens a file for reading.
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError>;
 
     /// The whole content of a file.
-    fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
-        let mut content = Vec::new();
-        let read = self.open(path)?.read_to_end(&mut content);
-        read.map_err(|error| ReadError {
-            path: path.to_string(),
-            error,
-        })?;
-        Ok(content)
-    }
+    fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError>;
 
     /// Opens each of these files once, in any order, on one or more threads.
     fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
@@ -69,22 +61,4 @@ pub(crate) struct OpenFile<'f> {
     pub content: &'f mut dyn Read,
     /// The reason why the file cannot be changed safely.
     pub hazard: Option<Hazard>,
-}
-
-impl Files for WorkTree {
-    fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
-        Self::list_unopened(self, globs)
-    }
-
-    fn has_chart(&self, path: &Path) -> bool {
-        self.has_file(path)
-    }
-
-    fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
-        Ok(Box::new(Self::open(self, path)?))
-    }
-
-    fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
-        self.visit_in_parallel(paths, visitor)
-    }
 }

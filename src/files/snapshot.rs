@@ -49,6 +49,18 @@ impl Snapshot {
             .any(|part| is_reserved(part.as_os_str().as_encoded_bytes()));
         !is_in_reserved && globs.matches(path.as_path())
     }
+
+    fn content(&self, path: &RelPath) -> Result<&[u8], ReadError> {
+        let reason = match self.files.get(path) {
+            Some(FileKind::Regular(content)) => return Ok(content),
+            Some(FileKind::Symlink) => Unopened::Symlink,
+            None => Unopened::Missing,
+        };
+        Err(ReadError {
+            path: path.to_string(),
+            error: reason.into(),
+        })
+    }
 }
 
 impl Files for Snapshot {
@@ -75,15 +87,11 @@ impl Files for Snapshot {
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
-        let reason = match self.files.get(path) {
-            Some(FileKind::Regular(content)) => return Ok(Box::new(content.as_slice())),
-            Some(FileKind::Symlink) => Unopened::Symlink,
-            None => Unopened::Missing,
-        };
-        Err(ReadError {
-            path: path.to_string(),
-            error: reason.into(),
-        })
+        Ok(Box::new(self.content(path)?))
+    }
+
+    fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
+        Ok(self.content(path)?.to_vec())
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use ignore::{DirEntry, WalkBuilder};
 
-use super::{OpenFile, Visitor};
+use super::{Files, OpenFile, Visitor};
 use crate::{
     config::{Glob, Globs, OpenDirectory, RelPath},
     error::{Error, Errors},
@@ -145,12 +145,6 @@ impl WorkTree {
         })
     }
 
-    /// The same for a caller that opens every file and detects hard links then: they are not
-    /// reported as hazards.
-    pub(crate) fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
-        self.list_by(globs, |_| None)
-    }
-
     fn list_by(
         &self,
         globs: &Globs,
@@ -272,14 +266,36 @@ impl WorkTree {
             error: error.into(),
         })
     }
+}
 
-    /// Opens each of these listed files on all threads. A file that is no longer a regular file is
-    /// reported as not found.
-    pub(super) fn visit_in_parallel(
-        &self,
-        paths: &[RelPath],
-        visitor: &Visitor<'_>,
-    ) -> Result<(), ReadError> {
+impl Files for WorkTree {
+    fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
+        self.list_by(globs, |_| None)
+    }
+
+    fn has_chart(&self, path: &Path) -> bool {
+        let above = path.parent().unwrap_or(Path::new(""));
+        self.is_plain_directory(above).unwrap_or_default()
+            && std::fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_file())
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
+        Ok(Box::new(Self::open(self, path)?))
+    }
+
+    fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
+        let mut content = Vec::new();
+        let read = self.open(path)?.read_to_end(&mut content);
+        read.map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })?;
+        Ok(content)
+    }
+
+    /// Opens the files on several threads. A file that is no longer a regular file is reported as not
+    /// found.
+    fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = processors.min(THREADS).min(paths.len().div_ceil(BATCH));
         let next = AtomicUsize::new(0);
@@ -294,24 +310,6 @@ impl WorkTree {
             visit_batches(first, paths, &next, visitor);
         });
         Ok(())
-    }
-
-    /// Whether a regular file exists at a path, not through a symlink.
-    pub(super) fn has_file(&self, path: &Path) -> bool {
-        let above = path.parent().unwrap_or(Path::new(""));
-        self.is_plain_directory(above).unwrap_or_default()
-            && std::fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_file())
-    }
-
-    /// Loads a whole file.
-    pub(crate) fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
-        let mut content = Vec::new();
-        let read = self.open(path)?.read_to_end(&mut content);
-        read.map_err(|error| ReadError {
-            path: path.to_string(),
-            error,
-        })?;
-        Ok(content)
     }
 }
 
