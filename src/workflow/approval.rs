@@ -6,7 +6,7 @@
 //! tags that are resolved in this run.
 
 use super::{
-    Goal, Services, Stop, Unconfigured, base_kept_moving, image_rows, plan, site::BranchSite,
+    Goal, Services, Stop, Unconfigured, base_kept_moving, image_rows, run::plan, site::BranchSite,
 };
 use crate::{
     checks::{Approved, Overrides, Status},
@@ -113,7 +113,7 @@ pub(crate) fn candidate(
         ));
         return Ok(Candidate::Unmarked);
     }
-    let site = BranchSite::open(config, None, services)?.granted()?;
+    let site = BranchSite::open(config, services)?.granted()?;
     let Some(pull_of_set) = of_set(pull.clone(), &site.config) else {
         let reason = format!(
             "its marker ({} {}) does not belong to its branch {}: the configuration gives another one",

@@ -1,18 +1,27 @@
 //! The publication of a plan on a forge: the branch, its commit, the pull request and the merge.
 
-use super::{OpenRequest, engine::Planned, site::BranchHead};
+use async_trait::async_trait;
+
+use super::{
+    OpenRequest, Services, Stop,
+    engine::Planned,
+    execution::{Effect, Execution, Executor},
+    site::{BranchHead, BranchSite},
+};
 use crate::{
     code::Code,
-    config::{Config, Operation},
+    config::{Config, Forge as Configured, Operation},
     error::{Error, Errors},
-    forge::{Merge, State},
+    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
+    git::{Git, GitError},
     plan,
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         merging::{self, MergeAttempt},
-        reconcile::{self, Outcome, Proposal, Rivals},
+        of_set,
+        reconcile::{self, Outcome, Proposal, RevisionAge, Rivals},
     },
-    report::json::PlanDocument,
+    report::json::{PlanDocument, PullRequest},
     untrusted::plain,
 };
 
@@ -32,6 +41,32 @@ pub(super) enum MergeSchedule {
     Scheduled(String),
     /// The merge cannot be scheduled yet, with a warning for the user.
     NotYet(String),
+}
+
+impl Executor for BranchSite {
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        match self.open {
+            None => Execution::complete(Effect::PullRequestShown),
+            Some(_) if planned.plan.changes().is_empty() => Execution::complete(Effect::Nothing),
+            Some(request) => {
+                let mut config = self.config.clone();
+                config.former.extend(planned.former.iter().cloned());
+                let publication = Publication {
+                    config: &config,
+                    head: &self.head,
+                    planned,
+                    document,
+                    request,
+                };
+                publish(&publication, services)
+            }
+        }
+    }
 }
 
 impl Publication<'_> {
@@ -143,4 +178,134 @@ pub(crate) fn merge_refused_error(name: &str, reason: &str) -> Errors {
     );
     let hint = "merge the pull request by hand, or fix the cause and run the command again";
     Errors::from(problem.help(hint))
+}
+
+/// Warns if a merge waits for checks that never start with this token.
+pub(crate) fn warn_of_silent_checks(
+    forge: &Forge,
+    configured: &Configured,
+    services: &Services,
+) -> Result<(), Errors> {
+    if !configured.waits_for_checks() {
+        return Ok(());
+    }
+    let console = &services.console;
+    match services.wait(forge.starts_checks(), "identifying the token")? {
+        Ok(Ability::Yes) => {}
+        Ok(Ability::No(reason)) => console.warn(&format!("{reason}\n  = help: {ANOTHER_TOKEN}")),
+        Err(error) => console.warn(&format!(
+            "cannot determine whether checks start with this token: {error}"
+        )),
+    }
+    Ok(())
+}
+
+/// Opens the pull request of a plan, and schedules its merge.
+fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
+    let pull = match open(publication, services) {
+        Ok(Outcome::Stands(pull)) => pull,
+        Ok(Outcome::BaseMoved { begun }) => {
+            return Execution::incomplete(begun, Stop::BaseMoved);
+        }
+        Err(errors) => return Execution::incomplete(errors.begun(), errors.into()),
+    };
+    services.interruption.changes(format!(
+        "pull request #{} is open ({})",
+        pull.number,
+        plain(&pull.url)
+    ));
+    for warning in &pull.warnings {
+        services.console.warn(&plain(warning));
+    }
+    for number in &pull.superseded {
+        services.console.note(&format!(
+            "note: pull request #{number} was closed: this pull request supersedes it"
+        ));
+    }
+    let merge = match pull.trouble {
+        Some(error) => Err(error.into()),
+        None => schedule_merge(publication, pull.number, &pull.url, services),
+    };
+    Execution {
+        effect: Effect::Opened(PullRequest {
+            number: pull.number,
+            url: pull.url,
+            state: pull.change.as_str(),
+        }),
+        stop: merge.err().map(Stop::Errors),
+    }
+}
+
+/// Reconciles the branch, its commit and the pull request with the plan.
+fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
+    let (config, document) = (publication.config, publication.document);
+    if let Some(configured) = &config.forge {
+        warn_of_silent_checks(&publication.head.forge, configured, services)?;
+    }
+    // Earlier stages, such as a smoke test, must not shorten the time for writes.
+    services.forge_deadline.restart();
+    services.interruption.changes(format!(
+        "the branch {} and its pull request may be incomplete; run the command again",
+        plain(&document.branch)
+    ));
+    let rivals = RivalsInClone { config, document };
+    let work = publication.open(&rivals);
+    Ok(services.wait(work, "opening the pull request")??)
+}
+
+fn schedule_merge(
+    publication: &Publication<'_>,
+    number: u64,
+    url: &str,
+    services: &Services,
+) -> Result<(), Errors> {
+    let work = publication.schedule_merge(number, url);
+    match services.wait(work, "scheduling the merge")?? {
+        Some(MergeSchedule::Scheduled(note)) => services.console.note(&note),
+        Some(MergeSchedule::NotYet(warning)) => services.console.warn(&warning),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Other revisions of the set. Ancestry in the clone gives their ages.
+struct RivalsInClone<'r> {
+    config: &'r Config,
+    document: &'r PlanDocument,
+}
+
+#[async_trait(?Send)]
+impl Rivals for RivalsInClone<'_> {
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
+        of_set::gives_branch(self.config, marker, branch)
+    }
+
+    async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
+        Ok(match self.age_in_clone(revision) {
+            Ok(age) => age,
+            Err(error) => RevisionAge::Unreadable(format!(
+                "cannot determine whether revision {revision} is older: {error}"
+            )),
+        })
+    }
+}
+
+impl RivalsInClone<'_> {
+    fn age_in_clone(&self, revision: &str) -> Result<RevisionAge, GitError> {
+        let Some(git) = Git::discover(&self.config.root)? else {
+            return Ok(RevisionAge::Unknown);
+        };
+        let ours = git.commit_named(&self.document.revision)?;
+        let theirs = git.commit_named(revision)?;
+        let (Some(ours), Some(theirs)) = (ours, theirs) else {
+            return Ok(RevisionAge::Unknown);
+        };
+        if git.is_ancestor(&ours, &theirs)? {
+            return Ok(RevisionAge::Newer);
+        }
+        if git.is_ancestor(&theirs, &ours)? {
+            return Ok(RevisionAge::Older);
+        }
+        Ok(RevisionAge::Unknown)
+    }
 }

@@ -109,12 +109,9 @@ impl Site for WorkTreeSite {
 }
 
 impl BranchSite {
-    /// Fetches the base branch from the forge, for each plan because it may have moved.
-    pub(super) fn open(
-        config: &Config,
-        open: Option<OpenRequest>,
-        services: &Services,
-    ) -> Result<Access<Self>, Errors> {
+    /// Reads the base branch from the forge, to show a pull request. It is read for each plan because it
+    /// may have moved.
+    pub(super) fn open(config: &Config, services: &Services) -> Result<Access<Self>, Errors> {
         let git = Git::discover(&config.root).map_err(Error::from)?;
         base_forge::check_known_bases(config, git.as_ref(), services)?;
         let forge = match connect(config, git.as_ref(), services)? {
@@ -123,7 +120,11 @@ impl BranchSite {
         };
         let work = read(config, git.as_ref(), forge);
         let (config, head) = services.wait(work, "reading the base branch")??;
-        Ok(Access::Granted(Self { config, head, open }))
+        Ok(Access::Granted(Self {
+            config,
+            head,
+            open: None,
+        }))
     }
 }
 

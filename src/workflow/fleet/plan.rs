@@ -25,9 +25,10 @@ use crate::{
     report::json::PlanDocument,
     untrusted::plain,
     workflow::{
-        OpenRequest, SiteHistory, document,
+        OpenRequest, SiteHistory,
         engine::{self, Planned, Verification},
         image_rows,
+        run::{planned_document, render_body, unplanned_document},
         site::{BranchHead, BranchSite, Site},
     },
 };
@@ -211,10 +212,10 @@ impl Walk<'_> {
         let history = self.history(member, site, &counted.found).await?;
         let verification = Verification::Before(self.set.trusted_images(&member.images, config));
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
-        let unplanned = document::unplanned(request, config, rows);
-        let mut document = document::planned(unplanned, &planned);
-        let body = document::render_body(&document, &planned.beside, None)?;
-        let trailer = Trailer::line(self.revision.as_str(), &config.set_path);
+        let unplanned = unplanned_document(request, config, rows);
+        let mut document = planned_document(unplanned, &planned);
+        let body = render_body(&document, &planned.beside, None)?;
+        let trailer = Trailer::line(self.revision.as_str(), &SetPath::top());
         document.body = Some(format!("{body}\n{trailer}\n"));
         Ok((planned, document))
     }

@@ -1,0 +1,379 @@
+//! One promotion or rollback: opens the site, plans, carries the plan out, and returns the document
+//! (`repin.plan/1`).
+
+use std::{fs, io::Read as _, path::Path};
+
+use super::{
+    ATTEMPTS, Access, Contracts, Goal, Intent, Options, Services, Stop, Unconfigured,
+    base_kept_moving,
+    engine::{self, Planned, Standards},
+    execution::{Effect, Execution, Executor},
+    image_rows,
+    request::Request,
+    session::{self, warn_if_interrupted},
+    signatures,
+    site::{BranchSite, Site, WorkTreeChange, WorkTreeSite},
+    trust::Trust,
+};
+use crate::{
+    checks::{self, Check, Status},
+    code::Code,
+    config::{Config, Operation},
+    error::{Class, Error, Errors},
+    files::{Files, WorkTree},
+    plan::FileChange,
+    report::{
+        body::{self, TemplateContext},
+        diff,
+        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
+    },
+};
+
+pub(crate) struct RunResult {
+    /// The configuration at the site.
+    pub config: Config,
+    pub document: PlanDocument,
+    pub effect: Effect,
+    /// The errors that stopped the run.
+    pub errors: Option<Errors>,
+}
+
+/// A template that the user wrote, with the name of its file.
+pub(super) struct Template {
+    name: String,
+    text: String,
+}
+
+/// Promotes a set or rolls back to one. Plans a pull request again if the base branch moved during
+/// the run. Returns an error if the run has no set to report on.
+pub(crate) fn run(
+    goal: &Goal,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<RunResult, Errors> {
+    goal.request(config)?;
+    for _ in 1..ATTEMPTS {
+        let (config, document, execution) = attempt(goal, options, config, services)?;
+        if !matches!(execution.stop, Some(Stop::BaseMoved)) {
+            return Ok(RunResult::new(config, document, execution));
+        }
+        services
+            .console
+            .note("note: the base branch moved during the run; planning again");
+    }
+    let (config, document, execution) = attempt(goal, options, config, services)?;
+    Ok(RunResult::new(config, document, execution))
+}
+
+/// Plans the change and carries it out once. Returns the configuration at the site, the document and the
+/// effect.
+fn attempt(
+    goal: &Goal,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<(Config, PlanDocument, Execution), Errors> {
+    let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
+    let mut site = match open_site(goal.operation(), options, config, services)? {
+        Ok(site) => site,
+        Err(stop) => {
+            let request = goal.request(config)?;
+            // A malformed file of the configuration is an error even if the run is skipped.
+            let files = WorkTree::new(&config.root);
+            template(config, &files)?;
+            read_standards(request.operation, config, &files, services)?;
+            let document = unplanned_document(&request, config, image_rows::declared(config));
+            return Ok((config.clone(), document, stopped(stop)));
+        }
+    };
+    let config = site.config().clone();
+    config.counts_pins()?;
+    let request = goal.request(&config)?;
+    let template = template(&config, site.files())?;
+    let mut rows = image_rows::declared(&config);
+    let planned = plan(&request, &*site, options.unconfigured, services, &mut rows)?;
+    let unplanned = unplanned_document(&request, &config, rows);
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(stop) => return Ok((config, unplanned, stopped(stop))),
+    };
+    let mut document = planned_document(unplanned, &planned);
+    document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
+    let body = render_body(&document, &planned.beside, template.as_ref());
+    let body = body.and_then(|body| {
+        write_files(options, document.diff_bytes(), &body, services)?;
+        Ok(body)
+    });
+    let execution = match body {
+        Ok(body) => {
+            document.body = Some(body);
+            site.carry_out(&planned, &document, services)
+        }
+        Err(errors) => stopped(errors.into()),
+    };
+    Ok((config, document, execution))
+}
+
+/// Opens the site that the run requires: the work tree, or the base branch on the forge. A run that
+/// changes the work tree takes its lock and recovers from an interrupted run before any file is read.
+fn open_site(
+    operation: Operation,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<Result<Box<dyn Executor>, Stop>, Errors> {
+    let open = match options.intent {
+        Intent::Show => {
+            warn_if_interrupted(config, &*services.console);
+            return Ok(Ok(Box::new(WorkTreeSite::new(config, None))));
+        }
+        Intent::Apply { commit } => {
+            return Ok(match session::begin(config, operation.as_str(), services) {
+                Ok(session) => {
+                    let change = WorkTreeChange { session, commit };
+                    Ok(Box::new(WorkTreeSite::new(config, Some(change))))
+                }
+                Err(errors) => Err(errors.into()),
+            });
+        }
+        Intent::ShowPullRequest => None,
+        Intent::OpenPullRequest(request) => Some(request),
+    };
+    match BranchSite::open(config, services)? {
+        Access::NoToken(reason) if options.unconfigured == Unconfigured::Skips => {
+            Ok(Err(Stop::Unconfigured(reason)))
+        }
+        access => Ok(Ok(Box::new(BranchSite {
+            open,
+            ..access.granted()?
+        }))),
+    }
+}
+
+/// Reads the standards and takes a set through the engine. Returns an error if the configuration or a
+/// file that it refers to is malformed.
+pub(super) fn plan(
+    request: &Request,
+    site: &dyn Site,
+    unconfigured: Unconfigured,
+    services: &Services,
+    rows: &mut [ImageRow],
+) -> Result<Result<Planned, Stop>, Errors> {
+    let (contracts, trust) =
+        read_standards(request.operation, site.config(), site.files(), services)?;
+    let standards = Standards {
+        contracts: &contracts,
+        trust: trust.as_ref(),
+    };
+    Ok(engine::plan(
+        request,
+        &standards,
+        site,
+        unconfigured,
+        services,
+        rows,
+    ))
+}
+
+/// Reads the standards of the images: the contracts, and the policy with its keys and roots.
+fn read_standards<'c>(
+    operation: Operation,
+    config: &'c Config,
+    files: &dyn Files,
+    services: &Services,
+) -> Result<(Contracts, Option<Trust<'c>>), Errors> {
+    let prefix = services.environment.path_to(&config.root);
+    let contracts = Contracts::read(config, files, &prefix);
+    if operation == Operation::Promotion {
+        contracts.well_formed(config)?;
+    }
+    let trust = Trust::read(config, files)?;
+    signatures::check_since(config)?;
+    if let Some(trust) = &trust {
+        trust.warn_of_old_roots(services);
+    }
+    Ok((contracts, trust))
+}
+
+fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Errors> {
+    let Some(path) = &config.report.template else {
+        return Ok(None);
+    };
+    let unreadable = |reason: String| {
+        let error = Error::input(Code::TEMPLATE, format!("cannot read {path}: {reason}"));
+        Errors::from(error.help("correct `report.template`, or make the file readable"))
+    };
+    let mut bytes = Vec::new();
+    let opened = files.open(path).map_err(|error| error.error);
+    opened
+        .and_then(|file| file.take(body::TEMPLATE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > body::TEMPLATE_MAX {
+        return Err(unreadable("larger than 1 MiB".to_owned()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8".to_owned()))?;
+    let name = path.to_string();
+    Ok(Some(Template { name, text }))
+}
+
+/// Writes the files of the options. Output for standard output (`-`) is printed at the end.
+fn write_files(
+    options: &Options,
+    diff: &[u8],
+    body: &str,
+    services: &Services,
+) -> Result<(), Errors> {
+    let files = [
+        (&options.diff_file, diff),
+        (&options.body_file, body.as_bytes()),
+    ];
+    for (file, content) in files {
+        let Some(file) = file.as_ref().filter(|file| *file != Path::new("-")) else {
+            continue;
+        };
+        let path = services.environment.directory().join(file);
+        let unwritable = |error| Errors::io(format!("cannot write {}: {error}", file.display()));
+        fs::write(path, content).map_err(unwritable)?;
+    }
+    Ok(())
+}
+
+impl RunResult {
+    /// The class of the failure; `None` if the run succeeded.
+    pub(crate) fn class(&self) -> Option<Class> {
+        let failed = checks::any_failed(&self.document.checks).then_some(Class::Failed);
+        let errors = self.errors.as_ref().map(Errors::class);
+        failed.into_iter().chain(errors).reduce(Class::worse)
+    }
+
+    fn new(config: Config, document: PlanDocument, execution: Execution) -> Self {
+        let mut result = Self {
+            config,
+            document,
+            errors: None,
+            effect: execution.effect,
+        };
+        match &result.effect {
+            Effect::Applied | Effect::Committed(_) => result.document.applied = true,
+            Effect::Opened(pull) => result.document.pull_request = Some(pull.clone()),
+            Effect::Nothing | Effect::PullRequestShown | Effect::Begun => {}
+        }
+        if let Some(stop) = execution.stop {
+            result.add_stop(stop);
+        }
+        result
+    }
+
+    /// Adds the cause of the early stop.
+    fn add_stop(&mut self, stop: Stop) {
+        let document = &mut self.document;
+        self.errors = match stop {
+            Stop::Chain(stopped) => {
+                document.checks = stopped.checks;
+                (!stopped.outages.is_empty()).then(|| Errors::from(stopped.outages))
+            }
+            Stop::Count(checks) => {
+                document.checks.extend(checks);
+                None
+            }
+            Stop::Unconfigured(reason) => {
+                let check = Check::new(Code::UNCONFIGURED, Status::Skip, reason);
+                document.checks.push(check);
+                None
+            }
+            Stop::BaseMoved => Some(base_kept_moving()),
+            Stop::Errors(errors) => Some(errors),
+        };
+        document.error = self.errors.as_ref().and_then(worst);
+        document.approved &= !checks::any_failed(&document.checks);
+    }
+}
+
+/// The document of a run that has no plan yet.
+pub(super) fn unplanned_document(
+    request: &Request,
+    config: &Config,
+    images: Vec<ImageRow>,
+) -> PlanDocument {
+    let (names, revision) = (config.names(request.operation), &request.revision);
+    PlanDocument {
+        schema: "repin.plan/1",
+        kind: request.operation,
+        set_path: config.set_path.clone(),
+        revision: revision.to_string(),
+        approved: false,
+        applied: false,
+        changed: false,
+        images,
+        files: Vec::new(),
+        checks: Vec::new(),
+        branch: config.branch(request.operation, revision),
+        title: names.title.render(revision, &config.name),
+        body: None,
+        diff: None,
+        pull_request: None,
+        error: None,
+    }
+}
+
+/// The document of a plan, without its body and its diff.
+pub(super) fn planned_document(unplanned: PlanDocument, planned: &Planned) -> PlanDocument {
+    let changes = planned.plan.changes();
+    let checks = planned.approved.checks().iter();
+    PlanDocument {
+        approved: true,
+        changed: !changes.is_empty(),
+        files: changes.iter().map(file_row).collect(),
+        checks: checks.chain(planned.plan.checks()).cloned().collect(),
+        ..unplanned
+    }
+}
+
+/// Renders the body of the pull request.
+pub(super) fn render_body(
+    document: &PlanDocument,
+    body_context: &TemplateContext,
+    template: Option<&Template>,
+) -> Result<String, Errors> {
+    let text = template.map(|template| template.text.as_str());
+    body::render(document, body_context, text).map_err(|error| {
+        let name = template.map_or("", |template| &template.name);
+        let line = error
+            .line
+            .map_or_else(String::new, |line| format!(":{line}"));
+        Errors::from(Error::input(
+            Code::TEMPLATE,
+            format!("{name}{line}: {error}"),
+        ))
+    })
+}
+
+/// The errors that determine the exit code, as one row.
+fn worst(errors: &Errors) -> Option<ErrorRow> {
+    let exit_code = errors.class().exit_code();
+    let mut worst: Option<ErrorRow> = None;
+    for error in errors.by_cause() {
+        if error.class.exit_code() != exit_code {
+            continue;
+        }
+        let row = ErrorRow::of(&error);
+        worst = Some(match worst {
+            None => row,
+            Some(first) => ErrorRow {
+                message: format!("{}; {}", first.message, row.message),
+                ..first
+            },
+        });
+    }
+    worst
+}
+
+fn file_row(change: &FileChange) -> FileRow {
+    FileRow {
+        path: change.path.to_string(),
+        pins: change.pins,
+        old_sha256: change.old_sha256.hex(),
+        new_sha256: change.new_sha256.hex(),
+    }
+}
