@@ -182,16 +182,12 @@ fn check_place(fields: &Fields<'_>, kind: Option<KindName>, registry: Option<&st
         }
     }
     if let (Some(node), Some(text)) = (fields.node("registry"), registry) {
-        match kind {
-            KindName::Helm => {
-                if let Err(error) = helm_registry(text) {
-                    problems.report(node.span, error);
-                }
-            }
-            KindName::Keys => {
-                problems.parsed(node, entry_key);
-            }
-            KindName::Kustomize | KindName::Marked => {}
+        if kind == KindName::Keys {
+            problems.parsed(node, entry_key);
+        } else if kind == KindName::Helm
+            && let Err(error) = helm_registry(text)
+        {
+            problems.report(node.span, error);
         }
     }
     if kind == KindName::Keys {
@@ -284,15 +280,16 @@ fn keys_schema() -> Json {
 
 /// The schema of a place that is called like its kind, or has the key `kind`.
 pub(super) fn kinds_schema() -> Json {
-    json!({
-        "properties": {
-            "kustomize": true,
-            "helm": true,
-            "keys": {"if": {"not": {"required": ["kind"]}}, "then": keys_schema()},
-            "marked": true,
-        },
-        "additionalProperties": {"required": ["kind"]},
-    })
+    let mut names = serde_json::Map::new();
+    for (word, kind) in KindName::WORDS {
+        let schema = if *kind == KindName::Keys {
+            json!({"if": {"not": {"required": ["kind"]}}, "then": keys_schema()})
+        } else {
+            json!(true)
+        };
+        names.insert((*word).to_owned(), schema);
+    }
+    json!({"properties": names, "additionalProperties": {"required": ["kind"]}})
 }
 
 impl Named for PinPlace {
@@ -474,6 +471,16 @@ const TEMPLATES: &str = "templates";
 /// The names of kustomizations.
 pub(crate) const KUSTOMIZATIONS: [&str; 3] =
     ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+impl PinPlace {
+    /// Whether the files of the place depend on the charts around them.
+    pub fn depends_on_charts(&self) -> bool {
+        match self.kind {
+            PlaceKind::Helm { .. } | PlaceKind::Keys(_) => self.files.is_none(),
+            PlaceKind::Kustomize | PlaceKind::Marked => false,
+        }
+    }
+}
 
 impl PlaceKind {
     /// Whether the name of a file that `files` matches suits the kind. `exists` reports whether a

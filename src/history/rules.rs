@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config, Globs, PinPlace, PlaceKind, SetPath, above_templates},
+    config::{self, Config, Globs, PinPlace, SetPath, above_templates},
+    error::SourceText,
     pins::FileScanner,
 };
 
@@ -41,16 +42,12 @@ impl Rules {
             has_image.push(images.any(|other| other.repository == image.repository));
             repositories.push(image.repository.clone());
         }
-        let depends_on_charts = |place: &PinPlace| {
-            place.files.is_none()
-                && matches!(place.kind, PlaceKind::Helm { .. } | PlaceKind::Keys(_))
-        };
         Self {
             globs: config.scanned.clone(),
             texts: config.scanned.texts(),
             scanner: FileScanner::of(config, &repositories),
             places: places_key(config),
-            has_charts: config.places.iter().any(depends_on_charts),
+            has_charts: config.places.iter().any(PinPlace::depends_on_charts),
             images: has_image,
         }
     }
