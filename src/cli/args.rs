@@ -114,8 +114,12 @@ pub(super) struct Global {
     /// or the nearest one above]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Read repositories under PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
-    #[arg(long, global = true, value_name = "PREFIX=WHERE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PREFIX=WHERE",
+        help = "Read repositories under PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]"
+    )]
     pub(super) source: Vec<String>,
     /// Output format: human, json, github (annotations, outputs and job summary of GitHub Actions),
     /// or sarif (check and scan)
@@ -144,11 +148,9 @@ pub(super) struct Global {
     pub(super) verbose: u8,
 }
 
+/// The commands, in the order and the groups of the help.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Create a commented repin.yaml from the pins in the repository
-    #[command(after_help = INIT)]
-    Init(Init),
     /// Show the deployed set, its date and author, open pull requests, and problems
     #[command(after_help = STATUS)]
     Status {
@@ -157,9 +159,6 @@ pub(super) enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// List every pin: file, line, column, image, digest
-    #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
-    Scan,
     /// Check that every image has the declared number of pins and one digest
     #[command(after_help = CHECK)]
     Check {
@@ -172,6 +171,18 @@ pub(super) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// List every pin: file, line, column, image, digest
+    #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
+    Scan,
+    /// List the sets in git history, newest first
+    #[command(after_help = HISTORY)]
+    History(History),
+    /// Move every pin of the set to one verified revision
+    #[command(after_help = PROMOTE)]
+    Promote(Promote),
+    /// Move every pin back to a previously promoted set
+    #[command(after_help = ROLLBACK)]
+    Rollback(Rollback),
     /// Resolve each image's tag: digest, platforms, revision label
     #[command(
         after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'"
@@ -181,33 +192,26 @@ pub(super) enum Command {
         #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
         revision: String,
     },
-    /// Verify the images of a revision once, and write the evidence to a file
-    #[command(after_help = SET)]
-    Set(Set),
-    /// Work on many repositories with one set
-    #[command(subcommand, after_help = fleet::EXAMPLES)]
-    Fleet(Fleet),
-    /// Move every pin of the set to one verified revision
-    #[command(after_help = PROMOTE)]
-    Promote(Promote),
-    /// Move every pin back to a previously promoted set
-    #[command(after_help = ROLLBACK)]
-    Rollback(Rollback),
-    /// List the sets in git history, newest first
-    #[command(after_help = HISTORY)]
-    History(History),
-    /// List the contents of images and check them against contracts
-    #[command(subcommand, after_help = INVENTORY)]
-    Inventory(Inventory),
     /// Show the signatures of images, and update the trusted roots
     #[command(subcommand, after_help = trust::EXAMPLES)]
     Trust(Trust),
-    /// Check that everything a run needs is available; changes nothing
-    #[command(after_help = DOCTOR)]
-    Doctor(Doctor),
-    /// Delete old image versions that were never pinned
-    #[command(after_help = prune::EXAMPLES)]
-    Prune(Prune),
+    /// List the contents of images and check them against contracts
+    #[command(subcommand, after_help = INVENTORY)]
+    Inventory(Inventory),
+    /// Finish or undo an interrupted --apply
+    #[command(
+        after_help = "Example:\n  repin recover --dry-run true    # report without changing anything"
+    )]
+    Recover(Recover),
+    /// Explain a code of a check or an error
+    #[command(
+        after_help = "Examples:\n  repin explain              # list every code\n  repin explain pin_count"
+    )]
+    Explain {
+        /// The code that a message shows in brackets; without it, all codes are listed
+        #[arg(value_name = "CODE", add = ArgValueCompleter::new(complete::codes))]
+        code: Option<String>,
+    },
     /// Report how far pinned references to other repositories lag behind
     #[command(after_help = forge::FRESHNESS)]
     Freshness(Freshness),
@@ -220,20 +224,21 @@ pub(super) enum Command {
     /// Move commits from one long-lived branch to another
     #[command(subcommand, after_help = forge::BRANCH)]
     Branch(Branch),
-    /// Explain a code of a check or an error
-    #[command(
-        after_help = "Examples:\n  repin explain              # list every code\n  repin explain pin_count"
-    )]
-    Explain {
-        /// The code that a message shows in brackets; without it, all codes are listed
-        #[arg(value_name = "CODE", add = ArgValueCompleter::new(complete::codes))]
-        code: Option<String>,
-    },
-    /// Finish or undo an interrupted --apply
-    #[command(
-        after_help = "Example:\n  repin recover --dry-run true    # report without changing anything"
-    )]
-    Recover(Recover),
+    /// Delete old image versions that were never pinned
+    #[command(after_help = prune::EXAMPLES)]
+    Prune(Prune),
+    /// Verify the images of a revision once, and write the evidence to a file
+    #[command(after_help = SET)]
+    Set(Set),
+    /// Work on many repositories with one set
+    #[command(subcommand, after_help = fleet::EXAMPLES)]
+    Fleet(Fleet),
+    /// Create a commented repin.yaml from the pins in the repository
+    #[command(after_help = INIT)]
+    Init(Init),
+    /// Check that everything a run needs is available; changes nothing
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Print shell completions
     #[command(
         after_help = "Example:\n  repin completions bash > ~/.local/share/bash-completion/completions/repin"

@@ -86,32 +86,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
             .help("use --format json for the documents of other commands");
         return context.output.report_errors(&error.into());
     }
-    let result = match command {
-        Command::Init(args) => commands::init::run(&args, context),
-        Command::Status { all } => commands::status::run(all, context),
-        Command::Scan => commands::scan::run(context),
-        Command::Check { remote, all } => commands::check::run(remote, all, context),
-        Command::Resolve { revision } => commands::resolve::run(&revision, context),
-        Command::Set(args) => commands::set::run(&args, context),
-        Command::Fleet(args) => commands::fleet::run(&args, context),
-        Command::Promote(args) => commands::promote::run(&args, context),
-        Command::Rollback(args) => commands::rollback::run(&args, context),
-        Command::History(args) => commands::history::run(&args, context),
-        Command::Inventory(command) => commands::inventory::run(command, context),
-        Command::Trust(args) => commands::trust::run(&args, context),
-        Command::Doctor(args) => commands::doctor::run(&args, context),
-        Command::Prune(args) => commands::prune::run(&args, context),
-        Command::Freshness(args) => commands::freshness::run(&args, context),
-        Command::Gates(args) => commands::gates::run(&args, context),
-        Command::Wait(args) => commands::wait::run(&args, context),
-        Command::Branch(args) => commands::branch::run(&args, context),
-        Command::Explain { code } => commands::explain::run(code.as_deref(), context),
-        Command::Recover(args) => commands::recover::run(&args, context),
-        Command::Completions { shell } => commands::documents::completions(shell, context),
-        Command::Man => commands::documents::man(context),
-        Command::Schema => commands::documents::schema(context),
-    };
-    result.unwrap_or_else(|errors| context.output.report_errors(&errors))
+    commands::run(command, context).unwrap_or_else(|errors| context.output.report_errors(&errors))
 }
 
 fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {

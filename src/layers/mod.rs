@@ -1,10 +1,10 @@
 //! The files of an image: layers as byte streams, merged into one tree of paths.
 //!
-//! [`read_layer`] converts one layer into a list of entries. Layers may be processed in any order
-//! and concurrently, and once for all images that share a layer. [`merge`] applies the lists from
-//! the lowest layer up, as the OCI image specification describes in "Image Layer Filesystem
-//! Changeset". Bytes are verified while they stream and are never written to disk. File contents
-//! are dropped unless a [`ContentFilter`] selects them.
+//! [`read_layer`] reads one layer into a list of entries. Layers may be read in any order and
+//! concurrently, and once for all images that share a layer. [`merge()`] applies the lists from the
+//! lowest layer up, as the OCI image specification describes in "Image Layer Filesystem Changeset".
+//! Bytes are verified while they stream and are never written to disk. File contents are dropped
+//! unless a [`ContentFilter`] selects them. The module knows no configuration.
 
 mod archive;
 mod error;

@@ -1,24 +1,55 @@
 //! One file for each command: gather, decide, act, report.
 
-pub(super) mod branch;
-pub(super) mod check;
-pub(super) mod doctor;
-pub(super) mod documents;
-pub(super) mod explain;
-pub(super) mod fleet;
-pub(super) mod freshness;
-pub(super) mod gates;
-pub(super) mod history;
-pub(super) mod init;
-pub(super) mod inventory;
-pub(super) mod promote;
-pub(super) mod prune;
-pub(super) mod recover;
-pub(super) mod resolve;
-pub(super) mod rollback;
-pub(super) mod scan;
-pub(super) mod set;
+mod branch;
+mod check;
+mod doctor;
+mod documents;
+mod explain;
+mod fleet;
+mod freshness;
+mod gates;
+mod history;
+mod init;
+mod inventory;
+mod promote;
+mod prune;
+mod recover;
+mod resolve;
+mod rollback;
+mod scan;
+mod set;
 mod sets;
-pub(super) mod status;
-pub(super) mod trust;
-pub(super) mod wait;
+mod status;
+mod trust;
+mod wait;
+
+use super::{args::Command, context::Context, exit::Exit};
+use crate::error::Errors;
+
+pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Errors> {
+    match command {
+        Command::Init(args) => init::run(&args, context),
+        Command::Status { all } => status::run(all, context),
+        Command::Scan => scan::run(context),
+        Command::Check { remote, all } => check::run(remote, all, context),
+        Command::Resolve { revision } => resolve::run(&revision, context),
+        Command::Set(args) => set::run(&args, context),
+        Command::Fleet(args) => fleet::run(&args, context),
+        Command::Promote(args) => promote::run(&args, context),
+        Command::Rollback(args) => rollback::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Inventory(command) => inventory::run(command, context),
+        Command::Trust(args) => trust::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Prune(args) => prune::run(&args, context),
+        Command::Freshness(args) => freshness::run(&args, context),
+        Command::Gates(args) => gates::run(&args, context),
+        Command::Wait(args) => wait::run(&args, context),
+        Command::Branch(args) => branch::run(&args, context),
+        Command::Explain { code } => explain::run(code.as_deref(), context),
+        Command::Recover(args) => recover::run(&args, context),
+        Command::Completions { shell } => documents::completions(shell, context),
+        Command::Man => documents::man(context),
+        Command::Schema => documents::schema(context),
+    }
+}
