@@ -54,6 +54,13 @@ fn modules_use_only_what_lies_below_them() {
 }
 
 #[test]
+fn contributing_lists_the_edges() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("CONTRIBUTING.md")).expect("the page is UTF-8");
+    assert_eq!(rules::listed(&page), rules::allowed());
+}
+
+#[test]
 fn no_files_need_each_other() {
     assert_none("files in a cycle", &rules::cycles(&sources("src")));
 }

@@ -7,7 +7,7 @@ use crate::source::Source;
 
 /// Which modules a module may use directly; with each of them comes everything below it.
 ///
-/// CONTRIBUTING.md draws the same.
+/// CONTRIBUTING.md lists the same.
 const ALLOWED: [(&str, &[&str]); 28] = [
     ("code", &[]),
     ("error", &["code"]),
@@ -108,6 +108,39 @@ pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
         }
     }
     broken
+}
+
+/// The modules that each module may use directly, by its name.
+pub(crate) fn allowed() -> BTreeMap<String, BTreeSet<String>> {
+    let mut edges = BTreeMap::new();
+    for (module, direct) in ALLOWED {
+        let direct = direct.iter().map(ToString::to_string);
+        edges.insert(module.to_owned(), direct.collect());
+    }
+    edges
+}
+
+/// The same from the table of modules in a page.
+pub(crate) fn listed(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let rows = page
+        .lines()
+        .skip_while(|line| *line != "| module | contents | uses |");
+    let mut edges = BTreeMap::new();
+    for row in rows.skip(2).take_while(|row| row.starts_with('|')) {
+        let codes = |cell: &str| -> Vec<String> {
+            let parts = cell.split('`').skip(1).step_by(2);
+            parts.map(str::to_owned).collect()
+        };
+        let cells: Vec<_> = row.split(" | ").collect();
+        let modules = codes(cells[0]);
+        let uses = codes(cells[cells.len() - 1]);
+        edges.extend(
+            modules
+                .into_iter()
+                .map(|module| (module, uses.iter().cloned().collect())),
+        );
+    }
+    edges
 }
 
 /// Everything that a module may use; `None` for a module that no rule knows.

@@ -449,9 +449,35 @@ fn every_test_and_script_on_the_pages_exists() {
             );
         }
     }
-    let path = Regex::new(r"`((?:scripts|src|tests|docs)/[a-z0-9_./-]+)").unwrap();
-    for found in path.captures_iter(&text) {
-        let exists = root().join(&found[1]).exists();
-        assert!(exists, "docs/reliability.md: {} does not exist", &found[1]);
+    let path = Regex::new(r"`((?:scripts|src|tests|docs|fuzz|testdata|benches)/[A-Za-z0-9_./-]+)")
+        .unwrap();
+    for page in ["docs/reliability.md", "docs/testing.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for found in path.captures_iter(&text) {
+            let exists = root().join(&found[1]).exists();
+            assert!(exists, "{page}: {} does not exist", &found[1]);
+        }
     }
+}
+
+#[test]
+fn walks_pass_each_file_once() {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let row = Regex::new(r"^\| `(src/[a-z0-9_/]+\.rs)` \| `([a-z_]+)` \|").unwrap();
+    let mut walks = Vec::new();
+    for line in text.lines() {
+        if line == "| file | function | step |" {
+            walks.push(BTreeSet::new());
+        }
+        let (Some(walk), Some(found)) = (walks.last_mut(), row.captures(line)) else {
+            continue;
+        };
+        let (file, function) = (&found[1], &found[2]);
+        let source = fs::read_to_string(root().join(file)).unwrap();
+        let defines = ["(", "<"].map(|next| source.contains(&format!("fn {function}{next}")));
+        assert!(defines.contains(&true), "{file} has no function {function}");
+        assert!(walk.insert(file.to_owned()), "{file} is passed twice");
+    }
+    let lengths: Vec<_> = walks.iter().map(BTreeSet::len).collect();
+    assert_eq!(lengths, [10, 12, 13]);
 }
