@@ -19,7 +19,8 @@ mod crashes;
 const OLD: &str = "old\n";
 const NEW: &str = "new\n";
 
-/// A root with files, and a plan for all of them.
+/// A root with files, and a plan for all of them. Without the program, so no `World` of the integration
+/// tests.
 struct World {
     root: tempfile::TempDir,
     changes: Vec<FileChange>,

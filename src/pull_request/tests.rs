@@ -24,7 +24,8 @@ use crate::{
     untrusted::Secrets,
 };
 
-/// Commits by their ids, and branches with the commits that the base does not contain.
+/// Commits by their ids, and branches with the commits that the base does not contain: a server that
+/// returns exactly these, since the simulated forges refuse what a real one would refuse.
 #[derive(Default, Clone)]
 pub(super) struct Commits {
     pub(super) trees: BTreeMap<String, Tree>,

@@ -245,6 +245,7 @@ mod tests {
     use super::*;
     use crate::oci::Tag;
 
+    /// A layout whose bytes a test writes, malformed ones too; `support::layout` writes valid ones.
     struct World {
         directory: tempfile::TempDir,
         layout: Layout,

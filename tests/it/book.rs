@@ -49,7 +49,7 @@ fn page(path: &str) -> String {
 }
 
 /// A repository that contains what the tutorial needs of this one, and a cargo that runs the program
-/// that is tested.
+/// that is tested. A script of a reader runs in it instead of single commands, so it is no `World`.
 struct Hour {
     dir: tempfile::TempDir,
 }

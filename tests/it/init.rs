@@ -4,8 +4,9 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
+    ops::Deref,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -14,16 +15,18 @@ use serde_json::{Value, json};
 
 use crate::support::{
     terminal,
-    world::{REV_A, REV_B, world},
+    world::{REV_A, REV_B, Ran, World, world},
 };
 
-/// A directory to begin in.
-pub(crate) struct Tree(tempfile::TempDir);
+/// A world without a configuration, whose runs reach no registry.
+pub(crate) struct Tree(World);
 
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+impl Deref for Tree {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
 }
 
 /// Layouts that do not exist, in place of registries.
@@ -39,7 +42,13 @@ fn pin(repository: &str) -> String {
 }
 
 pub(crate) fn tree(files: &[(&str, &str)]) -> Tree {
-    let tree = Tree(tempfile::tempdir().unwrap());
+    let world = World::empty()
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        // No registry is reached from here, whatever network the tests run on.
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .env("REPIN_SOURCES", ABSENT);
+    let tree = Tree(world);
     for (path, text) in files {
         tree.write(path, text);
     }
@@ -47,51 +56,6 @@ pub(crate) fn tree(files: &[(&str, &str)]) -> Tree {
 }
 
 impl Tree {
-    pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
-    }
-
-    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
-        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
-        fs::write(self.path(path), text).unwrap();
-    }
-
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-        command
-            .args(args)
-            .current_dir(self.0.path())
-            .env_clear()
-            .stdin(Stdio::null());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_SYSTEM", "/dev/null")
-            // No registry is reached from here, whatever network the tests run on.
-            .env("HTTPS_PROXY", "http://127.0.0.1:1")
-            .env("REPIN_SOURCES", ABSENT);
-        command
-    }
-
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        ran(&mut self.command(args))
-    }
-
-    pub(crate) fn git(&self, args: &[&str]) {
-        let mut git = Command::new("git");
-        git.args(args)
-            .current_dir(self.0.path())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_DIR", self.path(".git"));
-        assert!(
-            git.env("GIT_CONFIG_SYSTEM", "/dev/null")
-                .output()
-                .unwrap()
-                .status
-                .success()
-        );
-    }
-
     fn remote(&self, url: &str) {
         self.git(&["init", "-q"]);
         self.git(&["remote", "add", "origin", url]);
@@ -134,7 +98,7 @@ impl Tree {
     }
 
     fn names(&self) -> Vec<String> {
-        let names = fs::read_dir(self.0.path())
+        let names = fs::read_dir(self.root())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
@@ -145,33 +109,7 @@ impl Tree {
     /// Runs at a terminal on which `typed` is typed; what is printed, and what is said on the
     /// terminal.
     fn typed(&self, typed: &str, args: &[&str]) -> Ran {
-        let output = terminal::typed(self.command(args), typed);
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-impl Ran {
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
-        self
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
-    }
-}
-
-fn ran(command: &mut Command) -> Ran {
-    let output = command.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        Ran::from(terminal::typed(self.command(args), typed))
     }
 }
 
@@ -222,7 +160,7 @@ fn the_quick_start_without_its_configuration_gets_it_back() {
     let tree = tree(&[]);
     copy(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"),
-        tree.0.path(),
+        tree.root(),
     );
     let scan = |tree: &Tree| tree.run(&["scan", "--format", "json"]).exits(0).json();
     let theirs = scan(&tree);
@@ -605,7 +543,7 @@ fn nothing_that_is_there_is_overwritten_unasked() {
 }
 
 fn ran_with(tree: &Tree, args: &[&str], (name, value): (&str, &str)) -> Ran {
-    ran(tree.command(args).env(name, value))
+    Ran::of(tree.command(args).env(name, value))
 }
 
 #[test]
@@ -699,7 +637,7 @@ fn a_disk_that_refuses_leaves_nothing_behind() {
         "trap '' XFSZ; ulimit -f 0; exec \"$0\" init",
         env!("CARGO_BIN_EXE_repin"),
     ]);
-    let ran = ran(limited.current_dir(tree.0.path()).stdin(Stdio::null())).exits(3);
+    let ran = Ran::of(limited.current_dir(tree.root()).stdin(Stdio::null())).exits(3);
     assert!(
         ran.stderr.contains("cannot write repin.yaml"),
         "{}",
@@ -728,7 +666,7 @@ fn it_works_without_git_and_for_another_file() {
         "wrote repin.yaml: 1 image, 2 pins in 2 files\n\nIMAGE  REPOSITORY        PINS\napp    ghcr.io/acme/app     2\n"
     );
     let mut below = tree.command(&["init"]);
-    let ran = self::ran(below.current_dir(tree.path("sub"))).exits(0);
+    let ran = Ran::of(below.current_dir(tree.path("sub"))).exits(0);
     assert!(
         ran.stderr.contains("no longer applies in this directory"),
         "{}",

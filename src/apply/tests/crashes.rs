@@ -126,7 +126,8 @@ fn exit(error: &Error) -> i32 {
     }
 }
 
-/// A git work tree with the three files, all old.
+/// A git work tree with the three files, all old. It runs this test binary instead of the program, so
+/// that a step can be stopped anywhere.
 struct World {
     scratch: tempfile::TempDir,
 }

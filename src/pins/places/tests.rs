@@ -52,6 +52,7 @@ fn wide() -> Vec<u8> {
     digits.bytes().flat_map(|byte| [byte, 0]).collect()
 }
 
+/// The places of a configuration, and the name of a file. Contents are scanned in memory.
 struct Scene {
     config: Config,
     scanner: FileScanner,

@@ -31,7 +31,8 @@ use crate::{
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 const OTHER: &str = "2222222222222222222222222222222222222222";
 
-/// A layout for the referrers of one image, without the image.
+/// A layout with attachments of an image that is missing. Only requests are tested, so it is no
+/// repository.
 struct World {
     directory: TempDir,
     layout: Layout,

@@ -27,7 +27,7 @@ use crate::{
     support::layout::{Layout, Platform},
 };
 
-/// The machine and the image of a test.
+/// The machine and the image of a test. The engine is tested without a repository, so it is no `World`.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
     pub(crate) image: ImageFacts,

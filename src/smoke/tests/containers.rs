@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// An image with a shell, and podman with its own storage. Missing tools are a failure.
+/// A bench with a real engine: an image with a shell, and podman with a storage of its own. A missing
+/// program is a failure.
 struct Real {
     bench: Bench,
     engine_args: Vec<String>,

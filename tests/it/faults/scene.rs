@@ -45,6 +45,7 @@ struct Parts {
     registry: Option<(tempfile::TempDir, Registry)>,
 }
 
+/// A case with its world behind a proxy.
 pub(crate) struct Scene {
     pub(crate) case: &'static Case,
     pub(crate) proxy: Proxy,

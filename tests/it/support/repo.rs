@@ -21,6 +21,8 @@ images:
   fix: { repository: ghcr.io/acme/fix, pins: 1 }
 "#;
 
+/// A git repository without images. Unit tests share it, which cannot run the program, so it is no
+/// `World`; `World` in turn has no clock.
 pub(crate) struct Repo {
     directory: tempfile::TempDir,
     clock: Cell<u64>,

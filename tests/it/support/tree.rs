@@ -35,6 +35,7 @@ pub enum Holds {
     Mixed,
 }
 
+/// A world with the old and the new contents of its pinned files.
 pub struct Tree {
     pub world: World,
     pub way: Way,

@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::LazyLock,
 };
 
@@ -374,15 +374,20 @@ pub fn details(document: &Value, code: &str, status: &str) -> Vec<String> {
         .collect()
 }
 
-impl Ran {
-    /// Runs a command to its end.
-    pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+}
+
+impl Ran {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        Self::from(command.output().unwrap())
     }
 
     pub fn json(&self) -> Value {
