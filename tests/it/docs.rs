@@ -417,7 +417,7 @@ fn every_test_and_script_on_the_pages_exists() {
         }
     }
     let mut known = BTreeSet::new();
-    for directory in ["src", "tests/it"] {
+    for directory in ["src", "tests"] {
         functions(&root().join(directory), &mut known);
     }
     let text = doc("reliability.md");
