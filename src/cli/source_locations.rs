@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     checks::FilePlace,
-    config::RelPath,
+    config::{RelPath, top_of_repository},
     files::{Files as _, WorkTree},
     report::sarif::{Locate, Location},
 };

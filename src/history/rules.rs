@@ -10,11 +10,9 @@ use std::{
 
 use crate::{
     config::{self, Config, Globs, PinPlace, SetPath, above_templates},
-    error::SourceText,
     pins::FileScanner,
 };
 
-/// The maximum size of a configuration, in bytes, as in the work tree.
 pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 
 /// The rules of a configuration for finding pins.

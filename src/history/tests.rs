@@ -556,7 +556,7 @@ fn past_of_an_unpaired_configuration_is_unknown() {
     repo.commit(title('b'));
     repo.publish();
     let known = history_in(&root);
-    assert_eq!(told(&known)[0], "promote b *");
+    assert_eq!(summary(&known)[0], "promote b *");
     assert!(known.unknown_past().is_none());
     assert!(matches!(known.hold(&revision('c')), Hold::Free));
 }
@@ -598,7 +598,10 @@ fn renamed_file_with_pins_is_no_evidence() {
     ));
     repo.publish();
     let history = history(&repo);
-    assert_eq!(told(&history), ["manual - *", "promote b <", "promote a <"]);
+    assert_eq!(
+        summary(&history),
+        ["manual - *", "promote b <", "promote a <"]
+    );
     assert_eq!(found(&history, 'a').images, build('a'));
 }
 

@@ -265,7 +265,7 @@ impl Protection {
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
     /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
     /// of open pull requests.
-    pub(crate) fn again(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
+    pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;

@@ -55,7 +55,9 @@ pub(crate) use forge_overview::{ForgeOverview, forge_overview};
 pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
 pub(crate) use interruption::{Event, Interruption};
 pub(crate) use open_pulls::open_pulls;
-pub(crate) use publication::{merge_pending_warning, merge_refused_error, warn_of_silent_checks};
+pub(crate) use publication::{
+    held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
+};
 pub(crate) use repositories::{OtherRepository, temporary_directory};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, check_image_name};
 pub(crate) use revision::revision;

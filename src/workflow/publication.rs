@@ -203,7 +203,7 @@ pub(crate) fn warn_of_silent_checks(
 /// Opens the pull request of a plan, and schedules its merge.
 fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
     let pull = match open(publication, services) {
-        Ok(Outcome::Stands(pull)) => pull,
+        Ok(Outcome::Reconciled(pull)) => pull,
         Ok(Outcome::BaseMoved { begun }) => {
             return Execution::incomplete(begun, Stop::BaseMoved);
         }

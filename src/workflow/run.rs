@@ -100,7 +100,7 @@ fn attempt(
     };
     let mut document = planned_document(unplanned, &planned);
     document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
-    let body = render_body(&document, &planned.beside, template.as_ref());
+    let body = render_body(&document, &planned.body_context, template.as_ref());
     let body = body.and_then(|body| {
         write_files(options, document.diff_bytes(), &body, services)?;
         Ok(body)

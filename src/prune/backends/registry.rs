@@ -119,6 +119,20 @@ impl Registry {
         Ok(reader.listing)
     }
 
+    /// Refuses to read more tags than Docker Hub still allows.
+    async fn check_pull_limit(&self, names: &[Tag]) -> Result<(), Error> {
+        let Some(first) = names.first().filter(|_| self.is_on_hub) else {
+            return Ok(());
+        };
+        let estimate = self.remote.estimate(&TagOrDigest::Tag(first.clone())).await;
+        let needed = names.len() as u64;
+        // The listing repeats a failed request and reports its failure.
+        match estimate.ok().and_then(|estimate| estimate.pulls) {
+            Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
+            _ => Ok(()),
+        }
+    }
+
     /// Requests the unlisted digests that tracked files contain after `sha256:`, since an untagged index
     /// appears nowhere else, and the nested indexes.
     async fn read_mentioned(

@@ -15,7 +15,7 @@ use std::{
 
 use super::branches::BranchNames;
 use crate::{
-    config::{self, Config, Globs, PinPlace, RelPath, SetPath, is_config_file_of, places_of},
+    config::{self, Config, Globs, RelPath, SetPath, is_config_file_of, places_of},
     error::Error,
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects},

@@ -353,15 +353,15 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
 async fn reopening_on_request_ignores_an_open_successor() {
     for kind in KINDS {
         let fake = fake(kind);
-        let older = promote(&fake, ASK).await.unwrap();
-        let ask = Ask {
+        let older = promote(&fake, REQUEST).await.unwrap();
+        let request = Request {
             revision: "rev3",
-            ..ASK
+            ..REQUEST
         };
-        promote(&fake, ask).await.unwrap();
-        let reopening = Ask {
+        promote(&fake, request).await.unwrap();
+        let reopening = Request {
             reopen: true,
-            ..ASK
+            ..REQUEST
         };
         let reopened = promote(&fake, reopening).await.unwrap();
         assert_eq!(reopened.number, older.number, "{kind:?}");

@@ -214,8 +214,8 @@ impl Walk<'_> {
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = unplanned_document(request, config, rows);
         let mut document = planned_document(unplanned, &planned);
-        let body = render_body(&document, &planned.beside, None)?;
-        let trailer = Trailer::line(self.revision.as_str(), &SetPath::top());
+        let body = render_body(&document, &planned.body_context, None)?;
+        let trailer = Trailer::line(self.revision.as_str(), &config.set_path);
         document.body = Some(format!("{body}\n{trailer}\n"));
         Ok((planned, document))
     }
