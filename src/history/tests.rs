@@ -606,7 +606,7 @@ fn renamed_file_with_pins_is_no_evidence() {
 }
 
 #[test]
-fn configuration_added_beside_another_has_a_known_past() {
+fn second_configuration_has_a_known_past() {
     let repo = in_directory("prod");
     pins_in(&repo, "prod", 'a');
     repo.commit(title('a'));
