@@ -421,6 +421,7 @@ impl History {
                     promote: config.promote.branch.clone(),
                     rollback: config.rollback.branch.clone(),
                 });
+                former.extend(config.former.iter().cloned());
             }
         }
         former

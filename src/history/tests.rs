@@ -523,6 +523,23 @@ fn history_continues_under_the_old_path() {
 }
 
 #[test]
+fn renamed_top_set_keeps_the_former_default_branches() {
+    let repo = Repo::new();
+    repo.promote('a');
+    std::fs::create_dir(repo.join("live")).unwrap();
+    repo.git(&["mv", "repin.yaml", "live/repin.yaml"]);
+    repo.git(&["mv", ".github", "live/.github"]);
+    repo.commit("chore: move the set");
+    repo.publish();
+    let names = history_in(&repo.join("live")).former_names();
+    let branches: Vec<_> = names.iter().map(|names| names.promote.as_str()).collect();
+    assert!(
+        branches.contains(&"auto/runtime-promote-{revision}"),
+        "{branches:?}"
+    );
+}
+
+#[test]
 fn past_of_an_unpaired_configuration_is_unknown() {
     let repo = in_directory("prod");
     pins_in(&repo, "prod", 'a');

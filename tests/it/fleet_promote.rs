@@ -697,12 +697,14 @@ fn renamed_file_hides_no_rollback() {
         }
         pinned_to(&fleet, 1, &newest, &format!("promote: images @{newest}"));
         pinned_to(&fleet, 1, &old, "Revert");
-        let renamed = PINNED[0].replace(".yml", "-renamed.yml");
-        for number in 1..3 {
-            let mut store = fleet.forge.store(number);
-            store.rename("main", PINNED[0], &renamed);
+        for path in PINNED {
+            let renamed = path.replace(".yml", "-renamed.yml");
+            for number in 1..3 {
+                let mut store = fleet.forge.store(number);
+                store.rename("main", path, &renamed);
+            }
+            fleet.forge.store(2).rename("main", &renamed, path);
         }
-        fleet.forge.store(2).rename("main", &renamed, PINNED[0]);
         fleet.build(&newest);
         let promote = || {
             let _ = fs::remove_file(fleet.path("out.jsonl"));

@@ -219,7 +219,7 @@ fn repository_that_ignores_the_root_does_not_contain_it() {
 fn a_configuration_under_the_other_name_is_reported() {
     let world = with_files("'.github/workflows/*.yml'");
     world.write("repin.yml", "");
-    let warning = |ran: &str| ran.contains("warning: repin.yml is ignored");
+    let warning = |ran: &str| ran.contains("warning: repin.yml is not read");
     for args in [
         &["check"][..],
         &["--config", "repin.yaml", "scan"],

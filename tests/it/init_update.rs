@@ -153,3 +153,27 @@ fn pins_of_another_configuration_are_not_added() {
     repository.run(&["init", "--update"]).exits(0);
     assert!(config(&repository).contains("b/x.yml"));
 }
+
+#[test]
+fn update_warns_of_another_environment() {
+    let repository = repository("files: [staging/x.yml]\n");
+    for (directory, build) in [("staging", 'a'), ("prod", 'a')] {
+        repository.write(&format!("{directory}/x.yml"), pin(build));
+    }
+    repository.git(&["add", "-A"]);
+    let args = ["init", "--update", "--dry-run"];
+    let ran = repository.run(&args).exits(0);
+    let environment = "below prod, which has the name of another environment";
+    assert!(ran.stderr.contains(environment), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("pin_disagree"), "{}", ran.stderr);
+    repository.write("prod/x.yml", pin('b'));
+    let ran = repository.run(&args).exits(0);
+    for part in ["pin_disagree", "a promotion is half-finished"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    // Control: directories without such names.
+    repository.git(&["mv", "prod", "more"]);
+    repository.write("more/x.yml", pin('a'));
+    let ran = repository.run(&args).exits(0);
+    assert!(!ran.stderr.contains("environment"), "{}", ran.stderr);
+}

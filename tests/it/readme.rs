@@ -211,6 +211,10 @@ fn the_workflows_call_the_program_as_it_is() {
     );
     let (_dir, directory) = quickstart();
     for workflow in workflows {
+        if workflow.contains("--config envs/") {
+            // The tests of this example run it.
+            continue;
+        }
         let mut lines = workflow
             .lines()
             .filter_map(|line| line.split("run: repin ").nth(1))
@@ -247,8 +251,8 @@ fn workflows_of_pull_requests_request_no_more_than_they_need() {
         .collect();
     assert_eq!(
         workflows.len(),
-        3,
-        "promote on GitHub, on Gitea and Forgejo; rollback"
+        4,
+        "promote on GitHub, on Gitea and Forgejo; of one environment; rollback"
     );
     for workflow in workflows {
         let permissions = workflow

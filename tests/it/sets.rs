@@ -133,6 +133,19 @@ impl Sets {
         self.fake.store().name_head("main", &head);
     }
 
+    /// Moves the files of a set on the base branch.
+    fn rename(&mut self, set: usize, files: [&'static str; 2]) {
+        for (old, new) in self.files[set].into_iter().zip(files) {
+            let directory = self.world.path(new);
+            std::fs::create_dir_all(directory.parent().unwrap()).unwrap();
+            self.git(&["mv", old, new]);
+            self.fake.store().rename("main", old, new);
+        }
+        self.git(&["commit", "-q", "-m", "chore: move a set"]);
+        self.files[set] = files;
+        self.publish();
+    }
+
     fn run(&self, set: usize, args: &[&str]) -> Ran {
         let sources = format!("ghcr.io/acme=oci:{}", self.world.path("images").display());
         let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_SOURCES", &sources)];
@@ -160,6 +173,7 @@ impl Sets {
             "repin.eu.yaml" => "eu/",
             "envs/staging/repin.yaml" => "envs-staging/",
             "envs/prod/repin.yaml" => "envs-prod/",
+            "live/repin.yaml" => "live/",
             path => panic!("no key of {path}"),
         };
         format!("repin/{key}{command}-{revision} {pins}")
@@ -250,6 +264,36 @@ fn pull_request_supersedes_only_its_own_set() {
             assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
         }
         assert_eq!(sets.state(), before, "{kind:?}");
+    }
+}
+
+#[test]
+fn renamed_set_supersedes_its_former_pull_request() {
+    for kind in SERVERS {
+        let mut sets = Sets::new(kind, LAYOUTS[0], "");
+        sets.promote(0, REV_B);
+        sets.promote(1, REV_B);
+        sets.rename(0, ["live/repin.yaml", "live/app.yml"]);
+        let document = sets.promote(0, REV_B);
+        assert_eq!(document["pull_request"]["state"], "created", "{kind:?}");
+        let expected = [1, 0].map(|set| sets.line(set, "promote", REV_B));
+        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn renamed_set_keeps_the_pull_request_on_its_branch() {
+    for kind in SERVERS {
+        let more = "promote: { branch: 'deploy-{revision}' }\n";
+        let mut sets = Sets::new(kind, LAYOUTS[0], more);
+        sets.promote(0, REV_B);
+        sets.rename(0, ["live/repin.yaml", "live/app.yml"]);
+        let document = sets.promote(0, REV_B);
+        assert_eq!(document["pull_request"]["number"], 1, "{kind:?}");
+        let expected = format!("deploy-{REV_B} live/app.yml");
+        assert_eq!(sets.open_pulls(), [expected], "{kind:?}");
+        let marker = "set=live/repin.yaml";
+        assert!(sets.fake.store().pulls[0].body.contains(marker), "{kind:?}");
     }
 }
 

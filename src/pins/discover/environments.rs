@@ -106,7 +106,7 @@ pub(crate) fn named<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&'p P
 }
 
 /// The directory of a file with the name of an environment; `number` counts them from the top.
-fn environment(file: &Path, number: usize) -> Option<&Path> {
+pub(crate) fn environment(file: &Path, number: usize) -> Option<&Path> {
     let mut directories: Vec<_> = file.ancestors().skip(1).collect();
     directories.reverse();
     let mut named = directories.into_iter().filter(|directory| {

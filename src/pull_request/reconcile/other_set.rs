@@ -1,6 +1,6 @@
 //! Detects that the configurations of two sets give the same branch.
 
-use super::{AheadCommits, Error, Pull, Reconcile};
+use super::{AheadCommits, Error, Proposal, Pull, Reconcile};
 use crate::{
     config::{Operation, SetPath, Trailer},
     error::Class,
@@ -23,7 +23,18 @@ impl Reconcile<'_> {
             let sets: Vec<SetPath> = trailers.filter_map(|trailer| trailer.set).collect();
             sets.first().cloned().filter(|_| !sets.contains(ours))
         });
-        pulls.chain(commits).find(|set| set != ours)
+        let mut sets = pulls.chain(commits);
+        sets.find(|set| set != ours && !self.is_former(set))
+    }
+
+    /// Whether a set path is a former one of this set that gave the same branch.
+    pub(super) fn is_former(&self, set: &SetPath) -> bool {
+        let Proposal { marker, branch, .. } = self.proposal;
+        let former = Marker {
+            set: set.clone(),
+            ..Marker::clone(marker)
+        };
+        *set != marker.set && self.proposal.rivals.has_branch(&former, branch)
     }
 
     /// The error for the branch of the proposal if it is that of another set.

@@ -146,7 +146,11 @@ impl Reconcile<'_> {
     }
 
     pub(super) fn is_marked(&self, pull: &Pull) -> bool {
-        Marker::find(&pull.body).as_ref() == Some(self.proposal.marker)
+        let ours = self.proposal.marker;
+        Marker::find(&pull.body).is_some_and(|found| {
+            let is_same = (&found.kind, &found.revision) == (&ours.kind, &ours.revision);
+            is_same && (found.set == ours.set || self.is_former(&found.set))
+        })
     }
 
     /// Closes the duplicates that concurrent runs opened for the branch: the lowest number remains.

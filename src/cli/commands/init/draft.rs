@@ -281,7 +281,7 @@ pub(super) fn outside_problems(config: &Config, found: &Found, outside: &Outside
 }
 
 /// The possible causes of `pin_disagree`.
-const DISAGREEMENT: &str = "pins of one image differ: either a promotion is half-finished, or the pins belong to separate \
+pub(super) const DISAGREEMENT: &str = "pins of one image differ: either a promotion is half-finished, or the pins belong to separate \
                             environments, which need a configuration each (`repin explain pin_disagree`)";
 
 /// The failures of `repin check`, each as a remark for the file and as a warning. The remark does not quote a

@@ -1,9 +1,9 @@
 //! `repin init --update`: updates the counts of an existing configuration, and adds the files with
 //! pins that no glob matches.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
-use super::draft::outside_problems;
+use super::draft::{DISAGREEMENT, outside_problems};
 use crate::{
     checks,
     cli::{
@@ -13,12 +13,15 @@ use crate::{
         write_file::{self, TargetFile},
     },
     code::Code,
-    config::{self, Config, OutsidePolicy, number},
+    config::{self, Config, OutsidePolicy, few, number},
     error::{Class, Error, Errors, SourceText},
     files::is_reserved,
     git,
     outside::{Scope, TrackedTree},
-    pins::{self, Finder, Found, OccurrenceKind, discover::narrow},
+    pins::{
+        self, Finder, Found, OccurrenceKind,
+        discover::{environments::environment, narrow},
+    },
     report::{
         diff,
         json::{InitDocument, InitImage},
@@ -26,6 +29,9 @@ use crate::{
     },
     untrusted::plain,
 };
+
+/// The maximum number of directories in a message.
+const LISTED: usize = 10;
 
 /// An existing configuration and its proposed text.
 struct Update {
@@ -71,9 +77,11 @@ impl Update {
         let mut added = Vec::new();
         if !globs.is_empty() {
             if let Some(extended) = with_globs(&old, &globs) {
+                let extended_found = pins::find(&git::work_tree(&extended), &extended)?;
+                refuse_malformed(&extended, &extended_found)?;
+                problems.extend(other_environments(&found, &extended_found));
                 text = extended.source.text.to_string();
-                found = pins::find(&git::work_tree(&extended), &extended)?;
-                refuse_malformed(&extended, &found)?;
+                found = extended_found;
                 added = globs;
             } else {
                 let globs = globs.join(", ");
@@ -85,6 +93,11 @@ impl Update {
         let new = parsed(&old, text)?;
         let outside = TrackedTree::open(&new).search(&new, &found, Scope::Addable);
         problems.extend(outside_problems(&new, &found, &outside));
+        let disagreements = disagreements(&new, &found);
+        if !disagreements.is_empty() {
+            problems.extend(disagreements);
+            problems.push(DISAGREEMENT.to_owned());
+        }
         Ok(Self {
             old,
             new,
@@ -116,6 +129,41 @@ fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     } else {
         Err(Errors::from(errors))
     }
+}
+
+/// The images with pins that disagree, as `check` reports them.
+fn disagreements(config: &Config, found: &Found) -> Vec<String> {
+    let checks = checks::agreement(config, found, checks::Status::Fail);
+    let failed = checks
+        .iter()
+        .filter(|check| check.status == checks::Status::Fail);
+    failed
+        .map(|check| format!("{}: {}", check.code, check.describe()))
+        .collect()
+}
+
+/// The warning about added files below a directory with the name of another environment.
+fn other_environments(old: &Found, new: &Found) -> Option<String> {
+    let directories = |found: &Found| {
+        let mut directories = BTreeSet::new();
+        for pin in found.pins() {
+            directories.extend(environment(pin.file.as_path(), 0).map(Path::to_owned));
+        }
+        directories
+    };
+    let (old, new) = (directories(old), directories(new));
+    let added: Vec<_> = new.difference(&old).collect();
+    if old.is_empty() || added.is_empty() {
+        return None;
+    }
+    let added = few(
+        added.iter().map(|path| plain(&path.display().to_string())),
+        LISTED,
+    );
+    Some(format!(
+        "the added files are below {added}, which has the name of another environment. If it is one, it needs its own \
+         configuration (`repin init --each DIRECTORY`)"
+    ))
 }
 
 /// Globs for the files that pin an image and that `files` neither matches nor excludes.
