@@ -20,7 +20,7 @@ pub(super) struct SelectedSet {
 }
 
 enum Selected {
-    Set(Config),
+    Set(Box<Config>),
     Skipped(&'static str),
 }
 
@@ -40,7 +40,7 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
     for file in &listing.files {
         let location = directory.join(file.as_path());
         let config = match config::load(&location, &file.to_string()) {
-            Ok(config) if config.counts_pins().is_ok() => Ok(Selected::Set(config)),
+            Ok(config) if config.counts_pins().is_ok() => Ok(Selected::Set(Box::new(config))),
             Ok(_) => Ok(Selected::Skipped(FLEET)),
             Err(errors) => Err(Errors::from(errors)),
         };
@@ -76,7 +76,7 @@ impl SetResults {
     ) -> Option<(SetPath, Config)> {
         cx.output.start_section(&set.path);
         match set.config {
-            Ok(Selected::Set(config)) => return Some((set.path, config)),
+            Ok(Selected::Set(config)) => return Some((set.path, *config)),
             Ok(Selected::Skipped(reason)) => {
                 if reason == SPARSE {
                     let path = plain(&set.path.to_string());
@@ -120,7 +120,7 @@ impl SetResults {
             document: Some(AnyDocument::Error(ErrorDocument::new(&errors))),
         });
         let mut codes = Vec::new();
-        for error in errors.iter() {
+        for error in &errors {
             if !codes.contains(&error.code.as_str()) {
                 codes.push(error.code.as_str());
             }

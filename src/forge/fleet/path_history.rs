@@ -179,7 +179,7 @@ mod tests {
             recent.additions.into_iter().collect::<Vec<_>>()
         };
         let b = history("b", &["c4=b2", "c1=b1"], true);
-        assert_eq!(additions(&[b.clone()]), ["c1"]);
+        assert_eq!(additions(std::slice::from_ref(&b)), ["c1"]);
         let restored = history("a", &["c4=a2", "c2=", "c1=a1"], true);
         assert_eq!(additions(&[restored, b.clone()]), ["c1", "c4"]);
         let cut = history("a", &["c4=a2", "c3=a1"], false);
