@@ -225,7 +225,7 @@ fn below(path: &RelPath, directory: &Path) -> Option<RelPath> {
 impl OtherConfiguration {
     fn read(set: &SetPath, contents: &mut dyn Contents) -> Result<Self, String> {
         let content = contents.read(set.file(), config::MAX_SIZE)?;
-        // Nothing is read from the root.
+        // Parsing reads no file below the root.
         let (name, root) = (set.to_string(), set.directory());
         let config = config::parse_bytes(content, &name, root, set, config::parse)?;
         Ok(Self {

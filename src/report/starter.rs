@@ -258,7 +258,7 @@ fn outside(out: &mut String, refuses: bool) {
     out.push_str(if refuses {
         "outside: refuse\n"
     } else {
-        "# The tree contains such a pin or digest: use `refuse` once it is gone.\n#outside: warn\n"
+        "# The tree contains such a pin or digest: use `refuse` after its removal.\n#outside: warn\n"
     });
     out.push_str("#outside_ignore: []\n");
     out.push_str("# Files that git ignores and does not track: exclude or include.\n");

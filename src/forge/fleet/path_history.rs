@@ -1,4 +1,4 @@
-//! Merges the histories of several paths into one sequence of commits, each with all of the files.
+//! Merges the histories of paths into one sequence of commits, each with all of the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ pub(crate) fn merge_up_to(
 /// those are all.
 ///
 /// Every history has the order of the forge. So the next commit is one that is not an older commit
-/// of any history; of several, the one with the latest date. The result is cut at a contradiction
+/// of any history; if there are more, the latest one by date. The result is cut at a contradiction
 /// between histories.
 fn merge(histories: &[PathHistory]) -> (Vec<RecentCommit>, bool) {
     let mut rests: Vec<&[PathVersion]> = histories

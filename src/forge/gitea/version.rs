@@ -63,12 +63,12 @@ impl Version {
         matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 26))
     }
 
-    /// Whether one request can return several files of a commit (`POST file-contents`).
+    /// Whether one request can return multiple files of a commit (`POST file-contents`).
     pub(super) fn lists_files(self) -> bool {
         matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 24))
     }
 
-    /// Whether one request may return several blobs (`GET git/blobs`).
+    /// Whether one request may return multiple blobs (`GET git/blobs`).
     pub(super) fn lists_blobs(self) -> bool {
         matches!(self, Self::Forgejo(_))
     }
