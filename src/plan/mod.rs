@@ -259,18 +259,28 @@ fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
 }
 
 /// Returns a function that decides whether two contents of a file differ only in pins of the
-/// configuration's set. The file's path is relative to the top of the repository; `prefix` is the
+/// configuration's set, also below its former paths. The file's path is relative to the top of the
+/// repository; `prefix` is the
 /// path of the root, empty or with a trailing `/`. A file that `files` does not match contains no
 /// pins. A fleet's configuration without `files` matches every file.
 pub(crate) fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
     let scanner = FileScanner::new(config);
     let matches_all = config.scanned.included().is_empty();
+    let mut prefixes = vec![prefix.to_owned()];
+    for former in &config.former {
+        let directory = former.set_path.directory().display().to_string();
+        prefixes.push(if directory.is_empty() {
+            directory
+        } else {
+            directory + "/"
+        });
+    }
     move |path, old, new| {
-        let path = path
-            .strip_prefix(prefix)
-            .and_then(|path| RelPath::parse(path).ok());
-        let is_scanned =
-            matches_all || path.is_some_and(|path| Snapshot::lists(&config.scanned, &path));
+        let mut below = prefixes.iter().filter_map(|prefix| {
+            let path = path.strip_prefix(prefix.as_str())?;
+            RelPath::parse(path).ok()
+        });
+        let is_scanned = matches_all || below.any(|path| Snapshot::lists(&config.scanned, &path));
         is_scanned && only_pins_differ(&scanner, old, new)
     }
 }

@@ -49,7 +49,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
 /// Adds 64 nested indexes below `kept`, each with the next one twice, so that 2^64 paths lead to the
 /// last.
 pub(in crate::prune) fn add_nested_twice(listing: &mut Listing) {
-    let mut parent = digest("protected");
+    let mut parent = digest("stable");
     for level in 0..64 {
         let child = Child {
             digest: digest(&format!("level {level}")),
@@ -382,8 +382,8 @@ fn failed_final_listing_is_an_error() {
 #[test]
 fn missing_protected_version_is_reported_with_restore_command() {
     let (applied, ..) = Scripted::new(&[]).run();
-    assert_eq!(applied.missing[0].digest, digest("protected"));
-    assert_eq!(applied.lost_tags, [Tag::parse("protected").unwrap()]);
+    assert_eq!(applied.missing[0].digest, digest("stable"));
+    assert_eq!(applied.lost_tags, [Tag::parse("stable").unwrap()]);
     let hint = |applied: &Applied| applied.lost("api").unwrap().help.unwrap();
     assert!(hint(&applied).starts_with("PUSH THEM AGAIN"));
     let numbered = Applied {

@@ -250,7 +250,7 @@ fn missing_tag_of_protected_version_is_lost() {
 fn shared_entries_are_visited_once() {
     let mut all = listing(&ALL);
     add_nested_twice(&mut all);
-    assert_eq!(all.parts(digest("protected")).len(), 64);
+    assert_eq!(all.parts(digest("stable")).len(), 64);
     assert_eq!(entries(&all).len(), 64);
     let prune = prune();
     let rules = Rules {
