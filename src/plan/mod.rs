@@ -268,12 +268,7 @@ pub(crate) fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &
     let matches_all = config.scanned.included().is_empty();
     let mut prefixes = vec![prefix.to_owned()];
     for former in &config.former {
-        let directory = former.set_path.directory().display().to_string();
-        prefixes.push(if directory.is_empty() {
-            directory
-        } else {
-            directory + "/"
-        });
+        prefixes.push(former.set_path.prefix());
     }
     move |path, old, new| {
         let mut below = prefixes.iter().filter_map(|prefix| {

@@ -604,6 +604,14 @@ fn pinned_to(fleet: &Fleet, number: usize, revision: &str, message: &str) {
     fleet.pin(number, &fleet.build(revision), message);
 }
 
+/// Runs a promotion. Returns the lines of its report.
+fn promote(fleet: &Fleet, revision: &str) -> Vec<Value> {
+    let _ = fs::remove_file(fleet.path("out.jsonl"));
+    let set = ["fleet", "promote", "--revision", revision];
+    fleet.run(&[&set[..], &["--list", "list.txt", "--out", "out.jsonl"]].concat());
+    fleet.lines("out.jsonl")
+}
+
 #[test]
 fn current_repository_needs_no_look_at_history() {
     let fleet = Fleet::new(options(Kind::Github, 30));
@@ -633,23 +641,9 @@ fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
         pinned_to(&fleet, 4, &old, &format!("promote: images @{old}"));
         pinned_to(&fleet, 4, &new, &format!("promote: images @{new}"));
         pinned_to(&fleet, 4, &old, "Revert");
-        let promote = |revision: &str| {
-            let _ = fs::remove_file(fleet.path("out.jsonl"));
-            fleet.run(&[
-                "fleet",
-                "promote",
-                "--list",
-                "list.txt",
-                "--revision",
-                revision,
-                "--out",
-                "out.jsonl",
-            ]);
-            fleet.lines("out.jsonl")
-        };
         fleet.build(&old);
         let before = fleet.forge.log().len();
-        let lines = promote(&old);
+        let lines = promote(&fleet, &old);
         let codes = |line: &Value| {
             line["checks"]
                 .as_array()
@@ -668,13 +662,13 @@ fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
             logged.request.contains("/compare/") || logged.request.contains("not=")
         });
         assert_eq!(compared.count(), 1, "{kind:?}");
-        let lines = promote(&new);
+        let lines = promote(&fleet, &new);
         assert_eq!(lines[1]["outcome"], "current");
         assert_eq!(codes(&lines[4]), ["rolled_back"], "{:#}", lines[4]);
         assert!(help(&lines[4]).ends_with("promote in a clone with --force-after-rollback"));
         // Without a source, nobody can tell.
         fleet.write("repin.yaml", fleet.config(kind, "{}"));
-        let lines = promote(&old);
+        let lines = promote(&fleet, &old);
         assert!(
             lines[1]["checks"][0]["detail"]
                 .as_str()
@@ -706,25 +700,11 @@ fn renamed_file_hides_no_rollback() {
             fleet.forge.store(2).rename("main", &renamed, path);
         }
         fleet.build(&newest);
-        let promote = || {
-            let _ = fs::remove_file(fleet.path("out.jsonl"));
-            fleet.run(&[
-                "fleet",
-                "promote",
-                "--list",
-                "list.txt",
-                "--revision",
-                &newest,
-                "--out",
-                "out.jsonl",
-            ]);
-            fleet.lines("out.jsonl")
-        };
         let is_held = |line: &Value| {
             let mut checks = line["checks"].as_array().unwrap().iter();
             checks.any(|check| check["code"] == "rolled_back")
         };
-        let lines = promote();
+        let lines = promote(&fleet, &newest);
         assert_eq!(lines[0]["outcome"], "planned", "{lines:#?}");
         assert!(is_held(&lines[1]), "{kind:?} {:#}", lines[1]);
         // Renamed back, the files show the promotion of the current set.
