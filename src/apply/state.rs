@@ -306,7 +306,7 @@ fn linked_git_directory(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Err
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Instant};
+    use std::fs;
 
     use super::*;
 
@@ -386,10 +386,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let location = StateLocation::for_root(&scratch.path().canonicalize().unwrap()).unwrap();
         let lock = location.lock("a test").unwrap();
-        let start = Instant::now();
         assert!(matches!(location.lock("a test"), Err(Error::Locked { .. })));
-        // Only a shared lock is waited for.
-        assert!(start.elapsed() < LOCK_INTERVAL * LOCK_ATTEMPTS / 2);
         drop(lock);
         assert!(location.lock("a test").is_ok());
     }

@@ -110,8 +110,10 @@ impl Context {
         Ok(())
     }
 
-    /// Reports places in files from now on as those below the current directory.
+    /// Reports places in files from now on as those below the current directory, without the heading
+    /// of a set.
     pub(super) fn leave(&mut self) {
+        self.output.end_section();
         self.output.directory.clear();
         let directories = &mut self.output.directories;
         directories.root.clone_from(&directories.current);

@@ -1,6 +1,6 @@
 //! The paths that the configuration of a set had.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use crate::{
     config::{Config, SetPath, is_config_file_of},
@@ -49,6 +49,17 @@ pub(crate) struct UnknownPast {
     pub removed: Vec<String>,
     /// The position of the commit in the line.
     pub(super) position: usize,
+}
+
+impl fmt::Display for UnknownPast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commit = self.commit.short();
+        write!(
+            f,
+            "the past before commit {commit} is unknown: it adds the configuration and removes others, \
+             and git detects no rename"
+        )
+    }
 }
 
 /// The origin of a configuration.

@@ -149,10 +149,7 @@ fn warn(history: &history::History, cx: &mut Context) {
         ));
     }
     if let Some(past) = history.unknown_past() {
-        cx.output.write_stderr(&format!(
-            "warning: the past before commit {} is unknown: it adds the configuration and removes others, and git detects no rename\n",
-            past.commit.short()
-        ));
+        cx.output.warn(&past.to_string());
     }
     if history.shallow {
         cx.output.write_stderr(

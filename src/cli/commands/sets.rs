@@ -21,11 +21,10 @@ pub(super) struct SelectedSet {
 
 enum Selected {
     Set(Box<Config>),
-    Skipped(&'static str),
+    Fleet,
+    /// A sparse checkout does not contain the file.
+    Sparse,
 }
-
-const FLEET: &str = "skipped: it describes a fleet";
-const SPARSE: &str = "skipped: a sparse checkout leaves it out";
 
 /// Reads every configuration below the current directory.
 pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
@@ -41,7 +40,7 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
         let location = directory.join(file.as_path());
         let config = match config::load(&location, &file.to_string()) {
             Ok(config) if config.counts_pins().is_ok() => Ok(Selected::Set(Box::new(config))),
-            Ok(_) => Ok(Selected::Skipped(FLEET)),
+            Ok(_) => Ok(Selected::Fleet),
             Err(errors) => Err(Errors::from(errors)),
         };
         let path = path_of(file);
@@ -50,7 +49,7 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
     for file in &listing.sparse {
         selected.push(SelectedSet {
             path: path_of(file),
-            config: Ok(Selected::Skipped(SPARSE)),
+            config: Ok(Selected::Sparse),
         });
     }
     selected.sort_by(|a, b| a.path.cmp(&b.path));
@@ -77,14 +76,13 @@ impl SetResults {
         cx.output.start_section(&set.path);
         match set.config {
             Ok(Selected::Set(config)) => return Some((set.path, *config)),
-            Ok(Selected::Skipped(reason)) => {
-                if reason == SPARSE {
-                    let path = plain(&set.path.to_string());
-                    cx.output.warn(&format!(
-                        "{path} was not read: a sparse checkout leaves it out"
-                    ));
-                }
-                self.skip(set.path, reason);
+            Ok(Selected::Fleet) => self.skip(set.path, "skipped: it describes a fleet"),
+            Ok(Selected::Sparse) => {
+                let path = plain(&set.path.to_string());
+                cx.output.warn(&format!(
+                    "{path} was not read: a sparse checkout leaves it out"
+                ));
+                self.skip(set.path, "skipped: a sparse checkout leaves it out");
             }
             Err(errors) => self.fail(set.path, errors, cx),
         }
@@ -140,7 +138,6 @@ impl SetResults {
 
     /// Prints the document or the table.
     pub(super) fn print(self, cx: &mut Context) -> Exit {
-        cx.output.end_section();
         let exit = self.exit();
         if cx.output.format == Format::Json {
             cx.output.print_json(&SetsDocument {

@@ -75,6 +75,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
             Err(errors) => results.fail(path, errors, cx),
         }
     }
+    cx.leave();
     Ok(results.print(cx))
 }
 
@@ -215,12 +216,7 @@ impl Report {
             }
         }
         if let Some(past) = history.unknown_past() {
-            let commit = past.commit.short();
-            let reason = format!(
-                "the past before commit {commit} is unknown: it adds the configuration and removes others, and git \
-                 detects no rename"
-            );
-            self.add_missing("older_sets", &reason, None);
+            self.add_missing("older_sets", past.to_string(), None);
         }
         if history.shallow {
             let reason = "this clone is shallow: older sets, and holds on them, may be missing";

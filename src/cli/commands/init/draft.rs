@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{remote::GitRemote, selection::Chosen, signers};
 use crate::{
-    checks::{self, Status},
+    checks::{self, Check, Status},
     code::Code,
     config::{self, Config, FILE_NAME, Operation, RelPath, SetPath, number},
     error::{Errors, SourceText},
@@ -272,7 +272,16 @@ fn counted(
 
 /// The digests outside of pins, the unreadable files and the pins of other sets, one per line.
 pub(super) fn outside_problems(config: &Config, found: &Found, outside: &Outside) -> Vec<String> {
-    let checks = checks::outside(config, found, outside, Operation::Promotion);
+    problems(&checks::outside(
+        config,
+        found,
+        outside,
+        Operation::Promotion,
+    ))
+}
+
+/// The checks that do not pass, one per line.
+pub(super) fn problems(checks: &[Check]) -> Vec<String> {
     checks
         .iter()
         .filter(|check| check.status != Status::Pass)

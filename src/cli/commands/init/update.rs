@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::draft::{DISAGREEMENT, outside_problems};
+use super::draft::{self, DISAGREEMENT, outside_problems};
 use crate::{
     checks,
     cli::{
@@ -93,7 +93,7 @@ impl Update {
         let new = parsed(&old, text)?;
         let outside = TrackedTree::open(&new).search(&new, &found, Scope::Addable);
         problems.extend(outside_problems(&new, &found, &outside));
-        let disagreements = disagreements(&new, &found);
+        let disagreements = draft::problems(&checks::agreement(&new, &found, checks::Status::Fail));
         if !disagreements.is_empty() {
             problems.extend(disagreements);
             problems.push(DISAGREEMENT.to_owned());
@@ -129,17 +129,6 @@ fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     } else {
         Err(Errors::from(errors))
     }
-}
-
-/// The images with pins that disagree, as `check` reports them.
-fn disagreements(config: &Config, found: &Found) -> Vec<String> {
-    let checks = checks::agreement(config, found, checks::Status::Fail);
-    let failed = checks
-        .iter()
-        .filter(|check| check.status == checks::Status::Fail);
-    failed
-        .map(|check| format!("{}: {}", check.code, check.describe()))
-        .collect()
 }
 
 /// The warning about added files below a directory with the name of another environment.
