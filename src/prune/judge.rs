@@ -11,13 +11,12 @@ use std::{
 
 use super::{
     Candidate, Guards, KeepReason, Listing, PackageVerdict, Protected, Version, Warning, dangling,
-    date,
 };
 use crate::{
     code::Code,
     config::{Prune, number},
     error::{Class, Error},
-    oci::Digest,
+    oci::{Digest, date},
 };
 
 /// The maximum difference between the clocks, and between a date and the clocks.

@@ -8,9 +8,8 @@ use std::{
     time::SystemTime,
 };
 
-use super::date;
 use crate::{
-    oci::{Digest, INDEX_TYPES, Manifest, Tag},
+    oci::{Digest, INDEX_TYPES, Manifest, Tag, date},
     registry::Clock,
 };
 

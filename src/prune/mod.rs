@@ -15,7 +15,6 @@ pub(crate) mod apply;
 pub(crate) mod backends;
 mod changes;
 mod dangling;
-pub(crate) mod date;
 mod guards;
 mod judge;
 mod listing;

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Version, date};
+use super::Version;
 use crate::{
     code::Code,
     error::Error,
-    oci::{Digest, Tag},
+    oci::{Digest, Tag, date},
 };
 
 /// A verdict about one package.

@@ -2,13 +2,13 @@
 //!
 //! Each tag is requested once; all other requests are by digest. `checks` evaluates the result.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
     error::{Class, Error},
-    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date},
     registry::{Source, memory},
 };
 
@@ -29,6 +29,16 @@ pub(crate) struct ImageFacts {
 }
 
 impl ImageFacts {
+    /// The creation time of the latest platform; `None` if a platform has none, or a malformed one.
+    pub(crate) fn created(&self) -> Option<SystemTime> {
+        let mut latest = None;
+        for platform in &self.platforms {
+            let created = date::parse(platform.config.created.as_deref()?)?;
+            latest = latest.max(Some(created));
+        }
+        latest
+    }
+
     /// The value of a label on the first platform that has it; empty if no platform has it.
     pub(crate) fn label(&self, name: &str) -> &str {
         for platform in &self.platforms {

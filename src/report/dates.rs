@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::prune::date;
+use crate::oci::date;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;

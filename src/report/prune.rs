@@ -9,8 +9,8 @@ use crate::{
     code::Code,
     config::number,
     error::Error,
-    oci::Digest,
-    prune::{Candidate, PackageVerdict, Version, Warning, apply::Applied, date},
+    oci::{Digest, date},
+    prune::{Candidate, PackageVerdict, Version, Warning, apply::Applied},
     untrusted::{markdown, plain},
 };
 

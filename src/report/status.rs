@@ -416,7 +416,7 @@ mod tests {
 
     fn printed(document: &StatusDocument, verbose: bool) -> String {
         let view = View {
-            now: crate::prune::date::parse("2026-11-21T14:02:11Z").unwrap(),
+            now: crate::oci::date::parse("2026-11-21T14:02:11Z").unwrap(),
             revisions: &BTreeSet::new(),
             verbose,
         };

@@ -11,10 +11,9 @@ use crate::{
     code::Code,
     error::{Class, Error},
     forge::{Package, PackageVersion},
-    oci::{Digest, Manifest, TagOrDigest, Verified},
+    oci::{Digest, Manifest, TagOrDigest, Verified, date},
     prune::{
-        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, date,
-        is_eligible,
+        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, is_eligible,
     },
     registry::{Deletion, Source},
     untrusted::short,

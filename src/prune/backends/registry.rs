@@ -16,10 +16,10 @@ use super::manifests;
 use crate::{
     code::Code,
     error::{Class, Error},
-    oci::{Descriptor, Digest, Manifest, Tag, TagOrDigest},
+    oci::{Descriptor, Digest, Manifest, Tag, TagOrDigest, date},
     prune::{
         Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
-        date, is_eligible, judge,
+        is_eligible, judge,
     },
     registry::{Deletion, Remote, Source, pull_limit_error},
 };
