@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::git::{Git, GitError, ObjectId, Remote};
+use super::git::{FetchedObjects, GitError, ObjectId, Remote, ScratchRepository};
 use crate::{
     code::Code,
     config::{
@@ -154,19 +154,17 @@ const PINNED_REF: &str = "refs/repin/pinned";
 /// Fetches the other repository into the empty directory `scratch`, and measures the distance.
 pub(crate) fn measure_distance(
     scratch: &Path,
-    remote: &Remote,
+    remote: Remote,
     branch: &str,
     pinned: &PinnedReference,
 ) -> Result<Distance, FreshnessError> {
-    let git = Git::init(scratch)?;
-    // git accepts a filter only for a named remote.
-    git.run_checked("config", &["remote.origin.url", &remote.url], None)?;
-    let other = OtherRepository { git: &git, remote };
-    if !other.fetch(&format!("refs/heads/{branch}"), HEAD_REF)? {
+    let other = ScratchRepository::init(scratch, remote, FetchedObjects::CommitsAndTrees)?;
+    let git = other.git();
+    if !other.fetch(&[&format!("+refs/heads/{branch}:{HEAD_REF}")])? {
         return Err(FreshnessError::NoBranch);
     }
     let head = git.commit_at(HEAD_REF)?;
-    let Some(commit) = other.resolve(&pinned.name)? else {
+    let Some(commit) = resolve(&other, &pinned.name)? else {
         return Ok(Distance {
             pinned: None,
             head,
@@ -184,49 +182,18 @@ pub(crate) fn measure_distance(
     })
 }
 
-struct OtherRepository<'a> {
-    git: &'a Git,
-    remote: &'a Remote,
-}
-
-impl OtherRepository<'_> {
-    /// Fetches a reference or a commit; `false` if it does not exist.
-    fn fetch(&self, from: &str, to: &str) -> Result<bool, GitError> {
-        let options = [
-            "-q",
-            "--filter=blob:none",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-gc",
-        ];
-        let refspec = format!("+{from}:{to}");
-        let args = [&options[..], &["--end-of-options", "origin", &refspec]].concat();
-        let ran = self.git.run("fetch", &args, Some(self.remote))?;
-        if ran.code == Some(0) {
-            return Ok(true);
-        }
-        let not_found = ["couldn't find remote ref", "not our ref"];
-        if not_found.iter().any(|text| ran.stderr.contains(text)) {
-            return Ok(false);
-        }
-        Err(GitError::refused("fetch", &ran.stderr))
+/// Resolves a commit, or else a tag or a branch.
+fn resolve(other: &ScratchRepository, name: &str) -> Result<Option<ObjectId>, GitError> {
+    if let Some(commit) = other.commit(name)? {
+        return Ok(Some(commit));
     }
-
-    /// Resolves a reference. A commit that no branch contains is fetched by its full ID.
-    fn resolve(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
-        if let Some(commit) = self.git.commit_named(name)? {
-            return Ok(Some(commit));
-        }
-        let candidates = if ObjectId::parse(name.as_bytes()).is_some() {
-            vec![name.to_owned()]
-        } else {
-            vec![format!("refs/tags/{name}"), format!("refs/heads/{name}")]
-        };
-        for candidate in candidates {
-            if self.fetch(&candidate, PINNED_REF)? {
-                return self.git.commit_at(PINNED_REF).map(Some);
-            }
-        }
-        Ok(None)
+    if ObjectId::parse(name.as_bytes()).is_some() {
+        return Ok(None);
     }
+    for kind in ["tags", "heads"] {
+        if other.fetch(&[&format!("+refs/{kind}/{name}:{PINNED_REF}")])? {
+            return other.git().commit_at(PINNED_REF).map(Some);
+        }
+    }
+    Ok(None)
 }

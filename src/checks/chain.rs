@@ -27,7 +27,7 @@ use super::{Check, Code, Resolution, Standard, Status, any_failed, resolved, sha
 use crate::{
     config::{Config, Image, SignedSubject},
     error::Error,
-    history::{Digests, Promoted},
+    history::{Digests, Order, Promoted},
     oci::{Revision, Tag},
     registry::resolve::ImageFacts,
 };
@@ -152,7 +152,7 @@ impl Scope for NoHistory {
 impl Scope for HistoryVerdict {
     /// An image without pins was not deployed, so a rollback does not depend on it.
     fn only_warns(&self, image: &Image) -> bool {
-        matches!(self, Self::Promoted(_)) && image.pins == 0
+        matches!(self, Self::Rollback(_)) && image.pins == 0
     }
 }
 
@@ -396,18 +396,23 @@ impl<'c, G: Scope, S> Stage<'c, G, S> {
 }
 
 impl<'c> HistoryChecked<'c> {
-    /// The stage of tags, with one resolution for each image of the configuration, in order.
+    /// The stage of tags, with one resolution for each image of the configuration, in order. `order`: that
+    /// of the builds, if it was unknown before.
     pub(crate) fn resolved(
         self,
         resolutions: &[Resolution],
+        order: Option<Order>,
         history: &dyn DigestHistory,
     ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
         let Self { state, mut verdict } = self;
         let (mut checks, mut outages) = check_tags(&state, resolutions, &verdict);
+        let by_order = verdict.check_order(state.config, state.revision, order);
+        checks.extend(by_order.0);
+        outages.extend(by_order.1);
         let images = resolved_images(resolutions);
         // The digests of a rollback are looked up only if every tag has the right one.
         let is_complete = outages.is_empty() && !any_failed(&checks);
-        if is_complete || matches!(verdict, HistoryVerdict::NotOlder { .. }) {
+        if is_complete || matches!(verdict, HistoryVerdict::Promotion { .. }) {
             let digests = pinned_digests(state.config, &images);
             let by_digests = verdict.check_digests(state.revision, &digests, history);
             checks.extend(by_digests.0);

@@ -3,10 +3,12 @@
 
 use super::{Check, Code, Status, set::excerpt};
 use crate::{
-    config::{Config, Trailer},
-    error::Error,
+    config::{Config, OrderPolicy, Trailer},
+    error::{Error, Errors},
     git::GitError,
-    history::{Digests, Gap, Hold, Order, Provenance, UnknownOrder, Unreadable},
+    history::{
+        Digests, Gap, Hold, KnownOrder, Order, OrderEvidence, Provenance, UnknownOrder, Unreadable,
+    },
     oci::{Digest, Revision},
     pins::Found,
     untrusted::plain,
@@ -18,7 +20,8 @@ pub(crate) enum HistoryFacts<'h> {
     /// No history is available, for this reason.
     Absent(String),
     Known {
-        /// The order of the revision and the currently pinned one.
+        /// The order of the revision and the currently pinned one, as far as it is known before the images
+        /// are read.
         order: Order,
         hold: Hold<'h>,
         /// A commit with unknown content that may have rolled the set back.
@@ -99,47 +102,33 @@ impl UnknownFact<'_> {
     }
 }
 
-/// Checks order and hold of `revision`.
-pub(super) fn order_and_hold(
+/// Checks the hold of `revision`.
+pub(super) fn hold_by_revision(
     revision: &Revision,
     facts: &HistoryFacts<'_>,
     overrides: Overrides,
 ) -> (Vec<Check>, Vec<Error>) {
-    let (order, hold, blind_spot, extent) = match facts {
+    let (hold, blind_spot, extent) = match facts {
         HistoryFacts::Absent(reason) => {
-            let unknown = [
-                (
-                    Code::REVISION_ORDER,
-                    "this build is older than the pinned one",
-                ),
-                (Code::ROLLED_BACK, "this set was rolled back"),
-            ];
-            let checks = unknown.map(|(code, fact)| {
-                let detail = format!("cannot determine whether {fact}: {reason}");
-                Check::new(code, Status::Warn, detail)
-            });
-            return (checks.into(), Vec::new());
+            let detail = format!("cannot determine whether this set was rolled back: {reason}");
+            let check = Check::new(Code::ROLLED_BACK, Status::Warn, detail);
+            return (vec![check], Vec::new());
         }
         HistoryFacts::Known {
-            order,
             hold,
             blind_spot,
             extent,
-        } => (order, hold, blind_spot, *extent),
+            ..
+        } => (hold, blind_spot, *extent),
     };
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
-    for result in [
-        check_order(revision, order, overrides.older, extent),
-        check_hold(revision, hold, overrides.rolled_back, extent),
-    ] {
-        match result {
-            Ok(check) => checks.push(check),
-            Err(outage) => outages.push(outage),
-        }
+    match check_hold(revision, hold, overrides.rolled_back, extent) {
+        Ok(check) => checks.push(check),
+        Err(outage) => outages.push(outage),
     }
     if let Some(unreadable) = blind_spot {
         // The hold passed without knowledge of that commit.
-        checks.retain(|check| check.code != Code::ROLLED_BACK || check.status != Status::Pass);
+        checks.retain(|check| check.status != Status::Pass);
         checks.push(check_unreadable(unreadable, overrides.rolled_back, extent));
     }
     (checks, outages)
@@ -171,56 +160,107 @@ fn check_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -
     Check::new(Code::ROLLED_BACK, Status::Fail, detail).help(help)
 }
 
-fn check_order(
+/// Checks the order of `revision` and the pinned set. Returns an error if the run could determine an unknown
+/// order after a correction.
+pub(super) fn check_order(
+    config: &Config,
     revision: &Revision,
     order: &Order,
     is_allowed: bool,
     extent: Extent,
-) -> Result<Check, Error> {
-    const FACT: &str = "whether this build is older";
+) -> Result<Check, Errors> {
     let check = |status, detail: String| Check::new(Code::REVISION_ORDER, status, detail);
-    let unknown = |reason| UnknownFact {
-        code: Code::REVISION_ORDER,
-        fact: FACT,
-        reason,
-        overridden_by: is_allowed.then_some("allowed by --allow-older"),
-    };
-    Ok(match order {
-        Order::Same => check(Status::Pass, "the revision is pinned now".to_owned()),
-        Order::NotOlder { pinned } => check(
-            Status::Pass,
-            format!("the revision is not older than {pinned}, which is pinned now"),
-        ),
-        Order::Older { pinned } => {
-            let detail = format!("revision {revision} is older than {pinned}, which is pinned now");
-            match (is_allowed, extent) {
-                (true, _) => check(Status::Warn, detail + "; allowed by --allow-older"),
-                (false, Extent::Clone) => check(Status::Fail, detail),
-                (false, Extent::LastCommits { .. }) => check(Status::Fail, detail)
-                    .help("promote a newer build, or promote in a clone with --allow-older"),
-            }
-        }
+    match order {
+        Order::Same => Ok(check(Status::Pass, "the revision is pinned now".to_owned())),
+        Order::Known(known) => Ok(check_known_order(revision, known, is_allowed, extent)),
         Order::Unknown(UnknownOrder::Shallow) => {
-            unknown("the recent commits do not record the revision of the pinned set")
-                .check(extent)?
+            let unknown = UnknownFact {
+                code: Code::REVISION_ORDER,
+                fact: "whether this build is older",
+                reason: "the recent commits do not record the revision of the pinned set",
+                overridden_by: is_allowed.then_some("allowed by --allow-older"),
+            };
+            Ok(unknown.check(extent)?)
         }
-        Order::Unknown(UnknownOrder::NotInSource { pinned, repository }) => {
-            let detail = format!(
-                "cannot determine {FACT} than {pinned}, which is pinned now: one of both is not a \
-                 commit of {repository}"
-            );
-            unknown(&detail).check(extent)?
+        Order::Unknown(UnknownOrder::SourceUnavailable(errors)) if !is_allowed => {
+            Err(errors.clone())
         }
-        Order::Unknown(UnknownOrder::NoSource { pinned }) => {
-            let detail = format!(
-                "cannot determine {FACT} than {pinned}, which is pinned now: `fleet.source` is not \
-                 configured"
-            );
-            check(Status::Fail, detail)
-                .help("set `fleet.source` to the repository that the images are built from")
+        Order::Unknown(unknown) => Ok(check_unknown_order(config, unknown, is_allowed, extent)),
+    }
+}
+
+fn check_known_order(
+    revision: &Revision,
+    known: &KnownOrder,
+    is_allowed: bool,
+    extent: Extent,
+) -> Check {
+    let pinned = match &known.pinned {
+        Some(pinned) => format!("{pinned}, which is pinned now"),
+        None => "the pinned set".to_owned(),
+    };
+    let evidence = known.evidence.phrase();
+    let (status, detail) = if !known.is_older {
+        let detail = format!("the revision is not older than {pinned} ({evidence})");
+        (Status::Pass, detail)
+    } else {
+        let detail = format!("revision {revision} is older than {pinned} ({evidence})");
+        if is_allowed {
+            (Status::Warn, detail + "; allowed by --allow-older")
+        } else {
+            (Status::Fail, detail)
         }
-        Order::Unknown(reason) => check(Status::Skip, reason.to_string()),
-    })
+    };
+    let check = Check::new(Code::REVISION_ORDER, status, detail).item(known.evidence.as_str());
+    if status != Status::Fail {
+        return check;
+    }
+    match (&known.evidence, extent) {
+        (_, Extent::LastCommits { .. }) => {
+            check.help("promote a newer build, or promote in a clone with --allow-older")
+        }
+        (OrderEvidence::History, Extent::Clone) => check.help(format!(
+            "to return to this set: repin rollback --to {revision}"
+        )),
+        _ => check,
+    }
+}
+
+fn check_unknown_order(
+    config: &Config,
+    unknown: &UnknownOrder,
+    is_allowed: bool,
+    extent: Extent,
+) -> Check {
+    let is_required = config.revision.order == OrderPolicy::Require;
+    let has_source = config.source.is_some();
+    let pinned = unknown.pinned();
+    let than = pinned.map_or_else(String::new, |pinned| {
+        format!(" than {pinned}, which is pinned now")
+    });
+    let detail = format!("cannot determine whether this build is older{than}: {unknown}");
+    let is_refused = match (extent, unknown) {
+        (Extent::Clone, _) | (_, UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_)) => {
+            is_required
+        }
+        (Extent::LastCommits { .. }, UnknownOrder::NoSource { .. }) => true,
+        (Extent::LastCommits { suffice, .. }, _) => is_required || !suffice,
+    };
+    let check = |status, detail| Check::new(Code::REVISION_ORDER, status, detail);
+    if is_allowed {
+        return check(Status::Warn, detail + "; allowed by --allow-older");
+    }
+    if !is_refused {
+        return check(Status::Warn, detail);
+    }
+    let check = check(Status::Fail, detail);
+    match extent {
+        _ if !has_source => {
+            check.help("set `source` to the repository that the images are built from")
+        }
+        Extent::Clone => check.help("promote a build of the source, or add --allow-older"),
+        Extent::LastCommits { .. } => check.help(IN_A_CLONE),
+    }
 }
 
 fn check_hold(
@@ -529,110 +569,156 @@ mod tests {
         Pattern::parse("[a-z]+").unwrap().revision(text).unwrap()
     }
 
-    fn promotion_checks(
-        order: Order,
-        hold: Hold<'_>,
-        blind_spot: Option<&Unreadable>,
-        extent: Extent,
-    ) -> Vec<Check> {
-        let facts = HistoryFacts::Known {
-            order,
-            hold,
-            blind_spot,
-            extent,
+    fn config(further: &str) -> Config {
+        let text = format!(
+            "version: 1\nfiles: [a]\n{further}\nimages: {{ a: {{ repository: x.y/a, pins: 1 }} }}\n"
+        );
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
         };
-        let (checks, outages) = order_and_hold(&word("new"), &facts, Overrides::default());
-        assert!(outages.is_empty());
-        checks
+        parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
+    }
+
+    fn order_check(config: &Config, order: &Order, extent: Extent) -> Check {
+        check_order(config, &word("new"), order, false, extent).unwrap()
+    }
+
+    fn known(is_older: bool, evidence: OrderEvidence) -> Order {
+        Order::Known(KnownOrder {
+            is_older,
+            evidence,
+            pinned: Some(word("old")),
+        })
+    }
+
+    fn in_fleet(suffice: bool) -> Extent {
+        Extent::LastCommits {
+            show_beginning: true,
+            suffice,
+        }
+    }
+
+    fn not_in_source() -> Order {
+        Order::Unknown(UnknownOrder::NotInSource {
+            pinned: word("old"),
+            repository: "acme/runtime".to_owned(),
+        })
     }
 
     #[test]
     fn fleet_refuses_unknown_facts_unless_recent_commits_suffice() {
-        use Status::{Fail, Pass, Skip};
-        let pinned = || word("old");
-        let shallow = || Order::Unknown(UnknownOrder::Shallow);
-        let elsewhere = || {
-            Order::Unknown(UnknownOrder::NotInSource {
-                pinned: pinned(),
-                repository: "acme/runtime".to_owned(),
-            })
-        };
-        let no_source = || Order::Unknown(UnknownOrder::NoSource { pinned: pinned() });
-        let older = || Order::Older { pinned: pinned() };
-        let not_recorded = || Order::Unknown(UnknownOrder::NotInHistory);
-        for (suffice, gap) in [(false, Fail), (true, Skip)] {
-            let statuses = |order, hold, show_beginning| {
+        use Status::{Fail, Pass, Skip, Warn};
+        let config = config("source: acme/runtime");
+        let no_source = Order::Unknown(UnknownOrder::NoSource {
+            pinned: word("old"),
+        });
+        for (suffice, shallow, unknown) in [(false, Fail, Fail), (true, Skip, Warn)] {
+            let status = |order: &Order| {
+                let check = order_check(&config, order, in_fleet(suffice));
+                assert!(
+                    check.help.is_none_or(|help| !help.starts_with("add --")),
+                    "a fleet has no such flag"
+                );
+                check.status
+            };
+            assert_eq!(status(&Order::Same), Pass);
+            assert_eq!(status(&known(true, OrderEvidence::History)), Fail);
+            assert_eq!(status(&Order::Unknown(UnknownOrder::Shallow)), shallow);
+            assert_eq!(status(&not_in_source()), unknown);
+            // The configuration of the fleet is incomplete, or the history of the repository begins manually.
+            assert_eq!(status(&no_source), Fail);
+            assert_eq!(status(&Order::Unknown(UnknownOrder::NotInHistory)), Warn);
+            let hold = |hold, show_beginning| {
                 let extent = Extent::LastCommits {
                     show_beginning,
                     suffice,
                 };
-                let checks = promotion_checks(order, hold, None, extent);
-                let codes: Vec<_> = checks.iter().map(|check| check.code).collect();
-                assert_eq!(codes, [Code::REVISION_ORDER, Code::ROLLED_BACK]);
-                for check in checks.iter().filter(|check| check.status == Fail) {
-                    let help = check.help.as_deref().unwrap();
-                    assert!(
-                        !help.starts_with("add --"),
-                        "a fleet has no such flag: {help}"
-                    );
-                }
-                [checks[0].status, checks[1].status]
+                check_hold(&word("new"), &hold, false, extent)
+                    .unwrap()
+                    .status
             };
-            assert_eq!(statuses(Order::Same, Hold::Free, true), [Pass, Pass]);
-            assert_eq!(statuses(shallow(), Hold::Shallow, true), [gap, Pass]);
-            assert_eq!(statuses(elsewhere(), Hold::Free, true), [gap, Pass]);
-            assert_eq!(statuses(Order::Same, Hold::Shallow, false), [Pass, gap]);
-            // These facts are known, or the configuration of the fleet is incomplete.
-            assert_eq!(statuses(no_source(), Hold::Free, true), [Fail, Pass]);
-            assert_eq!(statuses(older(), Hold::Free, true), [Fail, Pass]);
-            assert_eq!(statuses(not_recorded(), Hold::Free, true), [Skip, Pass]);
+            assert_eq!(hold(Hold::Shallow, true), Pass);
+            assert_eq!(hold(Hold::Shallow, false), shallow);
+        }
+    }
+
+    #[test]
+    fn older_build_is_refused_with_its_evidence() {
+        let config = config("");
+        for (evidence, item, help) in [
+            (OrderEvidence::Clone, "clone", None),
+            (OrderEvidence::Source("acme/app".to_owned()), "source", None),
+            (
+                OrderEvidence::History,
+                "history",
+                Some("to return to this set: repin rollback --to new"),
+            ),
+            (OrderEvidence::Created, "created", None),
+        ] {
+            let older = known(true, evidence.clone());
+            let check = order_check(&config, &older, Extent::Clone);
+            assert_eq!(check.status, Status::Fail);
+            assert_eq!(check.item.as_deref(), Some(item));
+            assert!(check.detail.contains(item), "{}", check.detail);
+            if let Some(help) = help {
+                assert_eq!(check.help.as_deref(), Some(help));
+            }
+            let allowed = check_order(&config, &word("new"), &older, true, Extent::Clone);
+            assert_eq!(allowed.unwrap().status, Status::Warn);
+            let newer = order_check(&config, &known(false, evidence), Extent::Clone);
+            assert_eq!((newer.status, newer.help), (Status::Pass, None));
+        }
+    }
+
+    #[test]
+    fn unknown_order_fails_only_if_order_is_required() {
+        let unavailable = Order::Unknown(UnknownOrder::SourceUnavailable(
+            Error::unavailable("the source", "HTTP 500").into(),
+        ));
+        for (further, status) in [
+            ("", Status::Warn),
+            ("revision: { order: require }", Status::Fail),
+        ] {
+            let config = config(further);
+            let order = |order: &Order, is_allowed| {
+                check_order(&config, &word("new"), order, is_allowed, Extent::Clone)
+            };
+            let not_in_source = not_in_source();
+            let check = order(&not_in_source, false).unwrap();
+            assert_eq!(check.status, status);
+            assert_eq!(check.item, None);
+            for unknown in [&not_in_source, &unavailable] {
+                let allowed = order(unknown, true).unwrap();
+                assert_eq!(allowed.status, Status::Warn);
+                assert!(allowed.detail.ends_with("; allowed by --allow-older"));
+            }
+            let outage = order(&unavailable, false).unwrap_err();
+            assert_eq!(outage.class(), crate::error::Class::Unavailable);
         }
     }
 
     #[test]
     fn unreadable_commit_replaces_the_pass_of_the_hold() {
         let unreadable = Unreadable::example(ObjectId::parse(&[b'a'; 40]).unwrap());
-        let extent = Extent::LastCommits {
-            show_beginning: true,
-            suffice: true,
-        };
-        let codes = |order, blind_spot| {
-            promotion_checks(order, Hold::Free, blind_spot, extent)
-                .iter()
-                .map(|check| (check.code, check.status))
+        let checks = |blind_spot| {
+            let facts = HistoryFacts::Known {
+                order: Order::Same,
+                hold: Hold::Free,
+                blind_spot,
+                extent: in_fleet(true),
+            };
+            let (checks, outages) = hold_by_revision(&word("new"), &facts, Overrides::default());
+            assert!(outages.is_empty());
+            let rows = checks.into_iter();
+            rows.map(|check| (check.code, check.status, check.help))
                 .collect::<Vec<_>>()
         };
-        let older = || Order::Older {
-            pinned: word("old"),
-        };
-        let pass = |code| (code, Status::Pass);
-        let fail = |code| (code, Status::Fail);
-        assert_eq!(
-            codes(Order::Same, None),
-            [pass(Code::REVISION_ORDER), pass(Code::ROLLED_BACK)]
-        );
-        assert_eq!(
-            codes(older(), None),
-            [fail(Code::REVISION_ORDER), pass(Code::ROLLED_BACK)]
-        );
-        let unreadable = Some(&unreadable);
-        assert_eq!(
-            codes(Order::Same, unreadable),
-            [pass(Code::REVISION_ORDER), fail(Code::ROLLED_BACK)]
-        );
-        assert_eq!(
-            codes(older(), unreadable),
-            [fail(Code::REVISION_ORDER), fail(Code::ROLLED_BACK)]
-        );
-        let passed = promotion_checks(Order::Same, Hold::Free, None, extent);
-        assert!(passed.iter().all(|check| check.help.is_none()));
-        let failed = promotion_checks(older(), Hold::Free, unreadable, extent);
-        let helps: Vec<_> = failed.iter().map(|check| check.help.as_deref()).collect();
-        let expected = [
-            "promote a newer build, or promote in a clone with --allow-older",
-            "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback",
-        ];
-        assert_eq!(helps, expected.map(Some));
+        let code = Code::ROLLED_BACK;
+        assert_eq!(checks(None), [(code, Status::Pass, None)]);
+        let help = "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback";
+        let refused = (code, Status::Fail, Some(help.to_owned()));
+        assert_eq!(checks(Some(&unreadable)), [refused]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! One set for many repositories: the block `fleet`.
 
 use super::{
-    forge::OwnerName,
     keys::{self, block, choices},
     path::RelPath,
 };
@@ -9,8 +8,6 @@ use super::{
 block! {
     /// The rules for the repositories of a fleet.
     pub struct Fleet {
-        /// The repository that the images are built from, as OWNER/NAME; its history orders builds.
-        source: Option<OwnerName>,
         /// The configuration file of each repository, from the top of the repository.
         config: RelPath = "repin.yaml",
         /// Whether a repository's recent commits must show when its current set began

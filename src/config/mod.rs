@@ -17,11 +17,13 @@ mod open_directory;
 mod operation;
 mod path;
 mod places;
+mod provenance;
 mod prune;
 pub(crate) mod reader;
 mod set_path;
 mod signers;
 mod smoke;
+mod source_repository;
 mod sources;
 mod template;
 #[cfg(test)]
@@ -64,12 +66,13 @@ pub(crate) use signers::{
     CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
 };
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
+pub(crate) use source_repository::SourceRepository;
 pub(crate) use sources::{Endpoint, Mapping, SourceLocation};
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};
 pub(crate) use top_level::{
-    Config, IgnoredFiles, OutsidePolicy, Report, Revisions, parse, parse_past, schema,
+    Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Report, Revisions, parse, parse_past, schema,
 };
 pub(crate) use trailer::Trailer;
 pub(crate) use types::{FORGE_TOKENS, job_secrets};

@@ -289,6 +289,13 @@ impl ErrorCollector {
     }
 }
 
+/// Keys that moved: the mapping, the key, and the remedy.
+const MOVED: [(&str, &str, &str); 1] = [(
+    "fleet",
+    "source",
+    "write `source: OWNER/NAME` at the top of the file",
+)];
+
 /// The entries of a mapping with fixed keys. `Fields::report_unknown` reports those that are not
 /// declared.
 pub(crate) struct Fields<'n> {
@@ -337,9 +344,13 @@ impl<'n> Fields<'n> {
             if known.contains(&key.text.as_str()) {
                 continue;
             }
-            let hint = match nearest(&key.text, &known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known keys: {}", quoted(&known)),
+            let moved = MOVED.iter().find(|(mapping, name, _)| {
+                (*mapping, *name) == (self.key.text.as_str(), key.text.as_str())
+            });
+            let hint = match (moved, nearest(&key.text, &known)) {
+                (Some((.., remedy)), _) => (*remedy).to_owned(),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => format!("known keys: {}", quoted(&known)),
             };
             let message = format!("unknown key `{}`", key.text);
             self.problems.report_hint(key.span, message, hint);

@@ -19,12 +19,14 @@ use super::{
     operation::Operation,
     path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
+    provenance::Provenance,
     prune::Prune,
     reader::{ErrorCollector, Fields},
     set_path::SetPath,
     smoke::Smoke,
+    source_repository::SourceRepository,
     sources::{Mapping, Prefix, SourceLocation, is_host},
-    types::{Branch, BranchTemplate, TagTemplate, Text, TitleTemplate, line_schema, text_type},
+    types::{BranchTemplate, TagTemplate, Text, TitleTemplate, line_schema, text_type},
     verify::{self, Verify},
     yaml::{Key, Node, Value},
 };
@@ -98,12 +100,16 @@ block! {
         /// What holds for the repositories of a fleet. With it, `files` and `images.*.pins` may be
         /// absent: each repository declares its own.
         fleet: Option<Fleet>,
+        /// The repository that the images are built from: OWNER/NAME on the configured forge, a URL,
+        /// or a path that begins with `/`, `./` or `../`. Its history orders builds whose commits
+        /// this clone does not contain. Absent: this repository.
+        source: Option<SourceRepository>,
     }
     with |fields| {
         /// The directory that every path is relative to.
         root: PathBuf = fields.problems.root().to_owned(),
         /// The text of the file, for places in it.
-        source: SourceText = fields.problems.source().clone(),
+        source_text: SourceText = fields.problems.source().clone(),
         /// The name of the file, which is in the root.
         file: String = file_name(fields.problems.source()),
         /// The identity of the set.
@@ -145,6 +151,8 @@ block! {
         tag: TagTemplate = "{revision}",
         /// The label that must name the revision on every platform.
         label: Text = "org.opencontainers.image.revision",
+        /// A promotion whose order is unknown: `warn`, or refuse it (`require`).
+        order: OrderPolicy = "warn",
     }
 }
 
@@ -156,18 +164,6 @@ block! {
         /// A Jinja template for the pull request body; its variables are the fields of
         /// repin.plan/1.
         template: Option<RelPath>,
-    }
-}
-
-block! {
-    /// The evidence that a set was promoted.
-    pub struct Provenance {
-        /// The remote-tracking branch whose history counts. Absent: `forge.base`, otherwise the
-        /// remote's default branch.
-        branch: Option<Branch>,
-        /// `content`: a commit pins the digests of the set. `title`: its title or trailer also
-        /// records the promotion.
-        require: RequiredEvidence = ["title", "content"],
     }
 }
 
@@ -201,6 +197,14 @@ choices! {
 }
 
 choices! {
+    /// The verdict on a promotion that may be older than the current set.
+    pub enum OrderPolicy {
+        Warn = "warn",
+        Require = "require",
+    }
+}
+
+choices! {
     /// The verdict on digests in the tree that belong to no pin.
     pub enum OutsidePolicy {
         Warn = "warn",
@@ -210,25 +214,11 @@ choices! {
     }
 }
 
-choices! {
-    pub enum Evidence {
-        Title = "title",
-        Content = "content",
-    }
-}
-
 impl Revisions {
     /// The revision in a tag, if the tag has the form of one.
     pub fn of_tag(&self, tag: &str) -> Option<Revision> {
         let revision = self.tag.revision_in(tag, "")?;
         self.pattern.revision(revision).ok()
-    }
-}
-
-impl Provenance {
-    /// Whether a commit's title or trailer must record the promotion, in addition to its content.
-    pub fn requires_title(&self) -> bool {
-        self.require.contains(&Evidence::Title)
     }
 }
 
@@ -366,26 +356,6 @@ fn check_globs(files: &Globs, node: &Node, problems: &ErrorCollector) -> bool {
         problems.report(node.span, "`files` is empty, so no pin can be found");
     }
     !is_empty
-}
-
-/// Evidence of a promotion, which includes its content.
-pub struct RequiredEvidence;
-refined_type!(
-    RequiredEvidence => Vec<Evidence>,
-    {"contains": {"const": "content"}},
-    check_evidence
-);
-
-fn check_evidence(evidence: &[Evidence], node: &Node, problems: &ErrorCollector) -> bool {
-    let has_content = evidence.contains(&Evidence::Content);
-    if !has_content {
-        problems.report_hint(
-            node.span,
-            "`content` is required: a title alone proves nothing",
-            "write [title, content] or [content]",
-        );
-    }
-    has_content
 }
 
 /// A mapping with registries or prefixes of repositories as keys.
@@ -544,7 +514,7 @@ impl Config {
     /// whole path, such as `forge.base` or `images.fix.pins`, all others with the first part of it.
     pub fn written_keys(&self, blocks: &[&str]) -> Vec<String> {
         let mut keys = Vec::new();
-        for (block, node) in entries(super::yaml::parse(&self.source.text).0) {
+        for (block, node) in entries(super::yaml::parse(&self.source_text.text).0) {
             let block = block.text;
             if block != "images" && !blocks.contains(&block.as_str()) {
                 keys.push(block);
@@ -582,7 +552,7 @@ impl Config {
     /// A place in the configuration file.
     pub fn place(&self, span: Span, label: &str) -> Place {
         Place {
-            source: self.source.clone(),
+            source: self.source_text.clone(),
             span,
             label: label.to_owned(),
             quoted: true,

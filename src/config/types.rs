@@ -118,7 +118,7 @@ text_type!(
     remote
 );
 
-fn remote(text: &str) -> Result<String, &'static str> {
+pub(super) fn remote(text: &str) -> Result<String, &'static str> {
     let after_scheme = text.split_once("://").map(|(_, rest)| rest);
     let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
     if authority.is_some_and(|a| a.contains('@') && a.contains(':')) {

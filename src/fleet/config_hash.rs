@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 4 << 20;
 /// is hashed once, ordered by the bytes of its path. Lengths separate the parts.
 pub(crate) fn config_sha256(config: &Config, files: &dyn Files) -> Result<Digest, Error> {
     let mut input = Vec::new();
-    add(&mut input, "repin.yaml", config.source.text.as_bytes());
+    add(&mut input, "repin.yaml", config.source_text.text.as_bytes());
     for path in paths(config) {
         add(&mut input, &format!("file {path}"), &content(path, files)?);
     }

@@ -97,7 +97,7 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
     let ours = fleet.forge_or_default();
     Config {
         name: own.name,
-        source: own.source,
+        source_text: own.source_text,
         file: own.file,
         set_path: own.set_path,
         former: own.former,
@@ -228,7 +228,8 @@ mod tests {
     use crate::{config, error::SourceText};
 
     const FLEET: &str = "version: 1
-fleet: { source: acme/runtime }
+source: acme/runtime
+fleet: {}
 sources: { ghcr.io/acme: 'https://mirror.example/acme' }
 images:
   review: { repository: ghcr.io/acme/review, contract: review.yaml }
@@ -348,7 +349,7 @@ outside: ignore
         // The repository's plan contains no command, contract or secret of either configuration.
         assert!(config.smoke.is_none() && config.verify.is_none() && config.inventory.is_none());
         let written = Config {
-            source: fleet.source,
+            source_text: fleet.source_text,
             ..config.clone()
         };
         assert!(!format!("{written:?}").contains("evil"), "{written:?}");

@@ -18,7 +18,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Token, TokenFacts};
+use super::{Token, TokenFacts, fleet::RepositoryName};
 use crate::{
     error::{Class, Error},
     http::{
@@ -111,7 +111,8 @@ pub(super) struct Http {
     base: Url,
     token: Token,
     secrets: Secrets,
-    authorization: HeaderValue,
+    /// `None` for anonymous requests.
+    authorization: Option<HeaderValue>,
     headers: HeaderMap,
 }
 
@@ -231,14 +232,18 @@ impl Http {
         settings: Settings,
     ) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
-        let mut authorization = HeaderValue::from_str(&format!("{scheme} {}", token.expose()))
-            .map_err(|_| {
-                Error::about(Class::Denied, "the token", "it cannot be sent in a header")
-            })?;
-        authorization.set_sensitive(true);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let secrets = Secrets::default();
-        secrets.hide(token.expose());
+        let mut authorization = None;
+        if let Some(text) = token.expose() {
+            secrets.hide(text);
+            let header = HeaderValue::from_str(&format!("{scheme} {text}"));
+            let mut header = header.map_err(|_| {
+                Error::about(Class::Denied, "the token", "it cannot be sent in a header")
+            })?;
+            header.set_sensitive(true);
+            authorization = Some(header);
+        }
         let policy = settings.policy();
         let client = Client::new(settings.client, policy, settings.now, secrets.clone());
         Ok(Self {
@@ -270,6 +275,22 @@ impl Http {
 
     pub(super) fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// Whether a repository exists and the token may see it.
+    pub(super) async fn exists(
+        &self,
+        repository: &RepositoryName,
+        what: &str,
+    ) -> Result<bool, Error> {
+        let path = ["repos", &repository.owner, &repository.name];
+        let request = Request::new(Method::GET, path, format!("{what} of {repository}"));
+        let reply = self.send(&request).await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        reply.expect::<serde::de::IgnoredAny>(&[200])?;
+        Ok(true)
     }
 
     /// Text from the server, cleaned for messages.
@@ -346,7 +367,7 @@ impl Http {
     fn call(&self, request: &Request) -> Call {
         let mut call = Call::get(self.url(request), request.max);
         call.method = request.method.clone();
-        call.authorization = Some(self.authorization.clone());
+        call.authorization.clone_from(&self.authorization);
         call.headers = self.headers.clone();
         call.idempotency = request.idempotency;
         call.effect = request.effect;

@@ -57,19 +57,35 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
 }
 
 impl Target {
-    /// The URL of the pages of pull requests, up to their number; `None` if the URL of the API has
-    /// another form than that of a public server.
-    pub(crate) fn pull_request_pages(&self) -> Option<Url> {
+    /// The URL of the web server; `None` if the URL of the API has another form than that of a public
+    /// server.
+    fn server(&self) -> Option<Url> {
         let api = self.api.as_str().trim_end_matches('/');
-        let (server, pulls) = match self.kind {
-            Kind::Github if self.api.host_str() == Some("api.github.com") => {
-                ("https://github.com", "pull")
-            }
-            Kind::Github => (api.strip_suffix("/api/v3")?, "pull"),
-            Kind::Gitea => (api.strip_suffix("/api/v1")?, "pulls"),
+        let server = match self.kind {
+            Kind::Github if self.api.host_str() == Some("api.github.com") => "https://github.com",
+            Kind::Github => api.strip_suffix("/api/v3")?,
+            Kind::Gitea => api.strip_suffix("/api/v1")?,
         };
-        let mut page = Url::parse(server).ok()?;
-        let segments = [&self.owner, &self.name, pulls, ""];
+        Url::parse(server).ok()
+    }
+
+    /// The URL of the repository for git, if the URL of the server is known.
+    pub(crate) fn clone_url(&self) -> Option<String> {
+        let name = format!("{}.git", self.name);
+        Some(self.page(&[&self.owner, &name])?.into())
+    }
+
+    /// The URL of the pages of pull requests, up to their number, if the URL of the server is known.
+    pub(crate) fn pull_request_pages(&self) -> Option<Url> {
+        let pulls = match self.kind {
+            Kind::Github => "pull",
+            Kind::Gitea => "pulls",
+        };
+        self.page(&[&self.owner, &self.name, pulls, ""])
+    }
+
+    fn page(&self, segments: &[&str]) -> Option<Url> {
+        let mut page = self.server()?;
         page.path_segments_mut()
             .ok()?
             .pop_if_empty()

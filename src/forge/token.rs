@@ -6,8 +6,10 @@ use std::{
 };
 
 /// A token: no `Display`, and `Debug` does not show it.
+///
+/// Without a text, requests are anonymous.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(String);
+pub(crate) struct Token(Option<String>);
 
 /// The syntax error of a malformed token; never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,9 @@ pub(crate) enum TokenError {
 }
 
 impl Token {
+    /// No token, for public repositories.
+    pub(crate) const ANONYMOUS: Self = Self(None);
+
     /// The token in `text`, without the final line break of a file.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
@@ -29,22 +34,23 @@ impl Token {
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(TokenError::Character);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(Some(text.to_owned())))
     }
 
-    /// The text, for the one header that contains it.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
+    /// The text, for the one header that contains it; `None` for anonymous requests.
+    pub(super) fn expose(&self) -> Option<&str> {
+        self.0.as_deref()
     }
 
     /// Whether the token is of a kind with scopes: GitHub does not report the permissions of other
     /// tokens (GitHub Docs, "GitHub's token formats"; before 2021 classic tokens were 40 hexadecimal
     /// digits).
     pub(super) fn has_scopes(&self) -> bool {
-        let old = self.0.len() == 40 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
+        let text = self.0.as_deref().unwrap_or_default();
+        let old = text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
         old || ["ghp_", "gho_"]
             .iter()
-            .any(|prefix| self.0.starts_with(prefix))
+            .any(|prefix| text.starts_with(prefix))
     }
 }
 
@@ -84,7 +90,7 @@ mod tests {
 
     #[test]
     fn token_is_one_ascii_word() {
-        assert_eq!(Token::parse("abc\n").unwrap().expose(), "abc");
+        assert_eq!(Token::parse("abc\n").unwrap().expose(), Some("abc"));
         assert_eq!(Token::parse(" \n"), Err(TokenError::Empty));
         for bad in ["a b", "a\nb", "a\u{7f}", "ä"] {
             assert_eq!(Token::parse(bad), Err(TokenError::Character), "{bad:?}");

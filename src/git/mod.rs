@@ -28,6 +28,7 @@ mod objects;
 mod promoted_branch;
 mod remotes;
 mod renames;
+mod scratch;
 mod sweep;
 mod trees;
 
@@ -55,6 +56,7 @@ pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 
 pub(crate) use objects::{Object, Objects};
+pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 
 use command::{Mode, Running};

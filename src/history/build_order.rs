@@ -1,38 +1,64 @@
-//! The order of two builds, by the ancestry of their commits in git.
+//! The order of two builds, as far as git and the history of the set show it.
+
+use std::cmp::Ordering;
 
 use super::{Digests, History};
 use crate::{
+    error::Errors,
     git::{Git, GitError},
     oci::Revision,
 };
 
 /// The order of a revision and the currently pinned one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Order {
     /// The revision is pinned now.
     Same,
-    /// The revision is not an ancestor of the pinned one.
-    NotOlder {
-        pinned: Revision,
-    },
-    /// The revision is an ancestor of the pinned one: an older build.
-    Older {
-        pinned: Revision,
-    },
+    Known(KnownOrder),
     Unknown(UnknownOrder),
 }
 
+/// The order of a revision and the pinned set, and its evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownOrder {
+    /// Whether the revision is older than the pinned set.
+    pub is_older: bool,
+    pub evidence: OrderEvidence,
+    /// The revision of the pinned set; `None` if it is unknown.
+    pub pinned: Option<Revision>,
+}
+
+/// The evidence for the order of two builds, the strongest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OrderEvidence {
+    /// Ancestry in this clone.
+    Clone,
+    /// Ancestry in this repository.
+    Source(String),
+    /// The order in which the sets first became current.
+    History,
+    /// The creation times of the images.
+    Created,
+}
+
 /// The reason for which the order of two builds is unknown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum UnknownOrder {
+    #[error("{0}")]
+    NoHistory(String),
     /// No entry with a known revision has the current digests.
     #[error("history does not record the revision of the pinned set")]
     NotInHistory,
     /// The revision may be a commit of another repository.
-    #[error("the revision {0} is not a commit in this clone")]
-    NoCommit(Revision),
-    /// The fleet declares no repository whose history orders builds.
-    #[error("`fleet.source` is not configured")]
+    #[error(
+        "the revision {revision} is not a commit in this clone, and `source` is not configured"
+    )]
+    NoCommit {
+        revision: Revision,
+        pinned: Revision,
+    },
+    /// A fleet has no clone.
+    #[error("`source` is not configured")]
     NoSource { pinned: Revision },
     /// One of both revisions is not a commit of the source repository.
     #[error("{pinned}, or the promoted revision, is not a commit of {repository}")]
@@ -40,45 +66,124 @@ pub(crate) enum UnknownOrder {
         pinned: Revision,
         repository: String,
     },
+    /// The source repository cannot be read.
+    #[error("the source cannot be read")]
+    SourceUnavailable(Errors),
     #[error("the clone is too shallow to determine the order")]
     Shallow,
 }
 
-impl History {
-    /// Determines the order of `revision` and the set with the digests `current`, in a work tree or on
-    /// a branch.
-    pub(crate) fn order(
-        &self,
-        git: &Git,
-        revision: &Revision,
-        current: &Digests,
-    ) -> Result<Order, GitError> {
-        let Some(pinned) = self.revision_of(current) else {
-            let reason = if self.shallow {
-                UnknownOrder::Shallow
-            } else {
-                UnknownOrder::NotInHistory
-            };
-            return Ok(Order::Unknown(reason));
-        };
-        if pinned == revision {
-            return Ok(Order::Same);
+impl UnknownOrder {
+    /// Whether further evidence may determine the order.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self, Self::SourceUnavailable(_) | Self::Shallow)
+    }
+
+    /// The revision of the pinned set, if it is known.
+    pub(crate) fn pinned(&self) -> Option<&Revision> {
+        match self {
+            Self::NoSource { pinned }
+            | Self::NoCommit { pinned, .. }
+            | Self::NotInSource { pinned, .. } => Some(pinned),
+            _ => None,
         }
-        let no_commit =
-            |revision: &Revision| Ok(Order::Unknown(UnknownOrder::NoCommit(revision.clone())));
-        let Some(new) = git.commit_named(revision.as_str())? else {
-            return no_commit(revision);
+    }
+}
+
+/// The order of two commits of a clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CommitOrder {
+    /// Whether the first is an ancestor of the second.
+    Known { is_older: bool },
+    /// This revision is not a commit of the clone.
+    NoCommit(Revision),
+    /// The second is not an ancestor in this shallow clone.
+    Shallow,
+}
+
+impl OrderEvidence {
+    /// The item of the check.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Clone => "clone",
+            Self::Source(_) => "source",
+            Self::History => "history",
+            Self::Created => "created",
+        }
+    }
+
+    /// The phrase in the detail of the check; contains the item.
+    pub(crate) fn phrase(&self) -> String {
+        match self {
+            Self::Clone => "by ancestry in this clone".to_owned(),
+            Self::Source(repository) => format!("by ancestry in the source {repository}"),
+            Self::History => "by the history of this set".to_owned(),
+            Self::Created => "by the times at which the images were created".to_owned(),
+        }
+    }
+}
+
+/// The order of two revisions by the ancestry of their commits in a clone.
+pub(crate) fn commit_order(
+    git: &Git,
+    new: &Revision,
+    pinned: &Revision,
+) -> Result<CommitOrder, GitError> {
+    let Some(new_commit) = git.commit_named(new.as_str())? else {
+        return Ok(CommitOrder::NoCommit(new.clone()));
+    };
+    let Some(pinned_commit) = git.commit_named(pinned.as_str())? else {
+        return Ok(CommitOrder::NoCommit(pinned.clone()));
+    };
+    let is_older = git.is_ancestor(&new_commit, &pinned_commit)?;
+    if !is_older && git.is_shallow() {
+        return Ok(CommitOrder::Shallow);
+    }
+    Ok(CommitOrder::Known { is_older })
+}
+
+impl History {
+    /// Whether the set of `revision` first became current before the set with the digests `pinned`;
+    /// `None` if one of both was never current, or the beginning of the history is unknown.
+    pub(crate) fn became_current_before(
+        &self,
+        revision: &Revision,
+        pinned: &Digests,
+    ) -> Option<bool> {
+        let positions = self.claimed.get(revision).into_iter().flatten();
+        let sets: Vec<_> = positions
+            .filter_map(|position| self.facts.line_point(*position).set)
+            .collect();
+        self.is_first_before(|set| sets.contains(&set), pinned)
+    }
+
+    /// The same for the set with the digests `new`.
+    pub(crate) fn digests_became_current_before(
+        &self,
+        new: &Digests,
+        pinned: &Digests,
+    ) -> Option<bool> {
+        self.is_first_before(|set| self.has_digests(set, new), pinned)
+    }
+
+    fn is_first_before(&self, is_new: impl Fn(usize) -> bool, pinned: &Digests) -> Option<bool> {
+        if self.shallow || self.facts.unknown_past.is_some() {
+            return None;
+        }
+        let first = |is_wanted: &dyn Fn(usize) -> bool| {
+            let mut sets = self.facts.line_sets();
+            sets.find_map(|(position, set)| set.filter(|set| is_wanted(*set)).map(|_| position))
         };
-        let Some(old) = git.commit_named(pinned.as_str())? else {
-            return no_commit(pinned);
-        };
-        let pinned = pinned.clone();
-        Ok(if git.is_ancestor(&new, &old)? {
-            Order::Older { pinned }
-        } else if git.is_shallow() {
-            Order::Unknown(UnknownOrder::Shallow)
-        } else {
-            Order::NotOlder { pinned }
-        })
+        let new = first(&is_new)?;
+        let pinned = first(&|set| self.has_digests(set, pinned))?;
+        match new.cmp(&pinned) {
+            Ordering::Less => Some(true),
+            Ordering::Equal => None,
+            Ordering::Greater => Some(false),
+        }
+    }
+
+    fn has_digests(&self, set: usize, digests: &Digests) -> bool {
+        self.facts.sets[set].digests(&self.config) == *digests
     }
 }

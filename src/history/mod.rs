@@ -95,7 +95,9 @@ use crate::{
 pub(crate) use renames::UnknownPast;
 pub(crate) use rules::parse as parse_config;
 
-pub(crate) use build_order::{Order, UnknownOrder};
+pub(crate) use build_order::{
+    CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order,
+};
 pub(crate) use changes::ChangedFile;
 #[cfg(test)]
 pub(crate) use claimed::ClaimedTags;

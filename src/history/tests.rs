@@ -9,8 +9,8 @@ use crate::{
     files::Files as _,
     git::{Git, GitError, ObjectId, TreeFile},
     history::{
-        CommitConfig, Digests, Gap, History, Hold, Kind, Order, Promoted, Provenance, UnknownOrder,
-        commit_config,
+        CommitConfig, CommitOrder, Digests, Gap, History, Hold, Kind, Promoted, Provenance,
+        commit_config, commit_order,
     },
     oci::Revision,
     support::repo::{self, CONFIG, Repo, digits, pin, title},
@@ -1476,41 +1476,51 @@ fn later_truncated_merge_makes_provenance_uncertain() {
 fn ancestor_of_the_pinned_build_is_older() {
     let repo = Repo::new();
     let [early, late] = ["early", "late"].map(|name| repo.write("source", name).commit(name));
-    repo.pins('b').commit(format!("promote: images @{late}"));
+    let git = Git::open(repo.path()).unwrap();
+    let pinned = revision_text(&late);
+    let order = |name: &str| commit_order(&git, &revision_text(name), &pinned).unwrap();
+    let later = repo.write("source", "later").commit("later");
+    assert_eq!(order(&early), CommitOrder::Known { is_older: true });
+    assert_eq!(order(&later), CommitOrder::Known { is_older: false });
+    for odd in [
+        &repo::revision('d'),
+        "-h",
+        "--help",
+        "HEAD",
+        "HEAD@{1}",
+        "main",
+        "v1..v2",
+        ":/early",
+    ] {
+        let missing = CommitOrder::NoCommit(revision_text(odd));
+        assert_eq!(order(odd), missing, "{odd}");
+    }
+}
+
+#[test]
+fn set_that_became_current_first_is_older() {
+    let repo = Repo::new();
+    for (build, title) in [
+        ('a', "promote"),
+        ('b', "promote"),
+        ('c', "promote"),
+        ('b', "rollback"),
+    ] {
+        let title = format!("{title}: images @{}", repo::revision(build));
+        repo.pins(build).commit(title);
+    }
     repo.publish();
     let history = history(&repo);
-    let git = Git::open(repo.path()).unwrap();
-    let order = |name: &str, pinned: char| {
-        history
-            .order(&git, &revision_text(name), &build(pinned))
-            .unwrap()
-    };
-    let pinned = revision_text(&late);
-    assert_eq!(
-        order(&early, 'b'),
-        Order::Older {
-            pinned: pinned.clone()
-        }
-    );
-    assert_eq!(order(&repo.head(), 'b'), Order::NotOlder { pinned });
-    assert_eq!(order(&late, 'b'), Order::Same);
-    assert_eq!(
-        order(&early, 'c'),
-        Order::Unknown(UnknownOrder::NotInHistory)
-    );
-    assert_eq!(
-        order(&repo::revision('d'), 'b'),
-        Order::Unknown(UnknownOrder::NoCommit(revision('d')))
-    );
-    for odd in [
-        "-h", "--help", "HEAD", "HEAD@{1}", "main", "v1..v2", ":/early",
-    ] {
-        assert_eq!(
-            order(odd, 'b'),
-            Order::Unknown(UnknownOrder::NoCommit(revision_text(odd))),
-            "{odd}"
-        );
-    }
+    let is_older = |name: char| history.became_current_before(&revision(name), &build('b'));
+    assert_eq!(is_older('a'), Some(true));
+    assert_eq!(is_older('c'), Some(false));
+    assert_eq!(is_older('b'), None);
+    assert_eq!(is_older('d'), None);
+    let by_digests = |name| history.digests_became_current_before(&build(name), &build('b'));
+    assert_eq!(by_digests('a'), Some(true));
+    assert_eq!(by_digests('d'), None);
+    let never = history.became_current_before(&revision('a'), &build('d'));
+    assert_eq!(never, None);
 }
 
 #[test]
@@ -1537,16 +1547,14 @@ fn shallow_clone_does_not_prove_newer_builds() {
     repo.pins('b').commit(format!("promote: images @{late}"));
     let clone = repo.cloned(&["--depth=2"]);
     let git = Git::open(clone.path()).unwrap();
-    let order = |name: &str| {
-        history(&clone)
-            .order(&git, &revision_text(name), &build('b'))
-            .unwrap()
-    };
-    assert_eq!(
-        order(&early),
-        Order::Unknown(UnknownOrder::NoCommit(revision_text(&early)))
-    );
-    assert_eq!(order(&clone.head()), Order::Unknown(UnknownOrder::Shallow));
+    let pinned = revision_text(&late);
+    let order = |name: &str| commit_order(&git, &revision_text(name), &pinned).unwrap();
+    let missing = CommitOrder::NoCommit(revision_text(&early));
+    assert_eq!(order(&early), missing);
+    assert_eq!(order(&clone.head()), CommitOrder::Shallow);
+    let history = history(&clone);
+    let before = history.became_current_before(&revision_text(&early), &build('b'));
+    assert_eq!(before, None);
 }
 
 // Branches, and errors of the git environment.

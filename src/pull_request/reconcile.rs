@@ -36,7 +36,7 @@ pub(crate) trait Rivals {
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool;
 
     /// The age of a revision relative to the promoted one.
-    async fn age(&self, revision: &str) -> Result<RevisionAge, Error>;
+    async fn age(&self, revision: &str) -> RevisionAge;
 }
 
 /// The age of a revision relative to another.

@@ -11,6 +11,7 @@
 
 use super::{
     Contracts, Services, SiteHistory, Stop, Unconfigured,
+    build_order::{BuildOrder, ResolvedSet},
     contracts::{self, PastContracts},
     image_rows, pin_rules,
     pull_limit::verification_pulls,
@@ -63,6 +64,7 @@ pub(super) enum Verification<'v> {
     Now {
         standards: &'v Standards<'v>,
         smoke: &'v SmokeStage,
+        builds: &'v BuildOrder<'v>,
         services: &'v Services,
     },
     /// By another run with a trusted document.
@@ -83,11 +85,19 @@ pub(super) fn plan(
     let (found, checks) = site.pins(request.operation)?;
     let contracts = Some(standards.contracts);
     let counted = count(request, contracts, site.config(), found, checks, rows)?;
-    let history = site.history(services);
+    let mut history = site.history(services);
     warn_of_hold(request, &history, services);
+    let git = history.git().cloned();
+    let builds = BuildOrder::new(site.config(), git.as_ref(), None, services);
+    if request.operation == Operation::Promotion {
+        let order =
+            history.determine_order(&builds, site.config(), &request.revision, &counted.found);
+        services.wait(order, "determining the order of builds")?;
+    }
     let verification = Verification::Now {
         standards,
         smoke: &smoke,
+        builds: &builds,
         services,
     };
     judge(request, counted, &history, verification, site, rows)
@@ -123,27 +133,29 @@ pub(super) fn judge(
 ) -> Result<Planned, Stop> {
     let CountedSet { chain, found } = counted;
     let config = site.config();
-    let grounded = ground(chain, request, history, &found, config)?;
+    let checked = check_history(chain, request, history)?;
     let mut body_context = TemplateContext {
         current_revision: history.current_revision(config, &found),
         ..TemplateContext::default()
     };
     let approved = match verification {
-        Verification::Before(images) => grounded.trusted(images, history)?,
+        Verification::Before(images) => checked.trusted(images, history)?,
         Verification::Now {
             standards,
             smoke,
+            builds,
             services,
         } => {
             let verifier = ImageVerifier {
                 request,
                 standards,
                 smoke,
+                builds,
                 history,
                 config,
                 services,
             };
-            let approved = verifier.verify(grounded, &found, rows)?;
+            let approved = verifier.verify(checked, &found, rows)?;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;
             }
@@ -163,17 +175,15 @@ pub(super) fn judge(
     })
 }
 
-fn ground<'c>(
+fn check_history<'c>(
     chain: Counted<'c>,
     request: &Request,
     history: &SiteHistory,
-    found: &Found,
-    config: &Config,
 ) -> Result<HistoryChecked<'c>, Stop> {
     let revision = &request.revision;
-    let grounded = match request.operation {
-        Operation::Promotion => match history.past(config, revision, found) {
-            Ok(past) => chain.not_older(&past, request.overrides),
+    let checked = match request.operation {
+        Operation::Promotion => match history.facts(revision) {
+            Ok(facts) => chain.not_older(&facts, request.overrides),
             Err(outage) => Err(chain.stop(outage)),
         },
         Operation::Rollback => match history.promoted() {
@@ -181,7 +191,7 @@ fn ground<'c>(
             Err(outage) => Err(chain.stop(outage)),
         },
     };
-    Ok(grounded?)
+    Ok(checked?)
 }
 
 /// Warns of a rollback to a set that a rollback undid.
@@ -204,6 +214,7 @@ struct ImageVerifier<'v> {
     request: &'v Request,
     standards: &'v Standards<'v>,
     smoke: &'v SmokeStage,
+    builds: &'v BuildOrder<'v>,
     history: &'v SiteHistory,
     config: &'v Config,
     services: &'v Services,
@@ -221,7 +232,23 @@ impl ImageVerifier<'_> {
         let resolutions =
             tags::resolve_tags(config, targets, verification_pulls(config), services)?;
         image_rows::add_digests(rows, &resolutions, config);
-        let images = chain.resolved(&resolutions, self.history)?;
+        let order = match chain.unknown_order() {
+            None => None,
+            Some(unknown) => {
+                let set = ResolvedSet {
+                    revision: &self.request.revision,
+                    resolutions: &resolutions,
+                    found,
+                };
+                let history = self.history.promoted_or_local().ok();
+                let order = self.builds.of_images(unknown, history, &set, services);
+                match order {
+                    Ok(order) => Some(order),
+                    Err(errors) => return Err(chain.stop(errors.into_iter().collect()).into()),
+                }
+            }
+        };
+        let images = chain.resolved(&resolutions, order, self.history)?;
 
         let (promoted, git) = (images.promoted(), self.history.git());
         let enforcement =

@@ -3,13 +3,13 @@
 //! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
 //! commits that changed the files with pins. If the history is absent, the error explains why.
 
-use super::{Environment, Services, base_forge, ci};
+use super::{Environment, Services, base_forge, build_order::BuildOrder, ci};
 use crate::{
     checks::{self, DigestHistory, Extent, HistoryFacts},
     config::{Config, FormerNames},
     error::Error,
     git::{Branch, BranchSources, Git, GitError, ObjectId},
-    history::{self, Digests, Hold, Order, Provenance},
+    history::{self, Digests, Hold, Order, Provenance, UnknownOrder},
     oci::Revision,
     pins::Found,
 };
@@ -21,7 +21,11 @@ pub(super) struct HeadOnForge {
     pub(super) commit: String,
 }
 
-pub(crate) struct SiteHistory(Result<Commits, GitError>);
+pub(crate) struct SiteHistory {
+    commits: Result<Commits, GitError>,
+    /// The order of the promoted revision and the pinned one; unknown until it is determined.
+    order: Result<Order, Error>,
+}
 
 /// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
@@ -39,8 +43,6 @@ enum Origin {
     },
     /// The last commits that a forge lists.
     Forge {
-        /// The order of the promoted revision and the pinned one.
-        order: Order,
         /// Whether the fleet accepts facts that these commits do not show.
         suffice: bool,
     },
@@ -143,6 +145,15 @@ fn read(
     Ok(Commits { history, origin })
 }
 
+impl From<Result<Commits, GitError>> for SiteHistory {
+    fn from(commits: Result<Commits, GitError>) -> Self {
+        Self {
+            commits,
+            order: Ok(Order::Unknown(UnknownOrder::NotInHistory)),
+        }
+    }
+}
+
 impl SiteHistory {
     /// Reads the history in the clone around the root, up to `head` if the forge reported it.
     pub(super) fn of_clone(
@@ -151,23 +162,38 @@ impl SiteHistory {
         services: &Services,
     ) -> Self {
         let _progress = services.console.progress(READING);
-        Self(read(config, head, &services.environment))
+        Self::from(read(config, head, &services.environment))
     }
 
     pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
         Self::of_clone(config, None, services)
     }
 
-    /// The history in the last commits of a branch on a forge. `order`: that of the promoted revision
-    /// and the pinned one. `suffice`: whether the fleet accepts facts that these commits do not show.
-    pub(super) fn of_last_commits(history: history::History, order: Order, suffice: bool) -> Self {
-        let origin = Origin::Forge { order, suffice };
-        Self(Ok(Commits { history, origin }))
+    /// The history in the last commits of a branch on a forge. `suffice`: whether the fleet accepts facts
+    /// that these commits do not show.
+    pub(super) fn of_last_commits(history: history::History, suffice: bool) -> Self {
+        let origin = Origin::Forge { suffice };
+        Self::from(Ok(Commits { history, origin }))
+    }
+
+    /// Determines the order of `revision` and the pinned set before the images are read, if the history
+    /// can be read.
+    pub(super) async fn determine_order(
+        &mut self,
+        builds: &BuildOrder<'_>,
+        config: &Config,
+        revision: &Revision,
+        found: &Found,
+    ) {
+        if let Ok(commits) = &self.commits {
+            let pinned = checks::current_digests(config, found);
+            self.order = builds.of_set(&commits.history, revision, &pinned).await;
+        }
     }
 
     /// The history of promoted sets, or the error that explains its absence.
     pub(crate) fn promoted(&self) -> Result<&history::History, Error> {
-        let commits = self.0.as_ref().map_err(Error::from)?;
+        let commits = self.commits.as_ref().map_err(Error::from)?;
         if let Origin::Clone { role, .. } = &commits.origin
             && *role == BranchRole::Local
         {
@@ -179,19 +205,19 @@ impl SiteHistory {
     /// The history, including that of `HEAD` in a repository without a remote, or the error that
     /// explains its absence.
     pub(crate) fn promoted_or_local(&self) -> Result<&history::History, Error> {
-        let commits = self.0.as_ref().map_err(Error::from)?;
+        let commits = self.commits.as_ref().map_err(Error::from)?;
         Ok(&commits.history)
     }
 
     /// The names that the set had under former paths of its configuration.
     pub(crate) fn former_names(&self) -> Vec<FormerNames> {
-        let commits = self.0.as_ref();
+        let commits = self.commits.as_ref();
         commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_names())
     }
 
     /// The clone; `None` for a forge without a clone.
     pub(crate) fn git(&self) -> Option<&Git> {
-        match self.0.as_ref().ok()?.origin {
+        match self.commits.as_ref().ok()?.origin {
             Origin::Clone { ref git, .. } => Some(git),
             Origin::Forge { .. } => None,
         }
@@ -199,7 +225,7 @@ impl SiteHistory {
 
     /// How much of the history was read.
     pub(super) fn extent(&self) -> Extent {
-        match &self.0 {
+        match &self.commits {
             Ok(Commits {
                 history,
                 origin: Origin::Forge { suffice, .. },
@@ -212,29 +238,16 @@ impl SiteHistory {
     }
 
     /// The order and the hold of a revision that is to be promoted.
-    pub(super) fn past(
-        &self,
-        config: &Config,
-        revision: &Revision,
-        found: &Found,
-    ) -> Result<HistoryFacts<'_>, Error> {
-        let Commits { history, origin } = match &self.0 {
+    pub(super) fn facts(&self, revision: &Revision) -> Result<HistoryFacts<'_>, Error> {
+        let Commits { history, .. } = match &self.commits {
             Ok(commits) => commits,
             Err(error) => {
                 let absent = checks::no_history_reason(error).map(HistoryFacts::Absent);
                 return absent.ok_or_else(|| Error::from(error));
             }
         };
-        let order = match origin {
-            Origin::Forge { order, .. } => order.clone(),
-            Origin::Clone { git, .. } => {
-                let pinned = checks::current_digests(config, found);
-                let order = history.order(git, revision, &pinned);
-                order.map_err(|error| Error::from(&error))?
-            }
-        };
         Ok(HistoryFacts::Known {
-            order,
+            order: self.order.clone()?,
             hold: history.hold(revision),
             blind_spot: history.blind_spot_of(revision),
             extent: self.extent(),
@@ -243,7 +256,7 @@ impl SiteHistory {
 
     /// The revision of the current set, if history records it.
     pub(super) fn current_revision(&self, config: &Config, found: &Found) -> Option<String> {
-        let commits = self.0.as_ref().ok()?;
+        let commits = self.commits.as_ref().ok()?;
         let digests = checks::current_digests(config, found);
         commits
             .history
@@ -254,14 +267,14 @@ impl SiteHistory {
 
 impl DigestHistory for SiteHistory {
     fn hold(&self, digests: &Digests) -> Hold<'_> {
-        match &self.0 {
+        match &self.commits {
             Ok(commits) => commits.history.hold_of_set(digests),
             Err(_) => Hold::Free,
         }
     }
 
     fn provenance(&self, digests: &Digests) -> Provenance {
-        let Ok(Commits { history, origin }) = &self.0 else {
+        let Ok(Commits { history, origin }) = &self.commits else {
             return Provenance::Never;
         };
         match (history.provenance_of(digests), origin) {

@@ -8,6 +8,8 @@
 mod approval;
 mod base_forge;
 pub(crate) mod base_policy;
+mod build_order;
+mod build_source;
 mod caches;
 pub(crate) mod ci;
 mod commit;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     OpenRequest, Services, Stop,
+    build_order::BuildOrder,
     engine::Planned,
     execution::{Effect, Execution, Executor},
     site::{BranchHead, BranchSite},
@@ -13,7 +14,7 @@ use crate::{
     config::{Config, Forge as Configured, Operation},
     error::{Error, Errors},
     forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
-    git::{Git, GitError},
+    git::Git,
     plan,
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
@@ -33,6 +34,8 @@ pub(super) struct Publication<'p> {
     /// The document of the plan, with the body of the pull request.
     pub(super) document: &'p PlanDocument,
     pub(super) request: OpenRequest,
+    /// The order of builds, for the pull requests of other revisions.
+    pub(super) builds: &'p BuildOrder<'p>,
 }
 
 /// The result of a request to merge a pull request.
@@ -56,12 +59,14 @@ impl Executor for BranchSite {
             Some(request) => {
                 let mut config = self.config.clone();
                 config.former.extend(planned.former.iter().cloned());
+                let git = Git::discover(&config.root).ok().flatten();
                 let publication = Publication {
                     config: &config,
                     head: &self.head,
                     planned,
                     document,
                     request,
+                    builds: &BuildOrder::new(&config, git.as_ref(), None, services),
                 };
                 publish(&publication, services)
             }
@@ -72,7 +77,7 @@ impl Executor for BranchSite {
 impl Publication<'_> {
     /// Reconciles the branch, its commit and the pull request with the plan. If configured, a promotion
     /// closes the older pull requests of the set.
-    pub(super) async fn open(&self, rivals: &dyn Rivals) -> Result<Outcome, Error> {
+    pub(super) async fn open(&self) -> Result<Outcome, Error> {
         let Self {
             config,
             head,
@@ -97,7 +102,7 @@ impl Publication<'_> {
             labels: &configured.labels,
             state: self.request.state,
             reopen: self.request.reopen,
-            rivals,
+            rivals: self,
             supersede: supersedes,
             only_pins: &only_pins,
             auto_merge: configured.auto_merge,
@@ -248,8 +253,7 @@ fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, E
         "the branch {} and its pull request may be incomplete; run the command again",
         plain(&document.branch)
     ));
-    let rivals = RivalsInClone { config, document };
-    let work = publication.open(&rivals);
+    let work = publication.open();
     Ok(services.wait(work, "opening the pull request")??)
 }
 
@@ -268,44 +272,13 @@ fn schedule_merge(
     Ok(())
 }
 
-/// Other revisions of the set. Ancestry in the clone gives their ages.
-struct RivalsInClone<'r> {
-    config: &'r Config,
-    document: &'r PlanDocument,
-}
-
 #[async_trait(?Send)]
-impl Rivals for RivalsInClone<'_> {
+impl Rivals for Publication<'_> {
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
         of_set::gives_branch(self.config, marker, branch)
     }
 
-    async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
-        Ok(match self.age_in_clone(revision) {
-            Ok(age) => age,
-            Err(error) => RevisionAge::Unreadable(format!(
-                "cannot determine whether revision {revision} is older: {error}"
-            )),
-        })
-    }
-}
-
-impl RivalsInClone<'_> {
-    fn age_in_clone(&self, revision: &str) -> Result<RevisionAge, GitError> {
-        let Some(git) = Git::discover(&self.config.root)? else {
-            return Ok(RevisionAge::Unknown);
-        };
-        let ours = git.commit_named(&self.document.revision)?;
-        let theirs = git.commit_named(revision)?;
-        let (Some(ours), Some(theirs)) = (ours, theirs) else {
-            return Ok(RevisionAge::Unknown);
-        };
-        if git.is_ancestor(&ours, &theirs)? {
-            return Ok(RevisionAge::Newer);
-        }
-        if git.is_ancestor(&theirs, &ours)? {
-            return Ok(RevisionAge::Older);
-        }
-        Ok(RevisionAge::Unknown)
+    async fn age(&self, revision: &str) -> RevisionAge {
+        self.builds.age(revision, &self.document.revision).await
     }
 }

@@ -99,26 +99,56 @@ async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) 
     }
 }
 
+/// The images of the pinned digests, in the order of the configuration; `None` if an image is not pinned
+/// or cannot be read.
+pub(super) fn pinned_images(
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<Vec<Option<ImageFacts>>, Errors> {
+    let sources = services.sources_of_images(config)?;
+    let mut references = Vec::new();
+    for index in 0..config.images.len() {
+        let digests = found.digests_of(index);
+        references.push(digests.first().copied().map(TagOrDigest::Digest));
+    }
+    let mut pulls = Vec::new();
+    for ((image, source), reference) in config.images.iter().zip(&sources).zip(&references) {
+        let manifests = reference.iter().cloned().map(ManifestPull::resolution);
+        pulls.push(ImagePulls {
+            name: &image.name,
+            repository: &image.repository,
+            source,
+            manifests: manifests.collect(),
+        });
+    }
+    check_pull_limit(&pulls, services)?;
+    let work = sources
+        .iter()
+        .zip(&references)
+        .map(|(source, reference)| async move {
+            resolve::resolve(source, reference.as_ref()?).await.ok()?
+        });
+    let names = config.image_names();
+    services.wait_for_all("reading the pinned images", &names, work)
+}
+
 /// The reported labels of the pinned images. An image that cannot be read has none.
 pub(super) fn current_labels(
     config: &Config,
     found: &Found,
     services: &Services,
 ) -> Result<Labels, Errors> {
+    let mut labels = Labels::new();
     if config.report.labels.is_empty() {
-        return Ok(Labels::new());
+        return Ok(labels);
     }
-    let sources = services.sources_of_images(config)?;
-    let images = config.images.iter().zip(&sources).enumerate();
-    let work = images.map(|(index, (image, source))| async move {
-        let digest = *found.digests_of(index).first()?;
-        let facts = resolve::resolve(source, &TagOrDigest::Digest(digest))
-            .await
-            .ok()??;
-        let labels = resolve::reported_labels(&facts, &config.report.labels);
-        Some((image.name.clone(), labels))
-    });
-    let names = config.image_names();
-    let labels = services.wait_for_all("reading the pinned images", &names, work)?;
-    Ok(labels.into_iter().flatten().collect())
+    let pinned = pinned_images(config, found, services)?;
+    for (image, facts) in config.images.iter().zip(pinned) {
+        if let Some(facts) = facts {
+            let of_image = resolve::reported_labels(&facts, &config.report.labels);
+            labels.insert(image.name.clone(), of_image);
+        }
+    }
+    Ok(labels)
 }

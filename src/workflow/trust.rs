@@ -86,7 +86,7 @@ impl<'c> Trust<'c> {
             return Err(material.problems.into());
         }
         let id = PolicyId {
-            config: Arc::clone(&config.source.text),
+            config: Arc::clone(&config.source_text.text),
             files: material.digests,
         };
         let policy = Policy {

@@ -147,7 +147,7 @@ fn commits_before_the_recent_ones_prove_nothing() {
         detail.contains("the recent commits do not record"),
         "{detail}"
     );
-    let rules = fleet.config(Kind::Github, "{ source: acme/app-0000, history: recent }");
+    let rules = fleet.config(Kind::Github, "{ history: recent }");
     fleet.write("repin.yaml", &rules);
     assert_eq!(rollback(&fleet, &[])[3]["outcome"], json!("refused"));
 }

@@ -40,7 +40,7 @@ fn fleet(kind: Kind, count: usize, more: &str) -> Fleet {
     options.speed = 1000;
     let fleet = Fleet::new(options);
     for [file, set, ..] in [STAGING, PROD] {
-        let rules = format!("{{ source: acme/app-0000, config: {set} }}");
+        let rules = format!("{{ config: {set} }}");
         fleet.write(file, fleet.config(kind, &rules));
     }
     let config = format!(

@@ -14,6 +14,7 @@ mod after;
 mod after_gitea;
 mod base_rules;
 mod book;
+mod build_order;
 mod checkout;
 mod cli;
 mod columns;

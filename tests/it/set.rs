@@ -13,7 +13,8 @@ use crate::support::{
 
 /// The world's configuration as that of a fleet: no files, and no counts.
 const FLEET: &str = "version: 1
-fleet: { source: acme/runtime }
+source: acme/runtime
+fleet: {}
 sources: { ghcr.io/acme: oci:images }
 images:
   review: { repository: ghcr.io/acme/review }

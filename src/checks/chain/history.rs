@@ -4,11 +4,14 @@ use super::{ChainState, StageResult, Stopped};
 use crate::{
     checks::{
         Check, HistoryFacts, Overrides, Status, agreement, counts,
-        history::{Extent, hold_by_content, order_and_hold, provenance, provenance_by_content},
+        history::{
+            Extent, check_order, hold_by_content, hold_by_revision, provenance,
+            provenance_by_content,
+        },
     },
     config::Config,
     error::Error,
-    history::{Digests, Hold, Promoted, Provenance},
+    history::{Digests, Hold, Order, Promoted, Provenance, UnknownOrder},
     oci::Revision,
     pins::Found,
 };
@@ -29,16 +32,20 @@ pub(crate) struct HistoryChecked<'c> {
 /// The verdict of history on a revision.
 #[derive(Debug)]
 pub(crate) enum HistoryVerdict {
-    /// A promotion: the set is not older than the current one.
-    NotOlder {
+    /// A promotion, whose order and hold were checked by its revision.
+    Promotion {
         overrides: Overrides,
+        /// The reason for which the order is unknown so far; the stage of tags completes it.
+        unknown_order: Option<UnknownOrder>,
+        /// The extent of the history, which determines the remedies.
+        extent: Extent,
         /// The extent of the history in which to look up the digests; `None`: the revision is held, or
         /// no history is available.
         digest_extent: Option<Extent>,
     },
-    /// A rollback: the set was promoted. `None`: no commit records its revision, so its digests are
+    /// A rollback to a set that was promoted. `None`: no commit records its revision, so its digests are
     /// looked up.
-    Promoted(Option<Promoted>),
+    Rollback(Option<Promoted>),
 }
 
 /// Lookups of sets in history by their digests.
@@ -76,13 +83,36 @@ impl<'c> Counted<'c> {
         facts: &HistoryFacts<'_>,
         overrides: Overrides,
     ) -> Result<HistoryChecked<'c>, Stopped> {
-        let result = order_and_hold(self.state.revision, facts, overrides);
-        let verdict = HistoryVerdict::NotOlder {
+        let (config, revision) = (self.state.config, self.state.revision);
+        let (mut checks, mut outages) = (Vec::new(), Vec::new());
+        let (order, extent) = match facts {
+            HistoryFacts::Absent(reason) => {
+                let unknown = UnknownOrder::NoHistory(reason.clone());
+                (Order::Unknown(unknown), Extent::Clone)
+            }
+            HistoryFacts::Known { order, extent, .. } => (order.clone(), *extent),
+        };
+        let unknown_order = match order {
+            Order::Unknown(unknown) if unknown.is_open() => Some(unknown),
+            order => {
+                match check_order(config, revision, &order, overrides.older, extent) {
+                    Ok(check) => checks.push(check),
+                    Err(errors) => outages.extend(errors.iter().cloned()),
+                }
+                None
+            }
+        };
+        let hold = hold_by_revision(revision, facts, overrides);
+        checks.extend(hold.0);
+        outages.extend(hold.1);
+        let verdict = HistoryVerdict::Promotion {
             overrides,
+            unknown_order,
+            extent,
             digest_extent: facts.extent_unless_held(),
         };
         Ok(HistoryChecked {
-            state: self.state.stage(result)?,
+            state: self.state.stage((checks, outages))?,
             verdict,
         })
     }
@@ -100,7 +130,7 @@ impl<'c> Counted<'c> {
         };
         Ok(HistoryChecked {
             state: self.state.stage(result)?,
-            verdict: HistoryVerdict::Promoted(promoted),
+            verdict: HistoryVerdict::Rollback(promoted),
         })
     }
 }
@@ -109,8 +139,31 @@ impl HistoryVerdict {
     /// The promoted set, if this is a rollback and a commit is known.
     pub(crate) fn promoted(&self) -> Option<&Promoted> {
         match self {
-            Self::NotOlder { .. } => None,
-            Self::Promoted(promoted) => promoted.as_ref(),
+            Self::Promotion { .. } => None,
+            Self::Rollback(promoted) => promoted.as_ref(),
+        }
+    }
+
+    /// Checks an order that was unknown before the images were read. `order`: the result of reading them.
+    pub(super) fn check_order(
+        &self,
+        config: &Config,
+        revision: &Revision,
+        order: Option<Order>,
+    ) -> StageResult {
+        let Self::Promotion {
+            overrides,
+            unknown_order: Some(unknown),
+            extent,
+            ..
+        } = self
+        else {
+            return (Vec::new(), Vec::new());
+        };
+        let order = order.unwrap_or_else(|| Order::Unknown(unknown.clone()));
+        match check_order(config, revision, &order, overrides.older, *extent) {
+            Ok(check) => (vec![check], Vec::new()),
+            Err(errors) => (Vec::new(), errors.iter().cloned().collect()),
         }
     }
 
@@ -123,9 +176,10 @@ impl HistoryVerdict {
     ) -> StageResult {
         let (mut checks, mut outages) = (Vec::new(), Vec::new());
         match self {
-            Self::NotOlder {
+            Self::Promotion {
                 overrides,
                 digest_extent,
+                ..
             } => {
                 if let Some(extent) = *digest_extent {
                     let hold = history.hold(digests);
@@ -133,8 +187,8 @@ impl HistoryVerdict {
                     checks.extend(hold_by_content(revision, &hold, is_forced, extent));
                 }
             }
-            Self::Promoted(Some(_)) => {}
-            Self::Promoted(promoted) => {
+            Self::Rollback(Some(_)) => {}
+            Self::Rollback(promoted) => {
                 let found = history.provenance(digests);
                 let (check, outage) = provenance_by_content(&found);
                 checks.push(check);
@@ -152,5 +206,21 @@ impl HistoryChecked<'_> {
     /// The promoted set, if this is a rollback and a commit records its revision.
     pub(crate) fn promoted(&self) -> Option<&Promoted> {
         self.verdict.promoted()
+    }
+
+    /// The reason for which the order is unknown, if the images may show it.
+    pub(crate) fn unknown_order(&self) -> Option<&UnknownOrder> {
+        match &self.verdict {
+            HistoryVerdict::Promotion { unknown_order, .. } => unknown_order.as_ref(),
+            HistoryVerdict::Rollback(_) => None,
+        }
+    }
+
+    /// Stops because the order of the builds could not be determined.
+    pub(crate) fn stop(self, outages: Vec<Error>) -> Stopped {
+        Stopped {
+            checks: self.state.checks,
+            outages,
+        }
     }
 }

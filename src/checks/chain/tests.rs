@@ -156,7 +156,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
         });
         HistoryChecked {
             state: ChainState::new(&config, &revision),
-            verdict: HistoryVerdict::Promoted(promoted),
+            verdict: HistoryVerdict::Rollback(promoted),
         }
     };
     let trusted = |promoted, provenance| {

@@ -210,7 +210,7 @@ impl Run<'_> {
         );
         let work = async {
             tokio::task::spawn_blocking(move || {
-                freshness::measure_distance(&path, &remote, &branch, &pinned)
+                freshness::measure_distance(&path, remote, &branch, &pinned)
             })
             .await
         };

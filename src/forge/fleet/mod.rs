@@ -151,6 +151,36 @@ pub(crate) struct RecentCommit {
     pub files: BTreeMap<String, String>,
 }
 
+/// Whether a commit is another one or an ancestor of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ancestry {
+    Ancestor,
+    NotAncestor,
+    /// One of both is not a commit of the repository.
+    NoCommit,
+    /// The repository does not exist, or the token may not see it.
+    NoRepository,
+}
+
+impl Ancestry {
+    pub(super) fn known(is_ancestor: bool) -> Self {
+        if is_ancestor {
+            Self::Ancestor
+        } else {
+            Self::NotAncestor
+        }
+    }
+
+    /// The result for an unknown commit.
+    pub(super) fn unknown(repository_exists: bool) -> Self {
+        if repository_exists {
+            Self::NoCommit
+        } else {
+            Self::NoRepository
+        }
+    }
+}
+
 /// A query for repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ListQuery {

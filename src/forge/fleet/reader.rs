@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 
 use super::{
-    ContentRequest, Contents, FileListing, ListQuery, RecentHistory, RepositoryList,
+    Ancestry, ContentRequest, Contents, FileListing, ListQuery, RecentHistory, RepositoryList,
     RepositoryName, SURVEY_MAX, Survey, SurveyRequest,
 };
 use crate::{
@@ -95,14 +95,13 @@ impl FleetReader {
         forward!(self, client => client.removes_files(repository, commit).await)
     }
 
-    /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a
-    /// commit of the repository.
+    /// Whether the commit `older` is `newer` or an ancestor of it.
     pub(crate) async fn is_ancestor(
         &self,
         repository: &RepositoryName,
         older: &str,
         newer: &str,
-    ) -> Result<Option<bool>, Error> {
+    ) -> Result<Ancestry, Error> {
         forward!(self, client => client.is_ancestor(repository, older, newer).await)
     }
 

@@ -231,7 +231,8 @@ impl Github {
     /// distinguishes it. GitHub starts no workflows on events of this token (GitHub Actions,
     /// "Automatic token authentication").
     pub(crate) async fn starts_checks(&self) -> Result<Ability, Error> {
-        let installation = self.http.token().expose().starts_with("ghs_");
+        let token = self.http.token().expose().unwrap_or_default();
+        let installation = token.starts_with("ghs_");
         if !installation || self.login().await?.as_deref() != Some(ACTIONS_BOT) {
             return Ok(Ability::Yes);
         }

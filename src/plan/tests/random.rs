@@ -114,7 +114,7 @@ fn resolved<'c>(
     let chain = chain
         .not_older(&HistoryFacts::Absent("no git".into()), Overrides::default())
         .unwrap();
-    chain.resolved(&resolutions, &NoHistory).unwrap()
+    chain.resolved(&resolutions, None, &NoHistory).unwrap()
 }
 
 /// A repository without git.

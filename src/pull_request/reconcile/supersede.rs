@@ -31,7 +31,7 @@ impl Reconcile<'_> {
         if !proposal.supersede {
             return Ok(None);
         }
-        proposal.rivals.age(&marker.revision).await.map(Some)
+        Ok(Some(proposal.rivals.age(&marker.revision).await))
     }
 
     /// Closes those of `open` that were opened for another revision of the same set: before `ours`,

@@ -155,8 +155,8 @@ impl Rivals for OfOneAge {
         marker.set.is_top() && (self.branch)(&marker.revision) == branch
     }
 
-    async fn age(&self, _: &str) -> Result<RevisionAge, Error> {
-        Ok(self.age.clone())
+    async fn age(&self, _: &str) -> RevisionAge {
+        self.age.clone()
     }
 }
 

@@ -18,7 +18,6 @@ mod open;
 mod outcome;
 mod panics;
 mod plan;
-mod source_order;
 mod surveys;
 mod walk;
 
@@ -27,7 +26,10 @@ use std::{
     collections::HashSet,
 };
 
-use super::{FleetForge, Services, SetVerdict, request::Request, revision, verified_set};
+use super::{
+    FleetForge, Services, SetVerdict, build_order::BuildOrder, request::Request, revision,
+    verified_set,
+};
 use crate::{
     checks::{Check, Expectation, TrustedSet},
     code::Code,
@@ -40,7 +42,6 @@ use crate::{
     http::{Pace, Shard},
     oci::{Digest, Revision},
 };
-use source_order::SourceOrder;
 
 /// The maximum number of repositories that are read concurrently.
 const CONCURRENT: usize = 4;
@@ -104,7 +105,7 @@ struct Walk<'w> {
     set_request: Request,
     forge: &'w FleetForge,
     reader: FleetReader,
-    source_order: SourceOrder,
+    builds: BuildOrder<'w>,
     pace: Pace,
     services: &'w Services,
     counts: Counts,
@@ -187,7 +188,7 @@ pub(crate) fn run(
         request,
         fleet: &fleet,
         reader: forge.reader()?,
-        source_order: SourceOrder::new(&rules),
+        builds: BuildOrder::new(config, None, Some(pace.clone()), services),
         rules,
         set: &set,
         revision: &revision,
@@ -222,11 +223,13 @@ fn of_members(fleet: &Config) -> Result<Config, Errors> {
     let set = SetPath::from(rules.config);
     Ok(Config {
         file: fleet.file.clone(),
-        ..config::parse(&fleet.source, &fleet.root, &set)?
+        ..config::parse(&fleet.source_text, &fleet.root, &set)?
     })
 }
 
 fn no_fleet() -> Errors {
     let problem = Error::input(Code::CONFIG, "the configuration has no `fleet` block");
-    Errors::from(problem.help("add `fleet: { source: OWNER/NAME }`, as docs/fleet.md shows it"))
+    Errors::from(
+        problem.help("add `fleet: {}` and `source: OWNER/NAME`, as docs/fleet.md shows them"),
+    )
 }

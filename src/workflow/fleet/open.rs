@@ -1,7 +1,5 @@
 //! Opens the pull requests, one after another in the order of the list.
 
-use async_trait::async_trait;
-
 use super::{
     Walk,
     existing_pull::{closed_pull_report, pull_line},
@@ -11,14 +9,10 @@ use super::{
     walk::{PendingReason, pending},
 };
 use crate::{
-    config::Config,
     error::{Class, Error, Errors},
     fleet::{FleetOutcome, LinePullRequest, ListEntry},
     forge::Forge,
-    pull_request::{
-        Marker, of_set,
-        reconcile::{Change, Outcome, PullRequestResult, RevisionAge, Rivals},
-    },
+    pull_request::reconcile::{Change, Outcome, PullRequestResult},
     untrusted::plain,
     workflow::{
         ATTEMPTS, base_kept_moving,
@@ -62,6 +56,7 @@ impl Walk<'_> {
                 return pending(PendingReason::Deadline).with_pins(pins);
             }
             let publication = Publication {
+                builds: &self.builds,
                 config: &prepared.site.config,
                 head: &prepared.site.head,
                 planned: &prepared.planned,
@@ -102,11 +97,7 @@ impl Walk<'_> {
             self.counts.opened.get(),
             member.name
         ));
-        let rivals = RivalsInSource {
-            walk: self,
-            config: publication.config,
-        };
-        let mut pull = match publication.open(&rivals).await {
+        let mut pull = match publication.open().await {
             Ok(Outcome::Reconciled(pull)) => *pull,
             Ok(Outcome::BaseMoved { begun }) => return Attempt::BaseMoved { begun },
             Err(error) => {
@@ -178,24 +169,5 @@ impl Walk<'_> {
             Ok(None) => error.into(),
             Err(outage) => outage.into(),
         }
-    }
-}
-
-/// Other revisions of a repository's set. Ancestry in the source gives their ages.
-struct RivalsInSource<'r> {
-    walk: &'r Walk<'r>,
-    config: &'r Config,
-}
-
-#[async_trait(?Send)]
-impl Rivals for RivalsInSource<'_> {
-    fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
-        of_set::gives_branch(self.config, marker, branch)
-    }
-
-    async fn age(&self, revision: &str) -> Result<RevisionAge, Error> {
-        let walk = self.walk;
-        let age = walk.source_order.age(&walk.reader, revision, walk.revision);
-        age.await
     }
 }

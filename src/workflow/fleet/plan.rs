@@ -10,7 +10,6 @@ use super::{
     outcome::{PinFacts, Report},
 };
 use crate::{
-    checks,
     code::Code,
     config::{FleetHistory, Operation, RelPath, Trailer},
     error::{Error, Errors},
@@ -18,7 +17,7 @@ use crate::{
     fleet::FleetOutcome,
     forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
     git::{Branch, ObjectId},
-    history::{History, Order, PathCommit, PathHistory, UnknownOrder},
+    history::{History, PathCommit, PathHistory},
     pins::Found,
     plan::Plan,
     pull_request::{Base, Marker, MarkerKind},
@@ -209,7 +208,12 @@ impl Walk<'_> {
         if let Some(report) = report.await? {
             return Err(report);
         }
-        let history = self.history(member, site, &counted.found).await?;
+        let mut history = self.history(member, site, &counted.found).await?;
+        if request.operation == Operation::Promotion {
+            let order =
+                history.determine_order(&self.builds, config, self.revision, &counted.found);
+            order.await;
+        }
         let verification = Verification::Before(self.set.trusted_images(&member.images, config));
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = unplanned_document(request, config, rows);
@@ -255,7 +259,7 @@ impl Walk<'_> {
         site: &BranchSite,
         found: &Found,
     ) -> Result<SiteHistory, Report> {
-        let (config, head) = (&site.config, &site.head);
+        let head = &site.head;
         let mut files = BTreeMap::new();
         for pin in found.pins() {
             let path = format!("{}{}", head.prefix, pin.file);
@@ -272,17 +276,8 @@ impl Walk<'_> {
                 history = without_beginning;
             }
         }
-        let pinned = history.revision_of(&checks::current_digests(config, found));
-        let order = match (self.request.operation, pinned) {
-            (Operation::Promotion, Some(pinned)) => {
-                let order = self.source_order.order(&self.reader, self.revision, pinned);
-                order.await?
-            }
-            _ if history.shallow => Order::Unknown(UnknownOrder::Shallow),
-            _ => Order::Unknown(UnknownOrder::NotInHistory),
-        };
         let suffice = self.rules.history == FleetHistory::Recent;
-        Ok(SiteHistory::of_last_commits(history, order, suffice))
+        Ok(SiteHistory::of_last_commits(history, suffice))
     }
 
     /// Whether one of the files with pins may have been renamed, so that its past is unknown.

@@ -61,10 +61,7 @@ impl Fleet {
             speed,
         };
         fleet.build(REV);
-        fleet.write(
-            "repin.yaml",
-            fleet.config(kind, "{ source: acme/app-0000 }"),
-        );
+        fleet.write("repin.yaml", fleet.config(kind, "{}"));
         let list: String = (0..count).map(|at| name(at) + "\n").collect();
         fleet.write("list.txt", &list);
         fleet
@@ -78,7 +75,7 @@ impl Fleet {
             "gitea"
         };
         format!(
-            "version: 1\nname: images\nfleet: {rules}\nsources: {{ ghcr.io/acme: oci:images }}\n\
+            "version: 1\nname: images\nsource: acme/app-0000\nfleet: {rules}\nsources: {{ ghcr.io/acme: oci:images }}\n\
              revision: {{ pattern: 'x|[0-9a-f]{{40}}' }}\nimages:\n  \
              api: {{ repository: ghcr.io/acme/api }}\n  web: {{ repository: ghcr.io/acme/web }}\n\
              forge: {{ kind: {kind}, url: '{}' }}\n",

@@ -26,6 +26,8 @@ pub struct Platform {
     pub layers: Vec<(Vec<u8>, bool)>,
     /// Environment entries of the config.
     pub env: Vec<String>,
+    /// The creation time in the config.
+    pub created: String,
 }
 
 /// A layout under construction.
@@ -54,6 +56,7 @@ impl Platform {
             programs: Vec::new(),
             layers: Vec::new(),
             env: Vec::new(),
+            created: "2026-01-02T03:04:05Z".to_owned(),
         }
     }
 
@@ -89,6 +92,12 @@ impl Platform {
     /// The same with one more layer, stored compressed.
     pub fn gzipped(mut self, archive: Vec<u8>) -> Self {
         self.layers.push((archive, true));
+        self
+    }
+
+    /// The same, created at another time.
+    pub fn created(mut self, time: &str) -> Self {
+        time.clone_into(&mut self.created);
         self
     }
 
@@ -154,7 +163,7 @@ impl Layout {
             });
         }
         let mut config = json!({
-            "architecture": architecture, "os": os, "created": "2026-01-02T03:04:05Z",
+            "architecture": architecture, "os": os, "created": platform.created,
             "config": {"Labels": platform.labels, "User": "1001"},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });

@@ -102,7 +102,12 @@ pub(super) fn connect(
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
-    let name = config.source.name.rsplit('/').next().unwrap_or_default();
+    let name = config
+        .source_text
+        .name
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
     let pinned = pinned(&prefix, found);
     Connection::Ready(Box::new(Ready {
         forge,

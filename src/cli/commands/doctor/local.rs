@@ -24,7 +24,7 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
     let images = number(config.images.len(), "image");
     DoctorRow::pass(
         Code::CONFIGURATION,
-        format!("{}: {images}", config.source.name),
+        format!("{}: {images}", config.source_text.name),
     )
 }
 

@@ -60,7 +60,11 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
             .services
             .interruption
             .step(format!("{name} may have been written"));
-        write_file::replace(&target, &update.old.source.text, &update.new.source.text)?;
+        write_file::replace(
+            &target,
+            &update.old.source_text.text,
+            &update.new.source_text.text,
+        )?;
         step.done(format!("{name} was written"));
     }
     report(&update, written, cx);
@@ -73,14 +77,14 @@ impl Update {
         refuse_malformed(&old, &found)?;
         let globs = missing_globs(&old, &found);
         let mut problems = Vec::new();
-        let mut text = old.source.text.to_string();
+        let mut text = old.source_text.text.to_string();
         let mut added = Vec::new();
         if !globs.is_empty() {
             if let Some(extended) = with_globs(&old, &globs) {
                 let extended_found = pins::find(&git::work_tree(&extended), &extended)?;
                 refuse_malformed(&extended, &extended_found)?;
                 problems.extend(other_environments(&found, &extended_found));
-                text = extended.source.text.to_string();
+                text = extended.source_text.text.to_string();
                 found = extended_found;
                 added = globs;
             } else {
@@ -109,7 +113,7 @@ impl Update {
     }
 
     fn is_change(&self) -> bool {
-        self.old.source.text != self.new.source.text
+        self.old.source_text.text != self.new.source_text.text
     }
 }
 
@@ -181,7 +185,7 @@ fn missing_globs(config: &Config, found: &Found) -> Vec<String> {
 /// The configuration with further globs after the last one of `files`; all other bytes are unchanged. `None`
 /// if they cannot be inserted there, because the list is an alias, for example.
 fn with_globs(config: &Config, globs: &[String]) -> Option<Config> {
-    let text = &config.source.text;
+    let text = &config.source_text.text;
     let included = config.files.included();
     let last = included
         .iter()
@@ -223,7 +227,7 @@ fn with_globs(config: &Config, globs: &[String]) -> Option<Config> {
 /// The configuration with another text.
 fn parsed(config: &Config, text: String) -> Result<Config, Vec<Error>> {
     let source = SourceText {
-        name: config.source.name.clone(),
+        name: config.source_text.name.clone(),
         text: text.into(),
     };
     config::parse(&source, &config.root, &config.set_path)
@@ -240,7 +244,7 @@ fn with_current_counts(config: &Config, found: &Found) -> (String, usize) {
     }
     // Edits start at the end of the text, so that the positions of the others remain valid.
     edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let mut text = config.source.text.to_string();
+    let mut text = config.source_text.text.to_string();
     for (span, count) in &edits {
         text.replace_range(span.start..span.end, &count.to_string());
     }
@@ -249,7 +253,7 @@ fn with_current_counts(config: &Config, found: &Found) -> (String, usize) {
 
 fn report(update: &Update, written: bool, cx: &mut Context) {
     let (config, found) = (&update.new, &update.found);
-    let [old, new] = [&update.old, config].map(|config| &config.source.text);
+    let [old, new] = [&update.old, config].map(|config| &config.source_text.text);
     let diff = diff::of_file(
         config.file_name().as_bytes(),
         old.as_bytes(),
@@ -271,7 +275,7 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
         let files = config.files.included().into_iter();
         cx.output.print_json(&InitDocument {
             schema: "repin.init/1",
-            path: config.source.name.clone(),
+            path: config.source_text.name.clone(),
             written,
             images,
             files: files.map(|glob| glob.as_str().to_owned()).collect(),
@@ -284,7 +288,7 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
         });
         return;
     }
-    let path = plain(&config.source.name);
+    let path = plain(&config.source_text.name);
     if !update.is_change() {
         cx.output.print(if !update.problems.is_empty() {
             let problems = number(update.problems.len(), "warning");

@@ -53,7 +53,7 @@ pub(super) fn run(
     if !config.images.iter().any(has_rules) {
         let message = format!(
             "{} has neither `inventory` nor a contract, so nothing can be checked",
-            config.source.name
+            config.source_text.name
         );
         return Err(Errors::from(
             Error::input(Code::CONFIG, message)
@@ -215,7 +215,7 @@ fn unresolved(config: &Config, build: &Build<'_>) -> (Check, Option<Error>) {
             if declared > 0 {
                 let detail = format!(
                     "found no pins, but {} declares {declared}",
-                    config.source.name
+                    config.source_text.name
                 );
                 return (check(Code::PIN_COUNT, Status::Fail, detail), None);
             }

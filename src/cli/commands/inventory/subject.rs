@@ -44,7 +44,7 @@ pub(super) fn kinds<'c>(
     };
     let message = format!(
         "{} has no `inventory.kinds`{suffix}, so nothing can be listed",
-        config.source.name
+        config.source_text.name
     );
     let help = "declare `inventory.kinds`; `repin schema` describes it";
     Err(Error::input(Code::CONFIG, message).help(help).into())

@@ -25,7 +25,9 @@ use crate::{
     error::Error,
     forge::{
         Head, Settings, Token,
-        fleet::{ContentRequest, Contents, FileListing, RepositoryName, Survey, SurveyRequest},
+        fleet::{
+            Ancestry, ContentRequest, Contents, FileListing, RepositoryName, Survey, SurveyRequest,
+        },
         http::{Http, Reply, Request},
     },
 };
@@ -190,7 +192,7 @@ impl GiteaFleet {
         repository: &RepositoryName,
         older: &str,
         newer: &str,
-    ) -> Result<Option<bool>, Error> {
+    ) -> Result<Ancestry, Error> {
         // The error of a listing does not show which of the commits is unknown.
         for commit in [older, newer] {
             let path = format!("git/commits/{commit}");
@@ -200,19 +202,36 @@ impl GiteaFleet {
                 .query("files", false);
             let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
             if commit.is_none() {
-                return Ok(None);
+                let exists = self.http.exists(repository, "looking up a commit").await?;
+                return Ok(Ancestry::unknown(exists));
             }
         }
-        let what = format!("comparing {older} with {newer}");
+        if self.has_own_commits(repository, older, newer).await? {
+            return Ok(Ancestry::NotAncestor);
+        }
+        // Gitea lists no commits for unrelated histories, in both directions.
+        let is_same = older == newer || newer.starts_with(older);
+        let is_ancestor = is_same || self.has_own_commits(repository, newer, older).await?;
+        Ok(Ancestry::known(is_ancestor))
+    }
+
+    /// Whether `commit` has ancestors that `other` does not have, or is one.
+    async fn has_own_commits(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+        other: &str,
+    ) -> Result<bool, Error> {
+        let what = format!("comparing {commit} with {other}");
         let request = request(repository, "commits", &what)
-            .query("sha", older)
-            .query("not", newer)
+            .query("sha", commit)
+            .query("not", other)
             .query("stat", false)
             .query("verification", false)
             .query("files", false)
             .query("limit", 1)
             .query("page", 1);
         let commits: Vec<ObjectRow> = self.http.send(&request).await?.expect_list()?;
-        Ok(Some(commits.is_empty()))
+        Ok(!commits.is_empty())
     }
 }

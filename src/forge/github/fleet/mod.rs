@@ -23,7 +23,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Head, Settings, Token,
-        fleet::{FileListing, RepositoryName, SURVEY_MAX, Survey, SurveyRequest},
+        fleet::{Ancestry, FileListing, RepositoryName, SURVEY_MAX, Survey, SurveyRequest},
         github::branches,
         http::{Failure, Http, Reply, Request},
     },
@@ -267,7 +267,7 @@ impl GithubFleet {
         repository: &RepositoryName,
         older: &str,
         newer: &str,
-    ) -> Result<Option<bool>, Error> {
+    ) -> Result<Ancestry, Error> {
         let path = format!("compare/{newer}...{older}");
         let what = format!("comparing {older} with {newer}");
         let request = request(repository, &path, &what)
@@ -276,10 +276,13 @@ impl GithubFleet {
         let reply = self.http.send(&request).await?;
         if reply.status == 404 {
             // Both commits exist if they have no common ancestor.
-            let is_unrelated = reply.text().contains("No common ancestor");
-            return Ok(is_unrelated.then_some(false));
+            if reply.text().contains("No common ancestor") {
+                return Ok(Ancestry::NotAncestor);
+            }
+            let exists = self.http.exists(repository, &what).await?;
+            return Ok(Ancestry::unknown(exists));
         }
         let comparison: ComparisonRow = reply.expect(&[200])?;
-        Ok(Some(comparison.ahead_by == 0))
+        Ok(Ancestry::known(comparison.ahead_by == 0))
     }
 }

@@ -53,6 +53,8 @@ pub struct Options {
     pub slow_above: usize,
     /// Repositories of which a query about others, too, shows no files (`RESOURCE_LIMITS_EXCEEDED`).
     pub heavy: BTreeSet<usize>,
+    /// Whether requests without a token may read.
+    pub public: bool,
 }
 
 impl Options {
@@ -70,6 +72,7 @@ impl Options {
             origin: SystemTime::now(),
             slow_above: usize::MAX,
             heavy: BTreeSet::new(),
+            public: false,
         }
     }
 
@@ -328,7 +331,10 @@ impl Shared {
         } else {
             "token"
         };
-        if asked.header("authorization") != Some(&format!("{scheme} {TOKEN}")) {
+        let is_anonymous = asked.header("authorization").is_none();
+        if !(is_anonymous && self.options.public)
+            && asked.header("authorization") != Some(&format!("{scheme} {TOKEN}"))
+        {
             return Outcome::Answer(Reply::json(401, json!({"message": "Bad credentials"})));
         }
         let headers = {

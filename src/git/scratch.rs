@@ -1,0 +1,85 @@
+//! Another repository that is fetched into an empty directory, without the contents of its files.
+
+use std::path::Path;
+
+use super::{Git, GitError, ObjectId, Remote};
+
+/// The objects of a fetch. A server without filters sends all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FetchedObjects {
+    Commits,
+    CommitsAndTrees,
+}
+
+/// The destination of a commit that no fetched reference contains.
+const COMMIT_REF: &str = "refs/repin/commit";
+
+/// A repository for fetched objects of another one.
+pub(crate) struct ScratchRepository {
+    git: Git,
+    remote: Remote,
+    objects: FetchedObjects,
+}
+
+impl ScratchRepository {
+    /// Creates a repository in an empty directory. Fetches nothing.
+    pub(crate) fn init(
+        directory: &Path,
+        remote: Remote,
+        objects: FetchedObjects,
+    ) -> Result<Self, GitError> {
+        let git = Git::init(directory)?;
+        // git accepts a filter only for a named remote.
+        git.run_checked("config", &["remote.origin.url", &remote.url], None)?;
+        Ok(Self {
+            git,
+            remote,
+            objects,
+        })
+    }
+
+    pub(crate) fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// Fetches references or a commit; `false` if one of them does not exist.
+    pub(crate) fn fetch(&self, refspecs: &[&str]) -> Result<bool, GitError> {
+        let filter = match self.objects {
+            FetchedObjects::Commits => "--filter=tree:0",
+            FetchedObjects::CommitsAndTrees => "--filter=blob:none",
+        };
+        let options = [
+            "-q",
+            filter,
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            "--end-of-options",
+            "origin",
+        ];
+        let args = [&options[..], refspecs].concat();
+        let ran = self.git.run("fetch", &args, Some(&self.remote))?;
+        if ran.code == Some(0) {
+            return Ok(true);
+        }
+        let not_found = ["couldn't find remote ref", "not our ref"];
+        if not_found.iter().any(|text| ran.stderr.contains(text)) {
+            return Ok(false);
+        }
+        Err(GitError::refused("fetch", &ran.stderr))
+    }
+
+    /// The commit with this ID or prefix, fetched by its full ID if no fetched reference contains it.
+    pub(crate) fn commit(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        if let Some(commit) = self.git.commit_named(name)? {
+            return Ok(Some(commit));
+        }
+        if ObjectId::parse(name.as_bytes()).is_none() {
+            return Ok(None);
+        }
+        if !self.fetch(&[&format!("+{name}:{COMMIT_REF}")])? {
+            return Ok(None);
+        }
+        self.git.commit_at(COMMIT_REF).map(Some)
+    }
+}

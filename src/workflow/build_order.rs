@@ -1,0 +1,271 @@
+//! The order of two builds: by ancestry in the clone or in the source, by the history of the set, or by the
+//! creation times of the images. The first of these that gives a result decides.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Services, build_source::BuildSource, tags};
+use crate::{
+    checks::{self, Resolution},
+    config::Config,
+    error::{Error, Errors},
+    git::Git,
+    history::{
+        CommitOrder, Digests, History, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order,
+    },
+    http::Pace,
+    oci::Revision,
+    pins::Found,
+    pull_request::reconcile::RevisionAge,
+    registry::resolve::ImageFacts,
+};
+
+/// 2000-01-01: an earlier creation time is a placeholder of a reproducible build.
+const FIRST_TIME: Duration = Duration::from_secs(946_684_800);
+
+/// The order of builds at a site.
+pub(crate) struct BuildOrder<'o> {
+    config: &'o Config,
+    /// The clone; `None` for a fleet.
+    git: Option<&'o Git>,
+    /// The configured source.
+    source: Option<BuildSource<'o>>,
+}
+
+/// A set whose tags were resolved, and the pins that it would change.
+#[derive(Clone, Copy)]
+pub(crate) struct ResolvedSet<'s> {
+    pub revision: &'s Revision,
+    /// One for each image of the configuration, in order.
+    pub resolutions: &'s [Resolution],
+    pub found: &'s Found,
+}
+
+impl<'o> BuildOrder<'o> {
+    /// The order in a clone, if there is one, and in the configured source. Sends no request.
+    pub(crate) fn new(
+        config: &'o Config,
+        git: Option<&'o Git>,
+        pace: Option<Pace>,
+        services: &'o Services,
+    ) -> Self {
+        Self {
+            config,
+            git,
+            source: BuildSource::new(config, git, pace, services),
+        }
+    }
+
+    /// The order of `revision` and the set with the digests `current`, before any image is read.
+    pub(crate) async fn of_set(
+        &self,
+        history: &History,
+        revision: &Revision,
+        current: &Digests,
+    ) -> Result<Order, Error> {
+        let Some(pinned) = history.revision_of(current) else {
+            return Ok(Order::Unknown(if history.shallow {
+                UnknownOrder::Shallow
+            } else {
+                UnknownOrder::NotInHistory
+            }));
+        };
+        let order = self.of_revisions(revision, pinned).await?;
+        let by_history = history.became_current_before(revision, current);
+        Ok(or_by_history(order, by_history, Some(pinned)))
+    }
+
+    /// The order by ancestry.
+    async fn of_revisions(&self, new: &Revision, pinned: &Revision) -> Result<Order, Error> {
+        if new == pinned {
+            return Ok(Order::Same);
+        }
+        let known = |is_older, evidence| {
+            Order::Known(KnownOrder {
+                is_older,
+                evidence,
+                pinned: Some(pinned.clone()),
+            })
+        };
+        let mut unknown = UnknownOrder::NoSource {
+            pinned: pinned.clone(),
+        };
+        if let Some(git) = self.git {
+            unknown = match commit_order(git, new, pinned).map_err(|error| Error::from(&error))? {
+                CommitOrder::Known { is_older } => {
+                    return Ok(known(is_older, OrderEvidence::Clone));
+                }
+                CommitOrder::NoCommit(revision) => UnknownOrder::NoCommit {
+                    revision,
+                    pinned: pinned.clone(),
+                },
+                CommitOrder::Shallow => UnknownOrder::Shallow,
+            };
+        }
+        let Some(source) = &self.source else {
+            return Ok(Order::Unknown(unknown));
+        };
+        let repository = source.name().to_owned();
+        let is_older = source.is_ancestor(new.as_str(), pinned.as_str()).await;
+        Ok(match is_older {
+            Ok(Some(is_older)) => known(is_older, OrderEvidence::Source(repository)),
+            Ok(None) => Order::Unknown(UnknownOrder::NotInSource {
+                pinned: pinned.clone(),
+                repository,
+            }),
+            Err(errors) => Order::Unknown(UnknownOrder::SourceUnavailable(errors)),
+        })
+    }
+
+    /// The order of a set whose tags were resolved, if it is unknown so far: by the label of the pinned
+    /// images if no commit records their revision, by the history of the digests, or by creation times.
+    pub(crate) fn of_images(
+        &self,
+        unknown: &UnknownOrder,
+        history: Option<&History>,
+        set: &ResolvedSet<'_>,
+        services: &Services,
+    ) -> Result<Order, Errors> {
+        let ResolvedSet {
+            revision,
+            resolutions,
+            found,
+        } = *set;
+        let unknown = unknown.clone();
+        let mut new = Vec::new();
+        for (image, resolution) in self.config.images.iter().zip(resolutions) {
+            match &resolution.found {
+                _ if image.pins == 0 => new.push(None),
+                Ok(Some(facts)) => new.push(Some(facts)),
+                // The set is refused for another reason.
+                _ => return Ok(Order::Unknown(unknown)),
+            }
+        }
+        let mut pinned = tags::pinned_images(self.config, found, services)?;
+        for (index, image) in pinned.iter_mut().enumerate() {
+            if found.digests_of(index).len() > 1 {
+                *image = None;
+            }
+        }
+        let mut order = Order::Unknown(unknown);
+        let mut label = None;
+        let is_unrecorded = matches!(
+            order,
+            Order::Unknown(UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_))
+        );
+        if is_unrecorded {
+            label = self.label(&pinned);
+            if let Some(label) = &label {
+                let by_label = self.of_revisions(revision, label);
+                order = services.wait(by_label, "determining the order of builds")??;
+            }
+        }
+        if let Some(history) = history {
+            let current = checks::current_digests(self.config, found);
+            let mut digests = Digests::new();
+            for (image, facts) in self.config.images.iter().zip(&new) {
+                digests.extend(facts.map(|facts| (image.name.clone(), facts.digest)));
+            }
+            let by_history = history.digests_became_current_before(&digests, &current);
+            order = or_by_history(order, by_history, label.as_ref());
+        }
+        Ok(match (order, older_by_creation(&new, &pinned)) {
+            (Order::Unknown(unknown), Some(is_older)) if unknown.is_open() => {
+                Order::Known(KnownOrder {
+                    is_older,
+                    evidence: OrderEvidence::Created,
+                    pinned: unknown.pinned().or(label.as_ref()).cloned(),
+                })
+            }
+            (order, _) => order,
+        })
+    }
+
+    /// The revision in the label of every pinned image.
+    fn label(&self, pinned: &[Option<ImageFacts>]) -> Option<Revision> {
+        let mut labels = Vec::new();
+        for (image, facts) in self.config.images.iter().zip(pinned) {
+            if image.pins > 0 {
+                labels.push(facts.as_ref()?.label(&self.config.revision.label));
+            }
+        }
+        labels.dedup();
+        match labels.as_slice() {
+            [label] => self.config.revision.pattern.revision(label).ok(),
+            _ => None,
+        }
+    }
+
+    /// The age of another revision of the set relative to `revision`.
+    pub(crate) async fn age(&self, other: &str, revision: &str) -> RevisionAge {
+        let pattern = &self.config.revision.pattern;
+        let (Ok(other), Ok(revision)) = (pattern.revision(other), pattern.revision(revision))
+        else {
+            return RevisionAge::Unknown;
+        };
+        match self.is_older(&other, &revision).await {
+            Ok(true) => return RevisionAge::Older,
+            Ok(false) => {}
+            Err(reason) => return RevisionAge::Unreadable(reason),
+        }
+        match self.is_older(&revision, &other).await {
+            Ok(true) => RevisionAge::Newer,
+            Ok(false) => RevisionAge::Unknown,
+            Err(reason) => RevisionAge::Unreadable(reason),
+        }
+    }
+
+    /// Whether it is certain that `one` is older than `other`; an error explains why that cannot be read.
+    async fn is_older(&self, one: &Revision, other: &Revision) -> Result<bool, String> {
+        let unreadable = |reason: &dyn std::fmt::Display| {
+            format!("cannot determine whether revision {one} is older than {other}: {reason}")
+        };
+        match self.of_revisions(one, other).await {
+            Ok(Order::Known(known)) => Ok(known.is_older),
+            Ok(Order::Unknown(UnknownOrder::SourceUnavailable(errors))) => {
+                Err(unreadable(&errors.by_cause()[0]))
+            }
+            Ok(_) => Ok(false),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+}
+
+/// `order`, or else the result of the history of the set.
+fn or_by_history(order: Order, is_older: Option<bool>, pinned: Option<&Revision>) -> Order {
+    match (order, is_older) {
+        (Order::Unknown(unknown), Some(is_older)) if unknown.is_open() => {
+            Order::Known(KnownOrder {
+                is_older,
+                evidence: OrderEvidence::History,
+                pinned: pinned.cloned(),
+            })
+        }
+        (order, _) => order,
+    }
+}
+
+/// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
+/// differ in direction, are equal, or are unknown.
+fn older_by_creation(new: &[Option<&ImageFacts>], pinned: &[Option<ImageFacts>]) -> Option<bool> {
+    let mut is_older = None;
+    for (new, pinned) in new.iter().zip(pinned) {
+        let Some(new) = new else {
+            continue;
+        };
+        let pinned = pinned.as_ref()?;
+        if new.digest == pinned.digest {
+            continue;
+        }
+        let (new, pinned) = (created(new)?, created(pinned)?);
+        if new == pinned || is_older.is_some_and(|is_older| is_older != (new < pinned)) {
+            return None;
+        }
+        is_older = Some(new < pinned);
+    }
+    is_older
+}
+
+fn created(image: &ImageFacts) -> Option<SystemTime> {
+    let created = image.created()?;
+    (created > SystemTime::UNIX_EPOCH + FIRST_TIME).then_some(created)
+}

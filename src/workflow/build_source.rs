@@ -1,0 +1,267 @@
+//! The repository that the images are built from: whether one of its commits is an ancestor of another.
+//!
+//! The forge compares the commits, if a token for it is available or the repository is public. Otherwise
+//! git fetches the commits, without trees and files, into a temporary directory.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    sync::Arc,
+};
+
+use tokio::sync::Mutex;
+
+use super::{
+    Access, Services,
+    connection::{settings, token},
+    repositories::{OtherRepository, temporary_directory},
+};
+use crate::{
+    code::Code,
+    config::{Config, SourceRepository},
+    error::{Error, Errors},
+    forge::{
+        Target, Token,
+        fleet::{Ancestry, FleetReader, RepositoryName},
+    },
+    git::{FetchedObjects, Git, GitError, HostedRepository, ScratchRepository},
+    http::Pace,
+    oci::is_hex,
+};
+
+/// The minimum number of digits of an abbreviated commit (gitrevisions(7)).
+const MIN_DIGITS: usize = 4;
+
+/// The source repository of a configuration. The first comparison sends the first request.
+pub(crate) struct BuildSource<'s> {
+    config: &'s Config,
+    repository: &'s SourceRepository,
+    /// The URL of this clone, which may determine the forge.
+    origin: Option<String>,
+    pace: Option<Pace>,
+    services: &'s Services,
+    hosted: OnceCell<Option<Hosted>>,
+    fetched: RefCell<Option<Arc<Fetched>>>,
+    /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
+    /// no pair is requested twice.
+    known: Mutex<HashMap<[String; 2], Option<bool>>>,
+}
+
+/// The repository on a forge.
+struct Hosted {
+    reader: FleetReader,
+    name: RepositoryName,
+    is_anonymous: bool,
+}
+
+/// The fetched commits, in a directory that is removed when dropped.
+struct Fetched {
+    scratch: ScratchRepository,
+    _directory: tempfile::TempDir,
+}
+
+impl<'s> BuildSource<'s> {
+    /// The configured source. Sends no request.
+    pub(super) fn new(
+        config: &'s Config,
+        git: Option<&Git>,
+        pace: Option<Pace>,
+        services: &'s Services,
+    ) -> Option<Self> {
+        Some(Self {
+            config,
+            repository: config.source.as_ref()?,
+            origin: git.and_then(|git| git.origin().ok().flatten()),
+            pace,
+            services,
+            hosted: OnceCell::new(),
+            fetched: RefCell::default(),
+            known: Mutex::default(),
+        })
+    }
+
+    /// The name in messages.
+    pub(super) fn name(&self) -> &str {
+        match self.repository {
+            SourceRepository::OnForge(name) => name,
+            SourceRepository::Location(location) => location,
+        }
+    }
+
+    /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a commit
+    /// of the source.
+    pub(super) async fn is_ancestor(
+        &self,
+        older: &str,
+        newer: &str,
+    ) -> Result<Option<bool>, Errors> {
+        // Other texts could be a branch or a tag.
+        let is_commit = |name: &str| name.len() >= MIN_DIGITS && is_hex(name.as_bytes());
+        if !is_commit(older) || !is_commit(newer) {
+            return Ok(None);
+        }
+        let mut known = self.known.lock().await;
+        let pair = [older.to_owned(), newer.to_owned()];
+        if let Some(is_ancestor) = known.get(&pair) {
+            return Ok(*is_ancestor);
+        }
+        let is_ancestor = match self.compare(older, newer).await? {
+            Some(Ancestry::Ancestor) => Some(true),
+            Some(Ancestry::NotAncestor) => Some(false),
+            Some(Ancestry::NoCommit) => None,
+            Some(Ancestry::NoRepository) | None => self.compare_fetched(older, newer).await?,
+        };
+        known.insert(pair, is_ancestor);
+        Ok(is_ancestor)
+    }
+
+    /// The result of the forge; `None` if no forge hosts the repository, or an anonymous request fails.
+    async fn compare(&self, older: &str, newer: &str) -> Result<Option<Ancestry>, Errors> {
+        let Some(hosted) = self.hosted()? else {
+            return Ok(None);
+        };
+        let compared = hosted.reader.is_ancestor(&hosted.name, older, newer).await;
+        match compared {
+            Err(_) if hosted.is_anonymous => Ok(None),
+            compared => Ok(Some(compared?)),
+        }
+    }
+
+    fn hosted(&self) -> Result<Option<&Hosted>, Errors> {
+        if let Some(hosted) = self.hosted.get() {
+            return Ok(hosted.as_ref());
+        }
+        let hosted = self.open_hosted()?;
+        Ok(self.hosted.get_or_init(|| hosted).as_ref())
+    }
+
+    fn open_hosted(&self) -> Result<Option<Hosted>, Errors> {
+        let Some(target) = self.target()? else {
+            return Ok(None);
+        };
+        let git = Git::discover(&self.config.root).map_err(Error::from)?;
+        let credential = match token(&target.api, git.as_ref(), &self.services.environment)? {
+            Access::Granted(credential) => Some(credential.token),
+            Access::NoToken(_) => None,
+        };
+        let is_anonymous = credential.is_none();
+        let mut settings = settings(&target.api, self.services)?;
+        settings.pace.clone_from(&self.pace);
+        if is_anonymous {
+            // A fetch is better than the end of the limit for anonymous requests.
+            settings.attempts = 1;
+        }
+        let token = credential.unwrap_or(Token::ANONYMOUS);
+        let reader = FleetReader::new(target.kind, &target.api, token, settings)?;
+        let name = RepositoryName {
+            owner: target.owner,
+            name: target.name,
+        };
+        Ok(Some(Hosted {
+            reader,
+            name,
+            is_anonymous,
+        }))
+    }
+
+    /// The repository on the configured or a public forge; `None` if neither hosts it.
+    fn target(&self) -> Result<Option<Target>, Errors> {
+        let configured = Target::api(&self.config.forge_or_default(), self.origin.as_deref());
+        match self.repository {
+            SourceRepository::OnForge(name) => {
+                let (kind, api) = configured.map_err(|error| {
+                    let message = format!("cannot find `source` {name}: {error}");
+                    Error::input(Code::CONFIG, message)
+                        .help("write the URL of the repository in `source`, or configure `forge`")
+                })?;
+                let (owner, name) = name.split_once('/').unwrap_or((name, ""));
+                let (owner, name) = (owner.to_owned(), name.to_owned());
+                Ok(Some(Target {
+                    kind,
+                    api,
+                    owner,
+                    name,
+                }))
+            }
+            SourceRepository::Location(location) => {
+                let Some(hosted) = HostedRepository::parse(location) else {
+                    return Ok(None);
+                };
+                let is_configured = |api: &reqwest::Url| api.host_str() == Some(&*hosted.host);
+                let configured = configured.ok().filter(|(_, api)| is_configured(api));
+                let public = Target::public_api(Some(location)).ok();
+                Ok(configured.or(public).map(|(kind, api)| Target {
+                    kind,
+                    api,
+                    owner: hosted.owner,
+                    name: hosted.name,
+                }))
+            }
+        }
+    }
+
+    /// The result of git, with the commits of all branches and tags.
+    async fn compare_fetched(&self, older: &str, newer: &str) -> Result<Option<bool>, Errors> {
+        let fetched = self.fetched().await?;
+        let (older, newer) = (older.to_owned(), newer.to_owned());
+        let compared = tokio::task::spawn_blocking(move || {
+            let scratch = &fetched.scratch;
+            let (Some(older), Some(newer)) = (scratch.commit(&older)?, scratch.commit(&newer)?)
+            else {
+                return Ok(None);
+            };
+            scratch.git().is_ancestor(&older, &newer).map(Some)
+        });
+        Ok(self.finish(compared.await)?)
+    }
+
+    async fn fetched(&self) -> Result<Arc<Fetched>, Errors> {
+        if let Some(fetched) = &*self.fetched.borrow() {
+            return Ok(Arc::clone(fetched));
+        }
+        let url = match self.repository {
+            SourceRepository::Location(location) => location.clone(),
+            SourceRepository::OnForge(name) => {
+                let target = self.target()?.and_then(|target| target.clone_url());
+                target.ok_or_else(|| {
+                    let reason = "the token may not see it, and its URL is unknown";
+                    Error::unavailable(format!("the source {name}"), reason)
+                        .help("write the URL of the repository in `source`")
+                })?
+            }
+        };
+        let other = OtherRepository {
+            key: "source".to_owned(),
+            repository: &url,
+            token_env: None,
+        };
+        let remote = other.remote(self.config, self.services)?.granted()?;
+        let directory = temporary_directory(self.services)?;
+        let fetched = tokio::task::spawn_blocking(move || {
+            let scratch =
+                ScratchRepository::init(directory.path(), remote, FetchedObjects::Commits)?;
+            scratch.fetch(&["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])?;
+            Ok(Fetched {
+                scratch,
+                _directory: directory,
+            })
+        });
+        let fetched = Arc::new(self.finish(fetched.await)?);
+        *self.fetched.borrow_mut() = Some(Arc::clone(&fetched));
+        Ok(fetched)
+    }
+
+    fn finish<T>(
+        &self,
+        result: Result<Result<T, GitError>, tokio::task::JoinError>,
+    ) -> Result<T, Error> {
+        let reason = match result {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let subject = format!("the source {}", self.name());
+        let help = "check that the repository exists and that git may read it";
+        Err(Error::unavailable(subject, reason).help(help))
+    }
+}

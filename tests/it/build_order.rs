@@ -1,0 +1,350 @@
+//! The order of builds: ancestry in the clone and in `source`, the history of the set, and creation times.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+
+use super::support::{
+    fleet,
+    forge::{Kind, TOKEN, thousand::Thousand},
+    layout::Platform,
+    world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, world},
+};
+
+/// The status, the item and the detail of `revision_order`.
+fn order(document: &Value) -> (String, Option<String>, String) {
+    let checks = document["checks"].as_array().unwrap();
+    let mut found = checks
+        .iter()
+        .filter(|check| check["code"] == "revision_order");
+    let check = found.next().unwrap_or_else(|| panic!("{document:#}"));
+    assert!(found.next().is_none(), "{document:#}");
+    let text = |key: &str| check[key].as_str().map(str::to_owned);
+    (
+        text("status").unwrap(),
+        text("item"),
+        text("detail").unwrap(),
+    )
+}
+
+fn status_and_item(document: &Value) -> (String, Option<String>) {
+    let (status, item, _) = order(document);
+    (status, item)
+}
+
+fn expected(status: &str, item: &str) -> (String, Option<String>) {
+    (status.to_owned(), Some(item.to_owned()))
+}
+
+fn promote(world: &World, revision: &str, further: &[&str]) -> Ran {
+    let args = ["--format=json", "promote", "--revision", revision];
+    world.run(&[&args[..], further].concat())
+}
+
+/// A repository whose branch `other` left `main` before the last commit: early, late, other.
+fn source(directory: &Path) -> [&'static str; 3] {
+    std::fs::create_dir_all(directory).unwrap();
+    let run = |args: &[&str]| git(directory, args);
+    run(&["init", "-q", "-b", "main"]);
+    let commit = |name: &str| -> &'static str {
+        run(&["commit", "-q", "--allow-empty", "-m", name]);
+        run(&["rev-parse", "HEAD"]).leak()
+    };
+    let early = commit("early");
+    run(&["switch", "-q", "-c", "other"]);
+    let other = commit("other");
+    run(&["switch", "-q", "main"]);
+    [early, commit("late"), other]
+}
+
+/// A world whose images are built from these commits and pinned at `pinned`, with `further` in its
+/// configuration.
+fn built(revisions: &[&'static str], pinned: &'static str, further: &str) -> World {
+    let mut world = World::empty();
+    for revision in revisions {
+        world.build(revision);
+    }
+    let at = CONFIG.find("images:").unwrap();
+    let config = format!("{}{further}\n{}", &CONFIG[..at], &CONFIG[at..]);
+    world.write("repin.yaml", config);
+    world.pin(pinned);
+    let world = world.with_git();
+    world.adopt(pinned);
+    world.push();
+    world
+}
+
+#[test]
+fn source_orders_builds_of_another_repository() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = directory.path().join("app");
+    let [early, late, other] = source(&app);
+    for location in [
+        app.to_str().unwrap().to_owned(),
+        format!("file://{}", app.display()),
+    ] {
+        let further = format!("source: '{location}'");
+        let world = built(&[early, late, other], late, &further);
+        let ran = promote(&world, early, &[]).exits(1);
+        let (status, item, detail) = order(&ran.json());
+        assert_eq!((status, item), expected("fail", "source"));
+        assert!(detail.contains(late) && detail.contains(early), "{detail}");
+        let document = promote(&world, early, &["--allow-older"]).exits(0).json();
+        assert_eq!(status_and_item(&document), expected("warn", "source"));
+        // A build of another line is not older.
+        let document = promote(&world, other, &[]).exits(0).json();
+        assert_eq!(status_and_item(&document), expected("pass", "source"));
+    }
+}
+
+#[test]
+fn relative_source_is_below_the_root() {
+    let mut world = World::empty();
+    let [early, late, _] = source(&world.path("app"));
+    for revision in [early, late] {
+        world.build(revision);
+    }
+    world.write("repin.yaml", format!("{CONFIG}source: ./app\n"));
+    world.write(".gitignore", "/app\n");
+    world.pin(late);
+    let world = world.with_git();
+    world.adopt(late);
+    world.push();
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
+}
+
+#[test]
+fn unreadable_source_stops_a_promotion() {
+    for location in ["/nonexistent/app", "./app"] {
+        let world = built(&[REV_A, REV_B], REV_A, &format!("source: {location}"));
+        let ran = promote(&world, REV_B, &[]).exits(3);
+        let message = ran.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(location), "{message}");
+        let document = promote(&world, REV_B, &["--allow-older"]).exits(0).json();
+        let (status, item, detail) = order(&document);
+        assert_eq!((&*status, item), ("warn", None));
+        assert!(detail.ends_with("; allowed by --allow-older"), "{detail}");
+    }
+}
+
+#[test]
+fn unknown_order_warns_unless_it_is_required() {
+    let directory = tempfile::tempdir().unwrap();
+    let [_, late, _] = source(directory.path());
+    let source = format!("source: '{}'", directory.path().display());
+    let world = built(&[late, REV_B], late, &source);
+    let document = promote(&world, REV_B, &[]).exits(0).json();
+    let (status, item, detail) = order(&document);
+    assert_eq!((&*status, item), ("warn", None));
+    assert!(detail.contains("is not a commit of"), "{detail}");
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "revision: { order: require }\n",
+    );
+    let document = promote(&world, REV_B, &[]).exits(1).json();
+    assert_eq!(order(&document).0, "fail");
+    let document = promote(&world, REV_B, &["--allow-older"]).exits(0).json();
+    assert_eq!(order(&document).0, "warn");
+}
+
+#[test]
+fn set_that_was_current_before_is_older() {
+    let world = built(&[REV_A, REV_B, REV_C], REV_A, "");
+    for revision in [REV_B, REV_C] {
+        world.promoted(revision);
+    }
+    let ran = promote(&world, REV_A, &[]).exits(1);
+    assert_eq!(status_and_item(&ran.json()), expected("fail", "history"));
+    let checks = ran.json()["checks"].clone();
+    let help = checks.to_string();
+    assert!(
+        help.contains(&format!("repin rollback --to {REV_A}")),
+        "{help}"
+    );
+    // The set that a rollback undid became current later: `rolled_back` refuses it.
+    world.run(&["rollback", "--to", REV_B, "--apply"]).exits(0);
+    world.commit(&format!("rollback: test images @{REV_B}"));
+    world.push();
+    let document = promote(&world, REV_C, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("pass", "history"));
+}
+
+/// Builds a revision with the creation time of each image.
+fn build_at(world: &mut World, revision: &'static str, times: &BTreeMap<&str, [&str; 2]>) {
+    for (image, [amd64, arm64]) in times {
+        let platforms = [("linux/amd64", amd64), ("linux/arm64", arm64)];
+        let platforms = platforms.map(|(name, time)| Platform::new(name, revision).created(time));
+        world.rebuild(image, revision, &platforms);
+    }
+}
+
+#[test]
+fn creation_times_decide_at_last() {
+    const T1: &str = "2026-03-01T00:00:00Z";
+    const T2: &str = "2026-03-02T00:00:00Z";
+    const T3: &str = "2026-03-03T01:00:00+02:00";
+    const ZERO: &str = "1970-01-01T00:00:00Z";
+    for (review, fix, result) in [
+        ([T3, T3], [T3, T3], Some("pass")),
+        ([T1, T1], [T1, T1], Some("fail")),
+        // The latest platform counts.
+        ([T1, T3], [T3, T1], Some("pass")),
+        ([T1, T3], [T1, T1], None),
+        ([T2, T2], [T2, T2], None),
+        ([T2, T2], [T3, T3], None),
+        ([ZERO, ZERO], [ZERO, ZERO], None),
+        ([T3, "yesterday"], [T3, T3], None),
+    ] {
+        let mut world = World::empty();
+        world.write("repin.yaml", CONFIG);
+        // The image without pins does not count.
+        let pinned = [("review", [T2, T1]), ("fix", [T2, T2]), ("base", [T3, T3])];
+        let new = [("review", review), ("fix", fix), ("base", [T2, T2])];
+        build_at(&mut world, REV_A, &pinned.into());
+        build_at(&mut world, REV_B, &new.into());
+        world.pin(REV_A);
+        let world = world.with_git();
+        world.adopt(REV_A);
+        world.push();
+        let exit = i32::from(result == Some("fail"));
+        let document = promote(&world, REV_B, &[]).exits(exit).json();
+        let found = status_and_item(&document);
+        let expected = result.map_or(("warn".to_owned(), None), |status| {
+            expected(status, "created")
+        });
+        assert_eq!(found, expected, "{review:?} {fix:?}");
+    }
+}
+
+#[test]
+fn unreadable_pinned_image_gives_no_order() {
+    let mut world = world();
+    let later = ["2026-05-01T00:00:00Z"; 2];
+    let times = ["review", "fix", "base"].map(|image| (image, later));
+    build_at(&mut world, REV_B, &times.into());
+    let digest = world.digest("fix", REV_A).to_owned();
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.push();
+    let document = promote(&world, REV_B, &[]).exits(0).json();
+    assert_eq!(status_and_item(&document), expected("pass", "created"));
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    std::fs::remove_file(world.path(&format!("images/fix/blobs/sha256/{hex}"))).unwrap();
+    let document = promote(&world, REV_B, &[]).exits(0).json();
+    assert_eq!(order(&document).0, "warn");
+}
+
+#[test]
+fn label_replaces_an_unrecorded_revision() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late, _] = source(directory.path());
+    let mut world = World::empty();
+    for revision in [early, late] {
+        world.build(revision);
+    }
+    let source = format!("source: '{}'\n", directory.path().display());
+    world.write("repin.yaml", CONFIG.to_owned() + &source);
+    world.pin(late);
+    // Without git, and without a record in git.
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
+    let world = world.with_git();
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
+}
+
+/// A deployment repository on the forge, whose images are built from commits of its repository 0:
+/// early, late and unrelated.
+fn on_forge(forge: &Thousand, kind: Kind, source: &str) -> (World, [&'static str; 3]) {
+    let revisions: [&'static str; 3] = {
+        let mut store = forge.store(0);
+        let early = store.push("main", "early", &[("a", "1")]);
+        let late = store.push("main", "late", &[("a", "2")]);
+        let unrelated = store.push_orphan("pages", "pages", &[("a", "3")]);
+        [early, late, unrelated].map(|id| &*id.leak())
+    };
+    let kind = match kind {
+        Kind::Github => "github",
+        _ => "gitea",
+    };
+    let further = format!(
+        "source: {source}\nforge: {{ kind: {kind}, url: '{}', repository: acme/app-0001 }}",
+        forge.api()
+    );
+    (built(&revisions, revisions[1], &further), revisions)
+}
+
+#[test]
+fn forge_compares_the_commits_of_the_source() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        for is_public in [false, true] {
+            let mut options = fleet::options(kind, 2);
+            options.public = is_public;
+            let forge = Thousand::start(options);
+            let (world, [early, late, unrelated]) = on_forge(&forge, kind, "acme/app-0000");
+            let token = if is_public { "" } else { TOKEN };
+            let world = world.env("REPIN_FORGE_TOKEN", token);
+            let document = promote(&world, early, &[]).exits(1).json();
+            assert_eq!(status_and_item(&document), expected("fail", "source"));
+            let document = promote(&world, unrelated, &[]).exits(0).json();
+            assert_eq!(status_and_item(&document), expected("pass", "source"));
+            let requests = forge.log().len();
+            assert!(requests <= 8, "{kind:?}: {requests} requests");
+            // A commit that the source does not have.
+            let mut world = world;
+            world.build(REV_C);
+            let document = promote(&world, REV_C, &[]).exits(0).json();
+            assert_eq!(order(&document).0, "warn", "{kind:?} {late}");
+        }
+    }
+}
+
+#[test]
+fn git_fetches_a_source_that_the_token_does_not_show() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let forge = Thousand::start(fleet::options(kind, 2));
+        let (world, _) = on_forge(&forge, kind, "acme/hidden");
+        let directory = tempfile::tempdir().unwrap();
+        let [early, late, _] = source(&directory.path().join("acme/hidden.git"));
+        let mut world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+        for revision in [early, late] {
+            world.build(revision);
+        }
+        world.pin(late);
+        world.commit(&format!("promote: test images @{late}"));
+        world.push();
+        // The server's own URL, redirected to a path.
+        let server = forge.server.url();
+        let config = format!(
+            "[url \"{}/\"]\n\tinsteadOf = {server}/\n",
+            directory.path().display()
+        );
+        world.write("no-home/.gitconfig", config);
+        let document = promote(&world, early, &[]);
+        if kind == Kind::Github {
+            // The URL of the web server of another GitHub is unknown.
+            let document = document.exits(3).json();
+            let message = document["error"]["message"].as_str().unwrap();
+            assert!(message.contains("acme/hidden"), "{message}");
+            continue;
+        }
+        let document = document.exits(1).json();
+        assert_eq!(status_and_item(&document), expected("fail", "source"));
+    }
+}
+
+#[test]
+fn malformed_source_and_its_old_key_are_refused() {
+    for (key, help) in [
+        ("source: app", "neither OWNER/NAME"),
+        ("source: https://u:p@git.example.com/acme/app", "password"),
+        ("fleet: { source: acme/app }", "at the top of the file"),
+        ("revision: { order: always }", "`warn`, `require`"),
+    ] {
+        let world = World::empty();
+        world.write("repin.yaml", format!("{CONFIG}{key}\n"));
+        let ran = world.run(&["scan"]).exits(2);
+        assert!(ran.stderr.contains(help), "{key}: {}", ran.stderr);
+    }
+}
