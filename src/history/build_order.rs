@@ -144,7 +144,8 @@ pub(crate) fn commit_order(
 
 impl History {
     /// Whether the set of `revision` first became current before the set with the digests `pinned`;
-    /// `None` if one of both was never current, or the beginning of the history is unknown.
+    /// `None` if one of both was never current, if a rollback undid it, or if a part of the history is
+    /// unknown.
     pub(crate) fn became_current_before(
         &self,
         revision: &Revision,
@@ -167,12 +168,16 @@ impl History {
     }
 
     fn is_first_before(&self, is_new: impl Fn(usize) -> bool, pinned: &Digests) -> Option<bool> {
-        if self.shallow || self.facts.unknown_past.is_some() {
+        let is_complete = self.unreadable.is_empty() && self.facts.unknown_past.is_none();
+        // A set that a rollback undid is held instead.
+        let was_undone = self.events.undone.iter().any(|undone| is_new(undone.set));
+        if self.shallow || !is_complete || was_undone {
             return None;
         }
         let first = |is_wanted: &dyn Fn(usize) -> bool| {
-            let mut sets = self.facts.line_sets();
-            sets.find_map(|(position, set)| set.filter(|set| is_wanted(*set)).map(|_| position))
+            let sets = self.events.first.iter().enumerate();
+            let positions = sets.filter(|(set, _)| is_wanted(*set));
+            positions.filter_map(|(_, position)| *position).min()
         };
         let new = first(&is_new)?;
         let pinned = first(&|set| self.has_digests(set, pinned))?;

@@ -156,7 +156,14 @@ impl<'o> BuildOrder<'o> {
             label = self.label(&pinned);
             if let Some(label) = &label {
                 let by_label = self.of_revisions(revision, label);
-                order = services.wait(by_label, "determining the order of builds")??;
+                let by_label = services.wait(by_label, "determining the order of builds")??;
+                let is_open = |unknown: &UnknownOrder| {
+                    unknown.is_open() && !matches!(unknown, UnknownOrder::NotInSource { .. })
+                };
+                // Otherwise the missing record remains the reason.
+                if !matches!(&by_label, Order::Unknown(unknown) if is_open(unknown)) {
+                    order = by_label;
+                }
             }
         }
         if let Some(history) = history {
@@ -202,31 +209,23 @@ impl<'o> BuildOrder<'o> {
         else {
             return RevisionAge::Unknown;
         };
-        match self.is_older(&other, &revision).await {
-            Ok(true) => return RevisionAge::Older,
-            Ok(false) => {}
-            Err(reason) => return RevisionAge::Unreadable(reason),
+        for (older, newer, age) in [
+            (&other, &revision, RevisionAge::Older),
+            (&revision, &other, RevisionAge::Newer),
+        ] {
+            let reason = match self.of_revisions(older, newer).await {
+                Ok(Order::Known(KnownOrder { is_older: true, .. })) => return age,
+                Ok(Order::Unknown(UnknownOrder::SourceUnavailable(errors))) => {
+                    errors.by_cause()[0].to_string()
+                }
+                Ok(_) => continue,
+                Err(error) => error.to_string(),
+            };
+            return RevisionAge::Unreadable(format!(
+                "cannot determine whether revision {other} is older: {reason}"
+            ));
         }
-        match self.is_older(&revision, &other).await {
-            Ok(true) => RevisionAge::Newer,
-            Ok(false) => RevisionAge::Unknown,
-            Err(reason) => RevisionAge::Unreadable(reason),
-        }
-    }
-
-    /// Whether it is certain that `one` is older than `other`; an error explains why that cannot be read.
-    async fn is_older(&self, one: &Revision, other: &Revision) -> Result<bool, String> {
-        let unreadable = |reason: &dyn std::fmt::Display| {
-            format!("cannot determine whether revision {one} is older than {other}: {reason}")
-        };
-        match self.of_revisions(one, other).await {
-            Ok(Order::Known(known)) => Ok(known.is_older),
-            Ok(Order::Unknown(UnknownOrder::SourceUnavailable(errors))) => {
-                Err(unreadable(&errors.by_cause()[0]))
-            }
-            Ok(_) => Ok(false),
-            Err(error) => Err(unreadable(&error)),
-        }
+        RevisionAge::Unknown
     }
 }
 

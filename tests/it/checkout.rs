@@ -442,7 +442,7 @@ fn platform_is_shown_without_a_request_if_it_cannot_be_compared() {
     let args = ["promote", "--revision", REV_C];
     let ran = world.run(&args).exits(0);
     assert!(
-        ran.stdout.contains("\nskip  revision_order"),
+        ran.stdout.contains("\nwarn  revision_order"),
         "{}",
         ran.stdout
     );
@@ -450,7 +450,7 @@ fn platform_is_shown_without_a_request_if_it_cannot_be_compared() {
         .run(&[&args[..], &["--format", "github"]].concat())
         .exits(0);
     assert!(
-        ran.stdout.contains("::notice title=revision_order::"),
+        ran.stdout.contains("::warning title=revision_order::"),
         "{}",
         ran.stdout
     );

@@ -239,7 +239,7 @@ fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
         fleet.write("list.txt", "acme/app-0000\nacme/app-0001\nacme/app-0002\n");
         close(&fleet, &[], &[]).exits(0);
         let config = fleet.read("repin.yaml");
-        let config = config.replace("source:", "when_unconfigured: fail, source:");
+        let config = config.replace("fleet: {}", "fleet: { when_unconfigured: fail }");
         fleet.write("repin.yaml", config);
         let failed = close(&fleet, &["--format", "github"], &[]).exits(2);
         let annotated = "title=archived%3A acme/app-0000::acme/app-0000 is archived";

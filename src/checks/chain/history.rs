@@ -37,8 +37,6 @@ pub(crate) enum HistoryVerdict {
         overrides: Overrides,
         /// The reason for which the order is unknown so far; the stage of tags completes it.
         unknown_order: Option<UnknownOrder>,
-        /// The extent of the history, which determines the remedies.
-        extent: Extent,
         /// The extent of the history in which to look up the digests; `None`: the revision is held, or
         /// no history is available.
         digest_extent: Option<Extent>,
@@ -93,7 +91,10 @@ impl<'c> Counted<'c> {
             HistoryFacts::Known { order, extent, .. } => (order.clone(), *extent),
         };
         let unknown_order = match order {
-            Order::Unknown(unknown) if unknown.is_open() => Some(unknown),
+            // A fleet reads no image.
+            Order::Unknown(unknown) if unknown.is_open() && extent == Extent::Clone => {
+                Some(unknown)
+            }
             order => {
                 match check_order(config, revision, &order, overrides.older, extent) {
                     Ok(check) => checks.push(check),
@@ -108,7 +109,6 @@ impl<'c> Counted<'c> {
         let verdict = HistoryVerdict::Promotion {
             overrides,
             unknown_order,
-            extent,
             digest_extent: facts.extent_unless_held(),
         };
         Ok(HistoryChecked {
@@ -154,14 +154,13 @@ impl HistoryVerdict {
         let Self::Promotion {
             overrides,
             unknown_order: Some(unknown),
-            extent,
             ..
         } = self
         else {
             return (Vec::new(), Vec::new());
         };
         let order = order.unwrap_or_else(|| Order::Unknown(unknown.clone()));
-        match check_order(config, revision, &order, overrides.older, *extent) {
+        match check_order(config, revision, &order, overrides.older, Extent::Clone) {
             Ok(check) => (vec![check], Vec::new()),
             Err(errors) => (Vec::new(), errors.iter().cloned().collect()),
         }

@@ -191,9 +191,6 @@ impl HistoryChecked<'_> {
         if let Some(promoted) = verdict.promoted() {
             checks.extend(promoted_digests(state.config, &set.images, promoted));
         }
-        let by_order = verdict.check_order(state.config, state.revision, None);
-        checks.extend(by_order.0);
-        outages.extend(by_order.1);
         let digests = pinned_digests(state.config, &set.images);
         let by_digests = verdict.check_digests(state.revision, &digests, history);
         checks.extend(by_digests.0);
