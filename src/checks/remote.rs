@@ -53,7 +53,7 @@ pub(crate) fn pinned_images(
                 checks.extend(platforms(&image.name, facts));
                 let revision = labels(config, facts, &check, &mut checks);
                 let tag = match &revision {
-                    Some(revision) => config.revision.tag.tag(revision).ok(),
+                    Some(revision) => config.revision.exact_tag(revision),
                     None => None,
                 };
                 // A pin with a tag is compared with that tag, without a registry.
@@ -100,7 +100,7 @@ fn labels(
     let mut revisions = Vec::new();
     for platform in &facts.platforms {
         let value = platform.config.labels.get(label);
-        let parsed = value.and_then(|value| config.revision.pattern.revision(value).ok());
+        let parsed = value.and_then(|value| config.revision.pattern.revision_in_label(value).ok());
         let (status, detail) = match (&parsed, value) {
             (Some(revision), _) if revisions.first().is_none_or(|first| first == revision) => {
                 (Status::Pass, format!("{label} is {revision}"))

@@ -171,9 +171,10 @@ fn revision_label(
 ) -> Check {
     let label = &config.revision.label;
     let found = facts.config.labels.get(label);
+    let pattern = &config.revision.pattern;
     let (status, detail) = match found {
-        Some(found) if found == revision.as_str() => {
-            (Status::Pass, format!("{label} is {revision}"))
+        Some(found) if pattern.revision_in_label(found).as_ref() == Ok(revision) => {
+            (Status::Pass, format!("{label} is {}", excerpt(found)))
         }
         Some(found) => (
             Status::Fail,

@@ -25,6 +25,7 @@ mod signers;
 mod smoke;
 mod source_repository;
 mod sources;
+mod tag_template;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -68,6 +69,7 @@ pub(crate) use signers::{
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
 pub(crate) use source_repository::SourceRepository;
 pub(crate) use sources::{Endpoint, Mapping, SourceLocation};
+pub(crate) use tag_template::TagTemplate;
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};

@@ -1,6 +1,6 @@
-//! Templates: texts with `{revision}`, `{name}` and `{set}`.
+//! Templates of branches and titles: texts with `{revision}`, `{name}` and `{set}`.
 
-use crate::oci::{Revision, Tag, TagError};
+use crate::oci::Revision;
 
 /// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum TemplateError {
     Brace(char),
     #[error("`{{revision}}` is missing: two revisions would get the same text")]
     NoRevision,
+    #[error("a second `{{revision}}`: a tag contains the revision once")]
+    SecondRevision,
     #[error("the text contains a control character: it must be one line")]
     Control,
     #[error("`{0}` is not a valid branch name: {1}")]
@@ -34,8 +36,6 @@ pub enum TemplateError {
 /// The placeholders that a template may contain, with the set key that replaces `{set}`.
 #[derive(Debug, Clone, Copy)]
 pub enum Placeholders<'s> {
-    /// `{revision}`.
-    Revision,
     /// `{revision}` and `{set}`.
     Branch(&'s str),
     /// `{revision}`, `{name}` and `{set}`.
@@ -45,7 +45,6 @@ pub enum Placeholders<'s> {
 impl Placeholders<'_> {
     fn expected(self) -> &'static str {
         match self {
-            Self::Revision => "`{revision}`",
             Self::Branch(_) => "`{revision}` or `{set}`",
             Self::Title(_) => "`{revision}`, `{name}` or `{set}`",
         }
@@ -109,11 +108,6 @@ impl Template {
     /// The text for a revision of the set called `name`.
     pub fn render(&self, revision: &Revision, name: &str) -> String {
         self.fill(revision.as_str(), name)
-    }
-
-    /// The tag of a revision.
-    pub fn tag(&self, revision: &Revision) -> Result<Tag, TagError> {
-        Tag::parse(&self.fill(revision.as_str(), ""))
     }
 
     /// The value of `{revision}`, if `text` is this template for the set called `name`.
@@ -206,14 +200,6 @@ mod tests {
             title.render(&revision, "runtime images"),
             "promote: runtime images @beef"
         );
-        assert_eq!(
-            Template::parse("sha-{revision}", Placeholders::Revision)
-                .unwrap()
-                .tag(&revision)
-                .unwrap()
-                .as_str(),
-            "sha-beef"
-        );
     }
 
     #[test]
@@ -223,23 +209,27 @@ mod tests {
             Err(TemplateError::Unknown(..))
         ));
         assert!(matches!(
-            Template::parse("{name}{revision}", Placeholders::Revision),
+            Template::parse("{revision:7}", TITLE),
+            Err(TemplateError::Unknown(..))
+        ));
+        assert!(matches!(
+            Template::parse("{name}{revision}", Placeholders::Branch("")),
             Err(TemplateError::Unknown(..))
         ));
         assert_eq!(
-            Template::parse("{revision", Placeholders::Revision),
+            Template::parse("{revision", TITLE),
             Err(TemplateError::Brace('{'))
         );
         assert_eq!(
-            Template::parse("revision}", Placeholders::Revision),
+            Template::parse("revision}", TITLE),
             Err(TemplateError::Brace('}'))
         );
         assert_eq!(
-            Template::parse("fixed", Placeholders::Revision),
+            Template::parse("fixed", TITLE),
             Err(TemplateError::NoRevision)
         );
         assert_eq!(
-            Template::parse("a\n{revision}", Placeholders::Revision),
+            Template::parse("a\n{revision}", TITLE),
             Err(TemplateError::Control)
         );
     }

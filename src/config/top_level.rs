@@ -26,14 +26,15 @@ use super::{
     smoke::Smoke,
     source_repository::SourceRepository,
     sources::{Mapping, Prefix, SourceLocation, is_host},
-    types::{BranchTemplate, TagTemplate, Text, TitleTemplate, line_schema, text_type},
+    tag_template::{RevisionLength, TagForm, TagTemplate},
+    types::{BranchTemplate, Text, TitleTemplate, line_schema, text_type},
     verify::{self, Verify},
     yaml::{Key, Node, Value},
 };
 use crate::{
     code::Code,
     error::{Error, Place, SourceText, Span},
-    oci::{Pattern, Revision},
+    oci::{Pattern, Revision, Tag},
     untrusted::plain,
 };
 
@@ -145,14 +146,28 @@ block! {
 block! {
     /// The form of a revision, and its place in an image.
     pub struct Revisions {
-        /// A regular expression for the whole revision.
+        /// A regular expression for the whole revision, or `semver` for the versions of semver.org.
         pattern: Pattern = "[0-9a-f]{40}",
-        /// The tag of a revision.
+        /// The tag of a revision. `{revision:N}` is replaced with its first N digits, with N from 7
+        /// to 40, and `*` matches any text.
         tag: TagTemplate = "{revision}",
-        /// The label that must name the revision on every platform.
+        /// The label that must contain the revision on every platform.
         label: Text = "org.opencontainers.image.revision",
         /// A promotion whose order is unknown: `warn`, or refuse it (`require`).
         order: OrderPolicy = "warn",
+    }
+    with |_fields| {
+        /// The form of the tags.
+        tag_form: TagForm = tag.form(&pattern),
+    }
+    rules |fields| {
+        if let (Some(pattern), Some(tag), Some(node)) = (&pattern, &tag, fields.node("tag"))
+            && pattern.is_semver()
+            && tag.length() != RevisionLength::Full
+        {
+            let message = "a version is not abbreviated: write `{revision}`";
+            fields.problems.report(node.span, message);
+        }
     }
 }
 
@@ -215,10 +230,9 @@ choices! {
 }
 
 impl Revisions {
-    /// The revision in a tag, if the tag has the form of one.
-    pub fn of_tag(&self, tag: &str) -> Option<Revision> {
-        let revision = self.tag.revision_in(tag, "")?;
-        self.pattern.revision(revision).ok()
+    /// The tag of a revision; `None` for a pattern with `*`.
+    pub fn exact_tag(&self, revision: &Revision) -> Option<Tag> {
+        self.tag.tag(revision).ok()?.tag().cloned()
     }
 }
 
@@ -341,7 +355,7 @@ fn name(text: &str) -> Result<String, &'static str> {
 
 text_type!(
     Pattern => Pattern,
-    "regular expression",
+    "regular expression or `semver`",
     {"type": "string", "minLength": 1},
     Pattern::parse
 );

@@ -9,6 +9,7 @@ use super::{
     keys::{KeyType, Shape},
     path::{Glob, Globs, RelPath},
     reader::ErrorCollector,
+    tag_template::TagTemplate,
     template::{self, Placeholders, Template, TemplateError},
     yaml::{Key, Node},
 };
@@ -135,22 +136,18 @@ pub(super) fn line_schema() -> Json {
     json!({"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f]*$"})
 }
 
-fn template_schema() -> Json {
-    json!({"type": "string", "pattern": r"\{revision\}", "allOf": [line_schema()]})
+fn template_shape() -> Shape {
+    Shape::new(
+        "text with `{revision}`",
+        json!({"type": "string", "pattern": r"\{revision\}", "allOf": [line_schema()]}),
+    )
 }
 
-/// The tag of a revision.
-pub struct TagTemplate;
-text_type!(
-    TagTemplate => Template,
-    "text with `{revision}`",
-    (template_schema()),
-    tag_template
-);
-
-fn tag_template(text: &str) -> Result<Template, TemplateError> {
-    Template::parse(text, Placeholders::Revision)
-}
+text_type!(TagTemplate => TagTemplate, "text with `{revision}`", {
+    "type": "string",
+    "pattern": r"^[^{}]*\{revision(:([7-9]|[12][0-9]|3[0-9]|40))?\}[^{}]*$",
+    "allOf": [line_schema()],
+}, TagTemplate::parse);
 
 /// The branch of a change.
 pub struct BranchTemplate;
@@ -159,7 +156,7 @@ impl KeyType for BranchTemplate {
     type Value = Template;
 
     fn shape() -> Shape {
-        TagTemplate::shape()
+        template_shape()
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Template> {
@@ -175,7 +172,7 @@ impl KeyType for TitleTemplate {
     type Value = Template;
 
     fn shape() -> Shape {
-        TagTemplate::shape()
+        template_shape()
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Template> {

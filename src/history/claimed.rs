@@ -6,7 +6,7 @@ use super::{MAX_TIPS, claims::Titles, log};
 use crate::{
     config::{Config, Trailer},
     git::{Git, GitError, ObjectId},
-    oci::{Pattern, Revision, Tag},
+    oci::{Pattern, Revision, TagPattern},
 };
 
 /// The tags of the revisions that titles and trailers claim, by the titles and tags of configurations.
@@ -62,7 +62,7 @@ impl ClaimedTags {
     }
 
     /// The tags of the claimed revisions.
-    pub(crate) fn into_tags(self) -> BTreeMap<Tag, Revision> {
+    pub(crate) fn into_tags(self) -> BTreeMap<TagPattern, Revision> {
         let mut tags = BTreeMap::new();
         for claims in self.claims.into_values() {
             let templates = claims.titles.into_tags();
@@ -85,7 +85,7 @@ pub(crate) fn claimed_tags(
     git: &Git,
     tips: &[ObjectId],
     configs: &[Config],
-) -> Result<BTreeMap<Tag, Revision>, GitError> {
+) -> Result<BTreeMap<TagPattern, Revision>, GitError> {
     let mut claimed = ClaimedTags::default();
     for config in configs {
         claimed.add_config(config);

@@ -3,7 +3,7 @@
 //! `evidence` and `events` compare the claims with the contents.
 
 use crate::{
-    config::{Config, SetPath, Template, Trailer},
+    config::{Config, SetPath, TagTemplate, Template, Trailer},
     oci::{Pattern, Revision},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Claims {
 pub(super) struct Titles {
     /// Each title template with the name of its configuration.
     templates: Vec<(Template, String)>,
-    tags: Vec<Template>,
+    tags: Vec<TagTemplate>,
     pattern: Pattern,
 }
 
@@ -51,7 +51,7 @@ impl Titles {
     }
 
     /// The tag templates of all configurations.
-    pub(super) fn into_tags(self) -> Vec<Template> {
+    pub(super) fn into_tags(self) -> Vec<TagTemplate> {
         self.tags
     }
 

@@ -87,8 +87,8 @@ use walk::{Commit, Content, UnknownContent, Walked};
 
 use super::git::{Branch, Git, GitError, ObjectId};
 use crate::{
-    config::{Config, FormerNames, Operation, SetPath, Template},
-    oci::{Digest, Revision, Tag},
+    config::{Config, FormerNames, Operation, SetPath, TagTemplate},
+    oci::{Digest, Revision, TagPattern},
     pins::Finder,
 };
 
@@ -225,7 +225,7 @@ struct LineFacts {
     sets: Vec<Set>,
     blobs: ScannedBlobs,
     /// The tag templates of every configuration of the line.
-    tags: Vec<Template>,
+    tags: Vec<TagTemplate>,
     /// The paths of the configuration, the present one first.
     paths: Vec<ConfigPath>,
     /// The commit before which the past of the set is unknown, although the clone contains it.
@@ -502,7 +502,7 @@ impl History {
 
     /// The tags of every revision that a commit of the line, or a merged commit, claims to promote;
     /// by the current tag template and that of every configuration of the line.
-    pub(crate) fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
+    pub(crate) fn claimed_tags(&self) -> BTreeMap<TagPattern, &Revision> {
         let mut tags = BTreeMap::new();
         for revision in self.claimed.keys() {
             for template in &self.facts.tags {

@@ -22,4 +22,4 @@ pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, ReferenceError, signed_repository};
 pub(crate) use repository::{Repository, RepositoryError};
 pub(crate) use revision::{Pattern, PatternError, Revision};
-pub(crate) use tag::{Tag, TagError};
+pub(crate) use tag::{Tag, TagError, TagPattern};

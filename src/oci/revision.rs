@@ -1,19 +1,26 @@
-//! Revisions: the commits from which sets of images were built, in the configured form.
+//! Revisions: the commits or versions from which sets of images were built, in the configured form.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use regex::Regex;
+use semver::Version;
 use serde::{Serialize, Serializer};
 
 /// A revision that matches the configured [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Revision(String);
 
-/// The configured form of a revision: a regular expression for the whole string.
+/// The configured form of a revision: a regular expression for the whole string, or `semver`.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
-    regex: Regex,
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    Regex(Regex),
+    Semver,
 }
 
 /// The error for a malformed pattern.
@@ -23,10 +30,13 @@ pub struct PatternError(String);
 
 /// The error for a revision that does not match the pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed revision `{text}`: the whole revision must match the pattern `{pattern}`")]
-pub struct RevisionError {
-    text: String,
-    pattern: String,
+pub enum RevisionError {
+    #[error("malformed revision `{text}`: the whole revision must match the pattern `{pattern}`")]
+    Mismatch { text: String, pattern: String },
+    #[error("malformed revision `{0}`: expected a version by semver.org, without a leading `v`")]
+    Version(String),
+    #[error("malformed revision `{0}`: a tag cannot contain the `+` of build metadata")]
+    BuildMetadata(String),
 }
 
 impl PatternError {
@@ -39,15 +49,27 @@ impl PatternError {
 }
 
 impl Pattern {
+    /// The pattern of versions.
+    const SEMVER: &str = "semver";
+
+    /// A version without build metadata as a regular expression (semver.org, FAQ).
+    const SEMVER_REGEX: &str = r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?";
+
     /// Compiles a pattern for whole revisions.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text == Self::SEMVER {
+            return Ok(Self {
+                text: text.to_owned(),
+                form: Form::Semver,
+            });
+        }
         // Without the group, because `a)(b` is malformed but would be valid inside the group.
         Regex::new(text).map_err(|error| PatternError::new(&error))?;
         let regex =
             Regex::new(&format!(r"\A(?:{text})\z")).map_err(|error| PatternError::new(&error))?;
         Ok(Self {
             text: text.to_owned(),
-            regex,
+            form: Form::Regex(regex),
         })
     }
 
@@ -56,17 +78,61 @@ impl Pattern {
         &self.text
     }
 
+    /// The pattern as a regular expression that can be part of another one.
+    pub fn regex(&self) -> &str {
+        match self.form {
+            Form::Regex(_) => &self.text,
+            Form::Semver => Self::SEMVER_REGEX,
+        }
+    }
+
+    /// Whether revisions are versions by semver.org.
+    pub fn is_semver(&self) -> bool {
+        matches!(self.form, Form::Semver)
+    }
+
     /// Parses a revision that matches the pattern.
     pub fn revision(&self, text: &str) -> Result<Revision, RevisionError> {
-        // Empty revisions and control characters are refused even if the pattern allows them.
-        if self.regex.is_match(text) && !text.is_empty() && !text.contains(char::is_control) {
-            Ok(Revision(text.to_owned()))
-        } else {
-            Err(RevisionError {
-                text: text.to_owned(),
-                pattern: self.text.clone(),
-            })
+        match &self.form {
+            Form::Semver => match Version::parse(text) {
+                Ok(version) if !version.build.is_empty() => {
+                    return Err(RevisionError::BuildMetadata(text.to_owned()));
+                }
+                Ok(_) => {}
+                Err(_) => return Err(RevisionError::Version(text.to_owned())),
+            },
+            // Empty revisions and control characters are refused even if the pattern allows them.
+            Form::Regex(regex)
+                if !regex.is_match(text) || text.is_empty() || text.contains(char::is_control) =>
+            {
+                return Err(RevisionError::Mismatch {
+                    text: text.to_owned(),
+                    pattern: self.text.clone(),
+                });
+            }
+            Form::Regex(_) => {}
         }
+        Ok(Revision(text.to_owned()))
+    }
+
+    /// Parses the revision in a label. One leading `v` of a version is ignored, because
+    /// docker/metadata-action writes the tag into the label.
+    pub fn revision_in_label(&self, text: &str) -> Result<Revision, RevisionError> {
+        let version = text.strip_prefix('v').filter(|_| self.is_semver());
+        self.revision(version.unwrap_or(text))
+    }
+
+    /// Compares two revisions by the precedence of their versions; `None` if revisions are not
+    /// versions.
+    pub fn cmp_precedence(&self, left: &Revision, right: &Revision) -> Option<Ordering> {
+        if !self.is_semver() {
+            return None;
+        }
+        let versions = [left, right].map(|revision| Version::parse(&revision.0).ok());
+        let [Some(left), Some(right)] = versions else {
+            return None;
+        };
+        Some(left.cmp_precedence(&right))
     }
 }
 
@@ -113,5 +179,71 @@ mod tests {
     fn control_characters_are_refused() {
         let pattern = Pattern::parse("(?s).*").unwrap();
         assert!(pattern.revision("a\u{1b}b").is_err());
+    }
+
+    #[test]
+    fn versions_follow_semver() {
+        let pattern = Pattern::parse("semver").unwrap();
+        let regex = Regex::new(&format!(r"\A(?:{})\z", pattern.regex())).unwrap();
+        for text in ["0.0.0", "1.4.2", "10.20.30-rc.1", "1.0.0--.x-1", "1.0.0-0a"] {
+            assert_eq!(pattern.revision(text).unwrap().as_str(), text);
+            assert!(regex.is_match(text), "{text}");
+        }
+        for text in [
+            "v1.4.2",
+            "1.4",
+            "1.4.2.3",
+            "01.4.2",
+            "1.4.2-01",
+            "1.4.2-",
+            "1.4.2-a..b",
+            "1.4.2 ",
+            "semver",
+            "",
+        ] {
+            let error = pattern.revision(text).unwrap_err();
+            assert_eq!(error, RevisionError::Version(text.to_owned()));
+            assert!(!regex.is_match(text), "{text}");
+        }
+        let error = pattern.revision("1.4.2+linux").unwrap_err();
+        assert_eq!(error, RevisionError::BuildMetadata("1.4.2+linux".into()));
+        assert!(!regex.is_match("1.4.2+linux"));
+    }
+
+    #[test]
+    fn one_leading_v_of_a_versions_label_is_ignored() {
+        let pattern = Pattern::parse("semver").unwrap();
+        for label in ["v1.4.2", "1.4.2"] {
+            assert_eq!(pattern.revision_in_label(label).unwrap().as_str(), "1.4.2");
+        }
+        for label in ["vv1.4.2", "V1.4.2", "v1.4.2+linux"] {
+            assert!(pattern.revision_in_label(label).is_err(), "{label}");
+        }
+        let commits = Pattern::parse("[a-f]+").unwrap();
+        assert!(commits.revision_in_label("vbeef").is_err());
+    }
+
+    #[test]
+    fn versions_are_ordered_by_precedence() {
+        let pattern = Pattern::parse("semver").unwrap();
+        let order = [
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-beta.2",
+            "1.0.0-beta.11",
+            "1.0.0-rc.1",
+            "1.0.0",
+            "1.9.0",
+            "1.10.0",
+        ];
+        let versions = order.map(|text| pattern.revision(text).unwrap());
+        for pair in versions.windows(2) {
+            let order = pattern.cmp_precedence(&pair[0], &pair[1]);
+            assert_eq!(order, Some(Ordering::Less), "{pair:?}");
+        }
+        let commits = Pattern::parse("[a-f]+").unwrap();
+        let commit = commits.revision("beef").unwrap();
+        assert_eq!(commits.cmp_precedence(&commit, &commit), None);
     }
 }

@@ -15,6 +15,12 @@ pub struct Tag(String);
 )]
 pub struct TagError(String);
 
+impl TagError {
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl Tag {
     /// The longest tag, in bytes.
     pub const MAX: usize = 128;
@@ -35,6 +41,98 @@ impl Tag {
     /// The tag's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A tag, or a pattern of tags in which each `*` matches `[A-Za-z0-9._-]*`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TagPattern {
+    Tag(Tag),
+    Wildcard(WildcardPattern),
+}
+
+/// A pattern of tags with `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WildcardPattern {
+    /// The text before the first `*`.
+    prefix: String,
+    /// The texts between the `*`.
+    inner: Vec<String>,
+    /// The text after the last `*`.
+    suffix: String,
+}
+
+impl TagPattern {
+    /// Parses a tag in which `*` may occur.
+    pub fn parse(text: &str) -> Result<Self, TagError> {
+        let mut texts: Vec<_> = text.split('*').map(str::to_owned).collect();
+        let (Some(suffix), false) = (texts.pop(), texts.is_empty()) else {
+            return Ok(Self::Tag(Tag::parse(text)?));
+        };
+        // The shortest matching tag must be valid; without a prefix, its first character is unknown.
+        let shortest = texts.concat() + &suffix;
+        let start = if texts[0].is_empty() { "_" } else { "" };
+        if Tag::parse(&format!("{start}{shortest}")).is_err() {
+            return Err(TagError(text.to_owned()));
+        }
+        let prefix = texts.remove(0);
+        Ok(Self::Wildcard(WildcardPattern {
+            prefix,
+            inner: texts,
+            suffix,
+        }))
+    }
+
+    /// The tag; `None` for a pattern with `*`.
+    pub fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::Tag(tag) => Some(tag),
+            Self::Wildcard(_) => None,
+        }
+    }
+
+    pub fn matches(&self, tag: &Tag) -> bool {
+        match self {
+            Self::Tag(own) => own == tag,
+            Self::Wildcard(pattern) => pattern.matches(tag),
+        }
+    }
+}
+
+impl WildcardPattern {
+    /// Whether the pattern matches a tag. The leftmost occurrence of each inner text leaves the most
+    /// to the following ones, so one pass decides.
+    pub fn matches(&self, tag: &Tag) -> bool {
+        let rest = tag.as_str().strip_prefix(self.prefix.as_str());
+        let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(self.suffix.as_str())) else {
+            return false;
+        };
+        for text in &self.inner {
+            let Some((_, after)) = rest.split_once(text.as_str()) else {
+                return false;
+            };
+            rest = after;
+        }
+        true
+    }
+}
+
+impl fmt::Display for TagPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => fmt::Display::fmt(tag, f),
+            Self::Wildcard(pattern) => fmt::Display::fmt(pattern, f),
+        }
+    }
+}
+
+impl fmt::Display for WildcardPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}*", self.prefix)?;
+        for text in &self.inner {
+            write!(f, "{text}*")?;
+        }
+        f.write_str(&self.suffix)
     }
 }
 
@@ -61,6 +159,46 @@ mod tests {
         }
         for text in ["", ".a", "-a", "a/b", "a:b", "ä", &"a".repeat(129)] {
             assert!(Tag::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wildcards_match_within_a_tag() {
+        for (pattern, matching, others) in [
+            (
+                "main-b330f60-*",
+                "main-b330f60-1732291200 main-b330f60-",
+                "main-b330f60 main-b330f6x-1",
+            ),
+            ("*-b330f60", "x-b330f60 a-b-b330f60", "b330f60 a-b330f60-1"),
+            ("a*b*b", "abb axbxb abbb", "ab a-b axb abbc"),
+            ("a**b", "ab a.b", "a b"),
+            ("aba*aba", "abaaba aba-aba", "aba ababa"),
+            ("*", "a latest", ""),
+        ] {
+            let parsed = TagPattern::parse(pattern).unwrap();
+            assert_eq!(parsed.to_string(), pattern);
+            assert_eq!(parsed.tag(), None);
+            for text in matching.split_whitespace() {
+                assert!(
+                    parsed.matches(&Tag::parse(text).unwrap()),
+                    "{pattern} {text}"
+                );
+            }
+            for text in others.split_whitespace() {
+                assert!(
+                    !parsed.matches(&Tag::parse(text).unwrap()),
+                    "{pattern} {text}"
+                );
+            }
+        }
+        let tag = TagPattern::parse("v1").unwrap();
+        assert_eq!(tag.tag().unwrap().as_str(), "v1");
+        assert!(tag.matches(&Tag::parse("v1").unwrap()));
+        assert!(!tag.matches(&Tag::parse("v12").unwrap()));
+        let long = "a".repeat(128);
+        for malformed in ["", "-a*", "a/*", "*a:b", &format!("{long}*a")] {
+            assert!(TagPattern::parse(malformed).is_err(), "{malformed}");
         }
     }
 }

@@ -61,7 +61,7 @@ impl VersionComments {
             return None;
         }
         let word = std::str::from_utf8(&text[start..word_end]).ok()?;
-        self.revisions.of_tag(word)?;
+        self.revisions.tag_form.revision_in(word)?;
         Some(VersionComment {
             tag: Tag::parse(word).ok()?,
             at: end + start..end + word_end,

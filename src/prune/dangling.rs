@@ -28,7 +28,7 @@ pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
 pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Error> {
     let reason = |tag: &Tag| {
         let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
-        if let Some(place) = guards.tags.get(tag) {
+        if let Some(place) = guards.revision_evidence(tag) {
             Some(format!("it is the tag of a revision {place}"))
         } else if let Some(location) = guards.tag_location(tag) {
             Some(format!("it is used {location}"))

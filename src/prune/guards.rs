@@ -26,7 +26,7 @@ use crate::{
     files::{Files, Hazard, WorkTree},
     git::{self, Git, ObjectId},
     history::{CommitConfig, History, commit_config},
-    oci::{Digest, Tag},
+    oci::{Digest, Tag, TagPattern},
     pins::{self, Found, ImageNames, MentionFinder},
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Guards {
     pub(crate) history: BTreeSet<Digest>,
     /// The tags of revisions that were promoted or are being promoted, with the evidence. They are the
     /// same for all images.
-    pub(crate) tags: BTreeMap<Tag, String>,
+    pub(crate) tags: BTreeMap<TagPattern, String>,
     /// The digests that are or were pinned for other images, with their locations.
     pub(crate) others: BTreeMap<Digest, String>,
     /// The digests that any configuration ever pinned on any branch of this repository or of another,
@@ -69,6 +69,24 @@ impl Guards {
             || self.others.contains_key(digest)
             || self.past.contains_key(digest)
             || self.text.contains(digest)
+    }
+
+    /// The evidence that a tag belongs to a revision that was promoted or is being promoted.
+    pub(super) fn revision_evidence(&self, tag: &Tag) -> Option<&String> {
+        let exact = TagPattern::Tag(tag.clone());
+        if let Some(evidence) = self.tags.get(&exact) {
+            return Some(evidence);
+        }
+        // Patterns with `*` are after all tags in the order of the map.
+        for (pattern, evidence) in self.tags.iter().rev() {
+            if pattern.tag().is_some() {
+                break;
+            }
+            if pattern.matches(tag) {
+                return Some(evidence);
+            }
+        }
+        None
     }
 
     /// The location of a reference by this tag.
@@ -101,7 +119,7 @@ pub(crate) enum TipsChange {
 pub(crate) struct ExtraProtection {
     text: Arc<Text>,
     past: Arc<BTreeMap<Digest, String>>,
-    tags: BTreeMap<Tag, String>,
+    tags: BTreeMap<TagPattern, String>,
 }
 
 impl ExtraProtection {
@@ -448,7 +466,7 @@ impl ProtectionReader<'_> {
     }
 
     /// Adds the tags of the revision of a promotion or rollback branch.
-    fn add_revision(&mut self, tags: BTreeSet<Tag>, branch: &str) {
+    fn add_revision(&mut self, tags: BTreeSet<TagPattern>, branch: &str) {
         for tag in tags {
             for guards in &mut self.guards {
                 guards

@@ -72,7 +72,7 @@ fn classify(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus 
     let mut other = None;
     for tag in &version.tags {
         let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
-        if let Some(location) = guards.tags.get(tag) {
+        if let Some(location) = guards.revision_evidence(tag) {
             return VersionStatus::Protected(KeepReason::Revision(tag.clone(), location.clone()));
         }
         if let Some(location) = guards.tag_location(tag) {

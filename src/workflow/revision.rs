@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     error::{Error, Errors},
     git::{Git, GitError, ObjectId},
-    oci::{Revision, Tag, is_hex},
+    oci::{Revision, Tag, TagPattern, is_hex},
 };
 
 /// The number of digits of an abbreviated commit (gitrevisions(7), `<sha1>`: at least 4).
@@ -26,7 +26,8 @@ pub(crate) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), E
         }
     };
     match config.revision.tag.tag(&revision) {
-        Ok(tag) => Ok((revision, tag)),
+        Ok(TagPattern::Tag(tag)) => Ok((revision, tag)),
+        Ok(pattern) => Err(malformed(format!("`{pattern}` is not a tag"))),
         Err(error) => Err(malformed(error.to_string())),
     }
 }

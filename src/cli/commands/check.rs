@@ -204,7 +204,7 @@ fn check_remote(
     let known = revision.filter(|_| outages.is_empty());
     let tag = known
         .as_ref()
-        .and_then(|revision| config.revision.tag.tag(revision).ok());
+        .and_then(|revision| config.revision.exact_tag(revision));
     let (Some(revision), Some(tag)) = (known, tag) else {
         return Ok(RemoteChecks {
             checks,

@@ -197,7 +197,7 @@ fn tag_before(rules: &Rules, content: &[u8], digest: usize) -> Option<TagEdit> {
     let at = end - length..end;
     let text = std::str::from_utf8(&content[at.clone()]).ok()?;
     let tag = Tag::parse(text).ok()?;
-    rules.revisions.as_ref()?.of_tag(text)?;
+    rules.revisions.as_ref()?.tag_form.revision_in(text)?;
     Some(TagEdit {
         tag,
         scalar: at.clone(),

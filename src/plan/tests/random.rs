@@ -99,6 +99,7 @@ fn resolved<'c>(
     found: &Found,
 ) -> Images<'c, HistoryVerdict, Tags> {
     let tag = config.revision.tag.tag(revision).unwrap();
+    let tag = tag.tag().unwrap();
     let resolution = |name: &&str| Resolution {
         target: Target {
             tag: tag.clone(),

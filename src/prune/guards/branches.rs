@@ -9,7 +9,7 @@ use crate::{
     error::{Class, Error},
     git::{BranchSources, Git, GitError, ObjectId},
     history::{CommitConfig, commit_config},
-    oci::Tag,
+    oci::TagPattern,
 };
 
 /// The prefix of a branch's full name.
@@ -274,7 +274,7 @@ impl Branches {
         branch: &str,
         current: &Revisions,
         other_names: &BranchNames,
-    ) -> BTreeSet<Tag> {
+    ) -> BTreeSet<TagPattern> {
         let mut tags = BTreeSet::new();
         for name in self.names.0.iter().chain(&other_names.0) {
             tags.extend(name.tag_of(branch, &name.revisions));
@@ -350,7 +350,7 @@ impl BranchName {
             .filter(|revision| !revision.is_empty())
     }
 
-    fn tag_of(&self, branch: &str, revisions: &Revisions) -> Option<Tag> {
+    fn tag_of(&self, branch: &str, revisions: &Revisions) -> Option<TagPattern> {
         let revision = revisions.pattern.revision(self.revision_of(branch)?).ok()?;
         revisions.tag.tag(&revision).ok()
     }

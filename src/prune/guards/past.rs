@@ -20,7 +20,7 @@ use crate::{
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects},
     history::{self, parse_config},
-    oci::{Digest, Repository, Tag},
+    oci::{Digest, Repository, TagPattern},
     pins::{Finder, Mentions, mentions, read_whole},
     prune::Text,
 };
@@ -32,7 +32,7 @@ pub(super) struct RepositoryProtection {
     /// The digests that were ever pinned, with their locations.
     pub(super) pinned: BTreeMap<Digest, String>,
     /// The tags of revisions that were ever promoted, with the evidence.
-    pub(super) tags: BTreeMap<Tag, String>,
+    pub(super) tags: BTreeMap<TagPattern, String>,
 }
 
 /// The facts from the configurations on the branches of a repository.

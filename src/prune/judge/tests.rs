@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use super::*;
 use crate::{
     config::{ForkPolicy, PruneBackend},
-    oci::Tag,
+    oci::{Tag, TagPattern},
     pins::{Mention, Mentions},
     prune::{Child, Dangling, Node, text::Text},
     registry::Clock,
@@ -364,7 +364,7 @@ fn only_unprotected_pending_tags_may_dangle() {
             .contains("used in values.yaml in the work tree")
     );
     let mut promoted = dangling("pending-x");
-    let tag = Tag::parse("pending-x").unwrap();
+    let tag = TagPattern::parse("pending-x").unwrap();
     promoted.1.tags.insert(tag, "that main promoted".to_owned());
     let refusal = refused(&promoted, &prune());
     assert!(refusal.message.contains("the tag of a revision that main"));
