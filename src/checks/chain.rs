@@ -44,7 +44,7 @@ pub(crate) struct Stopped {
 /// A set that passed every stage.
 #[derive(Debug)]
 pub(crate) struct Approved {
-    images: Vec<ApprovedImage>,
+    images: Vec<Option<ApprovedImage>>,
     checks: Vec<Check>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Approved {
 #[derive(Debug)]
 pub(crate) struct VerifiedSet {
     revision: Revision,
-    images: Vec<ApprovedImage>,
+    images: Vec<Option<ApprovedImage>>,
     checks: Vec<Check>,
 }
 
@@ -61,8 +61,7 @@ pub(crate) struct VerifiedSet {
 pub(crate) struct ApprovedImage {
     /// The tag of the revision.
     pub tag: Tag,
-    /// The resolved image; `None` only for an image without pins in a rollback, with a warning.
-    pub facts: Option<ImageFacts>,
+    pub facts: ImageFacts,
 }
 
 /// The set and the checks of the completed stages.
@@ -106,7 +105,7 @@ impl<'c> ChainState<'c> {
         }
     }
 
-    fn approved(self, images: Vec<ApprovedImage>) -> Approved {
+    fn approved(self, images: Vec<Option<ApprovedImage>>) -> Approved {
         Approved {
             images,
             checks: self.checks,
@@ -160,7 +159,8 @@ impl Scope for HistoryVerdict {
 #[derive(Debug)]
 pub(crate) struct Images<'c, G, S> {
     state: ChainState<'c>,
-    resolved: Vec<ApprovedImage>,
+    /// `None` only for an image without pins in a rollback, with a warning.
+    resolved: Vec<Option<ApprovedImage>>,
     scope: G,
     passed: PhantomData<S>,
 }
@@ -183,12 +183,12 @@ pub(crate) struct ImagePlatform {
     pub platform: usize,
 }
 
-fn resolved_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
+fn resolved_images(resolutions: &[Resolution]) -> Vec<Option<ApprovedImage>> {
     let mut images = Vec::new();
     for resolution in resolutions {
-        images.push(ApprovedImage {
-            tag: resolution.target.tag.clone(),
-            facts: resolution.found.as_ref().ok().cloned().flatten(),
+        images.push(match &resolution.found {
+            Ok(Ok(image)) => Some(image.clone()),
+            Ok(Err(_)) | Err(_) => None,
         });
     }
     images
@@ -236,7 +236,7 @@ impl<'c> SetVerification<'c> {
 }
 
 impl<'c, G: Scope, S> Images<'c, G, S> {
-    fn new(state: ChainState<'c>, resolved: Vec<ApprovedImage>, scope: G) -> Self {
+    fn new(state: ChainState<'c>, resolved: Vec<Option<ApprovedImage>>, scope: G) -> Self {
         Self {
             state,
             resolved,
@@ -254,8 +254,8 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
     pub(crate) fn digests(&self) -> Digests {
         let mut digests = Digests::new();
         for (image, found) in self.state.config.images.iter().zip(&self.resolved) {
-            if let Some(facts) = &found.facts {
-                digests.insert(image.name.clone(), facts.digest);
+            if let Some(found) = found {
+                digests.insert(image.name.clone(), found.facts.digest);
             }
         }
         digests
@@ -265,10 +265,10 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
     fn start<N>(self, platforms: impl Fn(&Config, usize, &ImageFacts) -> usize) -> Stage<'c, G, N> {
         let mut pending = BTreeSet::new();
         for (image, found) in self.resolved.iter().enumerate() {
-            let Some(facts) = &found.facts else {
+            let Some(found) = found else {
                 continue;
             };
-            let count = platforms(self.state.config, image, facts);
+            let count = platforms(self.state.config, image, &found.facts);
             pending.extend((0..count).map(|platform| ImagePlatform { image, platform }));
         }
         Stage {
@@ -292,8 +292,8 @@ impl<'c, G: Scope> Images<'c, G, Tags> {
     pub(crate) fn signatures(self) -> Stage<'c, G, Signatures> {
         let mut digests = Vec::new();
         for (index, image) in self.resolved.iter().enumerate() {
-            if let Some(facts) = &image.facts {
-                digests.push((index, facts.digest));
+            if let Some(image) = image {
+                digests.push((index, image.facts.digest));
             }
         }
         let shared = shared_digests(self.state.config, &digests);
@@ -356,7 +356,7 @@ impl<'c, G: Scope, S> Stage<'c, G, S> {
     }
 
     pub(crate) fn facts(&self, image: usize) -> Option<&ImageFacts> {
-        self.set.resolved.get(image)?.facts.as_ref()
+        Some(&self.set.resolved.get(image)?.as_ref()?.facts)
     }
 
     /// Records the verdict on one platform, or the errors that prevented it.
@@ -427,13 +427,13 @@ impl<'c> HistoryChecked<'c> {
 }
 
 /// The digests of the images that are pinned.
-fn pinned_digests(config: &Config, images: &[ApprovedImage]) -> Digests {
+fn pinned_digests(config: &Config, images: &[Option<ApprovedImage>]) -> Digests {
     let mut digests = Digests::new();
     for (image, found) in config.images.iter().zip(images) {
         if image.pins > 0
-            && let Some(facts) = &found.facts
+            && let Some(found) = found
         {
-            digests.insert(image.name.clone(), facts.digest);
+            digests.insert(image.name.clone(), found.facts.digest);
         }
     }
     digests
@@ -454,8 +454,9 @@ fn warn_only(image: &Image, (mut checks, outages): StageResult) -> StageResult {
 }
 
 impl Approved {
-    /// The images, in the order of the configuration.
-    pub(crate) fn images(&self) -> &[ApprovedImage] {
+    /// The images, in the order of the configuration; `None` only for an image without pins in a
+    /// rollback, with a warning.
+    pub(crate) fn images(&self) -> &[Option<ApprovedImage>] {
         &self.images
     }
 
@@ -474,8 +475,9 @@ impl VerifiedSet {
         &self.revision
     }
 
-    /// The images, in the order of the configuration.
-    pub(crate) fn images(&self) -> &[ApprovedImage] {
+    /// The images, in the order of the configuration; `None` only for an image without pins in a
+    /// rollback, with a warning.
+    pub(crate) fn images(&self) -> &[Option<ApprovedImage>] {
         &self.images
     }
 

@@ -4,6 +4,7 @@
 //! Facts are gathered by their callers. A stage takes facts and returns checks, and the chain stops
 //! after a failed stage.
 
+mod abbreviation;
 mod chain;
 mod contents;
 pub(crate) mod contract;
@@ -22,6 +23,7 @@ mod verified;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use abbreviation::full_revision;
 #[cfg(test)]
 pub(crate) use chain::HistoryVerdict;
 pub(crate) use chain::{
@@ -37,7 +39,8 @@ pub(crate) use pins::{agreement, counts, found_twice, version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
 pub(crate) use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
 pub(crate) use set::{
-    Expected, PinnedDigest, Resolution, Target, required_labels, resolved, shared_digests,
+    Expected, PinnedDigest, Resolution, Target, no_tag, required_labels, resolved, resolved_image,
+    shared_digests,
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::smoke;

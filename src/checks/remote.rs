@@ -3,15 +3,15 @@
 use super::{
     Check, Code, FilePlace, Status,
     pins::{place_of, version_comments_of},
-    set::{digest_mismatch, excerpt, platforms, tag_missing},
+    set::{digest_mismatch, excerpt, no_tag, platforms},
 };
 use crate::{
-    config::{Config, Image},
+    config::Config,
     error::{Class, Error},
     history::Provenance,
-    oci::{Digest, Revision, Tag},
+    oci::{Digest, Revision, Tag, TagPattern},
     pins::{Found, Pin},
-    registry::resolve::ImageFacts,
+    registry::{NoTag, resolve::ImageFacts},
 };
 
 /// A pinned image and its resolved digest.
@@ -25,8 +25,9 @@ pub(crate) struct PinnedImage {
     pub found: Result<Option<ImageFacts>, Error>,
 }
 
-/// The digest that the revision's tag of a pinned image resolves to; `None` if the tag does not exist.
-pub(crate) type TagDigest = Result<Option<Digest>, Error>;
+/// The revision's tag of a pinned image with the digest that it resolves to, or the reason that there is
+/// none.
+pub(crate) type TagDigest = Result<Result<(Tag, Digest), NoTag>, Error>;
 
 /// The checks of the pinned digests, the errors that prevented checks, and the revision in all of
 /// their labels.
@@ -164,40 +165,37 @@ fn common_revision(
 }
 
 impl PinnedImage {
-    /// Checks that the revision's tag resolves to the pinned digest.
+    /// Checks that the revision's tag, or one that matches its pattern, resolves to the pinned digest.
     pub(crate) fn check_tag(
         &self,
-        image: &Image,
-        tag: &Tag,
+        config: &Config,
+        pattern: &TagPattern,
         resolved: &TagDigest,
         found: &Found,
     ) -> (Check, Option<Error>) {
-        let name = format!("{}:{tag}", image.repository);
+        let image = &config.images[self.image];
         let check =
             |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
         let fail =
             |code, detail| check(code, Status::Fail, detail).places(places(found, self.image));
         match resolved {
-            Ok(Some(digest)) if *digest == self.digest => (
-                check(
-                    Code::DIGEST_MISMATCH,
-                    Status::Pass,
-                    format!("{name} resolves to the pinned digest"),
-                ),
-                None,
-            ),
-            Ok(Some(digest)) => (
-                fail(
-                    Code::DIGEST_MISMATCH,
-                    format!("{name} resolves to {digest}, but {} is pinned", self.digest),
-                )
-                .cause(digest_mismatch(tag)),
-                None,
-            ),
-            Ok(None) => {
-                let absence = image.repository.absence(&name);
-                let missing = fail(Code::TAG_MISSING, absence.detail).cause(tag_missing(tag));
-                (missing.with_help(absence.help), None)
+            Ok(Ok((tag, digest))) if *digest == self.digest => {
+                let detail = format!("{}:{tag} resolves to the pinned digest", image.repository);
+                (check(Code::DIGEST_MISMATCH, Status::Pass, detail), None)
+            }
+            Ok(Ok((tag, digest))) => {
+                let detail = format!(
+                    "{}:{tag} resolves to {digest}, but {} is pinned",
+                    image.repository, self.digest
+                );
+                let mismatch = fail(Code::DIGEST_MISMATCH, detail);
+                (mismatch.cause(digest_mismatch(tag)), None)
+            }
+            Ok(Err(reason)) => {
+                let expected = format!("is pinned, {}", self.digest);
+                let pinned = found.tags_of(self.image);
+                let failure = no_tag(config, image, pattern, reason, &expected, &pinned);
+                (failure.places(places(found, self.image)), None)
             }
             Err(error) if error.class == Class::Ambiguous => {
                 let check = fail(Code::MANIFEST_AMBIGUOUS, error.evidence());

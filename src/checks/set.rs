@@ -2,25 +2,51 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
-use super::{Check, Code, Status};
+use super::{ApprovedImage, Check, Code, Status};
 use crate::{
-    config::{Config, Image},
+    config::{Config, Image, few},
     error::{Class, Error},
     git::ObjectId,
     history::Promoted,
-    oci::{Digest, Platform, Revision, Tag},
-    registry::resolve::{ImageFacts, PlatformFacts},
+    oci::{Digest, Platform, Revision, Tag, TagPattern},
+    registry::{
+        NoTag,
+        resolve::{ImageFacts, PlatformFacts},
+    },
     untrusted::short,
 };
+
+/// The maximum number of tags in a detail; further ones are counted.
+const MAX_LISTED: usize = 20;
 
 /// The tag to resolve for one image, and the expected digest.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub tag: Tag,
+    /// The tag, or the pattern that exactly one tag must match.
+    pub tag: TagPattern,
     /// The digest that the tag must resolve to, if it is known.
     pub expected: Option<Expected>,
     /// The distinct digests that are pinned now.
     pub pinned: Vec<Digest>,
+    /// The distinct tags of the pins.
+    pub pinned_tags: Vec<Tag>,
+}
+
+impl Target {
+    /// A target without an expected digest and without pins.
+    pub(crate) fn new(tag: TagPattern) -> Self {
+        Self {
+            tag,
+            expected: None,
+            pinned: Vec::new(),
+            pinned_tags: Vec::new(),
+        }
+    }
+
+    /// The digest that the tag must resolve to, if it is known.
+    pub(crate) fn expected_digest(&self) -> Option<Digest> {
+        self.expected.as_ref().map(Expected::digest)
+    }
 }
 
 /// A digest that a tag must resolve to, with its origin.
@@ -41,6 +67,23 @@ pub(crate) struct PinnedDigest {
     introduced: BTreeMap<Digest, ObjectId>,
 }
 
+impl Expected {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::HandedOver(digest) => *digest,
+            Self::Pinned(pinned) => pinned.digest,
+        }
+    }
+
+    /// The origin of the digest, as in "`origin` DIGEST".
+    fn origin(&self) -> String {
+        match self {
+            Self::HandedOver(_) => "--digest expects".to_owned(),
+            Self::Pinned(pinned) => format!("commit {} pinned", pinned.commit),
+        }
+    }
+}
+
 impl PinnedDigest {
     /// The digest of an image of a promoted set.
     pub(crate) fn of(image: &str, promoted: &Promoted) -> Option<Self> {
@@ -56,8 +99,8 @@ impl PinnedDigest {
 #[derive(Debug)]
 pub(crate) struct Resolution {
     pub target: Target,
-    /// The resolved image; `None` if the tag does not exist.
-    pub found: Result<Option<ImageFacts>, Error>,
+    /// The resolved image, or the reason that there is none.
+    pub found: Result<Result<ApprovedImage, NoTag>, Error>,
     /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
@@ -72,27 +115,10 @@ pub(crate) fn resolved(
     resolution: &Resolution,
 ) -> (Vec<Check>, Option<Error>) {
     let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
-    let tag = &resolution.target.tag;
-    let facts = match &resolution.found {
-        Ok(Some(facts)) => facts,
-        Ok(None) => {
-            let absence = image
-                .repository
-                .absence(format!("{}:{tag}", image.repository));
-            let missing = check(Code::TAG_MISSING, Status::Fail, absence.detail)
-                .item(tag.as_str())
-                .cause(tag_missing(tag))
-                .with_help(absence.help);
-            return (vec![missing], None);
-        }
-        Err(error) if error.class == Class::Ambiguous => {
-            let detail = error.evidence();
-            return (
-                vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail).cause(&error.message)],
-                None,
-            );
-        }
-        Err(error) => return (Vec::new(), Some(error.clone())),
+    let ApprovedImage { tag, facts } = match resolved_image(config, image, resolution) {
+        Ok(found) => found,
+        Err(Ok(check)) => return (vec![check], None),
+        Err(Err(outage)) => return (Vec::new(), Some(outage)),
     };
     let mut checks = vec![
         check(
@@ -106,7 +132,9 @@ pub(crate) fn resolved(
             format!("one {}", facts.media_type),
         ),
     ];
-    checks.extend(digest(image, &resolution.target, facts));
+    if let Some(expected) = &resolution.target.expected {
+        checks.push(digest(image, tag, expected, facts));
+    }
     checks.extend(platforms(&image.name, facts));
     for platform in &facts.platforms {
         checks.push(revision_label(config, image, revision, platform));
@@ -121,41 +149,130 @@ pub(crate) fn resolved(
     (checks, None)
 }
 
-/// Compares the digest of a tag with the expected one; `None` if no digest is expected.
-pub(super) fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
+/// The resolved image, or the failure or outage instead of it.
+pub(crate) fn resolved_image<'r>(
+    config: &Config,
+    image: &Image,
+    resolution: &'r Resolution,
+) -> Result<&'r ApprovedImage, Result<Check, Error>> {
+    let target = &resolution.target;
+    match &resolution.found {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(reason)) => {
+            let expected = match &target.expected {
+                Some(expected) => format!("{} {}", expected.origin(), expected.digest()),
+                None => String::new(),
+            };
+            let pinned = &target.pinned_tags;
+            Err(Ok(no_tag(
+                config,
+                image,
+                &target.tag,
+                reason,
+                &expected,
+                pinned,
+            )))
+        }
+        Err(error) if error.class == Class::Ambiguous => {
+            let check = Check::new(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.evidence());
+            Err(Ok(check.image(&image.name).cause(&error.message)))
+        }
+        Err(error) => Err(Err(error.clone())),
+    }
+}
+
+/// Compares the digest of a tag with the expected one.
+pub(super) fn digest(image: &Image, tag: &Tag, expected: &Expected, facts: &ImageFacts) -> Check {
     let check =
         |status, detail| Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name);
-    let name = format!("{}:{}", image.repository, target.tag);
+    let name = format!("{}:{tag}", image.repository);
     let found = facts.digest;
-    let (expected, origin) = match target.expected.as_ref()? {
-        Expected::HandedOver(digest) => (*digest, "--digest expects".to_owned()),
-        Expected::Pinned(pinned) => (pinned.digest, format!("commit {} pinned", pinned.commit)),
-    };
-    if expected == found {
-        let detail = format!("{name} resolves to {expected}, which {origin}");
-        return Some(check(Status::Pass, detail));
+    let (origin, digest) = (expected.origin(), expected.digest());
+    if digest == found {
+        let detail = format!("{name} resolves to {digest}, which {origin}");
+        return check(Status::Pass, detail);
     }
-    let cause = digest_mismatch(&target.tag);
-    if let Expected::Pinned(pinned) = target.expected.as_ref()?
+    let cause = digest_mismatch(tag);
+    if let Expected::Pinned(pinned) = expected
         && let Some(other) = pinned.introduced.get(&found)
     {
         let (other, commit) = (other.short(), &pinned.commit);
         let detail = format!(
-            "{name} resolves to {found}, which commit {other} introduced, but {origin} {expected}"
+            "{name} resolves to {found}, which commit {other} introduced, but {origin} {digest}"
         );
         let help = format!(
             "compare commits {other} and {commit}: one of them may state the wrong revision; if \
              {commit} is right, find out who moved the tag"
         );
-        return Some(check(Status::Fail, detail).cause(cause).help(help));
+        return check(Status::Fail, detail).cause(cause).help(help);
     }
-    let detail = format!("{name} resolves to {found}, but {origin} {expected}");
-    Some(check(Status::Fail, detail).cause(cause))
+    let detail = format!("{name} resolves to {found}, but {origin} {digest}");
+    check(Status::Fail, detail).cause(cause)
 }
 
-/// The cause that images without the revision's tag share.
-pub(super) fn tag_missing(tag: &Tag) -> String {
-    format!("tag `{tag}` does not exist")
+/// The failure of an image without a tag for the revision. `expected`: the known digest with its
+/// origin; `pinned`: the tags of the pins.
+pub(crate) fn no_tag(
+    config: &Config,
+    image: &Image,
+    pattern: &TagPattern,
+    reason: &NoTag,
+    expected: &str,
+    pinned: &[Tag],
+) -> Check {
+    let (code, tags, result) = match reason {
+        NoTag::Missing => return tag_missing(config, image, pattern, pinned),
+        NoTag::Several(tags) => (Code::TAG_AMBIGUOUS, tags, String::new()),
+        NoTag::OtherDigests(tags) => {
+            let result = format!(", but none resolves to the digest that {expected}");
+            (Code::DIGEST_MISMATCH, tags, result)
+        }
+    };
+    let detail = format!(
+        "{} tags of {} match `{pattern}`{result}: {}",
+        tags.len(),
+        image.repository,
+        few(tags.iter().map(Tag::as_str), MAX_LISTED)
+    );
+    Check::new(code, Status::Fail, detail)
+        .image(&image.name)
+        .item(pattern.to_string())
+        .cause(format!("several tags match `{pattern}`{result}"))
+}
+
+/// The failure of an image without the revision's tag. If the form of the pinned tags differs from
+/// that of `revision.tag`, another build does not help.
+fn tag_missing(config: &Config, image: &Image, tag: &TagPattern, pinned: &[Tag]) -> Check {
+    let repository = &image.repository;
+    let absence = repository.absence(match tag {
+        TagPattern::Tag(tag) => format!("{repository}:{tag}"),
+        TagPattern::Wildcard(_) => format!("a tag of {repository} that matches `{tag}`"),
+    });
+    let revision = &config.revision;
+    let differing: Vec<_> = pinned
+        .iter()
+        .filter(|tag| revision.tag_form.revision_in(tag.as_str()).is_none())
+        .map(|tag| format!("`{tag}`"))
+        .collect();
+    let missing = |detail| {
+        Check::new(Code::TAG_MISSING, Status::Fail, detail)
+            .image(&image.name)
+            .item(tag.to_string())
+            .cause(format!("tag `{tag}` does not exist"))
+    };
+    if differing.is_empty() {
+        return missing(absence.detail).with_help(absence.help);
+    }
+    let template = revision.tag.as_str();
+    let detail = format!(
+        "{}; the image is pinned with {}, but `revision.tag` is `{template}`",
+        absence.detail,
+        few(differing.into_iter(), MAX_LISTED)
+    );
+    missing(detail).help(
+        "set `revision.tag` to the form of the tags that the build pushes; docs/configuration.md, \
+         \"Tags\", lists the usual forms",
+    )
 }
 
 /// The cause that images with a moved tag share.

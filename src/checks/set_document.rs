@@ -61,11 +61,12 @@ impl SetDocument {
         let mut inventory = BTreeMap::new();
         let resolved = found.set.images().iter().zip(found.verified);
         for (index, (resolved, verified)) in resolved.enumerate() {
-            let Some(facts) = &resolved.facts else {
+            let Some(resolved) = resolved else {
                 continue;
             };
+            let facts = &resolved.facts;
             let image = &config.images[index];
-            images.push(set_image(config, image, resolved, facts, verified));
+            images.push(set_image(config, image, resolved, verified));
             inventory.extend(names_by_digest(index, facts, &found.kinds));
         }
         Self {
@@ -91,12 +92,12 @@ fn set_image(
     config: &Config,
     image: &Image,
     resolved: &ApprovedImage,
-    facts: &ImageFacts,
     mut verified: Vec<VerifiedRow>,
 ) -> SetImage {
     // Registries list referrers in any order.
     verified.sort_by_cached_key(|row| serde_json::to_string(row).unwrap_or_default());
     let label = &config.revision.label;
+    let facts = &resolved.facts;
     let platforms = facts.platforms.iter();
     SetImage {
         name: image.name.clone(),

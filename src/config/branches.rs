@@ -1,5 +1,7 @@
 //! The branches of a set's pull requests, current and former.
 
+use std::fmt::Display;
+
 use super::{
     names::FormerNames, operation::Operation, set_path::SetPath, template::Template,
     top_level::Config,
@@ -8,7 +10,7 @@ use crate::oci::Revision;
 
 impl Config {
     /// The branch of a pull request that moves the pins of this set to a revision.
-    pub fn branch(&self, operation: Operation, revision: &Revision) -> String {
+    pub fn branch(&self, operation: Operation, revision: impl Display) -> String {
         self.names(operation).branch.render(revision, &self.name)
     }
 

@@ -1,6 +1,6 @@
 //! Templates of branches and titles: texts with `{revision}`, `{name}` and `{set}`.
 
-use crate::oci::Revision;
+use std::fmt::Display;
 
 /// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +106,8 @@ impl Template {
     }
 
     /// The text for a revision of the set called `name`.
-    pub fn render(&self, revision: &Revision, name: &str) -> String {
-        self.fill(revision.as_str(), name)
+    pub fn render(&self, revision: impl Display, name: &str) -> String {
+        self.fill(&revision.to_string(), name)
     }
 
     /// The value of `{revision}`, if `text` is this template for the set called `name`.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{Config, Glob, RelPath},
     files::{Files, Hazard, Listing, OpenFile, ReadError},
-    oci::Digest,
+    oci::{Digest, Tag},
 };
 
 /// An item of a file.
@@ -182,6 +182,17 @@ impl Found {
         let mut seen = HashSet::new();
         let digests = self.pins_of(image).map(|pin| pin.what.digest);
         digests.filter(|digest| seen.insert(*digest)).collect()
+    }
+
+    /// The tags of an image's pins without duplicates, in the order of the pins.
+    pub(crate) fn tags_of(&self, image: usize) -> Vec<Tag> {
+        let mut tags = Vec::new();
+        for tag in self.pins_of(image).filter_map(|pin| pin.what.tag.as_ref()) {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        tags
     }
 
     /// The refused entries of an image.

@@ -71,7 +71,7 @@ impl Plan {
     /// The contents that files would have with these images, by path. The images are not approved, so
     /// the contents only serve for comparison.
     pub(crate) fn preview(
-        images: &[ApprovedImage],
+        images: &[Option<ApprovedImage>],
         config: &Config,
         files: &dyn Files,
         found: &Found,
@@ -99,7 +99,7 @@ impl Plan {
     }
 
     fn for_images(
-        images: &[ApprovedImage],
+        images: &[Option<ApprovedImage>],
         config: &Config,
         files: &dyn Files,
         found: &Found,
@@ -159,16 +159,15 @@ impl Plan {
 }
 
 /// The replacement of each image's pins; `None` for an image without a new digest.
-fn replacements(images: &[ApprovedImage]) -> Vec<Option<Replacement>> {
-    images
-        .iter()
-        .map(|image| {
-            Some(Replacement {
-                digest: image.facts.as_ref()?.digest,
-                tag: image.tag.clone(),
-            })
-        })
-        .collect()
+fn replacements(images: &[Option<ApprovedImage>]) -> Vec<Option<Replacement>> {
+    let mut replacements = Vec::new();
+    for image in images {
+        replacements.push(image.as_ref().map(|image| Replacement {
+            digest: image.facts.digest,
+            tag: image.tag.clone(),
+        }));
+    }
+    replacements
 }
 
 /// A file's change, with the scans of both contents.

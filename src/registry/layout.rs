@@ -3,6 +3,7 @@
 //! Supports `oci-layout`, `index.json` and blobs. No cache: each run opens the current files.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
     io::{self, Read, Take},
@@ -16,7 +17,9 @@ use rustix::{
 use serde::Deserialize;
 
 use super::memory::MemoryLimit;
-use crate::oci::{DOCUMENT_MAX, Descriptor, LISTING_MAX, MANIFEST_TYPES, RawManifest, TagOrDigest};
+use crate::oci::{
+    DOCUMENT_MAX, Descriptor, LISTING_MAX, MANIFEST_TYPES, RawManifest, Tag, TagOrDigest,
+};
 use crate::{
     error::{Class, Error},
     oci::Digest,
@@ -95,6 +98,18 @@ impl Layout {
             media_type: Some(entry.media_type.clone()),
             claimed: Some(entry.digest),
         }))
+    }
+
+    /// The tags in `index.json`, in order. Other names of entries are not tags of this layout.
+    pub(super) fn tags(&self) -> Result<Vec<Tag>, Error> {
+        self.check_version()?;
+        let index: LayoutIndex = self.read_json("index.json")?;
+        let names = index
+            .manifests
+            .iter()
+            .filter_map(|entry| entry.annotations.get(REF_NAME));
+        let tags: BTreeSet<Tag> = names.filter_map(|name| Tag::parse(name).ok()).collect();
+        Ok(tags.into_iter().collect())
     }
 
     /// The entries of `index.json` whose manifest refers to `subject`. An unreadable manifest with an
@@ -243,7 +258,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::oci::Tag;
 
     /// A layout whose bytes a test writes, malformed ones too; `support::layout` writes valid ones.
     struct World {

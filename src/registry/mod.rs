@@ -8,6 +8,7 @@ mod memory;
 pub(crate) mod remote;
 pub(crate) mod resolve;
 mod sources;
+mod tag_selection;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub(crate) use remote::{
 #[cfg(test)]
 pub(crate) use remote::{NextPage, TagPages};
 pub(crate) use sources::Sources;
+pub(crate) use tag_selection::{NoTag, select_tag};
 
 /// One repository at its source.
 #[derive(Debug, Clone)]
@@ -86,6 +88,17 @@ impl Source {
         match raw {
             Some(raw) => document::manifest(&raw, reference, expected, &name).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Lists the tags of the repository, in order; empty if the repository does not exist.
+    pub(crate) async fn tags(&self) -> Result<Vec<Tag>, Error> {
+        match self {
+            Self::Layout(layout) => {
+                let (layout, name) = (layout.clone(), format!("tags of {self}"));
+                run_blocking(&name, move || layout.tags()).await
+            }
+            Self::Remote(remote) => Ok(remote.tags_with_clock().await?.tags.unwrap_or_default()),
         }
     }
 

@@ -5,9 +5,7 @@
 //! rollback would verify it now: with the configuration and the files of the base branch, and with
 //! tags that are resolved in this run.
 
-use super::{
-    Goal, Services, Stop, Unconfigured, base_kept_moving, image_rows, run::plan, site::BranchSite,
-};
+use super::{Goal, Services, Stop, Unconfigured, image_rows, run::plan, site::BranchSite};
 use crate::{
     checks::{Approved, Overrides, Status},
     code::Code,
@@ -136,7 +134,10 @@ pub(crate) fn candidate(
         },
     };
     site.config.counts_pins()?;
-    let request = goal.request(&site.config)?;
+    let request = match goal.parse(&site.config)?.request(&site.config, services) {
+        Ok(request) => request,
+        Err(stop) => return Ok(Candidate::Unverified(unverified(pull, &goal, stop))),
+    };
     let mut rows = image_rows::declared(&site.config);
     let planned = plan(&request, &site, Unconfigured::Fails, services, &mut rows)?;
     Ok(match planned {
@@ -178,16 +179,7 @@ fn branches_of(
 
 /// The error for a set that was not verified, with the failed checks and the errors.
 fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
-    let (checks, errors) = match stop {
-        Stop::Chain(stopped) => (stopped.checks, stopped.outages),
-        Stop::Count(checks) => (checks, Vec::new()),
-        Stop::Unconfigured(reason) => {
-            let error = Error::new(Class::Denied, Code::DENIED, reason);
-            (Vec::new(), vec![error])
-        }
-        Stop::BaseMoved => (Vec::new(), base_kept_moving().into_iter().collect()),
-        Stop::Errors(errors) => (Vec::new(), errors.into_iter().collect()),
-    };
+    let (checks, errors) = stop.into_parts();
     let message = format!(
         "the set of pull request #{} ({}) was not verified, so repin does not merge it",
         pull.number, pull.url

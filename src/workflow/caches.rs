@@ -8,39 +8,47 @@ use std::{
 };
 
 use crate::{
-    oci::{Digest, Revision, Tag},
-    registry::{Source, resolve::ImageFacts},
+    checks::{ApprovedImage, Target},
+    oci::{Digest, Revision, TagPattern},
+    registry::Source,
     trust::SearchResult,
 };
 
 /// The images that tags resolved to in this run. A second planning uses the same images.
 #[derive(Default)]
-pub(super) struct TagCache(RefCell<HashMap<TagKey, ImageFacts>>);
+pub(super) struct TagCache(RefCell<HashMap<TagKey, ApprovedImage>>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct TagKey {
     /// The name of the source.
     source: String,
-    tag: Tag,
+    tag: TagPattern,
+    /// The digest that selects one of several matching tags.
+    expected: Option<Digest>,
 }
 
 impl TagKey {
-    fn new(source: &Source, tag: &Tag) -> Self {
+    fn new(source: &Source, target: &Target) -> Self {
+        let expected = match target.tag {
+            TagPattern::Tag(_) => None,
+            TagPattern::Wildcard(_) => target.expected_digest(),
+        };
         Self {
             source: source.to_string(),
-            tag: tag.clone(),
+            tag: target.tag.clone(),
+            expected,
         }
     }
 }
 
 impl TagCache {
-    pub(super) fn get(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
-        self.0.borrow().get(&TagKey::new(source, tag)).cloned()
+    pub(super) fn get(&self, source: &Source, target: &Target) -> Option<ApprovedImage> {
+        self.0.borrow().get(&TagKey::new(source, target)).cloned()
     }
 
-    pub(super) fn insert(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
-        let key = TagKey::new(source, tag);
-        self.0.borrow_mut().insert(key, facts.clone());
+    pub(super) fn insert(&self, source: &Source, target: &Target, image: &ApprovedImage) {
+        let key = TagKey::new(source, target);
+        self.0.borrow_mut().insert(key, image.clone());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    checks::{Resolution, TrustedSet, VerifiedRow},
+    checks::{ApprovedImage, Resolution, TrustedSet, VerifiedRow},
     config::Config,
     oci::Digest,
     pins::Found,
@@ -40,7 +40,7 @@ pub(super) fn add_pins(rows: &mut [ImageRow], config: &Config, found: &Found) {
 /// Adds the digests that tags resolve to.
 pub(super) fn add_digests(rows: &mut [ImageRow], resolutions: &[Resolution], config: &Config) {
     for (row, resolution) in rows.iter_mut().zip(resolutions) {
-        if let Ok(Some(facts)) = &resolution.found {
+        if let Ok(Ok(ApprovedImage { facts, .. })) = &resolution.found {
             row.to = Some(facts.digest.to_string());
             let platforms = facts.platforms.iter();
             row.platforms = platforms

@@ -62,12 +62,12 @@ pub(crate) use publication::{
 };
 pub(crate) use repositories::{OtherRepository, temporary_directory};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, check_image_name};
-pub(crate) use revision::revision;
+pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, run};
 pub(crate) use services::Services;
 pub(crate) use session::{lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;
-pub(crate) use tags::resolve_tags;
+pub(crate) use tags::{resolve_tags, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};
 
 use crate::{
@@ -91,6 +91,22 @@ enum Stop {
     /// The base branch moved after it was read.
     BaseMoved,
     Errors(Errors),
+}
+
+impl Stop {
+    /// The checks, and the errors that stopped the run.
+    fn into_parts(self) -> (Vec<Check>, Vec<Error>) {
+        match self {
+            Self::Chain(stopped) => (stopped.checks, stopped.outages),
+            Self::Count(checks) => (checks, Vec::new()),
+            Self::Unconfigured(reason) => {
+                let error = Error::new(Class::Denied, Code::DENIED, reason);
+                (Vec::new(), vec![error])
+            }
+            Self::BaseMoved => (Vec::new(), base_kept_moving().into_iter().collect()),
+            Self::Errors(errors) => (Vec::new(), errors.into_iter().collect()),
+        }
+    }
 }
 
 impl From<Stopped> for Stop {

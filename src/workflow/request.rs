@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Unconfigured, revision::revision};
+use super::{RequestedRevision, Services, Stop, Unconfigured};
 use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
     config::{Config, Image, Operation},
     error::{Errors, usage},
     forge::State,
     history::Promoted,
-    oci::{Digest, Revision, Tag},
+    oci::{Digest, Revision, TagPattern},
     pins::Found,
 };
 
@@ -59,10 +59,18 @@ pub(crate) struct OpenRequest {
     pub reopen: bool,
 }
 
+/// The parsed arguments, before any request.
+pub(super) struct ParsedGoal {
+    pub(super) operation: Operation,
+    pub(super) revision: RequestedRevision,
+    digests: BTreeMap<String, Digest>,
+    overrides: Overrides,
+}
+
 pub(super) struct Request {
     pub(super) operation: Operation,
     pub(super) revision: Revision,
-    pub(super) tag: Tag,
+    tag: TagPattern,
     /// The digests that builds reported, by image; a rollback has none.
     digests: BTreeMap<String, Digest>,
     pub(super) overrides: Overrides,
@@ -77,7 +85,7 @@ impl Goal {
     }
 
     /// Parses the arguments. Sends no request.
-    pub(super) fn request(&self, config: &Config) -> Result<Request, Errors> {
+    pub(super) fn parse(&self, config: &Config) -> Result<ParsedGoal, Errors> {
         let (text, digests, overrides) = match self {
             Self::Rollback { revision } => (revision, BTreeMap::new(), Overrides::default()),
             Self::Promote {
@@ -86,20 +94,34 @@ impl Goal {
                 overrides,
             } => (revision, parse_digests(digests, config)?, *overrides),
         };
-        let (revision, tag) = revision(config, text)?;
-        Ok(Request {
+        Ok(ParsedGoal {
             operation: self.operation(),
-            revision,
-            tag,
+            revision: RequestedRevision::parse(config, text)?,
             digests,
             overrides,
         })
     }
 }
 
+impl ParsedGoal {
+    /// Reads the full revision from the images if it is abbreviated.
+    pub(super) fn request(self, config: &Config, services: &Services) -> Result<Request, Stop> {
+        let (revision, tag) =
+            self.revision
+                .expand(self.operation, &self.digests, config, services)?;
+        Ok(Request {
+            operation: self.operation,
+            revision,
+            tag,
+            digests: self.digests,
+            overrides: self.overrides,
+        })
+    }
+}
+
 impl Request {
     /// The request of a fleet, which overrides no refusal.
-    pub(super) fn of_fleet(operation: Operation, revision: &Revision, tag: &Tag) -> Self {
+    pub(super) fn of_fleet(operation: Operation, revision: &Revision, tag: &TagPattern) -> Self {
         Self {
             operation,
             revision: revision.clone(),
@@ -133,6 +155,7 @@ impl Request {
                 tag: self.tag.clone(),
                 expected: expected(image),
                 pinned: found.digests_of(at),
+                pinned_tags: found.tags_of(at),
             })
             .collect()
     }

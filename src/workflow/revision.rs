@@ -1,64 +1,182 @@
 //! The revision argument of a command: literal, an abbreviated commit, `HEAD` or a tag.
 
+use std::collections::BTreeMap;
+
+use super::{Services, Stop, pull_limit::verification_pulls, tags::resolve_tags};
 use crate::{
+    checks::{Check, Expected, Status, Target, full_revision},
     code::Code,
-    config::Config,
+    config::{ABBREVIATIONS, Config, Operation, RevisionLength},
     error::{Error, Errors},
     git::{Git, GitError, ObjectId},
-    oci::{Revision, Tag, TagPattern, is_hex},
+    oci::{Digest, Revision, TagPattern, is_hex},
 };
 
-/// The number of digits of an abbreviated commit (gitrevisions(7), `<sha1>`: at least 4).
+/// The number of digits of an abbreviated commit of a clone (gitrevisions(7), `<sha1>`: at least 4).
 const DIGITS: std::ops::RangeInclusive<usize> = 4..=40;
 
-/// Resolves the argument to a revision and its tag. A text that matches `revision.pattern` is the revision
-/// itself. Other hex digits abbreviate a commit of the clone and never name a reference; any other text is
-/// `HEAD` or a tag.
-pub(crate) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
-    let pattern = &config.revision.pattern;
-    let revision = match pattern.revision(text) {
-        Ok(revision) => revision,
-        Err(mismatch) => {
-            let commit = commit(config, text, &mismatch.to_string())?;
-            pattern
-                .revision(&commit.to_string())
-                .map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?
+/// A requested revision with its tag, or with the pattern that its tags match.
+#[derive(Debug, Clone)]
+pub(crate) enum RequestedRevision {
+    Full(Revision, TagPattern),
+    /// The first digits of a commit that no clone contains: the images have the full revision.
+    Abbreviated(String, TagPattern),
+}
+
+impl RequestedRevision {
+    /// Parses the argument; sends no request. A text that matches `revision.pattern` is the revision
+    /// itself. Other hex digits abbreviate a commit and never name a reference; any other text is
+    /// `HEAD` or a tag.
+    pub(crate) fn parse(config: &Config, text: &str) -> Result<Self, Errors> {
+        let pattern = &config.revision.pattern;
+        let revision = match pattern.revision(text) {
+            Ok(revision) => revision,
+            Err(mismatch) if pattern.is_semver() => {
+                let error = Error::input(Code::REVISION_SHAPE, mismatch.to_string());
+                let help = "write the version without a leading `v`, for example 1.4.2; the `v` of a tag \
+                            belongs into `revision.tag`";
+                return Err(error.help(help).into());
+            }
+            Err(mismatch) => match commit(config, text, &mismatch.to_string())? {
+                Ok(commit) => pattern
+                    .revision(&commit.to_string())
+                    .map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?,
+                Err(missing) => return Self::abbreviated(config, text, &missing),
+            },
+        };
+        match config.revision.tag.tag(&revision) {
+            Ok(tag) => Ok(Self::Full(revision, tag)),
+            Err(error) => Err(malformed(error.to_string())),
         }
-    };
-    match config.revision.tag.tag(&revision) {
-        Ok(TagPattern::Tag(tag)) => Ok((revision, tag)),
-        Ok(pattern) => Err(malformed(format!("`{pattern}` is not a tag"))),
-        Err(error) => Err(malformed(error.to_string())),
+    }
+
+    /// An abbreviation of a commit that no clone contains. `missing`: the reason without a clone.
+    fn abbreviated(config: &Config, text: &str, missing: &str) -> Result<Self, Errors> {
+        let template = &config.revision.tag;
+        let digits = match template.length() {
+            RevisionLength::Digits(digits) => digits,
+            RevisionLength::Full => {
+                return Err(malformed(format!(
+                    "{missing}, and `revision.tag` requires the full revision"
+                )));
+            }
+        };
+        if text.len() < digits.max(*ABBREVIATIONS.start()) {
+            return Err(malformed(format!(
+                "{missing}, and `{}` requires at least {digits} digits",
+                template.as_str()
+            )));
+        }
+        match template.tag_of(text) {
+            Ok(tag) => Ok(Self::Abbreviated(text.to_owned(), tag)),
+            Err(error) => Err(malformed(error.to_string())),
+        }
+    }
+
+    /// The full revision, otherwise the text as given.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Full(revision, _) => revision.as_str(),
+            Self::Abbreviated(text, _) => text,
+        }
+    }
+
+    pub(crate) fn tag(&self) -> &TagPattern {
+        match self {
+            Self::Full(_, tag) | Self::Abbreviated(_, tag) => tag,
+        }
+    }
+
+    /// The full revision: that of an abbreviation is in the labels of its images. `digests`: those that
+    /// builds reported. A rollback requires only the images with pins.
+    pub(super) fn expand(
+        &self,
+        operation: Operation,
+        digests: &BTreeMap<String, Digest>,
+        config: &Config,
+        services: &Services,
+    ) -> Result<(Revision, TagPattern), Stop> {
+        let (text, tag) = match self {
+            Self::Full(revision, tag) => return Ok((revision.clone(), tag.clone())),
+            Self::Abbreviated(text, tag) => (text, tag),
+        };
+        let mut targets = Vec::new();
+        for image in &config.images {
+            targets.push(Target {
+                expected: digests.get(&image.name).copied().map(Expected::HandedOver),
+                ..Target::new(tag.clone())
+            });
+        }
+        let resolutions = resolve_tags(config, targets, verification_pulls(config), services)?;
+        let mut required = Vec::new();
+        for (image, resolution) in config.images.iter().zip(&resolutions) {
+            let is_optional = operation == Operation::Rollback && image.pins == 0;
+            required.push((!is_optional).then_some(resolution));
+        }
+        Ok((full_revision(config, text, &required)?, tag.clone()))
     }
 }
 
-/// Resolves `text` to a commit of the clone around the root.
-fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Errors> {
+/// The revision of an argument and its tags, for all images. That of an abbreviation is read from the
+/// images.
+pub(super) fn full_revision_of(
+    config: &Config,
+    text: &str,
+    services: &Services,
+) -> Result<(Revision, TagPattern), Stop> {
+    let requested = RequestedRevision::parse(config, text)?;
+    requested.expand(Operation::Promotion, &BTreeMap::new(), config, services)
+}
+
+/// The same for a command without checks: a refused abbreviation is an error.
+pub(crate) fn revision(
+    config: &Config,
+    text: &str,
+    services: &Services,
+) -> Result<(Revision, TagPattern), Errors> {
+    full_revision_of(config, text, services).map_err(|stop| {
+        let (checks, mut errors) = stop.into_parts();
+        let failed = checks.iter().filter(|check| check.status == Status::Fail);
+        errors.splice(0..0, failed.map(Check::as_error));
+        Errors::from(errors)
+    })
+}
+
+/// Resolves `text` to a commit of the clone around the root, or returns the reason that no clone
+/// contains the abbreviated commit.
+fn commit(config: &Config, text: &str, mismatch: &str) -> Result<Result<ObjectId, String>, Errors> {
     let is_abbreviated = DIGITS.contains(&text.len()) && is_hex(text.as_bytes());
     let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
     if !is_name {
         return Err(malformed(mismatch.to_owned()));
     }
     let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
-        return Err(malformed(format!(
-            "{mismatch}; expanding it needs a git repository"
-        )));
-    };
-    let failed = |error| match error {
-        GitError::Unborn => malformed(format!("{mismatch}; this clone has no commit")),
-        error => Errors::from(Error::from(&error)),
+        let reason = format!("{mismatch}; expanding it needs a git repository");
+        return if is_abbreviated {
+            Ok(Err(reason))
+        } else {
+            Err(malformed(reason))
+        };
     };
     let commits = if is_abbreviated {
-        git.commits_named(text).map_err(failed)?
+        git.commits_named(text)
     } else if text == "HEAD" {
-        vec![git.head().map_err(failed)?.tip]
+        git.head().map(|head| vec![head.tip])
     } else {
-        let tagged = git.commit_of_tag(text).map_err(failed)?;
-        tagged.into_iter().collect()
+        git.commit_of_tag(text)
+            .map(|commit| commit.into_iter().collect())
+    };
+    let commits = match commits {
+        Ok(commits) => commits,
+        Err(GitError::Unborn) if is_abbreviated => Vec::new(),
+        Err(GitError::Unborn) => {
+            return Err(malformed(format!("{mismatch}; this clone has no commit")));
+        }
+        Err(error) => return Err(Error::from(&error).into()),
     };
     match commits.as_slice() {
-        [commit] => Ok(*commit),
-        [] if is_abbreviated => Err(malformed(format!(
+        [commit] => Ok(Ok(*commit)),
+        [] if is_abbreviated => Ok(Err(format!(
             "{mismatch}; no commit of this clone begins with `{text}`"
         ))),
         [] => Err(malformed(format!(
@@ -67,7 +185,6 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
         commits => Err(ambiguous(text, commits)),
     }
 }
-
 fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
     let message = format!("`{text}` is ambiguous: several commits begin with it");
     let mut error =

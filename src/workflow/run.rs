@@ -52,7 +52,7 @@ pub(crate) fn run(
     config: &Config,
     services: &Services,
 ) -> Result<RunResult, Errors> {
-    goal.request(config)?;
+    goal.parse(config)?;
     for _ in 1..ATTEMPTS {
         let (config, document, execution) = attempt(goal, options, config, services)?;
         if !matches!(execution.stop, Some(Stop::BaseMoved)) {
@@ -78,22 +78,31 @@ fn attempt(
     let mut site = match open_site(goal.operation(), options, config, services)? {
         Ok(site) => site,
         Err(stop) => {
-            let request = goal.request(config)?;
+            let goal = goal.parse(config)?;
             // A malformed file of the configuration is an error even if the run is skipped.
             let files = WorkTree::new(&config.root);
             template(config, &files)?;
-            read_standards(request.operation, config, &files, services)?;
-            let document = unplanned_document(&request, config, image_rows::declared(config));
+            read_standards(goal.operation, config, &files, services)?;
+            let (revision, rows) = (goal.revision.as_str(), image_rows::declared(config));
+            let document = unplanned_document(goal.operation, revision, config, rows);
             return Ok((config.clone(), document, stopped(stop)));
         }
     };
     let config = site.config().clone();
     config.counts_pins()?;
-    let request = goal.request(&config)?;
+    let goal = goal.parse(&config)?;
     let template = template(&config, site.files())?;
     let mut rows = image_rows::declared(&config);
+    let (operation, text) = (goal.operation, goal.revision.as_str().to_owned());
+    let request = match goal.request(&config, services) {
+        Ok(request) => request,
+        Err(stop) => {
+            let document = unplanned_document(operation, &text, &config, rows);
+            return Ok((config, document, stopped(stop)));
+        }
+    };
     let planned = plan(&request, &*site, options.unconfigured, services, &mut rows)?;
-    let unplanned = unplanned_document(&request, &config, rows);
+    let unplanned = unplanned_document(operation, request.revision.as_str(), &config, rows);
     let planned = match planned {
         Ok(planned) => planned,
         Err(stop) => return Ok((config, unplanned, stopped(stop))),
@@ -292,14 +301,15 @@ impl RunResult {
 
 /// The document of a run that has no plan yet.
 pub(super) fn unplanned_document(
-    request: &Request,
+    operation: Operation,
+    revision: &str,
     config: &Config,
     images: Vec<ImageRow>,
 ) -> PlanDocument {
-    let (names, revision) = (config.names(request.operation), &request.revision);
+    let title = &config.names(operation).title;
     PlanDocument {
         schema: "repin.plan/1",
-        kind: request.operation,
+        kind: operation,
         set_path: config.set_path.clone(),
         revision: revision.to_string(),
         approved: false,
@@ -308,8 +318,8 @@ pub(super) fn unplanned_document(
         images,
         files: Vec::new(),
         checks: Vec::new(),
-        branch: config.branch(request.operation, revision),
-        title: names.title.render(revision, &config.name),
+        branch: config.branch(operation, revision),
+        title: title.render(revision, &config.name),
         body: None,
         diff: None,
         pull_request: None,

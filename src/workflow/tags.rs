@@ -4,21 +4,35 @@ use futures_util::future;
 
 use super::{
     Services,
-    caches::TagCache,
     pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
 use crate::{
-    checks::{Resolution, Target},
+    checks::{ApprovedImage, Resolution, Target},
     config::Config,
-    error::Errors,
-    oci::TagOrDigest,
+    error::{Error, Errors},
+    oci::{Digest, Tag, TagOrDigest, TagPattern},
     pins::Found,
-    registry::{
-        Source,
-        resolve::{self, ImageFacts},
-    },
+    registry::{NoTag, Source, resolve, select_tag},
     report::body::Labels,
 };
+
+/// A tag, or the reason that a pattern selects none.
+type SelectedTag = Result<Result<Tag, NoTag>, Error>;
+
+/// The wanted tag of an image: its source, the tag or a pattern, and the digest if it is known.
+type WantedTag<'w> = (&'w Source, TagPattern, Option<Digest>);
+
+/// Selects the tag of each image `names`; a pattern without `*` costs no request.
+pub(crate) fn select_tags(
+    names: &[&str],
+    wanted: &[WantedTag<'_>],
+    services: &Services,
+) -> Result<Vec<SelectedTag>, Errors> {
+    let work = wanted
+        .iter()
+        .map(|(source, pattern, expected)| select_tag(source, pattern, *expected));
+    services.wait_for_all("listing tags", names, work)
+}
 
 /// Resolves every image's tag concurrently. The results are in the order of the configuration.
 /// `further_pulls`: the number of manifests that the run requests for each resolved image afterwards.
@@ -29,43 +43,55 @@ pub(crate) fn resolve_tags(
     services: &Services,
 ) -> Result<Vec<Resolution>, Errors> {
     let sources = services.sources_of_images(config)?;
+    let names = config.image_names();
     let cache = &services.resolved_tags;
+    let (mut known, mut wanted) = (Vec::new(), Vec::new());
+    for (source, target) in sources.iter().zip(&targets) {
+        let image = cache.get(source, target);
+        let tag = match &image {
+            Some(image) => TagPattern::Tag(image.tag.clone()),
+            None => target.tag.clone(),
+        };
+        wanted.push((source, tag, target.expected_digest()));
+        known.push(image);
+    }
+    let selected = select_tags(&names, &wanted, services)?;
     let mut pulls = Vec::new();
-    for ((image, source), target) in config.images.iter().zip(&sources).zip(&targets) {
+    for (index, image) in config.images.iter().enumerate() {
+        let tag = match (&known[index], &selected[index]) {
+            (None, Ok(Ok(tag))) => Some(tag),
+            _ => None,
+        };
         pulls.push(ImagePulls {
             name: &image.name,
             repository: &image.repository,
-            source,
-            manifests: required_pulls(source, target, further_pulls, cache),
+            source: &sources[index],
+            manifests: required_pulls(tag, &targets[index], further_pulls),
         });
     }
     check_pull_limit(&pulls, services)?;
-    let work = sources.iter().zip(targets).map(|(source, target)| {
-        let known = cache.get(source, &target.tag);
-        resolution(source, target, known)
-    });
-    let names = config.image_names();
+    let mut work = Vec::new();
+    for (((source, target), known), selected) in
+        sources.iter().zip(targets).zip(known).zip(selected)
+    {
+        work.push(resolution(source, target, known, selected));
+    }
     let resolutions = services.wait_for_all("resolving tags", &names, work)?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
-        if let Ok(Some(facts)) = &resolution.found {
-            cache.insert(source, &resolution.target.tag, facts);
+        if let Ok(Ok(image)) = &resolution.found {
+            cache.insert(source, &resolution.target, image);
         }
     }
     Ok(resolutions)
 }
 
-/// The manifests that the resolution of a target requests.
-fn required_pulls(
-    source: &Source,
-    target: &Target,
-    further: u64,
-    cache: &TagCache,
-) -> Vec<ManifestPull> {
+/// The manifests that the resolution of a target requests. `tag`: the tag that is not resolved yet.
+fn required_pulls(tag: Option<&Tag>, target: &Target, further: u64) -> Vec<ManifestPull> {
     let mut pulls = Vec::new();
-    if cache.get(source, &target.tag).is_none() {
+    if let Some(tag) = tag {
         pulls.push(ManifestPull {
             further,
-            ..ManifestPull::resolution(TagOrDigest::Tag(target.tag.clone()))
+            ..ManifestPull::resolution(TagOrDigest::Tag(tag.clone()))
         });
     }
     for digest in &target.pinned {
@@ -77,15 +103,28 @@ fn required_pulls(
     pulls
 }
 
-async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) -> Resolution {
-    let found = match known {
-        Some(facts) => Ok(Some(facts)),
-        None => resolve::resolve(source, &TagOrDigest::Tag(target.tag.clone())).await,
+async fn resolution(
+    source: &Source,
+    target: Target,
+    known: Option<ApprovedImage>,
+    selected: SelectedTag,
+) -> Resolution {
+    let found = match (known, selected) {
+        (Some(image), _) => Ok(Ok(image)),
+        (None, Ok(Ok(tag))) => {
+            let facts = resolve::resolve(source, &TagOrDigest::Tag(tag.clone())).await;
+            facts.map(|facts| match facts {
+                Some(facts) => Ok(ApprovedImage { tag, facts }),
+                None => Err(NoTag::Missing),
+            })
+        }
+        (None, Ok(Err(reason))) => Ok(Err(reason)),
+        (None, Err(error)) => Err(error),
     };
     let mut old_platforms = Vec::new();
-    if let Ok(Some(facts)) = &found {
+    if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
-        old_digests.retain(|digest| *digest != facts.digest);
+        old_digests.retain(|digest| *digest != image.facts.digest);
         let platforms = old_digests
             .iter()
             .map(|digest| resolve::platforms_of(source, *digest));

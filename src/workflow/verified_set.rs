@@ -2,17 +2,16 @@
 //! history themselves.
 
 use super::{
-    Contracts, Services, Stop, Unconfigured, base_kept_moving, contracts,
-    pull_limit::verification_pulls, revision, signatures, smoke::SmokeStage, tags, trust::Trust,
+    Contracts, Services, Stop, Unconfigured, contracts, pull_limit::verification_pulls,
+    revision::full_revision_of, signatures, smoke::SmokeStage, tags, trust::Trust,
 };
 use crate::{
     checks::{Check, Enforcement, SetDocument, SetVerification, Target, VerifiedImages},
-    code::Code,
     config::Config,
-    error::{Class, Error, Errors},
+    error::{Error, Errors},
     files::WorkTree,
     fleet::config_sha256,
-    oci::{Revision, Tag},
+    oci::{Revision, TagPattern},
 };
 
 /// The result of the verification of a set.
@@ -32,7 +31,6 @@ pub(crate) fn verified_set(
     revision: &str,
     services: &Services,
 ) -> Result<SetVerdict, Errors> {
-    let (revision, tag) = self::revision(config, revision)?;
     let files = WorkTree::new(&config.root);
     let contracts = Contracts::read(config, &files, &services.environment.path_to(&config.root));
     contracts.well_formed(config)?;
@@ -41,50 +39,40 @@ pub(crate) fn verified_set(
         trust.warn_of_old_roots(services);
     }
     let identity = config_sha256(config, &files)?;
-    match verify_images(
-        config,
-        &revision,
-        &tag,
-        &contracts,
-        trust.as_ref(),
-        services,
-    ) {
+    let verified = full_revision_of(config, revision, services).and_then(|(revision, tag)| {
+        verify_images(
+            config,
+            &revision,
+            &tag,
+            &contracts,
+            trust.as_ref(),
+            services,
+        )
+    });
+    match verified {
         Ok(images) => {
             let document = SetDocument::new(images, config, identity);
             Ok(SetVerdict::Verified(Box::new(document)))
         }
-        Err(Stop::Chain(stopped)) => Ok(SetVerdict::Refused {
-            checks: stopped.checks,
-            outages: stopped.outages,
-        }),
-        Err(Stop::Count(checks)) => Ok(SetVerdict::Refused {
-            checks,
-            outages: Vec::new(),
-        }),
-        Err(Stop::Errors(errors)) => Err(errors),
-        Err(Stop::Unconfigured(reason)) => {
-            Err(Error::new(Class::Denied, Code::DENIED, reason).into())
+        Err(stop @ (Stop::Chain(_) | Stop::Count(_))) => {
+            let (checks, outages) = stop.into_parts();
+            Ok(SetVerdict::Refused { checks, outages })
         }
-        Err(Stop::BaseMoved) => Err(base_kept_moving()),
+        Err(stop) => Err(stop.into_parts().1.into()),
     }
 }
 
 fn verify_images(
     config: &Config,
     revision: &Revision,
-    tag: &Tag,
+    tag: &TagPattern,
     contracts: &Contracts,
     trust: Option<&Trust<'_>>,
     services: &Services,
 ) -> Result<VerifiedImages, Stop> {
     let smoke = SmokeStage::prepare(config, Unconfigured::Fails, services)?;
     let chain = SetVerification::new(config, revision, contracts.failures(config))?;
-    let target = Target {
-        tag: tag.clone(),
-        expected: None,
-        pinned: Vec::new(),
-    };
-    let targets = vec![target; config.images.len()];
+    let targets = vec![Target::new(tag.clone()); config.images.len()];
     let resolutions = tags::resolve_tags(config, targets, verification_pulls(config), services)?;
     let images = chain.resolved(&resolutions)?;
     let (images, verified) = signatures::verify_signatures(

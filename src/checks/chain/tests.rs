@@ -26,15 +26,15 @@ fn revision() -> Revision {
     Pattern::parse("x").unwrap().revision("x").unwrap()
 }
 
-fn image(digest: &[u8]) -> ApprovedImage {
-    ApprovedImage {
+fn image(digest: &[u8]) -> Option<ApprovedImage> {
+    Some(ApprovedImage {
         tag: Tag::parse("x").unwrap(),
-        facts: Some(ImageFacts {
+        facts: ImageFacts {
             digest: Digest::of(digest),
             media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
             platforms: Vec::new(),
-        }),
-    }
+        },
+    })
 }
 
 fn verdict(name: &str, status: Status) -> Check {
@@ -99,7 +99,7 @@ fn set_with_all_verdicts_is_approved() {
     let digests: Vec<_> = approved
         .images()
         .iter()
-        .map(|image| image.facts.as_ref().unwrap().digest)
+        .map(|image| image.as_ref().unwrap().facts.digest)
         .collect();
     let names: [&[u8]; 3] = [b"a", b"b", b"base"];
     assert_eq!(digests, names.map(Digest::of));

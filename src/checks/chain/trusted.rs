@@ -6,8 +6,7 @@
 use super::{Approved, ApprovedImage, DigestHistory, HistoryChecked, Stopped, pinned_digests};
 use crate::{
     checks::{
-        Check, Code, Expected, PinnedDigest, SetDocument, SetImage, Status, Target, any_failed,
-        set::digest,
+        Check, Code, Expected, PinnedDigest, SetDocument, SetImage, Status, any_failed, set::digest,
     },
     config::Config,
     error::Error,
@@ -91,18 +90,18 @@ impl TrustedSet {
 
     /// The images of a repository, in the order of its configuration. `indices` are their indices in
     /// the fleet's configuration.
-    pub(crate) fn images_of(&self, indices: &[usize]) -> Vec<ApprovedImage> {
+    pub(crate) fn images_of(&self, indices: &[usize]) -> Vec<Option<ApprovedImage>> {
         let mut images = Vec::new();
         for index in indices {
             let (image, row) = (&self.images[*index], &self.document.images[*index]);
-            images.push(ApprovedImage {
+            images.push(Some(ApprovedImage {
                 tag: image.tag.clone(),
-                facts: Some(ImageFacts {
+                facts: ImageFacts {
                     digest: image.digest,
                     media_type: row.media_type.clone(),
                     platforms: Vec::new(),
-                }),
-            });
+                },
+            }));
         }
         images
     }
@@ -143,7 +142,7 @@ impl TrustedSet {
 #[derive(Debug)]
 pub(crate) struct TrustedImages {
     /// In the order of the repository's configuration.
-    pub(super) images: Vec<ApprovedImage>,
+    pub(super) images: Vec<Option<ApprovedImage>>,
     /// The checks, with the image names of that configuration.
     checks: Vec<Check>,
 }
@@ -152,11 +151,8 @@ impl TrustedImages {
     /// The checks of the images, or an error if an image has no verdict.
     fn evidence(&self, config: &Config) -> Result<Vec<Check>, Error> {
         for (index, image) in config.images.iter().enumerate() {
-            let facts = self
-                .images
-                .get(index)
-                .and_then(|image| image.facts.as_ref());
-            if facts.is_none()
+            let found = self.images.get(index).and_then(Option::as_ref);
+            if found.is_none()
                 || !self
                     .checks
                     .iter()
@@ -170,7 +166,7 @@ impl TrustedImages {
     }
 
     #[cfg(test)]
-    pub(super) fn example(images: Vec<ApprovedImage>, checks: Vec<Check>) -> Self {
+    pub(super) fn example(images: Vec<Option<ApprovedImage>>, checks: Vec<Check>) -> Self {
         Self { images, checks }
     }
 }
@@ -206,19 +202,18 @@ impl HistoryChecked<'_> {
 }
 
 /// Compares the digests of a trusted set with those that its promotion pinned.
-fn promoted_digests(config: &Config, images: &[ApprovedImage], promoted: &Promoted) -> Vec<Check> {
+fn promoted_digests(
+    config: &Config,
+    images: &[Option<ApprovedImage>],
+    promoted: &Promoted,
+) -> Vec<Check> {
     let mut checks = Vec::new();
     for (image, found) in config.images.iter().zip(images) {
         if image.pins > 0
             && let Some(pinned) = PinnedDigest::of(&image.name, promoted)
-            && let Some(facts) = &found.facts
+            && let Some(ApprovedImage { tag, facts }) = found
         {
-            let target = Target {
-                tag: found.tag.clone(),
-                expected: Some(Expected::Pinned(pinned)),
-                pinned: Vec::new(),
-            };
-            checks.extend(digest(image, &target, facts));
+            checks.push(digest(image, tag, &Expected::Pinned(pinned), facts));
         }
     }
     checks

@@ -162,20 +162,18 @@ fn moved_or_missing_tag_fails() {
     };
     let config = config();
     let result = |resolved: TagDigest| {
-        let tag = Tag::parse("beef").unwrap();
-        let (check, outage) = pinned.check_tag(&config.images[1], &tag, &resolved, &pins());
+        let tag = TagPattern::parse("beef").unwrap();
+        let (check, outage) = pinned.check_tag(&config, &tag, &resolved, &pins());
         (line(&check), outage.is_some())
     };
     let verdict = |text: &str| (text.to_owned(), false);
+    let tagged = |digit| Ok(Ok((Tag::parse("beef").unwrap(), digest(digit))));
+    assert_eq!(result(tagged('a')), verdict("pass digest_mismatch web []"));
+    assert_eq!(result(tagged('b')), verdict("fail digest_mismatch web [2]"));
     assert_eq!(
-        result(Ok(Some(digest('a')))),
-        verdict("pass digest_mismatch web []")
+        result(Ok(Err(NoTag::Missing))),
+        verdict("fail tag_missing web [2]")
     );
-    assert_eq!(
-        result(Ok(Some(digest('b')))),
-        verdict("fail digest_mismatch web [2]")
-    );
-    assert_eq!(result(Ok(None)), verdict("fail tag_missing web [2]"));
     assert_eq!(
         result(Err(Error::about(Class::Ambiguous, "x", "y"))),
         verdict("fail manifest_ambiguous web [2]")

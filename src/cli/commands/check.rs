@@ -21,7 +21,7 @@ use crate::{
     oci::{Digest, Revision, TagOrDigest},
     outside::{Scope, TrackedTree},
     pins::{self, Found},
-    registry::{Source, resolve},
+    registry::{NoTag, Source, resolve, select_tag},
     report::{
         github::{self, SetChecks},
         json::{AnyDocument, CheckDocument},
@@ -204,7 +204,7 @@ fn check_remote(
     let known = revision.filter(|_| outages.is_empty());
     let tag = known
         .as_ref()
-        .and_then(|revision| config.revision.exact_tag(revision));
+        .and_then(|revision| config.revision.tag.tag(revision).ok());
     let (Some(revision), Some(tag)) = (known, tag) else {
         return Ok(RemoteChecks {
             checks,
@@ -212,17 +212,23 @@ fn check_remote(
             revision: None,
         });
     };
-    let want = TagOrDigest::Tag(tag.clone());
     let requests = pinned.iter().map(|pinned| {
-        let (source, want) = (&sources[pinned.image], &want);
+        let (source, pattern) = (&sources[pinned.image], &tag);
         async move {
-            let manifest = source.manifest(want, None).await?;
-            Ok(manifest.map(|manifest| manifest.digest))
+            let tag = match select_tag(source, pattern, Some(pinned.digest)).await? {
+                Ok(tag) => tag,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let manifest = source
+                .manifest(&TagOrDigest::Tag(tag.clone()), None)
+                .await?;
+            let tagged = manifest.map(|manifest| (tag, manifest.digest));
+            Ok(tagged.ok_or(NoTag::Missing))
         }
     });
     let tagged: Vec<TagDigest> = services.wait_for_all("resolving tags", &images, requests)?;
     for (pinned, tagged) in pinned.iter().zip(&tagged) {
-        let (check, outage) = pinned.check_tag(&config.images[pinned.image], &tag, tagged, found);
+        let (check, outage) = pinned.check_tag(config, &tag, tagged, found);
         checks.push(check);
         outages.extend(outage);
     }

@@ -1,12 +1,11 @@
 //! `repin resolve`: resolves each image's tag, and lists its platforms and labels; checks nothing.
 
 use crate::{
-    checks::{Resolution, ResolvedPlatform, Target},
+    checks::{ApprovedImage, Resolution, ResolvedPlatform, Target, resolved_image},
     cli::{context::Context, exit::Exit, format::Format},
-    code::Code,
     config::{Config, Image},
     error::{Error, Errors},
-    registry::resolve::{self, ImageFacts},
+    registry::resolve,
     report::{
         json::{ResolveDocument, ResolvedImage},
         layout::indented,
@@ -20,13 +19,9 @@ const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
-    let (revision, tag) = workflow::revision(&config, revision)?;
-    let targets = config.images.iter().map(|_| Target {
-        tag: tag.clone(),
-        expected: None,
-        pinned: Vec::new(),
-    });
-    let resolutions = workflow::resolve_tags(&config, targets.collect(), 0, &cx.services)?;
+    let (revision, tag) = workflow::revision(&config, revision, &cx.services)?;
+    let targets = vec![Target::new(tag); config.images.len()];
+    let resolutions = workflow::resolve_tags(&config, targets, 0, &cx.services)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument {
         schema: "repin.resolve/1",
@@ -47,20 +42,17 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
 fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Errors> {
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for (image, resolution) in config.images.iter().zip(resolutions) {
-        let tag = &resolution.target.tag;
-        match &resolution.found {
-            Ok(Some(facts)) => rows.push(row(config, image, tag.as_str(), facts)),
-            Ok(None) => {
-                let repository = &image.repository;
-                let absence = repository.absence(format!("{repository}:{tag}"));
-                let message = format!("{}: {}", image.name, absence.detail);
-                let error = Error::failed(Code::TAG_MISSING, message);
-                errors.push(match absence.help {
-                    Some(help) => error.help(help),
-                    None => error,
+        match (&resolution.found, resolved_image(config, image, resolution)) {
+            (_, Ok(found)) => rows.push(row(config, image, found)),
+            (Err(error), _) => errors.push(error.clone()),
+            (_, Err(Err(error))) => errors.push(error),
+            (_, Err(Ok(check))) => {
+                let message = format!("{}: {}", image.name, check.detail);
+                errors.push(Error {
+                    help: check.help,
+                    ..Error::failed(check.code, message)
                 });
             }
-            Err(error) => errors.push(error.clone()),
         }
     }
     if errors.is_empty() {
@@ -70,7 +62,8 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
     }
 }
 
-fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> ResolvedImage {
+fn row(config: &Config, image: &Image, found: &ApprovedImage) -> ResolvedImage {
+    let facts = &found.facts;
     let label = &config.revision.label;
     let platforms = facts
         .platforms
@@ -79,7 +72,7 @@ fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> Resolve
     ResolvedImage {
         name: image.name.clone(),
         repository: image.repository.to_string(),
-        tag: tag.to_owned(),
+        tag: found.tag.to_string(),
         digest: facts.digest.to_string(),
         media_type: facts.media_type.clone(),
         platforms: platforms.collect(),

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::{
     checks::{
-        Approved, Counted, DigestHistory, HistoryFacts, HistoryVerdict, Images, Overrides,
-        Resolution, Status, Tags, Target,
+        Approved, ApprovedImage, Counted, DigestHistory, HistoryFacts, HistoryVerdict, Images,
+        Overrides, Resolution, Status, Tags, Target,
     },
     config::{self, Config},
     error::SourceText,
@@ -99,14 +99,12 @@ fn resolved<'c>(
     found: &Found,
 ) -> Images<'c, HistoryVerdict, Tags> {
     let tag = config.revision.tag.tag(revision).unwrap();
-    let tag = tag.tag().unwrap();
     let resolution = |name: &&str| Resolution {
-        target: Target {
-            tag: tag.clone(),
-            expected: None,
-            pinned: Vec::new(),
-        },
-        found: Ok(Some(facts(name))),
+        target: Target::new(tag.clone()),
+        found: Ok(Ok(ApprovedImage {
+            tag: tag.tag().unwrap().clone(),
+            facts: facts(name),
+        })),
         old_platforms: Vec::new(),
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use super::{
     CONCURRENT, FleetForge, Services, of_members,
     panics::{catch, catch_async},
-    revision,
     surveys::{Absent, state_of, survey_of, surveys},
 };
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
     oci::Revision,
     plan,
     pull_request::{Marker, MarkerKind, withdraw},
+    workflow,
 };
 
 /// The maximum number of pull requests that are closed per minute. Each receives a comment, and GitHub
@@ -72,7 +72,7 @@ pub(crate) fn run(
     services: &Services,
 ) -> Result<CloseDocument, Errors> {
     let rules = config.fleet.clone().unwrap_or_default();
-    let (revision, _) = revision(config, request.revision)?;
+    let (revision, _) = workflow::revision(config, request.revision, services)?;
     let timer = services.environment.pacing.clone();
     let pace = Pace::new(
         Shard {

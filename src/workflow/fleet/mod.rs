@@ -27,11 +27,12 @@ use std::{
 };
 
 use super::{
-    FleetForge, Services, SetVerdict, build_order::BuildOrder, request::Request, revision,
+    FleetForge, Services, SetVerdict, Stop, build_order::BuildOrder, request::Request,
+    revision::full_revision_of,
     verified_set,
 };
 use crate::{
-    checks::{Check, Expectation, TrustedSet},
+    checks::{Check, Expectation, Stopped, TrustedSet},
     code::Code,
     config::{self, Config, Fleet, Operation, SetPath},
     error::{Error, Errors},
@@ -140,7 +141,13 @@ pub(crate) fn run(
 ) -> Result<FleetRun, Errors> {
     let rules = config.fleet.clone().ok_or_else(no_fleet)?;
     let fleet = of_members(config)?;
-    let (revision, tag) = revision(config, &request.revision)?;
+    let (revision, tag) = match full_revision_of(config, &request.revision, services) {
+        Ok(full) => full,
+        Err(Stop::Chain(Stopped { checks, outages })) => {
+            return Ok(FleetRun::Refused { checks, outages });
+        }
+        Err(stop) => return Err(stop.into_parts().1.into()),
+    };
     let expected = SetRules {
         config,
         config_sha256: config_sha256(config, &WorkTree::new(&config.root))?,

@@ -2,7 +2,7 @@
 
 use super::report;
 use crate::{
-    checks::{Check, Standard, Status, any_failed, required_labels},
+    checks::{Check, Standard, Status, any_failed, no_tag, required_labels},
     cli::{context::Context, exit::Exit},
     code::Code,
     config::{Config, Image},
@@ -18,9 +18,10 @@ use crate::{
     },
     report::json::InventoryImage,
     workflow::{
-        self, Contracts, check_image_name,
+        Contracts, RequestedRevision, check_image_name,
         image_contents::{self, PlatformSource},
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
+        select_tags,
     },
 };
 
@@ -31,11 +32,23 @@ struct Build<'c> {
     name: &'c str,
     /// `None` if the image is not pinned.
     want: Option<TagOrDigest>,
+    /// The failure if no single tag matches the pattern of the revision's tags.
+    refused: Option<Check>,
     /// `None` if the build does not exist, or was not resolved.
     found: Result<Option<ImageFacts>, Error>,
 }
 
-impl Build<'_> {
+impl<'c> Build<'c> {
+    fn new(config: &'c Config, image: usize, want: Option<TagOrDigest>) -> Self {
+        Self {
+            image,
+            name: &config.images[image].name,
+            want,
+            refused: None,
+            found: Ok(None),
+        }
+    }
+
     fn facts(&self) -> Option<&ImageFacts> {
         self.found.as_ref().ok()?.as_ref()
     }
@@ -61,8 +74,8 @@ pub(super) fn run(
         ));
     }
     contracts.well_formed(&config)?;
-    let mut builds = builds(&config, images, revision)?;
     let sources = cx.services.sources_of_images(&config)?;
+    let mut builds = builds(&config, images, revision, &sources, cx)?;
     let mut pulls = Vec::new();
     for build in &builds {
         let wanted = build.want.iter().cloned();
@@ -102,19 +115,12 @@ fn builds<'c>(
     config: &'c Config,
     names: &[String],
     revision: Option<&str>,
+    sources: &[Source],
+    cx: &Context,
 ) -> Result<Vec<Build<'c>>, Errors> {
     for name in names {
         check_image_name(config, name, "")?;
     }
-    let mut builds = Vec::new();
-    let mut add = |image: usize, want| {
-        builds.push(Build {
-            image,
-            name: &config.images[image].name,
-            want,
-            found: Ok(None),
-        });
-    };
     let mut selected = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         if names.is_empty() || names.contains(&image.name) {
@@ -122,12 +128,9 @@ fn builds<'c>(
         }
     }
     if let Some(revision) = revision {
-        let (_, tag) = workflow::revision(config, revision)?;
-        for image in selected {
-            add(image, Some(TagOrDigest::Tag(tag.clone())));
-        }
-        return Ok(builds);
+        return tagged_builds(config, &selected, revision, sources, cx);
     }
+    let mut builds = Vec::new();
     let found = pins::find(&git::work_tree(config), config)?;
     for image in selected {
         let digests = found.digests_of(image);
@@ -138,11 +141,43 @@ fn builds<'c>(
             return Err(Error::input(Code::USAGE, message).help(help).into());
         }
         if digests.is_empty() {
-            add(image, None);
+            builds.push(Build::new(config, image, None));
         }
         for digest in digests {
-            add(image, Some(TagOrDigest::Digest(digest)));
+            builds.push(Build::new(config, image, Some(TagOrDigest::Digest(digest))));
         }
+    }
+    Ok(builds)
+}
+
+/// The build of each selected image at the tag of a revision.
+fn tagged_builds<'c>(
+    config: &'c Config,
+    selected: &[usize],
+    revision: &str,
+    sources: &[Source],
+    cx: &Context,
+) -> Result<Vec<Build<'c>>, Errors> {
+    let requested = RequestedRevision::parse(config, revision)?;
+    let pattern = requested.tag();
+    let (mut names, mut wanted) = (Vec::new(), Vec::new());
+    for image in selected {
+        names.push(config.images[*image].name.as_str());
+        wanted.push((&sources[*image], pattern.clone(), None));
+    }
+    let tags = select_tags(&names, &wanted, &cx.services)?;
+    let mut builds = Vec::new();
+    for (index, tag) in selected.iter().zip(tags) {
+        let mut build = Build::new(config, *index, None);
+        match tag {
+            Ok(Ok(tag)) => build.want = Some(TagOrDigest::Tag(tag)),
+            Ok(Err(reason)) => {
+                let image = &config.images[*index];
+                build.refused = Some(no_tag(config, image, pattern, &reason, "", &[]));
+            }
+            Err(error) => build.found = Err(error),
+        }
+        builds.push(build);
     }
     Ok(builds)
 }
@@ -207,6 +242,9 @@ fn verdicts(
 
 /// The check of a build that was not resolved.
 fn unresolved(config: &Config, build: &Build<'_>) -> (Check, Option<Error>) {
+    if let Some(refused) = &build.refused {
+        return (refused.clone(), None);
+    }
     let repository = &config.images[build.image].repository;
     let check = |code, status, detail: String| Check::new(code, status, detail).image(build.name);
     match (&build.want, build.found.as_ref().err()) {
