@@ -26,8 +26,7 @@ pub(crate) struct Starter<'s> {
     /// Whether digests outside the pins are refused.
     pub(crate) refuses_outside: bool,
     pub(crate) images: Vec<StarterImage<'s>>,
-    /// `None` for the defaults.
-    pub(crate) revision: Option<StarterRevision>,
+    pub(crate) revision: StarterRevision,
     pub(crate) forge: Option<StarterForge>,
     /// The remote's default branch.
     pub(crate) base: Option<String>,
@@ -56,11 +55,24 @@ pub(crate) struct StarterPlace {
     pub(crate) excluded: Vec<String>,
 }
 
-#[derive(Debug)]
-pub(crate) struct StarterRevision {
-    pub(crate) pattern: String,
+/// The form of revisions.
+#[derive(Debug, Clone)]
+pub(crate) enum StarterRevision {
+    Default,
+    Found(RevisionSettings),
+    /// Settings that are disabled, because the images could not be read.
+    Suggested(RevisionSettings),
+    /// The form of these pinned tags is unknown.
+    Unknown(Vec<String>),
+}
+
+/// The settings of revisions; `None` for the defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct RevisionSettings {
+    pub(crate) pattern: Option<String>,
     /// A template.
     pub(crate) tag: String,
+    pub(crate) label: Option<&'static str>,
 }
 
 /// The repository on its forge.
@@ -121,7 +133,7 @@ pub(crate) fn text(starter: &Starter<'_>) -> String {
     places(&mut out, &starter.places);
     outside(&mut out, starter.refuses_outside);
     images(&mut out, starter);
-    revision(&mut out, starter.revision.as_ref());
+    revision(&mut out, &starter.revision);
     verify(&mut out, starter.signer.as_ref());
     forge(&mut out, starter);
     sources(&mut out, starter);
@@ -297,21 +309,41 @@ fn images(out: &mut String, starter: &Starter<'_>) {
     }
 }
 
-fn revision(out: &mut String, found: Option<&StarterRevision>) {
+fn revision(out: &mut String, found: &StarterRevision) {
     out.push_str(
         "\n# The commit that a set was built from: its pattern, its tag, and the label that carries it.\n",
     );
-    match found {
-        Some(found) => {
-            let (pattern, tag) = (quoted(&found.pattern), quoted(&found.tag));
-            let _ = writeln!(out, "revision:\n  pattern: {pattern}\n  tag: {tag}");
-            out.push_str("  #label: org.opencontainers.image.revision\n");
+    let (mark, settings) = match found {
+        StarterRevision::Found(settings) => ("", Some(settings)),
+        StarterRevision::Suggested(settings) => {
+            out.push_str(
+                "# The pinned tags suggest these settings, but the labels of the images could not be read.\n",
+            );
+            ("#", Some(settings))
         }
-        None => out.push_str(
-            "#revision:\n  #pattern: \"[0-9a-f]{40}\"\n  #tag: \"{revision}\"\n  \
-             #label: org.opencontainers.image.revision\n",
-        ),
-    }
+        StarterRevision::Unknown(tags) => {
+            let tags: Vec<_> = tags.iter().map(|tag| code_points(tag)).collect();
+            let _ = writeln!(
+                out,
+                "# The pinned tags have no known form: {}. Set `tag` to the form of the tags that the build \
+                 pushes.",
+                tags.join(", ")
+            );
+            ("#", None)
+        }
+        StarterRevision::Default => ("#", None),
+    };
+    let pattern = settings.and_then(|settings| settings.pattern.as_deref());
+    let label = settings.and_then(|settings| settings.label);
+    let pattern_mark = if pattern.is_some() { mark } else { "#" };
+    let label_mark = if label.is_some() { mark } else { "#" };
+    let pattern = quoted(pattern.unwrap_or("[0-9a-f]{40}"));
+    let tag = quoted(settings.map_or("{revision}", |settings| settings.tag.as_str()));
+    let label = label.unwrap_or("org.opencontainers.image.revision");
+    let _ = writeln!(
+        out,
+        "{mark}revision:\n  {pattern_mark}pattern: {pattern}\n  {mark}tag: {tag}\n  {label_mark}label: {label}"
+    );
 }
 
 fn verify(out: &mut String, signer: Option<&StarterSigner>) {

@@ -15,6 +15,7 @@ mod selection;
 mod separation;
 mod several;
 mod signers;
+mod tag_form;
 mod update;
 
 use std::path::{Path, PathBuf};

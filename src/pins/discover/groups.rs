@@ -2,7 +2,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
-use super::PinnedRepository;
+use super::{
+    PinnedRepository,
+    tag_forms::{TagForm, common_form},
+};
 use crate::oci::{Digest, Repository};
 
 /// Repositories of one owner in one registry that may be a set.
@@ -35,15 +38,6 @@ pub(crate) enum Reason {
     OtherTags,
 }
 
-/// The form of tags with a revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TagForm {
-    /// The text before the revision.
-    pub prefix: String,
-    /// The number of hexadecimal digits.
-    pub digits: usize,
-}
-
 /// Guesses the groups; `owner` is the owner of the git repository's remote.
 pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> Guess {
     let mut guess = Guess::default();
@@ -63,12 +57,8 @@ pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> G
         }
     }
     for (owner, mut members) in owners {
-        if members
-            .iter()
-            .any(|&at| tag_form([&repositories[at]]).is_some())
-        {
-            let odd =
-                |at: usize| has_tags(&repositories[at]) && tag_form([&repositories[at]]).is_none();
+        if members.iter().any(|&at| names_commits(&repositories[at])) {
+            let odd = |at: usize| has_tags(&repositories[at]) && !names_commits(&repositories[at]);
             guess.apart.extend(
                 members
                     .iter()
@@ -94,55 +84,13 @@ pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> G
     guess
 }
 
-/// The common form of the tags of these repositories.
-pub(crate) fn tag_form<'s>(
-    repositories: impl IntoIterator<Item = &'s PinnedRepository>,
-) -> Option<TagForm> {
-    let tags = repositories
-        .into_iter()
-        .flat_map(|one| &one.pins)
-        .filter_map(|pin| pin.what.tag.as_ref());
-    let mut forms = tags.map(|tag| form(tag.as_str()));
-    let first = forms.next()??;
-    forms
-        .all(|form| form.as_ref() == Some(&first))
-        .then_some(first)
-}
-
-/// The common revision of the tags of these repositories, if each has a tagged pin.
-pub(crate) fn common_revision<'s>(
-    repositories: impl IntoIterator<Item = &'s PinnedRepository> + Clone,
-) -> Option<String> {
-    let form = tag_form(repositories.clone())?;
-    let mut revisions = Vec::new();
-    for one in repositories {
-        let tags = one.pins.iter().filter_map(|pin| pin.what.tag.as_ref());
-        let before = revisions.len();
-        revisions.extend(tags.map(|tag| tag.as_str()[form.prefix.len()..].to_owned()));
-        if revisions.len() == before {
-            return None;
-        }
+/// Whether the tags of a repository contain a commit.
+fn names_commits(repository: &PinnedRepository) -> bool {
+    match common_form([repository]) {
+        Some(TagForm::Commit { .. }) => true,
+        Some(TagForm::Abbreviated { before, after, .. }) => before == "sha-" && after.is_empty(),
+        Some(TagForm::Version { .. }) | None => false,
     }
-    let first = revisions.pop()?;
-    revisions
-        .iter()
-        .all(|other| *other == first)
-        .then_some(first)
-}
-
-fn form(tag: &str) -> Option<TagForm> {
-    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    let digits = tag.len() - tag.trim_end_matches(hex).len();
-    let (prefix, digits) = match digits {
-        40 | 64 => (&tag[..tag.len() - digits], digits),
-        // A short commit needs a prefix: without one, `20240131` would be a revision.
-        _ => ("sha-", tag.strip_prefix("sha-")?.len()),
-    };
-    let whole = tag[prefix.len()..].chars().all(hex);
-    (whole && (7..=64).contains(&digits)).then(|| TagForm {
-        prefix: prefix.to_owned(),
-        digits,
-    })
 }
 
 fn has_tags(repository: &PinnedRepository) -> bool {
@@ -188,7 +136,7 @@ impl Likelihood {
             signs: [
                 is_owners(group, owner),
                 group.owner != "docker.io/library",
-                members().any(|one| tag_form([one]).is_some()),
+                members().any(names_commits),
                 pins().any(|pin| starts_containers(pin.file.as_bytes())),
             ],
             repositories: group.members.len(),

@@ -8,6 +8,7 @@ pub(crate) mod environments;
 pub(crate) mod groups;
 pub(crate) mod names;
 pub(crate) mod narrow;
+pub(crate) mod tag_forms;
 
 use std::{cell::RefCell, collections::HashMap, io::Read, path::Path, sync::Arc};
 

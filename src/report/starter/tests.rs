@@ -43,7 +43,7 @@ fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
             repository,
             pins: 2,
         }],
-        revision: None,
+        revision: StarterRevision::Default,
         forge: None,
         base: None,
         others: Vec::new(),
@@ -60,9 +60,10 @@ fn complete_text() {
     let mut starter = starter(&files, &app);
     starter.name = Some("runtime images".into());
     starter.refuses_outside = true;
-    starter.revision = Some(StarterRevision {
-        pattern: "[0-9a-f]{7}".into(),
-        tag: "sha-{revision}".into(),
+    starter.revision = StarterRevision::Found(RevisionSettings {
+        pattern: None,
+        tag: "sha-{revision:7}".into(),
+        label: None,
     });
     let (kind, url) = ("github", None);
     starter.forge = Some(StarterForge {

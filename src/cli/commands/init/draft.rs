@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{remote::GitRemote, selection::Chosen, signers};
+use super::{
+    remote::GitRemote,
+    selection::Chosen,
+    signers,
+    tag_form::{self, Confirmation},
+};
 use crate::{
     checks::{self, Check, Status},
     code::Code,
@@ -12,7 +17,7 @@ use crate::{
     outside::{Outside, Scope, TrackedTree},
     pins::{
         self, Finder, Found, KUSTOMIZE,
-        discover::{groups, narrow},
+        discover::{narrow, tag_forms},
     },
     report::{
         json::{InitImage, InitOther},
@@ -64,9 +69,34 @@ impl Draft {
         }
         let set = config::set_path(&tree.root().join(target.as_path()))
             .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
-        let mut starter = starter(chosen, remote, &set, &files, places);
-        let (config, found) = counted(&mut starter, tree, &set)?;
+        let form = tag_forms::common_form(chosen.repositories());
+        let settings = form
+            .as_ref()
+            .map_or(StarterRevision::Default, tag_form::settings);
+        let mut starter = starter(chosen, remote, &set, &files, places, settings);
+        let (mut config, mut found) = counted(&mut starter, tree, &set)?;
+        let mut unavailable = chosen.unavailable.clone();
+        let confirmed = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
+        let (revision, unconfirmed) = match confirmed {
+            Confirmation::Revision(revision) => (revision, None),
+            Confirmation::Unconfirmed {
+                settings,
+                remark,
+                warning,
+                unavailable: reason,
+            } => {
+                starter.revision = settings;
+                starter.remarks.push(remark);
+                (config, found) = counted(&mut starter, tree, &set)?;
+                unavailable = unavailable.or(reason);
+                (None, Some(warning))
+            }
+        };
         let mut warnings = starter.remarks.clone();
+        if let Some(warning) = unconfirmed {
+            warnings.pop();
+            warnings.push(warning);
+        }
         for line in starter.places.iter().flat_map(|place| &place.excluded) {
             warnings.push(format!("left out of `places`: {line}"));
         }
@@ -86,7 +116,6 @@ impl Draft {
             warnings.push(detail);
         }
         starter.remarks.dedup();
-        let mut unavailable = chosen.unavailable.clone();
         if unavailable.is_none() {
             let signers = signers::signers(&config, &found, services);
             starter.signer = signers.proposal;
@@ -101,7 +130,7 @@ impl Draft {
             others: other_rows(&starter),
             warnings,
             notes: Vec::new(),
-            revision: groups::common_revision(chosen.repositories()),
+            revision,
             unavailable,
             files_with_pins: files_with_pins.len(),
             files,
@@ -130,6 +159,7 @@ fn starter<'s>(
     set: &SetPath,
     files: &'s [String],
     places: Vec<StarterPlace>,
+    revision: StarterRevision,
 ) -> Starter<'s> {
     let key = set.key();
     // The sets of a repository are called by their keys by default.
@@ -146,7 +176,7 @@ fn starter<'s>(
         places,
         refuses_outside: false,
         images: images(chosen),
-        revision: revision(chosen),
+        revision,
         forge: remote.forge.clone(),
         base: remote.base.clone(),
         others: others(chosen),
@@ -318,16 +348,4 @@ fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
         failures.push((DISAGREEMENT.to_owned(), DISAGREEMENT.to_owned()));
     }
     failures
-}
-
-/// The pattern and the tag of revisions, if they are not the default.
-fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
-    let form = groups::tag_form(chosen.repositories())?;
-    if form.prefix.is_empty() && form.digits == 40 {
-        return None;
-    }
-    Some(StarterRevision {
-        pattern: format!("[0-9a-f]{{{}}}", form.digits),
-        tag: form.prefix + "{revision}",
-    })
 }

@@ -145,24 +145,3 @@ fn owner_is_the_first_part_of_the_path() {
     assert_eq!(owner("localhost:5000/app"), "localhost:5000");
     assert_eq!(owner("nginx"), "docker.io/library");
 }
-
-#[test]
-fn forms_of_tags() {
-    let of = |tag: &str| form(tag).map(|form| (form.prefix, form.digits));
-    assert_eq!(of(&"a1".repeat(20)), Some((String::new(), 40)));
-    assert_eq!(
-        of(&format!("main-{}", "a1".repeat(20))),
-        Some(("main-".into(), 40))
-    );
-    assert_eq!(of("sha-0a1b2c3"), Some(("sha-".into(), 7)));
-    for other in [
-        "20240131",
-        "v1.2",
-        "latest",
-        "sha-",
-        "sha-xyz1234",
-        "deadbee",
-    ] {
-        assert_eq!(of(other), None, "{other}");
-    }
-}
