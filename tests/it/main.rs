@@ -89,6 +89,7 @@ mod status;
 mod streams;
 mod subjects;
 mod sync;
+mod tags;
 mod tokens;
 mod trial;
 mod trust_update;
