@@ -135,7 +135,7 @@ impl<'o> BuildOrder<'o> {
         for (image, resolution) in self.config.images.iter().zip(resolutions) {
             match &resolution.found {
                 _ if image.pins == 0 => new.push(None),
-                Ok(Some(facts)) => new.push(Some(facts)),
+                Ok(Ok(image)) => new.push(Some(&image.facts)),
                 // The set is refused for another reason.
                 _ => return Ok(Order::Unknown(unknown)),
             }
@@ -197,7 +197,7 @@ impl<'o> BuildOrder<'o> {
         }
         labels.dedup();
         match labels.as_slice() {
-            [label] => self.config.revision.pattern.revision(label).ok(),
+            [label] => self.config.revision.pattern.revision_in_label(label).ok(),
             _ => None,
         }
     }

@@ -12,7 +12,11 @@ use crate::{
     error::{Error, Errors},
     oci::{Digest, Tag, TagOrDigest, TagPattern},
     pins::Found,
-    registry::{NoTag, Source, resolve, select_tag},
+    registry::{
+        NoTag, Source,
+        resolve::{self, ImageFacts},
+        select_tag,
+    },
     report::body::Labels,
 };
 

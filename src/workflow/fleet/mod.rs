@@ -28,8 +28,7 @@ use std::{
 
 use super::{
     FleetForge, Services, SetVerdict, Stop, build_order::BuildOrder, request::Request,
-    revision::full_revision_of,
-    verified_set,
+    revision::full_revision_of, verified_set,
 };
 use crate::{
     checks::{Check, Expectation, Stopped, TrustedSet},
