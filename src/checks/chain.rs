@@ -23,7 +23,9 @@ use std::{collections::BTreeSet, marker::PhantomData};
 pub(crate) use history::{Counted, DigestHistory, HistoryChecked, HistoryVerdict};
 pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
-use super::{Check, Code, Resolution, Standard, Status, any_failed, resolved, shared_digests};
+use super::{
+    ApprovedImage, Check, Code, Resolution, Standard, Status, any_failed, resolved, shared_digests,
+};
 use crate::{
     config::{Config, Image, SignedSubject},
     error::Error,
@@ -54,14 +56,6 @@ pub(crate) struct VerifiedSet {
     revision: Revision,
     images: Vec<Option<ApprovedImage>>,
     checks: Vec<Check>,
-}
-
-/// One image of an approved set.
-#[derive(Debug, Clone)]
-pub(crate) struct ApprovedImage {
-    /// The tag of the revision.
-    pub tag: Tag,
-    pub facts: ImageFacts,
 }
 
 /// The set and the checks of the completed stages.

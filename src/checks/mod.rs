@@ -27,9 +27,9 @@ pub(crate) use abbreviation::full_revision;
 #[cfg(test)]
 pub(crate) use chain::HistoryVerdict;
 pub(crate) use chain::{
-    Approved, ApprovedImage, Contents, Counted, DigestHistory, Expectation, HistoryChecked,
-    ImagePlatform, Images, Scope, SetVerification, Signatures, Smoke, Stopped, Tags, TrustedImages,
-    TrustedSet, VerifiedSet,
+    Approved, Contents, Counted, DigestHistory, Expectation, HistoryChecked, ImagePlatform, Images,
+    Scope, SetVerification, Signatures, Smoke, Stopped, Tags, TrustedImages, TrustedSet,
+    VerifiedSet,
 };
 pub(crate) use contents::{ContractFile, Enforcement, Standard, contents};
 pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
@@ -39,8 +39,8 @@ pub(crate) use pins::{agreement, counts, found_twice, version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
 pub(crate) use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
 pub(crate) use set::{
-    Expected, PinnedDigest, Resolution, Target, no_tag, required_labels, resolved, resolved_image,
-    shared_digests,
+    ApprovedImage, Expected, PinnedDigest, Resolution, Target, no_tag, required_labels, resolved,
+    resolved_image, shared_digests,
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::smoke;

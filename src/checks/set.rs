@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
-use super::{ApprovedImage, Check, Code, Status};
+use super::{Check, Code, Status};
 use crate::{
     config::{Config, Image, few},
     error::{Class, Error},
@@ -93,6 +93,14 @@ impl PinnedDigest {
             introduced: promoted.introduced.get(image).cloned().unwrap_or_default(),
         })
     }
+}
+
+/// One image of an approved set.
+#[derive(Debug, Clone)]
+pub(crate) struct ApprovedImage {
+    /// The tag of the revision.
+    pub tag: Tag,
+    pub facts: ImageFacts,
 }
 
 /// The result of resolving one image's tag.

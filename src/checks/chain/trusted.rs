@@ -3,10 +3,11 @@
 //! The hash comes from the job that verified the set. The file itself is not trusted: it may have
 //! passed through any storage. A [`TrustedSet`] replaces requests to a registry.
 
-use super::{Approved, ApprovedImage, DigestHistory, HistoryChecked, Stopped, pinned_digests};
+use super::{Approved, DigestHistory, HistoryChecked, Stopped, pinned_digests};
 use crate::{
     checks::{
-        Check, Code, Expected, PinnedDigest, SetDocument, SetImage, Status, any_failed, set::digest,
+        ApprovedImage, Check, Code, Expected, PinnedDigest, SetDocument, SetImage, Status,
+        any_failed, set::digest,
     },
     config::Config,
     error::Error,

@@ -2,12 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    remote::GitRemote,
-    selection::Chosen,
-    signers,
-    tag_form::{self, Confirmation},
-};
+use super::{remote::GitRemote, selection::Chosen, signers, tag_form};
 use crate::{
     checks::{self, Check, Status},
     code::Code,
@@ -75,28 +70,15 @@ impl Draft {
             .map_or(StarterRevision::Default, tag_form::settings);
         let mut starter = starter(chosen, remote, &set, &files, places, settings);
         let (mut config, mut found) = counted(&mut starter, tree, &set)?;
-        let mut unavailable = chosen.unavailable.clone();
-        let confirmed = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
-        let (revision, unconfirmed) = match confirmed {
-            Confirmation::Revision(revision) => (revision, None),
-            Confirmation::Unconfirmed {
-                settings,
-                remark,
-                warning,
-                unavailable: reason,
-            } => {
-                starter.revision = settings;
-                starter.remarks.push(remark);
-                (config, found) = counted(&mut starter, tree, &set)?;
-                unavailable = unavailable.or(reason);
-                (None, Some(warning))
-            }
-        };
+        let tags = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
         let mut warnings = starter.remarks.clone();
-        if let Some(warning) = unconfirmed {
-            warnings.pop();
-            warnings.push(warning);
+        warnings.extend(tags.warning);
+        starter.remarks.extend(tags.remark);
+        if let Some(settings) = tags.settings {
+            starter.revision = settings;
+            (config, found) = counted(&mut starter, tree, &set)?;
         }
+        let mut unavailable = chosen.unavailable.clone().or(tags.unavailable);
         for line in starter.places.iter().flat_map(|place| &place.excluded) {
             warnings.push(format!("left out of `places`: {line}"));
         }
@@ -130,7 +112,7 @@ impl Draft {
             others: other_rows(&starter),
             warnings,
             notes: Vec::new(),
-            revision,
+            revision: tags.revision,
             unavailable,
             files_with_pins: files_with_pins.len(),
             files,

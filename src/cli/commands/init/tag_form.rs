@@ -25,17 +25,27 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_LISTED: usize = 10;
 
 /// The result of the comparison with the labels.
-pub(super) enum Confirmation {
-    /// The settings are right. The revision is `None` if the pins have none in common.
-    Revision(Option<String>),
-    Unconfirmed {
-        settings: StarterRevision,
-        /// The remark in the file.
-        remark: String,
-        warning: String,
-        /// The warning that the attestations were not listed either.
-        unavailable: Option<String>,
-    },
+#[derive(Default)]
+pub(super) struct Confirmation {
+    /// The revision that the pins have in common.
+    pub(super) revision: Option<String>,
+    /// The settings if those for the form are not confirmed.
+    pub(super) settings: Option<StarterRevision>,
+    /// The remark in the file.
+    pub(super) remark: Option<String>,
+    pub(super) warning: Option<String>,
+    /// The warning that the attestations were not listed either.
+    pub(super) unavailable: Option<String>,
+}
+
+impl Confirmation {
+    /// The settings for the form are right.
+    fn of(revision: Option<String>) -> Self {
+        Self {
+            revision,
+            ..Self::default()
+        }
+    }
 }
 
 /// The settings for a form, if they are not the defaults.
@@ -66,9 +76,9 @@ pub(super) fn confirm(
 ) -> Confirmation {
     let tags = tag_forms::tags(chosen.repositories());
     let form = match form {
-        _ if tags.is_empty() => return Confirmation::Revision(None),
+        _ if tags.is_empty() => return Confirmation::of(None),
         Some(form) if form.is_certain() => {
-            return Confirmation::Revision(tag_forms::common_commit(chosen.repositories()));
+            return Confirmation::of(tag_forms::common_commit(chosen.repositories()));
         }
         Some(form) => form,
         None => return unknown(&tags),
@@ -85,20 +95,21 @@ pub(super) fn confirm(
             let mut revisions = revisions.into_iter();
             let first = revisions.next();
             let common = first.filter(|first| revisions.all(|other| other == *first));
-            Confirmation::Revision(common.map(|revision| revision.to_string()))
+            Confirmation::of(common.map(|revision| revision.to_string()))
         }
         Ok(None) => unknown(&tags),
         Err(reason) => {
             let template = form.template();
-            Confirmation::Unconfirmed {
-                settings: StarterRevision::Suggested(settings_of(form)),
-                remark: format!(
+            Confirmation {
+                revision: None,
+                settings: Some(StarterRevision::Suggested(settings_of(form))),
+                remark: Some(format!(
                     "`revision.tag` may have to be `{template}`: the labels of the images could not be read"
-                ),
-                warning: format!(
+                )),
+                warning: Some(format!(
                     "the pinned tags suggest `revision.tag: \"{template}\"`, but the labels of the images \
                      could not be read: {reason}"
-                ),
+                )),
                 unavailable: Some(format!("attestations were not looked up: {reason}")),
             }
         }
@@ -108,18 +119,19 @@ pub(super) fn confirm(
 /// Tags of an unknown form, with the required settings.
 fn unknown(tags: &[&str]) -> Confirmation {
     let listed = few(tags.iter().copied(), MAX_LISTED);
-    Confirmation::Unconfirmed {
-        settings: StarterRevision::Unknown(vec![listed.clone()]),
-        remark:
+    Confirmation {
+        settings: Some(StarterRevision::Unknown(vec![listed.clone()])),
+        remark: Some(
             "the form of the pinned tags is unknown: set `revision.tag`, `revision.pattern` and \
-                 `revision.label`"
+             `revision.label`"
                 .to_owned(),
-        warning: format!(
+        ),
+        warning: Some(format!(
             "the pinned tags have no known form: {listed}; set `revision.tag` to the form of the tags that \
              the build pushes, `revision.pattern` to that of a revision, and `revision.label` to the label \
              that contains the revision (docs/configuration.md, \"Tags\")"
-        ),
-        unavailable: None,
+        )),
+        ..Confirmation::default()
     }
 }
 
