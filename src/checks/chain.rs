@@ -30,7 +30,7 @@ use crate::{
     config::{Config, Image, SignedSubject},
     error::Error,
     history::{Digests, Order, Promoted},
-    oci::{Revision, Tag},
+    oci::Revision,
     registry::resolve::ImageFacts,
 };
 
