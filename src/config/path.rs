@@ -89,7 +89,8 @@ impl fmt::Display for RelPath {
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
-    matcher: Regex,
+    /// `None` for a path without special characters.
+    matcher: Option<Regex>,
     span: Span,
 }
 
@@ -134,6 +135,13 @@ impl Glob {
             ));
         }
         let text = text.strip_prefix("./").unwrap_or(text);
+        if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+            return Ok(Self {
+                text: text.to_owned(),
+                matcher: None,
+                span: Span { start: 0, end: 0 },
+            });
+        }
         let glob = GlobBuilder::new(text)
             .literal_separator(true)
             .backslash_escape(true)
@@ -145,7 +153,7 @@ impl Glob {
         match matcher {
             Ok(matcher) => Ok(Self {
                 text: text.to_owned(),
-                matcher,
+                matcher: Some(matcher),
                 span: Span { start: 0, end: 0 },
             }),
             Err(reason) => Err(PathError::Glob(text.to_owned(), reason)),
@@ -153,8 +161,11 @@ impl Glob {
     }
 
     pub fn matches(&self, path: &Path) -> bool {
-        self.matcher
-            .is_match(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
+        let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+        match &self.matcher {
+            Some(matcher) => matcher.is_match(path),
+            None => path == self.text.as_bytes(),
+        }
     }
 
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,10 @@
 //! Revisions: the commits or versions from which sets of images were built, in the configured form.
 
-use std::{cmp::Ordering, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use regex::Regex;
 use semver::Version;
@@ -57,16 +61,7 @@ impl Pattern {
 
     /// Compiles a pattern for whole revisions.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text == Self::SEMVER {
-            return Ok(Self {
-                text: text.to_owned(),
-                form: Form::Semver,
-            });
-        }
-        // Without the group, because `a)(b` is malformed but would be valid inside the group.
-        Regex::new(text).map_err(|error| PatternError::new(&error))?;
-        let regex =
-            Regex::new(&format!(r"\A(?:{text})\z")).map_err(|error| PatternError::new(&error))?;
+        let regex = compiled(text).map_err(|error| PatternError::new(&error))?;
         Ok(Self {
             text: text.to_owned(),
             form: Form::Regex(regex),
@@ -134,6 +129,26 @@ impl Pattern {
         };
         Some(left.cmp_precedence(&right))
     }
+}
+
+/// The maximum number of patterns that are kept.
+const KEPT_MAX: usize = 64;
+
+/// Compiles a regular expression for a whole text. The configurations of a repository usually have the
+/// same pattern, so it is kept.
+fn compiled(text: &str) -> Result<Regex, regex::Error> {
+    static KEPT: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = kept.get(text) {
+        return Ok(regex.clone());
+    }
+    // Without the group, because `a)(b` is malformed but would be valid inside the group.
+    Regex::new(text)?;
+    let regex = Regex::new(&format!(r"\A(?:{text})\z"))?;
+    if kept.len() < KEPT_MAX {
+        kept.insert(text.to_owned(), regex.clone());
+    }
+    Ok(regex)
 }
 
 impl Revision {
