@@ -2,7 +2,7 @@
 //! `sources` maps them to, and repositories with the same mapping.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
@@ -16,9 +16,11 @@ use crate::{
 };
 
 /// The references to the images of a configuration. An image is its index in the configuration.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ImageNames {
     mappings: Vec<Mapping>,
+    /// The source of each image.
+    locations: Vec<String>,
     repositories: HashMap<Repository, BTreeSet<usize>>,
     /// Paths without a registry, as after `$REGISTRY/`.
     paths: HashMap<String, BTreeSet<usize>>,
@@ -43,6 +45,7 @@ impl ImageNames {
     ) -> Self {
         let mut names = Self {
             mappings: mappings.into_iter().cloned().collect(),
+            locations: locations.to_vec(),
             ..Self::default()
         };
         for mapping in &names.mappings {
@@ -56,7 +59,12 @@ impl ImageNames {
                     images.insert(other);
                 }
             }
-            for repository in names.forms(&image.repository) {
+            // Another configuration may map the source of this one.
+            let mut repositories = HashSet::new();
+            for form in names.forms(&image.repository) {
+                repositories.extend(names.forms(&form));
+            }
+            for repository in repositories {
                 let path = repository.path();
                 let path = path.strip_prefix("library/").unwrap_or(path).to_owned();
                 names.components.insert(last_component(&path).to_owned());
@@ -70,6 +78,12 @@ impl ImageNames {
             }
         }
         names
+    }
+
+    /// The references to the images of `config` with the mappings of other configurations in addition.
+    pub(crate) fn with_mappings(&self, config: &Config, mappings: &[Mapping]) -> Self {
+        let mappings = self.mappings.iter().chain(mappings);
+        Self::new(config, mappings, &self.locations)
     }
 
     /// The images of a repository.

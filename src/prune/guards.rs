@@ -98,7 +98,7 @@ impl Guards {
 /// The sources of protection. They can be refreshed.
 pub(crate) struct Protection {
     config: Config,
-    names: Arc<ImageNames>,
+    names: ImageNames,
     branches: Branches,
     past: Past,
     others: Vec<ForeignRepository>,
@@ -163,7 +163,7 @@ pub(crate) struct Evidence<'e> {
     /// The sources of the images: the pins of one image protect the others from the same source.
     pub(crate) locations: &'e [String],
     /// The names of the images in texts.
-    pub(crate) names: &'e Arc<ImageNames>,
+    pub(crate) names: &'e ImageNames,
     /// The other repositories that pin images.
     pub(crate) others: &'e [ExternalRepository],
     /// The heads of open pull requests.
@@ -214,7 +214,7 @@ pub(crate) fn gather(
     }
     let mut protection = Protection {
         config: config.clone(),
-        names: Arc::clone(evidence.names),
+        names: evidence.names.clone(),
         branches,
         past,
         others,
@@ -268,8 +268,9 @@ impl Protection {
 
     fn read_others(&mut self) -> Result<bool, Error> {
         let mut is_new = false;
+        let names = self.all_names();
         for other in &mut self.others {
-            let found = other.read(&self.config, &self.names)?;
+            let found = other.read(&self.config, &names)?;
             is_new |= self.known.merge(found);
         }
         Ok(is_new)
@@ -277,7 +278,12 @@ impl Protection {
 
     /// The search in texts, with the places of every configuration that was read.
     fn finder(&self) -> MentionFinder {
-        MentionFinder::new(Arc::clone(&self.names), &self.past.with_places)
+        MentionFinder::new(Arc::new(self.all_names()), &self.past.with_places)
+    }
+
+    /// The names of the images, also those that `sources` of other configurations give them.
+    fn all_names(&self) -> ImageNames {
+        self.names.with_mappings(&self.config, &self.past.mappings)
     }
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.

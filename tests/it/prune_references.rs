@@ -180,6 +180,29 @@ fn reference_by_any_name_of_a_source_protects() {
     }
 }
 
+#[test]
+fn name_that_another_configuration_gives_protects() {
+    let real = with(&["alias", "mirror", "branch", "other"]);
+    let (app, host) = (real.app(), &real.registry.host);
+    real.scene.write("notes.txt", "alias.example/x/app:pending-alias mirror.example/app:pending-mirror third.example/app:pending-branch fourth.example/app:pending-other\n");
+    let theirs = |sources: &str| {
+        other_set(&real).replace(&app, "alias.example/x/app") + "sources: { " + sources + " }\n"
+    };
+    let sources =
+        format!("alias.example/x: 'http://{host}/acme', '{host}/acme': 'https://mirror.example'");
+    real.scene.write("envs/eu/repin.yaml", theirs(&sources));
+    real.scene.write("envs/eu/a.txt", "nothing\n");
+    real.scene.commit("names");
+    let sources = format!("third.example: 'http://{host}/acme'");
+    let theirs = theirs(&sources);
+    real.scene
+        .elsewhere("release", &[("repin.us.yaml", &theirs)]);
+    let document = deletes(&real, &["pending-other", "pending-stale"]);
+    for tag in ["alias", "mirror", "branch"] {
+        kept(&document, &format!("pending-{tag}"), "is used in notes.txt");
+    }
+}
+
 /// A registry with these, and one pending tag of a revision.
 fn with_revision(names: &[&str]) -> Real {
     let real = with(names);

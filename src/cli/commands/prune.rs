@@ -5,8 +5,6 @@
 
 mod restore;
 
-use std::sync::Arc;
-
 use crate::{
     cli::{
         args::{self, PruneAction},
@@ -252,7 +250,7 @@ impl Run<'_> {
         let evidence = Evidence {
             branch: branch.as_deref(),
             locations: &locations,
-            names: &Arc::new(names),
+            names: &names,
             others: &others,
             pulls: &pulls,
         };

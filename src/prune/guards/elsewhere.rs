@@ -58,7 +58,7 @@ impl ForeignRepository {
     pub(super) fn read(
         &mut self,
         config: &Config,
-        names: &Arc<ImageNames>,
+        names: &ImageNames,
     ) -> Result<RepositoryProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
@@ -81,7 +81,8 @@ impl ForeignRepository {
         }
         let mut found = self.past.read(&self.git, heads, config, repository)?;
         let past = std::mem::take(&mut found.text);
-        let finder = MentionFinder::new(Arc::clone(names), &self.past.with_places);
+        let names = names.with_mappings(config, &self.past.mappings);
+        let finder = MentionFinder::new(Arc::new(names), &self.past.with_places);
         reading::commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
         // The first location of a digest is reported, so the past comes last.
         found.text.merge(past);

@@ -15,7 +15,7 @@ use std::{
 
 use super::branches::BranchNames;
 use crate::{
-    config::{self, Config, Globs, RelPath, SetPath, is_config_file_of, places_of},
+    config::{self, Config, Globs, Mapping, RelPath, SetPath, is_config_file_of, places_of},
     error::Error,
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects},
@@ -40,6 +40,8 @@ pub(super) struct RepositoryProtection {
 pub(super) struct Past {
     /// The configurations with places.
     pub(super) with_places: Vec<Config>,
+    /// The names that the `sources` of configurations give repositories.
+    pub(super) mappings: Vec<Mapping>,
     /// The formats of promotion and rollback branches.
     pub(super) names: BranchNames,
 }
@@ -71,6 +73,11 @@ impl Past {
         rules.read_files(git, &files, repository, &mut found)?;
         for config in rules.configs {
             self.names.add(&config);
+            for mapping in &config.sources {
+                if !self.mappings.contains(mapping) {
+                    self.mappings.push(mapping.clone());
+                }
+            }
             if !config.places.is_empty() {
                 self.with_places.push(config);
             }
