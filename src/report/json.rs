@@ -14,8 +14,8 @@ pub(crate) use forge::{
 };
 
 pub(crate) use status::{
-    BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument, UnreadableRow,
-    WorkTreeRow,
+    BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
+    UnreadableRow, WorkTreeRow,
 };
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
     dates::{ago, to_minute},
-    json::{BranchRow, MergedRow, NotRead, StatusDocument},
+    json::{BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument},
     layout::{Align, aligned, wrapped},
     revision::abbreviated,
     sets::SetSummary,
@@ -16,6 +16,8 @@ use crate::{
 };
 
 const COLUMNS: usize = 80;
+/// The name of open pull requests among the information that was not read.
+pub(crate) const PULL_REQUESTS: &str = "pull_requests";
 /// The number of digits of a commit id, as in `repin history`.
 const COMMIT_DIGITS: usize = 10;
 /// The width of the labels.
@@ -42,6 +44,7 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     screen.set(document);
     screen.images(document);
     screen.holds(document);
+    screen.ignored_claims(document);
     screen.open_pull_requests(document);
     screen.checks("pins", &document.pins, "counted and in agreement");
     screen.checks("outside", &document.outside, "none");
@@ -219,6 +222,11 @@ impl Screen<'_> {
         self.rows("held", lines, "repin status -v");
     }
 
+    fn ignored_claims(&mut self, document: &StatusDocument) {
+        let lines = document.ignored_claims.iter().map(ignored_claim).collect();
+        self.rows("ignored", lines, "repin history");
+    }
+
     fn open_pull_requests(&mut self, document: &StatusDocument) {
         let Some(open) = &document.pull_requests else {
             // `not_read` contains the reason.
@@ -354,17 +362,68 @@ pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
     }
 }
 
-/// The information that was not read, for standard error.
-pub(crate) fn unread(document: &StatusDocument) -> String {
+/// The information in one set of several that was not read or is ignored, for standard error.
+/// [`unread_pull_requests`] reports pull requests.
+pub(crate) fn warnings(document: &StatusDocument) -> String {
     let mut text = String::new();
     for row in &document.not_read {
-        let what = row.what.replace('_', " ");
-        let _ = writeln!(text, "warning: {what} not read: {}", plain(&row.reason));
-        if let Some(hint) = &row.hint {
-            let _ = writeln!(text, "  = help: {}", plain(hint));
+        if row.what != PULL_REQUESTS {
+            text.push_str(&unread(row, ""));
         }
     }
+    for row in &document.ignored_claims {
+        let _ = writeln!(text, "warning: {}", ignored_claim(row));
+    }
     text
+}
+
+/// The pull requests of several sets that were not read, once for each reason, for standard error.
+/// Lists the sets of a reason that does not apply to all sets.
+pub(crate) fn unread_pull_requests(documents: &[&StatusDocument]) -> String {
+    let mut reasons: Vec<(&NotRead, Vec<String>)> = Vec::new();
+    for document in documents {
+        for row in &document.not_read {
+            if row.what != PULL_REQUESTS {
+                continue;
+            }
+            let path = plain(&document.set_path.to_string());
+            match reasons.iter_mut().find(|(known, _)| *known == row) {
+                Some((_, paths)) => paths.push(path),
+                None => reasons.push((row, vec![path])),
+            }
+        }
+    }
+    let mut text = String::new();
+    for (row, paths) in reasons {
+        let sets = if paths.len() == documents.len() {
+            String::new()
+        } else {
+            format!(" of {}", paths.join(", "))
+        };
+        text.push_str(&unread(row, &sets));
+    }
+    text
+}
+
+/// The warning about unread information. `sets`: the sets that it is about.
+fn unread(row: &NotRead, sets: &str) -> String {
+    let (what, reason) = (row.what.replace('_', " "), plain(&row.reason));
+    let mut text = format!("warning: {what}{sets} not read: {reason}\n");
+    if let Some(hint) = &row.hint {
+        let _ = writeln!(text, "  = help: {}", plain(hint));
+    }
+    text
+}
+
+/// The reason for which a claim is ignored, with both commits.
+pub(crate) fn ignored_claim(row: &IgnoredClaimRow) -> String {
+    format!(
+        "commit {} claims {}, but its digests belong to {}, since commit {} introduced them",
+        short_commit(&row.commit),
+        plain(&row.claimed),
+        plain(&row.revision),
+        short_commit(&row.introduced)
+    )
 }
 
 fn short_commit(id: &str) -> &str {
@@ -410,6 +469,7 @@ mod tests {
             recovery: None,
             running: None,
             unreadable: Vec::new(),
+            ignored_claims: Vec::new(),
             not_read: Vec::new(),
         }
     }
@@ -428,7 +488,7 @@ mod tests {
         let mut document = document();
         assert!(printed(&document, false).ends_with("\nOK\n"));
         document.not_read.push(NotRead {
-            what: "pull_requests",
+            what: PULL_REQUESTS,
             reason: "no token".to_owned(),
             hint: None,
         });

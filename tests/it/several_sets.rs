@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
-use crate::support::world::{self, REV_A, REV_B, Ran, World, details, failed};
+use crate::support::{
+    strace::{self, Point},
+    world::{self, REV_A, REV_B, Ran, World, details, failed},
+};
 
 const PROD: &str = "envs/prod/repin.yaml";
 const STAGING: &str = "envs/staging/repin.yaml";
@@ -723,13 +726,30 @@ fn status_of_all_sets_lists_problems_and_unread_information() {
     let world = repository();
     world.write(PROD, config("app.yml", 3));
     let (stderr, _) = all(&world, &["status"], 0);
-    let (prod, staging) = stderr.split_once(&format!("{STAGING}:\n")).unwrap();
+    let unread = "warning: pull requests not read: the configuration has no `forge` block\n";
+    let (prod, rest) = stderr.split_once(unread).unwrap();
     assert!(prod.starts_with(&format!("{PROD}:\n")), "{stderr}");
     assert!(prod.contains("error[pin_count]"), "{stderr}");
-    assert!(
-        staging.contains("warning: pull requests not read: "),
-        "{stderr}"
-    );
+    // The reason is the same for both sets.
+    assert!(!rest.contains("warning: "), "{stderr}");
+}
+
+#[test]
+fn status_of_all_sets_reports_each_reason_once() {
+    let world = repository();
+    let forge = "forge: { kind: github, repository: acme/flows }\n";
+    world.write(PROD, config("app.yml", 1) + forge);
+    let (stderr, _) = all(&world, &["status"], 0);
+    let lines = stderr.lines();
+    let lines: Vec<_> = lines.filter(|line| line.starts_with("warning")).collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    for (line, set, reason) in [
+        (lines[0], PROD, "no token is set"),
+        (lines[1], STAGING, "the configuration has no `forge` block"),
+    ] {
+        let start = format!("warning: pull requests of {set} not read: {reason}");
+        assert!(line.starts_with(&start), "{stderr}");
+    }
 }
 
 #[test]
@@ -738,4 +758,31 @@ fn warnings_appear_below_their_set() {
     world.write("envs/staging/.repin/journal", "damaged");
     let (stderr, _) = all(&world, &["check"], 0);
     assert!(stderr.starts_with(&format!("{STAGING}:\n")), "{stderr}");
+}
+
+#[test]
+fn sets_with_a_common_root_share_its_lock() {
+    let eu = "envs/prod/repin.eu.yaml";
+    let world = environments();
+    world.write(eu, config("eu.yml", 1));
+    world.write("envs/prod/eu.yml", pin(&world));
+    let apply = |set| ["promote", "--revision", REV_B, "--apply", "--config", set];
+    let sources = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    let mut command = world.command(&apply(PROD));
+    command.env("REPIN_SOURCES", &sources);
+    let lock = Point {
+        name: "flock".to_owned(),
+        nth: 1,
+    };
+    let first = strace::stop_after(&command, &lock, &[]);
+    let ran = run(&world, &apply(eu)).exits(5);
+    assert!(ran.stderr.contains("holds the lock"), "{}", ran.stderr);
+    assert!(world.read("envs/prod/eu.yml") == pin(&world));
+    run(&world, &apply(STAGING)).exits(0);
+    assert!(first.go_on().output.status.success());
+    run(&world, &apply(eu)).exits(0);
+    let new = pin(&world).replace(world.digest("fix", REV_A), world.digest("fix", REV_B));
+    for file in ["prod/app.yml", "prod/eu.yml", "staging/app.yml"] {
+        assert_eq!(world.read(&format!("envs/{file}")), new, "{file}");
+    }
 }

@@ -89,6 +89,37 @@ fn a_set_that_a_merge_and_its_commit_both_name_is_held_once() {
 }
 
 #[test]
+fn claim_for_known_digests_is_reported_as_ignored() {
+    let world = in_order().with_git();
+    let introduced = world.promoted(REV_A);
+    world.promoted(REV_B);
+    world.pin(REV_A);
+    let claiming = world.commit(&format!("promote: test images @{REV_C}"));
+    world.push();
+    let document = status(&world, 0);
+    let claim = json!({
+        "commit": claiming, "claimed": REV_C, "introduced": introduced, "revision": REV_A,
+    });
+    assert_eq!(document["ignored_claims"], json!([claim]), "{document}");
+    assert_eq!(document["set"]["revision"], REV_A);
+    let text = [
+        format!("commit {} claims {REV_C}", &claiming[..10]),
+        format!(
+            "its digests belong to {REV_A}, since commit {}",
+            &introduced[..10]
+        ),
+    ];
+    let screen = world.run(&["status"]).exits(0).stdout;
+    let screen: Vec<&str> = screen.split_whitespace().collect();
+    let all = world.run(&["status", "--all"]).exits(0).stderr;
+    for part in &text {
+        assert!(screen.join(" ").contains(part), "{part}: {screen:?}");
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    assert_eq!(status(&rolled_back(), 0)["ignored_claims"], json!([]));
+}
+
+#[test]
 fn the_document_has_the_set_its_author_and_its_holds() {
     let world = rolled_back();
     let document = status(&world, 0);

@@ -25,9 +25,11 @@ use crate::{
     oci::Revision,
     report::{
         dates, history_page,
+        json::IgnoredClaimRow,
         layout::{Align, aligned},
         layout::{indented, wrapped},
         revision::abbreviated,
+        status::ignored_claim,
     },
     untrusted::{self, padded, plain, width},
     workflow::{SiteHistory, connection, set_diffs::set_diffs},
@@ -140,13 +142,8 @@ fn warn(history: &history::History, cx: &mut Context) {
         ));
     }
     for claim in history.ignored_claims() {
-        cx.output.write_stderr(&format!(
-            "warning: commit {} claims {}, but its digests belong to {}, since commit {} introduced them\n",
-            claim.commit.short(),
-            plain(claim.claimed.as_str()),
-            plain(claim.revision.as_str()),
-            claim.introduced.short()
-        ));
+        cx.output
+            .warn(&ignored_claim(&IgnoredClaimRow::from(claim)));
     }
     if let Some(past) = history.unknown_past() {
         cx.output.warn(&past.to_string());

@@ -98,6 +98,12 @@ impl SetResults {
         self.rows.push(row);
     }
 
+    /// The documents of the sets so far.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &AnyDocument> {
+        let entries = self.entries.iter();
+        entries.filter_map(|entry| entry.document.as_ref())
+    }
+
     fn skip(&mut self, path: SetPath, state: &str) {
         self.entries.push(SetEntry {
             set_path: path.clone(),

@@ -61,9 +61,9 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
                     for checks in [&document.pins, &document.outside, &document.unpinned] {
                         cx.output.print_causes(checks, &config);
                     }
-                    let unread = status::unread(&document);
-                    if !unread.is_empty() {
-                        cx.output.write_stderr(&unread);
+                    let warnings = status::warnings(&document);
+                    if !warnings.is_empty() {
+                        cx.output.write_stderr(&warnings);
                     }
                 }
                 let row = SetSummary {
@@ -76,6 +76,16 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
         }
     }
     cx.leave();
+    let mut documents: Vec<&StatusDocument> = Vec::new();
+    for document in results.documents() {
+        if let AnyDocument::Status(document) = document {
+            documents.push(document);
+        }
+    }
+    let unread = status::unread_pull_requests(&documents);
+    if !unread.is_empty() && cx.output.format != Format::Json {
+        cx.output.write_stderr(&unread);
+    }
     Ok(results.print(cx))
 }
 
@@ -155,6 +165,7 @@ impl Report {
             recovery: None,
             running: None,
             unreadable: Vec::new(),
+            ignored_claims: Vec::new(),
             not_read: Vec::new(),
         };
         Self {
@@ -187,6 +198,9 @@ impl Report {
             commit: history.branch.tip.to_string(),
             head: None,
         });
+        for claim in history.ignored_claims() {
+            document.ignored_claims.push(claim.into());
+        }
         document.holds = history.holds().iter().map(hold_row).collect();
         for entry in history.all_entries() {
             if entry.current {
@@ -256,17 +270,20 @@ impl Report {
         current: Option<&HistoryEntry>,
         cx: &Context,
     ) {
-        const WHAT: &str = "pull_requests";
         if config.forge.is_none() {
-            return self.add_missing(WHAT, "the configuration has no `forge` block", None);
+            return self.add_missing(
+                status::PULL_REQUESTS,
+                "the configuration has no `forge` block",
+                None,
+            );
         }
         match forge_overview(config, site_history.git(), current, &cx.services) {
             Ok(Access::NoToken(reason)) => {
                 let hint = "set REPIN_FORGE_TOKEN to a token that may read pull requests";
-                self.add_missing(WHAT, reason, Some(hint));
+                self.add_missing(status::PULL_REQUESTS, reason, Some(hint));
             }
             Ok(Access::Granted(overview)) => self.add_pull_requests(overview),
-            Err(errors) => self.add_failure(WHAT, &errors),
+            Err(errors) => self.add_failure(status::PULL_REQUESTS, &errors),
         }
     }
 

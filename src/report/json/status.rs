@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{checks::Check, config::SetPath};
+use crate::{checks::Check, config::SetPath, history::IgnoredClaim};
 
 /// `repin.status/1`.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,7 @@ pub(crate) struct StatusDocument {
     pub recovery: Option<&'static str>,
     pub running: Option<String>,
     pub unreadable: Vec<UnreadableRow>,
+    pub ignored_claims: Vec<IgnoredClaimRow>,
     pub not_read: Vec<NotRead>,
 }
 
@@ -94,8 +95,28 @@ pub(crate) struct UnreadableRow {
     pub reason: String,
 }
 
-/// Information that was not read, and the reason.
+/// A claim of a commit for digests that belong to another revision.
 #[derive(Debug, Clone, Serialize)]
+pub(crate) struct IgnoredClaimRow {
+    pub commit: String,
+    pub claimed: String,
+    pub introduced: String,
+    pub revision: String,
+}
+
+impl From<IgnoredClaim<'_>> for IgnoredClaimRow {
+    fn from(claim: IgnoredClaim<'_>) -> Self {
+        Self {
+            commit: claim.commit.to_string(),
+            claimed: claim.claimed.to_string(),
+            introduced: claim.introduced.to_string(),
+            revision: claim.revision.to_string(),
+        }
+    }
+}
+
+/// Information that was not read, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct NotRead {
     pub what: &'static str,
     pub reason: String,
