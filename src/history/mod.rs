@@ -412,11 +412,15 @@ impl History {
         entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// The names that the set had under former paths of its configuration.
+    /// The names that the set had under former paths of its configuration, except paths at which another
+    /// set has its configuration now.
     pub(crate) fn former_names(&self) -> Vec<FormerNames> {
+        let known_paths = self.facts.line().next_back().map_or(0, |tip| tip.paths);
         let mut former = Vec::new();
-        for path in self.facts.paths.iter().skip(1) {
-            if let Some(config) = &path.config {
+        for (index, path) in self.facts.paths.iter().enumerate().skip(1) {
+            if known_paths >> index & 1 == 1
+                && let Some(config) = &path.config
+            {
                 former.push(FormerNames {
                     set_path: path.set_path.clone(),
                     name: config.name.clone(),

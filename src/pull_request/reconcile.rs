@@ -16,7 +16,7 @@ use surveyed::{ExpectedBase, PullsBefore};
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
-    config::Trailer,
+    config::{SetPath, Trailer},
     error::Error,
     forge::{
         AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
@@ -329,7 +329,11 @@ impl Reconcile<'_> {
             |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
         let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
         let Some(foreign) = found else { return Ok(()) };
-        let error = foreign.error(self.branch_subject());
+        let error = if self.is_of_top_set(ahead).await? {
+            self.other_set_error(&SetPath::top())
+        } else {
+            foreign.error(self.branch_subject())
+        };
         Err(self.disarm(open, error).await)
     }
 

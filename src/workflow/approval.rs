@@ -5,11 +5,17 @@
 //! rollback would verify it now: with the configuration and the files of the base branch, and with
 //! tags that are resolved in this run.
 
-use super::{Goal, Services, Stop, Unconfigured, image_rows, run::plan, site::BranchSite};
+use std::path::Path;
+
+use super::{
+    Goal, Services, SiteHistory, Stop, Unconfigured, base_kept_moving, image_rows,
+    run::plan,
+    site::{BranchSite, Site},
+};
 use crate::{
     checks::{Approved, Overrides, Status},
     code::Code,
-    config::{Config, Operation},
+    config::{self, Config, Operation, SetPath},
     error::{Class, Error, Errors},
     forge::{Forge, Pull},
     pull_request::{
@@ -28,6 +34,8 @@ pub(crate) enum Candidate {
     Unmarked,
     /// It has the marker or the branch of a set, and must not be merged, for this reason.
     Refused(Error),
+    /// It belongs to another set with the same branch, so this run changes nothing.
+    OtherSet(Error),
     /// Its set could not be verified, for this reason.
     Unverified(Error),
     /// It merges one configured branch into another.
@@ -56,7 +64,7 @@ impl Candidate {
 
     pub(crate) fn permission(&self) -> Option<Permission<'_>> {
         match self {
-            Self::Unmarked | Self::Refused(_) | Self::Unverified(_) => None,
+            Self::Unmarked | Self::Refused(_) | Self::OtherSet(_) | Self::Unverified(_) => None,
             Self::Branches { from, to } => Some(Permission::Branches(BranchPair { from, to })),
             Self::Set(set) => Some(set.permission()),
         }
@@ -83,8 +91,11 @@ pub(crate) fn candidate(
     services: &Services,
 ) -> Result<Candidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
+        let mut named = config.clone();
+        let history = SiteHistory::of_work_tree(config, services);
+        named.former.extend(history.former_names());
         // A merge that repin scheduled would outlive the marker.
-        if pull.own && config.has_branch(&pull.head) {
+        if pull.own && named.has_branch(&pull.head) {
             let reason = "its branch is that of a set, but its text has no marker of repin";
             return Ok(Candidate::Refused(refused(pull, reason)));
         }
@@ -94,33 +105,26 @@ pub(crate) fn candidate(
         let reason = "it has a marker of repin, but its branch is in another repository";
         return Ok(Candidate::Refused(refused(pull, reason)));
     }
-    let operation = match marker.kind {
-        MarkerKind::Branch => return branches_of(pull, config, forge, services),
-        MarkerKind::Set(operation) => operation,
-    };
-    if !config.has_set(&marker.set) {
-        if config.has_branch(&pull.head) {
-            let subject = format!("pull request #{} ({})", pull.number, pull.url);
-            let error = shared_branch(subject, operation, &config.set_path, &marker.set);
-            return Ok(Candidate::Refused(error));
-        }
-        services.console.warn(&format!(
-            "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
-            pull.number,
-            plain(&marker.set.to_string())
-        ));
-        return Ok(Candidate::Unmarked);
+    if marker.kind == MarkerKind::Branch {
+        return branches_of(pull, config, forge, services);
     }
     let site = BranchSite::open(config, services)?.granted()?;
-    let Some(pull_of_set) = of_set(pull.clone(), &site.config) else {
-        let reason = format!(
-            "its marker ({} {}) does not belong to its branch {}: the configuration gives another one",
-            operation.as_str(),
-            plain(&marker.revision),
-            plain(&pull.head)
-        );
-        return Ok(Candidate::Refused(refused(pull, reason)));
+    let mut named = site.config.clone();
+    if marker.set != named.set_path {
+        let history = site.history(services);
+        named.former.extend(history.former_names());
+    }
+    let Some(pull_of_set) = of_set(pull.clone(), &named) else {
+        return unrelated(pull, &marker, &named, &site, services);
     };
+    if marker.set != named.set_path {
+        services.console.warn(&format!(
+            "pull request #{} was opened for {}, the former path of the set {}; the next promotion or rollback to its revision supersedes it",
+            pull.number,
+            plain(&marker.set.to_string()),
+            plain(&named.set_path.to_string())
+        ));
+    }
     if let Some(reason) = wrong_branches(pull, &pull.head, &site.head.base.branch) {
         return Ok(Candidate::Refused(refused(pull, reason)));
     }
@@ -148,6 +152,80 @@ pub(crate) fn candidate(
         })),
         Err(stop) => Candidate::Unverified(unverified(pull, &goal, stop)),
     })
+}
+
+/// A pull request whose marker is not one of this set on a branch of this set.
+fn unrelated(
+    pull: &Pull,
+    marker: &Marker,
+    config: &Config,
+    site: &BranchSite,
+    services: &Services,
+) -> Result<Candidate, Errors> {
+    let MarkerKind::Set(operation) = marker.kind else {
+        return Ok(Candidate::Unmarked);
+    };
+    if !config.has_set(&marker.set) {
+        if !config.has_branch(&pull.head) {
+            services.console.warn(&format!(
+                "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
+                pull.number,
+                plain(&marker.set.to_string())
+            ));
+            return Ok(Candidate::Unmarked);
+        }
+        if belongs_to_other_set(pull, marker, site, services)? {
+            let subject = format!("pull request #{} ({})", pull.number, pull.url);
+            let error = shared_branch(subject, operation, &config.set_path, &marker.set);
+            return Ok(Candidate::OtherSet(error));
+        }
+    }
+    let reason = format!(
+        "its marker ({} {} of the set {}) does not belong to its branch {}: the configuration gives another one",
+        operation.as_str(),
+        plain(&marker.revision),
+        plain(&marker.set.to_string()),
+        plain(&pull.head)
+    );
+    Ok(Candidate::Refused(refused(pull, reason)))
+}
+
+/// Whether the configuration of another set on the base, or that of a former path of another set, gives
+/// the branch of a pull request to its marker. A configuration that cannot be read may do so.
+fn belongs_to_other_set(
+    pull: &Pull,
+    marker: &Marker,
+    site: &BranchSite,
+    services: &Services,
+) -> Result<bool, Errors> {
+    let head = &site.head;
+    let files = &head.base.tree.entries;
+    let mut sets = vec![marker.set.clone()];
+    if !files.contains_key(&marker.set.to_string()) {
+        // It may be the former path of any other set.
+        let paths = files.keys().map(Path::new);
+        let paths = paths.filter(|path| config::is_config_file(path));
+        sets = paths.filter_map(|path| SetPath::new(path).ok()).collect();
+        sets.retain(|set| *set != site.config.set_path);
+    }
+    for set in sets {
+        let work = head.base.configuration(&head.forge, &set);
+        let mut config = match services.wait(work, "reading the configuration of another set")?? {
+            Some(Ok(config)) => config,
+            Some(Err(_)) => return Ok(true),
+            None => continue,
+        };
+        // The history is read in the clone around the root of this set.
+        config.root.clone_from(&site.config.root);
+        if set != marker.set {
+            let history = SiteHistory::of_clone(&config, head.history.as_ref(), services);
+            config.former = history.former_names();
+        }
+        if of_set(pull.clone(), &config).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn branches_of(

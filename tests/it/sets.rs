@@ -24,6 +24,9 @@ const OPERATIONS: [([&str; 2], &str); 2] = [
     (["rollback", "--to"], REV_C),
 ];
 
+/// The keys of the block `forge` for scheduled merges.
+const MERGING: &str = ", auto_merge: true, gates: [ci]";
+
 /// The trailer of a set.
 fn trailer(config: &str, revision: &str) -> String {
     match config {
@@ -136,6 +139,9 @@ impl Sets {
     /// Moves the files of a set on the base branch.
     fn rename(&mut self, set: usize, files: [&'static str; 2]) {
         for (old, new) in self.files[set].into_iter().zip(files) {
+            if old == new {
+                continue;
+            }
             let directory = self.world.path(new);
             std::fs::create_dir_all(directory.parent().unwrap()).unwrap();
             self.git(&["mv", old, new]);
@@ -144,6 +150,29 @@ impl Sets {
         self.git(&["commit", "-q", "-m", "chore: move a set"]);
         self.files[set] = files;
         self.publish();
+    }
+
+    /// Adds a set, as a copy of the set with the files `copied`, to the base branch.
+    fn add(&mut self, set: usize, files: [&'static str; 2], copied: [&str; 2]) {
+        for (file, copied) in files.into_iter().zip(copied) {
+            self.world.write(file, self.world.read(copied));
+        }
+        self.git(&["add", "-A", "."]);
+        self.git(&["commit", "-q", "-m", "chore: add a set"]);
+        self.files[set] = files;
+        self.publish();
+    }
+
+    /// Schedules the merge of the first pull request, as an earlier run did.
+    fn schedule(&self) {
+        let mut store = self.fake.store();
+        store.required = vec!["ci".to_owned()];
+        let head = store.refs[&store.pulls[0].head].clone();
+        store.scheduled.push((1, head));
+    }
+
+    fn wait(&self, set: usize) -> Ran {
+        self.run(set, &["wait", "--pr", "1", "--timeout", "0s"])
     }
 
     fn run(&self, set: usize, args: &[&str]) -> Ran {
@@ -429,23 +458,70 @@ fn pull_request_of_earlier_version_belongs_to_the_top() {
 }
 
 #[test]
+fn new_set_at_a_former_path_is_another_set() {
+    for kind in SERVERS {
+        let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, "");
+        let live = ["live/repin.yaml", "live/app.yml"];
+        sets.rename(0, live);
+        sets.add(1, STAGING, live);
+        sets.promote(1, REV_B);
+        sets.schedule();
+        let before = sets.state();
+        let ran = sets.wait(0);
+        assert_ne!(ran.code, 5, "{}", ran.stderr);
+        assert_eq!(sets.fake.store().scheduled.len(), 1, "{kind:?}");
+        assert_eq!(sets.state(), before, "{kind:?}");
+        sets.promote(0, REV_B);
+        let expected = [1, 0].map(|set| sets.line(set, "promote", REV_B));
+        assert_eq!(sets.open_pulls(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn trailer_without_path_shows_the_top_set() {
+    let common = "promote: { branch: 'deploy-{revision}' }\n";
+    for kind in SERVERS {
+        for files in [[["repin.yaml", "us.yml"], PROD], LAYOUTS[1]] {
+            let sets = Sets::new(kind, files, common);
+            let other = usize::from(files[0][0] == "repin.yaml");
+            sets.promote(1 - other, REV_B);
+            sets.fake.store().close(1);
+            let before = sets.state();
+            let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+            let ran = sets.run(other, &args).exits(5);
+            let parts = [
+                "set repin.yaml",
+                files[other][0],
+                "`promote.branch`",
+                "{set}",
+            ];
+            for part in parts {
+                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+            }
+            assert_eq!(sets.state(), before, "{kind:?}");
+            // A commit with other changes belongs to no set.
+            let branch = format!("deploy-{REV_B}");
+            sets.fake
+                .store()
+                .push(&branch, &trailer("repin.yaml", REV_B), &[("a", "b")]);
+            let ran = sets.run(other, &args).exits(5);
+            assert!(ran.stderr.contains("foreign commit"), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn wait_of_one_set_leaves_merges_of_another_alone() {
-    let merging = ", auto_merge: true, gates: [ci]";
     for (kind, files) in cells() {
         for (command, revision) in OPERATIONS {
-            let sets = Sets::with_forge(kind, files, merging, "");
+            let sets = Sets::with_forge(kind, files, MERGING, "");
             sets.open(0, &command, revision);
-            let scheduled = {
-                let mut store = sets.fake.store();
-                let head = store.refs[&store.pulls[0].head].clone();
-                store.scheduled.push((1, head));
-                store.scheduled.clone()
-            };
-            let ran = sets.run(1, &["wait", "--pr", "1", "--timeout", "0s"]);
+            sets.schedule();
+            let ran = sets.wait(1);
             let warning = format!("#1 belongs to the set {}", files[0][0]);
             assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
             assert_ne!(ran.code, 5, "{}", ran.stderr);
-            assert_eq!(sets.fake.store().scheduled, scheduled, "{kind:?}");
+            assert_eq!(sets.fake.store().scheduled.len(), 1, "{kind:?}");
         }
     }
 }
@@ -454,19 +530,107 @@ fn wait_of_one_set_leaves_merges_of_another_alone() {
 fn wait_refuses_a_common_branch_of_two_sets() {
     let common = "promote: { branch: 'deploy-{revision}' }\n\
                   rollback: { branch: 'back-{revision}' }\n";
-    let merging = ", auto_merge: true, gates: [ci]";
     for (kind, files) in cells() {
         for (command, revision) in OPERATIONS {
-            let sets = Sets::with_forge(kind, files, merging, common);
+            let sets = Sets::with_forge(kind, files, MERGING, common);
             sets.open(0, &command, revision);
-            let before = sets.state();
-            let wait = ["wait", "--pr", "1", "--timeout", "0s"];
-            let ran = sets.run(1, &wait).exits(5);
-            let key = format!("`{}.branch`", command[0]);
-            for part in [files[0][0], files[1][0], &key, "that contains {set}"] {
-                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+            refuses_common_branch(&sets, [files[0][0], files[1][0]], command[0]);
+        }
+    }
+}
+
+#[test]
+fn wait_refuses_a_common_branch_of_a_renamed_set() {
+    let common = "promote: { branch: 'deploy-{revision}' }\n";
+    for kind in SERVERS {
+        let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, common);
+        sets.promote(0, REV_B);
+        sets.rename(0, ["live/repin.yaml", "live/app.yml"]);
+        refuses_common_branch(&sets, [STAGING[0], PROD[0]], "promote");
+    }
+}
+
+/// Checks that `wait` of the second set leaves the scheduled merge of the first set alone.
+fn refuses_common_branch(sets: &Sets, configs: [&str; 2], command: &str) {
+    sets.schedule();
+    let before = (sets.state(), sets.fake.store().scheduled.clone());
+    let ran = sets.wait(1).exits(5);
+    let key = format!("`{command}.branch`");
+    for part in [configs[0], configs[1], &key, "that contains {set}"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    let after = (sets.state(), sets.fake.store().scheduled.clone());
+    assert_eq!(after, before, "{command}");
+}
+
+#[test]
+fn marker_of_other_set_does_not_prevent_the_verification() {
+    for (kind, files) in cells() {
+        // The other set, and a set that does not exist.
+        for other in [files[1][0], "x/repin.yaml"] {
+            let sets = Sets::with_forge(kind, files, MERGING, "");
+            sets.promote(0, REV_B);
+            sets.schedule();
+            {
+                let mut store = sets.fake.store();
+                let body = &mut store.pulls[0].body;
+                *body = body.replace(&format!("set={}", files[0][0]), &format!("set={other}"));
             }
-            assert_eq!(sets.state(), before, "{kind:?}");
+            let ran = sets.wait(0).exits(5);
+            assert!(
+                ran.stderr.contains("does not belong to its branch"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(sets.fake.store().scheduled, [], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn wait_verifies_a_pull_request_of_a_former_path() {
+    let wait = ["wait", "--pr", "1", "--timeout", "5s", "--format", "json"];
+    for kind in SERVERS {
+        for (command, revision) in OPERATIONS {
+            // The files of the pull request are those of the base.
+            let mut sets = Sets::with_forge(kind, LAYOUTS[1], MERGING, "");
+            sets.open(0, &command, revision);
+            sets.rename(0, ["repin.west.yaml", "eu.yml"]);
+            sets.fake.store().required = vec!["ci".to_owned()];
+            sets.fake.when(2, |store| store.report("ci", "success"));
+            let ran = sets.run(0, &wait).exits(0);
+            assert_eq!(ran.json()["state"], "merged", "{kind:?}");
+            let warning = "opened for repin.eu.yaml, the former path of the set repin.west.yaml";
+            assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn wait_refuses_altered_pull_request_of_a_former_path() {
+    let live = ["live/repin.yaml", "live/app.yml"];
+    for kind in SERVERS {
+        for attack in ["former files", "without marker", "other commit"] {
+            let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, "");
+            sets.promote(0, REV_B);
+            sets.rename(0, live);
+            {
+                let mut store = sets.fake.store();
+                let head = store.pulls[0].head.clone();
+                match attack {
+                    "without marker" => store.pulls[0].body.clear(),
+                    "other commit" => {
+                        let pins = sets.pins(REV_C);
+                        store.push(&head, "promote", &[(STAGING[1], &pins)]);
+                    }
+                    _ => {}
+                }
+            }
+            sets.schedule();
+            let ran = sets.wait(0).exits(5);
+            assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
+            assert_eq!(sets.fake.store().scheduled, [], "{kind:?} {attack}");
+            assert!(sets.fake.store().pulls[0].open, "{kind:?} {attack}");
         }
     }
 }

@@ -111,7 +111,9 @@ fn wait(
             let error = services.wait(work, "canceling the scheduled merge")?;
             return Ok(WaitOutcome::Refused(error));
         }
-        (Candidate::Unverified(error), _) => return Ok(WaitOutcome::Refused(error.clone())),
+        (Candidate::OtherSet(error) | Candidate::Unverified(error), _) => {
+            return Ok(WaitOutcome::Refused(error.clone()));
+        }
         _ => {}
     }
     let gates = permitted.gates(config);

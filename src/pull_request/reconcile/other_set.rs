@@ -4,7 +4,8 @@ use super::{AheadCommits, Error, Proposal, Pull, Reconcile};
 use crate::{
     config::{Operation, SetPath, Trailer},
     error::Class,
-    pull_request::{Marker, MarkerKind},
+    plan,
+    pull_request::{Marker, MarkerKind, origin},
     untrusted::plain,
 };
 
@@ -19,12 +20,33 @@ impl Reconcile<'_> {
             .filter(|marker| matches!(marker.kind, MarkerKind::Set(_)))
             .map(|marker| marker.set);
         let commits = ahead.commits.iter().filter_map(|commit| {
+            // A trailer without a path may refer to this set: the content decides.
             let trailers = Trailer::of_message(&commit.message);
-            let sets: Vec<SetPath> = trailers.filter_map(|trailer| trailer.set).collect();
-            sets.first().cloned().filter(|_| !sets.contains(ours))
+            let sets: Option<Vec<SetPath>> = trailers.map(|trailer| trailer.set).collect();
+            let sets = sets.filter(|sets| !sets.contains(ours))?;
+            sets.first().cloned()
         });
         let mut sets = pulls.chain(commits);
         sets.find(|set| set != ours && !self.is_former(set))
+    }
+
+    /// Whether the commits of the branch belong to the `repin.yaml` at the top, whose trailer has no path:
+    /// they change its pins and nothing else.
+    pub(super) async fn is_of_top_set(&self, ahead: &AheadCommits) -> Result<bool, Error> {
+        let mut trailers = ahead
+            .commits
+            .iter()
+            .flat_map(|commit| Trailer::of_message(&commit.message));
+        let top = SetPath::top();
+        if self.proposal.marker.set == top || !trailers.any(|trailer| trailer.set.is_none()) {
+            return Ok(false);
+        }
+        let Some(Ok(config)) = self.base.configuration(self.forge, &top).await? else {
+            return Ok(false);
+        };
+        let only_pins = plan::only_pins(&config, "");
+        let foreign = origin::foreign(self.forge, ahead, &|_, _| false, &only_pins).await?;
+        Ok(foreign.is_none())
     }
 
     /// Whether a set path is a former one of this set that gave the same branch.
