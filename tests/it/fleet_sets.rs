@@ -264,6 +264,46 @@ fn rollback_in_a_fleet_needs_evidence_of_its_set() {
 }
 
 #[test]
+fn configured_branches_of_a_fleet_contain_the_set_key() {
+    let branches = "promote: { branch: 'up/{set}-{revision}' }\n\
+                    rollback: { branch: 'back/{set}-{revision}' }\n";
+    for kind in SERVERS {
+        let fleet = fleet(kind, 2, "");
+        for [file, set, ..] in [STAGING, PROD] {
+            let rules = format!("{{ config: {set} }}");
+            fleet.write(file, fleet.config(kind, &rules) + branches);
+        }
+        for (revision, digests) in [(REV, fleet.build(REV)), (OTHER, fleet.build(OTHER))] {
+            for [_, path, _, file] in [STAGING, PROD] {
+                let message = format!("next\n\nRepin-Set: {revision} ({path})\n");
+                let mut store = fleet.forge.store(0);
+                store.push("main", &message, &[(file, &pins(&digests))]);
+            }
+        }
+        let args = [
+            "rollback",
+            "--to",
+            REV,
+            "--out",
+            "out.jsonl",
+            "--pr",
+            "ready",
+        ];
+        for outcome in ["created 0", "unchanged 0"] {
+            for set in [STAGING, PROD] {
+                run(&fleet, set, &args);
+                assert_eq!(fleet.outcomes("out.jsonl")[0], outcome, "{kind:?}");
+            }
+        }
+        let expected = [("envs-staging", STAGING[3]), ("envs-prod", PROD[3])];
+        let expected = expected.map(|(key, file)| format!("back/{key}-x {file}"));
+        assert_eq!(open_pulls(&fleet, 0), expected, "{kind:?}");
+        run(&fleet, STAGING, &["close", "--revision", REV, "--apply"]).exits(0);
+        assert_eq!(open_pulls(&fleet, 0), expected[1..], "{kind:?}");
+    }
+}
+
+#[test]
 fn common_branch_of_fleet_sets_is_refused() {
     let common = "promote: { branch: 'deploy-{revision}' }\n";
     for kind in SERVERS {
