@@ -120,6 +120,28 @@ pub(crate) enum Contents {}
 #[derive(Debug)]
 pub(crate) enum Smoke {}
 
+/// A stage that checks images.
+pub(crate) trait ImageStage {
+    /// The code of a skip if an image cannot be read.
+    const UNREADABLE: Code;
+}
+
+impl ImageStage for Tags {
+    const UNREADABLE: Code = Code::TAG_MISSING;
+}
+
+impl ImageStage for Signatures {
+    const UNREADABLE: Code = Code::SIGNATURE_MISSING;
+}
+
+impl ImageStage for Contents {
+    const UNREADABLE: Code = Code::ENUMERATION_FAILED;
+}
+
+impl ImageStage for Smoke {
+    const UNREADABLE: Code = Code::SMOKE_UNAVAILABLE;
+}
+
 /// Determines how strictly each image is checked, by the stages before the images.
 pub(crate) trait Scope {
     /// Whether failures of this image only warn.
@@ -199,7 +221,7 @@ fn check_tags(
         let (found, outage) = resolved(state.config, image, state.revision, resolution);
         let mut result: StageResult = (found, outage.into_iter().collect());
         if scope.only_warns(image) {
-            result = warn_only(image, result);
+            result = warn_only::<Tags>(image, result);
         }
         checks.extend(result.0);
         outages.extend(result.1);
@@ -343,7 +365,7 @@ impl Images<'_, NoHistory, Smoke> {
     }
 }
 
-impl<'c, G: Scope, S> Stage<'c, G, S> {
+impl<'c, G: Scope, S: ImageStage> Stage<'c, G, S> {
     /// The images and platforms without a verdict, in the order of the configuration.
     pub(crate) fn pending(&self) -> impl Iterator<Item = ImagePlatform> {
         self.pending.iter().copied()
@@ -362,7 +384,7 @@ impl<'c, G: Scope, S> Stage<'c, G, S> {
             Err(outages) => (Vec::new(), outages),
         };
         if self.set.scope.only_warns(image) {
-            result = warn_only(image, result);
+            result = warn_only::<S>(image, result);
         }
         self.result.0.extend(result.0);
         self.result.1.extend(result.1);
@@ -434,14 +456,14 @@ fn pinned_digests(config: &Config, images: &[Option<ApprovedImage>]) -> Digests 
 }
 
 /// Turns failures and outages of an image that is deployed nowhere into warnings and skips.
-fn warn_only(image: &Image, (mut checks, outages): StageResult) -> StageResult {
+fn warn_only<S: ImageStage>(image: &Image, (mut checks, outages): StageResult) -> StageResult {
     for check in &mut checks {
         if check.status == Status::Fail {
             check.status = Status::Warn;
         }
     }
     for outage in outages {
-        let check = Check::new(Code::TAG_MISSING, Status::Skip, outage.to_string());
+        let check = Check::new(S::UNREADABLE, Status::Skip, outage.to_string());
         checks.push(check.image(&image.name));
     }
     (checks, Vec::new())

@@ -787,6 +787,33 @@ fn an_image_without_pins_only_warns_in_a_rollback() {
 }
 
 #[test]
+fn unreadable_image_without_pins_is_skipped_in_a_rollback() {
+    let mut world = shop();
+    let own = Archive::new().file("opt/own", "x").end();
+    let platform = platforms("base", REV_A).remove(0).layer(own.clone());
+    world.rebuild("base", REV_A, &[platform]);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+    let skipped = |code: &str| {
+        let document = world
+            .run(&["rollback", "--to", REV_A, "--format", "json"])
+            .exits(0)
+            .json();
+        details(&document, code, "skip")
+    };
+    assert_eq!(skipped("enumeration_failed"), [""; 0]);
+    let layer = Digest::of(&own).to_string();
+    fs::remove_file(world.layout("base").blob_path(&layer)).unwrap();
+    let details = skipped("enumeration_failed");
+    assert_eq!(details.len(), 1);
+    assert!(details[0].contains("images/base"), "{details:?}");
+    assert_eq!(skipped("tag_missing"), [""; 0]);
+}
+
+#[test]
 fn an_image_of_another_shape_has_its_own_inventory_or_none() {
     let mut world = shop();
     let script = Archive::new().directory("srv").file("srv/run.sh", "").end();

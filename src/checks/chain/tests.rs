@@ -139,6 +139,33 @@ fn missing_or_failed_verdict_stops_the_chain() {
     assert!(Counted::new(&config, &revision, &Found::default(), Vec::new()).is_err());
 }
 
+/// The skip of an image without pins after an outage in a stage of a rollback.
+fn skip_of_outage<S: ImageStage>() -> (Code, Status) {
+    let (config, revision) = (config(), revision());
+    let images = Images::<_, S>::new(
+        ChainState::new(&config, &revision),
+        vec![image(b"a"), image(b"b"), image(b"base")],
+        HistoryVerdict::Rollback(None),
+    );
+    let mut stage = images.start::<S>(|_, image, _| usize::from(image == 2));
+    let base = stage.pending().next().unwrap();
+    stage.record(base, Err(vec![Error::unavailable("r.example", "timeout")]));
+    let check = &stage.finish().unwrap().state.checks[0];
+    assert_eq!(check.image.as_deref(), Some("base"));
+    (check.code, check.status)
+}
+
+#[test]
+fn skipped_outage_has_the_code_of_its_stage() {
+    let skip = |code| (code, Status::Skip);
+    assert_eq!(
+        skip_of_outage::<Signatures>(),
+        skip(Code::SIGNATURE_MISSING)
+    );
+    assert_eq!(skip_of_outage::<Contents>(), skip(Code::ENUMERATION_FAILED));
+    assert_eq!(skip_of_outage::<Smoke>(), skip(Code::SMOKE_UNAVAILABLE));
+}
+
 #[test]
 fn rollback_requires_the_digests_of_the_promotion() {
     let (config, revision) = (config(), revision());
