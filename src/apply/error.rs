@@ -43,7 +43,7 @@ pub enum Error {
     /// `apply` was called without `recover` after an interrupted run.
     #[error("an interrupted run left the journal {}", journal.display())]
     Pending {
-        /// The path of a complete journal; the stored one may have an earlier name.
+        /// The path of the journal.
         journal: PathBuf,
     },
     /// A file, or one of its parent directories, must not be replaced. No file was changed.

@@ -71,10 +71,11 @@ impl Session {
         if changes.is_empty() {
             return Ok(());
         }
-        if !matches!(self.state.read()?, StoredJournal::Missing) {
-            return Err(Error::Pending {
-                journal: self.state.journal_path(),
-            });
+        match self.state.read()? {
+            StoredJournal::Missing => {}
+            StoredJournal::Incomplete { path } | StoredJournal::Complete { path, .. } => {
+                return Err(Error::Pending { journal: path });
+            }
         }
         let journal = Journal::new(changes, RandomState::new().hash_one(changes.len()));
         let items = &journal.items;

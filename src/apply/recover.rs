@@ -3,6 +3,8 @@
 //!
 //! The inputs are the journal and the work tree; no plan and no registry is needed.
 
+use std::path::Path;
+
 use super::{
     directory::Root,
     error::Error,
@@ -27,9 +29,11 @@ impl FileState {
 pub(super) fn preview(root: &Root, state: &StateDirectory) -> Result<Option<Recovery>, Error> {
     match state.read()? {
         StoredJournal::Missing => Ok(None),
-        StoredJournal::Incomplete => Ok(Some(Recovery::without_files(RecoveryState::Dropped))),
-        StoredJournal::Complete(phase, text) => {
-            let files = classify_files(root, &parse(state, &text)?.items, phase)?;
+        StoredJournal::Incomplete { .. } => {
+            Ok(Some(Recovery::without_files(RecoveryState::Dropped)))
+        }
+        StoredJournal::Complete { path, phase, text } => {
+            let files = classify_files(root, &parse(&path, &text)?.items, phase)?;
             Ok(Some(Recovery {
                 state: RecoveryState::required_by(&files),
                 files,
@@ -40,15 +44,15 @@ pub(super) fn preview(root: &Root, state: &StateDirectory) -> Result<Option<Reco
 
 /// Finishes or undoes the interrupted run. Changes nothing if a file or copy contains foreign content.
 pub(super) fn resolve(root: &Root, state: &LockedState) -> Result<Recovery, Error> {
-    let (phase, text) = match state.read()? {
+    let (path, phase, text) = match state.read()? {
         StoredJournal::Missing => return Ok(Recovery::without_files(RecoveryState::Nothing)),
-        StoredJournal::Incomplete => {
+        StoredJournal::Incomplete { .. } => {
             state.remove_journal()?;
             return Ok(Recovery::without_files(RecoveryState::Dropped));
         }
-        StoredJournal::Complete(phase, text) => (phase, text),
+        StoredJournal::Complete { path, phase, text } => (path, phase, text),
     };
-    let items = parse(state, &text)?.items;
+    let items = parse(&path, &text)?.items;
     let files = classify_files(root, &items, phase)?;
     let recovery = Recovery {
         state: RecoveryState::required_by(&files),
@@ -144,11 +148,11 @@ pub(super) fn discard(root: &Root, state: &LockedState) -> Result<Recovery, Erro
         Ok(StoredJournal::Missing) => {
             return Ok(Recovery::without_files(RecoveryState::Nothing));
         }
-        Ok(StoredJournal::Complete(phase, text)) => match Journal::parse(&text) {
+        Ok(StoredJournal::Complete { phase, text, .. }) => match Journal::parse(&text) {
             Ok(journal) => remove_known_copies(root, &journal.items, phase)?,
             Err(_) => Vec::new(),
         },
-        Ok(StoredJournal::Incomplete) | Err(Error::Damaged { .. }) => Vec::new(),
+        Ok(StoredJournal::Incomplete { .. }) | Err(Error::Damaged { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
     state.remove_journal()?;
@@ -180,9 +184,9 @@ fn remove_known_copies(
     Ok(files)
 }
 
-fn parse<'a>(state: &StateDirectory, text: &'a [u8]) -> Result<Journal<'a>, Error> {
+fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<Journal<'a>, Error> {
     Journal::parse(text).map_err(|reason| Error::Damaged {
-        journal: state.journal_path(),
+        journal: path.to_owned(),
         reason,
     })
 }

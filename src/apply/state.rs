@@ -73,8 +73,14 @@ pub(super) enum Phase {
 pub(super) enum StoredJournal {
     Missing,
     /// A journal that was never completed.
-    Incomplete,
-    Complete(Phase, Vec<u8>),
+    Incomplete {
+        path: PathBuf,
+    },
+    Complete {
+        path: PathBuf,
+        phase: Phase,
+        text: Vec<u8>,
+    },
 }
 
 impl StateLocation {
@@ -183,12 +189,15 @@ impl StateDirectory {
     pub(super) fn read(&self) -> Result<StoredJournal, Error> {
         for (name, phase) in [(EXCHANGING, Phase::Exchanging), (STAGING, Phase::Staging)] {
             if let Some(text) = self.read_file(name)? {
-                return Ok(StoredJournal::Complete(phase, text));
+                let path = self.0.path_of(name);
+                return Ok(StoredJournal::Complete { path, phase, text });
             }
         }
         match self.0.open_entry(WRITING)? {
             DirectoryEntry::Absent => Ok(StoredJournal::Missing),
-            _ => Ok(StoredJournal::Incomplete),
+            _ => Ok(StoredJournal::Incomplete {
+                path: self.0.path_of(WRITING),
+            }),
         }
     }
 
@@ -201,11 +210,6 @@ impl StateDirectory {
                 reason: hazard.to_string(),
             }),
         }
-    }
-
-    /// The path of the journal in messages.
-    pub(super) fn journal_path(&self) -> PathBuf {
-        self.0.path_of(EXCHANGING)
     }
 }
 

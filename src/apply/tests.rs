@@ -571,6 +571,25 @@ fn incomplete_journal_is_dropped_and_damaged_one_refused() {
 }
 
 #[test]
+fn damaged_journal_is_reported_by_its_name() {
+    for name in ["journal.staging", "journal"] {
+        let world = world_with_three_files();
+        drop(world.session());
+        let path = world.root.path().join(".repin").join(name);
+        fs::write(&path, "repin jour").unwrap();
+        let preview = preview_recovery(world.root.path()).unwrap_err();
+        let recovery = world.session().recover().unwrap_err();
+        let pending = world.apply().unwrap_err();
+        for error in [preview, recovery, pending] {
+            let (Error::Damaged { journal, .. } | Error::Pending { journal }) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(journal, path);
+        }
+    }
+}
+
+#[test]
 fn interrupted_link_without_exchange_is_recovered() {
     // After the link; after the first rename; after both.
     for steps in 1..=3 {
