@@ -797,6 +797,12 @@ fn doctor_reports_roots_and_their_age() {
         detail.contains("covers signatures until 2024-07-01"),
         "{detail}"
     );
+    let ran = world.run(&["doctor"]).exits(0);
+    assert!(
+        ran.stdout.contains("repin trust update --apply"),
+        "{}",
+        ran.stdout
+    );
     // A run warns too, on standard error only.
     let ran = world.run(&PROMOTE).exits(0);
     assert!(

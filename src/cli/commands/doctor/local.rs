@@ -262,7 +262,7 @@ pub(super) fn roots(config: &Config, cx: &Context) -> Vec<DoctorRow> {
     let now = (cx.services.environment.clock)();
     let mut rows = Vec::new();
     for root in trust.iter().flat_map(|trust| trust.roots(now)) {
-        let hint = "renew the root: for GitHub, gh attestation trusted-root > trusted_root.jsonl";
+        let hint = "run `repin trust update --apply`, or update repin for the built-in roots";
         rows.push(match root.warning {
             Some(warning) => DoctorRow::warn(code, warning, hint),
             None => DoctorRow::pass(code, root.detail),
