@@ -23,18 +23,24 @@
 //! checks them, so that a typo costs no request. External text is escaped, and secrets are
 //! redacted, only in `untrusted`. `tests/architecture` enforces which module may use which.
 //!
-//! These modules change something outside of the process; a command calls the first four only if an
-//! option such as `--apply` or `--pr` requests it:
+//! These modules change something outside of the process. A command calls these only if an option
+//! such as `--apply` or `--pr` requests it:
 //!
-//! - `apply` exchanges pinned files of the work tree, and keeps its lock and journal there;
-//! - `git` commits exchanged files and pushes merges of branches; for questions about history, it
-//!   also fetches objects;
+//! - `apply` exchanges pinned files of the work tree; its lock and journal are in the git directory,
+//!   or outside git in the directory `.repin` of the root;
+//! - `git` commits exchanged files and pushes merges of branches;
 //! - `forge`, for `pull_request` and `prune`, creates, updates and closes branches, pull requests,
 //!   comments, labels and merges, and deletes packages;
 //! - `registry`, for `prune`, deletes manifests;
+//! - `workflow` writes the files of `--diff-file` and `--body-file`;
+//! - `cli` writes configurations (`init`), trusted roots, the files that options name, and the files
+//!   of a step of GitHub Actions (`--format github`).
+//!
+//! These also do so without such an option:
+//!
+//! - `git` fetches objects that are missing for questions about history;
 //! - `smoke` runs a container and removes it;
-//! - `http` records the pace of processes that share a token in a directory for temporary files;
-//! - `cli` writes `repin.yaml` (`init`) and the reports that the user names.
+//! - `http` records the pace of processes that share a token in a directory for temporary files.
 
 mod apply;
 mod checks;
