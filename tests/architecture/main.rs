@@ -1,8 +1,7 @@
-//! The shape of the code, as a test: which module may use which, how long functions and files may
-//! be, and what has no place outside the command line.
+//! Tests of the structure of the code: dependencies between modules, the length of functions and
+//! files, and calls that only the command line may make.
 //!
-//! `source` turns a file into what it says and how long that is; `rules` holds the limits. What
-//! compiles, what clippy finds and what the program does are for others to test.
+//! `source` parses a file into the facts that the rules need; `rules` contains the limits.
 
 mod rules;
 mod source;
@@ -11,17 +10,17 @@ use std::{fs, path::Path};
 
 use source::Source;
 
-/// Every file of repin's under `directory`, in the order of their paths.
+/// The source files below `directory`, ordered by path.
 fn sources(directory: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     collect(&root.join(directory), &mut files);
     files.sort();
-    assert!(!files.is_empty(), "{directory} holds no source");
+    assert!(!files.is_empty(), "{directory} contains no source");
     let read = |path: &std::path::PathBuf| {
         let name = path
             .strip_prefix(root)
-            .expect("it was found beneath the root")
+            .expect("it was found below the root")
             .to_str()
             .expect("our names are ASCII");
         let text = fs::read_to_string(path).expect("our sources are UTF-8");

@@ -1,13 +1,12 @@
-//! The limits, and what breaks them in a set of sources. Plain functions: sources in, a line for
-//! each breach out.
+//! The limits. Each rule is a function from sources to one line for each violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::Source;
 
-/// Which modules a module may use directly; with each of them comes everything below it.
+/// The modules that a module may use directly. It may also use everything that those may use.
 ///
-/// CONTRIBUTING.md lists the same.
+/// CONTRIBUTING.md contains the same table.
 const ALLOWED: [(&str, &[&str]); 28] = [
     ("code", &[]),
     ("error", &["code"]),
@@ -49,22 +48,22 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("cli", &["workflow"]),
 ];
 
-/// Longest function, in lines.
+/// The maximum length of a function, in lines.
 const FUNCTION: usize = 80;
-/// Longest file, in lines without its tests.
+/// The maximum length of a file without its tests, in lines.
 const FILE: usize = 600;
 
 /// Macros that stop the program.
 const STOPPING: [&str; 4] = ["panic!", "todo!", "unimplemented!", "dbg!"];
-/// Macros that print; the command line may.
+/// Macros that print; only the command line may use them.
 const PRINTING: [&str; 4] = ["print!", "println!", "eprint!", "eprintln!"];
-/// Methods that stop the program and cannot say why.
+/// Methods that stop the program without a reason.
 const UNWRAPPING: [&str; 2] = ["unwrap", "unwrap_err"];
-/// The shortest text that can be a reason, in bytes.
+/// The minimum length of a reason, in bytes.
 const REASON: usize = 10;
 
-/// What only the command line may ask or do: the environment, the wall clock, the streams, the end
-/// of the program.
+/// Paths that only the command line may use: the environment, the wall clock, the standard streams,
+/// the exit of the program.
 const SURROUNDINGS: [&[&str]; 8] = [
     &["std", "env"],
     &["SystemTime", "now"],
@@ -76,20 +75,20 @@ const SURROUNDINGS: [&[&str]; 8] = [
     &["io", "stderr"],
 ];
 
-/// Uses of a module that does not lie below.
+/// Uses of a module that the table does not allow.
 pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         let Some(allowed) = below(source.top()) else {
             broken.push(format!(
-                "{}: the module `{}` is in no rule",
+                "{}: the module `{}` is not in the table",
                 source.name,
                 source.top()
             ));
             continue;
         };
         let strange = source
-            .oddities
+            .whole_crate_imports
             .iter()
             .map(|(line, what)| format!("{}:{line}: {what}", source.name));
         broken.extend(strange);
@@ -97,7 +96,7 @@ pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
             let Some(target) = path.segments.first().map(String::as_str) else {
                 continue;
             };
-            // What takes in the whole crate was told above.
+            // A glob import of the crate was reported above.
             if target != source.top() && target != "*" && !allowed.contains(target) {
                 let (name, line, top) = (&source.name, path.line, source.top());
                 broken.push(format!(
@@ -110,7 +109,7 @@ pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
     broken
 }
 
-/// The modules that each module may use directly, by its name.
+/// The modules that each module may use directly, by name.
 pub(crate) fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     let mut edges = BTreeMap::new();
     for (module, direct) in ALLOWED {
@@ -120,7 +119,7 @@ pub(crate) fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
-/// The same from the table of modules in a page.
+/// The modules that each module may use, from the table of a page.
 pub(crate) fn listed(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     let rows = page
         .lines()
@@ -143,7 +142,7 @@ pub(crate) fn listed(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
-/// Everything that a module may use; `None` for a module that no rule knows.
+/// Every module that a module may use; `None` if the module is not in the table.
 fn below(module: &str) -> Option<BTreeSet<&'static str>> {
     let all = || ALLOWED.iter().map(|(name, _)| *name);
     match module {
@@ -180,7 +179,7 @@ fn defining<'s>(counted: &[&'s Source], path: &[String]) -> Option<&'s Source> {
     }
 }
 
-/// Files that need each other. A module and what lies inside it may.
+/// Cycles between files; a module and its submodules may form one.
 pub(crate) fn cycles(sources: &[Source]) -> Vec<String> {
     let counted: Vec<_> = sources.iter().filter(|source| !source.is_test()).collect();
     let inside = |one: &Source, other: &Source| {
@@ -215,7 +214,7 @@ pub(crate) fn cycles(sources: &[Source]) -> Vec<String> {
     broken
 }
 
-/// Functions and files over their budgets.
+/// Functions and files that exceed their limits.
 pub(crate) fn budgets(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
@@ -249,7 +248,7 @@ pub(crate) fn budgets(sources: &[Source]) -> Vec<String> {
     broken
 }
 
-/// Calls and paths that have no place where they stand.
+/// Calls and paths that are forbidden in their file.
 pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
@@ -267,7 +266,7 @@ pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
                         .as_ref()
                         .is_some_and(|reason| reason.len() < REASON) =>
                 {
-                    add(call.line, "`expect` without the reason why it can't fail");
+                    add(call.line, "`expect` without the reason that it cannot fail");
                 }
                 _ => {}
             }
@@ -282,7 +281,7 @@ pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
                 add(
                     path.line,
                     &format!(
-                        "{}: only `cli` may, and passes it on",
+                        "{}: only `cli` may use it, and passes the value on",
                         path.segments.join("::")
                     ),
                 );
@@ -292,7 +291,7 @@ pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
     broken
 }
 
-/// Files without module docs; the module that a `tests.rs` belongs to says what it is about.
+/// Files without module docs. A file `tests.rs` needs none: its module has them.
 pub(crate) fn undocumented(sources: &[Source]) -> Vec<String> {
     sources
         .iter()
@@ -301,7 +300,7 @@ pub(crate) fn undocumented(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// Each rule, seen to fire.
+/// Tests that every rule reports a violation.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,7 +378,7 @@ mod tests {
         );
         assert_eq!(
             uses("src/other/mod.rs", ""),
-            ["src/other/mod.rs: the module `other` is in no rule"]
+            ["src/other/mod.rs: the module `other` is not in the table"]
         );
         assert_eq!(uses("src/plan/mod.rs", "use crate::shortcut;").len(), 1);
     }

@@ -1,7 +1,7 @@
-//! One source file as the rules see it: the paths it names, its functions, the macros and methods
-//! it calls.
+//! The facts about one source file that the rules need: its paths, its functions, and the macros and
+//! methods that it calls.
 //!
-//! What is compiled for tests only is left out, and counted so that it can be taken off the file's
+//! Code that is compiled only for tests is left out, and its lines are subtracted from the file's
 //! length.
 
 use std::collections::BTreeMap;
@@ -16,16 +16,16 @@ use syn::{
 /// A parsed file.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The path beneath the project's root.
+    /// The path below the project's root.
     pub(crate) name: String,
-    /// The modules that lead to it, outermost first; `lib` and `main` for the roots.
+    /// The module path, outermost first; `lib` and `main` for the roots.
     pub(crate) module: Vec<String>,
-    /// Lines without those of tests.
+    /// The number of lines without tests.
     pub(crate) lines: usize,
     /// Whether it begins with `//!`.
     pub(crate) documented: bool,
-    /// Paths with at least two segments, those of `use` included, each from the crate's root if it
-    /// is ours.
+    /// Paths with at least two segments, including those of `use`. A path to an item of this crate
+    /// begins below the crate's root.
     pub(crate) paths: Vec<Named>,
     /// Names that the file re-exports, with their paths from the crate's root.
     pub(crate) exports: BTreeMap<String, Vec<String>>,
@@ -33,15 +33,15 @@ pub(crate) struct Source {
     pub(crate) functions: Vec<Function>,
     /// Macros and methods that are called.
     pub(crate) calls: Vec<Call>,
-    /// What has no name in the rules: its line, and what is wrong.
-    pub(crate) oddities: Vec<(usize, String)>,
+    /// Imports of the whole crate: the line and the problem.
+    pub(crate) whole_crate_imports: Vec<(usize, String)>,
 }
 
-/// A path that the source names.
+/// A path in the source.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) line: usize,
-    /// Whether it leads to something of this crate; then the segments begin below the crate's root.
+    /// Whether it leads to an item of this crate; then the segments begin below the crate's root.
     pub(crate) ours: bool,
     pub(crate) segments: Vec<String>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Named {
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) line: usize,
-    /// From the line of its signature to that of its last brace.
+    /// The lines from its signature to its last brace.
     pub(crate) lines: usize,
     /// How many of its parameters are tuples, or references to tuples.
     pub(crate) tuples: usize,
@@ -95,7 +95,7 @@ impl Source {
             exports: BTreeMap::new(),
             functions: Vec::new(),
             calls: Vec::new(),
-            oddities: Vec::new(),
+            whole_crate_imports: Vec::new(),
         };
         if !source.is_test() {
             let module = source.module.clone();
@@ -149,9 +149,9 @@ impl Walk<'_> {
         }
     }
 
-    /// The path from the crate's root, if it begins there, here or above.
+    /// The path from the crate's root, if it begins with `crate`, `self` or `super`.
     fn rooted(&self, segments: &[String]) -> Option<Vec<String>> {
-        // The roots have no module above them, and are none themselves.
+        // The roots are not modules.
         let root = matches!(self.source.top(), "lib" | "main");
         let here = if root {
             &self.module[1..]
@@ -221,14 +221,14 @@ impl Walk<'_> {
     }
 
     fn used(&mut self, segments: &[String], line: usize) {
-        // `use crate as x`, `use crate::*`: what comes after it hides which module is meant.
+        // After `use crate as x` or `use crate::*`, later paths do not show their module.
         let hides = self
             .rooted(segments)
             .is_some_and(|path| path.is_empty() || path == ["*"]);
         if hides {
             self.source
-                .oddities
-                .push((line, "takes in the whole crate: name the module".to_owned()));
+                .whole_crate_imports
+                .push((line, "imports the whole crate: name the module".to_owned()));
         }
         self.path(segments, line);
     }
@@ -252,8 +252,8 @@ impl Walk<'_> {
         self.source.calls.push(Call { line, name, reason });
     }
 
-    /// Reads the inside of a macro, which has no syntax tree: paths, macros and methods are told by
-    /// their tokens.
+    /// Reads the tokens of a macro call, which have no syntax tree: paths, macros and methods are
+    /// recognized by their tokens.
     fn tokens(&mut self, stream: TokenStream) {
         let tokens: Vec<_> = stream.into_iter().collect();
         let mut at = 0;
@@ -262,11 +262,11 @@ impl Walk<'_> {
                 TokenTree::Group(group) => self.tokens(group.stream()),
                 TokenTree::Ident(ident) => {
                     let line = ident.span().start().line;
-                    let (segments, behind) = token_path(&tokens, at);
-                    self.token_call(&tokens, (at, behind), &segments);
+                    let (segments, after) = token_path(&tokens, at);
+                    self.token_call(&tokens, (at, after), &segments);
                     self.path(&segments, line);
-                    // The last token is what the loop steps over.
-                    at = behind - 1;
+                    // The loop continues after the last token of the path.
+                    at = after - 1;
                 }
                 _ => {}
             }
@@ -277,16 +277,16 @@ impl Walk<'_> {
     fn token_call(
         &mut self,
         tokens: &[TokenTree],
-        (at, behind): (usize, usize),
+        (at, after): (usize, usize),
         segments: &[String],
     ) {
         let line = tokens[at].span().start().line;
         let name = segments.last().cloned().unwrap_or_default();
         let method = at > 0 && is_punct(&tokens[at - 1], '.');
-        match tokens.get(behind) {
+        match tokens.get(after) {
             Some(next)
                 if is_punct(next, '!')
-                    && matches!(tokens.get(behind + 1), Some(TokenTree::Group(_))) =>
+                    && matches!(tokens.get(after + 1), Some(TokenTree::Group(_))) =>
             {
                 self.call(format!("{name}!"), line, None);
             }
@@ -302,7 +302,7 @@ impl Walk<'_> {
     }
 }
 
-/// The path that begins at `at`, and the index behind it.
+/// The path that begins at `at`, and the index after it.
 fn token_path(tokens: &[TokenTree], at: usize) -> (Vec<String>, usize) {
     let (mut segments, mut at) = (Vec::new(), at);
     while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
@@ -340,7 +340,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if item.ident == "tests" {
             let line = item.span().start().line;
-            self.source.oddities.push((
+            self.source.whole_crate_imports.push((
                 line,
                 "a module called `tests` without #[cfg(test)]".to_owned(),
             ));
