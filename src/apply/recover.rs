@@ -69,7 +69,7 @@ pub(super) fn resolve(root: &Root, state: &LockedState) -> Result<Recovery, Erro
             .collect();
         finish(root, state, phase, &old_files)?;
     }
-    // Synced first: a copy may be the only durable copy of a content until its file's name is durable.
+    // Synced first: a copy may be the only durable one of its content until its file's name is durable.
     let cleared = root
         .sync_directories(&items)
         .and_then(|()| clear(root, state, &items));

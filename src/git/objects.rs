@@ -23,7 +23,7 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 const COMMAND: &str = "cat-file";
 const END: &str = "the end of the output instead of an object";
 
-/// Computes a digest of a content, or none.
+/// Computes the result for an object, or `None`.
 type Digest<T> = dyn FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>;
 
 /// A process that returns objects, and the digests of the requested contents.
@@ -183,7 +183,7 @@ impl<T> Objects<T> {
         }
     }
 
-    /// Consumes the remaining response: a content of `size` bytes and a newline.
+    /// Consumes the remaining response: an object of `size` bytes and a newline.
     fn content(
         &mut self,
         size: u64,

@@ -16,18 +16,18 @@ const NESTING_MAX: usize = 16;
 /// The path of the message of an annotated tag.
 const MESSAGE: &[u8] = b"the message";
 
-/// The search of commits; `T` is the digest of a content.
+/// The search of commits; `T` is the result for a blob.
 pub(crate) struct Sweep<T> {
     trees: Objects<()>,
     contents: Objects<T>,
     seen: HashSet<ObjectId>,
-    /// The first occurrence of each content: the number of the tip, and the path.
+    /// The first occurrence of each blob: the number of the tip, and the path.
     places: HashMap<ObjectId, (usize, Box<[u8]>)>,
     #[cfg(test)]
     reads: usize,
 }
 
-/// The digest of a content, and its first occurrence.
+/// The result for a blob, and its first occurrence.
 #[derive(Debug)]
 pub(crate) struct Swept<T> {
     /// The number of the tip.
@@ -38,7 +38,7 @@ pub(crate) struct Swept<T> {
 }
 
 impl<T> Sweep<T> {
-    /// `digest` computes a result from each content, or none.
+    /// `digest` computes the result for a blob, or `None`.
     pub(crate) fn new(
         git: &Git,
         digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,
@@ -54,7 +54,7 @@ impl<T> Sweep<T> {
     }
 
     /// Reads the contents of a commit, tree or blob, or of the target of a tag, without those of earlier
-    /// tips. The text of an annotated tag is a content, and so is the target of a symbolic link. Submodules
+    /// tips. The message of an annotated tag counts as a blob, and so does the target of a symbolic link. Submodules
     /// are skipped: their commits are in other repositories.
     pub(crate) fn add(&mut self, tip: usize, id: ObjectId) -> Result<(), GitError> {
         let mut next = id;

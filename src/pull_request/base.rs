@@ -1,6 +1,6 @@
 //! The base branch's head, against which a pull request is planned.
 //!
-//! The name of a content is its hash, so contents of a local clone need not be fetched.
+//! The ID of a blob is its hash, so blobs of a local clone need not be fetched.
 
 use std::collections::HashMap;
 
@@ -15,15 +15,13 @@ use crate::{
     plan::FileChange,
 };
 
-/// Looks up a content by its name in a local clone.
+/// Looks up a blob by its ID in a local clone.
 pub(crate) type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
 
 /// The repository, its base branch's head, and that head's files.
 #[derive(Debug)]
 pub(crate) struct Base {
-    /// The repository.
     pub repo: Repo,
-    /// The branch's name.
     pub branch: String,
     pub head: Head,
     /// The files of its head.
@@ -71,14 +69,14 @@ impl Base {
         tree: Tree,
         contents: Contents,
     ) -> Self {
-        let clear = state.branch.is_none() && state.pulls.is_empty() && state.all_pulls;
+        let is_new = state.branch.is_none() && state.pulls.is_empty() && state.all_pulls;
         Self {
             repo: state.repo.clone(),
             branch: state.base.clone(),
             head: state.head.clone(),
             tree,
             contents,
-            surveyed: clear.then(|| SurveyedRepository {
+            surveyed: is_new.then(|| SurveyedRepository {
                 branch: branch.to_owned(),
                 newest_pull: state.newest_pull,
                 requires_signatures: state.requires_signatures,
@@ -87,8 +85,10 @@ impl Base {
     }
 
     /// The survey, if `branch` and its pull request did not exist.
-    pub(super) fn clear_for(&self, branch: &str) -> Option<&SurveyedRepository> {
-        self.surveyed.as_ref().filter(|it| it.branch == branch)
+    pub(super) fn survey_without(&self, branch: &str) -> Option<&SurveyedRepository> {
+        self.surveyed
+            .as_ref()
+            .filter(|survey| survey.branch == branch)
     }
 
     /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or `extra` lists, by
@@ -137,26 +137,7 @@ impl Base {
         self.contents.get(&entry.id).map(Vec::as_slice)
     }
 
-    /// The configuration of a set on the base, or the reason for which it cannot be read; `None` if the
-    /// base has no such file.
-    pub(crate) async fn configuration(
-        &self,
-        forge: &Forge,
-        set: &SetPath,
-    ) -> Result<Option<Result<Config, String>>, Error> {
-        let path = set.to_string();
-        let Some(entry) = self.tree.entries.get(&path).filter(|entry| entry.is_file()) else {
-            return Ok(None);
-        };
-        let mut contents = forge.blobs(std::slice::from_ref(&entry.id)).await?;
-        let content = contents.pop().unwrap_or_default();
-        // Parsing reads no file below the root.
-        let root = set.directory();
-        let config = config::parse_bytes(content, &path, root, set, config::parse);
-        Ok(Some(config))
-    }
-
-    /// A content that was fetched, by its name.
+    /// The content of a fetched blob.
     pub(crate) fn blob(&self, id: &str) -> Option<&[u8]> {
         self.contents.get(id).map(Vec::as_slice)
     }
@@ -164,6 +145,34 @@ impl Base {
     /// The fetched files and the symlinks below `prefix`.
     pub(crate) fn snapshot(&self, prefix: &str) -> Snapshot {
         snapshot(&self.tree, &self.contents, prefix)
+    }
+
+    /// The new files of a commit on it; `prefix` is the root's path in the repository.
+    pub(super) fn files(
+        &self,
+        prefix: &str,
+        changes: &[FileChange],
+    ) -> Result<Vec<NewFile>, Error> {
+        let file = |change: &FileChange| {
+            let path = format!("{prefix}{}", change.path);
+            let entry = self.tree.entries.get(&path);
+            // A plan is made from the contents of the base. Anything else would overwrite a change that
+            // the plan does not show.
+            let entry = entry
+                .filter(|entry| entry.id == blob_id(&change.old, &entry.id))
+                .ok_or_else(|| {
+                    Error::about(Class::Conflict, &path, "the base has different content")
+                })?;
+            let (mode, old) = (entry.mode.clone(), entry.id.clone());
+            Ok(NewFile {
+                mode,
+                new: blob_id(&change.new, &old),
+                old,
+                content: change.new.clone(),
+                path,
+            })
+        };
+        changes.iter().map(file).collect()
     }
 }
 
@@ -198,36 +207,6 @@ pub(super) fn snapshot(tree: &Tree, contents: &HashMap<String, Vec<u8>>, prefix:
 
 pub(super) fn below(prefix: &str, path: &str) -> Option<RelPath> {
     RelPath::parse(path.strip_prefix(prefix)?).ok()
-}
-
-impl Base {
-    /// The new files of a commit on it; `prefix` is the root's path in the repository.
-    pub(super) fn files(
-        &self,
-        prefix: &str,
-        changes: &[FileChange],
-    ) -> Result<Vec<NewFile>, Error> {
-        let file = |change: &FileChange| {
-            let path = format!("{prefix}{}", change.path);
-            let entry = self.tree.entries.get(&path);
-            // A plan is made from the contents of the base. Anything else would overwrite a change that
-            // the plan does not show.
-            let entry = entry
-                .filter(|entry| entry.id == blob_id(&change.old, &entry.id))
-                .ok_or_else(|| {
-                    Error::about(Class::Conflict, &path, "the base has different content")
-                })?;
-            let (mode, old) = (entry.mode.clone(), entry.id.clone());
-            Ok(NewFile {
-                mode,
-                new: blob_id(&change.new, &old),
-                old,
-                content: change.new.clone(),
-                path,
-            })
-        };
-        changes.iter().map(file).collect()
-    }
 }
 
 #[cfg(test)]

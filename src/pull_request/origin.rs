@@ -61,7 +61,7 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
         .help("delete or rename the branch; repin does not change a branch with foreign commits")
 }
 
-/// The first foreign commit of a branch. `expected`: whether a content is the planned one, so that it
+/// The first foreign commit of a branch. `expected`: whether a blob has the planned content, so that it
 /// need not be read.
 pub(super) async fn foreign(
     forge: &Forge,

@@ -23,7 +23,7 @@ use crate::{
     pull_request::Base,
 };
 
-/// The maximum size of a content that is read from a local clone, in bytes.
+/// The maximum size of a blob that is read from a local clone, in bytes.
 const LOCAL_MAX: u64 = 64 * 1024 * 1024;
 
 /// Where a set is promoted.
@@ -297,7 +297,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     })
 }
 
-/// A content from the local clone's objects; the first missing object disables the clone.
+/// A blob from the local clone; the first missing object disables the clone.
 fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
     let id = ObjectId::parse(id.as_bytes())?;
     let content = objects.as_mut()?.blob(id, LOCAL_MAX).ok().flatten();

@@ -112,17 +112,17 @@ pub(crate) struct FileListing {
     pub truncated: bool,
 }
 
-/// A request for contents of one repository.
+/// A request for blobs of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ContentRequest {
     pub repository: RepositoryName,
     /// A commit that contains the files.
     pub commit: String,
-    /// The paths at that commit, and the ids of their contents.
+    /// The paths at that commit, and the IDs of their blobs.
     pub files: BTreeMap<String, String>,
 }
 
-/// Verified contents by their ids.
+/// Verified blobs by ID.
 pub(crate) type Contents = HashMap<String, Vec<u8>>;
 
 /// The last commits that touched some files.

@@ -159,7 +159,7 @@ impl FileScanner {
         }
     }
 
-    /// Every place, for a content without a known path.
+    /// Every place, for a file without a known path.
     pub(crate) fn all_places(&self) -> FilePlaces {
         FilePlaces {
             numbers: (0..self.rules.places.len()).collect(),

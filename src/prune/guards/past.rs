@@ -242,7 +242,7 @@ impl Rules {
         })
     }
 
-    /// Returns a function that finds the pinned digests in a content of any size.
+    /// Returns a function that finds the pinned digests in a blob of any size.
     fn scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {

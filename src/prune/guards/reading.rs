@@ -21,7 +21,7 @@ use crate::{
 /// The location of files in the work tree.
 const IN_WORK_TREE: &str = "in the work tree";
 
-/// Returns a function that finds the mentions in a content of any size.
+/// Returns a function that finds the mentions in a blob of any size.
 fn reader(
     finder: &Arc<MentionFinder>,
 ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Mentions>> + Send + 'static {

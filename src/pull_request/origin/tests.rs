@@ -20,7 +20,7 @@ impl Commits {
         let count = requested.len();
         requested.sort_unstable();
         requested.dedup();
-        assert_eq!(requested.len(), count, "a content is requested twice");
+        assert_eq!(requested.len(), count, "a blob is requested twice");
         found.map(|foreign| (foreign.id, foreign.reason))
     }
 

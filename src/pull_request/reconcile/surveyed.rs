@@ -49,7 +49,7 @@ impl Reconcile<'_> {
     /// Fetches the state and takes the next step. Also returns the earlier pull requests.
     pub(super) async fn round(&mut self, round: u32) -> Result<(Step, PullsBefore), Error> {
         let base = self.base;
-        let surveyed = base.clear_for(self.proposal.branch);
+        let surveyed = base.survey_without(self.proposal.branch);
         if let Some(surveyed) = surveyed.filter(|_| round == 1) {
             let step = self.begin(surveyed).await?;
             return Ok((step, PullsBefore::UpTo(surveyed.newest_pull)));

@@ -137,7 +137,7 @@ impl GiteaFleet {
         repository: &RepositoryName,
         id: &str,
     ) -> Result<Vec<u8>, Error> {
-        let mut request = request(repository, &format!("git/blobs/{id}"), "reading a content");
+        let mut request = request(repository, &format!("git/blobs/{id}"), "reading a blob");
         // The content is base64-encoded.
         request.max = FILE_MAX / 3 * 4 + 64 * 1024;
         self.http.content(&request, id).await

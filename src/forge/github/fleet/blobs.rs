@@ -149,7 +149,7 @@ impl GithubFleet {
 
     async fn read_blob(&self, blob: &WantedBlob<'_>) -> Result<Vec<u8>, Error> {
         let path = format!("git/blobs/{}", blob.id);
-        let mut request = request(blob.repository, &path, "reading a content");
+        let mut request = request(blob.repository, &path, "reading a blob");
         request.what = blob.what();
         // The content is base64-encoded, with a line break after every 60 characters.
         request.max = FILE_MAX / 3 * 4 + FILE_MAX / 30;
