@@ -1,5 +1,5 @@
 //! The protection of versions regardless of their age: digests and tags in tracked files, pins and
-//! promote history, in this repository and others.
+//! promotion history, in this repository and others.
 //!
 //! It is computed in each run from the remote's current branches and tags. A clone with a different
 //! base or without full history is refused, and so is unreadable content.
@@ -40,7 +40,7 @@ pub(crate) struct Guards {
     pub(crate) image: usize,
     /// The currently pinned digests with their locations.
     pub(crate) pins: BTreeMap<Digest, String>,
-    /// The digests that any commit of promote history pinned.
+    /// The digests that any commit of the promotion history pinned.
     pub(crate) history: BTreeSet<Digest>,
     /// The tags of revisions that were promoted or are being promoted, with the evidence. They are the
     /// same for all images.
@@ -358,7 +358,7 @@ fn check_refused(found: &Found) -> Result<(), Error> {
         return Ok(());
     };
     let message = format!(
-        "cannot determine what {}:{}:{} pins: {}",
+        "{}:{}:{} (in the work tree): cannot determine which digest is pinned here: {}",
         refused.file, refused.what.line, refused.what.column, refused.what.why
     );
     let help = "change the entry so that every reader agrees, or exclude the file from the place";
@@ -384,7 +384,7 @@ fn shared(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guard
             let history = theirs
                 .history
                 .iter()
-                .map(|digest| (*digest, format!("in promote history as {name}")));
+                .map(|digest| (*digest, format!("in promotion history as {name}")));
             own.others.extend(history.chain(pins));
         }
     }
@@ -410,14 +410,16 @@ impl ProtectionReader<'_> {
             .iter()
             .find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
         {
-            let message = format!("cannot determine what {path} {place} pins: {hazard}");
+            let message = format!(
+                "{path} ({place}): cannot determine which digests are pinned here: {hazard}"
+            );
             return Err(Error::new(Class::Failed, Code::FILE_UNSAFE, message)
                 .help("replace the link with a regular file, or remove it from `files:`"));
         }
         if let Some(malformed) = found.malformed.first() {
             let (file, line) = (&malformed.file, malformed.what.line);
             let message = format!(
-                "cannot determine what {file}:{line} {place} pins: `{}`",
+                "{file}:{line} ({place}): cannot determine which digest is pinned here: `{}`",
                 malformed.what.text
             );
             return Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message)
@@ -497,7 +499,7 @@ impl ProtectionReader<'_> {
                 guards.tags.insert(tag.clone(), evidence);
             }
             for digest in history.place_digests() {
-                let location = format!("in a file of a place in the history of {branch}");
+                let location = format!("in a file matched by `places`, in the history of {branch}");
                 guards.others.insert(*digest, location);
             }
         }
@@ -543,7 +545,7 @@ images:
         assert_eq!(base(["r", "r"]), app);
         let others = [
             (pin, "at x as app".to_owned()),
-            (past, "in promote history as app".to_owned()),
+            (past, "in promotion history as app".to_owned()),
         ];
         let separate = Guards {
             others: BTreeMap::from(others),

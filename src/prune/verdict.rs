@@ -43,7 +43,7 @@ pub(crate) struct Protected {
 pub(crate) enum KeepReason {
     /// It is pinned at this location.
     Pinned(String),
-    /// It was pinned by a set in promote history.
+    /// It was pinned by a set in promotion history.
     History,
     /// A tracked file at this location contains its digest.
     Mentioned(String),
@@ -69,7 +69,7 @@ impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pinned(place) => write!(f, "pinned {place}"),
-            Self::History => f.write_str("pinned by a set in promote history"),
+            Self::History => f.write_str("pinned by a set in promotion history"),
             Self::Mentioned(place) => write!(f, "its digest appears {place}"),
             Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
             Self::MentionedTag(tag, place) => write!(f, "{tag} is used {place}"),

@@ -620,7 +620,7 @@ fn the_base_of_pull_requests_protects_beside_the_branch_of_provenance() {
         let image = &document["images"][0];
         assert_eq!(tags(&image["candidates"]), ["pending-stale"], "{document}");
         assert!(
-            why(image, "pending-first").contains("promote history"),
+            why(image, "pending-first").contains("promotion history"),
             "{document}"
         );
     };
@@ -671,7 +671,7 @@ fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
     real.scene.commit(&format!("promote: test images @{REV_B}"));
     let document = real.scene.prune(&["--apply"], 0);
     assert!(
-        why(&document["images"][0], "pending-first").contains("promote history"),
+        why(&document["images"][0], "pending-first").contains("promotion history"),
         "{document}"
     );
     assert!(
@@ -767,7 +767,7 @@ fn the_base_branch_is_the_one_that_ci_states_where_the_remote_names_none() {
     let image = &document["images"][0];
     assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
     assert!(
-        why(image, "pending-first").contains("promote history"),
+        why(image, "pending-first").contains("promotion history"),
         "{document}"
     );
 }

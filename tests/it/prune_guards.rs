@@ -1059,7 +1059,7 @@ fn every_digest_in_a_file_of_a_place_of_any_commit_protects() {
         kept(
             &document,
             &format!("pending-{tag}"),
-            "in a file of a place in the history of origin/main",
+            "in a file matched by `places`, in the history of origin/main",
         );
     }
 }

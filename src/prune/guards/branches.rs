@@ -102,7 +102,7 @@ impl Branches {
             ci: stated,
         })?;
         let (remote, name) = git.remote_of(&history)?;
-        // Pull requests may use another remote than promote history.
+        // Pull requests may use another remote than the promotion history.
         let remotes = git
             .remotes()?
             .into_iter()
