@@ -33,14 +33,15 @@
 //!   comments, labels and merges, and deletes packages;
 //! - `registry`, for `prune`, deletes manifests;
 //! - `workflow` writes the files of `--diff-file` and `--body-file`;
-//! - `cli` writes configurations (`init`), trusted roots, the files that options name, and the files
-//!   of a step of GitHub Actions (`--format github`).
+//! - `cli` writes trusted roots, the files that options name, and the files of a step of GitHub Actions
+//!   (`--format github`).
 //!
 //! These also do so without such an option:
 //!
 //! - `git` fetches objects that are missing for questions about history;
 //! - `smoke` runs a container and removes it;
-//! - `http` records the pace of processes that share a token in a directory for temporary files.
+//! - `http` records the pace of processes that share a token in a directory for temporary files;
+//! - `cli` writes configurations (`init`).
 
 mod apply;
 mod checks;
