@@ -25,7 +25,7 @@ pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
 use super::{complete, help};
-use crate::{forge::State, workflow::Unconfigured};
+use crate::{forge::Readiness, workflow::Unconfigured};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -464,7 +464,7 @@ pub(super) enum PullRequestState {
     Ready,
 }
 
-impl From<PullRequestState> for State {
+impl From<PullRequestState> for Readiness {
     fn from(state: PullRequestState) -> Self {
         match state {
             PullRequestState::Draft => Self::Draft,

@@ -17,7 +17,7 @@ use crate::{
     config::{self, Config, FILE_NAME, MISSPELLED_NAME},
     configurations::{self, Listing},
     error::{Error, Errors, usage},
-    forge::State,
+    forge::Readiness,
     git,
     untrusted::plain,
     workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
@@ -216,9 +216,9 @@ impl Context {
     pub(super) fn pull_request_state(
         &self,
         pr: Option<PullRequestState>,
-    ) -> Result<Option<State>, Errors> {
+    ) -> Result<Option<Readiness>, Errors> {
         let is_forbidden = self.is_forbidden(pr.map(|_| "--pr"), None)?;
-        Ok(pr.map(State::from).filter(|_| !is_forbidden))
+        Ok(pr.map(Readiness::from).filter(|_| !is_forbidden))
     }
 
     /// Whether `--apply` and `--dry-run` allow changes.

@@ -6,7 +6,7 @@
 use super::{
     Ability, BranchState, Claim, Comment, Comparison, CreateOutcome, Edit, FileMode, Head, Issue,
     Kind, LabelOutcome, Merge, NewCommit, NewPull, PlannedWrites, Poll, PublishOutcome, Pull,
-    Pulls, Queue, Repo, RequiredRights, Right, Settings, Signing, State, Status, Target, Token,
+    Pulls, Queue, Readiness, Repo, RequiredRights, Right, Settings, Signing, Status, Target, Token,
     Tree, gitea::Gitea, github::Github,
 };
 use crate::{
@@ -233,8 +233,8 @@ impl Forge {
     }
 
     /// Makes a pull request a draft, or ready for review.
-    pub(crate) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
-        forward!(self, client => client.set_state(pull, state).await)
+    pub(crate) async fn set_state(&self, pull: &Pull, readiness: Readiness) -> Result<(), Error> {
+        forward!(self, client => client.set_state(pull, readiness).await)
     }
 
     /// Adds labels, which are created if they are missing.

@@ -41,7 +41,7 @@ pub(crate) use issues::{Claim, Issue};
 pub(crate) use merging::{Merge, Queue};
 pub(crate) use pull_requests::{
     Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState, Pulls,
-    State, Transition,
+    Readiness, Transition,
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
 pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};

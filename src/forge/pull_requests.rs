@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// Whether the author considers a pull request ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum Readiness {
     Draft,
     Ready,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Pull {
     pub title: String,
     pub body: String,
     pub state: PullState,
-    pub draft: State,
+    pub readiness: Readiness,
     /// Its source branch.
     pub head: String,
     /// That branch's head, if the forge reports it.
@@ -89,7 +89,7 @@ pub(crate) struct NewPull<'a> {
     pub head: &'a str,
     /// Its target branch.
     pub base: &'a str,
-    pub state: State,
+    pub state: Readiness,
 }
 
 /// The outcome of opening a pull request.
@@ -108,7 +108,7 @@ pub(crate) enum CreateOutcome {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Edit<'a> {
     /// The title and the draft state (Gitea and Forgejo mark drafts in the title).
-    pub title: Option<(&'a str, State)>,
+    pub title: Option<(&'a str, Readiness)>,
     pub body: Option<&'a str>,
     pub transition: Option<Transition>,
 }
@@ -130,7 +130,7 @@ impl Edit<'_> {
 
     /// The body of the request, the same for all forges. `spell`: the title of a draft or of a ready
     /// pull request.
-    pub(super) fn request_body(&self, spell: impl Fn(&str, State) -> String) -> Value {
+    pub(super) fn request_body(&self, spell: impl Fn(&str, Readiness) -> String) -> Value {
         let mut fields = Map::new();
         if let Some((title, state)) = self.title {
             fields.insert("title".to_owned(), spell(title, state).into());
@@ -183,7 +183,7 @@ mod tests {
             title: String::new(),
             body: String::new(),
             state,
-            draft: State::Ready,
+            readiness: Readiness::Ready,
             head: head.to_owned(),
             head_commit: String::new(),
             own,

@@ -121,7 +121,7 @@ impl Plan {
             if change.old == change.new {
                 continue;
             }
-            if !differ_in_pins(&change.old, &change.new, &old_scan, &new_scan) {
+            if !differs_only_in_pins(&change.old, &change.new, &old_scan, &new_scan) {
                 for count in &mut counts {
                     count
                         .wrong
@@ -257,12 +257,14 @@ fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
     checks
 }
 
-/// Returns a function that decides whether two contents of a file differ only in pins of the
-/// configuration's set, also below its former paths. The file's path is relative to the top of the
-/// repository; `prefix` is the
-/// path of the root, empty or with a trailing `/`. A file that `files` does not match contains no
+/// Returns a predicate: whether two contents of a file differ only in pins of the configuration's set,
+/// also below its former paths. The file's path is relative to the top of the repository; `prefix` is
+/// the path of the root, empty or with a trailing `/`. A file that `files` does not match contains no
 /// pins. A fleet's configuration without `files` matches every file.
-pub(crate) fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &[u8]) -> bool {
+pub(crate) fn pin_only_filter(
+    config: &Config,
+    prefix: &str,
+) -> impl Fn(&str, &[u8], &[u8]) -> bool {
     let scanner = FileScanner::new(config);
     let matches_all = config.scanned.included().is_empty();
     let mut prefixes = vec![prefix.to_owned()];
@@ -275,20 +277,20 @@ pub(crate) fn only_pins(config: &Config, prefix: &str) -> impl Fn(&str, &[u8], &
             RelPath::parse(path).ok()
         });
         let is_scanned = matches_all || below.any(|path| Snapshot::lists(&config.scanned, &path));
-        is_scanned && only_pins_differ(&scanner, old, new)
+        is_scanned && differs_only_in_pins_at_any_path(&scanner, old, new)
     }
 }
 
 /// Compares the contents of a file without a known path: every kind of place is searched.
-fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
+fn differs_only_in_pins_at_any_path(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
     let places = scanner.all_places();
     let (old_scan, new_scan) = (scanner.scan(old, &places), scanner.scan(new, &places));
-    differ_in_pins(old, new, &old_scan, &new_scan)
+    differs_only_in_pins(old, new, &old_scan, &new_scan)
 }
 
 /// Whether two contents differ only in the digests of their pins and the adjacent tags, as bytes and as
 /// YAML.
-fn differ_in_pins(old: &[u8], new: &[u8], old_scan: &Scan, new_scan: &Scan) -> bool {
+fn differs_only_in_pins(old: &[u8], new: &[u8], old_scan: &Scan, new_scan: &Scan) -> bool {
     new_scan.refused == old_scan.refused
         && outline(old, &old_scan.pins) == outline(new, &new_scan.pins)
         && reads_alike(old, new, &old_scan.pins)
@@ -357,7 +359,8 @@ mod tests {
     fn only_pins_and_their_tags_may_differ() {
         let scanner = FileScanner::new(&config(1));
         let old = format!("a: 1\nb: {}c: 2\n", pin(":old", "old"));
-        let is_allowed = |new: &str| only_pins_differ(&scanner, old.as_bytes(), new.as_bytes());
+        let is_allowed =
+            |new: &str| differs_only_in_pins_at_any_path(&scanner, old.as_bytes(), new.as_bytes());
         assert!(is_allowed(&old));
         assert!(is_allowed(
             &old.replace(&pin(":old", "old"), &pin(":new", "new"))

@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
-        PlannedWrites, Pull, Pulls, State, read_gates, worst_state,
+        PlannedWrites, Pull, Pulls, Readiness, read_gates, worst_state,
     },
 };
 
@@ -229,7 +229,9 @@ pub(crate) async fn promote(
     }
     let merge = match () {
         () if !configured.auto_merge => None,
-        () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
+        () if pull.readiness == Readiness::Draft => {
+            Some(Merge::Refused("it is a draft".to_owned()))
+        }
         // The gates of a new head were not checked.
         () if pull.head_commit != offer.commit => Some(Merge::Later(format!(
             "{} moved during the run: run the command again",
@@ -271,7 +273,7 @@ async fn open(
         body,
         head: between.from,
         base: between.to,
-        state: State::Ready,
+        state: Readiness::Ready,
     };
     let mut reason = String::new();
     let mut unsure = false;

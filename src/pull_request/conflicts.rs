@@ -37,7 +37,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        forge::{Mergeable, PullState, State},
+        forge::{Mergeable, PullState, Readiness},
         pull_request::tests::Commits,
     };
 
@@ -76,7 +76,7 @@ mod tests {
             title: String::new(),
             body: String::new(),
             state: PullState::Open,
-            draft: State::Ready,
+            readiness: Readiness::Ready,
             head: "auto/promote".to_owned(),
             head_commit: "c1".to_owned(),
             own: true,

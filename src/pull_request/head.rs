@@ -159,7 +159,7 @@ impl ApprovedSet<'_> {
         if commits.count() < 2 {
             return Ok(None);
         }
-        let only_pins = plan::only_pins(self.config, self.prefix);
+        let only_pins = plan::pin_only_filter(self.config, self.prefix);
         let foreign = origin::foreign(forge, ahead, &|_, _| false, &only_pins).await?;
         Ok(foreign.map(|foreign| foreign.describe()))
     }

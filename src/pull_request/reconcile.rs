@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     forge::{
         AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
-        NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, Pulls, State,
+        NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, Pulls, Readiness,
     },
     plan::FileChange,
 };
@@ -67,11 +67,9 @@ pub(crate) struct Proposal<'a> {
     /// The files that change; at least one.
     pub changes: &'a [FileChange],
     pub labels: &'a [String],
-    /// The state of the pull request.
-    pub state: State,
+    pub state: Readiness,
     /// Whether to reopen a pull request that a person closed.
     pub reopen: bool,
-    /// Other revisions of the set.
     pub rivals: &'a dyn Rivals,
     /// Close the pull requests of older revisions.
     pub supersede: bool,
@@ -98,14 +96,13 @@ pub(crate) struct PullRequestResult {
     pub number: u64,
     /// The URL of its web page.
     pub url: String,
-    /// The action taken.
     pub change: Change,
     /// The numbers of the older pull requests that were closed.
     pub superseded: Vec<u64>,
     /// Failures that only warn.
     pub warnings: Vec<String>,
     /// The error of a step after the pull request was opened.
-    pub trouble: Option<Error>,
+    pub late_error: Option<Error>,
 }
 
 /// The action taken on a pull request.
@@ -150,7 +147,7 @@ struct Reconcile<'a> {
 /// The result of a step.
 enum Step {
     /// The branch and this pull request exist as planned.
-    There(Box<Pull>),
+    Settled(Box<Pull>),
     /// The state must be fetched again, for this reason.
     Again(String),
     /// The plan is outdated.
@@ -164,15 +161,14 @@ pub(crate) async fn open(
     proposal: &Proposal<'_>,
 ) -> Result<Outcome, Error> {
     let files = base.files(proposal.prefix, proposal.changes)?;
-    let (permitted, begun, change) = (false, false, Change::Unchanged);
     let mut work = Reconcile {
         forge,
         base,
         proposal,
         files,
-        permitted,
-        begun,
-        change,
+        permitted: false,
+        begun: false,
+        change: Change::Unchanged,
         refused: None,
         interrupted: false,
     };
@@ -190,13 +186,12 @@ impl Reconcile<'_> {
             match step {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => last_reason = reason,
-                Step::There(pull) if self.forge.stays_open(&pull, self.interrupted).await? => {
+                Step::Settled(pull) if self.forge.stays_open(&pull, self.interrupted).await? => {
                     let pull = self.remove_notice(pull).await?;
-                    return Ok(Outcome::Reconciled(Box::new(
-                        self.finish(*pull, before).await,
-                    )));
+                    let result = self.finish(*pull, before).await;
+                    return Ok(Outcome::Reconciled(Box::new(result)));
                 }
-                Step::There(pull) => {
+                Step::Settled(pull) => {
                     self.interrupted = false;
                     self.note_moving(&pull).await?;
                     "the forge closed it while its branch was being recreated"
@@ -220,23 +215,23 @@ impl Reconcile<'_> {
 
     /// Takes the remaining steps once the pull request exists. None of them closes it.
     async fn finish(&mut self, pull: Pull, before: PullsBefore) -> PullRequestResult {
-        let mut standing = PullRequestResult {
+        let mut result = PullRequestResult {
             number: pull.number,
             url: pull.url.clone(),
             change: self.change,
             superseded: Vec::new(),
             warnings: Vec::new(),
-            trouble: None,
+            late_error: None,
         };
-        standing.trouble = self.round_off(pull, before, &mut standing).await.err();
-        standing
+        result.late_error = self.finish_steps(pull, before, &mut result).await.err();
+        result
     }
 
-    async fn round_off(
+    async fn finish_steps(
         &mut self,
         pull: Pull,
         before: PullsBefore,
-        standing: &mut PullRequestResult,
+        result: &mut PullRequestResult,
     ) -> Result<(), Error> {
         let open = match &before {
             PullsBefore::Listed(open) if self.change != Change::Created => open.clone(),
@@ -244,14 +239,14 @@ impl Reconcile<'_> {
             _ => self.forge.pulls(Pulls::Open).await?,
         };
         let pull = self.close_duplicates(pull, &open).await?;
-        standing.number = pull.number;
-        standing.url.clone_from(&pull.url);
-        standing.change = self.change;
+        result.number = pull.number;
+        result.url.clone_from(&pull.url);
+        result.change = self.change;
         self.yield_to_newer(&pull, &before, &open).await?;
-        self.label(&pull, &mut standing.warnings).await?;
+        self.label(&pull, &mut result.warnings).await?;
         self.make_state(&pull).await?;
-        standing.change = self.change;
-        self.supersede(&pull, &open, standing).await
+        result.change = self.change;
+        self.supersede(&pull, &open, result).await
     }
 
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
@@ -280,36 +275,38 @@ impl Reconcile<'_> {
             return match found {
                 OwnPullRequest::Open(pull) => {
                     self.interrupted = !self.begun && own::is_moving(&pull);
-                    Ok(Step::There(pull))
+                    Ok(Step::Settled(pull))
                 }
                 OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
                 OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create(None).await,
             };
         }
         self.permit().await?;
-        let was = match ahead {
+        let old_state = match ahead {
             None => BranchState::Absent,
             Some(ahead) if ahead.commits.is_empty() => BranchState::Behind(ahead.head),
             Some(ahead) => BranchState::Diverged(ahead.head),
         };
         let found = match found {
             // The forge reopens it when the branch is recreated.
-            OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&was).await? => {
+            OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&old_state).await? => {
                 OwnPullRequest::Open(pull)
             }
             // GitHub cannot reopen a pull request after its branch moved. A new pull request has
             // the planned branch already.
             OwnPullRequest::Closed(closed) => match self.reopen(&closed).await? {
-                Step::There(pull) if pull.number == closed.number => OwnPullRequest::Open(pull),
+                Step::Settled(pull) if pull.number == closed.number => OwnPullRequest::Open(pull),
                 other => return Ok(other),
             },
             found => found,
         };
         let found = match found {
-            OwnPullRequest::Open(pull) => OwnPullRequest::Open(self.announce(*pull, &was).await?),
+            OwnPullRequest::Open(pull) => {
+                OwnPullRequest::Open(self.announce(*pull, &old_state).await?)
+            }
             found => found,
         };
-        self.publish(&was, found, None).await
+        self.publish(&old_state, found, None).await
     }
 
     fn branch_subject(&self) -> String {
@@ -451,26 +448,26 @@ impl Reconcile<'_> {
     }
 
     /// Records the outcome of a change; a refused request changed nothing.
-    fn tried<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+    fn record<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.begun |= result.as_ref().err().is_none_or(|error| error.begun);
         result
     }
 
     /// Updates the text before the branch: a run that is interrupted in between is repeated by the next
     /// one, which finds the old contents.
-    async fn announce(&mut self, pull: Pull, was: &BranchState) -> Result<Box<Pull>, Error> {
-        let body = if self.forge.rebuilding_closes(was).await? {
+    async fn announce(&mut self, pull: Pull, old_state: &BranchState) -> Result<Box<Pull>, Error> {
+        let body = if self.forge.rebuilding_closes(old_state).await? {
             own::while_moving(self.proposal.body)
         } else {
             self.proposal.body.to_owned()
         };
         let edit = Edit {
-            title: Some((self.proposal.title, pull.draft)),
+            title: Some((self.proposal.title, pull.readiness)),
             body: Some(&body),
             transition: None,
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
-        let edited = self.tried(edited)?;
+        let edited = self.record(edited)?;
         self.updated();
         Ok(Box::new(Pull {
             body: edited.body,
@@ -482,7 +479,7 @@ impl Reconcile<'_> {
     /// base of the survey if the state was not fetched since.
     async fn publish(
         &mut self,
-        was: &BranchState,
+        old_state: &BranchState,
         found: OwnPullRequest,
         expected: Option<&ExpectedBase>,
     ) -> Result<Step, Error> {
@@ -502,7 +499,10 @@ impl Reconcile<'_> {
             pull: carried,
             surveyed: expected.map(ExpectedBase::of_commit),
         };
-        let published = self.forge.publish(&commit, self.proposal.branch, was).await;
+        let published = self
+            .forge
+            .publish(&commit, self.proposal.branch, old_state)
+            .await;
         if let Err(error) = &published {
             self.begun |= error.begun;
         }
@@ -518,17 +518,17 @@ impl Reconcile<'_> {
                 return Ok(Step::Again(reason));
             }
             // A refusal is a race only if the branch moved.
-            PublishOutcome::Refused(error) if self.refused.as_ref() == Some(was) => {
+            PublishOutcome::Refused(error) if self.refused.as_ref() == Some(old_state) => {
                 return Err(error);
             }
             PublishOutcome::Refused(error) => {
-                self.refused = Some(was.clone());
+                self.refused = Some(old_state.clone());
                 return Ok(Step::Again(error.message));
             }
             PublishOutcome::Done(_) => self.begun = true,
         }
         match found {
-            OwnPullRequest::Open(pull) => Ok(Step::There(pull)),
+            OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
             _ => self.create(expected).await,
         }
     }
@@ -566,7 +566,7 @@ impl Reconcile<'_> {
                 if expected.is_some() && pull.base_commit != self.base.head.commit {
                     return Ok(Step::BaseMoved);
                 }
-                Step::There(pull)
+                Step::Settled(pull)
             }
             CreateOutcome::Unsure(reason)
             | CreateOutcome::Exists(reason)
@@ -593,7 +593,7 @@ impl Reconcile<'_> {
 
     /// Changes between draft and ready.
     async fn make_state(&mut self, pull: &Pull) -> Result<(), Error> {
-        if pull.draft != self.proposal.state {
+        if pull.readiness != self.proposal.state {
             self.permit().await?;
             self.forge.set_state(pull, self.proposal.state).await?;
             self.updated();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Class, Error},
-    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
+    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, Readiness},
 };
 
 /// The intervals and the time limit of the polls.
@@ -423,7 +423,8 @@ impl Waiting {
         let (Some(schedule), Some(pull)) = (watch.schedule, &self.pull) else {
             return Next::Wait;
         };
-        if self.scheduled.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft {
+        if self.scheduled.as_ref() == Some(&pull.head_commit) || pull.readiness == Readiness::Draft
+        {
             return Next::Wait;
         }
         // The files of a commit never change, so a head is verified once.

@@ -13,7 +13,7 @@ use crate::{
     code::Code,
     config::{Config, Forge as Configured, Operation},
     error::{Error, Errors},
-    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
+    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, Readiness},
     git::Git,
     plan,
     pull_request::{
@@ -85,7 +85,7 @@ impl Publication<'_> {
             ..
         } = self;
         let configured = config.forge_or_default();
-        let only_pins = plan::only_pins(config, &head.prefix);
+        let only_pins = plan::pin_only_filter(config, &head.prefix);
         let supersedes = document.kind == Operation::Promotion && config.promote.supersede;
         let marker = Marker {
             kind: MarkerKind::Set(document.kind),
@@ -117,7 +117,7 @@ impl Publication<'_> {
         url: &str,
     ) -> Result<Option<MergeSchedule>, Errors> {
         let configured = self.config.forge_or_default();
-        if !configured.auto_merge || self.request.state == State::Draft {
+        if !configured.auto_merge || self.request.state == Readiness::Draft {
             return Ok(None);
         }
         let permission = Permission::Set(ApprovedSet {
@@ -227,7 +227,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
             "note: pull request #{number} was closed: this pull request supersedes it"
         ));
     }
-    let merge = match pull.trouble {
+    let merge = match pull.late_error {
         Some(error) => Err(error.into()),
         None => schedule_merge(publication, pull.number, &pull.url, services),
     };

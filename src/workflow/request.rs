@@ -7,7 +7,7 @@ use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
     config::{Config, Image, Operation},
     error::{Errors, usage},
-    forge::State,
+    forge::Readiness,
     history::Promoted,
     oci::{Digest, Revision, TagPattern},
     pins::Found,
@@ -54,7 +54,7 @@ pub(crate) enum Intent {
 /// The permission to open a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenRequest {
-    pub state: State,
+    pub state: Readiness,
     /// Whether a pull request that a user closed is reopened.
     pub reopen: bool,
 }

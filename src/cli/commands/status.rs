@@ -365,6 +365,6 @@ fn open_row(found: &PullRequestOfSet) -> OpenRow {
         kind: found.operation.as_str(),
         revision: found.revision.to_string(),
         title: found.pull.title.clone(),
-        draft: found.pull.draft == crate::forge::State::Draft,
+        draft: found.pull.readiness == crate::forge::Readiness::Draft,
     }
 }

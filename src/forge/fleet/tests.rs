@@ -13,7 +13,7 @@ use crate::{
     error::Class,
     forge::{
         self, BranchState, CreateOutcome, Forge, Head, NewCommit, NewFile, NewPull, PublishOutcome,
-        PullState, Pulls, Settings, State, Target, Token, blob_id,
+        PullState, Pulls, Readiness, Settings, Target, Token, blob_id,
         fleet::{
             ConfigFile, ContentRequest, FileListing, FleetReader, ListQuery, RepositoryName,
             RepositoryState, Survey, SurveyRequest,
@@ -659,7 +659,7 @@ async fn propose(forge: &Forge) -> Result<(), crate::error::Error> {
         body: "<!-- repin/2 kind=promote set=repin.yaml revision=x -->",
         head: BRANCH,
         base: "main",
-        state: State::Draft,
+        state: Readiness::Draft,
     };
     match forge.create_pull(&pull).await? {
         CreateOutcome::New(_) => {}

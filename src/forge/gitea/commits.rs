@@ -17,7 +17,8 @@ use super::{
 use crate::{
     error::Error,
     forge::{
-        BranchState, Edit, Mergeable, NewCommit, PublishOutcome, Pull, PullState, State, Transition,
+        BranchState, Edit, Mergeable, NewCommit, PublishOutcome, Pull, PullState, Readiness,
+        Transition,
     },
 };
 
@@ -267,5 +268,5 @@ pub(super) fn begun(error: Error) -> Error {
 fn is_updated(pull: &Pull, commit: &str) -> bool {
     pull.state == PullState::Open
         && pull.head_commit == commit
-        && (pull.mergeable == Mergeable::Yes || pull.draft == State::Draft)
+        && (pull.mergeable == Mergeable::Yes || pull.readiness == Readiness::Draft)
 }

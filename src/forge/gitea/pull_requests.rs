@@ -9,7 +9,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState,
-        Pulls, State,
+        Pulls, Readiness,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -87,14 +87,14 @@ impl Row {
         };
         let (title, state_by_title) = split_prefix(&self.title);
         // The prefixes are a setting of the server, so its own field takes precedence.
-        let draft = match self.draft {
-            Some(true) => State::Draft,
-            Some(false) => State::Ready,
+        let readiness = match self.draft {
+            Some(true) => Readiness::Draft,
+            Some(false) => Readiness::Ready,
             None => state_by_title,
         };
-        let mergeable = match (self.mergeable, draft) {
+        let mergeable = match (self.mergeable, readiness) {
             (Some(true), _) => Mergeable::Yes,
-            (Some(false), State::Ready) => Mergeable::ConflictOrChecking,
+            (Some(false), Readiness::Ready) => Mergeable::ConflictOrChecking,
             // The server never reports a draft as mergeable.
             _ => Mergeable::Unknown,
         };
@@ -105,7 +105,7 @@ impl Row {
             title: title.to_owned(),
             body: self.body.unwrap_or_default(),
             state,
-            draft,
+            readiness,
             own: self
                 .head
                 .repo
@@ -137,31 +137,31 @@ enum NamedLabelOutcome {
 }
 
 /// Splits a title into the text after the prefix of a draft, and the state.
-fn split_prefix(title: &str) -> (&str, State) {
+fn split_prefix(title: &str) -> (&str, Readiness) {
     for prefix in DRAFT_PREFIXES {
         if let Some((start, rest)) = title.split_at_checked(prefix.len())
             && start.eq_ignore_ascii_case(prefix)
         {
-            return (rest.trim_start(), State::Draft);
+            return (rest.trim_start(), Readiness::Draft);
         }
     }
-    (title, State::Ready)
+    (title, Readiness::Ready)
 }
 
-fn with_prefix(title: &str, state: State) -> String {
+fn with_prefix(title: &str, state: Readiness) -> String {
     match state {
-        State::Draft => format!("{} {title}", DRAFT_PREFIXES[0]),
-        State::Ready => title.to_owned(),
+        Readiness::Draft => format!("{} {title}", DRAFT_PREFIXES[0]),
+        Readiness::Ready => title.to_owned(),
     }
 }
 
 /// Checks that the server recognized the title as that of a draft or of a ready pull request.
-fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
-    if pull.draft == wanted {
+fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
+    if pull.readiness == wanted {
         return Ok(());
     }
     let what = format!("Gitea: pull request #{} ({})", pull.number, pull.url);
-    let reason = if wanted == State::Draft {
+    let reason = if wanted == Readiness::Draft {
         format!(
             "it is ready for review, although its title starts with `{}`",
             DRAFT_PREFIXES[0]
@@ -265,17 +265,17 @@ impl Gitea {
         }
     }
 
-    pub(crate) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+    pub(crate) async fn set_state(&self, pull: &Pull, state: Readiness) -> Result<(), Error> {
         let edit = Edit {
             title: Some((&pull.title, state)),
             ..Edit::default()
         };
         let changed = self.edit_pull(pull.number, &edit).await?;
         let checked = check_draft(&changed, state);
-        if checked.is_err() && state == State::Draft {
+        if checked.is_err() && state == Readiness::Draft {
             // The server has another prefix.
             let edit = Edit {
-                title: Some((&pull.title, State::Ready)),
+                title: Some((&pull.title, Readiness::Ready)),
                 ..Edit::default()
             };
             self.edit_pull(pull.number, &edit).await?;
@@ -484,17 +484,17 @@ mod tests {
     #[test]
     fn titles_mark_drafts() {
         for (title, without_prefix, state) in [
-            ("WIP: promote: x", "promote: x", State::Draft),
-            ("wip:promote", "promote", State::Draft),
-            ("[WIP] promote", "promote", State::Draft),
-            ("promote: WIP: x", "promote: WIP: x", State::Ready),
-            ("é", "é", State::Ready),
+            ("WIP: promote: x", "promote: x", Readiness::Draft),
+            ("wip:promote", "promote", Readiness::Draft),
+            ("[WIP] promote", "promote", Readiness::Draft),
+            ("promote: WIP: x", "promote: WIP: x", Readiness::Ready),
+            ("é", "é", Readiness::Ready),
         ] {
             assert_eq!(split_prefix(title), (without_prefix, state), "{title}");
         }
         assert_eq!(
-            split_prefix(&with_prefix("a", State::Draft)),
-            ("a", State::Draft)
+            split_prefix(&with_prefix("a", Readiness::Draft)),
+            ("a", Readiness::Draft)
         );
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState,
-        Pulls, State,
+        Pulls, Readiness,
         http::{Paging, Reply},
         shared::CommentRow,
     },
@@ -86,10 +86,10 @@ impl Row {
             title: self.title,
             body: self.body.unwrap_or_default(),
             state,
-            draft: if self.draft {
-                State::Draft
+            readiness: if self.draft {
+                Readiness::Draft
             } else {
-                State::Ready
+                Readiness::Ready
             },
             // The repository of a deleted fork is null.
             own: self
@@ -151,7 +151,7 @@ impl Github {
     pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
         let body = json!({
             "title": new.title, "body": new.body, "head": new.head, "base": new.base,
-            "draft": new.state == State::Draft,
+            "draft": new.state == Readiness::Draft,
         });
         let what = format!("opening the pull request of {}", new.head);
         let request = self.request(Method::POST, "pulls", what).body(body);
@@ -194,10 +194,10 @@ impl Github {
         Ok(reply.expect_done::<Row>(&[200])?.pull(&self.full_name()))
     }
 
-    pub(crate) async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+    pub(crate) async fn set_state(&self, pull: &Pull, state: Readiness) -> Result<(), Error> {
         let (mutation, target) = match state {
-            State::Draft => (include_str!("queries/make_draft.graphql"), "a draft"),
-            State::Ready => (
+            Readiness::Draft => (include_str!("queries/make_draft.graphql"), "a draft"),
+            Readiness::Ready => (
                 include_str!("queries/make_ready.graphql"),
                 "ready for review",
             ),

@@ -195,7 +195,7 @@ impl Reconcile<'_> {
             ..Edit::default()
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
-        self.tried(edited).map(drop)
+        self.record(edited).map(drop)
     }
 
     /// Removes the notice from an open pull request with the planned branch. This is the last step,
@@ -210,7 +210,7 @@ impl Reconcile<'_> {
             ..Edit::default()
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
-        let pull = self.tried(edited)?;
+        let pull = self.record(edited)?;
         self.updated();
         Ok(Box::new(pull))
     }
@@ -223,10 +223,10 @@ impl Reconcile<'_> {
             ..Edit::default()
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
-        match self.tried(edited) {
+        match self.record(edited) {
             Ok(pull) => {
                 self.updated();
-                Ok(Step::There(Box::new(pull)))
+                Ok(Step::Settled(Box::new(pull)))
             }
             Err(error) if error.class == Class::Refused => self.replace().await,
             Err(error) => Err(error),
@@ -240,7 +240,7 @@ impl Reconcile<'_> {
             .forge
             .ahead(&base.branch, &base.head, branch, false)
             .await?;
-        let was = match compared {
+        let old_state = match compared {
             Comparison::Absent => super::BranchState::Absent,
             Comparison::Unrelated(head) => {
                 let branch = &self.base.branch;
@@ -258,6 +258,6 @@ impl Reconcile<'_> {
                 }
             }
         };
-        Box::pin(self.publish(&was, OwnPullRequest::Nothing, None)).await
+        Box::pin(self.publish(&old_state, OwnPullRequest::Nothing, None)).await
     }
 }

@@ -41,7 +41,7 @@ impl Reconcile<'_> {
         &mut self,
         ours: &Pull,
         open: &[Pull],
-        standing: &mut PullRequestResult,
+        result: &mut PullRequestResult,
     ) -> Result<(), Error> {
         for pull in open {
             let (is_earlier, is_new) = (pull.number < ours.number, self.change == Change::Created);
@@ -54,7 +54,7 @@ impl Reconcile<'_> {
                 Some(RevisionAge::Newer | RevisionAge::Unknown) | None => continue,
                 Some(RevisionAge::Unreadable(reason)) => {
                     let warning = format!("pull request #{} was not closed: {reason}", pull.number);
-                    standing.warnings.push(warning);
+                    result.warnings.push(warning);
                     continue;
                 }
             }
@@ -65,13 +65,13 @@ impl Reconcile<'_> {
                     if self.proposal.auto_merge {
                         error = merging::disarm(self.forge, pull, error).await;
                     }
-                    standing.warnings.push(format!("not closed: {error}"));
+                    result.warnings.push(format!("not closed: {error}"));
                     continue;
                 }
                 Err(error) => return Err(error),
             }
             self.close_superseded(pull.number, ours.number).await?;
-            standing.superseded.push(pull.number);
+            result.superseded.push(pull.number);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::{
     files::Files,
     forge::{
         Ability, Edit, Forge, GateState, Kind as ForgeKind, Merge, Mergeable, NewPull, Poll, Pull,
-        PullState, Settings, State, Target, Token, Transition, judge,
+        PullState, Readiness, Settings, Target, Token, Transition, judge,
     },
     oci::Digest,
     plan::FileChange,
@@ -35,7 +35,7 @@ pub(crate) const B: &str = "deploy/b.yml";
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) revision: &'static str,
-    pub(crate) state: State,
+    pub(crate) state: Readiness,
     pub(crate) reopen: bool,
     pub(crate) labels: bool,
     pub(crate) auto_merge: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Request {
 
 pub(crate) const REQUEST: Request = Request {
     revision: "rev2",
-    state: State::Ready,
+    state: Readiness::Ready,
     reopen: false,
     labels: false,
     auto_merge: false,
@@ -201,10 +201,10 @@ pub(crate) async fn promote(fake: &Fake, request: Request) -> Result<PullRequest
     let forge = forge(fake);
     for _ in 0..3 {
         match attempt(&forge, request).await? {
-            Outcome::Reconciled(standing) => {
-                return match standing.trouble {
+            Outcome::Reconciled(result) => {
+                return match result.late_error {
                     Some(error) => Err(error),
-                    None => Ok(*standing),
+                    None => Ok(*result),
                 };
             }
             Outcome::BaseMoved { .. } => {}
@@ -710,11 +710,11 @@ async fn squashed_and_reverted_branch_is_reused() {
 async fn mutation_without_a_response_may_have_succeeded() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.fault(("POST", "/graphql"), 99, Fault::Silence);
-    let error = forge.set_state(&pull, State::Draft).await.unwrap_err();
+    let error = forge.set_state(&pull, Readiness::Draft).await.unwrap_err();
     assert!(error.begun && fake.store().pulls[0].draft, "{error}");
     fake.forget();
     fake.store().graphql = false;
-    let error = forge.set_state(&pull, State::Draft).await.unwrap_err();
+    let error = forge.set_state(&pull, Readiness::Draft).await.unwrap_err();
     assert!(!error.begun, "{error}");
 }
 
@@ -723,7 +723,7 @@ async fn draft_state_follows_the_request() {
     for kind in KINDS {
         let fake = fake(kind);
         let draft = Request {
-            state: State::Draft,
+            state: Readiness::Draft,
             ..REQUEST
         };
         let is_draft = || {
@@ -785,12 +785,8 @@ async fn labels_are_created_and_a_refusal_warns() {
 
         let forge = fake(kind);
         forge.store().may_label = false;
-        let standing = promote(&forge, request).await.unwrap();
-        assert!(
-            standing.warnings[0].contains("403"),
-            "{:?}",
-            standing.warnings
-        );
+        let result = promote(&forge, request).await.unwrap();
+        assert!(result.warnings[0].contains("403"), "{:?}", result.warnings);
         is_whole(&forge, "rev2");
     }
 }
@@ -1256,7 +1252,7 @@ async fn plan_for_other_base_contents_is_refused() {
             prefix: "",
             changes: &changes,
             labels: &[],
-            state: State::Ready,
+            state: Readiness::Ready,
             reopen: false,
             rivals: &OfOneAge {
                 branch,
@@ -1720,7 +1716,7 @@ async fn branch_is_merged_at_its_checked_head() {
             body: "",
             head: "staging",
             base: "main",
-            state: State::Draft,
+            state: Readiness::Draft,
         };
         forge.create_pull(&new).await.unwrap();
         let promote_staging = || branches::promote(&forge, between, "t", "b", &offer, &configured);
@@ -1733,7 +1729,10 @@ async fn branch_is_merged_at_its_checked_head() {
             matches!(&offered.merge, Some(Merge::Refused(why)) if why.contains("draft")),
             "{offered:?}"
         );
-        forge.set_state(&offered.pull, State::Ready).await.unwrap();
+        forge
+            .set_state(&offered.pull, Readiness::Ready)
+            .await
+            .unwrap();
         assert_eq!(
             promote_staging().await.unwrap().merge,
             Some(Merge::Scheduled)
@@ -1926,7 +1925,7 @@ async fn conflict_ends_the_wait_with_its_files() {
             stuck(&forge, pull.number, later).await,
             WaitOutcome::OutOfTime(_)
         ));
-        forge.set_state(&pull, State::Draft).await.unwrap();
+        forge.set_state(&pull, Readiness::Draft).await.unwrap();
         assert!(matches!(
             stuck(&forge, pull.number, at_once).await,
             WaitOutcome::OutOfTime(_)

@@ -7,7 +7,7 @@ use crate::{
     config::{MergeMethod, Operation, RelPath, SetPath, Sign},
     error::{Class, Error},
     forge::{
-        self, BranchState, Forge, NewCommit, NewFile, PublishOutcome, Settings, State,
+        self, BranchState, Forge, NewCommit, NewFile, PublishOutcome, Readiness, Settings,
         SurveyedBase, Target, Token, blob_id,
         fleet::{ContentRequest, FleetReader, RepositoryName, Survey, SurveyRequest},
     },
@@ -154,7 +154,7 @@ impl Process {
             prefix: "",
             changes: &planned.changes,
             labels: &["images".to_owned()],
-            state: State::Draft,
+            state: Readiness::Draft,
             reopen: false,
             rivals: &rivals,
             supersede: true,
@@ -166,7 +166,7 @@ impl Process {
 
     async fn opened(&self, planned: &Planned) -> PullRequestResult {
         match self.open(0, planned, &RevisionAge::Unknown).await.unwrap() {
-            Outcome::Reconciled(standing) => *standing,
+            Outcome::Reconciled(result) => *result,
             Outcome::BaseMoved { .. } => panic!("the base moved"),
         }
     }
@@ -270,11 +270,11 @@ async fn new_pull_request_costs_few_requests() {
         assert!(before * 100 <= COUNT * plan, "{kind:?} {before}");
         for (number, planned) in planned.iter().enumerate() {
             let outcome = process.open(number, planned, &RevisionAge::Unknown).await;
-            let Outcome::Reconciled(standing) = outcome.unwrap() else {
+            let Outcome::Reconciled(result) = outcome.unwrap() else {
                 panic!("the base moved")
             };
-            assert_eq!(standing.change, Change::Created, "{kind:?}");
-            assert!(standing.trouble.is_none(), "{:?}", standing.trouble);
+            assert_eq!(result.change, Change::Created, "{kind:?}");
+            assert!(result.late_error.is_none(), "{:?}", result.late_error);
         }
         process.is_whole(&format!("{kind:?}"));
         let log = &process.forge.log()[before..];
@@ -446,11 +446,11 @@ async fn newer_of_two_concurrent_sets_stays() {
                 .open(0, &planned, &RevisionAge::Newer)
                 .await
                 .unwrap();
-            let Outcome::Reconciled(standing) = outcome else {
+            let Outcome::Reconciled(result) = outcome else {
                 panic!("{kind:?}: the base moved")
             };
             // A pull request that was already open in the survey stays open.
-            assert_eq!(standing.trouble.is_some(), since, "{kind:?}");
+            assert_eq!(result.late_error.is_some(), since, "{kind:?}");
             let open = if since {
                 vec![(0, 1)]
             } else {
@@ -467,10 +467,10 @@ async fn newer_of_two_concurrent_sets_stays() {
             .open(0, &planned, &RevisionAge::Older)
             .await
             .unwrap();
-        let Outcome::Reconciled(standing) = outcome else {
+        let Outcome::Reconciled(result) = outcome else {
             panic!("{kind:?}: the base moved")
         };
-        assert_eq!(standing.superseded, [1], "{kind:?}");
+        assert_eq!(result.superseded, [1], "{kind:?}");
         assert_eq!(process.forge.open_pulls(), [(0, 2)], "{kind:?}");
     }
 }

@@ -104,10 +104,10 @@ async fn base_moved_before_opening_keeps_the_plan() {
             store.push("main", "docs", &[("README.md", "more")]);
         });
         let outcome = attempt(&forge(&fake), REQUEST).await.unwrap();
-        let Outcome::Reconciled(standing) = outcome else {
+        let Outcome::Reconciled(result) = outcome else {
             panic!("{kind:?}: {outcome:?}")
         };
-        assert_eq!(standing.change, Change::Created, "{kind:?}");
+        assert_eq!(result.change, Change::Created, "{kind:?}");
     }
 }
 
@@ -529,8 +529,8 @@ async fn similar_pull_request_of_a_person_stays_open() {
             add(&fake, |pull| pull.body = "mine".to_owned()),
             add(&fake, |pull| pull.head_repo = "fork/flows".to_owned()),
         ];
-        let standing = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(standing.change, Change::Unchanged, "{kind:?}");
+        let result = promote(&fake, REQUEST).await.unwrap();
+        assert_eq!(result.change, Change::Unchanged, "{kind:?}");
         assert_eq!(open(&fake), all, "{kind:?}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }
@@ -545,8 +545,8 @@ async fn lowest_number_of_duplicates_stays() {
         lagging.at(When::After, "POST", "/pulls", 1, |store| {
             store.pulls = vec![row(99)];
         });
-        let standing = promote(&lagging, REQUEST).await.unwrap();
-        let reported = (standing.number, standing.change);
+        let result = promote(&lagging, REQUEST).await.unwrap();
+        let reported = (result.number, result.change);
         assert_eq!(reported, (1, Change::Created), "{kind:?}");
         assert_eq!(open(&lagging), [0; 0], "{kind:?}");
         // The other run was faster: this pull request is closed.
@@ -558,10 +558,10 @@ async fn lowest_number_of_duplicates_stays() {
         late.at(When::After, "POST", "/pulls", 1, |store| {
             store.pulls.push(row(2));
         });
-        let standing = promote(&late, REQUEST).await.unwrap();
-        let reported = (standing.number, standing.change);
+        let result = promote(&late, REQUEST).await.unwrap();
+        let reported = (result.number, result.change);
         assert_eq!(reported, (2, Change::Unchanged), "{kind:?}");
-        assert!(standing.url.ends_with("/2"), "{}", standing.url);
+        assert!(result.url.ends_with("/2"), "{}", result.url);
         assert_eq!(open(&late), [2], "{kind:?}");
         // The result is the same if the next request fails.
         late.store().pulls.clear();
@@ -573,12 +573,12 @@ async fn lowest_number_of_duplicates_stays() {
         late.fault(("PATCH", "/pulls/3"), 9, refusal());
         late.fault(("POST", "/graphql#Ready"), 9, refusal());
         let outcome = attempt(&forge(&late), REQUEST).await.unwrap();
-        let Outcome::Reconciled(standing) = outcome else {
+        let Outcome::Reconciled(result) = outcome else {
             panic!("{kind:?} {outcome:?}")
         };
-        let reported = (standing.number, standing.change);
+        let reported = (result.number, result.change);
         assert_eq!(reported, (3, Change::Unchanged), "{kind:?}");
-        assert!(standing.trouble.is_some(), "{kind:?}");
+        assert!(result.late_error.is_some(), "{kind:?}");
         // A duplicate that cannot be closed is an error.
         let stuck = fake(kind);
         push(&stuck, "rev2");
@@ -607,9 +607,9 @@ async fn pull_request_is_replaced_after_a_refused_reopening() {
         let closed = add(&fake, |pull| {
             (pull.open, pull.closed_at) = (false, Some("0".repeat(40)));
         });
-        let standing = promote(&fake, REOPEN).await.unwrap();
-        assert_eq!(standing.change, Change::Created, "{case}");
-        assert_ne!(standing.number, closed, "{case}");
+        let result = promote(&fake, REOPEN).await.unwrap();
+        assert_eq!(result.change, Change::Created, "{case}");
+        assert_ne!(result.number, closed, "{case}");
         is_whole(&fake, "rev2");
         let writes = writes(&fake);
         let count = |end: &str| writes.iter().filter(|line| line.ends_with(end)).count();
@@ -641,8 +641,8 @@ async fn up_to_date_run_keeps_later_promotions() {
         };
         let ours = promote(&fake, request).await.unwrap().number;
         let later = add(&fake, |pull| to_revision(pull, "rev0"));
-        let standing = promote(&fake, request).await.unwrap();
-        assert_eq!(standing.superseded, [0; 0], "{kind:?}");
+        let result = promote(&fake, request).await.unwrap();
+        assert_eq!(result.superseded, [0; 0], "{kind:?}");
         assert_eq!(open(&fake), [ours, later], "{kind:?}");
     }
 }

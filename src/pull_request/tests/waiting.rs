@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::forge::{A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
 use crate::{
     error::{Class, Error},
-    forge::{Forge, PullState, State},
+    forge::{Forge, PullState, Readiness},
     pull_request::waiting::{
         MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
     },
@@ -292,7 +292,7 @@ async fn merge_of_a_draft_is_not_scheduled() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
-        forge.set_state(&pull, State::Draft).await.unwrap();
+        forge.set_state(&pull, Readiness::Draft).await.unwrap();
         let (waited, reports) = watched(&forge, for_polls(2), true).await;
         late(waited);
         assert_eq!(reports, [""; 0], "{kind:?}");
@@ -376,7 +376,7 @@ async fn merge_of_a_ready_draft_is_scheduled() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
-        forge.set_state(&pull, State::Draft).await.unwrap();
+        forge.set_state(&pull, Readiness::Draft).await.unwrap();
         fake.at(When::Before, "GET", "/pulls/1", 3, move |store| {
             let pull = &mut store.pulls[0];
             pull.draft = false;

@@ -335,7 +335,7 @@ impl Closing<'_> {
         pull: &Pull,
     ) -> Result<CloseOutcome, Error> {
         let prefix = member.config.set_path.prefix();
-        let only_pins = plan::only_pins(&member.config, &prefix);
+        let only_pins = plan::pin_only_filter(&member.config, &prefix);
         if !self.request.apply {
             withdraw::permits(writer, pull, &only_pins).await?;
             return Ok(CloseOutcome::Open);

@@ -12,7 +12,7 @@ use crate::{
     config::{RelPath, Trailer},
     error::{Class, Error},
     fleet::{FleetOutcome, LinePullRequest},
-    forge::{Forge, Pull, State, blob_id},
+    forge::{Forge, Pull, Readiness, blob_id},
     pull_request::{
         Base,
         reconcile::{Closing, closing, is_moving},
@@ -46,7 +46,7 @@ impl Walk<'_> {
         let configured = member.config.forge_or_default();
         let labels = &configured.labels;
         let has_label = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
-        let needs_merge = configured.auto_merge && self.request.open == Some(State::Ready);
+        let needs_merge = configured.auto_merge && self.request.open == Some(Readiness::Ready);
         let branch = member.state.branch.as_ref();
         let is_on_head = branch.is_some_and(|branch| {
             branch.commit.id == pull.head_commit
@@ -54,7 +54,10 @@ impl Walk<'_> {
                 && Trailer::of_message(&branch.commit.message)
                     .any(|trailer| trailer.revision == self.revision.as_str())
         });
-        let has_state = self.request.open.is_none_or(|state| state == pull.draft);
+        let has_state = self
+            .request
+            .open
+            .is_none_or(|state| state == pull.readiness);
         has_label && !needs_merge && is_on_head && has_state && pull.head_exists && !is_moving(pull)
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     error::{Error, Errors},
     files::WorkTree,
     fleet::{FleetDocument, FleetLine, ListEntry, ShardRun, config_sha256},
-    forge::{State, fleet::FleetReader},
+    forge::{Readiness, fleet::FleetReader},
     git::Git,
     http::{Pace, Shard},
     oci::{Digest, Revision},
@@ -70,7 +70,7 @@ pub(crate) struct FleetRequest {
     /// The document of a verified set; without it, the set is verified first.
     pub set: Option<SetFile>,
     /// The state of new pull requests; `None` to open none.
-    pub open: Option<State>,
+    pub open: Option<Readiness>,
     /// The maximum number of new pull requests per minute, of all shards.
     pub pace: u32,
     /// The maximum number of new pull requests.

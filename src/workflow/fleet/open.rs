@@ -109,7 +109,7 @@ impl Walk<'_> {
             pull.change = Change::Created;
         }
         self.print_messages(member, &pull);
-        let trouble = match pull.trouble.take() {
+        let late_error = match pull.late_error.take() {
             Some(error) => Some(error.into()),
             None => self.schedule_merge(publication, member, &pull).await.err(),
         };
@@ -123,7 +123,7 @@ impl Walk<'_> {
             url: pull.url,
             state: pull.change.as_str().to_owned(),
         });
-        Attempt::Done(Box::new(match trouble {
+        Attempt::Done(Box::new(match late_error {
             Some(errors) => report.because(errors),
             None => report,
         }))

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{GithubFleet, Part, is_heavy, is_regular};
 use crate::config;
 use crate::forge::{
-    Commit, Head, Mergeable, Pull, PullState, Push, Repo, State, blob_id,
+    Commit, Head, Mergeable, Pull, PullState, Push, Readiness, Repo, blob_id,
     fleet::{BranchHead, ConfigFile, RepositoryState, Survey, SurveyRequest},
     github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
     http::Failure,
@@ -131,10 +131,10 @@ impl From<PullRow> for Pull {
             title: row.title,
             body: row.body,
             state,
-            draft: if row.is_draft {
-                State::Draft
+            readiness: if row.is_draft {
+                Readiness::Draft
             } else {
-                State::Ready
+                Readiness::Ready
             },
             head: row.head_ref_name,
             head_commit: row.head_ref_oid,
