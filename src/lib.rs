@@ -49,6 +49,9 @@ pub mod cli;
 mod code;
 mod config;
 mod configurations;
+#[cfg(test)]
+#[path = "tests/conformance/mod.rs"]
+mod conformance;
 mod error;
 mod files;
 mod fleet;

@@ -1,5 +1,4 @@
-//! The keys in the schema, the parser and the documentation, and the test suites of other projects.
+//! The keys in the schema, the parser and the documentation.
 
-pub(crate) mod conformance;
 mod docs;
 mod schema;

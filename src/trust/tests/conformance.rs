@@ -14,7 +14,7 @@ use sigstore_verify::types::SignatureContent;
 
 use super::*;
 use crate::{
-    config::tests::conformance::{Case, check, directories},
+    conformance::{Case, check, directories},
     trust::{
         bundle::{self, ParsedBundle},
         claim::Claim,

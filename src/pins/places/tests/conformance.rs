@@ -8,7 +8,7 @@ use granit_parser::ScalarStyle;
 use serde_yaml_ng::Value;
 
 use crate::{
-    config::tests::conformance::{Case, check, directories, suites::visible},
+    conformance::{Case, check, directories, suites::visible},
     pins::places::{
         same_events,
         yaml::{Document, Id, Kind, documents},
