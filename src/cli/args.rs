@@ -436,12 +436,23 @@ pub(super) struct Change {
     pub(super) dry_run: Option<bool>,
     #[command(flatten)]
     pub(super) diff: DiffOptions,
-    /// Write the diff to F; - is standard output
-    #[arg(long, value_name = "F")]
+    /// Write the diff to FILE; - is standard output
+    #[arg(long, value_name = "FILE")]
     pub(super) diff_file: Option<PathBuf>,
-    /// Write the pull request body to F; - is standard output
-    #[arg(long, value_name = "F")]
+    /// Write the pull request body to FILE; - is standard output
+    #[arg(long, value_name = "FILE")]
     pub(super) body_file: Option<PathBuf>,
+}
+
+/// Options that allow or forbid changes.
+#[derive(Debug, Args)]
+pub(super) struct ApplyOptions {
+    /// Make the changes
+    #[arg(long)]
+    pub(super) apply: bool,
+    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
+    pub(super) dry_run: Option<bool>,
 }
 
 /// Options for the output of changes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{IfUnconfigured, strict_bool, whole_number};
+use super::{ApplyOptions, IfUnconfigured, strict_bool, whole_number};
 use crate::config::duration;
 
 pub(super) const GATES: &str = "\
@@ -86,10 +86,10 @@ pub(in crate::cli) struct BranchPromotion {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Branches {
     /// Source branch
-    #[arg(long, value_name = "B", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BRANCH", allow_hyphen_values = true)]
     pub(in crate::cli) from: String,
     /// Target branch
-    #[arg(long, value_name = "B", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BRANCH", allow_hyphen_values = true)]
     pub(in crate::cli) to: String,
     #[command(flatten)]
     pub(in crate::cli) options: ApplyOptions,
@@ -105,17 +105,6 @@ pub(in crate::cli) struct Freshness {
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
     #[command(flatten)]
     pub(in crate::cli) options: ApplyOptions,
-}
-
-/// Options that allow or forbid changes.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ApplyOptions {
-    /// Make the changes
-    #[arg(long)]
-    pub(in crate::cli) apply: bool,
-    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
-    pub(in crate::cli) dry_run: Option<bool>,
 }
 
 /// Like [`strict_bool`], except that the empty string means `false`: a scheduled run has an empty input,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::forge::ApplyOptions;
+use super::ApplyOptions;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
