@@ -52,18 +52,19 @@ pub(crate) fn run(
     config: &Config,
     services: &Services,
 ) -> Result<RunResult, Errors> {
-    goal.parse(config)?;
-    for _ in 1..ATTEMPTS {
+    // Invalid arguments fail before the first request.
+    goal.request(config)?;
+    let mut attempts = 1;
+    loop {
         let (config, document, execution) = attempt(goal, options, config, services)?;
-        if !matches!(execution.stop, Some(Stop::BaseMoved)) {
+        if attempts == ATTEMPTS || !matches!(execution.stop, Some(Stop::BaseMoved)) {
             return Ok(RunResult::new(config, document, execution));
         }
+        attempts += 1;
         services
             .console
             .note("note: the base branch moved during the run; planning again");
     }
-    let (config, document, execution) = attempt(goal, options, config, services)?;
-    Ok(RunResult::new(config, document, execution))
 }
 
 /// Plans the change and carries it out once. Returns the configuration at the site, the document and the
