@@ -20,7 +20,7 @@ pub(crate) use status::{
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 
 use crate::{
-    checks::{Check, ResolvedPlatform, Status, VerifiedRow},
+    checks::{Check, ResolvedPlatform, VerifiedRow},
     config::{Config, Operation, SetPath},
     error::{Error, Errors},
     inventory::Enumeration,
@@ -415,8 +415,7 @@ impl<'f> ScanDocument<'f> {
 }
 
 impl CheckDocument {
-    pub(crate) fn new(checks: Vec<Check>) -> Self {
-        let clean = !checks.iter().any(|check| check.status == Status::Fail);
+    pub(crate) fn new(checks: Vec<Check>, clean: bool) -> Self {
         Self {
             schema: "repin.check/1",
             clean,

@@ -18,7 +18,7 @@ use crate::{
     error::{Class, Error, Errors},
     files::WorkTree,
     history::{Digests, History, Provenance},
-    oci::{Digest, Revision, TagOrDigest},
+    oci::{Digest, Revision, Tag, TagOrDigest},
     outside::{Scope, TrackedTree},
     pins::{self, Found},
     registry::{NoTag, Source, resolve, select_tag},
@@ -81,7 +81,7 @@ fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     Ok(exit)
 }
 
-/// Checks a set.
+/// Checks the files of a set, and with `remote` also its images and history.
 fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors> {
     warn_if_interrupted(config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
@@ -96,7 +96,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     pin_rules::check_places(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);
     let mut all_checks = checks::tree_checks(config, &found, &outside);
-    // A tree with failures is not compared with a registry.
+    // Wrong pins must be corrected first; a comparison with a registry would only cost requests.
     let remote_checks = if remote && !checks::any_failed(&all_checks) {
         check_remote(config, trust.as_ref(), &found, cx)?
     } else {
@@ -174,6 +174,8 @@ fn pinned(config: &Config, found: &Found) -> Vec<(usize, Digest)> {
         .collect()
 }
 
+/// Checks the pinned images, their tags, their history and their signatures. Without a common revision
+/// of the pinned images, there is no tag to compare.
 fn check_remote(
     config: &Config,
     trust: Option<&Trust<'_>>,
@@ -181,25 +183,7 @@ fn check_remote(
     cx: &Context,
 ) -> Result<RemoteChecks, Errors> {
     let sources = cx.services.sources_of_images(config)?;
-    let wanted = pinned(config, found);
-    check_pull_limit(&pulls(config, &sources, &wanted), &cx.services)?;
-    let requests = wanted.iter().map(|(image, digest)| {
-        let source = &sources[*image];
-        async move {
-            let found = resolve::resolve(source, &TagOrDigest::Digest(*digest)).await;
-            PinnedImage {
-                image: *image,
-                digest: *digest,
-                found,
-            }
-        }
-    });
-    let images: Vec<_> = wanted
-        .iter()
-        .map(|(image, _)| config.images[*image].name.as_str())
-        .collect();
-    let services = &cx.services;
-    let pinned = services.wait_for_all("reading the pinned images", &images, requests)?;
+    let pinned = read_pinned(config, &sources, found, cx)?;
     let (mut checks, mut outages, revision) = checks::pinned_images(config, &pinned, found);
     let known = revision.filter(|_| outages.is_empty());
     let tag = known
@@ -212,21 +196,7 @@ fn check_remote(
             revision: None,
         });
     };
-    let requests = pinned.iter().map(|pinned| {
-        let (source, pattern) = (&sources[pinned.image], &tag);
-        async move {
-            let tag = match select_tag(source, pattern, Some(pinned.digest)).await? {
-                Ok(tag) => tag,
-                Err(reason) => return Ok(Err(reason)),
-            };
-            let manifest = source
-                .manifest(&TagOrDigest::Tag(tag.clone()), None)
-                .await?;
-            let tagged = manifest.map(|manifest| (tag, manifest.digest));
-            Ok(tagged.ok_or(NoTag::Missing))
-        }
-    });
-    let tagged: Vec<TagDigest> = services.wait_for_all("resolving tags", &images, requests)?;
+    let tagged = resolve_tag(config, &sources, &pinned, &tag, cx)?;
     for (pinned, tagged) in pinned.iter().zip(&tagged) {
         let (check, outage) = pinned.check_tag(config, &tag, tagged, found);
         checks.push(check);
@@ -249,6 +219,55 @@ fn check_remote(
         outages,
         revision: Some(revision),
     })
+}
+
+/// Reads the manifest and the configs of each pinned digest.
+fn read_pinned(
+    config: &Config,
+    sources: &[Source],
+    found: &Found,
+    cx: &Context,
+) -> Result<Vec<PinnedImage>, Errors> {
+    let wanted = pinned(config, found);
+    check_pull_limit(&pulls(config, sources, &wanted), &cx.services)?;
+    let mut names = Vec::new();
+    let mut requests = Vec::new();
+    for (image, digest) in wanted {
+        names.push(config.images[image].name.as_str());
+        let source = &sources[image];
+        requests.push(async move {
+            let found = resolve::resolve(source, &TagOrDigest::Digest(digest)).await;
+            PinnedImage {
+                image,
+                digest,
+                found,
+            }
+        });
+    }
+    cx.services
+        .wait_for_all("reading the pinned images", &names, requests)
+}
+
+/// Resolves the tag of the revision for each pinned image.
+fn resolve_tag(
+    config: &Config,
+    sources: &[Source],
+    pinned: &[PinnedImage],
+    tag: &Tag,
+    cx: &Context,
+) -> Result<Vec<TagDigest>, Errors> {
+    let want = &TagOrDigest::Tag(tag.clone());
+    let mut names = Vec::new();
+    let mut requests = Vec::new();
+    for pinned in pinned {
+        names.push(config.images[pinned.image].name.as_str());
+        let source = &sources[pinned.image];
+        requests.push(async move {
+            let manifest = source.manifest(want, None).await?;
+            Ok(manifest.map(|manifest| manifest.digest))
+        });
+    }
+    cx.services.wait_for_all("resolving tags", &names, requests)
 }
 
 /// Checks the signatures and attestations of the pinned digests.
@@ -309,10 +328,7 @@ impl Verdict {
     }
 
     fn document(&self) -> CheckDocument {
-        CheckDocument {
-            clean: self.exit() == Exit::Done,
-            ..CheckDocument::new(self.checks.clone())
-        }
+        CheckDocument::new(self.checks.clone(), self.exit() == Exit::Done)
     }
 
     /// The step summary; `title` identifies the set.
@@ -330,8 +346,8 @@ impl Verdict {
         for error in &self.outages {
             parts.push(format!("error: {}", error.code));
         }
-        let mut codes = HashSet::new();
-        parts.retain(|part| !part.is_empty() && codes.insert(part.clone()));
+        let mut seen = HashSet::new();
+        parts.retain(|part| !part.is_empty() && seen.insert(part.clone()));
         parts.join(", ")
     }
 }
@@ -395,7 +411,7 @@ impl CheckedSet {
         !outages.is_empty() || checks.iter().any(|check| check.status != Status::Pass)
     }
 
-    /// Prints the checks.
+    /// Prints what the row of the table omits: failures, warnings, skips and errors.
     fn print_problems(&self, cx: &mut Context) {
         let checks = &self.verdict.checks;
         if cx.output.format == Format::Json {
