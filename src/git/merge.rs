@@ -5,7 +5,10 @@
 //! remote-tracking branch of the pushed branch. The push changes that branch only if it has not moved
 //! since it was read.
 
-use super::{Git, GitError, ObjectId, Output, Remote, is_denied, server_message, without_users};
+use super::{
+    FETCH_HISTORY, Git, GitError, ObjectId, Output, Remote, is_denied, server_message,
+    without_users,
+};
 use crate::{
     code::Code,
     error::{Class, Error},
@@ -52,7 +55,7 @@ enum Push {
 pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
     if git.is_shallow() {
         let reason = "this clone is shallow, so the merge base of the branches is unknown";
-        return Err(Error::unavailable("git", reason).help("fetch the rest: git fetch --unshallow"));
+        return Err(Error::unavailable("git", reason).help(FETCH_HISTORY));
     }
     for _ in 0..ATTEMPTS {
         let (source, target) = match tips(git, from, to)? {

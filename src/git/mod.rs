@@ -75,6 +75,10 @@ pub(crate) struct Git {
     identity: Option<(&'static str, &'static str)>,
 }
 
+/// The help of an error that a shallow clone causes.
+pub(crate) const FETCH_HISTORY: &str =
+    "fetch the history: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
+
 /// The maximum size of output that is read as a whole, in bytes.
 const OUTPUT_MAX: u64 = 16 * 1024 * 1024;
 

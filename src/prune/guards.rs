@@ -314,9 +314,8 @@ impl Protection {
 fn check_complete_clone(git: &Git) -> Result<(), Error> {
     if git.is_shallow() {
         let message = "this clone is shallow, so it does not show what was ever promoted";
-        let hint =
-            "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
-        return Err(Error::new(Class::Unavailable, Code::SHALLOW, message).help(hint));
+        let error = Error::new(Class::Unavailable, Code::SHALLOW, message);
+        return Err(error.help(git::FETCH_HISTORY));
     }
     if let Some(remote) = git.promisor_remote()? {
         let message = "this is a partial clone, so it does not show what was ever pinned";

@@ -15,7 +15,7 @@ use crate::{
     code::Code,
     config::{Config, SignedSubject, Since, Verify},
     error::{Error, Errors},
-    git::Git,
+    git::{FETCH_HISTORY, Git},
     history::{Digests, Promoted},
     oci::Revision,
     registry::resolve::ImageFacts,
@@ -181,7 +181,7 @@ pub(crate) fn signature_enforcement(
         let reason =
             "cannot determine whether the set was promoted before `since`: the clone is shallow";
         let error = Error::unavailable("git history", reason);
-        return Err(error.help("fetch the history: git fetch --unshallow"));
+        return Err(error.help(FETCH_HISTORY));
     }
     Ok(Enforcement::Fail)
 }

@@ -21,6 +21,7 @@ use crate::{
     },
     config::{Config, SetPath},
     error::{Error, Errors, usage},
+    git::FETCH_HISTORY,
     history::{self, HistoryEntry},
     oci::Revision,
     report::{
@@ -149,9 +150,9 @@ fn warn(history: &history::History, cx: &mut Context) {
         cx.output.warn(&past.to_string());
     }
     if history.shallow {
-        cx.output.write_stderr(
-            "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
-        );
+        cx.output.write_stderr(&format!(
+            "warning: this clone is shallow, so older sets are missing\n  = help: {FETCH_HISTORY}\n"
+        ));
     }
 }
 

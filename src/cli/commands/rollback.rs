@@ -9,7 +9,7 @@ use crate::{
     code::Code,
     config::Config,
     error::{Class, Error, Errors},
-    git::Git,
+    git::{FETCH_HISTORY, Git},
     history::HistoryEntry,
     oci::Revision,
     workflow::{Goal, Intent, SiteHistory},
@@ -94,8 +94,8 @@ fn without_target(
 
 fn shallow() -> Errors {
     let message = "cannot determine which sets are available for rollback: the clone is shallow";
-    let help = "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
-    Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
+    let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+    Errors::from(error.help(FETCH_HISTORY))
 }
 
 fn missing_target(sets: &[&HistoryEntry]) -> Errors {

@@ -15,6 +15,7 @@ use crate::{
     code::Code,
     config::Config,
     error::Errors,
+    git::FETCH_HISTORY,
     history::{self, Digests, HeldSet, HistoryEntry},
     oci::Revision,
     outside::{Scope, TrackedTree},
@@ -234,11 +235,7 @@ impl Report {
         }
         if history.shallow {
             let reason = "this clone is shallow: older sets, and holds on them, may be missing";
-            self.add_missing(
-                "older_sets",
-                reason,
-                Some("fetch them: git fetch --unshallow"),
-            );
+            self.add_missing("older_sets", reason, Some(FETCH_HISTORY));
         }
     }
 

@@ -92,7 +92,7 @@ fn completeness(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
             code,
             Class::Unavailable,
             "this clone is shallow, so its history does not contain every promotion and rollback",
-            "fetch the history: git fetch --unshallow (with actions/checkout: fetch-depth: 0)",
+            git::FETCH_HISTORY,
         );
     }
     let Some((config, Ok(line))) = branch else {
