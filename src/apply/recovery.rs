@@ -1,6 +1,8 @@
 //! The state of an interrupted run, file by file, and the result of its recovery.
 
-use crate::config::RelPath;
+use serde::Serialize;
+
+use crate::config::{RelPath, number};
 
 /// The result of a recovery or its preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +14,8 @@ pub struct Recovery {
 }
 
 /// The outcome of a recovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RecoveryState {
     /// There was no journal.
     Nothing,
@@ -70,6 +73,39 @@ impl RecoveryState {
         }
     }
 
+    /// The outcome in one sentence; with `is_preview`, the outcome that a recovery would have.
+    pub fn describe(self, is_preview: bool) -> &'static str {
+        match (self, is_preview) {
+            (Self::Nothing, _) => "nothing to recover",
+            (Self::Forward, false) => {
+                "an interrupted run was finished; every file has its new content"
+            }
+            (Self::Forward, true) => {
+                "an interrupted run would be finished; every file would get its new content"
+            }
+            (Self::Dropped, false) => {
+                "an interrupted run was cleaned up; its files all have their old or all their new content"
+            }
+            (Self::Dropped, true) => {
+                "an interrupted run would be cleaned up; its files all have their old or all their new content"
+            }
+            (Self::Discarded, _) => "the journal was deleted; its files were left unchanged",
+            (Self::Conflict, _) => {
+                "an interrupted run needs a decision; its files contain foreign content"
+            }
+        }
+    }
+
+    /// The effect of `repin recover` on a journal in this state.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Forward => "`repin recover` would finish it",
+            Self::Dropped => "`repin recover` would clean it up",
+            Self::Conflict => "`repin recover` lists the files with foreign content",
+            Self::Nothing | Self::Discarded => "`repin recover` would change nothing",
+        }
+    }
+
     /// The recovery that files in this state require.
     pub(super) fn required_by(files: &[FileState]) -> Self {
         let (mut has_old, mut has_new) = (false, false);
@@ -109,6 +145,16 @@ impl Content {
 }
 
 impl Recovery {
+    /// The journal of an interrupted run, before its recovery, in one sentence.
+    pub fn notice(&self) -> String {
+        let journal = match self.files.len() {
+            0 => "an incomplete journal".to_owned(),
+            count => format!("a journal of {}", number(count, "file")),
+        };
+        let remedy = self.state.remedy();
+        format!("an interrupted --apply left {journal}; {remedy}")
+    }
+
     pub(super) fn without_files(state: RecoveryState) -> Self {
         Self {
             state,

@@ -276,10 +276,10 @@ impl Screen<'_> {
         let line = match (&document.running, document.recovery) {
             (Some(running), _) => plain(running),
             (None, Some(state)) => {
-                format!("an interrupted --apply left its journal ({state}): run repin recover")
+                format!("an interrupted --apply left a journal; {}", state.remedy())
             }
             (None, None) if document.interrupted => {
-                "an interrupted --apply left its journal: run repin recover".to_owned()
+                "an interrupted --apply left a damaged journal: run repin recover".to_owned()
             }
             (None, None) if document.not_read.iter().any(|row| row.what == "journal") => return,
             (None, None) => "no interrupted --apply".to_owned(),

@@ -20,10 +20,9 @@ pub(super) fn begin(
     let mut session = lock(config, command, services)?;
     let recovery = session.recover()?;
     if recovery.state != RecoveryState::Nothing {
-        services.console.note(&format!(
-            "note: recovered an interrupted run first ({})",
-            recovery.state.as_str()
-        ));
+        services
+            .console
+            .note(&format!("note: {}", recovery.state.describe(false)));
     }
     Ok(session)
 }
@@ -48,10 +47,7 @@ pub(crate) fn lock(
 pub(crate) fn warn_if_interrupted(config: &Config, console: &dyn Console) {
     match apply::preview_recovery(&config.root) {
         Ok(None) => {}
-        Ok(Some(recovery)) => console.warn(&format!(
-            "an interrupted --apply left its journal ({}); run `repin recover`",
-            recovery.state.as_str()
-        )),
+        Ok(Some(recovery)) => console.warn(&recovery.notice()),
         Err(error) => {
             let message = plain(&error.to_string());
             console.warn(&format!("{message}; {}", error.hint()));

@@ -105,7 +105,7 @@ fn interrupted_apply_is_reported_and_recovered_before_the_next() {
     }
     let ran = world.run(&APPLY).exits(0);
     assert!(
-        ran.stderr.contains("recovered an interrupted run first"),
+        ran.stderr.contains("note: an interrupted run was finished"),
         "{}",
         ran.stderr
     );

@@ -82,35 +82,12 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
             error.hint()
         ));
     } else {
-        cx.output
-            .print(format!("{}\n", describe(recovery.state, dry_run)));
+        let end = if files.is_empty() { "" } else { ":" };
+        let text = recovery.state.describe(dry_run);
+        cx.output.print(format!("{text}{end}\n"));
     }
     for file in &files {
         cx.output.print(format!("  {}\n", plain(file)));
-    }
-}
-
-fn describe(state: RecoveryState, dry_run: bool) -> &'static str {
-    match (state, dry_run) {
-        (RecoveryState::Nothing, _) => "nothing to recover",
-        (RecoveryState::Forward, false) => {
-            "an interrupted run was finished; every file has its new content:"
-        }
-        (RecoveryState::Forward, true) => {
-            "an interrupted run would be finished; every file would get its new content:"
-        }
-        (RecoveryState::Dropped, false) => {
-            "an interrupted run was cleaned up; these files all have their old or all their new content:"
-        }
-        (RecoveryState::Dropped, true) => {
-            "an interrupted run would be cleaned up; these files all have their old or all their new content:"
-        }
-        (RecoveryState::Discarded, _) => {
-            "the journal was deleted; these files were left unchanged:"
-        }
-        (RecoveryState::Conflict, _) => {
-            "an interrupted run needs a decision; these files contain foreign content:"
-        }
     }
 }
 

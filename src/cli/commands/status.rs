@@ -249,7 +249,7 @@ impl Report {
                 Ok(None) => {}
                 Ok(Some(recovery)) => {
                     document.interrupted = true;
-                    document.recovery = Some(recovery.state.as_str());
+                    document.recovery = Some(recovery.state);
                 }
                 Err(error) => {
                     document.interrupted = matches!(error, apply::Error::Damaged { .. });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{checks::Check, config::SetPath, history::IgnoredClaim};
+use crate::{apply::RecoveryState, checks::Check, config::SetPath};
 
 /// `repin.status/1`.
 #[derive(Debug, Clone, Serialize)]
@@ -23,7 +23,7 @@ pub(crate) struct StatusDocument {
     pub outside: Vec<Check>,
     pub unpinned: Vec<Check>,
     pub interrupted: bool,
-    pub recovery: Option<&'static str>,
+    pub recovery: Option<RecoveryState>,
     pub running: Option<String>,
     pub unreadable: Vec<UnreadableRow>,
     pub ignored_claims: Vec<IgnoredClaimRow>,

@@ -179,7 +179,7 @@ pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
             let state = recovery.state.as_str();
             let reason = format!("an interrupted --apply left its journal about {files} ({state})");
             let hint = "run `repin recover` to finish or undo it; the next --apply does so too";
-            DoctorRow::fail(code, Class::Conflict, reason, hint)
+            DoctorRow::fail(code, Class::Conflict, recovery.notice(), hint)
         }
         Err(error) => DoctorRow::error(code, "", error),
     };
