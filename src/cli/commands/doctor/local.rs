@@ -1,4 +1,4 @@
-//! Lines about this machine: files, git, lock and journal, engines, secrets. The only request is to the git
+//! Rows about this machine: files, git, lock and journal, engines, secrets. The only request is to the git
 //! remote, for its `HEAD`, if the clone does not contain it.
 
 use std::{path::Path, sync::Arc};
@@ -40,7 +40,7 @@ pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
     }
 }
 
-/// The lines about the repository, its history, and the branch of the history.
+/// The rows about the repository, its history, and the branch of the history.
 pub(super) fn repository(
     root: &Path,
     config: Option<&Config>,
@@ -55,9 +55,9 @@ pub(super) fn repository(
             return (None, rows);
         }
     };
-    let branch = config.map(|config| {
-        let line = workflow::history_branch(&git, config, &cx.services.environment);
-        (config, line)
+    let branch = config.map(|config| ConfiguredBranch {
+        config,
+        history_branch: workflow::history_branch(&git, config, &cx.services.environment),
     });
     let rows = [
         work_tree(&git, root),
@@ -67,8 +67,11 @@ pub(super) fn repository(
     (Some(git), rows)
 }
 
-/// The configuration, and the branch of its history.
-type Branch<'c> = (&'c Config, Result<HistoryBranch, GitError>);
+/// A configuration, and the branch of its history.
+struct ConfiguredBranch<'c> {
+    config: &'c Config,
+    history_branch: Result<HistoryBranch, GitError>,
+}
 
 fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     let version = match git.version() {
@@ -85,7 +88,7 @@ fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     DoctorRow::pass(Code::REPOSITORY, detail)
 }
 
-fn completeness(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
+fn completeness(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
     let code = Code::SHALLOW;
     if git.is_shallow() {
         return DoctorRow::fail(
@@ -95,10 +98,14 @@ fn completeness(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
             git::FETCH_HISTORY,
         );
     }
-    let Some((config, Ok(line))) = branch else {
+    let Some(ConfiguredBranch {
+        config,
+        history_branch: Ok(history_branch),
+    }) = branch
+    else {
         return DoctorRow::pass(code, "the clone is not shallow; no history was read");
     };
-    let history = match History::of_branch(git, config, line.branch.clone()) {
+    let history = match History::of_branch(git, config, history_branch.branch.clone()) {
         Ok(history) => history,
         Err(error) => {
             return DoctorRow::fail(code, Class::Unavailable, error.to_string(), error.hint());
@@ -117,15 +124,15 @@ fn completeness(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
     DoctorRow::fail(code, Class::Failed, reason, hint)
 }
 
-fn remote(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
-    let line = match branch {
+fn remote(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
+    let history_branch = match branch.map(|branch| &branch.history_branch) {
         None => return DoctorRow::skip(Code::REMOTE, NO_CONFIG),
-        Some((_, Err(error))) => return git_error(Code::REMOTE, error),
-        Some((_, Ok(line))) => line,
+        Some(Err(error)) => return git_error(Code::REMOTE, error),
+        Some(Ok(history_branch)) => history_branch,
     };
-    if line.role != BranchRole::Promoted {
+    if history_branch.role != BranchRole::Promoted {
         let reason = format!(
-            "{}; a promotion reads the history of HEAD, a rollback is refused",
+            "{}; a promotion reads the history of HEAD; rollback is refused",
             GitError::NoRemote
         );
         return DoctorRow::skip(Code::REMOTE, reason);
@@ -137,17 +144,20 @@ fn remote(git: &Git, branch: Option<&Branch<'_>>) -> DoctorRow {
         }) => format!(", cloned from {host}: {owner}/{name}"),
         None => String::new(),
     };
-    let (name, commit) = (&line.branch.name, line.branch.tip.short());
+    let (name, commit) = (
+        &history_branch.branch.name,
+        history_branch.branch.tip.short(),
+    );
     DoctorRow::pass(Code::REMOTE, format!("{name} is at {commit}{from}"))
 }
 
-/// The line of a git error: skipped if a promotion can continue without history, otherwise a failure.
+/// The row of a git error: skipped if a promotion can continue without history, otherwise a failure.
 fn git_error(code: Code, error: &GitError) -> DoctorRow {
     match checks::no_history_reason(error) {
         Some(reason) => DoctorRow::skip(
             code,
             format!(
-                "{reason}; a promotion continues without history and warns, a rollback is refused"
+                "{reason}; a promotion continues without history and warns; rollback is refused"
             ),
         ),
         None => DoctorRow::fail(
@@ -159,7 +169,7 @@ fn git_error(code: Code, error: &GitError) -> DoctorRow {
     }
 }
 
-/// The lines about the lock and the journal.
+/// The rows about the lock and the journal.
 pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
     let running = apply::find_running(&config.root);
     let is_locked = matches!(running, Ok(Some(_)));
@@ -175,9 +185,6 @@ pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
             DoctorRow::error(code, "", apply::Error::Unresolved(recovery))
         }
         Ok(Some(recovery)) => {
-            let files = number(recovery.files.len(), "file");
-            let state = recovery.state.as_str();
-            let reason = format!("an interrupted --apply left its journal about {files} ({state})");
             let hint = "run `repin recover` to finish or undo it; the next --apply does so too";
             DoctorRow::fail(code, Class::Conflict, recovery.notice(), hint)
         }
@@ -186,7 +193,7 @@ pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
     [lock, journal]
 }
 
-/// The line about the container engine of the smoke command.
+/// The row about the container engine of the smoke command.
 pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
     let Some(smoke) = &config.smoke else {
         return DoctorRow::not_configured(Code::ENGINE, "smoke");
@@ -206,7 +213,7 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
     }
     if !versions.is_empty() {
         let versions = versions.join(", ");
-        let detail = format!("{versions}; no container was run, because that writes");
+        let detail = format!("{versions}; no container was started: that would change the machine");
         return DoctorRow::pass(Code::ENGINE, detail);
     }
     let reason = format!("no container engine is usable: {}", reasons.join("; "));
@@ -218,7 +225,7 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
     DoctorRow::fail(Code::ENGINE, Class::Failed, reason, hint)
 }
 
-/// The lines about the secrets that the configuration requires.
+/// The rows about the secrets that the configuration requires.
 pub(super) fn secrets(config: &Config, skip: bool, cx: &Context) -> Vec<DoctorRow> {
     let mut names = Vec::new();
     for name in config.smoke.iter().flat_map(|smoke| &smoke.env) {
@@ -246,7 +253,7 @@ pub(super) fn secrets(config: &Config, skip: bool, cx: &Context) -> Vec<DoctorRo
     rows
 }
 
-/// The lines about the trusted roots of the policy and the validity of their authorities.
+/// The rows about the trusted roots of the policy and the validity of their authorities.
 pub(super) fn roots(config: &Config, cx: &Context) -> Vec<DoctorRow> {
     let code = Code::TRUSTED_ROOT;
     if config.verify.is_none() {
