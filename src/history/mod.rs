@@ -273,7 +273,8 @@ impl LineFacts {
 
 impl History {
     /// Reads the history of `config.provenance.branch`, or of the remote's default branch.
-    pub(crate) fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
+    #[cfg(test)]
+    fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
         let branch = git.branch(config.provenance.branch.as_deref())?;
         Self::of_branch(git, config, branch)
     }

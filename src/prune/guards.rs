@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use branches::{Branches, Tips, moving};
+use branches::{Branches, Tips};
 use elsewhere::ForeignRepository;
 use past::{Past, RepositoryProtection};
 
@@ -30,7 +30,7 @@ use crate::{
     pins::{self, Found, ImageNames, MentionFinder},
 };
 
-pub(crate) use branches::PullHead;
+pub(crate) use branches::{PullHead, tips_keep_moving_error};
 pub(crate) use elsewhere::ExternalRepository;
 
 /// The protection of one image's versions.
@@ -103,15 +103,6 @@ pub(crate) struct Protection {
     past: Past,
     others: Vec<ForeignRepository>,
     known: ExtraProtection,
-}
-
-/// The changes of branches and tags since they were read.
-#[derive(Debug)]
-pub(crate) enum TipsChange {
-    /// No new digest or tag.
-    Nothing,
-    /// New digests or tags: additional protection for each image.
-    More(ExtraProtection),
 }
 
 /// The protection of texts and of the past, which is the same for all images.
@@ -288,8 +279,9 @@ impl Protection {
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
     /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
-    /// of open pull requests.
-    pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<TipsChange, Error> {
+    /// of open pull requests. Returns the additional protection for each image; `None` if no digest or tag
+    /// is new.
+    pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<Option<ExtraProtection>, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
@@ -297,16 +289,7 @@ impl Protection {
         let mut is_new = self.read_tips(&moved)?;
         is_new |= self.known.merge(past);
         is_new |= self.read_others()?;
-        if is_new {
-            Ok(TipsChange::More(self.known.clone()))
-        } else {
-            Ok(TipsChange::Nothing)
-        }
-    }
-
-    /// The refusal if branches keep moving.
-    pub(crate) fn references_keep_moving() -> Error {
-        moving()
+        Ok(is_new.then(|| self.known.clone()))
     }
 }
 
@@ -487,9 +470,7 @@ impl ProtectionReader<'_> {
     /// Adds every digest that was ever pinned on a branch, and the tags of the revisions that were
     /// promoted there.
     fn add_history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
-        let mut config = self.config.clone();
-        config.provenance.branch = Some(branch.to_owned());
-        let history = History::read(git, &config)?;
+        let history = History::of_branch(git, self.config, git.branch(Some(branch))?)?;
         let tags = history.claimed_tags();
         for (ever_pinned, guards) in history.pinned_digests().into_iter().zip(&mut self.guards) {
             guards.history.extend(ever_pinned);

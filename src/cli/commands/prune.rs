@@ -20,8 +20,8 @@ use crate::{
     git::Git,
     pins::ImageNames,
     prune::{
-        self, Evidence, ExternalRepository, Guards, Listing, Plan, Progress, Protection, PullHead,
-        Rules, TipsChange, Warning,
+        self, Evidence, ExternalRepository, Guards, Listing, Plan, Progress, PullHead, Rules,
+        Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
     },
@@ -290,8 +290,8 @@ impl Run<'_> {
                 return Ok(false);
             };
             match watch.refresh(&pulls) {
-                Ok(TipsChange::Nothing) => return delete(jobs, self.rules, cx),
-                Ok(TipsChange::More(more)) => {
+                Ok(None) => return delete(jobs, self.rules, cx),
+                Ok(Some(more)) => {
                     for job in jobs.iter_mut() {
                         more.add_to(&mut job.guards);
                     }
@@ -302,7 +302,7 @@ impl Run<'_> {
                 }
             }
         }
-        refuse_all(jobs, &Protection::references_keep_moving());
+        refuse_all(jobs, &prune::tips_keep_moving_error());
         Ok(false)
     }
 

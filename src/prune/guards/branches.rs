@@ -208,7 +208,7 @@ impl Branches {
                 failed = self.git.fetch_references(remote, &names).err().or(failed);
             }
         }
-        Err(failed.map_or_else(moving, Error::from))
+        Err(failed.map_or_else(tips_keep_moving_error, Error::from))
     }
 
     fn names_of(&self, remote: &str, tips: &HashSet<ObjectId>) -> Vec<&str> {
@@ -294,8 +294,8 @@ fn moved_error(remote: &str, branch: &str) -> Error {
     Error::new(Class::Unavailable, Code::BASE_MOVED, message).help("run the command again")
 }
 
-/// The refusal if references keep moving.
-pub(super) fn moving() -> Error {
+/// The refusal if branches keep moving.
+pub(crate) fn tips_keep_moving_error() -> Error {
     let message = "branches of the remote keep moving while they are read";
     Error::new(Class::Unavailable, Code::BASE_MOVED, message).help("run the command again")
 }
