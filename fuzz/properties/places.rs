@@ -62,7 +62,7 @@ pub fn places(input: &[u8]) {
             assert_eq!(&content[edit.at.clone()], edit.tag.as_str().as_bytes());
         }
     }
-    if !(scan.refused.is_empty() && scan.twice.is_empty()) {
+    if !(scan.refused.is_empty() && scan.double_matches.is_empty()) {
         return;
     }
     for tag in ["new", "0012"] {

@@ -522,7 +522,7 @@ mod tests {
         let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
         let pin = |(image, build): (usize, &str)| Located {
             file: Arc::new(RelPath::parse("a").unwrap()),
-            what: Pin {
+            item: Pin {
                 image,
                 line: 1,
                 column: 1,

@@ -35,7 +35,7 @@ pub(crate) use contents::{ContractFile, Enforcement, Standard, contents};
 pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
 pub(crate) use outside::{no_match_message, outside, tree_checks, unmatched_globs, unpinned};
 use pins::counted_twice;
-pub(crate) use pins::{agreement, counts, found_twice, version_comments};
+pub(crate) use pins::{agreement, counts, version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
 pub(crate) use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
 pub(crate) use set::{
@@ -72,9 +72,9 @@ pub(crate) struct Check {
     /// The evidence without the parts that differ between images, if multiple images may share it.
     #[serde(skip)]
     pub(crate) cause: Option<String>,
-    /// Places in files, for annotations and tables.
+    /// Locations in files, for annotations and tables.
     #[serde(skip)]
-    pub(crate) places: Vec<FilePlace>,
+    pub(crate) locations: Vec<FileLocation>,
 }
 
 /// The result of a check.
@@ -90,9 +90,9 @@ pub(crate) enum Status {
     Skip,
 }
 
-/// A place in a file under the root.
+/// A location in a file under the root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FilePlace {
+pub(crate) struct FileLocation {
     /// The path under the root.
     pub(crate) file: String,
     /// 1-based.
@@ -114,7 +114,7 @@ impl Check {
             detail: detail.into(),
             help: (status == Status::Fail).then(|| code.help()),
             cause: None,
-            places: Vec::new(),
+            locations: Vec::new(),
         }
     }
 
@@ -185,8 +185,8 @@ impl Check {
     }
 
     #[must_use]
-    pub(crate) fn places(mut self, places: Vec<FilePlace>) -> Self {
-        self.places = places;
+    pub(crate) fn locations(mut self, locations: Vec<FileLocation>) -> Self {
+        self.locations = locations;
         self
     }
 }

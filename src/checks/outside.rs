@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Check, Code, FilePlace, Status, agreement, counted_twice, counts};
+use super::{Check, Code, FileLocation, Status, agreement, counted_twice, counts};
 use crate::{
     config::{Config, Glob, Globs, Operation, OutsidePolicy, number},
     files::Snapshot,
@@ -51,7 +51,7 @@ fn digests_outside(
     };
     let mut images: HashMap<Digest, usize> = HashMap::new();
     for pin in found.pins() {
-        images.entry(pin.what.digest).or_insert(pin.what.image);
+        images.entry(pin.item.digest).or_insert(pin.item.image);
     }
     let mut checks: Vec<Check> = outside
         .unread
@@ -64,7 +64,7 @@ fn digests_outside(
             line,
             digest_column,
             ..
-        } = occurrence.what;
+        } = occurrence.item;
         if let Some((image, detail)) = pin_detail(config, occurrence) {
             let check =
                 Check::new(Code::PIN_OUTSIDE, pin_status, detail).image(&config.images[image].name);
@@ -72,11 +72,11 @@ fn digests_outside(
             continue;
         }
         let image = images.get(&digest).map(|image| &config.images[*image].name);
-        let detail = digest_detail(image, &occurrence.what);
+        let detail = digest_detail(image, &occurrence.item);
         let mut check = Check::new(Code::DIGEST_OUTSIDE, digest_status, detail);
         check.image = image.cloned();
         let file = occurrence.file.to_string();
-        checks.push(at_place(check, file, line, digest_column));
+        checks.push(at_location(check, file, line, digest_column));
     }
     if outside.unread.is_empty() {
         let passes = [
@@ -104,8 +104,8 @@ fn add_passes(checks: &mut Vec<Check>, passes: &[(Code, &str)], files: usize) {
 
 /// The image that an occurrence pins, and the evidence; `None` for a digest without a repository.
 fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usize, String)> {
-    let (file, digest) = (&occurrence.file, &occurrence.what.digest);
-    match &occurrence.what.kind {
+    let (file, digest) = (&occurrence.file, &occurrence.item.digest);
+    match &occurrence.item.kind {
         OccurrenceKind::Image(image)
             if config.scanned.matches(file.as_path())
                 && !Snapshot::lists(&config.scanned, file) =>
@@ -176,26 +176,26 @@ fn unread_check(unread: &Unreadable, status: Status) -> Check {
 }
 
 fn at_occurrence(check: Check, occurrence: &Located<Occurrence>) -> Check {
-    let Occurrence { line, column, .. } = occurrence.what;
-    at_place(check, occurrence.file.to_string(), line, column)
+    let Occurrence { line, column, .. } = occurrence.item;
+    at_location(check, occurrence.file.to_string(), line, column)
 }
 
-fn at_place(check: Check, file: String, line: usize, column: usize) -> Check {
-    let place = FilePlace { file, line, column };
-    check.item(place.to_string()).places(vec![place])
+fn at_location(check: Check, file: String, line: usize, column: usize) -> Check {
+    let location = FileLocation { file, line, column };
+    check.item(location.to_string()).locations(vec![location])
 }
 
 /// A warning for each reference without a digest.
 pub(crate) fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
-    for Located { file, what } in &found.tag_references {
+    for Located { file, item } in &found.tag_references {
         let detail = format!(
             "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",
-            what.tag
+            item.tag
         );
         let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)
-            .image(&config.images[what.image].name);
-        checks.push(at_place(check, file.to_string(), what.line, what.column));
+            .image(&config.images[item.image].name);
+        checks.push(at_location(check, file.to_string(), item.line, item.column));
     }
     checks
 }
@@ -204,10 +204,10 @@ pub(crate) fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
 fn unpinned_and_undeclared(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     let mut checks = unpinned(config, found);
     for occurrence in &outside.undeclared {
-        if let OccurrenceKind::SameOwner(repository) = &occurrence.what.kind {
+        if let OccurrenceKind::SameOwner(repository) = &occurrence.item.kind {
             let detail = format!(
                 "{repository} is pinned to {}, but no image declares this repository",
-                occurrence.what.digest
+                occurrence.item.digest
             );
             let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
             checks.push(at_occurrence(check, occurrence));

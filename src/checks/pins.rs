@@ -3,17 +3,16 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 
-use super::{Check, Code, FilePlace, Status};
+use super::{Check, Code, FileLocation, Status};
 use crate::{
     config::{Config, Image, Operation, SetPath, few, number},
-    error::Error,
     oci::Tag,
     outside::Outside,
     pins::{Found, Located, Malformed, Pin, Refused},
     untrusted::plain,
 };
 
-/// The maximum number of places in a detail; further ones are counted.
+/// The maximum number of locations in a detail; further ones are counted.
 const MAX_LISTED: usize = 20;
 
 /// Checks that counts are exact, digests well-formed and files safe to change.
@@ -28,31 +27,13 @@ pub(crate) fn counts(config: &Config, found: &Found) -> Vec<Check> {
         checks.extend(unsupported(config, image, &malformed, &refused));
     }
     for refused in &found.refused {
-        if refused.what.image.is_none() {
+        if refused.item.image.is_none() {
             checks.push(refusal(config, refused));
         }
     }
     checks.extend(managed(config, found));
     checks.extend(version_comments(config, found, &|pin| pin.tag.clone()));
     checks
-}
-
-/// An error for each digest that two places find.
-pub(crate) fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
-    let mut errors = Vec::new();
-    for Located { file, what } in &found.twice {
-        let [first, second] = what.places.map(|index| &config.places[index]);
-        let message = format!(
-            "{file}:{}:{}: the places `{}` and `{}` both find this digest, which would count twice",
-            what.line, what.column, first.name, second.name
-        );
-        errors.push(
-            Error::input(Code::CONFIG, message)
-                .at(config.place(second.span, ""))
-                .help("narrow the `files` of one of the two places"),
-        );
-    }
-    errors
 }
 
 /// Checks that no other set of the repository counts a pin of this set; before a rollback, such a pin
@@ -67,27 +48,27 @@ pub(super) fn counted_twice(
         Operation::Promotion => Status::Fail,
         Operation::Rollback => Status::Warn,
     };
-    let mut shared: BTreeMap<(usize, &SetPath), Vec<FilePlace>> = BTreeMap::new();
+    let mut shared: BTreeMap<(usize, &SetPath), Vec<FileLocation>> = BTreeMap::new();
     for pin in &outside.shared {
         let located = &found.pins()[pin.pin];
-        let places = shared.entry((located.what.image, &pin.set)).or_default();
-        places.push(place_of(located));
+        let locations = shared.entry((located.item.image, &pin.set)).or_default();
+        locations.push(location_of(located));
     }
     let own = &config.set_path;
     let mut checks = Vec::new();
-    for ((image, other), places) in shared {
+    for ((image, other), locations) in shared {
         let name = &config.images[image].name;
         let detail = format!(
             "the sets `{own}` and `{other}` both count {} of `{name}`: {}",
-            number(places.len(), "pin"),
-            few(places.iter().map(ToString::to_string), MAX_LISTED)
+            number(locations.len(), "pin"),
+            few(locations.iter().map(ToString::to_string), MAX_LISTED)
         );
         let check = Check::new(Code::PIN_COUNTED_TWICE, status, detail)
             .image(name)
             .item(other.to_string())
             .cause(format!("the sets `{own}` and `{other}` both count pins"))
             .help(Code::PIN_COUNTED_TWICE.help());
-        checks.push(check.places(places));
+        checks.push(check.locations(locations));
     }
     for unread in &outside.unread_configurations {
         let detail = match &unread.file {
@@ -116,17 +97,17 @@ pub(super) fn counted_twice(
 fn managed(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for pin in found.pins() {
-        let Some(split) = pin.what.split.as_ref().filter(|split| split.managed) else {
+        let Some(split) = pin.item.split.as_ref().filter(|split| split.managed) else {
             continue;
         };
-        let place = place_of(pin);
+        let location = location_of(pin);
         let detail = format!(
-            "{place}: the comment `$imagepolicy` lets Flux's image automation write this entry, too"
+            "{location}: the comment `$imagepolicy` lets Flux's image automation write this entry, too"
         );
         let check = Check::new(Code::MANAGED_ELSEWHERE, Status::Warn, detail)
-            .image(&config.images[pin.what.image].name)
+            .image(&config.images[pin.item.image].name)
             .item(&config.places[split.place].name);
-        checks.push(check.places(vec![place]));
+        checks.push(check.locations(vec![location]));
     }
     if checks.is_empty() && !config.places.is_empty() {
         let detail = "no entry has a comment that lets a controller write it, too";
@@ -158,7 +139,7 @@ pub(super) fn version_comments_of(
     let mut differing = Vec::new();
     let mut first_tag = None;
     for pin in found.pins_of(image) {
-        if let (Some(comment), Some(tag)) = (&pin.what.comment, tag_of(&pin.what)) {
+        if let (Some(comment), Some(tag)) = (&pin.item.comment, tag_of(&pin.item)) {
             compared += 1;
             if comment.tag != tag {
                 differing.push((pin, comment, tag.clone()));
@@ -174,21 +155,21 @@ pub(super) fn version_comments_of(
         let detail = format!("{} after the digest: {tag}", number(compared, "comment"));
         return Some(check(Status::Pass, detail));
     };
-    let mentions = differing
-        .iter()
-        .map(|(pin, comment, tag)| format!("{} names {}, not {tag}", place_of(pin), comment.tag));
+    let mentions = differing.iter().map(|(pin, comment, tag)| {
+        format!("{} names {}, not {tag}", location_of(pin), comment.tag)
+    });
     let detail = format!(
         "{}: {}",
         number(differing.len(), "out-of-date comment"),
         few(mentions, MAX_LISTED)
     );
-    let places: Vec<_> = differing.iter().map(|(pin, ..)| place_of(pin)).collect();
+    let locations: Vec<_> = differing.iter().map(|(pin, ..)| location_of(pin)).collect();
     let help = if comment.moves {
         "the next promote or rollback writes the tag into the comment"
     } else {
         "set `comments: tag`, so that promote and rollback write the tag into the comment"
     };
-    Some(check(Status::Warn, detail).help(help).places(places))
+    Some(check(Status::Warn, detail).help(help).locations(locations))
 }
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
@@ -211,14 +192,14 @@ fn hazards(found: &Found) -> Vec<Check> {
     }
     let mut checks = Vec::new();
     for (path, hazard) in &found.hazards {
-        let place = FilePlace {
+        let location = FileLocation {
             file: path.to_string(),
             line: 1,
             column: 1,
         };
         let detail = format!("cannot change {path} safely: {hazard}");
         let check = Check::new(Code::FILE_UNSAFE, Status::Fail, detail);
-        checks.push(check.item(path.to_string()).places(vec![place]));
+        checks.push(check.item(path.to_string()).locations(vec![location]));
     }
     checks
 }
@@ -226,7 +207,7 @@ fn hazards(found: &Found) -> Vec<Check> {
 /// Compares the number of pins with the declared one. `has_uncounted`: some are malformed or refused.
 fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usize) -> Check {
     let declared = image.pins;
-    let places: Vec<_> = pins.iter().map(|pin| place_of(pin)).collect();
+    let locations: Vec<_> = pins.iter().map(|pin| location_of(pin)).collect();
     if pins.len() == declared {
         return Check::new(
             Code::PIN_COUNT,
@@ -242,11 +223,11 @@ fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usiz
         number(files, "file")
     );
     let mut detail = message.clone();
-    if !places.is_empty() {
+    if !locations.is_empty() {
         let _ = write!(
             detail,
             ": {}",
-            few(places.iter().map(ToString::to_string), MAX_LISTED)
+            few(locations.iter().map(ToString::to_string), MAX_LISTED)
         );
     }
     let help = if has_uncounted {
@@ -266,21 +247,21 @@ fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usiz
         .image(&image.name)
         .cause(message)
         .help(help)
-        .places(places)
+        .locations(locations)
 }
 
 /// The failure of a refused entry.
 fn refusal(config: &Config, refused: &Located<Refused>) -> Check {
-    let place = FilePlace {
+    let location = FileLocation {
         file: refused.file.to_string(),
-        line: refused.what.line,
-        column: refused.what.column,
+        line: refused.item.line,
+        column: refused.item.column,
     };
-    let detail = format!("{place}: {}", plain(&refused.what.why));
+    let detail = format!("{location}: {}", plain(&refused.item.reason));
     let check = Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail)
-        .item(&config.places[refused.what.place].name)
-        .places(vec![place]);
-    match refused.what.image {
+        .item(&config.places[refused.item.place].name)
+        .locations(vec![location]);
+    match refused.item.image {
         Some(image) => check.image(&config.images[image].name),
         None => check,
     }
@@ -301,18 +282,18 @@ fn unsupported(
         return vec![check.image(&image.name)];
     }
     let mut checks = Vec::new();
-    for Located { file, what } in malformed {
-        let place = FilePlace {
+    for Located { file, item } in malformed {
+        let location = FileLocation {
             file: file.to_string(),
-            line: what.line,
-            column: what.column,
+            line: item.line,
+            column: item.column,
         };
-        let text = plain(&what.text);
+        let text = plain(&item.text);
         let detail = format!(
-            "{place}: malformed digest in `{text}`, expected sha256:<64 lowercase hex digits>"
+            "{location}: malformed digest in `{text}`, expected sha256:<64 lowercase hex digits>"
         );
         let check = Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail).image(&image.name);
-        checks.push(check.item(file.to_string()).places(vec![place]));
+        checks.push(check.item(file.to_string()).locations(vec![location]));
     }
     checks.extend(refused.iter().map(|refused| refusal(config, refused)));
     checks
@@ -320,39 +301,39 @@ fn unsupported(
 
 fn agreement_of(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Check> {
     let first = pins.first()?;
-    if pins.iter().all(|pin| pin.what.digest == first.what.digest) {
+    if pins.iter().all(|pin| pin.item.digest == first.item.digest) {
         let detail = format!(
             "{}, all of {}",
             number(pins.len(), "pin"),
-            first.what.digest
+            first.item.digest
         );
         return Some(Check::new(Code::PIN_DISAGREE, Status::Pass, detail).image(&image.name));
     }
     let mentions = pins
         .iter()
-        .map(|pin| format!("{} at {}", pin.what.digest.short(), place_of(pin)));
+        .map(|pin| format!("{} at {}", pin.item.digest.short(), location_of(pin)));
     let detail = format!(
         "the pins of `{}` disagree: {}",
         image.name,
         few(mentions, MAX_LISTED)
     );
-    let places = pins.iter().map(|pin| place_of(pin)).collect();
+    let locations = pins.iter().map(|pin| location_of(pin)).collect();
     Some(
         Check::new(Code::PIN_DISAGREE, otherwise, detail)
             .image(&image.name)
-            .places(places),
+            .locations(locations),
     )
 }
 
-pub(super) fn place_of(pin: &Located<Pin>) -> FilePlace {
-    FilePlace {
+pub(super) fn location_of(pin: &Located<Pin>) -> FileLocation {
+    FileLocation {
         file: pin.file.to_string(),
-        line: pin.what.line,
-        column: pin.what.column,
+        line: pin.item.line,
+        column: pin.item.column,
     }
 }
 
-impl std::fmt::Display for FilePlace {
+impl std::fmt::Display for FileLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }

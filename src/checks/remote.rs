@@ -1,9 +1,9 @@
 //! Verdicts of `check --remote`: the pinned set compared with its tags, labels and history.
 
 use super::{
-    Check, Code, FilePlace, Status,
-    pins::{place_of, version_comments_of},
-    set::{digest_mismatch, excerpt, no_tag, platforms},
+    Check, Code, FileLocation, Status,
+    pins::{location_of, version_comments_of},
+    set::{digest_mismatch, excerpt, platforms, tag_missing},
 };
 use crate::{
     config::Config,
@@ -42,7 +42,7 @@ pub(crate) fn pinned_images(
         let check = |code, status, detail: String| {
             let check = Check::new(code, status, detail).image(&image.name);
             if status == Status::Fail {
-                check.places(places(found, pinned.image))
+                check.locations(locations(found, pinned.image))
             } else {
                 check
             }
@@ -176,8 +176,9 @@ impl PinnedImage {
         let image = &config.images[self.image];
         let check =
             |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
-        let fail =
-            |code, detail| check(code, Status::Fail, detail).places(places(found, self.image));
+        let fail = |code, detail| {
+            check(code, Status::Fail, detail).locations(locations(found, self.image))
+        };
         match resolved {
             Ok(Ok((tag, digest))) if *digest == self.digest => {
                 let detail = format!("{}:{tag} resolves to the pinned digest", image.repository);
@@ -237,8 +238,8 @@ pub(crate) fn provenance_warns(
     }
 }
 
-fn places(found: &Found, image: usize) -> Vec<FilePlace> {
-    found.pins_of(image).map(place_of).collect()
+fn locations(found: &Found, image: usize) -> Vec<FileLocation> {
+    found.pins_of(image).map(location_of).collect()
 }
 
 #[cfg(test)]

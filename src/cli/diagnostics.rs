@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::{
-    checks::FilePlace, code::Code, config::Config, error::Error, report::causes::Cause,
+    checks::FileLocation, code::Code, config::Config, error::Error, report::causes::Cause,
     untrusted::plain,
 };
 
-/// The number of places of a wrong count that are listed; the others are counted.
+/// The number of locations of a wrong count that are listed; the others are counted.
 const PLACES_MAX: usize = 20;
 
 /// Renders an error with its place in the source.
@@ -55,11 +55,11 @@ pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
     let check = cause.first();
     let image = check.image.as_deref().and_then(|name| config.image(name));
     if let (Code::PIN_COUNT, Some(image)) = (check.code, image) {
-        // The evidence would repeat the places, which are in the notes.
+        // The evidence would repeat the locations, which are in the notes.
         let message = check.cause.as_ref().unwrap_or(&check.detail);
         return Error {
             place: Some(Box::new(config.place(image.pins_at, "declared here"))),
-            notes: place_notes(&check.places),
+            notes: location_notes(&check.locations),
             ..Error::failed(check.code, message)
         };
     }
@@ -91,16 +91,16 @@ fn message(cause: &Cause<'_>) -> String {
     }
 }
 
-fn place_notes(places: &[FilePlace]) -> Vec<String> {
-    let mut notes: Vec<_> = places
+fn location_notes(locations: &[FileLocation]) -> Vec<String> {
+    let mut notes: Vec<_> = locations
         .iter()
         .take(PLACES_MAX)
-        .map(|place| format!("found: {place}"))
+        .map(|location| format!("found: {location}"))
         .collect();
-    if places.len() > PLACES_MAX {
+    if locations.len() > PLACES_MAX {
         notes.push(format!(
             "found: … {} more (repin scan)",
-            places.len() - PLACES_MAX
+            locations.len() - PLACES_MAX
         ));
     }
     notes

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    checks::FilePlace,
+    checks::FileLocation,
     config::{RelPath, top_of_repository},
     files::{Files as _, WorkTree},
     report::sarif::{Locate, Location},
 };
 
-/// The directories for relative paths of places.
+/// The directories for relative paths of locations.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directories {
     pub(super) current: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Directories {
     pub(super) root: PathBuf,
 }
 
-/// Converts places to locations in the repository.
+/// Converts locations to locations in the repository.
 pub(super) struct SourceLocations {
     directories: Directories,
     top: PathBuf,
@@ -49,7 +49,7 @@ impl SourceLocations {
         }
     }
 
-    fn locate(&mut self, path: &Path, place: &FilePlace) -> Option<Location> {
+    fn locate(&mut self, path: &Path, location: &FileLocation) -> Option<Location> {
         let path = path.strip_prefix(&self.top).ok()?.to_owned();
         let mut components = path.components();
         if components.any(|component| !matches!(component, Component::Normal(_))) {
@@ -61,27 +61,29 @@ impl SourceLocations {
             .or_insert_with_key(|path| Content::read(&self.top, path));
         Some(Location {
             path: path.to_string_lossy().into_owned(),
-            line: place.line,
-            column: content.as_ref().and_then(|content| content.column(place)),
+            line: location.line,
+            column: content
+                .as_ref()
+                .and_then(|content| content.column(location)),
         })
     }
 }
 
 impl Locate for SourceLocations {
-    fn in_root(&mut self, place: &FilePlace) -> Option<Location> {
-        self.locate(&self.directories.root.join(&place.file), place)
+    fn in_root(&mut self, location: &FileLocation) -> Option<Location> {
+        self.locate(&self.directories.root.join(&location.file), location)
     }
 
-    fn of_error(&mut self, place: &FilePlace) -> Option<Location> {
+    fn of_error(&mut self, location: &FileLocation) -> Option<Location> {
         let Directories { current, root } = &self.directories;
-        let typed = current.join(&place.file);
+        let typed = current.join(&location.file);
         let path = if typed.is_file() {
             typed
         } else {
-            root.join(&place.file)
+            root.join(&location.file)
         };
         let (parent, name) = (path.parent()?.to_owned(), path.file_name()?);
-        self.locate(&canonical(parent).join(name), place)
+        self.locate(&canonical(parent).join(name), location)
     }
 }
 
@@ -99,12 +101,12 @@ impl Content {
         Some(Self { bytes, lines })
     }
 
-    /// The column of a place in UTF-16 code units; `None` if the line is not UTF-8 up to the place.
-    fn column(&self, place: &FilePlace) -> Option<usize> {
-        let start = *self.lines.get(place.line.checked_sub(1)?)?;
+    /// The column of a location in UTF-16 code units; `None` if the line is not UTF-8 up to the location.
+    fn column(&self, location: &FileLocation) -> Option<usize> {
+        let start = *self.lines.get(location.line.checked_sub(1)?)?;
         let before = self
             .bytes
-            .get(start..start + place.column.checked_sub(1)?)?;
+            .get(start..start + location.column.checked_sub(1)?)?;
         let text = std::str::from_utf8(before).ok()?;
         // ASCII text in UTF-16 is also valid UTF-8, with NUL characters.
         (!text.contains(['\0', '\n'])).then(|| text.encode_utf16().count() + 1)
@@ -115,8 +117,8 @@ impl Content {
 mod tests {
     use super::*;
 
-    fn place(file: &str, line: usize, column: usize) -> FilePlace {
-        FilePlace {
+    fn location(file: &str, line: usize, column: usize) -> FileLocation {
+        FileLocation {
             file: file.to_owned(),
             line,
             column,
@@ -141,8 +143,8 @@ mod tests {
         let (dir, mut locations) = repository();
         std::fs::write(dir.path().join("deploy/a.yml"), "x\né𝄞: pin\n").unwrap();
         let mut column = |line, column| {
-            let place = place("a.yml", line, column);
-            locations.in_root(&place).unwrap().column
+            let location = location("a.yml", line, column);
+            locations.in_root(&location).unwrap().column
         };
         // `é` has two bytes and one unit, `𝄞` four bytes and two units.
         assert_eq!(column(2, 7), Some(4));
@@ -158,7 +160,7 @@ mod tests {
         for bytes in [&b"\xff\xfea\0b\0"[..], b"a\0b\0c\0"] {
             std::fs::write(&file, bytes).unwrap();
             locations.contents.clear();
-            let found = locations.in_root(&place("a.txt", 1, 5)).unwrap();
+            let found = locations.in_root(&location("a.txt", 1, 5)).unwrap();
             assert_eq!((found.line, found.column), (1, None));
         }
     }
@@ -167,7 +169,7 @@ mod tests {
     fn paths_are_relative_inside_the_top() {
         let (dir, mut locations) = repository();
         std::fs::write(dir.path().join("repin.yaml"), "version: 1\n").unwrap();
-        let mut path = |file: &str| Some(locations.of_error(&place(file, 1, 1))?.path);
+        let mut path = |file: &str| Some(locations.of_error(&location(file, 1, 1))?.path);
         // A file relative to the current directory, and a file relative to the root.
         assert_eq!(path("repin.yaml").as_deref(), Some("repin.yaml"));
         assert_eq!(path("other.yaml").as_deref(), Some("deploy/other.yaml"));

@@ -160,7 +160,7 @@ impl Readings {
 
     fn add(&self, blob: Blob, scan: &Scan) {
         let refused = scan.refused.first().map(|refused| {
-            let (line, column, reason) = (refused.line, refused.column, &refused.why);
+            let (line, column, reason) = (refused.line, refused.column, &refused.reason);
             format!("{line}:{column}: {reason}").into()
         });
         let pins = pin_list(scan);

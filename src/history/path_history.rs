@@ -203,7 +203,7 @@ impl<'r> Reader<'_, 'r> {
                 .map(|pin| (pin.image, pin.digest))
                 .collect();
             if let Some(refused) = scan.refused.first() {
-                let (line, column, reason) = (refused.line, refused.column, &refused.why);
+                let (line, column, reason) = (refused.line, refused.column, &refused.reason);
                 pins.refused = Some(format!("{line}:{column}: {reason}"));
             }
         }

@@ -172,7 +172,7 @@ fn search_blobs(
     outside: &mut Outside,
 ) -> Result<(), GitError> {
     let finder = OccurrenceFinder::new(config);
-    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
+    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
     let mut buffer = Vec::new();
     let mut objects = git.objects(move |content: &mut dyn Read| {
         let occurrences = finder.digests(content, &mut buffer, |kind, digest| {
@@ -191,7 +191,7 @@ fn search_blobs(
     let pins: HashSet<_> = found
         .pins()
         .iter()
-        .map(|pin| (&*pin.file, pin.what.offset))
+        .map(|pin| (&*pin.file, pin.item.offset))
         .collect();
     for entry in entries {
         let Some(occurrences) = contents.get(&entry.blob) else {
@@ -203,7 +203,7 @@ fn search_blobs(
             if !is_pin {
                 outside.occurrences.push(Located {
                     file: Arc::clone(&file),
-                    what: occurrence.clone(),
+                    item: occurrence.clone(),
                 });
             }
         }

@@ -339,14 +339,14 @@ fn add_other_sets(
     for digests in [&mut outside.occurrences, &mut outside.undeclared] {
         digests.retain(|occurrence| {
             let mut counted = in_files[&*occurrence.file].counted.iter();
-            !counted.any(|(_, offsets)| offsets.contains(&occurrence.what.offset))
+            !counted.any(|(_, offsets)| offsets.contains(&occurrence.item.offset))
         });
     }
     let mut unknown: BTreeMap<&SetPath, &String> = BTreeMap::new();
     for (index, pin) in found.pins().iter().enumerate() {
         let others = &in_files[&*pin.file];
         for (set, offsets) in &others.counted {
-            if offsets.contains(&pin.what.offset) {
+            if offsets.contains(&pin.item.offset) {
                 outside.shared.push(SharedPin {
                     pin: index,
                     set: set.clone(),
@@ -375,7 +375,7 @@ fn search_files(
 ) {
     outside.files += files.len();
     let finder = OccurrenceFinder::new(config);
-    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
+    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
     let counted: HashSet<&RelPath> = found.files.iter().collect();
     let others: Vec<RelPath> = files
         .iter()
@@ -414,7 +414,7 @@ fn search_files(
     }
     let searched: HashSet<&RelPath> = files.iter().collect();
     for occurrence in &found.other_digests {
-        let Occurrence { kind, digest, .. } = &occurrence.what;
+        let Occurrence { kind, digest, .. } = &occurrence.item;
         if searched.contains(&*occurrence.file) && is_outside(kind, digest, &pinned) {
             outside.occurrences.push(occurrence.clone());
         } else if matches!(kind, OccurrenceKind::SameOwner(_)) {
@@ -440,9 +440,9 @@ fn located(
     occurrences: Vec<Occurrence>,
 ) -> impl Iterator<Item = Located<Occurrence>> {
     let file = Arc::new(path.clone());
-    occurrences.into_iter().map(move |what| Located {
+    occurrences.into_iter().map(move |item| Located {
         file: Arc::clone(&file),
-        what,
+        item,
     })
 }
 

@@ -11,10 +11,12 @@ use super::{
     occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
     read::read_whole,
-    scan::{Malformed, Pin, Refused, Scan, Twice},
+    scan::{DoubleMatch, Malformed, Pin, Refused, Scan},
 };
 use crate::{
+    code::Code,
     config::{Config, Glob, RelPath},
+    error::Error,
     files::{Files, Hazard, Listing, OpenFile, ReadError},
     oci::{Digest, Tag},
 };
@@ -23,8 +25,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Located<T> {
     pub file: Arc<RelPath>,
-    /// The item.
-    pub what: T,
+    pub item: T,
 }
 
 /// The pins of all files, in the order of the bytes of their paths and then of each file.
@@ -37,8 +38,7 @@ pub(crate) struct Found {
     pub malformed: Vec<Located<Malformed>>,
     /// Entries of places that are refused.
     pub refused: Vec<Located<Refused>>,
-    /// Digests that two places find.
-    pub twice: Vec<Located<Twice>>,
+    pub double_matches: Vec<Located<DoubleMatch>>,
     /// References to images without a digest.
     pub tag_references: Vec<Located<TagReference>>,
     /// Matched files that cannot be changed safely.
@@ -149,7 +149,8 @@ impl Found {
         }
         self.malformed.extend(located(&file, result.scan.malformed));
         self.refused.extend(located(&file, result.scan.refused));
-        self.twice.extend(located(&file, result.scan.twice));
+        self.double_matches
+            .extend(located(&file, result.scan.double_matches));
         self.tag_references
             .extend(located(&file, result.tag_references));
         self.other_digests
@@ -158,7 +159,7 @@ impl Found {
     }
 
     fn add_pin(&mut self, pin: Located<Pin>) {
-        let image = pin.what.image;
+        let image = pin.item.image;
         if self.of_image.len() <= image {
             self.of_image.resize_with(image + 1, Vec::new);
         }
@@ -180,7 +181,7 @@ impl Found {
     /// The digests of an image's pins without duplicates, in the order of the pins.
     pub(crate) fn digests_of(&self, image: usize) -> Vec<Digest> {
         let mut seen = HashSet::new();
-        let digests = self.pins_of(image).map(|pin| pin.what.digest);
+        let digests = self.pins_of(image).map(|pin| pin.item.digest);
         digests.filter(|digest| seen.insert(*digest)).collect()
     }
 
@@ -198,22 +199,41 @@ impl Found {
     /// The refused entries of an image.
     pub(crate) fn refused_of(&self, image: usize) -> impl Iterator<Item = &Located<Refused>> {
         let refused = self.refused.iter();
-        refused.filter(move |refused| refused.what.image == Some(image))
+        refused.filter(move |refused| refused.item.image == Some(image))
     }
 
     /// The malformed pins of an image.
     pub(crate) fn malformed_of(&self, image: usize) -> impl Iterator<Item = &Located<Malformed>> {
         self.malformed
             .iter()
-            .filter(move |malformed| malformed.what.image == image)
+            .filter(move |malformed| malformed.item.image == image)
+    }
+}
+
+impl Located<DoubleMatch> {
+    /// The error for a digest that would count twice.
+    pub(crate) fn error(&self, config: &Config) -> Error {
+        let DoubleMatch {
+            line,
+            column,
+            places,
+        } = self.item;
+        let [first, second] = places.map(|index| &config.places[index]);
+        let message = format!(
+            "{}:{line}:{column}: the places `{}` and `{}` both find this digest, which would count twice",
+            self.file, first.name, second.name
+        );
+        Error::input(Code::CONFIG, message)
+            .at(config.place(second.span, ""))
+            .help("narrow the `files` of one of the two places")
     }
 }
 
 /// Items of a file, each with the file.
 fn located<T>(file: &Arc<RelPath>, items: Vec<T>) -> impl Iterator<Item = Located<T>> {
-    items.into_iter().map(|what| Located {
+    items.into_iter().map(|item| Located {
         file: Arc::clone(file),
-        what,
+        item,
     })
 }
 

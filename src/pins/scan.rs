@@ -84,13 +84,12 @@ pub(crate) struct Refused {
     pub column: usize,
     /// The text at this position.
     pub text: String,
-    /// The reason.
-    pub why: String,
+    pub reason: String,
 }
 
 /// A digest that two places find.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Twice {
+pub(crate) struct DoubleMatch {
     /// 1-based.
     pub line: usize,
     /// 1-based, in bytes: the column of the digest.
@@ -122,8 +121,7 @@ pub(crate) struct Scan {
     pub malformed: Vec<Malformed>,
     /// Entries of places that are refused.
     pub refused: Vec<Refused>,
-    /// Digests that two places find.
-    pub twice: Vec<Twice>,
+    pub double_matches: Vec<DoubleMatch>,
 }
 
 impl Scan {
@@ -132,7 +130,7 @@ impl Scan {
         self.pins.is_empty()
             && self.malformed.is_empty()
             && self.refused.is_empty()
-            && self.twice.is_empty()
+            && self.double_matches.is_empty()
     }
 }
 

@@ -191,7 +191,7 @@ pub(crate) fn gather(
     }
     for (name, tip) in &branches.tips {
         if branches.is_watched(name) {
-            reader.add_commit(&branches.git, tip, &name.place())?;
+            reader.add_commit(&branches.git, tip, &name.location())?;
         }
         if let Some(branch) = name.branch() {
             let tags = branches.tags_of(branch, &config.revision, &past.names);
@@ -249,7 +249,7 @@ impl Protection {
     fn read_tips(&mut self, tips: &Tips) -> Result<bool, Error> {
         let mut located = Vec::new();
         for (name, tip) in tips {
-            located.push((*tip, name.place()));
+            located.push((*tip, name.location()));
         }
         let finder = Arc::new(self.finder());
         let mut found = RepositoryProtection::default();
@@ -341,7 +341,7 @@ fn check_refused(found: &Found) -> Result<(), Error> {
     };
     let message = format!(
         "{}:{}:{} (in the work tree): cannot determine which digest is pinned here: {}",
-        refused.file, refused.what.line, refused.what.column, refused.what.why
+        refused.file, refused.item.line, refused.item.column, refused.item.reason
     );
     let help = "change the entry so that every reader agrees, or exclude the file from the place";
     Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message).help(help))
@@ -362,7 +362,7 @@ fn shared(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guard
             let pins = theirs
                 .pins
                 .iter()
-                .map(|(digest, place)| (*digest, format!("{place} as {name}")));
+                .map(|(digest, location)| (*digest, format!("{location} as {name}")));
             let history = theirs
                 .history
                 .iter()
@@ -384,7 +384,7 @@ impl ProtectionReader<'_> {
         &mut self,
         files: &dyn Files,
         config: &Config,
-        place: &str,
+        location: &str,
     ) -> Result<Found, Error> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
@@ -393,40 +393,36 @@ impl ProtectionReader<'_> {
             .find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
         {
             let message = format!(
-                "{path} ({place}): cannot determine which digests are pinned here: {hazard}"
+                "{path} ({location}): cannot determine which digests are pinned here: {hazard}"
             );
             return Err(Error::new(Class::Failed, Code::FILE_UNSAFE, message)
                 .help("replace the link with a regular file, or remove it from `files:`"));
         }
         if let Some(malformed) = found.malformed.first() {
-            let (file, line) = (&malformed.file, malformed.what.line);
+            let (file, line) = (&malformed.file, malformed.item.line);
             let message = format!(
-                "{file}:{line} ({place}): cannot determine which digest is pinned here: `{}`",
-                malformed.what.text
+                "{file}:{line} ({location}): cannot determine which digest is pinned here: `{}`",
+                malformed.item.text
             );
             return Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message)
                 .help("write the digest in full, or make it a placeholder such as `<digest>`"));
         }
-        if let Some(twice) = found.twice.first() {
-            let [first, second] = twice.what.places.map(|at| &config.places[at].name);
-            let message = format!(
-                "{}:{}:{} {place}: the places `{first}` and `{second}` both find this digest",
-                twice.file, twice.what.line, twice.what.column
-            );
-            return Err(Error::input(Code::CONFIG, message)
-                .help("narrow the `files` of one of the two places"));
+        if let Some(twice) = found.double_matches.first() {
+            let error = twice.error(config);
+            let message = format!("{} ({location})", error.message);
+            return Err(Error { message, ..error });
         }
         for pin in found.pins() {
-            self.guards[pin.what.image]
+            self.guards[pin.item.image]
                 .pins
-                .entry(pin.what.digest)
-                .or_insert_with(|| format!("{place} ({}:{})", pin.file, pin.what.line));
+                .entry(pin.item.digest)
+                .or_insert_with(|| format!("{location} ({}:{})", pin.file, pin.item.line));
         }
         Ok(found)
     }
 
     /// Adds the pins in the tree of a commit according to its own and the current configuration.
-    fn add_commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
+    fn add_commit(&mut self, git: &Git, commit: &ObjectId, location: &str) -> Result<(), Error> {
         let mut configs = vec![self.config.clone()];
         match commit_config(git, commit, self.config)? {
             CommitConfig::Config(own) => configs.push(Config {
@@ -436,7 +432,7 @@ impl ProtectionReader<'_> {
             CommitConfig::Current => {}
             CommitConfig::Unreadable(reason) => {
                 let message = format!(
-                    "cannot determine what is pinned {place}: its configuration cannot be read: {reason}"
+                    "cannot determine what is pinned {location}: its configuration cannot be read: {reason}"
                 );
                 return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                     .help("fix the configuration there"));
@@ -445,12 +441,13 @@ impl ProtectionReader<'_> {
         for config in configs {
             let tree = git.files_at(commit, &config.scanned, MAX_FILE)?;
             if let Some(path) = tree.too_large {
-                let message =
-                    format!("cannot determine what is pinned {place}: {path} has more than 64 MiB");
+                let message = format!(
+                    "cannot determine what is pinned {location}: {path} has more than 64 MiB"
+                );
                 return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                     .help("remove it from `files:`"));
             }
-            self.add_files(&tree.files, &config, place)?;
+            self.add_files(&tree.files, &config, location)?;
         }
         Ok(())
     }

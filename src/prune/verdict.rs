@@ -68,11 +68,11 @@ pub(crate) enum KeepReason {
 impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pinned(place) => write!(f, "pinned {place}"),
+            Self::Pinned(location) => write!(f, "pinned {location}"),
             Self::History => f.write_str("pinned by a set in promotion history"),
-            Self::Mentioned(place) => write!(f, "its digest appears {place}"),
-            Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
-            Self::MentionedTag(tag, place) => write!(f, "{tag} is used {place}"),
+            Self::Mentioned(location) => write!(f, "its digest appears {location}"),
+            Self::Revision(tag, location) => write!(f, "{tag} is the tag of a revision {location}"),
+            Self::MentionedTag(tag, location) => write!(f, "{tag} is used {location}"),
             Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
             Self::IndexEntry(parent) => write!(f, "part of the index {parent}, which is kept"),
             Self::Parent(entry) => write!(f, "contains {entry}, which is in use by its digest"),

@@ -345,7 +345,7 @@ impl Sides {
                     let relative = below(set.prefix, &path);
                     let pins = found.pins().iter();
                     let here = pins.filter(|pin| relative.as_ref() == Some(&*pin.file));
-                    here.map(|pin| (pin.what.image, pin.what.digest, pin.what.tag.clone()))
+                    here.map(|pin| (pin.item.image, pin.item.digest, pin.item.tag.clone()))
                         .collect::<Vec<_>>()
                 };
                 let content = self.planned_content(set, &self.base, &path)?;

@@ -3,7 +3,7 @@
 //! Causes are for text and annotations; JSON documents list every check.
 
 use crate::{
-    checks::{Check, FilePlace, Status},
+    checks::{Check, FileLocation, Status},
     code::Code,
 };
 
@@ -32,13 +32,13 @@ pub(crate) fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
     causes
 }
 
-/// Whether two checks have the same cause. Checks with places share only a declared cause.
+/// Whether two checks have the same cause. Checks with locations share only a declared cause.
 fn have_same_cause(one: &Check, other: &Check) -> bool {
     let same = match (&one.cause, &other.cause) {
         (Some(one), Some(other)) => one == other,
         (None, None) => {
-            one.places.is_empty()
-                && other.places.is_empty()
+            one.locations.is_empty()
+                && other.locations.is_empty()
                 && (&one.detail, &one.item) == (&other.detail, &other.item)
         }
         _ => false,
@@ -106,13 +106,13 @@ impl<'c> Cause<'c> {
         self.first.help.as_deref()
     }
 
-    /// The places of a single check, or the first place of a group.
-    pub(crate) fn places(&self) -> &'c [FilePlace] {
-        let places = &self.first.places;
+    /// The locations of a single check, or the first location of a group.
+    pub(crate) fn locations(&self) -> &'c [FileLocation] {
+        let locations = &self.first.locations;
         if self.others.is_empty() {
-            places
+            locations
         } else {
-            &places[..places.len().min(1)]
+            &locations[..locations.len().min(1)]
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
             ..missing("fix")
         };
         let helped = missing("fix").help("wait");
-        let place = FilePlace {
+        let location = FileLocation {
             file: "a".to_owned(),
             line: 1,
             column: 1,
@@ -183,7 +183,7 @@ mod tests {
         let placed = |image: &str| {
             Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned")
                 .image(image)
-                .places(vec![place.clone()])
+                .locations(vec![location.clone()])
         };
         for pair in [
             [missing("a"), warned],

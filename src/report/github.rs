@@ -19,7 +19,7 @@ use crate::{
 /// errors, 10 warnings and 10 notices per step).
 const ANNOTATIONS_MAX: usize = 10;
 
-/// The number of places that the annotation of a cause lists.
+/// The number of locations that the annotation of a cause lists.
 const PLACES_MAX: usize = 20;
 
 /// The checks of a set. `directory` is the path from the top of the repository to the root; empty
@@ -81,7 +81,7 @@ fn title(cause: &Cause<'_>) -> String {
     }
 }
 
-/// Annotates a cause at its first place, or a wrong count at its declaration.
+/// Annotates a cause at its first location, or a wrong count at its declaration.
 fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config, directory: &str) {
     let first = cause.first();
     let image = first.image.as_deref();
@@ -89,30 +89,30 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
         .filter(|_| first.code == Code::PIN_COUNT)
         .and_then(|name| config.count_at(name));
     let mut message = match (&first.cause, &declared) {
-        // The evidence lists the places, which are appended below.
+        // The evidence lists the locations, which are appended below.
         (Some(cause), Some(_)) => cause.clone(),
         _ => cause.message(),
     };
-    let places = cause.places();
-    // The annotation is located at the first place.
+    let locations = cause.locations();
+    // The annotation is at the first location.
     let skipped = usize::from(declared.is_none());
     if declared.is_none() {
         for evidence in cause.evidence() {
             message = message + "\n" + &evidence;
         }
     }
-    for place in places.iter().skip(skipped).take(PLACES_MAX) {
-        message = format!("{message}\nfound: {place}");
+    for location in locations.iter().skip(skipped).take(PLACES_MAX) {
+        message = format!("{message}\nfound: {location}");
     }
-    if places.len() > PLACES_MAX + skipped {
-        let more = places.len() - PLACES_MAX - skipped;
+    if locations.len() > PLACES_MAX + skipped {
+        let more = locations.len() - PLACES_MAX - skipped;
         message = format!("{message}\nfound: {more} more (repin scan)");
     }
     let message = with_help(&message, cause.help());
     let file = |name: &str| format!("{directory}{name}");
-    let (file, line, column) = match (declared, places.first()) {
+    let (file, line, column) = match (declared, locations.first()) {
         (Some((line, column)), _) => (file(config.file_name()), line, column),
-        (None, Some(place)) => (file(&place.file), place.line, place.column),
+        (None, Some(location)) => (file(&location.file), location.line, location.column),
         (None, None) => return out.annotate(level, &title(cause), &message, None),
     };
     let place = Place {
@@ -186,7 +186,7 @@ pub(crate) fn summary(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checks::FilePlace, config::parse, error::SourceText};
+    use crate::{checks::FileLocation, config::parse, error::SourceText};
 
     /// A configuration that declares the `pins` of `fix` on line 5.
     fn config() -> Config {
@@ -213,8 +213,8 @@ mod tests {
         annotations(&[set]).to_string()
     }
 
-    fn place(file: &str, line: usize) -> FilePlace {
-        FilePlace {
+    fn location(file: &str, line: usize) -> FileLocation {
+        FileLocation {
             file: file.into(),
             line,
             column: 7,
@@ -229,7 +229,7 @@ mod tests {
             "100%\n::set-output name=x::y",
         )
         .image("fix")
-        .places(vec![place("a,b.yml", 3), place("c.yml", 1)]);
+        .locations(vec![location("a,b.yml", 3), location("c.yml", 1)]);
         let passed = Check::new(Code::PIN_COUNT, Status::Pass, "fine");
         let warned = Check::new(Code::PLATFORM_LOST, Status::Warn, "lost");
         insta::assert_snapshot!(annotated(&[failed, passed, warned], "sub/"), @r"
@@ -240,10 +240,10 @@ mod tests {
 
     #[test]
     fn other_causes_are_annotated_at_their_first_place() {
-        let places = vec![place("a,b.yml", 3), place("c.yml", 1)];
+        let locations = vec![location("a,b.yml", 3), location("c.yml", 1)];
         let failed = Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned outside")
             .image("fix")
-            .places(places);
+            .locations(locations);
         let text = annotated(&[failed], "");
         let expected = "::error file=a%2Cb.yml,line=3,col=7,title=pin_outside (fix)::pinned outside\
                         %0Afound: c.yml:1:7%0Ahelp: ";

@@ -173,7 +173,7 @@ pub(crate) struct ScanPin<'f> {
 
 impl<'f> ScanPins<'f> {
     fn row(&self, pin: &'f Located<Pin>) -> ScanPin<'f> {
-        let (file, pin) = (pin.file.to_string(), &pin.what);
+        let (file, pin) = (pin.file.to_string(), &pin.item);
         let split = pin.split.as_ref();
         ScanPin {
             image: &self.config.images[pin.image].name,
@@ -365,7 +365,7 @@ impl PlaceRow {
             })
             .collect();
         for pin in found.pins_of(image) {
-            if let Some(split) = &pin.what.split {
+            if let Some(split) = &pin.item.split {
                 rows[split.place].found += 1;
             }
         }
@@ -390,20 +390,20 @@ impl<'f> ScanDocument<'f> {
                 places: PlaceRow::all(config, found, index),
             });
         let malformed = found.malformed.iter().map(|malformed| ScanMalformed {
-            image: Some(name(malformed.what.image)),
+            image: Some(name(malformed.item.image)),
             place: None,
             file: malformed.file.to_string(),
-            line: malformed.what.line,
-            column: malformed.what.column,
-            text: malformed.what.text.clone(),
+            line: malformed.item.line,
+            column: malformed.item.column,
+            text: malformed.item.text.clone(),
         });
         let refused = found.refused.iter().map(|refused| ScanMalformed {
-            image: refused.what.image.map(name),
-            place: Some(place(refused.what.place)),
+            image: refused.item.image.map(name),
+            place: Some(place(refused.item.place)),
             file: refused.file.to_string(),
-            line: refused.what.line,
-            column: refused.what.column,
-            text: refused.what.text.clone(),
+            line: refused.item.line,
+            column: refused.item.column,
+            text: refused.item.text.clone(),
         });
         Self {
             schema: "repin.scan/1",

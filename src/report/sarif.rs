@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{causes::subject, github::with_help, json::ErrorRow};
 use crate::{
-    checks::{Check, FilePlace, Status},
+    checks::{Check, FileLocation, Status},
     code::{Code, Explanation},
     config::Config,
     error::{Error, Errors},
@@ -38,10 +38,10 @@ pub(crate) struct Location {
 /// Converts a place to a location of the log; `None` for a file outside of the repository.
 pub(crate) trait Locate {
     /// Converts a place in a file below the root.
-    fn in_root(&mut self, place: &FilePlace) -> Option<Location>;
+    fn in_root(&mut self, place: &FileLocation) -> Option<Location>;
 
     /// Converts the place of an error. Its path is relative to the current directory or the root.
-    fn of_error(&mut self, place: &FilePlace) -> Option<Location>;
+    fn of_error(&mut self, place: &FileLocation) -> Option<Location>;
 }
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Finding {
     level: &'static str,
     message: String,
     /// The location of the finding, followed by related locations.
-    places: Vec<FilePlace>,
+    places: Vec<FileLocation>,
     properties: Vec<(&'static str, String)>,
     /// The input of the fingerprint: values that do not change when lines move.
     identity: Vec<String>,
@@ -89,7 +89,7 @@ impl Findings {
         let mut findings = Self::of_checks(config, &checks);
         findings.rule(PIN);
         for pin in found.pins() {
-            let (file, pin) = (pin.file.to_string(), &pin.what);
+            let (file, pin) = (pin.file.to_string(), &pin.item);
             let image = &config.images[pin.image];
             let tag = match &pin.tag {
                 Some(tag) => format!(":{tag}"),
@@ -109,7 +109,7 @@ impl Findings {
                     file.clone(),
                     pointer.unwrap_or_default(),
                 ],
-                places: vec![FilePlace {
+                places: vec![FileLocation {
                     file,
                     line: pin.line,
                     column: pin.column,
@@ -147,10 +147,10 @@ impl Finding {
     fn of_check(config: &Config, check: &Check, level: &'static str) -> Self {
         // The locations contain an item that is a place.
         let item = check.item.as_ref().filter(|item| {
-            let mut places = check.places.iter();
+            let mut places = check.locations.iter();
             places.all(|place| place.to_string() != **item)
         });
-        let mut places = check.places.clone();
+        let mut places = check.locations.clone();
         // The remedy for a wrong count is at its declaration.
         if places.is_empty() || check.code == Code::PIN_COUNT {
             places.insert(0, declaration(config, check.image.as_deref()));
@@ -188,11 +188,11 @@ impl Finding {
 }
 
 /// The declaration of an image's count, or the first line of the configuration.
-fn declaration(config: &Config, image: Option<&str>) -> FilePlace {
+fn declaration(config: &Config, image: Option<&str>) -> FileLocation {
     let (line, column) = image
         .and_then(|name| config.count_at(name))
         .unwrap_or((1, 1));
-    FilePlace {
+    FileLocation {
         file: config.file_name().to_owned(),
         line,
         column,
@@ -280,7 +280,7 @@ fn notification(error: &Error, codes: &[&str], locate: &mut dyn Locate) -> Value
     let row = ErrorRow::of(error);
     let place = error.place.as_ref().map(|place| {
         let (line, column) = place.line_column();
-        FilePlace {
+        FileLocation {
             file: place.source.name.clone(),
             line,
             column,

@@ -257,10 +257,10 @@ impl Screen<'_> {
                 None => String::new(),
             };
             let line = match (&check.item, &check.cause) {
-                (Some(item), _) if !check.places.is_empty() => {
+                (Some(item), _) if !check.locations.is_empty() => {
                     format!("{item} ({image}{})", check.code)
                 }
-                // The evidence may list every place, which is too long.
+                // The evidence may list every location, which is too long.
                 (_, Some(cause)) => format!("{image}{cause}"),
                 (_, None) => format!("{image}{}", check.describe()),
             };
@@ -305,7 +305,7 @@ impl Screen<'_> {
 /// The problems, each as a count or a phrase.
 fn problems(document: &StatusDocument) -> Vec<String> {
     let outside = document.outside.iter();
-    let unsearched = outside.filter(|check| check.places.is_empty()).count();
+    let unsearched = outside.filter(|check| check.locations.is_empty()).count();
     let images = document.work_tree.iter();
     let differing = images.filter(|row| row.current == Some(false)).count();
     let counts = [

@@ -13,11 +13,14 @@ use crate::{
 
 /// Checks that no two places find the same digest.
 pub(crate) fn check_places(config: &Config, found: &Found) -> Result<(), Errors> {
-    let duplicates = checks::found_twice(config, found);
-    if duplicates.is_empty() {
+    let mut errors = Vec::new();
+    for double_match in &found.double_matches {
+        errors.push(double_match.error(config));
+    }
+    if errors.is_empty() {
         return Ok(());
     }
-    Err(duplicates.into())
+    Err(errors.into())
 }
 
 /// Checks that every glob of `files` matches a file.

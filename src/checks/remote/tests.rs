@@ -1,4 +1,4 @@
-//! Verdicts of `check --remote`: status, places and outages.
+//! Verdicts of `check --remote`: status, locations and outages.
 
 use std::{path::Path, sync::Arc};
 
@@ -27,7 +27,7 @@ fn digest(digit: char) -> Digest {
 fn pins() -> Found {
     let pin = |image: usize| Located {
         file: Arc::new(RelPath::parse("ci.yml").unwrap()),
-        what: Pin {
+        item: Pin {
             image,
             line: image + 1,
             column: 1,
@@ -80,7 +80,11 @@ fn results(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize
 }
 
 fn line(check: &Check) -> String {
-    let lines: Vec<_> = check.places.iter().map(|place| place.line).collect();
+    let lines: Vec<_> = check
+        .locations
+        .iter()
+        .map(|location| location.line)
+        .collect();
     format!(
         "{} {} {} {lines:?}",
         check.status.as_str(),

@@ -48,11 +48,11 @@ struct Row {
 fn rows(config: &Config, found: &Found) -> Vec<Row> {
     let mut rows = Vec::new();
     for pin in found.pins() {
-        let mut parts = vec![vec![pin.what.digest.to_string()]];
-        if let Some(tag) = &pin.what.tag {
+        let mut parts = vec![vec![pin.item.digest.to_string()]];
+        if let Some(tag) = &pin.item.tag {
             parts.push(vec!["(tag".to_owned(), format!("{tag})")]);
         }
-        if let Some(split) = &pin.what.split {
+        if let Some(split) = &pin.item.split {
             let name = &config.places[split.place].name;
             parts.push(match split.pointer.as_deref().map(plain) {
                 Some(pointer) if !pointer.trim_end().is_empty() => {
@@ -61,28 +61,28 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
                 _ => vec![format!("({name})")],
             });
         }
-        let place = format!("{}:{}:{}", pin.file, pin.what.line, pin.what.column);
+        let place = format!("{}:{}:{}", pin.file, pin.item.line, pin.item.column);
         rows.push(Row {
             place: plain(&place),
-            image: config.images[pin.what.image].name.clone(),
+            image: config.images[pin.item.image].name.clone(),
             parts,
         });
     }
     for malformed in &found.malformed {
-        let what = &malformed.what;
-        let place = format!("{}:{}:{}", malformed.file, what.line, what.column);
+        let item = &malformed.item;
+        let place = format!("{}:{}:{}", malformed.file, item.line, item.column);
         rows.push(Row {
             place: plain(&place),
-            image: config.images[what.image].name.clone(),
-            parts: vec![vec!["malformed:".to_owned(), plain(&what.text)]],
+            image: config.images[item.image].name.clone(),
+            parts: vec![vec!["malformed:".to_owned(), plain(&item.text)]],
         });
     }
     for refused in &found.refused {
-        let what = &refused.what;
-        let place = format!("{}:{}:{}", refused.file, what.line, what.column);
-        let image = what.image.map(|index| config.images[index].name.clone());
-        let name = &config.places[what.place].name;
-        let reason = format!("refused by {name}: {}", plain(&what.why));
+        let item = &refused.item;
+        let place = format!("{}:{}:{}", refused.file, item.line, item.column);
+        let image = item.image.map(|index| config.images[index].name.clone());
+        let name = &config.places[item.place].name;
+        let reason = format!("refused by {name}: {}", plain(&item.reason));
         rows.push(Row {
             place: plain(&place),
             image: image.unwrap_or_else(|| "-".to_owned()),

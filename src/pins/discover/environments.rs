@@ -72,7 +72,7 @@ fn separating_parents(pinned: &PinnedRepository, level: usize) -> Vec<Option<&Pa
         if let Some(directory) = directory_at(pin.file.as_path(), level) {
             let directories = siblings.entry(directory.parent()).or_default();
             let digests = directories.entry(directory).or_default();
-            digests.insert(pin.what.digest);
+            digests.insert(pin.item.digest);
         }
     }
     siblings.retain(|_, directories| {

@@ -135,24 +135,24 @@ impl Discovery {
     }
 
     fn add(&mut self, file: &Arc<RelPath>, scan: scan::Scan) {
-        for what in scan.pins {
-            self.repositories[what.image].pins.push(Located {
+        for item in scan.pins {
+            self.repositories[item.image].pins.push(Located {
                 file: Arc::clone(file),
-                what,
+                item,
             });
         }
-        for what in scan.refused {
-            if let Some(image) = what.image {
+        for item in scan.refused {
+            if let Some(image) = item.image {
                 self.repositories[image].refused.push(Located {
                     file: Arc::clone(file),
-                    what,
+                    item,
                 });
             }
         }
-        for what in scan.malformed.into_iter().filter(means_a_digest) {
-            self.repositories[what.image].malformed.push(Located {
+        for item in scan.malformed.into_iter().filter(means_a_digest) {
+            self.repositories[item.image].malformed.push(Located {
                 file: Arc::clone(file),
-                what,
+                item,
             });
         }
     }

@@ -54,7 +54,7 @@ pub(super) enum EntryImage {
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) at: usize,
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
 struct EntryDigest {
@@ -200,10 +200,10 @@ impl Judge<'_> {
             .or_else(|| self.long_pointer(digest))
     }
 
-    fn at(&self, node: Id, why: String) -> Refusal {
+    fn at(&self, node: Id, reason: String) -> Refusal {
         Refusal {
             at: self.document.span(node).start,
-            why,
+            reason,
         }
     }
 
@@ -211,8 +211,8 @@ impl Judge<'_> {
     fn long_pointer(&self, digest: &EntryDigest) -> Option<Refusal> {
         let node = digest.field.node;
         self.document.pointer(node).is_none().then(|| {
-            let why = format!("the keys above this digest take more than {POINTER} bytes");
-            self.at(node, why)
+            let reason = format!("the keys above this digest take more than {POINTER} bytes");
+            self.at(node, reason)
         })
     }
 
@@ -221,7 +221,7 @@ impl Judge<'_> {
         let Kind::Scalar(style) = self.document.node(node).kind else {
             return None;
         };
-        let why = match style {
+        let reason = match style {
             ScalarStyle::Literal | ScalarStyle::Folded => {
                 format!(
                     "{what} is in a block scalar, which ends with a line break for most readers"
@@ -239,13 +239,13 @@ impl Judge<'_> {
             }
             _ => return None,
         };
-        Some(self.at(node, why))
+        Some(self.at(node, reason))
     }
 
     fn malformed(&self, digest: &EntryDigest) -> Option<Refusal> {
         matches!(digest.shape, Shape::Malformed).then(|| {
-            let why = "the digest is not of the form sha256:<64 lowercase hex digits>, the only one that every registry and engine takes";
-            self.at(digest.field.node, why.to_owned())
+            let reason = "the digest is not of the form sha256:<64 lowercase hex digits>, the only one that every registry and engine takes";
+            self.at(digest.field.node, reason.to_owned())
         })
     }
 
@@ -258,8 +258,8 @@ impl Judge<'_> {
             Via::Merge(merge) => Some(merge),
             _ => None,
         })?;
-        let why = "the merge key `<<` provides the repository of a digest that is written out, and readers of YAML 1.2 do not merge";
-        Some(self.at(merge, why.to_owned()))
+        let reason = "the merge key `<<` provides the repository of a digest that is written out, and readers of YAML 1.2 do not merge";
+        Some(self.at(merge, reason.to_owned()))
     }
 
     fn registry(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
@@ -267,12 +267,12 @@ impl Judge<'_> {
             return None;
         }
         let registry = super::excerpt(global_registry(self.document, entry.node)?.as_bytes());
-        let why = format!(
+        let reason = format!(
             "`global.imageRegistry` is `{registry}`, and some charts prefer it to the registry of the entry; a place of the kind `keys` with `image:` says what is meant"
         );
         Some(Refusal {
             at: digest.at.start,
-            why,
+            reason,
         })
     }
 
@@ -291,10 +291,11 @@ impl Judge<'_> {
         {
             return None;
         }
-        let why = "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
+        let reason =
+            "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
         Some(Refusal {
             at: digest.at.start,
-            why: why.to_owned(),
+            reason: reason.to_owned(),
         })
     }
 
@@ -308,8 +309,9 @@ impl Judge<'_> {
             return Some(refusal);
         }
         (!tag.well_formed).then(|| {
-            let why = "the tag next to the digest is malformed, so no registry has it".to_owned();
-            self.at(field.node, why)
+            let reason =
+                "the tag next to the digest is malformed, so no registry has it".to_owned();
+            self.at(field.node, reason)
         })
     }
 
@@ -329,7 +331,7 @@ impl Judge<'_> {
         if Tag::parse(word).is_err() {
             return Err(Refusal {
                 at: start,
-                why: "the comment after the digest is not a single word, so `comment: tag` cannot replace it".to_owned(),
+                reason: "the comment after the digest is not a single word, so `comment: tag` cannot replace it".to_owned(),
             });
         }
         Ok(Some(start..start + word.len()))
@@ -340,7 +342,7 @@ impl Judge<'_> {
             place: self.place,
             image: entry.image(),
             at: refusal.at,
-            kind: FindingKind::Refused(refusal.why),
+            kind: FindingKind::Refused(refusal.reason),
         }
     }
 
@@ -380,12 +382,13 @@ impl Judge<'_> {
                 .into_iter()
                 .flatten()
                 .find_map(|digest| digest.field.via.node());
-            let why =
+            let reason =
                 "an alias or a merge shares this digest with an entry of another image".to_owned();
-            return Some(self.at(via.unwrap_or(node), why));
+            return Some(self.at(via.unwrap_or(node), reason));
         }
-        let why = "this alias of an image's digest belongs to no entry, and would change with it";
-        Some(self.at(users.unknown?, why.to_owned()))
+        let reason =
+            "this alias of an image's digest belongs to no entry, and would change with it";
+        Some(self.at(users.unknown?, reason.to_owned()))
     }
 
     /// The refusal of a tag that an entry shares with an entry that does not move.
@@ -394,15 +397,15 @@ impl Judge<'_> {
         match shared.tags.get(&field.node)? {
             SharedTag::Moves => None,
             SharedTag::Stays(via) => {
-                let why =
+                let reason =
                     "this tag is shared by an alias or a merge with an entry that does not move"
                         .to_owned();
                 let at = via.or_else(|| field.via.node()).unwrap_or(field.node);
-                Some(self.at(at, why))
+                Some(self.at(at, reason))
             }
             SharedTag::Unknown(alias) => {
-                let why = "this alias of an image's tag belongs to no entry that moves, and would change with it";
-                Some(self.at(*alias, why.to_owned()))
+                let reason = "this alias of an image's tag belongs to no entry that moves, and would change with it";
+                Some(self.at(*alias, reason.to_owned()))
             }
         }
     }

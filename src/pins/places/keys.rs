@@ -219,7 +219,7 @@ fn entry<'d>(
     };
     let refused = second_digest.or(second_tag).map(|second| Refusal {
         at: document.span(second).start,
-        why: "a second item of the list has the same text: which of the two is used is up to whoever reads the list".to_owned(),
+        reason: "a second item of the list has the same text: which of the two is used is up to whoever reads the list".to_owned(),
     });
     Some(Entry {
         node: id,

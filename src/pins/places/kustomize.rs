@@ -43,9 +43,9 @@ fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Ref
         text.is_some_and(|text| text != key && folded(text) == folded(key))
     })?;
     let text = super::excerpt(document.key(found).unwrap_or_default().as_bytes());
-    let why = format!("kustomize takes the key `{text}` for `{key}`: write the key as `{key}`");
+    let reason = format!("kustomize takes the key `{text}` for `{key}`: write the key as `{key}`");
     let at = document.span(found).start;
-    Some((document.resolved(value)?, Refusal { at, why }))
+    Some((document.resolved(value)?, Refusal { at, reason }))
 }
 
 /// A key in the form that Go's `encoding/json` compares.
@@ -112,7 +112,7 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
     {
         refused = Some(Refusal {
             at: document.span(name.node).start,
-            why: "`newName` holds a whole reference next to a digest: kustomize takes all of it as the name".to_owned(),
+            reason: "`newName` holds a whole reference next to a digest: kustomize takes all of it as the name".to_owned(),
         });
     } else if repository.len() < whole.len() {
         return other(item);
@@ -122,10 +122,10 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
             Via::Own => document.span(suffix.node).start,
             Via::Alias(node) | Via::Merge(node) => document.span(node).start,
         };
-        let why = "`tagSuffix` next to a digest: kustomize appends it to the tag, and older releases ignore it";
+        let reason = "`tagSuffix` next to a digest: kustomize appends it to the tag, and older releases ignore it";
         refused = Some(Refusal {
             at,
-            why: why.to_owned(),
+            reason: reason.to_owned(),
         });
     }
     if let Some((_, refusal)) = KEYS.into_iter().find_map(other_case) {

@@ -101,12 +101,12 @@ fn finding(
     marker: &Marker<'_>,
 ) -> Option<Finding> {
     let image = rules.names.get(marker.name).copied();
-    let refused = |at: usize, why: String| {
+    let refused = |at: usize, reason: String| {
         Some(Finding {
             place,
             image,
             at,
-            kind: FindingKind::Refused(why),
+            kind: FindingKind::Refused(reason),
         })
     };
     let Some(image) = image else {
@@ -119,30 +119,30 @@ fn finding(
         );
     };
     let Some(line) = &marker.line else {
-        let why = format!("the line that this comment marks is longer than {LINE} bytes");
-        return refused(marker.at, why);
+        let reason = format!("the line that this comment marks is longer than {LINE} bytes");
+        return refused(marker.at, reason);
     };
     let digests = digests_in(content, line);
     let (at, digest) = match digests.as_slice() {
         [one] => *one,
         [] => {
-            let why = "the line that this comment marks holds no digest (sha256:<64 lowercase hex digits>)";
-            return refused(marker.at, why.to_owned());
+            let reason = "the line that this comment marks holds no digest (sha256:<64 lowercase hex digits>)";
+            return refused(marker.at, reason.to_owned());
         }
         [_, (second, _), ..] => {
-            let why = "the line holds more than one digest, and the comment names one image";
-            return refused(*second, why.to_owned());
+            let reason = "the line holds more than one digest, and the comment names one image";
+            return refused(*second, reason.to_owned());
         }
     };
     if let Some(whole) = finder.image_before(content, at) {
         if whole == image {
             return None;
         }
-        let why = format!(
+        let reason = format!(
             "the comment names `{}`, but the digest follows the repository of another image, which an engine would pull",
             marker.name
         );
-        return refused(at, why);
+        return refused(at, reason);
     }
     let tag = tag_before(rules, content, at);
     Some(Finding {

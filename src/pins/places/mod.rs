@@ -31,7 +31,7 @@ use memchr::memmem;
 use super::{
     digests::{Width, runs_in},
     lines::Lines,
-    scan::{Finder, Pin, Refused, Scan, Split, Twice},
+    scan::{DoubleMatch, Finder, Pin, Refused, Scan, Split},
 };
 use crate::{
     config::{
@@ -276,7 +276,7 @@ impl File<'_> {
         }
         let text = std::str::from_utf8(self.content).map_err(|error| yaml::Fault {
             at: error.valid_up_to(),
-            why: "it is not UTF-8".to_owned(),
+            reason: "it is not UTF-8".to_owned(),
         })?;
         let mut findings = Vec::new();
         yaml::documents(text, |document| {
@@ -331,15 +331,15 @@ impl File<'_> {
         let image = self.rules.image_named_in(self.content)?;
         let before = &self.content[..fault.at.min(self.content.len())];
         let line = memchr::memchr_iter(b'\n', before).count() + 1;
-        let why = format!(
+        let reason = format!(
             "the file names the image and holds this digest, but cannot be read as YAML: line {line}: {}",
-            fault.why
+            fault.reason
         );
         Some(Finding {
             place,
             image: Some(image),
             at: digest,
-            kind: FindingKind::Refused(why),
+            kind: FindingKind::Refused(reason),
         })
     }
 
@@ -399,17 +399,17 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
     while let Some(finding) = findings.next() {
         let Finding { place, at, .. } = finding;
         let (line, column) = lines.place(content, at.min(content.len()));
-        let refused = |image, why| Refused {
+        let refused = |image, reason| Refused {
             place,
             image,
             line,
             column,
             text: excerpt(&content[at.min(content.len())..]),
-            why,
+            reason,
         };
         let (digest, tag, split, image) = match (finding.kind, finding.image) {
-            (FindingKind::Refused(why), image) => {
-                scan.refused.push(refused(image, why));
+            (FindingKind::Refused(reason), image) => {
+                scan.refused.push(refused(image, reason));
                 continue;
             }
             (FindingKind::Pin { digest, tag, split }, Some(image)) => (digest, tag, split, image),
@@ -421,7 +421,7 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
         while let Some(other) = findings.next_if(is_same) {
             foreign |= other.place == place && other.image != Some(image);
             if other.place != place {
-                scan.twice.push(Twice {
+                scan.double_matches.push(DoubleMatch {
                     line,
                     column,
                     places: [place, other.place],
@@ -429,8 +429,8 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
             }
         }
         if foreign {
-            let why = "two comments assign this digest to different images";
-            scan.refused.push(refused(Some(image), why.to_owned()));
+            let reason = "two comments assign this digest to different images";
+            scan.refused.push(refused(Some(image), reason.to_owned()));
         }
         // A whole reference in the scalar of an entry is already a pin.
         if whole.binary_search(&at).is_err() {

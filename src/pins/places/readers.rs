@@ -24,10 +24,10 @@ pub(super) fn reconcile(findings: &mut Vec<Finding>, last: Vec<Finding>) {
                     findings.push(Finding { kind, ..finding });
                 }
             }
-            FindingKind::Refused(why) => {
+            FindingKind::Refused(reason) => {
                 let is_same = |other: &Finding| {
                     other.at == finding.at
-                        && matches!(&other.kind, FindingKind::Refused(known) if known == why)
+                        && matches!(&other.kind, FindingKind::Refused(known) if known == reason)
                 };
                 if !findings.iter().any(is_same) {
                     findings.push(finding);

@@ -110,7 +110,7 @@ impl Scene {
         for refused in &scan.refused {
             lines.push(format!(
                 "{}:{} {}",
-                refused.line, refused.column, refused.why
+                refused.line, refused.column, refused.reason
             ));
         }
         lines.join("\n")
@@ -143,22 +143,26 @@ impl Scene {
         assert_eq!(self.moved_to("rev-2", before), text(after));
     }
 
-    fn refuses(&self, content: &str, at: &str, why: &str) {
+    fn refuses(&self, content: &str, at: &str, reason: &str) {
         let found = self.found(content);
         let mut lines = found.lines().filter(|line| line.contains(':'));
         let line = lines.next().unwrap_or_default();
         assert!(
-            line.starts_with(&format!("{at} ")) && line.contains(why),
+            line.starts_with(&format!("{at} ")) && line.contains(reason),
             "{content}\n{found}"
         );
     }
 
     /// A refusal at the position of `§`, which is removed.
-    fn refuses_at_mark(&self, content: &str, why: &str) {
+    fn refuses_at_mark(&self, content: &str, reason: &str) {
         let before = text(content.split('§').next().unwrap());
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap().len() + 1;
-        self.refuses(&content.replace('§', ""), &format!("{line}:{column}"), why);
+        self.refuses(
+            &content.replace('§', ""),
+            &format!("{line}:{column}"),
+            reason,
+        );
     }
 
     fn ignores(&self, content: &str) {
@@ -378,7 +382,7 @@ fn placeholders_are_ignored() {
 #[test]
 fn malformed_digest_of_a_place_is_refused() {
     let cut = text("HEX")[..63].to_owned();
-    for (digest, why) in [
+    for (digest, reason) in [
         (format!("sha256:{cut}"), "not of the form"),
         (
             text("sha256:HEX")
@@ -416,7 +420,7 @@ fn malformed_digest_of_a_place_is_refused() {
             "|" | ">" => "5:5",
             _ => "4:11",
         };
-        helm().refuses(&content, at, why);
+        helm().refuses(&content, at, reason);
     }
     helm().moves(
         "i: { repository: nginx, digest: !!str OLD }\n",
@@ -599,7 +603,7 @@ fn duplicate_key_above_an_entry_is_refused() {
 
 #[test]
 fn kustomize_refuses_duplicate_and_miscased_keys() {
-    for (item, why) in [
+    for (item, reason) in [
         (
             "{ name: other, §name: nginx, digest: OLD }",
             "duplicate key `name`",
@@ -638,7 +642,7 @@ fn kustomize_refuses_duplicate_and_miscased_keys() {
             "for `tagSuffix`",
         ),
     ] {
-        kustomize().refuses_at_mark(&format!("images: [{item}]\n"), why);
+        kustomize().refuses_at_mark(&format!("images: [{item}]\n"), reason);
     }
     kustomize().refuses_at_mark(
         "§Images: [{ name: nginx, digest: OLD }]\n",
@@ -1141,7 +1145,7 @@ fn ambiguous_marker_is_refused() {
         "to different images",
     );
     let twice = marked().scan(text("# repin: app\nx = OLD # repin: app\n").as_bytes());
-    assert_eq!((twice.pins.len(), twice.twice.len()), (1, 0));
+    assert_eq!((twice.pins.len(), twice.double_matches.len()), (1, 0));
     assert_eq!(twice.refused, []);
 }
 
@@ -1152,12 +1156,12 @@ fn digest_of_two_places_is_reported() {
         "values.yaml",
     );
     let scan = both.scan(text("i: { repository: nginx, digest: OLD }\n").as_bytes());
-    let mut places = scan.twice[0].places;
+    let mut places = scan.double_matches[0].places;
     places.sort_unstable();
-    assert_eq!((places, scan.twice.len()), ([0, 1], 1));
+    assert_eq!((places, scan.double_matches.len()), ([0, 1], 1));
     // The two places assign the digest to different images.
     let scan = both.scan(text("i: { repository: ghcr.io/acme/app, digest: OLD }\n").as_bytes());
-    assert_eq!((scan.twice.len(), scan.refused.len()), (1, 0));
+    assert_eq!((scan.double_matches.len(), scan.refused.len()), (1, 0));
     // A refusal by one of them is reported.
     let other = scene(
         "k: { kind: keys, entry: /i, digest: digest, image: hub }, helm: {}",

@@ -103,7 +103,7 @@ pub(super) enum Kind {
 pub(super) struct Fault {
     /// The offset.
     pub(super) at: usize,
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
 /// Passes each document of a text to `each`. After a fault, the documents before it do not count.
@@ -122,8 +122,8 @@ pub(super) fn documents<'t>(
         each(document);
         if document.too_deep.get() {
             let at = document.root.map_or(0, |root| document.span(root).start);
-            let why = format!("merges are nested deeper than {DEPTH} levels");
-            return Err(Fault { at, why });
+            let reason = format!("merges are nested deeper than {DEPTH} levels");
+            return Err(Fault { at, reason });
         }
         builder = Builder::new(text, document.number + 1);
     }
@@ -174,7 +174,7 @@ fn fault(error: &granit_parser::ScanError, text: &str) -> Fault {
     let at = error.marker().byte_offset().unwrap_or(text.len());
     Fault {
         at: at.min(text.len()),
-        why: error.info().clone(),
+        reason: error.info().clone(),
     }
 }
 

@@ -60,7 +60,7 @@ fn pin_is_found_in_any_text() {
 }
 
 #[test]
-fn longer_names_are_other_repositories() {
+fn unconfigured_repository_is_not_found() {
     for text in [
         "mirror.example/ghcr.io/acme/app@sha256:HEX",
         "ghcr.io/acme/app/sub@sha256:HEX",
@@ -162,7 +162,7 @@ fn longest_algorithm_has_32_characters() {
 }
 
 #[test]
-fn placeholder_is_ignored() {
+fn text_without_digest_is_ignored() {
     for text in [
         "ghcr.io/acme/app@sha256:<digest>",
         "ghcr.io/acme/app@sha256:${DIGEST}",

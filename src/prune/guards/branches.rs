@@ -44,7 +44,7 @@ impl TipName {
     }
 
     /// The location of its files.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn location(&self) -> String {
         let remote = &self.remote;
         if let Some(tag) = self.reference.strip_prefix(TAGS) {
             return format!("at the tag {tag} of {remote}");

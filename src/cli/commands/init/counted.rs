@@ -76,7 +76,7 @@ impl CountedPins {
         let name: Arc<str> = name.into();
         for pin in found.pins() {
             let file = config.root.join(pin.file.as_path());
-            let key = (file, pin.what.offset);
+            let key = (file, pin.item.offset);
             self.configurations.insert(key, Arc::clone(&name));
         }
         Ok(())
@@ -100,7 +100,7 @@ impl CountedPins {
 
     /// The configuration that counts a pin of a file below `root`.
     pub(super) fn configuration_of(&self, root: &Path, pin: &Located<Pin>) -> Option<&str> {
-        let key = (root.join(pin.file.as_path()), pin.what.offset);
+        let key = (root.join(pin.file.as_path()), pin.item.offset);
         self.configurations.get(&key).map(|name| &**name)
     }
 }

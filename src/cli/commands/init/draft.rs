@@ -49,7 +49,7 @@ impl Draft {
         let (mut files_with_pins, mut files_with_references) = (BTreeSet::new(), BTreeSet::new());
         for pin in members.iter().flat_map(|(_, member)| &member.pins) {
             files_with_pins.insert((*pin.file).clone());
-            if pin.what.split.is_none() {
+            if pin.item.split.is_none() {
                 files_with_references.insert((*pin.file).clone());
             }
         }
@@ -224,7 +224,7 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
         for (_, member) in &chosen.members {
             for pin in &member.pins {
                 if pin
-                    .what
+                    .item
                     .split
                     .as_ref()
                     .is_some_and(|split| split.place == index)
@@ -233,11 +233,11 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
                 }
             }
             for entry in &member.refused {
-                let (file, what) = (&entry.file, &entry.what);
-                if what.place == index {
+                let (file, item) = (&entry.file, &entry.item);
+                if item.place == index {
                     // Only the first refused entry of a file is reported.
                     refused.entry((**file).clone()).or_insert_with(|| {
-                        format!("{file}:{}:{}: {}", what.line, what.column, what.why)
+                        format!("{file}:{}:{}: {}", item.line, item.column, item.reason)
                     });
                 }
             }

@@ -68,7 +68,7 @@ pub(super) fn run(globs: &[String], print_only: bool, cx: &mut Context) -> Resul
     let repositories = &pinned.discovery.repositories;
     let others = others
         .iter()
-        .filter(|pin| selection.contains(&repositories[pin.what.image].repository));
+        .filter(|pin| selection.contains(&repositories[pin.item.image].repository));
     warnings.extend(remaining(&pinned, others, &directories));
     let proposal = Proposal {
         targets,

@@ -127,7 +127,7 @@ pub(super) fn remaining<'p>(
             .any(|directory| file.starts_with(directory));
         let counted = pinned.counted.configuration_of(&pinned.root, pin);
         if !is_below && counted.is_none() {
-            let (line, column) = (pin.what.line, pin.what.column);
+            let (line, column) = (pin.item.line, pin.item.column);
             places.push(format!("{}:{line}:{column}", pin.file));
         }
     }
@@ -170,7 +170,7 @@ fn differs_between(member: &PinnedRepository, directories: &BTreeSet<&Path>) -> 
             .iter()
             .any(|directory| file.starts_with(directory))
         {
-            digests.insert(pin.what.digest);
+            digests.insert(pin.item.digest);
         }
     }
     digests.len() > 1

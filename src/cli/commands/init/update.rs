@@ -167,7 +167,7 @@ fn missing_globs(config: &Config, found: &Found) -> Vec<String> {
     let mut files = BTreeSet::new();
     for occurrence in &outside.occurrences {
         let path = occurrence.file.as_path();
-        if matches!(occurrence.what.kind, OccurrenceKind::Image(_))
+        if matches!(occurrence.item.kind, OccurrenceKind::Image(_))
             && !config.scanned.matches(path)
             && !config.files.excludes(path)
             // A sparse checkout may leave the file out.

@@ -38,7 +38,7 @@ fn pinned(pins: &[&str]) -> Vec<PinnedRepository> {
         };
         let pin = Located {
             file: Arc::new(RelPath::parse(file).unwrap()),
-            what: pin,
+            item: pin,
         };
         match all.iter_mut().find(|one| one.repository == repository) {
             Some(one) => one.pins.push(pin),

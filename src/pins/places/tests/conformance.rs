@@ -120,7 +120,7 @@ fn read(text: &str) -> Result<Vec<String>, String> {
             .into_iter()
             .for_each(|root| events(document, root, &mut out));
     });
-    ended.map(|()| out).map_err(|fault| fault.why)
+    ended.map(|()| out).map_err(|fault| fault.reason)
 }
 
 /// The cases of one file of the suite.
@@ -144,7 +144,7 @@ fn cases(name: &str, file: &str) -> Vec<Case> {
         let refusal = found.as_ref().err().cloned();
         let difference = match (fails, found) {
             (true, Ok(_)) => Some("is read".to_owned()),
-            (false, Err(why)) => Some(format!("is refused: {why}")),
+            (false, Err(reason)) => Some(format!("is refused: {reason}")),
             (true, Err(_)) => None,
             (false, Ok(found)) => {
                 let stated = stated(&visible(&tree));

@@ -10,7 +10,7 @@ fn overlong_line_of_a_comment_is_refused() {
         let scan = marked().scan(text(&line).as_bytes());
         let refused = &scan.refused[0];
         assert_eq!((refused.line, refused.column), (1, column));
-        assert!(refused.why.contains("longer than 8192 bytes"));
+        assert!(refused.reason.contains("longer than 8192 bytes"));
     }
 }
 

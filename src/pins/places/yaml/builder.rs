@@ -167,6 +167,6 @@ impl<'t> Builder<'t> {
 fn too_large(at: usize) -> Fault {
     Fault {
         at,
-        why: format!("one document has more than {NODES} values"),
+        reason: format!("one document has more than {NODES} values"),
     }
 }
